@@ -1,0 +1,1 @@
+"""Gatepost: sends what Smartico asks for, to people whom Smartico knows only by an id."""

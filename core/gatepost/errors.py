@@ -1,0 +1,148 @@
+"""Every error that Gatepost raises on purpose, and what each one makes the gateway do.
+
+    GatepostError
+    ├── ConfigError          the start is refused, every fault named at once
+    ├── SendError            what a sending hook may raise
+    │   ├── Rejected         final: status `rejected`, nobody else is asked
+    │   ├── Unavailable      surely not taken: the next plugin of the route, or later
+    │   └── Uncertain        nobody knows: wait for a webhook, then the operator's policy
+    ├── WebhookError         what parse_webhook may raise
+    │   ├── NoVerificationKey 404, as if there were no such address
+    │   ├── BadSignature     401, the provider does not try again
+    │   ├── BadWebhook       400, the body is not this provider's
+    │   └── WebhookRetry     503, the provider tries again
+    ├── StoreError
+    │   ├── StoreBusy        this call failed and may be repeated: Smartico hears code 12
+    │   └── StoreBroken      the store can't be trusted any more: the process stops
+    └── PluginError          a plugin broke its contract; names the instance and the hook
+
+A reason given to any of them ends in logs, in the store and before an operator's eyes.
+Write it yourself, out of codes and closed lists; never pass on a provider's free text, which likes
+to quote addresses. The core scrubs reasons all the same.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class GatepostError(Exception):
+    """The root of the tree."""
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong with a configuration."""
+
+    key: str
+    """The path of the key, such as ``plugins.relay.port``; empty for the file as a whole."""
+    problem: str
+    """What is wrong and what to do, without the value where the value could be a secret."""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}" if self.key else self.problem
+
+
+class ConfigError(GatepostError):
+    """The configuration can't be used; ``faults`` names everything that is wrong with it.
+
+    A plugin's constructor raises it for what its settings' types can't express, with keys relative
+    to its own table (``ConfigError([Fault("port", "…")])``); the core puts the table's path before them.
+    """
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class SendError(GatepostError):
+    """What a sending hook raises when it can't return a Receipt.
+
+    ``reason`` is a short text of the plugin's own; ``code`` is the provider's code where it has one
+    (``"550 5.1.1"``, ``"1240"``), and it is what operators search for.
+    """
+
+    def __init__(self, reason: str, *, code: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class Rejected(SendError):
+    """The provider, or the plugin before it asked the provider, refused this message for good.
+
+    The core records the status ``rejected`` and asks nobody else. It does not count against the
+    instance's health: a bad recipient says nothing about the provider.
+    """
+
+
+class Unavailable(SendError):
+    """The message was surely not taken, and another try may succeed.
+
+    The core asks the next plugin of the route at once, or tries later. Several in a row make the
+    instance rest. ``retry_after`` (seconds) is the provider's own wish and rests the whole instance,
+    bounded to between one second and one hour. ``misconfigured`` says that only the operator can
+    mend it (a wrong key, no credit): it is logged as an error and shown by ``/health/ready``.
+
+    A contact source raises it when it can't be asked now.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        code: str = "",
+        retry_after: float | None = None,
+        misconfigured: bool = False,
+    ) -> None:
+        super().__init__(reason, code=code)
+        self.retry_after = retry_after
+        self.misconfigured = misconfigured
+
+
+class Uncertain(SendError):
+    """The provider may or may not have the message: the connection died after the body was out.
+
+    Never failed over. The core waits ``delivery.uncertain_wait`` seconds for a webhook that bears
+    the message's id, then follows ``delivery.uncertain``.
+    """
+
+
+class WebhookError(GatepostError):
+    """What parse_webhook raises when it can't return a Report."""
+
+
+class NoVerificationKey(WebhookError):
+    """The instance's settings hold no key to verify reports with, so it takes none."""
+
+
+class BadSignature(WebhookError):
+    """The signature is missing where it must be, forged, stale, or made for another body."""
+
+
+class BadWebhook(WebhookError):
+    """The request is not one of this provider's: not JSON, not a list, another product's."""
+
+
+class WebhookRetry(WebhookError):
+    """Not now: the provider shall send it again."""
+
+
+class StoreError(GatepostError):
+    """The outbox could not do what was asked; nothing of it was done."""
+
+
+class StoreBusy(StoreError):
+    """The store can't take this now (locked, full, too many waiting, shutting down)."""
+
+
+class StoreBroken(StoreError):
+    """A write or sync failed in a way after which the store can't be trusted; the process must stop."""
+
+
+class PluginError(GatepostError):
+    """A plugin broke its contract: raised what it may not raise, overran, or returned nonsense."""
+
+    def __init__(self, instance: str, hook: str, problem: str) -> None:
+        super().__init__(f"plugin {instance!r}, {hook}: {problem}")
+        self.instance = instance
+        self.hook = hook
+        self.problem = problem

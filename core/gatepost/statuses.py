@@ -1,0 +1,61 @@
+"""Which status may follow which, and which states a message passes through. One place, pure functions."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+from gatepost.model import Status
+
+
+class State(StrEnum):
+    """Where a message is on its way to a provider.
+
+    ::
+
+        queued ──► sending ──► sent
+          ▲  ▲        │ │
+          │  └────────┘ ├────► rejected
+          │             ├────► failed      (its lifetime ended, from any state before an end)
+          │             ▼
+          └─────── uncertain ──► held      (policy `hold`; the operator may queue it again)
+
+    A report from the provider proves that it has the message, and leads from any state to ``sent``.
+    """
+
+    QUEUED = "queued"
+    """To be sent when its due time comes."""
+    SENDING = "sending"
+    """Claimed by a sender; its due time is the end of the lease."""
+    UNCERTAIN = "uncertain"
+    """Perhaps sent; its due time is the end of the wait for a report."""
+    HELD = "held"
+    """Perhaps sent, and the operator wants to decide; its due time is the end of its lifetime."""
+    SENT = "sent"
+    """A provider has it. An end."""
+    REJECTED = "rejected"
+    """Refused for good. An end."""
+    FAILED = "failed"
+    """Its lifetime ended before anybody took it. An end, but the operator may queue it again."""
+
+
+ENDS = frozenset({State.SENT, State.REJECTED, State.FAILED})
+"""States without a due time: nothing happens any more unless somebody asks for it."""
+
+
+def to_record(known: Iterable[Status], reported: Sequence[Status], *, by_provider: bool) -> list[Status]:
+    """The statuses that a report adds to those already known, in the order in which to tell them.
+
+    Every distinct status is told once. A provider's report proves that it took the message: ``accepted``
+    comes before it. ``accepted`` never comes after another status: where one was already told (the
+    gateway had given the message up, and then a report came after all), it is left out.
+    """
+    seen = set(known)
+    added: list[Status] = []
+    for status in reported:
+        if by_provider and not seen:
+            seen.add(Status.ACCEPTED)
+            added.append(Status.ACCEPTED)
+        if status in seen or status is Status.ACCEPTED:
+            continue
+        seen.add(status)
+        added.append(status)
+    return added

@@ -1,0 +1,210 @@
+"""Pooled HTTP for plugins: one deadline a request, no repeats, and honest outcomes.
+
+    async with wire.connect(base_url, timeout=context.timeout, connections=context.concurrency) as http:
+        reply = await http.post("/v1/messages", body, headers={"Authorization": ...})
+        wire.expect_success(reply)
+
+A request that fails raises Unavailable when its connection never came about, and Uncertain when it was
+lost after the request had begun to leave: the provider may have it. Nothing is ever sent twice, no
+redirect is followed, no proxy variable, cookie or ``.netrc`` is read.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from gatepost.errors import ConfigError, Fault, Rejected, Unavailable, Uncertain
+
+MAX_REPLY = 64 * 1024
+"""Bytes of an answer that are read; a provider's answer to a send is a few hundred."""
+
+# Below the idle limits of common servers (nginx 75 s, many balancers 60 s, some 15 s): a connection that
+# the other side is just closing would make a send uncertain that need not be.
+_KEEPALIVE = 14.0
+
+MISCONFIGURED: Collection[int] = frozenset({401, 402, 403})
+"""HTTP statuses that only the operator can mend: a wrong key, no credit, no permission."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider's answer, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Case-insensitive."""
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status}>"
+
+    def json(self) -> object:
+        """The body as JSON; None where it is not JSON."""
+        try:
+            return msgspec.json.decode(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+class Http:
+    """Kept connections to one provider; made by ``connect``."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
+        self._session = session
+        self._base_url = base_url
+
+    async def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> Reply:
+        """GET ``base_url + path``; raises as ``post`` does."""
+        return await self._request("GET", path, None, headers)
+
+    async def post(self, path: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> Reply:
+        """POST ``body``, JSON unless the headers say otherwise, and read the answer.
+
+        Raises Unavailable when there was no connection, Uncertain when it was lost or the deadline
+        passed after the request had begun to leave.
+        """
+        return await self._request("POST", path, body, headers)
+
+    async def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
+    ) -> Reply:
+        sent = SimpleNamespace(begun=False)
+        try:
+            async with self._session.request(
+                method,
+                self._base_url + path,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                trace_request_ctx=sent,
+            ) as response:
+                content = await _read(response)
+                return Reply(status=response.status, headers=response.headers, body=content)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # The error's text may quote the request: only its kind is passed on.
+            kind = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+            if sent.begun:
+                raise Uncertain(f"the connection was lost after the request was out ({kind})") from None
+            raise Unavailable(f"no connection ({kind})") from None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > MAX_REPLY:
+            # The status line has already said what became of the request; the rest is not worth having.
+            response.close()
+            break
+    return bytes(content[:MAX_REPLY])
+
+
+@asynccontextmanager
+async def connect(
+    base_url: str, *, timeout: float, connections: int, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Http]:
+    """Open a pool of at most ``connections`` connections to ``base_url``; meant for a plugin's lifespan.
+
+    ``timeout`` (seconds) bounds each request from the wait for a free connection to the last byte of the
+    answer. ``headers`` go out with every request. Raises ConfigError when base_url is not one.
+    """
+    check_base_url(base_url)
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(_mark_begun)
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEEPALIVE),
+        timeout=aiohttp.ClientTimeout(total=timeout),
+        headers={
+            "User-Agent": f"gatepost/{version('gatepost')}",
+            "Content-Type": "application/json",
+            **(headers or {}),
+        },
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        trace_configs=[tracing],
+    ) as session:
+        yield Http(session, base_url.rstrip("/"))
+
+
+async def _mark_begun(
+    _session: aiohttp.ClientSession, trace: SimpleNamespace, _params: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    trace.trace_request_ctx.begun = True
+
+
+def check_base_url(base_url: str, key: str = "base_url") -> None:
+    """Raise ConfigError unless this is an http or https URL without query, fragment or credentials."""
+    try:
+        parts = urlsplit(base_url)
+        usable = (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and not (parts.query or parts.fragment or parts.username or parts.password)
+            and (parts.port is None or parts.port > 0)
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError([Fault(key, "must be a URL such as https://api.example.com")])
+
+
+def expect_success(
+    reply: Reply,
+    *,
+    code: str = "",
+    misconfigured: Collection[int] = MISCONFIGURED,
+    reset_header: str = "",
+) -> None:
+    """Return when the status is 2xx; raise what any other one means for the message.
+
+    - ``misconfigured`` statuses and redirects: Unavailable, the operator has to look;
+    - 408, 425, 429 and 5xx: Unavailable, with the provider's Retry-After, or else with what
+      ``reset_header`` says (seconds since the epoch at which more is taken);
+    - any other 4xx: Rejected.
+
+    ``code`` is the provider's own code from the body; without one the HTTP status stands in.
+    """
+    status = reply.status
+    if 200 <= status < 300:
+        return
+    code = code or str(status)
+    if status in misconfigured:
+        raise Unavailable(
+            f"the provider answered {status}: check the key, the account and its credit",
+            code=code,
+            misconfigured=True,
+        )
+    if status in {408, 425, 429} or status >= 500:
+        raise Unavailable(
+            f"the provider answered {status}", code=code, retry_after=retry_after(reply.headers, reset_header)
+        )
+    if status < 400:
+        raise Unavailable(f"the provider answered {status}: check base_url", code=code, misconfigured=True)
+    raise Rejected(f"the provider answered {status}", code=code)
+
+
+def retry_after(headers: Mapping[str, str], reset_header: str = "") -> float | None:
+    """Seconds that an answer asks to wait; None where it does not say, or not legibly.
+
+    Retry-After (RFC 9110 §10.2.3) is a number of seconds or an HTTP date; ``reset_header`` holds seconds
+    since the epoch. Never negative.
+    """
+    now = datetime.now(UTC)
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    if value:
+        try:
+            return max(0.0, (parsedate_to_datetime(value).astimezone(UTC) - now).total_seconds())
+        except (ValueError, OverflowError):
+            pass
+    reset = headers.get(reset_header, "").strip() if reset_header else ""
+    if reset.isascii() and reset.isdigit():
+        return max(0.0, float(reset[:12]) - now.timestamp())
+    return None
