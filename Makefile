@@ -1,0 +1,68 @@
+# Everything that one does to this repository. A machine needs Python 3.11 or newer, make and git.
+# All of it lives in .venv; `make clean` takes it away again.
+
+UV_VERSION := 0.13.9
+
+PYTHON_NAMES := python3.11 python3.12 python3.13 python3.14 python3
+BIN := .venv/bin
+STAMP := .venv/.setup
+MEMBERS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml plugin_template/pyproject.toml))
+PROJECTS := $(patsubst ./%,%,$(MEMBERS:%=%/pyproject.toml))
+PACKAGES := gatepost $(notdir $(patsubst %/__init__.py,%,$(wildcard plugins/*/gatepost_*/__init__.py plugin_template/gatepost_*/__init__.py)))
+ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint docs lock hooks clean
+
+help:  ## list these targets
+	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## build .venv with Gatepost, its plugins and every tool in it
+
+run: setup  ## show the whole way on this machine; ARGS=--exit ends with it
+	$(BIN)/gatepost demo $(ARGS)
+
+test: setup  ## run every test; ARGS is handed to pytest
+	$(BIN)/pytest $(ARGS)
+
+lint: setup  ## style, types, and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(PACKAGES:%=-p %)
+	$(BIN)/lint-imports --no-logo
+
+docs: setup  ## build the documentation into docs/_build; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+lock: $(BIN)/uv  ## resolve requirements.lock anew; ARGS=--upgrade takes the newest of everything
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+		--custom-compile-command "make lock" --no-emit-package gatepost --all-extras --group dev \
+		$(PROJECTS) --output-file requirements.lock $(ARGS)
+
+hooks: setup  ## let git run the style checks before each commit
+	$(BIN)/pre-commit install
+
+clean:  ## remove .venv and everything built
+	rm -rf .venv docs/_build dist build htmlcov .coverage
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Of several Pythons the oldest that will do: it is the one that the tests are run on first.
+# A name that is there need not work (version managers leave such), so each is asked.
+$(BIN)/python:
+	@for name in $(PYTHON_NAMES); do \
+		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			$$name -m venv .venv && exit 0; rm -rf .venv; exit 1; \
+		fi; \
+	done; \
+	echo "Gatepost needs Python 3.11 or newer; none of these is one: $(PYTHON_NAMES)" >&2; exit 1
+
+$(BIN)/uv: Makefile | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(STAMP): requirements.lock $(PROJECTS) Makefile | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirements requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(MEMBERS:%=--editable %)
+	@touch $@
