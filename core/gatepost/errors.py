@@ -2,6 +2,7 @@
 
     GatepostError
     ├── ConfigError          the start is refused, every fault named at once
+    ├── Refused              Smartico's request is refused, with the code it hears
     ├── SendError            what a sending hook may raise
     │   ├── Rejected         final: status `rejected`, nobody else is asked
     │   ├── Unavailable      surely not taken: the next plugin of the route, or later
@@ -22,6 +23,7 @@ to quote addresses. The core scrubs reasons all the same.
 """
 
 from collections.abc import Iterable
+from enum import IntEnum
 from typing import NamedTuple
 
 
@@ -146,3 +148,41 @@ class PluginError(GatepostError):
         self.instance = instance
         self.hook = hook
         self.problem = problem
+
+
+class Code(IntEnum):
+    """What Smartico reads in ``error_code``; 0 is the only one that is no refusal."""
+
+    ACCEPTED = 0
+    USER_NOT_FOUND = 1
+    NO_ADDRESS = 2
+    """The user has no email address or no phone number, or an unusable one."""
+    WRONG_AUTHORIZATION = 3
+    NOT_ALLOWED = 4
+    """The caller's address is not on the allowlist."""
+    MALFORMED = 5
+    """The request is malformed, or its body did not arrive in time."""
+    TOO_LARGE = 6
+    CALLBACK_REFUSED = 7
+    NO_PROVIDER = 8
+    """No provider is configured for this channel."""
+    UID_USED = 9
+    """The same uid was already used for a different message."""
+    SENDER_REFUSED = 10
+    PREVIEW_REFUSED = 11
+    """The preview recipient is not permitted."""
+    TRY_AGAIN = 12
+    """The gateway can't take messages now."""
+    INTERNAL = 99
+
+
+class Refused(GatepostError):
+    """Smartico's request is refused; ``message`` tells an operator what to change.
+
+    It holds no address, no phone number and no secret.
+    """
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message

@@ -32,7 +32,7 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 import pluggy
-from structlog.typing import FilteringBoundLogger
+from structlog.stdlib import BoundLogger
 
 from gatepost.model import Contact, Email, Receipt, Report, Sms, WebhookRequest
 
@@ -52,7 +52,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     """The instance's name: the NAME of ``[plugins.NAME]``."""
-    log: FilteringBoundLogger
+    log: BoundLogger
     """Already bound to the instance; scrubbed like every log, all the same never hand it an address."""
     concurrency: int = 16
     """How many sends the core has under way here at once, at the most."""
@@ -107,7 +107,7 @@ class ContactSource(Protocol):
     async def find_contact(self, ext_user_id: str) -> Contact | None:
         """Called when a message arrives and again for every try to send it.
 
-        ``ext_user_id`` is Smartico's text, not empty, at most 255 characters, otherwise anything at all:
+        ``ext_user_id`` is Smartico's text, not empty, at most 512 characters, otherwise anything at all:
         treat it as hostile. Returns the Contact, or None where there is no such user; the next source
         is asked then. Addresses are handed on as they are: the core judges them. Must answer within
         `contacts.timeout` (2 seconds by default); the core then goes on as if it had raised.

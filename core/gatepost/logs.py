@@ -22,7 +22,8 @@ from typing import Any, Literal
 from urllib.parse import quote, quote_plus
 
 import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor
+from structlog.stdlib import BoundLogger
+from structlog.typing import EventDict, Processor
 
 from gatepost.model import Contact, Secret
 
@@ -35,9 +36,9 @@ _ADDRESS = re.compile(r"[^\s\"'<>()\[\],;:=]+(?:@|%40)[^\s\"'<>()\[\],;:]+", re.
 _NUMBER = re.compile(r"(?<![\w.-])(?:\+|%2B|00)?\(?\d(?:[\s().-]{0,2}\d){6,18}(?![\w-])", re.IGNORECASE)
 
 
-def get(name: str) -> FilteringBoundLogger:
+def get(name: str) -> BoundLogger:
     """The logger of one room; ``name`` is the module's ``__name__``."""
-    logger: FilteringBoundLogger = structlog.stdlib.get_logger(name)
+    logger: BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 
 
@@ -77,7 +78,9 @@ def scrub(text: str, *values: Secret | Contact | None) -> str:
 
 
 # Keys whose values are ours and full of digits; a pattern would take them for phone numbers.
-_OWN_KEYS = frozenset({"timestamp", "level", "logger", "message", "peer", "instance", "client", "code", "port"})
+_OWN_KEYS = frozenset(
+    {"timestamp", "level", "logger", "message", "peer", "instance", "client", "code", "port"}
+)
 
 
 def _redact(_logger: object, _method: str, event: EventDict) -> EventDict:

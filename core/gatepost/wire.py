@@ -107,7 +107,11 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 @asynccontextmanager
 async def connect(
-    base_url: str, *, timeout: float, connections: int, headers: Mapping[str, str] | None = None
+    base_url: str,
+    *,
+    timeout: float,  # noqa: ASYNC109  of each request, not of this call
+    connections: int,
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Http]:
     """Open a pool of at most ``connections`` connections to ``base_url``; meant for a plugin's lifespan.
 
