@@ -1,0 +1,243 @@
+"""The emulators' base, with the smallest provider that there can be."""
+
+import asyncio
+import hashlib
+import json
+import random
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from gatepost.testing import emulator
+
+
+class Tiny(emulator.Emulator):
+    """Takes {"id": ...}, signs with a hash."""
+
+    retry_pauses = (1.0, 2.0)
+
+    async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        message = json.loads(body)
+        if "id" not in message:
+            return self.refuse(400, "no id")
+        await self.take(
+            emulator.Taken(
+                id=message["id"],
+                provider_id=f"tiny-{len(self.taken)}",
+                message=message,
+                headers=request.headers,
+            )
+        )
+        return web.json_response({"took": message["id"]}, status=202)
+
+    def error(self, status, why):
+        return {"error": why}
+
+    def event(self, kind, taken):
+        return {"kind": kind, "id": taken.id}
+
+    def bodies(self, events, *, batch):
+        size = batch or 1
+        return [json.dumps(events[at : at + size]).encode() for at in range(0, len(events), size)]
+
+    def sign(self, body, at, *, forged):
+        key = b"other" if forged else b"key"
+        return {"X-At": str(int(at)), "X-Signature": hashlib.sha256(key + body).hexdigest()}
+
+
+class Hook:
+    """A webhook that keeps what it hears and answers what it is told."""
+
+    def __init__(self):
+        self.heard = []
+        self.answers = []
+
+    async def __call__(self, request):
+        body = await request.read()
+        good = request.headers.get("X-Signature") == hashlib.sha256(b"key" + body).hexdigest()
+        self.heard.append((body, good, request.headers.get("X-At")))
+        return web.Response(status=self.answers.pop(0) if self.answers else 204)
+
+    async def __aenter__(self):
+        self.runner = web.ServerRunner(web.Server(self), shutdown_timeout=0.1)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}/webhooks/tiny"
+        return self
+
+    async def __aexit__(self, *_):
+        await self.runner.cleanup()
+
+    def events(self):
+        return [event for body, _, _ in self.heard for event in json.loads(body)]
+
+
+@pytest.fixture
+async def provider():
+    async with Tiny() as tiny:
+        yield tiny
+
+
+@pytest.fixture
+async def hook():
+    async with Hook() as hook:
+        yield hook
+
+
+@pytest.fixture
+async def client():
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def send(client, provider, message_id="m1", **options):
+    async with client.post(provider.base_url, json={"id": message_id}, **options) as response:
+        return response.status, dict(response.headers), await response.read()
+
+
+async def until(true):
+    while not true():  # noqa: ASYNC110  nobody tells us
+        await asyncio.sleep(0.001)
+
+
+async def test_takes_and_counts(provider, client):
+    assert (await send(client, provider, "a"))[0] == 202
+    assert (await send(client, provider, "a"))[0] == 202
+    assert (await send(client, provider, "b"))[0] == 202
+    assert (provider.sends("a"), provider.sends("b"), provider.sends("c")) == (2, 1, 0)
+    assert provider.requests == [("POST", "/")] * 3
+    assert provider.connections == 1
+
+
+async def test_refuses_with_a_reason(provider, client):
+    async with client.post(provider.base_url, json={}) as response:
+        assert (response.status, await response.json()) == (400, {"error": "no id"})
+    assert provider.refused == [(400, "no id")]
+    assert provider.taken == []
+
+
+async def test_plans_come_one_after_the_other_and_standing_faults_stay(provider, client):
+    provider.plan(emulator.answer(429, {"Retry-After": "7"}), emulator.FINE, emulator.answer(503))
+    answers = [await send(client, provider) for _ in range(4)]
+    assert [status for status, _, _ in answers] == [429, 202, 503, 202]
+    assert answers[0][1]["Retry-After"] == "7"
+    provider.standing = emulator.answer(401)
+    assert [(await send(client, provider))[0] for _ in range(2)] == [401, 401]
+    assert provider.sends("m1") == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "taken"),
+    [
+        (emulator.close_before_body(), 0),
+        (emulator.close_after_body(taken=False), 0),
+        (emulator.close_after_body(taken=True), 1),
+    ],
+)
+async def test_closes_without_an_answer(provider, client, fault, taken):
+    provider.plan(fault)
+    with pytest.raises((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)):
+        await send(client, provider)
+    assert provider.sends("m1") == taken
+    assert (await send(client, provider))[0] == 202
+
+
+@pytest.mark.parametrize(
+    ("fault", "taken"),
+    [(emulator.hang(taken=False), 0), (emulator.hang(taken=True), 1), (emulator.stall(), 1)],
+)
+async def test_falls_silent_until_it_ends(provider, client, fault, taken):
+    provider.plan(fault)
+    with pytest.raises(TimeoutError):
+        await send(client, provider, timeout=aiohttp.ClientTimeout(total=0.3))
+    await until(lambda: provider.sends("m1") == taken)
+
+
+async def test_drips_the_same_answer(provider, client):
+    provider.plan(emulator.drip(0.0))
+    status, headers, body = await send(client, provider)
+    assert (status, json.loads(body)) == (202, {"took": "m1"})
+    assert headers["Content-Type"] == "application/json; charset=utf-8"
+
+
+async def test_late_answers_show_how_many_wait_at_once(provider, client):
+    provider.standing = emulator.late(0.05)
+    await asyncio.gather(*(send(client, provider, str(number)) for number in range(5)))
+    assert provider.busiest == 5
+    assert provider.connections == 5
+
+
+async def test_drops_idle_connections(provider, client):
+    await send(client, provider)
+    await provider.drop_connections()
+    await send(client, provider, "m2")
+    assert provider.sends("m2") == 1
+
+
+async def test_reports_signed(provider, hook):
+    assert await provider.report([{"n": 1}, {"n": 2}], to=hook.url) == [204, 204]
+    assert [good for _, good, _ in hook.heard] == [True, True]
+    assert hook.events() == [{"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize("tampering", ["unsigned", "forged", "flipped"])
+async def test_reports_tampered_with(provider, hook, tampering):
+    await provider.report([{"name": "delivered"}], to=hook.url, tampering=tampering)
+    ((body, good, _),) = hook.heard
+    assert not good
+    assert (json.loads(body) != [{"name": "delivered"}]) == (tampering == "flipped")
+
+
+async def test_reports_batched_copied_disordered_and_stale(provider, hook):
+    events = [{"n": number} for number in range(10)]
+    await provider.report(events, to=hook.url, batch=4, copies=2, shuffled=random.Random(1), at=1000.0)
+    assert [len(json.loads(body)) for body, _, _ in hook.heard] == [4, 4, 4, 4, 2, 2]
+    numbers = [event["n"] for event in hook.events()]
+    assert sorted(numbers) == sorted([*range(10)] * 2)
+    assert numbers[:4] == numbers[4:8] != [0, 1, 2, 3]
+    assert {at for _, _, at in hook.heard} == {"1000"}
+
+
+async def test_tries_again_as_often_as_allowed(provider, hook):
+    provider.time_scale = 0.001
+    hook.answers = [503, 500, 204]
+    assert await provider.report([{}], to=hook.url, tries=2) == [500]
+    assert await provider.report([{}], to=hook.url, tries=5) == [204]
+    assert len(hook.heard) == 3
+    assert provider.webhook_answers == {503: 1, 500: 1, 204: 1}
+
+
+async def test_nobody_home(provider, hook):
+    await hook.runner.cleanup()
+    assert await provider.report([{}], to=hook.url) == [0]
+
+
+async def test_reports_of_its_own_accord(provider, hook, client):
+    provider.webhook_url = hook.url
+    provider.automatic = emulator.Automatic(kinds=["processed", "delivered"], delay=0.01)
+    await send(client, provider, "a")
+    await provider.reported()
+    assert hook.events() == [{"kind": "processed", "id": "a"}, {"kind": "delivered", "id": "a"}]
+
+
+async def test_reports_overtake_the_answer(provider, hook, client):
+    provider.webhook_url = hook.url
+    provider.automatic = emulator.Automatic(kinds=["processed"], before_answer=True)
+    provider.plan(emulator.close_after_body(taken=True))
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await send(client, provider, "a")
+    assert hook.events() == [{"kind": "processed", "id": "a"}]
+
+
+async def test_ends_what_is_under_way(hook, client):
+    async with Tiny() as provider:
+        provider.webhook_url = hook.url
+        provider.automatic = emulator.Automatic(kinds=["delivered"], delay=3600)
+        await send(client, provider)
+        provider.standing = emulator.hang(taken=True)
+        waiting = asyncio.create_task(send(client, provider))
+        await until(lambda: provider.sends("m1") == 2)
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await waiting
+    assert hook.heard == []
