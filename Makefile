@@ -18,6 +18,7 @@ help:  ## list these targets
 	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## build .venv with Gatepost, its plugins and every tool in it
+	@echo ".venv is up to date"
 
 run: setup  ## show the whole way on this machine; ARGS=--exit ends with it
 	$(BIN)/gatepost demo $(ARGS)

@@ -1,0 +1,76 @@
+"""The rooms' rule of docs/explanation/design.md, as import-linter reads it from pyproject.toml."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+CONFIG = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["importlinter"]
+PACKAGES = {
+    found.parent.name: found.parent
+    for pattern in ("core/gatepost", "plugins/*/gatepost_*", "plugin_template/gatepost_*")
+    for found in REPO.glob(f"{pattern}/__init__.py")
+}
+
+
+def lint_imports(*search_path: Path, folder: Path = REPO) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, search_path)), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_room_imports_only_what_lies_below_it():
+    report = lint_imports()
+
+    assert report.returncode == 0, report.stdout + report.stderr
+
+
+def test_no_package_escapes_the_rule():
+    plugins = PACKAGES.keys() - {"gatepost"}
+    lists = {contract["id"]: contract for contract in CONFIG["contracts"]}
+
+    assert set(CONFIG["root_packages"]) == PACKAGES.keys()
+    assert set(lists["core"]["forbidden_modules"]) == plugins
+    assert set(lists["plugins"]["modules"]) == plugins
+    assert set(lists["contract"]["source_modules"]) == plugins
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The packages once more, to be spoiled; they come before the installed ones."""
+    for name, folder in PACKAGES.items():
+        shutil.copytree(folder, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPO / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "broken"),
+    [
+        ("gatepost/errors.py", "import gatepost.model", "An upper room"),
+        ("gatepost/logs.py", "import gatepost.wire", "An upper room"),
+        ("gatepost/newcomer.py", "", "not listed as layers"),
+        ("gatepost/wire.py", "import gatepost_csv", "The core imports no plugin"),
+        ("gatepost_csv/__init__.py", "import gatepost_smtp", "Plugins never import each other"),
+        ("gatepost_csv/__init__.py", "import gatepost.logs", "Of the core a plugin imports"),
+    ],
+)
+def test_a_planted_import_is_found(copy, file, line, broken):
+    with (copy / file).open("a") as module:
+        module.write(f"\n{line}\n")
+
+    report = lint_imports(copy, folder=copy)
+
+    assert report.returncode == 1, report.stdout + report.stderr
+    broken_part = report.stdout.partition("Broken contracts")[2]
+    assert broken in broken_part, report.stdout

@@ -1,0 +1,133 @@
+"""What holds for the repository as a whole."""
+
+import importlib.metadata
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import gatepost.hookspecs
+
+REPO = Path(__file__).parents[2]
+PLUGIN_PROJECTS = sorted(
+    [*REPO.glob("plugins/*/pyproject.toml"), *REPO.glob("plugin_template/pyproject.toml")]
+)
+
+
+def tracked_files() -> list[Path]:
+    """What git knows or is about to know; what is ignored is nobody's business."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout: an unpacked archive has no list of its files")
+    return [file for name in listed.stdout.split("\0") if name and (file := REPO / name).is_file()]
+
+
+def shown(project: Path) -> str:
+    return str(project.relative_to(REPO).parent)
+
+
+def requirements() -> list[Requirement]:
+    """Every requirement of every project here, that which only developers have included."""
+    texts: list[str] = []
+    for file in [REPO / "pyproject.toml", *PLUGIN_PROJECTS]:
+        tables = tomllib.loads(file.read_text())
+        texts += tables["project"]["dependencies"]
+        for group in ("optional-dependencies", "dependency-groups"):
+            table = tables["project"].get(group, {}) | tables.get(group, {})
+            texts += [text for listed in table.values() for text in listed]
+    found = [Requirement(text) for text in texts]
+    return [one for one in found if not one.name.startswith("gatepost")]
+
+
+def locked() -> dict[str, list[tuple[Version, str]]]:
+    """Names of requirements.lock with their versions (several where Pythons differ) and markers."""
+    lock: dict[str, list[tuple[Version, str]]] = {}
+    for line in (REPO / "requirements.lock").read_text().splitlines():
+        if found := re.match(r"([\w.-]+)==([^ ;]+)(?: ; (.*?))? \\$", line):
+            lock.setdefault(canonicalize_name(found[1]), []).append((Version(found[2]), found[3] or ""))
+    return lock
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_no_installed_version_falls_under_its_floor(requirement):
+    if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+        pytest.skip(f"not meant for this platform: {requirement.marker}")
+
+    assert requirement.specifier.contains(importlib.metadata.version(requirement.name), prereleases=True)
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_no_locked_version_falls_under_its_floor(requirement):
+    versions = locked()[canonicalize_name(requirement.name)]
+
+    assert all(requirement.specifier.contains(version, prereleases=True) for version, _ in versions)
+
+
+def test_the_lock_names_no_place_and_none_of_our_own():
+    text = (REPO / "requirements.lock").read_text()
+
+    assert "://" not in text
+    assert " @ " not in text
+    assert not [name for name in locked() if name.startswith("gatepost")]
+    assert text.count("==") <= text.count("--hash=sha256:")
+
+
+@pytest.mark.parametrize("project", PLUGIN_PROJECTS, ids=shown)
+def test_a_plugin_is_found_by_its_entry_point(project):
+    tables = tomllib.loads(project.read_text())["project"]
+    installed = importlib.metadata.distribution(tables["name"]).entry_points
+
+    entry_points = tables["entry-points"]["gatepost"]
+    assert entry_points
+    for name in entry_points:
+        plugin = installed.select(group="gatepost", name=name)[name].load()
+        assert plugin.api_version == gatepost.hookspecs.API_VERSION
+
+
+def test_no_file_depends_on_the_machine_it_was_written_on():
+    # In parts, so that this file doesn't find itself.
+    machine_path = re.compile("(?<![\\w.*}~>-])/" + "(work|root|tmp)/" + "[a-z]")
+
+    assert [
+        f"{file.relative_to(REPO)}:{number}: {line.strip()[:80]}"
+        for file in tracked_files()
+        if file.name != "LICENSE"
+        for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1)
+        if machine_path.search(line)
+    ] == []
+
+
+def test_what_is_left_out_says_why():
+    """A skip or an expected failure without a reason hides what nobody looks for any more."""
+    silent = re.compile(r"pytest\.(mark\.)?(skip|xfail)(\(\))?\s*([],)]|$)")
+
+    assert [
+        f"{file.relative_to(REPO)}:{number}"
+        for file in tracked_files()
+        if file.suffix == ".py"
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if silent.search(line)
+    ] == []
+
+
+@pytest.mark.parametrize("command", ["make setup", "make run", "make test"])
+def test_the_readme_says_how_to_begin(command):
+    assert command in (REPO / "README.md").read_text()
+
+
+def test_every_make_target_is_explained():
+    rules = re.findall(r"^([a-z]+):(.*)$", (REPO / "Makefile").read_text(), re.MULTILINE)
+
+    assert rules
+    assert [target for target, rest in rules if "##" not in rest] == []
