@@ -1,0 +1,409 @@
+"""What Smartico may say, and what it hears: the two requests of the contract and their answers.
+
+A request comes as raw bytes and leaves as an EmailRequest or an SmsRequest, or raises Refused. Whatever is
+wrong is said in our own words: a decoder's text likes to quote the value.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import quopri
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import ClassVar, TypeVar
+
+import msgspec
+
+from gatepost.errors import Code, Refused
+from gatepost.model import Channel, Mailbox, Secret
+from gatepost.settings import Client
+
+MAX_ID = 512
+"""Characters of a user id and of a uid: both are keys of an index, whose rows PostgreSQL limits."""
+MAX_LINE = 998
+"""Characters of a subject and of a sender: what RFC 5322 lets a header's line have."""
+MAX_RECIPIENT = 320
+"""Characters of a preview's recipient: 64 of the local part, 255 of the domain, and the @."""
+MAX_NUMBER = 32
+"""Characters of a sender id; the networks allow 15 digits or 11 letters, in which form is the plugin's."""
+
+_BOM = b"\xef\xbb\xbf"
+# What starts a new line somewhere, or can't be shown: C0, DEL, C1, and Unicode's own line ends.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?([^?]*)\?=", re.IGNORECASE)
+
+
+class _EmailFields(msgspec.Struct):
+    ext_user_id: str | None = None
+    from_email_address: str | None = None
+    reply_to_email_address: str | None = None
+    subject: str | None = None
+    body: str | None = None
+    text_body: str | None = None
+    email_uid: str | None = None
+    callback_url: str | None = None
+    activity_type: str | None = None
+    to_email_address: str | None = None
+
+
+class _SmsFields(msgspec.Struct):
+    ext_user_id: str | None = None
+    from_number: str | None = None
+    body: str | None = None
+    im_uid: str | None = None
+    callback_url: str | None = None
+
+
+_F = TypeVar("_F", _EmailFields, _SmsFields)
+
+_email_fields = msgspec.json.Decoder(_EmailFields)
+_sms_fields = msgspec.json.Decoder(_SmsFields)
+_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text_or_null = msgspec.json.Decoder(str | None)
+
+
+class EmailRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """``POST /email``, decoded."""
+
+    channel: ClassVar[Channel] = Channel.EMAIL
+    ext_user_id: str
+    uid: str
+    sender: Mailbox
+    reply_to: Mailbox | None = None
+    subject: str
+    html: str
+    text: str = ""
+    """Empty: Smartico sent none."""
+    callback_url: str = ""
+    """Empty: the client's default."""
+    preview_to: Secret | None = None
+    """The address that came with the request; None: the user is looked up."""
+    fingerprint: bytes
+    """SHA-256 over the content; equal for the same uid means: the same message again."""
+
+    def __repr__(self) -> str:
+        return "<EmailRequest>"
+
+
+class SmsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """``POST /sms``, decoded."""
+
+    channel: ClassVar[Channel] = Channel.SMS
+    ext_user_id: str
+    uid: str
+    sender: str | None = None
+    text: str
+    callback_url: str = ""
+    fingerprint: bytes
+
+    def __repr__(self) -> str:
+        return "<SmsRequest>"
+
+
+class EmailContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What of an email is stored: nothing that says who gets it."""
+
+    sender: Mailbox
+    reply_to: Mailbox | None = None
+    subject: str
+    html: str
+    text: str = ""
+
+    def __repr__(self) -> str:
+        return "<EmailContent>"
+
+
+class SmsContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What of a text message is stored."""
+
+    sender: str | None = None
+    text: str
+
+    def __repr__(self) -> str:
+        return "<SmsContent>"
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_email_content = msgspec.msgpack.Decoder(EmailContent)
+_sms_content = msgspec.msgpack.Decoder(SmsContent)
+
+
+def decode(channel: Channel, body: bytes) -> EmailRequest | SmsRequest:
+    """A request's body as the contract's table has it.
+
+    Raises Refused(MALFORMED), whose message names the field and quotes nothing.
+    """
+    return _decode_email(body) if channel is Channel.EMAIL else _decode_sms(body)
+
+
+def _decode_email(body: bytes) -> EmailRequest:
+    fields = _fields(body, _email_fields, _EmailFields)
+    user = _identifier("ext_user_id", fields.ext_user_id)
+    uid = _identifier("email_uid", fields.email_uid)
+    sender = _sender("from_email_address", _required("from_email_address", fields.from_email_address))
+    reply_to = fields.reply_to_email_address or ""
+    subject = fields.subject
+    if subject is None:
+        raise _malformed("subject is missing; it may be empty")
+    _refuse_control("subject", subject)
+    html = _required("body", fields.body)
+    text = fields.text_body or ""
+    activity, recipient = fields.activity_type or "", fields.to_email_address or ""
+    if bool(activity) is not bool(recipient):
+        raise _malformed("activity_type and to_email_address go together: one of them is missing")
+    if len(recipient) > MAX_RECIPIENT:
+        raise _malformed(f"to_email_address is longer than {MAX_RECIPIENT} characters")
+    # The order and the framing of this list are part of what is stored: never change either.
+    content = ("email", user, fields.from_email_address, reply_to, subject, html, text, uid)
+    return EmailRequest(
+        ext_user_id=user,
+        uid=uid,
+        sender=sender,
+        reply_to=_sender("reply_to_email_address", reply_to) if reply_to else None,
+        subject=subject,
+        html=html,
+        text=text,
+        callback_url=fields.callback_url or "",
+        preview_to=Secret(recipient) if recipient else None,
+        fingerprint=_fingerprint(*content, activity, recipient),
+    )
+
+
+def _decode_sms(body: bytes) -> SmsRequest:
+    fields = _fields(body, _sms_fields, _SmsFields)
+    user = _identifier("ext_user_id", fields.ext_user_id)
+    uid = _identifier("im_uid", fields.im_uid)
+    text = _required("body", fields.body)
+    sender = fields.from_number or ""
+    _refuse_control("from_number", sender, MAX_NUMBER)
+    return SmsRequest(
+        ext_user_id=user,
+        uid=uid,
+        sender=sender or None,
+        text=text,
+        callback_url=fields.callback_url or "",
+        # As above: never change it.
+        fingerprint=_fingerprint("sms", user, sender, text, uid),
+    )
+
+
+def _malformed(problem: str) -> Refused:
+    return Refused(Code.MALFORMED, problem)
+
+
+def _fields(body: bytes, decoder: "msgspec.json.Decoder[_F]", kind: type[_F]) -> _F:
+    if not body.isascii():
+        # The decoder skips over unknown fields, and with them over what is no UTF-8.
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            raise _malformed("the body is not UTF-8") from None
+        body = body.removeprefix(_BOM)
+    try:
+        fields = decoder.decode(body)
+    except msgspec.ValidationError:
+        fields = _one_by_one(body, kind)
+    except (ValueError, RecursionError):
+        raise _malformed("the body is not JSON") from None
+    if b"\\u0000" in body:
+        for name in kind.__struct_fields__:
+            if "\0" in (getattr(fields, name) or ""):
+                raise _malformed(f"{name} must not contain NUL")
+    return fields
+
+
+def _one_by_one(body: bytes, kind: type[_F]) -> _F:
+    """The slow way, after a fault: finds the field that is no text, and lets the last of its name win."""
+    try:
+        raw = _raw_fields.decode(body)
+    except msgspec.ValidationError:
+        raise _malformed("the body must be a JSON object") from None
+    except (ValueError, RecursionError):
+        raise _malformed("the body is not JSON") from None
+    fields = kind()
+    for name in kind.__struct_fields__:
+        if name in raw:
+            try:
+                setattr(fields, name, _text_or_null.decode(raw[name]))
+            except (ValueError, RecursionError):
+                raise _malformed(f"{name} must be a text") from None
+    return fields
+
+
+def _required(name: str, value: str | None) -> str:
+    if not value:
+        raise _malformed(f"{name} is missing" if value is None else f"{name} is empty")
+    return value
+
+
+def _identifier(name: str, value: str | None) -> str:
+    value = _required(name, value)
+    if len(value) > MAX_ID:
+        raise _malformed(f"{name} is longer than {MAX_ID} characters")
+    return value
+
+
+def _refuse_control(name: str, text: str, limit: int = MAX_LINE) -> None:
+    """Raise Refused for what is too long, or could end a header's line, encoded words included."""
+    if len(text) > limit:
+        raise _malformed(f"{name} is longer than {limit} characters")
+    if not text.isprintable() and _CONTROL.search(text):
+        raise _malformed(f"{name} must not contain control characters")
+    if "=?" in text and _hides_control(text):
+        raise _malformed(f"{name} must not contain control characters inside an encoded word")
+
+
+def _hides_control(text: str) -> bool:
+    """Whether some reader of RFC 2047 words would find a control character in them."""
+    return any(_word_hides_control(*word.groups()) for word in _ENCODED_WORD.finditer(text))
+
+
+def _word_hides_control(charset: str, encoding: str, payload: str) -> bool:
+    data = payload.encode()
+    if encoding in "qQ":
+        data = quopri.decodestring(data, header=True)
+    else:
+        data = re.sub(rb"[^A-Za-z0-9+/]", b"", data)
+        try:
+            data = base64.b64decode(data + b"=" * (-len(data) % 4))
+        except binascii.Error:
+            return False  # one character too many: nobody can decode it
+    # As bytes (any charset's reader), and as the charset that the word names (UTF-7, UTF-16).
+    texts = [data.decode("latin-1")]
+    with suppress(LookupError, ValueError):
+        texts.append(data.decode(charset.partition("*")[0], "replace"))
+    # C1 is UTF-8's and every Asian charset's second half, so of the bytes only C0 and DEL are looked at.
+    return (
+        bool(re.search("[\x00-\x1f\x7f]", texts[0]))
+        or any(_CONTROL.search(part) for part in texts[1:])
+        or any("=?" in part and _hides_control(part) for part in texts)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _sender(name: str, text: str) -> Mailbox:
+    """``address`` or ``Name <address>``; kept, because a brand sends from a few."""
+    _refuse_control(name, text)
+    text = text.strip()
+    shown, address = "", text
+    if text.endswith(">"):
+        shown, found, address = text[:-1].rpartition("<")
+        shown, address = shown.strip(), address.strip() if found else ""
+        if len(shown) > 1 and shown[0] == shown[-1] == '"':
+            shown = re.sub(r"\\(.)", r"\1", shown[1:-1])
+            _refuse_control(name, shown)
+    canonical = _canonical(address)
+    if canonical is None:
+        raise _malformed(f"{name} is not an address, alone or as in: Name <address>; its name is ASCII")
+    return Mailbox(canonical, shown)
+
+
+def _canonical(address: str) -> str | None:
+    """The address with its domain in ASCII and lower case; None when it is not one that can send."""
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  it costs 60 ms
+
+    try:
+        # An operator's own relay may well send from a domain that only their network knows.
+        valid = validate_email(address, check_deliverability=False, globally_deliverable=False)
+    except (EmailNotValidError, ValueError):
+        return None
+    return valid.ascii_email
+
+
+def _fingerprint(*content: str | None) -> bytes:
+    # msgpack says each text's length before it, so that no two lists of texts look alike.
+    return hashlib.sha256(_pack(content)).digest()
+
+
+def content(request: EmailRequest | SmsRequest) -> bytes:
+    """What is stored of the request; ``stored`` reads it."""
+    if isinstance(request, EmailRequest):
+        return _pack(
+            EmailContent(
+                sender=request.sender,
+                reply_to=request.reply_to,
+                subject=request.subject,
+                html=request.html,
+                text=request.text,
+            )
+        )
+    return _pack(SmsContent(sender=request.sender, text=request.text))
+
+
+def stored(channel: Channel, data: bytes) -> EmailContent | SmsContent:
+    """What ``content`` stored; raises ValueError when it is something else."""
+    return _email_content.decode(data) if channel is Channel.EMAIL else _sms_content.decode(data)
+
+
+def check_sender(client: Client, request: EmailRequest | SmsRequest) -> None:
+    """Raise Refused(SENDER_REFUSED) unless the client may send in this name.
+
+    An SMS without a sender goes out in the plugin's default, which is the operator's own choice. The
+    reply-to is not restricted: it sends nothing.
+    """
+    if isinstance(request, SmsRequest):
+        if request.sender is None or not client.sms_senders or request.sender in client.sms_senders:
+            return
+        raise Refused(Code.SENDER_REFUSED, "from_number is not one of the client's sms_senders")
+    if not client.email_senders:
+        return
+    address = request.sender.address
+    permitted = _permitted(client.email_senders)
+    if address not in permitted and address[address.rindex("@") :] not in permitted:
+        raise Refused(Code.SENDER_REFUSED, "from_email_address is not one of the client's email_senders")
+
+
+@lru_cache(maxsize=256)
+def _permitted(entries: tuple[str, ...]) -> frozenset[str]:
+    found = (_canonical_entry(entry) for entry in entries)
+    return frozenset(entry for entry in found if entry)
+
+
+def _canonical_entry(entry: str) -> str | None:
+    if entry.startswith("@"):
+        address = _canonical("x" + entry)
+        return address and address[1:]
+    return _canonical(entry)
+
+
+def sender_faults(entries: Sequence[str]) -> list[str]:
+    """What is wrong with a client's ``email_senders``, an unusable entry each; empty when nothing is."""
+    return [
+        f"entry {position} is neither an address nor an @domain"
+        for position, entry in enumerate(entries, 1)
+        if _canonical_entry(entry) is None
+    ]
+
+
+def check_preview(client: Client, request: EmailRequest | SmsRequest) -> None:
+    """Raise Refused(PREVIEW_REFUSED) when a preview is to go where the client's config does not list."""
+    if isinstance(request, SmsRequest) or request.preview_to is None:
+        return
+    if request.preview_to not in client.preview_recipients:
+        raise Refused(Code.PREVIEW_REFUSED, "to_email_address is not one of the client's preview_recipients")
+
+
+def preview_reference(message_id: str, address: Secret) -> str:
+    """What is stored instead of a preview's address: 32 hex digits that say nothing without the config."""
+    return hmac.new(message_id.encode(), address.reveal().encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def preview_recipient(client: Client, message_id: str, reference: str) -> Secret | None:
+    """The config's entry that the reference was made of; None when it is no longer listed."""
+    for address in client.preview_recipients:
+        if hmac.compare_digest(preview_reference(message_id, address), reference):
+            return address
+    return None
+
+
+def accepted(ext_message_id: str) -> bytes:
+    """The answer to a request that was taken; ids are [0-9a-f-] and need no quoting."""
+    return b'{"error_code":0,"ext_message_id":"' + ext_message_id.encode() + b'"}'
+
+
+def refused(error: Refused) -> bytes:
+    """The answer to a request that was not."""
+    return msgspec.json.encode({"error_code": int(error.code), "error_message": error.message})
