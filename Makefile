@@ -33,7 +33,7 @@ lint: setup  ## style, types, and who may import whom
 	$(BIN)/lint-imports --no-logo
 
 docs: setup  ## build the documentation into docs/_build; a warning is an error
-	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 lock: $(BIN)/uv  ## resolve requirements.lock anew; ARGS=--upgrade takes the newest of everything

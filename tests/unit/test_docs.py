@@ -1,0 +1,116 @@
+"""What the documentation shows is true: its code runs, its configuration can be read, nothing is left out."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pluggy
+import pytest
+from sybil import Sybil
+from sybil.example import Example
+from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
+
+from gatepost import hookspecs, settings
+from gatepost.model import Status
+
+REPO = Path(__file__).parents[2]
+DOCS = REPO / "docs"
+PAGES = [
+    *(page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts),
+    *(REPO / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(REPO.glob("plugins/*/README.md")),
+    *sorted(REPO.glob("plugin_template/README.md")),
+]
+
+
+def read_config(text: str) -> dict[str, object]:
+    """A TOML block of the documentation; the one place that says what "it can be read" means."""
+    tables = tomllib.loads(text)
+    for name in tables.keys() & settings.SECTIONS.keys():
+        convert(tables[name], settings.SECTIONS[name], name)
+    for name, table in tables.get("clients", {}).items():
+        convert(table, settings.Client, name)
+    return tables
+
+
+def convert(table: dict[str, object], struct: type[msgspec.Struct], name: str) -> None:
+    unknown = table.keys() - set(struct.__struct_fields__)
+    assert not unknown, f"[{name}] has no {', '.join(sorted(unknown))}"
+
+
+def evaluate_toml(example: Example) -> None:
+    read_config(example.parsed)
+
+
+def shown(page: Path) -> str:
+    return str(page.relative_to(REPO))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_what_a_page_shows_works(page):
+    sybil = Sybil(
+        parsers=[PythonCodeBlockParser(), CodeBlockParser(language="toml", evaluator=evaluate_toml)]
+    )
+
+    for example in sybil.parse(page).examples():
+        example.evaluate()
+
+
+def headings(page: Path) -> set[str]:
+    return set(re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE))
+
+
+def hooks() -> list[str]:
+    """The names that pluggy would know as hooks."""
+    marked = pluggy.PluginManager(hookspecs.PROJECT)
+    marked.add_hookspecs(hookspecs.Hooks)
+    return sorted(name for name in vars(marked.hook) if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("hook", hooks())
+def test_every_hook_has_a_heading(hook):
+    assert hook in headings(DOCS / "reference" / "hooks.md")
+
+
+def test_the_whole_file_shows_every_key():
+    page = (DOCS / "reference" / "settings.md").read_text()
+    block = page.partition("```toml\n")[2].partition("```")[0]
+    # Keys that come in pairs with a default of none stand there as comments.
+    tables = read_config(re.sub(r"^# (?=\w+ = )", "", block, flags=re.MULTILINE))
+
+    for name, struct in settings.SECTIONS.items():
+        assert tables[name].keys() == set(struct.__struct_fields__), name
+    assert tables["clients"]["smartico"].keys() == set(settings.Client.__struct_fields__)
+    assert set(settings.CORE_KEYS) <= tables["plugins"]["sendgrid-main"].keys()
+
+
+def test_every_key_is_described():
+    page = (DOCS / "reference" / "settings.md").read_text()
+    described = {
+        key
+        for keys in re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
+        for key in re.findall(r"`(\w+)`", keys)
+    }
+
+    structs = [*settings.SECTIONS.values(), settings.Client]
+    keys = {key for struct in structs for key in struct.__struct_fields__} | set(settings.CORE_KEYS)
+    assert keys - described == set()
+
+
+@pytest.mark.parametrize("status", Status)
+def test_every_status_is_described(status):
+    page = (DOCS / "reference" / "contract.md").read_text()
+
+    assert re.search(rf"^\| `{status}` \|", page, re.MULTILINE)
+
+
+def test_links_between_pages_lead_somewhere():
+    """Links between pages lead to a file, for those who read them in the repository."""
+    broken = [
+        f"{shown(page)}: {target}"
+        for page in PAGES
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
