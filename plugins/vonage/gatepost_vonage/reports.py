@@ -26,7 +26,7 @@ _MEANINGS = {
 _OPTED_OUT = "1240"
 # `rejected` with one of these: Vonage took the message, and the network or the handset did not.
 _NETWORK_OR_HANDSET = frozenset(
-    "1030 1100 1180 1190 1200 1220 1230 1250 1251 1260 1270 1280 1290 1300 1310 1330 1331 1360".split()  # noqa: SIM905  as the table in the README has them
+    "1030 1100 1180 1190 1200 1220 1230 1250 1251 1260 1270 1280 1290 1300 1310 1330 1331 1360".split()  # noqa: SIM905  one line, not eighteen
 )
 
 # Of the claims only iat and payload_hash are judged, below and by the core's clock. Not a token's own end:

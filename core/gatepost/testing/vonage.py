@@ -1,0 +1,241 @@
+"""An emulated Vonage: as strict about a text message as the vendor, and reporting with real signatures.
+
+async with VonageEmulator() as vonage:
+    settings = {"application_id": vonage.application_id, "private_key": vonage.private_key,
+                "signature_secret": vonage.signature_secret, "base_url": vonage.base_url}
+"""
+
+import hashlib
+import re
+import secrets
+import ssl
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import jwt
+import msgspec
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from gatepost.testing.emulator import Automatic, Emulator, Event, Taken
+
+_PROBLEMS = "https://developer.vonage.com/api-errors"
+_DAY = 86_400
+
+# What is said for a status, where nothing more is known: the end of `type`, and `title`.
+_TITLES: Mapping[int, tuple[str, str]] = {
+    400: ("#bad-request", "Bad Request"),
+    401: ("#unauthorized", "Unauthorized"),
+    402: ("#low-balance", "Low balance"),
+    403: ("#forbidden", "Forbidden"),
+    404: ("#not-found", "Not Found"),
+    415: ("#unsupported-media-type", "Unsupported Media Type"),
+    422: ("/messages#1020", "Invalid params"),
+    429: ("/messages#1000", "Throttled"),
+    500: ("/messages#1030", "Internal error"),
+}
+
+
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"https?://\S+", value) is not None
+
+
+def _is_text(pattern: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) is not None
+
+
+def _is_one_of(*values: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and value in values
+
+
+def _is_up_to(length: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and 0 < len(value) <= length
+
+
+def _is_sms_options(value: Any) -> bool:
+    encodings = _is_one_of("text", "unicode", "auto")
+    return isinstance(value, dict) and encodings(value.get("encoding_type", "auto"))
+
+
+_REQUIRED = ("message_type", "channel", "to", "from", "text")
+_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "message_type": (_is_one_of("text"), "must be text for this channel"),
+    "channel": (_is_one_of("sms"), "must be a channel of this application"),
+    "to": (_is_text(r"[1-9]\d{6,14}"), "must be 7 to 15 digits of an E.164 number without a leading +"),
+    "from": (_is_text(r"\d{1,15}|[A-Za-z0-9]{1,11}"), "must be up to 15 digits or 11 letters and digits"),
+    "text": (_is_up_to(3200), "must be 1 to 3200 characters"),
+    "client_ref": (_is_up_to(100), "must be 1 to 100 characters"),
+    "ttl": (lambda value: type(value) is int and 20 <= value <= 604_800, "must be 20 to 604800 seconds"),
+    "webhook_url": (_is_url, "must be a URL"),
+    "webhook_version": (_is_one_of("v0.1", "v1"), "must be v0.1 or v1"),
+    "sms": (_is_sms_options, "must be an object; its encoding_type must be text, unicode or auto"),
+}
+
+
+class VonageEmulator(Emulator):
+    """Vonage's Messages API for text messages, its users (what a ping reads), and its status webhooks.
+
+    Kinds of reports: submitted, delivered, read, undeliverable, rejected; with a code as in
+    ``"rejected:1240"``. As at the vendor, a message's own webhook_url goes before ``webhook_url``.
+    """
+
+    # 5 seconds, doubled up to 15 minutes, for a day.
+    retry_pauses = (*(5.0 * 2**n for n in range(8)), *(900.0,) * 94)
+    signs_retries = True
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(tls=tls, port=port)
+        self.application_id = str(uuid.uuid4())
+        self.api_key = secrets.token_hex(4)
+        self.signature_secret = secrets.token_hex(25)
+        self._clock = clock
+
+    @property
+    def private_key(self) -> str:
+        """The application's private key, PEM."""
+        return (
+            _application_key()
+            .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            .decode("ascii")
+        )
+
+    async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        fault = self._token_fault(request.headers.get("Authorization", ""))
+        if fault:
+            return self.refuse(401, fault)
+        match request.method, request.path:
+            case "GET", "/v1/users":
+                return web.json_response({"page_size": 1, "_embedded": {"users": []}, "_links": {}})
+            case "POST", "/v1/messages":
+                return await self._send(request, body)
+        return self.refuse(404, "there is no such resource")
+
+    def _token_fault(self, authorization: str) -> str:
+        """What is wrong with the application's token; empty when nothing is."""
+        scheme, _, token = authorization.partition(" ")
+        if scheme != "Bearer":
+            return "no bearer token"
+        try:
+            claims = jwt.decode(
+                token,
+                _application_key().public_key(),
+                algorithms=["RS256"],
+                options={"verify_exp": False, "verify_iat": False, "require": ["iat", "exp", "jti"]},
+            )
+        except jwt.PyJWTError as error:
+            return type(error).__name__
+        issued, ends, now = claims["iat"], claims["exp"], self._clock()
+        if claims.get("application_id") != self.application_id:
+            return "another application's token"
+        if type(issued) is not int or type(ends) is not int or ends - issued > _DAY:
+            return "the token is good for more than a day"
+        if not issued <= now:
+            return "the token is from the future"
+        return "" if now < ends else "the token has expired"
+
+    async def _send(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        if request.content_type != "application/json":
+            return self.refuse(415, "not JSON by its Content-Type")
+        try:
+            message = msgspec.json.decode(body, type=dict[str, Any])
+        except (ValueError, RecursionError):
+            return self.refuse(400, "the body is not a JSON object")
+        missing = [name for name in _REQUIRED if name not in message]
+        if missing:
+            faults = [{"name": name, "reason": "is required"} for name in missing]
+            return self._refuse_params("1010", "Missing params", faults)
+        faults = list(_faults(message))
+        if faults:
+            return self._refuse_params("1020", "Invalid params", faults)
+        provider_id = str(uuid.uuid4())
+        client_ref = message.get("client_ref", "")
+        await self.take(
+            Taken(id=client_ref, provider_id=provider_id, message=message, headers=request.headers)
+        )
+        return web.json_response({"message_uuid": provider_id}, status=202)
+
+    def _refuse_params(self, code: str, title: str, faults: list[dict[str, str]]) -> web.Response:
+        problem = {
+            **_problem(f"/messages#{code}", title, f"{title}: {len(faults)} of the parameters"),
+            "invalid_parameters": faults,
+        }
+        return self.refuse(422, f"{code} {', '.join(fault['name'] for fault in faults)}", body=problem)
+
+    def error(self, status: int, why: str) -> object:
+        end, title = _TITLES.get(status, _TITLES[500])
+        return _problem(end, title, why)
+
+    def event(self, kind: str, taken: Taken) -> Event:
+        status, _, code = kind.partition(":")
+        message = taken.message
+        event = {
+            "message_uuid": taken.provider_id,
+            "to": message["to"],
+            "from": message["from"],
+            "timestamp": datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "status": status,
+            "channel": "sms",
+            "destination": {"network_code": "12345"},
+            "sms": {"count_total": "1"},
+        }
+        if taken.id:
+            event["client_ref"] = taken.id
+        if code:
+            # A detail that quotes the number, as the vendor's may.
+            event["error"] = _problem(f"/messages#{code}", code, f"{status}: {message['to']} ({code})")
+        if status == "delivered":
+            event["usage"] = {"currency": "EUR", "price": "0.0333"}
+        return event
+
+    def bodies(self, events: Sequence[Event], *, batch: int) -> list[bytes]:  # noqa: ARG002  one each, always
+        return [msgspec.json.encode(event) for event in events]
+
+    def sign(self, body: bytes, at: float, *, forged: bool) -> dict[str, str]:
+        claims = {
+            "iat": int(at),
+            "jti": str(uuid.uuid4()),
+            "iss": "Vonage",
+            "payload_hash": hashlib.sha256(body).hexdigest(),
+            "api_key": self.api_key,
+            "application_id": self.application_id,
+        }
+        secret = "not the account's signature secret" if forged else self.signature_secret
+        return {"Authorization": f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}"}
+
+    def tries_again(self, status: int) -> bool:
+        """Only after 429 and 5xx: also no answer at all is the end of a report."""
+        return status == 429 or status >= 500
+
+    async def _report_on(self, taken: Taken, automatic: Automatic) -> None:
+        to = taken.message.get("webhook_url", "")
+        for kind in automatic.kinds:
+            event = self.event(kind, taken)
+            await self.report([event], to=to, delay=automatic.delay, tries=len(self.retry_pauses))
+
+
+def _faults(message: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    for name, (is_good, reason) in _RULES.items():
+        if name in message and not is_good(message[name]):
+            yield {"name": name, "reason": f"Invalid value: {name} {reason}"}
+
+
+def _problem(end: str, title: str, detail: str) -> dict[str, Any]:
+    """An error object as RFC 7807 has them."""
+    return {"type": _PROBLEMS + end, "title": title, "detail": detail, "instance": uuid.uuid4().hex}
+
+
+@cache
+def _application_key() -> rsa.RSAPrivateKey:
+    """One a process: making one takes up to a second of CPU, and it is the application_id that differs."""
+    return rsa.generate_private_key(public_exponent=65_537, key_size=2048)
