@@ -1,0 +1,250 @@
+"""Connections to the relay: opened when needed, kept, used by one mail at a time, never repaired."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from aiosmtplib import SMTP, SMTPException, SMTPResponseException
+
+from gatepost.errors import Unavailable
+from gatepost_smtp.replies import failure_code
+from gatepost_smtp.settings import Settings
+
+MAX_MAILS = 100
+"""Mails over one connection; many relays refuse more at some point, and balancers want to move."""
+MAX_AGE = 300.0
+"""Seconds of one connection's life."""
+MAX_IDLE = 30.0
+"""Seconds unused after which a connection is not trusted any more; servers hang up after 60 to 300."""
+
+_FAREWELL = 1.0  # seconds that a QUIT may take
+
+T = TypeVar("T")
+
+
+class Lost(Unavailable):
+    """The connection broke before the message was out: another connection may take it at once."""
+
+
+class Deadline:
+    """One moment that every step of a send shares."""
+
+    def __init__(self, seconds: float) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self.at = self._clock() + seconds
+
+    def left(self) -> float:
+        """Seconds left; never quite zero, which several timeouts would take for none."""
+        return max(0.001, self.at - self._clock())
+
+
+class Connection:
+    """A client that is connected and signed in."""
+
+    def __init__(self, client: SMTP) -> None:
+        self.client = client
+        self.mails = 0
+        """Mails that were tried over it before this one."""
+        now = asyncio.get_running_loop().time()
+        self._opened = now
+        self._used = now
+
+    def offers(self, extension: str) -> bool:
+        """Whether the server named this extension in its answer to EHLO."""
+        return self.client.supports_extension(extension)
+
+    def kept(self) -> None:
+        """Note that a mail has been through it and that it waits for the next."""
+        self.mails += 1
+        self._used = asyncio.get_running_loop().time()
+
+    def is_usable(self) -> bool:
+        """Whether the next mail may go over it."""
+        now = asyncio.get_running_loop().time()
+        return (
+            self.client.is_connected
+            and self.mails < MAX_MAILS
+            and now - self._opened < MAX_AGE
+            and now - self._used < MAX_IDLE
+        )
+
+    def abort(self) -> None:
+        """Cut it off, with whatever had not left yet. Nothing that it had begun can be completed."""
+        transport = self.client.transport
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+        self.client.close()
+
+    async def quit(self) -> None:
+        """Take leave as SMTP wants it, within a second; cut it off where the server doesn't answer."""
+        try:
+            await self.client.quit(timeout=_FAREWELL)
+        except (SMTPException, OSError):
+            pass
+        finally:
+            self.abort()
+
+
+class Connections:
+    """At most ``settings.connections`` of them, shared by every send of an instance."""
+
+    def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
+        self._settings = settings
+        self._tls = tls
+        self._places = asyncio.Semaphore(settings.connections)
+        self._idle: list[Connection] = []
+
+    async def use(self, work: Callable[[Connection], Awaitable[T]], deadline: Deadline) -> T:
+        """Do ``work`` over a connection of its own, kept or new.
+
+        A kept connection that turns out Lost is replaced once by a new one. Whatever else ``work``
+        raises, cancellation included, ends the connection and is passed on. Raises Unavailable when
+        there is no connection in time.
+        """
+        async with self._place(deadline):
+            kept = await self._take()
+            if kept is not None:
+                with contextlib.suppress(Lost):
+                    return await self._over(kept, work)
+            return await self._over(await self._open(deadline), work)
+
+    async def probe(self, deadline: Deadline) -> None:
+        """Open a new connection, sign in, have the server answer, and leave. Raises as ``use`` does."""
+        async with self._place(deadline):
+            connection = await self._open(deadline)
+            try:
+                await connection.client.noop(timeout=deadline.left())
+            except (SMTPException, OSError) as error:
+                raise Unavailable("the relay doesn't answer NOOP", code=failure_code(error)) from None
+            finally:
+                await connection.quit()
+
+    async def close(self) -> None:
+        """Take leave on every kept connection."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(connection.quit() for connection in idle))
+
+    @asynccontextmanager
+    async def _place(self, deadline: Deadline) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Unavailable(
+                f"none of the {self._settings.connections} connections became free in time"
+            ) from None
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def _take(self) -> Connection | None:
+        """The kept connection that was used last; those past their time are left."""
+        taken = None
+        worn = []
+        while taken is None and self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable():
+                taken = connection
+            else:
+                worn.append(connection)
+        try:
+            # Before this mail and not after the last one: nothing is at stake yet.
+            await asyncio.gather(*(connection.quit() for connection in worn))
+        except BaseException:
+            if taken is not None:
+                taken.abort()
+            raise
+        return taken
+
+    async def _over(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            result = await work(connection)
+        except BaseException:
+            # Perhaps between two commands, with a recipient already named: the next mail would be
+            # sent to both. There is no telling, so it is never used again.
+            connection.abort()
+            raise
+        connection.kept()
+        if connection.client.is_connected:
+            self._idle.append(connection)
+        return result
+
+    async def _open(self, deadline: Deadline) -> Connection:
+        client = SMTP(
+            hostname=self._settings.host,
+            port=self._settings.effective_port(),
+            # Only a stand-in: without one the client asks the DNS, which may take half a minute.
+            local_hostname="localhost",
+            use_tls=self._settings.security == "tls",
+            start_tls=False,
+            tls_context=self._tls,
+        )
+        connection = Connection(client)
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                await self._introduce(client, deadline)
+        except BaseException as error:
+            connection.abort()
+            if isinstance(error, SMTPException | OSError | ValueError):
+                raise _not_opened(error) from None
+            raise
+        return connection
+
+    async def _introduce(self, client: SMTP, deadline: Deadline) -> None:
+        """Connect, greet, encrypt, sign in."""
+        # Each step has a timeout beside the one around all of them: a cancellation can get lost in a
+        # step that ends at the same moment.
+        settings = self._settings
+        await client.connect(timeout=deadline.left())
+        helo = settings.helo or _own_name(client)
+        await client.ehlo(hostname=helo, timeout=deadline.left())
+        if settings.security == "starttls":
+            if not client.supports_extension("starttls"):
+                raise Unavailable(
+                    "the relay doesn't offer STARTTLS: check port and security", misconfigured=True
+                )
+            await client.starttls(timeout=deadline.left())
+            await client.ehlo(hostname=helo, timeout=deadline.left())
+        if settings.password:
+            if not client.supported_auth_methods:
+                raise Unavailable(
+                    "the relay offers no way to sign in with a password: check port and security",
+                    misconfigured=True,
+                )
+            await client.login(settings.username, settings.password.reveal(), timeout=deadline.left())
+
+
+def _own_name(client: SMTP) -> str:
+    """The machine's full name, or else the address that it has towards the relay (RFC 5321 §4.1.3)."""
+    name = socket.gethostname()
+    if "." in name and name.isascii() and name.replace("-", "").replace(".", "").isalnum():
+        return name
+    own = ipaddress.ip_address(client.get_transport_info("sockname")[0].partition("%")[0])
+    return f"[IPv6:{own}]" if own.version == 6 else f"[{own}]"
+
+
+def _not_opened(error: Exception) -> Unavailable:
+    """Why there is no connection, in our own words."""
+    cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
+    if isinstance(error, SMTPResponseException):
+        code = failure_code(error)
+        return Unavailable(
+            f"the relay refused the connection or the sign-in ({code})" if code else "that is no SMTP server",
+            code=code,
+            misconfigured=not 400 <= error.code < 500,
+        )
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Unavailable(
+            "the relay's certificate is not trusted: check host and ca_file", misconfigured=True
+        )
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+        return Unavailable("no TLS with the relay: check port and security", misconfigured=True)
+    if isinstance(error, TimeoutError):
+        return Unavailable("the relay did not answer in time")
+    return Unavailable(f"no connection to the relay ({type(error).__name__})")

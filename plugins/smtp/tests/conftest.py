@@ -1,0 +1,226 @@
+"""A byte-exact SMTP server that misbehaves where it is told to, and what every test here sends."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from gatepost import logs
+from gatepost.hookspecs import Context
+from gatepost.model import Email, Mailbox, Secret
+from gatepost_smtp import Settings, SmtpRelay
+
+ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
+EXTENSIONS = ("8BITMIME", "SIZE 10000000", "DSN", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+DEFAULTS = {
+    "connect": "220 sink.example ESMTP",
+    "MAIL": "250 2.1.0 ok",
+    "RCPT": "250 2.1.5 ok",
+    "DATA": "354 go on",
+    "END": "250 2.0.0 ok, queued as 4XyZ",
+    "RSET": "250 2.0.0 ok",
+    "NOOP": "250 2.0.0 ok",
+    "QUIT": "221 2.0.0 bye",
+    "AUTH": "235 2.7.0 ok",
+}
+
+
+@dataclass
+class Fault:
+    kind: str
+    text: str
+    times: float
+
+
+@dataclass
+class Received:
+    """One mail as it came: commands and content byte for byte, still dot-stuffed."""
+
+    mail: bytes
+    recipients: list[bytes] = field(default_factory=list)
+    raw: bytes = b""
+
+    @property
+    def content(self):
+        return self.raw.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
+
+
+class HungUp(Exception):
+    pass
+
+
+class Sink:
+    """Stages: connect, EHLO, AUTH, MAIL, RCPT, DATA, BODY (in the midst of it), END, RSET, NOOP, QUIT."""
+
+    def __init__(self):
+        self.extensions = list(EXTENSIONS)
+        self.mails = []
+        self.commands = []
+        self.sessions = 0
+        self.open = 0
+        self.most_open = 0
+        self.reached = defaultdict(asyncio.Event)
+        self.gate = asyncio.Event()
+        self._faults = defaultdict(list)
+        self._tasks = {}
+
+    def answer(self, stage, text, times=float("inf")):
+        self._faults[stage].append(Fault("answer", text, times))
+
+    def hang_up(self, stage, times=float("inf"), after=""):
+        self._faults[stage].append(Fault("hang_up", after, times))
+
+    def stall(self, stage, times=float("inf")):
+        self._faults[stage].append(Fault("stall", "", times))
+
+    def drip(self, stage, text):
+        self._faults[stage].append(Fault("drip", text, float("inf")))
+
+    def wait_at(self, stage):
+        """Answer only once ``gate`` is set."""
+        self._faults[stage].append(Fault("gate", "", float("inf")))
+
+    def drop_everybody(self):
+        """Hang up on all who are connected."""
+        for writer in self._tasks.values():
+            writer.close()
+
+    @contextlib.asynccontextmanager
+    async def serving(self):
+        server = await asyncio.start_server(self._session, "127.0.0.1", 0, limit=2**22)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await server.wait_closed()
+
+    async def _session(self, reader, writer):
+        task = asyncio.current_task()
+        self._tasks[task] = writer
+        self.sessions += 1
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        try:
+            await self._dialogue(reader, writer)
+        except (HungUp, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self.open -= 1
+            del self._tasks[task]
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _dialogue(self, reader, writer):
+        await self._reply(writer, "connect")
+        current = None
+        while line := await reader.readline():
+            self.commands.append(line)
+            verb = line[:4].strip().upper().decode("ascii", "replace")
+            if verb == "EHLO":
+                lines = ["sink.example", *self.extensions]
+                greeting = [f"250-{text}" for text in lines[:-1]] + [f"250 {lines[-1]}"]
+                await self._reply(writer, verb, "\r\n".join(greeting))
+                continue
+            code = await self._reply(writer, verb, DEFAULTS.get(verb, "500 5.5.1 what?"))
+            if verb == "QUIT":
+                return
+            if verb == "RSET":
+                current = None
+            elif verb == "MAIL" and code.startswith("2"):
+                current = Received(line)
+            elif verb == "RCPT" and code.startswith("2"):
+                current.recipients.append(line)
+            elif verb == "DATA" and code.startswith("3"):
+                if self._faults["BODY"]:
+                    await reader.readexactly(100)
+                    await self._reply(writer, "BODY")
+                current.raw = await reader.readuntil(b"\r\n.\r\n")
+                if (await self._reply(writer, "END")).startswith("2"):
+                    self.mails.append(current)
+                current = None
+
+    async def _reply(self, writer, stage, text=None):
+        self.reached[stage].set()
+        text = text or DEFAULTS.get(stage, "")
+        faults = self._faults[stage]
+        fault = next((fault for fault in faults if fault.times > 0), None)
+        if fault is not None:
+            fault.times -= 1
+            if fault.kind in {"answer", "drip"}:
+                text = fault.text
+            elif fault.kind == "hang_up":
+                writer.write(f"{fault.text}\r\n".encode() if fault.text else b"")
+                raise HungUp
+            elif fault.kind == "stall":
+                await asyncio.Event().wait()
+            elif fault.kind == "gate":
+                await self.gate.wait()
+            if fault.kind == "drip":
+                for byte in f"{text}\r\n".encode():
+                    writer.write(bytes([byte]))
+                    await asyncio.sleep(0.2)
+                return text
+        writer.write(f"{text}\r\n".encode())
+        await writer.drain()
+        return text
+
+
+@pytest.fixture
+async def sink():
+    async with Sink().serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+def connected():
+    """``async with connected(port, timeout=…, **settings) as relay``"""
+
+    @contextlib.asynccontextmanager
+    async def open_relay(port, *, timeout=20.0, **settings):
+        settings = Settings(**{"host": "127.0.0.1", "port": port, "security": "none"} | settings)
+        relay = SmtpRelay(settings, Context(name="relay", log=logs.get("relay"), timeout=timeout))
+        async with relay.lifespan():
+            yield relay
+
+    return open_relay
+
+
+@pytest.fixture
+async def relay(sink, connected):
+    async with connected(sink.port) as open_relay:
+        yield open_relay
+
+
+@pytest.fixture
+def an_email():
+    """A message; keyword arguments change what matters."""
+
+    def make(**changes):
+        changes.setdefault("recipient", "ann.example+tag@post.example")
+        changes["recipient"] = Secret(changes["recipient"])
+        values = {
+            "id": ID,
+            "sender": Mailbox("news@amazing.example", "Amazing, Inc"),
+            "subject": "Your weekly letter",
+            "html": "<p>Hello</p>",
+            "text": "Hello",
+            "lifetime": 3600.0,
+        }
+        return Email(**(values | changes))
+
+    return make
+
+
+@pytest.fixture
+def never():
+    """Times far beyond what a test takes, to turn a hang into a failure."""
+    return SimpleNamespace(seconds=60)

@@ -1,0 +1,185 @@
+"""One mail, as a relay sees it byte for byte."""
+
+import asyncio
+import email
+import email.policy
+
+import pytest
+
+from gatepost.errors import Rejected
+from gatepost.model import Mailbox, Receipt
+from gatepost_smtp import connections
+
+ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
+
+
+def parsed(received):
+    return email.message_from_bytes(received.content, policy=email.policy.default)
+
+
+async def test_the_envelope_and_the_headers_name_exactly_one_recipient(sink, relay, an_email):
+    receipt = await relay.send_email(an_email(reply_to=Mailbox("help@amazing.example", "Help")))
+
+    assert receipt == Receipt()
+    [received] = sink.mails
+    assert received.mail.startswith(b"MAIL FROM:<news@amazing.example> SIZE=")
+    assert received.recipients == [b"RCPT TO:<ann.example+tag@post.example> NOTIFY=FAILURE,DELAY\r\n"]
+    mail = parsed(received)
+    assert mail["From"] == '"Amazing, Inc" <news@amazing.example>'
+    assert mail["To"] == "ann.example+tag@post.example"
+    assert mail["Reply-To"] == "Help <help@amazing.example>"
+    assert mail["Subject"] == "Your weekly letter"
+    assert mail["Message-ID"] == f"<{ID}@amazing.example>"
+    assert mail["Date"].datetime.tzinfo is not None
+    assert mail["MIME-Version"] == "1.0"
+    assert mail.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+    assert [part.get_content() for part in mail.iter_parts()] == ["Hello", "<p>Hello</p>"]
+
+
+async def test_our_id_is_the_envelope_id_where_the_server_says_dsn(sink, relay, an_email):
+    await relay.send_email(an_email())
+
+    options = sink.mails[0].mail.split(b"> ")[1].split()
+    assert options[1:] == [b"RET=HDRS", f"ENVID={ID}".encode()]
+    assert options[0] == b"SIZE=%d" % len(sink.mails[0].content)
+
+
+async def test_a_server_without_extensions_gets_bare_commands_and_seven_bits(sink, relay, an_email):
+    sink.extensions = ["HELP"]
+
+    await relay.send_email(an_email(subject="Grüße", text="Grüße", html="<p>Grüße ✓</p>"))
+
+    [received] = sink.mails
+    assert received.mail == b"MAIL FROM:<news@amazing.example>\r\n"
+    assert received.recipients == [b"RCPT TO:<ann.example+tag@post.example>\r\n"]
+    assert received.raw.isascii()
+    assert parsed(received)["Subject"] == "Grüße"
+
+
+async def test_a_name_outside_ascii_needs_smtputf8(sink, relay, an_email):
+    await relay.send_email(an_email(recipient="jürgen@post.example"))
+
+    [received] = sink.mails
+    assert received.mail.split(b"> ")[1].split()[1:3] == [b"BODY=8BITMIME", b"SMTPUTF8"]
+    assert received.recipients[0].startswith("RCPT TO:<jürgen@post.example>".encode())
+    assert parsed(received)["To"] == "jürgen@post.example"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipient": "jürgen@post.example"},
+        {"sender": Mailbox("grüße@amazing.example")},
+        {"reply_to": Mailbox("grüße@amazing.example")},
+    ],
+    ids=["recipient", "sender", "reply-to"],
+)
+async def test_without_smtputf8_a_name_outside_ascii_is_rejected_and_the_next_mail_goes(
+    sink, relay, an_email, changes
+):
+    sink.extensions.remove("SMTPUTF8")
+
+    with pytest.raises(Rejected, match="SMTPUTF8"):
+        await relay.send_email(an_email(**changes))
+    await relay.send_email(an_email())
+
+    assert len(sink.mails) == 1
+    assert sink.sessions == 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind"),
+    [({"text": ""}, "text/html"), ({"text": " \n"}, "text/html"), ({"html": ""}, "text/plain")],
+)
+async def test_no_part_is_empty(sink, relay, an_email, parts, kind):
+    await relay.send_email(an_email(**parts))
+
+    assert parsed(sink.mails[0]).get_content_type() == kind
+
+
+async def test_a_fixed_return_path_is_the_envelope_sender_only(sink, connected, an_email):
+    async with connected(sink.port, return_path="bounces@amazing.example") as relay:
+        await relay.send_email(an_email())
+
+    assert sink.mails[0].mail.startswith(b"MAIL FROM:<bounces@amazing.example> ")
+    assert parsed(sink.mails[0])["From"].addresses[0].addr_spec == "news@amazing.example"
+
+
+async def test_a_connection_is_kept_for_the_next_mail(sink, relay, an_email):
+    for _ in range(5):
+        await relay.send_email(an_email())
+
+    assert len(sink.mails) == 5
+    assert sink.sessions == 1
+    assert sink.commands.count(b"DATA\r\n") == 5
+
+
+async def test_a_connection_is_left_after_so_many_mails(sink, relay, an_email, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_MAILS", 3)
+
+    for _ in range(7):
+        await relay.send_email(an_email())
+
+    assert sink.sessions == 3
+    assert sink.commands.count(b"QUIT\r\n") == 2
+    assert sink.most_open == 1
+
+
+@pytest.mark.parametrize("limit", ["MAX_AGE", "MAX_IDLE"])
+async def test_a_connection_is_left_when_it_is_old_or_was_idle(sink, relay, an_email, monkeypatch, limit):
+    await relay.send_email(an_email())
+    monkeypatch.setattr(connections, limit, 0.0)
+    await relay.send_email(an_email())
+
+    assert sink.sessions == 2
+    assert len(sink.mails) == 2
+
+
+async def test_the_lifespan_takes_leave_on_every_connection(sink, connected, an_email):
+    sink.wait_at("RCPT")
+    async with connected(sink.port) as relay, asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(relay.send_email(an_email()))
+        await sink.reached["RCPT"].wait()
+        sink.gate.set()
+
+    assert sink.commands.count(b"QUIT\r\n") == sink.sessions
+    assert len(sink.mails) == 3
+
+
+async def test_nothing_is_connected_before_the_first_mail(sink, connected):
+    async with connected(sink.port):
+        pass
+
+    assert sink.sessions == 0
+
+
+async def test_ping_greets_and_leaves_without_a_mail(sink, relay):
+    await relay.ping()
+
+    verbs = [line.split()[0] for line in sink.commands]
+    assert verbs == [b"EHLO", b"NOOP", b"QUIT"]
+
+
+async def test_the_greeting_is_the_configured_name(sink, connected):
+    async with connected(sink.port, helo="mail.amazing.example") as relay:
+        await relay.ping()
+
+    assert sink.commands[0] == b"EHLO mail.amazing.example\r\n"
+
+
+async def test_the_greeting_is_an_address_where_the_machine_has_no_full_name(sink, relay, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "box")
+
+    await relay.ping()
+
+    assert sink.commands[0] == b"EHLO [127.0.0.1]\r\n"
+
+
+async def test_a_long_mail_arrives_whole(sink, relay, an_email):
+    html = "<p>" + "long ✓ " * 60_000 + "</p>"
+
+    await relay.send_email(an_email(html=html))
+
+    assert list(parsed(sink.mails[0]).iter_parts())[1].get_content() == html
