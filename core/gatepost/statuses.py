@@ -51,11 +51,30 @@ def to_record(known: Iterable[Status], reported: Sequence[Status], *, by_provide
     seen = set(known)
     added: list[Status] = []
     for status in reported:
-        if by_provider and not seen:
+        if not seen and (by_provider or status is Status.ACCEPTED):
             seen.add(Status.ACCEPTED)
             added.append(Status.ACCEPTED)
-        if status in seen or status is Status.ACCEPTED:
-            continue
-        seen.add(status)
-        added.append(status)
+        if status not in seen and status is not Status.ACCEPTED:
+            seen.add(status)
+            added.append(status)
     return added
+
+
+class Telling(StrEnum):
+    """How far a recorded status is on its way to Smartico."""
+
+    UNASKED = "unasked"
+    """Recorded only: the message has no callback_url."""
+    WAITING = "waiting"
+    """An earlier status of the same message is not told yet."""
+    QUEUED = "queued"
+    """To be told when its due time comes."""
+    CALLING = "calling"
+    """Claimed; its due time is the end of the lease."""
+    TOLD = "told"
+    DEAD = "dead"
+    """Given up after the last try; kept for the operator to see and to send again."""
+
+
+OPEN = frozenset({Telling.WAITING, Telling.QUEUED, Telling.CALLING})
+"""Those that hold back the next status of the same message."""

@@ -1,0 +1,31 @@
+"""The durable store between the rooms: put, claim, record."""
+
+from gatepost.outbox.records import (
+    Call,
+    Called,
+    Claim,
+    NewMessage,
+    Outcome,
+    Policy,
+    Recorded,
+    Reported,
+    Stored,
+    Swept,
+)
+from gatepost.outbox.store import Outbox, new_id, open_outbox
+
+__all__ = [
+    "Call",
+    "Called",
+    "Claim",
+    "NewMessage",
+    "Outbox",
+    "Outcome",
+    "Policy",
+    "Recorded",
+    "Reported",
+    "Stored",
+    "Swept",
+    "new_id",
+    "open_outbox",
+]

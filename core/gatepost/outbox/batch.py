@@ -1,0 +1,146 @@
+"""Group commit: calls that arrive while a commit is under way share the next one.
+
+A transaction costs one sync of the disk, however many rows it carries, and a statement costs about
+the same for one row as for ten. So nobody gets a transaction of their own: whoever comes while one is
+under way waits for the next, and all of those go together.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gatepost import logs
+from gatepost.errors import StoreBroken, StoreBusy, StoreError
+from gatepost.outbox.faults import store_error
+from gatepost.outbox.transaction import Transaction
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Work = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
+"""Does something for several callers in one transaction; one result each, in their order."""
+
+MOST = 256
+"""Calls that share a commit: more would not make it cheaper, only slower to answer."""
+
+WAITING = 20_000
+"""Calls that may wait; beyond that the store is overloaded and says so at once."""
+
+_log = logs.get(__name__)
+
+
+class _Waiting(Generic[Item, Result]):
+    __slots__ = ("future", "item", "work")
+
+    def __init__(self, work: Work[Item, Result], item: Item, future: asyncio.Future[Result]) -> None:
+        self.work = work
+        self.item = item
+        self.future = future
+
+
+class Batches:
+    """One lane of transactions, one after the other, each for all who are waiting."""
+
+    def __init__(self, engine: AsyncEngine, begin: Callable[[Connection], Transaction]) -> None:
+        self._engine = engine
+        self._begin = begin
+        self._waiting: list[_Waiting[Any, Any]] = []
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self.broken: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
+        """Done when the store can't be trusted any more."""
+        self._task = asyncio.create_task(self._run(), name="outbox-batches")
+
+    async def run(self, work: Work[Item, Result], item: Item) -> Result:
+        """Do ``work`` for ``item`` in the next transaction; returns once that is committed.
+
+        Raises StoreBusy when it was not done and may be tried again, StoreBroken when the store has to
+        be given up. A caller that is cancelled meanwhile does not undo it.
+        """
+        if self._closing:
+            raise StoreBusy("shutting down")
+        if self.broken.done():
+            raise self.broken.result()
+        if len(self._waiting) >= WAITING:
+            raise StoreBusy("too many are waiting for the store")
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(work, item, future))
+        self._arrived.set()
+        return await future
+
+    async def close(self) -> None:
+        """Finish what is waiting, then take nothing more."""
+        self._closing = True
+        self._arrived.set()
+        await self._task
+
+    async def _run(self) -> None:
+        while True:
+            if not self._waiting:
+                if self._closing:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+                # One turn of the loop: whoever is ready at the same moment comes along.
+                await asyncio.sleep(0)
+                continue
+            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            await self._commit(batch)
+
+    async def _commit(self, batch: Sequence[_Waiting[Any, Any]]) -> None:
+        try:
+            results = await self._transaction(batch)
+        except StoreBroken as error:
+            self._give_up(error, batch)
+        except Exception as error:  # whatever it is, somebody waits for an answer
+            if len(batch) > 1:
+                # One of them may be the cause; alone, it hurts nobody else.
+                for waiting in batch:
+                    await self._commit([waiting])
+                return
+            known = isinstance(error, StoreError)
+            if not known:
+                _log.error("outbox call failed", error=type(error).__name__, exc_info=error)
+            self._answer(batch[0], error if known else StoreBusy("the store refused this"))
+        else:
+            for waiting, result in zip(batch, results, strict=True):
+                if not waiting.future.done():
+                    waiting.future.set_result(result)
+
+    async def _transaction(self, batch: Sequence[_Waiting[Any, Any]]) -> list[Any]:
+        if self.broken.done():
+            raise self.broken.result()
+        try:
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(self._together, batch)
+        except DBAPIError as error:
+            raise store_error(error) from None
+
+    def _give_up(self, error: StoreBroken, batch: Sequence[_Waiting[Any, Any]]) -> None:
+        if not self.broken.done():
+            _log.critical("the store can't be trusted any more", reason=str(error))
+            self.broken.set_result(error)
+        waiting, self._waiting = [*batch, *self._waiting], []
+        for one in waiting:
+            self._answer(one, error)
+
+    @staticmethod
+    def _answer(waiting: _Waiting[Any, Any], error: Exception) -> None:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)
+
+    def _together(self, connection: Connection, batch: Sequence[_Waiting[Any, Any]]) -> list[Any]:
+        """Each kind of work once, for all who want it; the kinds in the order of their first caller."""
+        transaction = self._begin(connection)
+        places: dict[Work[Any, Any], list[int]] = {}
+        for place, waiting in enumerate(batch):
+            places.setdefault(waiting.work, []).append(place)
+        results: list[Any] = [None] * len(batch)
+        for work, mine in places.items():
+            for place, result in zip(mine, work(transaction, [batch[i].item for i in mine]), strict=True):
+                results[place] = result
+        return results

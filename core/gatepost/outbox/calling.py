@@ -1,0 +1,135 @@
+"""Claims of callbacks: in order for each message, one at a time."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.engine import Row
+
+from gatepost.model import Channel, Status
+from gatepost.outbox.records import Call, Called
+from gatepost.outbox.schema import messages, statuses
+from gatepost.outbox.transaction import Transaction, chunks
+from gatepost.statuses import OPEN, Telling
+
+
+class WantCalls(NamedTuple):
+    """A caller's wish: so many calls, none to these hosts, to be held for so many seconds."""
+
+    most: int
+    resting: frozenset[str]
+    lease: float
+
+
+def claim_calls(tx: Transaction, wants: Sequence[WantCalls]) -> list[list[Call]]:
+    """Hand out the calls that are due, the longest due first."""
+    return [_claim(tx, want) for want in wants]
+
+
+def _claim(tx: Transaction, want: WantCalls) -> list[Call]:
+    query = select(statuses.c.seq).where(
+        statuses.c.telling == Telling.QUEUED.value, statuses.c.due_at <= tx.now
+    )
+    if want.resting:
+        query = query.where(statuses.c.host.not_in(sorted(want.resting)))
+    due = tx.locking(query.order_by(statuses.c.due_at).limit(want.most), skip_locked=True)
+    taken = (
+        update(statuses)
+        .where(statuses.c.seq.in_(due))
+        .values(
+            telling=Telling.CALLING.value,
+            due_at=tx.after(want.lease),
+            attempt=statuses.c.attempt + 1,
+            holder=tx.holder,
+        )
+        .returning(
+            statuses.c.seq, statuses.c.attempt, statuses.c.message_id, statuses.c.status, statuses.c.host
+        )
+    )
+    rows = tx.connection.execute(taken).all()
+    about: dict[str, Row[Any]] = {}
+    for some in chunks({row.message_id for row in rows}):
+        columns = messages.c.id, messages.c.client, messages.c.channel, messages.c.callback_url
+        about |= {
+            row.id: row for row in tx.connection.execute(select(*columns).where(messages.c.id.in_(some)))
+        }
+    return [
+        Call(
+            seq=row.seq,
+            attempt=row.attempt,
+            message_id=row.message_id,
+            client=about[row.message_id].client,
+            channel=Channel(about[row.message_id].channel),
+            status=Status(row.status),
+            callback_url=about[row.message_id].callback_url,
+            host=row.host,
+        )
+        for row in rows
+        if row.message_id in about
+    ]
+
+
+_ending = (
+    update(statuses)
+    .where(statuses.c.seq == bindparam("status_seq"))
+    .values(telling=bindparam("telling"), due_at=bindparam("due_at"), problem=bindparam("problem"))
+)
+
+
+def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
+    """Take back what became of calls; False where the claim was lost and nothing was changed.
+
+    Told and dead both let the next status of the same message go.
+    """
+    rows: dict[int, Row[Any]] = {}
+    columns = statuses.c.seq, statuses.c.message_id, statuses.c.attempt, statuses.c.holder, statuses.c.telling
+    for some in chunks(sorted({call.seq for call in called})):
+        rows |= {
+            row.seq: row for row in tx.connection.execute(select(*columns).where(statuses.c.seq.in_(some)))
+        }
+    _hold(tx, {row.message_id for row in rows.values()})
+    valid = [
+        (row := rows.get(call.seq)) is not None
+        and (row.attempt, row.holder, row.telling) == (call.attempt, tx.holder, Telling.CALLING.value)
+        for call in called
+    ]
+    kept = [call for call, good in zip(called, valid, strict=True) if good]
+    if kept:
+        tx.connection.execute(_ending, [_ended(tx, call) for call in kept])
+        promote(tx, {rows[c.seq].message_id for c in kept if c.told or c.retry_in is None})
+    return valid
+
+
+def _hold(tx: Transaction, ids: Iterable[str]) -> None:
+    """Keep others from recording a status of these messages until we know which comes next."""
+    if tx.many_writers:
+        for some in chunks(sorted(ids)):
+            query = select(messages.c.id).where(messages.c.id.in_(some)).order_by(messages.c.id)
+            tx.connection.execute(tx.locking(query))
+
+
+def _ended(tx: Transaction, call: Called) -> dict[str, object]:
+    if call.told:
+        telling, due_at = Telling.TOLD, None
+    elif call.retry_in is None:
+        telling, due_at = Telling.DEAD, None
+    else:
+        telling, due_at = Telling.QUEUED, tx.after(call.retry_in)
+    return {"status_seq": call.seq, "telling": telling.value, "due_at": due_at, "problem": call.problem}
+
+
+def promote(tx: Transaction, ids: Iterable[str]) -> int:
+    """Queue each message's next waiting status, unless an earlier one is still under way."""
+    count = 0
+    for some in chunks(sorted(ids)):
+        heads = (
+            select(func.min(statuses.c.seq))
+            .where(statuses.c.message_id.in_(some), statuses.c.telling.in_([one.value for one in OPEN]))
+            .group_by(statuses.c.message_id)
+        )
+        count += tx.connection.execute(
+            update(statuses)
+            .where(statuses.c.seq.in_(heads), statuses.c.telling == Telling.WAITING.value)
+            .values(telling=Telling.QUEUED.value, due_at=tx.now)
+        ).rowcount
+    return count

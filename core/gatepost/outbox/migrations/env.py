@@ -1,0 +1,8 @@
+"""Run by Alembic on the connection that gatepost.outbox.migrate hands it."""
+
+from alembic import context
+
+from gatepost.outbox.schema import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

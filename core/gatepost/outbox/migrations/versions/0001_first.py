@@ -1,0 +1,70 @@
+"""The first tables."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Messages, their contents and their statuses; see gatepost.outbox.schema."""
+    op.create_table(
+        "messages",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("client", sa.Text, nullable=False),
+        sa.Column("channel", sa.Text, nullable=False),
+        sa.Column("uid", sa.Text, nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+        sa.Column("ext_user_id", sa.Text, nullable=False),
+        sa.Column("preview", sa.Text, nullable=False),
+        sa.Column("callback_url", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("due_at", sa.BigInteger),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False),
+        sa.Column("ended_at", sa.BigInteger),
+        sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("instance", sa.Text, nullable=False),
+        sa.Column("provider_id", sa.Text),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("code", sa.Text, nullable=False),
+        sa.UniqueConstraint("client", "channel", "uid", name="messages_uid"),
+        sqlite_with_rowid=False,
+    )
+    _partial("messages_due", "messages", ["channel", "state", "due_at"], "due_at")
+    _partial("messages_expiring", "messages", ["expires_at"], "due_at")
+    _partial("messages_ended", "messages", ["ended_at"], "ended_at")
+    _partial("messages_provider", "messages", ["instance", "provider_id"], "provider_id")
+    op.create_table(
+        "contents",
+        sa.Column("message_id", sa.Text, primary_key=True),
+        sa.Column("content", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "statuses",
+        sa.Column(
+            "seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True
+        ),
+        sa.Column("message_id", sa.Text, nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("code", sa.Text, nullable=False),
+        sa.Column("recorded_at", sa.BigInteger, nullable=False),
+        sa.Column("telling", sa.Text, nullable=False),
+        sa.Column("due_at", sa.BigInteger),
+        sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("problem", sa.Text, nullable=False),
+        sa.UniqueConstraint("message_id", "status", name="statuses_once"),
+    )
+    _partial("statuses_due", "statuses", ["telling", "due_at"], "due_at")
+
+
+def _partial(name: str, table: str, columns: list[str], filled: str) -> None:
+    """An index over the rows in which this column is filled."""
+    where = sa.text(f"{filled} IS NOT NULL")
+    op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)

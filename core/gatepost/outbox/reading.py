@@ -1,0 +1,148 @@
+"""Looking at the outbox without touching it: for operators, metrics and tests."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Select, func, select
+
+from gatepost.outbox.schema import contents, messages, statuses
+from gatepost.statuses import State, Telling
+
+
+class Depth(msgspec.Struct, frozen=True, kw_only=True):
+    """How much waits, and since when."""
+
+    messages: Mapping[tuple[str, str], int]
+    """Messages not at their end, by channel and state."""
+    oldest: Mapping[str, float]
+    """Seconds since the longest waiting queued message became due, by channel."""
+    callbacks: Mapping[str, int]
+    """Statuses on their way to Smartico, by how far they are: queued, waiting, calling."""
+
+
+class ToldStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One status of a message; times in seconds since the epoch."""
+
+    status: str
+    code: str
+    recorded_at: float
+    telling: str
+    tries: int
+    next_try_at: float | None
+    problem: str
+
+
+class MessageView(msgspec.Struct, frozen=True, kw_only=True):
+    """One message as an operator may see it: nothing of its recipient but Smartico's id."""
+
+    id: str
+    client: str
+    channel: str
+    uid: str
+    ext_user_id: str
+    state: str
+    created_at: float
+    due_at: float | None
+    expires_at: float
+    ended_at: float | None
+    tries: int
+    instance: str
+    provider_id: str
+    reason: str
+    code: str
+    content_kept: bool
+    statuses: Sequence[ToldStatus]
+
+
+def depth(connection: Connection, now: int) -> Depth:
+    """Counts of what waits; walks the indexes of what is due, so ask for it every few seconds at most."""
+    queue = (
+        select(messages.c.channel, messages.c.state, func.count(), func.min(messages.c.due_at))
+        .where(messages.c.due_at.is_not(None))
+        .group_by(messages.c.channel, messages.c.state)
+    )
+    counts: dict[tuple[str, str], int] = {}
+    oldest: dict[str, float] = {}
+    for channel, state, count, due_at in connection.execute(queue):
+        counts[channel, state] = count
+        if state == State.QUEUED:
+            oldest[channel] = max(0.0, (now - due_at) / 1000)
+    calls = (
+        select(statuses.c.telling, func.count())
+        .where(statuses.c.due_at.is_not(None))
+        .group_by(statuses.c.telling)
+    )
+    return Depth(messages=counts, oldest=oldest, callbacks=dict(connection.execute(calls).tuples().all()))
+
+
+def list_messages(
+    connection: Connection, *, states: Sequence[State] = (), dead: bool = False, most: int = 50
+) -> list[MessageView]:
+    """The newest messages first; only of these states, or only those with a dead callback."""
+    query = select(messages).order_by(messages.c.id.desc()).limit(most)
+    if states:
+        query = query.where(messages.c.state.in_([state.value for state in states]))
+    if dead:
+        query = query.where(
+            messages.c.id.in_(select(statuses.c.message_id).where(statuses.c.telling == Telling.DEAD.value))
+        )
+    return _views(connection, query)
+
+
+def one_message(connection: Connection, identity: str) -> MessageView | None:
+    """By ext_message_id, or by Smartico's uid, or by the provider's id."""
+    for column in (messages.c.id, messages.c.uid, messages.c.provider_id):
+        views = _views(connection, select(messages).where(column == identity).limit(1))
+        if views:
+            return views[0]
+    return None
+
+
+def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
+    rows = connection.execute(query).all()
+    ids = [row.id for row in rows]
+    told: dict[str, list[ToldStatus]] = {identity: [] for identity in ids}
+    for row in connection.execute(
+        select(statuses).where(statuses.c.message_id.in_(ids)).order_by(statuses.c.seq)
+    ):
+        told[row.message_id].append(
+            ToldStatus(
+                status=row.status,
+                code=row.code,
+                recorded_at=row.recorded_at / 1000,
+                telling=row.telling,
+                tries=row.attempt,
+                next_try_at=_seconds(row.due_at),
+                problem=row.problem,
+            )
+        )
+    kept = set(
+        connection.execute(select(contents.c.message_id).where(contents.c.message_id.in_(ids))).scalars()
+    )
+    return [
+        MessageView(
+            id=row.id,
+            client=row.client,
+            channel=row.channel,
+            uid=row.uid,
+            ext_user_id=row.ext_user_id,
+            state=row.state,
+            created_at=row.created_at / 1000,
+            due_at=_seconds(row.due_at),
+            expires_at=row.expires_at / 1000,
+            ended_at=_seconds(row.ended_at),
+            tries=row.attempt,
+            instance=row.instance,
+            provider_id=row.provider_id or "",
+            reason=row.reason,
+            code=row.code,
+            content_kept=row.id in kept,
+            statuses=told[row.id],
+        )
+        for row in rows
+    ]
+
+
+def _seconds(moment: int | None) -> float | None:
+    return None if moment is None else moment / 1000

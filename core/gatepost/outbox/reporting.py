@@ -1,0 +1,143 @@
+"""Statuses becoming known: recorded once, queued for Smartico in their order."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.engine import Row
+
+from gatepost.model import Status, StatusEvent
+from gatepost.outbox.records import Recorded, Reported
+from gatepost.outbox.schema import contents, messages, statuses
+from gatepost.outbox.transaction import Transaction, chunks
+from gatepost.statuses import OPEN, State, Telling, to_record
+
+_WANTED = (messages.c.id, messages.c.state, messages.c.callback_url, messages.c.provider_id)
+
+
+def record(tx: Transaction, reports: Sequence[Reported]) -> list[Recorded]:
+    """Record what providers reported. The reports prove that they have the messages."""
+    found = _by_our_id(tx, {e.message_id for r in reports for e in r.events if e.message_id})
+    by_provider = _by_their_id(tx, reports, found)
+    told: list[tuple[int, str, StatusEvent]] = []
+    unknown = [0] * len(reports)
+    for number, report in enumerate(reports):
+        for event in report.events:
+            identity = (
+                event.message_id
+                if event.message_id in found
+                else by_provider.get((report.instance, event.provider_id), "")
+            )
+            if identity:
+                told.append((number, identity, event))
+            else:
+                unknown[number] += 1
+    added = append(tx, found, [(identity, event.status, event.code) for _, identity, event in told])
+    _now_sent(tx, [found[identity] for identity in {identity for _, identity, _ in told}])
+    new = [0] * len(reports)
+    repeated = [0] * len(reports)
+    for (number, _, _), count in zip(told, added, strict=True):
+        new[number] += count
+        repeated[number] += not count
+    return [Recorded(new=n, repeated=r, unknown=u) for n, r, u in zip(new, repeated, unknown, strict=True)]
+
+
+def _by_our_id(tx: Transaction, ids: Iterable[str]) -> dict[str, Row[Any]]:
+    found: dict[str, Row[Any]] = {}
+    for some in chunks(sorted(ids)):
+        query = select(*_WANTED).where(messages.c.id.in_(some)).order_by(messages.c.id)
+        found |= {row.id: row for row in tx.connection.execute(tx.locking(query))}
+    return found
+
+
+def _by_their_id(
+    tx: Transaction, reports: Sequence[Reported], found: dict[str, Row[Any]]
+) -> dict[tuple[str, str], str]:
+    """Our ids by instance and provider's id, for events that don't bear ours; fills in ``found``."""
+    ours: dict[tuple[str, str], str] = {}
+    for report in reports:
+        theirs = {e.provider_id for e in report.events if e.provider_id and e.message_id not in found}
+        for some in chunks(sorted(theirs)):
+            query = select(*_WANTED).where(
+                messages.c.instance == report.instance, messages.c.provider_id.in_(some)
+            )
+            for row in tx.connection.execute(tx.locking(query)):
+                found[row.id] = row
+                ours[report.instance, row.provider_id] = row.id
+    return ours
+
+
+def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> None:
+    """A report proves it: these messages are at a provider, whatever we thought."""
+    for some in chunks(row.id for row in rows if row.state != State.SENT):
+        proven = {"state": State.SENT.value, "due_at": None, "ended_at": tx.now, "reason": "", "code": ""}
+        tx.connection.execute(update(messages).where(messages.c.id.in_(some)).values(proven))
+        forget_contents(tx, some)
+
+
+def forget_contents(tx: Transaction, ids: Iterable[str]) -> None:
+    """Erase what nobody will send any more."""
+    for some in chunks(ids):
+        tx.connection.execute(delete(contents).where(contents.c.message_id.in_(some)))
+
+
+def append(
+    tx: Transaction,
+    rows: Mapping[str, Row[Any]],
+    news: Sequence[tuple[str, Status, str]],
+    *,
+    by_provider: bool = True,
+) -> list[int]:
+    """Add statuses (message, status, code) in this order; returns how many each of them added.
+
+    ``rows`` holds each message's ``callback_url``, and on PostgreSQL the caller holds their locks: who
+    records and who finishes a call must not pass each other.
+    """
+    known: dict[str, list[Status]] = {identity: [] for identity, _, _ in news}
+    busy: set[str] = set()
+    columns = statuses.c.message_id, statuses.c.status, statuses.c.telling
+    for some in chunks(known):
+        for identity, status, telling in tx.connection.execute(
+            select(*columns).where(statuses.c.message_id.in_(some))
+        ):
+            known[identity].append(Status(status))
+            if telling in OPEN:
+                busy.add(identity)
+    added: list[int] = []
+    new_rows: list[dict[str, object]] = []
+    for identity, status, code in news:
+        fresh = to_record(known[identity], [status], by_provider=by_provider)
+        known[identity] += fresh
+        added.append(len(fresh))
+        url = rows[identity].callback_url
+        for one in fresh:
+            if not url:
+                telling = Telling.UNASKED
+            elif identity in busy:
+                telling = Telling.WAITING
+            else:
+                telling = Telling.QUEUED
+                busy.add(identity)
+            new_rows.append(_status_row(tx, identity, one, code if one is status else "", telling, url))
+    if new_rows:
+        tx.connection.execute(statuses.insert(), new_rows)
+    return added
+
+
+def _status_row(
+    tx: Transaction, identity: str, status: Status, code: str, telling: Telling, url: str
+) -> dict[str, object]:
+    return {
+        "message_id": identity,
+        "status": status.value,
+        "code": code,
+        "recorded_at": tx.now,
+        "telling": telling.value,
+        "due_at": tx.now if telling is Telling.QUEUED else None,
+        "attempt": 0,
+        "holder": "",
+        # Checked when the message was accepted; here it is only a name to rest by.
+        "host": (urlsplit(url).hostname or "") if url else "",
+        "problem": "",
+    }

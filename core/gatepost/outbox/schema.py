@@ -1,0 +1,114 @@
+"""The tables. Times are milliseconds since the epoch, by the database's clock.
+
+A row is small and is rewritten at every step, so the content, which is large and never changes, stands in
+a table of its own and goes as soon as nobody will need it. Only what is not at its end has a ``due_at``,
+and the indexes that claims run on hold only such rows: they stay as small as the queue is, whatever
+has piled up behind it.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("client", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("ext_user_id", Text, nullable=False),
+    # The reference of a preview's recipient; the address itself stands in the configuration only.
+    Column("preview", Text, nullable=False),
+    Column("callback_url", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("due_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    # How often it was claimed; together with the holder this is the fence.
+    Column("attempt", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("provider_id", Text),
+    Column("reason", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    UniqueConstraint("client", "channel", "uid", name="messages_uid"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "messages_due",
+    messages.c.channel,
+    messages.c.state,
+    messages.c.due_at,
+    sqlite_where=text("due_at IS NOT NULL"),
+    postgresql_where=text("due_at IS NOT NULL"),
+)
+Index(
+    "messages_expiring",
+    messages.c.expires_at,
+    sqlite_where=text("due_at IS NOT NULL"),
+    postgresql_where=text("due_at IS NOT NULL"),
+)
+Index(
+    "messages_ended",
+    messages.c.ended_at,
+    sqlite_where=text("ended_at IS NOT NULL"),
+    postgresql_where=text("ended_at IS NOT NULL"),
+)
+Index(
+    "messages_provider",
+    messages.c.instance,
+    messages.c.provider_id,
+    sqlite_where=text("provider_id IS NOT NULL"),
+    postgresql_where=text("provider_id IS NOT NULL"),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
+# BIGINT on PostgreSQL; on SQLite only INTEGER counts up by itself, and it is as wide.
+_sequence = BigInteger().with_variant(Integer(), "sqlite")
+
+statuses = Table(
+    "statuses",
+    metadata,
+    # The order in which statuses became known.
+    Column("seq", _sequence, primary_key=True, autoincrement=True),
+    Column("message_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("telling", Text, nullable=False),
+    Column("due_at", BigInteger),
+    Column("attempt", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    # Of the callback URL: a host that keeps failing rests as a whole.
+    Column("host", Text, nullable=False),
+    # What the last failed call met: an HTTP status or a kind of error.
+    Column("problem", Text, nullable=False),
+    UniqueConstraint("message_id", "status", name="statuses_once"),
+)
+Index(
+    "statuses_due",
+    statuses.c.telling,
+    statuses.c.due_at,
+    sqlite_where=text("due_at IS NOT NULL"),
+    postgresql_where=text("due_at IS NOT NULL"),
+)

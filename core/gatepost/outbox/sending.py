@@ -1,0 +1,197 @@
+"""Claims of messages: handing them out, keeping them, taking back what became of them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.engine import Row
+
+from gatepost.model import Channel, Status
+from gatepost.outbox.records import Claim, Outcome
+from gatepost.outbox.reporting import append, forget_contents
+from gatepost.outbox.schema import contents, messages
+from gatepost.outbox.transaction import Transaction, chunks
+from gatepost.statuses import State
+
+
+class Want(NamedTuple):
+    """A sender's wish: so many messages of a channel, to be held for so many seconds."""
+
+    channel: Channel
+    most: int
+    lease: float
+
+
+class Held(NamedTuple):
+    """A claim to be held on to for so many seconds more."""
+
+    id: str
+    attempt: int
+    lease: float
+
+
+def claim(tx: Transaction, wants: Sequence[Want]) -> list[list[Claim]]:
+    """Hand out what is due, the longest due first."""
+    return [_claim(tx, want) for want in wants]
+
+
+def _claim(tx: Transaction, want: Want) -> list[Claim]:
+    due = tx.locking(
+        select(messages.c.id)
+        .where(
+            messages.c.channel == want.channel.value,
+            messages.c.state == State.QUEUED.value,
+            messages.c.due_at <= tx.now,
+        )
+        .order_by(messages.c.due_at)
+        .limit(want.most),
+        skip_locked=True,
+    )
+    taken = (
+        update(messages)
+        .where(messages.c.id.in_(due))
+        .values(
+            state=State.SENDING.value,
+            due_at=tx.after(want.lease),
+            attempt=messages.c.attempt + 1,
+            holder=tx.holder,
+        )
+        .returning(
+            messages.c.id,
+            messages.c.attempt,
+            messages.c.client,
+            messages.c.ext_user_id,
+            messages.c.preview,
+            messages.c.expires_at,
+        )
+    )
+    rows = tx.connection.execute(taken).all()
+    bodies: dict[str, bytes] = {}
+    for some in chunks(row.id for row in rows):
+        query = select(contents.c.message_id, contents.c.content).where(contents.c.message_id.in_(some))
+        bodies |= {identity: bytes(content) for identity, content in tx.connection.execute(query)}
+    return [
+        Claim(
+            id=row.id,
+            attempt=row.attempt,
+            client=row.client,
+            channel=want.channel,
+            ext_user_id=row.ext_user_id,
+            preview=row.preview,
+            content=bodies.get(row.id, b""),
+            lifetime=tx.seconds_until(row.expires_at),
+        )
+        for row in rows
+    ]
+
+
+_renewal = (
+    update(messages)
+    .where(
+        messages.c.id == bindparam("held_id"),
+        messages.c.attempt == bindparam("held_attempt"),
+        messages.c.holder == bindparam("held_by"),
+        messages.c.state == State.SENDING.value,
+    )
+    .values(due_at=bindparam("until"))
+)
+
+
+def renew(tx: Transaction, helds: Sequence[Held]) -> list[None]:
+    """Hold on to claims; one that was lost stays lost."""
+    tx.connection.execute(
+        _renewal,
+        [
+            {
+                "held_id": held.id,
+                "held_attempt": held.attempt,
+                "held_by": tx.holder,
+                "until": tx.after(held.lease),
+            }
+            for held in sorted(helds)
+        ],
+    )
+    return [None] * len(helds)
+
+
+_ending = (
+    update(messages)
+    .where(messages.c.id == bindparam("message_id"))
+    .values(
+        state=bindparam("state"),
+        due_at=bindparam("due_at"),
+        ended_at=bindparam("ended_at"),
+        instance=bindparam("instance"),
+        provider_id=bindparam("provider_id"),
+        reason=bindparam("reason"),
+        code=bindparam("code"),
+    )
+)
+
+_TOLD = {State.SENT: Status.ACCEPTED, State.REJECTED: Status.REJECTED, State.FAILED: Status.FAILED}
+
+
+def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[bool]:
+    """Take back what became of claims; False where a claim was lost and nothing was changed.
+
+    A receipt counts as long as nobody claimed the message since: also when the lease had ended, and
+    when a report came first, which leaves only the provider's id to be noted.
+    """
+    rows: dict[str, Row[Any]] = {}
+    for some in chunks(sorted({outcome.id for outcome in outcomes})):
+        query = (
+            select(
+                messages.c.id,
+                messages.c.attempt,
+                messages.c.holder,
+                messages.c.state,
+                messages.c.expires_at,
+                messages.c.callback_url,
+                messages.c.ended_at,
+            )
+            .where(messages.c.id.in_(some))
+            .order_by(messages.c.id)
+        )
+        rows |= {row.id: row for row in tx.connection.execute(tx.locking(query))}
+    valid = [
+        (row := rows.get(outcome.id)) is not None
+        and (row.attempt, row.holder) == (outcome.attempt, tx.holder)
+        and (
+            row.state == State.SENDING
+            or (outcome.state is State.SENT and row.state in {State.UNCERTAIN, State.SENT})
+        )
+        for outcome in outcomes
+    ]
+    kept = [outcome for outcome, good in zip(outcomes, valid, strict=True) if good]
+    if not kept:
+        return valid
+    values = [_ended(tx, outcome, rows[outcome.id].expires_at, rows[outcome.id].ended_at) for outcome in kept]
+    tx.connection.execute(_ending, values)
+    forget_contents(tx, (o.id for o in kept if o.state in {State.SENT, State.REJECTED}))
+    told = [
+        (outcome.id, _TOLD[State(str(value["state"]))], outcome.code)
+        for outcome, value in zip(kept, values, strict=True)
+        if value["state"] in _TOLD
+    ]
+    if told:
+        append(tx, rows, told, by_provider=False)
+    return valid
+
+
+def _ended(tx: Transaction, outcome: Outcome, expires_at: int, ended_at: int | None) -> dict[str, object]:
+    state = outcome.state
+    due_at = None
+    if state in {State.QUEUED, State.UNCERTAIN}:
+        due_at = min(tx.after(outcome.delay), expires_at)
+        if state is State.QUEUED and expires_at <= tx.now:
+            state, due_at = State.FAILED, None
+    return {
+        "message_id": outcome.id,
+        "state": state.value,
+        "due_at": due_at,
+        "ended_at": None if due_at is not None else (ended_at or tx.now),
+        "instance": outcome.instance,
+        "provider_id": outcome.provider_id or None,
+        "reason": outcome.reason,
+        "code": outcome.code,
+    }

@@ -1,0 +1,99 @@
+"""The outbox in one file: nothing to install, one process."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+
+from gatepost.errors import ConfigError, Fault
+
+# FULL: a commit returns when it is on disk. With NORMAL a power cut takes the last commits with it,
+# although they were acknowledged.
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "busy_timeout=5000",
+    "temp_store=MEMORY",
+    "cache_size=-8192",
+)
+
+
+class FileLock:
+    """One `gatepost serve` a file; the operating system lets go of it when the process ends, however."""
+
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_name(database.name + ".lock")
+        self._descriptor = -1
+
+    def acquire(self) -> None:
+        """Raises ConfigError when another process has it, or when the folder can't be written."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError([Fault("store.url", f"{self.path}: {error.strerror}")]) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise ConfigError(
+                [
+                    Fault(
+                        "store.url",
+                        f"another gatepost has {self.path.with_suffix('')} open: one process a file; "
+                        "stop it, or use PostgreSQL for several",
+                    )
+                ]
+            ) from None
+        self._descriptor = descriptor
+
+    def write(self, content: bytes) -> None:
+        """Leave a note for the commands that want to talk to the process that has the lock."""
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, content, 0)
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def engine(path: Path) -> AsyncEngine:
+    """The one connection that writes. SQLite below 3.51.3 can damage a WAL that two of them checkpoint."""
+    made = create_async_engine(f"sqlite+aiosqlite:///{path}", poolclass=StaticPool)
+
+    @event.listens_for(made.sync_engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        # We begin transactions ourselves: the driver's own way leaves reads and DDL outside of them.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(made.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return made
+
+
+def reading_engine(path: Path) -> AsyncEngine:
+    """For looking only, beside a running gateway."""
+    return create_async_engine(f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", poolclass=StaticPool)
+
+
+def clock_of(clock: Callable[[], float]) -> Callable[[Connection], int]:
+    """The database's clock is this machine's: both live in one process."""
+
+    def now(_connection: Connection) -> int:
+        return int(clock() * 1000)
+
+    return now

@@ -1,0 +1,192 @@
+"""The outbox: what was accepted, what became of it, and what Smartico has still to be told."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gatepost.errors import ConfigError, Fault, StoreBroken
+from gatepost.model import Channel, Secret
+from gatepost.outbox import accepting, calling, reading, reporting, sending, sqlite, sweeping
+from gatepost.outbox.batch import Batches
+from gatepost.outbox.faults import store_error
+from gatepost.outbox.migrate import migrate
+from gatepost.outbox.records import (
+    Call,
+    Called,
+    Claim,
+    NewMessage,
+    Outcome,
+    Policy,
+    Recorded,
+    Reported,
+    Stored,
+    Swept,
+)
+from gatepost.outbox.transaction import Transaction
+
+
+def new_id() -> str:
+    """An ext_message_id: a UUID of version 7 (RFC 9562), so that new rows stand side by side on disk."""
+    bits = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    return str(UUID(int=bits & ~(0xF000 << 64) & ~(0xC000 << 48) | 0x7000 << 64 | 0x8000 << 48))
+
+
+def sqlite_path(url: Secret, base: Path) -> Path | None:
+    """The file of a ``sqlite:///`` URL, relative to ``base``; None for another kind of store.
+
+    Raises ConfigError for what is no store's URL at all.
+    """
+    try:
+        parsed = make_url(url.reveal())
+    except ArgumentError:
+        raise ConfigError([Fault("store.url", "must be sqlite:///path or postgresql://…")]) from None
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        raise ConfigError(
+            [Fault("store.url", "must name a file: what is in memory does not survive a crash")]
+        )
+    return base / parsed.database
+
+
+class Outbox:
+    """Every method is one step that is either on disk when it returns, or did not happen.
+
+    All of them raise StoreBusy or StoreBroken. Made by ``open_outbox``.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, now: Callable[[Connection], int], policy: Policy, lock: sqlite.FileLock
+    ) -> None:
+        self._engine = engine
+        self._now = now
+        self._policy = policy
+        self._lock = lock
+        self.holder = uuid4().hex
+        self._batches = Batches(engine, self._begin)
+        self.arrived: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
+        """Set when there may be something to send."""
+        self.reported = asyncio.Event()
+        """Set when there may be something to tell Smartico."""
+
+    @property
+    def broken(self) -> asyncio.Future[StoreBroken]:
+        """Done when the store can't be trusted any more and the process must stop."""
+        return self._batches.broken
+
+    def _begin(self, connection: Connection) -> Transaction:
+        return Transaction(connection, self._now(connection), self.holder, self._policy)
+
+    async def put(self, message: NewMessage) -> Stored:
+        """Store a message unless its uid is known; returns what stands under the uid now."""
+        stored = await self._batches.run(accepting.put, message)
+        if stored.id == message.id:
+            self.arrived[message.channel].set()
+        return stored
+
+    async def find(self, client: str, channel: Channel, uid: str) -> Stored | None:
+        """What stands under a uid."""
+        return await self._batches.run(accepting.find, (client, channel.value, uid))
+
+    async def claim(self, channel: Channel, most: int, lease: float) -> list[Claim]:
+        """Take at most so many messages that are due into our hands, for ``lease`` seconds."""
+        return await self._batches.run(sending.claim, sending.Want(channel, most, lease))
+
+    async def renew(self, claim: Claim, lease: float) -> None:
+        """Hold on to a claim for ``lease`` seconds from now."""
+        await self._batches.run(sending.renew, sending.Held(claim.id, claim.attempt, lease))
+
+    async def finish(self, outcome: Outcome) -> bool:
+        """Record what became of a claim; False when the claim was lost and nothing changed."""
+        kept = await self._batches.run(sending.finish, outcome)
+        self.reported.set()
+        return kept
+
+    async def record(self, reported: Reported) -> Recorded:
+        """Record what a provider reported."""
+        recorded = await self._batches.run(reporting.record, reported)
+        self.reported.set()
+        return recorded
+
+    async def claim_calls(self, most: int, resting: frozenset[str], lease: float) -> list[Call]:
+        """Take at most so many calls that are due, none to a host that rests."""
+        return await self._batches.run(calling.claim_calls, calling.WantCalls(most, resting, lease))
+
+    async def finish_call(self, called: Called) -> bool:
+        """Record what became of a call; False when the claim was lost and nothing changed."""
+        kept = await self._batches.run(calling.finish_calls, called)
+        self.reported.set()
+        return kept
+
+    async def sweep(self) -> Swept:
+        """Move what nobody holds and whose time has come."""
+        swept = await self._batches.run(sweeping.sweep, None)
+        if swept.resent or swept.pulled_in:
+            for event in self.arrived.values():
+                event.set()
+        if swept.failed or swept.calls:
+            self.reported.set()
+        return swept
+
+    async def prune(self) -> int:
+        """Forget some of what ended before the retention; returns how much."""
+        return await self._batches.run(sweeping.prune, None)
+
+    async def orphan_all(self) -> int:
+        """At the start of the only process: nobody can be holding what was claimed."""
+        return await self._batches.run(sweeping.orphan_all, None)
+
+    async def depth(self) -> reading.Depth:
+        """How much waits."""
+        return await self._batches.run(_depth, None)
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the store."""
+        await self._batches.close()
+        await self._engine.dispose()
+        self._lock.release()
+
+
+@asynccontextmanager
+async def open_outbox(
+    url: Secret, base: Path, policy: Policy, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Outbox]:
+    """Open the store, bring its tables up to date and take back what a dead process held.
+
+    Raises ConfigError when it can't be opened, or when another process has it.
+    """
+    path = sqlite_path(url, base)
+    if path is None:
+        raise ConfigError([Fault("store.url", "only sqlite:///path is supported")])
+    lock = sqlite.FileLock(path)
+    lock.acquire()
+    try:
+        engine = sqlite.engine(path)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(migrate)
+        except DBAPIError as error:
+            await engine.dispose()
+            raise ConfigError([Fault("store.url", f"{path}: {store_error(error)}")]) from None
+    except BaseException:
+        lock.release()
+        raise
+    outbox = Outbox(engine, sqlite.clock_of(clock), policy, lock)
+    try:
+        await outbox.orphan_all()
+        yield outbox
+    finally:
+        await outbox.close()
+
+
+def _depth(tx: Transaction, asked: Sequence[None]) -> list[reading.Depth]:
+    return [reading.depth(tx.connection, tx.now)] * len(asked)

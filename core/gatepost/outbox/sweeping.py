@@ -1,0 +1,167 @@
+"""What moves without anybody holding it: leases, waits and lifetimes that end, and old rows that leave."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, exists, or_, select, update
+from sqlalchemy.engine import Row
+
+from gatepost.model import Channel, Status
+from gatepost.outbox.records import Swept
+from gatepost.outbox.reporting import append
+from gatepost.outbox.schema import contents, messages, statuses
+from gatepost.outbox.transaction import Transaction
+from gatepost.statuses import OPEN, State, Telling
+
+MOST = 200
+"""Rows that one sweep moves of each kind, so that nobody waits long behind it."""
+
+LONGEST_PAUSE = 3600.0
+"""Seconds; a provider may ask for an hour, our own pauses are shorter."""
+
+LONGEST_CALL_PAUSE = 12.5 * 3600.0
+"""Seconds; ten hours and a fifth, and a little."""
+
+
+def sweep(tx: Transaction, asked: Sequence[None]) -> list[Swept]:
+    """Move everything whose time has come; at most MOST rows of each kind."""
+    swept = Swept(
+        failed=_lifetimes_over(tx),
+        orphaned=_orphaned(tx),
+        resent=0 if tx.policy.hold else _resent(tx),
+        held=_held(tx) if tx.policy.hold else 0,
+        pulled_in=_pulled_in(tx),
+        calls=_calls(tx),
+    )
+    return [swept] * len(asked)
+
+
+# The index on what is due begins with the channel.
+_any_channel = messages.c.channel.in_([channel.value for channel in Channel])
+
+
+def _rows(tx: Transaction, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    query: Select[Any] = (
+        select(messages.c.id, messages.c.callback_url, messages.c.expires_at)
+        .where(messages.c.due_at.is_not(None), *conditions)
+        .limit(MOST)
+    )
+    return tx.connection.execute(tx.locking(query, skip_locked=True)).all()
+
+
+def _move(tx: Transaction, rows: Sequence[Row[Any]], **values: Any) -> int:
+    if rows:
+        moved = update(messages).where(messages.c.id.in_([row.id for row in rows])).values(**values)
+        tx.connection.execute(moved)
+    return len(rows)
+
+
+def _lifetimes_over(tx: Transaction) -> int:
+    """Failed: nobody took it in time. Its content stays for the operator to queue it again."""
+    waiting = [State.QUEUED.value, State.UNCERTAIN.value, State.HELD.value]
+    rows = _rows(tx, messages.c.expires_at <= tx.now, messages.c.state.in_(waiting))
+    _move(tx, rows, state=State.FAILED.value, due_at=None, ended_at=tx.now)
+    if rows:
+        append(
+            tx,
+            {row.id: row for row in rows},
+            [(row.id, Status.FAILED, "") for row in rows],
+            by_provider=False,
+        )
+    return len(rows)
+
+
+def _orphaned(tx: Transaction) -> int:
+    """Nobody renewed the lease: the sender is gone, and whether it had sent is not known."""
+    rows = _rows(tx, _any_channel, messages.c.state == State.SENDING.value, messages.c.due_at <= tx.now)
+    return _move(
+        tx,
+        rows,
+        state=State.UNCERTAIN.value,
+        due_at=tx.after(tx.policy.uncertain_wait),
+        reason="the sender was lost",
+    )
+
+
+def orphan_all(tx: Transaction, asked: Sequence[None]) -> list[int]:
+    """At the start, where nobody else can be holding anything: every claim's sender is gone."""
+    count = tx.connection.execute(
+        update(messages)
+        .where(messages.c.state == State.SENDING.value, messages.c.due_at.is_not(None))
+        .values(
+            state=State.UNCERTAIN.value,
+            due_at=tx.after(tx.policy.uncertain_wait),
+            reason="the sender was lost",
+        )
+    ).rowcount
+    tx.connection.execute(
+        update(statuses)
+        .where(statuses.c.telling == Telling.CALLING.value, statuses.c.due_at.is_not(None))
+        .values(telling=Telling.QUEUED.value, due_at=tx.now)
+    )
+    return [count] * len(asked)
+
+
+def _uncertain_over(tx: Transaction) -> Sequence[Row[Any]]:
+    return _rows(tx, _any_channel, messages.c.state == State.UNCERTAIN.value, messages.c.due_at <= tx.now)
+
+
+def _resent(tx: Transaction) -> int:
+    """No report came: it is due again, and the whole route is tried."""
+    return _move(tx, _uncertain_over(tx), state=State.QUEUED.value, due_at=tx.now)
+
+
+def _held(tx: Transaction) -> int:
+    """No report came: the operator decides, until its lifetime ends."""
+    return _move(tx, _uncertain_over(tx), state=State.HELD.value, due_at=messages.c.expires_at)
+
+
+def _pulled_in(tx: Transaction) -> int:
+    """No pause is this long: the clock had jumped when it was set, and has jumped back since."""
+    longest = tx.after(LONGEST_PAUSE)
+    rows = _rows(tx, _any_channel, messages.c.state == State.QUEUED.value, messages.c.due_at > longest)
+    count = _move(tx, rows, due_at=tx.now)
+    wait = tx.after(tx.policy.uncertain_wait)
+    rows = _rows(tx, _any_channel, messages.c.state == State.UNCERTAIN.value, messages.c.due_at > wait)
+    return count + _move(tx, rows, due_at=wait)
+
+
+def _calls(tx: Transaction) -> int:
+    """Calls whose caller was lost, calls set too far off, and those that lost their predecessor."""
+    lost = (
+        select(statuses.c.seq)
+        .where(
+            statuses.c.due_at.is_not(None),
+            or_(
+                (statuses.c.telling == Telling.CALLING.value) & (statuses.c.due_at <= tx.now),
+                (statuses.c.telling == Telling.QUEUED.value)
+                & (statuses.c.due_at > tx.after(LONGEST_CALL_PAUSE)),
+            ),
+        )
+        .limit(MOST)
+    )
+    return tx.connection.execute(
+        update(statuses)
+        .where(statuses.c.seq.in_(tx.locking(lost, skip_locked=True)))
+        .values(telling=Telling.QUEUED.value, due_at=tx.now)
+    ).rowcount
+
+
+def prune(tx: Transaction, asked: Sequence[None]) -> list[int]:
+    """Forget what ended longer ago than the retention; at most MOST messages."""
+    still_told = exists().where(
+        statuses.c.message_id == messages.c.id, statuses.c.telling.in_([one.value for one in OPEN])
+    )
+    old = tx.locking(
+        select(messages.c.id)
+        .where(messages.c.ended_at <= tx.after(-tx.policy.retention), ~still_told)
+        .order_by(messages.c.ended_at)
+        .limit(MOST),
+        skip_locked=True,
+    )
+    ids = list(tx.connection.execute(old).scalars())
+    if ids:
+        tx.connection.execute(delete(contents).where(contents.c.message_id.in_(ids)))
+        tx.connection.execute(delete(statuses).where(statuses.c.message_id.in_(ids)))
+        tx.connection.execute(delete(messages).where(messages.c.id.in_(ids)))
+    return [len(ids)] * len(asked)
