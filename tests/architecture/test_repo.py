@@ -69,8 +69,9 @@ def test_no_installed_version_falls_under_its_floor(requirement):
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)
 def test_no_locked_version_falls_under_its_floor(requirement):
-    versions = locked()[canonicalize_name(requirement.name)]
+    versions = locked().get(canonicalize_name(requirement.name))
 
+    assert versions, "not in requirements.lock: run make lock"
     assert all(requirement.specifier.contains(version, prereleases=True) for version, _ in versions)
 
 
