@@ -1,0 +1,136 @@
+"""Who is asking: the caller's address, behind proxies too, and the client it may speak for."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+
+from gatepost.errors import Code, Refused
+from gatepost.model import Channel
+from gatepost.networks import Address, Network, parse_address
+from gatepost.settings import Client
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_KNOWN_ADDRESSES = 4096
+"""Addresses whose clients are remembered; the next one pushes out the least recently seen."""
+
+# Some proxies write the caller's port too (Azure's Application Gateway does): 1.2.3.4:567, [2001:db8::1]:567.
+_WITH_PORT = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
+
+
+class Access:
+    """The allowlists and secrets of every client."""
+
+    def __init__(self, clients: Mapping[str, Client], trusted_proxies: Sequence[Network]) -> None:
+        self._clients = dict(clients)
+        self._trusted_proxies = tuple(trusted_proxies)
+        self._secrets = {
+            name: tuple(_digest(secret.reveal().encode()) for secret in client.authorization)
+            for name, client in clients.items()
+        }
+        self._candidates = lru_cache(maxsize=_KNOWN_ADDRESSES)(self._listing)
+
+    def caller(self, peer: str | None, headers: Headers) -> Address | None:
+        """The address the request is from; None when nobody can tell, and then it is refused.
+
+        That is the peer's. A trusted proxy is believed about who asked *it*: the right-most address of
+        X-Forwarded-For that is no trusted proxy itself, or the left-most where all of them are. One element
+        on the way that is no address, an empty one included, makes the whole untellable.
+        """
+        address = parse_address(peer) if peer is not None else None
+        if address is None or not self._is_trusted(address):
+            return address
+        values = [value for name, value in headers if name.lower() == b"x-forwarded-for"]
+        for element in reversed(b",".join(values).decode("latin-1").split(",") if values else ()):
+            address = _forwarded(element.strip(" \t"))
+            if address is None or not self._is_trusted(address):
+                break
+        return address
+
+    def admit(self, address: Address | None, headers: Headers, channel: Channel) -> tuple[str, Client]:
+        """The client that this address and this Authorization header belong to, and its name.
+
+        Raises Refused: NOT_ALLOWED when no client lists the address, before any secret is looked at;
+        WRONG_AUTHORIZATION when none of those that list it has the secret.
+        """
+        candidates = self._candidates(address) if address is not None else ()
+        if not candidates:
+            raise Refused(
+                Code.NOT_ALLOWED,
+                "the caller's address is not in the allow_ips of any client; "
+                "behind a proxy, server.trusted_proxies must list the proxy",
+            )
+        values = [value for name, value in headers if name.lower() == b"authorization"]
+        if len(values) > 1:
+            raise Refused(Code.WRONG_AUTHORIZATION, "the request has more than one Authorization header")
+        owner = self._owner(candidates, values[0]) if values else None
+        if owner is None and channel is Channel.SMS:
+            unguarded = [name for name in candidates if not self._clients[name].sms_authorization]
+            owner = unguarded[0] if len(unguarded) == 1 else None
+        if owner is not None:
+            return owner, self._clients[owner]
+        raise Refused(
+            Code.WRONG_AUTHORIZATION,
+            "the Authorization header is not the secret of a client that lists the caller's address"
+            if values
+            else "the Authorization header is missing",
+        )
+
+    def _is_trusted(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted_proxies)
+
+    def _listing(self, address: Address) -> tuple[str, ...]:
+        return tuple(
+            name
+            for name, client in self._clients.items()
+            if any(address in network for network in client.allow_ips)
+        )
+
+    def _owner(self, candidates: Iterable[str], value: bytes) -> str | None:
+        given = _digest(value)
+        owner = None
+        # Every secret is compared, whichever matched: the time taken says nothing about any of them.
+        for name in candidates:
+            for known in self._secrets[name]:
+                if hmac.compare_digest(known, given):
+                    owner = owner or name
+        return owner
+
+
+def _digest(value: bytes) -> bytes:
+    # Of equal length whatever the secret's is, and bytes: compare_digest raises on a str beyond ASCII.
+    return hashlib.sha256(value).digest()
+
+
+def _forwarded(element: str) -> Address | None:
+    match = _WITH_PORT.fullmatch(element)
+    return parse_address((match["v4"] or match["v6"]) if match else element)
+
+
+class OncePerMinute:
+    """Says whether a log line about this key is due, so that a stranger at the door can't fill the disk.
+
+    ``clock`` gives seconds and never goes back (``time.monotonic``). At most ``keys`` are remembered; while
+    they are all fresh, further ones are not due at all.
+    """
+
+    def __init__(self, clock: Callable[[], float], keys: int = 4096) -> None:
+        self._clock = clock
+        self._keys = keys
+        self._last: dict[str, float] = {}
+
+    def due(self, key: str) -> bool:
+        """True the first time, and then when a minute has passed since it was last true."""
+        now = self._clock()
+        while self._last:
+            # The dict is in the order of the times, so the oldest is the first.
+            oldest, then = next(iter(self._last.items()))
+            if now - then < 60:
+                break
+            del self._last[oldest]
+        if key in self._last or len(self._last) >= self._keys:
+            return False
+        self._last[key] = now
+        return True
