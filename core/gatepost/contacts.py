@@ -1,0 +1,169 @@
+"""The chain of sources: who is this user, and where is the message to go.
+
+What a source says is judged here, once for all of them: an address or a number that comes out is
+canonical and can't break a header, a URL or a log line.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from gatepost import logs
+from gatepost.errors import ConfigError, Fault, Unavailable
+from gatepost.instances import Instance
+from gatepost.model import NO_TEXT, Channel, Contact, Secret
+
+_LONGEST_EMAIL = 254
+_LONGEST_PHONE = 40
+# What people write a number with. Letters, extensions, URIs and other scripts' digits are left out on
+# purpose: the library would take them and make something of them.
+_PHONE = re.compile(r"\+?[0-9 ()./-]+", re.ASCII)
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+
+_log = logs.get(__name__)
+
+
+class Outcome(StrEnum):
+    """What came of a search."""
+
+    FOUND = "found"
+    UNKNOWN_USER = "unknown_user"
+    """Every source was asked, and none knows the user."""
+    NO_ADDRESS = "no_address"
+    """The user is known, and has no usable address or number for this channel."""
+    UNREACHABLE = "unreachable"
+    """Nobody knew the user, and at least one source could not be asked."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A search's result; ``recipient`` is there when the outcome is FOUND, and then canonical."""
+
+    outcome: Outcome
+    recipient: Secret | None = None
+    attributes: Mapping[str, str] = NO_TEXT
+    """The contact's further attributes, for the sending plugin and nobody else."""
+
+    def __repr__(self) -> str:
+        return f"<Finding {self.outcome}>"
+
+
+class Contacts:
+    """The sources, in the order in which they are asked."""
+
+    def __init__(self, sources: Sequence[Instance], timeout: float, default_region: str) -> None:
+        """``timeout``: seconds a source. Raises ConfigError where there is no such region."""
+        self._sources = tuple(sources)
+        self._timeout = timeout
+        self._region = default_region
+        if default_region:
+            check_region(default_region)
+
+    async def find(self, ext_user_id: str, channel: Channel) -> Finding:
+        """Ask one source after the other until one knows the user. Never raises for what a source does."""
+        unreachable = False
+        for source in self._sources:
+            try:
+                contact = await source.find_contact(ext_user_id, self._timeout)
+            except Unavailable as error:
+                unreachable = True
+                write = _log.error if error.misconfigured else _log.warning
+                write(
+                    "contact_source_passed_over", instance=source.name, reason=error.reason, code=error.code
+                )
+                continue
+            if contact is not None:
+                return self._judge(contact, channel, source.name)
+        return Finding(Outcome.UNREACHABLE if unreachable else Outcome.UNKNOWN_USER)
+
+    def _judge(self, contact: Contact, channel: Channel, source: str) -> Finding:
+        raw = contact.email if channel is Channel.EMAIL else contact.phone
+        if not raw:
+            return Finding(Outcome.NO_ADDRESS)
+        with logs.private(contact):
+            text = raw.reveal()
+            canonical = (
+                canonical_email(text) if channel is Channel.EMAIL else canonical_phone(text, self._region)
+            )
+            if canonical is None:
+                _log.warning("contact_unusable", instance=source, channel=channel.value)
+                return Finding(Outcome.NO_ADDRESS)
+        return Finding(Outcome.FOUND, Secret(canonical), contact.attributes)
+
+
+def canonical_email(text: str) -> str | None:
+    """``local@domain``, the domain in lower-case ASCII (IDNA); None unless it is exactly one address."""
+    if len(text) > _LONGEST_EMAIL or not text.isprintable():
+        return None
+    # Late: 70 ms that a command which sends nothing need not spend.
+    from email_validator import validate_email  # noqa: PLC0415
+
+    try:
+        # The environment for tests is where the reserved domain .test is an address like any other.
+        found = validate_email(text, check_deliverability=False, test_environment=True)
+    except ValueError:
+        return None
+    return f"{found.local_part}@{found.ascii_domain}"
+
+
+def canonical_phone(text: str, region: str) -> str | None:
+    """E.164 with its plus sign; None unless it can be one number.
+
+    ``region``, such as GB, is that of numbers without a country code; where it is empty they are refused.
+    """
+    if len(text) > _LONGEST_PHONE or not _PHONE.fullmatch(text):
+        return None
+    # Late: 140 ms and 3 MB.
+    import phonenumbers  # noqa: PLC0415
+
+    try:
+        number = phonenumbers.parse(text, region or None)
+    except phonenumbers.NumberParseException:
+        return None
+    # Not is_possible_number(): that is content with one that can be dialled only within its town.
+    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
+        return None
+    canonical = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return canonical if _E164.fullmatch(canonical) else None
+
+
+def check_region(region: str) -> None:
+    """Raise ConfigError where the world has no such region for phone numbers."""
+    import phonenumbers  # noqa: PLC0415  as above
+
+    if region not in phonenumbers.SUPPORTED_REGIONS:
+        raise ConfigError([Fault("contacts.default_region", "is no region; write a country's, such as GB")])
+
+
+class Remembered:
+    """What was found when a message arrived, kept for its first try to be sent; in memory only."""
+
+    def __init__(
+        self, seconds: float = 60.0, most: int = 10_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Keeps at most ``most``, each for ``seconds``; the oldest goes first."""
+        self._seconds = seconds
+        self._most = most
+        self._clock = clock
+        self._kept: dict[str, tuple[float, Finding]] = {}
+
+    def put(self, message_id: str, finding: Finding) -> None:
+        """Keep a finding, in place of an older one of the same message."""
+        self._kept.pop(message_id, None)
+        now = self._clock()
+        # A dict is in the order of its insertions, so the oldest are at its front.
+        while self._kept:
+            oldest = next(iter(self._kept))
+            if len(self._kept) < self._most and self._kept[oldest][0] + self._seconds > now:
+                break
+            del self._kept[oldest]
+        self._kept[message_id] = (now, finding)
+
+    def take(self, message_id: str) -> Finding | None:
+        """The message's finding, once; None where there is none or it is too old."""
+        kept = self._kept.pop(message_id, None)
+        if kept is None or self._clock() - kept[0] >= self._seconds:
+            return None
+        return kept[1]
