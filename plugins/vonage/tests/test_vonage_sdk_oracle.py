@@ -1,0 +1,73 @@
+"""What the SDK's own client would have sent is what the plugin sends."""
+
+import asyncio
+
+import jwt
+import pytest
+import requests
+from vonage_http_client import Auth, HttpClient, HttpClientOptions
+from vonage_messages import Messages, Sms
+from vonage_messages.models import SmsOptions
+
+
+@pytest.fixture
+def sdk_sends(vonage, monkeypatch):
+    """Sends with the SDK's client, whose hard-coded https:// becomes http://."""
+    original = requests.Session.request
+
+    def in_clear(self, method, url, **other):
+        return original(self, method, url.replace("https://", "http://", 1), **other)
+
+    monkeypatch.setattr(requests.Session, "request", in_clear)
+
+    def send(request):
+        client = HttpClient(
+            Auth(application_id=vonage.application_id, private_key=vonage.private_key),
+            HttpClientOptions(api_host=vonage.base_url.removeprefix("http://")),
+        )
+        try:
+            return Messages(client).send(request).message_uuid
+        finally:
+            client._session.close()
+
+    async def in_thread(request):
+        return await asyncio.to_thread(send, request)
+
+    return in_thread
+
+
+def claims_of(taken):
+    scheme, _, token = taken.headers["Authorization"].partition(" ")
+    return scheme, jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"), [("Hello {you}, 5 €", "text"), ('Привет "you" \\ \n 👋', "unicode")]
+)
+async def test_the_request_is_the_sdks(vonage, opened, sms, sdk_sends, clock, text, encoding):
+    clock.now += 5  # the SDK has its own clock, and its token shall not be from the future
+    message = sms(text, sender="+447700900999")
+    async with opened(webhook_url="https://gatepost.example/webhooks/v") as plugin:
+        receipt = await plugin.send_sms(message)
+    uuid = await sdk_sends(
+        Sms(
+            to="447700900123",
+            from_="447700900999",
+            text=text,
+            client_ref=message.id,
+            ttl=14_400,
+            webhook_url="https://gatepost.example/webhooks/v",
+            webhook_version="v1",
+            sms=SmsOptions(encoding_type=encoding),
+        )
+    )
+
+    ours, theirs = vonage.taken
+    assert (ours.provider_id, theirs.provider_id) == (receipt.provider_id, uuid)
+    assert ours.message == theirs.message
+    for header in ("Content-Type", "Accept"):
+        assert ours.headers[header] == theirs.headers[header]
+    (scheme, header, claims), (their_scheme, their_header, their_claims) = map(claims_of, vonage.taken)
+    assert (scheme, header) == (their_scheme, their_header)
+    assert claims.keys() == their_claims.keys()
+    assert claims["application_id"] == their_claims["application_id"]
