@@ -1,6 +1,7 @@
 """The rooms' rule of docs/explanation/design.md, as import-linter reads it from pyproject.toml."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,15 @@ def test_no_package_escapes_the_rule():
     assert set(lists["core"]["forbidden_modules"]) == plugins
     assert set(lists["plugins"]["modules"]) == plugins
     assert set(lists["contract"]["source_modules"]) == plugins
+
+
+def test_the_documentation_draws_the_same_rooms():
+    page = (REPO / "docs/explanation/design.md").read_text().partition("## Who may import whom")[2]
+    drawn = [set(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)]
+    (rooms,) = (contract for contract in CONFIG["contracts"] if contract["id"] == "rooms")
+    ruled = [set(re.findall(r"\w+", row)) - {"__main__"} for row in rooms["layers"]]
+
+    assert drawn == [row for row in ruled if row]
 
 
 @pytest.fixture
