@@ -76,10 +76,12 @@ def _verify(request: WebhookRequest, authorization: str, signature_secret: str) 
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise BadSignature("the Authorization header holds no bearer token")
+    # Zeros at its end leave an HMAC as it is (RFC 2104), and PyJWT warns about keys of less than 32 bytes.
+    key = signature_secret.encode().ljust(32, b"\0")
     try:
         claims = jwt.decode(
             token.strip(),
-            signature_secret,
+            key,
             algorithms=["HS256"],
             options=_SIGNATURE_ALONE,
         )

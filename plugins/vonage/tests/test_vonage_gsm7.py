@@ -1,4 +1,5 @@
 import pytest
+
 from gatepost_vonage.gsm7 import is_gsm7
 
 # Code points by the Unicode consortium's table of GSM 03.38, independently of the module's own order.

@@ -47,7 +47,7 @@ def claims_of(taken):
 async def test_the_request_is_the_sdks(vonage, opened, sms, sdk_sends, clock, text, encoding):
     clock.now += 5  # the SDK has its own clock, and its token shall not be from the future
     message = sms(text, sender="+447700900999")
-    async with opened(webhook_url="https://gatepost.example/webhooks/v") as plugin:
+    async with opened({"webhook_url": "https://gatepost.example/webhooks/v"}) as plugin:
         receipt = await plugin.send_sms(message)
     uuid = await sdk_sends(
         Sms(

@@ -35,7 +35,7 @@ async def test_a_message_is_taken_and_named_by_vonage(vonage, plugin, sms):
 
 
 async def test_statuses_are_asked_for_at_the_gateway_where_it_is_known(vonage, opened, sms):
-    async with opened(webhook_url="https://gatepost.example/webhooks/v") as plugin:
+    async with opened({"webhook_url": "https://gatepost.example/webhooks/v"}) as plugin:
         await plugin.send_sms(sms())
 
     assert vonage.taken[0].message["webhook_url"] == "https://gatepost.example/webhooks/v"
@@ -157,7 +157,7 @@ async def test_what_the_sdks_model_refuses_is_rejected_without_quoting_it(vonage
 async def test_each_fault_has_its_outcome_and_is_posted_once(vonage, opened, sms, fault, outcome, expected):
     endless = fault.end in {"hang", "stall"} or fault.drip is not None
     vonage.plan(fault)
-    async with opened(timeout=0.3 if endless else 10.0) as plugin:
+    async with opened({"timeout": 0.3 if endless else 10.0}) as plugin:
         with pytest.raises(outcome) as raised:
             await plugin.send_sms(sms())
 
@@ -208,7 +208,7 @@ async def test_where_nobody_listens_the_message_was_surely_not_taken(opened, sms
 
 
 async def test_connections_are_kept_and_not_more_than_the_instance_may_have(vonage, opened, sms):
-    async with opened(concurrency=3) as plugin:
+    async with opened({"concurrency": 3}) as plugin:
         for _ in range(4):
             await asyncio.gather(*(plugin.send_sms(sms()) for _ in range(12)))
 
@@ -229,7 +229,7 @@ async def test_connections_that_the_server_closed_meanwhile_cost_no_message(vona
 async def test_nothing_of_the_recipient_is_logged(vonage, opened, sms, caplog):
     caplog.set_level(logging.DEBUG)
     texts = []
-    async with opened(timeout=0.3) as plugin:
+    async with opened({"timeout": 0.3}) as plugin:
         await plugin.send_sms(sms())
         for fault in (
             emulator.answer(422),
@@ -285,7 +285,7 @@ async def test_ping_proves_that_the_token_is_taken_and_sends_nothing(vonage, plu
 )
 async def test_ping_raises_nothing_but_unavailable(vonage, opened, fault, misconfigured):
     vonage.plan(fault)
-    async with opened(timeout=0.5) as plugin:
+    async with opened({"timeout": 0.5}) as plugin:
         with pytest.raises(Unavailable) as raised:
             await plugin.ping()
 

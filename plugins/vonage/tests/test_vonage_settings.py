@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from gatepost_vonage.plugin import Vonage
-from gatepost_vonage.settings import Settings
 
 from gatepost.errors import ConfigError
 from gatepost.hookspecs import API_VERSION, Context
 from gatepost.model import Receipt, Secret
+from gatepost_vonage.plugin import Vonage
+from gatepost_vonage.settings import Settings
 
 CONTEXT = Context(name="vonage-test", log=structlog.get_logger())
 

@@ -2,11 +2,11 @@ import asyncio
 
 import jwt
 import pytest
-from gatepost_vonage.tokens import LIFETIME, RENEWED, Tokens
 
 from gatepost.errors import Unavailable
 from gatepost.model import Secret
 from gatepost.testing import emulator
+from gatepost_vonage.tokens import LIFETIME, RENEWED, Tokens
 
 
 def tokens_of(vonage):
