@@ -36,11 +36,14 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._clock = asyncio.get_running_loop().time
-        self.at = self._clock() + seconds
+        self._at = self._clock() + seconds
 
-    def left(self) -> float:
-        """Seconds left; never quite zero, which several timeouts would take for none."""
-        return max(0.001, self.at - self._clock())
+    def limit(self, share: float = 1.0) -> asyncio.Timeout:
+        """``async with`` it around a step: TimeoutError once this share of what is left has passed."""
+        # aiosmtplib's own timeouts are off. They stand on wait_for, which in Python 3.11 loses a
+        # cancellation that comes together with a result, and they count anew with every answer.
+        now = self._clock()
+        return asyncio.timeout_at(now + (self._at - now) * share)
 
 
 class Connection:
@@ -83,7 +86,8 @@ class Connection:
     async def quit(self) -> None:
         """Take leave as SMTP wants it, within a second; cut it off where the server doesn't answer."""
         try:
-            await self.client.quit(timeout=_FAREWELL)
+            async with asyncio.timeout(_FAREWELL):
+                await self.client.quit()
         except (SMTPException, OSError):
             pass
         finally:
@@ -118,7 +122,8 @@ class Connections:
         async with self._place(deadline):
             connection = await self._open(deadline)
             try:
-                await connection.client.noop(timeout=deadline.left())
+                async with deadline.limit():
+                    await connection.client.noop()
             except (SMTPException, OSError) as error:
                 raise Unavailable("the relay doesn't answer NOOP", code=failure_code(error)) from None
             finally:
@@ -132,7 +137,7 @@ class Connections:
     @asynccontextmanager
     async def _place(self, deadline: Deadline) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout_at(deadline.at):
+            async with deadline.limit():
                 await self._places.acquire()
         except TimeoutError:
             raise Unavailable(
@@ -184,11 +189,12 @@ class Connections:
             use_tls=self._settings.security == "tls",
             start_tls=False,
             tls_context=self._tls,
+            timeout=None,
         )
         connection = Connection(client)
         try:
-            async with asyncio.timeout_at(deadline.at):
-                await self._introduce(client, deadline)
+            async with deadline.limit():
+                await self._introduce(client)
         except BaseException as error:
             connection.abort()
             if isinstance(error, SMTPException | OSError | ValueError):
@@ -196,28 +202,26 @@ class Connections:
             raise
         return connection
 
-    async def _introduce(self, client: SMTP, deadline: Deadline) -> None:
+    async def _introduce(self, client: SMTP) -> None:
         """Connect, greet, encrypt, sign in."""
-        # Each step has a timeout beside the one around all of them: a cancellation can get lost in a
-        # step that ends at the same moment.
         settings = self._settings
-        await client.connect(timeout=deadline.left())
+        await client.connect()
         helo = settings.helo or _own_name(client)
-        await client.ehlo(hostname=helo, timeout=deadline.left())
+        await client.ehlo(hostname=helo)
         if settings.security == "starttls":
             if not client.supports_extension("starttls"):
                 raise Unavailable(
                     "the relay doesn't offer STARTTLS: check port and security", misconfigured=True
                 )
-            await client.starttls(timeout=deadline.left())
-            await client.ehlo(hostname=helo, timeout=deadline.left())
+            await client.starttls()
+            await client.ehlo(hostname=helo)
         if settings.password:
             if not client.supported_auth_methods:
                 raise Unavailable(
                     "the relay offers no way to sign in with a password: check port and security",
                     misconfigured=True,
                 )
-            await client.login(settings.username, settings.password.reveal(), timeout=deadline.left())
+            await client.login(settings.username, settings.password.reveal())
 
 
 def _own_name(client: SMTP) -> str:

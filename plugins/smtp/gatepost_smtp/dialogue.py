@@ -7,12 +7,12 @@ failed to come, and its exceptions hold the recipient.
 import contextlib
 from typing import NamedTuple
 
-from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException, SMTPTimeoutError
+from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
 from gatepost.errors import Rejected, SendError, Unavailable, Uncertain
 from gatepost_smtp.connections import Connection, Deadline, Lost
 from gatepost_smtp.mime import Mail
-from gatepost_smtp.replies import CLOSING, failure_code, refusal
+from gatepost_smtp.replies import CLOSING, refusal
 
 
 class Envelope(NamedTuple):
@@ -75,12 +75,12 @@ async def _ask(
     # A kept connection may be dead without anybody having said so: its first command leaves enough
     # time for another connection.
     doubtful = connection.mails > 0 and command == "MAIL"
-    timeout = deadline.left() / 2 if doubtful else deadline.left()
     try:
-        return await connection.client.execute_command(
-            command.encode("ascii"), *(argument.encode() for argument in arguments), timeout=timeout
-        )
-    except SMTPTimeoutError:
+        async with deadline.limit(0.5 if doubtful else 1.0):
+            return await connection.client.execute_command(
+                command.encode("ascii"), *(argument.encode() for argument in arguments)
+            )
+    except TimeoutError:
         error = Lost if doubtful else Unavailable
         raise error(f"the relay did not answer {command} in time") from None
     except SMTPResponseException:
@@ -101,10 +101,12 @@ async def _hand_over(connection: Connection, content: bytes, deadline: Deadline)
     except SMTPException:
         raise Lost("the connection was lost at DATA") from None
     try:
-        reply = await protocol.read_response(timeout=deadline.left())
-    except (SMTPException, OSError) as error:
-        kind = "no answer in time" if isinstance(error, SMTPTimeoutError) else "the connection was lost"
-        raise Uncertain(f"{kind} after the mail was out", code=failure_code(error)) from None
+        async with deadline.limit():
+            reply = await protocol.read_response()
+    except TimeoutError:
+        raise Uncertain("no answer in time after the mail was out") from None
+    except (SMTPException, OSError):
+        raise Uncertain("the connection was lost after the mail was out") from None
     if reply.code // 100 == 2:
         return None
     if not 400 <= reply.code < 600:
@@ -117,6 +119,7 @@ async def _forget(connection: Connection, reply: SMTPResponse, deadline: Deadlin
     """Have the server forget a refused mail; a connection that can't is cut off."""
     if reply.code != CLOSING:
         with contextlib.suppress(SMTPException, OSError):
-            await connection.client.rset(timeout=deadline.left())
+            async with deadline.limit():
+                await connection.client.rset()
             return
     connection.abort()

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 from collections import defaultdict
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 
@@ -167,10 +167,11 @@ class Sink:
             if fault.kind == "drip":
                 for byte in f"{text}\r\n".encode():
                     writer.write(bytes([byte]))
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(0.1)
                 return text
-        writer.write(f"{text}\r\n".encode())
-        await writer.drain()
+        if text:
+            writer.write(f"{text}\r\n".encode())
+            await writer.drain()
         return text
 
 
@@ -181,11 +182,19 @@ async def sink():
 
 
 @pytest.fixture
+def closed_port():
+    """A port on which nobody listens and nobody can begin to."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@pytest.fixture
 def connected():
     """``async with connected(port, timeout=…, **settings) as relay``"""
 
     @contextlib.asynccontextmanager
-    async def open_relay(port, *, timeout=20.0, **settings):
+    async def open_relay(port, *, timeout=20.0, **settings):  # noqa: ASYNC109  it is the plugin's
         settings = Settings(**{"host": "127.0.0.1", "port": port, "security": "none"} | settings)
         relay = SmtpRelay(settings, Context(name="relay", log=logs.get("relay"), timeout=timeout))
         async with relay.lifespan():
@@ -218,9 +227,3 @@ def an_email():
         return Email(**(values | changes))
 
     return make
-
-
-@pytest.fixture
-def never():
-    """Times far beyond what a test takes, to turn a hang into a failure."""
-    return SimpleNamespace(seconds=60)

@@ -1,0 +1,139 @@
+"""What each answer of a server makes of the message."""
+
+import pytest
+
+from gatepost.errors import Rejected, Unavailable, Uncertain
+
+COMMANDS = ["MAIL", "RCPT", "DATA", "END"]
+
+
+@pytest.mark.parametrize("stage", COMMANDS)
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("550 5.1.1 <ann.example+tag@post.example> unknown", "550 5.1.1"),
+        ("554 ann.example+tag@post.example is not welcome", "554"),
+        ("552 5.3.4-too large\r\n552 5.3.4 by far".replace("552 5.3.4-", "552-5.3.4 "), "552 5.3.4"),
+        ("550 5.1.1ann.example+tag@post.example", "550"),
+    ],
+)
+async def test_5xx_to_the_message_is_rejected_with_its_code(sink, relay, an_email, stage, answer, code):
+    sink.answer(stage, answer)
+
+    with pytest.raises(Rejected) as caught:
+        await relay.send_email(an_email())
+
+    assert caught.value.code == code
+    assert "ann" not in f"{caught.value!r} {caught.value}"
+    assert not sink.mails
+
+
+@pytest.mark.parametrize("stage", ["connect", "EHLO", *COMMANDS])
+@pytest.mark.parametrize(
+    "answer", ["421 4.3.2 closing", "450 4.2.1 ann.example+tag@post.example busy", "451"]
+)
+async def test_4xx_is_unavailable(sink, relay, an_email, stage, answer):
+    sink.answer(stage, answer)
+
+    with pytest.raises(Unavailable) as caught:
+        await relay.send_email(an_email())
+
+    assert caught.value.code.startswith(answer[:3])
+    assert not caught.value.misconfigured
+    assert "ann" not in str(caught.value)
+    assert not sink.mails
+
+
+@pytest.mark.parametrize("stage", COMMANDS)
+@pytest.mark.parametrize("answer", ["530 5.7.0 sign in first", "535 5.7.8 no"])
+async def test_a_missing_sign_in_is_the_operators_fault_wherever_it_is_told(
+    sink, relay, an_email, stage, answer
+):
+    sink.answer(stage, answer)
+
+    with pytest.raises(Unavailable, match="username") as caught:
+        await relay.send_email(an_email())
+
+    assert caught.value.misconfigured
+
+
+@pytest.mark.parametrize("stage", ["connect", "EHLO"])
+async def test_5xx_before_any_message_is_the_operators_fault(sink, relay, an_email, stage):
+    sink.answer(stage, "554 5.7.1 your address is on a list")
+
+    with pytest.raises(Unavailable) as caught:
+        await relay.send_email(an_email())
+
+    assert caught.value.misconfigured
+    assert caught.value.code == "554 5.7.1"
+
+
+async def test_a_configured_return_path_that_is_refused_is_the_operators_fault(sink, connected, an_email):
+    sink.answer("MAIL", "553 5.7.1 not yours")
+    async with connected(sink.port, return_path="bounces@amazing.example") as relay:
+        with pytest.raises(Unavailable, match="return_path") as caught:
+            await relay.send_email(an_email())
+
+    assert caught.value.misconfigured
+
+
+@pytest.mark.parametrize("stage", ["connect", "EHLO", "MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize("answer", ["hello?", "999 what", "100 perhaps", "334 dGVsbA=="])
+async def test_nonsense_before_the_mail_is_out_is_unavailable(sink, relay, an_email, stage, answer):
+    if (stage, answer[:1]) == ("DATA", "3"):
+        answer = "250 ok"
+    sink.answer(stage, answer)
+
+    with pytest.raises(Unavailable):
+        await relay.send_email(an_email())
+
+    assert not sink.mails
+
+
+@pytest.mark.parametrize("answer", ["hello?", "999 what", "354 more", "2xx ok"])
+async def test_nonsense_after_the_mail_is_out_is_uncertain(sink, relay, an_email, answer):
+    sink.answer("END", answer)
+
+    with pytest.raises(Uncertain):
+        await relay.send_email(an_email())
+
+
+@pytest.mark.parametrize("stage", COMMANDS)
+@pytest.mark.parametrize("answer", ["550 5.1.1 no", "450 4.2.1 later"])
+async def test_a_refused_mail_leaves_nothing_to_the_next_one_on_the_connection(
+    sink, relay, an_email, stage, answer
+):
+    sink.answer(stage, answer, times=1)
+
+    with pytest.raises((Rejected, Unavailable)):
+        await relay.send_email(an_email(recipient="first@post.example"))
+    await relay.send_email(an_email(recipient="second@post.example"))
+
+    [received] = sink.mails
+    assert [line.split(b">")[0] for line in received.recipients] == [b"RCPT TO:<second@post.example"]
+    assert sink.sessions == 1
+    assert sink.commands.count(b"RSET\r\n") == 1
+
+
+@pytest.mark.parametrize("fault", ["answer", "hang_up"])
+async def test_a_connection_that_can_not_forget_a_mail_is_not_used_again(sink, relay, an_email, fault):
+    sink.answer("RCPT", "550 5.1.1 no", times=1)
+    if fault == "answer":
+        sink.answer("RSET", "500 what", times=1)
+    else:
+        sink.hang_up("RSET", times=1)
+
+    with pytest.raises(Rejected):
+        await relay.send_email(an_email(recipient="first@post.example"))
+    await relay.send_email(an_email(recipient="second@post.example"))
+
+    assert sink.sessions == 2
+    assert len(sink.mails) == 1
+
+
+async def test_a_refusal_stands_although_the_server_is_silent_afterwards(sink, connected, an_email):
+    sink.answer("RCPT", "550 5.1.1 no")
+    sink.stall("RSET")
+    async with connected(sink.port, timeout=1) as relay:
+        with pytest.raises(Rejected):
+            await relay.send_email(an_email())
