@@ -82,14 +82,11 @@ class Contacts:
         raw = contact.email if channel is Channel.EMAIL else contact.phone
         if not raw:
             return Finding(Outcome.NO_ADDRESS)
-        with logs.private(contact):
-            text = raw.reveal()
-            canonical = (
-                canonical_email(text) if channel is Channel.EMAIL else canonical_phone(text, self._region)
-            )
-            if canonical is None:
-                _log.warning("contact_unusable", instance=source, channel=channel.value)
-                return Finding(Outcome.NO_ADDRESS)
+        text = raw.reveal()
+        canonical = canonical_email(text) if channel is Channel.EMAIL else canonical_phone(text, self._region)
+        if canonical is None:
+            _log.warning("contact_unusable", instance=source, channel=channel.value)
+            return Finding(Outcome.NO_ADDRESS)
         return Finding(Outcome.FOUND, Secret(canonical), contact.attributes)
 
 

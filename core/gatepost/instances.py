@@ -53,6 +53,8 @@ T = TypeVar("T")
 GROUP = "gatepost"
 OPENING, CLOSING = 30.0, 5.0
 """Seconds that a lifespan may take in and out."""
+MARGIN = 1.0
+"""Seconds that a send may overrun its `timeout`."""
 GRACE = 0.5
 """Seconds that a cancelled hook has to let go; then it is left alone."""
 
@@ -200,7 +202,7 @@ class Instance:
             return receipt
 
         with logs.private(Contact(email=message.recipient, attributes=message.attributes)):
-            got = await self._outcome(hook, sent, self.settings.timeout + 1, _SEND_ERRORS)
+            got = await self._outcome(hook, sent, self.settings.timeout + MARGIN, _SEND_ERRORS)
             if isinstance(got, Receipt):
                 return self._receipt(hook, got, message.recipient)
             if isinstance(got.error, PluginError):
@@ -508,7 +510,7 @@ def _make(settings: InstanceSettings, public_url: str) -> Instance:
         plugin = _load(settings.use)(settings.settings, context)
     except ConfigError as error:
         raise ConfigError(_placed(error, path)) from None
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is this plugin's fault
         _log.exception("plugin_not_made", instance=settings.name)
         problem = f"the plugin could not be made ({_kind(error)}); the log has more"
         raise ConfigError([Fault(path, problem)]) from None
