@@ -1,0 +1,664 @@
+import asyncio
+import contextlib
+import logging
+import sys
+
+import anyio
+import msgspec
+import pytest
+import structlog
+
+from gatepost import instances
+from gatepost.errors import (
+    BadSignature,
+    BadWebhook,
+    ConfigError,
+    Fault,
+    NoVerificationKey,
+    Rejected,
+    SendError,
+    Unavailable,
+    Uncertain,
+    WebhookError,
+    WebhookRetry,
+)
+from gatepost.hookspecs import ContactSource, EmailSender, hookimpl
+from gatepost.instances import Instance, build, installed, opened, settings_type
+from gatepost.model import (
+    Channel,
+    Contact,
+    Email,
+    Mailbox,
+    Receipt,
+    Report,
+    Secret,
+    Sms,
+    Status,
+    StatusEvent,
+    WebhookRequest,
+)
+from gatepost.settings import Instance as InstanceSettings
+from gatepost.settings import read
+
+EMAIL = Email(
+    id="0" * 36,
+    recipient=Secret("joe.bloggs@example.com"),
+    sender=Mailbox("shop@example.org"),
+    subject="Hello",
+    html="",
+    text="Hello",
+    lifetime=60.0,
+    attributes={"city": "Valletta"},
+)
+SMS = Sms(id="1" * 36, recipient=Secret("+447700900123"), sender=None, text="Hello", lifetime=60.0)
+REQUEST = WebhookRequest(method="POST", url="/", headers={}, query={}, body=b"", received_at=0.0)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """The core's own allowances, so that no test waits for a plugin that hangs."""
+    monkeypatch.setattr(instances, "MARGIN", 0.0)
+    monkeypatch.setattr(instances, "GRACE", 0.01)
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    with structlog.testing.capture_logs() as entries:
+        monkeypatch.setattr(instances, "_log", structlog.get_logger())
+        yield entries
+
+
+class Fake:
+    """Every hook runs what it was given: raises an error, awaits a function, or returns a value."""
+
+    def __init__(self, does=None):
+        self.does = does
+
+    async def run(self):
+        if isinstance(self.does, BaseException):
+            raise self.does
+        return await self.does() if callable(self.does) else self.does
+
+    @hookimpl
+    async def send_email(self, message):
+        return await self.run()
+
+    @hookimpl
+    async def send_sms(self, message):
+        return await self.run()
+
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        return await self.run()
+
+    @hookimpl
+    async def parse_webhook(self, request):
+        return await self.run()
+
+    @hookimpl
+    async def ping(self):
+        await self.run()
+
+
+def instance(plugin, name="relay", timeout=5.0):
+    return Instance(InstanceSettings(name=name, use="fake", timeout=timeout), plugin)
+
+
+async def hang():
+    await asyncio.Event().wait()
+
+
+async def ignore_cancellation():
+    for _ in range(3):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.03)
+
+
+async def cancel_itself():
+    raise asyncio.CancelledError
+
+
+async def return_an_error():
+    return Rejected("returned, not raised")
+
+
+class OddError(SendError):
+    """One that forgot its parent's constructor."""
+
+    def __init__(self):
+        pass
+
+
+class OddRejected(Rejected):
+    def __init__(self):
+        Exception.__init__(self, "joe.bloggs@example.com")
+
+
+MISBEHAVIOUR = [
+    RuntimeError("joe.bloggs@example.com"),
+    SendError("the base class"),
+    OddError(),
+    SystemExit(1),
+    KeyboardInterrupt(),
+    BaseExceptionGroup("both", [SystemExit(1), ValueError("x")]),
+    TimeoutError(),
+    WebhookError("the base class"),
+    cancel_itself,
+    hang,
+    ignore_cancellation,
+    17,
+    "a text",
+]
+
+
+def timeout_for(does):
+    return 0.01 if does in (hang, ignore_cancellation) else 5.0
+
+
+class TestSend:
+    @pytest.mark.parametrize(("message", "channel"), [(EMAIL, Channel.EMAIL), (SMS, Channel.SMS)])
+    async def test_a_receipt_comes_back(self, message, channel):
+        it = instance(Fake(Receipt("id-1")))
+        assert channel in it.channels
+        assert await it.send(message) == Receipt("id-1")
+
+    @pytest.mark.parametrize("does", [*MISBEHAVIOUR, None, return_an_error], ids=repr)
+    async def test_misbehaviour_is_uncertain_and_named(self, does, logged):
+        with pytest.raises(Uncertain):
+            await instance(Fake(does), timeout=timeout_for(does)).send(EMAIL)
+        assert logged[0]["event"] == "plugin_fault"
+        assert (logged[0]["instance"], logged[0]["hook"]) == ("relay", "send_email")
+        assert "bloggs" not in repr(logged)
+
+    async def test_a_plugin_that_ignores_its_cancellation_is_left_alone(self, logged):
+        it = instance(Fake(ignore_cancellation), timeout=0.01)
+        with pytest.raises(Uncertain):
+            await it.send(EMAIL)
+        assert "ignores its cancellation" in repr(logged)
+        await asyncio.gather(*it._strays)
+
+    @pytest.mark.parametrize("message", [EMAIL, SMS])
+    @pytest.mark.parametrize("kind", [Rejected, Unavailable, Uncertain])
+    async def test_errors_pass_without_the_recipient(self, kind, message):
+        who = message.recipient.reveal()
+        error = kind(f"550 <{who}> in Valletta\r\n{'x' * 400}", code=f"550 {who}" + "9" * 300)
+        with pytest.raises(kind) as raised:
+            await instance(Fake(error)).send(message)
+        assert type(raised.value) is kind
+        shown = raised.value.reason + raised.value.code + repr(raised.value)
+        assert who not in shown
+        assert message is SMS or "Valletta" not in shown
+        assert raised.value.reason.startswith("550 <[redacted]> in ")
+        assert raised.value.reason.isprintable()
+        assert len(raised.value.reason) <= 200
+        assert len(raised.value.code) <= 64
+        assert raised.value.__cause__ is raised.value.__context__ is None
+
+    async def test_an_smtp_code_is_no_phone_number(self):
+        with pytest.raises(Rejected) as raised:
+            await instance(Fake(Rejected("refused", code="550 5.7.26"))).send(EMAIL)
+        assert raised.value.code == "550 5.7.26"
+
+    async def test_what_a_huge_reason_is_cut_to_shows_nobody(self):
+        reason = "x " * 3_995 + "joe.bloggs@example.com"
+        with pytest.raises(Rejected) as raised:
+            await instance(Fake(Rejected(reason))).send(EMAIL)
+        assert "joe" not in raised.value.reason
+
+    async def test_a_subclass_that_forgot_its_parent_is_still_what_it_is(self):
+        with pytest.raises(Rejected) as raised:
+            await instance(Fake(OddRejected())).send(EMAIL)
+        assert (raised.value.reason, raised.value.code) == ("", "")
+
+    @pytest.mark.parametrize(
+        ("given", "passed"), [(30, 30), (None, None), (float("nan"), None), (float("inf"), None), ("9", None)]
+    )
+    async def test_wishes_pass_when_they_are_numbers(self, given, passed):
+        with pytest.raises(Unavailable) as raised:
+            await instance(Fake(Unavailable("no", retry_after=given, misconfigured=True))).send(EMAIL)
+        assert raised.value.retry_after == passed
+        assert raised.value.misconfigured
+
+    @pytest.mark.parametrize(
+        "provider_id", ["x" * 256, 17, None, "a\x00b", "a\udcffb", "sent-to-joe.bloggs@example.com"]
+    )
+    async def test_an_unusable_provider_id_is_dropped_and_the_message_is_sent(self, provider_id, logged):
+        assert await instance(Fake(Receipt(provider_id))).send(EMAIL) == Receipt()
+        assert logged[0]["event"] == "plugin_fault"
+
+    async def test_a_number_as_the_providers_id_is_dropped(self, logged):
+        assert await instance(Fake(Receipt("447700900123-1"))).send(SMS) == Receipt()
+
+    async def test_our_own_cancellation_reaches_the_plugin_and_us(self):
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        async def wait():
+            begun.set()
+            try:
+                await hang()
+            finally:
+                ended.set()
+
+        task = asyncio.create_task(instance(Fake(wait)).send(EMAIL))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()
+
+    async def test_the_recipient_is_private_to_logs_while_the_plugin_runs(self, caplog):
+        async def leak():
+            logging.getLogger("vendor").error("sending to %s", instances.logs.scrub("JOE.BLOGGS in valletta"))
+            return Receipt()
+
+        await instance(Fake(leak)).send(EMAIL)
+        assert "[redacted] in [redacted]" in caplog.text
+
+
+class TestFindContact:
+    async def test_a_contact_or_none_comes_back(self):
+        contact = Contact(email=Secret("joe@example.com"), attributes={"city": "Valletta"})
+        assert await instance(Fake(contact)).find_contact("joe", 5.0) == contact
+        assert await instance(Fake(None)).find_contact("joe", 5.0) is None
+
+    @pytest.mark.parametrize(
+        "does",
+        [
+            *MISBEHAVIOUR,
+            Rejected("not a source's to say"),
+            Contact(email="joe@example.com"),
+            Contact(phone=Secret(447700900123)),
+            Contact(attributes={"age": 7}),
+            Contact(attributes=17),
+        ],
+        ids=repr,
+    )
+    async def test_misbehaviour_is_unavailable_and_named(self, does, logged):
+        with pytest.raises(Unavailable):
+            await instance(Fake(does)).find_contact("joe", timeout_for(does))
+        assert logged[0]["hook"] == "find_contact"
+
+    async def test_unavailable_passes_scrubbed(self, logged):
+        with pytest.raises(Unavailable, match=r"asked for .redacted."):
+            await instance(Fake(Unavailable("asked for joe@example.com"))).find_contact("joe", 5.0)
+        assert logged == []
+
+
+class TestParseWebhook:
+    @pytest.mark.parametrize("kind", [NoVerificationKey, BadSignature, BadWebhook, WebhookRetry])
+    async def test_errors_pass_scrubbed(self, kind):
+        with pytest.raises(kind, match=r"of .redacted.") as raised:
+            await instance(Fake(kind("of joe@example.com"))).parse_webhook(REQUEST)
+        assert type(raised.value) is kind
+
+    @pytest.mark.parametrize(
+        "does", [*MISBEHAVIOUR, None, Report(events=17), Report(ignored=["x"]), Rejected("x")], ids=repr
+    )
+    async def test_misbehaviour_makes_the_provider_try_again(self, does, logged):
+        with pytest.raises(WebhookRetry):
+            await instance(Fake(does), timeout=timeout_for(does)).parse_webhook(REQUEST)
+        assert logged[0]["hook"] == "parse_webhook"
+
+    async def test_sound_events_pass_and_others_are_counted(self, logged):
+        good = StatusEvent(status=Status.DELIVERED, message_id="a", provider_id="b", code="250")
+        long = StatusEvent(status=Status.FAILED, message_id="a", provider_id="b" * 256, code="c" * 100)
+        report = Report(
+            events=[
+                good,
+                "delivered",
+                StatusEvent(status="delivered", message_id="a"),
+                StatusEvent(status=Status.OPENED),
+                StatusEvent(status=Status.OPENED, message_id=17),
+                StatusEvent(status=Status.OPENED, message_id="\x00"),
+                long,
+                StatusEvent(status=Status.REJECTED, provider_id="b", code="<joe@example.com> is full"),
+            ],
+            ignored={"click": 3, "invalid": 1, "odd": "x"},
+        )
+        assert await instance(Fake(report)).parse_webhook(REQUEST) == Report(
+            events=[
+                good,
+                StatusEvent(status=Status.FAILED, message_id="a", code="c" * 64),
+                StatusEvent(status=Status.REJECTED, provider_id="b", code="<[redacted]> is full"),
+            ],
+            ignored={"click": 3, "invalid": 6},
+        )
+        assert "5 of 8 events" in logged[0]["problem"]
+
+
+class TestPing:
+    async def test_a_good_answer_is_silence(self):
+        await instance(Fake()).ping()
+
+    @pytest.mark.parametrize("does", [*MISBEHAVIOUR[:-2], Unavailable("wrong key")], ids=repr)
+    async def test_all_else_is_unavailable(self, does):
+        with pytest.raises(Unavailable):
+            await instance(Fake(does), timeout=timeout_for(does)).ping()
+
+
+class TestHooks:
+    def test_only_what_is_implemented_counts(self):
+        class Some(EmailSender, ContactSource):
+            @hookimpl
+            async def find_contact(self, ext_user_id): ...
+
+        it = instance(Some())
+        assert it.can == {"find_contact"}
+        assert (it.channels, it.is_source, it.takes_webhooks) == (frozenset(), True, False)
+        assert instance(Fake()).can == set(instances._HOOKS) - {"lifespan"}
+
+    def test_two_instances_of_one_kind_are_two(self):
+        first, second = Fake(Receipt("1")), Fake(Receipt("2"))
+        assert instance(first).hook is not instance(second).hook
+
+    def test_a_misspelled_hook_is_refused(self):
+        class Misspelled:
+            @hookimpl
+            async def send_emial(self, message): ...
+
+        with pytest.raises(ConfigError, match=r"plugins\.relay: .*send_emial"):
+            instance(Misspelled())
+
+    def test_a_foreign_argument_is_refused(self):
+        class Foreign:
+            @hookimpl
+            async def send_email(self, mail): ...
+
+        with pytest.raises(ConfigError, match="mail"):
+            instance(Foreign())
+
+    def test_every_unfit_method_is_named(self):
+        class Unfit:
+            async def send_email(self, message): ...
+
+            @hookimpl
+            def send_sms(self, message): ...
+
+            @hookimpl
+            async def lifespan(self):
+                yield
+
+            @hookimpl
+            async def ping(self): ...
+
+            @hookimpl(specname="ping")
+            async def other(self): ...
+
+        with pytest.raises(ConfigError) as raised:
+            instance(Unfit())
+        assert [fault.key for fault in raised.value.faults] == ["plugins.relay"] * 4
+        text = str(raised.value)
+        for part in (
+            "send_email without @hookimpl",
+            "send_sms as an async def",
+            "@asynccontextmanager",
+            "ping twice",
+        ):
+            assert part in text
+
+
+class Living:
+    """Notes what its lifespan goes through."""
+
+    def __init__(self, notes, name, entering=None, leaving=None):
+        self.notes, self.name, self.entering, self.leaving = notes, name, entering, leaving
+
+    @hookimpl
+    @contextlib.asynccontextmanager
+    async def lifespan(self):
+        await self.go(self.entering)
+        self.notes.append(f"+{self.name}")
+        with anyio.CancelScope():
+            yield
+        self.notes.append(f"-{self.name}")
+        await self.go(self.leaving)
+
+    @staticmethod
+    async def go(does):
+        if isinstance(does, BaseException):
+            raise does
+        if does:
+            await does()
+
+
+class TestOpened:
+    async def test_lifespans_are_left_in_the_reverse_order(self):
+        notes = []
+        async with opened([instance(Living(notes, "a")), instance(Fake()), instance(Living(notes, "b"))]):
+            notes.append("open")
+        assert notes == ["+a", "+b", "open", "-b", "-a"]
+
+    async def test_every_fault_is_collected_and_what_was_open_is_closed(self, logged):
+        notes = []
+        parts = [
+            instance(Living(notes, "a"), "a"),
+            instance(Living(notes, "b", ConfigError([Fault("file", "is missing"), Fault("", "odd")])), "b"),
+            instance(Living(notes, "c", RuntimeError("x")), "c"),
+            instance(Living(notes, "d", SystemExit(1)), "d"),
+            instance(Living(notes, "e", cancel_itself), "e"),
+        ]
+        with pytest.raises(ConfigError) as raised:
+            async with opened(parts):
+                pytest.fail("must not open")
+        assert [fault.key for fault in raised.value.faults] == [
+            "plugins.b.file",
+            "plugins.b",
+            "plugins.c",
+            "plugins.d",
+            "plugins.e",
+        ]
+        assert "RuntimeError" in raised.value.faults[2].problem
+        assert notes == ["+a", "-a"]
+
+    async def test_one_that_does_not_open_in_time_is_a_fault(self, monkeypatch):
+        monkeypatch.setattr(instances, "OPENING", 0.01)
+        with pytest.raises(ConfigError, match="did not open within"):
+            async with opened([instance(Living([], "a", hang))]):
+                pytest.fail("must not open")
+
+    @pytest.mark.parametrize("leaving", [RuntimeError("x"), SystemExit(1), hang, ignore_cancellation])
+    async def test_leaving_never_raises_and_is_logged(self, leaving, logged, monkeypatch):
+        monkeypatch.setattr(instances, "CLOSING", 0.01)
+        notes = []
+        async with opened([instance(Living(notes, "a")), instance(Living(notes, "b", leaving=leaving))]):
+            pass
+        assert notes[-1] == "-a"
+        assert logged[0]["hook"] == "lifespan"
+        await asyncio.sleep(0)
+
+    async def test_a_background_task_that_falls_takes_nobody_with_it(self, logged):
+        fell = asyncio.Event()
+
+        class Falling:
+            @hookimpl
+            @contextlib.asynccontextmanager
+            async def lifespan(self):
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(self.fall())
+                        yield
+                finally:
+                    fell.set()
+
+            async def fall(self):
+                raise RuntimeError("x")
+
+        async with opened([instance(Falling())]):
+            await fell.wait()
+            await asyncio.sleep(0)
+            still_here = True
+        assert still_here
+        assert [entry["hook"] for entry in logged] == ["lifespan"]
+
+    async def test_our_own_cancellation_closes_what_was_opening(self):
+        notes = []
+        begun = asyncio.Event()
+
+        async def wait():
+            begun.set()
+            await hang()
+
+        async def run():
+            async with opened([instance(Living(notes, "a")), instance(Living(notes, "b", wait))]):
+                pytest.fail("must not open")
+
+        task = asyncio.create_task(run())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert notes == ["+a", "-a"]
+        assert {other.get_name() for other in asyncio.all_tasks()}.isdisjoint({"relay.lifespan"})
+
+
+MODULE = """
+import msgspec
+from gatepost.errors import ConfigError, Fault
+from gatepost.hookspecs import hookimpl
+from gatepost.model import Receipt
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    port: int = 25
+
+class Plugin:
+    api_version = 1
+    settings_type = Settings
+
+    def __init__(self, settings, context):
+        if settings.port == 1:
+            raise ConfigError([Fault("port", "is taken"), Fault("", "is odd")])
+        if settings.port == 2:
+            raise RuntimeError("secret")
+        self.context = context
+
+    @hookimpl
+    async def send_email(self, message):
+        return Receipt(self.context.webhook_url)
+
+class Old(Plugin):
+    api_version = 0
+
+class Bare:
+    api_version = 1
+
+class Thawed(Plugin):
+    class settings_type(msgspec.Struct):
+        pass
+
+class Greedy(Plugin):
+    class settings_type(msgspec.Struct, frozen=True, rename={"seconds": "timeout"}):
+        seconds: float = 1
+
+function = print
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Puts a distribution onto the path, as pip would have."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def put(distribution, points):
+        info = tmp_path / f"{distribution.replace('-', '_')}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n")
+        lines = "".join(f"{name} = {value}\n" for name, value in points.items())
+        (info / "entry_points.txt").write_text(f"[gatepost]\n{lines}")
+
+    (tmp_path / "acme_relay.py").write_text(MODULE)
+    (tmp_path / "acme_broken.py").write_text("import acme_missing")
+    (tmp_path / "acme_leaving.py").write_text("raise SystemExit(1)")
+    yield put
+    for name in ("acme_relay", "acme_broken", "acme_leaving"):
+        sys.modules.pop(name, None)
+
+
+class TestLoading:
+    def test_the_kind_named_is_loaded_and_no_other(self, install):
+        install("acme", {"acme": "acme_relay:Plugin", "acme-broken": "acme_broken:Plugin"})
+        assert installed()["acme"].value == "acme_relay:Plugin"
+        assert issubclass(settings_type("acme"), msgspec.Struct)
+
+    @pytest.mark.parametrize(
+        ("value", "problem"),
+        [
+            ("acme_broken:Plugin", "distribution acme can't be imported (ModuleNotFoundError acme_missing)"),
+            ("acme_leaving:Plugin", "distribution acme can't be imported (SystemExit)"),
+            ("acme_relay:Absent", "distribution acme can't be imported (AttributeError)"),
+            ("acme_relay:Old", "api_version is number 0, this Gatepost's is 1"),
+            ("acme_relay:Bare", "settings_type is no msgspec.Struct"),
+            ("acme_relay:Thawed", "settings_type is not frozen"),
+            ("acme_relay:Greedy", "keys that are the core's: timeout"),
+            ("acme_relay:function", "names no class"),
+        ],
+    )
+    def test_what_can_not_be_used_is_a_fault(self, install, value, problem):
+        install("acme", {"acme": value})
+        with pytest.raises(ConfigError) as raised:
+            settings_type("acme")
+        (fault,) = raised.value.faults
+        assert fault.key == ""
+        assert problem in fault.problem
+
+    def test_two_distributions_of_one_name_are_a_fault(self, install):
+        install("acme-one", {"acme": "acme_relay:Plugin"})
+        install("acme-two", {"acme": "acme_relay:Plugin"})
+        with pytest.raises(ConfigError, match="offered by acme-one and by acme-two"):
+            settings_type("acme")
+
+    @pytest.mark.parametrize(
+        ("use", "said", "unsaid"),
+        [
+            ("acme-rely", "is it acme-relay?", "pip install"),
+            ("qqqq", "pip install gatepost-qqqq may bring it", "is it"),
+            ("A secret text!", "acme-relay", "secret"),
+        ],
+    )
+    def test_what_is_not_installed_is_a_fault_that_helps(self, install, use, said, unsaid):
+        install("acme", {"acme-relay": "acme_relay:Plugin"})
+        with pytest.raises(ConfigError, match="acme-relay") as raised:
+            settings_type(use)
+        assert said in str(raised.value)
+        assert unsaid not in str(raised.value)
+
+
+def configured(tmp_path, text):
+    path = tmp_path / "gatepost.toml"
+    path.write_text(text)
+    settings, _faults = read(path, settings_type)
+    return settings
+
+
+class TestBuild:
+    async def test_instances_know_their_place(self, install, tmp_path):
+        install("acme", {"acme": "acme_relay:Plugin"})
+        settings = configured(
+            tmp_path,
+            '[server]\npublic_url = "https://gate.example.com/"\n'
+            '[plugins.one]\nuse = "acme"\n[plugins.two]\nuse = "acme"\n[routes]\nemail = ["one", "two"]\n',
+        )
+        made, faults = build(settings)
+        assert faults == []
+        assert list(made) == ["one", "two"]
+        assert await made["one"].send(EMAIL) == Receipt("https://gate.example.com/webhooks/one")
+
+    def test_every_fault_is_named_at_its_place(self, install, tmp_path):
+        install("acme", {"acme": "acme_relay:Plugin"})
+        settings = configured(
+            tmp_path,
+            '[plugins.one]\nuse = "acme"\nport = 1\n[plugins.two]\nuse = "acme"\nport = 2\n'
+            '[plugins.three]\nuse = "acme"\n'
+            '[routes]\nemail = ["one", "three", "nobody"]\nsms = ["three"]\n'
+            '[contacts]\nsources = ["three", "nobody"]\n',
+        )
+        made, faults = build(settings)
+        assert list(made) == ["three"]
+        assert [fault.key for fault in faults] == [
+            "plugins.one.port",
+            "plugins.one",
+            "plugins.two",
+            "routes.sms",
+            "contacts.sources",
+        ]
+        assert "RuntimeError" in faults[2].problem
+        assert "secret" not in faults[2].problem
