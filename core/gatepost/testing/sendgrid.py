@@ -251,8 +251,10 @@ def _check(body: bytes) -> tuple[_Mail | None, list[_Fault]]:
 def _located(error: msgspec.ValidationError) -> _Fault:
     """A field as the vendor names it (``personalizations.0.to.0.email``), and what is wrong with it."""
     problem, _, path = str(error).partition(" - at `")
-    field = re.sub(r"\[(\w+|\.\.\.)\]", r".\1", path.rstrip("`").removeprefix("$")).removeprefix(".")
-    return field or None, problem
+    steps = re.sub(r"\[(\w+|\.\.\.)\]", r".\1", path.rstrip("`").removeprefix("$")).split(".")[1:]
+    if missing := re.search(r"missing required field `(\w+)`", problem):
+        steps.append(missing[1])
+    return ".".join(steps) or None, problem
 
 
 def _faults(mail: _Mail) -> Iterator[_Fault]:
