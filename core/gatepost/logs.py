@@ -160,6 +160,6 @@ def configure(level: str = "info", form: Literal["json", "console"] = "console")
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Both write whole requests at DEBUG, every one with its headers; nobody needs that of them here.
-    for chatty in ("aiosqlite", "asyncio", "aiohttp.access", "uvicorn.access"):
+    # What they have to say below a warning is about themselves, or is a whole request.
+    for chatty in ("aiosqlite", "alembic", "asyncio", "aiohttp.access", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -95,7 +95,7 @@ class Batches:
         try:
             results = await self._transaction(batch)
         except StoreBroken as error:
-            self._give_up(error, batch)
+            self.give_up(error, batch)
         except Exception as error:  # whatever it is, somebody waits for an answer
             if len(batch) > 1:
                 # One of them may be the cause; alone, it hurts nobody else.
@@ -120,7 +120,8 @@ class Batches:
         except DBAPIError as error:
             raise store_error(error) from None
 
-    def _give_up(self, error: StoreBroken, batch: Sequence[_Waiting[Any, Any]]) -> None:
+    def give_up(self, error: StoreBroken, batch: Sequence[_Waiting[Any, Any]] = ()) -> None:
+        """Do nothing more, for anybody."""
         if not self.broken.done():
             _log.critical("the store can't be trusted any more", reason=str(error))
             self.broken.set_result(error)

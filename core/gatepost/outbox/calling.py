@@ -14,11 +14,14 @@ from gatepost.statuses import OPEN, Telling
 
 
 class WantCalls(NamedTuple):
-    """A caller's wish: so many calls, none to these hosts, to be held for so many seconds."""
+    """A caller's wish: so many calls, to be held for so many seconds."""
 
     most: int
-    resting: frozenset[str]
     lease: float
+    resting: frozenset[str]
+    """None to these hosts."""
+    only: str
+    """To this host alone; empty: to any."""
 
 
 def claim_calls(tx: Transaction, wants: Sequence[WantCalls]) -> list[list[Call]]:
@@ -32,6 +35,8 @@ def _claim(tx: Transaction, want: WantCalls) -> list[Call]:
     )
     if want.resting:
         query = query.where(statuses.c.host.not_in(sorted(want.resting)))
+    if want.only:
+        query = query.where(statuses.c.host == want.only)
     due = tx.locking(query.order_by(statuses.c.due_at).limit(want.most), skip_locked=True)
     taken = (
         update(statuses)

@@ -20,7 +20,6 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     preview: str
     """The reference of a preview's recipient; empty for everybody else's message."""
     callback_url: str
-    callback_host: str
     content: bytes
     lifetime: float
 

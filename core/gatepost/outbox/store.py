@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -83,6 +84,10 @@ class Outbox:
         """Done when the store can't be trusted any more and the process must stop."""
         return self._batches.broken
 
+    def give_up(self, reason: str) -> None:
+        """The process can't go on, for a reason outside of the store."""
+        self._batches.give_up(StoreBroken(reason))
+
     def _begin(self, connection: Connection) -> Transaction:
         return Transaction(connection, self._now(connection), self.holder, self._policy)
 
@@ -117,9 +122,11 @@ class Outbox:
         self.reported.set()
         return recorded
 
-    async def claim_calls(self, most: int, resting: frozenset[str], lease: float) -> list[Call]:
-        """Take at most so many calls that are due, none to a host that rests."""
-        return await self._batches.run(calling.claim_calls, calling.WantCalls(most, resting, lease))
+    async def claim_calls(
+        self, most: int, lease: float, *, resting: frozenset[str] = frozenset(), only: str = ""
+    ) -> list[Call]:
+        """Take at most so many calls that are due: none to a host that rests, or to one host alone."""
+        return await self._batches.run(calling.claim_calls, calling.WantCalls(most, lease, resting, only))
 
     async def finish_call(self, called: Called) -> bool:
         """Record what became of a call; False when the claim was lost and nothing changed."""
@@ -148,6 +155,10 @@ class Outbox:
     async def depth(self) -> reading.Depth:
         """How much waits."""
         return await self._batches.run(_depth, None)
+
+    def announce(self, url: str) -> None:
+        """Leave word of where this process listens, for commands that find the store taken."""
+        self._lock.write(msgspec.json.encode({"pid": os.getpid(), "url": url}))
 
     async def close(self) -> None:
         """Finish what is under way and let go of the store."""

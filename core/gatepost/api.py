@@ -1,0 +1,216 @@
+"""The routes, and nothing else: what comes over HTTP is handed to the rooms, what they say goes back."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import HttpMethod, Request, Response, get, route
+from litestar.exceptions import HTTPException
+from litestar.handlers import ASGIRouteHandler, asgi
+from litestar.handlers.base import BaseRouteHandler
+from litestar.types import Receive, Scope, Send
+
+from gatepost import contract, logs, webhooks
+from gatepost.acceptance import Acceptance
+from gatepost.access import Access, OncePerMinute
+from gatepost.errors import Code, Refused
+from gatepost.metrics import CONTENT_TYPE, Metrics
+from gatepost.model import Channel, WebhookRequest
+from gatepost.settings import Settings
+from gatepost.webhooks import Webhooks
+
+BODY_DEADLINE = 10.0
+"""Seconds that a body may take to arrive."""
+
+ROOMS = "gatepost"
+"""The key of the application's state under which its Rooms stand."""
+
+_JSON = (b"content-type", b"application/json")
+
+_log = logs.get(__name__)
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``/health/ready`` answers."""
+
+    ready: bool
+    problems: list[str]
+    instances: Mapping[str, Mapping[str, object]]
+
+
+class Rooms(msgspec.Struct, frozen=True, kw_only=True):
+    """What the routes lead to."""
+
+    settings: Settings
+    access: Access
+    acceptance: Acceptance
+    webhooks: Webhooks
+    metrics: Metrics
+    readiness: Callable[[], Ready]
+    refresh: Callable[[], Awaitable[None]]
+    """Called before the metrics are read."""
+    strangers: OncePerMinute = msgspec.field(default_factory=lambda: OncePerMinute(time.monotonic))
+
+
+class _TooLong(Exception):
+    """A body is larger than it may be."""
+
+
+class _Gone(Exception):
+    """The caller hung up before its body was there."""
+
+
+def routes() -> list[BaseRouteHandler]:
+    """Every route of the gateway."""
+    return [_contract(Channel.EMAIL), _contract(Channel.SMS), _webhook, _live, _ready, _metrics]
+
+
+async def log_unexpected(error: Exception, _scope: Scope) -> None:
+    """Litestar answers 500 for it and says nothing; called for every exception that leaves a route."""
+    if not isinstance(error, HTTPException):
+        _log.error("internal_error", exc_info=error)
+
+
+def _contract(channel: Channel) -> ASGIRouteHandler:
+    """``POST /email`` or ``POST /sms``: whatever happens, the answer is 200 and JSON."""
+
+    @asgi(f"/{channel}", copy_scope=False)
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        if cast("Any", scope)["method"] != "POST":
+            await _answer(send, 405, b"", (b"allow", b"POST"))
+            return
+        rooms: Rooms = scope["litestar_app"].state[ROOMS]
+        name = ""
+        try:
+            headers = scope["headers"]
+            name, client = _admit(rooms, scope, channel)
+            body = await _contract_body(receive, headers, rooms.settings.server.max_body)
+            answer, code = await rooms.acceptance.take(name, client, channel, body), Code.ACCEPTED
+        except Refused as refusal:
+            answer, code = contract.refused(refusal), refusal.code
+            if name:
+                _log.info(
+                    "refused", client=name, channel=channel.value, code=int(code), reason=refusal.message
+                )
+        except _Gone:
+            return
+        except Exception as error:
+            _log.error("internal_error", channel=channel.value, exc_info=error)
+            code = Code.INTERNAL
+            answer = contract.refused(Refused(code, "an internal error; the gateway's log says more"))
+        rooms.metrics.answers.labels(name, channel.value, str(int(code))).inc()
+        await _answer(send, 200, answer, _JSON)
+
+    return handle
+
+
+def _admit(rooms: Rooms, scope: Scope, channel: Channel) -> tuple[str, Any]:
+    peer = scope["client"]
+    caller = rooms.access.caller(peer[0] if peer else None, scope["headers"])
+    try:
+        return rooms.access.admit(caller, scope["headers"], channel)
+    except Refused as refusal:
+        if rooms.strangers.due(str(caller)):
+            _log.warning("stranger", peer=str(caller), code=int(refusal.code), reason=refusal.message)
+        raise
+
+
+async def _contract_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
+    try:
+        return await _body(receive, headers, limit)
+    except _TooLong:
+        raise Refused(Code.TOO_LARGE, f"the request is larger than {limit} bytes (server.max_body)") from None
+    except TimeoutError:
+        raise Refused(Code.MALFORMED, f"the body did not arrive within {BODY_DEADLINE:g} s") from None
+
+
+async def _body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
+    """The whole body, in time; raises _TooLong, TimeoutError or _Gone."""
+    for key, value in headers:
+        if key == b"content-length" and value.isdigit() and int(value[:19]) > limit:
+            raise _TooLong
+    async with asyncio.timeout(BODY_DEADLINE):
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            event = cast("Any", await receive())
+            if event["type"] != "http.request":
+                raise _Gone
+            chunk = event.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _TooLong
+            chunks.append(chunk)
+            if not event.get("more_body", False):
+                return b"".join(chunks)
+
+
+async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+@route("/webhooks/{name:str}", http_method=[HttpMethod.POST, HttpMethod.GET], request_max_body_size=None)
+async def _webhook(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+    """A provider reports; here HTTP statuses mean what they say."""
+    rooms: Rooms = request.app.state[ROOMS]
+    if not rooms.webhooks.knows(name):
+        return Response(b"", status_code=404)
+    try:
+        body = await _body(request.receive, request.scope["headers"], webhooks.MAX_BODY)
+        status = await rooms.webhooks.take(name, _webhook_request(rooms, request.scope, request.method, body))
+    except _TooLong:
+        status = 413
+    except (TimeoutError, _Gone):
+        status = 408
+    except Exception as error:
+        _log.error("internal_error", instance=name, exc_info=error)
+        status = 503
+    return Response(b"", status_code=status)
+
+
+def _webhook_request(rooms: Rooms, scope: Scope, method: str, body: bytes) -> WebhookRequest:
+    headers: dict[str, str] = {}
+    for key, value in scope["headers"]:
+        name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    query = scope["query_string"].decode("latin-1")
+    base = rooms.settings.server.public_url.rstrip("/") or f"{scope['scheme']}://{headers.get('host', '')}"
+    path = scope["raw_path"].decode("latin-1")
+    return WebhookRequest(
+        method=method,
+        url=f"{base}{path}" + (f"?{query}" if query else ""),
+        headers=headers,
+        query=dict(parse_qsl(query, keep_blank_values=True)),
+        body=body,
+        received_at=time.time(),
+    )
+
+
+@get("/health/live", sync_to_thread=False)
+def _live() -> dict[str, bool]:
+    """The process answers."""
+    return {"live": True}
+
+
+@get("/health/ready", sync_to_thread=False)
+def _ready(request: Request[Any, Any, Any]) -> Response[Ready]:
+    """The store works and every route has somebody to send with; 503 where not."""
+    ready = request.app.state[ROOMS].readiness()
+    return Response(ready, status_code=200 if ready.ready else 503)
+
+
+@get("/metrics")
+async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """For Prometheus; answered to callers in private networks only, and a 404 to all others."""
+    rooms: Rooms = request.app.state[ROOMS]
+    peer = request.scope["client"]
+    caller = rooms.access.caller(peer[0] if peer else None, request.scope["headers"])
+    if caller is None or not caller.is_private:
+        return Response(b"", status_code=404)
+    await rooms.refresh()
+    return Response(rooms.metrics.expose(), headers={"content-type": CONTENT_TYPE})

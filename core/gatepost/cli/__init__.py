@@ -1,0 +1,33 @@
+"""The command ``gatepost``. A subcommand's module is imported when it is called, so that each starts fast."""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import rich_click as click
+
+_COMMANDS = {
+    "serve": "run the gateway",
+    "check": "look for faults in the configuration",
+    "config": "print a complete commented gatepost.toml",
+    "plugins": "show what is installed and what is enabled",
+    "demo": "see a whole gateway at work on this machine, without any account",
+}
+
+
+class _Late(click.RichGroup):
+    """A group that knows its commands' names and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> Any:
+        if name not in _COMMANDS:
+            return None
+        return import_module(f"gatepost.cli.{name.replace('-', '_')}").command
+
+
+@click.group(cls=_Late, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("gatepost"), package_name="gatepost")
+def main() -> None:
+    """Sends what Smartico asks for, to people whom Smartico knows only by an id."""

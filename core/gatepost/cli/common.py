@@ -1,0 +1,30 @@
+"""What several commands need: where the configuration is, and how faults are shown."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rich_click as click
+
+from gatepost.errors import ConfigError
+
+config_option = click.option(
+    "--config",
+    "config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration; else GATEPOST_CONFIG, else gatepost.toml here.",
+)
+
+
+@contextmanager
+def faults_shown(path: Path) -> Iterator[None]:
+    """End the command with exit code 1 and every fault on stderr when the configuration can't be used."""
+    try:
+        yield
+    except ConfigError as error:
+        count = len(error.faults)
+        click.echo(f"{path}: {count} {'fault' if count == 1 else 'faults'}", err=True)
+        for fault in error.faults:
+            click.echo(f"  {fault}", err=True)
+        sys.exit(1)

@@ -1,0 +1,371 @@
+"""From the outbox to a provider: claim, find the contact, send, record what came of it."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from gatepost import contract, logs, plaintext
+from gatepost.contacts import Contacts, Finding, Remembered
+from gatepost.contacts import Outcome as Found
+from gatepost.contract import EmailContent
+from gatepost.errors import Rejected, SendError, StoreBroken, StoreError, Unavailable, Uncertain
+from gatepost.instances import Instance
+from gatepost.metrics import Metrics
+from gatepost.model import Channel, Email, Receipt, Secret, Sms
+from gatepost.outbox import Claim, Outbox, Outcome
+from gatepost.pace import Health, Pace
+from gatepost.settings import Settings
+from gatepost.statuses import State
+
+LONGEST_PAUSE = 900.0
+"""Seconds between two tries of a message at the most."""
+
+POLL = 1.0
+"""Seconds after which the outbox is looked at even if nobody said that there is something."""
+
+LEASES = 3.0
+"""A claim is held for so many times the instance's timeout, and held on to while it is being sent."""
+
+_log = logs.get(__name__)
+
+
+class Provider(NamedTuple):
+    """A sending instance and its pace."""
+
+    instance: Instance
+    pace: Pace
+
+    @property
+    def lease(self) -> float:
+        """Seconds that a claim for it is held."""
+        return LEASES * self.instance.settings.timeout
+
+
+class _Asked(NamedTuple):
+    """Who was asked last, and what came of it."""
+
+    instance: str
+    answer: Receipt | SendError
+
+
+def pause(attempt: int, draw: Callable[[float, float], float] = random.uniform) -> float:
+    """Seconds until the next try, after the ``attempt``-th: full jitter, so that nobody comes in step."""
+    return draw(0.0, min(LONGEST_PAUSE, 2.0 * 2.0 ** min(attempt - 1, 20)))
+
+
+class Delivery:
+    """The senders of one gateway: a loop for each channel that has a route."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        outbox: Outbox,
+        providers: Mapping[str, Provider],
+        contacts: Contacts,
+        remembered: Remembered,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._outbox = outbox
+        self._providers = providers
+        self._contacts = contacts
+        self._remembered = remembered
+        self._metrics = metrics
+        self._clock = clock
+        self._stopping = False
+        self._sending: set[asyncio.Task[None]] = set()
+        self._held: dict[str, tuple[Claim, float, float]] = {}
+
+    async def run(self) -> None:
+        """Send until ``stop``; then return when nothing is in hand any more."""
+        routes = {channel: self._route(channel) for channel in Channel}
+        renewing = asyncio.create_task(self._renew(), name="delivery-renew")
+        try:
+            async with asyncio.TaskGroup() as loops:
+                for channel, route in routes.items():
+                    if route:
+                        loops.create_task(self._loop(channel, route), name=f"delivery-{channel}")
+            while self._sending:
+                await asyncio.wait(self._sending)
+        finally:
+            renewing.cancel()
+            # Only when there was no time to wait for them: each records that nobody knows.
+            for task in self._sending:
+                task.cancel()
+            await asyncio.gather(renewing, *self._sending, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self._stopping = True
+        for event in self._outbox.arrived.values():
+            event.set()
+
+    def _route(self, channel: Channel) -> Sequence[Provider]:
+        return [self._providers[name] for name in self._settings.routes.of(channel)]
+
+    async def _loop(self, channel: Channel, route: Sequence[Provider]) -> None:
+        arrived = self._outbox.arrived[channel]
+        while not self._stopping:
+            arrived.clear()
+            patience = POLL
+            try:
+                provider = self._usable(route)
+                if provider is not None and (most := provider.pace.free(self._clock())):
+                    claims = await self._outbox.claim(channel, most, provider.lease)
+                    for claim in claims:
+                        self._begin(claim, provider, route)
+                    if len(claims) == most:
+                        continue
+                else:
+                    patience = self._patience(route)
+            except StoreBroken:
+                return
+            except StoreError as error:
+                _log.warning("claim_failed", channel=channel.value, reason=str(error))
+            await _wait(arrived, patience)
+
+    def _usable(self, route: Sequence[Provider]) -> Provider | None:
+        """The first of the route that works. One that is merely busy is waited for, not passed over."""
+        now = self._clock()
+        for provider in route:
+            health = provider.pace.describe(now).health
+            if health is Health.USABLE or (health is Health.PROBING and provider.pace.free(now)):
+                return provider
+        return None
+
+    def _patience(self, route: Sequence[Provider]) -> float:
+        now = self._clock()
+        wakes = [wake for provider in route if (wake := provider.pace.wake_in(now)) is not None]
+        return min([POLL, *wakes])
+
+    def _begin(self, claim: Claim, provider: Provider, route: Sequence[Provider]) -> None:
+        wait = provider.pace.begin(self._clock())
+        self._hold(claim, provider)
+        task = asyncio.create_task(self._deliver(claim, provider, route, wait), name=f"send-{claim.id}")
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _deliver(
+        self, claim: Claim, provider: Provider, route: Sequence[Provider], wait: float
+    ) -> None:
+        """One claim from its beginning to its outcome; ``provider`` has a slot and a turn for it."""
+        outcome: Outcome | None = None
+        begun = False
+        try:
+            try:
+                message = await self._message(claim)
+            except BaseException:
+                provider.pace.release()
+                raise
+            if isinstance(message, Outcome):
+                provider.pace.release()
+                outcome = message
+            else:
+                await _turn(provider, wait)
+                begun = True
+                outcome = self._outcome(claim, await self._ask(claim, message, provider, route))
+        except asyncio.CancelledError:
+            outcome = self._interrupted(claim, provider, begun=begun)
+            raise
+        except Exception as error:
+            _log.error("delivery_failed", message=claim.id, exc_info=error)
+            outcome = self._interrupted(claim, provider, begun=begun)
+        finally:
+            if outcome is not None:
+                await asyncio.shield(self._finish(outcome))
+            self._held.pop(claim.id, None)
+            self._outbox.arrived[claim.channel].set()
+
+    def _interrupted(self, claim: Claim, provider: Provider, *, begun: bool) -> Outcome:
+        """Something of ours went wrong: before the send it is merely late, afterwards nobody knows."""
+        if not begun:
+            return _later(claim, "interrupted before it was sent")
+        return self._outcome(
+            claim, _Asked(provider.instance.name, Uncertain("interrupted while it was being sent"))
+        )
+
+    async def _message(self, claim: Claim) -> Email | Sms | Outcome:
+        """What is to be sent, or what becomes of a message that can't be."""
+        if claim.lifetime <= 0:
+            return _end(claim, State.FAILED, "its lifetime ended")
+        if claim.preview:
+            client = self._settings.clients.get(claim.client)
+            recipient = client and contract.preview_recipient(client, claim.id, claim.preview)
+            if not recipient:
+                return _end(claim, State.REJECTED, "its preview_recipients entry is gone")
+            finding = Finding(Found.FOUND, recipient)
+        else:
+            remembered = self._remembered.take(claim.id)
+            finding = remembered or await self._contacts.find(claim.ext_user_id, claim.channel)
+        if finding.outcome is Found.UNREACHABLE:
+            return _later(claim, "no contact source could be asked")
+        if finding.recipient is None:
+            gone = "the user has vanished" if finding.outcome is Found.UNKNOWN_USER else "the address is gone"
+            return _end(claim, State.REJECTED, gone)
+        try:
+            return await _compose(claim, finding.recipient, finding.attributes)
+        except ValueError:
+            _log.error("content_unreadable", message=claim.id)
+            return _end(claim, State.FAILED, "its content can't be read")
+
+    async def _ask(
+        self, claim: Claim, message: Email | Sms, first: Provider, route: Sequence[Provider]
+    ) -> _Asked:
+        """Ask one provider after the other until one has an answer that is not Unavailable."""
+        asked = _Asked(first.instance.name, await self._send(first, message))
+        for provider in route[route.index(first) + 1 :]:
+            if not isinstance(asked.answer, Unavailable):
+                break
+            now = self._clock()
+            if not provider.pace.free(now):
+                continue
+            self._hold(claim, provider)
+            await _turn(provider, provider.pace.begin(now))
+            asked = _Asked(provider.instance.name, await self._send(provider, message))
+        return asked
+
+    async def _send(self, provider: Provider, message: Email | Sms) -> Receipt | SendError:
+        """One try; always gives its slot back."""
+        answer: Receipt | SendError = Uncertain("interrupted while it was being sent")
+        try:
+            answer = await provider.instance.send(message)
+        except SendError as error:
+            answer = error
+        finally:
+            failure = answer if isinstance(answer, SendError) else None
+            provider.pace.end(self._clock(), failure)
+            self._metrics.sends.labels(provider.instance.name, _word(answer)).inc()
+        if failure is not None:
+            self._tell(provider, message.id, failure)
+        return answer
+
+    def _tell(self, provider: Provider, message_id: str, failure: SendError) -> None:
+        shout = isinstance(failure, Unavailable) and failure.misconfigured
+        (_log.error if shout else _log.warning)(
+            f"send_{_word(failure)}",
+            instance=provider.instance.name,
+            message=message_id,
+            reason=failure.reason,
+            code=failure.code,
+        )
+
+    def _outcome(self, claim: Claim, asked: _Asked) -> Outcome:
+        answer = asked.answer
+        if isinstance(answer, Receipt):
+            return _end(claim, State.SENT, "", instance=asked.instance, provider_id=answer.provider_id)
+        if isinstance(answer, Rejected):
+            return _end(claim, State.REJECTED, answer.reason, instance=asked.instance, code=answer.code)
+        uncertain = isinstance(answer, Uncertain)
+        return Outcome(
+            id=claim.id,
+            attempt=claim.attempt,
+            state=State.UNCERTAIN if uncertain else State.QUEUED,
+            delay=self._settings.delivery.uncertain_wait if uncertain else pause(claim.attempt),
+            instance=asked.instance,
+            reason=answer.reason,
+            code=answer.code,
+        )
+
+    async def _finish(self, outcome: Outcome) -> None:
+        """Record an outcome, however long the store takes to take it."""
+        while True:
+            try:
+                if not await self._outbox.finish(outcome):
+                    _log.warning("claim_was_lost", message=outcome.id, state=outcome.state.value)
+                return
+            except StoreBroken:
+                return
+            except StoreError as error:
+                if self._stopping:
+                    _log.error("outcome_not_stored", message=outcome.id, reason=str(error))
+                    return
+                await asyncio.sleep(0.2)
+
+    def _hold(self, claim: Claim, provider: Provider) -> None:
+        self._held[claim.id] = claim, provider.lease, self._clock() + provider.lease / 3
+
+    async def _renew(self) -> None:
+        """Hold on to what is still being sent when a third of its lease is over."""
+        while True:
+            await asyncio.sleep(POLL)
+            now = self._clock()
+            due = [(claim, lease) for claim, lease, when in self._held.values() if when <= now]
+            for claim, lease in due:
+                self._held[claim.id] = claim, lease, now + lease / 3
+            kept = await asyncio.gather(
+                *(self._outbox.renew(claim, lease) for claim, lease in due), return_exceptions=True
+            )
+            failed = sum(isinstance(one, Exception) for one in kept)
+            if failed:
+                _log.warning("leases_not_renewed", count=failed)
+
+
+async def _turn(provider: Provider, wait: float) -> None:
+    """Wait for the provider's turn; who is cancelled meanwhile gives the slot back."""
+    if wait <= 0:
+        return
+    try:
+        await asyncio.sleep(wait)
+    except asyncio.CancelledError:
+        provider.pace.release()
+        raise
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+def _word(answer: Receipt | SendError) -> str:
+    return "sent" if isinstance(answer, Receipt) else type(answer).__name__.lower()
+
+
+def _later(claim: Claim, reason: str) -> Outcome:
+    return Outcome(
+        id=claim.id, attempt=claim.attempt, state=State.QUEUED, delay=pause(claim.attempt), reason=reason
+    )
+
+
+def _end(
+    claim: Claim, state: State, reason: str, *, instance: str = "", provider_id: str = "", code: str = ""
+) -> Outcome:
+    return Outcome(
+        id=claim.id,
+        attempt=claim.attempt,
+        state=state,
+        instance=instance,
+        provider_id=provider_id,
+        reason=reason,
+        code=code,
+    )
+
+
+async def _compose(claim: Claim, recipient: Secret, attributes: Mapping[str, str]) -> Email | Sms:
+    content = contract.stored(claim.channel, claim.content)
+    if isinstance(content, EmailContent):
+        return Email(
+            id=claim.id,
+            recipient=recipient,
+            sender=content.sender,
+            reply_to=content.reply_to,
+            subject=content.subject,
+            html=content.html,
+            text=content.text or await plaintext.from_html(content.html),
+            lifetime=claim.lifetime,
+            attributes=attributes,
+        )
+    return Sms(
+        id=claim.id,
+        recipient=recipient,
+        sender=content.sender,
+        text=content.text,
+        lifetime=claim.lifetime,
+        attributes=attributes,
+    )

@@ -1,0 +1,115 @@
+"""The gateway as a process: a socket, signals, and an end that loses nothing."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+
+import uvicorn
+
+from gatepost import logs
+from gatepost.app import DRAIN, Gateway, create_app
+from gatepost.errors import ConfigError, Fault
+from gatepost.instances import Instance
+from gatepost.settings import Server, Settings
+
+BACKLOG = 2048
+
+_log = logs.get(__name__)
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn without its own idea of signals: it would end the process by the signal it got."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    read: Settings, made: Mapping[str, Instance], *, listening: Callable[[str], None] = lambda _url: None
+) -> int:
+    """Run the gateway until SIGTERM or SIGINT; returns the exit code.
+
+    ``listening`` is called with the URL once requests are taken. Zero: everything in hand was finished.
+    One: the store or a loop broke, and the process had to stop. Raises ConfigError when it can't start.
+    """
+    listener = _listen(read.server)
+    server = _Uvicorn(_config(read))
+    gateways: list[Gateway] = []
+    app = create_app(read, made, opened=gateways.append)
+    server.config.app = app
+    loop = asyncio.get_running_loop()
+    try:
+        async with app.lifespan():
+            gateway = gateways[0]
+
+            def stop() -> None:
+                server.should_exit = True
+                gateway.stop()
+
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop)
+            gateway.outbox.broken.add_done_callback(lambda _broken: stop())
+            url = _url(read.server, listener)
+            gateway.outbox.announce(url)
+            announcing = asyncio.create_task(_announce(server, url, listening))
+            await server.serve(sockets=[listener])
+            await announcing
+            broken = gateway.outbox.broken.done()
+            _log.info("stopping")
+    finally:
+        listener.close()
+    _log.info("stopped")
+    return 1 if broken else 0
+
+
+async def _announce(server: uvicorn.Server, url: str, listening: Callable[[str], None]) -> None:
+    while not (server.started or server.should_exit):
+        await asyncio.sleep(0.005)
+    if server.started:
+        _log.info("listening", url=url)
+        listening(url)
+
+
+def _config(read: Settings) -> uvicorn.Config:
+    server = read.server
+    return uvicorn.Config(
+        app="",
+        lifespan="off",
+        http="httptools",
+        ws="none",
+        # Who is behind a proxy is for the allowlist to say, by its own list of proxies.
+        proxy_headers=False,
+        server_header=False,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(DRAIN),
+        backlog=BACKLOG,
+        ssl_certfile=str(server.certificate) if server.certificate else None,
+        ssl_keyfile=str(server.key) if server.key else None,
+    )
+
+
+def _listen(server: Server) -> socket.socket:
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    try:
+        return socket.create_server((server.host, server.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            [
+                Fault(
+                    "server",
+                    f"can't listen on {server.host} port {server.port}: {os.strerror(error.errno or 0)}",
+                )
+            ]
+        ) from None
+
+
+def _url(server: Server, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if server.certificate else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -1,0 +1,89 @@
+"""From a provider's report to recorded statuses."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from gatepost import logs
+from gatepost.errors import (
+    BadSignature,
+    BadWebhook,
+    NoVerificationKey,
+    StoreError,
+    WebhookError,
+    WebhookRetry,
+)
+from gatepost.instances import Instance
+from gatepost.metrics import Metrics
+from gatepost.model import Report, WebhookRequest
+from gatepost.outbox import Outbox, Reported
+
+MAX_BODY = 8 * 1_048_576
+"""Bytes of a report that are read; SendGrid's batches, the largest known, end at 768 KB."""
+
+AT_ONCE = 2_000
+"""Events that are recorded in one transaction; the next wait for it, and so does nobody else for long."""
+
+_STATUSES: Mapping[type[WebhookError], int] = {
+    NoVerificationKey: 404,
+    BadSignature: 401,
+    BadWebhook: 400,
+    WebhookRetry: 503,
+}
+
+_log = logs.get(__name__)
+
+
+class Webhooks:
+    """Takes the reports for the instances of one configuration."""
+
+    def __init__(self, instances: Mapping[str, Instance], outbox: Outbox, metrics: Metrics) -> None:
+        self._instances = {name: one for name, one in instances.items() if one.takes_webhooks}
+        self._outbox = outbox
+        self._metrics = metrics
+
+    def knows(self, name: str) -> bool:
+        """Whether there is such an instance that hears reports; its body is worth reading."""
+        return name in self._instances
+
+    async def take(self, name: str, request: WebhookRequest) -> int:
+        """The HTTP status to answer with: 2xx only when everything in the request is on disk."""
+        instance = self._instances.get(name)
+        if instance is None:
+            return 404
+        try:
+            report = await instance.parse_webhook(request)
+            await self._record(name, report)
+        except WebhookError as error:
+            status = _STATUSES[type(error)]
+            _log.warning("webhook_refused", instance=name, status=status, reason=str(error))
+        except StoreError as error:
+            status = 503
+            _log.error("webhook_not_stored", instance=name, status=status, reason=str(error))
+        else:
+            status = 200
+        self._metrics.webhooks.labels(name, str(status)).inc()
+        return status
+
+    async def _record(self, name: str, report: Report) -> None:
+        unknown = 0
+        for start in range(0, len(report.events), AT_ONCE):
+            events = report.events[start : start + AT_ONCE]
+            recorded = await self._outbox.record(Reported(instance=name, events=events))
+            unknown += recorded.unknown
+            self._count(name, {"repeated": recorded.repeated, "unknown": recorded.unknown})
+        self._count(name, Counter(event.status.value for event in report.events))
+        self._count(name, {f"ignored.{kind}": count for kind, count in report.ignored.items()})
+        malformed = report.ignored.get("malformed", 0) + report.ignored.get("invalid", 0)
+        if malformed or unknown:
+            _log.warning(
+                "webhook_events_passed_over",
+                instance=name,
+                malformed=malformed,
+                unknown=unknown,
+                events=len(report.events),
+            )
+
+    def _count(self, name: str, counts: Mapping[str, int]) -> None:
+        for kind, count in counts.items():
+            if count:
+                self._metrics.events.labels(name, kind).inc(count)
