@@ -223,7 +223,7 @@ def test_a_tricky_url_is_refused(url):
 
 
 @pytest.mark.parametrize(
-    "host", [host for host in LOCAL_HOSTS if not re.search("[g-wyz]{3}", host, re.IGNORECASE)]
+    "host", [host for host in LOCAL_HOSTS if not re.search("[g-wyz]{2}", host, re.IGNORECASE)]
 )
 def test_a_local_address_is_refused_even_when_listed(host):
     with pytest.raises(TargetRefused):
