@@ -97,7 +97,7 @@ def _contract(channel: Channel) -> ASGIRouteHandler:
                 )
         except _Gone:
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the caller reads an error_code whatever happens
             _log.error("internal_error", channel=channel.value, exc_info=error)
             code = Code.INTERNAL
             answer = contract.refused(Refused(code, "an internal error; the gateway's log says more"))
@@ -167,7 +167,7 @@ async def _webhook(request: Request[Any, Any, Any], name: str) -> Response[bytes
         status = 413
     except (TimeoutError, _Gone):
         status = 408
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the provider shall try again, whatever happened
         _log.error("internal_error", instance=name, exc_info=error)
         status = 503
     return Response(b"", status_code=status)

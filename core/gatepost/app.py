@@ -29,6 +29,7 @@ DRAIN = 11.5
 
 SWEEP_EVERY = 1.0
 PRUNE_EVERY = 10.0
+PRUNE_PAUSE = 0.05
 
 _log = logs.get(__name__)
 
@@ -181,11 +182,17 @@ class Gateway:
                     _log.info("swept", **{name: getattr(swept, name) for name in swept.__struct_fields__})
                 if loop.time() >= prune_at:
                     prune_at = loop.time() + PRUNE_EVERY
-                    while await self.outbox.prune():
-                        await asyncio.sleep(0.05)
+                    await self._prune()
             except StoreError as error:
                 _log.warning("sweep_failed", reason=str(error))
             await asyncio.sleep(SWEEP_EVERY)
+
+    async def _prune(self) -> None:
+        """Forget all that is old, in small steps, so that nobody waits for it."""
+        forgotten = 1
+        while forgotten:
+            forgotten = await self.outbox.prune()
+            await asyncio.sleep(PRUNE_PAUSE)
 
     def _add_gauges(self) -> None:
         self.metrics.gauge(

@@ -171,7 +171,7 @@ class Delivery:
         except asyncio.CancelledError:
             outcome = self._interrupted(claim, provider, begun=begun)
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  one message's trouble must not become another's
             _log.error("delivery_failed", message=claim.id, exc_info=error)
             outcome = self._interrupted(claim, provider, begun=begun)
         finally:

@@ -21,7 +21,15 @@ _log = logs.get(__name__)
 
 
 class _Uvicorn(uvicorn.Server):
-    """Uvicorn without its own idea of signals: it would end the process by the signal it got."""
+    """Uvicorn that says when it listens, and has no idea of signals: it would end the process by one."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -37,8 +45,15 @@ async def serve(
     One: the store or a loop broke, and the process had to stop. Raises ConfigError when it can't start.
     """
     listener = _listen(read.server)
-    server = _Uvicorn(_config(read))
+    url = _url(read.server, listener)
     gateways: list[Gateway] = []
+
+    def announce() -> None:
+        gateways[0].outbox.announce(url)
+        _log.info("listening", url=url)
+        listening(url)
+
+    server = _Uvicorn(_config(read), announce)
     app = create_app(read, made, opened=gateways.append)
     server.config.app = app
     loop = asyncio.get_running_loop()
@@ -53,25 +68,13 @@ async def serve(
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop)
             gateway.outbox.broken.add_done_callback(lambda _broken: stop())
-            url = _url(read.server, listener)
-            gateway.outbox.announce(url)
-            announcing = asyncio.create_task(_announce(server, url, listening))
             await server.serve(sockets=[listener])
-            await announcing
             broken = gateway.outbox.broken.done()
             _log.info("stopping")
     finally:
         listener.close()
     _log.info("stopped")
     return 1 if broken else 0
-
-
-async def _announce(server: uvicorn.Server, url: str, listening: Callable[[str], None]) -> None:
-    while not (server.started or server.should_exit):
-        await asyncio.sleep(0.005)
-    if server.started:
-        _log.info("listening", url=url)
-        listening(url)
 
 
 def _config(read: Settings) -> uvicorn.Config:

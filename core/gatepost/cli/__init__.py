@@ -18,10 +18,10 @@ _COMMANDS = {
 class _Late(click.RichGroup):
     """A group that knows its commands' names and imports one when it is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> Any:
+    def get_command(self, ctx: click.Context, name: str) -> Any:  # noqa: ARG002  as above
         if name not in _COMMANDS:
             return None
         return import_module(f"gatepost.cli.{name.replace('-', '_')}").command

@@ -96,7 +96,7 @@ class Batches:
             results = await self._transaction(batch)
         except StoreBroken as error:
             self.give_up(error, batch)
-        except Exception as error:  # whatever it is, somebody waits for an answer
+        except Exception as error:  # noqa: BLE001  whatever it is, somebody waits for an answer
             if len(batch) > 1:
                 # One of them may be the cause; alone, it hurts nobody else.
                 for waiting in batch:

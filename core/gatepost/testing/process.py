@@ -1,0 +1,94 @@
+"""A real gateway in a process of its own, for tests that want to kill it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+START = 60.0
+"""Seconds that a start may take; on a busy machine Python alone needs several."""
+
+
+class GatewayProcess:
+    """``gatepost serve`` on a configuration file; a context manager that leaves nothing running.
+
+    What it logs is kept in ``log`` beside the configuration, over all its starts.
+    """
+
+    def __init__(self, config: Path, *, environment: Mapping[str, str] | None = None) -> None:
+        """``environment`` is added to this process's own."""
+        self.config = config
+        self.log = config.with_suffix(".log")
+        self.url = ""
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The running process's id."""
+        assert self._process is not None, "the gateway is not running"
+        return self._process.pid
+
+    def start(self) -> str:
+        """Start it and wait until it listens; returns its URL. Raises RuntimeError with its log."""
+        with self.log.open("ab") as log:
+            begin = log.tell()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gatepost", "serve", "--config", str(self.config)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self._environment,
+            )
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            said = self.log.read_bytes()[begin:].decode("utf-8", "replace")
+            for line in said.splitlines():
+                if '"event": "listening"' in line:
+                    self.url = json.loads(line)["url"]
+                    return self.url
+            if self._process.poll() is not None:
+                raise RuntimeError(f"gatepost serve ended with {self._process.returncode}:\n{said}")
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"gatepost serve did not listen within {START:g} s:\n{said}")
+
+    def kill(self) -> None:
+        """End it as a crash does (SIGKILL); nothing happens when it has ended already."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def terminate(self, timeout: float = 30.0) -> int:
+        """Ask it to stop (SIGTERM) and wait; returns its exit code."""
+        assert self._process is not None, "the gateway is not running"
+        self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(timeout)
+        self._process = None
+        return code
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """Wait until it ends by itself; returns its exit code."""
+        assert self._process is not None, "the gateway is not running"
+        code = self._process.wait(timeout)
+        self._process = None
+        return code
