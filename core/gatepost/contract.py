@@ -306,8 +306,14 @@ def _canonical(address: str) -> str | None:
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  it costs 60 ms
 
     try:
-        # An operator's own relay may well send from a domain that only their network knows.
-        valid = validate_email(address, check_deliverability=False, globally_deliverable=False)
+        # An operator's own relay may well send from a domain that only their network or their tests know.
+        valid = validate_email(
+            address,
+            strict=True,
+            check_deliverability=False,
+            globally_deliverable=False,
+            test_environment=True,
+        )
     except (EmailNotValidError, ValueError):
         return None
     return valid.ascii_email
