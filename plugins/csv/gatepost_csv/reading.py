@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from gatepost_csv.rows import BadFile, Tally, open_rows, read_rows
+from gatepost_csv.rows import BadFile, Tally, open_rows, read_batches
 from gatepost_csv.table import Contacts, load
 
 
@@ -53,9 +53,9 @@ def read(path: Path, delimiter: str, breathe: Callable[[], None]) -> Snapshot:
         closed = before.size > 0 and _ends_with_line_break(file)
         with io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="") as text:
             tally = Tally()
-            columns, reader = open_rows(text, delimiter, breathe)
-            rows = read_rows(reader, columns, tally, closed=closed)
-            contacts = load(rows, columns.attributes, tally, breathe)
+            columns, reader = open_rows(text, delimiter)
+            batches = read_batches(reader, columns, tally, closed=closed)
+            contacts = load(batches, columns.attributes, tally, breathe)
             if _fingerprint(os.fstat(file.fileno())) != before:
                 raise BadFile("somebody is writing to the file")
     return Snapshot(before, contacts, tally, closed)

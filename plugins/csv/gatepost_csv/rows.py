@@ -5,10 +5,12 @@ be a header may well be somebody's data.
 """
 
 import csv
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import accumulate, islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -18,13 +20,22 @@ NEEDED = ("ext_user_id", "email", "phone")
 FIELD_END = "\0"
 """Between the fields of a record: a file that holds this character anywhere is refused."""
 
-LINES_A_SLICE = 512
-"""How many lines are read between two breaths: one to two milliseconds of work."""
+_ROWS_A_BATCH = 512
+"""One to two milliseconds of work."""
 
 _LINE_LIMIT = 1 << 20
 """Characters: a longer line is no contact, and reading on would only fill the memory."""
 
 _LINES_NAMED = 20
+
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_FIRST = itemgetter(0)
+
+_NOT_UTF8 = "not UTF-8: save the file as UTF-8 (Excel: 'CSV UTF-8')"
+_BAD_QUOTES = (
+    "a quoted field is never closed or goes on behind its closing quote, or a field is longer than "
+    f"{csv.field_size_limit():,} characters"
+)
 
 
 class BadFile(Exception):
@@ -60,11 +71,14 @@ class Tally:
             lines.append(line)
 
 
-Row: TypeAlias = tuple[int, str, bytes]
-"""A usable row: the line where it begins, whose it is, and its fields in UTF-8, the id first.
+class Batch(NamedTuple):
+    """Some usable rows in the file's order."""
 
-A plain tuple: a million named ones would take a quarter of a second more.
-"""
+    lines: Sequence[int]
+    """Where each begins."""
+    ids: Sequence[str]
+    records: Sequence[bytes]
+    """The fields of each in UTF-8, FIELD_END between them: id, email, phone, attributes."""
 
 
 class Columns(NamedTuple):
@@ -76,40 +90,37 @@ class Columns(NamedTuple):
     attributes: tuple[str, ...]
 
 
-def open_rows(text: TextIO, delimiter: str, breathe: Callable[[], None]) -> tuple[Columns, "Reader"]:
+def open_rows(text: TextIO, delimiter: str) -> tuple[Columns, "Reader"]:
     """Read the header of ``text``, which was opened with ``newline=""`` and ``surrogateescape``.
 
-    Returns what it says and a reader of the rows below it. ``breathe`` is called every LINES_A_SLICE
-    lines; what it raises ends the reading. Raises BadFile.
+    Returns what it says and a reader of the rows below it. Raises BadFile.
     """
     # Strict: after a quote that was never closed, the lenient reader would take the next user's address
     # for this user's.
-    reader = csv.reader(_lines(text, breathe), delimiter=delimiter, strict=True)
+    reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
     try:
         header = next(reader, None)
     except csv.Error:
-        raise BadFile("the header's quotes are not closed as they should be", 1) from None
+        raise BadFile(_BAD_QUOTES, 1) from None
     if header is None:
         raise BadFile("the file is empty: its first line must name the columns")
     return _columns(header), reader
 
 
-def _lines(text: TextIO, breathe: Callable[[], None]) -> Iterator[str]:
+def _lines(text: TextIO) -> Iterator[str]:
     readline = text.readline
     number = 0
     while line := readline(_LINE_LIMIT):
         number += 1
         if len(line) == _LINE_LIMIT:
             raise BadFile(f"a line of {_LINE_LIMIT:,} characters or more", number)
-        if not number % LINES_A_SLICE:
-            breathe()
         yield line
 
 
 def _columns(header: list[str]) -> Columns:
     names = [name.strip() for name in header]
     if not _is_utf8("".join(names)):
-        raise BadFile("not UTF-8: save the file as UTF-8 (Excel: 'CSV UTF-8')", 1)
+        raise BadFile(_NOT_UTF8, 1)
     names = [name.lower() if name.lower() in NEEDED else name for name in names]
     if missing := [name for name in NEEDED if name not in names]:
         raise BadFile(
@@ -125,48 +136,77 @@ def _columns(header: list[str]) -> Columns:
     return Columns(len(names), itemgetter(*order), attributes)
 
 
-def read_rows(reader: "Reader", columns: Columns, tally: Tally, *, closed: bool) -> Iterator[Row]:
-    """The usable rows; the others go to ``tally``.
+def read_batches(reader: "Reader", columns: Columns, tally: Tally, *, closed: bool) -> Iterator[Batch]:
+    """The usable rows, some milliseconds' worth at a time; the others go to ``tally``.
 
     ``closed`` says that the file's last line has a line break: without one a last row of the wrong width
     is a file that somebody is still writing. Raises BadFile.
     """
-    width, pick, attributes = columns
-    joints = len(NEEDED) + len(attributes) - 1
-    row: list[str] = []
-    line = first = reader.line_num + 1
+    joints = len(NEEDED) + len(columns.attributes) - 1
+    last: list[str] = []
+    first = reader.line_num + 1
+    while rows := _next_rows(reader, first):
+        last = rows[-1]
+        lines: Sequence[int] = range(first, first + len(rows))
+        first = reader.line_num + 1
+        if first - lines[0] > len(rows):
+            lines = list(accumulate(map(_height, rows[:-1]), initial=lines[0]))
+        chosen = list(map(columns.pick, rows)) if {*map(len, rows)} == {columns.width} else None
+        if chosen is None or not isinstance(lines, range) or not all(map(str.strip, map(_FIRST, chosen))):
+            lines, chosen = _usable(zip(lines, rows, strict=True), columns, tally)
+        yield Batch(lines, list(map(_FIRST, chosen)), _encode(lines, chosen, joints))
+    if not closed and last and len(last) != columns.width:
+        raise BadFile("the last line is cut short: half-written?", first - _height(last))
+
+
+def _next_rows(reader: "Reader", first: int) -> list[list[str]]:
+    rows: list[list[str]] = []
     try:
-        for row in reader:
-            first, line = line, reader.line_num + 1
-            if len(row) != width:
-                if row:  # an empty line is nobody's row
-                    tally.note(RowProblem.WIDTH, first)
-                continue
-            fields = pick(row)
-            record = FIELD_END.join(fields).encode()
-            if record.count(b"\0") != joints:
-                raise BadFile("a NUL character: half-written, or not UTF-8", first)
-            if not fields[0].strip():
-                tally.note(RowProblem.NO_ID, first)
-            elif line - first > 1 and _broken(fields):
-                tally.note(RowProblem.LINE_BREAK, first)
-            else:
-                yield first, fields[0], record
+        rows.extend(islice(reader, _ROWS_A_BATCH))
     except csv.Error:
-        raise BadFile(
-            "a quoted field is never closed, goes on behind its closing quote, or a field is longer than "
-            f"{csv.field_size_limit():,} characters",
-            line,
-        ) from None
+        # The rows before the bad one are in the list, so that we know where the bad one begins.
+        raise BadFile(_BAD_QUOTES, first + sum(map(_height, rows))) from None
+    return rows
+
+
+def _usable(
+    rows: Iterable[tuple[int, list[str]]], columns: Columns, tally: Tally
+) -> tuple[list[int], list[tuple[str, ...]]]:
+    """One row after the other, for a batch in which not every row is as it should be."""
+    lines: list[int] = []
+    chosen: list[tuple[str, ...]] = []
+    for line, row in rows:
+        if len(row) != columns.width:
+            if row:  # an empty line is nobody's row
+                tally.note(RowProblem.WIDTH, line)
+            continue
+        fields = columns.pick(row)
+        if not fields[0].strip():
+            tally.note(RowProblem.NO_ID, line)
+        elif _height(fields[: len(NEEDED)]) > 1:
+            # A quote that was closed too late has drawn other users' lines into what must be one line.
+            tally.note(RowProblem.LINE_BREAK, line)
+        else:
+            lines.append(line)
+            chosen.append(fields)
+    return lines, chosen
+
+
+def _encode(lines: Sequence[int], rows: list[tuple[str, ...]], joints: int) -> list[bytes]:
+    try:
+        records = list(map(str.encode, map(FIELD_END.join, rows)))
     except UnicodeEncodeError:
-        raise BadFile("not UTF-8: save the file as UTF-8 (Excel: 'CSV UTF-8')", first) from None
-    if not closed and row and len(row) != width:
-        raise BadFile("the last line is cut short: half-written?", first)
+        wrong = next(line for line, row in zip(lines, rows, strict=True) if not _is_utf8("".join(row)))
+        raise BadFile(_NOT_UTF8, wrong) from None
+    if b"".join(records).count(b"\0") != joints * len(records):
+        wrong = next(line for line, row in zip(lines, rows, strict=True) if "\0" in "".join(row))
+        raise BadFile("a NUL character: half-written, or not UTF-8", wrong)
+    return records
 
 
-def _broken(fields: tuple[str, ...]) -> bool:
-    """Whether a quote that was closed too late has drawn other lines into what must be one line."""
-    return any("\n" in field or "\r" in field for field in fields[: len(NEEDED)])
+def _height(fields: Iterable[str]) -> int:
+    """How many lines of the file a row takes up."""
+    return 1 + sum(len(_LINE_BREAK.findall(field)) for field in fields)
 
 
 def _is_utf8(text: str) -> bool:

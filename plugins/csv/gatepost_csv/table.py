@@ -10,20 +10,24 @@ new files the process would hold twice of what it uses.
 
 import mmap
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from operator import add
 
 from gatepost.model import Contact, Secret
-from gatepost_csv.rows import FIELD_END, NEEDED, Row, RowProblem, Tally
+from gatepost_csv.rows import FIELD_END, NEEDED, Batch, RowProblem, Tally
 
-_BLOCK_BITS = 20
-_BLOCK_SIZE = 1 << _BLOCK_BITS
+_BLOCK_SIZE = 1 << 20
+"""Bytes. Only a batch of unusually long rows makes a larger block."""
 
 # No byte of UTF-8 is ever this one.
 _RECORD_END = b"\xff"
 
-# An entry of the hash table: the upper 24 bits of the id's hash, then 40 bits for where the record is:
-# the block's number, from 1, and the offset in it. 0 is an empty place.
-_PLACE = (1 << 40) - 1
+# An entry of the hash table: the upper 20 bits of the id's hash, then 44 bits for the record's place: the
+# number of its block, from 1, and the offset of its first byte in there. 0 is an empty entry.
+_OFFSET_BITS = 24
+_OFFSET = (1 << _OFFSET_BITS) - 1
+_PLACE = (1 << 44) - 1
 _MARK = ((1 << 64) - 1) ^ _PLACE
 
 _ROWS_A_SLICE = 2048
@@ -77,14 +81,19 @@ class Blocks:
         self._blocks: list[mmap.mmap] = []
         self._open = bytearray()
 
-    def add(self, record: bytes) -> int:
-        """Returns the record's place, which ``fields`` knows once its block is closed."""
-        if len(self._open) >= _BLOCK_SIZE:
+    def add(self, records: Sequence[bytes]) -> Iterable[int]:
+        """Returns the place of each record, which ``fields`` knows once its block is closed."""
+        joined = _RECORD_END.join(records)
+        if len(joined) > _OFFSET and len(records) > 1:
+            half = len(records) // 2
+            return [*self.add(records[:half]), *self.add(records[half:])]
+        if len(self._open) + len(joined) > _BLOCK_SIZE:
             self.close()
-        place = len(self._blocks) + 1 << _BLOCK_BITS | len(self._open)
-        self._open += record
+        start = len(self._blocks) + 1 << _OFFSET_BITS | len(self._open)
+        self._open += joined
         self._open += _RECORD_END
-        return place
+        # The lengths before it, and an end behind each of them.
+        return map(add, accumulate(map(len, records), initial=start), range(len(records)))
 
     def close(self) -> None:
         """Called when a block is full, and once after the last record."""
@@ -96,45 +105,43 @@ class Blocks:
 
     def fields(self, place: int) -> list[str]:
         """Id, email, phone, attributes."""
-        block = self._blocks[(place >> _BLOCK_BITS) - 1]
-        start = place & (_BLOCK_SIZE - 1)
+        block = self._blocks[(place >> _OFFSET_BITS) - 1]
+        start = place & _OFFSET
         return block[start : block.find(_RECORD_END, start)].decode().split(FIELD_END)
 
 
 def load(
-    rows: Iterable[Row], attributes: tuple[str, ...], tally: Tally, breathe: Callable[[], None]
+    batches: Iterable[Batch], attributes: tuple[str, ...], tally: Tally, breathe: Callable[[], None]
 ) -> Contacts:
     """Make the rows findable; of rows with the same id the last one counts, and the later ones are noted.
 
-    ``breathe`` is called every few thousand rows of the second half of the work; the first half breathes
-    where it gets ``rows`` from. What either raises ends the work.
+    ``breathe`` is called every one or two milliseconds; what it raises ends the work.
     """
     blocks = Blocks()
     hashes, places, lines = array("q"), array("Q"), array("Q")
-    for line, ext_user_id, record in rows:
-        hashes.append(hash(ext_user_id))
-        places.append(blocks.add(record))
-        lines.append(line)
+    for batch in batches:
+        breathe()
+        hashes.extend(map(hash, batch.ids))
+        places.extend(blocks.add(batch.records))
+        lines.extend(batch.lines)
     blocks.close()
     # At most half full, so that a search ends after a step or two. Python seeds its hashes with a random
     # number, so nobody can choose ids that collide.
     table = _zeros(1 << (2 * len(hashes)).bit_length())
     mask = len(table) - 1
-    users = 0
-    for number, wanted in enumerate(hashes):
+    repeated = 0
+    for number, (wanted, place) in enumerate(zip(hashes, places, strict=True)):
         if not number % _ROWS_A_SLICE:
             breathe()
-        mark = wanted & _MARK
         slot = wanted & mask
         while entry := table[slot]:
-            if entry & _MARK == mark and _same_id(blocks, entry & _PLACE, places[number]):
+            if not (entry ^ wanted) & _MARK and _same_id(blocks, entry & _PLACE, place):
                 tally.note(RowProblem.REPEATED, lines[number])
+                repeated += 1
                 break
             slot = (slot + 1) & mask
-        else:
-            users += 1
-        table[slot] = mark | places[number]
-    return Contacts(blocks, table, attributes, users)
+        table[slot] = wanted & _MARK | place
+    return Contacts(blocks, table, attributes, len(hashes) - repeated)
 
 
 def _same_id(blocks: Blocks, one: int, other: int) -> bool:
