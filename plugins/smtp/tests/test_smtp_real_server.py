@@ -31,7 +31,7 @@ class Mailbox:
     async def handle_DATA(self, server, session, envelope):  # noqa: N802  aiosmtpd's name
         self.envelopes.append(envelope)
         self.signed_in.append(session.authenticated)
-        self.encrypted.append(session.ssl is not None)
+        self.encrypted.append(server.transport.get_extra_info("sslcontext") is not None)
         return "250 2.0.0 ok"
 
 

@@ -1,0 +1,283 @@
+"""Bounces and complaints, as mail servers write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey
+from gatepost.model import Secret, Status, StatusEvent, WebhookRequest
+from gatepost_smtp.addresses import find_return_path, return_path
+
+ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
+OTHER = "ffffffff-5b6c-7d8e-9f00-112233445566"
+KEY = "a shared secret"
+
+
+@pytest.fixture
+async def relay(connected):
+    async with connected(1, webhook_secret=Secret(KEY), bounce_domain="bounces.example") as open_relay:
+        yield open_relay
+
+
+def request(body, **headers):
+    values = {"authorization": f"Bearer {KEY}", "content-type": "message/rfc822"} | headers
+    return WebhookRequest(
+        method="POST",
+        url="https://gatepost.example/webhooks/relay",
+        headers={name: value for name, value in values.items() if value is not None},
+        query={},
+        body=body.encode() if isinstance(body, str) else body,
+        received_at=0.0,
+    )
+
+
+def report(kind, fields, *, to="postmaster@amazing.example", returned=ID, whole=True):
+    parts = [
+        "Content-Type: text/plain\n\nSorry: ann@post.example could not be reached.",
+        f"Content-Type: message/{kind}\n\n{fields}",
+    ]
+    if returned:
+        original = f"To: ann@post.example\nMessage-ID: <{returned}@amazing.example>\n"
+        kind_of_return = "message/rfc822" if whole else "text/rfc822-headers"
+        parts.append(f"Content-Type: {kind_of_return}\n\n{original}" + ("\nthe body\n" if whole else ""))
+    body = "".join(f"--limit\n{part}\n" for part in parts)
+    return (
+        f"From: MAILER-DAEMON@relay.example\nTo: {to}\nMIME-Version: 1.0\n"
+        f"Content-Type: multipart/report; report-type={kind}; boundary=limit\n\n{body}--limit--\n"
+    )
+
+
+def bounce(action="failed", status="5.1.1", *, envelope_id="", diagnostic="", **rest):
+    first = "Reporting-MTA: dns; relay.example\n" + (
+        f"Original-Envelope-Id: {envelope_id}\n" if envelope_id else ""
+    )
+    second = f"Final-Recipient: rfc822; ann@post.example\nAction: {action}\nStatus: {status}\n"
+    if diagnostic:
+        second += f"Diagnostic-Code: {diagnostic}\n"
+    return report("delivery-status", f"{first}\n{second}", **rest)
+
+
+def complaint(kind="abuse", *, more="", **rest):
+    fields = f"Feedback-Type: {kind}\nUser-Agent: Example/1.0\nVersion: 1\n{more}"
+    return report("feedback-report", fields, **rest)
+
+
+@pytest.mark.parametrize("action", ["failed", "Failed", " FAILED "])
+async def test_a_failed_delivery_is_failed_with_its_codes_and_no_text(relay, action):
+    body = bounce(action, diagnostic="smtp; 550 5.1.1 <ann@post.example> unknown", envelope_id=ID)
+
+    found = await relay.parse_webhook(request(body))
+
+    assert found.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="550 5.1.1")]
+    assert found.ignored == {}
+
+
+async def test_a_delivered_mail_is_delivered(relay):
+    found = await relay.parse_webhook(request(bounce("delivered", "2.0.0", envelope_id=ID)))
+
+    assert found.events == [StatusEvent(status=Status.DELIVERED, message_id=ID, code="2.0.0")]
+
+
+@pytest.mark.parametrize("action", ["delayed", "relayed", "expanded"])
+async def test_what_is_no_end_is_counted(relay, action):
+    found = await relay.parse_webhook(request(bounce(action, "4.4.1", envelope_id=ID)))
+
+    assert (list(found.events), found.ignored) == ([], {action: 1})
+
+
+async def test_an_action_that_nobody_knows_is_not_quoted(relay):
+    found = await relay.parse_webhook(request(bounce("ann@post.example", envelope_id=ID)))
+
+    assert (list(found.events), found.ignored) == ([], {"malformed": 1})
+
+
+@pytest.mark.parametrize("status", ["", "5", "5.1", "ann@post.example", "5.1.1.ann@post.example", "9.1.1"])
+async def test_a_status_that_is_none_is_left_out(relay, status):
+    found = await relay.parse_webhook(request(bounce(status=status, envelope_id=ID, diagnostic="smtp; what")))
+
+    assert found.events == [StatusEvent(status=Status.FAILED, message_id=ID)]
+
+
+@pytest.mark.parametrize("kind", ["abuse", "fraud"])
+async def test_a_complaint_is_complained(relay, kind):
+    found = await relay.parse_webhook(request(complaint(kind)))
+
+    assert found.events == [StatusEvent(status=Status.COMPLAINED, message_id=ID, code=kind)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "counted"), [("not-spam", "not-spam"), ("", "malformed"), ("a@b", "malformed")]
+)
+async def test_feedback_that_is_no_complaint_is_counted(relay, kind, counted):
+    found = await relay.parse_webhook(request(complaint(kind)))
+
+    assert (list(found.events), found.ignored) == ([], {counted: 1})
+
+
+def signed(message_id=ID, domain="bounces.example", key=KEY):
+    return return_path(message_id, domain, key)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        bounce(returned=OTHER, envelope_id=OTHER, to=f"<{signed()}>"),
+        bounce(returned=OTHER, to=signed().upper()),
+        bounce(envelope_id=ID, returned=OTHER),
+        bounce(),
+        bounce(whole=False),
+        bounce(envelope_id="QQ123", to="b+0192@bounces.example"),
+    ],
+    ids=["return path", "return path in capitals", "envelope id", "whole mail", "its headers", "odd ones"],
+)
+async def test_our_id_is_found_by_whatever_came_back(relay, body):
+    found = await relay.parse_webhook(request(body))
+
+    assert [event.message_id for event in found.events] == [ID]
+
+
+async def test_a_complaint_is_found_by_the_return_path_when_all_else_is_blotted_out(relay):
+    body = complaint(more=f"Original-Mail-From: <{signed()}>\n", returned="")
+
+    found = await relay.parse_webhook(request(body))
+
+    assert [event.message_id for event in found.events] == [ID]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [signed(key="another"), signed(domain="evil.example"), signed(OTHER).replace("ffffffff", "0192d3a4")],
+)
+async def test_a_forged_return_path_identifies_nothing(relay, forged):
+    found = await relay.parse_webhook(request(bounce(to=forged, returned="")))
+
+    assert (list(found.events), found.ignored) == ([], {"unidentified": 1})
+
+
+async def test_an_ordinary_mail_reports_nothing(relay):
+    found = await relay.parse_webhook(request("From: ann@post.example\nSubject: Out of office\n\nBack soon"))
+
+    assert (list(found.events), found.ignored) == ([], {"no report": 1})
+
+
+async def test_a_report_inside_a_returned_mail_is_not_believed(relay):
+    inner = bounce(envelope_id=ID)
+    outer = (
+        f"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n{inner}\n--b--\n"
+    )
+
+    found = await relay.parse_webhook(request(outer))
+
+    assert found.ignored == {"no report": 1}
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", KEY, "Bearer ", f"Bearer {KEY} ", f"bearer {KEY}", "Bearer ä", f"Basic {KEY}"]
+)
+async def test_without_the_secret_nothing_is_read(relay, authorization):
+    with pytest.raises(BadSignature) as caught:
+        await relay.parse_webhook(request(bounce(), authorization=authorization))
+
+    assert KEY not in str(caught.value)
+
+
+async def test_without_a_secret_of_its_own_an_instance_takes_no_reports(connected):
+    async with connected(1) as relay:
+        with pytest.raises(NoVerificationKey):
+            await relay.parse_webhook(request(bounce(), authorization="Bearer "))
+
+
+@pytest.mark.parametrize("changes", [{"content-type": "application/json"}, {"content-type": None}])
+async def test_what_is_no_mail_is_refused(relay, changes):
+    with pytest.raises(BadWebhook, match="message/rfc822"):
+        await relay.parse_webhook(request(bounce(), **changes))
+
+
+@pytest.mark.parametrize("body", ["", " \r\n"])
+async def test_an_empty_body_is_refused(relay, body):
+    with pytest.raises(BadWebhook):
+        await relay.parse_webhook(request(body))
+
+
+async def test_a_mail_nested_without_end_is_refused_or_ignored(relay):
+    body = "".join(f'Content-Type: multipart/mixed; boundary="{n}"\r\n\r\n--{n}\r\n' for n in range(2000))
+
+    try:
+        found = await relay.parse_webhook(request(body))
+    except BadWebhook:
+        return
+    assert list(found.events) == []
+
+
+async def test_each_mail_gets_a_return_path_that_brings_its_bounce_home(sink, connected, an_email):
+    settings = {"webhook_secret": Secret(KEY), "bounce_domain": "bounces.example"}
+    async with connected(sink.port, **settings) as relay:
+        await relay.send_email(an_email())
+        sender = sink.mails[0].mail.split(b"<")[1].split(b">")[0].decode()
+        found = await relay.parse_webhook(request(bounce(to=sender, returned="")))
+
+    assert len(sender.rpartition("@")[0]) <= 64
+    assert [event.message_id for event in found.events] == [ID]
+
+
+@given(st.uuids(), st.text(min_size=1).filter(str.isprintable))
+def test_a_return_path_gives_back_the_id_it_was_made_of(message_id, key):
+    made = return_path(str(message_id), "bounces.example", key)
+
+    assert find_return_path(f"<{made}>", "bounces.example", key) == str(message_id)
+    assert find_return_path(made, "bounces.example", key + "x") == ""
+
+
+LINES = [
+    *(
+        "Content-Type: multipart/report; boundary=b",
+        "--b",
+        "--b--",
+        "",
+        "a",
+        "Action: failed",
+        "Status: 5.1.1",
+    ),
+    *(
+        "Content-Type: message/delivery-status",
+        "Content-Type: message/feedback-report",
+        "Feedback-Type: abuse",
+    ),
+    *(
+        "Content-Type: message/rfc822",
+        "Content-Type: text/rfc822-headers",
+        "Content-Transfer-Encoding: base64",
+    ),
+    *(
+        f"Message-ID: <{ID}@a.example>",
+        f"Original-Envelope-Id: {ID}",
+        "Content-Type: text/plain; charset=nope",
+    ),
+    *(
+        "Content-Transfer-Encoding: uuencode",
+        "Content-Type: x; a*0*=b'",
+        "\xff\x00",
+        "Content-Type: message/global",
+    ),
+]
+
+
+@given(body=st.one_of(st.binary(min_size=1), st.lists(st.sampled_from(LINES)).map("\r\n".join)))
+async def test_whatever_is_posted_is_read_or_refused(relay_for_all, body):
+    try:
+        found = await relay_for_all.parse_webhook(request(body))
+    except BadWebhook:
+        return
+    for event in found.events:
+        assert event.message_id == ID
+        assert event.status in {Status.FAILED, Status.DELIVERED, Status.COMPLAINED}
+
+
+@pytest.fixture(scope="module")
+def relay_for_all():
+    from gatepost import logs  # noqa: PLC0415
+    from gatepost.hookspecs import Context  # noqa: PLC0415
+    from gatepost_smtp import Settings, SmtpRelay  # noqa: PLC0415  only here without a connection
+
+    settings = Settings(host="relay.example", webhook_secret=Secret(KEY))
+    return SmtpRelay(settings, Context(name="relay", log=logs.get("relay")))

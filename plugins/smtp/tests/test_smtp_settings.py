@@ -1,0 +1,73 @@
+import importlib.metadata
+
+import msgspec
+import pytest
+
+from gatepost import logs
+from gatepost.errors import ConfigError
+from gatepost.hookspecs import API_VERSION, Context
+from gatepost.model import Secret
+from gatepost_smtp import Settings, SmtpRelay
+
+
+def relay(**settings):
+    return SmtpRelay(
+        Settings(**{"host": "relay.example"} | settings), Context(name="relay", log=logs.get("x"))
+    )
+
+
+@pytest.mark.parametrize(("security", "port"), [("none", 25), ("starttls", 587), ("tls", 465)])
+def test_the_port_follows_from_the_security(security, port):
+    assert Settings(host="relay.example", security=security).effective_port() == port
+    assert Settings(host="relay.example", security=security, port=2525).effective_port() == 2525
+
+
+def test_the_default_is_encrypted():
+    assert Settings(host="relay.example").security == "starttls"
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ({"username": "gatepost"}, ["password"]),
+        ({"password": Secret("p")}, ["username"]),
+        ({"host": "relay.example\r\n"}, ["host"]),
+        ({"host": "relay example"}, ["host"]),
+        ({"host": "relä.example"}, ["host"]),
+        ({"security": "none", "ca_file": "/ca.pem"}, ["ca_file"]),
+        ({"helo": "a b"}, ["helo"]),
+        ({"return_path": "Bounces <bounces@amazing.example>"}, ["return_path"]),
+        ({"bounce_domain": "b_d"}, ["bounce_domain", "webhook_secret"]),
+        ({"bounce_domain": "bounces.example"}, ["webhook_secret"]),
+        (
+            {
+                "bounce_domain": "bounces.example",
+                "webhook_secret": Secret("s"),
+                "return_path": "b@bounces.example",
+            },
+            ["bounce_domain"],
+        ),
+    ],
+)
+def test_what_makes_no_sense_refuses_the_start_with_every_fault_named(settings, keys):
+    with pytest.raises(ConfigError) as caught:
+        relay(**settings)
+
+    assert [fault.key for fault in caught.value.faults] == keys
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"port": 0}, {"port": 65536}, {"connections": 0}, {"security": "maybe"}, {"host": ""}, {"prot": 25}, {}],
+)
+def test_values_out_of_range_and_unknown_keys_are_refused(settings):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"host": "relay.example"} | settings if settings else {}, Settings)
+
+
+def test_the_entry_point_names_the_plugin():
+    [entry] = importlib.metadata.entry_points(group="gatepost", name="smtp")
+
+    assert entry.value == "gatepost_smtp:SmtpRelay"
+    assert SmtpRelay.api_version == API_VERSION
+    assert SmtpRelay.settings_type is Settings
