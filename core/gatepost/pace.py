@@ -86,7 +86,8 @@ class Pace:
         """Take a slot and the next turn; returns the seconds to wait until that turn."""
         at = self._clock(now)
         # A probe is alone, so that its outcome can't be taken for that of an older send.
-        self._probing = self._tripped and at >= self._rest_until and self._used == 0
+        if self._tripped and at >= self._rest_until and self._used == 0:
+            self._probing = True
         self._used += 1
         turn = max(self._turn, at)
         self._turn = turn + self._interval
@@ -174,7 +175,6 @@ class Pace:
     def _rest_for(self, at: float, seconds: float, *, wished: bool) -> None:
         self._tripped = True
         self._wished = wished
-        self._failures = 0
         self._rest_until = at + seconds
 
     def _clock(self, now: float) -> float:

@@ -274,7 +274,7 @@ def test_old_findings_leave_the_memory_when_new_ones_come():
 
 
 def test_the_memory_is_bounded_and_the_oldest_goes_first():
-    memory = Remembered(most=3, clock=Clock())
-    for name in ["1", "2", "3", "1", "4"]:
+    memory = Remembered(most=4, clock=Clock())
+    for name in ["1", "2", "3", "1", "4", "5"]:
         memory.put(name, Finding(Outcome.NO_ADDRESS))
-    assert [name for name in "1234" if memory.take(name)] == ["1", "3", "4"]
+    assert [name for name in "12345" if memory.take(name)] == ["1", "3", "4", "5"]

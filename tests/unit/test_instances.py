@@ -200,10 +200,10 @@ class TestSend:
         assert raised.value.code == "550 5.7.26"
 
     async def test_what_a_huge_reason_is_cut_to_shows_nobody(self):
-        reason = "x " * 3_995 + "joe.bloggs@example.com"
+        reason = "x" * 7_980 + "@example.com jack@example.com"
         with pytest.raises(Rejected) as raised:
             await instance(Fake(Rejected(reason))).send(EMAIL)
-        assert "joe" not in raised.value.reason
+        assert raised.value.reason == "[redacted]"
 
     async def test_a_subclass_that_forgot_its_parent_is_still_what_it_is(self):
         with pytest.raises(Rejected) as raised:

@@ -193,6 +193,28 @@ def test_a_success_of_an_older_send_does_not_cut_a_rest_short():
     it.end(0.0, Unavailable("slow down", retry_after=30.0))
     it.end(1.0, None)
     assert it.rests(1.0) == 29.0
+    assert it.free(1.0) == 0
+
+
+def test_a_send_claimed_before_the_rest_is_no_probe():
+    it = make()
+    for _ in range(6):
+        it.begin(0.0)
+    for _ in range(5):
+        it.end(0.0, Unavailable("down"))
+    it.begin(2.0)
+    it.end(2.0, Unavailable("down"))
+    assert it.rests(2.0) == 0
+
+
+def test_a_wish_does_not_cut_a_rest_short():
+    it = make()
+    trip(it)
+    it.begin(1.0)
+    it.begin(1.0)
+    it.end(1.0, Unavailable("down"))
+    it.end(1.0, Unavailable("slow down", retry_after=1.0))
+    assert it.rests(1.0) == 2.0
 
 
 def test_a_send_that_was_never_made_proves_nothing():
