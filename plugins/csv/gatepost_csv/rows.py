@@ -31,7 +31,6 @@ _LINES_NAMED = 20
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _FIRST = itemgetter(0)
 
-_NOT_UTF8 = "not UTF-8: save the file as UTF-8 (Excel: 'CSV UTF-8')"
 _BAD_QUOTES = (
     "a quoted field is never closed or goes on behind its closing quote, or a field is longer than "
     f"{csv.field_size_limit():,} characters"
@@ -119,8 +118,7 @@ def _lines(text: TextIO) -> Iterator[str]:
 
 def _columns(header: list[str]) -> Columns:
     names = [name.strip() for name in header]
-    if not _is_utf8("".join(names)):
-        raise BadFile(_NOT_UTF8, 1)
+    _check_text(1, names)
     names = [name.lower() if name.lower() in NEEDED else name for name in names]
     if missing := [name for name in NEEDED if name not in names]:
         raise BadFile(
@@ -176,6 +174,7 @@ def _usable(
     lines: list[int] = []
     chosen: list[tuple[str, ...]] = []
     for line, row in rows:
+        _check_text(line, row)
         if len(row) != columns.width:
             if row:  # an empty line is nobody's row
                 tally.note(RowProblem.WIDTH, line)
@@ -196,22 +195,24 @@ def _encode(lines: Sequence[int], rows: list[tuple[str, ...]], joints: int) -> l
     try:
         records = list(map(str.encode, map(FIELD_END.join, rows)))
     except UnicodeEncodeError:
-        wrong = next(line for line, row in zip(lines, rows, strict=True) if not _is_utf8("".join(row)))
-        raise BadFile(_NOT_UTF8, wrong) from None
-    if b"".join(records).count(b"\0") != joints * len(records):
-        wrong = next(line for line, row in zip(lines, rows, strict=True) if "\0" in "".join(row))
-        raise BadFile("a NUL character: half-written, or not UTF-8", wrong)
+        records = []
+    if len(records) < len(rows) or b"".join(records).count(b"\0") != joints * len(records):
+        for line, row in zip(lines, rows, strict=True):
+            _check_text(line, row)
     return records
+
+
+def _check_text(line: int, row: Iterable[str]) -> None:
+    """Raise BadFile where a row shows that the file is no text, or not as it should be written."""
+    text = "".join(row)
+    if "\0" in text:
+        raise BadFile("a NUL character: half-written, or not UTF-8", line)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadFile("not UTF-8: save the file as UTF-8 (Excel: 'CSV UTF-8')", line) from None
 
 
 def _height(fields: Iterable[str]) -> int:
     """How many lines of the file a row takes up."""
     return 1 + sum(len(_LINE_BREAK.findall(field)) for field in fields)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

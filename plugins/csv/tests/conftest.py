@@ -8,8 +8,6 @@ from structlog.testing import LogCapture
 from gatepost.hookspecs import Context
 from gatepost_csv import CsvSource, Settings
 
-HEADER = "ext_user_id,email,phone,name\n"
-
 
 class Players:
     """A contacts file, a source that reads it, and what that logs."""
@@ -54,9 +52,9 @@ def players(tmp_path):
 @pytest.fixture
 def until():
     async def until(condition):
+        """Waits for what another thread does: for its log or for what it has changed."""
         with anyio.fail_after(30):
-            while not (found := await condition() if callable(condition) else condition):
+            while not await condition():  # noqa: ASYNC110  a thread sets no event of ours
                 await anyio.sleep(0.002)
-        return found
 
     return until

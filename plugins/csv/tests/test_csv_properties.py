@@ -1,0 +1,105 @@
+"""Whatever a file holds: what is found is what the standard library's own reader finds."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gatepost_csv import reading, rows
+
+NEEDED = ["ext_user_id", "email", "phone"]
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+tricky = st.text(st.sampled_from('a ",;\n\r\t\x1c\u2028\ufeffé\x85'), max_size=6)
+fields = texts | tricky | st.sampled_from(["u1", "u2", "u3"])
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return tmp_path_factory.mktemp("csv") / "file.csv"
+
+
+def by_oracle(text, delimiter):
+    """Last row by id, by csv.DictReader and the rules of the README; raises csv.Error."""
+    found = {}
+    for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+        if None in row or None in row.values():
+            continue
+        needed = [row.pop(name) for name in NEEDED]
+        if needed[0].strip() and not any("\n" in field or "\r" in field for field in needed):
+            found[needed[0]] = (*(field if field.strip() else None for field in needed[1:]), row)
+    return found
+
+
+def read(file, content, delimiter, batch):
+    file.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "_ROWS_A_BATCH", batch)
+        return reading.read(file, delimiter, lambda: None).contacts
+
+
+def check(contacts, expected):
+    assert len(contacts) == len(expected)
+    for ext_user_id, (email, phone, attributes) in expected.items():
+        contact = contacts.find(ext_user_id)
+        assert (contact.email and contact.email.reveal()) == email
+        assert (contact.phone and contact.phone.reveal()) == phone
+        assert contact.attributes == attributes
+        assert contacts.find(ext_user_id + "x") is None or ext_user_id + "x" in expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    table=st.lists(st.lists(fields, min_size=5, max_size=5) | st.lists(fields, max_size=7), max_size=12),
+    header=st.permutations([*NEEDED, "name", "Country"]),
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
+    bom=st.booleans(),
+    batch=st.sampled_from([1, 2, 3, 512]),
+)
+def test_what_was_written_is_found(file, table, header, line_end, quoting, delimiter, bom, batch):
+    written = io.StringIO(newline="")
+    csv.writer(written, delimiter=delimiter, lineterminator=line_end, quoting=quoting).writerows(
+        [header, *table]
+    )
+    text = written.getvalue()
+    contacts = read(file, text.encode("utf-8-sig" if bom else "utf-8"), delimiter, batch)
+    check(contacts, by_oracle(text, delimiter))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    body=st.text(st.sampled_from('u1,,,""\n\r \ufeffé'), max_size=60),
+    batch=st.sampled_from([1, 2, 3, 512]),
+)
+@example(body='u1,a@x,1\nu2,"b@x,2\nu3,c@x,3\n', batch=512)
+@example(body='u1,"a"b,\n', batch=1)
+@example(body='u1,a"b,\n', batch=1)
+@example(body="u1,,\r\ru2,,\r\n\n\ru3,,", batch=2)
+def test_any_text_is_read_as_the_standard_library_reads_it_or_refused(file, body, batch):
+    text = f"{','.join(NEEDED)}\n{body}"
+    try:
+        contacts = read(file, text.encode(), ",", batch)
+    except rows.BadFile as error:
+        refused = error
+    else:
+        check(contacts, by_oracle(text, ","))
+        return
+    assert 2 <= refused.line <= len(text)
+    if "cut short" not in refused.problem:
+        with pytest.raises(csv.Error):
+            by_oracle(text, ",")
+
+
+@settings(max_examples=500, deadline=None)
+@given(content=st.binary(max_size=80), headed=st.booleans())
+def test_any_bytes_are_read_or_refused(file, content, headed):
+    head = b"ext_user_id,email,phone\n" if headed else b""
+    try:
+        contacts = read(file, head + content, ",", 2)
+    except rows.BadFile:
+        return
+    check(contacts, by_oracle((head + content).decode("utf-8-sig"), ","))
