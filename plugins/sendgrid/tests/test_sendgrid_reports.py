@@ -1,0 +1,394 @@
+"""Webhooks: whose they are, and what each event means."""
+
+import base64
+import contextlib
+import json
+import logging
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sendgrid.helpers.eventwebhook import EventWebhook
+
+from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey
+from gatepost.model import Status, StatusEvent
+from gatepost_sendgrid import webhook
+
+RECIPIENT = "canary.4711@mail.example"
+MESSAGE_ID = "0b9f4d3c-8a52-4c1e-9d47-1f2e3a4b5c6d"
+PROVIDER_ID = "euo2iKxdSayPF4YE4--I7A"
+BASE = {
+    "email": RECIPIENT,
+    "timestamp": 1_700_000_000,
+    "gp_id": MESSAGE_ID,
+    "sg_event_id": "ZGVsaXZlcmVkLTA",
+    "sg_message_id": f"{PROVIDER_ID}.recvd-5f54b5d587-pczjm-1-67BADEEA-6.0",
+}
+
+
+def encode(*events):
+    return json.dumps(events).encode()
+
+
+def translate(*events, count_machine_opens=False):
+    return webhook.translate(encode(*events), count_machine_opens=count_machine_opens)
+
+
+TABLE = [
+    ("processed", Status.ACCEPTED, ""),
+    ("deferred", Status.ACCEPTED, ""),
+    ("delivered", Status.DELIVERED, ""),
+    ("bounce", Status.FAILED, "bounce 550 5.1.1"),
+    ("blocked", Status.FAILED, "blocked 421"),
+    ("dropped", Status.REJECTED, "Bounced Address"),
+    ("open", Status.OPENED, ""),
+    ("spamreport", Status.COMPLAINED, ""),
+    ("unsubscribe", Status.UNSUBSCRIBED, ""),
+    ("group_unsubscribe", Status.UNSUBSCRIBED, ""),
+]
+
+
+@pytest.mark.parametrize(("kind", "status", "code"), TABLE)
+async def test_each_row_of_the_table(vendor, plugin, make_email, make_request, kind, status, code):
+    receipt = await plugin.send_email(make_email())
+    (body,) = vendor.bodies([vendor.event(kind, vendor.taken[0])], batch=0)
+    report = await plugin.parse_webhook(make_request(body))
+    assert report.events == [
+        StatusEvent(status=status, message_id=MESSAGE_ID, provider_id=receipt.provider_id, code=code)
+    ]
+    assert report.ignored == {}
+
+
+@pytest.mark.parametrize("kind", ["click", "group_resubscribe", "machine_open"])
+async def test_what_means_no_status(vendor, plugin, make_email, make_request, kind):
+    await plugin.send_email(make_email())
+    (body,) = vendor.bodies([vendor.event(kind, vendor.taken[0])], batch=0)
+    report = await plugin.parse_webhook(make_request(body))
+    assert (report.events, report.ignored) == ([], {kind: 1})
+
+
+async def test_machine_opens_count_where_the_operator_wants_them(vendor, running, make_email, make_request):
+    async with running(count_machine_opens=True) as plugin:
+        await plugin.send_email(make_email())
+        (body,) = vendor.bodies([vendor.event("machine_open", vendor.taken[0])], batch=0)
+        report = await plugin.parse_webhook(make_request(body))
+    assert [event.status for event in report.events] == [Status.OPENED]
+
+
+async def test_a_message_without_our_id_is_found_by_the_vendors(vendor, plugin, make_email, make_request):
+    receipt = await plugin.send_email(make_email())
+    event = vendor.event("delivered", vendor.taken[0])
+    del event["gp_id"]
+    report = await plugin.parse_webhook(make_request(encode(event)))
+    assert report.events == [StatusEvent(status=Status.DELIVERED, provider_id=receipt.provider_id)]
+
+
+@pytest.mark.parametrize(
+    ("sg_message_id", "provider_id"),
+    [
+        (f"{PROVIDER_ID}.filter0307p1mdw1.13036.5D.0", PROVIDER_ID),
+        (f"{PROVIDER_ID}.recvd-5f54b5d587-pczjm-1-67BADEEA-6.0", PROVIDER_ID),
+        (f"{PROVIDER_ID}.something-new.0", PROVIDER_ID),
+        (PROVIDER_ID, PROVIDER_ID),
+        ("14c5d75ce93.dfd.64b469.filter0001.16648.5515E0B88.0", "14c5d75ce93.dfd.64b469"),
+        ("14c5d75ce93.dfd.64b469", "14c5d75ce93.dfd.64b469"),
+        ("007", "007"),
+        ("x" * 300, "x" * 255),
+    ],
+)
+def test_the_vendors_id(sg_message_id, provider_id):
+    (event,) = translate(BASE | {"event": "delivered", "gp_id": None, "sg_message_id": sg_message_id}).events
+    assert (event.message_id, event.provider_id) == ("", provider_id)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"gp_id": None, "sg_message_id": None},
+        {"gp_id": "", "sg_message_id": ""},
+        {"gp_id": "somebody-else's", "sg_message_id": None},
+        {"gp_id": MESSAGE_ID.upper(), "sg_message_id": None},
+    ],
+)
+def test_an_event_that_names_no_message(fields):
+    report = translate(BASE | {"event": "open"} | fields, BASE | {"event": "delivered"})
+    assert [event.status for event in report.events] == [Status.DELIVERED]
+    assert report.ignored == {"no_id": 1}
+
+
+def test_an_asynchronous_bounce_has_only_our_id():
+    event = {"event": "bounce", "type": "bounce", "gp_id": MESSAGE_ID, "status": "5.2.2"}
+    assert translate(event).events == [
+        StatusEvent(status=Status.FAILED, message_id=MESSAGE_ID, code="bounce 5.2.2")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"type": "bounce", "reason": "550 5.1.1 no such user", "status": "5.1.1"}, "bounce 550 5.1.1"),
+        ({"type": "blocked", "reason": "unable to get mx info"}, "blocked"),
+        ({"type": "expired", "reason": "452 over quota"}, "expired 452"),
+        ({"type": RECIPIENT, "reason": f"{RECIPIENT} 550", "status": RECIPIENT}, "bounce"),
+        ({"reason": "5501234 a number", "status": 550}, "bounce"),
+        ({"type": None, "reason": None, "status": None}, "bounce"),
+        ({}, "bounce"),
+    ],
+)
+def test_why_it_bounced(fields, code):
+    assert translate(BASE | {"event": "bounce"} | fields).events[0].code == code
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("Bounced Address", "Bounced Address"),
+        ("Invalid", "Invalid"),
+        ("Invalid SMTPAPI header", "Invalid SMTPAPI header"),
+        ("Recipient List over Package Quota", "Recipient List over Package Quota"),
+        ("Spam Content", "Spam Content"),
+        ("Spam Reporting Address", "Spam Reporting Address"),
+        ("Unsubscribed Address", "Unsubscribed Address"),
+        (" bounced address ", "Bounced Address"),
+        (f"Bounced Address {RECIPIENT}", "dropped"),
+        ("something new", "dropped"),
+        ("", "dropped"),
+        (None, "dropped"),
+    ],
+)
+def test_why_it_was_dropped(reason, code):
+    assert translate(BASE | {"event": "dropped", "reason": reason}).events[0].code == code
+
+
+@pytest.mark.parametrize("category", ["smartico", ["smartico", "bonus"], [], None, {"odd": 1}])
+def test_a_category_is_of_any_shape(category):
+    assert len(translate(BASE | {"event": "open", "category": category}).events) == 1
+
+
+def test_unknown_events_are_counted():
+    report = translate(*(BASE | {"event": name} for name in ("account_status_change", RECIPIENT, "")))
+    assert (report.events, report.ignored) == ([], {"unknown": 3})
+
+
+BAD_ELEMENTS = [
+    "a string",
+    7,
+    None,
+    [],
+    [BASE],
+    {},
+    {"gp_id": MESSAGE_ID},
+    BASE | {"event": None},
+    BASE | {"event": ["delivered"]},
+    BASE | {"event": "delivered", "gp_id": 4711},
+    BASE | {"event": "delivered", "sg_message_id": ["x"]},
+]
+
+
+@pytest.mark.parametrize("element", BAD_ELEMENTS, ids=str)
+def test_a_bad_event_loses_nothing_of_the_good_ones(element):
+    report = translate(BASE | {"event": "delivered"}, element, BASE | {"event": "open"})
+    assert [event.status for event in report.events] == [Status.DELIVERED, Status.OPENED]
+    assert report.ignored == {"malformed": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        (rb'"reason": "550 half a character: \ud83d"', "bounce 550"),
+        (b'"reason": "550 not UTF-8: \xff"', "bounce 550"),
+        (b'"timestamp": 1e999', "bounce"),
+        (b'"odd": ' + b"9" * 5000, "bounce"),
+        (rb'"sg_message_id": "\ud83d"', "bounce"),
+        (rb'"sg_message_id": "\u0000"', "bounce"),
+    ],
+)
+def test_an_event_that_is_hardly_json_is_not_lost(fields, code):
+    bounce = f'{{"event": "bounce", "gp_id": "{MESSAGE_ID}", '.encode() + fields + b"}"
+    report = webhook.translate(b"[" + bounce + b"," + encode(BASE)[1:], count_machine_opens=False)
+    assert report.events == [StatusEvent(status=Status.FAILED, message_id=MESSAGE_ID, code=code)]
+    assert report.ignored == {"malformed": 1}
+
+
+def test_disorder_within_a_request_is_put_right_and_duplicates_are_kept():
+    kinds = ["processed", "delivered", "open", "spamreport"]
+    events = [BASE | {"event": kind, "timestamp": 1_700_000_000 + at} for at, kind in enumerate(kinds)] * 2
+    random.Random(3).shuffle(events)
+    statuses = [event.status for event in translate(*events).events]
+    assert statuses == [
+        status
+        for status in (Status.ACCEPTED, Status.DELIVERED, Status.OPENED, Status.COMPLAINED)
+        for _ in range(2)
+    ]
+
+
+def test_events_of_one_second_keep_their_order():
+    kinds = ["delivered", "open", "processed", "unsubscribe"]
+    assert [event.status for event in translate(*(BASE | {"event": kind} for kind in kinds)).events] == [
+        Status.DELIVERED,
+        Status.OPENED,
+        Status.ACCEPTED,
+        Status.UNSUBSCRIBED,
+    ]
+
+
+@pytest.mark.parametrize("timestamp", [None, "soon", 1.5e9, 10**30, -1])
+def test_odd_times_are_no_reason_to_lose_an_event(timestamp):
+    assert len(translate(BASE | {"event": "open", "timestamp": timestamp}).events) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"[",
+        b"[{]",
+        b"{}",
+        b'"a string"',
+        b"null",
+        b'{"event": "delivered"}',
+        b"[" * 5000 + b"]" * 5000,
+        b"event=delivered&email=canary",
+        b"[{}] [{}]",
+    ],
+)
+async def test_what_is_not_a_list_of_events(plugin, make_request, body):
+    with pytest.raises(BadWebhook) as caught:
+        await plugin.parse_webhook(make_request(body))
+    assert "canary" not in str(caught.value)
+
+
+async def test_no_events_are_no_fault(plugin, make_request):
+    report = await plugin.parse_webhook(make_request(b"[]\r\n"))
+    assert (list(report.events), report.ignored) == ([], {})
+
+
+async def test_a_hundred_thousand_events(plugin, make_request):
+    element = json.dumps(BASE | {"event": "delivered", "useragent": "x" * 100}).encode()
+    elements = [element] * 100_000
+    elements[50_000] = b'"a string"'
+    report = await plugin.parse_webhook(make_request(b"[" + b",".join(elements) + b"]"))
+    assert (len(report.events), report.ignored) == (99_999, {"malformed": 1})
+
+
+async def test_a_full_batch(vendor, plugin, make_email, make_request):
+    await plugin.send_email(make_email())
+    bodies = vendor.bodies([vendor.event("delivered", vendor.taken[0]) for _ in range(3000)], batch=0)
+    assert len(bodies) > 1
+    assert max(len(body) for body in bodies) <= 768 * 1024
+    reports = [await plugin.parse_webhook(make_request(body)) for body in bodies]
+    assert sum(len(report.events) for report in reports) == 3000
+
+
+async def test_without_a_key_nothing_is_taken(running, make_request):
+    async with running(webhook_public_key="") as plugin:
+        with pytest.raises(NoVerificationKey):
+            await plugin.parse_webhook(make_request(encode(BASE | {"event": "delivered"})))
+
+
+async def refused(plugin, request):
+    with pytest.raises(BadSignature) as caught:
+        await plugin.parse_webhook(request)
+    assert "canary" not in str(caught.value)
+    return str(caught.value)
+
+
+async def test_a_forged_signature(plugin, make_request):
+    assert "compare the key" in await refused(plugin, make_request(encode(BASE), forged=True))
+
+
+async def test_a_signature_for_another_body_or_time(vendor, plugin, make_request):
+    body = encode(BASE | {"event": "delivered"})
+    headers = vendor.sign(body, time.time(), forged=False)
+    for other in (body + b"\n", body[:-1], body.replace(b"delivered", b"bounce"), b""):
+        await refused(plugin, make_request(other, headers=headers))
+    later = headers | {"X-Twilio-Email-Event-Webhook-Timestamp": str(int(time.time()) + 5)}
+    await refused(plugin, make_request(body, headers=later))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"X-Twilio-Email-Event-Webhook-Signature": ""},
+        {"X-Twilio-Email-Event-Webhook-Signature": "no base64!"},
+        {"X-Twilio-Email-Event-Webhook-Signature": "ÄÖÜ"},
+        {"X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(b"no DER").decode()},
+        {"X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(b"\0" * 64).decode()},
+        {"X-Twilio-Email-Event-Webhook-Timestamp": ""},
+        {"X-Twilio-Email-Event-Webhook-Timestamp": "yesterday"},
+        {"X-Twilio-Email-Event-Webhook-Timestamp": "-1"},
+        {"X-Twilio-Email-Event-Webhook-Timestamp": "١٧٠٠٠٠٠٠٠٠"},
+        {"X-Twilio-Email-Event-Webhook-Timestamp": "9" * 5000},
+    ],
+)
+async def test_headers_that_make_no_sense(vendor, plugin, make_request, change):
+    body = encode(BASE | {"event": "delivered"})
+    headers = vendor.sign(body, time.time(), forged=False) | change
+    await refused(plugin, make_request(body, headers=headers))
+
+
+async def test_no_headers_at_all(plugin, make_request):
+    assert "not signed" in await refused(plugin, make_request(encode(BASE), headers={}))
+
+
+@pytest.mark.parametrize(
+    ("age", "taken"),
+    [(0, True), (25 * 3600, True), (26 * 3600, True), (26 * 3600 + 1, False), (-600, True), (-601, False)],
+)
+async def test_a_signature_has_its_time(plugin, make_request, age, taken):
+    request = make_request(
+        encode(BASE | {"event": "delivered"}), at=1_700_000_000, received_at=1_700_000_000 + age
+    )
+    if taken:
+        assert len((await plugin.parse_webhook(request)).events) == 1
+    else:
+        await refused(plugin, request)
+
+
+async def test_the_sdk_finds_the_same_signatures_good(vendor):
+    body = vendor.bodies([BASE | {"event": "delivered"}], batch=0)[0]
+    for forged in (False, True):
+        headers = vendor.sign(body, 1_700_000_000, forged=forged)
+        good = EventWebhook(vendor.public_key).verify_signature(
+            body.decode(),
+            headers["X-Twilio-Email-Event-Webhook-Signature"],
+            headers["X-Twilio-Email-Event-Webhook-Timestamp"],
+        )
+        assert good is not forged
+
+
+async def test_nothing_of_the_recipient_comes_out(vendor, plugin, make_email, make_request, caplog, capsys):
+    caplog.set_level(logging.DEBUG)
+    await plugin.send_email(make_email())
+    kinds = [kind for kind, _, _ in TABLE] + ["click", "machine_open"]
+    events = [vendor.event(kind, vendor.taken[0]) for kind in kinds] + [RECIPIENT, {"event": RECIPIENT}]
+    assert RECIPIENT in encode(*events).decode()
+    report = await plugin.parse_webhook(make_request(encode(*events)))
+    assert len(report.events) == len(TABLE)
+    said = "\n".join([repr(report), caplog.text, *capsys.readouterr()])
+    assert "canary" not in said
+    assert "4711" not in said
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ("event", "gp_id", "sg_message_id", "timestamp", "type", "status", "reason", "sg_machine_open")
+
+
+@given(st.lists(JSON | st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)), max_size=5))
+def test_whatever_stands_beside_it_a_good_event_is_found(others):
+    report = translate(*others, BASE | {"event": "spamreport"})
+    assert Status.COMPLAINED in [event.status for event in report.events]
+    assert len(report.events) + sum(report.ignored.values()) == len(others) + 1
+
+
+@given(st.binary())
+def test_any_bytes_are_a_report_or_a_bad_webhook(body):
+    with contextlib.suppress(BadWebhook):
+        webhook.translate(body, count_machine_opens=False)
