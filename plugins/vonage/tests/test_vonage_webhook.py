@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import jwt
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -269,8 +269,13 @@ async def test_a_token_that_does_not_prove_it_is_refused(plugin, bearing, claims
         await plugin.parse_webhook(bearing(**claims))
 
 
-@given(token=st.one_of(st.text(), st.from_regex(r"[A-Za-z0-9_\-]{0,40}(\.[A-Za-z0-9_\-]{0,40}){0,4}")))
+@given(
+    token=st.one_of(
+        st.text(st.characters()), st.from_regex(r"[A-Za-z0-9_\-]{0,40}(\.[A-Za-z0-9_\-]{0,40}){0,4}")
+    )
+)
 @examples(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@example(token="\ud800")
 async def test_no_authorization_makes_it_stumble(plugin, request_for, told, token):
     with pytest.raises((BadSignature, WebhookRetry)):
         await plugin.parse_webhook(request_for(told("read"), authorization=token))
