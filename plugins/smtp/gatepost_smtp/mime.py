@@ -20,8 +20,6 @@ from gatepost_smtp.words import encoded_words, fold, refuse_control
 _LINE = 76
 _HEADERS = re.compile(rb"(?:[A-Z][A-Za-z-]*: [^\x00-\x1f\x7f]+\r\n(?: [^\x00-\x1f\x7f]+\r\n)*)+")
 _NAME = re.compile(rb"^([A-Z][A-Za-z-]*): ", re.MULTILINE)
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
 class Mail(NamedTuple):
@@ -114,10 +112,15 @@ def _parts(parts: list[tuple[str, bytes]], boundary: str) -> Iterator[bytes]:
 
 
 def _base64(text: str) -> bytes:
-    if _NO_TEXT.search(text):
-        raise Rejected("the body holds NUL or a lone surrogate")
     # RFC 2045 §6.8: a text's line ends are CRLF before it is encoded.
-    flat = binascii.b2a_base64(_LINE_END.sub("\r\n", text).encode(), newline=False)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        encoded = b"\x00"
+    if b"\x00" in encoded:
+        raise Rejected("the body holds NUL or a lone surrogate")
+    flat = binascii.b2a_base64(encoded, newline=False)
     lines = [flat[start : start + _LINE] for start in range(0, len(flat), _LINE)]
     return b"\r\n".join(lines) + b"\r\n"
 

@@ -25,7 +25,7 @@ from gatepost_smtp.reports import read_report
 from gatepost_smtp.settings import Settings
 
 # Characters of body from which on a mail is built in a thread: about a millisecond's work.
-_LONG = 200_000
+_LONG = 100_000
 
 
 class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
