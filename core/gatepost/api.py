@@ -155,9 +155,10 @@ async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, b
 
 
 @route("/webhooks/{name:str}", http_method=[HttpMethod.POST, HttpMethod.GET], request_max_body_size=None)
-async def _webhook(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A provider reports; here HTTP statuses mean what they say."""
     rooms: Rooms = request.app.state[ROOMS]
+    name: str = request.path_params["name"]
     if not rooms.webhooks.knows(name):
         return Response(b"", status_code=404)
     try:

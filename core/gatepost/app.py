@@ -12,7 +12,7 @@ from gatepost import api, contract, instances, logs, settings
 from gatepost.acceptance import Acceptance
 from gatepost.access import Access
 from gatepost.callbacks import Callbacks
-from gatepost.contacts import Contacts, Remembered
+from gatepost.contacts import Contacts, Remembered, check_region
 from gatepost.delivery import Delivery, Provider
 from gatepost.errors import ConfigError, Fault, StoreError
 from gatepost.instances import Instance
@@ -41,6 +41,11 @@ def load(path: Path) -> tuple[Settings, dict[str, Instance]]:
         raise ConfigError(faults)
     made, more = instances.build(read)
     faults = [*faults, *more, *_client_faults(read)]
+    if read.contacts.default_region:
+        try:
+            check_region(read.contacts.default_region)
+        except ConfigError as error:
+            faults += error.faults
     if faults:
         raise ConfigError(faults)
     return read, made

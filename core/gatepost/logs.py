@@ -33,7 +33,11 @@ _private: ContextVar[tuple[str, ...]] = ContextVar("gatepost_private", default=(
 
 _ADDRESS = re.compile(r"[^\s\"'<>()\[\],;:=]+(?:@|%40)[^\s\"'<>()\[\],;:]+", re.IGNORECASE)
 # Seven digits and more, grouped as people group them; not inside a longer word (ids, hashes, UUIDs).
-_NUMBER = re.compile(r"(?<![\w.-])(?:\+|%2B|00)?\(?\d(?:[\s().-]{0,2}\d){6,18}(?![\w-])", re.IGNORECASE)
+# An SMTP reply's codes ("550 5.7.26") are left standing.
+_NUMBER = re.compile(
+    r"(?<![\w.-])(?!\d{3}[ -]\d\.\d{1,3}\.\d{1,3}(?!\d))(?:\+|%2B|00)?\(?\d(?:[\s().-]{0,2}\d){6,18}(?![\w-])",
+    re.IGNORECASE,
+)
 
 
 def get(name: str) -> BoundLogger:
@@ -60,7 +64,7 @@ def _forms(values: Iterable[Secret | Contact | None]) -> Iterator[str]:
             yield from (text for text in value.attributes.values() if len(text) > 3)
         elif isinstance(value, Secret) and value:
             plain = value.reveal()
-            forms = {plain, plain.lstrip("+"), quote(plain), quote(plain, safe=""), quote_plus(plain)}
+            forms = {plain, plain.lstrip("+"), *_quoted(plain)}
             forms.add(base64.b64encode(plain.encode("utf-8", "replace")).decode())
             if "@" in plain:
                 local = plain.rpartition("@")[0]
@@ -68,6 +72,12 @@ def _forms(values: Iterable[Secret | Contact | None]) -> Iterator[str]:
                     forms.add(local)
             # The longest first: taking out a part of another would leave its rest behind.
             yield from sorted((form for form in forms if len(form) > 3), key=len, reverse=True)
+
+
+def _quoted(text: str) -> Iterator[str]:
+    for safe in ("/", ""):
+        yield quote(text, safe=safe, errors="replace")
+    yield quote_plus(text, errors="replace")
 
 
 def scrub(text: str, *values: Secret | Contact | None) -> str:
@@ -106,7 +116,7 @@ def _redacted(value: Any, named: tuple[str, ...], *, own: bool) -> Any:
     if not own:
         return scrub(text)
     for form in named:
-        text = text.replace(form, REDACTED)
+        text = re.sub(re.escape(form), REDACTED, text, flags=re.IGNORECASE)
     return text
 
 

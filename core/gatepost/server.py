@@ -17,6 +17,8 @@ from gatepost.settings import Server, Settings
 
 BACKLOG = 2048
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
 _log = logs.get(__name__)
 
 
@@ -54,10 +56,10 @@ async def serve(
         listening(url)
 
     server = _Uvicorn(_config(read), announce)
-    app = create_app(read, made, opened=gateways.append)
-    server.config.app = app
     loop = asyncio.get_running_loop()
     try:
+        app = create_app(read, made, opened=gateways.append)
+        server.config.app = app
         async with app.lifespan():
             gateway = gateways[0]
 
@@ -65,7 +67,7 @@ async def serve(
                 server.should_exit = True
                 gateway.stop()
 
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _STOPPING:
                 loop.add_signal_handler(number, stop)
             gateway.outbox.broken.add_done_callback(lambda _broken: stop())
             await server.serve(sockets=[listener])
@@ -73,6 +75,8 @@ async def serve(
             _log.info("stopping")
     finally:
         listener.close()
+        for number in _STOPPING:
+            loop.remove_signal_handler(number)
     _log.info("stopped")
     return 1 if broken else 0
 
