@@ -84,6 +84,16 @@ class TestOnTheWire:
             assert reporter.waiting == 1
         assert gateway.bodies == []
 
+    async def test_one_that_is_not_due_does_not_travel_with_one_that_is(self, reporting, gateway):
+        async with reporting() as reporter:
+            reporter.report("a", ("delivered",))
+            reporter._after = 3600.0
+            reporter.report("b", ("delivered",))
+            reporter.start()
+            await gateway.statuses("a", 1)
+            assert reporter.waiting == 1
+        assert [event.message_id for event in gateway.events] == ["a"]
+
 
 class TestRepeats:
     @pytest.mark.parametrize("status", [503, 500, 404, 401, 400, 302, 0])

@@ -101,7 +101,7 @@ class TestSignature:
             await plugin().parse_webhook(signed({"reports": []}, timestamp=str(int(NOW) - age)))
 
     @pytest.mark.parametrize(
-        "timestamp", ["", "now", "-1", "1e9", " 1800000000", "１８０００００００", "9" * 5000]
+        "timestamp", ["", "now", "-1", "1e9", " 1800000000", "１８００００００００", "9" * 5000]
     )
     async def test_a_timestamp_that_is_none_though_well_signed(self, timestamp):
         with pytest.raises(BadSignature):
