@@ -72,28 +72,40 @@ class CsvSource(HasLifespan, ContactSource):
 
     async def _first(self) -> Fingerprint:
         try:
-            first = await self._read()
+            first = await asyncio.to_thread(self._read)
         except (BadFile, OSError) as error:
             raise ConfigError([Fault("path", f"{self._settings.path}: {_problem(error)}")]) from None
         self._use(first)
         return first.fingerprint
 
-    async def _read(self) -> Snapshot:
-        return await asyncio.to_thread(read, self._settings.path, self._settings.delimiter, self._breathe)
+    def _read(self) -> Snapshot:
+        return read(self._settings.path, self._settings.delimiter, self._breathe)
+
+    def _read_successor(self) -> Snapshot:
+        """Read a file that is to follow the one in use; raises BadFile also where it is no likely successor."""
+        new = self._read()
+        try:
+            self._compare(new)
+        except BadFile:
+            new.contacts.release(self._breathe)
+            raise
+        return new
 
     def _breathe(self) -> None:
         """Lets the other threads run; called by the reading one."""
         if self._leaving.wait(_BREATH):
             raise _Leaving
 
-    def _use(self, snapshot: Snapshot) -> None:
-        self._current = snapshot
+    def _use(self, snapshot: Snapshot) -> Snapshot | None:
+        """Answer from this file from now on; returns the one before it."""
+        old, self._current = self._current, snapshot
         self._complaint = ""
         self._log.info("contacts read", users=len(snapshot.contacts))
         for problem, count in snapshot.tally.counts.items():
             self._log.warning(
                 "contact rows to look at", problem=problem, count=count, lines=snapshot.tally.lines[problem]
             )
+        return old
 
     async def _watch(self, judged: Fingerprint | None) -> None:
         last = judged
@@ -108,8 +120,7 @@ class CsvSource(HasLifespan, ContactSource):
     async def _judge(self, seen: Fingerprint | None, judged: Fingerprint | None) -> Fingerprint | None:
         """Take the changed file over or say why not; returns the fingerprint that needs no other look."""
         try:
-            new = await self._read()
-            self._compare(new)
+            new = await asyncio.to_thread(self._read_successor)
         except BadFile as error:
             self._complain(error.problem, line=error.line)
             return seen
@@ -119,12 +130,15 @@ class CsvSource(HasLifespan, ContactSource):
         except Exception as error:  # noqa: BLE001  watching goes on, whatever this file has led to
             self._complain(f"{type(error).__name__} while it was read")
             return seen
-        self._use(new)
+        old = self._use(new)
+        if old is not None:
+            await asyncio.to_thread(old.contacts.release, self._breathe)
         return new.fingerprint
 
     def _compare(self, new: Snapshot) -> None:
         old = self._current
-        assert old is not None
+        if old is None:  # the gateway stops
+            raise _Leaving
         if 2 * len(new.contacts) < len(old.contacts):
             raise BadFile(
                 f"{len(new.contacts):,} users, fewer than half of the {len(old.contacts):,} in use; if that "

@@ -71,6 +71,13 @@ class Contacts:
             slot = (slot + 1) & mask
         return None
 
+    def release(self, breathe: Callable[[], None]) -> None:
+        """Called when nobody will ask any more, off the loop: gives the memory back block by block.
+
+        Left to the garbage collector it would go in one piece, and stop all threads for 30 ms a million.
+        """
+        self._blocks.release(breathe)
+
 
 class Blocks:
     """Records in memory, found by their place."""
@@ -108,6 +115,11 @@ class Blocks:
         block = self._blocks[(place >> _OFFSET_BITS) - 1]
         start = place & _OFFSET
         return block[start : block.find(_RECORD_END, start)].decode().split(FIELD_END)
+
+    def release(self, breathe: Callable[[], None]) -> None:
+        for block in self._blocks:
+            block.close()
+            breathe()
 
 
 def load(

@@ -203,9 +203,9 @@ async def test_a_file_is_left_alone_while_it_changes(players, taken, until, monk
     source = players.source()
     read = source._read
 
-    async def reading():
+    def reading():
         reads.append(len(looks))
-        return await read()
+        return read()
 
     def look(path):
         looks.append(path)
