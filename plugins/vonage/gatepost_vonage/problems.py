@@ -6,8 +6,8 @@ Title and detail are free text and like to quote numbers; only what can't be one
 import re
 
 # Codes have four digits today; a phone number has at least seven.
-_NUMBER = re.compile(r"(?:^|[#/])([0-9]{1,5})/?")
-_WORDS = re.compile(r"#([A-Za-z]+(?:-[A-Za-z]+)*)")
+_NUMBER = re.compile(r"(?:^|[#/])([0-9]{1,5})/?\Z")
+_WORDS = re.compile(r"#([A-Za-z]+(?:-[A-Za-z]+)*)\Z")
 _LONGEST = 40
 
 
@@ -20,26 +20,10 @@ def problem_code(problem: object) -> str:
     if not isinstance(problem, dict):
         return ""
     kind, title = problem.get("type"), problem.get("title")
-    return _number_at_end(kind) or _number_at_end(title) or _words_at_end(kind)
+    return _at_end(_NUMBER, kind) or _at_end(_NUMBER, title) or _at_end(_WORDS, kind)
 
 
-def _number_at_end(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value) if 0 <= value < 100_000 else ""
-    if not isinstance(value, str):
-        return ""
-    end = _NUMBER.fullmatch(value[_last_separator(value) :])
-    return end[1] if end else ""
-
-
-def _words_at_end(value: object) -> str:
-    if not isinstance(value, str):
-        return ""
-    end = _WORDS.fullmatch(value[value.rfind("#") :]) if "#" in value else None
-    return end[1] if end and len(end[1]) <= _LONGEST else ""
-
-
-def _last_separator(url: str) -> int:
-    """Where the last ``#`` or ``/`` stands that is not the very end; 0 where there is none."""
-    trimmed = url.rstrip("/")
-    return max(trimmed.rfind("#"), trimmed.rfind("/"), 0)
+def _at_end(form: re.Pattern[str], value: object) -> str:
+    text = str(value) if isinstance(value, int) else value
+    found = form.search(text) if isinstance(text, str) else None
+    return found[1] if found and len(found[1]) <= _LONGEST else ""

@@ -108,7 +108,7 @@ async def test_without_any_sender_a_message_is_rejected(vonage, opened, sms):
     assert vonage.requests == []
 
 
-@pytest.mark.parametrize("number", ["+0447700900123", "+44770", "+4477009001234567", "+٤٤٧٧٠٠٩٠٠١٢٣", ""])
+@pytest.mark.parametrize("number", ["+0447700900123", "+44770", "+4477009001234567", "+4٤٧٧٠٠٩٠٠١٢٣", ""])
 async def test_a_number_that_vonage_would_refuse_is_rejected_before_the_call(vonage, plugin, sms, number):
     with pytest.raises(Rejected, match="the recipient's number is not one for Vonage") as refusal:
         await plugin.send_sms(sms(recipient=Secret(number)))
