@@ -1,5 +1,6 @@
 """The durable store between the rooms: put, claim, record."""
 
+from gatepost.outbox.operating import Retried, Retry
 from gatepost.outbox.records import (
     Call,
     Called,
@@ -24,6 +25,8 @@ __all__ = [
     "Policy",
     "Recorded",
     "Reported",
+    "Retried",
+    "Retry",
     "Stored",
     "Swept",
     "new_id",

@@ -45,14 +45,19 @@ class _Waiting(Generic[Item, Result]):
 class Batches:
     """One lane of transactions, one after the other, each for all who are waiting."""
 
-    def __init__(self, engine: AsyncEngine, begin: Callable[[Connection], Transaction]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        begin: Callable[[Connection], Transaction],
+        broken: asyncio.Future[StoreBroken],
+    ) -> None:
+        """``broken`` is done when the store can't be trusted any more; lanes of one store share it."""
         self._engine = engine
         self._begin = begin
+        self.broken = broken
         self._waiting: list[_Waiting[Any, Any]] = []
         self._arrived = asyncio.Event()
         self._closing = False
-        self.broken: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
-        """Done when the store can't be trusted any more."""
         self._task = asyncio.create_task(self._run(), name="outbox-batches")
 
     async def run(self, work: Work[Item, Result], item: Item) -> Result:

@@ -37,10 +37,10 @@ def _claim(tx: Transaction, want: WantCalls) -> list[Call]:
         query = query.where(statuses.c.host.not_in(sorted(want.resting)))
     if want.only:
         query = query.where(statuses.c.host == want.only)
-    due = tx.locking(query.order_by(statuses.c.due_at).limit(want.most), skip_locked=True)
+    due = tx.locking(query.order_by(statuses.c.due_at).limit(want.most), skip_locked=True).cte("due")
     taken = (
         update(statuses)
-        .where(statuses.c.seq.in_(due))
+        .where(statuses.c.seq.in_(select(due.c.seq)))
         .values(
             telling=Telling.CALLING.value,
             due_at=tx.after(want.lease),

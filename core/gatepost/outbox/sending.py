@@ -46,10 +46,10 @@ def _claim(tx: Transaction, want: Want) -> list[Claim]:
         .order_by(messages.c.due_at)
         .limit(want.most),
         skip_locked=True,
-    )
+    ).cte("due")
     taken = (
         update(messages)
-        .where(messages.c.id.in_(due))
+        .where(messages.c.id.in_(select(due.c.id)))
         .values(
             state=State.SENDING.value,
             due_at=tx.after(want.lease),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
@@ -21,6 +22,14 @@ _PRAGMAS = (
     "temp_store=MEMORY",
     "cache_size=-8192",
 )
+
+
+class Announced(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in the lock's file while a gateway runs: where it can be spoken to, and with what."""
+
+    pid: int
+    url: str
+    token: str
 
 
 class FileLock:

@@ -16,7 +16,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatepost.errors import ConfigError, Fault, StoreBroken
 from gatepost.model import Channel, Secret
-from gatepost.outbox import accepting, calling, reading, reporting, sending, sqlite, sweeping
+from gatepost.outbox import (
+    accepting,
+    calling,
+    operating,
+    postgresql,
+    reading,
+    reporting,
+    sending,
+    sqlite,
+    sweeping,
+)
 from gatepost.outbox.batch import Batches
 from gatepost.outbox.faults import store_error
 from gatepost.outbox.migrate import migrate
@@ -66,14 +76,24 @@ class Outbox:
     """
 
     def __init__(
-        self, engine: AsyncEngine, now: Callable[[Connection], int], policy: Policy, lock: sqlite.FileLock
+        self,
+        engine: AsyncEngine,
+        now: Callable[[Connection], int],
+        policy: Policy,
+        *,
+        lock: sqlite.FileLock | None = None,
     ) -> None:
         self._engine = engine
         self._now = now
         self._policy = policy
         self._lock = lock
         self.holder = uuid4().hex
-        self._batches = Batches(engine, self._begin)
+        self._broken: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
+        # SQLite has one writer, and whoever shares its commit saves a sync of the disk. PostgreSQL has many,
+        # and there a request must not wait for a thousand reports.
+        lanes = [Batches(engine, self._begin, self._broken) for _ in range(1 if lock else 4)]
+        self._lanes = lanes
+        self._accepting, self._sending, self._reporting, self._calling = lanes * (4 // len(lanes))
         self.arrived: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
         """Set when there may be something to send."""
         self.reported = asyncio.Event()
@@ -82,43 +102,43 @@ class Outbox:
     @property
     def broken(self) -> asyncio.Future[StoreBroken]:
         """Done when the store can't be trusted any more and the process must stop."""
-        return self._batches.broken
+        return self._broken
 
     def give_up(self, reason: str) -> None:
         """The process can't go on, for a reason outside of the store."""
-        self._batches.give_up(StoreBroken(reason))
+        self._sending.give_up(StoreBroken(reason))
 
     def _begin(self, connection: Connection) -> Transaction:
         return Transaction(connection, self._now(connection), self.holder, self._policy)
 
     async def put(self, message: NewMessage) -> Stored:
         """Store a message unless its uid is known; returns what stands under the uid now."""
-        stored = await self._batches.run(accepting.put, message)
+        stored = await self._accepting.run(accepting.put, message)
         if stored.id == message.id:
             self.arrived[message.channel].set()
         return stored
 
     async def find(self, client: str, channel: Channel, uid: str) -> Stored | None:
         """What stands under a uid."""
-        return await self._batches.run(accepting.find, (client, channel.value, uid))
+        return await self._accepting.run(accepting.find, (client, channel.value, uid))
 
     async def claim(self, channel: Channel, most: int, lease: float) -> list[Claim]:
         """Take at most so many messages that are due into our hands, for ``lease`` seconds."""
-        return await self._batches.run(sending.claim, sending.Want(channel, most, lease))
+        return await self._sending.run(sending.claim, sending.Want(channel, most, lease))
 
     async def renew(self, claim: Claim, lease: float) -> None:
         """Hold on to a claim for ``lease`` seconds from now."""
-        await self._batches.run(sending.renew, sending.Held(claim.id, claim.attempt, lease))
+        await self._sending.run(sending.renew, sending.Held(claim.id, claim.attempt, lease))
 
     async def finish(self, outcome: Outcome) -> bool:
         """Record what became of a claim; False when the claim was lost and nothing changed."""
-        kept = await self._batches.run(sending.finish, outcome)
+        kept = await self._sending.run(sending.finish, outcome)
         self.reported.set()
         return kept
 
     async def record(self, reported: Reported) -> Recorded:
         """Record what a provider reported."""
-        recorded = await self._batches.run(reporting.record, reported)
+        recorded = await self._reporting.run(reporting.record, reported)
         self.reported.set()
         return recorded
 
@@ -126,17 +146,17 @@ class Outbox:
         self, most: int, lease: float, *, resting: frozenset[str] = frozenset(), only: str = ""
     ) -> list[Call]:
         """Take at most so many calls that are due: none to a host that rests, or to one host alone."""
-        return await self._batches.run(calling.claim_calls, calling.WantCalls(most, lease, resting, only))
+        return await self._calling.run(calling.claim_calls, calling.WantCalls(most, lease, resting, only))
 
     async def finish_call(self, called: Called) -> bool:
         """Record what became of a call; False when the claim was lost and nothing changed."""
-        kept = await self._batches.run(calling.finish_calls, called)
+        kept = await self._calling.run(calling.finish_calls, called)
         self.reported.set()
         return kept
 
     async def sweep(self) -> Swept:
         """Move what nobody holds and whose time has come."""
-        swept = await self._batches.run(sweeping.sweep, None)
+        swept = await self._sending.run(sweeping.sweep, None)
         if swept.resent or swept.pulled_in:
             for event in self.arrived.values():
                 event.set()
@@ -146,57 +166,102 @@ class Outbox:
 
     async def prune(self) -> int:
         """Forget some of what ended before the retention; returns how much."""
-        return await self._batches.run(sweeping.prune, None)
+        return await self._sending.run(sweeping.prune, None)
 
     async def orphan_all(self) -> int:
         """At the start of the only process: nobody can be holding what was claimed."""
-        return await self._batches.run(sweeping.orphan_all, None)
+        return await self._sending.run(sweeping.orphan_all, None)
+
+    async def retry(self, wish: operating.Retry, lifetimes: Mapping[Channel, float]) -> operating.Retried:
+        """Send or tell again what was given up; ``lifetimes`` (seconds) begin anew."""
+        retried = await self._sending.run(operating.retry, (wish, lifetimes))
+        if retried.queued:
+            for event in self.arrived.values():
+                event.set()
+        if retried.callbacks:
+            self.reported.set()
+        return retried
 
     async def depth(self) -> reading.Depth:
         """How much waits."""
-        return await self._batches.run(_depth, None)
+        return await self._sending.run(_depth, None)
 
-    def announce(self, url: str) -> None:
-        """Leave word of where this process listens, for commands that find the store taken."""
-        self._lock.write(msgspec.json.encode({"pid": os.getpid(), "url": url}))
+    def announce(self, url: str, token: str) -> None:
+        """Leave word of where this process listens, for commands that find the store taken.
+
+        ``token`` is what they have to show: whoever may read the file may control the process.
+        """
+        if self._lock is None:
+            return
+        self._lock.write(msgspec.json.encode(sqlite.Announced(pid=os.getpid(), url=url, token=token)))
 
     async def close(self) -> None:
         """Finish what is under way and let go of the store."""
-        await self._batches.close()
+        for lane in self._lanes:
+            await lane.close()
         await self._engine.dispose()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
 
 @asynccontextmanager
 async def open_outbox(
     url: Secret, base: Path, policy: Policy, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Outbox]:
-    """Open the store, bring its tables up to date and take back what a dead process held.
+    """Open the store and bring its tables up to date; on SQLite take back what a dead process held.
 
-    Raises ConfigError when it can't be opened, or when another process has it.
+    ``clock`` (seconds since the epoch) is that of SQLite's process; PostgreSQL has its own. Raises
+    ConfigError when the store can't be opened, or when another process has it.
     """
     path = sqlite_path(url, base)
-    if path is None:
-        raise ConfigError([Fault("store.url", "only sqlite:///path is supported")])
+    opened = _on_postgresql(url, policy) if path is None else _on_sqlite(path, policy, clock)
+    async with opened as outbox:
+        yield outbox
+
+
+@asynccontextmanager
+async def _on_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -> AsyncIterator[Outbox]:
     lock = sqlite.FileLock(path)
     lock.acquire()
     try:
         engine = sqlite.engine(path)
-        try:
-            async with engine.begin() as connection:
-                await connection.run_sync(migrate)
-        except DBAPIError as error:
-            await engine.dispose()
-            raise ConfigError([Fault("store.url", f"{path}: {store_error(error)}")]) from None
+        await _upgrade(engine, str(path))
     except BaseException:
         lock.release()
         raise
-    outbox = Outbox(engine, sqlite.clock_of(clock), policy, lock)
+    outbox = Outbox(engine, sqlite.clock_of(clock), policy, lock=lock)
     try:
         await outbox.orphan_all()
         yield outbox
     finally:
         await outbox.close()
+
+
+@asynccontextmanager
+async def _on_postgresql(url: Secret, policy: Policy) -> AsyncIterator[Outbox]:
+    engine = postgresql.engine(url)
+    await _upgrade(engine, "the database", postgresql.alone)
+    outbox = Outbox(engine, postgresql.now, policy)
+    try:
+        yield outbox
+    finally:
+        await outbox.close()
+
+
+async def _upgrade(
+    engine: AsyncEngine, name: str, alone: Callable[[Connection], None] = lambda _connection: None
+) -> None:
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(alone)
+            await connection.run_sync(migrate)
+    except DBAPIError as error:
+        await engine.dispose()
+        raise ConfigError([Fault("store.url", f"{name}: {store_error(error)}")]) from None
+    except (OSError, ValueError) as error:
+        # Before there is a connection the driver raises what its socket or its parser did.
+        await engine.dispose()
+        raise ConfigError([Fault("store.url", f"{name} can't be reached ({type(error).__name__})")]) from None
 
 
 def _depth(tx: Transaction, asked: Sequence[None]) -> list[reading.Depth]:

@@ -40,9 +40,13 @@ class Transaction:
         return (moment - self.now) / 1000
 
     def insert_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Insert rows, leaving out those that collide; returns how many went in, -1 where not known."""
-        insert = (postgresql.insert if self.many_writers else sqlite.insert)(table).on_conflict_do_nothing()
-        return self.connection.execute(insert, list(rows)).rowcount
+        """Insert rows, leaving out those that collide; returns how many went in."""
+        if not self.many_writers:
+            inserted = sqlite.insert(table).on_conflict_do_nothing()
+            return self.connection.execute(inserted, list(rows)).rowcount
+        # The driver does not count for many rows at once, but it gives back what went in.
+        returning = postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+        return len(self.connection.execute(returning, list(rows)).all())
 
     def locking(self, query: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
         """The query, holding what it reads against other replicas; SQLite has one writer anyway."""
