@@ -13,10 +13,11 @@ from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from gatepost import contract, logs, webhooks
+from gatepost import contract, control, logs, webhooks
 from gatepost.acceptance import Acceptance
 from gatepost.access import Access, OncePerMinute
-from gatepost.errors import Code, Refused
+from gatepost.control import Control
+from gatepost.errors import Code, Refused, StoreError
 from gatepost.metrics import CONTENT_TYPE, Metrics
 from gatepost.model import Channel, WebhookRequest
 from gatepost.settings import Settings
@@ -48,6 +49,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     access: Access
     acceptance: Acceptance
     webhooks: Webhooks
+    control: Control
     metrics: Metrics
     readiness: Callable[[], Ready]
     refresh: Callable[[], Awaitable[None]]
@@ -65,7 +67,7 @@ class _Gone(Exception):
 
 def routes() -> list[BaseRouteHandler]:
     """Every route of the gateway."""
-    return [_contract(Channel.EMAIL), _contract(Channel.SMS), _webhook, _live, _ready, _metrics]
+    return [_contract(Channel.EMAIL), _contract(Channel.SMS), _webhook, _control, _live, _ready, _metrics]
 
 
 async def log_unexpected(error: Exception, _scope: Scope) -> None:
@@ -190,6 +192,27 @@ def _webhook_request(rooms: Rooms, scope: Scope, method: str, body: bytes) -> We
         body=body,
         received_at=time.time(),
     )
+
+
+@route("/control/{what:str}", http_method=HttpMethod.POST, request_max_body_size=None)
+async def _control(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """A command of this machine's operator; for everybody else there is nothing here."""
+    rooms: Rooms = request.app.state[ROOMS]
+    shown = dict(request.scope["headers"]).get(b"authorization", b"")
+    if not rooms.control.admits(shown):
+        return Response(b"", status_code=404)
+    try:
+        body = await _body(request.receive, request.scope["headers"], control.MAX_BODY)
+        answer = await rooms.control.take(request.path_params["what"], body)
+    except _TooLong:
+        return Response(b"", status_code=413)
+    except (TimeoutError, _Gone):
+        return Response(b"", status_code=408)
+    except ValueError as error:
+        return Response(str(error).encode(), status_code=400)
+    except StoreError as error:
+        return Response(str(error).encode(), status_code=503)
+    return Response(answer or b"", status_code=404 if answer is None else 200, media_type="application/json")
 
 
 @get("/health/live", sync_to_thread=False)

@@ -13,6 +13,7 @@ from gatepost.acceptance import Acceptance
 from gatepost.access import Access
 from gatepost.callbacks import Callbacks
 from gatepost.contacts import Contacts, Remembered, check_region
+from gatepost.control import Control
 from gatepost.delivery import Delivery, Provider
 from gatepost.errors import ConfigError, Fault, StoreError
 from gatepost.instances import Instance
@@ -102,13 +103,16 @@ class Gateway:
             metrics=self.metrics,
         )
         self.callbacks = Callbacks(read, outbox=outbox, targets=targets, caller=caller, metrics=self.metrics)
+        acceptance = Acceptance(
+            read, outbox=outbox, contacts=contacts, remembered=remembered, targets=targets
+        )
+        self.control = Control(read, outbox, acceptance)
         self.rooms = api.Rooms(
             settings=read,
             access=Access(read.clients, read.server.trusted_proxies),
-            acceptance=Acceptance(
-                read, outbox=outbox, contacts=contacts, remembered=remembered, targets=targets
-            ),
+            acceptance=acceptance,
             webhooks=Webhooks(made, outbox, self.metrics),
+            control=self.control,
             metrics=self.metrics,
             readiness=self.readiness,
             refresh=self._refresh,

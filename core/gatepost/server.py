@@ -51,7 +51,7 @@ async def serve(
     gateways: list[Gateway] = []
 
     def announce() -> None:
-        gateways[0].outbox.announce(url)
+        gateways[0].outbox.announce(url, gateways[0].control.token)
         _log.info("listening", url=url)
         listening(url)
 
