@@ -188,6 +188,13 @@ async def test_a_kept_connection_that_dies_under_a_message_is_not_replaced_by_an
     assert vonage.connections == 1
 
 
+async def test_the_instances_own_timeout_ends_the_wait(vonage, opened, sms):
+    vonage.plan(emulator.hang(taken=True))
+    async with opened({"timeout": 0.2}) as plugin, asyncio.timeout(8):
+        with pytest.raises(Uncertain, match="no answer in time"):
+            await plugin.send_sms(sms())
+
+
 @pytest.mark.parametrize("fault", [emulator.late(0.05), emulator.drip(0.0001)])
 async def test_a_slow_provider_is_waited_for(vonage, plugin, sms, fault):
     vonage.plan(fault)
