@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatepost import logs
 from gatepost.errors import StoreBroken, StoreBusy, StoreError
-from gatepost.outbox.faults import store_error
+from gatepost.outbox.faults import Refusal, store_error
 from gatepost.outbox.transaction import Transaction
 
 Item = TypeVar("Item")
@@ -102,15 +102,18 @@ class Batches:
         except StoreBroken as error:
             self.give_up(error, batch)
         except Exception as error:  # noqa: BLE001  whatever it is, somebody waits for an answer
-            if len(batch) > 1:
-                # One of them may be the cause; alone, it hurts nobody else.
-                for waiting in batch:
-                    await self._commit([waiting])
-                return
             known = isinstance(error, StoreError)
+            if len(batch) > 1 and (not known or isinstance(error, Refusal)):
+                # One of them may be the cause; apart from it, it hurts nobody. A lock or a full disk is
+                # nobody's fault, and each alone would wait for it as long as all together.
+                middle = len(batch) // 2
+                await self._commit(batch[:middle])
+                await self._commit(batch[middle:])
+                return
             if not known:
-                _log.error("outbox call failed", error=type(error).__name__, exc_info=error)
-            self._answer(batch[0], error if known else StoreBusy("the store refused this"))
+                _log.error("outbox_call_failed", error=type(error).__name__, exc_info=error)
+            for waiting in batch:
+                self._answer(waiting, error if known else StoreBusy("the store refused this"))
         else:
             for waiting, result in zip(batch, results, strict=True):
                 if not waiting.future.done():

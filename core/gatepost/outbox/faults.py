@@ -21,6 +21,10 @@ _BUSY = {
 }
 
 
+class Refusal(StoreBusy):
+    """The store took offence at what it was given; something else may succeed."""
+
+
 def store_error(error: DBAPIError) -> StoreError:
     """The same as one of ours: StoreBroken when the process must stop, else StoreBusy."""
     cause: BaseException | None = error.orig
@@ -31,5 +35,7 @@ def store_error(error: DBAPIError) -> StoreError:
         primary = code & 0xFF
         if primary in _BROKEN:
             return StoreBroken(f"{_BROKEN[primary]} ({getattr(cause, 'sqlite_errorname', code)})")
-        return StoreBusy(_BUSY.get(primary, f"the store refused this ({type(cause).__name__})"))
-    return StoreBusy(f"the store refused this ({type(error.orig).__name__})")
+        if primary in _BUSY:
+            return StoreBusy(_BUSY[primary])
+        return Refusal(f"the store refused this ({type(cause).__name__})")
+    return Refusal(f"the store refused this ({type(error.orig).__name__})")
