@@ -93,11 +93,18 @@ def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
             row.seq: row for row in tx.connection.execute(select(*columns).where(statuses.c.seq.in_(some)))
         }
     _hold(tx, {row.message_id for row in rows.values()})
-    valid = [
-        (row := rows.get(call.seq)) is not None
-        and (row.attempt, row.holder, row.telling) == (call.attempt, tx.holder, Telling.CALLING.value)
-        for call in called
-    ]
+    held = {
+        row.seq: row.attempt
+        for row in rows.values()
+        if row.holder == tx.holder and row.telling == Telling.CALLING
+    }
+    valid = []
+    for call in called:
+        good = held.get(call.seq) == call.attempt
+        valid.append(good)
+        if good:
+            # Of two about the same claim the second finds it ended, as if it had come later.
+            del held[call.seq]
     kept = [call for call, good in zip(called, valid, strict=True) if good]
     if kept:
         tx.connection.execute(_ending, [_ended(tx, call) for call in kept])

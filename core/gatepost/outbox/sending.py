@@ -134,8 +134,9 @@ _TOLD = {State.SENT: Status.ACCEPTED, State.REJECTED: Status.REJECTED, State.FAI
 def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[bool]:
     """Take back what became of claims; False where a claim was lost and nothing was changed.
 
-    A receipt counts as long as nobody claimed the message since: also when the lease had ended, and
-    when a report came first, which leaves only the provider's id to be noted.
+    A receipt counts as long as nobody claimed the message since: also when the lease had ended, even if it
+    was queued again, held or given up meanwhile, and when a report came first, which leaves only the
+    provider's id to be noted.
     """
     rows: dict[str, Row[Any]] = {}
     for some in chunks(sorted({outcome.id for outcome in outcomes})):
@@ -153,15 +154,15 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[bool]:
             .order_by(messages.c.id)
         )
         rows |= {row.id: row for row in tx.connection.execute(tx.locking(query))}
-    valid = [
-        (row := rows.get(outcome.id)) is not None
-        and (row.attempt, row.holder) == (outcome.attempt, tx.holder)
-        and (
-            row.state == State.SENDING
-            or (outcome.state is State.SENT and row.state in {State.UNCERTAIN, State.SENT})
-        )
-        for outcome in outcomes
-    ]
+    mine = {row.id: row.attempt for row in rows.values() if row.holder == tx.holder}
+    held = {row.id for row in rows.values() if row.state == State.SENDING}
+    valid = []
+    for outcome in outcomes:
+        good = mine.get(outcome.id) == outcome.attempt and (outcome.id in held or outcome.state is State.SENT)
+        valid.append(good)
+        if good:
+            # Of two about the same claim the second finds it ended, as if it had come later.
+            held.discard(outcome.id)
     kept = [outcome for outcome, good in zip(outcomes, valid, strict=True) if good]
     if not kept:
         return valid
