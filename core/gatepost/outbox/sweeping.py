@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
@@ -21,6 +21,12 @@ LONGEST_PAUSE = 3600.0
 
 LONGEST_CALL_PAUSE = 12.5 * 3600.0
 """Seconds; ten hours and a fifth, and a little."""
+
+LONGEST_LEASE = 86_400.0
+"""Seconds; a lease is seconds or minutes, and whoever lives renews it before this is over."""
+
+LONGEST_LIFETIME = 31 * 86_400.0
+"""Seconds; beyond it a message that was made in the future is one that the clock made there."""
 
 
 def sweep(tx: Transaction, asked: Sequence[None]) -> list[Swept]:
@@ -118,33 +124,44 @@ def _held(tx: Transaction) -> int:
 
 def _pulled_in(tx: Transaction) -> int:
     """No pause is this long: the clock had jumped when it was set, and has jumped back since."""
-    longest = tx.after(LONGEST_PAUSE)
-    rows = _rows(tx, _any_channel, messages.c.state == State.QUEUED.value, messages.c.due_at > longest)
-    count = _move(tx, rows, due_at=tx.now)
     wait = tx.after(tx.policy.uncertain_wait)
-    rows = _rows(tx, _any_channel, messages.c.state == State.UNCERTAIN.value, messages.c.due_at > wait)
-    return count + _move(tx, rows, due_at=wait)
+    count = 0
+    for state, longest, moment in (
+        (State.QUEUED, tx.after(LONGEST_PAUSE), tx.now),
+        (State.UNCERTAIN, wait, wait),
+        (State.SENDING, tx.after(LONGEST_LEASE), tx.after(LONGEST_LEASE)),
+    ):
+        rows = _rows(tx, _any_channel, messages.c.state == state.value, messages.c.due_at > longest)
+        count += _move(tx, rows, due_at=moment)
+    return count + _lifetimes_pulled_in(tx)
+
+
+def _lifetimes_pulled_in(tx: Transaction) -> int:
+    """As long as it was to live, counted from now: it was made before the clock jumped far back."""
+    rows = _rows(
+        tx,
+        messages.c.expires_at > tx.after(LONGEST_LIFETIME),
+        messages.c.created_at > tx.after(LONGEST_PAUSE),
+    )
+    expires_at = messages.c.expires_at - messages.c.created_at + tx.now
+    due_at = case((messages.c.state == State.HELD.value, expires_at), else_=messages.c.due_at)
+    return _move(tx, rows, created_at=tx.now, expires_at=expires_at, due_at=due_at)
 
 
 def _calls(tx: Transaction) -> int:
-    """Calls whose caller was lost, calls set too far off, and those that lost their predecessor."""
-    lost = (
-        select(statuses.c.seq)
-        .where(
-            statuses.c.due_at.is_not(None),
-            or_(
-                (statuses.c.telling == Telling.CALLING.value) & (statuses.c.due_at <= tx.now),
-                (statuses.c.telling == Telling.QUEUED.value)
-                & (statuses.c.due_at > tx.after(LONGEST_CALL_PAUSE)),
-            ),
-        )
-        .limit(MOST)
-    )
-    return tx.connection.execute(
-        update(statuses)
-        .where(statuses.c.seq.in_(tx.locking(lost, skip_locked=True)))
-        .values(telling=Telling.QUEUED.value, due_at=tx.now)
-    ).rowcount
+    """Calls whose caller was lost, and those set further off than any pause is."""
+    due_at, telling = statuses.c.due_at, statuses.c.telling
+    lost = (telling == Telling.CALLING.value) & (due_at <= tx.now)
+    far = (telling == Telling.QUEUED.value) & (due_at > tx.after(LONGEST_CALL_PAUSE))
+    held_on = (telling == Telling.CALLING.value) & (due_at > tx.after(LONGEST_LEASE))
+    queued = _move_calls(tx, or_(lost, far), telling=Telling.QUEUED.value, due_at=tx.now)
+    return queued + _move_calls(tx, held_on, due_at=tx.after(LONGEST_LEASE))
+
+
+def _move_calls(tx: Transaction, which: ColumnElement[bool], **values: Any) -> int:
+    found = select(statuses.c.seq).where(statuses.c.due_at.is_not(None), which).limit(MOST)
+    moved = update(statuses).where(statuses.c.seq.in_(tx.locking(found, skip_locked=True))).values(**values)
+    return tx.connection.execute(moved).rowcount
 
 
 def prune(tx: Transaction, asked: Sequence[None]) -> list[int]:
