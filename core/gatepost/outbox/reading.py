@@ -18,7 +18,7 @@ class Depth(msgspec.Struct, frozen=True, kw_only=True):
     oldest: Mapping[str, float]
     """Seconds since the longest waiting queued message became due, by channel."""
     callbacks: Mapping[str, int]
-    """Statuses on their way to Smartico, by how far they are: queued, waiting, calling."""
+    """Statuses whose turn it is to be told, by how far they are: queued or calling."""
 
 
 class ToldStatus(msgspec.Struct, frozen=True, kw_only=True):

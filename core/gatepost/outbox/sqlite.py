@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, event
+from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
@@ -76,7 +76,12 @@ class FileLock:
 
 def engine(path: Path) -> AsyncEngine:
     """The one connection that writes. SQLite below 3.51.3 can damage a WAL that two of them checkpoint."""
-    made = create_async_engine(f"sqlite+aiosqlite:///{path}", poolclass=StaticPool)
+    made = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        poolclass=StaticPool,
+        # An error's text may end in a log, and a message's content must not.
+        hide_parameters=True,
+    )
 
     @event.listens_for(made.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:

@@ -66,7 +66,8 @@ def sqlite_path(url: Secret, base: Path) -> Path | None:
         raise ConfigError(
             [Fault("store.url", "must name a file: what is in memory does not survive a crash")]
         )
-    return base / parsed.database
+    # However many names a file has, its lock has one.
+    return (base / parsed.database).resolve()
 
 
 class Outbox:
@@ -197,11 +198,13 @@ class Outbox:
 
     async def close(self) -> None:
         """Finish what is under way and let go of the store."""
-        for lane in self._lanes:
-            await lane.close()
-        await self._engine.dispose()
-        if self._lock is not None:
-            self._lock.release()
+        try:
+            for lane in self._lanes:
+                await lane.close()
+            await self._engine.dispose()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
 
 @asynccontextmanager
@@ -252,16 +255,19 @@ async def _upgrade(
     engine: AsyncEngine, name: str, alone: Callable[[Connection], None] = lambda _connection: None
 ) -> None:
     try:
-        async with engine.begin() as connection:
-            await connection.run_sync(alone)
-            await connection.run_sync(migrate)
-    except DBAPIError as error:
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(alone)
+                await connection.run_sync(migrate)
+        except DBAPIError as error:
+            raise ConfigError([Fault("store.url", f"{name}: {store_error(error)}")]) from None
+        except (OSError, ValueError) as error:
+            # Before there is a connection the driver raises what its socket or its parser did.
+            problem = f"{name} can't be reached ({type(error).__name__})"
+            raise ConfigError([Fault("store.url", problem)]) from None
+    except BaseException:
         await engine.dispose()
-        raise ConfigError([Fault("store.url", f"{name}: {store_error(error)}")]) from None
-    except (OSError, ValueError) as error:
-        # Before there is a connection the driver raises what its socket or its parser did.
-        await engine.dispose()
-        raise ConfigError([Fault("store.url", f"{name} can't be reached ({type(error).__name__})")]) from None
+        raise
 
 
 def _depth(tx: Transaction, asked: Sequence[None]) -> list[reading.Depth]:
