@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 
@@ -79,8 +79,9 @@ class Connection:
     def abort(self) -> None:
         """Cut it off, with whatever had not left yet. Nothing that it had begun can be completed."""
         transport = self.client.transport
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        if transport is not None:
+            # What uvloop makes is no subclass of asyncio's transports.
+            cast("asyncio.WriteTransport", transport).abort()
         self.client.close()
 
     async def quit(self) -> None:

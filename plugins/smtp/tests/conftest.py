@@ -88,9 +88,13 @@ class Sink:
         for writer in self._tasks.values():
             writer.close()
 
+    async def everybody_gone(self):
+        """Wait until every session that there is has come to its end."""
+        await asyncio.wait(list(self._tasks))
+
     @contextlib.asynccontextmanager
     async def serving(self):
-        server = await asyncio.start_server(self._session, "127.0.0.1", 0, limit=2**22)
+        server = await asyncio.start_server(self._session, "127.0.0.1", 0, limit=2**25)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -163,7 +167,9 @@ class Sink:
             elif fault.kind == "stall":
                 await asyncio.Event().wait()
             elif fault.kind == "gate":
+                writer.transport.pause_reading()
                 await self.gate.wait()
+                writer.transport.resume_reading()
             if fault.kind == "drip":
                 for byte in f"{text}\r\n".encode():
                     writer.write(bytes([byte]))

@@ -6,6 +6,8 @@ import pytest
 
 from gatepost.errors import Unavailable, Uncertain
 from gatepost_smtp.connections import Deadline
+from gatepost_smtp.dialogue import Envelope, deliver
+from gatepost_smtp.mime import Mail
 
 BEFORE = ["connect", "EHLO", "MAIL", "RCPT", "DATA"]
 AFTER = ["BODY", "END"]
@@ -151,6 +153,28 @@ async def test_after_a_cancelled_send_the_next_mail_goes_to_one_person(sink, rel
     received = sink.mails[-1]
     assert [line.split(b">")[0] for line in received.recipients] == [b"RCPT TO:<second@post.example"]
     assert sink.sessions == 2
+
+
+async def test_a_mail_that_was_given_up_half_way_is_not_completed_afterwards(sink, connected):
+    sink.wait_at("BODY")
+    content = b"Subject: long\r\n\r\n" + b"too much for what sockets hold\r\n" * 600_000
+    envelope = Envelope("an-id", "news@amazing.example", "ann@post.example", own_sender=False)
+    async with connected(sink.port) as relay:
+        deadline = Deadline(60)
+        sending = asyncio.create_task(
+            relay._connections.use(
+                lambda connection: deliver(connection, envelope, Mail(content, utf8=False), deadline),
+                deadline,
+            )
+        )
+        await sink.reached["BODY"].wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        sink.gate.set()
+        await sink.everybody_gone()
+
+    assert not sink.mails
 
 
 async def test_never_more_connections_than_allowed(sink, connected, an_email):

@@ -21,7 +21,23 @@ SEPARATORS = "\u2028\u2029"
 plain = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters=SEPARATORS), max_size=300)
 tricky = st.lists(
     st.sampled_from(
-        ["=?utf-8?q?", "=?utf-8?b?", "?=", "=41", "=?", " ", "a", "ß", "🐴", ",", '"', "\\", "<x@y>"]
+        [
+            "=?utf-8?q?a?=",
+            "=?utf-8?b?YQ==?=",
+            "=?utf-8?q?",
+            "=?utf-8?b?",
+            "?=",
+            "=41",
+            "=?",
+            " ",
+            "a",
+            "ß",
+            "🐴",
+            ",",
+            '"',
+            "\\",
+            "<x@y>",
+        ]
     )
 ).map("".join)
 wordy = st.lists(st.text("abcXYZ019.,:;!?()<>@", min_size=1, max_size=90), max_size=30).map(" ".join)
@@ -134,7 +150,6 @@ HIDDEN = [
     "=?utf-8?Q?Hi=0ABcc?=",
     "=?utf-8?b?SGkNCkJjYzogeEB5?=",
     "=?utf-8?B?SGkNCkJjYzogeEB5?= more",
-    "=?utf-8?b?SGkNCkJjYzogeEB5",
     "=?UTF-8*en?q?a=0D=0Ab?=",
     "=?utf-7?q?+AA0ACg-Bcc?=",
     "=?utf-16?b?AA0ACg==?=",
@@ -146,9 +161,7 @@ HIDDEN = [
 ]
 
 
-@pytest.mark.parametrize(
-    "bad", CONTROLS + [hidden for hidden in HIDDEN if hidden.endswith(("=", "y", "more"))]
-)
+@pytest.mark.parametrize("bad", CONTROLS + HIDDEN)
 @pytest.mark.parametrize("field", ["subject", "sender", "reply_to"])
 def test_a_control_character_in_a_header_is_rejected_also_behind_encoded_words(field, bad):
     value = f"before{bad}after" if field == "subject" else Mailbox("news@amazing.example", f"a{bad}b")
