@@ -143,6 +143,17 @@ async def test_closes_without_an_answer(provider, client, fault, taken):
     assert (await send(client, provider))[0] == 202
 
 
+async def test_closes_before_the_body_has_come(provider, client):
+    async def endless():
+        yield b'{"id": '
+        await asyncio.Event().wait()
+
+    provider.plan(emulator.close_before_body())
+    async with asyncio.timeout(30):
+        with pytest.raises((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)):
+            await client.post(provider.base_url, data=endless())
+
+
 @pytest.mark.parametrize(
     ("fault", "taken"),
     [(emulator.hang(taken=False), 0), (emulator.hang(taken=True), 1), (emulator.stall(), 1)],

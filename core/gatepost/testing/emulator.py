@@ -153,7 +153,6 @@ class Emulator(ABC):
         self._planned: deque[Fault] = deque()
         self._sends: Counter[str] = Counter()
         self._under_way = 0
-        self._closing = asyncio.Event()
         self._reports: set[asyncio.Task[None]] = set()
 
     # What only the provider knows.
@@ -270,7 +269,6 @@ class Emulator(ABC):
         runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        self._stack.callback(self._closing.set)
         await web.TCPSite(runner, "127.0.0.1", self._port, ssl_context=self._tls).start()
         scheme = "https" if self._tls else "http"
         self.base_url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
@@ -318,7 +316,8 @@ class Emulator(ABC):
             elif fault.end == "stall":
                 transport.write(raw[: len(raw) // 2])
             if fault.end in {"hang", "stall"}:
-                await self._closing.wait()
+                # Until the server ends and cancels it.
+                await asyncio.Event().wait()
             transport.close()
         # Never written: the connection is gone.
         return web.Response()

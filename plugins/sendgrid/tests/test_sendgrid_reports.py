@@ -330,6 +330,13 @@ async def test_headers_that_make_no_sense(vendor, plugin, make_request, change):
     await refused(plugin, make_request(body, headers=headers))
 
 
+async def test_a_signature_with_something_beside_it(vendor, plugin, make_request):
+    body = encode(BASE | {"event": "delivered"})
+    headers = vendor.sign(body, time.time(), forged=False)
+    headers["X-Twilio-Email-Event-Webhook-Signature"] += ", !"
+    await refused(plugin, make_request(body, headers=headers))
+
+
 async def test_no_headers_at_all(plugin, make_request):
     assert "not signed" in await refused(plugin, make_request(encode(BASE), headers={}))
 
