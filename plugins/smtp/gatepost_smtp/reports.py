@@ -23,6 +23,12 @@ _COMPLAINTS = frozenset({"abuse", "fraud"})
 _FEEDBACK = frozenset({"auth-failure", "dmarc", "not-spam", "opt-out", "other", "virus"})
 _MAX_PARTS = 100
 
+# Whoever knows the bounce address writes the mails that arrive here, and the parser's work grows with
+# length times depth. What counts stands before the body of the mail that is returned.
+_LENGTH = 128 * 1024
+_NESTING = re.compile(rb"(?:multipart|message)/", re.IGNORECASE)
+_MAX_NESTING = 20
+
 
 async def read_report(request: WebhookRequest, settings: Settings) -> Report:
     """Check the bearer token, read the report; mail that reports nothing is counted and ignored.
@@ -37,8 +43,7 @@ async def read_report(request: WebhookRequest, settings: Settings) -> Report:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "message/rfc822" or not request.body.strip():
         raise BadWebhook("expected a mail: Content-Type message/rfc822 and the mail as it came")
-    # The standard library's parser is slow on long and on hostile mails alike.
-    return await asyncio.to_thread(_read, request.body, settings)
+    return await asyncio.to_thread(_read, request.body[:_LENGTH], settings)
 
 
 def _digest(text: str) -> bytes:
@@ -46,6 +51,8 @@ def _digest(text: str) -> bytes:
 
 
 def _read(body: bytes, settings: Settings) -> Report:
+    if len(_NESTING.findall(body)) > _MAX_NESTING:
+        return Report(ignored={"too nested": 1})
     try:
         report = BytesParser(policy=compat32).parsebytes(body)
         parts = list(_parts(report))
