@@ -112,7 +112,7 @@ class Connections:
         there is no connection in time.
         """
         async with self._place(deadline):
-            kept = await self._take()
+            kept = await self._take(deadline)
             if kept is not None:
                 with contextlib.suppress(Lost):
                     return await self._over(kept, work)
@@ -121,6 +121,10 @@ class Connections:
     async def probe(self, deadline: Deadline) -> None:
         """Open a new connection, sign in, have the server answer, and leave. Raises as ``use`` does."""
         async with self._place(deadline):
+            kept = await self._take(deadline)
+            if kept is not None:
+                # One more must not be one too many.
+                await kept.quit()
             connection = await self._open(deadline)
             try:
                 async with deadline.limit():
@@ -149,7 +153,7 @@ class Connections:
         finally:
             self._places.release()
 
-    async def _take(self) -> Connection | None:
+    async def _take(self, deadline: Deadline) -> Connection | None:
         """The kept connection that was used last; those past their time are left."""
         taken = None
         worn = []
@@ -161,7 +165,9 @@ class Connections:
                 worn.append(connection)
         try:
             # Before this mail and not after the last one: nothing is at stake yet.
-            await asyncio.gather(*(connection.quit() for connection in worn))
+            with contextlib.suppress(TimeoutError):
+                async with deadline.limit(0.5):
+                    await asyncio.gather(*(connection.quit() for connection in worn))
         except BaseException:
             if taken is not None:
                 taken.abort()

@@ -6,7 +6,7 @@ import email.policy
 
 import pytest
 
-from gatepost.errors import Rejected
+from gatepost.errors import Rejected, Unavailable
 from gatepost.model import Mailbox, Receipt
 from gatepost_smtp import connections
 
@@ -160,6 +160,39 @@ async def test_ping_greets_and_leaves_without_a_mail(sink, relay):
 
     verbs = [line.split()[0] for line in sink.commands]
     assert verbs == [b"EHLO", b"NOOP", b"QUIT"]
+
+
+async def test_ping_connects_anew_and_is_not_one_connection_too_many(sink, connected, an_email):
+    async with connected(sink.port, connections=1) as relay:
+        await relay.send_email(an_email())
+        await relay.ping()
+        await relay.send_email(an_email())
+
+    assert sink.sessions == 3
+    assert sink.most_open == 1
+
+
+@pytest.mark.parametrize("stage", ["NOOP", "QUIT"])
+@pytest.mark.parametrize("answer", ["421 4.3.2 closing", "500 what", "hello"])
+async def test_a_server_that_is_odd_at_ping_is_told_of_or_left(sink, relay, stage, answer):
+    sink.answer(stage, answer)
+
+    if stage == "QUIT":
+        await relay.ping()
+    else:
+        with pytest.raises(Unavailable):
+            await relay.ping()
+
+
+async def test_a_worn_connection_that_is_silent_when_left_costs_no_mail(sink, relay, an_email, monkeypatch):
+    await relay.send_email(an_email())
+    monkeypatch.setattr(connections, "MAX_IDLE", 0.0)
+    monkeypatch.setattr(connections, "_FAREWELL", 0.05)
+    sink.stall("QUIT")
+
+    await relay.send_email(an_email())
+
+    assert len(sink.mails) == 2
 
 
 async def test_the_greeting_is_the_configured_name(sink, connected):
