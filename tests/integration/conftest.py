@@ -1,0 +1,103 @@
+"""What tests of the outbox share: each kind of store, on a clock of the test's own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gatepost.model import Channel, Secret
+from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox, reading
+
+
+class Clock:
+    """Seconds since the epoch, as the test wants them."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Place:
+    """Where a store is; it can be opened again and again, one time after the other."""
+
+    def __init__(self, url: str, base: Path, clock: Clock) -> None:
+        self.url = Secret(url)
+        self.base = base
+        self.clock = clock
+
+    @asynccontextmanager
+    async def opened(self, **policy: object) -> AsyncIterator[Outbox]:
+        async with open_outbox(self.url, self.base, Policy(**policy), clock=self.clock) as outbox:
+            yield outbox
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite"])
+def place(request, tmp_path, clock):
+    """An empty store of each kind, not open yet."""
+    return Place("sqlite:///outbox.db", tmp_path, clock)
+
+
+@pytest.fixture
+async def store(place):
+    """An open outbox of each kind, with the default policy."""
+    async with place.opened() as outbox:
+        yield outbox
+
+
+@pytest.fixture
+def new():
+    """Makes messages that could be accepted."""
+
+    def make(uid: str = "uid-1", **fields: object) -> NewMessage:
+        made = {
+            "id": new_id(),
+            "client": "brand",
+            "channel": Channel.EMAIL,
+            "uid": uid,
+            "fingerprint": b"\x01" * 32,
+            "ext_user_id": "anna",
+            "preview": "",
+            "callback_url": "https://crm.example/status",
+            "content": b"content of " + uid.encode(),
+            "lifetime": 86_400.0,
+            **fields,
+        }
+        return NewMessage(**made)
+
+    return make
+
+
+@pytest.fixture
+def look():
+    """Shows a message as an operator sees it; None where it is forgotten."""
+
+    async def one(outbox: Outbox, identity: str) -> reading.MessageView | None:
+        async with outbox._engine.begin() as connection:
+            return await connection.run_sync(reading.one_message, identity)
+
+    return one
+
+
+@pytest.fixture
+def hold(new):
+    """Puts a message and claims it; returns the claim."""
+
+    async def held(outbox: Outbox, uid: str = "uid-1", lease: float = 30.0, **fields: object):
+        message = new(uid, **fields)
+        await outbox.put(message)
+        (claim,) = await outbox.claim(message.channel, 1, lease)
+        assert claim.id == message.id
+        return claim
+
+    return held

@@ -1,0 +1,206 @@
+import asyncio
+
+import pytest
+from sqlalchemy import event
+
+from gatepost.errors import StoreBusy
+from gatepost.model import Channel, Status, StatusEvent
+from gatepost.outbox import Outcome, Policy, Reported, Stored, new_id
+from gatepost.outbox import batch as batches
+from gatepost.statuses import State
+
+
+def commits(outbox):
+    """Counts transactions from now on, in a list of one number."""
+    count = [0]
+
+    @event.listens_for(outbox._engine.sync_engine, "commit")
+    def _counted(_connection):
+        count[0] += 1
+
+    return count
+
+
+async def test_a_new_message_is_stored_under_its_own_id(store, new):
+    message = new()
+
+    assert await store.put(message) == Stored(message.id, message.fingerprint)
+
+
+async def test_the_same_uid_gives_what_was_stored_first(store, new):
+    first, again = new(), new(fingerprint=b"\x02" * 32)
+    await store.put(first)
+
+    assert await store.put(again) == Stored(first.id, first.fingerprint)
+
+
+async def test_only_the_first_of_a_uid_is_ever_sent(store, new):
+    await store.put(new(content=b"first"))
+    await store.put(new(content=b"second"))
+
+    assert [claim.content for claim in await store.claim(Channel.EMAIL, 10, 30)] == [b"first"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"client": "another"}, {"channel": Channel.SMS}, {"uid": "uid-2"}, {"uid": "UID-1"}], ids=str
+)
+async def test_another_client_channel_or_uid_is_another_message(store, new, other):
+    first, second = new(), new(**other)
+
+    assert [(await store.put(one)).id for one in (first, second)] == [first.id, second.id]
+
+
+async def test_fifty_at_once_with_one_uid_hear_the_same_id(store, new):
+    everyone = [new() for _ in range(50)]
+
+    stored = await asyncio.gather(*(store.put(message) for message in everyone))
+
+    assert len({one.id for one in stored}) == 1
+    assert stored[0].id in {message.id for message in everyone}
+    assert len(await store.claim(Channel.EMAIL, 99, 30)) == 1
+
+
+async def test_new_and_known_ones_in_one_batch_are_told_apart(store, new):
+    known = new("known")
+    await store.put(known)
+
+    stored = await asyncio.gather(*(store.put(new(uid)) for uid in ("known", "a", "b", "a")))
+
+    assert stored[0].id == known.id
+    assert stored[1].id == stored[3].id
+    assert len({one.id for one in stored}) == 3
+
+
+async def test_a_uid_is_known_after_a_restart(place, new):
+    first = new()
+    async with place.opened() as outbox:
+        await outbox.put(first)
+    async with place.opened() as outbox:
+        assert (await outbox.put(new())).id == first.id
+
+
+async def test_a_uid_is_known_after_its_message_was_sent(store, new, hold):
+    claim = await hold(store)
+    await store.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+
+    assert (await store.put(new())).id == claim.id
+    assert await store.claim(Channel.EMAIL, 1, 30) == []
+
+
+async def test_a_stored_message_is_found_and_another_is_not(store, new):
+    message = new()
+    await store.put(message)
+
+    assert await store.find("brand", Channel.EMAIL, "uid-1") == Stored(message.id, message.fingerprint)
+    assert await store.find("brand", Channel.SMS, "uid-1") is None
+    assert await store.find("other", Channel.EMAIL, "uid-1") is None
+    assert await store.find("brand", Channel.EMAIL, "uid-1 ") is None
+
+
+async def test_a_uid_may_be_any_text(store, new):
+    uids = ["", " ", "'; DROP TABLE messages; --", "%", "_", "\u00e9", "e\u0301", "😀" * 100]
+
+    stored = await asyncio.gather(*(store.put(new(uid)) for uid in uids))
+
+    assert len({one.id for one in stored}) == len(uids)
+
+
+async def test_who_stores_a_message_wakes_its_senders_and_nobody_else(store, new):
+    await store.put(new(channel=Channel.SMS))
+    assert store.arrived[Channel.SMS].is_set()
+    assert not store.arrived[Channel.EMAIL].is_set()
+
+
+async def test_a_thousand_at_once_share_a_few_commits(store, new):
+    count = commits(store)
+
+    await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(1000)))
+
+    # 256 go together; the first transaction may begin with whoever came first.
+    assert count[0] <= 6
+
+
+async def test_different_wishes_share_a_commit(store, new, hold):
+    claims = [await hold(store, f"uid-{n}") for n in range(10)]
+    count = commits(store)
+    report = Reported(instance="x", events=[StatusEvent(status=Status.OPENED, message_id=claims[0].id)])
+
+    await asyncio.gather(
+        store.put(new("another")),
+        *(store.finish(Outcome(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims),
+        *(store.renew(claim, 30) for claim in claims),
+        store.record(report),
+        store.claim_calls(10, 30),
+        store.sweep(),
+    )
+
+    # One lane of transactions a kind of work at most.
+    assert count[0] <= 4
+
+
+async def test_what_nobody_can_store_hurts_nobody_else(store, new):
+    poison = new("poison", content="not bytes")
+    good = [new(f"uid-{n}") for n in range(20)]
+
+    answers = await asyncio.gather(
+        *(store.put(message) for message in (*good[:10], poison, *good[10:])), return_exceptions=True
+    )
+
+    assert isinstance(answers.pop(10), StoreBusy)
+    assert [answer.id for answer in answers] == [message.id for message in good]
+    assert not store.broken.done()
+    assert await store.find("brand", Channel.EMAIL, "poison") is None
+
+
+async def test_an_error_never_shows_what_was_to_be_stored(store, new, caplog, capsys):
+    with pytest.raises(StoreBusy) as caught:
+        await store.put(new(ext_user_id={"not": "canary-7"}, content=b"canary-7"))
+
+    said = caplog.text + "".join(capsys.readouterr())
+    assert "outbox_call_failed" in said
+    assert "canary" not in str(caught.value) + said
+
+
+async def test_too_many_who_wait_hear_so_at_once(store, new, monkeypatch):
+    monkeypatch.setattr(batches, "WAITING", 10)
+
+    answers = await asyncio.gather(
+        *(store.put(new(f"uid-{n}")) for n in range(15)), return_exceptions=True
+    )
+
+    assert [isinstance(answer, StoreBusy) for answer in answers] == [False] * 10 + [True] * 5
+
+
+async def test_who_goes_away_does_not_undo_what_he_asked_for(store, new):
+    message = new()
+    task = asyncio.create_task(store.put(message))
+    await asyncio.sleep(0)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert (await store.find("brand", Channel.EMAIL, "uid-1")).id == message.id
+
+
+async def test_what_is_waiting_at_the_end_is_still_done(place, new):
+    async with place.opened() as outbox:
+        tasks = [asyncio.create_task(outbox.put(new(f"uid-{n}"))) for n in range(600)]
+        await asyncio.sleep(0)
+    stored = await asyncio.gather(*tasks)
+    assert len({one.id for one in stored}) == 600
+
+    with pytest.raises(StoreBusy, match="shutting down"):
+        await outbox.put(new("late"))
+
+
+def test_ids_sort_by_the_time_of_their_making_and_are_uuids_of_version_7():
+    ids = [new_id() for _ in range(1000)]
+
+    assert len(set(ids)) == 1000
+    assert all(len(one) == 36 and one[14] == "7" and one[19] in "89ab" for one in ids)
+    assert [one[:13] for one in ids] == sorted(one[:13] for one in ids)
+
+
+def test_the_default_policy_waits_for_reports_and_remembers_for_thirty_days():
+    assert Policy() == Policy(uncertain_wait=120, hold=False, retention=30 * 86_400)

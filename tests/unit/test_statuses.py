@@ -1,0 +1,86 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatepost.model import Status
+from gatepost.statuses import to_record
+
+A, D, F, R, O = Status.ACCEPTED, Status.DELIVERED, Status.FAILED, Status.REJECTED, Status.OPENED  # noqa: E741
+
+reports = st.lists(st.tuples(st.lists(st.sampled_from(Status)), st.booleans()))
+
+
+def led(told):
+    """All that is recorded when these reports come one after the other."""
+    known = []
+    for reported, by_provider in told:
+        known += to_record(known, reported, by_provider=by_provider)
+    return known
+
+
+def test_a_providers_report_proves_that_it_took_the_message():
+    assert to_record([], [D], by_provider=True) == [A, D]
+
+
+def test_what_the_gateway_itself_finds_proves_nothing():
+    assert to_record([], [F], by_provider=False) == [F]
+
+
+def test_a_receipt_is_told_once_whoever_brings_it():
+    assert to_record([], [A, A], by_provider=False) == [A]
+    assert to_record([A], [A], by_provider=True) == []
+
+
+def test_accepted_never_follows_what_was_already_told():
+    assert to_record([F], [A], by_provider=False) == []
+    assert to_record([R], [A, D], by_provider=True) == [D]
+
+
+def test_news_are_told_in_the_order_in_which_they_became_known():
+    assert to_record([A], [O, D, O], by_provider=True) == [O, D]
+
+
+def test_no_news_change_nothing():
+    assert to_record([], [], by_provider=True) == []
+
+
+@given(reports)
+def test_every_status_is_recorded_once(told):
+    known = led(told)
+
+    assert len(known) == len(set(known))
+
+
+@given(reports)
+def test_every_reported_status_is_recorded_except_an_accepted_that_comes_too_late(told):
+    known = led(told)
+    reported = {status for statuses, _ in told for status in statuses}
+
+    assert reported - {A} == set(known) - {A}
+
+
+@given(reports)
+def test_accepted_is_the_first_or_not_there(told):
+    known = led(told)
+
+    assert A not in known[1:]
+
+
+@given(reports.filter(lambda told: told and told[0][0]))
+def test_accepted_is_there_exactly_if_the_first_news_prove_it(told):
+    (first, *_), by_provider = told[0]
+
+    assert (A in led(told)) == (by_provider or first is A)
+
+
+@given(st.lists(st.sampled_from(Status)), st.lists(st.sampled_from(Status)))
+def test_reports_may_be_told_together_or_apart(one, other):
+    apart = led([(one, True), (other, True)])
+
+    assert apart == led([([*one, *other], True)])
+
+
+@given(reports)
+def test_a_repeated_report_adds_nothing(told):
+    known = led(told)
+
+    assert all(not to_record(known, reported, by_provider=by) for reported, by in told)
