@@ -5,10 +5,12 @@
         wire.expect_success(reply)
 
 A request that fails raises Unavailable when its connection never came about, and Uncertain when it was
-lost after the request had begun to leave: the provider may have it. Nothing is ever sent twice, no
-redirect is followed, no proxy variable, cookie or ``.netrc`` is read.
+lost after the request had begun to leave: the provider may have it. A POST is never sent twice (a GET may
+be, once, when a kept connection drops); no redirect is followed, no proxy variable, cookie or ``.netrc`` is
+read.
 """
 
+import io
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -29,8 +31,11 @@ MAX_REPLY = 64 * 1024
 # the other side is just closing would make a send uncertain that need not be.
 _KEEPALIVE = 14.0
 
-MISCONFIGURED: Collection[int] = frozenset({401, 402, 403})
-"""HTTP statuses that only the operator can mend: a wrong key, no credit, no permission."""
+_LARGE = 1_048_576
+"""Bytes; aiohttp's own limit for a body in one piece."""
+
+MISCONFIGURED: Collection[int] = frozenset({401, 402, 403, 404, 405})
+"""HTTP statuses that only the operator can mend: a wrong key, no credit, no permission, a wrong base_url."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +84,8 @@ class Http:
             async with self._session.request(
                 method,
                 self._base_url + path,
-                data=body,
+                # Larger ones aiohttp wants as a file, so that the loop is not held while they are copied.
+                data=io.BytesIO(body) if body is not None and len(body) > _LARGE else body,
                 headers=headers,
                 allow_redirects=False,
                 trace_request_ctx=sent,
@@ -180,7 +186,7 @@ def expect_success(
     code = code or str(status)
     if status in misconfigured:
         raise Unavailable(
-            f"the provider answered {status}: check the key, the account and its credit",
+            f"the provider answered {status}: check the key, the account and its credit, and base_url",
             code=code,
             misconfigured=True,
         )

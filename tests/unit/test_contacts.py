@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from email_validator import validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -131,6 +132,24 @@ def test_canonical_addresses_are_safe_and_stay_what_they_are(text):
     assert not re.search(r"[\s,;<>()\"\\]", canonical)
     assert re.fullmatch(r"[a-z0-9.-]+", domain)
     assert canonical_email(canonical) == canonical
+
+
+LOCALS = st.text("abcZ0.+-_!#@ \"'()é", max_size=70)
+DOMAINS = st.one_of(
+    st.text("abcZ0.-_éß@ []:", max_size=30),
+    st.sampled_from(["example.com", "EXAMPLE.com", "bücher.example", "a.test", "localhost", "[192.0.2.1]"]),
+)
+
+
+@given(st.builds("{}@{}".format, LOCALS, DOMAINS))
+def test_the_short_way_for_plain_addresses_agrees_with_the_library(text):
+    try:
+        found = validate_email(text, check_deliverability=False, test_environment=True)
+    except ValueError:
+        expected = None
+    else:
+        expected = f"{found.local_part}@{found.ascii_domain}"
+    assert canonical_email(text) == expected
 
 
 NUMBERS = st.one_of(

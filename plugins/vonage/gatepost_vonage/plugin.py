@@ -1,7 +1,7 @@
 """The hooks."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
@@ -12,8 +12,6 @@ from gatepost.model import Receipt, Report, Sms, WebhookRequest
 from gatepost_vonage.problems import problem_code
 from gatepost_vonage.settings import Settings, check
 
-# Besides the usual ones: no such path or method, which says that base_url is somebody else's.
-_MISCONFIGURED = frozenset({*wire.MISCONFIGURED, 404, 405})
 # An answer to a ping concerns no message: whatever Vonage refuses, the operator has to look.
 _REFUSED_PING = frozenset(range(400, 500)) - {408, 425, 429}
 
@@ -77,7 +75,7 @@ class Vonage(HasLifespan, HasPing, SmsSender, WebhookParser):
         )
         token = await self._tokens.current()
         reply = await self._http.post("/v1/messages", body, headers=_bearing(token))
-        self._judge(reply, token, misconfigured=_MISCONFIGURED)
+        self._judge(reply, token, misconfigured=wire.MISCONFIGURED)
         if reply.status != 202:
             raise Uncertain(f"{reply.status} instead of Vonage's 202: check base_url", code=str(reply.status))
         return Receipt(_message_uuid(reply.json()))
@@ -89,7 +87,7 @@ class Vonage(HasLifespan, HasPing, SmsSender, WebhookParser):
             raise NoVerificationKey("signature_secret is not set")
         return self._read_report(request, secret.reveal())
 
-    def _judge(self, reply: wire.Reply, token: str, *, misconfigured: frozenset[int]) -> None:
+    def _judge(self, reply: wire.Reply, token: str, *, misconfigured: Collection[int]) -> None:
         """Return when Vonage said yes; otherwise raise what its answer means."""
         if reply.status == 401:
             self._tokens.forget(token)
