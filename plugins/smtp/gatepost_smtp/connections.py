@@ -242,7 +242,7 @@ def _own_name(client: SMTP) -> str:
 
 def _not_opened(error: Exception) -> Unavailable:
     """Why there is no connection, in our own words."""
-    cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     if isinstance(error, SMTPResponseException):
         code = failure_code(error)
         return Unavailable(
@@ -258,4 +258,6 @@ def _not_opened(error: Exception) -> Unavailable:
         return Unavailable("no TLS with the relay: check port and security", misconfigured=True)
     if isinstance(error, TimeoutError):
         return Unavailable("the relay did not answer in time")
-    return Unavailable(f"no connection to the relay ({type(error).__name__})")
+    if isinstance(cause, socket.gaierror):
+        return Unavailable("the relay's name can't be resolved: check host")
+    return Unavailable(f"no connection to the relay ({type(cause).__name__})")

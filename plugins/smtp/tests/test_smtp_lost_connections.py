@@ -77,7 +77,7 @@ async def test_the_deadline_holds_for_all_steps_together(sink, connected, an_ema
 
 async def test_no_server_at_all_is_unavailable(sink, connected, an_email, closed_port):
     async with connected(closed_port) as relay:
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="ConnectionRefusedError"):
             await relay.send_email(an_email())
         with pytest.raises(Unavailable):
             await relay.ping()
@@ -85,7 +85,7 @@ async def test_no_server_at_all_is_unavailable(sink, connected, an_email, closed
 
 async def test_a_name_that_does_not_exist_is_unavailable(connected, an_email):
     async with connected(2525, host="relay.invalid") as relay:
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="name can't be resolved"):
             await relay.send_email(an_email())
 
 

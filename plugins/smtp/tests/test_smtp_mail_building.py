@@ -8,7 +8,7 @@ from email.headerregistry import Address
 from email.utils import parseaddr
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatepost.errors import Rejected
@@ -16,6 +16,9 @@ from gatepost.model import Email, Mailbox, Secret
 from gatepost_smtp.mime import build
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
+
+# A busy machine is no fault of the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SEPARATORS = "\u2028\u2029"
 
 plain = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters=SEPARATORS), max_size=300)
@@ -90,6 +93,7 @@ def built_or_rejected(message):
         return None
 
 
+@unhurried
 @given(subject=headers, name=headers, reply_name=headers, text=bodies, html=bodies)
 def test_every_mail_reads_back_as_what_it_was(subject, name, reply_name, text, html):
     message = an_email(
@@ -126,6 +130,7 @@ def test_every_mail_reads_back_as_what_it_was(subject, name, reply_name, text, h
     assert [(part.get_content_type(), raw_content(part)) for part in parts] == expected
 
 
+@unhurried
 @given(subject=headers, name=headers, text=bodies)
 def test_every_line_is_short_enough_and_ends_in_crlf(subject, name, text):
     content = built_or_rejected(
@@ -139,6 +144,7 @@ def test_every_line_is_short_enough_and_ends_in_crlf(subject, name, text):
     assert max(map(len, content.split(b"\r\n"))) <= 78
 
 
+@unhurried
 @given(st.text(), st.text(), st.text())
 def test_whatever_comes_in_is_built_or_rejected(subject, name, text):
     built_or_rejected(an_email(subject=subject, sender=Mailbox("news@amazing.example", name), text=text))

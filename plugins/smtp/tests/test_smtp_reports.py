@@ -1,7 +1,7 @@
 """Bounces and complaints, as mail servers write them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey
@@ -9,6 +9,9 @@ from gatepost.model import Secret, Status, StatusEvent, WebhookRequest
 from gatepost_smtp.addresses import find_return_path, return_path
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
+
+# A busy machine is no fault of the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 OTHER = "ffffffff-5b6c-7d8e-9f00-112233445566"
 KEY = "a shared secret"
 
@@ -214,8 +217,7 @@ async def test_the_length_of_the_returned_mail_does_not_matter(relay):
 
 
 async def test_each_mail_gets_a_return_path_that_brings_its_bounce_home(sink, connected, an_email):
-    settings = {"webhook_secret": Secret(KEY), "bounce_domain": "bounces.example"}
-    async with connected(sink.port, **settings) as relay:
+    async with connected(sink.port, webhook_secret=Secret(KEY), bounce_domain="bounces.example") as relay:
         await relay.send_email(an_email())
         sender = sink.mails[0].mail.split(b"<")[1].split(b">")[0].decode()
         found = await relay.parse_webhook(request(bounce(to=sender, returned="")))
@@ -224,6 +226,7 @@ async def test_each_mail_gets_a_return_path_that_brings_its_bounce_home(sink, co
     assert [event.message_id for event in found.events] == [ID]
 
 
+@unhurried
 @given(st.uuids(), st.text(min_size=1).filter(str.isprintable))
 def test_a_return_path_gives_back_the_id_it_was_made_of(message_id, key):
     made = return_path(str(message_id), "bounces.example", key)
@@ -266,6 +269,7 @@ LINES = [
 ]
 
 
+@unhurried
 @given(body=st.one_of(st.binary(min_size=1), st.lists(st.sampled_from(LINES)).map("\r\n".join)))
 async def test_whatever_is_posted_is_read_or_refused(relay_for_all, body):
     try:
@@ -283,5 +287,7 @@ def relay_for_all():
     from gatepost.hookspecs import Context  # noqa: PLC0415
     from gatepost_smtp import Settings, SmtpRelay  # noqa: PLC0415  only here without a connection
 
-    settings = Settings(host="relay.example", webhook_secret=Secret(KEY))
-    return SmtpRelay(settings, Context(name="relay", log=logs.get("relay")))
+    return SmtpRelay(
+        Settings(host="relay.example", webhook_secret=Secret(KEY)),
+        Context(name="relay", log=logs.get("relay")),
+    )
