@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import rich_click as click
 
@@ -28,3 +29,14 @@ def faults_shown(path: Path) -> Iterator[None]:
         for fault in error.faults:
             click.echo(f"  {fault}", err=True)
         sys.exit(1)
+
+
+def fail(problem: str) -> NoReturn:
+    """End the command with exit code 1 and say why on stderr."""
+    click.echo(f"gatepost: {problem}", err=True)
+    sys.exit(1)
+
+
+def shown(text: str) -> str:
+    """A text from outside as it can be printed: nothing in it that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)

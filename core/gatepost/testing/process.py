@@ -47,6 +47,11 @@ class GatewayProcess:
         assert self._process is not None, "the gateway is not running"
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a process that has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> str:
         """Start it and wait until it listens; returns its URL. Raises RuntimeError with its log."""
         with self.log.open("ab") as log:

@@ -1,0 +1,1 @@
+"""The whole way on one machine, without any account: a real gateway between two stand-ins."""

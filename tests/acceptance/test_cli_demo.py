@@ -1,0 +1,105 @@
+"""The demo as a newcomer runs it: a process of its own, no terminal."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gatepost import instances
+from gatepost.cli import demo
+from gatepost.demo import play, scenes
+from gatepost.model import Status
+
+COMMAND = [sys.executable, "-m", "gatepost", "demo"]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "80", "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("provider", ["sandbox", "sendgrid", "vonage"])
+def test_the_whole_way_is_shown_and_nothing_is_left_behind(provider, tmp_path):
+    ended = subprocess.run(
+        [*COMMAND, "--exit", "--provider", provider],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stderr == ""
+    assert "All 7 requests went as they should" in ended.stdout
+    assert max(map(len, ended.stdout.splitlines())) <= 80
+    assert "\x1b" not in ended.stdout
+    assert list(tmp_path.iterdir()) == []
+    rows = [line.split("│") for line in ended.stdout.splitlines() if line.count("│") == 3]
+    assert not [left for _, left, _, _ in rows if "@" in left or "+44" in left]
+    inside = "".join(right for _, _, right, _ in rows)
+    assert all(person.email in inside or person.phone in inside for person in scenes.PEOPLE)
+
+
+@pytest.mark.slow
+def test_it_stays_up_with_a_request_that_works_until_it_is_told_to_end(tmp_path):
+    process = subprocess.Popen(
+        COMMAND, stdout=subprocess.PIPE, text=True, env=environment(tmp_path), start_new_session=True
+    )
+    assert process.stdout is not None
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C ends" in line:
+                break
+        printed = "".join(lines)
+        request = printed[printed.index("curl ") : printed.index("\n\nUsers:")]
+        answer = subprocess.run(["bash", "-c", request], capture_output=True, text=True, check=True)
+        assert '"error_code":0' in answer.stdout
+        identity = answer.stdout.split('"')[-2]
+        followed = []
+        for line in process.stdout:
+            followed.append(line.split(maxsplit=1)[1] if line.strip() else "")
+            if f"{identity}: delivered" in line:
+                break
+        told = "".join(followed)
+        assert "anna@players.example gets “Hello”" in told
+        assert f"Smartico hears of {identity}: accepted" in told
+    finally:
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=60)
+    assert (process.returncode, rest.splitlines()[-1]) == (0, "Ending …")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_status_that_does_not_come_is_named_and_ends_with_one(monkeypatch):
+    wrong = scenes.Scene(
+        title="An email",
+        channel=scenes.REPEATED.channel,
+        fields=scenes.REPEATED.fields,
+        statuses=(Status.ACCEPTED, Status.DELIVERED, Status.OPENED),
+    )
+    monkeypatch.setattr(play, "SCENES", (wrong,))
+    monkeypatch.setattr(play, "PATIENCE", 3.0)
+
+    ended = CliRunner().invoke(demo.command, ["--exit"])
+
+    assert ended.exit_code == 1
+    assert "1 of 2 requests did not go as they should" in ended.output
+    assert "no 'opened' in 3 s: accepted, delivered was" in ended.output
+
+
+def test_a_plugin_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(instances, "installed", lambda: {"csv": None})
+
+    ended = CliRunner().invoke(demo.command, ["--exit", "--provider", "vonage"])
+
+    assert ended.exit_code == 1
+    assert "pip install gatepost-sandbox gatepost-vonage" in ended.output
