@@ -73,7 +73,7 @@ def depth(connection: Connection, now: int) -> Depth:
         .where(statuses.c.due_at.is_not(None))
         .group_by(statuses.c.telling)
     )
-    return Depth(messages=counts, oldest=oldest, callbacks=dict(connection.execute(calls).tuples().all()))
+    return Depth(messages=counts, oldest=oldest, callbacks=dict(connection.execute(calls).all()))
 
 
 def list_messages(
