@@ -1,13 +1,16 @@
 """What tests of the outbox share: each kind of store, on a clock of the test's own."""
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from gatepost.model import Channel, Secret
 from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox, reading
+from gatepost.outbox.migrate import migrate
 
 
 class Clock:
@@ -42,9 +45,21 @@ def clock():
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def empty_sqlite(tmp_path_factory):
+    """A file with the tables in it: to copy it is quicker than to make them for each test."""
+    path = tmp_path_factory.mktemp("empty") / "outbox.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        migrate(connection)
+    engine.dispose()
+    return path
+
+
 @pytest.fixture(params=["sqlite"])
-def place(request, tmp_path, clock):
+def place(request, tmp_path, clock, empty_sqlite):
     """An empty store of each kind, not open yet."""
+    shutil.copy(empty_sqlite, tmp_path / "outbox.db")
     return Place("sqlite:///outbox.db", tmp_path, clock)
 
 
