@@ -8,7 +8,7 @@ from pathlib import Path
 
 from litestar import Litestar
 
-from gatepost import api, contract, instances, logs, settings
+from gatepost import api, instances, logs, senders, settings
 from gatepost.acceptance import Acceptance
 from gatepost.access import Access
 from gatepost.callbacks import Callbacks
@@ -58,9 +58,7 @@ def _client_faults(read: Settings) -> list[Fault]:
         path = f"clients.{name}"
         hosts = Targets.faults(client.callback_hosts)
         faults += [Fault(f"{path}.callback_hosts", text) for text in hosts]
-        faults += [
-            Fault(f"{path}.email_senders", text) for text in contract.sender_faults(client.email_senders)
-        ]
+        faults += [Fault(f"{path}.email_senders", text) for text in senders.faults(client.email_senders)]
         if client.callback_url and not hosts:
             try:
                 Targets(client.callback_hosts, client.allow_private_callbacks).check(client.callback_url)

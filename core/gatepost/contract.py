@@ -4,36 +4,25 @@ A request comes as raw bytes and leaves as an EmailRequest or an SmsRequest, or 
 wrong is said in our own words: a decoder's text likes to quote the value.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
-import quopri
-import re
-from collections.abc import Sequence
-from contextlib import suppress
-from functools import lru_cache
 from typing import ClassVar, TypeVar
 
 import msgspec
 
+from gatepost import senders
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel, Mailbox, Secret
 from gatepost.settings import Client
 
 MAX_ID = 512
 """Characters of a user id and of a uid: both are keys of an index, whose rows PostgreSQL limits."""
-MAX_LINE = 998
-"""Characters of a subject and of a sender: what RFC 5322 lets a header's line have."""
 MAX_RECIPIENT = 320
 """Characters of a preview's recipient: 64 of the local part, 255 of the domain, and the @."""
 MAX_NUMBER = 32
 """Characters of a sender id; the networks allow 15 digits or 11 letters, in which form is the plugin's."""
 
 _BOM = b"\xef\xbb\xbf"
-# What starts a new line somewhere, or can't be shown: C0, DEL, C1, and Unicode's own line ends.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 
 
 class _EmailFields(msgspec.Struct):
@@ -143,12 +132,12 @@ def _decode_email(body: bytes) -> EmailRequest:
     fields = _fields(body, _email_fields, _EmailFields)
     user = _identifier("ext_user_id", fields.ext_user_id)
     uid = _identifier("email_uid", fields.email_uid)
-    sender = _sender("from_email_address", _required("from_email_address", fields.from_email_address))
+    sender = senders.mailbox("from_email_address", _required("from_email_address", fields.from_email_address))
     reply_to = fields.reply_to_email_address or ""
     subject = fields.subject
     if subject is None:
         raise _malformed("subject is missing; it may be empty")
-    _refuse_control("subject", subject)
+    senders.refuse_control("subject", subject)
     html = _required("body", fields.body)
     text = fields.text_body or ""
     activity, recipient = fields.activity_type or "", fields.to_email_address or ""
@@ -162,7 +151,7 @@ def _decode_email(body: bytes) -> EmailRequest:
         ext_user_id=user,
         uid=uid,
         sender=sender,
-        reply_to=_sender("reply_to_email_address", reply_to) if reply_to else None,
+        reply_to=senders.mailbox("reply_to_email_address", reply_to) if reply_to else None,
         subject=subject,
         html=html,
         text=text,
@@ -178,7 +167,7 @@ def _decode_sms(body: bytes) -> SmsRequest:
     uid = _identifier("im_uid", fields.im_uid)
     text = _required("body", fields.body)
     sender = fields.from_number or ""
-    _refuse_control("from_number", sender, MAX_NUMBER)
+    senders.refuse_control("from_number", sender, MAX_NUMBER)
     return SmsRequest(
         ext_user_id=user,
         uid=uid,
@@ -246,79 +235,6 @@ def _identifier(name: str, value: str | None) -> str:
     return value
 
 
-def _refuse_control(name: str, text: str, limit: int = MAX_LINE) -> None:
-    """Raise Refused for what is too long, or could end a header's line, encoded words included."""
-    if len(text) > limit:
-        raise _malformed(f"{name} is longer than {limit} characters")
-    if not text.isprintable() and _CONTROL.search(text):
-        raise _malformed(f"{name} must not contain control characters")
-    if "=?" in text and _hides_control(text):
-        raise _malformed(f"{name} must not contain control characters inside an encoded word")
-
-
-def _hides_control(text: str) -> bool:
-    """Whether some reader of RFC 2047 words would find a control character in them."""
-    return any(_word_hides_control(*word.groups()) for word in _ENCODED_WORD.finditer(text))
-
-
-def _word_hides_control(charset: str, encoding: str, payload: str) -> bool:
-    data = payload.encode()
-    if encoding in "qQ":
-        data = quopri.decodestring(data, header=True)
-    else:
-        data = re.sub(rb"[^A-Za-z0-9+/]", b"", data)
-        try:
-            data = base64.b64decode(data + b"=" * (-len(data) % 4))
-        except binascii.Error:
-            return False  # one character too many: nobody can decode it
-    # As bytes (any charset's reader), and as the charset that the word names (UTF-7, UTF-16).
-    texts = [data.decode("latin-1")]
-    with suppress(LookupError, ValueError):
-        texts.append(data.decode(charset.partition("*")[0], "replace"))
-    # C1 is UTF-8's and every Asian charset's second half, so of the bytes only C0 and DEL are looked at.
-    return (
-        bool(re.search("[\x00-\x1f\x7f]", texts[0]))
-        or any(_CONTROL.search(part) for part in texts[1:])
-        or any("=?" in part and _hides_control(part) for part in texts)
-    )
-
-
-@lru_cache(maxsize=1024)
-def _sender(name: str, text: str) -> Mailbox:
-    """``address`` or ``Name <address>``; kept, because a brand sends from a few."""
-    _refuse_control(name, text)
-    text = text.strip()
-    shown, address = "", text
-    if text.endswith(">"):
-        shown, found, address = text[:-1].rpartition("<")
-        shown, address = shown.strip(), address.strip() if found else ""
-        if len(shown) > 1 and shown[0] == shown[-1] == '"':
-            shown = re.sub(r"\\(.)", r"\1", shown[1:-1])
-            _refuse_control(name, shown)
-    canonical = _canonical(address)
-    if canonical is None:
-        raise _malformed(f"{name} is not an address, alone or as in: Name <address>; its name is ASCII")
-    return Mailbox(canonical, shown)
-
-
-def _canonical(address: str) -> str | None:
-    """The address with its domain in ASCII and lower case; None when it is not one that can send."""
-    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  it costs 60 ms
-
-    try:
-        # An operator's own relay may well send from a domain that only their network or their tests know.
-        valid = validate_email(
-            address,
-            strict=True,
-            check_deliverability=False,
-            globally_deliverable=False,
-            test_environment=True,
-        )
-    except (EmailNotValidError, ValueError):
-        return None
-    return valid.ascii_email
-
-
 def _fingerprint(*content: str | None) -> bytes:
     # msgpack says each text's length before it, so that no two lists of texts look alike.
     return hashlib.sha256(_pack(content)).digest()
@@ -357,31 +273,9 @@ def check_sender(client: Client, request: EmailRequest | SmsRequest) -> None:
     if not client.email_senders:
         return
     address = request.sender.address
-    permitted = _permitted(client.email_senders)
+    permitted = senders.permitted(client.email_senders)
     if address not in permitted and address[address.rindex("@") :] not in permitted:
         raise Refused(Code.SENDER_REFUSED, "from_email_address is not one of the client's email_senders")
-
-
-@lru_cache(maxsize=256)
-def _permitted(entries: tuple[str, ...]) -> frozenset[str]:
-    found = (_canonical_entry(entry) for entry in entries)
-    return frozenset(entry for entry in found if entry)
-
-
-def _canonical_entry(entry: str) -> str | None:
-    if entry.startswith("@"):
-        address = _canonical("x" + entry)
-        return address and address[1:]
-    return _canonical(entry)
-
-
-def sender_faults(entries: Sequence[str]) -> list[str]:
-    """What is wrong with a client's ``email_senders``, an unusable entry each; empty when nothing is."""
-    return [
-        f"entry {position} is neither an address nor an @domain"
-        for position, entry in enumerate(entries, 1)
-        if _canonical_entry(entry) is None
-    ]
 
 
 def check_preview(client: Client, request: EmailRequest | SmsRequest) -> None:

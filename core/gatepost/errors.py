@@ -83,6 +83,8 @@ class Unavailable(SendError):
     instance rest. ``retry_after`` (seconds) is the provider's own wish and rests the whole instance,
     bounded to between one second and one hour. ``misconfigured`` says that only the operator can
     mend it (a wrong key, no credit): it is logged as an error and shown by ``/health/ready``.
+    ``message_only`` says that the reason lies with this message alone (a greylisted recipient): it says
+    nothing about the instance's health.
 
     A contact source raises it when it can't be asked now.
     """
@@ -94,10 +96,12 @@ class Unavailable(SendError):
         code: str = "",
         retry_after: float | None = None,
         misconfigured: bool = False,
+        message_only: bool = False,
     ) -> None:
         super().__init__(reason, code=code)
         self.retry_after = retry_after
         self.misconfigured = misconfigured
+        self.message_only = message_only
 
 
 class Uncertain(SendError):

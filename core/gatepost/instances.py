@@ -426,6 +426,7 @@ def _send_error(error: BaseException) -> SendError:
             code=code,
             retry_after=error.retry_after if usable else None,
             misconfigured=bool(error.misconfigured),
+            message_only=bool(error.message_only),
         )
     return Rejected(reason, code=code) if isinstance(error, Rejected) else Uncertain(reason, code=code)
 

@@ -96,11 +96,12 @@ class Pace:
     def end(self, now: float, outcome: SendError | None) -> None:
         """Free the slot of a send and learn from its outcome; None is a Receipt.
 
-        Rejected is healthy: a bad recipient says nothing about the provider.
+        Rejected is healthy, and so is what concerns one message only: a bad recipient says nothing about the
+        provider.
         """
         at = self._clock(now)
         probed = self._release()
-        if outcome is None or isinstance(outcome, Rejected):
+        if outcome is None or isinstance(outcome, Rejected) or _of_one_message(outcome):
             self._last = None
             self._failures = 0
             if at >= self._rest_until:
@@ -184,3 +185,7 @@ class Pace:
             self._seen = now
         self._seen = max(self._seen, now)
         return self._seen + self._shift
+
+
+def _of_one_message(outcome: SendError) -> bool:
+    return isinstance(outcome, Unavailable) and outcome.message_only

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost import contract
+from gatepost import contract, senders
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel, Mailbox, Secret
 from gatepost.settings import Client
@@ -485,8 +485,8 @@ def test_a_list_without_a_usable_entry_permits_nobody():
     entries = ("amazing.co", "@", "")
     with pytest.raises(Refused):
         contract.check_sender(client(email_senders=entries), email())
-    assert len(contract.sender_faults(entries)) == 3
-    assert contract.sender_faults(SENDERS) == []
+    assert len(senders.faults(entries)) == 3
+    assert senders.faults(SENDERS) == []
 
 
 def test_sms_senders_are_exact():

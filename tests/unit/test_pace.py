@@ -95,7 +95,9 @@ def test_failures_in_a_row_make_it_rest(error):
     assert it.describe(1.0).health is Health.PROBING
 
 
-@pytest.mark.parametrize("healthy", [None, Rejected("no such mailbox")])
+@pytest.mark.parametrize(
+    "healthy", [None, Rejected("no such mailbox"), Unavailable("greylisted", message_only=True)]
+)
 def test_bad_recipients_and_successes_end_the_row(healthy):
     it = make()
     for _ in range(20):

@@ -63,6 +63,7 @@ class GatewayProcess:
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
             )
+        said = ""
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
             said = self.log.read_bytes()[begin:].decode("utf-8", "replace")

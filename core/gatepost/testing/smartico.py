@@ -155,7 +155,12 @@ class Smartico:
         return [call.status for call in self.callbacks if call.ext_message_id == ext_message_id]
 
     async def wait_for(
-        self, ext_message_id: str, status: str, *, attempted: bool = False, timeout: float = 10.0
+        self,
+        ext_message_id: str,
+        status: str,
+        *,
+        attempted: bool = False,
+        timeout: float = 10.0,  # noqa: ASYNC109  a test's patience, which the name of an argument says best
     ) -> Callback:
         """Return the message's callback with this status, once it has come.
 

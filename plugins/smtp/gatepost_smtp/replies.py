@@ -41,4 +41,5 @@ def refusal(command: str, code: int, text: str, *, own_sender: bool) -> SendErro
         return Unavailable(f"{reason}: check return_path or bounce_domain", code=shown, misconfigured=True)
     if 500 <= code < 600:
         return Rejected(reason, code=shown)
-    return Unavailable(reason, code=shown)
+    # Greylisting and full mailboxes are the recipient's; 421 and the rest of 4xx are the relay's.
+    return Unavailable(reason, code=shown, message_only=command == "RCPT" and code != CLOSING)

@@ -40,6 +40,8 @@ async def test_4xx_is_unavailable(sink, relay, an_email, stage, answer):
 
     assert caught.value.code.startswith(answer[:3])
     assert not caught.value.misconfigured
+    # A greylisted recipient must not make the relay rest.
+    assert caught.value.message_only is (stage == "RCPT" and not answer.startswith("421"))
     assert "ann" not in str(caught.value)
     assert not sink.mails
 
