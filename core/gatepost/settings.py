@@ -54,9 +54,15 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     authorization: Annotated[
         tuple[Secret, ...],
-        Meta(min_length=1, description="the whole Authorization header; several while rotating"),
+        Meta(
+            min_length=1,
+            description="the whole Authorization header; several while rotating",
+            examples=[["env:GATEPOST_SECRET"]],
+        ),
     ]
-    callback_api_key: Annotated[Secret, Meta(description="goes out with every callback")] = Secret("")
+    callback_api_key: Annotated[
+        Secret, Meta(description="goes out with every callback", examples=["env:SMARTICO_API_KEY"])
+    ] = Secret("")
     sms_authorization: Annotated[
         bool, Meta(description="false: /sms is let in by address alone, as Smartico's older page has it")
     ] = True
@@ -119,7 +125,7 @@ class Routes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     email: Annotated[
         tuple[str, ...], Meta(description="the second is used when the first cannot take a message")
     ] = ()
-    sms: tuple[str, ...] = ()
+    sms: Annotated[tuple[str, ...], Meta(description="the same for text messages")] = ()
 
     def of(self, channel: Channel) -> tuple[str, ...]:
         """The names of the channel's instances, the first choice first; empty where there are none."""

@@ -24,7 +24,7 @@ def columns(stage: Stage, shown: Sequence[Shown]) -> Table:
     """The whole way of every message, side by side."""
     table = Table(box=box.ROUNDED, show_lines=True, expand=True, header_style="bold", padding=(0, 1))
     table.add_column("Outside: what Smartico saw", ratio=1, overflow="fold")
-    table.add_column("Inside: what happened behind the gatepost", ratio=1, overflow="fold")
+    table.add_column("Inside: what really happened", ratio=1, overflow="fold")
     for number, one in enumerate(shown, 1):
         table.add_row(_outside(number, one), _inside(stage, number, one, shown))
     return table
@@ -52,7 +52,7 @@ def _inside(stage: Stage, number: int, one: Shown, shown: Sequence[Shown]) -> Te
         return Text(f"contacts.csv has no {user}:\nnothing is stored, nothing is sent")
     first = next(n for n, other in enumerate(shown, 1) if other.id == one.id)
     if first != number:
-        return Text(f"the uid of {first}: the same message, the same id,\nand the mailbox still has it once")
+        return Text(f"the uid of {first}: the same message, the same id, and the mailbox still has it once")
     person = next(person for person in PEOPLE if person.ext_user_id == user)
     address = person.email if one.scene.channel is Channel.EMAIL else person.phone
     text = Text.assemble("contacts.csv: ", f"{user} is\n  ", (address, _ADDRESS), "\n")

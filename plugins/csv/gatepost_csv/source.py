@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
+from msgspec import Meta
 
 from gatepost.errors import ConfigError, Fault, Unavailable
 from gatepost.hookspecs import API_VERSION, ContactSource, Context, HasLifespan, hookimpl
@@ -22,12 +23,24 @@ _BREATH = 0.0002
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A ``[plugins.NAME]`` table with ``use = "csv"``."""
 
-    path: Path
-    """The file, UTF-8, its first line naming the columns ext_user_id, email, phone and any others."""
-    delimiter: Literal[",", ";", "\t", "|"] = ","
-    """What stands between two fields."""
-    check_every: Annotated[float, msgspec.Meta(ge=0.01, le=3600)] = 5.0
-    """Seconds between two looks at the file. A changed file is read when two looks in a row found it alike."""
+    path: Annotated[
+        Path,
+        Meta(
+            description="UTF-8; its first line names the columns ext_user_id, email, phone and any others",
+            examples=["contacts.csv"],
+        ),
+    ]
+    delimiter: Annotated[Literal[",", ";", "\t", "|"], Meta(description="what stands between two fields")] = (
+        ","
+    )
+    check_every: Annotated[
+        float,
+        Meta(
+            ge=0.01,
+            le=3600,
+            description="seconds between two looks at the file; it is read again when two in a row found it alike",
+        ),
+    ] = 5.0
 
 
 class _Leaving(Exception):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
 
 from gatepost.errors import ConfigError, Fault, NoVerificationKey, Rejected, Unavailable, Uncertain
 from gatepost.hookspecs import (
@@ -31,22 +32,34 @@ _REPORT_TIMEOUT = 10.0
 _MUCH = 32 * 1024
 """Bytes of a report from which reading it takes a millisecond and more; our own have 8,000 at the most."""
 
-_Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+_Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 
 class SandboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What stands in the plugin's table."""
 
-    folder: Path
-    """Where the messages land, one file each; made where there is none."""
-    webhook_secret: Secret | None = None
-    """Signs the reports and verifies them. Without it nothing is reported and no report is taken."""
-    report_after: _Seconds = 0.2
-    """Seconds from a message to its first report, and from each report to the next."""
-    slow: _Seconds = 0.5
-    """Seconds that a message to a slow recipient takes; less than the instance's timeout."""
-    default_sender: str = "Sandbox"
-    """The sender of text messages that bring none."""
+    folder: Annotated[
+        Path,
+        Meta(
+            description="where the messages land, one file each; made where there is none",
+            examples=["mailbox"],
+        ),
+    ]
+    webhook_secret: Annotated[
+        Secret | None,
+        Meta(description="signs the reports and verifies them; without it nothing is reported"),
+    ] = None
+    report_after: Annotated[
+        _Seconds,
+        Meta(description="seconds from a message to its first report, and from each report to the next"),
+    ] = 0.2
+    slow: Annotated[
+        _Seconds,
+        Meta(description="seconds that a message to a slow recipient takes; less than timeout"),
+    ] = 0.5
+    default_sender: Annotated[str, Meta(description="the sender of text messages that bring none")] = (
+        "Sandbox"
+    )
 
 
 class Sandbox(HasLifespan, HasPing, EmailSender, SmsSender, WebhookParser):

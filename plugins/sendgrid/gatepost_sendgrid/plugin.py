@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, ClassVar
 
 import msgspec
+from msgspec import Meta
 
 from gatepost import wire
 from gatepost.errors import ConfigError, Fault, NoVerificationKey, Rejected, Unavailable, Uncertain
@@ -22,28 +23,37 @@ _RESET = "X-RateLimit-Reset"
 _LARGE = 64 * 1024
 """Bytes of a webhook from which on reading it is a thread's work."""
 
-_Category = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_Category = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The keys of a ``[plugins.NAME]`` table with ``use = "sendgrid"``."""
 
-    api_key: Secret
-    """A key that may send mail."""
-    base_url: str = "https://api.sendgrid.com"
-    """``https://api.eu.sendgrid.com`` for a subuser in the EU."""
-    webhook_public_key: str = ""
-    """The Event Webhook's verification key. Without it no reports are taken."""
-    sandbox_mode: bool = False
-    """SendGrid checks every mail, and sends none."""
-    categories: Annotated[tuple[_Category, ...], msgspec.Meta(max_length=10)] = ()
-    """What SendGrid's own statistics file these mails under."""
-    click_tracking: bool | None = None
-    """Whether links are rewritten; None: as the account is set."""
-    open_tracking: bool | None = None
-    """Whether a pixel is put in, without which nothing is ever ``opened``; None: as the account is set."""
-    count_machine_opens: bool = False
-    """Whether an image fetched by a mail client's proxy counts as ``opened``."""
+    api_key: Annotated[Secret, Meta(description="a key that may send mail")]
+    base_url: Annotated[str, Meta(description="https://api.eu.sendgrid.com for a subuser in the EU")] = (
+        "https://api.sendgrid.com"
+    )
+    webhook_public_key: Annotated[
+        str, Meta(description="the Event Webhook's verification key; without it no reports are taken")
+    ] = ""
+    sandbox_mode: Annotated[bool, Meta(description="SendGrid checks every mail, and sends none")] = False
+    categories: Annotated[
+        tuple[_Category, ...],
+        Meta(max_length=10, description="what SendGrid's own statistics file these mails under"),
+    ] = ()
+    click_tracking: Annotated[
+        bool | None, Meta(description="whether links are rewritten; left out: as the account is set")
+    ] = None
+    open_tracking: Annotated[
+        bool | None,
+        Meta(
+            description="whether a pixel is put in, without which nothing is ever opened; left out: as the "
+            "account is set"
+        ),
+    ] = None
+    count_machine_opens: Annotated[
+        bool, Meta(description="whether an image fetched by a mail client's proxy counts as opened")
+    ] = False
 
 
 class SendGrid(HasLifespan, HasPing, EmailSender, WebhookParser):

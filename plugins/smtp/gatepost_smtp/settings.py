@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
@@ -17,26 +18,46 @@ _HELO = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The relay, how to sign in to it, and where bounces go."""
 
-    host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    """The relay's name; its certificate must bear it."""
-    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
-    """None: 587 with STARTTLS, 465 with TLS, 25 with neither."""
-    security: Literal["none", "starttls", "tls"] = "starttls"
-    """``starttls`` and ``tls`` never fall back to clear text."""
-    username: str = ""
-    password: Secret | None = None
-    ca_file: Path | None = None
-    """Certificates (PEM) to trust instead of the system's."""
-    connections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
-    """How many connections are open at once, at the most."""
-    helo: str = ""
-    """What to greet the relay with; empty: the machine's full name, or else its address."""
-    return_path: str = ""
-    """The envelope sender, where bounces go; empty: the message's own sender."""
-    bounce_domain: str = ""
-    """A domain for signed return paths, one a message; needs ``webhook_secret``."""
-    webhook_secret: Secret | None = None
-    """The bearer token with which a mail server hands reports to ``/webhooks/NAME``."""
+    host: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=255,
+            description="the relay's name; its certificate must bear it",
+            examples=["relay.example"],
+        ),
+    ]
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        Meta(description="left out: 587 with starttls, 465 with tls, 25 with none", examples=[587]),
+    ] = None
+    security: Annotated[
+        Literal["none", "starttls", "tls"],
+        Meta(description="starttls and tls never fall back to clear text"),
+    ] = "starttls"
+    username: Annotated[str, Meta(description="to sign in with; empty: without signing in")] = ""
+    password: Annotated[Secret | None, Meta(description="the username's")] = None
+    ca_file: Annotated[
+        Path | None,
+        Meta(description="certificates (PEM) to trust instead of the system's", examples=["ca.pem"]),
+    ] = None
+    connections: Annotated[
+        int, Meta(ge=1, le=1000, description="connections that are open at once, at the most")
+    ] = 8
+    helo: Annotated[
+        str,
+        Meta(description="what to greet the relay with; empty: the machine's full name, or else its address"),
+    ] = ""
+    return_path: Annotated[
+        str, Meta(description="the envelope sender, where bounces go; empty: the message's own sender")
+    ] = ""
+    bounce_domain: Annotated[
+        str, Meta(description="a domain for signed return paths, one a message; needs webhook_secret")
+    ] = ""
+    webhook_secret: Annotated[
+        Secret | None,
+        Meta(description="the bearer token with which a mail server hands reports to /webhooks/NAME"),
+    ] = None
 
     def effective_port(self) -> int:
         """The port to connect to."""

@@ -1,8 +1,10 @@
 """What the operator says about an instance, and what of it can't be used."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from gatepost import wire
 from gatepost.errors import ConfigError, Fault
@@ -13,16 +15,29 @@ from gatepost_vonage.addressing import SENDER_FORM, sender_id
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ``[plugins.NAME]`` table with ``use = "vonage"``."""
 
-    application_id: str
-    """The id of the Vonage application, as the dashboard shows it."""
-    private_key: Secret
-    """The application's private key: the whole PEM file, usually ``file:/run/secrets/vonage.pem``."""
-    signature_secret: Secret | None = None
-    """The account's signature secret, for status webhooks; without it the instance takes none."""
-    default_sender: str = ""
-    """Who a message is from when Smartico names nobody: up to 11 of A-Z a-z 0-9, or up to 15 digits."""
-    base_url: str = "https://api.nexmo.com"
-    """Where Vonage's API is."""
+    application_id: Annotated[
+        str, Meta(description="the id of the Vonage application, as the dashboard shows it")
+    ]
+    private_key: Annotated[
+        Secret,
+        Meta(
+            description="the application's private key: the whole PEM file, usually "
+            "file:/run/secrets/vonage.pem",
+            examples=["file:/run/secrets/vonage.pem"],
+        ),
+    ]
+    signature_secret: Annotated[
+        Secret | None,
+        Meta(description="the account's signature secret, for status webhooks; without it none are taken"),
+    ] = None
+    default_sender: Annotated[
+        str,
+        Meta(
+            description="who a message is from when Smartico names nobody: up to 11 of A-Z a-z 0-9, or up "
+            "to 15 digits"
+        ),
+    ] = ""
+    base_url: Annotated[str, Meta(description="where Vonage's API is")] = "https://api.nexmo.com"
 
 
 def check(settings: Settings) -> None:

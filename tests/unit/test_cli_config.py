@@ -1,0 +1,121 @@
+"""The printed configuration: whole, readable, and true."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from gatepost import instances, settings
+from gatepost.cli import config
+
+STRUCTS = {
+    **settings.SECTIONS,
+    "clients": settings.Client,
+    "instance": settings.Instance,
+    **{f"plugins.{use}": instances.settings_type(use) for use in instances.installed()},
+}
+
+
+@pytest.fixture(scope="module")
+def printed():
+    return CliRunner().invoke(config.command).output
+
+
+def every_key_set(printed: str) -> str:
+    """The file with every commented key taken into use."""
+    return re.sub(r"^#(?! |$)", "", printed, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("where", STRUCTS)
+def test_every_setting_says_what_it_is_for(where):
+    core = {"name", "use", "settings"} if where == "instance" else set()
+
+    described = {key.name: key.description for key in config.keys(STRUCTS[where]) if key.name not in core}
+
+    assert [name for name, text in described.items() if not text or text.startswith("(")] == []
+
+
+def test_as_printed_nothing_but_the_caller_is_set(printed):
+    assert tomllib.loads(printed) == {
+        **{section: {} for section in settings.SECTIONS},
+        "clients": {"smartico": {"authorization": ["env:GATEPOST_SECRET"]}},
+    }
+
+
+def test_with_every_key_set_the_gateway_would_read_it(printed, tmp_path, monkeypatch):
+    text = every_key_set(printed)
+    for name in re.findall(r'"env:(\w+)"', text):
+        monkeypatch.setenv(name, "a secret")
+    file = tmp_path / "gatepost.toml"
+    file.write_text(re.sub(r'"file:[^"]+"', '"the content of a file"', text))
+
+    read, faults = settings.read(file, instances.settings_type)
+
+    assert faults == []
+    assert read is not None
+    assert read.plugins.keys() == instances.installed().keys()
+    for section, kind in settings.SECTIONS.items():
+        assert tomllib.loads(text)[section].keys() == {
+            field.encode_name for field in msgspec.structs.fields(kind)
+        }
+
+
+def test_what_is_printed_as_a_default_is_the_default(printed, tmp_path, monkeypatch):
+    monkeypatch.setenv("GATEPOST_SECRET", "a secret")
+    as_printed, every = tmp_path / "as_printed.toml", tmp_path / "every.toml"
+    as_printed.write_text(printed)
+    every.write_text(re.sub(r"^#(\w+ = .*)$", r"\1", printed.partition("#[plugins")[0], flags=re.MULTILINE))
+    monkeypatch.setenv("SMARTICO_API_KEY", "a key")
+
+    one, _ = settings.read(as_printed, instances.settings_type)
+    other, faults = settings.read(every, instances.settings_type)
+
+    assert faults == []
+    assert one is not None
+    assert other is not None
+    for section in settings.SECTIONS.keys() - {"server"}:
+        assert getattr(one, section) == getattr(other, section)
+    examples = {"certificate": None, "key": None}
+    assert msgspec.structs.replace(other.server, **examples) == one.server
+
+
+def test_lines_stay_readable(printed):
+    assert max(map(len, printed.splitlines())) <= config.WIDTH
+    assert not [line for line in printed.splitlines() if line != line.rstrip()]
+
+
+def test_a_plugin_that_cannot_be_used_is_named_and_the_rest_is_printed(monkeypatch):
+    class Broken:
+        pass
+
+    monkeypatch.setattr(instances, "installed", lambda: {"broken": Broken(), "csv": Broken()})
+
+    text = CliRunner().invoke(config.command).output
+
+    assert "# The plugin broken can't be used: no such plugin is installed" in text
+    assert '#use = "csv"' in text
+    tomllib.loads(every_key_set(text))
+
+
+def test_a_struct_of_every_kind_of_field_can_be_written(tmp_path):
+    class Kinds(msgspec.Struct, frozen=True):
+        must: str
+        number: float = 0.25
+        large: int = 1_048_576
+        words: tuple[str, ...] = ("a", 'b"c')
+        maybe: Path | None = None
+        flag: bool = True
+
+    written = "\n".join(f"{key.name} = {key.value}" for key in config.keys(Kinds))
+
+    assert tomllib.loads(written) == {
+        "must": "…",
+        "number": 0.25,
+        "large": 1048576,
+        "words": ["a", 'b"c'],
+        "maybe": "./maybe",
+        "flag": True,
+    }
