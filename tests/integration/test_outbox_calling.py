@@ -1,0 +1,258 @@
+import asyncio
+
+import pytest
+
+from gatepost.model import Channel, Status, StatusEvent
+from gatepost.outbox import Called, Outcome, Reported
+from gatepost.statuses import State
+
+A, D, O = "accepted", "delivered", "opened"  # noqa: E741  as they stand in the columns below
+
+
+def heard(call):
+    return Called(seq=call.seq, attempt=call.attempt, told=True)
+
+
+def again(call, seconds=5.0):
+    return Called(seq=call.seq, attempt=call.attempt, told=False, retry_in=seconds, problem="HTTP 503")
+
+
+def given_up(call):
+    return Called(seq=call.seq, attempt=call.attempt, told=False, problem="HTTP 404")
+
+
+@pytest.fixture
+def sent(hold):
+    """A message that a provider took, with further statuses; returns its id."""
+
+    async def make(outbox, uid="uid-1", *statuses, **fields):
+        claim = await hold(outbox, uid, **fields)
+        await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+        events = [StatusEvent(status=Status(one), message_id=claim.id) for one in statuses]
+        await outbox.record(Reported(instance="relay", events=events))
+        return claim.id
+
+    return make
+
+
+async def test_a_call_brings_all_that_a_caller_needs(store, sent):
+    url = "https://CRM.example:8443/status?a=1"
+    identity = await sent(store, channel=Channel.SMS, callback_url=url)
+
+    (call,) = await store.claim_calls(9, 45)
+
+    assert (call.message_id, call.client, call.channel) == (identity, "brand", Channel.SMS)
+    assert (call.status, call.callback_url, call.host) == (Status.ACCEPTED, url, "crm.example")
+    assert call.attempt == 1
+
+
+async def test_statuses_are_told_in_their_order_and_one_at_a_time(store, sent):
+    await sent(store, "uid-1", D, O)
+    order = []
+
+    for _ in range(3):
+        (call,) = await store.claim_calls(9, 45)
+        assert await store.claim_calls(9, 45) == []
+        assert await store.finish_call(heard(call))
+        order.append(call.status)
+
+    assert order == [A, D, O]
+    assert await store.claim_calls(9, 45) == []
+
+
+async def test_a_status_that_comes_during_a_call_waits_for_it(store, sent):
+    identity = await sent(store)
+    (call,) = await store.claim_calls(9, 45)
+    event = StatusEvent(status=Status.DELIVERED, message_id=identity)
+    await store.record(Reported(instance="relay", events=[event]))
+
+    assert await store.claim_calls(9, 45) == []
+    await store.finish_call(heard(call))
+    assert [one.status for one in await store.claim_calls(9, 45)] == [D]
+
+
+async def test_a_status_that_comes_after_the_last_call_goes_at_once(store, sent):
+    identity = await sent(store)
+    (call,) = await store.claim_calls(9, 45)
+    await store.finish_call(heard(call))
+    event = StatusEvent(status=Status.DELIVERED, message_id=identity)
+    await store.record(Reported(instance="relay", events=[event]))
+
+    assert [one.status for one in await store.claim_calls(9, 45)] == [D]
+
+
+async def test_the_end_of_a_call_and_the_next_status_in_one_commit_lose_nothing(store, sent):
+    identities = [await sent(store, f"uid-{n}") for n in range(8)]
+    calls = await store.claim_calls(9, 45)
+    events = [StatusEvent(status=Status.DELIVERED, message_id=one) for one in identities]
+
+    await asyncio.gather(
+        *(store.finish_call(heard(call)) for call in calls[:4]),
+        store.record(Reported(instance="relay", events=events)),
+        *(store.finish_call(heard(call)) for call in calls[4:]),
+    )
+
+    following = await store.claim_calls(9, 45)
+    assert {(call.message_id, call.status.value) for call in following} == {(one, D) for one in identities}
+
+
+async def test_a_failed_call_is_tried_again_later_and_holds_back_the_next(store, sent, clock, look):
+    identity = await sent(store, "uid-1", D)
+    (call,) = await store.claim_calls(9, 45)
+
+    assert await store.finish_call(again(call, 300))
+
+    (first, second) = (await look(store, identity)).statuses
+    assert (first.telling, first.tries, first.next_try_at) == ("queued", 1, clock.now + 300)
+    assert (first.problem, second.telling) == ("HTTP 503", "waiting")
+    clock.advance(299)
+    assert await store.claim_calls(9, 45) == []
+    clock.advance(1)
+    (retry,) = await store.claim_calls(9, 45)
+    assert (retry.seq, retry.attempt, retry.status) == (call.seq, 2, A)
+
+
+async def test_a_dead_call_lets_the_next_go(store, sent, look):
+    identity = await sent(store, "uid-1", D)
+    (call,) = await store.claim_calls(9, 45)
+
+    assert await store.finish_call(given_up(call))
+
+    assert [one.status for one in await store.claim_calls(9, 45)] == [D]
+    first = (await look(store, identity)).statuses[0]
+    assert (first.telling, first.next_try_at, first.problem) == ("dead", None, "HTTP 404")
+
+
+async def test_messages_do_not_wait_for_each_other(store, sent):
+    slow, quick = await sent(store, "slow", D), await sent(store, "quick", D)
+    calls = {call.message_id: call for call in await store.claim_calls(9, 45)}
+    await store.finish_call(heard(calls[quick]))
+
+    (call,) = await store.claim_calls(9, 45)
+
+    assert (call.message_id, call.status.value) == (quick, D)
+    assert slow in calls
+
+
+async def test_the_longest_due_are_told_first_and_none_twice(store, sent, clock):
+    ids = []
+    for n in range(6):
+        ids.append(await sent(store, f"uid-{n}"))
+        clock.advance(1)
+
+    hauls = [{call.message_id for call in await store.claim_calls(2, 45)} for _ in range(4)]
+
+    assert hauls == [set(ids[:2]), set(ids[2:4]), set(ids[4:]), set()]
+
+
+async def test_calls_claimed_at_once_are_claimed_once(store, sent):
+    for n in range(20):
+        await sent(store, f"uid-{n}")
+
+    hauls = await asyncio.gather(*(store.claim_calls(3, 45) for _ in range(10)))
+
+    seqs = [call.seq for haul in hauls for call in haul]
+    assert len(seqs) == len(set(seqs)) == 20
+
+
+async def test_a_lost_caller_is_replaced(store, sent, clock):
+    await sent(store, "uid-1", D)
+    (lost,) = await store.claim_calls(9, 45)
+    clock.advance(44)
+    assert (await store.sweep()).calls == 0
+    store.reported.clear()
+    clock.advance(1)
+
+    assert (await store.sweep()).calls == 1
+
+    assert store.reported.is_set()
+    (call,) = await store.claim_calls(9, 45)
+    assert (call.seq, call.attempt) == (lost.seq, 2)
+
+
+@pytest.mark.parametrize("what", [heard, again, given_up])
+async def test_what_an_earlier_caller_says_changes_nothing(store, sent, clock, look, what):
+    identity = await sent(store, "uid-1", D)
+    (lost,) = await store.claim_calls(9, 45)
+    clock.advance(45)
+    await store.sweep()
+    assert not await store.finish_call(what(lost))
+    (call,) = await store.claim_calls(9, 45)
+    before = await look(store, identity)
+
+    assert not await store.finish_call(what(lost))
+
+    assert await look(store, identity) == before
+    assert await store.finish_call(heard(call))
+
+
+@pytest.mark.parametrize("what", [heard, again, given_up])
+async def test_what_another_process_says_changes_nothing(place, sent, what):
+    async with place.opened() as outbox:
+        await sent(outbox)
+        (call,) = await outbox.claim_calls(9, 45)
+    async with place.opened() as outbox:
+        assert not await outbox.finish_call(what(call))
+        (other,) = await outbox.claim_calls(9, 45)
+        assert other.seq == call.seq
+
+
+@pytest.mark.parametrize("first", [heard, again, given_up])
+@pytest.mark.parametrize("then", [heard, again, given_up])
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_call_ends_once(store, sent, look, first, then, together):
+    identity = await sent(store)
+    (call,) = await store.claim_calls(9, 45)
+
+    if together:
+        kept = await asyncio.gather(store.finish_call(first(call)), store.finish_call(then(call)))
+    else:
+        kept = [await store.finish_call(first(call)), await store.finish_call(then(call))]
+
+    assert kept == [True, False]
+    expected = {heard: "told", again: "queued", given_up: "dead"}[first]
+    assert (await look(store, identity)).statuses[0].telling == expected
+
+
+async def test_a_call_about_nothing_we_know_changes_nothing(store):
+    assert not await store.finish_call(Called(seq=99, attempt=1, told=True))
+
+
+async def test_a_message_without_a_callback_url_is_only_recorded(store, sent, look):
+    identity = await sent(store, "uid-1", D, callback_url="")
+
+    assert await store.claim_calls(9, 45) == []
+    statuses = (await look(store, identity)).statuses
+    assert [(one.status, one.telling) for one in statuses] == [(A, "unasked"), (D, "unasked")]
+
+
+async def test_hosts_that_rest_are_passed_over_and_one_may_be_asked_alone(store, sent):
+    for host in ("a.example", "b.example", "c.example"):
+        await sent(store, host, callback_url=f"https://{host}/status")
+
+    resting = frozenset({"a.example", "b.example"})
+    assert [call.host for call in await store.claim_calls(9, 45, resting=resting)] == ["c.example"]
+    assert [call.host for call in await store.claim_calls(9, 45, only="b.example")] == ["b.example"]
+    assert await store.claim_calls(9, 45, only="nobody.example") == []
+    assert [call.host for call in await store.claim_calls(9, 45)] == ["a.example"]
+
+
+async def test_a_resting_host_does_not_use_up_the_limit(store, sent):
+    for n in range(5):
+        await sent(store, f"ill-{n}", callback_url="https://ill.example/")
+    await sent(store, "well", callback_url="https://well.example/")
+
+    calls = await store.claim_calls(1, 45, resting=frozenset({"ill.example"}))
+
+    assert [call.host for call in calls] == ["well.example"]
+
+
+async def test_the_end_of_a_lifetime_is_told(store, hold, clock):
+    claim = await hold(store, lifetime=60)
+    await store.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.QUEUED, delay=30))
+    clock.advance(60)
+    await store.sweep()
+
+    (call,) = await store.claim_calls(9, 45)
+
+    assert call.status is Status.FAILED
