@@ -1,0 +1,18 @@
+"""What several folders of tests share."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# The torture bench is a program of several modules; its tests and those of the stores use them.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from torture import postgres  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """One PostgreSQL for the whole run; every test makes a database of its own."""
+    with postgres.running() as server:
+        yield server
