@@ -1,0 +1,436 @@
+"""The outbox against a model of it that fits on a page, through random histories.
+
+The model says in the simplest words what must be in the store after each step; the store is a real file.
+"""
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select
+
+from gatepost.model import Channel, Secret, Status, StatusEvent
+from gatepost.outbox import (
+    Called,
+    NewMessage,
+    Outcome,
+    Policy,
+    Reported,
+    new_id,
+    open_outbox,
+    sweeping,
+)
+from gatepost.outbox.schema import contents, messages, statuses
+from gatepost.statuses import State, Telling
+
+WAIT, LIFETIME, RETENTION = 120, 4 * 3600, 30 * 86_400
+ENDED = {State.SENT, State.REJECTED, State.FAILED}
+YEAR = 365 * 86_400
+JUMPS = [1, 30, 120, 900, 3600, LIFETIME, RETENTION, YEAR, -3600, -YEAR]
+
+
+@dataclass
+class Told:
+    status: Status
+    telling: Telling
+    due: float = 0
+    attempt: int = 0
+    heard: int = 0
+    """How often Smartico heard it."""
+    lost: int = 0
+    """How often a caller was lost that may have told it."""
+
+
+@dataclass
+class Message:
+    id: str
+    uid: str
+    url: str
+    created: float
+    due: float
+    expires: float
+    state: State = State.QUEUED
+    ended: float = 0
+    attempt: int = 0
+    told: list[Told] = field(default_factory=list)
+
+    def record(self, status: Status, now: float, *, by_provider: bool) -> None:
+        known = [one.status for one in self.told]
+        for one in [Status.ACCEPTED, status] if by_provider else [status]:
+            if one in known or (one is Status.ACCEPTED and known):
+                continue
+            known.append(one)
+            self.told.append(Told(one, Telling.WAITING if self.url else Telling.UNASKED))
+        self.call_next(now)
+
+    def call_next(self, now: float) -> None:
+        waiting = [one for one in self.told if one.telling is Telling.WAITING]
+        busy = any(one.telling in {Telling.QUEUED, Telling.CALLING} for one in self.told)
+        if waiting and not busy:
+            waiting[0].telling, waiting[0].due = Telling.QUEUED, now
+
+    def end(self, state: State, now: float) -> None:
+        if self.state not in ENDED or not self.ended:
+            self.ended = now
+        self.state = state
+
+
+class Outboxes(RuleBasedStateMachine):
+    claims = Bundle("claims")
+    calls = Bundle("calls")
+
+    @initialize(hold=st.booleans())
+    def begin(self, hold):
+        self.folder = Path(tempfile.mkdtemp())
+        shutil.copy(self.empty, self.folder / "outbox.db")
+        self.now = 1_800_000_000
+        self.policy = Policy(uncertain_wait=WAIT, hold=hold, retention=RETENTION)
+        self.messages: dict[str, Message] = {}
+        self.numbers = itertools.count()
+        self.runner = asyncio.Runner()
+        self.process = 0
+        self.open()
+
+    def open(self):
+        self.opened = open_outbox(
+            Secret("sqlite:///outbox.db"), self.folder, self.policy, clock=lambda: self.now
+        )
+        self.outbox = self.runner.run(self.opened.__aenter__())
+        self.process += 1
+
+    def run(self, coroutine):
+        return self.runner.run(coroutine)
+
+    def teardown(self):
+        if not hasattr(self, "runner"):
+            return
+        try:
+            self.tell_all()
+        finally:
+            self.run(self.opened.__aexit__(None, None, None))
+            self.runner.close()
+            shutil.rmtree(self.folder)
+
+    # What the world does.
+
+    @rule(uid=st.sampled_from("abcdef"), called_back=st.booleans())
+    def put(self, uid, called_back):
+        url = "https://crm.example/" if called_back else ""
+        message = NewMessage(
+            id=new_id(),
+            client="brand",
+            channel=Channel.EMAIL,
+            uid=uid,
+            fingerprint=b"x" * 32,
+            ext_user_id="anna",
+            preview="",
+            callback_url=url,
+            content=b"content",
+            lifetime=LIFETIME,
+        )
+        known = [one for one in self.messages.values() if one.uid == uid]
+
+        stored = self.run(self.outbox.put(message))
+
+        assert stored.id == (known[0].id if known else message.id)
+        if not known:
+            self.messages[message.id] = Message(message.id, uid, url, self.now, self.now, self.now + LIFETIME)
+
+    @rule(target=claims, most=st.integers(1, 4), lease=st.sampled_from([30, 300]))
+    def claim(self, most, lease):
+        due = [one for one in self.messages.values() if one.state is State.QUEUED and one.due <= self.now]
+
+        claimed = self.run(self.outbox.claim(Channel.EMAIL, most, lease))
+
+        mine = [self.messages[claim.id] for claim in claimed]
+        assert len({claim.id for claim in claimed}) == len(claimed) == min(most, len(due))
+        assert all(one in due for one in mine)
+        left = [one.due for one in due if one not in mine]
+        assert not left or max(one.due for one in mine) <= min(left)
+        for message, claim in zip(mine, claimed, strict=True):
+            message.state, message.due, message.attempt = State.SENDING, self.now + lease, message.attempt + 1
+            assert (claim.attempt, claim.content) == (message.attempt, b"content")
+            assert claim.lifetime == message.expires - self.now
+        return multiple(*((self.process, claim) for claim in claimed))
+
+    @rule(
+        mine=claims,
+        state=st.sampled_from([State.SENT, State.QUEUED, State.UNCERTAIN, State.REJECTED, State.FAILED]),
+        delay=st.sampled_from([0, 5, 900]),
+    )
+    def finish(self, mine, state, delay):
+        process, claim = mine
+        message = self.messages.get(claim.id)
+        valid = (
+            message is not None
+            and (process, claim.attempt) == (self.process, message.attempt)
+            and (message.state is State.SENDING or state is State.SENT)
+        )
+
+        outcome = Outcome(id=claim.id, attempt=claim.attempt, state=state, delay=delay)
+        assert self.run(self.outbox.finish(outcome)) == valid
+
+        if not valid:
+            return
+        if state is State.QUEUED and message.expires <= self.now:
+            state = State.FAILED
+        if state in {State.QUEUED, State.UNCERTAIN}:
+            message.state, message.due = state, min(self.now + delay, message.expires)
+            return
+        message.end(state, self.now)
+        told = {State.SENT: "accepted", State.REJECTED: "rejected", State.FAILED: "failed"}[state]
+        message.record(Status(told), self.now, by_provider=False)
+
+    @rule(mine=claims)
+    def renew(self, mine):
+        process, claim = mine
+        self.run(self.outbox.renew(claim, 30))
+        message = self.messages.get(claim.id)
+        mine = message is not None and (process, claim.attempt) == (self.process, message.attempt)
+        if mine and message.state is State.SENDING:
+            message.due = self.now + 30
+
+    @rule(data=st.data(), reported=st.lists(st.sampled_from(Status), min_size=1, max_size=3))
+    def report(self, data, reported):
+        if not self.messages:
+            return
+        message = self.messages[data.draw(st.sampled_from(sorted(self.messages)))]
+        before = len(message.told)
+        events = [StatusEvent(status=status, message_id=message.id) for status in reported]
+
+        recorded = self.run(self.outbox.record(Reported(instance="relay", events=events)))
+
+        for status in reported:
+            message.record(status, self.now, by_provider=True)
+        if message.state is not State.SENT:
+            message.state, message.ended = State.SENT, self.now
+        assert (recorded.new, recorded.unknown) == (len(message.told) - before, 0)
+
+    @rule(target=calls, most=st.integers(1, 4))
+    def claim_calls(self, most):
+        due = {
+            (message.id, one.status): one
+            for message in self.messages.values()
+            for one in message.told
+            if one.telling is Telling.QUEUED and one.due <= self.now
+        }
+
+        claimed = self.run(self.outbox.claim_calls(most, 45))
+
+        assert len(claimed) == min(most, len(due))
+        for call in claimed:
+            one = due.pop((call.message_id, call.status))
+            one.telling, one.due, one.attempt = Telling.CALLING, self.now + 45, one.attempt + 1
+            assert call.attempt == one.attempt
+        return multiple(*((self.process, call) for call in claimed))
+
+    @rule(mine=consumes(calls), outcome=st.sampled_from(["told", "dead", "again", "lost"]))
+    def finish_call(self, mine, outcome):
+        process, call = mine
+        message = self.messages.get(call.message_id)
+        one = message and next(one for one in message.told if one.status is call.status)
+        if outcome == "told" and one:
+            one.heard += 1
+        if outcome == "lost":
+            return
+        valid = bool(one) and (process, call.attempt, Telling.CALLING) == (
+            self.process,
+            one.attempt,
+            one.telling,
+        )
+        retry_in = 300 if outcome == "again" else None
+        called = Called(seq=call.seq, attempt=call.attempt, told=outcome == "told", retry_in=retry_in)
+
+        assert self.run(self.outbox.finish_call(called)) == valid
+
+        if valid and outcome == "again":
+            one.telling, one.due = Telling.QUEUED, self.now + 300
+        elif valid:
+            one.telling = Telling(outcome)
+            message.call_next(self.now)
+
+    @rule(seconds=st.sampled_from(JUMPS))
+    def advance(self, seconds):
+        self.now += seconds
+
+    @rule()
+    def sweep(self):
+        for _ in range(20):
+            if not self.run(self.outbox.sweep()).moved:
+                break
+        else:
+            pytest.fail("sweeping never ends")
+        for _ in range(3):
+            for message in self.messages.values():
+                self.sweep_one(message)
+
+    def sweep_one(self, message):
+        now = self.now
+        if message.state in {State.QUEUED, State.UNCERTAIN, State.HELD} and message.expires <= now:
+            message.end(State.FAILED, now)
+            message.record(Status.FAILED, now, by_provider=False)
+        if message.state is State.SENDING and message.due <= now:
+            message.state, message.due = State.UNCERTAIN, now + WAIT
+        if message.state is State.UNCERTAIN and message.due <= now:
+            message.state = State.HELD if self.policy.hold else State.QUEUED
+            message.due = message.expires if self.policy.hold else now
+        far = message.expires > now + sweeping.LONGEST_LIFETIME
+        if far and message.state not in ENDED and message.created > now + sweeping.LONGEST_PAUSE:
+            message.expires += now - message.created
+            message.created = now
+        self.pull_in(message)
+        for one in message.told:
+            if one.telling is Telling.CALLING and one.due <= now:
+                one.telling, one.due, one.lost = Telling.QUEUED, now, one.lost + 1
+            if one.telling is Telling.QUEUED and one.due > now + sweeping.LONGEST_CALL_PAUSE:
+                one.due = now
+            if one.telling is Telling.CALLING:
+                one.due = min(one.due, now + sweeping.LONGEST_LEASE)
+
+    def pull_in(self, message):
+        now = self.now
+        if message.state is State.QUEUED and message.due > now + sweeping.LONGEST_PAUSE:
+            message.due = now
+        elif message.state is State.UNCERTAIN:
+            message.due = min(message.due, now + WAIT)
+        elif message.state is State.SENDING:
+            message.due = min(message.due, now + sweeping.LONGEST_LEASE)
+        elif message.state is State.HELD:
+            message.due = message.expires
+
+    @rule()
+    def prune(self):
+        pruned = self.run(self.outbox.prune())
+        on_the_way = {Telling.WAITING, Telling.QUEUED, Telling.CALLING}
+        old = [
+            one.id
+            for one in self.messages.values()
+            if one.state in ENDED
+            and one.ended <= self.now - RETENTION
+            and not any(told.telling in on_the_way for told in one.told)
+        ]
+        assert pruned == len(old)
+        for identity in old:
+            del self.messages[identity]
+
+    @rule()
+    def crash(self):
+        """What was in hand is nobody's any more; all else is as it was."""
+        self.run(self.opened.__aexit__(None, None, None))
+        self.open()
+        for message in self.messages.values():
+            if message.state is State.SENDING:
+                message.state, message.due = State.UNCERTAIN, self.now + WAIT
+            for one in message.told:
+                if one.telling is Telling.CALLING:
+                    one.telling, one.due, one.lost = Telling.QUEUED, self.now, one.lost + 1
+
+    # What must hold after each step.
+
+    async def rows(self):
+        async with self.outbox._engine.begin() as connection:
+            return [
+                (await connection.execute(query)).all()
+                for query in (
+                    select(messages),
+                    select(contents.c.message_id),
+                    select(statuses).order_by(statuses.c.seq),
+                )
+            ]
+
+    @invariant()
+    def the_store_is_as_the_model_says(self):
+        if not hasattr(self, "outbox"):
+            return
+        stored, kept, told = self.run(self.rows())
+        assert {row.id for row in stored} == self.messages.keys()
+        for row in stored:
+            message = self.messages[row.id]
+            assert row.state == message.state
+            assert (row.due_at is None) == (row.ended_at is not None) == (message.state in ENDED)
+            assert row.due_at is None or row.due_at == message.due * 1000
+            assert row.ended_at is None or row.ended_at == message.ended * 1000
+        erased = {State.SENT, State.REJECTED}
+        needed = {one.id for one in self.messages.values() if one.state not in erased}
+        assert {row.message_id for row in kept} == needed
+        for message in self.messages.values():
+            lines = [row for row in told if row.message_id == message.id]
+            assert [row.status for row in lines] == [one.status for one in message.told]
+            assert [row.telling for row in lines] == [one.telling for one in message.told]
+            for row, one in zip(lines, message.told, strict=True):
+                on_the_way = one.telling in {Telling.QUEUED, Telling.CALLING}
+                assert row.due_at == (one.due * 1000 if on_the_way else None)
+            self.promises(message)
+
+    @staticmethod
+    def promises(message):
+        told = [one.status for one in message.told]
+        assert len(told) == len(set(told))
+        assert Status.ACCEPTED not in told[1:]
+        tellings = [one.telling for one in message.told]
+        begun = [one for one in tellings if one in {Telling.QUEUED, Telling.CALLING}]
+        assert len(begun) <= 1
+        if Telling.WAITING in tellings:
+            # Somebody is before it who will let it go, and nobody behind it was let go.
+            first = tellings.index(Telling.WAITING)
+            assert begun
+            assert set(tellings[first:]) == {Telling.WAITING}
+
+    def tell_all(self):
+        """In the end every status was heard: once, unless a caller was lost or gave up."""
+        self.crash()
+        for _ in range(200):
+            claimed = self.run(self.outbox.claim_calls(99, 45))
+            if not claimed and not any(
+                one.telling in {Telling.QUEUED, Telling.CALLING, Telling.WAITING}
+                for message in self.messages.values()
+                for one in message.told
+            ):
+                break
+            self.now += 13 * 3600
+            for call in claimed:
+                message = self.messages[call.message_id]
+                one = next(one for one in message.told if one.status is call.status)
+                one.heard += 1
+                one.telling = Telling.TOLD
+                message.call_next(self.now)
+                assert self.run(
+                    self.outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+                )
+            self.sweep()
+        else:
+            pytest.fail("some statuses are never told")
+        for message in self.messages.values():
+            for one in message.told:
+                assert one.telling in {Telling.TOLD, Telling.DEAD, Telling.UNASKED}
+                if one.telling is Telling.TOLD:
+                    assert 1 <= one.heard <= 1 + one.lost
+
+
+def test_no_history_breaks_a_promise(empty_sqlite):
+    Outboxes.empty = empty_sqlite
+    run_state_machine_as_test(
+        Outboxes,
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
