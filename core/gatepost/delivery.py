@@ -121,7 +121,8 @@ class Delivery:
                     if len(claims) == most:
                         continue
                 else:
-                    patience = self._patience(route)
+                    # The others of the route are not asked for a turn, so they must not end the wait either.
+                    patience = self._patience([provider] if provider else route)
             except StoreBroken:
                 return
             except StoreError as error:
