@@ -1,0 +1,251 @@
+"""SendGrid first, a mail server second: what each fault of the first one leads to, as Smartico hears it."""
+
+import asyncio
+import socket
+
+import pytest
+
+from gatepost import delivery
+from gatepost.testing import emulator
+
+ROUTE = ["sendgrid-main", "relay"]
+KEPT = 0.3
+"""Seconds that a message waits for a report here: long enough that a test can see it wait."""
+
+
+@pytest.fixture
+def impatient(world, sendgrid):
+    """SendGrid has a second to answer, a lost answer a moment to be cleared up."""
+    world.tables["plugins.sendgrid-main"]["timeout"] = 1.0
+    world.tables["delivery"]["uncertain_wait"] = KEPT
+
+
+MOVED_ON = {
+    "429": emulator.answer(429),
+    "429 with Retry-After": emulator.answer(429, {"Retry-After": "3600"}),
+    "500": emulator.answer(500),
+    "503": emulator.answer(503),
+    "401": emulator.answer(401),
+    "redirect": emulator.answer(307, {"Location": "/elsewhere"}),
+}
+
+
+@pytest.mark.parametrize("fault", MOVED_ON)
+async def test_what_was_surely_not_taken_goes_to_the_next_at_once(world, sendgrid, mailboxes, fault):
+    sendgrid.standing = MOVED_ON[fault]
+    async with world.running(email=ROUTE) as gateway:
+        message = await world.email()
+        await world.hears(message, "accepted")
+        await gateway.settled()
+    assert (sendgrid.sends(message), mailboxes.sends(message)) == (0, 1)
+    assert len(sendgrid.requests) == 1
+
+
+async def test_a_connection_that_never_came_about_goes_to_the_next_at_once(world, sendgrid, mailboxes):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        world.tables["plugins.sendgrid-main"]["base_url"] = url
+        async with world.running(email=ROUTE) as gateway:
+            message = await world.email()
+            await world.hears(message, "accepted")
+            await gateway.settled()
+    assert mailboxes.sends(message) == 1
+
+
+async def test_what_was_rejected_is_offered_to_nobody_else(world, sendgrid, mailboxes):
+    sendgrid.standing = emulator.answer(400)
+    async with world.running(email=ROUTE) as gateway:
+        message = await world.email()
+        await world.hears(message, "rejected")
+        await gateway.settled()
+    assert len(sendgrid.requests) == 1
+    assert not mailboxes.mails
+
+
+LOST = {
+    "closed before the body": (emulator.close_before_body(), False),
+    "closed after the body, not taken": (emulator.close_after_body(taken=False), False),
+    "closed after the body, taken": (emulator.close_after_body(taken=True), True),
+    "silence, not taken": (emulator.hang(taken=False), False),
+    "silence, taken": (emulator.hang(taken=True), True),
+    "half an answer": (emulator.stall(), True),
+    "an answer that drips": (emulator.drip(0.5), True),
+}
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_a_lost_answer_waits_and_then_the_whole_route_is_tried(
+    world, sendgrid, mailboxes, impatient, fault
+):
+    planned, taken = LOST[fault]
+    sendgrid.plan(planned)
+    async with world.running(email=ROUTE) as gateway:
+        message = await world.email()
+        await world.hears(message, "accepted")
+        await gateway.settled()
+        assert (await gateway.metrics())["gatepost_sends_total", "sendgrid-main", "uncertain"] == 1
+    # The first of the route again, and not the second: it works.
+    assert sendgrid.sends(message) == 1 + taken
+    assert not mailboxes.mails
+
+
+async def test_after_the_wait_the_second_gets_what_the_first_does_not_take(
+    world, sendgrid, mailboxes, impatient
+):
+    sendgrid.plan(emulator.close_after_body(taken=False))
+    sendgrid.standing = emulator.answer(503)
+    async with world.running(email=ROUTE) as gateway:
+        message = await world.email()
+        await world.hears(message, "accepted")
+        await gateway.settled()
+    assert (sendgrid.sends(message), mailboxes.sends(message)) == (0, 1)
+
+
+@pytest.mark.parametrize("kind", ["processed", "deferred", "delivered"])
+async def test_a_report_proves_that_a_lost_answer_was_a_yes(world, sendgrid, mailboxes, kind):
+    world.tables["delivery"]["uncertain_wait"] = 3600
+    sendgrid.plan(emulator.close_after_body(taken=True))
+    async with world.running(email=ROUTE) as gateway:
+        message = await world.email()
+        await _waits(gateway, "email", "uncertain")
+        assert world.crm.attempts == []
+        assert await sendgrid.report([sendgrid.event(kind, sendgrid.taken[0])]) == [200]
+        await world.hears(message, "accepted", *(["delivered"] if kind == "delivered" else []))
+        await gateway.settled()
+    assert (sendgrid.sends(message), len(mailboxes.mails)) == (1, 0)
+
+
+async def test_what_is_held_is_not_sent_again_and_fails_when_its_lifetime_ends(
+    world, sendgrid, mailboxes, impatient
+):
+    world.tables["delivery"] |= {"uncertain": "hold", "email_lifetime": 3600}
+    sendgrid.standing = emulator.close_after_body(taken=False)
+    async with world.running(email=ROUTE) as gateway:
+        message = await world.email()
+        await _waits(gateway, "email", "held")
+        assert world.crm.attempts == []
+    assert len(sendgrid.requests) == 1
+    assert not mailboxes.mails
+    world.tables["delivery"] |= {"email_lifetime": 0.5}
+    async with world.running(email=ROUTE) as gateway:
+        other = await world.email()
+        await world.hears(other, "failed")
+        figures = await gateway.metrics()
+        assert figures["gatepost_queue_messages", "email", "held"] == 1
+        assert world.crm.statuses_of(message) == []
+
+
+async def test_a_report_frees_what_is_held(world, sendgrid, mailboxes, impatient):
+    world.tables["delivery"]["uncertain"] = "hold"
+    sendgrid.plan(emulator.close_after_body(taken=True))
+    async with world.running(email=ROUTE) as gateway:
+        message = await world.email()
+        await _waits(gateway, "email", "held")
+        await sendgrid.report([sendgrid.event("open", sendgrid.taken[0])])
+        await world.hears(message, "accepted", "opened")
+        await gateway.settled()
+    assert sendgrid.sends(message) == 1
+
+
+async def test_nobody_takes_it_until_its_lifetime_ends(world, sendgrid, mailboxes):
+    world.tables["delivery"]["email_lifetime"] = 0.5
+    sendgrid.standing = emulator.answer(503)
+    world.tables["plugins.relay"]["password"] = "wrong"
+    async with world.running(email=ROUTE) as gateway:
+        message = await world.email()
+        await world.hears(message, "failed")
+        await gateway.settled()
+    assert sendgrid.sends(message) + len(mailboxes.mails) == 0
+
+
+async def test_an_instance_that_keeps_failing_rests_and_a_probe_wakes_it(
+    world, sendgrid, mailboxes, monkeypatch
+):
+    monkeypatch.setattr("gatepost.pace.FIRST_REST", 3600.0)
+    monkeypatch.setattr("gatepost.pace.LONGEST_REST", 3600.0)
+    rests = _Rests()
+    monkeypatch.setattr("gatepost.pace.SystemRandom", lambda: rests)
+    sendgrid.standing = emulator.answer(503)
+    async with world.running(email=ROUTE) as gateway:
+        for _ in range(20):
+            await world.hears(await world.email(), "accepted")
+        # Five in a row, and from then on nobody asks it.
+        assert (len(sendgrid.requests), len(mailboxes.mails)) == (5, 20)
+        _, ready = await gateway.get("/health/ready")
+        assert ready["ready"]
+        assert ready["instances"]["sendgrid-main"]["health"] == "resting"
+        assert ready["instances"]["relay"]["health"] == "usable"
+
+
+async def test_a_probe_wakes_what_rested(world, sendgrid, mailboxes, monkeypatch):
+    rests = _Rests(0.0)
+    monkeypatch.setattr("gatepost.pace.SystemRandom", lambda: rests)
+    sendgrid.plan(*[emulator.answer(503)] * 6)
+    async with world.running(email=ROUTE) as gateway:
+        for _ in range(6):
+            await world.hears(await world.email(), "accepted")
+        # Five failures, and the first probe's; the next probe shows that it works again.
+        woken = await world.email()
+        await world.hears(woken, "accepted")
+        _, ready = await gateway.get("/health/ready")
+        assert ready["instances"]["sendgrid-main"]["health"] == "usable"
+    assert (sendgrid.sends(woken), len(mailboxes.mails)) == (1, 6)
+
+
+async def test_retry_after_rests_the_instance_and_nobody_asks_it_meanwhile(world, sendgrid, mailboxes):
+    sendgrid.plan(emulator.answer(429, {"Retry-After": "3600"}))
+    async with world.running(email=ROUTE):
+        for _ in range(5):
+            await world.hears(await world.email(), "accepted")
+    assert (len(sendgrid.requests), len(mailboxes.mails)) == (1, 5)
+
+
+async def test_bad_recipients_never_make_an_instance_rest(world, sendgrid, mailboxes):
+    sendgrid.plan(*[emulator.answer(400)] * 20)
+    async with world.running(email=ROUTE):
+        for _ in range(20):
+            await world.hears(await world.email(), "rejected")
+        good = await world.email()
+        await world.hears(good, "accepted")
+    assert (sendgrid.sends(good), len(mailboxes.mails)) == (1, 0)
+
+
+async def test_what_is_busy_is_waited_for_and_not_turned_in_circles(world, sendgrid, mailboxes, monkeypatch):
+    turns = 0
+    original = delivery._wait
+
+    async def counted(event, seconds):
+        nonlocal turns
+        turns += 1
+        await original(event, seconds)
+
+    monkeypatch.setattr(delivery, "_wait", counted)
+    monkeypatch.setattr(delivery, "POLL", 1.0)
+    world.tables["plugins.sendgrid-main"] |= {"concurrency": 2}
+    sendgrid.standing = emulator.late(0.5)
+    async with world.running(email=ROUTE) as gateway:
+        ids = [await world.email() for _ in range(4)]
+        for message in ids:
+            await world.hears(message, "accepted")
+        await gateway.settled()
+    assert sendgrid.busiest == 2
+    assert not mailboxes.mails
+    assert turns < 100
+
+
+class _Rests:
+    """Instead of chance: every rest is as long as it can be, or ``share`` of that."""
+
+    def __init__(self, share: float = 1.0) -> None:
+        self.share = share
+
+    def uniform(self, low: float, high: float) -> float:
+        return low + self.share * (high - low)
+
+
+async def _waits(gateway, channel: str, state: str) -> None:
+    """Wait until a message of this channel is in this state."""
+    async with asyncio.timeout(60):
+        while not (await gateway.metrics()).get(("gatepost_queue_messages", channel, state)):
+            await asyncio.sleep(0.02)

@@ -1,0 +1,61 @@
+"""The whole way: Smartico, the gateway, a provider, and back; everything over real sockets."""
+
+import asyncio
+
+
+async def test_a_mail_arrives_through_a_real_mail_server_and_smartico_hears_it(world, mailboxes):
+    async with world.running(email=["relay"]):
+        message = await world.email(
+            from_email_address="Amazing Games <noreply@amazing.example>",
+            reply_to_email_address="Support <help@amazing.example>",
+            subject="Grüße, Anna",
+            body="<p>Hello <b>Anna</b>, see you at 5 €</p>",
+        )
+        await world.hears(message, "accepted")
+    (mail,) = mailboxes.mails
+    (envelope,) = mailboxes.envelopes
+    assert mailboxes.sessions == [(True, True)]
+    assert (envelope.mail_from, envelope.rcpt_tos) == ("noreply@amazing.example", ["anna@players.example"])
+    assert mail["From"] == "Amazing Games <noreply@amazing.example>"
+    assert mail["Reply-To"] == "Support <help@amazing.example>"
+    assert mail["To"] == "anna@players.example"
+    assert mail["Subject"] == "Grüße, Anna"
+    assert message in mail["Message-ID"]
+    assert mail["Date"]
+    text, html = mail.iter_parts()
+    assert (text.get_content_type(), text.get_content().strip()) == (
+        "text/plain",
+        "Hello Anna, see you at 5 €",
+    )
+    assert html.get_content_type() == "text/html"
+    assert html.get_content().strip() == "<p>Hello <b>Anna</b>, see you at 5 €</p>"
+
+
+async def test_a_text_of_smarticos_own_goes_out_as_it_is(world, mailboxes):
+    async with world.running(email=["relay"]):
+        await world.hears(await world.email(text_body="Only for you:\n. . .\n.\n"), "accepted")
+    (mail,) = mailboxes.mails
+    assert next(mail.iter_parts()).get_content().replace("\r", "") == "Only for you:\n. . .\n.\n"
+
+
+async def test_the_same_mail_a_hundred_times_at_once_is_one_mail(world, mailboxes):
+    async with world.running(email=["relay"]) as gateway:
+        ids = await asyncio.gather(*(world.email(email_uid="the-same") for _ in range(100)))
+        await gateway.settled()
+        assert await world.email(email_uid="the-same") == ids[0]
+    async with world.running():
+        assert await world.email(email_uid="the-same") == ids[0]
+    assert len(set(ids)) == len(mailboxes.mails) == 1
+    assert world.crm.statuses_of(ids[0]) == ["accepted"]
+
+
+async def test_a_text_message_reaches_the_handset_and_back(world, vonage):
+    async with world.running(sms=["vonage-eu"]):
+        message = await world.sms(body="Grüße, 5 €")
+        await world.hears(message, "accepted")
+        (taken,) = vonage.taken
+        await vonage.report([vonage.event("delivered", taken)])
+        await world.hears(message, "accepted", "delivered")
+    assert (taken.message["to"], taken.message["from"]) == ("447700900100", "Brand")
+    assert taken.message["text"] == "Grüße, 5 €"
+    assert world.crm.callbacks[-1].type == "sms"
