@@ -1,5 +1,6 @@
 """What commands on this machine may ask of a running gateway: to send or tell again, and a test message."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 
@@ -68,7 +69,8 @@ class Control:
         if len(request.wishes) > MOST:
             raise ValueError(f"at most {MOST} messages at once")
         lifetimes = {channel: self._settings.delivery.lifetime(channel) for channel in Channel}
-        retried = [await self._outbox.retry(wish, lifetimes) for wish in request.wishes]
+        # All at once: they share a commit.
+        retried = await asyncio.gather(*(self._outbox.retry(wish, lifetimes) for wish in request.wishes))
         _log.info(
             "retried",
             messages=sum(one.queued for one in retried),

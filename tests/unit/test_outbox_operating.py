@@ -1,5 +1,8 @@
 """What an operator may do to messages that were given up, at a real store."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from gatepost.model import Channel, Secret, Status, StatusEvent
@@ -140,8 +143,8 @@ async def test_what_is_erased_can_only_be_sent_anew(outbox, clock, tmp_path):
     identity = await put(outbox)
     clock.now += 61
     await outbox.sweep()
-    async with outbox._engine.begin() as connection:
-        await connection.exec_driver_sql("DELETE FROM contents")
+    with closing(sqlite3.connect(tmp_path / "box.db", isolation_level=None)) as connection:
+        connection.execute("DELETE FROM contents")
 
     retried = await outbox.retry(Retry(id=identity), LIFETIMES)
 

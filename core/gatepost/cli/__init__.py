@@ -11,6 +11,8 @@ _COMMANDS = {
     "check": "look for faults in the configuration",
     "config": "print a complete commented gatepost.toml",
     "plugins": "show what is installed and what is enabled",
+    "messages": "see what became of messages; send and tell again",
+    "send": "send one test message through the running gateway",
     "demo": "see a whole gateway at work on this machine, without any account",
 }
 

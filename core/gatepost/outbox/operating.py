@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from gatepost.model import Channel
 from gatepost.outbox.calling import promote
@@ -44,6 +44,15 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     """How many callbacks are on their way again."""
     problem: str = ""
     """Why nothing was changed, or only a part; for the operator."""
+
+
+def given_up(connection: Connection, *, states: Sequence[State] = (), dead: bool = False) -> list[str]:
+    """The ids of all messages in these states, or with a dead callback, in no particular order."""
+    if dead:
+        lost = select(statuses.c.message_id).where(statuses.c.telling == Telling.DEAD.value).distinct()
+        return list(connection.execute(lost).scalars())
+    mine = select(messages.c.id).where(messages.c.state.in_([state.value for state in states]))
+    return list(connection.execute(mine).scalars())
 
 
 def retry(tx: Transaction, asked: Sequence[tuple[Retry, Mapping[Channel, float]]]) -> list[Retried]:

@@ -1,0 +1,157 @@
+"""How commands look into the store, and how what they want changed reaches the gateway."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import aiohttp
+import msgspec
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from gatepost import settings
+from gatepost.cli.common import fail
+from gatepost.control import MOST, RetryRequest, SendRequest
+from gatepost.errors import ConfigError
+from gatepost.model import Channel, Secret
+from gatepost.outbox import Policy, Retried, Retry, open_outbox, postgresql, sqlite
+from gatepost.outbox.faults import store_error
+from gatepost.outbox.store import sqlite_path
+from gatepost.settings import Settings
+
+Result = TypeVar("Result")
+
+_ANSWER = aiohttp.ClientTimeout(total=60, connect=5)
+"""Seconds; a gateway under load answers in tenths of one."""
+
+
+class NoGateway(Exception):
+    """No gateway on this machine can be asked."""
+
+
+def settings_of_store(config: Path | None) -> Settings:
+    """The configuration as far as the store needs it; raises ConfigError for faults in that part alone.
+
+    Secrets of the plugins are often in the environment of the gateway only, and no matter here.
+    """
+
+    def none(_use: str) -> NoReturn:
+        raise ConfigError([])
+
+    read, faults = settings.read(settings.locate(config), none)
+    ours = [one for one in faults if one.key.partition(".")[0] in {"", "store", "delivery"}]
+    if read is None or ours:
+        raise ConfigError(ours or faults)
+    return read
+
+
+async def look(read: Settings, at: Callable[[Connection], Result]) -> Result:
+    """Read from the store, beside a running gateway or without one; ends the command where it can't."""
+    path = sqlite_path(read.store.url, read.path.parent)
+    try:
+        if path is None:
+            return await _look_there(read.store.url, at)
+        _expect_store(path)
+        engine = sqlite.reading_engine(path)
+        with closing(engine.connect()) as connection:
+            return at(connection)
+    except DBAPIError as error:
+        fail(f"the store can't be read: {store_error(error)}")
+    except OSError as error:
+        fail(f"the store can't be reached ({type(error).__name__})")
+
+
+async def _look_there(url: Secret, at: Callable[[Connection], Result]) -> Result:
+    database = postgresql.ManyWriters(url)
+    try:
+        return await database.transact(at)
+    finally:
+        await database.close()
+
+
+def _expect_store(path: Path) -> None:
+    if not path.exists():
+        fail(f"there is no store at {path}: the gateway has never run with this configuration")
+
+
+async def retry(read: Settings, wishes: Sequence[Retry]) -> list[Retried]:
+    """Have messages sent or told again: by the gateway that runs, or directly where none does."""
+    path = sqlite_path(read.store.url, read.path.parent)
+    if path is not None:
+        _expect_store(path)
+        try:
+            return await _retry_there(path, wishes)
+        except NoGateway:
+            pass  # then the store is ours
+    lifetimes = {channel: read.delivery.lifetime(channel) for channel in Channel}
+    policy = Policy(uncertain_wait=read.delivery.uncertain_wait, hold=read.delivery.uncertain == "hold")
+    async with open_outbox(read.store.url, read.path.parent, policy) as outbox:
+        return [await outbox.retry(wish, lifetimes) for wish in wishes]
+
+
+async def _retry_there(path: Path, wishes: Sequence[Retry]) -> list[Retried]:
+    retried: list[Retried] = []
+    async with _control(path) as ask:
+        for start in range(0, len(wishes), MOST):
+            request = RetryRequest(wishes=wishes[start : start + MOST])
+            retried += msgspec.json.decode(await ask("retry", request), type=list[Retried])
+    return retried
+
+
+async def send(read: Settings, request: SendRequest) -> dict[str, object]:
+    """Have the running gateway take a message in; returns its answer. Raises NoGateway."""
+    path = sqlite_path(read.store.url, read.path.parent)
+    if path is None:
+        raise NoGateway("a test message goes through a gateway that keeps its messages in SQLite")
+    async with _control(path) as ask:
+        return msgspec.json.decode(await ask("send", request), type=dict[str, object])
+
+
+@asynccontextmanager
+async def _control(path: Path) -> AsyncIterator["_Ask"]:
+    """Who can be asked for things, of the gateway that has this store. Raises NoGateway."""
+    try:
+        note = sqlite.FileLock(path).path.read_bytes()
+    except FileNotFoundError:
+        note = b""
+    except OSError as error:
+        fail(f"{path}.lock: {error.strerror}; run this as the user that the gateway runs as")
+    if not note:
+        raise NoGateway("no gateway is running with this configuration")
+    announced = msgspec.json.decode(note, type=sqlite.Announced)
+    # The certificate names the host as the outside calls it; this never leaves the machine.
+    async with aiohttp.ClientSession(timeout=_ANSWER, connector=aiohttp.TCPConnector(ssl=False)) as session:
+        yield _Ask(session, announced)
+
+
+class _Ask:
+    """A running gateway."""
+
+    def __init__(self, session: aiohttp.ClientSession, announced: sqlite.Announced) -> None:
+        self._session = session
+        self._announced = announced
+
+    async def __call__(self, what: str, request: msgspec.Struct) -> bytes:
+        url = f"{_reachable(self._announced.url)}/control/{what}"
+        headers = {"Authorization": f"Bearer {self._announced.token}"}
+        try:
+            async with self._session.post(
+                url, data=msgspec.json.encode(request), headers=headers, allow_redirects=False
+            ) as response:
+                answer = await response.read()
+        except aiohttp.ClientConnectorError:
+            # The note of one that was killed.
+            raise NoGateway("no gateway is running with this configuration") from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            fail(f"the gateway at {self._announced.url} did not answer ({type(error).__name__})")
+        if response.status == 404:
+            raise NoGateway(f"what listens at {self._announced.url} is not the gateway of this configuration")
+        if response.status != 200:
+            fail(f"the gateway refused ({response.status}): {answer.decode('utf-8', 'replace')}")
+        return answer
+
+
+def _reachable(url: str) -> str:
+    """The URL as a client on this machine can use it, where it says: on every address."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
