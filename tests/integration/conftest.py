@@ -100,8 +100,7 @@ def look():
     """Shows a message as an operator sees it; None where it is forgotten."""
 
     async def one(outbox: Outbox, identity: str) -> reading.MessageView | None:
-        async with outbox._engine.begin() as connection:
-            return await connection.run_sync(reading.one_message, identity)
+        return await outbox._database.transact(lambda connection: reading.one_message(connection, identity))
 
     return one
 

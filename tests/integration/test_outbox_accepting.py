@@ -16,7 +16,7 @@ def commits(outbox):
     """Counts transactions from now on, in a list of one number."""
     count = [0]
 
-    @event.listens_for(outbox._engine.sync_engine, "commit")
+    @event.listens_for(outbox._database.engine, "commit")
     def _counted(_connection):
         count[0] += 1
 

@@ -256,11 +256,14 @@ async def test_a_call_that_is_far_off_by_rights_is_not_pulled_in(store, hold, cl
 
 async def everything(store, identity):
     """What the three tables hold of a message."""
-    async with store._engine.begin() as connection:
+
+    def count(connection):
         return [
-            (await connection.execute(select(func.count()).where(column == identity))).scalar_one()
+            connection.execute(select(func.count()).where(column == identity)).scalar_one()
             for column in (messages.c.id, contents.c.message_id, statuses.c.message_id)
         ]
+
+    return await store._database.transact(count)
 
 
 async def test_what_ended_is_forgotten_after_the_retention_and_not_before(place, hold, new, look, clock):

@@ -7,11 +7,11 @@ under way waits for the next, and all of those go together.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatepost import logs
 from gatepost.errors import StoreBroken, StoreBusy, StoreError
@@ -33,6 +33,20 @@ WAITING = 20_000
 _log = logs.get(__name__)
 
 
+class Database(Protocol):
+    """Where the rows are: SQLite's OneWriter or PostgreSQL's ManyWriters."""
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's."""
+
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Do the work in a transaction; when this returns it is on disk. Raises what the driver raises."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+
+
 class _Waiting(Generic[Item, Result]):
     __slots__ = ("future", "item", "work")
 
@@ -47,12 +61,12 @@ class Batches:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        database: Database,
         begin: Callable[[Connection], Transaction],
         broken: asyncio.Future[StoreBroken],
     ) -> None:
         """``broken`` is done when the store can't be trusted any more; lanes of one store share it."""
-        self._engine = engine
+        self._database = database
         self._begin = begin
         self.broken = broken
         self._waiting: list[_Waiting[Any, Any]] = []
@@ -123,8 +137,7 @@ class Batches:
         if self.broken.done():
             raise self.broken.result()
         try:
-            async with self._engine.begin() as connection:
-                return await connection.run_sync(self._together, batch)
+            return await self._database.transact(partial(self._together, batch))
         except DBAPIError as error:
             raise store_error(error) from None
 
@@ -142,7 +155,7 @@ class Batches:
         if not waiting.future.done():
             waiting.future.set_exception(error)
 
-    def _together(self, connection: Connection, batch: Sequence[_Waiting[Any, Any]]) -> list[Any]:
+    def _together(self, batch: Sequence[_Waiting[Any, Any]], connection: Connection) -> list[Any]:
         """Each kind of work once, for all who want it; the kinds in the order of their first caller."""
         transaction = self._begin(connection)
         places: dict[Work[Any, Any], list[int]] = {}

@@ -1,12 +1,15 @@
 """The outbox in PostgreSQL: several replicas at once, one database."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
+
+Result = TypeVar("Result")
 
 CONNECTIONS = 4
 """One a lane: accepting, sending, reporting and calling don't wait for each other."""
@@ -21,11 +24,32 @@ COMMAND = 30.0
 _MIGRATION_LOCK = 0x6761746570
 
 
-def engine(url: Secret) -> AsyncEngine:
-    """Connections to the server that the URL names, in libpq's words (``?sslmode=verify-full`` and all).
+class ManyWriters:
+    """Connections to one server, one a lane."""
 
-    Raises ConfigError where the driver is not installed.
-    """
+    def __init__(self, url: Secret) -> None:
+        """``url`` in libpq's words, ``?sslmode=verify-full`` and all.
+
+        Raises ConfigError where the driver is not installed.
+        """
+        self._engine = _engine(url)
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's, for its events."""
+        return self._engine.sync_engine
+
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Do the work in a transaction; when this returns it is on disk. Raises what the driver raises."""
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._engine.dispose()
+
+
+def _engine(url: Secret) -> AsyncEngine:
     try:
         import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  comes with the extra
     except ImportError:

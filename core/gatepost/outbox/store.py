@@ -12,7 +12,6 @@ import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gatepost.errors import ConfigError, Fault, StoreBroken
 from gatepost.model import Channel, Secret
@@ -27,7 +26,7 @@ from gatepost.outbox import (
     sqlite,
     sweeping,
 )
-from gatepost.outbox.batch import Batches
+from gatepost.outbox.batch import Batches, Database
 from gatepost.outbox.faults import store_error
 from gatepost.outbox.migrate import migrate
 from gatepost.outbox.records import (
@@ -78,13 +77,13 @@ class Outbox:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        database: Database,
         now: Callable[[Connection], int],
         policy: Policy,
         *,
         lock: sqlite.FileLock | None = None,
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._now = now
         self._policy = policy
         self._lock = lock
@@ -92,7 +91,7 @@ class Outbox:
         self._broken: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
         # SQLite has one writer, and whoever shares its commit saves a sync of the disk. PostgreSQL has many,
         # and there a request must not wait for a thousand reports.
-        lanes = [Batches(engine, self._begin, self._broken) for _ in range(1 if lock else 4)]
+        lanes = [Batches(database, self._begin, self._broken) for _ in range(1 if lock else 4)]
         self._lanes = lanes
         self._accepting, self._sending, self._reporting, self._calling = lanes * (4 // len(lanes))
         self.arrived: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
@@ -201,7 +200,7 @@ class Outbox:
         try:
             for lane in self._lanes:
                 await lane.close()
-            await self._engine.dispose()
+            await self._database.close()
         finally:
             if self._lock is not None:
                 self._lock.release()
@@ -227,12 +226,12 @@ async def _on_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -> 
     lock = sqlite.FileLock(path)
     lock.acquire()
     try:
-        engine = sqlite.engine(path)
-        await _upgrade(engine, str(path))
+        database = sqlite.OneWriter(path)
+        await _upgrade(database, str(path), migrate)
     except BaseException:
         lock.release()
         raise
-    outbox = Outbox(engine, sqlite.clock_of(clock), policy, lock=lock)
+    outbox = Outbox(database, sqlite.clock_of(clock), policy, lock=lock)
     try:
         await outbox.orphan_all()
         yield outbox
@@ -242,23 +241,24 @@ async def _on_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -> 
 
 @asynccontextmanager
 async def _on_postgresql(url: Secret, policy: Policy) -> AsyncIterator[Outbox]:
-    engine = postgresql.engine(url)
-    await _upgrade(engine, "the database", postgresql.alone)
-    outbox = Outbox(engine, postgresql.now, policy)
+    database = postgresql.ManyWriters(url)
+
+    def alone(connection: Connection) -> None:
+        postgresql.alone(connection)
+        migrate(connection)
+
+    await _upgrade(database, "the database", alone)
+    outbox = Outbox(database, postgresql.now, policy)
     try:
         yield outbox
     finally:
         await outbox.close()
 
 
-async def _upgrade(
-    engine: AsyncEngine, name: str, alone: Callable[[Connection], None] = lambda _connection: None
-) -> None:
+async def _upgrade(database: Database, name: str, upgrade: Callable[[Connection], object]) -> None:
     try:
         try:
-            async with engine.begin() as connection:
-                await connection.run_sync(alone)
-                await connection.run_sync(migrate)
+            await database.transact(upgrade)
         except DBAPIError as error:
             raise ConfigError([Fault("store.url", f"{name}: {store_error(error)}")]) from None
         except (OSError, ValueError) as error:
@@ -266,7 +266,7 @@ async def _upgrade(
             problem = f"{name} can't be reached ({type(error).__name__})"
             raise ConfigError([Fault("store.url", problem)]) from None
     except BaseException:
-        await engine.dispose()
+        await database.close()
         raise
 
 
