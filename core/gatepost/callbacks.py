@@ -136,6 +136,8 @@ class Callbacks:
         problem, retry_after, host_failed = "interrupted", None, False
         try:
             problem, retry_after, host_failed = await self._tell(call)
+        except Exception as error:  # noqa: BLE001  one call's trouble must not become another's
+            _log.error("callback_failed", message=call.message_id, exc_info=error)
         finally:
             failure = Unavailable(problem) if host_failed else None
             self._pace(call.host).end(self._clock(), failure)
@@ -179,7 +181,8 @@ class Callbacks:
         except (ValueError, RecursionError):
             return "", None, False
         code = said.get("error_code", 0) if isinstance(said, dict) else 0
-        if code in {0, "0", None}:
+        # Not a set: what others answer may be a list, and no set takes that.
+        if code in (0, "0", None):
             return "", None, False
         return f"error_code {code}" if isinstance(code, int) else "an error_code", None, False
 

@@ -123,6 +123,15 @@ class Gateway:
 
         await until(nothing_waits)
 
+    async def waits(self, channel: str, state: str) -> None:
+        """Wait until a message of this channel is in this state."""
+        figure = "gatepost_queue_messages", channel, state
+
+        async def there_is_one() -> bool:
+            return bool((await self.metrics()).get(figure))
+
+        await until(there_is_one)
+
 
 def email(uid: str = "uid-1", **fields: object) -> dict[str, object]:
     """A good request; a field given as None is left out."""
@@ -142,14 +151,19 @@ def sms(uid: str = "uid-1", **fields: object) -> dict[str, object]:
     return {name: value for name, value in made.items() if value is not None}
 
 
+def _written(folder: Path, config: str) -> Path:
+    if not (folder / "contacts.csv").exists():
+        (folder / "contacts.csv").write_text(CONTACTS)
+    path = folder / "gatepost.toml"
+    path.write_text(config)
+    return path
+
+
 @asynccontextmanager
 async def running(folder: Path, config: str = CONFIG) -> AsyncIterator[Gateway]:
     """A gateway on this configuration until the block ends, then stopped as SIGTERM does."""
-    folder.mkdir(exist_ok=True)
-    if not (folder / "contacts.csv").exists():
-        (folder / "contacts.csv").write_text(CONTACTS)
-    (folder / "gatepost.toml").write_text(config)
-    read, made = load(folder / "gatepost.toml")
+    path = _written(folder, config)
+    read, made = load(path)
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(read, made, listening=listening.set_result))
     await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -270,6 +284,8 @@ def brisk(monkeypatch):
     monkeypatch.setattr("gatepost.delivery.pause", lambda _attempt: 0.05)
     monkeypatch.setattr("gatepost.callbacks.POLL", 0.05)
     monkeypatch.setattr("gatepost.callbacks.PAUSES", (0.05,) * 7)
+    monkeypatch.setattr("gatepost.pace.FIRST_REST", 0.05)
+    monkeypatch.setattr("gatepost.pace.LONGEST_REST", 0.05)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """SendGrid first, a mail server second: what each fault of the first one leads to, as Smartico hears it."""
 
-import asyncio
 import socket
 
 import pytest
@@ -108,7 +107,7 @@ async def test_a_report_proves_that_a_lost_answer_was_a_yes(world, sendgrid, mai
     sendgrid.plan(emulator.close_after_body(taken=True))
     async with world.running(email=ROUTE) as gateway:
         message = await world.email()
-        await _waits(gateway, "email", "uncertain")
+        await gateway.waits("email", "uncertain")
         assert world.crm.attempts == []
         assert await sendgrid.report([sendgrid.event(kind, sendgrid.taken[0])]) == [200]
         await world.hears(message, "accepted", *(["delivered"] if kind == "delivered" else []))
@@ -123,7 +122,7 @@ async def test_what_is_held_is_not_sent_again_and_fails_when_its_lifetime_ends(
     sendgrid.standing = emulator.close_after_body(taken=False)
     async with world.running(email=ROUTE) as gateway:
         message = await world.email()
-        await _waits(gateway, "email", "held")
+        await gateway.waits("email", "held")
         assert world.crm.attempts == []
     assert len(sendgrid.requests) == 1
     assert not mailboxes.mails
@@ -141,7 +140,7 @@ async def test_a_report_frees_what_is_held(world, sendgrid, mailboxes, impatient
     sendgrid.plan(emulator.close_after_body(taken=True))
     async with world.running(email=ROUTE) as gateway:
         message = await world.email()
-        await _waits(gateway, "email", "held")
+        await gateway.waits("email", "held")
         await sendgrid.report([sendgrid.event("open", sendgrid.taken[0])])
         await world.hears(message, "accepted", "opened")
         await gateway.settled()
@@ -242,10 +241,3 @@ class _Rests:
 
     def uniform(self, low: float, high: float) -> float:
         return low + self.share * (high - low)
-
-
-async def _waits(gateway, channel: str, state: str) -> None:
-    """Wait until a message of this channel is in this state."""
-    async with asyncio.timeout(60):
-        while not (await gateway.metrics()).get(("gatepost_queue_messages", channel, state)):
-            await asyncio.sleep(0.02)

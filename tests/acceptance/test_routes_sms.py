@@ -1,0 +1,83 @@
+"""Vonage first, the sandbox second: what each fault of the first one leads to, as Smartico hears it."""
+
+import pytest
+
+from gatepost.testing import emulator
+
+ROUTE = ["vonage-eu", "box"]
+
+
+@pytest.fixture
+def handset(world, vonage):
+    """Text messages that the sandbox took, by our ids."""
+    world.tables["plugins.vonage-eu"]["timeout"] = 2.0
+    world.tables["plugins.box"] = {"use": "sandbox", "folder": "box"}
+    return lambda: sorted(path.stem for path in (world.folder / "box").glob("*.json"))
+
+
+@pytest.mark.parametrize("status", [401, 402, 429, 500, 503])
+async def test_what_was_surely_not_taken_goes_to_the_next_at_once(world, vonage, handset, status):
+    vonage.standing = emulator.answer(status)
+    async with world.running(sms=ROUTE) as gateway:
+        message = await world.sms()
+        await world.hears(message, "accepted")
+        await gateway.settled()
+    assert (vonage.sends(message), len(vonage.requests), handset()) == (0, 1, [message])
+
+
+async def test_what_was_rejected_is_offered_to_nobody_else(world, vonage, handset):
+    vonage.standing = emulator.answer(422)
+    async with world.running(sms=ROUTE):
+        await world.hears(await world.sms(), "rejected")
+    assert (len(vonage.requests), handset()) == (1, [])
+
+
+async def test_a_sender_that_no_network_takes_is_rejected_before_the_call(world, vonage, handset):
+    async with world.running(sms=ROUTE):
+        await world.hears(await world.sms(from_number="Amazing & Sons"), "rejected")
+    assert (len(vonage.requests), handset()) == (0, [])
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_lost_answer_waits_and_then_the_whole_route_is_tried(world, vonage, handset, taken):
+    world.tables["delivery"]["uncertain_wait"] = 0.3
+    vonage.plan(emulator.close_after_body(taken=taken))
+    vonage.standing = emulator.answer(503)
+    async with world.running(sms=ROUTE) as gateway:
+        message = await world.sms()
+        await world.hears(message, "accepted")
+        await gateway.settled()
+    assert (vonage.sends(message), len(vonage.requests), handset()) == (int(taken), 2, [message])
+
+
+async def test_a_report_proves_that_a_lost_answer_was_a_yes(world, vonage, handset):
+    world.tables["delivery"]["uncertain_wait"] = 3600
+    vonage.plan(emulator.close_after_body(taken=True))
+    async with world.running(sms=ROUTE) as gateway:
+        message = await world.sms()
+        await gateway.waits("sms", "uncertain")
+        assert await vonage.report([vonage.event("submitted", vonage.taken[0])]) == [200]
+        await world.hears(message, "accepted")
+        await gateway.settled()
+    assert (vonage.sends(message), handset()) == (1, [])
+
+
+async def test_what_is_held_is_not_sent_again(world, vonage, handset):
+    world.tables["delivery"] |= {"uncertain": "hold", "uncertain_wait": 0.3}
+    vonage.standing = emulator.hang(taken=True)
+    async with world.running(sms=ROUTE) as gateway:
+        message = await world.sms()
+        await gateway.waits("sms", "held")
+        assert world.crm.attempts == []
+        await vonage.report([vonage.event("undeliverable:1110", vonage.taken[0])])
+        await world.hears(message, "accepted", "failed")
+        await gateway.settled()
+    assert (vonage.sends(message), handset()) == (1, [])
+
+
+async def test_one_channels_trouble_is_not_the_others(world, sendgrid, vonage, handset):
+    vonage.standing = emulator.hang(taken=False)
+    async with world.running(sms=["vonage-eu"], email=["sendgrid-main"]):
+        for _ in range(20):
+            await world.sms()
+        await world.hears(await world.email(), "accepted")

@@ -1,0 +1,236 @@
+"""What Smartico hears, in which order, and what happens where it does not want to hear."""
+
+import functools
+
+import pytest
+
+from gatepost import callbacks, pace
+from gatepost.targets import Caller
+from gatepost.testing import smartico
+
+FAILURES = {
+    "error_code in a 200": smartico.error_code(7),
+    "error_code as a text": smartico.Failure(
+        headers={"Content-Type": "application/json"}, body=b'{"error_code": "7"}'
+    ),
+    "error_code that is a list": smartico.Failure(
+        headers={"Content-Type": "application/json"}, body=b'{"error_code": []}'
+    ),
+    "302": smartico.redirect("/elsewhere"),
+    "308": smartico.answer(308),
+    "404": smartico.answer(404),
+    "429": smartico.answer(429),
+    "500": smartico.answer(500),
+    "503": smartico.answer(503),
+    "closed": smartico.close(),
+    "silence": smartico.hang(),
+}
+
+
+@pytest.fixture
+def deaf_soon(monkeypatch):
+    """A call has a second, not fifteen."""
+    monkeypatch.setattr("gatepost.app.Caller", functools.partial(Caller, timeout=1.0))
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_a_call_that_was_not_heard_is_made_again(world, sendgrid, deaf_soon, failure):
+    world.crm.fail(FAILURES[failure], calls=2)
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        message = await world.email()
+        await world.hears(message, "accepted")
+        await gateway.settled()
+        figures = await gateway.metrics()
+    assert len(world.crm.attempts) == 3
+    # A kept connection that is closed under a call brings a second call that is not a try of ours.
+    assert figures["gatepost_callbacks_total", "retry", "accepted"] in (
+        {1, 2} if failure == "closed" else {2}
+    )
+    assert figures["gatepost_callbacks_total", "told", "accepted"] == 1
+
+
+HEARD = {
+    "200": smartico.Failure(),
+    "204": smartico.answer(204),
+    "no JSON": smartico.Failure(body=b"OK"),
+    "another JSON": smartico.Failure(body=b'["error_code"]'),
+    "null": smartico.Failure(body=b'{"error_code": null}'),
+}
+
+
+@pytest.mark.parametrize("answer", HEARD)
+async def test_any_2xx_without_an_error_code_is_heard(world, sendgrid, answer):
+    world.crm.fail(HEARD[answer])
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        message = await world.email()
+        await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+        await gateway.settled()
+    assert len(world.crm.attempts) == 1
+
+
+async def test_the_statuses_of_a_message_wait_for_each_other(world, sendgrid):
+    """One call at a time for a message, in the order in which they became known; others pass it."""
+    world.crm.fail(smartico.answer(500), calls=5, statuses=["accepted"])
+    world.crm.fail(smartico.close(), calls=2, statuses=["delivered"])
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        message = await world.email()
+        await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+        kinds = "delivered", "open", "unsubscribe", "spamreport"
+        await sendgrid.report([sendgrid.event(kind, sendgrid.taken[0]) for kind in kinds])
+        await world.hears(message, "accepted", "delivered", "opened", "unsubscribed", "complained")
+        await gateway.settled()
+    tried = [call.status for call in world.crm.attempts]
+    assert tried == ["accepted"] * 6 + ["delivered"] * 3 + ["opened", "unsubscribed", "complained"]
+
+
+async def test_a_slow_smartico_gets_one_call_at_a_time_for_a_message(world, sendgrid):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        ids = [await world.email() for _ in range(20)]
+        for message in ids:
+            await world.crm.wait_for(message, "accepted", timeout=30)
+        kinds = "delivered", "open", "spamreport"
+        await sendgrid.report(
+            [sendgrid.event(kind, taken) for kind in kinds for taken in sendgrid.taken], batch=7
+        )
+        for message in ids:
+            await world.hears(message, "accepted", "delivered", "opened", "complained")
+        await gateway.settled()
+    assert len(world.crm.attempts) == 80
+
+
+async def test_after_the_last_try_a_call_is_dead_and_the_next_status_goes(world, sendgrid):
+    world.crm.fail(smartico.answer(500), calls=None, statuses=["accepted"])
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        message = await world.email()
+        await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+        await sendgrid.report([sendgrid.event("delivered", sendgrid.taken[0])])
+        await world.hears(message, "delivered")
+        await gateway.settled()
+        figures = await gateway.metrics()
+    assert [call.status for call in world.crm.attempts] == ["accepted"] * 8 + ["delivered"]
+    assert figures["gatepost_callbacks_total", "dead", "accepted"] == 1
+
+
+async def test_retry_after_is_honoured(world, sendgrid, monkeypatch):
+    """Without it the next call would be due in an hour."""
+    monkeypatch.setattr(callbacks, "PAUSES", (3600.0,) * 7)
+    world.crm.fail(smartico.answer(503, retry_after=1))
+    async with world.running(email=["sendgrid-main"]):
+        message = await world.email()
+        await world.hears(message, "accepted")
+    first, second = world.crm.attempts
+    assert second.at - first.at >= 0.99
+
+
+async def test_a_host_that_keeps_failing_rests_and_is_told_everything_afterwards(
+    world, sendgrid, monkeypatch, wait_until
+):
+    class AsLongAsCanBe:
+        @staticmethod
+        def uniform(_low, high):
+            return high
+
+    monkeypatch.setattr(pace, "SystemRandom", AsLongAsCanBe)
+    monkeypatch.setattr(pace, "FIRST_REST", 0.2)
+    monkeypatch.setattr(pace, "LONGEST_REST", 3600.0)
+    monkeypatch.setattr(callbacks, "AT_ONCE", 1)
+    world.crm.fail(smartico.answer(503), calls=None)
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        ids = [await world.email() for _ in range(30)]
+        # Rests of 0.2, 0.4 and 0.8 seconds, each ended by a single call; 30 statuses, each due every 0.05 seconds.
+        await wait_until(lambda: len(world.crm.attempts) >= pace.TRIP + 3)
+        world.crm.recover()
+        times = [call.at for call in world.crm.attempts]
+        assert [times[pace.TRIP + n] - times[pace.TRIP + n - 1] >= 0.19 * 2**n for n in range(3)] == [
+            True
+        ] * 3
+        for message in ids:
+            await world.hears(message, "accepted")
+        await gateway.settled()
+    assert len(world.crm.callbacks) == 30
+
+
+async def test_one_hosts_rest_is_not_anothers(world, sendgrid, monkeypatch, wait_until):
+    """The other host is the same machine by another name; only the first one fails."""
+    world.tables["clients.brand"]["callback_hosts"] = ["127.0.0.1", "localhost"]
+    monkeypatch.setattr(pace, "FIRST_REST", 3600.0)
+    monkeypatch.setattr(pace, "LONGEST_REST", 3600.0)
+    monkeypatch.setattr(callbacks, "AT_ONCE", 1)
+    async with smartico.Smartico(api_key=world.crm.api_key) as other, world.running(email=["sendgrid-main"]):
+        other.fail(smartico.answer(503), calls=None)
+        for _ in range(2 * pace.TRIP):
+            await world.email(callback_url=other.callback_url.replace("127.0.0.1", "localhost"))
+        await wait_until(lambda: len(other.attempts) >= pace.TRIP)
+        await world.hears(await world.email(), "accepted")
+
+
+async def test_the_clients_default_is_called_where_a_message_brings_no_url(world, sendgrid):
+    world.tables["clients.brand"]["callback_url"] = world.crm.callback_url
+    async with world.running(email=["sendgrid-main"]):
+        await world.hears(await world.email(callback_url=None), "accepted")
+
+
+async def test_without_any_url_statuses_are_recorded_and_nobody_is_called(world, sendgrid):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        await world.email(callback_url=None)
+        await gateway.settled()
+        await sendgrid.report([sendgrid.event("delivered", sendgrid.taken[0])])
+        await gateway.settled()
+        figures = await gateway.metrics()
+        assert figures["gatepost_webhook_events_total", "sendgrid-main", "delivered"] == 1
+    assert world.crm.attempts == []
+    assert not world.crm.faults
+
+
+async def test_the_urls_own_query_stays_and_what_has_our_names_is_replaced(world, sendgrid):
+    """The stand-in finds fault with a parameter that is missing, is there twice or has another value."""
+    query = {"brand": "a b&c", "status": "old", "api_key": "old", "empty": ""}
+    async with (
+        smartico.Smartico(api_key=world.crm.api_key, query=query) as crm,
+        world.running(email=["sendgrid-main"]),
+    ):
+        message = await world.email(callback_url=crm.callback_url)
+        call = await crm.wait_for(message, "accepted", timeout=30)
+        assert not crm.faults
+    assert call.query == {
+        "brand": "a b&c",
+        "empty": "",
+        "type": "email",
+        "ext_message_id": message,
+        "status": "accepted",
+        "api_key": "the-api-key",
+    }
+
+
+async def test_a_redirect_is_not_followed(world, sendgrid):
+    async with smartico.Smartico(api_key=world.crm.api_key) as elsewhere:
+        world.crm.fail(smartico.redirect(elsewhere.callback_url), calls=2)
+        async with world.running(email=["sendgrid-main"]):
+            await world.hears(await world.email(), "accepted")
+        assert not elsewhere.attempts
+        assert not elsewhere.faults
+
+
+async def test_what_the_client_lists_no_more_is_not_called_any_more(world, sendgrid):
+    world.crm.fail(smartico.answer(500), calls=None)
+    async with world.running(email=["sendgrid-main"]):
+        message = await world.email()
+        await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+    world.crm.recover()
+    called = len(world.crm.attempts)
+    world.tables["clients.brand"]["callback_hosts"] = ["*.smartico.example"]
+    async with world.running() as gateway:
+        await gateway.settled()
+        figures = await gateway.metrics()
+    assert figures["gatepost_callbacks_total", "dead", "accepted"] == 1
+    assert len(world.crm.attempts) == called
+
+
+async def test_what_was_not_told_before_a_stop_is_told_after_it(world, sendgrid, monkeypatch):
+    monkeypatch.setattr(callbacks, "PAUSES", (3600.0,) * 7)
+    async with world.running(email=["sendgrid-main"]):
+        world.crm.fail(smartico.answer(500, retry_after=1))
+        message = await world.email()
+        await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+    async with world.running():
+        await world.hears(message, "accepted")

@@ -1,0 +1,122 @@
+"""Every status that there is, as Smartico hears it: through the sandbox, and through both emulators."""
+
+import asyncio
+import socket
+
+import pytest
+
+BEHAVIOURS = {
+    # What an address starts with, what a number ends in, and what Smartico hears.
+    "anybody": ("00", ["accepted", "delivered"]),
+    "bounce": ("91", ["accepted", "failed"]),
+    "reject": ("92", ["rejected"]),
+    "complain": ("93", ["accepted", "delivered", "complained"]),
+    "unsubscribe": ("94", ["accepted", "delivered", "unsubscribed"]),
+    "open": ("95", ["accepted", "delivered", "opened"]),
+    "slow": ("96", ["accepted", "delivered"]),
+    "down": ("97", ["failed"]),
+    "lost": ("98", ["accepted", "delivered"]),
+}
+
+
+@pytest.mark.parametrize("channel", ["email", "sms"])
+async def test_the_sandbox_brings_forth_every_status(world, channel):
+    world.contacts = "ext_user_id,email,phone\n" + "".join(
+        f"{word},{word}@players.example,+4477009001{ending}\n" for word, (ending, _) in BEHAVIOURS.items()
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world.tables["server"] |= {"port": port, "public_url": f"http://127.0.0.1:{port}"}
+    # Long enough for everybody else, and the end of those whose provider is down.
+    world.tables["delivery"] |= {f"{channel}_lifetime": 5.0, "uncertain_wait": 3600}
+    world.tables["plugins.box"] = {
+        "use": "sandbox",
+        "folder": "box",
+        "webhook_secret": "box-secret",
+        "report_after": 0.02,
+        "slow": 0.2,
+    }
+    async with world.running(**{channel: ["box"]}) as gateway:
+        send = world.email if channel == "email" else world.sms
+        # What is down makes everybody's instance rest, so it comes when the others are through.
+        words = sorted(BEHAVIOURS, key=lambda word: word == "down")
+        messages = {}
+        for word in words:
+            messages[word] = await send(word)
+            await world.crm.wait_for(messages[word], BEHAVIOURS[word][1][-1], timeout=30)
+        await gateway.settled()
+        heard = {word: world.crm.statuses_of(message) for word, message in messages.items()}
+    assert heard == {word: statuses for word, (_, statuses) in BEHAVIOURS.items()}
+    assert {status for statuses in heard.values() for status in statuses} == {
+        *("accepted", "delivered", "failed", "rejected", "complained", "opened", "unsubscribed")
+    }
+
+
+SENDGRID = {
+    "processed": ["accepted"],
+    "deferred": ["accepted"],
+    "delivered": ["accepted", "delivered"],
+    "bounce": ["accepted", "failed"],
+    "blocked": ["accepted", "failed"],
+    "dropped": ["accepted", "rejected"],
+    "open": ["accepted", "opened"],
+    "machine_open": ["accepted"],
+    "click": ["accepted"],
+    "spamreport": ["accepted", "complained"],
+    "unsubscribe": ["accepted", "unsubscribed"],
+    "group_unsubscribe": ["accepted", "unsubscribed"],
+    "group_resubscribe": ["accepted"],
+}
+VONAGE = {
+    "submitted": ["accepted"],
+    "delivered": ["accepted", "delivered"],
+    "read": ["accepted", "opened"],
+    "undeliverable:1110": ["accepted", "failed"],
+    "rejected:1120": ["accepted", "rejected"],
+    "rejected:1310": ["accepted", "failed"],
+    "rejected:1240": ["accepted", "unsubscribed", "rejected"],
+    "rejected": ["accepted", "rejected"],
+}
+
+
+async def test_what_smartico_hears_of_sendgrids_events(world, sendgrid):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        assert await _heard(world, gateway, sendgrid, world.email, SENDGRID) == SENDGRID
+
+
+async def test_what_smartico_hears_of_vonages_events(world, vonage):
+    async with world.running(sms=["vonage-eu"]) as gateway:
+        assert await _heard(world, gateway, vonage, world.sms, VONAGE) == VONAGE
+
+
+async def _heard(world, gateway, provider, send, kinds):
+    """A message for each kind of event, and what Smartico heard of it."""
+    ids = dict(zip(kinds, await asyncio.gather(*(send() for _ in kinds)), strict=True))
+    await gateway.settled()
+    taken = {one.id: one for one in provider.taken}
+    answers = await provider.report([provider.event(kind, taken[ids[kind]]) for kind in kinds])
+    assert set(answers) == {200}
+    await gateway.settled()
+    assert not world.crm.faults
+    return {kind: world.crm.statuses_of(message) for kind, message in ids.items()}
+
+
+async def test_reports_on_what_was_accepted_while_smartico_is_told_keep_their_order(world, sendgrid):
+    """All of a message's life in one request, in the order in which it happened and in the opposite one."""
+    kinds = ["processed", "delivered", "open", "unsubscribe", "spamreport"]
+    statuses = ["accepted", "delivered", "opened", "unsubscribed", "complained"]
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        first, second = await world.email(), await world.email()
+        await gateway.settled()
+        taken = {one.id: one for one in sendgrid.taken}
+        timed = [
+            sendgrid.event(kind, taken[first]) | {"timestamp": 1_700_000_000 + n}
+            for n, kind in enumerate(kinds)
+        ]
+        await sendgrid.report(reversed(timed))
+        await world.hears(first, *statuses)
+        # One request each: what has become known is told at once, so the order is that of the requests.
+        await sendgrid.report([sendgrid.event(kind, taken[second]) for kind in reversed(kinds)], batch=1)
+        await world.hears(second, "accepted", *reversed(statuses[1:]))
+        await gateway.settled()

@@ -1,0 +1,179 @@
+"""What a provider's report is answered with, and what of it reaches Smartico."""
+
+import sqlite3
+import time
+
+import pytest
+
+from gatepost.outbox import sqlite
+from gatepost.testing import emulator
+
+
+@pytest.fixture
+def report(world, sendgrid):
+    """Reports one event about the first message; returns the HTTP status."""
+
+    async def send(kind="delivered", **how):
+        (status,) = await sendgrid.report([sendgrid.event(kind, sendgrid.taken[0])], **how)
+        return status
+
+    return send
+
+
+async def test_unknown_names_and_instances_without_a_key_are_not_there(world, sendgrid, vonage):
+    del world.tables["plugins.sendgrid-main"]["webhook_public_key"]
+    async with world.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
+        for name in ("sendgrid-main", "players", "nobody", "sendgrid-main/x", ""):
+            async with gateway.http.post(f"{gateway.url}/webhooks/{name}", json=[]) as response:
+                assert (name, response.status) == (name, 404)
+
+
+@pytest.mark.parametrize("tampering", ["unsigned", "forged", "flipped"])
+async def test_what_the_provider_did_not_sign_is_401(world, report, tampering):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        message = await world.email()
+        await world.hears(message, "accepted")
+        assert await report(tampering=tampering) == 401
+        await gateway.settled()
+        assert world.crm.statuses_of(message) == ["accepted"]
+
+
+async def test_a_stale_signature_is_401_and_one_of_a_day_ago_is_not(world, report):
+    async with world.running(email=["sendgrid-main"]):
+        message = await world.email()
+        await world.hears(message, "accepted")
+        assert await report(at=time.time() - 26 * 3600 - 60) == 401
+        assert await report(at=time.time() - 25 * 3600) == 200
+        await world.hears(message, "accepted", "delivered")
+
+
+@pytest.mark.parametrize("body", [b"", b"not JSON", b"{}", b'"text"', b"[" * 5000, b"\xff\xfe"])
+async def test_a_signed_body_that_is_none_of_the_providers_is_400(world, sendgrid, body):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        headers = sendgrid.sign(body, time.time(), forged=False)
+        async with gateway.http.post(sendgrid.webhook_url, data=body, headers=headers) as response:
+            assert response.status == 400
+
+
+async def test_other_methods_are_405(world, sendgrid):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        for method in ("PUT", "DELETE", "PATCH"):
+            async with gateway.http.request(method, sendgrid.webhook_url) as response:
+                assert (method, response.status) == (method, 405)
+
+
+async def test_a_body_that_is_too_large_is_413(world, sendgrid, monkeypatch):
+    monkeypatch.setattr("gatepost.webhooks.MAX_BODY", 10_000)
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        async with gateway.http.post(sendgrid.webhook_url, data=b"x" * 10_001) as response:
+            assert response.status == 413
+
+        async def in_pieces():
+            for _ in range(11):
+                yield b"x" * 1_000
+
+        async with gateway.http.post(sendgrid.webhook_url, data=in_pieces()) as response:
+            assert response.status == 413
+
+
+async def test_while_the_store_is_down_a_report_is_503_and_a_message_12(world, sendgrid, report, monkeypatch):
+    """Another process holds the file locked; when it lets go everything goes on."""
+    patient = tuple(text for text in sqlite._PRAGMAS if not text.startswith("busy_timeout"))
+    monkeypatch.setattr(sqlite, "_PRAGMAS", (*patient, "busy_timeout=20"))
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        message = await world.email(email_uid="one")
+        await world.hears(message, "accepted")
+        await gateway.settled()
+        other = sqlite3.connect(world.folder / "gatepost.db")
+        other.execute("BEGIN IMMEDIATE")
+        assert await report() == 503
+        assert (await world.crm.send_email(ext_user_id="anna", email_uid="two"))["error_code"] == 12
+        assert (await world.crm.send_email(ext_user_id="anna", email_uid="one"))["error_code"] == 12
+        other.rollback()
+        other.close()
+        assert await report() == 200
+        await world.hears(message, "accepted", "delivered")
+        assert await world.email(email_uid="one") == message
+        await world.hears(await world.email(email_uid="two"), "accepted")
+    assert len(sendgrid.taken) == 2
+
+
+async def test_a_message_that_nobody_knows_is_counted_and_the_good_beside_it_is_kept(world, sendgrid):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        message = await world.email()
+        await world.hears(message, "accepted")
+        good = sendgrid.event("delivered", sendgrid.taken[0])
+        stranger = {**good, "gp_id": "0" * 8 + "-0000-7000-8000-" + "0" * 12, "sg_message_id": "x" * 22}
+        answers = await sendgrid.report([stranger, "no event", {"event": 7}, good, stranger])
+        assert answers == [200]
+        await world.hears(message, "accepted", "delivered")
+        figures = await gateway.metrics()
+    assert figures["gatepost_webhook_events_total", "sendgrid-main", "unknown"] == 2
+    assert figures["gatepost_webhook_events_total", "sendgrid-main", "ignored.malformed"] == 2
+
+
+async def test_replays_duplicates_and_disorder_tell_each_status_once(world, sendgrid):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        message = await world.email()
+        await world.hears(message, "accepted")
+        events = [
+            sendgrid.event(kind, sendgrid.taken[0]) for kind in ("open", "delivered", "open", "processed")
+        ]
+        for _ in range(3):
+            assert await sendgrid.report(events, batch=1, copies=2) == [200] * 8
+        await gateway.settled()
+        await world.hears(message, "accepted", "opened", "delivered")
+        figures = await gateway.metrics()
+    assert figures["gatepost_webhook_events_total", "sendgrid-main", "repeated"] == 3 * 8 - 2
+
+
+@pytest.mark.parametrize("channel", ["email", "sms"])
+async def test_a_report_that_overtakes_the_answer_to_the_send_finds_its_message(
+    world, sendgrid, vonage, channel
+):
+    provider = sendgrid if channel == "email" else vonage
+    provider.automatic = emulator.Automatic(kinds=["delivered"], before_answer=True)
+    async with world.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
+        message = await (world.email() if channel == "email" else world.sms())
+        await world.hears(message, "accepted", "delivered")
+        await gateway.settled()
+        # The provider's id came only afterwards, and reports without ours find the message by it all the same.
+        kind = "spamreport" if channel == "email" else "read"
+        event = provider.event(kind, provider.taken[0])
+        del event["gp_id" if channel == "email" else "client_ref"]
+        assert await provider.report([event]) == [200]
+        await world.hears(message, "accepted", "delivered", "complained" if channel == "email" else "opened")
+        await gateway.settled()
+    assert provider.sends(message) == 1
+
+
+async def test_a_report_that_bears_only_the_providers_id_is_that_instances_alone(world, sendgrid):
+    world.tables["plugins.other"] = world.tables["plugins.sendgrid-main"]
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        message = await world.email()
+        await world.hears(message, "accepted")
+        event = sendgrid.event("delivered", sendgrid.taken[0])
+        del event["gp_id"]
+        assert await sendgrid.report([event], to=f"{gateway.url}/webhooks/other") == [200]
+        await gateway.settled()
+        assert world.crm.statuses_of(message) == ["accepted"]
+        assert await sendgrid.report([event]) == [200]
+        await world.hears(message, "accepted", "delivered")
+
+
+async def test_a_report_about_what_was_not_taken_is_believed_and_it_is_not_sent_again(
+    world, sendgrid, monkeypatch, wait_until
+):
+    """The provider's answer was an error, and the message would be due again in an hour."""
+    monkeypatch.setattr("gatepost.delivery.pause", lambda _attempt: 3600.0)
+    sendgrid.plan(emulator.answer(503))
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        other = await world.email()
+        await wait_until(lambda: sendgrid.requests)
+        message = await world.email()
+        await world.hears(message, "accepted")
+        event = {**sendgrid.event("delivered", sendgrid.taken[0]), "gp_id": other}
+        assert await sendgrid.report([event]) == [200]
+        await world.hears(other, "accepted", "delivered")
+        await gateway.settled()
+    assert sendgrid.sends(other) == 0
