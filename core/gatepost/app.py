@@ -37,9 +37,17 @@ _log = logs.get(__name__)
 
 def load(path: Path) -> tuple[Settings, dict[str, Instance]]:
     """Read the configuration and make its plugins; raises ConfigError with every fault there is."""
+    read, made, faults = examine(path)
+    if read is None or faults:
+        raise ConfigError(faults)
+    return read, made
+
+
+def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Fault]]:
+    """What of the configuration could be used, and everything that is wrong with it. Opens nothing."""
     read, faults = settings.read(path, instances.settings_type)
     if read is None:
-        raise ConfigError(faults)
+        return None, {}, faults
     made, more = instances.build(read)
     faults = [*faults, *more, *_client_faults(read)]
     if read.contacts.default_region:
@@ -47,9 +55,7 @@ def load(path: Path) -> tuple[Settings, dict[str, Instance]]:
             check_region(read.contacts.default_region)
         except ConfigError as error:
             faults += error.faults
-    if faults:
-        raise ConfigError(faults)
-    return read, made
+    return read, made, faults
 
 
 def _client_faults(read: Settings) -> list[Fault]:

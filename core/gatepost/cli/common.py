@@ -40,3 +40,8 @@ def fail(problem: str) -> NoReturn:
 def shown(text: str) -> str:
     """A text from outside as it can be printed: nothing in it that a terminal would obey."""
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+
+
+def counted(number: int, what: str) -> str:
+    """``1 message``, ``2 messages``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

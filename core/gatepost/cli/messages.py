@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gatepost.cli import store
-from gatepost.cli.common import config_option, fail, faults_shown, shown
+from gatepost.cli.common import config_option, counted, fail, faults_shown, shown
 from gatepost.outbox import Retried, Retry, operating, reading
 from gatepost.outbox.reading import MessageView, ToldStatus
 from gatepost.settings import Settings, locate
@@ -110,7 +110,7 @@ def retry(
         read = store.settings_of_store(config)
         wishes = asyncio.run(_by_id(read, ids) if ids else _all(read, failed=failed, held=held, dead=dead))
         if wishes and not (ids or yes):
-            click.confirm(f"Try {_count(len(wishes), 'message')} again?", abort=True, err=True)
+            click.confirm(f"Try {counted(len(wishes), 'message')} again?", abort=True, err=True)
         retried = asyncio.run(store.retry(read, wishes)) if wishes else []
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(retried)))
@@ -144,18 +144,14 @@ async def _all(read: Settings, *, failed: bool, held: bool, dead: bool) -> list[
 
 def _said(one: Retried) -> str:
     done = ["queued again"] if one.queued else []
-    done += [f"{_count(one.callbacks, 'callback')} to be told again"] if one.callbacks else []
+    done += [f"{counted(one.callbacks, 'callback')} to be told again"] if one.callbacks else []
     done += [one.problem if done else f"not changed: {one.problem}"] if one.problem else []
     return "; ".join(done)
 
 
 def _sum(retried: Sequence[Retried]) -> str:
     sent, told = sum(one.queued for one in retried), sum(one.callbacks for one in retried)
-    return f"{_count(sent, 'message')} queued again, {_count(told, 'callback')} to be told again"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{counted(sent, 'message')} queued again, {counted(told, 'callback')} to be told again"
 
 
 def _brief(one: MessageView) -> Text:

@@ -1,0 +1,270 @@
+"""What `gatepost check` looks at, and what it thinks of it. Nothing here is sent or stored."""
+
+import asyncio
+import os
+import ssl
+import stat
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from gatepost import app
+from gatepost.errors import ConfigError, NoVerificationKey, Unavailable, WebhookError
+from gatepost.instances import Instance
+from gatepost.model import Channel, Secret, WebhookRequest
+from gatepost.networks import parse_address
+from gatepost.outbox import postgresql
+from gatepost.outbox.faults import store_error
+from gatepost.outbox.store import sqlite_path
+from gatepost.settings import Settings
+
+Grade = Literal["good", "warning", "fault"]
+
+_SECTIONS = ("", "server", "store", "clients", "contacts", "delivery", "routes", "logs", "plugins")
+
+
+class Line(NamedTuple):
+    """One thing that was looked at."""
+
+    grade: Grade
+    where: str
+    """The path of a key or of a table; empty for the file as a whole."""
+    text: str
+
+
+async def inspect(path: Path, *, live: bool) -> list[Line]:
+    """Everything that can be said of a configuration, in the file's usual order."""
+    read, made, faults = app.examine(path)
+    lines = [Line("fault", fault.key, fault.problem) for fault in faults]
+    if read is None:
+        return lines
+    opened = await asyncio.gather(*(_instance(read, one, live=live) for one in made.values()))
+    lines += [*_server(read), *_clients(read), *_contacts(read), *_routes(read, made), *_exposed(read)]
+    lines += [*await _store(read, live=live), *(line for some in opened for line in some)]
+    lines += _idle(read, made)
+    return _in_order(lines, read)
+
+
+def _in_order(lines: Sequence[Line], read: Settings) -> list[Line]:
+    """By table; a table that has a fault is not good as well."""
+    names = [*(f"clients.{name}" for name in read.clients), *(f"plugins.{name}" for name in read.plugins)]
+    faulty = {_table(line) for line in lines if line.grade == "fault"}
+    kept = [line for line in lines if line.grade != "good" or _table(line) not in faulty]
+    grades = ("good", "fault", "warning")
+
+    def place(line: Line) -> tuple[int, int, int]:
+        table = _table(line)
+        section = table.partition(".")[0]
+        return (
+            _SECTIONS.index(section) if section in _SECTIONS else len(_SECTIONS),
+            names.index(table) if table in names else len(names),
+            grades.index(line.grade),
+        )
+
+    return sorted(kept, key=place)
+
+
+def _table(line: Line) -> str:
+    words = line.where.split(".")
+    return ".".join(words[: 2 if words[0] in {"clients", "plugins"} else 1])
+
+
+def _server(read: Settings) -> Iterator[Line]:
+    server = read.server
+    tls = server.certificate and server.key
+    yield Line("good", "server", f"{server.host} port {server.port}{', with TLS' if tls else ''}")
+    if server.certificate and server.key:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+                server.certificate, server.key
+            )
+        except ssl.SSLError:
+            yield Line("fault", "server.certificate", "certificate and key are no pair of PEM files")
+        except OSError as error:
+            yield Line("fault", "server.certificate", f"certificate or key can't be read ({error.strerror})")
+    elif _is_loopback(server.host) and not server.trusted_proxies:
+        yield Line(
+            "warning",
+            "server.trusted_proxies",
+            f"is empty, and {server.host} hears this machine only: if a proxy on it hands requests over, every "
+            "caller looks local; name its address here",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    address = parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+async def _store(read: Settings, *, live: bool) -> list[Line]:
+    try:
+        path = sqlite_path(read.store.url, read.path.parent)
+        if path is None:
+            return [await _postgresql(read.store.url)] if live else [Line("good", "store", "PostgreSQL")]
+    except ConfigError as error:
+        return [Line("fault", fault.key, fault.problem) for fault in error.faults]
+    if path.is_dir():
+        return [Line("fault", "store.url", f"{path} is a folder")]
+    # SQLite writes two more files beside it; what is not there yet is made.
+    folder = next(one for one in path.parents if one.exists())
+    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        return [Line("fault", "store.url", f"{path}: can't be written by the user that this command runs as")]
+    return [Line("good", "store", f"SQLite, {path}{'' if path.exists() else ' (will be made)'}")]
+
+
+async def _postgresql(url: Secret) -> Line:
+    try:
+        database = postgresql.ManyWriters(url)
+        try:
+            await database.transact(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+        finally:
+            await database.close()
+    except ConfigError as error:
+        return Line("fault", "store.url", error.faults[0].problem)
+    except DBAPIError as error:
+        return Line("fault", "store.url", f"PostgreSQL: {store_error(error)}")
+    except (OSError, ValueError) as error:
+        return Line("fault", "store.url", f"PostgreSQL can't be reached ({type(error).__name__})")
+    return Line("good", "store", "PostgreSQL, signed in")
+
+
+def _clients(read: Settings) -> Iterator[Line]:
+    for name, client in read.clients.items():
+        where = f"clients.{name}"
+        calls = "tells statuses" if client.callback_hosts else "tells no statuses"
+        yield Line("good", where, f"from {', '.join(map(repr, client.allow_ips)) or 'nowhere'}; {calls}")
+        if not client.allow_ips:
+            yield Line("warning", f"{where}.allow_ips", "is empty: every request is refused with code 4")
+        if not client.callback_hosts:
+            yield Line(
+                "warning",
+                f"{where}.callback_hosts",
+                "is empty: every request that brings a callback_url is refused with code 7",
+            )
+        elif not client.callback_api_key:
+            yield Line(
+                "warning", f"{where}.callback_api_key", "is not set: callbacks go out with an empty one"
+            )
+        if client.allow_private_callbacks:
+            yield Line(
+                "warning",
+                f"{where}.allow_private_callbacks",
+                "is for tests: callbacks may go to addresses of your own network, and unencrypted",
+            )
+
+
+def _contacts(read: Settings) -> Iterator[Line]:
+    if read.contacts.sources:
+        yield Line("good", "contacts", f"asks {', then '.join(read.contacts.sources)}")
+    else:
+        yield Line("warning", "contacts.sources", "is empty: every user is unknown, refused with code 1")
+
+
+def _routes(read: Settings, made: Mapping[str, Instance]) -> Iterator[Line]:
+    routes = {channel: read.routes.of(channel) for channel in Channel}
+    said = [f"{channel}: {', then '.join(names) or 'nobody'}" for channel, names in routes.items()]
+    yield Line("good", "routes", "; ".join(said))
+    if not any(routes.values()):
+        yield Line("warning", "routes", "nobody sends anything: every message is refused with code 8")
+    for channel, names in routes.items():
+        for name in names:
+            if name in made and made[name].use == "sandbox":
+                yield Line(
+                    "warning", f"routes.{channel}", f"{name} is a sandbox: what it takes reaches nobody"
+                )
+
+
+async def _instance(read: Settings, instance: Instance, *, live: bool) -> list[Line]:
+    """Open one plugin as the gateway would, and ask it what can be asked."""
+    where = f"plugins.{instance.name}"
+    opened = instance.living() if "lifespan" in instance.can else nullcontext()
+    try:
+        async with opened:
+            lines = [await _ping(instance, where)] if live and "ping" in instance.can else []
+            if not any(line.grade == "fault" for line in lines):
+                said = [instance.use, "opened", *(line.text for line in lines)]
+                lines = [Line("good", where, ", ".join(said))]
+            return [*lines, *await _reports(read, instance, where)]
+    except ConfigError as error:
+        return [Line("fault", fault.key, fault.problem) for fault in error.faults]
+
+
+async def _ping(instance: Instance, where: str) -> Line:
+    try:
+        await instance.ping()
+    except Unavailable as error:
+        code = f" [{error.code}]" if error.code else ""
+        return Line("fault", where, f"{instance.use}: {error.reason}{code}")
+    return Line("good", where, "ready to send")
+
+
+async def _reports(read: Settings, instance: Instance, where: str) -> list[Line]:
+    """Whether a sending instance hears what became of its messages."""
+    if not any(instance.name in read.routes.of(channel) for channel in Channel):
+        return []
+    deaf = "Smartico hears of no delivery and no bounce"
+    if not instance.takes_webhooks:
+        return [Line("warning", where, f"{instance.use} takes no reports: {deaf}")]
+    # Nobody's request, which no plugin takes: only whether it could verify one is of interest.
+    request = WebhookRequest(method="POST", url="", headers={}, query={}, body=b"", received_at=time.time())
+    try:
+        await instance.parse_webhook(request)
+    except NoVerificationKey:
+        return [Line("warning", where, f"no key to verify reports with, so it takes none: {deaf}")]
+    except WebhookError:
+        pass
+    if read.server.public_url:
+        return []
+    return [
+        Line(
+            "warning",
+            "server.public_url",
+            f"is not set: {instance.name} can't tell its provider where to report; what reports come by is then "
+            "for you to set up at the provider",
+        )
+    ]
+
+
+def _idle(read: Settings, made: Mapping[str, Instance]) -> Iterator[Line]:
+    used = {*read.routes.email, *read.routes.sms, *read.contacts.sources}
+    for name in made.keys() - used:
+        yield Line("warning", f"plugins.{name}", "is neither on a route nor a contact source: nobody asks it")
+
+
+def _exposed(read: Settings) -> Iterator[Line]:
+    """Secrets that every user of the machine can read."""
+    if not read.path.stat().st_mode & stat.S_IROTH:
+        return
+    found = [where for where, value, raw in _secrets(read) if value and not raw.startswith(("env:", "file:"))]
+    if found:
+        yield Line(
+            "warning",
+            "",
+            f"every user of this machine can read it, and it holds {', '.join(found)}: chmod o-r, or env: or file:",
+        )
+
+
+def _secrets(read: Settings) -> Iterator[tuple[str, Secret, str]]:
+    """Where a secret is set, its value, and what stands in the file."""
+    content = tomllib.loads(read.path.read_text("utf-8"))
+    tables: dict[str, tuple[Any, Any]] = {"store": (read.store, content.get("store", {}))}
+    for name, client in read.clients.items():
+        tables[f"clients.{name}"] = client, content["clients"][name]
+    for name, instance in read.plugins.items():
+        tables[f"plugins.{name}"] = instance.settings, content["plugins"][name]
+    for where, (struct, raw) in tables.items():
+        for field in msgspec.structs.fields(type(struct)):
+            if field.encode_name not in raw or (where == "store" and "@" not in raw[field.encode_name]):
+                continue
+            value, written = getattr(struct, field.name), raw[field.encode_name]
+            pairs = zip(value, written, strict=True) if isinstance(value, tuple) else [(value, written)]
+            for one, text_ in pairs:
+                if isinstance(one, Secret) and isinstance(text_, str):
+                    yield f"{where}.{field.encode_name}", one, text_

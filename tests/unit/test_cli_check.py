@@ -1,0 +1,172 @@
+"""What `gatepost check` says of configurations, good and bad."""
+
+import pytest
+from click.testing import CliRunner
+
+from gatepost.cli import check
+
+GOOD = """\
+[server]
+host = "127.0.0.1"
+trusted_proxies = ["127.0.0.1"]
+public_url = "https://gate.example"
+
+[clients.brand]
+authorization = ["env:BRAND_SECRET"]
+allow_ips = ["203.0.113.0/24"]
+callback_api_key = "env:BRAND_KEY"
+callback_hosts = ["crm.example"]
+
+[contacts]
+sources = ["players"]
+
+[routes]
+email = ["relay"]
+
+[plugins.players]
+use = "csv"
+path = "contacts.csv"
+
+[plugins.relay]
+use = "smtp"
+host = "127.0.0.1"
+port = 1
+security = "none"
+bounce_domain = "bounces.example"
+webhook_secret = "env:RELAY_SECRET"
+"""
+
+
+@pytest.fixture
+def looked_at(tmp_path, monkeypatch):
+    for name in ("BRAND_SECRET", "BRAND_KEY", "RELAY_SECRET"):
+        monkeypatch.setenv(name, f"very-secret-{name}")
+    monkeypatch.setenv("COLUMNS", "300")
+    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
+    file = tmp_path / "gatepost.toml"
+
+    def look(*changes, code=0, live=False, text=GOOD):
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        file.write_text(text)
+        file.chmod(0o640)
+        arguments = ["--config", str(file), *(["--live"] if live else [])]
+        result = CliRunner().invoke(check.command, arguments)
+        assert result.exit_code == code, result.output
+        assert "very-secret" not in result.output
+        return result.output
+
+    return look
+
+
+def test_a_good_configuration_has_a_line_for_everything_and_nothing_to_complain_about(looked_at):
+    said = looked_at()
+
+    lines = [line.strip() for line in said.splitlines()]
+    good = [line.partition(":")[0] for line in lines if line.startswith("✓")]
+    assert good == [
+        "✓ server",
+        "✓ store",
+        "✓ clients.brand",
+        "✓ contacts",
+        "✓ routes",
+        "✓ plugins.players",
+        "✓ plugins.relay",
+    ]
+    assert lines[-1] == "0 faults, 0 warnings"
+
+
+def test_every_fault_is_named_at_once(looked_at):
+    said = looked_at(
+        ("[server]", "[sevrer]\n[server]"),
+        ("env:BRAND_KEY", "env:NOT_THERE"),
+        ("contacts.csv", "missing.csv"),
+        ('email = ["relay"]', 'email = ["relay", "nobody"]'),
+        ('security = "none"', 'security = "maybe"'),
+        code=1,
+    )
+
+    faults = [line.strip() for line in said.splitlines() if "✗" in line]
+    for where in ("sevrer", "clients.brand.callback_api_key", "routes.email", "plugins.players.path"):
+        assert [line for line in faults if line.startswith(f"✗ {where}:")], said
+    assert [line for line in faults if line.startswith("✗ plugins.relay.security:")]
+    assert "5 faults" in said
+    assert "✓ plugins.players" not in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('trusted_proxies = ["127.0.0.1"]', "", "server.trusted_proxies"),
+        ('public_url = "https://gate.example"', "", "server.public_url"),
+        ('allow_ips = ["203.0.113.0/24"]', "", "clients.brand.allow_ips"),
+        ('callback_hosts = ["crm.example"]', "", "clients.brand.callback_hosts"),
+        ('callback_api_key = "env:BRAND_KEY"', "", "clients.brand.callback_api_key"),
+        ('["crm.example"]', '["crm.example"]\nallow_private_callbacks = true', "clients.brand.allow_private"),
+        ('sources = ["players"]', "", "contacts.sources"),
+        ('sources = ["players"]', "", "plugins.players"),
+        ('email = ["relay"]', "", "routes"),
+        ('webhook_secret = "env:RELAY_SECRET"', "", "plugins.relay"),
+        ('use = "smtp"', 'use = "sandbox"', "routes.email"),
+    ],
+)
+def test_what_works_but_is_hardly_meant_is_a_warning(looked_at, old, new, where):
+    changes = [(old, new)]
+    if "RELAY_SECRET" in old:
+        changes.append(('bounce_domain = "bounces.example"', ""))
+    if "sandbox" in new:
+        relay = GOOD.partition('use = "smtp"\n')[2]
+        changes.append((relay, 'folder = "box"\nwebhook_secret = "env:RELAY_SECRET"\n'))
+
+    said = looked_at(*changes)
+
+    assert [line for line in said.splitlines() if line.strip().startswith(f"! {where}")], said
+
+
+def test_a_certificate_of_its_own_needs_no_proxy(looked_at, tmp_path):
+    (tmp_path / "cert.pem").write_text("no certificate")
+    (tmp_path / "key.pem").write_text("no key")
+
+    said = looked_at(('trusted_proxies = ["127.0.0.1"]', 'certificate = "cert.pem"\nkey = "key.pem"'), code=1)
+
+    assert "✗ server.certificate: certificate and key are no pair of PEM files" in said
+    assert "server.trusted_proxies" not in said
+
+
+def test_literal_secrets_in_a_file_that_others_can_read_are_a_warning(looked_at, tmp_path):
+    looked_at(("env:BRAND_KEY", "very-secret-literal"))
+    file = tmp_path / "gatepost.toml"
+    file.chmod(0o644)
+
+    said = CliRunner().invoke(check.command, ["--config", str(file)]).output
+
+    assert "holds clients.brand.callback_api_key: chmod o-r" in said
+    assert "authorization" not in said
+    assert "very-secret" not in said
+
+
+def test_a_store_that_cannot_be_written_is_a_fault(looked_at):
+    said = looked_at(("[clients", '[store]\nurl = "sqlite:///contacts.csv/gatepost.db"\n[clients'), code=1)
+
+    assert "✗ store.url" in said
+    assert "can't be written" in said
+
+
+def test_a_store_is_looked_at_and_not_made(looked_at, tmp_path):
+    assert "will be made" in looked_at()
+    assert "is a folder" in looked_at(("[clients", '[store]\nurl = "sqlite:///."\n[clients'), code=1)
+    assert not list(tmp_path.glob("*.db*"))
+
+
+def test_live_asks_the_providers_too(looked_at):
+    assert "✗ plugins.relay: smtp: no connection" in looked_at(code=1, live=True)
+
+
+def test_a_file_that_is_not_there_or_no_toml_is_one_fault(looked_at, tmp_path):
+    assert "1 fault," in looked_at(text="[server", code=1)
+
+    missing = CliRunner().invoke(check.command, ["--config", str(tmp_path / "other.toml")])
+
+    assert missing.exit_code == 1
+    assert "name another with --config" in missing.output
