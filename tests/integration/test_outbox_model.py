@@ -344,15 +344,17 @@ class Outboxes(RuleBasedStateMachine):
     # What must hold after each step.
 
     async def rows(self):
-        async with self.outbox._engine.begin() as connection:
+        def read(connection):
             return [
-                (await connection.execute(query)).all()
+                connection.execute(query).all()
                 for query in (
                     select(messages),
                     select(contents.c.message_id),
                     select(statuses).order_by(statuses.c.seq),
                 )
             ]
+
+        return await self.outbox._database.transact(read)
 
     @invariant()
     def the_store_is_as_the_model_says(self):

@@ -1,0 +1,234 @@
+"""One file, one process; and what stands in the file."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from gatepost.errors import ConfigError, StoreBusy
+from gatepost.model import Channel, Secret, Status, StatusEvent
+from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox
+from gatepost.statuses import State
+
+OTHER_PROCESS = """
+import asyncio, sys
+from pathlib import Path
+from gatepost.model import Channel, Secret
+from gatepost.outbox import NewMessage, Outcome, Policy, open_outbox
+from gatepost.statuses import State
+
+def new(id, channel=Channel.EMAIL):
+    return NewMessage(id=id, client="brand", channel=channel, uid=id, fingerprint=b"", ext_user_id="anna",
+        preview="", callback_url="https://crm.example/", content=id.encode(), lifetime=86400)
+
+async def main():
+    async with open_outbox(Secret("sqlite:///outbox.db"), Path(sys.argv[1]), Policy()) as outbox:
+        await outbox.put(new("sms", Channel.SMS))
+        await outbox.claim(Channel.SMS, 1, 3600)
+        await outbox.put(new("sent"))
+        (claim,) = await outbox.claim(Channel.EMAIL, 1, 3600)
+        await outbox.finish(Outcome(id="sent", attempt=1, state=State.SENT))
+        await outbox.claim_calls(1, 3600)
+        await outbox.put(new("queued"))
+        print("ready", flush=True)
+        sys.stdin.read()
+
+asyncio.run(main())
+"""
+
+
+def another_process(folder):
+    command = [sys.executable, "-c", OTHER_PROCESS, str(folder)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def outbox_at(folder, url="sqlite:///outbox.db", **policy):
+    return open_outbox(Secret(url), folder, Policy(**policy))
+
+
+async def refusal(folder, url="sqlite:///outbox.db"):
+    """What it says when the store can't be opened."""
+    with pytest.raises(ConfigError) as caught:
+        async with outbox_at(folder, url):
+            pass
+    (fault,) = caught.value.faults
+    assert fault.key == "store.url"
+    return fault.problem
+
+
+async def test_a_killed_process_lets_go_of_the_file_and_loses_nothing(tmp_path, look):
+    with another_process(tmp_path) as process:
+        assert process.stdout.readline() == b"ready\n"
+        problem = await refusal(tmp_path)
+        process.send_signal(signal.SIGKILL)
+
+    assert problem == (
+        f"another gatepost has {tmp_path / 'outbox.db'} open: one process a file; "
+        "stop it, or use PostgreSQL for several"
+    )
+    async with outbox_at(tmp_path) as outbox:
+        states = {one: (await look(outbox, one)).state for one in ("sms", "sent", "queued")}
+        assert states == {"sms": "uncertain", "sent": "sent", "queued": "queued"}
+        assert [one.content for one in await outbox.claim(Channel.EMAIL, 9, 30)] == [b"queued"]
+        assert [one.message_id for one in await outbox.claim_calls(9, 30)] == ["sent"]
+
+
+async def test_a_second_one_in_the_same_process_is_refused_until_the_first_has_closed(tmp_path):
+    async with outbox_at(tmp_path):
+        assert "another gatepost has" in await refusal(tmp_path)
+    async with outbox_at(tmp_path):
+        pass
+
+
+async def test_another_name_of_the_same_file_is_the_same_file(tmp_path):
+    (tmp_path / "alias.db").symlink_to(tmp_path / "outbox.db")
+    (tmp_path / "folder").mkdir()
+    async with outbox_at(tmp_path):
+        assert "another gatepost has" in await refusal(tmp_path, "sqlite:///alias.db")
+        assert "another gatepost has" in await refusal(tmp_path, "sqlite:///folder/../outbox.db")
+        assert "another gatepost has" in await refusal(tmp_path, f"sqlite:///{tmp_path}/outbox.db")
+
+
+async def test_another_file_is_another_store(tmp_path):
+    async with outbox_at(tmp_path), outbox_at(tmp_path, "sqlite:///other.db"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["with space.db", "what?.db", "100%25.db", "a#b.db", "ümlaut.db"])
+async def test_a_file_may_have_any_name(tmp_path, new, name):
+    folder = tmp_path / name
+    async with outbox_at(folder) as outbox:
+        await outbox.put(new())
+    assert {one.name for one in folder.iterdir()} == {"outbox.db", "outbox.db.lock"}
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+async def test_memory_is_no_store(tmp_path, url):
+    assert "does not survive a crash" in await refusal(tmp_path, url)
+
+
+async def test_what_is_no_url_is_refused_without_being_shown(tmp_path):
+    problem = await refusal(tmp_path, "hunter2")
+    assert problem == "must be sqlite:///path or postgresql://…"
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+    content = b"this is somebody's letter, and no database" * 100
+    (tmp_path / "outbox.db").write_bytes(content)
+
+    for _ in range(2):
+        assert "the file is not a database" in await refusal(tmp_path)
+    assert (tmp_path / "outbox.db").read_bytes() == content
+
+
+async def test_a_folder_is_no_database(tmp_path):
+    (tmp_path / "outbox.db").mkdir()
+    assert "the file can't be opened" in await refusal(tmp_path)
+
+
+async def test_a_folder_that_can_not_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert str(tmp_path / "file") in await refusal(tmp_path, "sqlite:///file/outbox.db")
+
+
+async def test_closing_leaves_one_file_and_its_lock(tmp_path, new):
+    async with outbox_at(tmp_path) as outbox:
+        await outbox.put(new())
+    assert {one.name for one in tmp_path.iterdir()} == {"outbox.db", "outbox.db.lock"}
+    assert (tmp_path / "outbox.db.lock").read_bytes() == b""
+
+
+async def test_closing_while_busy_finishes_what_was_asked_and_refuses_the_rest(tmp_path, new):
+    opened = outbox_at(tmp_path)
+    outbox = await opened.__aenter__()
+    asked = [asyncio.create_task(outbox.put(new(f"uid-{n}"))) for n in range(50)]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(opened.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+
+    with pytest.raises(StoreBusy, match="shutting down"):
+        await outbox.put(new("late"))
+
+    assert len(await asyncio.gather(*asked)) == 50
+    await closing
+    async with outbox_at(tmp_path) as again:
+        assert len(await again.claim(Channel.EMAIL, 99, 30)) == 50
+        assert await again.find("brand", Channel.EMAIL, "late") is None
+
+
+def checkpoint(folder):
+    """Move all of the WAL into the database, beside the store that has it open."""
+    engine = create_engine(f"sqlite:///{folder / 'outbox.db'}", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()[0] == 0
+    engine.dispose()
+
+
+@pytest.mark.parametrize("size", [100, 5_000, 200_000])
+@pytest.mark.parametrize("end", ["sent", "rejected", "reported", "failed", "pruned"])
+async def test_the_content_is_gone_from_the_file_when_nobody_needs_it(tmp_path, hold, look, size, end):
+    canary = b"canary-" + os.urandom(8).hex().encode()
+    content = canary * (size // len(canary) + 1)
+    async with outbox_at(tmp_path, retention=0) as outbox:
+        # Others stand around it, so that its pages stay in use.
+        await hold(outbox, "before", content=b"other" * 1000)
+        claim = await hold(outbox, content=content)
+        await hold(outbox, "after", content=b"other" * 1000)
+        checkpoint(tmp_path)
+        assert canary in (tmp_path / "outbox.db").read_bytes()
+
+        if end == "reported":
+            event = StatusEvent(status=Status.DELIVERED, message_id=claim.id)
+            await outbox.record(Reported(instance="relay", events=[event]))
+        else:
+            state = State.FAILED if end == "pruned" else State(end)
+            await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=state))
+        if end == "pruned":
+            (call,) = await outbox.claim_calls(9, 30)
+            await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+            assert await outbox.prune() == 1
+        else:
+            # What failed may be sent again by the operator.
+            assert (await look(outbox, claim.id)).content_kept == (end == "failed")
+
+        checkpoint(tmp_path)
+        assert (canary in (tmp_path / "outbox.db").read_bytes()) == (end == "failed")
+
+
+async def test_nothing_of_the_content_outlives_a_closed_store_in_its_folder(tmp_path, hold):
+    canary = b"canary-" + os.urandom(8).hex().encode()
+    async with outbox_at(tmp_path) as outbox:
+        claim = await hold(outbox, content=canary * 1000)
+        await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+    assert not [one for one in tmp_path.iterdir() if canary in one.read_bytes()]
+
+
+def test_every_commit_reaches_the_disk_before_it_is_answered(tmp_path):
+    """FULL and WAL, as a fresh store has them; a weaker setting loses acknowledged messages at a power cut."""
+
+    async def settings():
+        names = ("journal_mode", "synchronous", "secure_delete")
+        async with outbox_at(tmp_path) as outbox:
+            return await outbox._database.transact(
+                lambda it: [it.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+            )
+
+    assert asyncio.run(settings()) == ["wal", 2, 1]
+
+
+async def test_a_store_from_a_newer_gatepost_is_refused_and_left_alone(tmp_path):
+    async with outbox_at(tmp_path):
+        pass
+    engine = create_engine(f"sqlite:///{tmp_path / 'outbox.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    for _ in range(2):
+        assert await refusal(tmp_path) == ("was made by a newer Gatepost (revision 9999): upgrade this one")
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+    engine.dispose()

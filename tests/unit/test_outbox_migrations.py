@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+
+from gatepost.outbox import migrate as migrating
+from gatepost.outbox.migrate import HEAD, migrate
+from gatepost.outbox.schema import metadata
+
+
+@pytest.fixture
+def engine(tmp_path):
+    made = create_engine(f"sqlite:///{tmp_path / 'outbox.db'}")
+    yield made
+    made.dispose()
+
+
+def described(connection):
+    """Every table and index as SQLite wrote them down, whatever the spacing."""
+    rows = connection.execute(text("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+    return {(kind, name): "".join(sql.split()) for kind, name, sql in rows if "alembic" not in name}
+
+
+def test_the_migrations_make_the_tables_that_the_code_means(engine):
+    with engine.begin() as connection:
+        assert migrate(connection)
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_migrations_make_them_to_the_letter(engine):
+    with engine.begin() as connection:
+        migrate(connection)
+        migrated = described(connection)
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+        assert migrated == described(connection)
+
+
+def test_a_store_that_is_up_to_date_is_left_alone(engine):
+    with engine.begin() as connection:
+        migrate(connection)
+        before = described(connection)
+
+        assert not migrate(connection)
+
+        assert described(connection) == before
+
+
+def test_the_newest_revision_is_the_one_that_is_asked_for():
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrating.__file__).with_name("migrations")))
+
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
