@@ -5,6 +5,7 @@ import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel
@@ -40,7 +41,7 @@ class Access:
         on the way that is no address, an empty one included, makes the whole untellable.
         """
         address = parse_address(peer) if peer is not None else None
-        if address is None or not self._is_trusted(address):
+        if address is None or not (self._trusted_proxies and self._is_trusted(address)):
             return address
         values = [value for name, value in headers if name.lower() == b"x-forwarded-for"]
         for element in reversed(b",".join(values).decode("latin-1").split(",") if values else ()):
@@ -55,7 +56,8 @@ class Access:
         Raises Refused: NOT_ALLOWED when no client lists the address, before any secret is looked at;
         WRONG_AUTHORIZATION when none of those that list it has the secret.
         """
-        candidates = self._candidates(address) if address is not None else ()
+        # By its numbers: an address object is hashed in Python, and that for every request.
+        candidates = self._candidates(address.version, int(address)) if address is not None else ()
         if not candidates:
             raise Refused(
                 Code.NOT_ALLOWED,
@@ -81,7 +83,8 @@ class Access:
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted_proxies)
 
-    def _listing(self, address: Address) -> tuple[str, ...]:
+    def _listing(self, version: int, number: int) -> tuple[str, ...]:
+        address = IPv4Address(number) if version == 4 else IPv6Address(number)
         return tuple(
             name
             for name, client in self._clients.items()

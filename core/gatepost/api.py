@@ -103,7 +103,7 @@ def _contract(channel: Channel) -> ASGIRouteHandler:
             _log.error("internal_error", channel=channel.value, exc_info=error)
             code = Code.INTERNAL
             answer = contract.refused(Refused(code, "an internal error; the gateway's log says more"))
-        rooms.metrics.answers.labels(name, channel.value, str(int(code))).inc()
+        rooms.metrics.answered(name, channel.value, code)
         await _answer(send, 200, answer, _JSON)
 
     return handle

@@ -17,6 +17,7 @@ class Metrics:
         # When each series began is of no use here and doubles their number.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._answers: dict[tuple[str, str, int], Counter] = {}
         self.answers = Counter(
             "gatepost_answers",
             "Requests of Smartico by the error_code they were answered with",
@@ -47,6 +48,15 @@ class Metrics:
             ["status", "outcome"],
             registry=self.registry,
         )
+
+    def answered(self, client: str, channel: str, code: int) -> None:
+        """Count an answer; on the way of every request, so the series are looked up but once."""
+        series = self._answers.get((client, channel, code))
+        if series is None:
+            series = self._answers[client, channel, code] = self.answers.labels(
+                client, channel, str(int(code))
+            )
+        series.inc()
 
     def expose(self) -> bytes:
         """All of it as Prometheus reads it."""
