@@ -1,0 +1,69 @@
+"""What every plugin has to do; the checks are Gatepost's own."""
+
+import pytest
+
+from gatepost.model import Status  # <send>
+from gatepost.testing.suites import (
+    EMULATED,
+    ContactsSuite,  # <contacts>
+    EmailSuite,  # <email>
+    Form,  # <send>
+    LifespanSuite,
+    PingSuite,
+    SmsSuite,  # <sms>
+    Trouble,
+    WebhookSuite,  # <send>
+)
+from gatepost_example import Example
+
+
+class TestConformance(
+    LifespanSuite,
+    PingSuite,
+    ContactsSuite,  # <contacts>
+    EmailSuite,  # <email>
+    SmsSuite,  # <sms>
+    WebhookSuite,  # <send>
+):
+    plugin = Example
+    plays = {*EMULATED, Trouble.UNREACHABLE}
+    # <send>
+    reports_are = set(Form)
+    meanings = {
+        "sent": [Status.ACCEPTED],
+        "delivered": [Status.DELIVERED],
+        "failed": [Status.FAILED],
+        "blocked": [Status.REJECTED],
+        # <email>
+        "opened": [Status.OPENED],
+        "complained": [Status.COMPLAINED],
+        # </email>
+        "unsubscribed": [Status.UNSUBSCRIBED],
+        "priced": [],
+    }
+    verification_keys = {"webhook_secret"}
+    # </send>
+
+    # <contacts>
+    @pytest.fixture(autouse=True)
+    def users(self, provider, people):
+        for name, contact in people.items():
+            provider.users[name] = {
+                "id": name,
+                "email": contact.email and contact.email.reveal(),
+                "phone": contact.phone and contact.phone.reveal(),
+            }
+
+    # </contacts>
+    @pytest.fixture
+    def table(self, provider):
+        return {
+            "api_key": provider.api_key,
+            "base_url": provider.base_url,
+            # <send>
+            "webhook_secret": provider.webhook_secret,
+            # </send>
+        }
+
+    def at_port(self, port):
+        return {"base_url": f"http://127.0.0.1:{port}"}
