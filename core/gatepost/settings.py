@@ -200,13 +200,9 @@ def read(
     and for nothing else; they are None when the file could not be read at all.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        return None, [Fault("", f"{path}: can't be read ({error.strerror}); name another with --config")]
-    except UnicodeDecodeError:
-        return None, [Fault("", f"{path}: is not UTF-8")]
-    except tomllib.TOMLDecodeError as error:
-        return None, [Fault("", f"{path}: is not TOML: {error}")]
+        content = _content(path)
+    except ConfigError as error:
+        return None, list(error.faults)
     root = Table(content, base=path.parent.resolve(), environment=os.environ)
     root.refuse_unknown(known=(*SECTIONS, "clients", "plugins"))
     clients = {
@@ -232,6 +228,28 @@ def read(
     )
     faults = [*root.faults, *_cross_check(settings, root.names("clients"), root.names("plugins"))]
     return settings, faults
+
+
+def uses(path: Path) -> dict[str, str]:
+    """What each plugin table names as its kind, by the table's name, whatever else is wrong with the file.
+
+    Raises ConfigError when it can't be read at all.
+    """
+    tables = _content(path).get("plugins")
+    named = tables.items() if isinstance(tables, dict) else ()
+    return {name: str(table["use"]) for name, table in named if isinstance(table, dict) and "use" in table}
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        problem = f"{path}: can't be read ({error.strerror}); name another with --config"
+    except UnicodeDecodeError:
+        problem = f"{path}: is not UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"{path}: is not TOML: {error}"
+    raise ConfigError([Fault("", problem)])
 
 
 def _instance(

@@ -3,6 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
+from gatepost import logs
 from gatepost.cli import check
 
 GOOD = """\
@@ -42,6 +43,7 @@ def looked_at(tmp_path, monkeypatch):
     for name in ("BRAND_SECRET", "BRAND_KEY", "RELAY_SECRET"):
         monkeypatch.setenv(name, f"very-secret-{name}")
     monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
     file = tmp_path / "gatepost.toml"
 

@@ -4,51 +4,61 @@ from pathlib import Path
 
 import rich_click as click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from gatepost import hookspecs, instances, settings
-from gatepost.cli.common import config_option
+from gatepost.cli.common import config_option, shown
 from gatepost.errors import ConfigError
+
+_CAN = {
+    "find_contact": "finds contacts",
+    "send_email": "sends email",
+    "send_sms": "sends text messages",
+    "parse_webhook": "hears reports",
+    "ping": "answers a ping",
+}
 
 
 @click.command()
 @config_option
 def command(config: Path | None) -> None:
-    """Show which plugins are installed, and which instances of them the configuration enables."""
+    """Show which plugins are installed, and which instances of them the configuration has."""
     path = settings.locate(config)
-    read = settings.read(path, instances.settings_type)[0] if path.exists() else None
-    enabled: dict[str, list[str]] = {}
-    for name, instance in (read.plugins if read else {}).items():
-        enabled.setdefault(instance.use, []).append(name)
-    table = Table("use", "distribution", "version", "can", "enabled as", title="Installed plugins")
-    for use, entry in sorted(instances.installed().items()):
-        distribution = entry.dist
+    console = Console(highlight=False)
+    try:
+        tables = settings.uses(path)
+        note = "" if tables else f"{path} has no [plugins.NAME] table."
+    except ConfigError as error:
+        tables, note = {}, f"What is enabled is not known. {error}"
+    installed = instances.installed()
+    table = Table("use", "installed", "can", "instances", show_lines=True)
+    for use in sorted({*installed, *tables.values()}):
+        enabled = ", ".join(name for name, named in tables.items() if named == use)
+        distribution = installed[use].dist if use in installed else None
         table.add_row(
-            use,
-            distribution.name if distribution else "?",
-            distribution.version if distribution else "?",
+            escape(shown(use)),
+            f"{distribution.name} {distribution.version}" if distribution else "–",
             _can(use),
-            ", ".join(enabled.get(use, [])) or "–",
+            escape(shown(enabled)) or "–",
         )
-    console = Console()
-    console.print(table)
-    if read is None:
-        console.print(f"No configuration at {path}: nothing is enabled.", style="dim")
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print("No plugin is installed: pip install gatepost-csv, for example.")
+    if note:
+        console.print(shown(note), style="yellow", markup=False)
 
 
-def _can(use: str) -> str:
+def _can(use: str) -> Text:
     try:
         instances.settings_type(use)
     except ConfigError as error:
-        return f"can't be used: {error}"
+        return Text(shown(error.faults[0].problem), "red")
     plugin = instances.installed()[use].load()
-    hooks = [name for name in sorted(_inherited()) if _implements(plugin, name)]
-    return ", ".join(hooks) or "nothing"
+    return Text("\n".join(words for hook, words in _CAN.items() if _implements(plugin, hook)) or "nothing")
 
 
-def _inherited() -> dict[str, object]:
-    return {name: hook for base in hookspecs.Hooks.__mro__ for name, hook in vars(base).items()}
-
-
-def _implements(plugin: type, name: str) -> bool:
-    return hasattr(getattr(plugin, name, None), f"{hookspecs.PROJECT}_impl")
+def _implements(plugin: type, hook: str) -> bool:
+    return hasattr(getattr(plugin, hook, None), f"{hookspecs.PROJECT}_impl")
