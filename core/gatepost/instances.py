@@ -7,9 +7,8 @@ plugin did: it is in time, of its type, one of the errors that the hook may rais
 import asyncio
 import difflib
 import inspect
-import math
+import itertools
 import re
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import EntryPoint, entry_points
@@ -31,6 +30,7 @@ from gatepost.errors import (
     SendError,
     Unavailable,
     Uncertain,
+    WebhookError,
     WebhookRetry,
 )
 from gatepost.model import (
@@ -67,6 +67,12 @@ _WEBHOOK_ERRORS = (NoVerificationKey, BadSignature, BadWebhook, WebhookRetry)
 _REASON, _CODE, _ID = 200, 64, 255
 """Characters that are kept of a plugin's texts."""
 _SCRUBBED = 8_000
+_ATTRIBUTES = 1_000
+"""Attributes that a contact may have."""
+_KINDS = 32
+"""Kinds of ignored events that are counted apart."""
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_FOREVER = 1e9
 # Full of digits and no phone number: 550 5.7.26.
 _SMTP_CODE = re.compile(r"[245][0-9]{2}[ -][245]\.[0-9]{1,3}\.[0-9]{1,3}")
 
@@ -152,6 +158,8 @@ class Instance:
         self.settings = settings
         self.name = settings.name
         self.use = settings.use
+        self.package = type(plugin).__module__.partition(".")[0]
+        """Where the plugin's code is."""
         # A manager each: two relays of one kind can't be mixed up, and no call asks more than one plugin.
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs.Hooks)
@@ -168,6 +176,7 @@ class Instance:
             raise self._refused(faults)
         # asyncio keeps no task alive; one that ignored its cancellation must not vanish half-way.
         self._strays: set[asyncio.Task[Any]] = set()
+        self._kinds: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Instance {self.name} use={self.use}>"
@@ -196,18 +205,24 @@ class Instance:
         hook = "send_email" if isinstance(message, Email) else "send_sms"
 
         async def sent() -> Receipt:
-            receipt = await getattr(self.hook, hook)(message=message)
+            receipt = await getattr(self.hook, hook)(message=own)
             if not isinstance(receipt, Receipt):
                 raise PluginError(self.name, hook, f"returned {_kind(receipt)} instead of a Receipt")
-            return receipt
+            return self._receipt(hook, receipt, message.recipient)
 
         with logs.private(Contact(email=message.recipient, attributes=message.attributes)):
-            got = await self._outcome(hook, sent, self.settings.timeout + MARGIN, _SEND_ERRORS)
+            # What a plugin does to its message, the next one asked must not see.
+            own = msgspec.structs.replace(
+                message, recipient=Secret(message.recipient.reveal()), attributes=dict(message.attributes)
+            )
+            got = await self._outcome(
+                hook, sent, self.settings.timeout + MARGIN, _SEND_ERRORS, clean=_send_error
+            )
             if isinstance(got, Receipt):
-                return self._receipt(hook, got, message.recipient)
-            if isinstance(got.error, PluginError):
-                raise Uncertain(got.error.problem)
-            raise _send_error(got.error)
+                return got
+            if isinstance(got.error, SendError):
+                raise got.error
+            raise Uncertain(cast("PluginError", got.error).problem)
 
     async def find_contact(self, ext_user_id: str, timeout: float) -> Contact | None:  # noqa: ASYNC109  the core's
         """Look a user up; the source has ``timeout`` seconds. Raises Unavailable, and nothing else."""
@@ -216,9 +231,10 @@ class Instance:
             contact = await self.hook.find_contact(ext_user_id=ext_user_id)
             return None if contact is None else self._contact(contact)
 
-        got = await self._outcome("find_contact", found, timeout, (Unavailable,))
+        got = await self._outcome("find_contact", found, timeout, (Unavailable,), clean=_send_error)
         if isinstance(got, _Raised):
             raise _unavailable(got)
+        logs.remember(got)
         return got
 
     async def parse_webhook(self, request: WebhookRequest) -> Report:
@@ -232,17 +248,18 @@ class Instance:
         async def parsed() -> Report:
             return self._report(await self.hook.parse_webhook(request=request))
 
-        got = await self._outcome("parse_webhook", parsed, self.settings.timeout, _WEBHOOK_ERRORS)
+        got = await self._outcome(
+            "parse_webhook", parsed, self.settings.timeout, _WEBHOOK_ERRORS, clean=_webhook_error
+        )
         if isinstance(got, Report):
             return got
-        for kind in _WEBHOOK_ERRORS:
-            if isinstance(got.error, kind):
-                raise kind(_clean(str(got.error), _REASON))
-        raise WebhookRetry("the plugin failed")
+        raise got.error if isinstance(got.error, WebhookError) else WebhookRetry("the plugin failed")
 
     async def ping(self) -> None:
         """Ask whether a send would succeed; only where ``ping`` is in ``can``. Raises Unavailable alone."""
-        got = await self._outcome("ping", self.hook.ping, self.settings.timeout, (Unavailable,))
+        got = await self._outcome(
+            "ping", self.hook.ping, self.settings.timeout, (Unavailable,), clean=_send_error
+        )
         if isinstance(got, _Raised):
             raise _unavailable(got)
 
@@ -261,7 +278,7 @@ class Instance:
                 ready.set_result(None)
                 await leaving.wait()
 
-        task = asyncio.create_task(_contained(live), name=f"{self.name}.lifespan")
+        task = self._task("lifespan", live)
         parts: set[asyncio.Future[Any]] = {task, ready}
         try:
             await asyncio.wait(parts, timeout=OPENING, return_when=asyncio.FIRST_COMPLETED)
@@ -301,12 +318,15 @@ class Instance:
         make: Callable[[], Awaitable[T]],
         seconds: float,
         may_raise: tuple[type[Exception], ...],
+        *,
+        clean: Callable[[BaseException], Exception],
     ) -> T | _Raised:
         """Run a hook in a task of its own; returns what it returned or raised, at the latest when due.
 
-        An error that is none of ``may_raise`` comes back as a PluginError, and is logged.
+        Of an error that is one of ``may_raise`` ``clean`` makes one that is fit to be passed on; any other
+        comes back as a PluginError, and is logged.
         """
-        task = asyncio.create_task(_contained(make), name=f"{self.name}.{hook}")
+        task = self._task(hook, make)
         try:
             await asyncio.wait({task}, timeout=seconds)
         except asyncio.CancelledError:
@@ -318,9 +338,22 @@ class Instance:
         if task.cancelled():
             return self._fault(hook, "cancelled itself")
         ended = task.result()
-        if isinstance(ended, _Raised) and not isinstance(ended.error, may_raise):
+        if not isinstance(ended, _Raised):
+            return ended
+        if not isinstance(ended.error, may_raise):
             return self._fault(hook, "", ended)
-        return ended
+        try:
+            return _Raised(clean(ended.error))
+        except BaseException as error:  # noqa: BLE001  an error's own properties are the plugin's code too
+            return self._fault(hook, "", _Raised(error))
+
+    def _task(self, hook: str, make: Callable[[], Awaitable[T]]) -> asyncio.Task[T | _Raised]:
+        async def run() -> T | _Raised:
+            # In everything that is logged from here on, by whomever, also in tasks that are started here.
+            structlog.contextvars.bind_contextvars(instance=self.name, hook=hook)
+            return await _contained(make)
+
+        return asyncio.create_task(run(), name=f"{self.name}.{hook}")
 
     async def _let_go(self, hook: str, task: asyncio.Task[Any]) -> None:
         """Cancel a hook's task and leave it alone where it does not end."""
@@ -340,28 +373,31 @@ class Instance:
             problem = error.problem
         elif error is not None:
             problem = f"raised {_clean(type(error).__name__, 64)}"
-        trace = {"exception": _clean_traceback(error)} if error else {}
+        trace = {"exception": logs.trace(error)} if error else {}
         _log.error("plugin_fault", instance=self.name, hook=hook, problem=problem, **trace)
         return _Raised(PluginError(self.name, hook, problem))
 
     def _receipt(self, hook: str, receipt: Receipt, recipient: Secret) -> Receipt:
-        provider_id = _id(receipt.provider_id)
-        problem = ""
-        if provider_id != receipt.provider_id:
-            problem = f"returned a provider_id that is no printable text of at most {_ID} characters"
-        elif recipient.reveal().lstrip("+") in provider_id:
-            problem = "returned a provider_id that holds the recipient"
-        if not problem:
-            return receipt
-        self._fault(hook, problem)
-        return Receipt()
+        given: object = receipt.provider_id
+        provider_id = _id(given)
+        if not provider_id and not (isinstance(given, str) and not len(given)):
+            self._fault(hook, f"returned a provider_id that is no printable text of at most {_ID} characters")
+        elif logs.holds(provider_id, recipient):
+            self._fault(hook, "returned a provider_id that holds the recipient")
+            return Receipt()
+        return Receipt(provider_id)
 
     def _contact(self, contact: object) -> Contact:
         """A copy of a source's Contact; raises PluginError for anything that is none."""
         if not isinstance(contact, Contact):
             raise PluginError(self.name, "find_contact", f"returned {_kind(contact)} instead of a Contact")
         addresses: tuple[object, ...] = (contact.email, contact.phone)
-        attributes = dict(contact.attributes)
+        given: object = contact.attributes
+        if not isinstance(given, Mapping) or len(given) > _ATTRIBUTES:
+            raise PluginError(
+                self.name, "find_contact", f"returned more than {_ATTRIBUTES} attributes, or none"
+            )
+        attributes: dict[Any, Any] = dict(given)
         texts: list[object] = [item for pair in attributes.items() for item in pair]
         texts += [value.reveal() for value in addresses if isinstance(value, Secret)]
         if not all(value is None or isinstance(value, Secret) for value in addresses) or not all(
@@ -374,15 +410,31 @@ class Instance:
         """A copy of a plugin's Report with what is sound of it; raises PluginError for anything else."""
         if not isinstance(report, Report):
             raise PluginError(self.name, "parse_webhook", f"returned {_kind(report)} instead of a Report")
-        given = list(report.events)
+        # A list, because anything else may have no end.
+        listed: object = report.events
+        if not isinstance(listed, list | tuple) or not isinstance(report.ignored, Mapping):
+            raise PluginError(self.name, "parse_webhook", "returned a Report without a list of events")
+        given = list(listed)
         events = [event for event in map(_event, given) if event is not None]
-        counts: Mapping[Any, Any] = report.ignored
-        ignored = {_clean(kind, _CODE): count for kind, count in counts.items() if isinstance(count, int)}
+        ignored = self._ignored(report.ignored)
         invalid = len(given) - len(events)
         if invalid:
             self._fault("parse_webhook", f"returned {invalid} of {len(given)} events that are none")
             ignored["invalid"] = ignored.get("invalid", 0) + invalid
         return Report(events=events, ignored=ignored)
+
+    def _ignored(self, counts: Mapping[Any, Any]) -> dict[str, int]:
+        """Counts by kind; kinds are labels of a metric, so that there must be few, and nobody's name."""
+        ignored: dict[str, int] = {}
+        for kind, count in itertools.islice(counts.items(), _KINDS):
+            if not isinstance(count, int) or count < 0:
+                continue
+            known = isinstance(kind, str) and _KIND.fullmatch(kind) is not None
+            if known and len(self._kinds) < _KINDS:
+                self._kinds.add(kind)
+            name = kind if known and kind in self._kinds else "other"
+            ignored[name] = ignored.get(name, 0) + int(count)
+        return ignored
 
     def _refused(self, problems: Iterable[str]) -> ConfigError:
         return ConfigError([Fault(f"plugins.{self.name}", f"the plugin {text}") for text in problems])
@@ -409,7 +461,7 @@ async def _contained(make: Callable[[], Awaitable[T]]) -> T | _Raised:
     """Await what ``make`` gives; whatever it raises is a result, so that nothing ends the event loop."""
     try:
         return await make()
-    except (asyncio.CancelledError, GeneratorExit):
+    except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001  a plugin's SystemExit must not end the gateway
         return _Raised(error)
@@ -419,22 +471,28 @@ def _send_error(error: BaseException) -> SendError:
     """A plugin's error anew: only what the contract knows of it, scrubbed; no cause, no traceback."""
     reason, code = _clean(getattr(error, "reason", ""), _REASON), _code(getattr(error, "code", ""))
     if isinstance(error, Unavailable):
-        after: object = error.retry_after
-        usable = isinstance(after, int | float) and math.isfinite(after)
+        after: object = getattr(error, "retry_after", None)
+        usable = isinstance(after, int | float) and -_FOREVER < after < _FOREVER
         return Unavailable(
             reason,
             code=code,
-            retry_after=error.retry_after if usable else None,
-            misconfigured=bool(error.misconfigured),
-            message_only=bool(error.message_only),
+            retry_after=float(cast("float", after)) if usable else None,
+            misconfigured=getattr(error, "misconfigured", False) is True,
+            message_only=getattr(error, "message_only", False) is True,
         )
     return Rejected(reason, code=code) if isinstance(error, Rejected) else Uncertain(reason, code=code)
 
 
+def _webhook_error(error: BaseException) -> WebhookError:
+    """The same for webhooks."""
+    kind = next(kind for kind in _WEBHOOK_ERRORS if isinstance(error, kind))
+    return kind(_clean(str(error), _REASON))
+
+
 def _unavailable(got: _Raised) -> SendError:
-    if isinstance(got.error, PluginError):
-        return Unavailable(got.error.problem)
-    return _send_error(got.error)
+    return (
+        got.error if isinstance(got.error, SendError) else Unavailable(cast("PluginError", got.error).problem)
+    )
 
 
 def _event(event: object) -> StatusEvent | None:
@@ -451,7 +509,11 @@ def _event(event: object) -> StatusEvent | None:
 
 def _id(text: object) -> str:
     """An id as it is, or nothing: one that was cut would never be found again."""
-    return text if isinstance(text, str) and len(text) <= _ID and text.isprintable() else ""
+    if not isinstance(text, str):
+        return ""
+    # A text and nothing more, whatever a class of the plugin's makes of one.
+    text = str.__str__(text)
+    return text if len(text) <= _ID and text.isprintable() else ""
 
 
 def _code(text: object) -> str:
@@ -464,16 +526,12 @@ def _clean(text: object, most: int) -> str:
     """A plugin's text scrubbed, printable and short; empty where it is no text."""
     if not isinstance(text, str):
         return ""
+    text = str.__str__(text)
     if len(text) > _SCRUBBED:
         # Cut between words: half an address would not be recognised as one.
         text = text[:_SCRUBBED].rpartition(" ")[0]
     printable = (letter if letter.isprintable() else " " for letter in logs.scrub(text))
     return "".join(printable).strip()[:most]
-
-
-def _clean_traceback(error: BaseException) -> str:
-    lines = "".join(traceback.format_exception(error))[-_SCRUBBED:]
-    return logs.scrub(lines.partition("\n")[2])
 
 
 def _kind(value: object) -> str:

@@ -2,7 +2,8 @@
 
 Three nets, one behind the other:
 
-1. Types: whatever is private stands in a Secret, and a Secret shows nothing.
+1. Types: whatever is private stands in a Secret, and a Secret shows nothing. Of an exception its type
+   and where it was raised are shown, never its text: that likes to quote what it is about.
 2. Values: while a message is handled, ``private(...)`` names the values in question, and every log
    record made meanwhile (also by libraries, also in tasks started meanwhile) is rid of exactly those.
 3. Patterns: what looks like an address or a phone number in a text that is not our own goes too.
@@ -10,34 +11,48 @@ Three nets, one behind the other:
 ``scrub`` is the second and third for texts that are stored or counted instead of logged.
 """
 
-import base64
+import contextlib
+import errno
 import logging
-import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
-from urllib.parse import quote, quote_plus
 
 import structlog
 from structlog.stdlib import BoundLogger
 from structlog.typing import EventDict, Processor
 
-from gatepost.model import Contact, Secret
-
-REDACTED = "[redacted]"
-
-_private: ContextVar[tuple[str, ...]] = ContextVar("gatepost_private", default=())
-
-_ADDRESS = re.compile(r"[^\s\"'<>()\[\],;:=]+(?:@|%40)[^\s\"'<>()\[\],;:]+", re.IGNORECASE)
-# Seven digits and more, grouped as people group them; not inside a longer word (ids, hashes, UUIDs).
-# An SMTP reply's codes ("550 5.7.26") are left standing.
-_NUMBER = re.compile(
-    r"(?<![\w.-])(?!\d{3}[ -]\d\.\d{1,3}\.\d{1,3}(?!\d))(?:\+|%2B|00)?\(?\d(?:[\s().-]{0,2}\d){6,18}(?![\w-])",
-    re.IGNORECASE,
+from gatepost.redaction import (
+    REDACTED,
+    cut,
+    found_in,
+    holds,
+    never,
+    private,
+    remember,
+    scrub,
+    without_lookalikes,
 )
+
+__all__ = [
+    "REDACTED",
+    "configure",
+    "get",
+    "handler",
+    "holds",
+    "never",
+    "private",
+    "remember",
+    "scrub",
+    "trace",
+]
+
+_LONGEST = 16_384
+"""Characters that are kept of one text in a record."""
+
+_DEEPEST = 8
+"""Exceptions that are told of one that was raised because of another, and so on."""
 
 
 def get(name: str) -> BoundLogger:
@@ -46,119 +61,144 @@ def get(name: str) -> BoundLogger:
     return logger
 
 
-@contextmanager
-def private(*values: Secret | Contact | None) -> Iterator[None]:
-    """Name what must not be logged while the block runs, also by tasks that are started in it."""
-    token = _private.set(_private.get() + tuple(_forms(values)))
-    try:
-        yield
-    finally:
-        _private.reset(token)
-
-
-def _forms(values: Iterable[Secret | Contact | None]) -> Iterator[str]:
-    """Each value as it likes to turn up: plain, URL-encoded, base64, without the plus, reversed path."""
-    for value in values:
-        if isinstance(value, Contact):
-            yield from _forms((value.email, value.phone))
-            yield from (text for text in value.attributes.values() if len(text) > 3)
-        elif isinstance(value, Secret) and value:
-            plain = value.reveal()
-            forms = {plain, plain.lstrip("+"), *_quoted(plain)}
-            forms.add(base64.b64encode(plain.encode("utf-8", "replace")).decode())
-            if "@" in plain:
-                local = plain.rpartition("@")[0]
-                if len(local) > 3:
-                    forms.add(local)
-            # The longest first: taking out a part of another would leave its rest behind.
-            yield from sorted((form for form in forms if len(form) > 3), key=len, reverse=True)
-
-
-def _quoted(text: str) -> Iterator[str]:
-    for safe in ("/", ""):
-        yield quote(text, safe=safe, errors="replace")
-    yield quote_plus(text, errors="replace")
-
-
-def scrub(text: str, *values: Secret | Contact | None) -> str:
-    """``text`` without these values, without those that ``private`` names, and without what looks alike."""
-    for form in (*_forms(values), *_private.get()):
-        text = re.sub(re.escape(form), REDACTED, text, flags=re.IGNORECASE) if form else text
-    return _NUMBER.sub(REDACTED, _ADDRESS.sub(REDACTED, text))
-
-
-# Keys whose values are ours and full of digits; a pattern would take them for phone numbers.
-_OWN_KEYS = frozenset(
-    {"timestamp", "level", "logger", "message", "peer", "instance", "client", "code", "port"}
-)
+# What the processors themselves have put in.
+_SET_HERE = frozenset({"timestamp", "level"})
+# Keys of the core whose values come from the configuration or are ids: full of digits, and nobody's. A
+# pattern would take them for phone numbers.
+_OWN_KEYS = frozenset({"message", "peer", "instance", "client", "code", "port"})
+_CONFIGURED_KEYS = _OWN_KEYS - {"message", "code"}
 
 
 def _redact(_logger: object, _method: str, event: EventDict) -> EventDict:
-    named = _private.get()
-    for key, value in event.items():
-        if key.startswith("_"):
-            continue
-        event[key] = _redacted(value, named, own=key in _OWN_KEYS)
-    return event
+    plain = {_text(key): _plain(value) for key, value in event.items()}
+    forms = found_in("\n".join(_texts(plain)))
+    name = plain.get("logger", "")
+    own = isinstance(name, str) and name.startswith("gatepost.") and name != "gatepost.plugins"
+    redacted = {}
+    for key, value in plain.items():
+        if key in _SET_HERE or (own and key in _CONFIGURED_KEYS):
+            redacted[key] = value
+        elif own and key in _OWN_KEYS:
+            redacted[key] = cut(value, forms) if isinstance(value, str) else value
+        else:
+            redacted[cut(without_lookalikes(key), forms)] = _redacted(value, forms)
+    return redacted
 
 
-def _redacted(value: Any, named: tuple[str, ...], *, own: bool) -> Any:
-    if value is None or isinstance(value, bool | float):
+def _plain(value: Any) -> Any:
+    """A value made of texts, numbers, lists and dicts alone."""
+    if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, int):
-        # A phone number handed over as an int is a phone number all the same.
-        return value if own or abs(value) < 10_000_000 else REDACTED
     if isinstance(value, Mapping):
-        return {scrub(str(key)): _redacted(item, named, own=False) for key, item in value.items()}
+        return {_text(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_redacted(item, named, own=own) for item in value]
-    text = value if isinstance(value, str) else repr(value)
-    if not own:
-        return scrub(text)
-    for form in named:
-        text = re.sub(re.escape(form), REDACTED, text, flags=re.IGNORECASE)
-    return text
+        return [_plain(item) for item in value]
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    try:
+        text = str(value) if isinstance(value, str) else repr(value)
+    except Exception:  # noqa: BLE001  a stranger's object; the record is worth having without it
+        text = f"<a {type(value).__name__} that can't be shown>"
+    # Cut between words: half an address would not be recognised as one.
+    return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(" ")[0] + " …"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def _redacted(value: Any, forms: Sequence[str]) -> Any:
+    if isinstance(value, dict):
+        return {cut(without_lookalikes(key), forms): _redacted(item, forms) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item, forms) for item in value]
+    if isinstance(value, str):
+        return cut(without_lookalikes(value), forms)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # A phone number handed over as a number is a phone number all the same.
+        return value if abs(value) < 10_000_000 else REDACTED
+    return value
 
 
 def _plain_traceback(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """The traceback as text, without local variables; scrubbed with the rest afterwards."""
+    """Where an exception was raised, as text: no local variables, and none of its own words."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()
-    elif isinstance(info, BaseException):
-        info = (type(info), info, info.__traceback__)
-    if info and info[1] is not None:
-        event["exception"] = "".join(traceback.format_exception(*info))
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event["exception"] = trace(error)
+    event.pop("stack_info", None)
     return event
 
 
-def configure(level: str = "info", form: Literal["json", "console"] = "console") -> None:
-    """Set up all logging of the process: ours, and the standard library's, by the same way to stderr.
+def trace(error: BaseException) -> str:
+    """The types of an exception and of those that led to it, and where they were raised; never their texts.
 
-    Called once, by the command that runs.
+    Nothing of a plugin's is called for it: an exception's ``__str__`` may do anything.
     """
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    parts: list[str] = []
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting and len(parts) < _DEEPEST:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        parts.append("".join([*traceback.format_tb(one.__traceback__, -20), _kind(one)]))
+        waiting += [one.__context__] if one.__cause__ is None and not one.__suppress_context__ else []
+        waiting.append(one.__cause__)
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions[:_DEEPEST]
+    return "\n\nfrom\n\n".join(parts)
+
+
+def _kind(error: BaseException) -> str:
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    if isinstance(error, OSError) and type(error.errno) is int and error.errno in errno.errorcode:
+        return f"{kind} [{errno.errorcode[error.errno]}]"
+    return kind
+
+
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to stderr, and never tells of a record that it could not write."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  logging's name
+        """Called where a record can't be made into a line: the standard library prints its arguments."""
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.write('{"event": "a log record could not be written"}\n')
+
+
+_SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.ExtraAdder(),
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def handler(form: Literal["json", "console"]) -> logging.Handler:
+    """What writes scrubbed lines to stderr."""
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
+    made = _Handler(sys.stderr)
+    made.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=_SHARED,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _plain_traceback,
@@ -167,9 +207,28 @@ def configure(level: str = "info", form: Literal["json", "console"] = "console")
             ],
         )
     )
+    return made
+
+
+def configure(level: str = "info", form: Literal["json", "console"] = "console") -> None:
+    """Set up all logging of the process: ours, and the standard library's, by the same way to stderr.
+
+    ``level`` is that of Gatepost and its plugins. What libraries have to say below a warning is about
+    themselves, or is a whole request. Called once, by the command that runs.
+    """
+    structlog.configure(
+        processors=[
+            *_SHARED,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # What they have to say below a warning is about themselves, or is a whole request.
-    for chatty in ("aiosqlite", "alembic", "asyncio", "aiohttp.access", "uvicorn"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    root.handlers[:] = [handler(form)]
+    root.setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    logging.getLogger("gatepost").setLevel(level.upper())
+    # Its warnings show callbacks with their arguments; errors come to us first (see `outlets`).
+    logging.getLogger("asyncio").setLevel(logging.ERROR)

@@ -1,16 +1,28 @@
 """``gatepost serve``."""
 
 import asyncio
+import os
+import signal
 import sys
+import threading
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import rich_click as click
 
-from gatepost import logs, server
+from gatepost import logs, outlets, server, watchdog
 from gatepost.app import load
 from gatepost.cli.common import config_option, faults_shown
-from gatepost.settings import locate
+from gatepost.instances import Instance
+from gatepost.settings import Settings, locate
+
+T = TypeVar("T")
+
+LAST = 0.5
+"""Seconds that what a plugin left behind may keep the process from ending."""
+
+_log = logs.get(__name__)
 
 
 @click.command()
@@ -23,11 +35,54 @@ def command(config: Path | None) -> None:
     path = locate(config)
     # Before the plugins are made, who keep their loggers.
     logs.configure("warning", _form("auto"))
-    with faults_shown(path):
+    form = _form("auto")
+    with faults_shown(path), outlets.caught():
         read, made = load(path)
-        logs.configure(read.logs.level, _form(read.logs.format))
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            sys.exit(runner.run(server.serve(read, made)))
+        logs.configure(read.logs.level, form if read.logs.format == "auto" else read.logs.format)
+    with faults_shown(path), outlets.caught(), asyncio.Runner(loop_factory=_new_loop) as runner:
+        code = _to_the_end(runner.get_loop(), _served(read, made))
+        # A thread or a task that does not end would hold the process, though all is done.
+        last = threading.Timer(LAST, os._exit, (code,))
+        last.daemon = True
+        last.start()
+    sys.exit(code)
+
+
+async def _served(read: Settings, made: Mapping[str, Instance]) -> int:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(outlets.loop_error)
+    owners = {one.package: name for name, one in made.items()}
+    with watchdog.watching(loop, owners, lambda held: _tell(held, made), outlets.Keeper().mend):
+        return await server.serve(read, made)
+
+
+def _tell(held: watchdog.Held, made: Mapping[str, Instance]) -> None:
+    problem = f"has held the event loop, and with it everybody, for {held.seconds:.1f} s"
+    instance, _, hook = held.task.rpartition(".")
+    if instance in made:
+        _log.error("plugin_fault", instance=instance, hook=hook, problem=problem, place=held.place)
+    elif held.owner:
+        _log.error("plugin_fault", instance=held.owner, hook="", problem=problem, place=held.place)
+    else:
+        _log.warning("loop_held", task=held.task, problem=problem, place=held.place)
+
+
+def _to_the_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` on ``loop``, also when a plugin stops the loop or raises what ends it."""
+    task = loop.create_task(main, name="gatepost")
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (KeyboardInterrupt, SystemExit, RuntimeError) as error:
+            # Once it listens, Ctrl-C comes as a signal and not as an exception.
+            interrupted = isinstance(error, KeyboardInterrupt) and (
+                signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            )
+            if task.done() or interrupted:
+                raise
+            _log.error(
+                "loop_was_stopped", problem="a plugin stopped the event loop; it goes on", exc_info=error
+            )
 
 
 def _form(wanted: Literal["auto", "json", "console"]) -> Literal["json", "console"]:
