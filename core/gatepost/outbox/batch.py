@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gatepost import logs
 from gatepost.errors import StoreBroken, StoreBusy, StoreError
-from gatepost.outbox.faults import Refusal, store_error
+from gatepost.outbox.faults import Lost, Refusal, store_error
 from gatepost.outbox.transaction import Transaction
 
 Item = TypeVar("Item")
@@ -112,7 +112,7 @@ class Batches:
 
     async def _commit(self, batch: Sequence[_Waiting[Any, Any]]) -> None:
         try:
-            results = await self._transaction(batch)
+            results = await self._twice(batch)
         except StoreBroken as error:
             self.give_up(error, batch)
         except Exception as error:  # noqa: BLE001  whatever it is, somebody waits for an answer
@@ -133,6 +133,13 @@ class Batches:
                 if not waiting.future.done():
                     waiting.future.set_result(result)
 
+    async def _twice(self, batch: Sequence[_Waiting[Any, Any]]) -> list[Any]:
+        """Once, and once more when the connection was lost: the server may be back, or only that one was old."""
+        try:
+            return await self._transaction(batch)
+        except Lost:
+            return await self._transaction(batch)
+
     async def _transaction(self, batch: Sequence[_Waiting[Any, Any]]) -> list[Any]:
         if self.broken.done():
             raise self.broken.result()
@@ -140,6 +147,9 @@ class Batches:
             return await self._database.transact(partial(self._together, batch))
         except DBAPIError as error:
             raise store_error(error) from None
+        except (OSError, TimeoutError) as error:
+            # The driver's own, where there is no connection or nothing comes back over it.
+            raise StoreBusy(f"the database can't be reached ({type(error).__name__})") from None
 
     def give_up(self, error: StoreBroken, batch: Sequence[_Waiting[Any, Any]] = ()) -> None:
         """Do nothing more, for anybody."""

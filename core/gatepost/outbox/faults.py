@@ -21,21 +21,54 @@ _BUSY = {
 }
 
 
+# SQLSTATEs, or the first two letters of their class (https://www.postgresql.org/docs/current/errcodes-appendix.html)
+_BROKEN_SQLSTATES = {"XX001": "the data are damaged", "XX002": "an index is damaged"}
+_BUSY_SQLSTATES = {
+    "25006": "the database takes no writes",
+    "53": "the database is out of room, memory or connections",
+    "55": "something else has locked the tables",
+    "58": "the database met an error of its disk",
+}
+_LOST_SQLSTATES = ("08", "57")
+
+
 class Refusal(StoreBusy):
     """The store took offence at what it was given; something else may succeed."""
 
 
+class Lost(StoreBusy):
+    """The connection is gone, and whether its last transaction was committed nobody knows.
+
+    To do the same once more is right in either case: a uid, a fence or a status's name settles it.
+    """
+
+
 def store_error(error: DBAPIError) -> StoreError:
     """The same as one of ours: StoreBroken when the process must stop, else StoreBusy."""
-    cause: BaseException | None = error.orig
-    while cause is not None and not isinstance(cause, sqlite3.Error):
-        cause = cause.__cause__
-    code = getattr(cause, "sqlite_errorcode", None)
-    if code is not None:
-        primary = code & 0xFF
-        if primary in _BROKEN:
-            return StoreBroken(f"{_BROKEN[primary]} ({getattr(cause, 'sqlite_errorname', code)})")
-        if primary in _BUSY:
-            return StoreBusy(_BUSY[primary])
-        return Refusal(f"the store refused this ({type(cause).__name__})")
-    return Refusal(f"the store refused this ({type(error.orig).__name__})")
+    cause: BaseException = error
+    while (inner := cause.orig if isinstance(cause, DBAPIError) else cause.__cause__) is not None:
+        cause = inner
+        if isinstance(cause, sqlite3.Error):
+            return _of_sqlite(cause)
+    return _of_postgresql(cause)
+
+
+def _of_sqlite(cause: sqlite3.Error) -> StoreError:
+    primary = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if primary in _BROKEN:
+        return StoreBroken(f"{_BROKEN[primary]} ({cause.sqlite_errorname})")
+    if primary in _BUSY:
+        return StoreBusy(_BUSY[primary])
+    return Refusal(f"the store refused this ({type(cause).__name__})")
+
+
+def _of_postgresql(cause: BaseException) -> StoreError:
+    state = getattr(cause, "sqlstate", None)
+    kind = type(cause).__name__
+    if state is None or state.startswith(_LOST_SQLSTATES):
+        # Without a state it is not the server who speaks, but the driver about its connection.
+        return Lost(f"the connection to the database was lost ({kind})")
+    if state in _BROKEN_SQLSTATES:
+        return StoreBroken(f"{_BROKEN_SQLSTATES[state]} ({kind})")
+    busy = _BUSY_SQLSTATES.get(state) or _BUSY_SQLSTATES.get(state[:2])
+    return StoreBusy(f"{busy} ({kind})") if busy else Refusal(f"the store refused this ({kind})")
