@@ -1,7 +1,7 @@
 """Example, emulated: a real HTTP server that is as strict as the API and fails as it is told to."""
 
-import secrets
-import time
+import secrets  # <send>
+import time  # <send>
 from collections.abc import Sequence
 
 import msgspec
@@ -21,6 +21,7 @@ from gatepost.testing.emulator import Emulator, Event, Taken
 from gatepost_example import Example, Settings
 from gatepost_example.reports import HEADER, signature  # <send>
 
+# <send>
 ID = "0b9f4d3c-8a52-4c1e-9d47-1f2e3a4b5c6d"
 
 NEEDED = {
@@ -29,6 +30,7 @@ NEEDED = {
 }
 
 
+# </send>
 class ExampleEmulator(Emulator):
     retry_pauses = (60.0, 600.0, 3600.0)
 

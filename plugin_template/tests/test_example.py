@@ -6,7 +6,7 @@ import structlog
 
 from gatepost.errors import (
     ConfigError,
-    Rejected,  # <send>
+    Rejected,  # <sms>
     Unavailable,
 )
 from gatepost.hookspecs import Context

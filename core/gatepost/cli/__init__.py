@@ -13,6 +13,7 @@ _COMMANDS = {
     "plugins": "show what is installed and what is enabled",
     "messages": "see what became of messages; send and tell again",
     "send": "send one test message through the running gateway",
+    "new-plugin": "begin a plugin of your own",
     "demo": "see a whole gateway at work on this machine, without any account",
 }
 
