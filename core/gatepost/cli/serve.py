@@ -38,7 +38,8 @@ def command(config: Path | None) -> None:
     form = _form("auto")
     with faults_shown(path), outlets.caught():
         read, made = load(path)
-        logs.configure(read.logs.level, form if read.logs.format == "auto" else read.logs.format)
+    # Not in there: it writes to the stderr that it finds, and that would be caught too.
+    logs.configure(read.logs.level, form if read.logs.format == "auto" else read.logs.format)
     with faults_shown(path), outlets.caught(), asyncio.Runner(loop_factory=_new_loop) as runner:
         code = _to_the_end(runner.get_loop(), _served(read, made))
         # A thread or a task that does not end would hold the process, though all is done.
