@@ -12,10 +12,14 @@ import uvicorn
 from gatepost import logs
 from gatepost.app import DRAIN, Gateway, create_app
 from gatepost.errors import ConfigError, Fault
+from gatepost.http import Connection, Connections
 from gatepost.instances import Instance
 from gatepost.settings import Server, Settings
 
 BACKLOG = 2048
+
+MOST_CONNECTIONS = 16_384
+"""Callers at once, where the system lets the process have as many files."""
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -28,10 +32,15 @@ class _Uvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
         super().__init__(config)
         self._listening = listening
+        self.server_state = self._connections = Connections(_most_connections())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._listening()
+
+    async def on_tick(self, counter: int) -> bool:
+        self._connections.sweep(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -86,19 +95,30 @@ def _config(read: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app="",
         lifespan="off",
-        http="httptools",
+        http=Connection,
         ws="none",
         # Who is behind a proxy is for the allowlist to say, by its own list of proxies.
         proxy_headers=False,
         server_header=False,
         log_config=None,
         access_log=False,
-        timeout_keep_alive=75,
         timeout_graceful_shutdown=int(DRAIN),
         backlog=BACKLOG,
         ssl_certfile=str(server.certificate) if server.certificate else None,
         ssl_keyfile=str(server.key) if server.key else None,
     )
+
+
+def _most_connections() -> int:
+    """How many callers leave enough files for the store, the providers and the callbacks."""
+    try:
+        import resource  # noqa: PLC0415  not there on every platform
+    except ImportError:
+        return MOST_CONNECTIONS
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, max(files - 384, files // 2))
 
 
 def _listen(server: Server) -> socket.socket:

@@ -1,0 +1,260 @@
+"""HTTP at the door: uvicorn's protocol, with an end to everything that a caller could go on with for ever.
+
+Uvicorn cuts neither slow nor endless headers, never closes a connection that says nothing, takes a body's
+trailers for headers, queues pipelined requests without end, and writes a log line for each bad one.
+"""
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import Any, cast
+
+import httptools
+from uvicorn import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from gatepost import logs
+from gatepost.access import OncePerMinute
+
+HEAD_DEADLINE = 10.0
+"""Seconds for a request's head, for the rest of a body that nobody reads, and for taking an answer."""
+IDLE_DEADLINE = 75.0
+"""Seconds that a connection is kept between two requests; more than proxies keep theirs."""
+HEAD_BYTES = 32 * 1024
+"""Bytes of a head, and of whatever in a body is not body: trailers, chunk extensions."""
+HEADERS = 128
+PIPELINED = 32
+"""Requests that wait for the answer to one that came before them on their connection."""
+
+_log = logs.get(__name__)
+
+
+class Connections(ServerState):
+    """Every connection of one server, and which of them are owed patience."""
+
+    def __init__(self, most: int) -> None:
+        """``most``: with more, one of those that nobody serves is closed for each that comes."""
+        super().__init__()
+        self.most = most
+        # Each with the time at which it ends. All of a kind are given equally long: the first is the oldest.
+        self.waiting: dict[Connection, float] = {}
+        self.idle: dict[Connection, float] = {}
+        self._strangers = OncePerMinute(time.monotonic)
+
+    def make_room(self, newcomer: "Connection") -> None:
+        """Called for each new connection; the larger crowd, silent or idle, gives its oldest."""
+        if len(self.connections) <= self.most:
+            return
+        crowd = max(self.waiting, self.idle, key=len)
+        oldest = next(iter(crowd), newcomer)
+        if self._strangers.due("crowd"):
+            _log.warning("too_many_connections", most=self.most)
+        oldest.end()
+
+    def sweep(self, now: float) -> None:
+        """Called several times a second: end those whose time is over."""
+        for crowd in (self.waiting, self.idle):
+            while crowd:
+                connection, due = next(iter(crowd.items()))
+                if due > now:
+                    break
+                connection.end()
+
+    def refused(self, peer: str, status: int) -> None:
+        """Log that somebody does not speak HTTP, once a minute and peer."""
+        if self._strangers.due(peer):
+            _log.warning("not_http", peer=peer, status=status)
+
+
+class _Fault(Exception):
+    """The request can't be taken; ``status`` says why."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class _Flow(FlowControl):
+    """Reads on only when no complete request waits for its turn: each would be kept in memory."""
+
+    def __init__(self, transport: asyncio.Transport, connection: "Connection") -> None:
+        super().__init__(transport)
+        self._connection = connection
+
+    def resume_reading(self) -> None:
+        if not (self._connection.pipeline or self._connection.broken):
+            super().resume_reading()
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. It is waiting (for the caller), idle, or somebody serves it."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._all = cast("Connections", server_state)
+        self._begun = False
+        """A request's head has begun and not ended."""
+        self._in_body = False
+        """A head has ended, and its body has not."""
+        self._barren = 0
+        """Bytes that came since the last that were body."""
+        self._status = 400
+        self._served: RequestResponseCycle | None = None
+        self.broken = False
+        """Nothing further is read: the connection ends with the last answer that it is owed."""
+
+    def end(self) -> None:
+        """Close at once, whatever is under way."""
+        self._all.waiting.pop(self, None)
+        self._all.idle.pop(self, None)
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = _Flow(transport, self)
+        self._wait()
+        self._all.make_room(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._all.waiting.pop(self, None)
+        self._all.idle.pop(self, None)
+        if self._served is not None:
+            self._served.disconnected = True
+            self._served.message_event.set()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Who asked and sends no more may still want the answer; nobody can be told over TLS."""
+        if self.scheme == "https" or self._begun or self._in_body or not self._is_owed():
+            return None
+        self.broken = True
+        self.cycle.keep_alive = False
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        if self.broken:
+            return
+        self._barren += len(data)
+        try:
+            self._feed(data)
+            if self._barren > HEAD_BYTES and (self._begun or self._in_body):
+                raise _Fault(431)  # noqa: TRY301  as the callbacks do
+        except _Fault as fault:
+            self._refuse(fault.status)
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause.status if isinstance(cause, _Fault) else 400)
+        else:
+            if self._begun and not self._is_owed():
+                self._wait()
+
+    def _feed(self, data: bytes) -> None:
+        """Parse; a wish for another protocol is passed over, as RFC 9110 has it."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] or len(rest) :]
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # A trailer must not pass for a header: proxies vouch for those, and for nothing else.
+        if not self._in_body:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if len(self.headers) > HEADERS or (self._barren > HEAD_BYTES and self._head_size() > HEAD_BYTES):
+            raise _Fault(431)
+        if len(self.pipeline) >= PIPELINED:
+            raise _Fault(400)
+        super().on_headers_complete()
+        self._begun, self._in_body, self._barren = False, True, 0
+        self._all.waiting.pop(self, None)
+        self._all.idle.pop(self, None)
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def on_body(self, body: bytes) -> None:
+        self._barren = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._barren = 0
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._all.waiting.pop(self, None)
+            self._idle()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._served = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._begun or self._in_body or self.flow.write_paused:
+            self._wait()
+        else:
+            self._idle()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._is_owed():
+            self._all.waiting.pop(self, None)
+        elif not (self._begun or self._in_body):
+            self._all.waiting.pop(self, None)
+            self._idle()
+
+    def _is_owed(self) -> bool:
+        """Whether somebody is working on an answer."""
+        served = self._served
+        return bool(self.pipeline) or (served is not None and not served.response_complete)
+
+    def _wait(self) -> None:
+        self._all.idle.pop(self, None)
+        self._all.waiting.setdefault(self, self.loop.time() + HEAD_DEADLINE)
+
+    def _idle(self) -> None:
+        self._all.idle.pop(self, None)
+        self._all.idle[self] = self.loop.time() + IDLE_DEADLINE
+
+    def _refuse(self, status: int) -> None:
+        """What came is no request: answer what came before it, or say so, and read no further."""
+        self.broken = True
+        self.flow.pause_reading()
+        self._all.refused(self.client[0] if self.client else "", status)
+        if self._in_body and self.pipeline:
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else cast("RequestResponseCycle", self._served)
+        elif self._in_body or not self._is_owed():
+            if not (self._in_body and self.cycle.response_started):
+                phrase = HTTPStatus(status).phrase
+                head = f"HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                self.transport.write(head.encode())
+            self.transport.close()
+            return
+        self.cycle.keep_alive = False
