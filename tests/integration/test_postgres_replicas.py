@@ -1,0 +1,241 @@
+"""What only PostgreSQL has: several processes at once, a server that may go away, a clock of its own."""
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import text
+
+from gatepost.errors import ConfigError, StoreBusy
+from gatepost.model import Channel, Secret, Status, StatusEvent
+from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox
+from gatepost.statuses import OPEN, State
+
+
+class Database:
+    """One database, which any number of replicas may open."""
+
+    def __init__(self, server, folder):
+        self.server = server
+        self.url = server.new_database()
+        self.name = urlsplit(self.url).path.lstrip("/")
+        self._folder = folder
+
+    def replica(self, **policy):
+        return open_outbox(Secret(self.url), self._folder, Policy(**policy))
+
+    def psql(self, command):
+        return self.server.psql(command, self.name)
+
+
+@pytest.fixture
+def database(postgres_server, tmp_path):
+    return Database(postgres_server, tmp_path)
+
+
+@pytest.fixture
+async def replicas(database):
+    """Two of them, both at work."""
+    async with database.replica(uncertain_wait=0.001) as one, database.replica(uncertain_wait=0.001) as other:
+        yield one, other
+
+
+async def test_replicas_that_start_at_once_make_the_tables_once(database, new):
+    async with AsyncExitStack() as stack:
+        made = await asyncio.gather(*(stack.enter_async_context(database.replica()) for _ in range(4)))
+        for number, outbox in enumerate(made):
+            await outbox.put(new(f"uid-{number}"))
+
+        assert database.psql("SELECT count(*) FROM messages") == "4"
+        assert database.psql("SELECT count(*) FROM alembic_version") == "1"
+
+
+async def test_the_same_uid_at_two_replicas_is_one_message(replicas, new):
+    stored = await asyncio.gather(
+        *(replica.put(new(f"uid-{number}")) for number in range(100) for replica in replicas)
+    )
+
+    assert [one.id for one in stored[::2]] == [one.id for one in stored[1::2]]
+    assert len({one.id for one in stored}) == 100
+
+
+async def test_replicas_never_claim_the_same_message(replicas, new):
+    await asyncio.gather(*(replicas[0].put(new(f"uid-{number}")) for number in range(300)))
+
+    hauls = await asyncio.gather(
+        *(replica.claim(Channel.EMAIL, 7, 30) for _ in range(30) for replica in replicas)
+    )
+
+    ids = [claim.id for haul in hauls for claim in haul]
+    assert len(ids) == len(set(ids)) == 300
+
+
+async def test_replicas_never_claim_the_same_call(replicas, new):
+    messages = [new(f"uid-{number}") for number in range(200)]
+    await asyncio.gather(*(replicas[0].put(message) for message in messages))
+    events = [StatusEvent(status=Status.OPENED, message_id=message.id) for message in messages]
+    await replicas[0].record(Reported(instance="i", events=events))
+
+    hauls = await asyncio.gather(*(replica.claim_calls(7, 30) for _ in range(20) for replica in replicas))
+
+    seqs = [call.seq for haul in hauls for call in haul]
+    assert len(seqs) == len(set(seqs)) == 200
+
+
+async def test_who_lost_a_claim_to_another_replica_changes_nothing(replicas, hold, look):
+    one, other = replicas
+    lost = await hold(one, lease=0.001)
+    while not (await other.sweep()).resent:
+        pass
+    (taken,) = await other.claim(Channel.EMAIL, 1, 30)
+
+    assert (taken.id, taken.attempt) == (lost.id, lost.attempt + 1)
+    for state in State.SENT, State.QUEUED, State.REJECTED:
+        assert not await one.finish(Outcome(id=lost.id, attempt=lost.attempt, state=state))
+        # Not even with the attempt that another has in hand.
+        assert not await one.finish(Outcome(id=lost.id, attempt=taken.attempt, state=state))
+    await one.renew(lost, 3600)
+    assert (await look(one, lost.id)).state == State.SENDING
+    assert await other.finish(Outcome(id=taken.id, attempt=taken.attempt, state=State.SENT))
+    assert not await one.finish(Outcome(id=lost.id, attempt=lost.attempt, state=State.REJECTED))
+    assert [status.status for status in (await look(one, lost.id)).statuses] == [Status.ACCEPTED]
+
+
+async def test_leases_run_by_the_clock_of_the_database(replicas, hold, monkeypatch):
+    one, other = replicas
+    monkeypatch.setattr("time.time", lambda: 4_000_000_000.0)
+    claim = await hold(one, lease=3600)
+
+    assert not (await other.sweep()).moved
+    assert await one.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+
+
+async def test_a_status_recorded_while_the_one_before_it_ends_is_never_stranded(replicas, new, database):
+    """Who records sees the earlier status open and lets the new one wait; who ends the call looks for it."""
+    one, other = replicas
+    messages = [new(f"uid-{number}") for number in range(200)]
+    await asyncio.gather(*(one.put(message) for message in messages))
+    for claim in await one.claim(Channel.EMAIL, 200, 30):
+        await one.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+    calls = await other.claim_calls(200, 30)
+    assert len(calls) == 200
+
+    async def report(message):
+        event = StatusEvent(status=Status.DELIVERED, message_id=message.id)
+        await one.record(Reported(instance="i", events=[event]))
+
+    async def end(call):
+        assert await other.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+
+    races = [report(message) for message in messages] + [end(call) for call in calls]
+    random.Random(1).shuffle(races)
+    await asyncio.gather(*races)
+
+    told = 0
+    while calls := await one.claim_calls(200, 30):
+        assert {call.status for call in calls} == {Status.DELIVERED}
+        await asyncio.gather(*(end_with(one, call) for call in calls))
+        told += len(calls)
+    assert told == 200
+    still = ", ".join(f"'{state.value}'" for state in OPEN)
+    assert database.psql(f"SELECT count(*) FROM statuses WHERE telling IN ({still})") == "0"
+
+
+async def end_with(replica, call):
+    assert await replica.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+
+
+async def test_cut_off_backends_lose_nothing(database, new):
+    """Whatever a COMMIT met, the uid settles it: the caller's repeat finds the message or stores it."""
+    stop = asyncio.Event()
+    stored = {}
+
+    async def accept(outbox, number):
+        message = new(f"uid-{number}")
+        while True:
+            try:
+                stored[message.uid] = (await outbox.put(message)).id
+            except StoreBusy:
+                continue
+            return
+
+    async def cut():
+        while not stop.is_set():
+            await asyncio.to_thread(database.server.terminate_backends, database.name, 0.7)
+
+    async with database.replica() as outbox:
+        cutting = asyncio.create_task(cut())
+        for batch in range(20):
+            await asyncio.gather(*(accept(outbox, batch * 20 + number) for number in range(20)))
+        stop.set()
+        await cutting
+
+    rows = dict(line.split("|") for line in database.psql("SELECT uid, id FROM messages").splitlines())
+    assert rows == stored
+    assert len(rows) == 400
+    assert database.psql("SELECT count(*) FROM contents") == "400"
+
+
+async def test_a_server_that_is_away_is_busy_and_comes_back(tmp_path, new):
+    from torture import postgres  # noqa: PLC0415  the other tests need theirs to stay
+
+    with postgres.running() as server:
+        database = Database(server, tmp_path)
+        async with database.replica() as outbox:
+            await outbox.put(new("before"))
+            server.stop()
+            refused = await asyncio.gather(
+                *(outbox.put(new(f"away-{number}")) for number in range(300)), return_exceptions=True
+            )
+            assert {type(error) for error in refused} == {StoreBusy}
+            assert not outbox.broken.done()
+            server.start()
+            await outbox.put(new("after"))
+            server.restart("immediate")
+            await outbox.put(new("after a crash"))
+
+        uids = database.psql("SELECT uid FROM messages ORDER BY id").splitlines()
+        assert uids == ["before", "after", "after a crash"]
+
+
+async def test_a_database_that_is_not_there_is_a_fault_in_the_configuration(database):
+    database.url = database.url.replace(database.name, "not_there")
+
+    with pytest.raises(ConfigError, match=r"the database: .*InvalidCatalogName"):
+        async with database.replica():
+            pass
+
+
+async def test_an_old_replica_works_on_beside_a_newer_schema_but_does_not_start_on_it(
+    replicas, database, new, hold
+):
+    one, other = replicas
+    claim = await hold(one, "uid-1")
+
+    database.psql(
+        "ALTER TABLE messages ADD COLUMN later text; ALTER TABLE statuses ADD COLUMN later bigint DEFAULT 7;"
+        "UPDATE alembic_version SET version_num = 'later'"
+    )
+
+    assert await one.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+    await other.put(new("uid-2"))
+    assert len(await one.claim(Channel.EMAIL, 1, 30)) == 1
+    assert len(await other.claim_calls(1, 30)) == 1
+    with pytest.raises(ConfigError, match="newer Gatepost"):
+        async with database.replica():
+            pass
+
+
+async def test_an_old_replica_waits_out_an_upgrade_and_goes_on(replicas, new):
+    one, other = replicas
+    stored = []
+    async with other._database._engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE messages ADD COLUMN later text"))
+        putting = asyncio.create_task(one.put(new("meanwhile")))
+        putting.add_done_callback(lambda _task: stored.append("stored"))
+        stored.append("upgraded")
+
+    await putting
+    assert stored == ["upgraded", "stored"]
