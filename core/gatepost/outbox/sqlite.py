@@ -26,7 +26,8 @@ _PRAGMAS = (
     "temp_store=MEMORY",
     "cache_size=-8192",
     # What is deleted is overwritten, as far as the file reaches: erased contents do not linger in free pages.
-    # Costs no CPU that could be measured, and as many more bytes in the WAL as the content had.
+    # Costs no CPU that could be measured, and as many more bytes in the WAL as the content had. The WAL itself
+    # keeps old pages until it is written over from its start (after some 4 MB more) or the store is closed.
     "secure_delete=ON",
 )
 
@@ -69,7 +70,11 @@ class FileLock:
         self._descriptor = descriptor
 
     def write(self, content: bytes) -> None:
-        """Leave a note for the commands that want to talk to the process that has the lock."""
+        """Leave a note for the commands that want to talk to the process that has the lock.
+
+        Nobody else can read it, also where the file was there before.
+        """
+        os.fchmod(self._descriptor, 0o600)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, content, 0)
 
