@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row
 from gatepost.model import Channel, Status
 from gatepost.outbox.records import Call, Called
 from gatepost.outbox.schema import messages, statuses
-from gatepost.outbox.transaction import Transaction, chunks
+from gatepost.outbox.transaction import IDS, Transaction, chunks, made
 from gatepost.statuses import OPEN, Telling
 
 
@@ -52,12 +52,7 @@ def _claim(tx: Transaction, want: WantCalls) -> list[Call]:
         )
     )
     rows = tx.connection.execute(taken).all()
-    about: dict[str, Row[Any]] = {}
-    for some in chunks({row.message_id for row in rows}):
-        columns = messages.c.id, messages.c.client, messages.c.channel, messages.c.callback_url
-        about |= {
-            row.id: row for row in tx.connection.execute(select(*columns).where(messages.c.id.in_(some)))
-        }
+    about = {row.id: row for row in tx.execute_about(_about, {row.message_id for row in rows})}
     return [
         Call(
             seq=row.seq,
@@ -74,6 +69,20 @@ def _claim(tx: Transaction, want: WantCalls) -> list[Call]:
     ]
 
 
+_about = made(
+    lambda _: select(messages.c.id, messages.c.client, messages.c.channel, messages.c.callback_url).where(
+        messages.c.id.in_(IDS)
+    )
+)
+_called = made(
+    lambda _: select(
+        statuses.c.seq, statuses.c.message_id, statuses.c.attempt, statuses.c.holder, statuses.c.telling
+    ).where(statuses.c.seq.in_(IDS))
+)
+_messages = made(
+    lambda locking: locking(select(messages.c.id).where(messages.c.id.in_(IDS)).order_by(messages.c.id))
+)
+
 _ending = (
     update(statuses)
     .where(statuses.c.seq == bindparam("status_seq"))
@@ -86,12 +95,8 @@ def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
 
     Told and dead both let the next status of the same message go.
     """
-    rows: dict[int, Row[Any]] = {}
-    columns = statuses.c.seq, statuses.c.message_id, statuses.c.attempt, statuses.c.holder, statuses.c.telling
-    for some in chunks(sorted({call.seq for call in called})):
-        rows |= {
-            row.seq: row for row in tx.connection.execute(select(*columns).where(statuses.c.seq.in_(some)))
-        }
+    ids = sorted({call.seq for call in called})
+    rows: dict[int, Row[Any]] = {row.seq: row for row in tx.execute_about(_called, ids)}
     _hold(tx, {row.message_id for row in rows.values()})
     held = {
         row.seq: row.attempt
@@ -116,8 +121,7 @@ def _hold(tx: Transaction, ids: Iterable[str]) -> None:
     """Keep others from recording a status of these messages until we know which comes next."""
     if tx.many_writers:
         for some in chunks(sorted(ids)):
-            query = select(messages.c.id).where(messages.c.id.in_(some)).order_by(messages.c.id)
-            tx.connection.execute(tx.locking(query))
+            tx.execute(_messages, ids=some)
 
 
 def _ended(tx: Transaction, call: Called) -> dict[str, object]:
@@ -132,16 +136,18 @@ def _ended(tx: Transaction, call: Called) -> dict[str, object]:
 
 def promote(tx: Transaction, ids: Iterable[str]) -> int:
     """Queue each message's next waiting status, unless an earlier one is still under way."""
-    count = 0
-    for some in chunks(sorted(ids)):
-        heads = (
-            select(func.min(statuses.c.seq))
-            .where(statuses.c.message_id.in_(some), statuses.c.telling.in_([one.value for one in OPEN]))
-            .group_by(statuses.c.message_id)
-        )
-        count += tx.connection.execute(
-            update(statuses)
-            .where(statuses.c.seq.in_(heads), statuses.c.telling == Telling.WAITING.value)
-            .values(telling=Telling.QUEUED.value, due_at=tx.now)
-        ).rowcount
-    return count
+    return sum(tx.execute(_promoting, ids=some, now=tx.now).rowcount for some in chunks(sorted(ids)))
+
+
+_heads = (
+    select(func.min(statuses.c.seq))
+    .where(statuses.c.message_id.in_(IDS), statuses.c.telling.in_([one.value for one in OPEN]))
+    .group_by(statuses.c.message_id)
+)
+_promoting = made(
+    lambda _: (
+        update(statuses)
+        .where(statuses.c.seq.in_(_heads), statuses.c.telling == Telling.WAITING.value)
+        .values(telling=Telling.QUEUED.value, due_at=bindparam("now"))
+    )
+)

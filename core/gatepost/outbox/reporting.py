@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Status, StatusEvent
 from gatepost.outbox.records import Recorded, Reported
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.outbox.transaction import Transaction, chunks
+from gatepost.outbox.transaction import IDS, Transaction, made
 from gatepost.statuses import OPEN, State, Telling, to_record
 
 _WANTED = (messages.c.id, messages.c.state, messages.c.callback_url, messages.c.provider_id)
@@ -43,12 +43,18 @@ def record(tx: Transaction, reports: Sequence[Reported]) -> list[Recorded]:
     return [Recorded(new=n, repeated=r, unknown=u) for n, r, u in zip(new, repeated, unknown, strict=True)]
 
 
+_ours = made(lambda locking: locking(select(*_WANTED).where(messages.c.id.in_(IDS)).order_by(messages.c.id)))
+_theirs = made(
+    lambda locking: locking(
+        select(*_WANTED)
+        .where(messages.c.instance == bindparam("instance"), messages.c.provider_id.in_(IDS))
+        .order_by(messages.c.id)
+    )
+)
+
+
 def _by_our_id(tx: Transaction, ids: Iterable[str]) -> dict[str, Row[Any]]:
-    found: dict[str, Row[Any]] = {}
-    for some in chunks(sorted(ids)):
-        query = select(*_WANTED).where(messages.c.id.in_(some)).order_by(messages.c.id)
-        found |= {row.id: row for row in tx.connection.execute(tx.locking(query))}
-    return found
+    return {row.id: row for row in tx.execute_about(_ours, sorted(ids))}
 
 
 def _by_their_id(
@@ -58,28 +64,43 @@ def _by_their_id(
     ours: dict[tuple[str, str], str] = {}
     for report in reports:
         theirs = {e.provider_id for e in report.events if e.provider_id and e.message_id not in found}
-        for some in chunks(sorted(theirs)):
-            query = select(*_WANTED).where(
-                messages.c.instance == report.instance, messages.c.provider_id.in_(some)
-            )
-            for row in tx.connection.execute(tx.locking(query)):
-                found[row.id] = row
-                ours[report.instance, row.provider_id] = row.id
+        for row in tx.execute_about(_theirs, sorted(theirs), instance=report.instance):
+            found[row.id] = row
+            ours[report.instance, row.provider_id] = row.id
     return ours
+
+
+_proven = (
+    update(messages)
+    .where(messages.c.id == bindparam("message_id"))
+    .values(state=State.SENT.value, due_at=None, ended_at=bindparam("now"), reason="", code="")
+)
 
 
 def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> None:
     """A report proves it: these messages are at a provider, whatever we thought."""
-    for some in chunks(row.id for row in rows if row.state != State.SENT):
-        proven = {"state": State.SENT.value, "due_at": None, "ended_at": tx.now, "reason": "", "code": ""}
-        tx.connection.execute(update(messages).where(messages.c.id.in_(some)).values(proven))
-        forget_contents(tx, some)
+    ids = sorted(row.id for row in rows if row.state != State.SENT)
+    if ids:
+        tx.connection.execute(_proven, [{"message_id": identity, "now": tx.now} for identity in ids])
+        forget_contents(tx, ids)
+
+
+_forgetting = delete(contents).where(contents.c.message_id == bindparam("about"))
 
 
 def forget_contents(tx: Transaction, ids: Iterable[str]) -> None:
     """Erase what nobody will send any more."""
-    for some in chunks(ids):
-        tx.connection.execute(delete(contents).where(contents.c.message_id.in_(some)))
+    about = [{"about": identity} for identity in ids]
+    if about:
+        tx.connection.execute(_forgetting, about)
+
+
+_known = made(
+    lambda _: select(statuses.c.message_id, statuses.c.status, statuses.c.telling).where(
+        statuses.c.message_id.in_(IDS)
+    )
+)
+_appending = statuses.insert()
 
 
 def append(
@@ -96,14 +117,10 @@ def append(
     """
     known: dict[str, list[Status]] = {identity: [] for identity, _, _ in news}
     busy: set[str] = set()
-    columns = statuses.c.message_id, statuses.c.status, statuses.c.telling
-    for some in chunks(known):
-        for identity, status, telling in tx.connection.execute(
-            select(*columns).where(statuses.c.message_id.in_(some))
-        ):
-            known[identity].append(Status(status))
-            if telling in OPEN:
-                busy.add(identity)
+    for identity, status, telling in tx.execute_about(_known, known):
+        known[identity].append(Status(status))
+        if telling in OPEN:
+            busy.add(identity)
     added: list[int] = []
     new_rows: list[dict[str, object]] = []
     for identity, status, code in news:
@@ -121,7 +138,7 @@ def append(
                 busy.add(identity)
             new_rows.append(_status_row(tx, identity, one, code if one is status else "", telling, url))
     if new_rows:
-        tx.connection.execute(statuses.insert(), new_rows)
+        tx.connection.execute(_appending, new_rows)
     return added
 
 

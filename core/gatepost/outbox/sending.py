@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Executable, bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
 from gatepost.outbox.records import Claim, Outcome
 from gatepost.outbox.reporting import append, forget_contents
 from gatepost.outbox.schema import contents, messages
-from gatepost.outbox.transaction import Transaction, chunks
+from gatepost.outbox.transaction import IDS, Locking, Transaction, made
 from gatepost.statuses import State
 
 
@@ -35,26 +35,25 @@ def claim(tx: Transaction, wants: Sequence[Want]) -> list[list[Claim]]:
     return [_claim(tx, want) for want in wants]
 
 
-def _claim(tx: Transaction, want: Want) -> list[Claim]:
-    due = tx.locking(
+def _claiming(locking: Locking) -> Executable:
+    due = locking(
         select(messages.c.id)
         .where(
-            messages.c.channel == want.channel.value,
+            messages.c.channel == bindparam("of_channel"),
             messages.c.state == State.QUEUED.value,
-            messages.c.due_at <= tx.now,
+            messages.c.due_at <= bindparam("now"),
         )
         .order_by(messages.c.due_at)
-        .limit(want.most),
-        skip_locked=True,
+        .limit(bindparam("most"))
     ).cte("due")
-    taken = (
+    return (
         update(messages)
         .where(messages.c.id.in_(select(due.c.id)))
         .values(
             state=State.SENDING.value,
-            due_at=tx.after(want.lease),
+            due_at=bindparam("until"),
             attempt=messages.c.attempt + 1,
-            holder=tx.holder,
+            holder=bindparam("by"),
         )
         .returning(
             messages.c.id,
@@ -65,11 +64,26 @@ def _claim(tx: Transaction, want: Want) -> list[Claim]:
             messages.c.expires_at,
         )
     )
-    rows = tx.connection.execute(taken).all()
-    bodies: dict[str, bytes] = {}
-    for some in chunks(row.id for row in rows):
-        query = select(contents.c.message_id, contents.c.content).where(contents.c.message_id.in_(some))
-        bodies |= {identity: bytes(content) for identity, content in tx.connection.execute(query)}
+
+
+_taken = made(_claiming, skip_locked=True)
+_bodies = made(
+    lambda _: select(contents.c.message_id, contents.c.content).where(contents.c.message_id.in_(IDS))
+)
+
+
+def _claim(tx: Transaction, want: Want) -> list[Claim]:
+    rows = tx.execute(
+        _taken,
+        of_channel=want.channel.value,
+        now=tx.now,
+        most=want.most,
+        until=tx.after(want.lease),
+        by=tx.holder,
+    ).all()
+    bodies = {
+        identity: bytes(content) for identity, content in tx.execute_about(_bodies, (r.id for r in rows))
+    }
     return [
         Claim(
             id=row.id,
@@ -128,6 +142,22 @@ _ending = (
     )
 )
 
+_held = made(
+    lambda locking: locking(
+        select(
+            messages.c.id,
+            messages.c.attempt,
+            messages.c.holder,
+            messages.c.state,
+            messages.c.expires_at,
+            messages.c.callback_url,
+            messages.c.ended_at,
+        )
+        .where(messages.c.id.in_(IDS))
+        .order_by(messages.c.id)
+    )
+)
+
 _TOLD = {State.SENT: Status.ACCEPTED, State.REJECTED: Status.REJECTED, State.FAILED: Status.FAILED}
 
 
@@ -138,22 +168,8 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[bool]:
     was queued again, held or given up meanwhile, and when a report came first, which leaves only the
     provider's id to be noted.
     """
-    rows: dict[str, Row[Any]] = {}
-    for some in chunks(sorted({outcome.id for outcome in outcomes})):
-        query = (
-            select(
-                messages.c.id,
-                messages.c.attempt,
-                messages.c.holder,
-                messages.c.state,
-                messages.c.expires_at,
-                messages.c.callback_url,
-                messages.c.ended_at,
-            )
-            .where(messages.c.id.in_(some))
-            .order_by(messages.c.id)
-        )
-        rows |= {row.id: row for row in tx.connection.execute(tx.locking(query))}
+    ids = sorted({outcome.id for outcome in outcomes})
+    rows: dict[str, Row[Any]] = {row.id: row for row in tx.execute_about(_held, ids)}
     mine = {row.id: row.attempt for row in rows.values() if row.holder == tx.holder}
     held = {row.id for row in rows.values() if row.state == State.SENDING}
     valid = []

@@ -1,11 +1,13 @@
 """What every piece of work in the outbox gets: a connection inside a transaction, and the time."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Select, Table
+from sqlalchemy import Connection, Executable, Insert, Select, Table, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import CursorResult
 
 from gatepost.outbox.records import Policy
 
@@ -13,6 +15,41 @@ T = TypeVar("T")
 
 CHUNK = 500
 """Ids in one IN list."""
+
+
+IDS: Any = bindparam("ids", expanding=True)
+"""The parameter of a statement that is about many rows: ``column.in_(IDS)``."""
+
+
+class Made(NamedTuple):
+    """A statement that was put together once: to do so took longer than to run it.
+
+    It comes in the two forms that the dialects want; made by ``made``.
+    """
+
+    alone: Executable
+    """For SQLite, which has one writer anyway."""
+    among_others: Executable
+    """For PostgreSQL: holds what it reads against other replicas."""
+
+
+Locking = Callable[[Select[Any]], Select[Any]]
+
+
+def made(put_together: Callable[[Locking], Executable], *, skip_locked: bool = False) -> Made:
+    """The statement that ``put_together`` gives; it is handed what makes a select a locking one."""
+    return Made(
+        put_together(lambda query: query),
+        put_together(lambda query: query.with_for_update(skip_locked=skip_locked)),
+    )
+
+
+@cache
+def _insert_new(table: Table, *, many_writers: bool) -> Insert:
+    if many_writers:
+        # The driver does not count for many rows at once, but it gives back what went in.
+        return postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+    return sqlite.insert(table).on_conflict_do_nothing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +78,20 @@ class Transaction:
 
     def insert_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert rows, leaving out those that collide; returns how many went in."""
-        if not self.many_writers:
-            inserted = sqlite.insert(table).on_conflict_do_nothing()
-            return self.connection.execute(inserted, list(rows)).rowcount
-        # The driver does not count for many rows at once, but it gives back what went in.
-        returning = postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
-        return len(self.connection.execute(returning, list(rows)).all())
+        inserted = self.connection.execute(_insert_new(table, many_writers=self.many_writers), list(rows))
+        return len(inserted.all()) if self.many_writers else inserted.rowcount
+
+    def execute(self, statement: Made, **parameters: object) -> CursorResult[Any]:
+        """Run a statement that was made before."""
+        form = statement.among_others if self.many_writers else statement.alone
+        result = self.connection.execute(form, parameters)
+        assert isinstance(result, CursorResult)
+        return result
+
+    def execute_about(self, statement: Made, ids: Iterable[Any], **parameters: object) -> Iterator[Any]:
+        """The rows that a statement with ``IDS`` gives for these ids."""
+        for some in chunks(ids):
+            yield from self.execute(statement, ids=some, **parameters)
 
     def locking(self, query: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
         """The query, holding what it reads against other replicas; SQLite has one writer anyway."""
