@@ -66,11 +66,11 @@ def test_it_stays_up_with_a_request_that_works_until_it_is_told_to_end(tmp_path)
         followed = []
         for line in process.stdout:
             followed.append(line.split(maxsplit=1)[1] if line.strip() else "")
-            if f"{identity}: delivered" in line:
+            if f"{identity} delivered" in line:
                 break
         told = "".join(followed)
         assert "anna@players.example gets “Hello”" in told
-        assert f"Smartico hears of {identity}: accepted" in told
+        assert f"callback {identity} accepted" in told
     finally:
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=60)

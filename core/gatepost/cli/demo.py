@@ -93,5 +93,5 @@ def _news(stage: Stage) -> Iterator[list[str]]:
                 lines += [f"inside   {one.to} gets “{one.says}”" for one in arrived[known:]]
         heard = stage.smartico.callbacks[calls:]
         calls += len(heard)
-        lines += [f"outside  Smartico hears of {call.ext_message_id}: {call.status}" for call in heard]
+        lines += [f"outside  callback {call.ext_message_id} {call.status}" for call in heard]
         yield lines

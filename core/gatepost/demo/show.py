@@ -101,8 +101,10 @@ def invitation(console: Console, stage: Stage) -> None:
     )
     console.print(request(stage), style="bold", markup=False, highlight=False, soft_wrap=True)
     known = ", ".join(person.ext_user_id for person in PEOPLE)
-    console.print(f"\nUsers: {known}. Everything lies in {stage.folder}", markup=False, highlight=False)
-    console.print("Callbacks and mail as they come; Ctrl-C ends.\n", style=_DIM)
+    console.print(f"\nUsers: {known}. To see what became of messages:\n", markup=False, highlight=False)
+    look = f"gatepost messages list --config {stage.gateway.config}"
+    console.print(look, style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print("\nCallbacks and mail as they come; Ctrl-C ends.\n", style=_DIM)
 
 
 def request(stage: Stage) -> str:

@@ -94,6 +94,7 @@ async def built(provider: ProviderName) -> AsyncIterator[Stage]:
             )
             + extra
         )
+        config.chmod(0o600)
         gateway = GatewayProcess(config)
         stack.push_async_callback(_end, gateway)
         smartico.gateway_url = await asyncio.to_thread(gateway.start)
