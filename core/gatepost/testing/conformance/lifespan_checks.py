@@ -166,7 +166,7 @@ async def unreachable(bench: Bench) -> None:
 
 
 async def _unavailable(bench: Bench, trouble: Trouble) -> Unavailable:
-    async with bench.live(seconds=SHORT) as live:
+    async with bench.live(seconds=SHORT if trouble is Trouble.HANG else 5.0) as live:
         with bench.playing(trouble):
             return _is_unavailable(await live.ping(), trouble)
 

@@ -45,7 +45,6 @@ _HOSTILE_VALUES = (
     " ",
     "\0",
     "ü☃",
-    "\ud800",
     "x" * 5_000,
     "Bearer ",
     "Bearer ..",

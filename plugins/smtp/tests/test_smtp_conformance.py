@@ -1,0 +1,126 @@
+"""What every plugin has to do; the checks are Gatepost's own."""
+
+import pytest
+
+from gatepost.model import Status
+from gatepost.testing.suites import EmailSuite, LifespanSuite, PingSuite, Trouble, WebhookSuite
+from gatepost_smtp import SmtpRelay
+
+SECRET = "a shared secret 0815"
+
+ANSWERS = {
+    Trouble.REFUSE: ("RCPT", "550 5.1.1 no such mailbox"),
+    Trouble.THROTTLE: ("RCPT", "451 4.7.1 too many, come back later"),
+    Trouble.OUTAGE: ("END", "451 4.3.0 our disk is full"),
+    Trouble.DENY: ("MAIL", "530 5.7.0 sign in first"),
+    Trouble.REDIRECT: ("RCPT", "551 5.1.6 gone, try <somebody@elsewhere.example>"),
+    Trouble.NONSENSE: ("END", "299 2.9.9 \x01\xff"),
+}
+
+RETURNED = """\
+From: MAILER-DAEMON@relay.example
+To: postmaster@amazing.example
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type={kind}; boundary=limit
+
+--limit
+Content-Type: text/plain
+
+Sorry: {recipient}
+--limit
+Content-Type: message/{kind}
+
+{fields}
+--limit
+Content-Type: text/rfc822-headers
+
+To: {recipient}
+Message-ID: <{message_id}@amazing.example>
+--limit--
+"""
+BOUNCE = "Reporting-MTA: dns; relay.example\n\nFinal-Recipient: rfc822; {0}\nAction: {1}\nStatus: 5.1.1\n"
+COMPLAINT = "Feedback-Type: {1}\nUser-Agent: relay/1\nVersion: 1\nOriginal-Rcpt-To: {0}\n"
+
+
+class Relay:
+    """The sink, as the kit sees a provider; a ping ends with NOOP."""
+
+    def __init__(self, sink):
+        self._sink = sink
+
+    @property
+    def attempts(self):
+        return sum(line.upper().startswith(b"MAIL") for line in self._sink.commands)
+
+    def play(self, trouble):
+        self._sink._faults.clear()
+        if trouble in ANSWERS:
+            stage, answer = ANSWERS[trouble]
+            self._sink.answer(stage, answer)
+            self._sink.answer("NOOP", answer)
+        elif trouble is Trouble.HANG:
+            self._sink.stall("END")
+            self._sink.stall("NOOP")
+        elif trouble is Trouble.DRIP:
+            self._sink.drip("END", f"250 2.0.0 {'so slow ' * 40}")
+        elif trouble is Trouble.LOSE:
+            self._sink.hang_up("END")
+        elif trouble is Trouble.DROP:
+            self._sink.hang_up("DATA")
+            self._sink.hang_up("NOOP")
+
+    def taken(self, message_id):
+        return [
+            b"\n".join((*mail.recipients, mail.content)).decode("utf-8", "replace")
+            for mail in self._sink.mails
+            if message_id.encode() in mail.content
+        ]
+
+    def report(self, kinds, message_id, *, spoiled=False):
+        (kind,) = kinds
+        (mail,) = self.taken(message_id)
+        recipient = mail.partition("<")[2].partition(">")[0]
+        complaint = kind in {"abuse", "virus"}
+        text = RETURNED.format(
+            kind="feedback-report" if complaint else "delivery-status",
+            recipient=recipient,
+            fields=(COMPLAINT if complaint else BOUNCE).format(recipient, kind),
+            message_id=message_id,
+        )
+        return text.encode()
+
+    def sign(self, body, at, *, forged=False):
+        token = "somebody else's" if forged else SECRET
+        return {"Authorization": f"Bearer {token}", "Content-Type": "message/rfc822"}
+
+
+class TestConformance(LifespanSuite, PingSuite, EmailSuite, WebhookSuite):
+    plugin = SmtpRelay
+    plays = {*ANSWERS, Trouble.HANG, Trouble.DRIP, Trouble.LOSE, Trouble.DROP, Trouble.UNREACHABLE}
+    # A bearer token: it stands for whoever reports, not for what is reported.
+    reports_are = set()
+    meanings = {
+        "failed": [Status.FAILED],
+        "delivered": [Status.DELIVERED],
+        "delayed": [],
+        "abuse": [Status.COMPLAINED],
+        "virus": [],
+    }
+    verification_keys = {"webhook_secret"}
+
+    @pytest.fixture
+    def provider(self, sink):
+        return Relay(sink)
+
+    @pytest.fixture
+    def table(self, sink):
+        return {
+            "host": "127.0.0.1",
+            "port": sink.port,
+            "security": "none",
+            "webhook_secret": SECRET,
+            "helo": "gateway.example",
+        }
+
+    def at_port(self, port):
+        return {"port": port}

@@ -1,0 +1,53 @@
+"""What every plugin has to do; the checks are Gatepost's own."""
+
+import pytest
+
+from gatepost.model import Status
+from gatepost.testing.suites import (
+    EMULATED,
+    Form,
+    LifespanSuite,
+    PingSuite,
+    SmsSuite,
+    Trouble,
+    WebhookSuite,
+)
+from gatepost.testing.vonage import VonageEmulator
+from gatepost_vonage import Vonage
+
+
+class TestConformance(LifespanSuite, PingSuite, SmsSuite, WebhookSuite):
+    plugin = Vonage
+    plays = {*EMULATED, Trouble.UNREACHABLE}
+    # One report a request.
+    reports_are = {Form.BODY_SIGNED, Form.TIME_SIGNED}
+    meanings = {
+        "submitted": [Status.ACCEPTED],
+        "delivered": [Status.DELIVERED],
+        "read": [Status.OPENED],
+        "undeliverable": [Status.FAILED],
+        "rejected:1120": [Status.REJECTED],
+        "rejected:1260": [Status.FAILED],
+        "rejected:1240": [Status.UNSUBSCRIBED, Status.REJECTED],
+        "priced": [],
+    }
+    verification_keys = {"signature_secret"}
+
+    @pytest.fixture
+    async def provider(self):
+        # With the clock on the wall, which is the one that the kit goes by.
+        async with VonageEmulator() as emulator:
+            yield emulator
+
+    @pytest.fixture
+    def table(self, provider):
+        return {
+            "application_id": provider.application_id,
+            "private_key": provider.private_key,
+            "signature_secret": provider.signature_secret,
+            "default_sender": "Amazing",
+            "base_url": provider.base_url,
+        }
+
+    def at_port(self, port):
+        return {"base_url": f"http://127.0.0.1:{port}"}
