@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 import structlog
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 from gatepost.cli import main
 from gatepost.statuses import State
+from gatepost.testing.smartico import Smartico
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +153,29 @@ async def test_without_a_gateway_the_command_does_it_itself(tmp_path, start, con
     assert "queued again" in await run("messages", "retry", "uid-lost")
     assert await _state(run, identity) == State.QUEUED
     assert "no gateway is running" in await run("send", "sms", "--user", "anna", code=1)
+
+
+async def test_what_smartico_never_heard_is_told_when_the_operator_says_so(tmp_path, start, config, run):
+    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
+    async with Smartico(api_key="the-api-key") as crm:
+        async with start(tmp_path, config) as gateway:
+            answer = await gateway.email(callback_url=crm.callback_url)
+            identity = answer["ext_message_id"]
+            await crm.wait_for(identity, "accepted")
+        # As after eight calls in vain, which takes more than a day.
+        with closing(sqlite3.connect(tmp_path / "gatepost.db", isolation_level=None)) as store:
+            store.execute("UPDATE statuses SET telling = 'dead', attempt = 8, problem = 'HTTP 500'")
+
+        assert [one["id"] for one in await listed(run, "--dead")] == [identity]
+        assert "accepted given up (8 tries: HTTP 500)" in await run("messages", "list")
+        async with start(tmp_path, config):
+            assert "1 callback to be told again" in await run("messages", "retry", "--dead", "--yes")
+            await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
+        assert await listed(run, "--dead") == []
+
+
+async def _heard(crm, identity):
+    return crm.statuses_of(identity)
 
 
 async def test_a_store_that_never_was_is_said_to_be_missing(tmp_path, config, run):

@@ -19,15 +19,25 @@ _COMMANDS = {
 
 
 class _Late(click.RichGroup):
-    """A group that knows its commands' names and imports one when it is asked for."""
+    """A group that knows its commands' names and words, and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> Any:  # noqa: ARG002  as above
-        if name not in _COMMANDS:
-            return None
-        return import_module(f"gatepost.cli.{name.replace('-', '_')}").command
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002  as above
+        """What the list of commands needs to know of one."""
+        return click.RichCommand(name=name, short_help=_COMMANDS[name]) if name in _COMMANDS else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name and found else found, rest
+
+
+def load(name: str) -> click.Command:
+    """The whole command of this name."""
+    found: click.Command = import_module(f"gatepost.cli.{name.replace('-', '_')}").command
+    found.name = name
+    return found
 
 
 @click.group(cls=_Late, context_settings={"help_option_names": ["-h", "--help"]})

@@ -103,7 +103,9 @@ async def send(read: Settings, request: SendRequest) -> dict[str, object]:
     """Have the running gateway take a message in; returns its answer. Raises NoGateway."""
     path = sqlite_path(read.store.url, read.path.parent)
     if path is None:
-        fail("a gateway whose store is PostgreSQL is not asked by this command: POST the message to it instead")
+        fail(
+            "a gateway whose store is PostgreSQL is not asked by this command: POST the message to it instead"
+        )
     async with _control(path) as ask:
         return msgspec.json.decode(await ask("send", request), type=dict[str, object])
 
