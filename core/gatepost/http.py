@@ -5,6 +5,7 @@ trailers for headers, queues pipelined requests without end, and writes a log li
 """
 
 import asyncio
+import re
 import time
 from http import HTTPStatus
 from typing import Any, cast
@@ -27,6 +28,8 @@ HEAD_BYTES = 32 * 1024
 HEADERS = 128
 PIPELINED = 32
 """Requests that wait for the answer to one that came before them on their connection."""
+
+_HOST = re.compile(rb"[0-9A-Za-z._:\[\]-]{1,255}")
 
 _log = logs.get(__name__)
 
@@ -106,7 +109,6 @@ class Connection(HttpToolsProtocol):
         """A head has ended, and its body has not."""
         self._barren = 0
         """Bytes that came since the last that were body."""
-        self._status = 400
         self._served: RequestResponseCycle | None = None
         self.broken = False
         """Nothing further is read: the connection ends with the last answer that it is owed."""
@@ -135,8 +137,7 @@ class Connection(HttpToolsProtocol):
         """Who asked and sends no more may still want the answer; nobody can be told over TLS."""
         if self.scheme == "https" or self._begun or self._in_body or not self._is_owed():
             return None
-        self.broken = True
-        self.cycle.keep_alive = False
+        self._end_with_answer()
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -144,9 +145,12 @@ class Connection(HttpToolsProtocol):
             return
         self._barren += len(data)
         try:
-            self._feed(data)
+            self.parser.feed_data(data)
             if self._barren > HEAD_BYTES and (self._begun or self._in_body):
                 raise _Fault(431)  # noqa: TRY301  as the callbacks do
+        except httptools.HttpParserUpgrade:
+            # The wish is passed over, but where the parser stands now it does not say truthfully.
+            self._end_with_answer()
         except _Fault as fault:
             self._refuse(fault.status)
         except httptools.HttpParserError as error:
@@ -156,23 +160,14 @@ class Connection(HttpToolsProtocol):
             if self._begun and not self._is_owed():
                 self._wait()
 
-    def _feed(self, data: bytes) -> None:
-        """Parse; a wish for another protocol is passed over, as RFC 9110 has it."""
-        rest = memoryview(data)
-        while rest:
-            try:
-                self.parser.feed_data(rest)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                rest = rest[upgrade.args[0] or len(rest) :]
-
     def on_message_begin(self) -> None:
         self._begun = True
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # A trailer must not pass for a header: proxies vouch for those, and for nothing else.
-        if not self._in_body:
+        # A trailer must not pass for a header: proxies vouch for those, and for nothing else. A Host that
+        # is none nobody needs, and Litestar would answer 400 for it before the contract's handlers are asked.
+        if not (self._in_body or (len(name) == 4 and name.lower() == b"host" and not _HOST.fullmatch(value))):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -242,19 +237,27 @@ class Connection(HttpToolsProtocol):
         self._all.idle.pop(self, None)
         self._all.idle[self] = self.loop.time() + IDLE_DEADLINE
 
-    def _refuse(self, status: int) -> None:
-        """What came is no request: answer what came before it, or say so, and read no further."""
+    def _end_with_answer(self) -> None:
+        """Read nothing further; close when what is owed is out."""
         self.broken = True
         self.flow.pause_reading()
+        if self._is_owed():
+            self.cycle.keep_alive = False
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int) -> None:
+        """What came is no request: answer what came before it, or say so, and read no further."""
         self._all.refused(self.client[0] if self.client else "", status)
         if self._in_body and self.pipeline:
             self.pipeline.popleft()
             self.cycle = self.pipeline[0][0] if self.pipeline else cast("RequestResponseCycle", self._served)
         elif self._in_body or not self._is_owed():
+            self.broken = True
             if not (self._in_body and self.cycle.response_started):
                 phrase = HTTPStatus(status).phrase
                 head = f"HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                 self.transport.write(head.encode())
             self.transport.close()
             return
-        self.cycle.keep_alive = False
+        self._end_with_answer()

@@ -1,0 +1,48 @@
+"""The fuzz bench: mutated requests against a real gateway process. Run by ``make fuzz``."""
+# ruff: noqa: T201  it talks to whoever runs it
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from fuzz import gateway
+from fuzz.driver import Bench
+from gatepost.testing.process import GatewayProcess
+
+
+def main() -> int:
+    """Throw, judge, report; 1 when something came that must not."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", type=int, nargs="?", default=1_000_000)
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, GatewayProcess(gateway.write(Path(folder))) as process:
+        print(f"seed {arguments.seed}, {arguments.count} requests", flush=True)
+        begin = time.monotonic()
+        bench = Bench(gateway.address(process), arguments.seed)
+        warm = min(20_000, arguments.count // 2)
+        bench.run(warm)
+        before = gateway.memory(process.pid)
+        while bench.sent < arguments.count and not bench.violations:
+            bench.run(min(50_000, arguments.count - bench.sent))
+            now = gateway.memory(process.pid)
+            print(f"{bench.sent} sent, memory {now / 2**20:.1f} MiB", flush=True)
+        after = gateway.memory(process.pid)
+        bench.close()
+        failed = gateway.faults(process.log)
+        seconds = time.monotonic() - begin
+        cpu = gateway.cpu_seconds(process.pid)
+    print(f"answers: {dict(sorted(bench.answers.items()))}")
+    print(f"{seconds:.0f} s, {bench.sent / seconds:.0f} a second, {cpu / bench.sent * 1e6:.0f} µs CPU each")
+    print(f"memory {before / 2**20:.1f} -> {after / 2**20:.1f} MiB ({(after / before - 1) * 100:+.1f} %)")
+    print(f"{len(bench.violations)} violations, {len(failed)} faults in the log")
+    for line in (*bench.violations, *failed[:20]):
+        print(line)
+    return 1 if bench.violations or failed or after > before * 1.1 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The gateway that is thrown at: a process of its own, and what can be seen of it from outside."""
+
+import json
+import os
+from pathlib import Path
+
+from gatepost.testing.process import GatewayProcess
+
+SECRET = "the-secret"
+CONFIG = """\
+[server]
+port = 0
+max_body = 65536
+
+[clients.brand]
+authorization = ["the-secret"]
+allow_ips = ["127.0.0.1"]
+callback_hosts = ["crm.example"]
+callback_api_key = "the-api-key"
+email_senders = ["@brand.example"]
+
+[contacts]
+sources = ["players"]
+
+[routes]
+email = ["box"]
+sms = ["box"]
+
+[logs]
+format = "json"
+
+[plugins.players]
+use = "csv"
+path = "contacts.csv"
+
+[plugins.box]
+use = "sandbox"
+folder = "box"
+"""
+CONTACTS = "ext_user_id,email,phone\nanna,anna@players.example,+447700900100\n"
+
+
+def write(folder: Path, config: str = CONFIG) -> Path:
+    """Write the gateway's files; returns the configuration's path."""
+    (folder / "contacts.csv").write_text(CONTACTS)
+    path = folder / "gatepost.toml"
+    path.write_text(config)
+    return path
+
+
+def address(process: GatewayProcess) -> tuple[str, int]:
+    host, _, port = process.url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+def memory(pid: int) -> int:
+    """Bytes that the process holds."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def faults(log: Path) -> list[str]:
+    """Lines of the log that no caller may cause: errors, and whatever is not a line of ours."""
+    found = []
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                level = json.loads(line)["level"]
+            except (ValueError, KeyError, TypeError):
+                level = "none"
+            if level not in {"debug", "info", "warning"} or "Traceback" in line:
+                found.append(line.strip())
+    return found

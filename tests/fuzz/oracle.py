@@ -1,0 +1,50 @@
+"""What a server owes to these bytes, as the parser says that it stands on."""
+
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+
+CONTRACT = {b"/email", b"/sms"}
+
+
+class Expected:
+    """Takes bytes apart as the server's parser does; ``owed`` tells what is due for each request in them."""
+
+    def __init__(self, data: bytes) -> None:
+        self.owed: list[bool] = []
+        """For each complete request: whether it is a POST on the contract's endpoints."""
+        self._url = b""
+        self.ends = False
+        """Whether the connection ends with the last of them."""
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.ends = True
+        except httptools.HttpParserError:
+            pass
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, _name: bytes, _value: bytes) -> None:
+        self._headers += 1
+
+    def on_headers_complete(self) -> None:
+        path = httptools.parse_url(self._url).path
+        unquote(path.decode("ascii"))
+        if self._headers > 128:
+            raise ValueError("more headers than are taken")
+        self._is_ours = self._parser.get_method() == b"POST" and path in CONTRACT
+        self._last = self._parser.get_http_version() == "1.0" or not self._parser.should_keep_alive()
+
+    def on_message_complete(self) -> None:
+        if not self.ends:
+            self.owed.append(self._is_ours)
+        self.ends = self.ends or self._last
