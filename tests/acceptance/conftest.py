@@ -24,6 +24,7 @@ from gatepost import instances
 from gatepost.app import load
 from gatepost.server import serve
 from gatepost.testing.emulator import Emulator
+from gatepost.testing.process import GatewayProcess
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.smartico import Smartico
 from gatepost.testing.vonage import VonageEmulator
@@ -160,8 +161,11 @@ def _written(folder: Path, config: str) -> Path:
 
 
 @asynccontextmanager
-async def running(folder: Path, config: str = CONFIG) -> AsyncIterator[Gateway]:
-    """A gateway on this configuration until the block ends, then stopped as SIGTERM does."""
+async def running(folder: Path, config: str = CONFIG, *, code: int = 0) -> AsyncIterator[Gateway]:
+    """A gateway on this configuration until the block ends, then stopped as SIGTERM does.
+
+    ``code`` is what it must end with.
+    """
     path = _written(folder, config)
     read, made = load(path)
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -175,7 +179,7 @@ async def running(folder: Path, config: str = CONFIG) -> AsyncIterator[Gateway]:
     finally:
         if not task.done():
             os.kill(os.getpid(), signal.SIGTERM)
-        assert await task == 0
+        assert await task == code
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -241,11 +245,11 @@ class World:
             emulator.webhook_url = f"{url}/webhooks/{name}"
 
     @asynccontextmanager
-    async def running(self, **routes: list[str]) -> AsyncIterator[Gateway]:
-        """A gateway on this configuration until the block ends, then stopped as SIGTERM does."""
+    async def running(self, *, code: int = 0, **routes: list[str]) -> AsyncIterator[Gateway]:
+        """A gateway on this configuration until the block ends, then stopped; it ends with ``code``."""
         self.tables["routes"] |= routes
         self.write()
-        async with running(self.folder, toml(self.tables)) as gateway:
+        async with running(self.folder, toml(self.tables), code=code) as gateway:
             self.found_at(gateway.url)
             yield gateway
 
@@ -266,6 +270,25 @@ class World:
         await self.crm.wait_for(message, statuses[-1], timeout=PATIENCE)
         assert self.crm.statuses_of(message) == list(statuses)
         assert not self.crm.faults
+
+
+@pytest.fixture
+async def begin(world):
+    """Starts a gateway in a process of its own, and again after it has ended; nothing is left running."""
+    processes: list[GatewayProcess] = []
+    async with aiohttp.ClientSession() as http:
+
+        async def start(**routes: list[str]) -> tuple[GatewayProcess, Gateway]:
+            world.tables["routes"] |= routes
+            process = GatewayProcess(world.write())
+            processes.append(process)
+            await asyncio.to_thread(process.start)
+            world.found_at(process.url)
+            return process, Gateway(process.url, world.folder, http)
+
+        yield start
+        for process in processes:
+            process.kill()
 
 
 @pytest.fixture(scope="session", autouse=True)

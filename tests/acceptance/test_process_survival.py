@@ -1,0 +1,191 @@
+"""A real process that is killed, told to stop, and started twice: what was accepted is not lost."""
+
+import asyncio
+import json
+from collections import Counter
+
+import aiohttp
+import pytest
+
+from gatepost.errors import Code
+from gatepost.testing import emulator, smartico
+
+
+async def test_kill_9_between_the_answer_and_the_send_loses_nothing(world, sendgrid, begin, wait_until):
+    """60 messages are accepted; 4 are at the provider, which never answers, when the gateway is killed."""
+    world.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
+    world.tables["delivery"]["uncertain_wait"] = 4.0
+    sendgrid.standing = emulator.hang(taken=True)
+    process, _ = await begin(email=["sendgrid-main"])
+    messages = await asyncio.gather(*(world.email() for _ in range(60)))
+    await wait_until(lambda: len(sendgrid.taken) == 4)
+    process.kill()
+
+    sendgrid.standing = emulator.FINE
+    cleared, resent = sendgrid.taken[:2], sendgrid.taken[2:]
+    async with world.running() as gateway:
+        assert set(await sendgrid.report([sendgrid.event("processed", one) for one in cleared])) == {200}
+        for message in messages:
+            await world.hears(message, "accepted")
+        await gateway.settled()
+    sends = Counter({message: sendgrid.sends(message) for message in messages})
+    assert {one.id: sends.pop(one.id) for one in cleared} == dict.fromkeys((one.id for one in cleared), 1)
+    assert {one.id: sends.pop(one.id) for one in resent} == dict.fromkeys((one.id for one in resent), 2)
+    assert set(sends.values()) == {1}
+
+
+async def test_kill_9_in_the_midst_of_everything_loses_nothing(world, sendgrid, begin, wait_until):
+    """Twice, while messages are taken in, sent, reported on and called back; Smartico repeats what failed."""
+    crashes, total = 2, 240
+    world.tables["delivery"]["uncertain_wait"] = 1.0
+    sendgrid.automatic = emulator.Automatic(kinds=["delivered"])
+    sendgrid.time_scale = 0.0
+    process, _ = await begin(email=["sendgrid-main"])
+    ids: dict[str, set[str]] = {f"uid-{number}": set() for number in range(total)}
+
+    async def client(uids: list[str]) -> None:
+        for uid in uids:
+            ids[uid].add(await _accepted(world, uid))
+
+    def accepted() -> int:
+        return sum(map(len, ids.values()))
+
+    clients = asyncio.gather(*(client(list(ids)[number::8]) for number in range(8)))
+    await wait_until(lambda: accepted() >= total / 3)
+    process.kill()
+    process, _ = await begin()
+    await wait_until(lambda: accepted() >= total * 2 / 3)
+    process.kill()
+    async with world.running() as gateway:
+        await clients
+        # What was answered before a crash has the same id after it.
+        await client(list(ids))
+        assert {len(found) for found in ids.values()} == {1}
+        messages = [message for (message,) in ids.values()]
+        for message in messages:
+            await world.crm.wait_for(message, "accepted", timeout=30)
+        # The provider reports again what met with a gateway that was not there.
+        reports = await sendgrid.report(sendgrid.event("delivered", taken) for taken in sendgrid.taken)
+        assert set(reports) == {200}
+        await gateway.settled()
+    assert {sendgrid.sends(message) for message in messages} <= set(range(1, 2 + crashes))
+    # Each at least once, and none before another that came first.
+    heard = {tuple(dict.fromkeys(world.crm.statuses_of(message))) for message in messages}
+    assert heard == {("accepted", "delivered")}
+    assert not world.crm.faults
+
+
+async def _accepted(world, uid: str) -> str:
+    """Sends as Smartico does: again and again, until there is an id."""
+    while True:
+        try:
+            answer = await world.crm.send_email(ext_user_id="anna", email_uid=uid)
+        except (aiohttp.ClientError, OSError):
+            await asyncio.sleep(0.05)
+            continue
+        if answer["error_code"] == 0:
+            return answer["ext_message_id"]
+        assert answer["error_code"] == Code.TRY_AGAIN
+
+
+async def test_sigterm_under_load_finishes_what_is_in_hand_and_ends_with_0(
+    world, sendgrid, begin, wait_until
+):
+    world.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
+    sendgrid.standing = emulator.late(0.5)
+    process, _ = await begin(email=["sendgrid-main"])
+    messages = list(await asyncio.gather(*(world.email() for _ in range(40))))
+    half = await _half_a_request(world)
+    await wait_until(lambda: len(sendgrid.requests) >= 4)
+    ending = asyncio.create_task(asyncio.to_thread(process.terminate))
+    await wait_until(lambda: _is_refused(world))
+    messages.append(await half())
+    assert await ending == 0
+    begun = len(sendgrid.requests)
+    assert begun < len(messages)
+
+    sendgrid.standing = emulator.FINE
+    async with world.running() as gateway:
+        for message in messages:
+            await world.hears(message, "accepted")
+        await gateway.settled()
+    # What was in hand was not cut off: else it would have been sent again.
+    assert {sendgrid.sends(message) for message in messages} == {1}
+
+
+async def test_a_stop_does_not_wait_for_ever(world, sendgrid, monkeypatch, wait_until):
+    """The provider, Smartico and a caller all hang; what was at the provider waits for a report."""
+    monkeypatch.setattr("gatepost.app.DRAIN", 1.0)
+    monkeypatch.setattr("gatepost.server.DRAIN", 1.0)
+    world.tables["delivery"]["uncertain_wait"] = 0.5
+    world.crm.fail(smartico.hang(), calls=1)
+    async with world.running(email=["sendgrid-main"]):
+        told = await world.email()
+        await world.crm.wait_for(told, "accepted", attempted=True, timeout=30)
+        sendgrid.standing = emulator.hang(taken=True)
+        sent = await world.email()
+        await wait_until(lambda: len(sendgrid.taken) == 2)
+        rest = await _half_a_request(world)
+    with pytest.raises(AssertionError):
+        await rest()
+    assert world.crm.callbacks == []
+    sendgrid.standing = emulator.FINE
+    async with world.running() as gateway:
+        await world.hears(told, "accepted")
+        await world.hears(sent, "accepted")
+        await gateway.settled()
+    assert (sendgrid.sends(told), sendgrid.sends(sent)) == (1, 2)
+
+
+async def test_a_second_gateway_on_the_same_file_is_refused_until_the_first_is_gone(world, sendgrid, begin):
+    first, _ = await begin(email=["sendgrid-main"])
+    message = await world.email(email_uid="one")
+    with pytest.raises(RuntimeError, match=r"ended with 1:\n(?s:.*)another gatepost has .*gatepost\.db open"):
+        await begin()
+    assert await world.email(email_uid="one") == message
+    first.kill()
+    async with world.running():
+        assert await world.email(email_uid="one") == message
+
+
+async def _half_a_request(world):
+    """Sends the first half of a request; the gateway waits for the other, which the result sends."""
+    host, _, port = world.crm.gateway_url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    fields = {
+        "ext_user_id": "anna",
+        "from_email_address": "noreply@amazing.example",
+        "subject": "Hello",
+        "body": "Hello",
+        "email_uid": "in two halves",
+        "callback_url": world.crm.callback_url,
+    }
+    body = json.dumps(fields).encode()
+    head = (
+        f"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: {world.crm.authorization}\r\n"
+        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    )
+    writer.write(head.encode() + body[:10])
+    # Somebody reads it now.
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+
+    async def rest() -> str:
+        writer.write(body[10:])
+        try:
+            answer = await reader.read()
+        finally:
+            writer.close()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        return json.loads(answer.partition(b"\r\n\r\n")[2])["ext_message_id"]
+
+    return rest
+
+
+async def _is_refused(world) -> bool:
+    host, _, port = world.crm.gateway_url.removeprefix("http://").partition(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port))
+    except OSError:
+        return True
+    writer.close()
+    return False

@@ -1,0 +1,123 @@
+"""Who a message is for is asked when it arrives and again when it is sent, and much can change in between."""
+
+import msgspec
+import pytest
+
+from gatepost import instances
+from gatepost.errors import Unavailable
+from gatepost.hookspecs import API_VERSION, ContactSource, hookimpl
+from gatepost.model import Contact, Secret
+from gatepost.testing import emulator
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No settings."""
+
+
+class Fickle(ContactSource):
+    """A source that is down until the test says otherwise."""
+
+    api_version = API_VERSION
+    settings_type = Nothing
+    down = True
+
+    def __init__(self, settings, context):
+        pass
+
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        if type(self).down:
+            raise Unavailable("the source is down")
+        known = ext_user_id == "late"
+        return Contact(email=Secret("late@players.example")) if known else None
+
+
+@pytest.fixture
+def fickle(world, monkeypatch):
+    """Asked before the file; down at first."""
+    load = instances._load
+    monkeypatch.setattr(instances, "_load", lambda use: Fickle if use == "fickle" else load(use))
+    monkeypatch.setattr(Fickle, "down", True)
+    world.tables["plugins.fickle"] = {"use": "fickle"}
+    world.tables["contacts"]["sources"] = ["fickle", "players"]
+    return Fickle
+
+
+async def test_a_source_that_is_down_is_passed_over(world, sendgrid, fickle):
+    async with world.running(email=["sendgrid-main"]):
+        await world.hears(await world.email("anna"), "accepted")
+        nobody_there = await world.crm.send_email(ext_user_id="nomail")
+        assert nobody_there["error_code"] == 2
+
+
+async def test_while_a_source_is_down_whom_nobody_knows_is_looked_up_later(world, sendgrid, fickle):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        late, nobody = await world.email("late"), await world.email("nobody")
+        await gateway.waits("email", "queued")
+        assert world.crm.attempts == []
+        fickle.down = False
+        await world.hears(late, "accepted")
+        await world.hears(nobody, "rejected")
+        assert (await world.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
+    (taken,) = sendgrid.taken
+    assert taken.message["personalizations"][0]["to"] == [{"email": "late@players.example"}]
+
+
+@pytest.mark.parametrize("now", ["", "anna,,\n"])
+async def test_who_has_vanished_or_lost_the_address_is_rejected(world, sendgrid, wait_until, now):
+    sendgrid.standing = emulator.answer(503)
+    async with world.running(email=["sendgrid-main"]):
+        message = await world.email("anna")
+        await wait_until(lambda: sendgrid.requests)
+        (world.folder / "contacts.csv").write_text(
+            "\n".join(line for line in world.contacts.splitlines() if not line.startswith("anna"))
+            + "\n"
+            + now
+        )
+        # Whoever looks the user up for the next try may have asked the old file for the last time.
+        await wait_until(lambda: _code(world, "anna"))
+        sendgrid.standing = emulator.FINE
+        await world.hears(message, "rejected")
+    assert sendgrid.taken == []
+
+
+async def test_each_try_goes_where_the_user_is_now(world, sendgrid, wait_until):
+    sendgrid.standing = emulator.answer(503)
+    async with world.running(email=["sendgrid-main"]):
+        message = await world.email("anna")
+        await wait_until(lambda: sendgrid.requests)
+        moved = world.contacts.replace("anna@players.example", "anna@moved.example")
+        # A row more shows when the new file is in use.
+        (world.folder / "contacts.csv").write_text(moved + "bert,bert@players.example,,Bert\n")
+        await wait_until(lambda: _known(world, "bert"))
+        sendgrid.standing = emulator.FINE
+        await world.hears(message, "accepted")
+    (taken,) = (one for one in sendgrid.taken if one.id == message)
+    assert taken.message["personalizations"][0]["to"] == [{"email": "anna@moved.example"}]
+
+
+async def test_a_preview_whose_recipient_is_no_longer_listed_is_rejected(world, sendgrid, wait_until):
+    client = world.tables["clients.brand"]
+    client["preview_recipients"] = ["one@brand.example", "two@brand.example"]
+    sendgrid.standing = emulator.answer(503)
+    async with world.running(email=["sendgrid-main"]):
+        gone, kept = [
+            await world.email("nobody", activity_type="preview", to_email_address=f"{name}@brand.example")
+            for name in ("one", "two")
+        ]
+        await wait_until(lambda: len(sendgrid.requests) >= 2)
+    sendgrid.standing = emulator.FINE
+    client["preview_recipients"] = ["two@brand.example"]
+    async with world.running():
+        await world.hears(gone, "rejected")
+        await world.hears(kept, "accepted")
+    (taken,) = sendgrid.taken
+    assert taken.message["personalizations"][0]["to"] == [{"email": "two@brand.example"}]
+
+
+async def _code(world, user: str) -> int:
+    return (await world.crm.send_email(ext_user_id=user, callback_url=None))["error_code"]
+
+
+async def _known(world, user: str) -> bool:
+    return await _code(world, user) == 0

@@ -1,0 +1,116 @@
+"""What the operator's machines ask: is it alive, would it send, and how much waits."""
+
+import contextlib
+import sqlite3
+
+import aiohttp
+
+from gatepost.outbox import faults, sqlite
+from gatepost.testing import emulator
+
+
+async def test_a_gateway_that_works_is_live_and_ready(world, sendgrid):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        assert await gateway.get("/health/live") == (200, {"live": True})
+        status, ready = await gateway.get("/health/ready")
+    assert status == 200
+    assert ready["problems"] == []
+    assert ready["instances"]["sendgrid-main"]["health"] == "usable"
+
+
+async def test_it_is_not_ready_while_everybody_on_a_route_rests(world, sendgrid, wait_until):
+    sendgrid.standing = emulator.answer(429, {"Retry-After": "3600"})
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        await world.email()
+        await wait_until(lambda: _unready(gateway))
+        status, ready = await gateway.get("/health/ready")
+        assert status == 503
+        assert ready["problems"] == ["routes.email: nobody on it can send now"]
+        assert ready["instances"]["sendgrid-main"]["health"] == "resting"
+        # It is alive, and takes messages all the same.
+        assert (await gateway.get("/health/live"))[0] == 200
+        await world.email()
+
+
+async def test_a_wrong_key_is_shown_as_the_operators_to_mend(world, sendgrid, wait_until):
+    sendgrid.standing = emulator.answer(401)
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        await world.email()
+
+        async def shown() -> bool:
+            _, ready = await gateway.get("/health/ready")
+            return ready["instances"]["sendgrid-main"]["misconfigured"]
+
+        await wait_until(shown)
+
+
+async def test_a_second_way_out_keeps_it_ready(world, sendgrid, mailboxes):
+    sendgrid.standing = emulator.answer(429, {"Retry-After": "3600"})
+    async with world.running(email=["sendgrid-main", "relay"]) as gateway:
+        await world.hears(await world.email(), "accepted")
+        status, ready = await gateway.get("/health/ready")
+    assert status == 200
+    assert ready["instances"]["sendgrid-main"]["health"] == "resting"
+
+
+async def test_metrics_count_answers_sends_callbacks_and_what_waits(world, sendgrid):
+    world.tables["plugins.sendgrid-main"]["concurrency"] = 1
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        await world.hears(await world.email(), "accepted")
+        assert (await world.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
+        world.crm.authorization = "wrong"
+        assert (await world.crm.send_email(ext_user_id="anna"))["error_code"] == 3
+        world.crm.authorization = "the-secret"
+        await gateway.settled()
+        sendgrid.standing = emulator.hang(taken=False)
+        for _ in range(3):
+            await world.email()
+        await gateway.waits("email", "sending")
+        figures = await gateway.metrics()
+        sendgrid.standing = emulator.FINE
+        await sendgrid.drop_connections()
+    assert figures["gatepost_answers_total", "email", "brand", "0"] == 4
+    assert figures["gatepost_answers_total", "email", "brand", "1"] == 1
+    assert figures["gatepost_answers_total", "email", "", "3"] == 1
+    assert figures["gatepost_sends_total", "sendgrid-main", "sent"] == 1
+    assert figures["gatepost_callbacks_total", "told", "accepted"] == 1
+    assert figures["gatepost_queue_messages", "email", "sending"] == 1
+    assert figures["gatepost_queue_messages", "email", "queued"] == 2
+    assert figures["gatepost_queue_age_seconds", "email"] >= 0
+
+
+async def test_metrics_are_for_private_callers_alone(world, sendgrid):
+    world.tables["server"]["trusted_proxies"] = ["127.0.0.1"]
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        for caller, status in {"10.1.2.3": 200, "fd00::1": 200, "8.8.8.8": 404, "nonsense": 404}.items():
+            headers = {"X-Forwarded-For": caller}
+            async with gateway.http.get(f"{gateway.url}/metrics", headers=headers) as response:
+                assert (caller, response.status) == (caller, status)
+
+
+async def test_a_store_that_breaks_stops_the_process_with_1(world, sendgrid, monkeypatch, wait_until):
+    """Nobody knows what is on the disk any more, so nothing is answered with yes."""
+    quick = tuple(text for text in sqlite._PRAGMAS if not text.startswith("busy_timeout"))
+    monkeypatch.setattr(sqlite, "_PRAGMAS", (*quick, "busy_timeout=20"))
+    async with world.running(code=1, email=["sendgrid-main"]) as gateway:
+        await world.hears(await world.email(), "accepted")
+        # What is only locked looks damaged from here on.
+        monkeypatch.setattr(faults, "_BROKEN", {sqlite3.SQLITE_BUSY: "the file is damaged"})
+        with contextlib.closing(sqlite3.connect(world.folder / "gatepost.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+
+            async def gone() -> bool:
+                try:
+                    answer = await world.crm.send_email(ext_user_id="anna")
+                    ready, _ = await gateway.get("/health/ready")
+                except (aiohttp.ClientError, OSError):
+                    return True
+                assert (answer["error_code"], ready) in {(12, 503), (12, 200)}
+                return False
+
+            await wait_until(gone)
+
+
+async def _unready(gateway) -> bool:
+    status, _ = await gateway.get("/health/ready")
+    return status == 503
