@@ -100,16 +100,28 @@ async def test_a_held_message_is_due_again(outbox, clock):
     assert [claim.id for claim in await outbox.claim(Channel.EMAIL, 1, 30.0)] == [identity]
 
 
-async def test_who_held_the_message_before_changes_nothing_any_more(outbox, clock):
+@pytest.mark.parametrize(
+    ("late", "claimed", "kept"),
+    [
+        (State.QUEUED, False, False),
+        (State.REJECTED, False, False),
+        (State.SENT, False, True),
+        (State.SENT, True, False),
+    ],
+)
+async def test_of_who_held_the_message_before_a_receipt_counts_until_the_next_claim(
+    outbox, clock, late, claimed, kept
+):
     identity = await put(outbox)
     (claim,) = await outbox.claim(Channel.EMAIL, 1, 1.0)
     clock.now += 61
     await outbox.sweep()  # the lease is over
     await outbox.sweep()  # and so is the lifetime
     assert (await outbox.retry(Retry(id=identity), LIFETIMES)).queued
+    if claimed:
+        await outbox.claim(Channel.EMAIL, 1, 30.0)
 
-    late = Outcome(id=identity, attempt=claim.attempt, state=State.SENT)
-    assert not await outbox.finish(late)
+    assert await outbox.finish(Outcome(id=identity, attempt=claim.attempt, state=late)) is kept
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,11 @@ def _retry(tx: Transaction, wish: Retry, lifetimes: Mapping[Channel, float]) -> 
 
 
 def _send_again(tx: Transaction, identity: str, state: State, lifetime: float) -> str:
-    """Queue a message that failed or is held, due now, its lifetime begun anew; returns why not."""
+    """Queue a message that failed or is held, due now, its lifetime begun anew; returns why not.
+
+    Of whoever held it last only a receipt counts, and only until it is claimed again: then it need not be
+    sent twice.
+    """
     if state not in _AGAIN:
         return _NEVER[state]
     kept = select(contents.c.message_id).where(contents.c.message_id == identity)
@@ -90,8 +94,6 @@ def _send_again(tx: Transaction, identity: str, state: State, lifetime: float) -
             due_at=tx.now,
             expires_at=tx.after(lifetime),
             ended_at=None,
-            # The fence: whoever held it last has nothing to say any more.
-            holder="",
             reason=RETRIED,
             code="",
         )
