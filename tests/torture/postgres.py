@@ -89,6 +89,7 @@ def running() -> Iterator[Server]:
         finally:
             # Nobody wants what is in it any more, so let it write nothing first.
             server._control("-w", "-m", "immediate", "stop")
+            handle._postmaster_info = None
             handle.cleanup()
     finally:
         if os.environ["XDG_RUNTIME_DIR"] == str(folder):

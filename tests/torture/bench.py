@@ -1,0 +1,243 @@
+"""Smartico on one side, a provider on the other, and gateways between them that things are done to."""
+
+import asyncio
+import json
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+from torture.oracle import Excuse, History, Verdict, judge
+from torture.replica import Replica, Zygote
+from torture.stores import Store
+
+from gatepost.testing.emulator import Taken
+from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost.testing.smartico import Smartico
+
+USERS = 50
+AT_ONCE = 24
+"""Requests of Smartico's under way at once."""
+SETTLE = 150.0
+"""Seconds that the gateways get to bring everything to its end when nothing is broken any more."""
+
+CONCURRENCY = 16
+
+QUICK = {
+    "gatepost.callbacks:LEASE": 2.0,
+    "gatepost.callbacks:PAUSES": (0.2,) * 30,
+    "gatepost.app:SWEEP_EVERY": 0.2,
+}
+"""What a gateway of the bench need not wait as long for as a real one."""
+
+
+class Provider(SendGridEmulator):
+    """Takes a while, remembers when, and reports what it takes."""
+
+    def __init__(self, rng: random.Random, *, reports: bool, most: float = 0.03) -> None:
+        super().__init__()
+        self.history_sends: list[tuple[float, str]] = []
+        self.reported: dict[str, set[str]] = {}
+        self.time_scale = 0.005
+        self._rng = rng
+        self._most = most
+        self._reports_all = reports
+        self._own: set[asyncio.Task[None]] = set()
+
+    async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        await asyncio.sleep(self._rng.uniform(0, self._most))
+        response = await super().answer_to(request, body)
+        await asyncio.sleep(self._rng.uniform(0, self._most))
+        return response
+
+    async def take(self, taken: Taken) -> None:
+        self.history_sends.append((time.monotonic(), taken.id))
+        await super().take(taken)
+        if self._reports_all:
+            task = asyncio.create_task(self._report(taken))
+            self._own.add(task)
+            task.add_done_callback(self._own.discard)
+
+    async def _report(self, taken: Taken) -> None:
+        for kind in ("delivered", "open"):
+            await asyncio.sleep(self._rng.uniform(0, 2 * self._most))
+            (status,) = await self.report([self.event(kind, taken)], tries=5)
+            if status == 200:
+                self.reported.setdefault(taken.id, set()).add("opened" if kind == "open" else kind)
+
+    async def all_reported(self) -> None:
+        """Wait until every report was taken or given up."""
+        while self._own:
+            await asyncio.gather(*self._own)
+
+
+class Bench:
+    """One scenario's world."""
+
+    def __init__(
+        self, folder: Path, store: Store, rng: random.Random, crm: Smartico, provider: Provider, zygote: Zygote
+    ) -> None:
+        self.folder = folder
+        self.store = store
+        self.rng = rng
+        self.crm = crm
+        self.provider = provider
+        self.replicas: list[Replica] = []
+        self.excuses: list[Excuse] = []
+        self.answers: dict[str, list[str]] = {}
+        self.refused = 0
+        self.allowed = 0
+        """So many messages may have been begun by now."""
+        self._zygote = zygote
+        self._news = asyncio.Event()
+
+    def add_replica(
+        self, *, delivery: Mapping[str, object], timeout: float, order: Mapping[str, object] | None = None
+    ) -> Replica:
+        """Write its configuration; it is not started yet."""
+        number = len(self.replicas)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        tables = {
+            "server": {"port": port},
+            "store": {"url": self.store.url},
+            "clients.brand": {
+                "authorization": [self.crm.authorization],
+                "allow_ips": ["127.0.0.1"],
+                "callback_api_key": self.crm.api_key,
+                "callback_hosts": ["127.0.0.1"],
+                "allow_private_callbacks": True,
+            },
+            "contacts": {"sources": ["players"]},
+            "delivery": delivery,
+            "routes": {"email": ["provider"]},
+            "logs": {"level": "info", "format": "json"},
+            "plugins.players": {"use": "csv", "path": "contacts.csv"},
+            "plugins.provider": {
+                "use": "sendgrid",
+                "api_key": self.provider.api_key,
+                "base_url": self.provider.base_url,
+                "webhook_public_key": self.provider.public_key,
+                "concurrency": CONCURRENCY,
+                "timeout": timeout,
+            },
+        }
+        config = self.folder / f"replica-{number}.toml"
+        config.write_text(
+            "\n".join(
+                "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""])
+                for name, table in tables.items()
+            )
+        )
+        replica = Replica(
+            self._zygote, config, f"http://127.0.0.1:{port}", {"set": QUICK, **(order or {})}
+        )
+        self.replicas.append(replica)
+        self.provider.webhook_url = f"{self.replicas[0].url}/webhooks/provider"
+        return replica
+
+    def crashed(self, ids: frozenset[str] | None = None) -> None:
+        """From here on what was in flight may be sent once more."""
+        self.excuses.append(Excuse(time.monotonic(), ids))
+
+    async def load(self, messages: int) -> None:
+        """Smartico sends so many, as ``allowed`` lets it, and repeats each until it hears a 0."""
+        numbers = iter(range(messages))
+        timeout = aiohttp.ClientTimeout(total=20)
+        async with aiohttp.ClientSession(timeout=timeout) as http:
+            await asyncio.gather(*(self._sender(http, numbers) for _ in range(AT_ONCE)))
+
+    async def _sender(self, http: aiohttp.ClientSession, numbers: object) -> None:
+        for number in numbers:
+            while number >= self.allowed:
+                self._news.clear()
+                await self._news.wait()
+            uid = f"uid-{number}"
+            await self._accepted(http, uid)
+            if self.rng.random() < 0.1:
+                # Two at once, perhaps at two replicas: the same message all the same.
+                await asyncio.gather(self._accepted(http, uid), self._accepted(http, uid))
+
+    async def _accepted(self, http: aiohttp.ClientSession, uid: str) -> None:
+        body = {
+            "ext_user_id": f"user-{hash(uid) % USERS}",
+            "from_email_address": "Brand <noreply@brand.example>",
+            "subject": f"Message {uid}",
+            "body": "<p>Hello there</p>",
+            "email_uid": uid,
+            "callback_url": self.crm.callback_url,
+        }
+        headers = {"Authorization": self.crm.authorization}
+        while True:
+            replica = self.rng.choice(self.replicas)
+            try:
+                async with http.post(f"{replica.url}/email", json=body, headers=headers) as response:
+                    answer = await response.json()
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                await asyncio.sleep(0.05)
+                continue
+            if answer["error_code"] == 0:
+                self.answers.setdefault(uid, []).append(answer["ext_message_id"])
+                return
+            self.refused += 1
+            assert answer["error_code"] == 12, answer
+            await asyncio.sleep(0.05)
+
+    def allow(self, more: int) -> None:
+        """Let so many messages more begin."""
+        self.allowed += more
+        self._news.set()
+
+    async def answered(self, count: int) -> None:
+        """Wait until so many messages were answered with 0."""
+        while len(self.answers) < count:
+            await asyncio.sleep(0.005)
+
+    async def settle(self) -> None:
+        """Wait until the store says that nothing waits any more, or for too long."""
+        try:
+            async with asyncio.timeout(SETTLE):
+                await self.provider.all_reported()
+                while await asyncio.to_thread(self.store.waiting):
+                    await asyncio.sleep(0.3)
+        except TimeoutError:
+            pass
+
+    async def judged(self) -> tuple[History, Verdict]:
+        """Stop everybody and hold what happened against the promises."""
+        for replica in self.replicas:
+            await replica.kill()
+        rows, statuses = await asyncio.to_thread(self.store.dump)
+        history = History(
+            answers=self.answers,
+            sends=self.provider.history_sends,
+            excuses=self.excuses,
+            reported=self.provider.reported,
+            heard=[(call.ext_message_id, call.status) for call in self.crm.callbacks],
+            rows=rows,
+            statuses=statuses,
+            finished_again=await asyncio.to_thread(self.store.finished_again),
+        )
+        assert not self.crm.faults, self.crm.faults[:3]
+        return history, judge(history)
+
+
+@asynccontextmanager
+async def bench(
+    folder: Path, store: Store, seed: int, *, reports: bool = True, most: float = 0.03
+) -> AsyncIterator[Bench]:
+    """A world without a gateway yet; ``most`` (seconds) is half of what the provider may take to answer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    users = "".join(f"user-{number},user-{number}@players.example,\n" for number in range(USERS))
+    (folder / "contacts.csv").write_text("ext_user_id,email,phone\n" + users)
+    rng = random.Random(seed)
+    async with AsyncExitStack() as stack:
+        crm = await stack.enter_async_context(Smartico(api_key="the-key", authorization="the-secret"))
+        provider = Provider(random.Random(seed + 1), reports=reports, most=most)
+        await stack.enter_async_context(provider)
+        zygote = await stack.enter_async_context(Zygote())
+        yield Bench(folder, store, rng, crm, provider, zygote)
