@@ -2,13 +2,14 @@ import asyncio
 import traceback
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 from structlog.testing import capture_logs
 
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Outcome, Policy, Reported, Stored, new_id
 from gatepost.outbox import batch as batches
+from gatepost.outbox.schema import contents
 from gatepost.statuses import State
 
 
@@ -41,6 +42,16 @@ async def test_only_the_first_of_a_uid_is_ever_sent(store, new):
     await store.put(new(content=b"second"))
 
     assert [claim.content for claim in await store.claim(Channel.EMAIL, 10, 30)] == [b"first"]
+
+
+async def test_nothing_is_kept_of_a_message_that_was_known_already(store, new):
+    first = new()
+    await asyncio.gather(store.put(first), store.put(new()))
+    await store.put(new())
+
+    kept = await store._database.transact(lambda it: it.execute(select(contents.c.message_id)).all())
+
+    assert kept == [(first.id,)]
 
 
 @pytest.mark.parametrize(
