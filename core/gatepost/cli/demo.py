@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 
+import aiohttp
 import rich_click as click
 from rich.console import Console
 
@@ -43,7 +44,8 @@ def command(ends: bool, provider: ProviderName) -> None:
         sys.exit(asyncio.run(_run(console, provider, ends=ends)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         fail("interrupted before everything had arrived")
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError, aiohttp.ClientError) as error:
+        # The gateway did not start, ended, or answered what the contract does not have.
         fail(str(error))
 
 

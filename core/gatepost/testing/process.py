@@ -67,7 +67,8 @@ class GatewayProcess:
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
             said = self.log.read_bytes()[begin:].decode("utf-8", "replace")
-            for line in said.splitlines():
+            # The last line may be half-written.
+            for line in said.split("\n")[:-1]:
                 if '"event": "listening"' in line:
                     self.url = json.loads(line)["url"]
                     return self.url
