@@ -43,7 +43,7 @@ COMPLAINT = "Feedback-Type: {1}\nUser-Agent: relay/1\nVersion: 1\nOriginal-Rcpt-
 
 
 class Relay:
-    """The sink, as the kit sees a provider; a ping ends with NOOP."""
+    """The sink, as the kit sees a provider; a ping signs in and ends with NOOP."""
 
     def __init__(self, sink):
         self._sink = sink
@@ -58,6 +58,8 @@ class Relay:
             stage, answer = ANSWERS[trouble]
             self._sink.answer(stage, answer)
             self._sink.answer("NOOP", answer)
+            if trouble is Trouble.DENY:
+                self._sink.answer("AUTH", "535 5.7.8 bad credentials")
         elif trouble is Trouble.HANG:
             self._sink.stall("END")
             self._sink.stall("NOOP")
@@ -114,10 +116,13 @@ class TestConformance(LifespanSuite, PingSuite, EmailSuite, WebhookSuite):
 
     @pytest.fixture
     def table(self, sink):
+        sink.extensions.append("AUTH PLAIN")
         return {
             "host": "127.0.0.1",
             "port": sink.port,
             "security": "none",
+            "username": "gatepost",
+            "password": "a relay's password 4711",
             "webhook_secret": SECRET,
             "helo": "gateway.example",
         }

@@ -21,14 +21,15 @@ from gatepost.settings import CORE_KEYS
 from gatepost.testing.conformance.provider import Form, Provider, Reporter, Trouble
 from gatepost.testing.conformance.watching import (
     Watch,
-    blocking_noticed,
     everything_in,
     metered,
-    tasks_noticed,
+    noticed,
 )
 
 PATIENCE = 10.0
 """Seconds after which something that should have happened long ago never will."""
+RELEASE = 2.0
+"""Seconds in which a hook that is cancelled must have let go."""
 SHORT = 0.3
 """Seconds of timeout given to a plugin whose stand-in will never answer."""
 
@@ -160,10 +161,9 @@ class Bench:
         self, *, table: Mapping[str, Any] | None = None, seconds: float = PATIENCE, concurrency: int = 4
     ) -> AsyncIterator[Live]:
         """A new instance inside its lifespan, with this timeout and everything about it watched."""
-        blocking_noticed()
         watch = Watch()
         self.watches.append(watch)
-        with tasks_noticed(), watch.listening():
+        with noticed(), watch.listening():
             plugin = self.make(watch, table=table, seconds=seconds, concurrency=concurrency)
             async with lifespan_of(plugin, watch):
                 yield Live(plugin, watch)

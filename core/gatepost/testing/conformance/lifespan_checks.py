@@ -7,16 +7,16 @@ from gatepost.errors import Unavailable
 from gatepost.testing.conformance.bench import SHORT, Bench, Live, described, implements, until
 from gatepost.testing.conformance.provider import Trouble
 from gatepost.testing.conformance.registry import Group, check
-from gatepost.testing.conformance.watching import everything_in, found_in, sockets
+from gatepost.testing.conformance.watching import everything_in, found_in
 
 
-async def nothing_left(live: Live, before: int) -> None:
+async def nothing_left(live: Live) -> None:
     """AssertionError unless the plugin's tasks have ended and its sockets are closed; it may take a moment."""
     await until(
         lambda: not live.watch.running(), lambda: f"these tasks still run: {', '.join(live.watch.running())}"
     )
     await until(
-        lambda: sockets() <= before, lambda: f"{sockets() - before} sockets more are open than before"
+        lambda: not live.watch.connected(), lambda: f"{live.watch.connected()} of its sockets are still open"
     )
 
 
@@ -27,10 +27,9 @@ class _Halt(Exception):
 @check(Group.LIFESPAN, unattended=True)
 async def opens_and_closes(bench: Bench) -> None:
     """It opens, and once it is closed none of its tasks runs and none of its sockets is open."""
-    before = sockets()
     async with bench.live() as live:
         await _use(bench, live)
-    await nothing_left(live, before)
+    await nothing_left(live)
 
 
 @check(Group.LIFESPAN, unattended=True)
@@ -47,12 +46,11 @@ async def twice(bench: Bench) -> None:
 @check(Group.LIFESPAN, unattended=True)
 async def error_inside(bench: Bench) -> None:
     """An error inside it comes out again, and everything is closed."""
-    before = sockets()
     lives: list[Live] = []
     with contextlib.suppress(_Halt):
         await _halted(bench, lives)
         raise AssertionError("the lifespan swallowed an error that was not its own")
-    await nothing_left(lives[0], before)
+    await nothing_left(lives[0])
 
 
 async def _halted(bench: Bench, lives: list[Live]) -> None:
@@ -65,7 +63,6 @@ async def _halted(bench: Bench, lives: list[Live]) -> None:
 @check(Group.LIFESPAN, unattended=True)
 async def cancelled(bench: Bench) -> None:
     """A cancellation inside it comes out again, and everything is closed."""
-    before = sockets()
     lives: list[Live] = []
 
     async def stay() -> None:
@@ -78,7 +75,7 @@ async def cancelled(bench: Bench) -> None:
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled(), "the lifespan swallowed a cancellation"
-    await nothing_left(lives[0], before)
+    await nothing_left(lives[0])
 
 
 @check(Group.LIFESPAN, unattended=True)

@@ -18,10 +18,9 @@ from gatepost.testing.conformance.bench import Bench, implements
 from gatepost.testing.conformance.registry import Group, check
 from gatepost.testing.conformance.watching import (
     Watch,
-    blocking_noticed,
     everything_in,
     found_in,
-    tasks_noticed,
+    noticed,
 )
 
 _SOUNDS_SECRET = re.compile(r"(password|passphrase|secret|token|api_?key|private_?key)(_file)?\Z")
@@ -69,11 +68,10 @@ async def declared(bench: Bench) -> None:
 @check(Group.PLUGIN, unattended=True)
 async def constructor(bench: Bench) -> None:
     """Its constructor opens nothing, calls nobody and starts nothing."""
-    blocking_noticed()
     settings = bench.settings()
     watch = Watch()
     context = hookspecs.Context(name="conformance", log=watch.logger("conformance"))
-    with tasks_noticed(), watch.mine():
+    with noticed(), watch.mine():
         bench.plugin(settings, context)
     for task in watch.tasks:
         task.cancel()

@@ -6,12 +6,13 @@ from typing import Any
 
 from gatepost.errors import Rejected, SendError, Unavailable, Uncertain
 from gatepost.model import Receipt
+from gatepost.testing.conformance import bench as benches
 from gatepost.testing.conformance.bench import SHORT, Bench, Live, described, gathered, sending_hook, until
 from gatepost.testing.conformance.lifespan_checks import nothing_left
 from gatepost.testing.conformance.provider import Trouble
 from gatepost.testing.conformance.registry import Group, check
 from gatepost.testing.conformance.send_checks import _belongs
-from gatepost.testing.conformance.watching import everything_in, found_in, sockets
+from gatepost.testing.conformance.watching import everything_in, found_in
 
 _LISTED = (Rejected, Unavailable, Uncertain)
 
@@ -239,11 +240,10 @@ async def after_cancel(bench: Bench) -> None:
 @check(Group.SEND, Trouble.HANG)
 async def cancel_leaves_nothing(bench: Bench) -> None:
     """Of sends that were cancelled no task and no socket is left once it is closed."""
-    before = sockets()
     async with bench.live(concurrency=3) as live:
         with bench.playing(Trouble.HANG):
             await _cancel(bench, live, 3)
-    await nothing_left(live, before)
+    await nothing_left(live)
 
 
 @check(Group.SEND, Trouble.OUTAGE)
@@ -270,7 +270,7 @@ async def _cancel(bench: Bench, live: Live, count: int) -> list[Any]:
     )
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks, timeout=2.0)
+    await asyncio.wait(tasks, timeout=benches.RELEASE)
     assert all(task.done() for task in tasks), "a send ignores its cancellation"
     ended = [task for task in tasks if not task.cancelled()]
     assert not ended, f"a send that was cancelled did not end as cancelled: {described(_ending(ended[0]))}"

@@ -12,7 +12,7 @@ import io
 import logging
 import os
 import quopri
-import stat
+import socket
 import sys
 import sysconfig
 import threading
@@ -38,6 +38,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self.sockets: WeakSet[socket.socket] = WeakSet()
         self.blocking: list[str] = []
         """Calls that block, made on the loop's own thread."""
         self.longest = 0.0
@@ -58,6 +59,10 @@ class Watch:
     def running(self) -> list[str]:
         """The names of the plugin's tasks that have not ended."""
         return sorted(task.get_name() for task in self.tasks if not task.done())
+
+    def connected(self) -> int:
+        """How many of the plugin's sockets are open."""
+        return sum(one.fileno() != -1 for one in self.sockets)
 
     def logger(self, name: str) -> BoundLogger:
         """A logger for a Context; what it is told ends in ``texts``, whatever its level."""
@@ -146,10 +151,14 @@ def found_in(text: str, values: Iterable[str]) -> bool:
 
 
 @contextlib.contextmanager
-def tasks_noticed() -> Iterator[None]:
-    """Have the loop tell each Watch which tasks are started on its behalf."""
+def noticed() -> Iterator[None]:
+    """Tell each Watch, while the block runs, of tasks, sockets and blocking calls that are its plugin's."""
+    if not _hooked.is_set():
+        _hooked.set()
+        # For good: Python takes no such hook back. It costs next to nothing.
+        sys.addaudithook(_audit)
     loop = asyncio.get_running_loop()
-    before = loop.get_task_factory()
+    before, sleep = loop.get_task_factory(), time.sleep
 
     def make(loop: asyncio.AbstractEventLoop, work: Any, **how: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **how)
@@ -158,22 +167,19 @@ def tasks_noticed() -> Iterator[None]:
             watch.tasks.add(task)
         return task
 
+    def blocking_sleep(seconds: Any, /) -> None:
+        _audit("time.sleep", (seconds,))
+        sleep(seconds)
+
     loop.set_task_factory(make)
+    if sys.version_info < (3, 13):
+        # Later ones tell it themselves.
+        time.sleep = blocking_sleep
     try:
         yield
     finally:
+        time.sleep = sleep
         loop.set_task_factory(before)
-
-
-def sockets() -> int:
-    """How many sockets this process has open."""
-    count = 0
-    for name in os.listdir("/dev/fd"):  # noqa: PTH208  numbers, not paths
-        try:
-            count += stat.S_ISSOCK(os.fstat(int(name)).st_mode)
-        except OSError:
-            continue
-    return count
 
 
 @types.coroutine
@@ -212,18 +218,17 @@ _INSTALLED = tuple({*(f"{path}{os.sep}" for path in sysconfig.get_paths().values
 _hooked = threading.Event()
 
 
-def blocking_noticed() -> None:
-    """Have Python tell each Watch of blocking calls from now on; can't be taken back, costs next to nothing."""
-    if not _hooked.is_set():
-        _hooked.set()
-        sys.addaudithook(_audit)
-
-
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if event not in _JUDGES and event not in _ALWAYS_BLOCKING:
+    if event not in _JUDGES and event not in _ALWAYS_BLOCKING and event != "socket.__new__":
         return
     watch = _mine.get()
-    if watch is None or watch.thread != threading.get_ident():
+    if watch is None:
+        return
+    if event == "socket.__new__":
+        if isinstance(args[0], socket.socket):
+            watch.sockets.add(args[0])
+        return
+    if watch.thread != threading.get_ident():
         return
     if event in _ALWAYS_BLOCKING or _JUDGES[event](args):
         watch.blocking.append(event)

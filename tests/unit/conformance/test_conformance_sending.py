@@ -1,0 +1,398 @@
+"""Plugins that are wrong in one way each, and the check of the kit that is meant to say so: sending."""
+
+import asyncio
+import logging
+import re
+import time
+from contextlib import asynccontextmanager
+
+import aiohttp
+import msgspec
+import pytest
+
+from gatepost import wire
+from gatepost.errors import Rejected, SendError, Unavailable, Uncertain
+from gatepost.hookspecs import hookimpl
+from gatepost.model import Receipt
+from gatepost_example import Example, messages
+
+WRONG = []
+
+
+def wrong(check_id, says):
+    return lambda plugin: WRONG.append(pytest.param(check_id, plugin, says, id=plugin.__name__)) or plugin
+
+
+def body_of(message, **other):
+    body = msgspec.json.decode(messages.sms(message, default_sender="x", report_to=""))
+    return msgspec.json.encode({**body, **other})
+
+
+class Translating(Example):
+    """Makes another error of each."""
+
+    @hookimpl
+    async def send_sms(self, message):
+        try:
+            return await super().send_sms(message)
+        except SendError as error:
+            other = self.other(error, message)
+        raise other
+
+
+class OwnHttp(Example):
+    """Without gatepost.wire."""
+
+    options = {}
+    how = {}
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self):
+        key = self._settings.api_key.reveal()
+        async with aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {key}"}, **self.options
+        ) as self.own:
+            yield
+
+    @hookimpl
+    async def send_sms(self, message):
+        url = f"{self._settings.base_url}/v1/messages"
+        try:
+            async with self.own.post(url, data=body_of(message), **self.how) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Uncertain(type(error).__name__) from None
+        reply = wire.Reply(status=response.status, headers=response.headers, body=content)
+        wire.expect_success(reply)
+        return Receipt(reply.json()["id"])
+
+
+@wrong("send.taken", "provider has 0 messages")
+class OnlySaysSo(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        return Receipt("sure")
+
+
+@wrong("send.taken", "it returned 'sent'")
+class ReturnsAText(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        await super().send_sms(message)
+        return "sent"
+
+
+@wrong("send.one_recipient", "another's recipient")
+class SendsToTheLastOneToo(Example):
+    last = ""
+
+    @hookimpl
+    async def send_sms(self, message):
+        to = f"{message.recipient.reveal()}{self.last}"
+        self.last = f",{message.recipient.reveal()}"
+        return await self._send(body_of(message, to=to))
+
+
+@wrong("send.provider_id", "same provider_id")
+class OneIdForAll(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        await super().send_sms(message)
+        return Receipt("202")
+
+
+@wrong("send.provider_id", "300 characters")
+class LongId(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        receipt = await super().send_sms(message)
+        return Receipt(receipt.provider_id.ljust(300, "x"))
+
+
+@wrong("send.concurrently", "0 times|2 times|other's recipient")
+class RemembersOneMessage(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        self.message = message
+        await asyncio.sleep(0.01)
+        return await super().send_sms(self.message)
+
+
+@wrong("send.free_loop", "time.sleep")
+class Sleeps(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        time.sleep(0.001)  # noqa: ASYNC251  that is the point
+        return await super().send_sms(message)
+
+
+@wrong("send.free_loop", "ms of CPU")
+class Computes(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        begun = time.thread_time()
+        while time.thread_time() - begun < 0.06:
+            pass
+        return await super().send_sms(message)
+
+
+@wrong("send.free_loop", "socket.connect|getaddrinfo")
+class ConnectsBlocking(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        import socket  # noqa: PLC0415  as such a plugin would
+
+        host, port = self._settings.base_url.removeprefix("http://").split(":")
+        socket.create_connection((host, int(port))).close()
+        return await super().send_sms(message)
+
+
+@wrong("send.discreet", "recipient stands in a log")
+class Prints(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        print(message.recipient.reveal())  # noqa: T201  that is the point
+        return await super().send_sms(message)
+
+
+@wrong("send.discreet", "recipient stands in a log")
+class LogsWithoutThePlus(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        logging.getLogger("some.library").debug("to %s", message.recipient.reveal()[1:])
+        return await super().send_sms(message)
+
+
+@wrong("send.discreet", "a secret stands in a log")
+class LogsItsKey(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        self._context.log.debug("post", authorization=f"Bearer {self._settings.api_key.reveal()}")
+        return await super().send_sms(message)
+
+
+@wrong("send.guarded", "guard")
+class ReceiptWithTheRecipient(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        await super().send_sms(message)
+        return Receipt(f"{message.recipient.reveal()}-1")
+
+
+@wrong("send.hostile_content", "raised UnicodeEncodeError")
+class OnlyAscii(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        message.text.encode("ascii")
+        return await super().send_sms(message)
+
+
+@wrong("send.no_proxy", "with proxy variables set it raised")
+class ReadsTheEnvironment(OwnHttp):
+    options = {"trust_env": True}
+
+
+@wrong("send.without_sender", "raised AttributeError")
+class WantsASender(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        message.sender.strip()
+        return await super().send_sms(message)
+
+
+@wrong("send.cancelled_early", "did not end")
+@wrong("send.many_failures", "did not end")
+class KeepsALock(Example):
+    lock = None
+
+    @hookimpl
+    async def send_sms(self, message):
+        self.lock = self.lock or asyncio.Semaphore(self._context.concurrency)
+        await self.lock.acquire()
+        receipt = await super().send_sms(message)
+        self.lock.release()
+        return receipt
+
+
+@wrong("send.refused", "instead of raising Rejected")
+@wrong("send.denied", "misconfigured")
+class NeverGivesUp(Translating):
+    def other(self, error, message):
+        return Unavailable(error.reason)
+
+
+@wrong("send.throttled", "instead of raising Unavailable")
+@wrong("send.outage", "instead of raising Unavailable")
+@wrong("send.unreachable", "instead of raising Unavailable")
+@wrong("send.dropped", "the connection broke")
+class GivesUpAtOnce(Translating):
+    def other(self, error, message):
+        return Rejected(error.reason)
+
+
+@wrong("send.throttled", "nothing that the operator has to mend")
+@wrong("send.outage", "nothing that the operator has to mend")
+class BlamesTheOperator(Translating):
+    def other(self, error, message):
+        return Unavailable(error.reason, misconfigured=True)
+
+
+@wrong("send.pause", "without retry_after")
+class ForgetsThePause(Translating):
+    def other(self, error, message):
+        return Unavailable(error.reason)
+
+
+@wrong("send.pause", "retry_after is 7000")
+class PauseInMilliseconds(Translating):
+    def other(self, error, message):
+        return Unavailable(error.reason, retry_after=7000)
+
+
+@wrong("send.lost", "instead of raising Uncertain")
+class SureThatItIsLost(Translating):
+    def other(self, error, message):
+        return Unavailable(error.reason)
+
+
+@wrong("send.hang", "no deadline")
+class WaitsForEver(OwnHttp):
+    options = {"timeout": aiohttp.ClientTimeout(total=None)}
+
+
+@wrong("send.drip", "no deadline")
+class DeadlineForEachByte(OwnHttp):
+    options = {"timeout": aiohttp.ClientTimeout(total=None, sock_read=1)}
+
+
+@wrong("send.redirected", "redirect was followed")
+class FollowsRedirects(OwnHttp):
+    pass
+
+
+@wrong("send.nonsense", "raised KeyError")
+class TrustsAnAnswer(OwnHttp):
+    how = {"allow_redirects": False}
+
+
+@wrong("send.no_repeats", "in 3 requests")
+class TriesAgain(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        for _ in range(2):
+            try:
+                return await super().send_sms(message)
+            except Unavailable:
+                pass
+        return await super().send_sms(message)
+
+
+@wrong("send.listed_errors", "not listed")
+class RaisesWhatever(Translating):
+    def other(self, error, message):
+        return RuntimeError(error.reason)
+
+
+@wrong("send.listed_errors", "no reason")
+class SaysNothing(Translating):
+    def other(self, error, message):
+        return type(error)("")
+
+
+@wrong("send.errors_discreet", "error holds the recipient")
+class QuotesTheRecipient(Translating):
+    def other(self, error, message):
+        return type(error)(f"{message.recipient.reveal()}: {error.reason}")
+
+
+@wrong("send.errors_discreet", "error holds the recipient")
+class KeepsTheRecipientInItsContext(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        try:
+            return await super().send_sms(message)
+        except SendError as error:
+            error.add_note(f"to {message.recipient.reveal()}")
+            raise Rejected("no") from None
+
+
+@wrong("send.errors_discreet", "error holds a secret")
+class QuotesTheKey(Translating):
+    def other(self, error, message):
+        return type(error)("wrong key", code=self._settings.api_key.reveal())
+
+
+@wrong("send.troubles_discreet", "the recipient stands in a log")
+class LogsWhoWasNotReached(Translating):
+    def other(self, error, message):
+        self._context.log.warning("not sent", to=message.recipient.reveal())
+        return error
+
+
+@wrong("send.recovers", "after refuse")
+class NeverRecovers(Translating):
+    broken = False
+
+    @hookimpl
+    async def send_sms(self, message):
+        if self.broken:
+            raise Unavailable("broken")
+        return await super().send_sms(message)
+
+    def other(self, error, message):
+        self.broken = True
+        return error
+
+
+@wrong("send.cancelled", "did not end as cancelled")
+class TakesCancellationForALoss(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        try:
+            return await super().send_sms(message)
+        except asyncio.CancelledError:
+            raise Uncertain("cancelled") from None
+
+
+@wrong("send.cancelled", "ignores its cancellation")
+class WillNotBeCancelled(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        try:
+            return await super().send_sms(message)
+        except asyncio.CancelledError:
+            await asyncio.sleep(4)
+
+
+@wrong("send.after_cancel", "was cancelled was sent later")
+class KeepsWhatWasCancelled(Example):
+    def __init__(self, settings, context):
+        super().__init__(settings, context)
+        self.waiting = []
+
+    @hookimpl
+    async def send_sms(self, message):
+        self.waiting.append(message)
+        while len(self.waiting) > 1 and self.waiting[0] is not message:
+            earlier = self.waiting.pop(0)
+            await super().send_sms(earlier)
+        receipt = await super().send_sms(message)
+        self.waiting.remove(message)
+        return receipt
+
+
+@wrong("send.cancel_leaves_nothing", "tasks still run")
+class GoesOnInTheBackground(Example):
+    @hookimpl
+    async def send_sms(self, message):
+        try:
+            return await super().send_sms(message)
+        except asyncio.CancelledError:
+            self.stray = asyncio.create_task(asyncio.sleep(60), name="stray")
+            raise
+
+
+@pytest.mark.parametrize(("check_id", "plugin", "says"), WRONG)
+async def test_the_wrong_plugin_is_caught(verdict, check_id, plugin, says):
+    assert re.search(says, await verdict(check_id, plugin, says))
