@@ -35,8 +35,6 @@ class Acceptance:
         self._remembered = remembered
         self._targets = targets
         self._in_hand = 0
-        self.closing = False
-        """Set when the gateway shuts down: what is in hand is finished, nothing new is taken."""
 
     async def take(self, name: str, client: Client, channel: Channel, body: bytes) -> bytes:
         """The answer to a request of this client: its message is on disk, or its uid was known.
@@ -45,7 +43,7 @@ class Acceptance:
         whatever else is wrong by now, so it is looked for before any refusal leaves; on the usual way
         storing the message finds it out by itself.
         """
-        if self.closing or self._in_hand >= MOST_IN_HAND:
+        if self._in_hand >= MOST_IN_HAND:
             raise Refused(Code.TRY_AGAIN, "the gateway can't take messages now: try again later")
         request = contract.decode(channel, body)
         self._in_hand += 1
