@@ -11,13 +11,13 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
-from torture.oracle import Excuse, History, Verdict, judge
-from torture.replica import Replica, Zygote
-from torture.stores import Store
 
 from gatepost.testing.emulator import Taken
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.smartico import Smartico
+from torture.oracle import Excuse, History, Verdict, judge
+from torture.replica import Replica, Zygote
+from torture.stores import Store
 
 USERS = 50
 AT_ONCE = 24
@@ -79,7 +79,13 @@ class Bench:
     """One scenario's world."""
 
     def __init__(
-        self, folder: Path, store: Store, rng: random.Random, crm: Smartico, provider: Provider, zygote: Zygote
+        self,
+        folder: Path,
+        store: Store,
+        rng: random.Random,
+        crm: Smartico,
+        provider: Provider,
+        zygote: Zygote,
     ) -> None:
         self.folder = folder
         self.store = store
@@ -129,13 +135,13 @@ class Bench:
         config = self.folder / f"replica-{number}.toml"
         config.write_text(
             "\n".join(
-                "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""])
+                "\n".join(
+                    [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""]
+                )
                 for name, table in tables.items()
             )
         )
-        replica = Replica(
-            self._zygote, config, f"http://127.0.0.1:{port}", {"set": QUICK, **(order or {})}
-        )
+        replica = Replica(self._zygote, config, f"http://127.0.0.1:{port}", {"set": QUICK, **(order or {})})
         self.replicas.append(replica)
         self.provider.webhook_url = f"{self.replicas[0].url}/webhooks/provider"
         return replica

@@ -3,6 +3,7 @@
 Pure: it is given what all sides saw and touches nothing. Each of its counts has seen a bug planted for it.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
@@ -10,6 +11,10 @@ ENDS = frozenset({"sent", "rejected", "failed"})
 
 SLACK = 1.0
 """Seconds by which the bench may see a send after the crash that it caused a repeat of: it was on the wire."""
+
+
+IN_FLIGHT = 10.0
+"""Seconds after a send in which a crash may have caught it: to be answered, and recorded."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +131,10 @@ def _sends(history: History, verdict: Verdict) -> None:
     for identity, moments in times.items():
         if identity not in history.rows:
             verdict.uncommitted.append(identity)
-        for before, after in zip(moments, moments[1:], strict=False):
+        for before, after in itertools.pairwise(moments):
             excused = any(
-                before - SLACK <= excuse.at <= after and (excuse.ids is None or identity in excuse.ids)
+                before - SLACK <= excuse.at <= min(after, before + IN_FLIGHT)
+                and (excuse.ids is None or identity in excuse.ids)
                 for excuse in history.excuses
             )
             (verdict.resent if excused else verdict.duplicated).append(identity)

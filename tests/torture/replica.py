@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 PATIENCE = 60.0
 """Seconds that a start or an end may take on a busy machine."""
@@ -15,7 +16,7 @@ PATIENCE = 60.0
 class Zygote:
     """The process that the gateways are forked from; a context manager that ends them all."""
 
-    async def __aenter__(self) -> "Zygote":
+    async def __aenter__(self) -> Self:
         paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,

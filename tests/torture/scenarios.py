@@ -1,12 +1,11 @@
 """What is done to gateways under load; each returns what was counted."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from torture.bench import CONCURRENCY, Bench, bench
+from torture.bench import CONCURRENCY, bench
 from torture.oracle import figures
 from torture.stores import Store
 
