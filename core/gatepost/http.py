@@ -135,7 +135,7 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Who asked and sends no more may still want the answer; nobody can be told over TLS."""
-        if self.scheme == "https" or self._begun or self._in_body or not self._is_owed():
+        if self.scheme == "https" or not self._is_owed_without_the_last():
             return None
         self._end_with_answer()
         return True
@@ -145,12 +145,13 @@ class Connection(HttpToolsProtocol):
             return
         self._barren += len(data)
         try:
-            self.parser.feed_data(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._pass_over_upgrade(data[upgrade.args[0] :])
+                return
             if self._barren > HEAD_BYTES and (self._begun or self._in_body):
                 raise _Fault(431)  # noqa: TRY301  as the callbacks do
-        except httptools.HttpParserUpgrade:
-            # The wish is passed over, but where the parser stands now it does not say truthfully.
-            self._end_with_answer()
         except _Fault as fault:
             self._refuse(fault.status)
         except httptools.HttpParserError as error:
@@ -159,6 +160,15 @@ class Connection(HttpToolsProtocol):
         else:
             if self._begun and not self._is_owed():
                 self._wait()
+
+    def _pass_over_upgrade(self, rest: bytes) -> None:
+        """Read the request once more without its wish for another protocol, for which the parser skips bodies."""
+        kept = [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        head = b"%s %s HTTP/1.1\r\n%s\r\n\r\n" % (self.parser.get_method(), self.url, b"\r\n".join(kept))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._barren = 0
+        self.data_received(head + rest)
 
     def on_message_begin(self) -> None:
         self._begun = True
@@ -171,6 +181,10 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise _Fault(400)
+            return
         if len(self.headers) > HEADERS or (self._barren > HEAD_BYTES and self._head_size() > HEAD_BYTES):
             raise _Fault(431)
         if len(self.pipeline) >= PIPELINED:
@@ -188,6 +202,8 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._begun:
+            return  # it comes once more, without its Upgrade
         self._in_body = False
         self._barren = 0
         super().on_message_complete()
@@ -249,15 +265,22 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, status: int) -> None:
         """What came is no request: answer what came before it, or say so, and read no further."""
         self._all.refused(self.client[0] if self.client else "", status)
-        if self._in_body and self.pipeline:
+        if self._is_owed_without_the_last():
+            self._end_with_answer()
+            return
+        self.broken = True
+        if not (self._in_body and self.cycle.response_started):
+            phrase = HTTPStatus(status).phrase
+            head = f"HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            self.transport.write(head.encode())
+        self.transport.close()
+
+    def _is_owed_without_the_last(self) -> bool:
+        """Forget the request that will never be whole; returns whether one before it is to be answered."""
+        if self._in_body:
+            if not self.pipeline:
+                return False
             self.pipeline.popleft()
             self.cycle = self.pipeline[0][0] if self.pipeline else cast("RequestResponseCycle", self._served)
-        elif self._in_body or not self._is_owed():
-            self.broken = True
-            if not (self._in_body and self.cycle.response_started):
-                phrase = HTTPStatus(status).phrase
-                head = f"HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-                self.transport.write(head.encode())
-            self.transport.close()
-            return
-        self._end_with_answer()
+            self._in_body = False
+        return self._is_owed()

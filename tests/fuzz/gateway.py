@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from fuzz.requests import GOOD
 from gatepost.testing.process import GatewayProcess
 
 SECRET = "the-secret"
@@ -76,3 +77,22 @@ def faults(log: Path) -> list[str]:
             if level not in {"debug", "info", "warning"} or "Traceback" in line:
                 found.append(line.strip())
     return found
+
+
+def request(
+    path: str = "/email",
+    *headers: bytes,
+    body: bytes = b"{}",
+    secret: bytes = b"the-secret",
+    method: str = "POST",
+) -> bytes:
+    """A sound request, with these headers besides those that it needs."""
+    lines = [b"%s %s HTTP/1.1" % (method.encode(), path.encode()), b"Host: gateway.example", *headers]
+    if secret:
+        lines.append(b"Authorization: " + secret)
+    return b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", body])
+
+
+def message(path: str = "/email", **fields: object) -> bytes:
+    """The body of a good message to nobody."""
+    return json.dumps({**GOOD[path], **fields}).encode()

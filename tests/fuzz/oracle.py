@@ -22,7 +22,7 @@ class Expected:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.ends = True
+            pass
         except httptools.HttpParserError:
             pass
 
@@ -41,6 +41,8 @@ class Expected:
         unquote(path.decode("ascii"))
         if self._headers > 128:
             raise ValueError("more headers than are taken")
+        # What follows a wish for another protocol this parser does not say.
+        self.ends = self.ends or self._parser.should_upgrade()
         self._is_ours = self._parser.get_method() == b"POST" and path in CONTRACT
         self._last = self._parser.get_http_version() == "1.0" or not self._parser.should_keep_alive()
 

@@ -100,7 +100,7 @@ class Requests:
         secret = [b"Authorization: the-secret"] if draw.random() < 0.95 else []
         headers = [b"Host: gateway.example", *secret]
         if draw.random() < 0.4:
-            headers += draw.choices(HEADERS, k=draw.randint(1, 3))
+            headers += draw.sample(HEADERS, k=draw.randint(1, 3))
         version = b"1.0" if draw.random() < 0.01 else b"1.1"
         if version == b"1.1" and draw.random() < 0.1:
             headers.append(b"Transfer-Encoding: chunked")
