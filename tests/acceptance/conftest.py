@@ -4,6 +4,7 @@ import asyncio
 import functools
 import json
 import os
+import re
 import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -426,7 +427,7 @@ async def gateway(tmp_path):
         yield gateway
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start():
     return running
 
@@ -437,6 +438,27 @@ def config():
 
 
 @pytest.fixture
-def make():
-    """Good requests, by channel."""
-    return lambda channel, **fields: (email if channel == "email" else sms)(**fields)
+def make(request):
+    """Good requests, by channel; the uid is the test's own."""
+    return lambda channel, **fields: (email if channel == "email" else sms)(request.node.name, **fields)
+
+
+@pytest.fixture
+def raw():
+    """Sends these very bytes to a server, and returns what the contract's answer to them says."""
+    return _raw
+
+
+async def _raw(url: str, request: bytes) -> dict[str, object]:
+    """What a server answers to these very bytes."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        length = int(re.search(rb"content-length: (\d+)", head.lower()).group(1))
+        return json.loads(await reader.readexactly(length))
+    finally:
+        writer.close()
+        await writer.wait_closed()

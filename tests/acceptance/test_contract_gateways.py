@@ -1,0 +1,77 @@
+"""The contract where it depends on the configuration, and what became of messages: a gateway for each."""
+
+import asyncio
+from pathlib import Path
+
+
+async def test_a_caller_whom_no_client_lists_is_4_and_its_body_is_not_read(start, tmp_path, config, raw):
+    async with start(
+        tmp_path, config.replace('["127.0.0.1"]\ncallback_api', '["192.0.2.1"]\ncallback_api')
+    ) as it:
+        head = b"POST /email HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+        assert (await raw(it.url, head))["error_code"] == 4
+
+
+async def test_a_body_over_the_limit_is_6_by_its_length_and_by_its_bytes(start, tmp_path, config, make, raw):
+    async with start(tmp_path, config.replace("port = 0", "port = 0\nmax_body = 2000")) as it:
+        assert (await it.post("/email", make("email", body="x" * 3000)))["error_code"] == 6
+        chunk = b"800\r\n" + b"x" * 0x800 + b"\r\n"
+        head = b"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: the-secret\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert (await raw(it.url, head + chunk * 3 + b"0\r\n\r\n"))["error_code"] == 6
+
+
+async def test_a_channel_without_a_route_is_8(start, tmp_path, config, make):
+    async with start(tmp_path, config.replace('sms = ["box"]', "")) as it:
+        assert (await it.post("/sms", make("sms")))["error_code"] == 8
+
+
+async def test_a_known_uid_is_answered_whatever_is_wrong_by_now(gateway, make):
+    first = await gateway.post("/email", make("email"))
+    assert await gateway.post("/email", make("email", callback_url="http://elsewhere.example/")) == first
+    (gateway.folder / "contacts.csv").unlink()
+    assert await gateway.post("/email", make("email")) == first
+    spoofed = await gateway.post("/email", make("email", from_email_address="x@other.example"))
+    assert spoofed["error_code"] == 9
+
+
+async def test_one_uid_at_the_same_time_is_one_message(gateway, make, wait_until):
+    answers = await asyncio.gather(*(gateway.post("/email", make("email")) for _ in range(50)))
+    assert len({answer["ext_message_id"] for answer in answers}) == 1
+    await wait_until(lambda: _mails(gateway))
+    await gateway.settled()
+    assert len(_mails(gateway)) == 1
+
+
+async def test_email_and_sms_and_clients_have_uids_of_their_own(start, tmp_path, config, make):
+    second = config[config.index("[clients.brand]") : config.index("[contacts]")]
+    second = second.replace("clients.brand", "clients.other").replace("the-secret", "other-secret")
+    async with start(tmp_path, config + second) as it:
+        answers = [
+            await it.post("/email", make("email")),
+            await it.post("/sms", make("sms")),
+            await it.post("/email", make("email"), secret="other-secret"),
+        ]
+        assert len({answer["ext_message_id"] for answer in answers}) == 3
+
+
+async def test_a_preview_goes_to_the_listed_address_without_a_lookup(gateway, make, wait_until):
+    answer = await gateway.post(
+        "/email",
+        make("email", ext_user_id="nobody", activity_type="p", to_email_address="support@brand.example"),
+    )
+    assert answer["error_code"] == 0
+    await wait_until(lambda: _mails(gateway))
+    (mail,) = _mails(gateway)
+    assert "support@brand.example" in mail.read_text()
+
+
+async def test_sms_authorization_false_lets_text_messages_in_by_address(start, tmp_path, config, make):
+    open_sms = config.replace("callback_api_key", "sms_authorization = false\ncallback_api_key")
+    async with start(tmp_path, open_sms) as it:
+        assert (await it.post("/sms", make("sms"), secret=None))["error_code"] == 0
+        assert (await it.post("/email", make("email"), secret=None))["error_code"] == 3
+
+
+def _mails(gateway) -> list[Path]:
+    """What has arrived; that no more comes is seen when the gateway stops."""
+    return list((gateway.folder / "box").glob("*.eml"))
