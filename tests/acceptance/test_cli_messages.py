@@ -11,14 +11,16 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
+from gatepost import logs
 from gatepost.cli import main
 from gatepost.statuses import State
 from gatepost.testing.smartico import Smartico
 
 
 @pytest.fixture(autouse=True)
-def quiet_gateway():
+def quiet_gateway(monkeypatch):
     """It shares the process with the command, whose output is looked at."""
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()
@@ -123,10 +125,7 @@ async def test_a_running_gateway_sends_a_held_message_again(gateway, run):
 
     assert "queued again" in await run("messages", "retry", identity)
 
-    async def mails():
-        return len(list((gateway.folder / "box").glob(f"{identity}*")))
-
-    await until(mails, 2)
+    await until(lambda: _mails(gateway, identity), 2)
 
 
 async def test_all_that_is_held_is_sent_again_when_the_operator_says_yes(gateway, run):
@@ -176,6 +175,27 @@ async def test_what_smartico_never_heard_is_told_when_the_operator_says_so(tmp_p
 
 async def _heard(crm, identity):
     return crm.statuses_of(identity)
+
+
+@pytest.mark.slow
+async def test_on_postgresql_the_commands_do_all_of_it_themselves(
+    tmp_path, start, config, run, postgres_server
+):
+    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nlost,lost.me@players.example,\n")
+    config += f'\n[store]\nurl = "{postgres_server.new_database()}"\n'
+    async with start(tmp_path, config) as gateway:
+        identity = await held_message(gateway, run)
+
+        assert [one["id"] for one in await listed(run, "held")] == [identity]
+        assert "1 message queued again" in await run("messages", "retry", "--held", "--yes")
+        assert "POST the message to it" in await run("send", "sms", "--user", "lost", code=1)
+        # The gateway finds it by itself; nobody told it.
+        await until(lambda: _mails(gateway, identity), 2)
+        assert "PostgreSQL, signed in" in await run("check", "--live")
+
+
+async def _mails(gateway, identity):
+    return len(list((gateway.folder / "box").glob(f"{identity}*")))
 
 
 async def test_a_store_that_never_was_is_said_to_be_missing(tmp_path, config, run):
