@@ -18,9 +18,10 @@ _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗",
 
 
 @click.command()
+@click.option("--plugin", metavar="NAME", help="Instead: hold this one plugin to the contract.")
 @click.option("--live", is_flag=True, help="Sign in to the providers too; nothing is sent.")
 @config_option
-def command(live: bool, config: Path | None) -> None:
+def command(plugin: str | None, live: bool, config: Path | None) -> None:
     """Look for faults in the configuration, and name all of them at once.
 
     Makes every plugin and opens it as the gateway would: contact sources are read, keys are tried. The
@@ -28,6 +29,11 @@ def command(live: bool, config: Path | None) -> None:
     """
     path = locate(config)
     logs.configure("error", "console" if sys.stderr.isatty() else "json")
+    if plugin is not None:
+        # Only here, for it brings the whole conformance kit.
+        from gatepost.cli import conformance  # noqa: PLC0415
+
+        sys.exit(conformance.report(path, plugin, live=live))
     lines = asyncio.run(inspect(path, live=live))
     console = Console(highlight=False)
     console.print(Text(str(path), "bold"))

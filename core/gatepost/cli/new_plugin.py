@@ -14,6 +14,7 @@ from typing import NamedTuple
 import rich_click as click
 
 from gatepost import instances
+from gatepost.cli.common import fail
 from gatepost.model import Channel
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -83,7 +84,7 @@ def command(name: str, channels: str | None, contacts: bool) -> None:
     folder = Path(name)
     template = template_folder()
     if problem := next(_problems(names, folder, template), ""):
-        raise click.ClickException(problem)
+        fail(problem)
     write(
         template,
         folder,

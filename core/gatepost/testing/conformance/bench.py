@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from gatepost.conversion import Table
-from gatepost.errors import ConfigError
+from gatepost.errors import ConfigError, Fault
 from gatepost.hookspecs import PROJECT, Context
 from gatepost.model import Channel, Contact, Email, Mailbox, Receipt, Secret, Sms, Status, WebhookRequest
 from gatepost.settings import CORE_KEYS
@@ -136,7 +136,7 @@ class Bench:
         )[1]
         made = source.convert(self.plugin.settings_type, "")
         if made is None:
-            raise ConfigError(source.faults)
+            raise ConfigError(Fault(key.removeprefix("."), problem) for key, problem in source.faults)
         return made
 
     def secrets(self) -> list[str]:

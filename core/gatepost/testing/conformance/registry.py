@@ -67,6 +67,7 @@ _MODULES = (
     "trouble_checks",
     "contact_checks",
     "webhook_checks",
+    "signature_checks",
 )
 
 

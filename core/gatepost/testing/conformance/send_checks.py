@@ -45,7 +45,7 @@ async def one_recipient(bench: Bench) -> None:
     async with bench.live() as live:
         messages = [(await bench.delivered(live))[0] for _ in range(3)]
     for message in messages:
-        _belongs(bench, message, messages)
+        belongs(bench, message, messages)
 
 
 @check(Group.SEND)
@@ -71,7 +71,7 @@ async def concurrently(bench: Bench) -> None:
         for outcome in await gathered([live.send(message) for message in messages]):
             assert isinstance(outcome, Receipt), f"one of several at once was not taken: {described(outcome)}"
     for message in messages:
-        _belongs(bench, message, messages)
+        belongs(bench, message, messages)
 
 
 @check(Group.SEND)
@@ -168,7 +168,7 @@ async def cancelled_early(bench: Bench) -> None:
                 await asyncio.sleep(0)
             await _ended(task)
         message, _ = await bench.delivered(live)
-    _belongs(bench, message, [])
+    belongs(bench, message, [])
 
 
 async def _ended(task: "asyncio.Task[Any]") -> None:
@@ -180,7 +180,7 @@ async def _ended(task: "asyncio.Task[Any]") -> None:
         assert task.cancelled(), f"cancelled, {described(task.exception() or task.result())}"
 
 
-def _belongs(bench: Bench, message: Any, others: list[Any]) -> None:
+def belongs(bench: Bench, message: Any, others: list[Any]) -> None:
     """AssertionError unless the provider has the message once, for its recipient alone."""
     texts = bench.stand_in.taken(message.id)
     assert len(texts) == 1, f"the provider has a message {len(texts)} times that was sent once"

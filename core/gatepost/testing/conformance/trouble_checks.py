@@ -11,7 +11,7 @@ from gatepost.testing.conformance.bench import SHORT, Bench, Live, described, ga
 from gatepost.testing.conformance.lifespan_checks import nothing_left
 from gatepost.testing.conformance.provider import Trouble
 from gatepost.testing.conformance.registry import Group, check
-from gatepost.testing.conformance.send_checks import _belongs
+from gatepost.testing.conformance.send_checks import belongs
 from gatepost.testing.conformance.watching import everything_in, found_in
 
 _LISTED = (Rejected, Unavailable, Uncertain)
@@ -213,7 +213,7 @@ async def recovers(bench: Bench) -> None:
             message = bench.message()
             outcome = await live.send(message)
             assert isinstance(outcome, Receipt), f"after {trouble}: {described(outcome)}"
-            _belongs(bench, message, [])
+            belongs(bench, message, [])
 
 
 @check(Group.SEND, Trouble.HANG)
@@ -232,7 +232,7 @@ async def after_cancel(bench: Bench) -> None:
             given_up = await _cancel(bench, live, 2)
         messages = [(await bench.delivered(live))[0] for _ in range(3)]
     for message in messages:
-        _belongs(bench, message, [*messages, *given_up])
+        belongs(bench, message, [*messages, *given_up])
     for message in given_up:
         assert not bench.stand_in.taken(message.id), "a message that was cancelled was sent later on"
 
