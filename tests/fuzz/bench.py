@@ -3,14 +3,44 @@
 
 import argparse
 import random
+import resource
+import selectors
+import socket
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from fuzz import gateway
-from fuzz.driver import Bench
+from fuzz.driver import Bench, Line
 from gatepost.testing.process import GatewayProcess
+
+
+def silent_crowd(process: GatewayProcess, count: int) -> tuple[int, float]:
+    """So many connections that say nothing. Somebody who says something is answered meanwhile, and in the end
+    all of them are closed. Returns the most memory (bytes) and the seconds until the last was closed."""
+    address = gateway.address(process)
+    crowd = selectors.DefaultSelector()
+    try:
+        for _ in range(count):
+            crowd.register(socket.create_connection(address), selectors.EVENT_READ)
+        begin = time.monotonic()
+        caller = Line(address)
+        caller.send(gateway.request(body=gateway.message()))
+        answer = caller.read()
+        caller.close()
+        assert answer is not None
+        assert answer.code == 1
+        most = gateway.memory(process.pid)
+        while crowd.get_map():
+            for key, _ in crowd.select(30):
+                crowd.unregister(key.fileobj)
+                key.fileobj.close()
+        return most, time.monotonic() - begin
+    finally:
+        for key in list(crowd.get_map().values()):
+            key.fileobj.close()
+        crowd.close()
 
 
 def main() -> int:
@@ -32,6 +62,9 @@ def main() -> int:
             print(f"{bench.sent} sent, memory {now / 2**20:.1f} MiB", flush=True)
         after = gateway.memory(process.pid)
         bench.close()
+        crowd = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1_000)
+        most, last = silent_crowd(process, crowd)
+        print(f"{crowd} silent connections: {most / 2**20:.1f} MiB, the last was closed after {last:.1f} s")
         failed = gateway.faults(process.log)
         seconds = time.monotonic() - begin
         cpu = gateway.cpu_seconds(process.pid)

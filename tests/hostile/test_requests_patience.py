@@ -1,0 +1,217 @@
+"""Callers who take their time, and crowds of them: at a gateway in this process, whose clock is set ahead."""
+
+import asyncio
+import os
+import signal
+import struct
+from contextlib import asynccontextmanager, suppress
+from socket import SO_LINGER, SO_RCVBUF, SOL_SOCKET, socket
+
+import pytest
+
+from fuzz import gateway
+from fuzz.driver import take_answer
+from fuzz.gateway import message, request
+from gatepost.app import load
+from gatepost.server import serve
+
+PATIENCE = 60.0
+"""Seconds that a test waits for what must come; a busy machine takes its time."""
+
+
+@pytest.fixture
+def brisk(monkeypatch):
+    monkeypatch.setattr("gatepost.http.HEAD_DEADLINE", 0.3)
+
+
+@pytest.fixture
+async def address(tmp_path):
+    read, made = load(gateway.write(tmp_path))
+    listening = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(serve(read, made, listening=listening.set_result))
+    await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
+    host, _, port = listening.result().removeprefix("http://").partition(":")
+    yield host, int(port)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await task == 0
+
+
+@asynccontextmanager
+async def connected(address):
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def answer(reader):
+    came = bytearray()
+    while (found := take_answer(came)) is None:
+        chunk = await reader.read(65536)
+        assert chunk, bytes(came)
+        came += chunk
+    return found
+
+
+async def asked(address):
+    async with connected(address) as (reader, writer):
+        writer.write(request(body=message()))
+        return (await answer(reader)).code
+
+
+async def end(reader):
+    """Read until the other side ends it; how is not said."""
+    with suppress(ConnectionError):
+        while await reader.read(65536):
+            pass
+
+
+async def dripping(writer, byte):
+    """Write without end, until the other side ends it."""
+    with suppress(ConnectionError):
+        while not writer.is_closing():
+            writer.write(byte)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+
+async def drip_until_cut(address, begin, byte, *, wants=None):
+    async with connected(address) as (reader, writer):
+        writer.write(begin)
+        if wants is not None:
+            assert wants(await answer(reader))
+        drip = asyncio.create_task(dripping(writer, byte))
+        await end(reader)
+        await drip
+
+
+async def test_who_says_nothing_is_cut_off(brisk, address):
+    async with connected(address) as (reader, _):
+        await end(reader)
+
+
+@pytest.mark.parametrize(
+    ("begin", "byte"),
+    [
+        (b"", b"\n"),
+        (b"P", b"O"),
+        (b"POST /email HTTP/1.1\r\nX: ", b"x"),
+        (b"GET / HTTP/1.1\r\n", b"a: b\r\n"),
+    ],
+    ids=["empty lines", "a method", "a header", "headers"],
+)
+async def test_a_head_that_drips_is_cut_off(brisk, address, begin, byte):
+    await drip_until_cut(address, begin, byte)
+
+
+async def test_a_second_head_that_drips_is_cut_off(brisk, address):
+    await drip_until_cut(address, request(body=message()) + b"POST /em", b"a", wants=lambda it: it.code == 1)
+
+
+async def test_a_body_that_drips_is_5_and_then_cut_off(brisk, address, monkeypatch):
+    monkeypatch.setattr("gatepost.api.BODY_DEADLINE", 0.2)
+    begin = request(body=message()).replace(b"Content-Length: ", b"Content-Length: 1") + b" "
+    await drip_until_cut(address, begin, b" ", wants=lambda it: it.code == 5)
+
+
+@pytest.mark.parametrize("secret", [b"wrong", b""])
+async def test_a_body_that_nobody_reads_is_cut_off(brisk, address, secret):
+    begin = request(body=b"", secret=secret).replace(b"Length: 0", b"Length: 1000000000")
+    await drip_until_cut(address, begin, b"x" * 1000, wants=lambda it: it.code == 3)
+
+
+async def test_who_does_not_take_the_answers_is_cut_off(brisk, address):
+    """It asks and asks, and reads nothing: what is said to it is not kept for ever."""
+    with socket() as greedy:
+        greedy.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+        greedy.setblocking(False)  # noqa: FBT003  the library's own
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(greedy, address)
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(ConnectionError):  # noqa: PT012  which of the sends it is, the kernel says
+                while True:
+                    await loop.sock_sendall(greedy, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+
+
+async def test_a_kept_connection_outlives_the_deadline_of_a_head(brisk, address):
+    async with connected(address) as (reader, writer):
+        writer.write(request(body=message()))
+        assert (await answer(reader)).code == 1
+        async with connected(address) as (silent, _):
+            await end(silent)
+        writer.write(request(body=message()))
+        assert (await answer(reader)).code == 1
+
+
+async def test_a_kept_connection_ends_at_last(address, monkeypatch):
+    monkeypatch.setattr("gatepost.http.IDLE_DEADLINE", 0.3)
+    async with connected(address) as (reader, writer):
+        writer.write(request(body=message()))
+        assert (await answer(reader)).code == 1
+        await end(reader)
+
+
+async def test_a_slow_answer_is_waited_for(brisk, address, monkeypatch):
+    """The deadline is for callers, not for the gateway's own work."""
+    go_on = asyncio.Event()
+
+    async def slowly(*_):
+        await go_on.wait()
+        return b"{}"
+
+    monkeypatch.setattr("gatepost.acceptance.Acceptance.take", slowly)
+    async with connected(address) as (reader, writer):
+        writer.write(request(body=message()))
+        async with connected(address) as (silent, _):
+            await end(silent)
+        go_on.set()
+        assert (await answer(reader)).body == b"{}"
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr("gatepost.server.MOST_CONNECTIONS", 50)
+
+
+async def test_a_crowd_that_says_nothing_shuts_nobody_out(few, address):
+    crowd = [await asyncio.open_connection(*address) for _ in range(300)]
+    try:
+        assert [await asked(address) for _ in range(5)] == [1] * 5
+        gone = [reader for reader, _ in crowd if reader.at_eof() or reader.exception()]
+        assert len(gone) >= 200
+    finally:
+        for _, writer in crowd:
+            writer.transport.abort()
+
+
+async def test_a_crowd_of_kept_connections_shuts_nobody_out(few, address):
+    crowd = [await asyncio.open_connection(*address) for _ in range(100)]
+    try:
+        for reader, writer in crowd[50:]:
+            writer.write(request(body=message()))
+            assert (await answer(reader)).code == 1
+        assert [await asked(address) for _ in range(5)] == [1] * 5
+    finally:
+        for _, writer in crowd:
+            writer.transport.abort()
+
+
+async def test_callers_who_come_and_go_leave_nothing_behind(address, monkeypatch):
+    seen = []
+    monkeypatch.setattr("gatepost.http.Connections.sweep", lambda self, now: seen.append(self))
+    for cut in (0, 5, 40, -1, None):
+        for _ in range(5):
+            _, writer = await asyncio.open_connection(*address)
+            writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            writer.write(request(body=message())[:cut])
+            await writer.drain()
+            writer.transport.abort()
+    async with asyncio.timeout(PATIENCE):
+        while not seen or seen[0].connections or seen[0].tasks:  # noqa: ASYNC110  uvicorn tells nobody
+            await asyncio.sleep(0.02)
+    assert not seen[0].waiting
+    assert not seen[0].idle
