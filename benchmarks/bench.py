@@ -23,7 +23,8 @@ RESULTS = Path(__file__).parent / "results.json"
 def _rows(rounds: int, seconds: float) -> dict[str, Callable[[], Iterator[Row]]]:
     return {
         "accept": lambda: accept.rows(rounds, seconds),
-        "drain": lambda: drain.http_rows(rounds, 10_000),
+        "drain-http": lambda: drain.rows(drain.HTTP, rounds, 10_000),
+        "drain-smtp": lambda: drain.rows(drain.MAIL, rounds, 5_000),
     }
 
 

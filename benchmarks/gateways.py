@@ -4,10 +4,10 @@ import asyncio
 import json
 from pathlib import Path
 
-from driver import HTML, TEXT, USERS
+from driver import USERS, email
+
 from gatepost import contract
-from gatepost.contract import EmailContent
-from gatepost.model import Channel, Mailbox, Secret
+from gatepost.model import Channel, Secret
 from gatepost.outbox import NewMessage, Policy, new_id, open_outbox
 
 CONFIG = """\
@@ -71,14 +71,7 @@ def configure(folder: Path, plugins: str, store: str = "sqlite:///gatepost.db") 
 
 def fill(folder: Path, count: int, store: str = "sqlite:///gatepost.db") -> None:
     """Put so many emails into the store, as acceptance would have done."""
-    content = contract._pack(
-        EmailContent(
-            sender=Mailbox("noreply@amazing.example", "Amazing"),
-            subject="Your weekly bonus is here",
-            html=HTML,
-            text=TEXT,
-        )
-    )
+    content = contract.content(contract.decode(Channel.EMAIL, email("fill", 0)))
 
     async def put() -> None:
         async with open_outbox(Secret(store), folder, Policy()) as outbox:

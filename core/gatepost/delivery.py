@@ -11,7 +11,7 @@ from gatepost.contacts import Contacts, Finding, Remembered
 from gatepost.contacts import Outcome as Found
 from gatepost.contract import EmailContent
 from gatepost.errors import Rejected, SendError, StoreBroken, StoreError, Unavailable, Uncertain
-from gatepost.instances import Instance
+from gatepost.instances import MARGIN, Instance
 from gatepost.metrics import Metrics
 from gatepost.model import Channel, Email, Receipt, Secret, Sms
 from gatepost.outbox import Claim, Outbox, Outcome
@@ -26,7 +26,7 @@ POLL = 1.0
 """Seconds after which the outbox is looked at even if nobody said that there is something."""
 
 LEASES = 3.0
-"""A claim is held for so many times the instance's timeout, and held on to while it is being sent."""
+"""A claim is held for so many times what a send may take, and held on to while it is being sent."""
 
 _log = logs.get(__name__)
 
@@ -40,7 +40,8 @@ class Provider(NamedTuple):
     @property
     def lease(self) -> float:
         """Seconds that a claim for it is held."""
-        return LEASES * self.instance.settings.timeout
+        # With the margin: a short timeout must not make the lease end while the plugin is still at it.
+        return LEASES * (self.instance.settings.timeout + MARGIN)
 
 
 class _Asked(NamedTuple):
@@ -176,10 +177,11 @@ class Delivery:
             _log.error("delivery_failed", message=claim.id, exc_info=error)
             outcome = self._interrupted(claim, provider, begun=begun)
         finally:
-            if outcome is not None:
-                await asyncio.shield(self._finish(outcome))
-            self._held.pop(claim.id, None)
+            # The slot is free before the outcome is on disk: the next is claimed in the same transaction.
             self._outbox.arrived[claim.channel].set()
+            if outcome is not None:
+                await self._finish(outcome)
+            self._held.pop(claim.id, None)
 
     def _interrupted(self, claim: Claim, provider: Provider, *, begun: bool) -> Outcome:
         """Something of ours went wrong: before the send it is merely late, afterwards nobody knows."""

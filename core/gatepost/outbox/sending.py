@@ -161,8 +161,17 @@ _held = made(
 _TOLD = {State.SENT: Status.ACCEPTED, State.REJECTED: Status.REJECTED, State.FAILED: Status.FAILED}
 
 
-def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[bool]:
-    """Take back what became of claims; False where a claim was lost and nothing was changed.
+class Finished(NamedTuple):
+    """What came of an Outcome."""
+
+    kept: bool
+    """False: the claim was lost, and nothing was changed."""
+    tells: bool
+    """Whether Smartico may have to be told something now."""
+
+
+def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[Finished]:
+    """Take back what became of claims.
 
     A receipt counts as long as nobody claimed the message since: also when the lease had ended, even if it
     was queued again, held or given up meanwhile, and when a report came first, which leaves only the
@@ -181,7 +190,7 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[bool]:
             held.discard(outcome.id)
     kept = [outcome for outcome, good in zip(outcomes, valid, strict=True) if good]
     if not kept:
-        return valid
+        return [Finished(kept=False, tells=False)] * len(outcomes)
     values = [_ended(tx, outcome, rows[outcome.id].expires_at, rows[outcome.id].ended_at) for outcome in kept]
     tx.connection.execute(_ending, values)
     forget_contents(tx, (o.id for o in kept if o.state in {State.SENT, State.REJECTED}))
@@ -192,7 +201,11 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[bool]:
     ]
     if told:
         append(tx, rows, told, by_provider=False)
-    return valid
+    telling = {identity for identity, _, _ in told if rows[identity].callback_url}
+    return [
+        Finished(kept=good, tells=good and outcome.id in telling)
+        for outcome, good in zip(outcomes, valid, strict=True)
+    ]
 
 
 def _ended(tx: Transaction, outcome: Outcome, expires_at: int, ended_at: int | None) -> dict[str, object]:

@@ -133,9 +133,10 @@ class Outbox:
 
     async def finish(self, outcome: Outcome) -> bool:
         """Record what became of a claim; False when the claim was lost and nothing changed."""
-        kept = await self._sending.run(sending.finish, outcome)
-        self.reported.set()
-        return kept
+        finished = await self._sending.run(sending.finish, outcome)
+        if finished.tells:
+            self.reported.set()
+        return finished.kept
 
     async def record(self, reported: Reported) -> Recorded:
         """Record what a provider reported."""

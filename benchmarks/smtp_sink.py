@@ -1,0 +1,51 @@
+"""An SMTP server that takes every mail at once: ``python benchmarks/smtp_sink.py PORT COUNT_PORT``.
+
+On COUNT_PORT it tells whoever connects how many mails came, and when the first and the last did.
+"""
+
+import asyncio
+import sys
+
+from sink import Taken, main
+
+
+class Session(asyncio.Protocol):
+    """One connection: answers commands, and counts what ends with a lone dot."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.received = bytearray()
+        self.in_data = False
+        transport.write(b"220 sink\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        while self.step():
+            pass
+
+    def step(self) -> bool:
+        mark = b"\r\n.\r\n" if self.in_data else b"\r\n"
+        end = self.received.find(mark)
+        if end < 0:
+            return False
+        line = bytes(self.received[:end]).upper()
+        del self.received[: end + len(mark)]
+        if self.in_data:
+            self.in_data = False
+            Taken.one()
+            self.transport.write(b"250 taken\r\n")
+        elif line.startswith(b"EHLO"):
+            self.transport.write(b"250-sink\r\n250-8BITMIME\r\n250 SIZE\r\n")
+        elif line.startswith(b"DATA"):
+            self.in_data = True
+            self.transport.write(b"354 go on\r\n")
+        elif line.startswith(b"QUIT"):
+            self.transport.write(b"221 bye\r\n")
+            self.transport.close()
+        else:
+            self.transport.write(b"250 ok\r\n")
+        return True
+
+
+if __name__ == "__main__":
+    main(Session, *sys.argv[1:])
