@@ -123,10 +123,11 @@ async def fine(bench: Bench) -> None:
 @check(Group.PING)
 async def sends_nothing(bench: Bench) -> None:
     """It sends no message."""
-    attempts = bench.stand_in.attempts
+    provider = bench.provider
+    attempts = provider.attempts if provider else 0
     async with bench.live() as live:
         await live.ping()
-    assert bench.stand_in.attempts == attempts, "the provider was asked to send something"
+    assert not provider or provider.attempts == attempts, "the provider was asked to send something"
 
 
 @check(Group.PING, Trouble.OUTAGE)

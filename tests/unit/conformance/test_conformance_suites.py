@@ -1,0 +1,156 @@
+"""What a suite's class declares, what pytest makes of it, and what `gatepost check --plugin` does."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from gatepost.cli import main
+from gatepost.model import Channel
+from gatepost.testing import suites
+from gatepost.testing.conformance.registry import Group, checks
+from gatepost_example import Example
+
+
+class EmailOnly(suites.EmailSuite, suites.LifespanSuite):
+    plugin = Example
+    plays = {suites.Trouble.REFUSE}
+
+
+class Everything(
+    suites.ContactsSuite,
+    suites.EmailSuite,
+    suites.LifespanSuite,
+    suites.PingSuite,
+    suites.SmsSuite,
+    suites.WebhookSuite,
+):
+    plugin = Example
+    plays = set(suites.Trouble)
+    reports_are = set(suites.Form)
+
+
+def test_everything_that_is_declared_is_checked_and_sending_once_a_channel():
+    cases = suites.cases(Everything)
+
+    assert {check.id for check, _ in cases.values()} == checks().keys()
+    sends = [channel for check, channel in cases.values() if check.group is Group.SEND]
+    assert sends.count(Channel.EMAIL) == sends.count(Channel.SMS) == len(sends) / 2
+    assert suites.undeclared(Everything) == []
+
+
+def test_what_is_not_declared_is_not_checked_but_named():
+    cases = suites.cases(EmailOnly)
+
+    assert "send.refused-email" in cases
+    assert not {"send.refused-sms", "send.hang-email", "ping.fine", "webhooks.seven"} & cases.keys()
+    named = suites.undeclared(EmailOnly)
+    assert "hang" in named
+    assert "find_contact (ContactsSuite), WHICH IT HAS" in named
+    assert "refuse" not in named
+
+
+SUITE = """
+import pytest
+from gatepost.testing.suites import ContactsSuite, Trouble
+from gatepost_sandbox import Sandbox
+
+
+class TestIt(ContactsSuite):
+    plugin = Sandbox
+    plays = {Trouble.UNREACHABLE}
+
+    @pytest.fixture
+    def table(self):
+        return {"folder": "mail"}
+"""
+
+
+@pytest.fixture
+def a_suite(tmp_path):
+    """pytest's report on a suite that declares what is not there; in a process of its own."""
+    (tmp_path / "test_it.py").write_text(SUITE)
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-k",
+            "plugin or unreachable",
+            str(tmp_path),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+
+
+def test_what_is_declared_and_not_there_is_a_failure(a_suite):
+    assert "has no hook find_contact" in a_suite
+    assert "at_port" in a_suite
+    assert "gatepost conformance" in a_suite
+    assert "send_email (EmailSuite), WHICH IT HAS" in a_suite
+
+
+CONFIG = """
+[plugins.players]
+use = "csv"
+path = "players.csv"
+
+[plugins.box]
+use = "sandbox"
+folder = "mail"
+webhook_secret = "a secret of the sandbox"
+"""
+
+
+@pytest.fixture
+def gatepost(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "gatepost.toml").write_text(CONFIG)
+
+    def run(*arguments):
+        return CliRunner().invoke(main, arguments)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["players", "csv"])
+def test_a_configured_plugin_is_checked_without_tests(gatepost, tmp_path, name):
+    (tmp_path / "players.csv").write_text("ext_user_id,email,phone\n1,anna@people.example,\n")
+
+    result = gatepost("check", "--plugin", name)
+
+    assert result.exit_code == 0, result.output
+    assert "contacts.hostile_ids" in result.output
+    assert "18 checks, 0 failed" in result.output
+    assert "Not checked" not in result.output
+
+
+def test_what_needs_a_provider_is_named(gatepost):
+    result = gatepost("check", "--plugin", "box", "--live")
+
+    assert result.exit_code == 0, result.output
+    assert "ping.fine" in result.output
+    assert "Not checked: send_email, send_sms" in result.output
+    assert "a secret of the sandbox" not in result.output
+
+
+def test_a_plugin_that_fails_says_where(gatepost):
+    result = gatepost("check", "--plugin", "players")
+
+    assert result.exit_code == 1
+    assert "players.csv" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_plugin_that_is_not_configured(gatepost):
+    result = gatepost("check", "--plugin", "sendgrid")
+
+    assert result.exit_code == 1
+    assert "there are: box, players" in result.output
