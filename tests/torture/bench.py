@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC110, ASYNC240  it watches other processes, and blocks nobody but itself
 """Smartico on one side, a provider on the other, and gateways between them that things are done to."""
 
 import asyncio
@@ -5,14 +6,15 @@ import json
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import aiohttp
 from aiohttp import web
 
-from gatepost.testing.emulator import Taken
+from gatepost.testing.emulator import FINE, Fault, Taken
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.smartico import Smartico
 from torture.oracle import Excuse, History, Verdict, judge
@@ -25,6 +27,9 @@ AT_ONCE = 24
 SETTLE = 150.0
 """Seconds that the gateways get to bring everything to its end when nothing is broken any more."""
 
+REACHED = 0.05
+"""Seconds in which a request certainly reaches a gateway on this machine."""
+
 CONCURRENCY = 16
 
 QUICK = {
@@ -33,6 +38,9 @@ QUICK = {
     "gatepost.app:SWEEP_EVERY": 0.2,
 }
 """What a gateway of the bench need not wait as long for as a real one."""
+
+
+_suffering: ContextVar[Fault] = ContextVar("suffering", default=FINE)
 
 
 class Provider(SendGridEmulator):
@@ -47,6 +55,18 @@ class Provider(SendGridEmulator):
         self._most = most
         self._reports_all = reports
         self._own: set[asyncio.Task[None]] = set()
+        self.choose: Callable[[], Fault] = lambda: FINE
+        """What goes wrong with the next request."""
+        self.faults = 0
+        self.lost_answers: list[Excuse] = []
+        """Messages that were taken although the gateway could not be told."""
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        fault = self.choose() if request.path == "/v3/mail/send" else FINE
+        self.faults += fault is not FINE
+        self.plan(fault)
+        _suffering.set(fault)
+        return await super().handle(request)
 
     async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
         await asyncio.sleep(self._rng.uniform(0, self._most))
@@ -56,6 +76,8 @@ class Provider(SendGridEmulator):
 
     async def take(self, taken: Taken) -> None:
         self.history_sends.append((time.monotonic(), taken.id))
+        if _suffering.get() is not FINE:
+            self.lost_answers.append(Excuse(time.monotonic(), frozenset({taken.id})))
         await super().take(taken)
         if self._reports_all:
             task = asyncio.create_task(self._report(taken))
@@ -98,6 +120,11 @@ class Bench:
         self.refused = 0
         self.allowed = 0
         """So many messages may have been begun by now."""
+        self.asleep: set[Replica] = set()
+        """Nobody sends these anything."""
+        self.stops: list[float] = []
+        """When replicas were asked to stop."""
+        self.refused_in_hand: list[str] = []
         self._zygote = zygote
         self._news = asyncio.Event()
 
@@ -152,12 +179,16 @@ class Bench:
 
     async def load(self, messages: int) -> None:
         """Smartico sends so many, as ``allowed`` lets it, and repeats each until it hears a 0."""
-        numbers = iter(range(messages))
+        await self.load_range(0, messages)
+
+    async def load_range(self, first: int, end: int) -> None:
+        """The same with the messages from ``first`` to before ``end``."""
+        numbers = iter(range(first, end))
         timeout = aiohttp.ClientTimeout(total=20)
         async with aiohttp.ClientSession(timeout=timeout) as http:
             await asyncio.gather(*(self._sender(http, numbers) for _ in range(AT_ONCE)))
 
-    async def _sender(self, http: aiohttp.ClientSession, numbers: object) -> None:
+    async def _sender(self, http: aiohttp.ClientSession, numbers: Iterable[int]) -> None:
         for number in numbers:
             while number >= self.allowed:
                 self._news.clear()
@@ -170,7 +201,7 @@ class Bench:
 
     async def _accepted(self, http: aiohttp.ClientSession, uid: str) -> None:
         body = {
-            "ext_user_id": f"user-{hash(uid) % USERS}",
+            "ext_user_id": f"user-{len(uid) % USERS}",
             "from_email_address": "Brand <noreply@brand.example>",
             "subject": f"Message {uid}",
             "body": "<p>Hello there</p>",
@@ -179,19 +210,31 @@ class Bench:
         }
         headers = {"Authorization": self.crm.authorization}
         while True:
-            replica = self.rng.choice(self.replicas)
+            replica = self.rng.choice([one for one in self.replicas if one not in self.asleep])
+            began = time.monotonic()
             try:
                 async with http.post(f"{replica.url}/email", json=body, headers=headers) as response:
                     answer = await response.json()
-            except (aiohttp.ClientError, TimeoutError, OSError):
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                if not isinstance(error, aiohttp.ClientConnectorError):
+                    self._was_in_hand(began, type(error).__name__)
                 await asyncio.sleep(0.05)
                 continue
             if answer["error_code"] == 0:
                 self.answers.setdefault(uid, []).append(answer["ext_message_id"])
                 return
             self.refused += 1
+            self._was_in_hand(began, "error_code 12")
             assert answer["error_code"] == 12, answer
             await asyncio.sleep(0.05)
+
+    def _was_in_hand(self, began: float, how: str) -> None:
+        """A request went wrong: note it if it had reached the replica when that was asked to stop."""
+        for stop in self.stops[-1:]:
+            if stop - 1.0 < began < stop - REACHED:
+                self.refused_in_hand.append(
+                    f"{how} after {time.monotonic() - stop:.3f} s, begun {stop - began:.3f} s before"
+                )
 
     def allow(self, more: int) -> None:
         """Let so many messages more begin."""

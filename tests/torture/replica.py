@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC110, ASYNC240  it watches other processes, and blocks nobody but itself
 """One gateway of the bench, and who starts it."""
 
 import asyncio

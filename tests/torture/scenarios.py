@@ -1,13 +1,21 @@
+# ruff: noqa: ASYNC110, ASYNC221, ASYNC240  it watches other processes, and blocks nobody but itself
 """What is done to gateways under load; each returns what was counted."""
 
 import asyncio
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from gatepost.testing import emulator
 from torture.bench import CONCURRENCY, bench
 from torture.oracle import figures
-from torture.stores import Store
+from torture.stores import Postgresql, Sqlite, Store
 
 Figures = Mapping[str, object]
 
@@ -53,3 +61,319 @@ async def kill(
         "in flight at most": kills * CONCURRENCY,
         "seconds": round(time.monotonic() - began),
     }
+
+
+async def zombie(folder: Path, store: Store, seed: int, *, zombies: int, plant: str = "") -> Figures:
+    """Replicas stopped past their lease and woken again, two at a time, while two others work on."""
+    began = time.monotonic()
+    timeout, wait = 0.7, 0.3
+    async with bench(folder, store, seed, reports=False, most=0.1) as world:
+        for _ in range(4):
+            world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order={"plant": plant})
+        await asyncio.gather(*(replica.start() for replica in world.replicas))
+        store.watch()
+        load = asyncio.create_task(world.load(10_000_000))
+        world.allow(100)
+        for _ in range((zombies + 1) // 2):
+            world.allow(60)
+            await world.answered(world.allowed - 80)
+            victims = world.rng.sample(world.replicas[1:], 2)
+            world.asleep = set(victims)
+            world.crashed()
+            for victim in victims:
+                victim.signal(signal.SIGSTOP)
+            # Past the lease, the sweep that finds it, the wait, and the sweep that queues it again.
+            await asyncio.sleep(3 * timeout + wait + 1.0)
+            world.crashed()
+            for victim in victims:
+                victim.signal(signal.SIGCONT)
+            world.asleep = set()
+        await world.answered(world.allowed)
+        load.cancel()
+        await asyncio.gather(load, return_exceptions=True)
+        await world.settle()
+        history, verdict = await world.judged()
+        lost_claims = sum(replica.said("claim_was_lost") for replica in world.replicas)
+    return {
+        **figures(history, verdict),
+        "zombies": zombies,
+        "finished twice": len(verdict.finished_twice),
+        "outcomes turned away": lost_claims,
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+async def orphan(folder: Path, store: Store, seed: int, *, orphans: int) -> Figures:
+    """A replica that never comes back, and one that does under the same name: who takes over, and when."""
+    began = time.monotonic()
+    timeout = 1.0
+    taken_over = []
+    async with bench(folder, store, seed, reports=False, most=0.1) as world:
+        for _ in range(2):
+            world.add_replica(delivery={"uncertain_wait": 0.3}, timeout=timeout)
+        await asyncio.gather(*(replica.start() for replica in world.replicas))
+        store.watch()
+        total = 0
+        for number in range(orphans):
+            total += 60
+            load = asyncio.create_task(world.load_range(total - 60, total))
+            world.allow(60)
+            await world.answered(total - 30)
+            victim = world.replicas[1]
+            world.crashed()
+            killed = time.monotonic()
+            await victim.kill()
+            if number % 2:
+                await victim.start()
+            world.asleep = set() if number % 2 else {victim}
+            while await asyncio.to_thread(_held_before, store, killed):
+                await asyncio.sleep(0.1)
+            taken_over.append(time.monotonic() - killed)
+            await load
+            if not number % 2:
+                await victim.start()
+                world.asleep = set()
+        await world.settle()
+        history, verdict = await world.judged()
+    return {
+        **figures(history, verdict),
+        "orphans": orphans,
+        "taken over after at most": f"{max(taken_over):.1f} s (lease {3 * timeout:g} s)",
+        "within lease + 5 s": max(taken_over) <= 3 * timeout + 5,
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+def _held_before(store: Store, moment: float) -> int:
+    """Claims that were made before then and are held still."""
+    age = (time.monotonic() - moment) * 1000
+    lease = 3000
+    return int(
+        store.query(
+            "SELECT count(*) FROM messages WHERE state = 'sending' "
+            f"AND due_at - {lease} < extract(epoch FROM clock_timestamp()) * 1000 - {age}"
+        )[0][0]
+    )
+
+
+async def database(
+    folder: Path, store: Postgresql, seed: int, *, restarts: int, terminations: int
+) -> Figures:
+    """The server restarted, by a crash every other time, and backends terminated, all under load."""
+    began = time.monotonic()
+    async with bench(folder, store, seed) as world:
+        for _ in range(2):
+            world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=1.0)
+        await asyncio.gather(*(replica.start() for replica in world.replicas))
+        store.watch()
+        faults = ["restart"] * restarts + ["terminate"] * terminations
+        world.rng.shuffle(faults)
+        messages = 30 * len(faults)
+        load = asyncio.create_task(world.load(messages))
+        cut = 0
+        for number, fault in enumerate(faults):
+            world.allow(30)
+            await world.answered(number * 30 + world.rng.randint(1, 20))
+            world.crashed()
+            if fault == "restart":
+                await asyncio.to_thread(store.server.restart, world.rng.choice(["fast", "immediate"]))
+            else:
+                cut += await asyncio.to_thread(store.server.terminate_backends, store.name)
+            world.crashed()
+        world.allow(messages)
+        await load
+        await world.settle()
+        running = sum(replica.running for replica in world.replicas)
+        history, verdict = await world.judged()
+    return {
+        **figures(history, verdict),
+        "restarts": restarts,
+        "terminations": terminations,
+        "backends cut off": cut,
+        "answered with 12": world.refused,
+        "gateways that stayed up": running,
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+async def full_disk(folder: Path, seed: int, *, messages: int) -> Figures:
+    """A file on a disk that fills up, and has room again; and a file that somebody else holds locked."""
+    began = time.monotonic()
+    disk = folder / "disk"
+    disk.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        return {"skipped": "no right to mount a tmpfs"}
+    store = Sqlite(disk)
+    store.url = f"sqlite:///{disk}/outbox.db"
+    try:
+        async with bench(folder, store, seed) as world:
+            world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=1.0)
+            await world.replicas[0].start()
+            load = asyncio.create_task(world.load(messages))
+            world.allow(messages // 3)
+            await world.answered(messages // 6)
+            _fill(disk / "filler")
+            world.crashed()
+            await _until(lambda: world.refused > 20)
+            (disk / "filler").unlink()
+            world.crashed()
+            world.allow(messages // 3)
+            await world.answered(messages // 2)
+            refused = world.refused
+            locking = sqlite3.connect(store.path, isolation_level=None)
+            locking.execute("BEGIN IMMEDIATE")
+            world.crashed()
+            await _until(lambda: world.refused > refused)
+            locking.execute("ROLLBACK")
+            locking.close()
+            world.crashed()
+            world.allow(messages)
+            await load
+            await world.settle()
+            up = world.replicas[0].running
+            history, verdict = await world.judged()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)
+    return {
+        **figures(history, verdict),
+        "refused on the full disk": refused,
+        "refused while locked": world.refused - refused,
+        "stayed up": up,
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+def _fill(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def drain(folder: Path, store: Store, seed: int, *, drains: int) -> Figures:
+    """SIGTERM under load; what was in hand is answered, and nothing is sent twice."""
+    began = time.monotonic()
+    codes = []
+    async with bench(folder, store, seed) as world:
+        world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=5.0)
+        (replica,) = world.replicas
+        await replica.start()
+        load = asyncio.create_task(world.load(40 * drains))
+        longest = 0.0
+        for number in range(drains):
+            world.allow(40)
+            await world.answered(40 * number + world.rng.randint(1, 20))
+            asked = time.monotonic()
+            world.stops.append(asked)
+            replica.signal(signal.SIGTERM)
+            codes.append(await replica.ended())
+            longest = max(longest, time.monotonic() - asked)
+            await replica.start()
+        world.allow(40 * drains)
+        await load
+        await world.settle()
+        history, verdict = await world.judged()
+    return {
+        **figures(history, verdict),
+        "drains": drains,
+        "ended with another code than 0": sum(code != 0 for code in codes),
+        "refused or cut off in hand": len(world.refused_in_hand),
+        "which": world.refused_in_hand[:5],
+        "longest": f"{longest:.1f} s",
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+_FAULTS: Sequence[Callable[[random.Random], emulator.Fault]] = (
+    lambda _: emulator.answer(500),
+    lambda _: emulator.answer(503),
+    lambda _: emulator.answer(429),
+    lambda _: emulator.answer(429, {"Retry-After": "1"}),
+    lambda _: emulator.close_before_body(),
+    lambda rng: emulator.close_after_body(taken=rng.random() < 0.5),
+    lambda rng: emulator.hang(taken=rng.random() < 0.5),
+    lambda _: emulator.stall(),
+    lambda _: emulator.drip(1.0),
+    lambda _: emulator.late(1.5),
+)
+
+
+async def provider(folder: Path, store: Store, seed: int, *, messages: int, hold: bool = False) -> Figures:
+    """A provider that fails in every way it can, three times out of ten."""
+    began = time.monotonic()
+    policy = {"uncertain_wait": 2.0, "uncertain": "hold" if hold else "resend"}
+    if hold:
+        # What nobody decided about has failed when its lifetime ends.
+        policy["email_lifetime"] = 40.0
+    async with bench(folder, store, seed, reports=not hold) as world:
+        faults = random.Random(seed)
+        world.provider.choose = lambda: (
+            faults.choice(_FAULTS)(faults) if faults.random() < 0.3 else emulator.FINE
+        )
+        world.add_replica(delivery=policy, timeout=1.0)
+        await world.replicas[0].start()
+        world.allow(messages)
+        await world.load(messages)
+        await world.settle()
+        # After every one of these the gateway can't know; without a report it may send once more.
+        world.excuses = [] if hold else world.provider.lost_answers
+        history, verdict = await world.judged()
+    states = [row.state for row in history.rows.values()]
+    return {
+        **figures(history, verdict),
+        "faults": world.provider.faults,
+        "answers lost after taking": len(world.provider.lost_answers),
+        "policy": policy["uncertain"],
+        "ended as sent": states.count("sent"),
+        "ended as failed": states.count("failed"),
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+async def clock(folder: Path, seed: int, *, jumps: int) -> Figures:
+    """The store's clock jumps by an hour or a year, both ways, under load."""
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    offset = folder / "clock"
+    offset.write_text("0")
+    store = Sqlite(folder)
+    os.environ["TORTURE_CLOCK"] = str(offset)
+    hour, year = 3600, 365 * 86_400
+    async with bench(folder, store, seed) as world:
+        delivery = {"uncertain_wait": 1.0, "retention": 100.0 * year}
+        world.add_replica(delivery=delivery, timeout=1.0, order={"plant": "jumping_clock"})
+        await world.replicas[0].start()
+        load = asyncio.create_task(world.load(40 * jumps))
+        for number in range(jumps):
+            world.allow(40)
+            await world.answered(40 * number + world.rng.randint(1, 30))
+            world.crashed()
+            _put(offset, world.rng.choice([0, hour, -hour, year, -year]))
+        world.allow(40 * jumps)
+        await load
+        _put(offset, 0)
+        world.crashed()
+        await world.settle()
+        history, verdict = await world.judged()
+    states = [row.state for row in history.rows.values()]
+    return {
+        **figures(history, verdict),
+        "jumps": jumps,
+        "ended as failed": states.count("failed"),
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+def _put(path: Path, seconds: int) -> None:
+    """At once: the gateway may be reading it."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(str(seconds))
+    fresh.replace(path)

@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 WANTED = (
     "aiohttp",
@@ -83,8 +84,7 @@ def _serve(order: dict) -> None:
         importlib.import_module("traceback").print_exc()
     finally:
         sys.stderr.flush()
-        with open(order["log"] + f".{os.getpid()}.code", "w") as file:
-            file.write(str(code))
+        Path(f"{order['log']}.{os.getpid()}.code").write_text(str(code))
         os._exit(code)
 
 

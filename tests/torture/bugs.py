@@ -1,0 +1,90 @@
+"""What a gateway's process may be given on its way: bugs that the bench must find, and a clock that jumps.
+
+Called by name in the child, after everything is imported and before it serves.
+"""
+
+import functools
+import os
+import time
+from pathlib import Path
+
+from gatepost import acceptance, app
+from gatepost.model import Status
+from gatepost.outbox import Outbox, Recorded, Stored
+
+
+def answer_before_commit() -> None:
+    """Promise 1: Smartico hears 0 before the message is on disk."""
+    real = Outbox.put
+
+    async def put(self: Outbox, message: acceptance.NewMessage) -> Stored:
+        import asyncio  # noqa: PLC0415
+
+        async def later() -> None:
+            await asyncio.sleep(0.3)
+            await real(self, message)
+
+        self._late = [*getattr(self, "_late", []), asyncio.ensure_future(later())]
+        return Stored(message.id, message.fingerprint)
+
+    Outbox.put = put
+
+
+def resend_at_once() -> None:
+    """Promise 2: what was claimed when the process died is due again, and no report is waited for."""
+    real = app.open_outbox
+
+    def opened(url, base, policy, *rest):
+        return real(url, base, type(policy)(uncertain_wait=0.0, retention=policy.retention), *rest)
+
+    app.open_outbox = opened
+
+
+def forget_reports() -> None:
+    """Promise 4: a report is answered with 200 and not stored."""
+
+    async def record(_self: Outbox, reported: object) -> Recorded:
+        return Recorded(new=len(reported.events), repeated=0, unknown=0)
+
+    Outbox.record = record
+
+
+def tell_before_it_is_due() -> None:
+    """Promise 4: a status goes out although the one before it was not heard yet."""
+    from gatepost.outbox import reporting  # noqa: PLC0415
+
+    real = reporting._status_row
+
+    def row(tx, identity, status, code, telling, url):
+        if status is not Status.ACCEPTED:
+            telling = reporting.Telling.QUEUED
+        return real(tx, identity, status, code, telling, url)
+
+    reporting._status_row = row
+
+
+def finish_whoever_holds() -> None:
+    """Promise 2 among replicas: an outcome counts whoever claimed the message meanwhile."""
+    from gatepost.outbox import sending  # noqa: PLC0415
+
+    real = sending.finish
+
+    def finish(tx, outcomes):
+        for outcome in outcomes:
+            statement = sending.messages.update().where(sending.messages.c.id == outcome.id)
+            tx.connection.execute(
+                statement.values(holder=tx.holder, attempt=outcome.attempt, state="sending")
+            )
+        return real(tx, outcomes)
+
+    sending.finish = finish
+
+
+def jumping_clock() -> None:
+    """The store's clock is off by as many seconds as the file that TORTURE_CLOCK names says."""
+    offset = Path(os.environ["TORTURE_CLOCK"])
+
+    def clock() -> float:
+        return time.time() + float(offset.read_text() or 0)
+
+    app.open_outbox = functools.partial(app.open_outbox, clock=clock)
