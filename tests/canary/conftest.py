@@ -1,0 +1,64 @@
+import asyncio
+
+import pytest
+
+from canary.world import EMAIL, SECRETS, TELLING, Canary, Sink
+from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost.testing.smartico import Smartico
+from gatepost.testing.vonage import VonageEmulator
+
+
+@pytest.fixture
+async def canary(tmp_path):
+    async with Smartico(api_key=SECRETS["callback key"], authorization=SECRETS["authorization"]) as crm:
+        made = Canary(tmp_path, crm)
+        yield made
+        made.process.kill()
+
+
+@pytest.fixture
+async def sendgrid(canary):
+    async with SendGridEmulator() as emulator:
+        emulator.api_key = SECRETS["SendGrid key"]
+        # A vendor's errors quote what they are about.
+        emulator.error = lambda status, why: {"errors": [{"message": f"{why} {TELLING}", "field": EMAIL}]}
+        canary.tables["plugins.sendgrid"] = {
+            "use": "sendgrid",
+            "api_key": emulator.api_key,
+            "base_url": emulator.base_url,
+            "webhook_public_key": emulator.public_key,
+            "timeout": 1.0,
+        }
+        yield emulator
+
+
+@pytest.fixture
+async def vonage(canary):
+    async with VonageEmulator() as emulator:
+        emulator.error = lambda status, why: {"type": "#1", "title": TELLING, "detail": f"{why} {TELLING}"}
+        canary.tables["plugins.vonage"] = {
+            "use": "vonage",
+            "application_id": emulator.application_id,
+            "private_key": emulator.private_key,
+            "signature_secret": emulator.signature_secret,
+            "base_url": emulator.base_url,
+            "timeout": 1.0,
+        }
+        yield emulator
+
+
+@pytest.fixture
+async def sink(canary):
+    made = Sink()
+    server = await asyncio.start_server(made.session, "127.0.0.1", 0)
+    canary.tables["plugins.relay"] = {
+        "use": "smtp",
+        "host": "127.0.0.1",
+        "port": server.sockets[0].getsockname()[1],
+        "security": "none",
+        "username": "gatepost",
+        "password": SECRETS["relay password"],
+        "timeout": 2.0,
+    }
+    yield made
+    server.close()

@@ -1,0 +1,174 @@
+"""Promise 6: no address, number or secret gets out, whatever happens to a message."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+
+from canary import searcher
+from canary.world import EMAIL, EVERYTHING, PHONE, PREVIEW, SECRETS, TELLING, UNLISTED
+from gatepost.testing import emulator, smartico
+
+
+async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, vonage, sink):
+    started = canary.write(email=["sendgrid", "relay"], sms=["vonage"])
+    await asyncio.to_thread(started.start)
+    canary.crm.gateway_url = started.url
+    sendgrid.webhook_url = f"{started.url}/webhooks/sendgrid"
+    vonage.webhook_url = f"{started.url}/webhooks/vonage"
+
+    # Those that SendGrid can't take now go on to the relay, which has its own opinion of them.
+    sendgrid.plan(
+        emulator.FINE,
+        emulator.answer(400),
+        emulator.answer(500),
+        emulator.answer(429, {"Retry-After": "1", "X-About": EMAIL}),
+        emulator.answer(302, {"Location": f"http://127.0.0.1:1/{EMAIL}"}),
+    )
+    sink.plans = [("RCPT", f"550 5.1.1 <{EMAIL}>: {TELLING}"), ("END", f"554 {TELLING}"), ("END", "")]
+    ids = [(await canary.email(subject=f"n {n}"))["ext_message_id"] for n in range(5)]
+    await canary.tried(5)
+    sendgrid.plan(emulator.close_after_body(taken=True), emulator.hang(taken=False), emulator.answer(401))
+    sink.plans = [("RCPT", f"451 4.2.1 {TELLING}"), ("RCPT", f"999 {TELLING}"), ("MAIL", f"421 {TELLING}")]
+    ids += [(await canary.email())["ext_message_id"] for _ in range(3)]
+    vonage.plan(
+        emulator.FINE,
+        emulator.answer(422),
+        emulator.answer(402),
+        emulator.close_after_body(taken=False),
+        emulator.answer(500),
+    )
+    canary.crm.fail(smartico.answer(500), calls=2)
+    canary.crm.fail(smartico.close(), calls=1)
+    for _ in range(5):
+        await canary.sms()
+    await canary.tried(13)
+    await canary.crm.wait_for(ids[0], "accepted", timeout=30.0, attempted=True)
+
+    mail, text = sendgrid.taken[0], vonage.taken[0]
+    kinds = ("processed", "deferred", "bounce", "blocked", "dropped", "click", "open", "spamreport")
+    for tampering in ("unsigned", "flipped", "forged", ""):
+        await sendgrid.report([sendgrid.event(kind, mail) for kind in kinds], tampering=tampering)
+        await vonage.report(
+            [vonage.event(kind, text) for kind in ("delivered", "undeliverable:1240", "rejected:1050")],
+            tampering=tampering,
+        )
+    for name in ("sendgrid", "vonage", "relay", EMAIL):
+        await canary.raw("POST", f"/webhooks/{name}?to={PHONE}", TELLING.encode())
+        await canary.raw("GET", f"/webhooks/{name}?to={EMAIL}")
+
+    canary.listing()
+    for arguments in (
+        ["check"],
+        ["check", "--live"],
+        ["plugins"],
+        ["config"],
+        ["messages", "list", "--json"],
+    ):
+        await canary.command(*arguments)
+    shown = [await canary.command("messages", "show", message, "--json") for message in ids]
+    assert "550 5.1.1" in "".join(shown)
+
+    started.kill()
+    assert canary.hits() == []
+    assert searcher.found(json.dumps([str(one.message) for one in sendgrid.taken]).encode(), EVERYTHING)
+    assert (canary.folder / "gatepost.db-wal").stat().st_size > 0
+
+
+BAD = (
+    *("raise", "raise-group", "unspeakable", "uncertain", "log", "print", "unavailable", "exit", "interrupt"),
+    *("recurse", "nonsense", "thing", "unequal-id", "telling-id", "leave-a-task", "new-logging"),
+    *("generator-exit", "cancel-itself", "delivery-error", "unreadable"),
+)
+
+
+async def test_nothing_is_told_by_plugins_that_misbehave(canary):
+    canary.tables["contacts"] = {"sources": ["others", "players"]}
+    tricks = ("raise", "print", "unavailable", "log", "unspeakable", "nonsense", "exit")
+    user = {"email": EMAIL, "phone": PHONE, "first_name": "Thessaly", "last_name": "Quäsimont"}
+    canary.beast("others", users={f"source-{trick}": {**user, "trick": trick} for trick in tricks})
+    canary.beast("beast", sabotage=True, concurrency=1)
+    canary.beast("other")
+    started = canary.write(email=["beast"], sms=["beast", "other"])
+    await asyncio.to_thread(started.start)
+    canary.crm.gateway_url = started.url
+
+    # What is refused in between says that the plugin is well: else it would rest soon.
+    texts = [text for trick in BAD for text in (trick, "reject")]
+    ids = [(await canary.email(body=text, text_body=f"{text} there"))["ext_message_id"] for text in texts]
+    ids.append((await canary.sms(body="reject-encoded"))["ext_message_id"])
+    for trick in tricks:
+        await canary.email(ext_user_id=f"source-{trick}", text_body="fine")
+    await canary.email(activity_type="1", to_email_address=PREVIEW, text_body="raise")
+    await canary.email(activity_type="1", to_email_address=UNLISTED, text_body="fine")
+    await canary.email(ext_user_id="nobody")
+    assert (await canary.email(subject="internal-error"))["error_code"] == 99
+    await canary.raw("POST", "/email", b'{"ext_user_id": "' + TELLING.encode())
+    await canary.raw("POST", "/email", json.dumps({"ext_user_id": {EMAIL: PHONE}}).encode())
+    await canary.raw("POST", "/email", json.dumps({"subject": TELLING, "callback_url": TELLING}).encode())
+    await canary.raw("POST", f"/email?to={EMAIL}", b"{}", Authorization=f"Basic {EMAIL}")
+    await canary.raw("GET", f"/nothing/{EMAIL}", **{"X-To": PHONE})
+    for trick in ("retry", "bad", "signature", "report", "endless", "raise", "log", "print", "exit", "thing"):
+        body = json.dumps({"trick": trick, "who": TELLING, "id": ids[0]})
+        await canary.raw("POST", "/webhooks/beast", body.encode())
+    canary.contacts([EMAIL, PHONE], [EMAIL, PHONE, "x" * 2_000_000], [f'"{EMAIL}', PHONE])
+    await canary.tried(len(BAD))
+    await canary.logged("contacts file", "thread_fell", "ignored_exception", "loop_error", "printed")
+
+    with sqlite3.connect(canary.folder / "gatepost.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert (await canary.email())["error_code"] == 12
+        other.execute("ROLLBACK")
+    other.close()
+    canary.listing()
+    await canary.command("messages", "list", "--limit", "100")
+    assert "rejected" in await canary.command("messages", "show", *ids[1:2])
+
+    os.kill(started.pid, signal.SIGABRT)
+    assert await asyncio.to_thread(started.wait) == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in started.log.read_text()
+    assert canary.hits() == []
+
+
+async def test_nothing_is_told_on_postgresql(canary, postgres_server):
+    url = postgres_server.new_database()
+    database = url.partition("?")[0].rpartition("/")[2]
+    canary.tables["store"] = {"url": url}
+    canary.beast("beast", sabotage=True)
+    canary.tables["plugins.box"] = {
+        "use": "sandbox",
+        "folder": "box",
+        "webhook_secret": SECRETS["sandbox secret"],
+    }
+    started = canary.write(email=["beast"], sms=["box"])
+    await asyncio.to_thread(started.start)
+    canary.crm.gateway_url = started.url
+
+    for trick in (
+        "raise",
+        "reject",
+        "uncertain",
+        "reject-encoded",
+        "reject",
+        "telling-id",
+        "log",
+        "hopeless",
+    ):
+        await canary.email(text_body=trick)
+    answer = await canary.sms()
+    await canary.email(activity_type="1", to_email_address=PREVIEW, text_body="reject")
+    await canary.tried(5)
+    body = json.dumps({"trick": "report", "who": TELLING, "id": answer["ext_message_id"]})
+    await canary.raw("POST", "/webhooks/beast", body.encode())
+    postgres_server.terminate_backends(database)
+    await canary.email(text_body="reject")
+    await canary.command("messages", "list", "--json")
+
+    assert await asyncio.to_thread(started.terminate) == 0
+    command = [postgres_server._binaries / "pg_dump", "--inserts", url]
+    dump = (await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True)).stdout
+    assert answer["ext_message_id"].encode() in dump
+    assert searcher.found(dump, EVERYTHING) == []
+    assert canary.hits() == []

@@ -1,0 +1,98 @@
+"""The canary's search is no use unless it finds: every spelling, in every kind of place."""
+
+import base64
+import json
+import quopri
+import sqlite3
+from urllib.parse import quote
+
+import pytest
+
+from canary import searcher
+
+VALUES = searcher.of_person(
+    "jabberwock.vorpal+tag@snicker-snack.example", "+447700900461", "Thessaly Quäsimont"
+)
+TEXT = "to jabberwock.vorpal+tag@snicker-snack.example (+447700900461), Thessaly Quäsimont!"
+
+SPELLINGS = {
+    "plain": TEXT,
+    "upper case": TEXT.upper(),
+    "quoted": repr(TEXT),
+    "JSON": json.dumps(TEXT),
+    "URL-encoded": quote(TEXT, safe=""),
+    "URL-encoded, lower case": quote(TEXT, safe="").lower(),
+    "wholly URL-encoded": "".join(f"%{byte:02X}" for byte in TEXT.encode()),
+    "quoted-printable": quopri.encodestring(TEXT.encode()).decode(),
+    "hexadecimal": TEXT.encode().hex(),
+    "hexadecimal in half a byte": "a" + TEXT.encode().hex(),
+    "spaced": " ".join(TEXT),
+    "in lines": "\n".join(TEXT),
+    "dotted": ".".join(TEXT),
+    "backwards": TEXT[::-1],
+    "bytes": repr(TEXT.encode()),
+    "HTML": TEXT.replace("@", "&#64;").replace("ä", "&auml;"),
+    "UTF-16": TEXT.encode("utf-16-le").decode("latin-1"),
+    **{f"base64, {n} before": base64.b64encode(b"x" * n + TEXT.encode()).decode() for n in range(3)},
+    "base64 in lines": base64.encodebytes(b"x" * 50 + TEXT.encode()).decode(),
+    "base64 for URLs": base64.urlsafe_b64encode(TEXT.encode()).decode().rstrip("="),
+    "base64 behind something": "/api/" + base64.b64encode(TEXT.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_part_is_found_in_every_spelling(spelling):
+    hits = "\n".join(searcher.found(b"\x00\xff before " + SPELLINGS[spelling].encode() + b" after", VALUES))
+
+    assert [name for name in VALUES if name not in hits] == []
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("jabberwock vorpal, tag", "local part"),
+        ("SNICKER-SNACK.EXAMPLE", "domain"),
+        ("0044 7700 900 461", "number"),
+        ("07700/900461", "national number"),
+        ("thessaly quäsimont", "name"),
+    ],
+)
+def test_each_part_is_found_alone(part, name):
+    assert any(hit.startswith(name) for hit in searcher.found(f"xx {part} xx".encode(), VALUES))
+
+
+def test_what_stands_over_the_edge_of_a_piece_is_found():
+    for before in (searcher._PIECE - 10, 2 * searcher._PIECE - 20):
+        assert searcher.found(b"." * before + TEXT.encode(), VALUES)
+
+
+def test_nothing_is_found_where_nothing_is():
+    log = (
+        b'{"event": "listening", "url": "http://127.0.0.1:8080", "timestamp": "2026-11-23T07:54:02.1Z"}\n'
+        * 50
+    )
+
+    assert searcher.found(log, VALUES) == []
+    assert searcher.found(bytes(range(256)) * 1000, VALUES) == []
+
+
+def test_files_of_every_kind_and_their_names_are_searched(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "gatepost.log").write_text(f"line\n{TEXT}\n")
+    (tmp_path / "vorpal for jabberwock.vorpal+tag").write_text("")
+    with sqlite3.connect(tmp_path / "gatepost.db") as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE messages (reason)")
+        database.commit()
+        database.execute("INSERT INTO messages VALUES (?)", [TEXT.encode()])
+        database.commit()
+        hits = "\n".join(searcher.in_folder(tmp_path, VALUES, but=("contacts",)))
+    database.close()
+
+    for place in (
+        "a/gatepost.log: local part plain",
+        "vorpal for jabberwock",
+        "gatepost.db-wal: number plain",
+    ):
+        assert place in hits
+    assert searcher.in_folder(tmp_path, VALUES, but=("a", "vorpal", "gatepost.db")) == []

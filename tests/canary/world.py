@@ -1,0 +1,203 @@
+"""One telling contact, and a gateway in a process of its own on whose every outlet somebody listens."""
+
+import asyncio
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from canary import searcher
+from gatepost.testing.process import GatewayProcess
+from gatepost.testing.smartico import Smartico
+from hostile import beasts
+
+EMAIL = "jabberwock.vorpal+tag@snicker-snack.example"
+PHONE = "+447700900461"
+NAMES = ("Thessaly", "Quäsimont")
+PREVIEW = "bandersnatch.preview@frumious-office.example"
+UNLISTED = "mimsy.borogove@uffish-thought.example"
+TELLING = f"{EMAIL} {PHONE[1:]} {' '.join(NAMES)}"
+
+SECRETS = {
+    "authorization": "Bearer tulgey-wood-7c51",
+    "callback key": "manxome-foe-9d02",
+    "SendGrid key": "SG.tumtum-tree-41ae",
+    "relay password": "galumphing-back-88b0",
+    "sandbox secret": "callooh-callay-03c3",
+    "beast's key": "outgrabe-mome-rath-5e5e",
+}
+
+PEOPLE = {
+    **searcher.of_person(EMAIL, PHONE, *NAMES),
+    "preview's local part": PREVIEW.partition("@")[0],
+    "unlisted preview's local part": UNLISTED.partition("@")[0],
+}
+EVERYTHING = {**PEOPLE, **SECRETS}
+
+
+class Sink:
+    """An SMTP server that says one prepared thing after the other about whoever is to get a mail."""
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        self.plans: list[tuple[str, str]] = []
+        """For the next mails: at which command, and what is answered; "" hangs up."""
+
+    async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.sessions += 1
+        writer.write(b"220 sink ESMTP\r\n")
+        plan = ("", "")
+        try:
+            while line := await reader.readline():
+                verb = line[:4].strip().upper().decode("latin-1")
+                if verb == "MAIL":
+                    plan = self.plans.pop(0) if self.plans else ("", "")
+                answer = {"EHLO": "250-sink\r\n250 AUTH PLAIN", "DATA": "354 go on", "AUTH": "235 ok"}.get(
+                    verb, "250 ok"
+                )
+                if verb == plan[0]:
+                    answer = plan[1]
+                if verb == "DATA" and answer.startswith("354"):
+                    writer.write(f"{answer}\r\n".encode())
+                    await reader.readuntil(b"\r\n.\r\n")
+                    answer = plan[1] if plan[0] == "END" else "250 ok"
+                if not answer:
+                    break
+                writer.write(f"{answer}\r\n".encode())
+                if verb == "QUIT":
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        writer.close()
+
+
+class Canary:
+    """A gateway's configuration, what it said, and where to look for what it should not have said."""
+
+    def __init__(self, folder: Path, crm: Smartico) -> None:
+        self.folder = folder
+        self.crm = crm
+        self.said: list[str] = []
+        """Answers, pages, and what commands printed."""
+        self.tables: dict[str, dict[str, object]] = {
+            "server": {"port": 0},
+            "clients.brand": {
+                "authorization": [crm.authorization],
+                "allow_ips": ["127.0.0.1"],
+                "callback_api_key": crm.api_key,
+                "callback_hosts": ["127.0.0.1"],
+                "allow_private_callbacks": True,
+                "preview_recipients": [PREVIEW],
+            },
+            "contacts": {"sources": ["players"]},
+            "delivery": {"uncertain": "hold", "uncertain_wait": 0.5},
+            "routes": {},
+            "logs": {"level": "debug", "format": "json"},
+            "plugins.players": {"use": "csv", "path": "contacts.csv", "check_every": 0.05},
+        }
+
+    def beast(self, name: str, **settings: object) -> None:
+        self.tables[f"plugins.{name}"] = {"use": "beast", "key": SECRETS["beast's key"], **settings}
+
+    def write(self, **routes: list[str]) -> GatewayProcess:
+        """A process that is not started yet; the messages go these ways."""
+        self.tables["routes"] = dict(routes)
+        lines = []
+        for name, table in self.tables.items():
+            lines.append(f"[{name}]")
+            lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
+        config = self.folder / "gatepost.toml"
+        config.write_text("\n".join(lines))
+        self.contacts([EMAIL, PHONE, *NAMES])
+        environment = {
+            **beasts.placed(self.folder / "dist"),
+            "PYTHONFAULTHANDLER": "1",
+            "PYTHONASYNCIODEBUG": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.process = GatewayProcess(config, environment=environment)
+        return self.process
+
+    def contacts(self, *rows: list[str]) -> None:
+        with (self.folder / "contacts.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["ext_user_id", "email", "phone", "first_name", "last_name"])
+            writer.writerows([f"user-{number}", *row] for number, row in enumerate(rows))
+
+    async def email(self, **fields: str | None) -> dict[str, object]:
+        return self._kept(await self.crm.send_email(**{"ext_user_id": "user-0", **fields}))
+
+    async def sms(self, **fields: str | None) -> dict[str, object]:
+        return self._kept(
+            await self.crm.send_sms(**{"ext_user_id": "user-0", "from_number": "Brand", **fields})
+        )
+
+    def _kept(self, answer):
+        self.said.append(json.dumps(answer))
+        return answer
+
+    async def raw(self, method: str, path: str, body: bytes = b"", **headers: str) -> int:
+        """Any request at all; what is answered is kept."""
+        headers = {"Authorization": self.crm.authorization, **headers}
+        async with (
+            aiohttp.ClientSession() as http,
+            http.request(method, self.process.url + path, data=body or None, headers=headers) as response,
+        ):
+            self.said += [str(response.raw_headers), await response.text()]
+            return response.status
+
+    async def tried(self, sends: int) -> None:
+        """Wait until so many sends have ended somehow, then look at every page."""
+        async with asyncio.timeout(60):
+            while True:
+                await self.raw("GET", "/metrics")
+                counted = [
+                    line for line in self.said[-1].splitlines() if line.startswith("gatepost_sends_total")
+                ]
+                if sum(float(line.rpartition(" ")[2]) for line in counted) >= sends:
+                    break
+                del self.said[-2:]
+                await asyncio.sleep(0.05)
+        for path in ("/health/ready", "/health/live"):
+            await self.raw("GET", path)
+
+    async def logged(self, *events: str) -> None:
+        """Wait until all of these stand in the log."""
+        async with asyncio.timeout(60):
+            while lacking := [event for event in events if event not in self.process.log.read_text()]:
+                await asyncio.sleep(0.05)
+                assert self.process.running, f"it ended before it logged {lacking}"
+
+    async def command(self, *arguments: str) -> str:
+        """What a command prints, kept."""
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "gatepost", *arguments],
+            capture_output=True,
+            env=self.process._environment | {"GATEPOST_CONFIG": str(self.process.config), "COLUMNS": "200"},
+            check=False,
+        )
+        self.said += [done.stdout.decode(), done.stderr.decode()]
+        return self.said[-2]
+
+    def listing(self) -> None:
+        """Keep what a list of processes shows of it. Its environment is shown to its own user only."""
+        self.said.append(Path(f"/proc/{self.process.pid}/cmdline").read_text())
+
+    def hits(self) -> list[str]:
+        """Everything private that is anywhere it should not be."""
+        # Not the operator's own: the configuration, the contacts, the plugin's code, the mailbox.
+        given = ("gatepost.toml", "contacts.csv", "dist", "box")
+        hits = searcher.in_folder(self.folder, EVERYTHING, but=given)
+        return hits + [
+            f"said: {hit}" for text in self.said for hit in searcher.found(text.encode(), EVERYTHING)
+        ]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)

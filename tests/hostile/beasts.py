@@ -1,0 +1,399 @@
+# ruff: noqa: T201, RUF006, SLOT000, ASYNC110, PLE1206, TRY301  it does what one must not do
+"""A plugin that does whatever it is told to, above all what no plugin may do; for gateways of the tests' own.
+
+``placed`` makes a folder of it that Python takes for an installed distribution: put it on PYTHONPATH.
+"""
+
+import asyncio
+import base64
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from gatepost.errors import BadSignature, BadWebhook, Rejected, Unavailable, Uncertain, WebhookRetry
+from gatepost.hookspecs import (
+    ContactSource,
+    Context,
+    EmailSender,
+    HasLifespan,
+    HasPing,
+    SmsSender,
+    WebhookParser,
+    hookimpl,
+)
+from gatepost.model import Contact, Email, Receipt, Report, Secret, Sms, Status, StatusEvent, WebhookRequest
+
+
+def placed(folder: Path) -> dict[str, str]:
+    """The environment in which ``use = "beast"`` is a plugin."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(__file__, folder / "beasts.py")
+    metadata = folder / "beasts-1.0.dist-info"
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: beasts\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[gatepost]\nbeast = beasts:Beast\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    does: str = ""
+    """One of the tricks below, with every message; else the first word of the message's text says which."""
+    users: Mapping[str, Mapping[str, str]] = {}
+    """What find_contact knows: email, phone, and the rest attributes."""
+    lives: str = ""
+    """What its lifespan does."""
+    key: Secret = Secret("")
+    sabotage: bool = False
+    """Make the gateway's own code fail where a message says so."""
+
+
+class Odd(Exception):
+    """Its text is its argument, wherever one looks."""
+
+    def __str__(self):
+        return f"odd: {self.args}"
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError(self.args)
+
+    __repr__ = __str__
+
+
+class Unequal(str):
+    """A text that is none: comparing or showing it raises."""
+
+    def __eq__(self, other):
+        raise RuntimeError(str.__str__(self))
+
+    def __repr__(self):
+        raise RuntimeError(str.__str__(self))
+
+    __hash__ = None
+    __ne__ = __eq__
+    isprintable = __len__ = __repr__
+
+
+class Thing:
+    """Nothing can be done with it."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError("hands off")
+
+    def __repr__(self):
+        raise RuntimeError("hands off")
+
+    __eq__ = __repr__
+    __hash__ = None
+
+
+class RejectedOddly(Rejected):
+    def __init__(self, text):
+        Exception.__init__(self, text)
+        self.text = text
+
+    @property
+    def reason(self):
+        raise RuntimeError(self.text)
+
+    def __str__(self):
+        raise RuntimeError(self.text)
+
+
+class Beast(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, WebhookParser):
+    api_version: ClassVar[int] = 1
+    settings_type: ClassVar[type[msgspec.Struct]] = Settings
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self.settings = settings
+        self.context = context
+        self.kept: list[object] = []
+        if settings.sabotage:
+            sabotage()
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        if self.settings.lives == "dies":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._die())
+                yield
+        elif self.settings.lives == "clings":
+            try:
+                yield
+            finally:
+                while True:
+                    with contextlib.suppress(BaseException):
+                        await asyncio.sleep(0.2)
+        else:
+            yield
+
+    async def _die(self):
+        await asyncio.sleep(0.1)
+        raise Odd("died in the middle")
+
+    @hookimpl
+    async def ping(self) -> None:
+        raise Unavailable(f"the key {self.settings.key.reveal()} is not good", misconfigured=True)
+
+    @hookimpl
+    async def find_contact(self, ext_user_id: str) -> Contact | None:
+        user = self.settings.users.get(ext_user_id)
+        if user is None:
+            return None
+        contact = Contact(
+            email=Secret(user["email"]),
+            phone=Secret(user["phone"]),
+            attributes={name: text for name, text in user.items() if name not in {"email", "phone", "trick"}},
+        )
+        if "trick" in user:
+            await self.play(user["trick"], user["email"], user["phone"], dict(contact.attributes))
+        return contact
+
+    @hookimpl
+    async def send_email(self, message: Email) -> Receipt:
+        return await self._send(message, message.text)
+
+    @hookimpl
+    async def send_sms(self, message: Sms) -> Receipt:
+        return await self._send(message, message.text)
+
+    async def _send(self, message: Email | Sms, text: str) -> Receipt:
+        trick = self.settings.does or text.split(maxsplit=1)[0]
+        recipient = message.recipient.reveal()
+        if trick == "mutate":
+            message.attributes["spoilt"] = "yes"
+            msgspec.structs.force_setattr(message, "recipient", Secret("someone.else@wrong.example"))
+            msgspec.structs.force_setattr(message, "attributes", {})
+            raise Unavailable("after it spoilt the message", message_only=True)
+        given = await self.play(trick, recipient, recipient, dict(message.attributes))
+        return Receipt(f"beast-{message.id}") if given is None else given
+
+    @hookimpl
+    async def parse_webhook(self, request: WebhookRequest) -> Report:
+        said = request.json()
+        who = said["who"]
+        match said["trick"]:
+            case "retry":
+                raise WebhookRetry(f"not now, {who}")
+            case "bad":
+                raise BadWebhook(f"bad: {who}")
+            case "signature":
+                raise BadSignature(f"forged by {who}")
+            case "report":
+                event = StatusEvent(
+                    status=Status.DELIVERED, message_id=said["id"], provider_id=who, code=f"250 {who} took it"
+                )
+                return Report(events=[event], ignored={who: 1, f"kind {who}": 1, "click": 1})
+            case "endless":
+                return Report(events=iter(lambda: None, 1), ignored={})
+            case trick:
+                return await self.play(trick, who, who, {"name": who})
+
+    async def play(self, trick: str, address: str, number: str, attributes: Mapping[str, str]) -> object:
+        """One trick; everything that is private is in what it does."""
+        telling = f"{address} {number} {' '.join(attributes.values())}"
+        return await getattr(self, f"do_{trick.replace('-', '_')}")(telling, address)
+
+    # What they do. Each gets a text with everything private in it, and the address.
+
+    async def do_fine(self, telling, address):
+        return None
+
+    async def do_raise(self, telling, address):
+        error = ValueError(telling, {"to": address})
+        error.add_note(telling)
+        raise error from Odd(telling.encode().hex())
+
+    async def do_raise_group(self, telling, address):
+        raise BaseExceptionGroup(telling, [Odd(telling), SystemExit(telling)])
+
+    async def do_unspeakable(self, telling, address):
+        raise Unspeakable(telling)
+
+    async def do_reject(self, telling, address):
+        raise Rejected(f"no such mailbox: {telling}", code=f"550 <{address}>")
+
+    async def do_reject_encoded(self, telling, address):
+        raise Rejected(base64.b64encode(telling.encode()).decode(), code=address[::-1])
+
+    async def do_reject_oddly(self, telling, address):
+        raise RejectedOddly(telling)
+
+    async def do_unavailable(self, telling, address):
+        raise Unavailable(f"try {telling} later", code=address, retry_after=float("nan"))
+
+    async def do_hopeless(self, telling, address):
+        raise Unavailable("play dead", misconfigured=True, retry_after=10**400)
+
+    async def do_uncertain(self, telling, address):
+        raise Uncertain(f"lost {telling}", code=telling)
+
+    async def do_exit(self, telling, address):
+        raise SystemExit(telling)
+
+    async def do_interrupt(self, telling, address):
+        raise KeyboardInterrupt(telling)
+
+    async def do_generator_exit(self, telling, address):
+        raise GeneratorExit(telling)
+
+    async def do_cancel_itself(self, telling, address):
+        raise asyncio.CancelledError(telling)
+
+    async def do_cancel_everybody(self, telling, address):
+        for task in asyncio.all_tasks():
+            if task.get_name().startswith("beast-") or task is asyncio.current_task():
+                task.cancel(telling)
+        await asyncio.sleep(0)
+
+    async def do_recurse(self, telling, address):
+        return await self.do_recurse(telling, address)
+
+    async def do_hang(self, telling, address):
+        await asyncio.Event().wait()
+
+    async def do_spin(self, telling, address):
+        while True:
+            await asyncio.sleep(0)
+
+    async def do_ignore_cancellation(self, telling, address):
+        while True:
+            with contextlib.suppress(BaseException):
+                await asyncio.sleep(0.05)
+
+    async def do_block(self, telling, address):
+        time.sleep(2.5)  # noqa: ASYNC251  the trick
+
+    async def do_nonsense(self, telling, address):
+        return {"to": telling}
+
+    async def do_thing(self, telling, address):
+        return Thing()
+
+    async def do_unequal_id(self, telling, address):
+        return Receipt(Unequal("an-id"))
+
+    async def do_huge_id(self, telling, address):
+        return Receipt("x" * 1_000_000)
+
+    async def do_telling_id(self, telling, address):
+        return Receipt(f"id-{base64.urlsafe_b64encode(address.encode()).decode()}")
+
+    async def do_huge_reason(self, telling, address):
+        raise Rejected(f"{telling} " + "y" * 5_000_000 + f" {telling}", code="z" * 5_000_000)
+
+    async def do_log(self, telling, address):
+        log = self.context.log
+        log.info("sending", to=address, **{address: telling})
+        log.warning(telling, parts=[address.partition("@"), {address: 1}], raw=telling.encode())
+        log.error("encoded", a=base64.b64encode(telling.encode()), b=address[::-1], c=telling.upper())
+        log.error("split", a=" ".join(address), b=telling.encode().hex(), c="\n".join(address), thing=Thing())
+        logging.getLogger("vendor.sdk").error(
+            "POST /send to=%s", telling, extra={"to": address, "level": address}
+        )
+        logging.getLogger("vendor.sdk").warning("too %s few %s", telling)
+        log.error("huge", a="y" * 1_000_000 + telling)
+        try:
+            raise Odd(telling)
+        except Odd:
+            log.exception("caught %s", address)
+            logging.getLogger("vendor.sdk").exception("caught")
+
+    async def do_print(self, telling, address):
+        print(telling)
+        print(address, file=sys.stderr)
+        print(address[:5], end="")
+        print(address[5:], flush=True)
+        sys.stderr.writelines([telling, "\n"])
+        warnings.warn(f"deprecated: {telling}", stacklevel=1)
+
+    async def do_leave_a_task(self, telling, address):
+        async def fall():
+            raise Odd(telling)
+
+        asyncio.create_task(fall())
+        asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+
+        class Falls:
+            def __del__(self):
+                raise Odd(telling)
+
+        Falls()
+        threading.Thread(target=lambda: (_ for _ in ()).throw(Odd(telling))).start()
+        raise Unavailable("a task was left behind", message_only=True)
+
+    async def do_leak(self, telling, address):
+        for _ in range(20):
+            self.kept += [socket.socket(), asyncio.create_task(self.do_ignore_cancellation(telling, address))]
+        threading.Thread(target=time.sleep, args=(600,), name=telling).start()
+        asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
+
+    async def do_exit_in_a_task(self, telling, address):
+        async def leave():
+            sys.exit(telling)
+
+        asyncio.create_task(leave())
+        await asyncio.sleep(0.05)
+
+    async def do_stop_the_loop(self, telling, address):
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0.01)
+
+    async def do_close_everything(self, telling, address):
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            stream.close()
+        logging.getLogger().handlers.clear()
+        logging.getLogger("gatepost").setLevel(logging.CRITICAL)
+        logging.disable(logging.CRITICAL)
+        logging.shutdown()
+        for number in (0,):
+            os.close(number)
+
+    async def do_new_logging(self, telling, address):
+        logging.basicConfig(force=True, level=logging.DEBUG)
+        logging.getLogger("vendor.sdk").error("set up anew for %s", telling)
+
+
+def sabotage() -> None:
+    """Make the gateway's own code fail, with all that it knows, where a message's text begins so."""
+    from gatepost import acceptance, contract, delivery  # noqa: PLC0415
+    from gatepost.outbox import sqlite  # noqa: PLC0415
+
+    decode, stored, compose = contract.decode, contract.stored, delivery._compose
+
+    def decode_or_fail(channel, body):
+        if b"internal-error" in body:
+            raise Odd(body)
+        return decode(channel, body)
+
+    def stored_or_fail(channel, data):
+        if b"unreadable" in data:
+            raise ValueError(data)
+        return stored(channel, data)
+
+    async def compose_or_fail(claim, recipient, attributes):
+        message = await compose(claim, recipient, attributes)
+        if message.text.startswith("delivery-error"):
+            raise Odd(recipient.reveal(), attributes)
+        return message
+
+    acceptance.contract.decode = decode_or_fail
+    contract.stored = stored_or_fail
+    delivery._compose = compose_or_fail
+    sqlite._PRAGMAS = tuple(
+        "busy_timeout=100" if text.startswith("busy_timeout") else text for text in sqlite._PRAGMAS
+    )

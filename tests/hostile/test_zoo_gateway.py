@@ -1,0 +1,229 @@
+"""A bad plugin hurts itself only: in a real gateway, beside good ones on the same route and channel."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gatepost.testing.process import GatewayProcess
+from gatepost.testing.smartico import Smartico
+from hostile import beasts
+
+EMAIL = "jabberwock.vorpal@snicker-snack.example"
+PATIENCE = 60.0
+
+CONFIG = """\
+[server]
+port = 0
+[clients.brand]
+authorization = ["the-secret"]
+allow_ips = ["127.0.0.1"]
+callback_api_key = "the-api-key"
+callback_hosts = ["127.0.0.1"]
+allow_private_callbacks = true
+[contacts]
+sources = ["odd", "players"]
+timeout = 0.5
+[delivery]
+uncertain = "hold"
+uncertain_wait = 0.1
+[routes]
+email = ["bad", "good"]
+sms = ["good"]
+[logs]
+level = "debug"
+format = "json"
+[plugins.players]
+use = "csv"
+path = "contacts.csv"
+[plugins.good]
+use = "sandbox"
+folder = "box"
+[plugins.bad]
+use = "beast"
+timeout = 0.3
+concurrency = 2
+[plugins.clinging]
+use = "beast"
+lives = "clings"
+[plugins.dying]
+use = "beast"
+lives = "dies"
+[plugins.odd]
+use = "beast"
+[plugins.odd.users.odd-hang]
+email = "odd@users.example"
+phone = "+447700900999"
+trick = "hang"
+[plugins.odd.users.odd-raise]
+email = "odd@users.example"
+phone = "+447700900999"
+trick = "unspeakable"
+"""
+
+HELD, SENT, REJECTED = ("held", "bad"), ("sent", "bad"), ("rejected", "bad")
+HANDED_ON = ("sent", "good")
+
+# What becomes of the message, and what the log says of it.
+TRICKS = {
+    "fine": (SENT, ""),
+    "raise": (HELD, "raised ValueError"),
+    "raise-group": (HELD, "raised BaseExceptionGroup"),
+    "unspeakable": (HELD, "raised Unspeakable"),
+    "exit": (HELD, "raised SystemExit"),
+    "interrupt": (HELD, "raised KeyboardInterrupt"),
+    "generator-exit": (HELD, "raised GeneratorExit"),
+    "cancel-itself": (HELD, "cancelled itself"),
+    "recurse": (HELD, "raised RecursionError"),
+    "nonsense": (HELD, "returned dict instead of a Receipt"),
+    "thing": (HELD, "raised RuntimeError"),
+    "reject-oddly": (HELD, "raised RuntimeError"),
+    "reject": (REJECTED, ""),
+    "huge-reason": (REJECTED, ""),
+    "hang": (HELD, "took longer than 1.3 s"),
+    "spin": (HELD, "took longer than 1.3 s"),
+    "ignore-cancellation": (HELD, "ignores its cancellation"),
+    "block": (SENT, "has held the event loop"),
+    "unequal-id": (SENT, ""),
+    "huge-id": (SENT, "returned a provider_id that is no printable text"),
+    "telling-id": (SENT, "returned a provider_id that holds the recipient"),
+    "mutate": (HANDED_ON, ""),
+    "leave-a-task": (HANDED_ON, ""),
+    "print": (SENT, ""),
+    "log": (SENT, ""),
+    "leak": (SENT, ""),
+    "new-logging": (SENT, ""),
+    "close-everything": (SENT, ""),
+    "stop-the-loop": (SENT, ""),
+    "exit-in-a-task": (SENT, ""),
+}
+
+
+class Zoo:
+    def __init__(self, process: GatewayProcess, crm: Smartico, folder: Path) -> None:
+        self.process = process
+        self.crm = crm
+        self.folder = folder
+
+    def logged(self) -> list[dict[str, object]]:
+        lines = self.process.log.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def said_of(self, problem: str) -> list[dict[str, object]]:
+        return [one for one in self.logged() if problem in str(one.get("problem", one["event"]))]
+
+    async def until(self, condition):
+        async with asyncio.timeout(PATIENCE):
+            while not (holds := condition()):
+                assert self.process.running, self.process.log.read_text()[-2000:]
+                await asyncio.sleep(0.02)
+        return holds
+
+    async def fate(self, channel: str, **fields: str) -> tuple[str, str, str]:
+        """Have a message sent; what became of it, by whom, and the reason."""
+        send = self.crm.send_email if channel == "email" else self.crm.send_sms
+        answer = await send(**{"ext_user_id": "anna", **fields})
+        assert answer["error_code"] == 0, answer
+
+        def ended():
+            with sqlite3.connect(f"file:{self.folder}/gatepost.db?mode=ro", uri=True) as database:
+                row = database.execute(
+                    "SELECT state, instance, reason FROM messages WHERE id = ?", [answer["ext_message_id"]]
+                ).fetchone()
+            database.close()
+            return row if row[0] not in {"queued", "sending", "uncertain"} else None
+
+        return await self.until(ended)
+
+
+@pytest.fixture
+async def zoo(tmp_path):
+    (tmp_path / "gatepost.toml").write_text(CONFIG)
+    (tmp_path / "contacts.csv").write_text(
+        f"ext_user_id,email,phone,name\nanna,{EMAIL},+447700900461,Anna Vorpal\n"
+    )
+    environment = beasts.placed(tmp_path / "dist") | {"PYTHONUNBUFFERED": "1"}
+    async with Smartico(api_key="the-api-key", authorization="the-secret") as crm:
+        process = GatewayProcess(tmp_path / "gatepost.toml", environment=environment)
+        try:
+            await asyncio.to_thread(process.start)
+            crm.gateway_url = process.url
+            yield Zoo(process, crm, tmp_path)
+        finally:
+            process.kill()
+
+
+async def test_every_trick_hurts_the_trickster_only(zoo):
+    for trick, ((state, instance), problem) in TRICKS.items():
+        fate = await zoo.fate("email", text_body=trick)
+        assert (trick, *fate[:2]) == (trick, state, instance)
+        assert len(fate[2]) <= 200
+        if problem:
+            [told, *_] = await zoo.until(lambda problem=problem: zoo.said_of(problem))
+            assert (told["instance"], told["hook"]) == ("bad", "send_email"), told
+        # The other channel works, and what is refused shows that the trickster is asked again as well.
+        assert (await zoo.fate("sms", body=f"after {trick}"))[:2] == HANDED_ON
+        assert (await zoo.fate("email", text_body="reject"))[:2] == REJECTED
+
+    [held] = {one["place"].partition(" in ")[2] for one in zoo.said_of("has held the event loop")}
+    assert held == "Beast.do_block"
+    for event in ("logging_mended", "loop_was_stopped", "thread_fell", "ignored_exception", "loop_error"):
+        assert [one for one in zoo.logged() if one["event"] == event], event
+    [dead] = zoo.said_of("ended by itself")
+    assert dead["instance"] == "dying"
+    for printed in (one for one in zoo.logged() if one["event"] == "printed" and "hook" in one):
+        assert printed["instance"] == "bad"
+    handed_on = [path.read_text() for path in (zoo.folder / "box").glob("*.eml")]
+    assert [EMAIL in mail for mail in handed_on] == [True, True]
+    log = zoo.process.log.read_text()
+    for telling in ("jabberwock", "snicker", "700900461", "Anna Vorpal"):
+        assert telling not in log
+
+    # Also with tasks, threads and a lifespan that don't let go.
+    assert await asyncio.to_thread(zoo.process.terminate) == 0
+    assert "took longer than 5 s to leave" in zoo.process.log.read_text()
+
+
+async def test_a_source_that_hangs_or_raises_is_passed_over_and_named(zoo):
+    for user in ("odd-hang", "odd-raise"):
+        # Nobody else knows the user, so that the message is taken and looked up again later.
+        answer = await zoo.crm.send_email(ext_user_id=user)
+        assert answer["error_code"] == 0
+    assert (await zoo.fate("email", text_body="fine"))[:2] == SENT
+    for problem in ("took longer than 0.5 s", "raised Unspeakable"):
+        assert {one["instance"] for one in zoo.said_of(problem) if "hook" in one} == {"odd"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise SystemExit('tulgey-key')",
+        "raise KeyError('tulgey-key')",
+        "1 / 0",
+        "import nothing_like_it",
+        "print('tulgey-key')",
+    ],
+)
+async def test_a_plugin_that_can_not_even_be_made_refuses_the_start_by_name(tmp_path, code):
+    environment = {**os.environ, **beasts.placed(tmp_path / "dist")}
+    module = tmp_path / "dist" / "beasts.py"
+    module.write_text(f"{code}\n{module.read_text()}")
+    config = CONFIG if "print" not in code else CONFIG.replace("concurrency = 2", 'concurrency = "two"')
+    assert tomllib.loads(config)
+    (tmp_path / "gatepost.toml").write_text(config)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gatepost", "serve", "--config", str(tmp_path / "gatepost.toml")),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said = (await process.communicate())[0].decode()
+    assert process.returncode == 1
+    assert "plugins.bad" in said
+    assert "Traceback" not in said
+    assert "tulgey-key" not in said or "print" in code
