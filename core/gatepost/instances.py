@@ -71,7 +71,7 @@ _ATTRIBUTES = 1_000
 """Attributes that a contact may have."""
 _KINDS = 32
 """Kinds of ignored events that are counted apart."""
-_KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_KIND = re.compile(r"[a-z][a-z0-9_ -]{0,31}")
 _FOREVER = 1e9
 # Full of digits and no phone number: 550 5.7.26.
 _SMTP_CODE = re.compile(r"[245][0-9]{2}[ -][245]\.[0-9]{1,3}\.[0-9]{1,3}")
@@ -372,7 +372,8 @@ class Instance:
         if isinstance(error, PluginError):
             problem = error.problem
         elif error is not None:
-            problem = f"raised {_clean(type(error).__name__, 64)}"
+            raised = f"raised {_clean(type(error).__name__, 64)}"
+            problem = f"{problem}: {raised}" if problem else raised
         trace = {"exception": logs.trace(error)} if error else {}
         _log.error("plugin_fault", instance=self.name, hook=hook, problem=problem, **trace)
         return _Raised(PluginError(self.name, hook, problem))

@@ -70,7 +70,7 @@ _CONFIGURED_KEYS = _OWN_KEYS - {"message", "code"}
 
 
 def _redact(_logger: object, _method: str, event: EventDict) -> EventDict:
-    plain = {_text(key): _plain(value) for key, value in event.items()}
+    plain = {_text(key): _shown(value) for key, value in event.items()}
     forms = found_in("\n".join(_texts(plain)))
     name = plain.get("logger", "")
     own = isinstance(name, str) and name.startswith("gatepost.") and name != "gatepost.plugins"
@@ -85,6 +85,13 @@ def _redact(_logger: object, _method: str, event: EventDict) -> EventDict:
     return redacted
 
 
+def _shown(value: Any) -> Any:
+    try:
+        return _plain(value)
+    except Exception:  # noqa: BLE001  a stranger's object; the record is worth having without it
+        return f"<a {type(value).__name__} that can't be shown>"
+
+
 def _plain(value: Any) -> Any:
     """A value made of texts, numbers, lists and dicts alone."""
     if value is None or isinstance(value, bool | int | float):
@@ -97,10 +104,7 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: object) -> str:
-    try:
-        text = str(value) if isinstance(value, str) else repr(value)
-    except Exception:  # noqa: BLE001  a stranger's object; the record is worth having without it
-        text = f"<a {type(value).__name__} that can't be shown>"
+    text = str.__str__(value) if isinstance(value, str) else repr(value)
     # Cut between words: half an address would not be recognised as one.
     return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(" ")[0] + " …"
 

@@ -8,10 +8,12 @@ import base64
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
+
+import msgspec
 
 from gatepost.model import Contact, Secret
 
@@ -44,15 +46,16 @@ _NOISE = re.compile(r"[\W_]+")
 class _Values:
     """Texts that belong together; their forms are made when somebody first looks for them."""
 
-    def __init__(self, named: Iterable[Named]) -> None:
+    def __init__(self, named: Iterable[Named], *, whole: bool = False) -> None:
         self._texts = tuple(_texts(named))
+        self._whole = whole
         self._forms: frozenset[str] | None = None
         self._beginnings: frozenset[str] = frozenset()
 
     def within(self, letters: str, beginnings: set[str]) -> Sequence[str]:
         """The forms that stand in ``letters``; ``beginnings`` is every four of these in a row."""
         if self._forms is None:
-            self._forms = frozenset(_forms(self._texts))
+            self._forms = frozenset(_forms(self._texts, whole=self._whole))
             self._beginnings = frozenset(form[:_SHORT] for form in self._forms)
         # Nearly always there is nothing, and then this is all that a value costs.
         if self._beginnings.isdisjoint(beginnings):
@@ -87,9 +90,28 @@ def remember(*values: Named) -> None:
     _lately.append(_Values(values))
 
 
-def never(values: Iterable[Secret]) -> None:
-    """Name what must not be logged as long as the process lives; in place of what was named so before."""
-    _always[:] = [_Values(values)]
+def never(settings: object) -> None:
+    """Name the secrets in these settings for as long as the process lives, in place of earlier settings'.
+
+    Of an address only the whole: its domain may well be the operator's own, which the log speaks of.
+    """
+    _always[:] = [_Values(_secrets(settings), whole=True)]
+
+
+def _secrets(value: object) -> Iterator[Secret]:
+    if isinstance(value, Secret):
+        yield value
+        text = value.reveal()
+        if "://" in text and "@" in text:
+            # A URL's password.
+            yield Secret(unquote(text.partition("://")[2].rpartition("@")[0].partition(":")[2]))
+    elif isinstance(value, msgspec.Struct):
+        yield from _secrets(msgspec.structs.astuple(value))
+    elif isinstance(value, Mapping):
+        yield from _secrets((*value.keys(), *value.values()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _secrets(item)
 
 
 def scrub(text: str, *values: Named) -> str:
@@ -168,9 +190,9 @@ def _texts(named: Iterable[Named]) -> Iterator[str]:
             yield value.reveal()
 
 
-def _forms(texts: Iterable[str]) -> Iterator[str]:
+def _forms(texts: Iterable[str], *, whole: bool) -> Iterator[str]:
     for text in texts:
-        for part in _parts(text):
+        for part in (text,) if whole else _parts(text):
             yield from (form for form in _spellings(part) if len(form) >= _SHORT)
 
 

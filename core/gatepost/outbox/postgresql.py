@@ -68,6 +68,8 @@ def _engine(url: Secret) -> AsyncEngine:
         pool_size=CONNECTIONS,
         max_overflow=1,
         pool_recycle=1800,
+        # As on SQLite: an error's text may end in a log, and a message's content must not.
+        hide_parameters=True,
     )
 
 
