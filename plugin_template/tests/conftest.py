@@ -37,7 +37,9 @@ class ExampleEmulator(Emulator):
     def __init__(self):
         super().__init__()
         self.api_key = "an-emulated-key-0815"
+        # <send>
         self.webhook_secret = "an-emulated-webhook-secret-4711"
+        # </send>
         # <contacts>
         self.users = {}
         # </contacts>

@@ -3,13 +3,15 @@
 import subprocess
 import sys
 
+import pluggy
 import pytest
 from click.testing import CliRunner
 
+from gatepost import hookspecs
 from gatepost.cli import main
 from gatepost.model import Channel
 from gatepost.testing import suites
-from gatepost.testing.conformance.registry import Group, checks
+from gatepost.testing.conformance.registry import Group, checks, of
 from gatepost_example import Example
 
 
@@ -49,6 +51,15 @@ def test_what_is_not_declared_is_not_checked_but_named():
     assert "hang" in named
     assert "find_contact (ContactsSuite), WHICH IT HAS" in named
     assert "refuse" not in named
+
+
+def test_every_hook_has_a_suite_with_checks():
+    marked = pluggy.PluginManager(hookspecs.PROJECT)
+    marked.add_hookspecs(hookspecs.Hooks)
+    hooks = {name for name in vars(marked.hook) if not name.startswith("_")}
+
+    with_checks = {suite.hook for suite in suites.SUITES if of(suite.groups)}
+    assert with_checks - {""} == hooks
 
 
 SUITE = """

@@ -1,0 +1,185 @@
+"""`gatepost new-plugin`: what it writes is a whole plugin of another name, and what it can't write it leaves."""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gatepost.cli import main
+
+REPO = Path(__file__).parents[2]
+
+VARIANTS = {
+    "acme-sms": ["--channels", "sms"],
+    "gatepost-mega-mail": ["--channels", "email"],
+    "both-ways": [],
+    "crm-users": ["--contacts"],
+    "whole-house": ["--contacts", "--channels", "email, sms"],
+}
+
+
+@pytest.fixture
+def new_plugin(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        return CliRunner().invoke(main, ["new-plugin", *arguments])
+
+    return run
+
+
+@pytest.fixture(params=VARIANTS)
+def begun(request, new_plugin, tmp_path):
+    """A new plugin's folder."""
+    result = new_plugin(request.param, *VARIANTS[request.param])
+    assert result.exit_code == 0, result.output
+    return tmp_path / request.param
+
+
+def texts(folder):
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_nothing_of_the_example_is_left(begun):
+    for name, text in texts(begun).items():
+        assert "example" not in name.lower()
+        assert "example" not in text.lower(), name
+        assert not re.search(r"(#|<!--) </?\w+>", text), name
+
+
+def test_it_is_whole(begun):
+    module = begun.name.replace("-", "_")
+    use = begun.name.removeprefix("gatepost-")
+    files = texts(begun)
+
+    assert f'{use} = "{module}:' in files["pyproject.toml"]
+    assert f'name = "{begun.name}"' in files["pyproject.toml"]
+    assert {f"{module}/__init__.py", f"{module}/py.typed", "README.md", "tests/conftest.py"} <= files.keys()
+    assert ".github/workflows/test.yml" in files
+    # Names that are used and not there, or there and not used, are what a part that is taken out leaves.
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F,E9", begun]
+    checked = subprocess.run(ruff, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_only_what_was_asked_for_is_there(new_plugin, tmp_path):
+    new_plugin("acme-sms", "--channels", "sms")
+    new_plugin("crm-users", "--contacts")
+    sms = "".join(texts(tmp_path / "acme-sms").values())
+    users = "".join(texts(tmp_path / "crm-users").values())
+
+    assert "send_sms" in sms
+    assert "send_email" not in sms
+    assert "find_contact" not in sms
+    assert "find_contact" in users
+    assert "send_" not in users
+    assert "webhook" not in users
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["Acme"], "no name for a plugin"),
+        (["../acme"], "no name for a plugin"),
+        (["/acme"], "no name for a plugin"),
+        (["acme--sms"], "no name for a plugin"),
+        (["1acme"], "no name for a plugin"),
+        (["acme_sms"], "no name for a plugin"),
+        ([""], "no name for a plugin"),
+        (["gatepost-"], "no name for a plugin"),
+        (["a" * 41], "no name for a plugin"),
+        (["class"], "has something of that name"),
+        (["none"], "has something of that name"),
+        (["sms"], "has something of that name"),
+        (["csv"], "a plugin csv is installed"),
+        (["gatepost-sendgrid"], "a plugin sendgrid is installed"),
+        (["aiohttp"], "a distribution aiohttp is installed"),
+        (["json"], "a module json is installed"),
+        (["acme", "--channels", "fax"], "no channel fax"),
+        (["acme", "--channels", ""], "--channels is empty"),
+    ],
+)
+def test_what_can_not_be_is_said_and_nothing_is_touched(new_plugin, tmp_path, arguments, says):
+    result = new_plugin(*arguments)
+
+    assert result.exit_code != 0
+    assert says in " ".join(re.sub(r"[│\n]", " ", result.output).split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")])
+def test_what_is_there_stays(new_plugin, tmp_path, make):
+    make(tmp_path / "acme-sms")
+
+    result = new_plugin("acme-sms")
+
+    assert result.exit_code == 1
+    assert "exists already" in result.output
+    assert [entry.name for entry in tmp_path.iterdir()] == ["acme-sms"]
+    assert not (tmp_path / "acme-sms" / "README.md").exists()
+
+
+class Environment:
+    """A virtual environment into which nothing but wheels is installed; what they need is lent by ours."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        venv.create(folder / "venv", with_pip=False)
+        self.python = folder / "venv" / "bin" / "python"
+        lent = folder / "lent"
+        lent.mkdir()
+        for entry in Path(sysconfig.get_path("purelib")).iterdir():
+            if not entry.name.startswith(("gatepost", "_editable")):
+                (lent / entry.name).symlink_to(entry)
+        (site,) = (folder / "venv").glob("lib/python*/site-packages")
+        (site / "lent.pth").write_text(f"{lent}\n")
+
+    def run(self, *command, cwd=None):
+        # Nothing of this checkout may come in by the way of the environment.
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))
+        }
+        done = subprocess.run(
+            [self.python, *command],
+            cwd=cwd or self.folder,
+            env={**clean, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def install(self, project):
+        """Build the project's wheel and install it, without asking anybody for anything."""
+        wheels = self.folder / f"wheel-{project.name}"
+        self.run("-m", "hatchling", "build", "-t", "wheel", "-d", wheels, cwd=project)
+        (wheel,) = wheels.glob("*.whl")
+        options = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
+        self.run("-m", "pip", "install", *options, wheel)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    environment = Environment(tmp_path_factory.mktemp("environment"))
+    environment.install(REPO)
+    return environment
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["acme-sms", "crm-users"])
+def test_from_wheels_it_passes_its_tests_and_is_found(environment, name):
+    environment.run("-m", "gatepost", "new-plugin", name, *VARIANTS[name])
+    environment.install(environment.folder / name)
+
+    assert name in environment.run("-m", "gatepost", "plugins")
+    report = environment.run("-m", "pytest", "-p", "no:cacheprovider", cwd=environment.folder / name)
+    (checks,) = re.findall(r"::TestConformance: (\d+) checks", report)
+    assert int(checks) >= 40
+    assert re.search(r"= \d+ passed in", report)
