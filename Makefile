@@ -10,9 +10,13 @@ MEMBERS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml p
 PROJECTS := $(patsubst ./%,%,$(MEMBERS:%=%/pyproject.toml))
 PACKAGES := gatepost $(notdir $(patsubst %/__init__.py,%,$(wildcard plugins/*/gatepost_*/__init__.py plugin_template/gatepost_*/__init__.py)))
 ARGS :=
+# Not in requirements.lock: it has wheels for Linux only, and each release for some Pythons only.
+ATHERIS_VERSION := 3.0.0
+N := 1000000
+RUNS := 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint docs lock hooks clean
+.PHONY: help setup run test lint fuzz docs lock hooks clean
 
 help:  ## list these targets
 	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +35,13 @@ lint: setup  ## style, types, and who may import whom
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(PACKAGES:%=-p %)
 	$(BIN)/lint-imports --no-logo
+
+fuzz: setup  ## throw N=1000000 mutated requests at a real gateway, and RUNS=200000 inputs at each parser
+	PYTHONPATH=tests $(BIN)/python -m fuzz.bench $(N)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target build/fuzz atheris==$(ATHERIS_VERSION)
+	for target in decoder callback_url csv sendgrid vonage forwarded; do \
+		PYTHONPATH=tests:build/fuzz $(BIN)/python -m fuzz.guided $$target -runs=$(RUNS) || exit 1; \
+	done
 
 docs: setup  ## build the documentation into docs/_build; a warning is an error
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html

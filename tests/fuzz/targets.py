@@ -1,0 +1,173 @@
+"""What reads foreign bytes, one function each: any bytes go in, and what comes out must make sense."""
+# ruff: noqa: PT017  these run under atheris too, where there is no pytest
+
+import contextlib
+import ipaddress
+import json
+import tempfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import jwt
+
+from fuzz.requests import GOOD
+from gatepost import contract
+from gatepost.access import Access
+from gatepost.errors import BadSignature, BadWebhook, Code, Refused, WebhookRetry
+from gatepost.model import Channel, Report, Status, WebhookRequest
+from gatepost.networks import Network
+from gatepost.targets import TargetRefused, Targets
+from gatepost_csv import reading, rows
+from gatepost_sendgrid import webhook
+from gatepost_vonage import reports
+
+LISTED = ("crm.example", "*.smartico.example", "198.51.100.7")
+PROXIES = (Network("10.0.0.0/8"), Network("fd00::/8"))
+SIGNATURE_SECRET = "a signature secret of thirty-two bytes"
+NOW = 1_800_000_000.0
+
+_targets = Targets(LISTED, allow_private=False)
+_access = Access({}, PROXIES)
+_folder = tempfile.TemporaryDirectory()  # ends with the process
+
+
+def decoder(data: bytes) -> None:
+    """A body is a request that can be stored and read back, or malformed."""
+    for channel in Channel:
+        try:
+            request = contract.decode(channel, data)
+        except Refused as refusal:
+            assert refusal.code is Code.MALFORMED, refusal.code
+            assert refusal.message.isascii(), "an answer quotes the caller"
+            continue
+        stored = contract.stored(channel, contract.content(request))
+        assert "\0" not in repr(json.dumps([request.ext_user_id, request.uid]))
+        if channel is Channel.EMAIL:
+            header = request.subject + request.sender.name + request.sender.address
+            assert not set(header) & set("\r\n\0\x85\u2028\u2029"), "a header could be broken"
+            assert stored.html == request.html
+
+
+def callback_url(data: bytes) -> None:
+    """A URL that passes leads to a listed host, whoever reads it."""
+    text = data.decode("utf-8", "surrogateescape")
+    for url in (text, "https://crm.example" + text, "https://" + text):
+        try:
+            target = _targets.check(url)
+        except TargetRefused as refusal:
+            assert "api_key" not in str(refusal)
+            continue
+        listed = target.host in {"crm.example", "198.51.100.7"} or target.host.endswith(".smartico.example")
+        assert listed, "a host that is not listed"
+        said = target.url({"api_key": "sesame"})
+        assert said.host == target.host
+        assert said.scheme == "https"
+        assert said.user is None
+        assert not set(str(said)) & set("\r\n \0")
+
+
+def csv(data: bytes) -> None:
+    """A file is read or refused, and what was read can be found."""
+    file = Path(_folder.name, "contacts.csv")
+    for content in (data, b"ext_user_id,email,phone\n" + data):
+        file.write_bytes(content)
+        try:
+            contacts = reading.read(file, ",", lambda: None).contacts
+        except rows.BadFile:
+            continue
+        assert contacts.find("\0") is None
+
+
+def sendgrid(data: bytes) -> None:
+    """A report's body is translated, or no report; a signature nobody made is none."""
+    with contextlib.suppress(BadWebhook):
+        _check(webhook.translate(data, count_machine_opens=True))
+
+
+def vonage(data: bytes) -> None:
+    """The same, signed; and the bytes as a token of their own."""
+    token = jwt.encode(
+        {"iat": NOW, "payload_hash": sha256(data).hexdigest()}, SIGNATURE_SECRET.encode(), algorithm="HS256"
+    )
+    with contextlib.suppress(BadWebhook, WebhookRetry):
+        _check(reports.read_report(_report(data, f"Bearer {token}"), SIGNATURE_SECRET))
+    shown = data.decode("latin-1")
+    for authorization in (shown, f"Bearer {shown}"):
+        try:
+            reports.read_report(_report(b"{}", authorization), SIGNATURE_SECRET)
+        except (BadWebhook, BadSignature, WebhookRetry):
+            continue
+        raise AssertionError("a report that nobody signed was believed")
+
+
+def forwarded(data: bytes) -> None:
+    """X-Forwarded-For names an address, or nobody; and what stands left of a stranger changes nothing."""
+    found = _access.caller("10.0.0.1", [(b"x-forwarded-for", data)])
+    assert found is None or found == ipaddress.ip_address(str(found))
+    for stranger in (b"203.0.113.9", b"2001:db8::9"):
+        end = _access.caller("10.0.0.1", [(b"x-forwarded-for", data + b"," + stranger)])
+        assert end == ipaddress.ip_address(stranger.decode())
+        two = _access.caller("10.0.0.1", [(b"X-Forwarded-For", data), (b"x-forwarded-for", stranger)])
+        assert two == end
+    assert str(_access.caller("203.0.113.8", [(b"x-forwarded-for", data)])) == "203.0.113.8"
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "decoder": decoder,
+    "callback_url": callback_url,
+    "csv": csv,
+    "sendgrid": sendgrid,
+    "vonage": vonage,
+    "forwarded": forwarded,
+}
+SEEDS: dict[str, list[bytes]] = {
+    "decoder": [json.dumps(fields).encode() for fields in GOOD.values()],
+    "callback_url": [
+        *(
+            b"https://crm.example/cb?x=1&y[]=%20",
+            b"https://a.smartico.example:8443/",
+            b"https://198.51.100.7/",
+        ),
+        *(b"@evil.example/", b"evil.example\\@crm.example", b"crm.example#@evil.example/", b"2130706433"),
+    ],
+    "csv": [b'ext_user_id,email,phone,name\nu1,a@x.example,+4477,"A ""b"" c"\n', b'u2,,,\r\n"u\n3",b@x,1\n'],
+    "sendgrid": [
+        (
+            b'[{"event":"delivered","gp_id":"0192d3a4-5b6c-7d8e-9f00-112233445566","timestamp":1800000000,'
+            b'"sg_message_id":"14c5d75ce93.dfd.64b469.filter0001","reason":"500 5.1.1 no","status":"5.1.1"}]'
+        )
+    ],
+    "vonage": [
+        (
+            b'{"status":"rejected","client_ref":"0192d3a4-5b6c-7d8e-9f00-112233445566","message_uuid":"a-b",'
+            b'"error":{"type":"https://developer.vonage.com/api-errors/messages#1240","title":1240}}'
+        ),
+        b"eyJhbGciOiJub25lIn0.e30.",
+    ],
+    "forwarded": [
+        b"203.0.113.7, 10.0.0.2",
+        b"[2001:db8::1]:443",
+        b"::ffff:10.0.0.1",
+        b"fe80::1%eth0, unknown",
+    ],
+}
+
+
+def _check(report: Report) -> None:
+    for event in report.events:
+        assert event.status in Status
+        for text in (event.message_id or "", event.provider_id or ""):
+            assert "\0" not in text
+            text.encode()
+
+
+def _report(body: bytes, authorization: str) -> WebhookRequest:
+    return WebhookRequest(
+        method="POST",
+        url="https://gateway.example/webhooks/vonage",
+        headers={"authorization": authorization},
+        query={},
+        body=body,
+        received_at=NOW,
+    )
