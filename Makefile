@@ -30,6 +30,9 @@ run: setup  ## show the whole way on this machine; ARGS=--exit ends with it
 test: setup  ## run every test; ARGS is handed to pytest
 	$(BIN)/pytest $(ARGS)
 
+bench: setup  ## what it costs, beside other ways to do it (10 minutes, an idle Linux); ARGS is handed to bench.py
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
 lint: setup  ## style, types, and who may import whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -49,7 +52,7 @@ docs: setup  ## build the documentation into docs/_build; a warning is an error
 
 lock: $(BIN)/uv  ## resolve requirements.lock anew; ARGS=--upgrade takes the newest of everything
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
-		--custom-compile-command "make lock" --no-emit-package gatepost --all-extras --group dev \
+		--custom-compile-command "make lock" --no-emit-package gatepost --all-extras --group dev --group bench \
 		$(PROJECTS) --output-file requirements.lock $(ARGS)
 
 hooks: setup  ## let git run the style checks before each commit
