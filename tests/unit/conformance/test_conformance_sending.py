@@ -362,7 +362,7 @@ class WillNotBeCancelled(Example):
         try:
             return await super().send_sms(message)
         except asyncio.CancelledError:
-            await asyncio.sleep(4)
+            await asyncio.sleep(30)
 
 
 @wrong("send.after_cancel", "was cancelled was sent later")

@@ -28,7 +28,7 @@ from gatepost.testing.conformance.watching import (
 
 PATIENCE = 10.0
 """Seconds after which something that should have happened long ago never will."""
-RELEASE = 2.0
+RELEASE = 5.0
 """Seconds in which a hook that is cancelled must have let go."""
 SHORT = 0.3
 """Seconds of timeout given to a plugin whose stand-in will never answer."""

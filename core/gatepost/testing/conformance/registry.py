@@ -65,6 +65,7 @@ _MODULES = (
     "lifespan_checks",
     "send_checks",
     "trouble_checks",
+    "release_checks",
     "contact_checks",
     "webhook_checks",
     "signature_checks",

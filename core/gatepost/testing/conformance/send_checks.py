@@ -142,7 +142,7 @@ async def hostile_content(bench: Bench) -> None:
 async def no_proxy(bench: Bench) -> None:
     """It reads no proxy variable: the operator's settings alone say where messages go."""
     with closed_port() as port, _environment(_proxies(port)):
-        async with bench.live(seconds=2.0) as live:
+        async with bench.live() as live:
             message = bench.message()
             outcome = await live.send(message)
     assert isinstance(outcome, Receipt), f"with proxy variables set {described(outcome)}"
