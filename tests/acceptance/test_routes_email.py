@@ -167,10 +167,10 @@ async def test_an_instance_that_keeps_failing_rests_and_a_probe_wakes_it(
     monkeypatch.setattr("gatepost.pace.SystemRandom", lambda: rests)
     sendgrid.standing = emulator.answer(503)
     async with world.running(email=ROUTE) as gateway:
-        for _ in range(20):
+        for _ in range(8):
             await world.hears(await world.email(), "accepted")
         # Five in a row, and from then on nobody asks it.
-        assert (len(sendgrid.requests), len(mailboxes.mails)) == (5, 20)
+        assert (len(sendgrid.requests), len(mailboxes.mails)) == (5, 8)
         _, ready = await gateway.get("/health/ready")
         assert ready["ready"]
         assert ready["instances"]["sendgrid-main"]["health"] == "resting"
@@ -201,9 +201,9 @@ async def test_retry_after_rests_the_instance_and_nobody_asks_it_meanwhile(world
 
 
 async def test_bad_recipients_never_make_an_instance_rest(world, sendgrid, mailboxes):
-    sendgrid.plan(*[emulator.answer(400)] * 20)
+    sendgrid.plan(*[emulator.answer(400)] * 8)
     async with world.running(email=ROUTE):
-        for _ in range(20):
+        for _ in range(8):
             await world.hears(await world.email(), "rejected")
         good = await world.email()
         await world.hears(good, "accepted")
