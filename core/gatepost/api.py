@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -18,6 +18,7 @@ from gatepost.acceptance import Acceptance
 from gatepost.access import Access, OncePerMinute
 from gatepost.control import Control
 from gatepost.errors import Code, Refused, StoreError
+from gatepost.health import Health, Ready
 from gatepost.metrics import CONTENT_TYPE, Metrics
 from gatepost.model import Channel, WebhookRequest
 from gatepost.settings import Settings
@@ -34,14 +35,6 @@ _JSON = (b"content-type", b"application/json")
 _log = logs.get(__name__)
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``/health/ready`` answers."""
-
-    ready: bool
-    problems: list[str]
-    instances: Mapping[str, Mapping[str, object]]
-
-
 class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     """What the routes lead to."""
 
@@ -51,9 +44,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     webhooks: Webhooks
     control: Control
     metrics: Metrics
-    readiness: Callable[[], Ready]
-    refresh: Callable[[], Awaitable[None]]
-    """Called before the metrics are read."""
+    health: Health
     strangers: OncePerMinute = msgspec.field(default_factory=lambda: OncePerMinute(time.monotonic))
 
 
@@ -224,7 +215,7 @@ def _live() -> dict[str, bool]:
 @get("/health/ready", sync_to_thread=False)
 def _ready(request: Request[Any, Any, Any]) -> Response[Ready]:
     """The store works and every route has somebody to send with; 503 where not."""
-    ready = request.app.state[ROOMS].readiness()
+    ready = request.app.state[ROOMS].health.ready()
     return Response(ready, status_code=200 if ready.ready else 503)
 
 
@@ -236,5 +227,5 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     caller = rooms.access.caller(peer[0] if peer else None, request.scope["headers"])
     if caller is None or not caller.is_private:
         return Response(b"", status_code=404)
-    await rooms.refresh()
+    await rooms.health.look()
     return Response(rooms.metrics.expose(), headers={"content-type": CONTENT_TYPE})

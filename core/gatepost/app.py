@@ -15,22 +15,19 @@ from gatepost.callbacks import Callbacks
 from gatepost.contacts import Contacts, Remembered, check_region
 from gatepost.control import Control
 from gatepost.delivery import Delivery, Provider
-from gatepost.errors import ConfigError, Fault, StoreError
+from gatepost.errors import ConfigError, Fault
+from gatepost.health import Health
+from gatepost.housekeeping import keep_house
 from gatepost.instances import Instance
 from gatepost.metrics import Metrics
-from gatepost.model import Channel
 from gatepost.outbox import Outbox, Policy, open_outbox
-from gatepost.pace import Health, Pace
+from gatepost.pace import Pace
 from gatepost.settings import Settings
 from gatepost.targets import Caller, TargetRefused, Targets
 from gatepost.webhooks import Webhooks
 
 DRAIN = 11.5
 """Seconds that a stop waits for what is in hand, of the 12 that the contract gives it."""
-
-SWEEP_EVERY = 1.0
-PRUNE_EVERY = 10.0
-PRUNE_PAUSE = 0.05
 
 _log = logs.get(__name__)
 
@@ -48,6 +45,7 @@ def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Faul
     read, faults = settings.read(path, instances.settings_type)
     if read is None:
         return None, {}, faults
+    logs.never(read)
     made, more = instances.build(read)
     faults = [*faults, *more, *_client_faults(read)]
     if read.contacts.default_region:
@@ -118,39 +116,14 @@ class Gateway:
             webhooks=Webhooks(made, outbox, self.metrics),
             control=self.control,
             metrics=self.metrics,
-            readiness=self.readiness,
-            refresh=self._refresh,
+            health=Health(
+                routes=read.routes,
+                outbox=outbox,
+                paces={name: provider.pace for name, provider in self.providers.items()},
+                metrics=self.metrics,
+            ),
         )
         self._stop_by = math.inf
-        self._queued: dict[tuple[str, ...], float] = {}
-        self._oldest: dict[tuple[str, ...], float] = {}
-        self._untold: dict[tuple[str, ...], float] = {}
-        self._add_gauges()
-
-    def readiness(self) -> api.Ready:
-        """Whether messages would be taken and sent."""
-        now = asyncio.get_running_loop().time()
-        conditions = {name: provider.pace.describe(now) for name, provider in self.providers.items()}
-        problems = ["the store is broken"] if self.outbox.broken.done() else []
-        problems += [
-            f"routes.{channel}: nobody on it can send now"
-            for channel in Channel
-            if (route := self.settings.routes.of(channel))
-            and all(conditions[name].health is Health.RESTING for name in route)
-        ]
-        return api.Ready(
-            ready=not problems,
-            problems=problems,
-            instances={
-                name: {
-                    "health": one.health,
-                    "rests": round(one.rests, 1),
-                    "misconfigured": one.misconfigured,
-                    "reason": one.reason,
-                }
-                for name, one in conditions.items()
-            },
-        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -159,7 +132,7 @@ class Gateway:
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
         ]
-        keeping = asyncio.create_task(self._keep_house(), name="housekeeping")
+        keeping = asyncio.create_task(keep_house(self.outbox), name="housekeeping")
         for task in (*loops, keeping):
             task.add_done_callback(self._fell)
         try:
@@ -184,58 +157,6 @@ class Gateway:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.critical("loop_fell", loop=task.get_name(), exc_info=error)
             self.outbox.give_up(f"{task.get_name()} fell")
-
-    async def _keep_house(self) -> None:
-        """Move what nobody holds; forget what is old."""
-        loop = asyncio.get_running_loop()
-        prune_at = loop.time() + PRUNE_EVERY
-        while True:
-            try:
-                while (swept := await self.outbox.sweep()).moved:
-                    _log.info("swept", **{name: getattr(swept, name) for name in swept.__struct_fields__})
-                if loop.time() >= prune_at:
-                    prune_at = loop.time() + PRUNE_EVERY
-                    await self._prune()
-            except StoreError as error:
-                _log.warning("sweep_failed", reason=str(error))
-            await asyncio.sleep(SWEEP_EVERY)
-
-    async def _prune(self) -> None:
-        """Forget all that is old, in small steps, so that nobody waits for it."""
-        forgotten = 1
-        while forgotten:
-            forgotten = await self.outbox.prune()
-            await asyncio.sleep(PRUNE_PAUSE)
-
-    def _add_gauges(self) -> None:
-        self.metrics.gauge(
-            "gatepost_queue_messages",
-            "Messages not at their end",
-            ["channel", "state"],
-            lambda: self._queued,
-        )
-        self.metrics.gauge(
-            "gatepost_queue_age_seconds",
-            "How long the longest waiting message is overdue",
-            ["channel"],
-            lambda: self._oldest,
-        )
-        self.metrics.gauge(
-            "gatepost_callbacks_waiting",
-            "Statuses that Smartico is still to be told",
-            ["state"],
-            lambda: self._untold,
-        )
-
-    async def _refresh(self) -> None:
-        try:
-            depth = await self.outbox.depth()
-        except StoreError as error:
-            _log.warning("depth_unknown", reason=str(error))
-            return
-        self._queued = {(channel, state): float(n) for (channel, state), n in depth.messages.items()}
-        self._oldest = {(channel,): age for channel, age in depth.oldest.items()}
-        self._untold = {(state,): float(n) for state, n in depth.callbacks.items()}
 
 
 @asynccontextmanager

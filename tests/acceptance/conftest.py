@@ -303,7 +303,7 @@ def plugins_looked_up_once():
 @pytest.fixture
 def brisk(monkeypatch):
     """A gateway in this process does at once for what it otherwise takes seconds and minutes."""
-    monkeypatch.setattr("gatepost.app.SWEEP_EVERY", 0.05)
+    monkeypatch.setattr("gatepost.housekeeping.SWEEP_EVERY", 0.05)
     monkeypatch.setattr("gatepost.delivery.POLL", 0.05)
     monkeypatch.setattr("gatepost.delivery.pause", lambda _attempt: 0.05)
     monkeypatch.setattr("gatepost.callbacks.POLL", 0.05)
