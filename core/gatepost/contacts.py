@@ -119,6 +119,9 @@ def _judged(text: str) -> str | None:
     # Late: 70 ms that a command which sends nothing need not spend.
     from email_validator import validate_email  # noqa: PLC0415
 
+    # Atoms, all of them; but a reader of headers may decode them to something else.
+    if "=?" in text:
+        return None
     try:
         # The environment for tests is where the reserved domain .test is an address like any other.
         found = validate_email(text, check_deliverability=False, test_environment=True)

@@ -25,6 +25,7 @@ def is_address(text: str) -> bool:
     local, _, domain = text.rpartition("@")
     return (
         text.isprintable()  # neither controls nor separators nor lone surrogates
+        and "=?" not in text  # atoms, but a reader of headers may decode them to something else
         and len(text.encode()) <= 254
         and _LOCAL.fullmatch(local) is not None
         and is_domain(domain)
