@@ -11,7 +11,9 @@ from gatepost import hookspecs
 from gatepost.cli import main
 from gatepost.model import Channel
 from gatepost.testing import suites
+from gatepost.testing.conformance.bench import Bench
 from gatepost.testing.conformance.registry import Group, checks, of
+from gatepost.testing.conformance.unattended import applicable, judge
 from gatepost_example import Example
 
 
@@ -158,6 +160,27 @@ def test_a_plugin_that_fails_says_where(gatepost):
     assert result.exit_code == 1
     assert "players.csv" in result.output
     assert "Traceback" not in result.output
+
+
+class AnotherNumber(Example):
+    api_version = 2
+
+
+class Breaking(Example):
+    def __init__(self, settings, context):
+        raise RuntimeError("with a secret of the sandbox in it")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "says"), [(AnotherNumber, "api_version is 2"), (Breaking, "RuntimeError")]
+)
+async def test_a_check_without_tests_can_fail(plugin, says):
+    bench = Bench(plugin=plugin, table={"api_key": "some"})
+
+    problems = [(await judge(bench, check)).problem for check in applicable(plugin, live=False)]
+
+    assert says in " ".join(problems)
+    assert "secret of the sandbox" not in " ".join(problems)
 
 
 def test_a_plugin_that_is_not_configured(gatepost):

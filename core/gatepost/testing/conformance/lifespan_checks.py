@@ -72,6 +72,8 @@ async def cancelled(bench: Bench) -> None:
 
     task = asyncio.create_task(stay())
     await until(lambda: bool(lives) or task.done(), lambda: "the lifespan did not open")
+    if not lives:
+        await task
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled(), "the lifespan swallowed a cancellation"

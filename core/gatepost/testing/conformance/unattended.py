@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from gatepost import logs
 from gatepost.errors import ConfigError
 from gatepost.testing.conformance.bench import Bench, implements
 from gatepost.testing.conformance.registry import Check, Group, of
@@ -36,7 +37,8 @@ async def judge(bench: Bench, check: Check) -> Verdict:
     try:
         await check.run(bench)
     except AssertionError as error:
-        return Verdict(check, str(error))
+        # Of the first line alone: where pytest has rewritten the check, values come after it.
+        return Verdict(check, logs.scrub(str(error).partition("\n")[0]))
     except ConfigError as error:
         return Verdict(check, str(error))
     except Exception as error:  # noqa: BLE001  a plugin may raise anything; its text may hold anything
