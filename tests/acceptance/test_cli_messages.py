@@ -235,6 +235,7 @@ async def test_a_test_message_that_is_rejected_ends_with_one(gateway, run):
 async def test_who_has_no_token_finds_nothing_to_control(gateway, run):
     lock = gateway.folder / "gatepost.db.lock"
     assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    assert stat.S_IMODE(lock.with_suffix("").stat().st_mode) == 0o600
     token = json.loads(lock.read_text())["token"]
     body = {"wishes": []}
 

@@ -44,6 +44,7 @@ class FileLock:
     """One `gatepost serve` a file; the operating system lets go of it when the process ends, however."""
 
     def __init__(self, database: Path) -> None:
+        self.database = database
         self.path = database.with_name(database.name + ".lock")
         self._descriptor = -1
 
@@ -51,6 +52,8 @@ class FileLock:
         """Raises ConfigError when another process has it, or when the folder can't be written."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # What was written to people is nobody else's to read; the files beside it take after it.
+            self.database.touch(mode=0o600)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError([Fault("store.url", f"{self.path}: {error.strerror}")]) from None
@@ -62,7 +65,7 @@ class FileLock:
                 [
                     Fault(
                         "store.url",
-                        f"another gatepost has {self.path.with_suffix('')} open: one process a file; "
+                        f"another gatepost has {self.database} open: one process a file; "
                         "stop it, or use PostgreSQL for several",
                     )
                 ]
