@@ -75,6 +75,26 @@ def test_no_locked_version_falls_under_its_floor(requirement):
     assert all(requirement.specifier.contains(version, prereleases=True) for version, _ in versions)
 
 
+# The oldest versions without a known advisory; a floor that is lowered or lost is seen here.
+ADVISED = {
+    "aiohttp": "3.13.4",
+    "aiosmtplib": "5.1.3",
+    "litestar": "2.22",
+    "multipart": "1.3.1",
+    "pyjwt": "2.12",
+}
+
+
+@pytest.mark.parametrize("name", ADVISED)
+def test_what_had_an_advisory_has_a_floor(name):
+    floors = [one.specifier for one in requirements() if canonicalize_name(one.name) == name]
+
+    assert floors
+    for floor in floors:
+        assert not floor.contains("0.0.1")
+        assert min(Version(each.version) for each in floor if each.operator == ">=") >= Version(ADVISED[name])
+
+
 def test_the_lock_names_no_place_and_none_of_our_own():
     text = (REPO / "requirements.lock").read_text()
 

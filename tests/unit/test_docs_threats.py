@@ -1,0 +1,27 @@
+"""The threat model names tests, and they exist: a defence whose test is gone is no longer shown."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+PAGE = (REPO / "docs/explanation/threat-model.md").read_text()
+NAMED = re.findall(r"`((?:tests|plugins)/[\w/.]+)::(\w+)`", PAGE)
+ROWS = [
+    line
+    for table in re.findall(r"\| shown by \|\n\| --- \| --- \| --- \|\n((?:\|.*\n)+)", PAGE)
+    for line in table.splitlines()
+]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [pytest.param(*one, id="::".join(one)) for one in sorted(set(NAMED))]
+)
+def test_the_test_is_there(file, name):
+    assert re.search(rf"^(?:async )?def {name}\(", (REPO / file).read_text(), re.MULTILINE)
+
+
+def test_every_defence_names_a_test():
+    assert len(ROWS) >= 45
+    assert [row for row in ROWS if "::test_" not in row] == []
