@@ -1,13 +1,16 @@
 """The outbox in PostgreSQL: several replicas at once, one database."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
+
+if TYPE_CHECKING:
+    # Otherwise late: who keeps messages in a file shall not hold this in memory.
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 Result = TypeVar("Result")
 
@@ -49,7 +52,9 @@ class ManyWriters:
         await self._engine.dispose()
 
 
-def _engine(url: Secret) -> AsyncEngine:
+def _engine(url: Secret) -> "AsyncEngine":
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  as above
+
     try:
         import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  comes with the extra
     except ImportError:
