@@ -121,7 +121,8 @@ def _unusable(problem: str) -> ConfigError:
 def _not_installed(use: str) -> str:
     names = sorted(installed())
     text = "no such plugin is installed; there are: " + (", ".join(names) or "none")
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", use):
+    # Nothing else is quoted: it may be a secret that stands in the wrong place.
+    if not re.fullmatch(r"[a-z]{1,16}(-[a-z]{1,16})?", use):
         return text
     near = difflib.get_close_matches(use, names, 1)
     return f"{text}; is it {near[0]}?" if near else f"{text}; pip install gatepost-{use} may bring it"
@@ -540,8 +541,11 @@ def _kind(value: object) -> str:
 
 
 def _placed(error: ConfigError, path: str) -> list[Fault]:
-    """A plugin's faults with the path of its table before their keys."""
-    return [Fault(f"{path}.{fault.key}" if fault.key else path, fault.problem) for fault in error.faults]
+    """A plugin's faults with the path of its table before their keys, and no secret in them."""
+    return [
+        Fault(f"{path}.{fault.key}" if fault.key else path, logs.without(fault.problem))
+        for fault in error.faults
+    ]
 
 
 def build(settings: Settings) -> tuple[dict[str, Instance], list[Fault]]:

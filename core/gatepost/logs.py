@@ -32,6 +32,7 @@ from gatepost.redaction import (
     private,
     remember,
     scrub,
+    without,
     without_lookalikes,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "remember",
     "scrub",
     "trace",
+    "without",
 ]
 
 _LONGEST = 16_384

@@ -119,6 +119,11 @@ def scrub(text: str, *values: Named) -> str:
     return cut(without_lookalikes(text), found_in(text, *values))
 
 
+def without(text: str) -> str:
+    """``text`` without what is named; what merely looks like an address stays."""
+    return cut(text, found_in(text))
+
+
 def without_lookalikes(text: str) -> str:
     """``text`` without what looks like an address or a phone number.
 

@@ -288,9 +288,10 @@ def _cross_check(settings: Settings, clients: Collection[str], plugins: Collecti
         ("routes.email", settings.routes.email),
         ("routes.sms", settings.routes.sms),
     ):
+        known = ", ".join(sorted(plugins)) or "none"
         faults += [
-            Fault(key, f"there is no [plugins.{name}]" if name.isprintable() else "no such plugin table")
-            for name in names
+            Fault(key, f"name {position} is no [plugins.NAME]; there are: {known}")
+            for position, name in enumerate(names, start=1)
             if name not in plugins
         ]
         if len(set(names)) < len(names):

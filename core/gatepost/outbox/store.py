@@ -58,7 +58,8 @@ def sqlite_path(url: Secret, base: Path) -> Path | None:
     """
     try:
         parsed = make_url(url.reveal())
-    except ArgumentError:
+    except (ArgumentError, ValueError):
+        # A ValueError of a port that is none, which a password with an @ or a / in it may look like.
         raise ConfigError([Fault("store.url", "must be sqlite:///path or postgresql://…")]) from None
     if parsed.get_backend_name() != "sqlite":
         return None

@@ -1,0 +1,333 @@
+"""A secret is seen by whoever asks for it, and nowhere else: no repr, no encoding, no error, no log."""
+
+import copy
+import functools
+import io
+import json
+import logging
+import pickle
+import tomllib
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from canary import searcher
+from gatepost import app, instances, logs, redaction
+from gatepost.errors import ConfigError
+from gatepost.model import Contact, Email, Mailbox, Receipt, Secret, Sms, WebhookRequest
+from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost.testing.vonage import VonageEmulator
+
+TELLING = {
+    "client": "tulgey-wood-7c51",
+    "rotated client": "manxome-foe-9d02",
+    "callback": "vorpal-blade-0b0b",
+    "preview": "bandersnatch@frumious.example",
+    "database": "uffish-thought-6d6d",
+    "sendgrid": "SG.tumtum-tree-41ae",
+    "relay": "galumphing-back-88b0",
+    "relay's webhook": "gimble-wabe-2c2c",
+    "sandbox": "callooh-callay-03c3",
+    "vonage": "slithy-toves-5d5d-5d5d-5d5d",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugins_looked_up_once():
+    """Reading the metadata of everything that is installed is most of a start's work."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(instances, "_load", functools.cache(instances._load))
+        patch.setattr(instances, "installed", functools.cache(instances.installed))
+        yield
+
+
+@pytest.fixture(scope="module")
+def config():
+    """Every plugin that is installed, every secret that there is."""
+    return {
+        "server": {"port": 0, "public_url": "https://gate.example"},
+        "store": {"url": f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:1/gatepost"},
+        "clients": {
+            "brand": {
+                "authorization": [TELLING["client"], TELLING["rotated client"]],
+                "allow_ips": ["127.0.0.1"],
+                "callback_api_key": TELLING["callback"],
+                "preview_recipients": [TELLING["preview"]],
+            }
+        },
+        "contacts": {"sources": ["players"]},
+        "routes": {"email": ["sendgrid", "relay", "box"], "sms": ["vonage"]},
+        "plugins": {
+            "players": {"use": "csv", "path": "contacts.csv"},
+            "sendgrid": {
+                "use": "sendgrid",
+                "api_key": TELLING["sendgrid"],
+                "webhook_public_key": SendGridEmulator().public_key,
+            },
+            "relay": {
+                "use": "smtp",
+                "host": "relay.example",
+                "username": "gatepost",
+                "password": TELLING["relay"],
+                "webhook_secret": TELLING["relay's webhook"],
+                "bounce_domain": "bounces.example",
+            },
+            "box": {"use": "sandbox", "folder": "box", "webhook_secret": TELLING["sandbox"]},
+            "vonage": {
+                "use": "vonage",
+                "application_id": "78d335fa-323d-0114-9c3d-d6f0d48968cf",
+                "private_key": VonageEmulator().private_key,
+                "signature_secret": TELLING["vonage"],
+            },
+        },
+    }
+
+
+@pytest.fixture
+def read_anew(tmp_path_factory):
+    """Has a configuration read as the commands do; gives the settings and plugins, and every fault's text."""
+    folder = tmp_path_factory.mktemp("config")
+
+    def read(tables):
+        path = folder / "gatepost.toml"
+        path.write_text("\n".join(f"{key} = {_toml(value)}" for key, value in tables.items()), "utf-8")
+        try:
+            return app.load(path), ""
+        except ConfigError as error:
+            return None, f"{error} {error!r} {error.args} {error.faults}"
+
+    yield read
+    logs.never(None)
+
+
+def _toml(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value) if isinstance(value, bool | int | str) else repr(value)
+
+
+def everything(value, seen=None):
+    """A value and all that it is made of, whatever attributes hide it."""
+    seen = {} if seen is None else seen
+    if id(value) in seen or isinstance(value, str | bytes | int | float | type | None):
+        return
+    seen[id(value)] = value
+    yield value
+    parts = []
+    if isinstance(value, dict):
+        parts = [*value.keys(), *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        parts = list(value)
+    elif type(value).__module__.startswith("gatepost") and not isinstance(value, Secret):
+        parts = [*getattr(value, "__dict__", {}).values()]
+        if isinstance(value, msgspec.Struct):
+            parts += msgspec.structs.astuple(value)
+    for part in parts:
+        yield from everything(part, seen)
+
+
+def shown(value):
+    """Everything that one sees of a value who does not ask for it."""
+    yield from (
+        repr(value),
+        str(value),
+        f"{value}",
+        f"{value!r:>90}",
+        f"{value} {value!r}",
+        ascii(value),
+    )
+    for encode in (
+        msgspec.json.encode,
+        msgspec.msgpack.encode,
+        pickle.dumps,
+        msgspec.to_builtins,
+        copy.deepcopy,
+    ):
+        try:
+            yield repr(encode(value))
+        except (TypeError, NotImplementedError, AttributeError, pickle.PicklingError, RuntimeError) as error:
+            yield repr(error)
+    record = logging.LogRecord("x", logging.INFO, "", 0, "%s %r", (value, value), None)
+    yield record.getMessage()
+
+
+def test_no_setting_shows_a_secret(config, read_anew):
+    loaded, faults = read_anew(config)
+    assert loaded, faults
+    hits = []
+    for one in everything(loaded):
+        for text in shown(one):
+            hits += [(type(one).__name__, hit) for hit in searcher.found(text.encode(), TELLING)]
+    assert hits == []
+    assert len(list(everything(loaded))) > 40
+
+
+def test_nothing_that_plugins_get_shows_a_recipient():
+    values = {"recipient": "jabberwock@snicker-snack.example", "number": "+447700900461", "name": "Quasimont"}
+    email, phone = Secret(values["recipient"]), Secret(values["number"])
+    names = {"name": values["name"]}
+    common = {"id": "0" * 36, "lifetime": 1.0, "attributes": names}
+    given = [
+        Contact(email=email, phone=phone, attributes=names),
+        Email(recipient=email, sender=Mailbox("a@b.example"), subject="", html="", text="", **common),
+        Sms(recipient=phone, sender=None, text="", **common),
+        WebhookRequest(
+            method="POST",
+            url=values["recipient"],
+            headers=values,
+            query=values,
+            body=b"Quasimont",
+            received_at=0.0,
+        ),
+        [email, {"to": phone}, Receipt("x")],
+    ]
+    for one in given:
+        assert searcher.found(f"{one} {one!r} {[one]}".encode(), values) == []
+
+
+def test_the_log_is_rid_of_secrets_wherever_they_turn_up(config, read_anew, monkeypatch):
+    read_anew(config)
+    written = io.StringIO()
+    monkeypatch.setattr("sys.stderr", written)
+    handler = logs.handler("json")
+    for name, secret in TELLING.items():
+        for text in (
+            secret,
+            secret.upper(),
+            f"Bearer {secret}!",
+            " ".join(secret),
+            secret.encode().hex(),
+            secret[::-1],
+        ):
+            for level, arguments in ((logging.ERROR, ()), (logging.DEBUG, (text, {text: text}))):
+                handler.handle(
+                    logging.LogRecord(
+                        "vendor", level, "", 0, f"{name} %s %s" if arguments else text, arguments, None
+                    )
+                )
+    assert written.getvalue().count("\n") == 12 * len(TELLING)
+    assert searcher.found(written.getvalue().encode(), TELLING) == []
+    assert redaction.without("the password uffish-thought-6d6d of gatepost@127.0.0.1") == (
+        "the password [redacted] of gatepost@127.0.0.1"
+    )
+
+
+VALUES = st.one_of(
+    st.sampled_from(sorted(TELLING.values())),
+    st.integers(-(10**6), 10**6),
+    st.booleans(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.lists(st.sampled_from(sorted(TELLING.values())), max_size=2),
+    st.dictionaries(
+        st.sampled_from(["a", "use", "api_key"]), st.sampled_from(sorted(TELLING.values())), max_size=2
+    ),
+)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_fault_quotes_a_value_however_the_file_is_mutated(config, read_anew, data):
+    tables = copy.deepcopy(config)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place, path = tables, []
+        while isinstance(place, dict) and place and (not path or data.draw(st.booleans())):
+            key = data.draw(st.sampled_from(sorted(place)))
+            path.append((place, key))
+            place = place[key]
+        place, key = path[-1]
+        match data.draw(st.sampled_from(["change", "remove", "add"])):
+            case "change":
+                place[key] = data.draw(VALUES)
+            case "remove":
+                del place[key]
+            case _:
+                place[data.draw(st.sampled_from(["timeout", "api_key", "folder", "unknown"]))] = data.draw(
+                    VALUES
+                )
+    _, faults = read_anew(tables)
+
+    # Of the values of these kinds none is a name that an operator would have to be told.
+    assert searcher.found(faults.encode(), TELLING) == []
+
+
+@pytest.mark.parametrize("where", ["env:GATE_{}", "file:{}"])
+def test_secrets_come_from_the_environment_and_from_files_and_no_fault_quotes_them(
+    config, read_anew, where, tmp_path, monkeypatch
+):
+    tables = copy.deepcopy(config)
+    for name, owner, key in (
+        ("sendgrid", tables["plugins"]["sendgrid"], "api_key"),
+        ("relay", tables["plugins"]["relay"], "port"),
+        ("sandbox", tables["plugins"]["box"], "report_after"),
+        (
+            "database",
+            tables["delivery"] if "delivery" in tables else tables.setdefault("delivery", {}),
+            "uncertain",
+        ),
+    ):
+        monkeypatch.setenv(f"GATE_{name}", TELLING[name])
+        (tmp_path / name).write_text(TELLING[name] + "\n")
+        owner[key] = where.format(name if where.startswith("env") else tmp_path / name)
+    loaded, faults = read_anew(tables)
+    assert loaded is None
+    for key in ("plugins.relay.port", "plugins.box.report_after", "delivery.uncertain"):
+        assert key in faults
+    assert searcher.found(faults.encode(), TELLING) == []
+
+
+def test_toml_that_is_broken_at_a_secret_is_not_quoted(tmp_path):
+    (tmp_path / "gatepost.toml").write_text(f'[clients.brand]\nauthorization = ["{TELLING["client"]}"\nx = ')
+    with pytest.raises(tomllib.TOMLDecodeError):
+        tomllib.loads((tmp_path / "gatepost.toml").read_text())
+    with pytest.raises(ConfigError) as raised:
+        app.load(tmp_path / "gatepost.toml")
+    assert "is not TOML" in str(raised.value)
+    assert searcher.found(str(raised.value).encode(), TELLING) == []
+
+
+async def test_a_database_that_can_not_be_reached_or_refuses_is_told_without_its_password(
+    config, read_anew, postgres_server
+):
+    loaded, _ = read_anew(config)
+    read, _ = loaded
+    served = postgres_server.new_database()
+    urls = [
+        read.store.url.reveal(),
+        f"postgresql://nobody:{TELLING['database']}@/nothing?host={served.rpartition('host=')[2]}",
+        f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:port/x",
+        f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:1/x?sslmode={TELLING['database']}",
+        f"postgres+what://gatepost:{TELLING['database']}@x",
+        f"mysql://gatepost:{TELLING['database']}@127.0.0.1/x",
+        TELLING["database"],
+    ]
+    for url in urls:
+        anew = msgspec.structs.replace(read, store=msgspec.structs.replace(read.store, url=Secret(url)))
+        with pytest.raises(ConfigError) as raised:
+            async with app.open_gateway(anew, {}):
+                pass
+        assert "store.url" in str(raised.value)
+        text = f"{raised.value!r} {raised.value} {raised.value.__cause__!r}"
+        assert searcher.found(text.encode(), TELLING) == [], url
+
+
+def test_a_constructors_fault_is_rid_of_the_secrets_that_it_quotes(config, read_anew, monkeypatch):
+    class Telltale:
+        api_version = 1
+
+        class settings_type(msgspec.Struct, frozen=True, forbid_unknown_fields=True):  # noqa: N801
+            key: Secret
+
+        def __init__(self, settings, context):
+            raise ConfigError([instances.Fault("key", f"{settings.key.reveal()} is no key")])
+
+    load = instances._load
+    monkeypatch.setattr(instances, "_load", lambda use: Telltale if use == "telltale" else load(use))
+    tables = copy.deepcopy(config)
+    tables["plugins"]["telltale"] = {"use": "telltale", "key": "outgrabe-mome-rath"}
+    _, faults = read_anew(tables)
+    assert "plugins.telltale.key: [redacted] is no key" in faults
+    assert "outgrabe" not in faults
