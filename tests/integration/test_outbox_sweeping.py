@@ -361,3 +361,24 @@ async def test_depth_counts_what_waits_and_for_how_long(store, hold, new, clock)
     assert depth.callbacks == {"queued": 1}
     await store.claim_calls(1, 30)
     assert (await store.depth()).callbacks == {"calling": 1}
+
+
+async def test_what_was_never_tried_does_not_wait_for_a_clock_that_jumped_back(store, new, clock):
+    """An hour is less than the longest pause, but whoever was not tried yet has no pause."""
+    message = new()
+    clock.advance(3600)
+    await store.put(message)
+    event = StatusEvent(status=Status.DELIVERED, message_id=message.id)
+    clock.advance(-3600)
+    assert await store.claim(Channel.EMAIL, 1, 30) == []
+
+    assert (await store.sweep()).pulled_in == 1
+    assert [claim.id for claim in await store.claim(Channel.EMAIL, 1, 30)] == [message.id]
+
+    clock.advance(3600)
+    await store.record(Reported(instance="i", events=[event]))
+    clock.advance(-3600)
+    assert await store.claim_calls(1, 30) == []
+
+    assert (await store.sweep()).calls == 1
+    assert len(await store.claim_calls(1, 30)) == 1

@@ -24,7 +24,7 @@ from torture.stores import Store
 USERS = 50
 AT_ONCE = 24
 """Requests of Smartico's under way at once."""
-SETTLE = 150.0
+SETTLE = 300.0
 """Seconds that the gateways get to bring everything to its end when nothing is broken any more."""
 
 REACHED = 0.05
@@ -35,7 +35,7 @@ CONCURRENCY = 16
 QUICK = {
     "gatepost.callbacks:LEASE": 2.0,
     "gatepost.callbacks:PAUSES": (0.2,) * 30,
-    "gatepost.app:SWEEP_EVERY": 0.2,
+    "gatepost.housekeeping:SWEEP_EVERY": 0.2,
 }
 """What a gateway of the bench need not wait as long for as a real one."""
 

@@ -202,7 +202,7 @@ async def full_disk(folder: Path, seed: int, *, messages: int) -> Figures:
     disk = folder / "disk"
     disk.mkdir(parents=True)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], check=False, capture_output=True
     )
     if mounted.returncode:
         return {"skipped": "no right to mount a tmpfs"}

@@ -125,13 +125,16 @@ def _held(tx: Transaction) -> int:
 def _pulled_in(tx: Transaction) -> int:
     """No pause is this long: the clock had jumped when it was set, and has jumped back since."""
     wait = tx.after(tx.policy.uncertain_wait)
+    due_at = messages.c.due_at
+    # What was never tried is due at once, so that any time to come is too far.
+    untried = (messages.c.attempt == 0) & (due_at > tx.now)
     count = 0
-    for state, longest, moment in (
-        (State.QUEUED, tx.after(LONGEST_PAUSE), tx.now),
-        (State.UNCERTAIN, wait, wait),
-        (State.SENDING, tx.after(LONGEST_LEASE), tx.after(LONGEST_LEASE)),
+    for state, too_far, moment in (
+        (State.QUEUED, or_(due_at > tx.after(LONGEST_PAUSE), untried), tx.now),
+        (State.UNCERTAIN, due_at > wait, wait),
+        (State.SENDING, due_at > tx.after(LONGEST_LEASE), tx.after(LONGEST_LEASE)),
     ):
-        rows = _rows(tx, _any_channel, messages.c.state == state.value, messages.c.due_at > longest)
+        rows = _rows(tx, _any_channel, messages.c.state == state.value, too_far)
         count += _move(tx, rows, due_at=moment)
     return count + _lifetimes_pulled_in(tx)
 
@@ -152,7 +155,9 @@ def _calls(tx: Transaction) -> int:
     """Calls whose caller was lost, and those set further off than any pause is."""
     due_at, telling = statuses.c.due_at, statuses.c.telling
     lost = (telling == Telling.CALLING.value) & (due_at <= tx.now)
-    far = (telling == Telling.QUEUED.value) & (due_at > tx.after(LONGEST_CALL_PAUSE))
+    # As with messages: the first call is due at once.
+    too_far = or_(due_at > tx.after(LONGEST_CALL_PAUSE), (statuses.c.attempt == 0) & (due_at > tx.now))
+    far = (telling == Telling.QUEUED.value) & too_far
     held_on = (telling == Telling.CALLING.value) & (due_at > tx.after(LONGEST_LEASE))
     queued = _move_calls(tx, or_(lost, far), telling=Telling.QUEUED.value, due_at=tx.now)
     return queued + _move_calls(tx, held_on, due_at=tx.after(LONGEST_LEASE))
