@@ -1,16 +1,14 @@
 """*Drain*: a full queue to a provider, against a bare loop that sends the same and stores nothing."""
 
-import json
-import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from gateways import SENDGRID, SMTP, configure, fill
-from machine import Row, cpu, free_port, run, serving
+from databases import Postgres
+from gateways import SENDGRID, SMTP, SQLITE, configure, fill
+from machine import Row, asked, cpu, free_port, run, serving, until
 
 from gatepost.testing.process import GatewayProcess
 
@@ -31,43 +29,57 @@ MAIL = Way("SMTP", "smtp_sink.py", "bare_smtp.py", SMTP, 8, 0.8)
 
 
 def rows(way: Way, rounds: int, count: int) -> Iterator[Row]:
+    """On SQLite."""
+    return _rows(way, f"drain, {way.name}", rounds, count, way.goal, lambda: SQLITE, lambda: "")
+
+
+def on_postgres(rounds: int, count: int) -> Iterator[Row]:
+    """Reported: the server works on the same cores."""
+    with Postgres() as server:
+        before = server.cpu()
+        yield from _rows(
+            HTTP,
+            "drain, HTTP, PostgreSQL",
+            rounds,
+            count,
+            None,
+            server.new_database,
+            lambda: f"; the server took {server.cpu() - before:.1f} s beside that, filling included",
+        )
+
+
+def _rows(
+    way: Way,
+    name: str,
+    rounds: int,
+    count: int,
+    goal: float | None,
+    store: Callable[[], str],
+    aside: Callable[[], str],
+) -> Iterator[Row]:
     """Interleaved: the bare loop, the gateway, …; each on as many kept connections."""
     throughputs, costs = [], []
     for _ in range(rounds):
-        port, asked = free_port(), free_port()
-        with serving(way.sink, port, asked):
+        port, asking = free_port(), free_port()
+        with serving(way.sink, port, asking):
             bare = run(way.bare, port, count, way.connections)
-        drained = _drained(way, count)
+        drained = _drained(way, count, store())
         throughputs.append(bare["seconds"] / drained["seconds"])
         costs.append(bare["cpu"] / drained["cpu"])
-    each = f"{drained['cpu'] / count * 1e6:.0f} µs CPU each; bare {bare['cpu'] / count * 1e6:.0f}"
-    rate = f"{count / drained['seconds']:.0f}/s; bare {count / bare['seconds']:.0f}"
-    yield Row(f"drain {way.name}, CPU", median(costs), "of bare", way.goal, note=each)
-    yield Row(f"drain {way.name}, throughput", median(throughputs), "of bare", way.goal, note=rate)
+    each = f"{drained['cpu'] / count * 1e6:.0f} µs each; bare {bare['cpu'] / count * 1e6:.0f}{aside()}"
+    rate = f"{count / drained['seconds']:.0f} a second; bare {count / bare['seconds']:.0f}"
+    yield Row(f"{name}: throughput", median(throughputs), "of bare", goal, note=rate)
+    yield Row(f"{name}: CPU", median(costs), "of bare", goal, note=each)
 
 
-def _drained(way: Way, count: int) -> dict[str, float]:
-    port, asked = free_port(), free_port()
-    with TemporaryDirectory() as folder, serving(way.sink, port, asked):
-        config = configure(Path(folder), way.plugin.format(port=port, connections=way.connections))
-        fill(Path(folder), count)
+def _drained(way: Way, count: int, store: str) -> dict[str, float]:
+    port, asking = free_port(), free_port()
+    with TemporaryDirectory() as folder, serving(way.sink, port, asking):
+        config = configure(Path(folder), way.plugin.format(port=port, connections=way.connections), store)
+        fill(Path(folder), count, store)
         with GatewayProcess(config) as gateway:
             # Its start is behind it when it listens, and so is a little of the drain: that is taken off.
-            spent, already = cpu(gateway.pid), _taken(asked)["count"]
-            taken = _until(lambda: _taken(asked), count)
+            spent, already = cpu(gateway.pid), asked(asking)["count"]
+            taken = until(count, lambda: asked(asking))
             spent = cpu(gateway.pid) - spent
         return {"cpu": spent * count / (count - already), "seconds": taken["last"] - taken["first"]}
-
-
-def _until(look: Callable[[], dict[str, float]], count: int) -> dict[str, float]:
-    deadline = time.monotonic() + 300
-    while (seen := look())["count"] < count:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{seen['count']} of {count} arrived")
-        time.sleep(0.05)
-    return seen
-
-
-def _taken(port: int) -> dict[str, float]:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as asking, asking.makefile() as answer:
-        return json.loads(answer.read())

@@ -2,17 +2,30 @@
 
 import asyncio
 import json
+import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from driver import USERS, email
+from sqlalchemy import Connection, insert
 
 from gatepost import contract
 from gatepost.model import Channel, Secret
-from gatepost.outbox import NewMessage, Policy, new_id, open_outbox
+from gatepost.outbox import Policy, new_id, open_outbox
+from gatepost.outbox.postgresql import ManyWriters
+from gatepost.outbox.schema import contents, messages
+from gatepost.outbox.sqlite import OneWriter
+from gatepost.outbox.store import sqlite_path
+from gatepost.statuses import State
+
+SQLITE = "sqlite:///gatepost.db"
 
 CONFIG = """\
 [server]
-port = 0
+port = {port}
+{server}
 
 [logs]
 level = "info"
@@ -25,14 +38,14 @@ url = {store}
 authorization = ["letmein"]
 allow_ips = ["127.0.0.1"]
 callback_api_key = "key"
-callback_hosts = ["127.0.0.1"]
+callback_hosts = ["127.0.0.1", "localhost"]
 allow_private_callbacks = true
 
 [contacts]
 sources = ["players"]
 
 [routes]
-email = [{route}]
+email = ["out"]
 
 [plugins.players]
 use = "csv"
@@ -60,40 +73,81 @@ concurrency = {connections}
 """
 
 
-def configure(folder: Path, plugins: str, store: str = "sqlite:///gatepost.db") -> Path:
-    """Write a configuration whose only provider is the instance ``out``."""
+EVERY = (
+    SMTP
+    + """
+[plugins.sendgrid]
+use = "sendgrid"
+api_key = "SG.bench"
+
+[plugins.vonage]
+use = "vonage"
+application_id = "bench"
+private_key = "file:{key}"
+
+[plugins.sandbox]
+use = "sandbox"
+folder = "mailbox"
+"""
+)
+"""All that is shipped, the csv source included; ``key`` is a file with an RSA key."""
+
+
+def configure(folder: Path, plugins: str, store: str = SQLITE, *, port: int = 0, server: str = "") -> Path:
+    """Write a configuration whose route is the instance ``out``; ``server`` is for further lines of that table."""
     rows = [f"u{user},user{user}@players.example,+4477009{user:05d}" for user in range(USERS)]
     (folder / "contacts.csv").write_text("\n".join(["ext_user_id,email,phone", *rows, ""]))
     path = folder / "gatepost.toml"
-    path.write_text(CONFIG.format(store=json.dumps(store), route='"out"', plugins=plugins))
+    path.write_text(CONFIG.format(store=json.dumps(store), plugins=plugins, port=port, server=server))
     return path
 
 
-def fill(folder: Path, count: int, store: str = "sqlite:///gatepost.db") -> None:
-    """Put so many emails into the store, as acceptance would have done."""
-    content = contract.content(contract.decode(Channel.EMAIL, email("fill", 0)))
+def fill(folder: Path, count: int, store: str = SQLITE, content: bytes | None = None) -> None:
+    """Put so many emails into the store, as acceptance would have done, but in bulk."""
+    if content is None:
+        content = contract.content(contract.decode(Channel.EMAIL, email("fill", 0)))
 
-    async def put() -> None:
-        async with open_outbox(Secret(store), folder, Policy()) as outbox:
-            numbers = iter(range(count))
+    def put(rows: list[dict[str, object]], connection: Connection) -> None:
+        connection.execute(insert(messages), rows)
+        connection.execute(insert(contents), [{"message_id": r["id"], "content": content} for r in rows])
 
-            async def one_by_one() -> None:
-                for number in numbers:
-                    await outbox.put(
-                        NewMessage(
-                            id=new_id(),
-                            client="bench",
-                            channel=Channel.EMAIL,
-                            uid=f"fill-{number}",
-                            fingerprint=number.to_bytes(32, "big"),
-                            ext_user_id=f"u{number % USERS}",
-                            preview="",
-                            callback_url="",
-                            content=content,
-                            lifetime=86_400.0,
-                        )
-                    )
+    async def put_all() -> None:
+        url = Secret(store)
+        async with open_outbox(url, folder, Policy()):
+            pass  # the tables are there now
+        path = sqlite_path(url, folder)
+        database = ManyWriters(url) if path is None else OneWriter(path)
+        for rows in _chunks(count):
+            await database.transact(partial(put, rows))
+        await database.close()
 
-            await asyncio.gather(*(one_by_one() for _ in range(256)))
+    asyncio.run(put_all())
 
-    asyncio.run(put())
+
+def _chunks(count: int) -> Iterator[list[dict[str, object]]]:
+    """Rows of queued messages, as ``outbox.accepting`` makes them; a thousand at a time."""
+    now = int(time.time() * 1000)
+    for begin in range(0, count, 1000):
+        yield [
+            {
+                "id": new_id(),
+                "client": "bench",
+                "channel": Channel.EMAIL.value,
+                # A caller's uids come in no order, and an index over them is written all over.
+                "uid": str(uuid4()),
+                "fingerprint": number.to_bytes(32, "big"),
+                "ext_user_id": f"u{number % USERS}",
+                "preview": "",
+                "callback_url": "",
+                "state": State.QUEUED.value,
+                "due_at": now,
+                "created_at": now,
+                "expires_at": now + 86_400_000,
+                "attempt": 0,
+                "holder": "",
+                "instance": "",
+                "reason": "",
+                "code": "",
+            }
+            for number in range(begin, min(begin + 1000, count))
+        ]

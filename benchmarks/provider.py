@@ -26,10 +26,10 @@ class Connection(asyncio.Protocol):
             length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
             if len(self.received) < end + 4 + length:
                 return
-            self.take()
+            self.take(self.received[end + 4 : end + 4 + length])
             del self.received[: end + 4 + length]
 
-    def take(self) -> None:
+    def take(self, _body: bytearray) -> None:
         head = b"HTTP/1.1 202 Accepted\r\nX-Message-Id: %022d\r\nContent-Length: 0\r\n\r\n" % Taken.one()
         self.transport.write(head)
 

@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import ssl
 import time
+from collections.abc import Awaitable, Callable
 
 import uvloop
+
+Beside = Callable[[], Awaitable[None]]
 
 
 class Taken:
@@ -32,15 +36,34 @@ class Asked(asyncio.Protocol):
         transport.close()
 
 
-async def serve(protocol: type[asyncio.Protocol], port: int, asked: int) -> None:
-    """Take messages on one port and questions on another, for ever."""
+async def serve(
+    protocol: type[asyncio.Protocol],
+    port: int,
+    asked: int,
+    certificate: str = "",
+    beside: Beside | None = None,
+) -> None:
+    """Take messages on one port and questions on another, for ever; over TLS where there is a certificate.
+
+    ``beside`` runs meanwhile.
+    """
     loop = asyncio.get_running_loop()
+    tls = None
+    if certificate:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
     await loop.create_server(Asked, "127.0.0.1", asked)
-    server = await loop.create_server(protocol, "127.0.0.1", port, backlog=512)
-    await server.serve_forever()
+    server = await loop.create_server(protocol, "127.0.0.1", port, backlog=512, ssl=tls)
+    await asyncio.gather(server.serve_forever(), *([beside()] if beside else []))
 
 
-def main(protocol: type[asyncio.Protocol], port: str, asked: str) -> None:
-    """The whole of a stand-in's program."""
+def main(
+    protocol: type[asyncio.Protocol],
+    port: str,
+    asked: str,
+    certificate: str = "",
+    beside: Beside | None = None,
+) -> None:
+    """The whole of a stand-in's program; ``certificate`` is a PEM file that holds the key too."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(protocol, int(port), int(asked)))
+        runner.run(serve(protocol, int(port), int(asked), certificate, beside))

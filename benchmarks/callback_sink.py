@@ -1,0 +1,37 @@
+"""Smartico's side of the callbacks, over https: ``python benchmarks/callback_sink.py PORT COUNT_PORT CERTIFICATE``.
+
+Counts the messages that were told to be delivered, each once.
+"""
+
+import asyncio
+import sys
+from urllib.parse import parse_qs, urlsplit
+
+from sink import Taken, main
+
+ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"error_code":0}'
+told: set[str] = set()
+
+
+class Connection(asyncio.Protocol):
+    """One kept connection of GETs."""
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        *heads, self.received = (self.received + data).split(b"\r\n\r\n")
+        for head in heads:
+            query = parse_qs(urlsplit(head.split(b" ", 2)[1].decode()).query)
+            [message], [status] = query["ext_message_id"], query["status"]
+            if status == "delivered" and message not in told:
+                told.add(message)
+                Taken.one()
+            self.transport.write(ANSWER)
+
+
+if __name__ == "__main__":
+    main(Connection, *sys.argv[1:])

@@ -1,0 +1,127 @@
+"""*Growth*: what the same step costs in a small store and in a large one.
+
+``python benchmarks/growth.py DEPTH...`` fills a store to each depth, then does the same in all of them in turn:
+take 64 messages in, claim 64, record 64 as sent. So each stays as deep as it was. Prints medians as JSON.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+from driver import email
+from gateways import SQLITE, fill
+from machine import Row, run
+
+from gatepost import contract
+from gatepost.model import Channel, Secret
+from gatepost.outbox import Claim, NewMessage, Outbox, Outcome, Policy, new_id, open_outbox
+from gatepost.statuses import State
+
+BATCH = 64
+ROUNDS = 200
+WARMING = 20
+STEEP = 1.5
+FLAT = 1.25
+
+Times = dict[str, list[float]]
+
+
+def rows(largest: int) -> Iterator[Row]:
+    """Ratios of the largest depth to the small ones."""
+    figures = run("growth.py", 100, 10_000, 100_000, *([largest] if largest > 100_000 else []), timeout=1200)
+    for large in (100_000, largest) if largest > 100_000 else (100_000,):
+        for step in ("accept", "claim"):
+            now, before = figures[f"{step} {large}"], figures[f"{step} 10000"]
+            yield Row(
+                f"growth, {step}: {large:,} rows",
+                now / before,
+                "of 10,000 rows",
+                STEEP,
+                at_least=False,
+                note=f"{now * 1000:.1f} ms for {BATCH}; with 10,000 {before * 1000:.1f}",
+            )
+        now, before = figures[f"cpu {large}"], figures["cpu 100"]
+        yield Row(
+            f"growth, CPU a message: {large:,} queued",
+            now / before,
+            "of 100 queued",
+            FLAT,
+            at_least=False,
+            note=f"{now / BATCH * 1e6:.0f} µs in, claimed and sent; with 100 {before / BATCH * 1e6:.0f}",
+        )
+
+
+def _message(content: bytes) -> NewMessage:
+    return NewMessage(
+        id=new_id(),
+        client="bench",
+        channel=Channel.EMAIL,
+        uid=str(uuid4()),
+        fingerprint=b"",
+        ext_user_id="u1",
+        preview="",
+        callback_url="",
+        content=content,
+        lifetime=86_400.0,
+    )
+
+
+async def _timed(step: Awaitable[list[Claim]], into: list[float]) -> list[Claim]:
+    begun = time.perf_counter()
+    result = await step
+    into.append(time.perf_counter() - begun)
+    return result
+
+
+async def _step(outbox: Outbox, content: bytes, times: Times) -> None:
+    new = [_message(content) for _ in range(BATCH)]
+    begun = time.process_time()
+    await _timed(asyncio.gather(*(outbox.put(one) for one in new)), times["accept"])
+    claims = await _timed(outbox.claim(Channel.EMAIL, BATCH, 60.0), times["claim"])
+    outcomes = [
+        Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT, instance="out", provider_id=claim.id)
+        for claim in claims
+    ]
+    await asyncio.gather(*(outbox.finish(outcome) for outcome in outcomes))
+    times["cpu"].append(time.process_time() - begun)
+
+
+async def _measure(folders: dict[int, Path], content: bytes) -> dict[str, float]:
+    times: dict[int, Times] = {depth: defaultdict(list) for depth in folders}
+    async with AsyncExitStack() as stack:
+        outboxes = {
+            depth: await stack.enter_async_context(open_outbox(Secret(SQLITE), folder, Policy()))
+            for depth, folder in folders.items()
+        }
+        gc.collect()
+        for _ in range(WARMING + ROUNDS):
+            for depth, outbox in outboxes.items():
+                await _step(outbox, content, times[depth])
+    return {
+        f"{step} {depth}": median(taken[WARMING:])
+        for depth, steps in times.items()
+        for step, taken in steps.items()
+    }
+
+
+def main() -> None:
+    content = contract.content(contract.decode(Channel.EMAIL, email("fill", 0)))
+    with TemporaryDirectory() as name:
+        folders = {int(depth): Path(name) / depth for depth in sys.argv[1:]}
+        for depth, folder in folders.items():
+            folder.mkdir()
+            fill(folder, depth, content=content[:1000])
+        print(json.dumps(asyncio.run(_measure(folders, content))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""*Start*: from the command to its answer."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from driver import email
+from gateways import SMTP, configure
+from machine import Row, free_port
+
+from gatepost.testing.process import GatewayProcess
+
+VERSION = 0.3
+READY = 3.0
+
+
+def rows(rounds: int) -> Iterator[Row]:
+    """Seconds, of runs that find everything in the file cache."""
+    version = median([_version() for _ in range(rounds + 1)][1:])
+    yield Row("start, gatepost --version", version, "s", VERSION, at_least=False)
+    ready = median([_serve() for _ in range(rounds + 1)][1:])
+    note = "from the command to the first accepted message"
+    yield Row("start, gatepost serve", ready, "s", READY, at_least=False, note=note)
+
+
+def _version() -> float:
+    begun = time.perf_counter()
+    subprocess.run([Path(sys.executable).with_name("gatepost"), "--version"], check=True, capture_output=True)
+    return time.perf_counter() - begun
+
+
+def _serve() -> float:
+    with TemporaryDirectory() as folder:
+        config = configure(Path(folder), SMTP.format(port=free_port(), connections=8))
+        begun = time.perf_counter()
+        with GatewayProcess(config) as gateway:
+            request = urllib.request.Request(
+                f"{gateway.url}/email",
+                email("first", 0),
+                {"Authorization": "letmein", "Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                said = json.load(answer)
+            took = time.perf_counter() - begun
+    if said["error_code"]:
+        raise RuntimeError(f"the first message was not accepted: {said}")
+    return took
