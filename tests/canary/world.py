@@ -17,6 +17,13 @@ from hostile import beasts
 EMAIL = "jabberwock.vorpal+tag@snicker-snack.example"
 PHONE = "+447700900461"
 NAMES = ("Thessaly", "Quäsimont")
+# Whom a source or a report speaks of before the gateway knows of anybody.
+COLD = {
+    "email": "mome.raths@outgrabe-wabe.example",
+    "phone": "+447700900857",
+    "first_name": "Eudoxia",
+    "last_name": "Vantongeren",
+}
 PREVIEW = "bandersnatch.preview@frumious-office.example"
 UNLISTED = "mimsy.borogove@uffish-thought.example"
 TELLING = f"{EMAIL} {PHONE[1:]} {' '.join(NAMES)}"
@@ -32,6 +39,7 @@ SECRETS = {
 
 PEOPLE = {
     **searcher.of_person(EMAIL, PHONE, *NAMES),
+    **{f"cold {name}": value for name, value in searcher.of_person(*COLD.values()).items()},
     "preview's local part": PREVIEW.partition("@")[0],
     "unlisted preview's local part": UNLISTED.partition("@")[0],
 }

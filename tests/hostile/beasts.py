@@ -44,7 +44,7 @@ def placed(folder: Path) -> dict[str, str]:
     metadata.mkdir(exist_ok=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: beasts\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[gatepost]\nbeast = beasts:Beast\n")
-    return {"PYTHONPATH": str(folder)}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))}
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,0 +1,114 @@
+"""What is named is taken out of a text in every spelling, and what is not named is left to be read."""
+
+import asyncio
+import base64
+import json
+import quopri
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary import searcher
+from canary.world import EMAIL, NAMES, PEOPLE, PHONE
+from gatepost import logs, redaction
+from gatepost.model import Contact, Secret
+
+CONTACT = Contact(
+    email=Secret(EMAIL), phone=Secret(PHONE), attributes={"first": NAMES[0], "last": NAMES[1], "tier": "gold"}
+)
+VALUES = {EMAIL, PHONE, PHONE[1:], PHONE[3:], *NAMES, EMAIL.partition("@")[0], EMAIL.partition("@")[2]}
+TEXT = f"to {EMAIL} ({PHONE}), {' '.join(NAMES)}!"
+
+SPELLINGS = {
+    "plain": str,
+    "upper case": str.upper,
+    "quoted": repr,
+    "JSON": json.dumps,
+    "URL-encoded": lambda text: quote(text, safe=""),
+    "quoted-printable": lambda text: quopri.encodestring(text.encode()).decode(),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "spaced": " ".join,
+    "in lines": "\n".join,
+    "backwards": lambda text: text[::-1],
+    "bytes": lambda text: repr(text.encode()),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(b"x" + text.encode()).decode().rstrip("="),
+    "base64 in lines": lambda text: base64.encodebytes(b"xx" * 26 + text.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_what_is_private_is_in_no_text_however_it_is_spelled(spelling):
+    spelled = SPELLINGS[spelling](TEXT)
+    assert searcher.found(spelled.encode(), PEOPLE)
+    with logs.private(CONTACT):
+        scrubbed = logs.scrub(f"550 5.1.1 {spelled} is gone")
+    assert searcher.found(scrubbed.encode(), PEOPLE) == []
+    assert scrubbed.startswith("550 5.1.1 ")
+    assert scrubbed.endswith(" is gone")
+
+
+@given(
+    value=st.sampled_from(sorted(VALUES)),
+    spelling=st.sampled_from(sorted(SPELLINGS)),
+    before=st.text(st.characters(codec="utf-8"), max_size=20),
+    after=st.text(st.characters(codec="utf-8"), max_size=20),
+)
+def test_also_amidst_other_text(value, spelling, before, after):
+    # An encoding of its own: as part of a longer encoded text it is what the test above shows.
+    with logs.private(CONTACT):
+        scrubbed = logs.scrub(f"{before} {SPELLINGS[spelling](value)} {after}")
+    hits = searcher.found(scrubbed.encode("utf-8", "replace"), PEOPLE)
+    # What the text around it happens to hold is not what was put there.
+    assert hits == [] or searcher.found(f"{before} {after}".encode("utf-8", "replace"), PEOPLE)
+
+
+async def test_tasks_that_outlive_the_work_and_those_of_others_know_what_is_private():
+    let_go = asyncio.Event()
+
+    async def waits() -> str:
+        await let_go.wait()
+        return logs.scrub(f"sent to {NAMES[1]}")
+
+    other = asyncio.create_task(waits())
+    with logs.private(CONTACT):
+        stray = asyncio.create_task(waits())
+        await asyncio.sleep(0)
+        during = logs.scrub(f"sent to {NAMES[1]}")
+    # So many others that it is no longer among those that were worked on lately.
+    for number in range(redaction._LINGERING + 1):
+        with logs.private(Secret(f"somebody-{number}@else.example")):
+            pass
+    let_go.set()
+    assert [during, await stray] == ["sent to [redacted]"] * 2
+    assert await other == f"sent to {NAMES[1]}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "550 5.7.26 the mail was refused",
+        "message 0192d3a4-5b6c-7d8e-9f00-112233445566 is on its way",
+        "took 12.5 s, 1234 bytes, port 50123",
+        "golden rules for marigolds",
+        "",
+    ],
+)
+def test_what_is_nobodys_stays(text):
+    with logs.private(CONTACT):
+        assert logs.scrub(text) == text
+
+
+def test_a_short_value_is_taken_out_as_a_word_alone():
+    with logs.private(CONTACT):
+        assert logs.scrub("gold, marigold, GOLD!") == "[redacted], marigold, [redacted]!"
+
+
+def test_huge_texts_cost_what_they_are_long():
+    # No figure: what took the square of the length would not end today.
+    for piece in ("a", "a ", "1", "1 ", "@", "%40", "a@", ". ", "=", "\\"):
+        redaction.without_lookalikes(piece * 400_000)
+        with logs.private(CONTACT):
+            logs.scrub(piece * 20_000)
