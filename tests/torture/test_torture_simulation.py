@@ -1,0 +1,30 @@
+"""The decisions through random schedules, and the bugs that these must find."""
+
+import pytest
+from torture.model import violation
+
+SCHEDULES = 3_000
+
+
+def test_every_promise_is_kept_on_random_schedules():
+    assert [problem for seed in range(SCHEDULES) if (problem := violation(seed))] == []
+
+
+@pytest.mark.parametrize(
+    ("bug", "found"),
+    [
+        ("no fence", "finished by one who had lost it"),
+        ("recorded twice", "a status recorded twice"),
+        ("told side by side", "told out of order"),
+        ("nobody let go", "never told"),
+        ("no rescue", "never finished: sending"),
+        ("resent at once", "sent again before the wait for a report was over"),
+    ],
+)
+def test_a_planted_bug_is_found_and_its_seed_replays_it(bug, found):
+    problems = [problem for seed in range(600) if (problem := violation(seed, [bug]))]
+
+    problem = next(problem for problem in problems if problem.endswith(found))
+    seed = int(problem.removeprefix("seed ").partition(":")[0])
+    assert violation(seed, [bug]) == problem
+    assert not violation(seed)
