@@ -10,13 +10,14 @@ MEMBERS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml p
 PROJECTS := $(patsubst ./%,%,$(MEMBERS:%=%/pyproject.toml))
 PACKAGES := gatepost $(notdir $(patsubst %/__init__.py,%,$(wildcard plugins/*/gatepost_*/__init__.py plugin_template/gatepost_*/__init__.py)))
 ARGS :=
+SEED := 1
 # Not in requirements.lock: it has wheels for Linux only, and each release for some Pythons only.
 ATHERIS_VERSION := 3.0.0
 N := 1000000
 RUNS := 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fuzz docs lock hooks clean
+.PHONY: help setup run test torture lint fuzz docs lock hooks clean
 
 help:  ## list these targets
 	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +33,9 @@ test: setup  ## run every test; ARGS is handed to pytest
 
 bench: setup  ## what it costs, beside other ways to do it (10 minutes, an idle Linux); ARGS is handed to bench.py
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+torture: setup  ## break everything, count what is lost; SEED=1, ARGS="--scale 0.1 kill-sqlite"
+	PYTHONPATH=tests $(BIN)/python -m torture --seed $(SEED) $(ARGS)
 
 lint: setup  ## style, types, and who may import whom
 	$(BIN)/ruff check
