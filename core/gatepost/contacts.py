@@ -101,6 +101,8 @@ def canonical_email(text: str) -> str | None:
     """``local@domain``, the domain in lower-case ASCII (IDNA); None unless it is exactly one address."""
     if len(text) > _LONGEST_EMAIL or not text.isprintable():
         return None
+    if "=?" in text:
+        return None  # atoms, but a reader of headers may decode them to something else
     local, _, domain = text.partition("@")
     if len(text) <= _SHORT_EMAIL and _PLAIN_LOCAL.fullmatch(local):
         # Nearly all are of this form, and thousands share a domain: a microsecond instead of fifty.
@@ -119,9 +121,6 @@ def _judged(text: str) -> str | None:
     # Late: 70 ms that a command which sends nothing need not spend.
     from email_validator import validate_email  # noqa: PLC0415
 
-    # Atoms, all of them; but a reader of headers may decode them to something else.
-    if "=?" in text:
-        return None
     try:
         # The environment for tests is where the reserved domain .test is an address like any other.
         found = validate_email(text, check_deliverability=False, test_environment=True)

@@ -87,7 +87,9 @@ def request(
     method: str = "POST",
 ) -> bytes:
     """A sound request, with these headers besides those that it needs."""
-    lines = [b"%s %s HTTP/1.1" % (method.encode(), path.encode()), b"Host: gateway.example", *headers]
+    lines = [b"%s %s HTTP/1.1" % (method.encode(), path.encode()), *headers]
+    if not any(header.startswith(b"Host:") for header in headers):
+        lines.append(b"Host: gateway.example")
     if secret:
         lines.append(b"Authorization: " + secret)
     return b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", body])
