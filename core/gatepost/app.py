@@ -8,7 +8,7 @@ from pathlib import Path
 
 from litestar import Litestar
 
-from gatepost import api, instances, logs, senders, settings
+from gatepost import api, instances, kinds, logs, senders, settings
 from gatepost.acceptance import Acceptance
 from gatepost.access import Access
 from gatepost.callbacks import Callbacks
@@ -42,7 +42,7 @@ def load(path: Path) -> tuple[Settings, dict[str, Instance]]:
 
 def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Fault]]:
     """What of the configuration could be used, and everything that is wrong with it. Opens nothing."""
-    read, faults = settings.read(path, instances.settings_type)
+    read, faults = settings.read(path, kinds.settings_type)
     if read is None:
         return None, {}, faults
     logs.never(read)

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import httptools
 from uvicorn import Config
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -79,18 +78,6 @@ class _Fault(Exception):
         self.status = status
 
 
-class _Flow(FlowControl):
-    """Reads on only when no complete request waits for its turn: each would be kept in memory."""
-
-    def __init__(self, transport: asyncio.Transport, connection: "Connection") -> None:
-        super().__init__(transport)
-        self._connection = connection
-
-    def resume_reading(self) -> None:
-        if not (self._connection.pipeline or self._connection.broken):
-            super().resume_reading()
-
-
 class Connection(HttpToolsProtocol):
     """One connection. It is waiting (for the caller), idle, or somebody serves it."""
 
@@ -121,7 +108,6 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = _Flow(transport, self)
         self._wait()
         self._all.make_room(self)
 
@@ -256,7 +242,6 @@ class Connection(HttpToolsProtocol):
     def _end_with_answer(self) -> None:
         """Read nothing further; close when what is owed is out."""
         self.broken = True
-        self.flow.pause_reading()
         if self._is_owed():
             self.cycle.keep_alive = False
         else:

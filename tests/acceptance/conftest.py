@@ -21,7 +21,7 @@ import pytest
 import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
-from gatepost import instances
+from gatepost import kinds
 from gatepost.app import load
 from gatepost.server import serve
 from gatepost.testing.emulator import Emulator
@@ -296,7 +296,7 @@ async def begin(world):
 def plugins_looked_up_once():
     """Reading the metadata of everything that is installed is half of a start's work."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(instances, "_load", functools.cache(instances._load))
+        patch.setattr(kinds, "load", functools.cache(kinds.load))
         yield
 
 

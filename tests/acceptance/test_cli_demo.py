@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gatepost import instances
+from gatepost import kinds
 from gatepost.cli import demo
 from gatepost.demo import play, scenes
 from gatepost.model import Status
@@ -97,7 +97,7 @@ def test_a_status_that_does_not_come_is_named_and_ends_with_one(monkeypatch):
 
 
 def test_a_plugin_that_is_missing_is_named(monkeypatch):
-    monkeypatch.setattr(instances, "installed", lambda: {"csv": None})
+    monkeypatch.setattr(kinds, "installed", lambda: {"csv": None})
 
     ended = CliRunner().invoke(demo.command, ["--exit", "--provider", "vonage"])
 

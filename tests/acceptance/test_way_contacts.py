@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from gatepost import instances
+from gatepost import kinds
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import API_VERSION, ContactSource, hookimpl
 from gatepost.model import Contact, Secret
@@ -35,8 +35,8 @@ class Fickle(ContactSource):
 @pytest.fixture
 def fickle(world, monkeypatch):
     """Asked before the file; down at first."""
-    load = instances._load
-    monkeypatch.setattr(instances, "_load", lambda use: Fickle if use == "fickle" else load(use))
+    load = kinds.load
+    monkeypatch.setattr(kinds, "load", lambda use: Fickle if use == "fickle" else load(use))
     monkeypatch.setattr(Fickle, "down", True)
     world.tables["plugins.fickle"] = {"use": "fickle"}
     world.tables["contacts"]["sources"] = ["fickle", "players"]

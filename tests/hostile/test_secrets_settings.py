@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from canary import searcher
-from gatepost import app, instances, logs, redaction
-from gatepost.errors import ConfigError
+from gatepost import app, kinds, logs, redaction
+from gatepost.errors import ConfigError, Fault
 from gatepost.model import Contact, Email, Mailbox, Receipt, Secret, Sms, WebhookRequest
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.vonage import VonageEmulator
@@ -38,8 +38,8 @@ TELLING = {
 def plugins_looked_up_once():
     """Reading the metadata of everything that is installed is most of a start's work."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(instances, "_load", functools.cache(instances._load))
-        patch.setattr(instances, "installed", functools.cache(instances.installed))
+        patch.setattr(kinds, "load", functools.cache(kinds.load))
+        patch.setattr(kinds, "installed", functools.cache(kinds.installed))
         yield
 
 
@@ -322,10 +322,10 @@ def test_a_constructors_fault_is_rid_of_the_secrets_that_it_quotes(config, read_
             key: Secret
 
         def __init__(self, settings, context):
-            raise ConfigError([instances.Fault("key", f"{settings.key.reveal()} is no key")])
+            raise ConfigError([Fault("key", f"{settings.key.reveal()} is no key")])
 
-    load = instances._load
-    monkeypatch.setattr(instances, "_load", lambda use: Telltale if use == "telltale" else load(use))
+    load = kinds.load
+    monkeypatch.setattr(kinds, "load", lambda use: Telltale if use == "telltale" else load(use))
     tables = copy.deepcopy(config)
     tables["plugins"]["telltale"] = {"use": "telltale", "key": "outgrabe-mome-rath"}
     _, faults = read_anew(tables)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import structlog
 
-from gatepost import instances
+from gatepost import guard, instances
 from gatepost.errors import (
     BadSignature,
     BadWebhook,
@@ -23,7 +23,8 @@ from gatepost.errors import (
     WebhookRetry,
 )
 from gatepost.hookspecs import ContactSource, EmailSender, hookimpl
-from gatepost.instances import Instance, build, installed, opened, settings_type
+from gatepost.instances import Instance, build, opened
+from gatepost.kinds import installed, settings_type
 from gatepost.model import (
     Channel,
     Contact,
@@ -58,13 +59,13 @@ REQUEST = WebhookRequest(method="POST", url="/", headers={}, query={}, body=b"",
 def short(monkeypatch):
     """The core's own allowances, so that no test waits for a plugin that hangs."""
     monkeypatch.setattr(instances, "MARGIN", 0.0)
-    monkeypatch.setattr(instances, "GRACE", 0.01)
+    monkeypatch.setattr(guard, "GRACE", 0.01)
 
 
 @pytest.fixture
 def logged(monkeypatch):
     with structlog.testing.capture_logs() as entries:
-        monkeypatch.setattr(instances, "_log", structlog.get_logger())
+        monkeypatch.setattr(guard, "_log", structlog.get_logger())
         yield entries
 
 
@@ -175,7 +176,7 @@ class TestSend:
         with pytest.raises(Uncertain):
             await it.send(EMAIL)
         assert "ignores its cancellation" in repr(logged)
-        await asyncio.gather(*it._strays)
+        await asyncio.gather(*it._guard._strays)
 
     @pytest.mark.parametrize("message", [EMAIL, SMS])
     @pytest.mark.parametrize("kind", [Rejected, Unavailable, Uncertain])
@@ -451,14 +452,14 @@ class TestOpened:
         assert notes == ["+a", "-a"]
 
     async def test_one_that_does_not_open_in_time_is_a_fault(self, monkeypatch):
-        monkeypatch.setattr(instances, "OPENING", 0.01)
+        monkeypatch.setattr(guard, "OPENING", 0.01)
         with pytest.raises(ConfigError, match="did not open within"):
             async with opened([instance(Living([], "a", hang))]):
                 pytest.fail("must not open")
 
     @pytest.mark.parametrize("leaving", [RuntimeError("x"), SystemExit(1), hang, ignore_cancellation])
     async def test_leaving_never_raises_and_is_logged(self, leaving, logged, monkeypatch):
-        monkeypatch.setattr(instances, "CLOSING", 0.01)
+        monkeypatch.setattr(guard, "CLOSING", 0.01)
         notes = []
         async with opened([instance(Living(notes, "a")), instance(Living(notes, "b", leaving=leaving))]):
             pass

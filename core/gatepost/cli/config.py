@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 import msgspec
 import rich_click as click
 
-from gatepost import instances
+from gatepost import kinds
 from gatepost.errors import ConfigError
 from gatepost.model import Secret
 from gatepost.networks import Network
@@ -75,9 +75,9 @@ def _plugins() -> Iterator[str]:
         if key.name in {"concurrency", "per_second", "timeout"}:
             yield _comment(f"{key.name} = {key.value}: {key.description}", indent="#     ")
     yield ""
-    for use in sorted(instances.installed()):
+    for use in sorted(kinds.installed()):
         try:
-            kind = instances.settings_type(use)
+            kind = kinds.settings_type(use)
         except ConfigError as error:
             yield from (f"# The plugin {use} can't be used: {error}", "")
             continue

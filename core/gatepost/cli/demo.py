@@ -10,7 +10,7 @@ import aiohttp
 import rich_click as click
 from rich.console import Console
 
-from gatepost import instances
+from gatepost import kinds
 from gatepost.cli.common import fail
 from gatepost.demo import play, show
 from gatepost.demo.stage import ProviderName, Stage, built
@@ -36,7 +36,7 @@ def command(ends: bool, provider: ProviderName) -> None:
     up, with a request to try by hand.
     """
     console = Console()
-    lacking = sorted({"csv", "sandbox", provider} - instances.installed().keys())
+    lacking = sorted({"csv", "sandbox", provider} - kinds.installed().keys())
     if lacking:
         packages = " ".join(f"gatepost-{name}" for name in lacking)
         fail(f"the demo needs what is not installed here: pip install {packages}")

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from gatepost import hookspecs, instances, settings
+from gatepost import hookspecs, kinds, settings
 from gatepost.cli.common import config_option, shown
 from gatepost.errors import ConfigError
 
@@ -32,7 +32,7 @@ def command(config: Path | None) -> None:
         note = "" if tables else f"{path} has no [plugins.NAME] table."
     except ConfigError as error:
         tables, note = {}, f"What is enabled is not known. {error}"
-    installed = instances.installed()
+    installed = kinds.installed()
     table = Table("use", "installed", "can", "instances", show_lines=True)
     for use in sorted({*installed, *tables.values()}):
         enabled = ", ".join(name for name, named in tables.items() if named == use)
@@ -53,10 +53,10 @@ def command(config: Path | None) -> None:
 
 def _can(use: str) -> Text:
     try:
-        instances.settings_type(use)
+        kinds.settings_type(use)
     except ConfigError as error:
         return Text(shown(error.faults[0].problem), "red")
-    plugin = instances.installed()[use].load()
+    plugin = kinds.installed()[use].load()
     return Text("\n".join(words for hook, words in _CAN.items() if _implements(plugin, hook)) or "nothing")
 
 

@@ -47,7 +47,7 @@ async def read_report(request: WebhookRequest, settings: Settings) -> Report:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _read(body: bytes, settings: Settings) -> Report:

@@ -1,0 +1,169 @@
+"""Calls into code that is not ours: in time, contained, and named when they go wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+
+from gatepost import logs, soundness
+from gatepost.errors import ConfigError, Fault, PluginError
+
+T = TypeVar("T")
+
+OPENING, CLOSING = 30.0, 5.0
+"""Seconds that a lifespan may take in and out."""
+GRACE = 0.5
+"""Seconds that a cancelled hook has to let go; then it is left alone."""
+
+_log = logs.get(__name__)
+
+
+class Raised(NamedTuple):
+    """What a hook ended with instead of a result."""
+
+    error: BaseException
+
+
+class Guard:
+    """Stands around one instance's hooks."""
+
+    def __init__(self, name: str) -> None:
+        """``name``: the instance's."""
+        self.name = name
+        # asyncio keeps no task alive; one that ignored its cancellation must not vanish half-way.
+        self._strays: set[asyncio.Task[Any]] = set()
+
+    @asynccontextmanager
+    async def living(self, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> AsyncIterator[None]:
+        """Hold the plugin's lifespan open. Raises ConfigError when it can't be entered; leaving it never raises.
+
+        It has a task of its own: entered and left by the same one, and a task group in it that falls
+        cancels nobody else.
+        """
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        leaving = asyncio.Event()
+
+        async def live() -> None:
+            async with lifespan():
+                ready.set_result(None)
+                await leaving.wait()
+
+        task = self._task("lifespan", live)
+        parts: set[asyncio.Future[Any]] = {task, ready}
+        try:
+            await asyncio.wait(parts, timeout=OPENING, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not ready.done():
+                await self._let_go("lifespan", task)
+        if not ready.done():
+            raise ConfigError(self._opening_faults(task))
+        task.add_done_callback(lambda task: self._ended(task, expected=leaving.is_set()))
+        try:
+            yield
+        finally:
+            leaving.set()
+            await asyncio.wait({task}, timeout=CLOSING)
+            if not task.done():
+                self.fault("lifespan", f"took longer than {CLOSING:g} s to leave")
+                await self._let_go("lifespan", task)
+
+    def _opening_faults(self, task: asyncio.Task[Raised | None]) -> list[Fault]:
+        path = f"plugins.{self.name}"
+        if not task.done() or task.cancelled():
+            return [Fault(path, f"did not open within {OPENING:g} s")]
+        ended = task.result()
+        if isinstance(ended, Raised) and isinstance(ended.error, ConfigError):
+            return placed(ended.error, path)
+        fault = self.fault("lifespan", "ended before it had begun", ended)
+        return [Fault(path, f"could not be opened: {fault.error}")]
+
+    def _ended(self, task: asyncio.Task[Raised | None], *, expected: bool) -> None:
+        ended = None if task.cancelled() else task.result()
+        if ended is not None or not expected:
+            self.fault("lifespan", "ended by itself", ended)
+
+    async def outcome(
+        self,
+        hook: str,
+        make: Callable[[], Awaitable[T]],
+        seconds: float,
+        may_raise: tuple[type[Exception], ...],
+        *,
+        clean: Callable[[BaseException], Exception],
+    ) -> T | Raised:
+        """Run a hook in a task of its own; returns what it returned or raised, at the latest when due.
+
+        Of an error that is one of ``may_raise`` ``clean`` makes one that is fit to be passed on; any other
+        comes back as a PluginError, and is logged.
+        """
+        task = self._task(hook, make)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+        except asyncio.CancelledError:
+            await self._let_go(hook, task)
+            raise
+        if not task.done():
+            await self._let_go(hook, task)
+            return self.fault(hook, f"took longer than {seconds:g} s")
+        if task.cancelled():
+            return self.fault(hook, "cancelled itself")
+        ended = task.result()
+        if not isinstance(ended, Raised):
+            return ended
+        if not isinstance(ended.error, may_raise):
+            return self.fault(hook, "", ended)
+        try:
+            return Raised(clean(ended.error))
+        except BaseException as error:  # noqa: BLE001  an error's own properties are the plugin's code too
+            return self.fault(hook, "", Raised(error))
+
+    def _task(self, hook: str, make: Callable[[], Awaitable[T]]) -> asyncio.Task[T | Raised]:
+        async def run() -> T | Raised:
+            # In everything that is logged from here on, by whomever, also in tasks that are started here.
+            structlog.contextvars.bind_contextvars(instance=self.name, hook=hook)
+            return await _contained(make)
+
+        return asyncio.create_task(run(), name=f"{self.name}.{hook}")
+
+    async def _let_go(self, hook: str, task: asyncio.Task[Any]) -> None:
+        """Cancel a hook's task and leave it alone where it does not end."""
+        if task.done():
+            return
+        task.cancel()
+        self._strays.add(task)
+        task.add_done_callback(self._strays.discard)
+        await asyncio.wait({task}, timeout=GRACE)
+        if not task.done():
+            self.fault(hook, "ignores its cancellation")
+
+    def fault(self, hook: str, problem: str, ended: Raised | None = None) -> Raised:
+        """Log that the plugin broke its contract."""
+        error = ended.error if ended else None
+        if isinstance(error, PluginError):
+            problem = error.problem
+        elif error is not None:
+            raised = f"raised {soundness.text_of(type(error).__name__, 64)}"
+            problem = f"{problem}: {raised}" if problem else raised
+        trace = {"exception": logs.trace(error)} if error else {}
+        _log.error("plugin_fault", instance=self.name, hook=hook, problem=problem, **trace)
+        return Raised(PluginError(self.name, hook, problem))
+
+
+async def _contained(make: Callable[[], Awaitable[T]]) -> T | Raised:
+    """Await what ``make`` gives; whatever it raises is a result, so that nothing ends the event loop."""
+    try:
+        return await make()
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001  a plugin's SystemExit must not end the gateway
+        return Raised(error)
+
+
+def placed(error: ConfigError, path: str) -> list[Fault]:
+    """A plugin's faults with the path of its table before their keys, and no secret in them."""
+    return [
+        Fault(f"{path}.{fault.key}" if fault.key else path, logs.without(fault.problem))
+        for fault in error.faults
+    ]
