@@ -1,4 +1,7 @@
-"""What is counted. Labels come from the configuration and from closed lists, never from a message."""
+"""What is counted. Labels come from the configuration and from closed lists, never from a message.
+
+``plugin`` is an instance's name: Prometheus has a label ``instance`` of its own.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,19 +30,19 @@ class Metrics:
         self.sends = Counter(
             "gatepost_sends",
             "Tries to send by what came of them: sent, rejected, unavailable, uncertain",
-            ["instance", "outcome"],
+            ["plugin", "outcome"],
             registry=self.registry,
         )
         self.events = Counter(
             "gatepost_webhook_events",
             "What providers reported: a status, repeated, unknown (no such message), or ignored.KIND",
-            ["instance", "kind"],
+            ["plugin", "kind"],
             registry=self.registry,
         )
         self.webhooks = Counter(
             "gatepost_webhooks",
             "Requests of providers by the HTTP status they were answered with",
-            ["instance", "status"],
+            ["plugin", "status"],
             registry=self.registry,
         )
         self.callbacks = Counter(
