@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from torture import model, postgres, powerloss, scenarios
+from torture import growth, model, postgres, powerloss, scenarios
 from torture.oracle import Verdict
 from torture.stores import Postgresql, Sqlite
 
@@ -123,6 +123,15 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
         scenarios.provider(*run.sqlite(name), run.seed, messages=run.some(200), hold=True)
     ),
     "clock": lambda run, name: asyncio.run(scenarios.clock(run.place(name), run.seed, jumps=run.some(40))),
+    "growth-sqlite": lambda run, name: asyncio.run(
+        growth.rows("sqlite:///outbox.db", run.place(name), (10_000, run.some(1_000_000)))
+    ),
+    "growth-postgresql": lambda run, name: asyncio.run(
+        growth.rows(run.server.new_database(), run.place(name), (10_000, run.some(1_000_000)))
+    ),
+    "growth-pinned": lambda run, name: asyncio.run(
+        growth.pinned(run.server, run.place(name), run.some(100_000))
+    ),
     "drain": lambda run, name: asyncio.run(
         scenarios.drain(*run.sqlite(name), run.seed, drains=run.some(100))
     ),

@@ -24,6 +24,10 @@ class Server:
         """How clients reach a database: through a socket in the file system."""
         return self._handle.get_uri(database)
 
+    def binary(self, name: str) -> Path:
+        """One of the server's programs."""
+        return self._binaries / name
+
     def new_database(self) -> str:
         """The URL of an empty database."""
         name = f"gatepost_{next(self._numbers)}"

@@ -1,6 +1,7 @@
 """The decisions through random schedules, and the bugs that these must find."""
 
 import pytest
+
 from torture.model import violation
 
 SCHEDULES = 3_000
