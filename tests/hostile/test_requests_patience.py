@@ -13,6 +13,7 @@ from fuzz import gateway
 from fuzz.driver import take_answer
 from fuzz.gateway import message, request
 from gatepost.app import load
+from gatepost.http import Connections
 from gatepost.server import serve
 
 PATIENCE = 60.0
@@ -124,17 +125,35 @@ async def test_a_body_that_nobody_reads_is_cut_off(brisk, address, secret):
     await drip_until_cut(address, begin, b"x" * 1000, wants=lambda it: it.code == 3)
 
 
-async def test_who_does_not_take_the_answers_is_cut_off(brisk, address):
+@pytest.fixture
+def seen(monkeypatch):
+    """The server's connections, once it runs."""
+    found = []
+    sweep = Connections.sweep
+
+    def noted(self, now):
+        found[:] = [self]
+        sweep(self, now)
+
+    monkeypatch.setattr(Connections, "sweep", noted)
+    return found
+
+
+async def test_who_does_not_take_the_answers_is_cut_off(brisk, seen, address):
     """It asks and asks, and reads nothing: what is said to it is not kept for ever."""
+    loop = asyncio.get_running_loop()
     with socket() as greedy:
         greedy.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
         greedy.setblocking(False)  # noqa: FBT003  the library's own
-        loop = asyncio.get_running_loop()
         await loop.sock_connect(greedy, address)
         async with asyncio.timeout(PATIENCE):
             with pytest.raises(ConnectionError):  # noqa: PT012  which of the sends it is, the kernel says
                 while True:
-                    await loop.sock_sendall(greedy, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+                    answered = seen[0].total_requests if seen else 0
+                    await loop.sock_sendall(greedy, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+                    # Not more than may wait for each other, or that would be what it is cut off for.
+                    while not seen or (seen[0].connections and seen[0].total_requests < answered + 20):  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
 
 
 async def test_a_kept_connection_outlives_the_deadline_of_a_head(brisk, address):
@@ -200,9 +219,7 @@ async def test_a_crowd_of_kept_connections_shuts_nobody_out(few, address):
             writer.transport.abort()
 
 
-async def test_callers_who_come_and_go_leave_nothing_behind(address, monkeypatch):
-    seen = []
-    monkeypatch.setattr("gatepost.http.Connections.sweep", lambda self, now: seen.append(self))
+async def test_callers_who_come_and_go_leave_nothing_behind(seen, address):
     for cut in (0, 5, 40, -1, None):
         for _ in range(5):
             _, writer = await asyncio.open_connection(*address)
