@@ -50,6 +50,7 @@ def everything(line, data):
 MALFORMED = {
     "nothing": b"",
     "invalid UTF-8": b'{"ext_user_id": "\xff"}',
+    "invalid UTF-8 where nobody reads": message().replace(b"{", b'{"unknown": "\xff", ', 1),
     "overlong NUL": b'{"ext_user_id": "\xc0\x80"}',
     "encoded surrogate": b'{"ext_user_id": "\xed\xa0\x80"}',
     "escaped surrogate": b'{"ext_user_id": "\\ud800"}',
