@@ -16,6 +16,7 @@ from pathlib import Path
 
 from torture import growth, model, postgres, powerloss, scenarios
 from torture.oracle import Verdict
+from torture.replica import Zygote
 from torture.stores import Postgresql, Sqlite
 
 Figures = Mapping[str, object]
@@ -26,11 +27,14 @@ FULL = "the whole of it"
 class Run:
     """What every scenario is given."""
 
-    def __init__(self, folder: Path, seed: int, scale: float, server: postgres.Server) -> None:
+    def __init__(
+        self, folder: Path, seed: int, scale: float, server: postgres.Server, zygote: Zygote
+    ) -> None:
         self.folder = folder
         self.seed = seed
         self.scale = scale
         self.server = server
+        self.zygote = zygote
 
     def some(self, count: int) -> int:
         """So many, or fewer where a shorter run is wanted."""
@@ -57,6 +61,7 @@ class Run:
         kills = self.some(kills)
         return asyncio.run(
             scenarios.kill(
+                self.zygote,
                 folder,
                 store,
                 self.seed,
@@ -103,26 +108,28 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
     "kill-postgresql": lambda run, name: run.kill(name, several=True, reports=True, kills=200),
     "kill-unreported": lambda run, name: run.kill(name, several=False, reports=False, kills=50),
     "zombie": lambda run, name: asyncio.run(
-        scenarios.zombie(*run.postgresql(name), run.seed, zombies=run.some(100))
+        scenarios.zombie(run.zygote, *run.postgresql(name), run.seed, zombies=run.some(100))
     ),
     "orphan": lambda run, name: asyncio.run(
-        scenarios.orphan(*run.postgresql(name), run.seed, orphans=run.some(10))
+        scenarios.orphan(run.zygote, *run.postgresql(name), run.seed, orphans=run.some(10))
     ),
     "database": lambda run, name: asyncio.run(
         scenarios.database(
-            *run.postgresql(name), run.seed, restarts=run.some(100), terminations=run.some(100)
+            run.zygote, *run.postgresql(name), run.seed, restarts=run.some(100), terminations=run.some(100)
         )
     ),
     "full-disk": lambda run, name: asyncio.run(
-        scenarios.full_disk(run.place(name), run.seed, messages=max(200, run.some(600)))
+        scenarios.full_disk(run.zygote, run.place(name), run.seed, messages=max(200, run.some(600)))
     ),
     "provider": lambda run, name: asyncio.run(
-        scenarios.provider(*run.sqlite(name), run.seed, messages=run.some(500))
+        scenarios.provider(run.zygote, *run.sqlite(name), run.seed, messages=run.some(500))
     ),
     "provider-hold": lambda run, name: asyncio.run(
-        scenarios.provider(*run.sqlite(name), run.seed, messages=run.some(200), hold=True)
+        scenarios.provider(run.zygote, *run.sqlite(name), run.seed, messages=run.some(200), hold=True)
     ),
-    "clock": lambda run, name: asyncio.run(scenarios.clock(run.place(name), run.seed, jumps=run.some(40))),
+    "clock": lambda run, name: asyncio.run(
+        scenarios.clock(run.zygote, run.place(name), run.seed, jumps=run.some(40))
+    ),
     "growth-sqlite": lambda run, name: asyncio.run(
         growth.rows("sqlite:///outbox.db", run.place(name), (10_000, run.some(1_000_000)))
     ),
@@ -133,7 +140,7 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
         growth.pinned(run.server, run.place(name), run.some(100_000))
     ),
     "drain": lambda run, name: asyncio.run(
-        scenarios.drain(*run.sqlite(name), run.seed, drains=run.some(100))
+        scenarios.drain(run.zygote, *run.sqlite(name), run.seed, drains=run.some(100))
     ),
 }
 SKIPPED = {
@@ -155,8 +162,12 @@ def main() -> int:
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     broken = 0
-    with tempfile.TemporaryDirectory(prefix="gatepost-torture-") as temporary, postgres.running() as server:
-        run = Run(wanted.keep or Path(temporary), wanted.seed, wanted.scale, server)
+    with (
+        tempfile.TemporaryDirectory(prefix="gatepost-torture-") as temporary,
+        postgres.running() as server,
+        Zygote() as zygote,
+    ):
+        run = Run(wanted.keep or Path(temporary), wanted.seed, wanted.scale, server, zygote)
         for name in wanted.scenario or SCENARIOS:
             figures = SCENARIOS[name](run, name)
             broken += _show(name, figures)

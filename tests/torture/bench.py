@@ -2,6 +2,7 @@
 """Smartico on one side, a provider on the other, and gateways between them that things are done to."""
 
 import asyncio
+import contextlib
 import json
 import random
 import socket
@@ -27,9 +28,6 @@ AT_ONCE = 24
 SETTLE = 300.0
 """Seconds that the gateways get to bring everything to its end when nothing is broken any more."""
 
-REACHED = 0.05
-"""Seconds in which a request certainly reaches a gateway on this machine."""
-
 CONCURRENCY = 16
 
 QUICK = {
@@ -51,6 +49,8 @@ class Provider(SendGridEmulator):
         self.history_sends: list[tuple[float, str]] = []
         self.reported: dict[str, set[str]] = {}
         self.time_scale = 0.005
+        self.under_way = 0
+        """Requests that are not answered yet."""
         self._rng = rng
         self._most = most
         self._reports_all = reports
@@ -69,9 +69,13 @@ class Provider(SendGridEmulator):
         return await super().handle(request)
 
     async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
-        await asyncio.sleep(self._rng.uniform(0, self._most))
-        response = await super().answer_to(request, body)
-        await asyncio.sleep(self._rng.uniform(0, self._most))
+        self.under_way += 1
+        try:
+            await asyncio.sleep(self._rng.uniform(0, self._most))
+            response = await super().answer_to(request, body)
+            await asyncio.sleep(self._rng.uniform(0, self._most))
+        finally:
+            self.under_way -= 1
         return response
 
     async def take(self, taken: Taken) -> None:
@@ -124,7 +128,8 @@ class Bench:
         """Nobody sends these anything."""
         self.stops: list[float] = []
         """When replicas were asked to stop."""
-        self.refused_in_hand: list[str] = []
+        self.broken_off: list[tuple[str, float, str]] = []
+        """Requests under way at a stop that were not answered with 0: uid, when that was known, how."""
         self._zygote = zygote
         self._news = asyncio.Event()
 
@@ -217,24 +222,21 @@ class Bench:
                     answer = await response.json()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 if not isinstance(error, aiohttp.ClientConnectorError):
-                    self._was_in_hand(began, type(error).__name__)
+                    self._broken_off(uid, began, "cut off")
                 await asyncio.sleep(0.05)
                 continue
             if answer["error_code"] == 0:
                 self.answers.setdefault(uid, []).append(answer["ext_message_id"])
                 return
             self.refused += 1
-            self._was_in_hand(began, "error_code 12")
+            self._broken_off(uid, began, "refused")
             assert answer["error_code"] == 12, answer
             await asyncio.sleep(0.05)
 
-    def _was_in_hand(self, began: float, how: str) -> None:
-        """A request went wrong: note it if it had reached the replica when that was asked to stop."""
-        for stop in self.stops[-1:]:
-            if stop - 1.0 < began < stop - REACHED:
-                self.refused_in_hand.append(
-                    f"{how} after {time.monotonic() - stop:.3f} s, begun {stop - began:.3f} s before"
-                )
+    def _broken_off(self, uid: str, began: float, how: str) -> None:
+        """A request went wrong: note it if the replica was asked to stop while it was under way."""
+        if self.stops and began < self.stops[-1]:
+            self.broken_off.append((uid, time.time(), how))
 
     def allow(self, more: int) -> None:
         """Let so many messages more begin."""
@@ -246,6 +248,13 @@ class Bench:
         while len(self.answers) < count:
             await asyncio.sleep(0.005)
 
+    async def busy(self, requests: int) -> None:
+        """Wait until the provider has so many requests in hand, or for two seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                while self.provider.under_way < requests:
+                    await asyncio.sleep(0.002)
+
     async def settle(self) -> None:
         """Wait until the store says that nothing waits any more, or for too long."""
         try:
@@ -256,10 +265,14 @@ class Bench:
         except TimeoutError:
             pass
 
-    async def judged(self) -> tuple[History, Verdict]:
-        """Stop everybody and hold what happened against the promises."""
+    async def killed(self) -> None:
+        """Leave no gateway running."""
         for replica in self.replicas:
             await replica.kill()
+
+    async def judged(self) -> tuple[History, Verdict]:
+        """Stop everybody and hold what happened against the promises."""
+        await self.killed()
         rows, statuses = await asyncio.to_thread(self.store.dump)
         history = History(
             answers=self.answers,
@@ -277,7 +290,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    folder: Path, store: Store, seed: int, *, reports: bool = True, most: float = 0.03
+    zygote: Zygote, folder: Path, store: Store, seed: int, *, reports: bool = True, most: float = 0.03
 ) -> AsyncIterator[Bench]:
     """A world without a gateway yet; ``most`` (seconds) is half of what the provider may take to answer."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -288,5 +301,6 @@ async def bench(
         crm = await stack.enter_async_context(Smartico(api_key="the-key", authorization="the-secret"))
         provider = Provider(random.Random(seed + 1), reports=reports, most=most)
         await stack.enter_async_context(provider)
-        zygote = await stack.enter_async_context(Zygote())
-        yield Bench(folder, store, rng, crm, provider, zygote)
+        world = Bench(folder, store, rng, crm, provider, zygote)
+        stack.push_async_callback(world.killed)
+        yield world

@@ -5,7 +5,9 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -17,31 +19,33 @@ PATIENCE = 60.0
 class Zygote:
     """The process that the gateways are forked from; a context manager that ends them all."""
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "torture.zygote",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "torture.zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
-        async with asyncio.timeout(PATIENCE):
-            assert await self._process.stdout.readline() == b"ready\n"
-        self._turn = asyncio.Lock()
+        assert self._process.stdout.readline() == b"ready\n"
+        self._turn = threading.Lock()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
+        # With its stdin the zygote ends, and with it every gateway.
         self._process.stdin.close()
-        await self._process.wait()
+        self._process.wait(PATIENCE)
+        self._process.stdout.close()
 
     async def fork(self, order: Mapping[str, object]) -> int:
         """Start a gateway; returns its process id."""
-        async with self._turn:
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            async with asyncio.timeout(PATIENCE):
-                return int(await self._process.stdout.readline())
+        return await asyncio.to_thread(self._fork, json.dumps(order).encode() + b"\n")
+
+    def _fork(self, order: bytes) -> int:
+        with self._turn:
+            self._process.stdin.write(order)
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
 
 
 class Replica:

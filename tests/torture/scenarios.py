@@ -3,7 +3,6 @@
 
 import asyncio
 import contextlib
-import os
 import random
 import signal
 import sqlite3
@@ -15,12 +14,14 @@ from pathlib import Path
 from gatepost.testing import emulator
 from torture.bench import CONCURRENCY, bench
 from torture.oracle import figures
+from torture.replica import Zygote
 from torture.stores import Postgresql, Sqlite, Store
 
 Figures = Mapping[str, object]
 
 
 async def kill(
+    zygote: Zygote,
     folder: Path,
     store: Store,
     seed: int,
@@ -34,7 +35,7 @@ async def kill(
     """kill -9 at random points under load; the gateway comes back each time."""
     wait = 5.0 if reports else 0.5
     began = time.monotonic()
-    async with bench(folder, store, seed, reports=reports) as world:
+    async with bench(zygote, folder, store, seed, reports=reports) as world:
         for _ in range(replicas):
             world.add_replica(delivery={"uncertain_wait": wait}, timeout=1.0, order={"plant": plant})
         await asyncio.gather(*(replica.start() for replica in world.replicas))
@@ -63,11 +64,13 @@ async def kill(
     }
 
 
-async def zombie(folder: Path, store: Store, seed: int, *, zombies: int, plant: str = "") -> Figures:
+async def zombie(
+    zygote: Zygote, folder: Path, store: Store, seed: int, *, zombies: int, plant: str = ""
+) -> Figures:
     """Replicas stopped past their lease and woken again, two at a time, while two others work on."""
     began = time.monotonic()
     timeout, wait = 0.7, 0.3
-    async with bench(folder, store, seed, reports=False, most=0.1) as world:
+    async with bench(zygote, folder, store, seed, reports=False, most=0.1) as world:
         for _ in range(4):
             world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order={"plant": plant})
         await asyncio.gather(*(replica.start() for replica in world.replicas))
@@ -75,15 +78,15 @@ async def zombie(folder: Path, store: Store, seed: int, *, zombies: int, plant: 
         load = asyncio.create_task(world.load(10_000_000))
         world.allow(100)
         for _ in range((zombies + 1) // 2):
-            world.allow(60)
-            await world.answered(world.allowed - 80)
+            world.allow(80)
+            await world.busy(12)
             victims = world.rng.sample(world.replicas[1:], 2)
             world.asleep = set(victims)
             world.crashed()
             for victim in victims:
                 victim.signal(signal.SIGSTOP)
             # Past the lease, the sweep that finds it, the wait, and the sweep that queues it again.
-            await asyncio.sleep(3 * timeout + wait + 1.0)
+            await asyncio.sleep(3 * timeout + wait + 2.0)
             world.crashed()
             for victim in victims:
                 victim.signal(signal.SIGCONT)
@@ -103,12 +106,12 @@ async def zombie(folder: Path, store: Store, seed: int, *, zombies: int, plant: 
     }
 
 
-async def orphan(folder: Path, store: Store, seed: int, *, orphans: int) -> Figures:
+async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orphans: int) -> Figures:
     """A replica that never comes back, and one that does under the same name: who takes over, and when."""
     began = time.monotonic()
     timeout = 1.0
     taken_over = []
-    async with bench(folder, store, seed, reports=False, most=0.1) as world:
+    async with bench(zygote, folder, store, seed, reports=False, most=0.1) as world:
         for _ in range(2):
             world.add_replica(delivery={"uncertain_wait": 0.3}, timeout=timeout)
         await asyncio.gather(*(replica.start() for replica in world.replicas))
@@ -118,7 +121,7 @@ async def orphan(folder: Path, store: Store, seed: int, *, orphans: int) -> Figu
             total += 60
             load = asyncio.create_task(world.load_range(total - 60, total))
             world.allow(60)
-            await world.answered(total - 30)
+            await world.busy(12)
             victim = world.replicas[1]
             world.crashed()
             killed = time.monotonic()
@@ -157,11 +160,11 @@ def _held_before(store: Store, moment: float) -> int:
 
 
 async def database(
-    folder: Path, store: Postgresql, seed: int, *, restarts: int, terminations: int
+    zygote: Zygote, folder: Path, store: Postgresql, seed: int, *, restarts: int, terminations: int
 ) -> Figures:
     """The server restarted, by a crash every other time, and backends terminated, all under load."""
     began = time.monotonic()
-    async with bench(folder, store, seed) as world:
+    async with bench(zygote, folder, store, seed) as world:
         for _ in range(2):
             world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=1.0)
         await asyncio.gather(*(replica.start() for replica in world.replicas))
@@ -196,7 +199,7 @@ async def database(
     }
 
 
-async def full_disk(folder: Path, seed: int, *, messages: int) -> Figures:
+async def full_disk(zygote: Zygote, folder: Path, seed: int, *, messages: int) -> Figures:
     """A file on a disk that fills up, and has room again; and a file that somebody else holds locked."""
     began = time.monotonic()
     disk = folder / "disk"
@@ -209,7 +212,7 @@ async def full_disk(folder: Path, seed: int, *, messages: int) -> Figures:
     store = Sqlite(disk)
     store.url = f"sqlite:///{disk}/outbox.db"
     try:
-        async with bench(folder, store, seed) as world:
+        async with bench(zygote, folder, store, seed) as world:
             world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=1.0)
             await world.replicas[0].start()
             load = asyncio.create_task(world.load(messages))
@@ -258,11 +261,11 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def drain(folder: Path, store: Store, seed: int, *, drains: int) -> Figures:
+async def drain(zygote: Zygote, folder: Path, store: Store, seed: int, *, drains: int) -> Figures:
     """SIGTERM under load; what was in hand is answered, and nothing is sent twice."""
     began = time.monotonic()
     codes = []
-    async with bench(folder, store, seed) as world:
+    async with bench(zygote, folder, store, seed) as world:
         world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=5.0)
         (replica,) = world.replicas
         await replica.start()
@@ -280,13 +283,21 @@ async def drain(folder: Path, store: Store, seed: int, *, drains: int) -> Figure
         world.allow(40 * drains)
         await load
         await world.settle()
+        created = dict(store.query("SELECT uid, created_at FROM messages"))
+        # What was on disk before its request broke off was in the gateway's hands.
+        stored_unanswered = [
+            uid
+            for uid, known, how in world.broken_off
+            if how == "cut off" and int(created[uid]) < known * 1000
+        ]
         history, verdict = await world.judged()
     return {
         **figures(history, verdict),
         "drains": drains,
         "ended with another code than 0": sum(code != 0 for code in codes),
-        "refused or cut off in hand": len(world.refused_in_hand),
-        "which": world.refused_in_hand[:5],
+        "stored and not answered": len(stored_unanswered),
+        "refused": sum(how == "refused" for _, _, how in world.broken_off),
+        "cut off unread": sum(how == "cut off" for _, _, how in world.broken_off) - len(stored_unanswered),
         "longest": f"{longest:.1f} s",
         "seconds": round(time.monotonic() - began),
     }
@@ -306,14 +317,16 @@ _FAULTS: Sequence[Callable[[random.Random], emulator.Fault]] = (
 )
 
 
-async def provider(folder: Path, store: Store, seed: int, *, messages: int, hold: bool = False) -> Figures:
+async def provider(
+    zygote: Zygote, folder: Path, store: Store, seed: int, *, messages: int, hold: bool = False
+) -> Figures:
     """A provider that fails in every way it can, three times out of ten."""
     began = time.monotonic()
     policy = {"uncertain_wait": 2.0, "uncertain": "hold" if hold else "resend"}
     if hold:
         # What nobody decided about has failed when its lifetime ends.
         policy["email_lifetime"] = 40.0
-    async with bench(folder, store, seed, reports=not hold) as world:
+    async with bench(zygote, folder, store, seed, reports=not hold) as world:
         faults = random.Random(seed)
         world.provider.choose = lambda: (
             faults.choice(_FAULTS)(faults) if faults.random() < 0.3 else emulator.FINE
@@ -338,18 +351,21 @@ async def provider(folder: Path, store: Store, seed: int, *, messages: int, hold
     }
 
 
-async def clock(folder: Path, seed: int, *, jumps: int) -> Figures:
+async def clock(zygote: Zygote, folder: Path, seed: int, *, jumps: int) -> Figures:
     """The store's clock jumps by an hour or a year, both ways, under load."""
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     offset = folder / "clock"
     offset.write_text("0")
     store = Sqlite(folder)
-    os.environ["TORTURE_CLOCK"] = str(offset)
     hour, year = 3600, 365 * 86_400
-    async with bench(folder, store, seed) as world:
+    async with bench(zygote, folder, store, seed) as world:
         delivery = {"uncertain_wait": 1.0, "retention": 100.0 * year}
-        world.add_replica(delivery=delivery, timeout=1.0, order={"plant": "jumping_clock"})
+        world.add_replica(
+            delivery=delivery,
+            timeout=1.0,
+            order={"plant": "jumping_clock", "environment": {"TORTURE_CLOCK": str(offset)}},
+        )
         await world.replicas[0].start()
         load = asyncio.create_task(world.load(40 * jumps))
         for number in range(jumps):
