@@ -1,6 +1,6 @@
 """*Accept*: durable accepts against a handler that parses the same body and does nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -19,37 +19,32 @@ GOAL = 0.65
 
 def rows(rounds: int, seconds: float) -> Iterator[Row]:
     """On SQLite."""
-    return _rows(rounds, seconds, "accept", SQLITE, GOAL, lambda: "")
+    return _rows(rounds, seconds, "accept", GOAL)
 
 
 def on_postgres(rounds: int, seconds: float) -> Iterator[Row]:
     """Reported: the server works on the same cores."""
     with Postgres() as server:
-        before = server.cpu()
-        yield from _rows(
-            rounds,
-            seconds,
-            "accept, PostgreSQL",
-            server.new_database(),
-            None,
-            lambda: f"; the server took {server.cpu() - before:.1f} s beside that",
-        )
+        yield from _rows(rounds, seconds, "accept, PostgreSQL", None, server)
 
 
 def _rows(
-    rounds: int, seconds: float, name: str, store: str, goal: float | None, aside: Callable[[], str]
+    rounds: int, seconds: float, name: str, goal: float | None, server: Postgres | None = None
 ) -> Iterator[Row]:
     """Interleaved: the yardstick, the gateway, the yardstick, …; ratios of neighbours, then the median."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         # A relay that nobody runs: its breaker rests, and the queue only grows.
-        config = configure(Path(folder), SMTP.format(port=free_port(), connections=8), store)
+        relay = SMTP.format(port=free_port(), connections=8)
+        config = configure(Path(folder), relay, server.new_database() if server else SQLITE)
         port = free_port()
         noop = stack.enter_context(serving("noop.py", port))
         gateway = stack.enter_context(GatewayProcess(config))
         throughputs, costs, latencies, refused, taken = [], [], [], 0.0, 0.0
         for number in range(rounds + 1):
             idle = _measured(noop, f"http://127.0.0.1:{port}", seconds, f"noop{number}")
+            aside = server.cpu() if server else 0.0
             durable = _measured(gateway.pid, gateway.url, seconds, f"run{number}")
+            aside = (server.cpu() - aside if server else 0.0) / durable["count"]
             taken += durable["count"]
             refused += durable["refused"]
             if number == 0:
@@ -61,7 +56,8 @@ def _rows(
         yield Row(name, None, "", goal, note=f"VOID: {refused:.0f} of {taken:.0f} were not accepted")
         return
     rate = f"{durable['rate']:.0f} a second; no-op {idle['rate']:.0f}"
-    cost = f"{durable['cost'] * 1e6:.0f} µs each; no-op {idle['cost'] * 1e6:.0f}{aside()}"
+    cost = f"{durable['cost'] * 1e6:.0f} µs each; no-op {idle['cost'] * 1e6:.0f}"
+    cost += f"; the server {aside * 1e6:.0f} beside that" if server else ""
     late = f"at {CONNECTIONS} connections; half within {durable['p50'] * 1000:.0f} ms"
     yield Row(f"{name}: throughput", median(throughputs), "of no-op", goal, note=rate)
     yield Row(f"{name}: CPU", median(costs), "of no-op", goal, note=cost)

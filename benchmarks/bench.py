@@ -83,7 +83,7 @@ def _measured(name: str, rows: Callable[[], Iterator[Row]]) -> list[Row]:
         found.extend(rows())
     except Exception as error:  # noqa: BLE001  whatever it is, it is shown and counted
         traceback.print_exc()
-        found.append(Row(name, None, "", note=f"could not be measured: {error}"[:200]))
+        found.append(Row(name, None, "", note=f"could not be measured: {error}".splitlines()[0]))
     return found
 
 

@@ -1,6 +1,6 @@
 """*Drain*: a full queue to a provider, against a bare loop that sends the same and stores nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -30,32 +30,17 @@ MAIL = Way("SMTP", "smtp_sink.py", "bare_smtp.py", SMTP, 8, 0.8)
 
 def rows(way: Way, rounds: int, count: int) -> Iterator[Row]:
     """On SQLite."""
-    return _rows(way, f"drain, {way.name}", rounds, count, way.goal, lambda: SQLITE, lambda: "")
+    return _rows(way, f"drain, {way.name}", rounds, count, way.goal)
 
 
 def on_postgres(rounds: int, count: int) -> Iterator[Row]:
     """Reported: the server works on the same cores."""
     with Postgres() as server:
-        before = server.cpu()
-        yield from _rows(
-            HTTP,
-            "drain, HTTP, PostgreSQL",
-            rounds,
-            count,
-            None,
-            server.new_database,
-            lambda: f"; the server took {server.cpu() - before:.1f} s beside that, filling included",
-        )
+        yield from _rows(HTTP, "drain, HTTP, PostgreSQL", rounds, count, None, server)
 
 
 def _rows(
-    way: Way,
-    name: str,
-    rounds: int,
-    count: int,
-    goal: float | None,
-    store: Callable[[], str],
-    aside: Callable[[], str],
+    way: Way, name: str, rounds: int, count: int, goal: float | None, server: Postgres | None = None
 ) -> Iterator[Row]:
     """Interleaved: the bare loop, the gateway, …; each on as many kept connections."""
     throughputs, costs = [], []
@@ -63,23 +48,26 @@ def _rows(
         port, asking = free_port(), free_port()
         with serving(way.sink, port, asking):
             bare = run(way.bare, port, count, way.connections)
-        drained = _drained(way, count, store())
+        drained = _drained(way, count, server)
         throughputs.append(bare["seconds"] / drained["seconds"])
         costs.append(bare["cpu"] / drained["cpu"])
-    each = f"{drained['cpu'] / count * 1e6:.0f} µs each; bare {bare['cpu'] / count * 1e6:.0f}{aside()}"
+    each = f"{drained['cpu'] / count * 1e6:.0f} µs each; bare {bare['cpu'] / count * 1e6:.0f}"
+    each += f"; the server {drained['aside'] / count * 1e6:.0f} beside that" if server else ""
     rate = f"{count / drained['seconds']:.0f} a second; bare {count / bare['seconds']:.0f}"
     yield Row(f"{name}: throughput", median(throughputs), "of bare", goal, note=rate)
     yield Row(f"{name}: CPU", median(costs), "of bare", goal, note=each)
 
 
-def _drained(way: Way, count: int, store: str) -> dict[str, float]:
+def _drained(way: Way, count: int, server: Postgres | None) -> dict[str, float]:
     port, asking = free_port(), free_port()
+    store = server.new_database() if server else SQLITE
     with TemporaryDirectory() as folder, serving(way.sink, port, asking):
         config = configure(Path(folder), way.plugin.format(port=port, connections=way.connections), store)
         fill(Path(folder), count, store)
         with GatewayProcess(config) as gateway:
             # Its start is behind it when it listens, and so is a little of the drain: that is taken off.
-            spent, already = cpu(gateway.pid), asked(asking)["count"]
+            spent, aside, already = cpu(gateway.pid), server.cpu() if server else 0.0, asked(asking)["count"]
             taken = until(count, lambda: asked(asking))
-            spent = cpu(gateway.pid) - spent
-        return {"cpu": spent * count / (count - already), "seconds": taken["last"] - taken["first"]}
+            spent, aside = cpu(gateway.pid) - spent, (server.cpu() if server else 0.0) - aside
+        whole = count / (count - already)
+        return {"cpu": spent * whole, "aside": aside * whole, "seconds": taken["last"] - taken["first"]}

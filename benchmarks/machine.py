@@ -85,14 +85,14 @@ def described() -> dict[str, object]:
 def run(
     script: str, *arguments: object, timeout: float = 600.0, environment: Mapping[str, str] | None = None
 ) -> dict[str, float]:
-    """Run a script of this folder to its end; returns the JSON that it printed."""
+    """Run a script of this folder to its end; returns the JSON that it printed last."""
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
     ended = subprocess.run(
         command, capture_output=True, timeout=timeout, check=False, env={**os.environ, **(environment or {})}
     )
     if ended.returncode:
         raise RuntimeError(f"{script} ended with {ended.returncode}:\n{ended.stderr.decode()[-2000:]}")
-    return json.loads(ended.stdout)
+    return json.loads(ended.stdout.splitlines()[-1])
 
 
 @contextmanager
