@@ -60,16 +60,10 @@ async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, von
         await canary.raw("GET", f"/webhooks/{name}?to={EMAIL}")
 
     canary.listing()
-    for arguments in (
-        ["check"],
-        ["check", "--live"],
-        ["plugins"],
-        ["config"],
-        ["messages", "list", "--json"],
-    ):
+    # One after the other: side by side they would hold up everything else on a small machine.
+    for arguments in (["check", "--live"], ["plugins"], ["config"], ["messages", "show", ids[0]]):
         await canary.command(*arguments)
-    shown = [await canary.command("messages", "show", message, "--json") for message in ids]
-    assert "550 5.1.1" in "".join(shown)
+    assert "550 5.1.1" in await canary.command("messages", "list", "--json")
 
     started.kill()
     assert canary.hits() == []
