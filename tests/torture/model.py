@@ -240,7 +240,7 @@ class World:
             at_once = "resent at once" in self.bugs
             self.finish(send, State.QUEUED if at_once else State.UNCERTAIN, 0.0 if at_once else WAIT)
         else:
-            self.finish(send, State.QUEUED, delivery.pause(send.attempt, self.rng.uniform))
+            self.finish(send, State.QUEUED, attempt.pause(send.attempt, self.rng.uniform))
 
     def crash(self, holder: int) -> None:
         self.sends = [send for send in self.sends if send.holder != holder]
