@@ -1,26 +1,21 @@
 """From the outbox to a provider: claim, find the contact, send, record what came of it."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from gatepost import contract, logs, plaintext
+from gatepost import attempt, contract, logs
 from gatepost.contacts import Contacts, Finding, Remembered
 from gatepost.contacts import Outcome as Found
-from gatepost.contract import EmailContent
-from gatepost.errors import Rejected, SendError, StoreBroken, StoreError, Unavailable, Uncertain
+from gatepost.errors import SendError, StoreBroken, StoreError, Unavailable, Uncertain
 from gatepost.instances import MARGIN, Instance
 from gatepost.metrics import Metrics
-from gatepost.model import Channel, Email, Receipt, Secret, Sms
+from gatepost.model import Channel, Email, Receipt, Sms
 from gatepost.outbox import Claim, Outbox, Outcome
 from gatepost.pace import Health, Pace
 from gatepost.settings import Settings
 from gatepost.statuses import State
-
-LONGEST_PAUSE = 900.0
-"""Seconds between two tries of a message at the most."""
 
 POLL = 1.0
 """Seconds after which the outbox is looked at even if nobody said that there is something."""
@@ -42,18 +37,6 @@ class Provider(NamedTuple):
         """Seconds that a claim for it is held."""
         # With the margin: a short timeout must not make the lease end while the plugin is still at it.
         return LEASES * (self.instance.settings.timeout + MARGIN)
-
-
-class _Asked(NamedTuple):
-    """Who was asked last, and what came of it."""
-
-    instance: str
-    answer: Receipt | SendError
-
-
-def pause(attempt: int, draw: Callable[[float, float], float] = random.uniform) -> float:
-    """Seconds until the next try, after the ``attempt``-th: full jitter, so that nobody comes in step."""
-    return draw(0.0, min(LONGEST_PAUSE, 2.0 * 2.0 ** min(attempt - 1, 20)))
 
 
 class Delivery:
@@ -186,40 +169,43 @@ class Delivery:
     def _interrupted(self, claim: Claim, provider: Provider, *, begun: bool) -> Outcome:
         """Something of ours went wrong: before the send it is merely late, afterwards nobody knows."""
         if not begun:
-            return _later(claim, "interrupted before it was sent")
+            return attempt.later(claim, "interrupted before it was sent")
         return self._outcome(
-            claim, _Asked(provider.instance.name, Uncertain("interrupted while it was being sent"))
+            claim, attempt.Asked(provider.instance.name, Uncertain("interrupted while it was being sent"))
         )
+
+    def _outcome(self, claim: Claim, asked: attempt.Asked) -> Outcome:
+        return attempt.outcome_of(claim, asked, self._settings.delivery.uncertain_wait)
 
     async def _message(self, claim: Claim) -> Email | Sms | Outcome:
         """What is to be sent, or what becomes of a message that can't be."""
         if claim.lifetime <= 0:
-            return _end(claim, State.FAILED, "its lifetime ended")
+            return attempt.ended(claim, State.FAILED, "its lifetime ended")
         if claim.preview:
             client = self._settings.clients.get(claim.client)
             recipient = client and contract.preview_recipient(client, claim.id, claim.preview)
             if not recipient:
-                return _end(claim, State.REJECTED, "its preview_recipients entry is gone")
+                return attempt.ended(claim, State.REJECTED, "its preview_recipients entry is gone")
             finding = Finding(Found.FOUND, recipient)
         else:
             remembered = self._remembered.take(claim.id)
             finding = remembered or await self._contacts.find(claim.ext_user_id, claim.channel)
         if finding.outcome is Found.UNREACHABLE:
-            return _later(claim, "no contact source could be asked")
+            return attempt.later(claim, "no contact source could be asked")
         if finding.recipient is None:
             gone = "the user has vanished" if finding.outcome is Found.UNKNOWN_USER else "the address is gone"
-            return _end(claim, State.REJECTED, gone)
+            return attempt.ended(claim, State.REJECTED, gone)
         try:
-            return await _compose(claim, finding.recipient, finding.attributes)
+            return await attempt.compose(claim, finding.recipient, finding.attributes)
         except ValueError:
             _log.error("content_unreadable", message=claim.id)
-            return _end(claim, State.FAILED, "its content can't be read")
+            return attempt.ended(claim, State.FAILED, "its content can't be read")
 
     async def _ask(
         self, claim: Claim, message: Email | Sms, first: Provider, route: Sequence[Provider]
-    ) -> _Asked:
+    ) -> attempt.Asked:
         """Ask one provider after the other until one has an answer that is not Unavailable."""
-        asked = _Asked(first.instance.name, await self._send(first, message))
+        asked = attempt.Asked(first.instance.name, await self._send(first, message))
         for provider in route[route.index(first) + 1 :]:
             if not isinstance(asked.answer, Unavailable):
                 break
@@ -228,7 +214,7 @@ class Delivery:
                 continue
             self._hold(claim, provider)
             await _turn(provider, provider.pace.begin(now))
-            asked = _Asked(provider.instance.name, await self._send(provider, message))
+            asked = attempt.Asked(provider.instance.name, await self._send(provider, message))
         return asked
 
     async def _send(self, provider: Provider, message: Email | Sms) -> Receipt | SendError:
@@ -241,7 +227,7 @@ class Delivery:
         finally:
             failure = answer if isinstance(answer, SendError) else None
             provider.pace.end(self._clock(), failure)
-            self._metrics.sends.labels(provider.instance.name, _word(answer)).inc()
+            self._metrics.sends.labels(provider.instance.name, attempt.word(answer)).inc()
         if failure is not None:
             self._tell(provider, message.id, failure)
         return answer
@@ -249,28 +235,11 @@ class Delivery:
     def _tell(self, provider: Provider, message_id: str, failure: SendError) -> None:
         shout = isinstance(failure, Unavailable) and failure.misconfigured
         (_log.error if shout else _log.warning)(
-            f"send_{_word(failure)}",
+            f"send_{attempt.word(failure)}",
             instance=provider.instance.name,
             message=message_id,
             reason=failure.reason,
             code=failure.code,
-        )
-
-    def _outcome(self, claim: Claim, asked: _Asked) -> Outcome:
-        answer = asked.answer
-        if isinstance(answer, Receipt):
-            return _end(claim, State.SENT, "", instance=asked.instance, provider_id=answer.provider_id)
-        if isinstance(answer, Rejected):
-            return _end(claim, State.REJECTED, answer.reason, instance=asked.instance, code=answer.code)
-        uncertain = isinstance(answer, Uncertain)
-        return Outcome(
-            id=claim.id,
-            attempt=claim.attempt,
-            state=State.UNCERTAIN if uncertain else State.QUEUED,
-            delay=self._settings.delivery.uncertain_wait if uncertain else pause(claim.attempt),
-            instance=asked.instance,
-            reason=answer.reason,
-            code=answer.code,
         )
 
     async def _finish(self, outcome: Outcome) -> None:
@@ -324,51 +293,3 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
-
-
-def _word(answer: Receipt | SendError) -> str:
-    return "sent" if isinstance(answer, Receipt) else type(answer).__name__.lower()
-
-
-def _later(claim: Claim, reason: str) -> Outcome:
-    return Outcome(
-        id=claim.id, attempt=claim.attempt, state=State.QUEUED, delay=pause(claim.attempt), reason=reason
-    )
-
-
-def _end(
-    claim: Claim, state: State, reason: str, *, instance: str = "", provider_id: str = "", code: str = ""
-) -> Outcome:
-    return Outcome(
-        id=claim.id,
-        attempt=claim.attempt,
-        state=state,
-        instance=instance,
-        provider_id=provider_id,
-        reason=reason,
-        code=code,
-    )
-
-
-async def _compose(claim: Claim, recipient: Secret, attributes: Mapping[str, str]) -> Email | Sms:
-    content = contract.stored(claim.channel, claim.content)
-    if isinstance(content, EmailContent):
-        return Email(
-            id=claim.id,
-            recipient=recipient,
-            sender=content.sender,
-            reply_to=content.reply_to,
-            subject=content.subject,
-            html=content.html,
-            text=content.text or await plaintext.from_html(content.html),
-            lifetime=claim.lifetime,
-            attributes=attributes,
-        )
-    return Sms(
-        id=claim.id,
-        recipient=recipient,
-        sender=content.sender,
-        text=content.text,
-        lifetime=claim.lifetime,
-        attributes=attributes,
-    )

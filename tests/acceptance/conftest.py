@@ -305,7 +305,7 @@ def brisk(monkeypatch):
     """A gateway in this process does at once for what it otherwise takes seconds and minutes."""
     monkeypatch.setattr("gatepost.housekeeping.SWEEP_EVERY", 0.05)
     monkeypatch.setattr("gatepost.delivery.POLL", 0.05)
-    monkeypatch.setattr("gatepost.delivery.pause", lambda _attempt: 0.05)
+    monkeypatch.setattr("gatepost.attempt.pause", lambda _attempt: 0.05)
     monkeypatch.setattr("gatepost.callbacks.POLL", 0.05)
     monkeypatch.setattr("gatepost.callbacks.PAUSES", (0.05,) * 7)
     monkeypatch.setattr("gatepost.pace.FIRST_REST", 0.05)

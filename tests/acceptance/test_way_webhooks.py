@@ -165,7 +165,7 @@ async def test_a_report_about_what_was_not_taken_is_believed_and_it_is_not_sent_
     world, sendgrid, monkeypatch, wait_until
 ):
     """The provider's answer was an error, and the message would be due again in an hour."""
-    monkeypatch.setattr("gatepost.delivery.pause", lambda _attempt: 3600.0)
+    monkeypatch.setattr("gatepost.attempt.pause", lambda _attempt: 3600.0)
     sendgrid.plan(emulator.answer(503))
     async with world.running(email=["sendgrid-main"]) as gateway:
         other = await world.email()

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from gatepost import callbacks, delivery
+from gatepost import attempt, callbacks
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Status
 from gatepost.pace import Pace
