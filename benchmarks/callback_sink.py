@@ -1,6 +1,6 @@
-"""Smartico's side of the callbacks, over https: ``python benchmarks/callback_sink.py PORT COUNT_PORT CERTIFICATE``.
+"""Smartico's side: ``python benchmarks/callback_sink.py PORT COUNT_PORT STATUS [CERTIFICATE]``.
 
-Counts the messages that were told to be delivered, each once.
+Takes callbacks and counts the messages that were told to be in that status, each once.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from sink import Taken, main
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"error_code":0}'
 told: set[str] = set()
+counted = sys.argv[3]
 
 
 class Connection(asyncio.Protocol):
@@ -27,11 +28,11 @@ class Connection(asyncio.Protocol):
         for head in heads:
             query = parse_qs(urlsplit(head.split(b" ", 2)[1].decode()).query)
             [message], [status] = query["ext_message_id"], query["status"]
-            if status == "delivered" and message not in told:
+            if status == counted and message not in told:
                 told.add(message)
                 Taken.one()
             self.transport.write(ANSWER)
 
 
 if __name__ == "__main__":
-    main(Connection, *sys.argv[1:])
+    main(Connection, *sys.argv[1:3], *sys.argv[4:])

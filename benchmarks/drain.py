@@ -33,6 +33,11 @@ def rows(way: Way, rounds: int, count: int) -> Iterator[Row]:
     return _rows(way, f"drain, {way.name}", rounds, count, way.goal)
 
 
+def with_callbacks(rounds: int, count: int) -> Iterator[Row]:
+    """Reported: until Smartico was told of each message that it is sent; the bare loop tells nobody."""
+    return _rows(HTTP, "drain, HTTP, with callbacks", rounds, count, None, told=True)
+
+
 def on_postgres(rounds: int, count: int) -> Iterator[Row]:
     """Reported: the server works on the same cores."""
     with Postgres() as server:
@@ -40,7 +45,14 @@ def on_postgres(rounds: int, count: int) -> Iterator[Row]:
 
 
 def _rows(
-    way: Way, name: str, rounds: int, count: int, goal: float | None, server: Postgres | None = None
+    way: Way,
+    name: str,
+    rounds: int,
+    count: int,
+    goal: float | None,
+    server: Postgres | None = None,
+    *,
+    told: bool = False,
 ) -> Iterator[Row]:
     """Interleaved: the bare loop, the gateway, …; each on as many kept connections."""
     throughputs, costs = [], []
@@ -48,7 +60,7 @@ def _rows(
         port, asking = free_port(), free_port()
         with serving(way.sink, port, asking):
             bare = run(way.bare, port, count, way.connections)
-        drained = _drained(way, count, server)
+        drained = _drained(way, count, server, told=told)
         throughputs.append(bare["seconds"] / drained["seconds"])
         costs.append(bare["cpu"] / drained["cpu"])
     each = f"{drained['cpu'] / count * 1e6:.0f} µs each; bare {bare['cpu'] / count * 1e6:.0f}"
@@ -58,16 +70,22 @@ def _rows(
     yield Row(f"{name}: CPU", median(costs), "of bare", goal, note=each)
 
 
-def _drained(way: Way, count: int, server: Postgres | None) -> dict[str, float]:
-    port, asking = free_port(), free_port()
+def _drained(way: Way, count: int, server: Postgres | None, *, told: bool) -> dict[str, float]:
+    port, asking, callbacks, telling = free_port(), free_port(), free_port(), free_port()
     store = server.new_database() if server else SQLITE
-    with TemporaryDirectory() as folder, serving(way.sink, port, asking):
+    with (
+        TemporaryDirectory() as folder,
+        serving(way.sink, port, asking),
+        serving("callback_sink.py", callbacks, telling, "accepted"),
+    ):
         config = configure(Path(folder), way.plugin.format(port=port, connections=way.connections), store)
-        fill(Path(folder), count, store)
+        url = f"http://127.0.0.1:{callbacks}/callback" if told else ""
+        fill(Path(folder), count, store, callback_url=url)
+        end = telling if told else asking
         with GatewayProcess(config) as gateway:
             # Its start is behind it when it listens, and so is a little of the drain: that is taken off.
-            spent, aside, already = cpu(gateway.pid), server.cpu() if server else 0.0, asked(asking)["count"]
-            taken = until(count, lambda: asked(asking))
+            spent, aside, already = cpu(gateway.pid), server.cpu() if server else 0.0, asked(end)["count"]
+            taken = until(count, lambda: asked(end))
             spent, aside = cpu(gateway.pid) - spent, (server.cpu() if server else 0.0) - aside
         whole = count / (count - already)
         return {"cpu": spent * whole, "aside": aside * whole, "seconds": taken["last"] - taken["first"]}

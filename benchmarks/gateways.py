@@ -102,7 +102,9 @@ def configure(folder: Path, plugins: str, store: str = SQLITE, *, port: int = 0,
     return path
 
 
-def fill(folder: Path, count: int, store: str = SQLITE, content: bytes | None = None) -> None:
+def fill(
+    folder: Path, count: int, store: str = SQLITE, *, content: bytes | None = None, callback_url: str = ""
+) -> None:
     """Put so many emails into the store, as acceptance would have done, but in bulk."""
     if content is None:
         content = contract.content(contract.decode(Channel.EMAIL, email("fill", 0)))
@@ -117,14 +119,14 @@ def fill(folder: Path, count: int, store: str = SQLITE, content: bytes | None = 
             pass  # the tables are there now
         path = sqlite_path(url, folder)
         database = ManyWriters(url) if path is None else OneWriter(path)
-        for rows in _chunks(count):
+        for rows in _chunks(count, callback_url):
             await database.transact(partial(put, rows))
         await database.close()
 
     asyncio.run(put_all())
 
 
-def _chunks(count: int) -> Iterator[list[dict[str, object]]]:
+def _chunks(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
     """Rows of queued messages, as ``outbox.accepting`` makes them; a thousand at a time."""
     now = int(time.time() * 1000)
     for begin in range(0, count, 1000):
@@ -138,7 +140,7 @@ def _chunks(count: int) -> Iterator[list[dict[str, object]]]:
                 "fingerprint": number.to_bytes(32, "big"),
                 "ext_user_id": f"u{number % USERS}",
                 "preview": "",
-                "callback_url": "",
+                "callback_url": callback_url,
                 "state": State.QUEUED.value,
                 "due_at": now,
                 "created_at": now,

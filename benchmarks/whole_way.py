@@ -91,7 +91,7 @@ def _measured(
         sink, counted, counting = free_port(), free_port(), free_port()
         webhooks = f"https://localhost:{place.port}/webhooks/out"
         with (
-            serving("callback_sink.py", sink, counted, place.certificate),
+            serving("callback_sink.py", sink, counted, "delivered", place.certificate),
             serving(
                 "reporting_provider.py",
                 place.provider,
