@@ -42,11 +42,15 @@ async def test_an_answer_before_the_commit_is_found(zygote, tmp_path):
 
 
 async def test_an_outcome_that_ignores_the_fence_is_found(zygote, tmp_path, postgres_server):
-    figures = await scenarios.zombie(
-        zygote, tmp_path, Postgresql(postgres_server), 1, zombies=2, plant="finish_whoever_holds"
-    )
-
-    assert figures["finished_twice"]
+    """Found as soon as a stop catches a send; on a slow machine the first may not."""
+    for seed in range(1, 5):
+        store = Postgresql(postgres_server)
+        figures = await scenarios.zombie(
+            zygote, tmp_path / str(seed), store, seed, zombies=4, plant="finish_whoever_holds"
+        )
+        if "finished_twice" in figures:
+            return
+    raise AssertionError("the bug was not found")
 
 
 async def test_a_sigterm_under_load_refuses_nothing_in_hand(zygote, tmp_path):
