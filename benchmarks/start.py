@@ -25,7 +25,7 @@ def rows(rounds: int) -> Iterator[Row]:
     version = median([_version() for _ in range(rounds + 1)][1:])
     yield Row("start, gatepost --version", version, "s", VERSION, at_least=False)
     ready = median([_serve() for _ in range(rounds + 1)][1:])
-    note = "from the command to the first accepted message"
+    note = "from the command to the first accepted message, on a new store"
     yield Row("start, gatepost serve", ready, "s", READY, at_least=False, note=note)
 
 
