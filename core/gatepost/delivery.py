@@ -39,6 +39,18 @@ class Provider(NamedTuple):
         return LEASES * (self.instance.settings.timeout + MARGIN)
 
 
+class _Progress:
+    """How far one claim has come."""
+
+    __slots__ = ("asked", "asking")
+
+    def __init__(self) -> None:
+        self.asking = ""
+        """The instance that has the message in hand; empty: nobody."""
+        self.asked: attempt.Asked | None = None
+        """What the last of them answered."""
+
+
 class Delivery:
     """The senders of one gateway: a loop for each channel that has a route."""
 
@@ -139,7 +151,7 @@ class Delivery:
     ) -> None:
         """One claim from its beginning to its outcome; ``provider`` has a slot and a turn for it."""
         outcome: Outcome | None = None
-        begun = False
+        progress = _Progress()
         try:
             try:
                 message = await self._message(claim)
@@ -151,14 +163,13 @@ class Delivery:
                 outcome = message
             else:
                 await _turn(provider, wait)
-                begun = True
-                outcome = self._outcome(claim, await self._ask(claim, message, provider, route))
+                outcome = self._outcome(claim, await self._ask(claim, message, provider, route, progress))
         except asyncio.CancelledError:
-            outcome = self._interrupted(claim, provider, begun=begun)
+            outcome = self._interrupted(claim, progress)
             raise
         except Exception as error:  # noqa: BLE001  one message's trouble must not become another's
             _log.error("delivery_failed", message=claim.id, exc_info=error)
-            outcome = self._interrupted(claim, provider, begun=begun)
+            outcome = self._interrupted(claim, progress)
         finally:
             # The slot is free before the outcome is on disk: the next is claimed in the same transaction.
             self._outbox.arrived[claim.channel].set()
@@ -166,13 +177,14 @@ class Delivery:
                 await self._finish(outcome)
             self._held.pop(claim.id, None)
 
-    def _interrupted(self, claim: Claim, provider: Provider, *, begun: bool) -> Outcome:
-        """Something of ours went wrong: before the send it is merely late, afterwards nobody knows."""
-        if not begun:
-            return attempt.later(claim, "interrupted before it was sent")
-        return self._outcome(
-            claim, attempt.Asked(provider.instance.name, Uncertain("interrupted while it was being sent"))
-        )
+    def _interrupted(self, claim: Claim, progress: "_Progress") -> Outcome:
+        """It ended in the middle: while a provider is asked nobody knows, otherwise it is merely late."""
+        if progress.asking:
+            unknown = Uncertain("interrupted while it was being sent")
+            return self._outcome(claim, attempt.Asked(progress.asking, unknown))
+        if progress.asked:
+            return self._outcome(claim, progress.asked)
+        return attempt.later(claim, "interrupted before it was sent")
 
     def _outcome(self, claim: Claim, asked: attempt.Asked) -> Outcome:
         return attempt.outcome_of(claim, asked, self._settings.delivery.uncertain_wait)
@@ -202,10 +214,15 @@ class Delivery:
             return attempt.ended(claim, State.FAILED, "its content can't be read")
 
     async def _ask(
-        self, claim: Claim, message: Email | Sms, first: Provider, route: Sequence[Provider]
+        self,
+        claim: Claim,
+        message: Email | Sms,
+        first: Provider,
+        route: Sequence[Provider],
+        progress: "_Progress",
     ) -> attempt.Asked:
         """Ask one provider after the other until one has an answer that is not Unavailable."""
-        asked = attempt.Asked(first.instance.name, await self._send(first, message))
+        asked = await self._send(first, message, progress)
         for provider in route[route.index(first) + 1 :]:
             if not isinstance(asked.answer, Unavailable):
                 break
@@ -214,12 +231,13 @@ class Delivery:
                 continue
             self._hold(claim, provider)
             await _turn(provider, provider.pace.begin(now))
-            asked = attempt.Asked(provider.instance.name, await self._send(provider, message))
+            asked = await self._send(provider, message, progress)
         return asked
 
-    async def _send(self, provider: Provider, message: Email | Sms) -> Receipt | SendError:
+    async def _send(self, provider: Provider, message: Email | Sms, progress: "_Progress") -> attempt.Asked:
         """One try; always gives its slot back."""
         answer: Receipt | SendError = Uncertain("interrupted while it was being sent")
+        progress.asking = provider.instance.name
         try:
             answer = await provider.instance.send(message)
         except SendError as error:
@@ -230,7 +248,8 @@ class Delivery:
             self._metrics.sends.labels(provider.instance.name, attempt.word(answer)).inc()
         if failure is not None:
             self._tell(provider, message.id, failure)
-        return answer
+        progress.asking, progress.asked = "", attempt.Asked(provider.instance.name, answer)
+        return progress.asked
 
     def _tell(self, provider: Provider, message_id: str, failure: SendError) -> None:
         shout = isinstance(failure, Unavailable) and failure.misconfigured
@@ -243,7 +262,7 @@ class Delivery:
         )
 
     async def _finish(self, outcome: Outcome) -> None:
-        """Record an outcome, however long the store takes to take it."""
+        """Record an outcome, however long the store takes to take it; only cancellation ends that."""
         while True:
             try:
                 if not await self._outbox.finish(outcome):
@@ -252,9 +271,7 @@ class Delivery:
             except StoreBroken:
                 return
             except StoreError as error:
-                if self._stopping:
-                    _log.error("outcome_not_stored", message=outcome.id, reason=str(error))
-                    return
+                _log.warning("outcome_not_stored_yet", message=outcome.id, reason=str(error))
                 await asyncio.sleep(0.2)
 
     def _hold(self, claim: Claim, provider: Provider) -> None:

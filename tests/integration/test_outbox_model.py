@@ -68,6 +68,7 @@ class Message:
     state: State = State.QUEUED
     ended: float = 0
     attempt: int = 0
+    unanswered: int = 0
     told: list[Told] = field(default_factory=list)
 
     def record(self, status: Status, now: float, *, by_provider: bool) -> None:
@@ -192,6 +193,7 @@ class Outboxes(RuleBasedStateMachine):
             state = State.FAILED
         if state in {State.QUEUED, State.UNCERTAIN}:
             message.state, message.due = state, min(self.now + delay, message.expires)
+            message.unanswered += state is State.UNCERTAIN
             return
         message.end(state, self.now)
         told = {State.SENT: "accepted", State.REJECTED: "rejected", State.FAILED: "failed"}[state]
@@ -288,8 +290,9 @@ class Outboxes(RuleBasedStateMachine):
         if message.state is State.SENDING and message.due <= now:
             message.state, message.due = State.UNCERTAIN, now + WAIT
         if message.state is State.UNCERTAIN and message.due <= now:
-            message.state = State.HELD if self.policy.hold else State.QUEUED
-            message.due = message.expires if self.policy.hold else now
+            held = self.policy.hold or message.unanswered >= 2
+            message.state = State.HELD if held else State.QUEUED
+            message.due = message.expires if held else now
         far = message.expires > now + sweeping.LONGEST_LIFETIME
         if far and message.state not in ENDED and message.created > now + sweeping.LONGEST_PAUSE:
             message.expires += now - message.created

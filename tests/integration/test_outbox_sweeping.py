@@ -382,3 +382,20 @@ async def test_what_was_never_tried_does_not_wait_for_a_clock_that_jumped_back(s
 
     assert (await store.sweep()).calls == 1
     assert len(await store.claim_calls(1, 30)) == 1
+
+
+async def test_a_message_whose_answers_are_lost_is_sent_again_but_once(place, new, clock):
+    """A relay that takes every mail and answers too late must not be given the same one all day."""
+    async with place.opened(uncertain_wait=0.0) as store:
+        message = new()
+        await store.put(message)
+        sent = 0
+        for _ in range(5):
+            for claim in await store.claim(Channel.EMAIL, 1, 30.0):
+                sent += 1
+                await store.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.UNCERTAIN))
+            await store.sweep()
+        assert sent == 2
+        assert (await store.sweep()).moved == 0
+        (waiting,) = (await store.depth()).messages
+        assert waiting == ("email", "held")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from gatepost import attempt, callbacks
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Status
+from gatepost.outbox.sweeping import UNANSWERED
 from gatepost.pace import Pace
 from gatepost.statuses import ENDS, OPEN, State, Telling, to_record
 
@@ -33,6 +34,7 @@ class Message:
     due: float | None = 0.0
     attempt: int = 0
     holder: int = 0
+    unanswered: int = 0
     statuses: list["Row"] = field(default_factory=list)
 
 
@@ -135,6 +137,7 @@ class World:
             if state is State.QUEUED and m.expires <= self.now:
                 state, due = State.FAILED, None
         m.state, m.due = state, due
+        m.unanswered += state is State.UNCERTAIN
         told = {State.SENT: Status.ACCEPTED, State.REJECTED: Status.REJECTED, State.FAILED: Status.FAILED}
         if state in told:
             self.append(m, told[state], by_provider=False)
@@ -194,7 +197,8 @@ class World:
                 # Its sender may be gone, or only late: from here on two may send it.
                 self._nobody_knows(m)
             elif m.state is State.UNCERTAIN and m.due <= self.now:
-                m.state, m.due = (State.HELD, m.expires) if self.hold else (State.QUEUED, self.now)
+                held = self.hold or m.unanswered >= UNANSWERED
+                m.state, m.due = (State.HELD, m.expires) if held else (State.QUEUED, self.now)
             for row in m.statuses:
                 if row.telling is Telling.CALLING and row.due <= self.now:
                     row.telling, row.due = Telling.QUEUED, self.now

@@ -55,6 +55,7 @@ def _row(tx: Transaction, message: NewMessage) -> dict[str, object]:
         "ended_at": None,
         "attempt": 0,
         "holder": "",
+        "unanswered": 0,
         "instance": "",
         "provider_id": None,
         "reason": "",

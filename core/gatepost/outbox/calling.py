@@ -85,7 +85,13 @@ _messages = made(
 
 _ending = (
     update(statuses)
-    .where(statuses.c.seq == bindparam("status_seq"))
+    .where(
+        # Again, though it was looked at before: another replica may have taken it over since.
+        statuses.c.seq == bindparam("status_seq"),
+        statuses.c.attempt == bindparam("by_attempt"),
+        statuses.c.holder == bindparam("by_holder"),
+        statuses.c.telling == Telling.CALLING.value,
+    )
     .values(telling=bindparam("telling"), due_at=bindparam("due_at"), problem=bindparam("problem"))
 )
 
@@ -131,7 +137,14 @@ def _ended(tx: Transaction, call: Called) -> dict[str, object]:
         telling, due_at = Telling.DEAD, None
     else:
         telling, due_at = Telling.QUEUED, tx.after(call.retry_in)
-    return {"status_seq": call.seq, "telling": telling.value, "due_at": due_at, "problem": call.problem}
+    return {
+        "status_seq": call.seq,
+        "by_attempt": call.attempt,
+        "by_holder": tx.holder,
+        "telling": telling.value,
+        "due_at": due_at,
+        "problem": call.problem,
+    }
 
 
 def promote(tx: Transaction, ids: Iterable[str]) -> int:

@@ -94,6 +94,7 @@ def _send_again(tx: Transaction, identity: str, state: State, lifetime: float) -
             due_at=tx.now,
             expires_at=tx.after(lifetime),
             ended_at=None,
+            unanswered=0,
             reason=RETRIED,
             code="",
         )

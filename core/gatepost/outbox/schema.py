@@ -41,6 +41,8 @@ messages = Table(
     # How often it was claimed; together with the holder this is the fence.
     Column("attempt", Integer, nullable=False),
     Column("holder", Text, nullable=False),
+    # How often an answer was lost; it is sent again but once for that.
+    Column("unanswered", Integer, nullable=False),
     Column("instance", Text, nullable=False),
     Column("provider_id", Text),
     Column("reason", Text, nullable=False),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select, true, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
@@ -12,6 +12,10 @@ from gatepost.outbox.reporting import append
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.transaction import Transaction
 from gatepost.statuses import OPEN, State, Telling
+
+UNANSWERED = 2
+"""Lost answers after which a message is held whatever the policy is: a relay that takes mail and answers too late
+would be given the same one again every two minutes of its life. A sender that crashed does not count."""
 
 MOST = 200
 """Rows that one sweep moves of each kind, so that nobody waits long behind it."""
@@ -35,7 +39,7 @@ def sweep(tx: Transaction, asked: Sequence[None]) -> list[Swept]:
         failed=_lifetimes_over(tx),
         orphaned=_orphaned(tx),
         resent=0 if tx.policy.hold else _resent(tx),
-        held=_held(tx) if tx.policy.hold else 0,
+        held=_held(tx),
         pulled_in=_pulled_in(tx),
         calls=_calls(tx),
     )
@@ -108,18 +112,21 @@ def orphan_all(tx: Transaction, asked: Sequence[None]) -> list[int]:
     return [count] * len(asked)
 
 
-def _uncertain_over(tx: Transaction) -> Sequence[Row[Any]]:
-    return _rows(tx, _any_channel, messages.c.state == State.UNCERTAIN.value, messages.c.due_at <= tx.now)
+def _uncertain_over(tx: Transaction, which: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    waited = messages.c.due_at <= tx.now
+    return _rows(tx, _any_channel, messages.c.state == State.UNCERTAIN.value, waited, which)
 
 
 def _resent(tx: Transaction) -> int:
     """No report came: it is due again, and the whole route is tried."""
-    return _move(tx, _uncertain_over(tx), state=State.QUEUED.value, due_at=tx.now)
+    again = _uncertain_over(tx, messages.c.unanswered < UNANSWERED)
+    return _move(tx, again, state=State.QUEUED.value, due_at=tx.now)
 
 
 def _held(tx: Transaction) -> int:
     """No report came: the operator decides, until its lifetime ends."""
-    return _move(tx, _uncertain_over(tx), state=State.HELD.value, due_at=messages.c.expires_at)
+    every = true() if tx.policy.hold else messages.c.unanswered >= UNANSWERED
+    return _move(tx, _uncertain_over(tx, every), state=State.HELD.value, due_at=messages.c.expires_at)
 
 
 def _pulled_in(tx: Transaction) -> int:
