@@ -96,12 +96,15 @@ class Pace:
     def end(self, now: float, outcome: SendError | None) -> None:
         """Free the slot of a send and learn from its outcome; None is a Receipt.
 
-        Rejected is healthy, and so is what concerns one message only: a bad recipient says nothing about the
-        provider.
+        Rejected is healthy. What concerns one message only changes nothing, except that a probe was answered.
         """
         at = self._clock(now)
         probed = self._release()
-        if outcome is None or isinstance(outcome, Rejected) or _of_one_message(outcome):
+        if _of_one_message(outcome):
+            if not probed:
+                return
+            outcome = None
+        if outcome is None or isinstance(outcome, Rejected):
             self._last = None
             self._failures = 0
             if at >= self._rest_until:
@@ -187,5 +190,5 @@ class Pace:
         return self._seen + self._shift
 
 
-def _of_one_message(outcome: SendError) -> bool:
+def _of_one_message(outcome: SendError | None) -> bool:
     return isinstance(outcome, Unavailable) and outcome.message_only

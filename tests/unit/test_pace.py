@@ -95,9 +95,7 @@ def test_failures_in_a_row_make_it_rest(error):
     assert it.describe(1.0).health is Health.PROBING
 
 
-@pytest.mark.parametrize(
-    "healthy", [None, Rejected("no such mailbox"), Unavailable("greylisted", message_only=True)]
-)
+@pytest.mark.parametrize("healthy", [None, Rejected("no such mailbox")])
 def test_bad_recipients_and_successes_end_the_row(healthy):
     it = make()
     for _ in range(20):
@@ -106,6 +104,33 @@ def test_bad_recipients_and_successes_end_the_row(healthy):
             it.end(0.0, outcome)
     assert it.rests(0.0) == 0
     assert it.describe(0.0).reason == ""
+
+
+def test_what_concerns_one_message_only_changes_nothing():
+    it, greylisted = make(), Unavailable("greylisted", message_only=True, retry_after=60.0)
+    for _ in range(pace.TRIP - 1):
+        it.begin(0.0)
+        it.end(0.0, Unavailable("wrong key", misconfigured=True))
+        it.begin(0.0)
+        it.end(0.0, greylisted)
+    assert it.describe(0.0) == pace.Condition(
+        health=Health.USABLE, rests=0.0, misconfigured=True, reason="wrong key"
+    )
+    it.begin(0.0)
+    it.begin(0.0)
+    it.end(0.0, Unavailable("down"))
+    assert it.rests(0.0) == 1.0
+    it.end(5.0, greylisted)
+    assert it.slots_used == 0
+    assert it.describe(5.0).health is Health.PROBING
+
+
+def test_a_probe_that_was_answered_for_its_one_message_shows_that_it_is_awake():
+    it = make()
+    trip(it)
+    probe(it, 1.0, Unavailable("greylisted", message_only=True))
+    assert it.free(1.0) == 16
+    assert it.describe(1.0) == pace.Condition(health=Health.USABLE, rests=0.0, misconfigured=False, reason="")
 
 
 def test_rests_double_up_to_five_minutes_and_a_success_forgets_them():
@@ -282,7 +307,14 @@ class Sends(RuleBasedStateMachine):
     @precondition(lambda self: self.flying)
     @rule(
         outcome=st.sampled_from(
-            [None, Rejected("x"), Unavailable("x"), Uncertain("x"), Unavailable("x", retry_after=4)]
+            [
+                None,
+                Rejected("x"),
+                Unavailable("x"),
+                Uncertain("x"),
+                Unavailable("x", retry_after=4),
+                Unavailable("x", message_only=True),
+            ]
         )
     )
     def ends(self, outcome):
