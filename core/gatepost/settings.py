@@ -19,7 +19,10 @@ from gatepost.errors import ConfigError, Fault
 from gatepost.model import Channel, Secret
 from gatepost.networks import Network
 
-Seconds = Annotated[float, Meta(gt=0)]
+MOST = 315_360_000
+"""Ten years, as seconds. More is a slip, and from somewhere on (inf) no clock and no database can count it."""
+
+Seconds = Annotated[float, Meta(gt=0, le=MOST)]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,7 +153,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     use: str
     concurrency: Annotated[int, Meta(ge=1, description="sends under way at once")] = 16
     per_second: Annotated[
-        float, Meta(ge=0, description="sends begun a second by this process; 0: unlimited")
+        float, Meta(ge=0, le=MOST, description="sends begun a second by this process; 0: unlimited")
     ] = 0.0
     timeout: Annotated[Seconds, Meta(description="seconds that a send may take")] = 10.0
     settings: Any = None
