@@ -8,7 +8,7 @@ from pathlib import Path
 
 from litestar import Litestar
 
-from gatepost import api, instances, kinds, logs, senders, settings
+from gatepost import api, instances, kinds, logs, senders, settings, wire
 from gatepost.acceptance import Acceptance
 from gatepost.access import Access
 from gatepost.callbacks import Callbacks
@@ -22,7 +22,7 @@ from gatepost.instances import Instance
 from gatepost.metrics import Metrics
 from gatepost.outbox import Outbox, Policy, open_outbox
 from gatepost.pace import Pace
-from gatepost.settings import Settings
+from gatepost.settings import Server, Settings
 from gatepost.targets import Caller, TargetRefused, Targets
 from gatepost.webhooks import Webhooks
 
@@ -47,13 +47,22 @@ def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Faul
         return None, {}, faults
     logs.never(read)
     made, more = instances.build(read)
-    faults = [*faults, *more, *_client_faults(read)]
+    faults = [*faults, *more, *_server_faults(read.server), *_client_faults(read)]
     if read.contacts.default_region:
         try:
             check_region(read.contacts.default_region)
         except ConfigError as error:
             faults += error.faults
     return read, made, faults
+
+
+def _server_faults(server: Server) -> list[Fault]:
+    if server.public_url:
+        try:
+            wire.check_base_url(server.public_url, "server.public_url")
+        except ConfigError as error:
+            return list(error.faults)
+    return []
 
 
 def _client_faults(read: Settings) -> list[Fault]:

@@ -168,7 +168,9 @@ def check_base_url(base_url: str, key: str = "base_url") -> None:
         usable = (
             parts.scheme in {"http", "https"}
             and bool(parts.hostname)
-            and not (parts.query or parts.fragment or parts.username or parts.password)
+            and "@" not in parts.netloc
+            # Of the text, not of its parts: an empty query is one too, and the parts have lost line breaks.
+            and not any(char in "?# " or not char.isprintable() for char in base_url)
             and (parts.port is None or parts.port > 0)
         )
     except ValueError:

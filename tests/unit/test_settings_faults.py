@@ -49,3 +49,32 @@ def test_a_number_that_no_clock_can_hold_is_a_fault(faults, table, key, value):
     assert list(found) == [f"{table}.{key}"]
     assert "expected a number" in found[f"{table}.{key}"]
     assert faults(table, f"{key} = 315360000") == {}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "gate.example",
+        "ftp://gate.example",
+        "https://",
+        "https://gate.example:port",
+        "https://gate.example/?brand=1",
+        "https://gate.example?",
+        "https://gate.example/#top",
+        "https://operator:hunter2@gate.example",
+        "https://@gate.example",
+        "https://gate.example\\n",
+        "https://gate. example",
+    ],
+)
+def test_a_public_url_that_no_provider_could_call_is_a_fault(faults, url):
+    found = faults("server", f'public_url = "{url}"')
+
+    assert found == {"server.public_url": "must be a URL such as https://api.example.com"}
+
+
+@pytest.mark.parametrize(
+    "url", ["", "http://gate.example", "https://gate.example:8443/", "https://[::1]:1/at/home"]
+)
+def test_a_public_url_may_have_a_port_and_a_path(faults, url):
+    assert faults("server", f'public_url = "{url}"') == {}
