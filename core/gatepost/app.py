@@ -12,7 +12,7 @@ from gatepost import api, instances, kinds, logs, senders, settings, wire
 from gatepost.acceptance import Acceptance
 from gatepost.access import Access
 from gatepost.callbacks import Callbacks
-from gatepost.contacts import Contacts, Remembered, check_region
+from gatepost.contacts import Contacts, Remembered, canonical_email, check_region
 from gatepost.control import Control
 from gatepost.delivery import Delivery, Provider
 from gatepost.errors import ConfigError, Fault
@@ -72,6 +72,11 @@ def _client_faults(read: Settings) -> list[Fault]:
         hosts = Targets.faults(client.callback_hosts)
         faults += [Fault(f"{path}.callback_hosts", text) for text in hosts]
         faults += [Fault(f"{path}.email_senders", text) for text in senders.faults(client.email_senders)]
+        faults += [
+            Fault(f"{path}.preview_recipients", f"entry {position} is no address such as name@example.com")
+            for position, recipient in enumerate(client.preview_recipients, 1)
+            if canonical_email(recipient.reveal()) is None
+        ]
         if client.callback_url and not hosts:
             try:
                 Targets(client.callback_hosts, client.allow_private_callbacks).check(client.callback_url)

@@ -18,12 +18,15 @@ folder = "box"
 
 @pytest.fixture
 def faults(tmp_path):
-    """Has the good configuration read with a line more in one of its tables; gives every fault."""
+    """Has the good configuration read with a line more in one of its tables; gives the faults by key."""
     file = tmp_path / "gatepost.toml"
 
     def read(table="server", line=""):
         file.write_text(GOOD.replace(f"[{table}]\n", f"[{table}]\n{line}\n"))
-        return {fault.key: fault.problem for fault in app.examine(file)[2]}
+        found = {}
+        for key, problem in app.examine(file)[2]:
+            found[key] = f"{found[key]}; {problem}" if key in found else problem
+        return found
 
     assert read() == {}
     yield read
@@ -78,3 +81,14 @@ def test_a_public_url_that_no_provider_could_call_is_a_fault(faults, url):
 )
 def test_a_public_url_may_have_a_port_and_a_path(faults, url):
     assert faults("server", f'public_url = "{url}"') == {}
+
+
+def test_a_preview_recipient_that_is_no_address_is_a_fault_which_does_not_quote_it(faults):
+    entries = '["a@b.example", "Joe <joe@b.example>", "x@bücher.example", "joe.bloggs"]'
+
+    found = faults("clients.brand", f"preview_recipients = {entries}")
+
+    assert found == {
+        "clients.brand.preview_recipients": "entry 2 is no address such as name@example.com; "
+        "entry 4 is no address such as name@example.com"
+    }
