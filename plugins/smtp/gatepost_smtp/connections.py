@@ -22,6 +22,12 @@ MAX_AGE = 300.0
 MAX_IDLE = 30.0
 """Seconds unused after which a connection is not trusted any more; servers hang up after 60 to 300."""
 
+PATIENCE = 0.2
+"""The share of a send's time that it may wait for a free connection."""
+BEGINNING = 0.5
+"""The share of a send's time after which no mail is begun: the relay needs the rest to take it. To give a mail
+up before it is out costs a try, to give it up afterwards leaves everybody in doubt."""
+
 _FAREWELL = 1.0  # seconds that a QUIT may take
 
 T = TypeVar("T")
@@ -36,14 +42,25 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._clock = asyncio.get_running_loop().time
-        self._at = self._clock() + seconds
+        now = self._clock()
+        self._seconds = seconds
+        self._at = now + seconds
+        self._begun_by = now + seconds * BEGINNING
 
-    def limit(self, share: float = 1.0) -> asyncio.Timeout:
-        """``async with`` it around a step: TimeoutError once this share of what is left has passed."""
+    def limit(self) -> asyncio.Timeout:
+        """``async with`` it around a step: TimeoutError once no time is left."""
         # aiosmtplib's own timeouts are off. They stand on wait_for, which in Python 3.11 loses a
         # cancellation that comes together with a result, and they count anew with every answer.
+        return asyncio.timeout_at(self._at)
+
+    def beginning(self, share: float = 1.0) -> asyncio.Timeout:
+        """The same for a step before the mail: for this share of what is left until it must have begun."""
         now = self._clock()
-        return asyncio.timeout_at(now + (self._at - now) * share)
+        return asyncio.timeout_at(now + (self._begun_by - now) * share)
+
+    def waiting(self) -> asyncio.Timeout:
+        """The same for the wait for a free connection."""
+        return asyncio.timeout_at(min(self._clock() + self._seconds * PATIENCE, self._begun_by))
 
 
 class Connection:
@@ -109,7 +126,7 @@ class Connections:
 
         A kept connection that turns out Lost is replaced once by a new one. Whatever else ``work``
         raises, cancellation included, ends the connection and is passed on. Raises Unavailable when
-        there is no connection in time.
+        there is no connection while enough time is left to begin.
         """
         async with self._place(deadline):
             kept = await self._take(deadline)
@@ -142,11 +159,12 @@ class Connections:
     @asynccontextmanager
     async def _place(self, deadline: Deadline) -> AsyncIterator[None]:
         try:
-            async with deadline.limit():
+            async with deadline.waiting():
                 await self._places.acquire()
         except TimeoutError:
+            # The crowd is ours: it says nothing about the relay.
             raise Unavailable(
-                f"none of the {self._settings.connections} connections became free in time"
+                f"none of the {self._settings.connections} connections became free in time", message_only=True
             ) from None
         try:
             yield
@@ -166,7 +184,7 @@ class Connections:
         try:
             # Before this mail and not after the last one: nothing is at stake yet.
             with contextlib.suppress(TimeoutError):
-                async with deadline.limit(0.5):
+                async with deadline.beginning(0.5):
                     await asyncio.gather(*(connection.quit() for connection in worn))
         except BaseException:
             if taken is not None:
@@ -200,7 +218,7 @@ class Connections:
         )
         connection = Connection(client)
         try:
-            async with deadline.limit():
+            async with deadline.beginning():
                 await self._introduce(client)
         except BaseException as error:
             connection.abort()

@@ -76,7 +76,7 @@ async def _ask(
     # time for another connection.
     doubtful = connection.mails > 0 and command == "MAIL"
     try:
-        async with deadline.limit(0.5 if doubtful else 1.0):
+        async with deadline.beginning(0.5) if doubtful else deadline.limit():
             return await connection.client.execute_command(
                 command.encode("ascii"), *(argument.encode() for argument in arguments)
             )

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gatepost.errors import Unavailable, Uncertain
+from gatepost.model import Receipt
 from gatepost_smtp.connections import Deadline
 from gatepost_smtp.dialogue import Envelope, deliver
 from gatepost_smtp.mime import Mail
@@ -200,11 +201,40 @@ async def test_who_finds_no_free_connection_in_time_is_unavailable(sink, connect
 
         group.create_task(relay._connections.use(hold, Deadline(60)))
         await held.wait()
-        with pytest.raises(Unavailable, match="none of the 1 connections"):
+        with pytest.raises(Unavailable, match="none of the 1 connections") as caught:
             await relay.send_email(an_email())
         release.set()
 
+    assert caught.value.message_only
     assert not sink.mails
+
+
+async def test_a_crowd_at_a_slow_relay_leaves_nobody_in_doubt(sink, connected, an_email):
+    """Those without a connection give up while the others still have time to hear the answer."""
+    sink.wait_at("END")
+    async with connected(sink.port, timeout=4) as relay:
+        mails = {asyncio.create_task(relay.send_email(an_email())) for _ in range(16)}
+        crowd = set(mails)
+        while len(mails) > 8:
+            done, mails = await asyncio.wait(mails, return_when=asyncio.FIRST_COMPLETED)
+            refusals = [mail.exception() for mail in done]
+            assert [type(error) for error in refusals] == [Unavailable] * len(done)
+            assert all(error.message_only for error in refusals)
+        sink.gate.set()
+        ended = await asyncio.gather(*crowd, return_exceptions=True)
+
+    assert ended.count(Receipt()) == len(sink.mails) == 8
+    assert sink.sessions == 8
+
+
+async def test_a_mail_is_not_begun_with_little_time_left(sink, connected, an_email):
+    sink.drip("connect", "220 slowly")
+    async with connected(sink.port, timeout=2) as relay:
+        with pytest.raises(Unavailable, match="in time") as caught:
+            await relay.send_email(an_email())
+
+    assert not caught.value.message_only
+    assert not [line for line in sink.commands if line.startswith(b"MAIL")]
 
 
 async def test_a_cancelled_wait_for_a_connection_takes_none(sink, connected, an_email):
