@@ -300,14 +300,26 @@ def _cross_check(settings: Settings, clients: Collection[str], plugins: Collecti
         if len(set(names)) < len(names):
             faults.append(Fault(key, "names an instance twice"))
     for name, client in settings.clients.items():
-        if not all(client.authorization):
-            faults.append(Fault(f"clients.{name}.authorization", "must not be empty"))
+        faults += [
+            Fault(
+                f"clients.{name}.authorization",
+                f"entry {position} must not be empty, begin or end with a space, "
+                "or hold a control character such as a line break: no header can hold that",
+            )
+            for position, secret in enumerate(client.authorization, start=1)
+            if not _fits_a_header(secret.reveal())
+        ]
         if client.callback_url and not client.callback_api_key:
             faults.append(
                 Fault(f"clients.{name}.callback_api_key", "is needed where there is a callback_url")
             )
     faults += _ambiguous(settings.clients)
     return faults
+
+
+def _fits_a_header(text: str) -> bool:
+    """Whether a header's value can be this text; spaces around it get lost on the way."""
+    return bool(text) and text == text.strip(" ") and not any(char < " " or char == "\x7f" for char in text)
 
 
 def _ambiguous(clients: Mapping[str, Client]) -> list[Fault]:

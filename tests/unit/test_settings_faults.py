@@ -92,3 +92,20 @@ def test_a_preview_recipient_that_is_no_address_is_a_fault_which_does_not_quote_
         "clients.brand.preview_recipients": "entry 2 is no address such as name@example.com; "
         "entry 4 is no address such as name@example.com"
     }
+
+
+@pytest.mark.parametrize(
+    "secret", ["", " vorpal", "vorpal ", "vorpal\\t", "vor\\npal", "vorpal\\u0000", "vor\\u007fpal"]
+)
+def test_a_secret_that_no_header_can_hold_is_a_fault_which_does_not_quote_it(faults, secret):
+    found = faults("contacts", f'[clients.other]\nauthorization = ["good", "{secret}"]')
+
+    assert found == {
+        "clients.other.authorization": "entry 2 must not be empty, begin or end with a space, "
+        "or hold a control character such as a line break: no header can hold that"
+    }
+
+
+@pytest.mark.parametrize("secret", ["Bearer vorpal blade", "Bätschi", "Basic dm9ycGFs=="])
+def test_a_secret_may_be_of_several_words_and_of_every_script(faults, secret):
+    assert faults("contacts", f'[clients.other]\nauthorization = ["{secret}"]') == {}
