@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -41,7 +42,7 @@ def load(path: Path) -> tuple[Settings, dict[str, Instance]]:
 
 
 def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Fault]]:
-    """What of the configuration could be used, and everything that is wrong with it. Opens nothing."""
+    """What of the configuration could be used, and all that is wrong with it. Opens no plugin and no store."""
     read, faults = settings.read(path, kinds.settings_type)
     if read is None:
         return None, {}, faults
@@ -57,12 +58,23 @@ def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Faul
 
 
 def _server_faults(server: Server) -> list[Fault]:
+    faults: list[Fault] = []
     if server.public_url:
         try:
             wire.check_base_url(server.public_url, "server.public_url")
         except ConfigError as error:
-            return list(error.faults)
-    return []
+            faults += error.faults
+    if server.certificate and server.key:
+        try:
+            # An empty password: without one a key that has any would ask for it on the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(server.certificate, server.key, "")
+        except ssl.SSLError:
+            text = "certificate and key are no pair of PEM files, or the key has a password"
+            faults.append(Fault("server.certificate", text))
+        except OSError as error:
+            text = f"certificate or key can't be read ({error.strerror})"
+            faults.append(Fault("server.certificate", text))
+    return faults
 
 
 def _client_faults(read: Settings) -> list[Fault]:

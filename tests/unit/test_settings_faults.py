@@ -1,6 +1,8 @@
 """Values that have the right type and could never work: each one is a fault where it stands."""
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
 
 from gatepost import app, logs
 
@@ -109,3 +111,29 @@ def test_a_secret_that_no_header_can_hold_is_a_fault_which_does_not_quote_it(fau
 @pytest.mark.parametrize("secret", ["Bearer vorpal blade", "Bätschi", "Basic dm9ycGFs=="])
 def test_a_secret_may_be_of_several_words_and_of_every_script(faults, secret):
     assert faults("contacts", f'[clients.other]\nauthorization = ["{secret}"]') == {}
+
+
+def test_a_certificate_that_can_not_be_served_is_a_fault_before_anything_is_opened(faults, tmp_path):
+    lines = 'certificate = "cert.pem"\nkey = "key.pem"'
+    assert faults("server", lines) == {
+        "server.certificate": "certificate or key can't be read (No such file or directory)"
+    }
+    authority = trustme.CA()
+    issued, other = authority.issue_cert("gate.example"), authority.issue_cert("gate.example")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    assert faults("server", lines) == {}
+
+    other.private_key_pem.write_to_path(tmp_path / "key.pem")
+    no_pair = {
+        "server.certificate": "certificate and key are no pair of PEM files, or the key has a password"
+    }
+    assert faults("server", lines) == no_pair
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"a password"),
+    )
+    (tmp_path / "key.pem").write_bytes(locked)
+    assert faults("server", lines) == no_pair

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import ssl
 import stat
 import time
 import tomllib
@@ -80,16 +79,7 @@ def _server(read: Settings) -> Iterator[Line]:
     server = read.server
     tls = server.certificate and server.key
     yield Line("good", "server", f"{server.host} port {server.port}{', with TLS' if tls else ''}")
-    if server.certificate and server.key:
-        try:
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-                server.certificate, server.key
-            )
-        except ssl.SSLError:
-            yield Line("fault", "server.certificate", "certificate and key are no pair of PEM files")
-        except OSError as error:
-            yield Line("fault", "server.certificate", f"certificate or key can't be read ({error.strerror})")
-    elif _is_loopback(server.host) and not server.trusted_proxies:
+    if not tls and _is_loopback(server.host) and not server.trusted_proxies:
         yield Line(
             "warning",
             "server.trusted_proxies",
