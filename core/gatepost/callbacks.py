@@ -33,13 +33,15 @@ _log = logs.get(__name__)
 
 
 def pause(attempt: int, retry_after: float | None, draw: Callable[[float, float], float]) -> float | None:
-    """Seconds until the next call, after the ``attempt``-th; None when that was the last."""
+    """Seconds until the next call, after the ``attempt``-th; None when that was the last.
+
+    ``retry_after`` may only lengthen a pause: short ones would use up all tries while the host is still down.
+    """
     if attempt > len(PAUSES):
         return None
-    if retry_after is not None:
-        return min(max(retry_after, 1.0), PAUSES[-1])
     usual = PAUSES[attempt - 1]
-    return draw(0.8 * usual, 1.2 * usual)
+    drawn = draw(0.8 * usual, 1.2 * usual)
+    return drawn if retry_after is None else max(drawn, min(retry_after, PAUSES[-1]))
 
 
 class Callbacks:

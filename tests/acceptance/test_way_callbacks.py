@@ -112,8 +112,8 @@ async def test_after_the_last_try_a_call_is_dead_and_the_next_status_goes(world,
 
 
 async def test_retry_after_is_honoured(world, sendgrid, monkeypatch):
-    """Without it the next call would be due in an hour."""
-    monkeypatch.setattr(callbacks, "PAUSES", (3600.0,) * 7)
+    """Without it the next call would be due at once."""
+    monkeypatch.setattr(callbacks, "PAUSES", (0.05,) * 6 + (3600.0,))
     world.crm.fail(smartico.answer(503, retry_after=1))
     async with world.running(email=["sendgrid-main"]):
         message = await world.email()
@@ -227,10 +227,12 @@ async def test_what_the_client_lists_no_more_is_not_called_any_more(world, sendg
 
 
 async def test_what_was_not_told_before_a_stop_is_told_after_it(world, sendgrid, monkeypatch):
-    monkeypatch.setattr(callbacks, "PAUSES", (3600.0,) * 7)
+    monkeypatch.setattr(callbacks, "PAUSES", (1.0,) * 7)
+    world.crm.fail(smartico.answer(500), calls=None)
     async with world.running(email=["sendgrid-main"]):
-        world.crm.fail(smartico.answer(500, retry_after=1))
         message = await world.email()
         await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+    assert not world.crm.callbacks
+    world.crm.recover()
     async with world.running():
         await world.hears(message, "accepted")
