@@ -105,10 +105,15 @@ class Delivery:
 
     async def _loop(self, channel: Channel, route: Sequence[Provider]) -> None:
         arrived = self._outbox.arrived[channel]
+        stray = False
         while not self._stopping:
             arrived.clear()
             patience = POLL
             try:
+                if stray:
+                    # It may have been made after all; nobody else would look at those before the lease ends.
+                    await self._outbox.give_back(channel, self._held)
+                    stray = False
                 provider = self._usable(route)
                 if provider is not None and (most := provider.pace.free(self._clock())):
                     claims = await self._outbox.claim(channel, most, provider.lease)
@@ -123,6 +128,7 @@ class Delivery:
                 return
             except StoreError as error:
                 _log.warning("claim_failed", channel=channel.value, reason=str(error))
+                stray = True
             await _wait(arrived, patience)
 
     def _usable(self, route: Sequence[Provider]) -> Provider | None:

@@ -2,8 +2,10 @@ import asyncio
 
 import pytest
 
+from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Outcome, Reported
+from gatepost.outbox.faults import Lost
 from gatepost.statuses import State
 
 
@@ -290,3 +292,35 @@ async def test_an_ended_message_is_not_brought_back_by_a_renewal(store, hold, lo
 
     view = await look(store, claim.id)
     assert (view.state, view.due_at) == ("sent", None)
+
+
+async def test_what_was_claimed_without_an_answer_is_given_back(store, new):
+    kept, stray = new("kept"), new("stray")
+    await store.put(kept)
+    (in_hand,) = await store.claim(Channel.EMAIL, 1, 30.0)
+    await store.put(stray)
+    await store.claim(Channel.EMAIL, 1, 30.0)
+
+    assert await store.give_back(Channel.EMAIL, {in_hand.id}) == 1
+
+    (again,) = await store.claim(Channel.EMAIL, 5, 30.0)
+    assert again.id == stray.id
+    assert await store.finish(Outcome(id=in_hand.id, attempt=in_hand.attempt, state=State.SENT))
+
+
+async def test_a_claim_whose_connection_was_lost_is_not_made_twice(store, new, monkeypatch):
+    for number in range(4):
+        await store.put(new(f"uid-{number}"))
+    transact, lost = store._database.transact, [True]
+
+    async def lose_one_answer(work):
+        result = await transact(work)
+        if lost and lost.pop():
+            raise Lost("the connection was lost at its commit")
+        return result
+
+    monkeypatch.setattr(store._database, "transact", lose_one_answer)
+    with pytest.raises(StoreBusy):
+        await store.claim(Channel.EMAIL, 2, 30.0)
+    assert await store.give_back(Channel.EMAIL, ()) == 2
+    assert len(await store.claim(Channel.EMAIL, 9, 30.0)) == 4

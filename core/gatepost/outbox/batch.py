@@ -6,7 +6,7 @@ under way waits for the next, and all of those go together.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -64,8 +64,13 @@ class Batches:
         database: Database,
         begin: Callable[[Connection], Transaction],
         broken: asyncio.Future[StoreBroken],
+        once: Collection[Work[Any, Any]] = (),
     ) -> None:
-        """``broken`` is done when the store can't be trusted any more; lanes of one store share it."""
+        """``broken`` is done when the store can't be trusted any more; lanes of one store share it.
+
+        ``once``: work that is not to be repeated when the connection was lost in the middle of it.
+        """
+        self._once = once
         self._database = database
         self._begin = begin
         self.broken = broken
@@ -110,9 +115,11 @@ class Batches:
             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             await self._commit(batch)
 
-    async def _commit(self, batch: Sequence[_Waiting[Any, Any]]) -> None:
+    async def _commit(self, batch: Sequence[_Waiting[Any, Any]], *, again: bool = True) -> None:
         try:
-            results = await self._twice(batch)
+            results = await self._transaction(batch)
+        except Lost as error:
+            await self._after_loss(error, batch, again=again)
         except StoreBroken as error:
             self.give_up(error, batch)
         except Exception as error:  # noqa: BLE001  whatever it is, somebody waits for an answer
@@ -133,12 +140,18 @@ class Batches:
                 if not waiting.future.done():
                     waiting.future.set_result(result)
 
-    async def _twice(self, batch: Sequence[_Waiting[Any, Any]]) -> list[Any]:
-        """Once, and once more when the connection was lost: the server may be back, or only that one was old."""
-        try:
-            return await self._transaction(batch)
-        except Lost:
-            return await self._transaction(batch)
+    async def _after_loss(self, error: Lost, batch: Sequence[_Waiting[Any, Any]], *, again: bool) -> None:
+        """Once more: the server may be back, or only that connection was old. But not what claims.
+
+        A claim that was committed after all would be made a second time, of other rows, and the first would
+        be nobody's.
+        """
+        repeated = [waiting for waiting in batch if again and waiting.work not in self._once]
+        for waiting in batch:
+            if waiting not in repeated:
+                self._answer(waiting, error)
+        if repeated:
+            await self._commit(repeated, again=False)
 
     async def _transaction(self, batch: Sequence[_Waiting[Any, Any]]) -> list[Any]:
         if self.broken.done():

@@ -39,7 +39,7 @@ class Refusal(StoreBusy):
 class Lost(StoreBusy):
     """The connection is gone, and whether its last transaction was committed nobody knows.
 
-    To do the same once more is right in either case: a uid, a fence or a status's name settles it.
+    To do the same once more is right in either case, where a uid, a fence or a status's name settles it.
     """
 
 

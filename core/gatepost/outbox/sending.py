@@ -99,6 +99,45 @@ def _claim(tx: Transaction, want: Want) -> list[Claim]:
     ]
 
 
+class Kept(NamedTuple):
+    """What a sender has in hand of a channel, by id."""
+
+    channel: Channel
+    ids: frozenset[str]
+
+
+_mine = made(
+    lambda locking: locking(
+        select(messages.c.id)
+        .where(
+            messages.c.channel == bindparam("of_channel"),
+            messages.c.state == State.SENDING.value,
+            messages.c.due_at.is_not(None),
+            messages.c.holder == bindparam("by"),
+        )
+        .order_by(messages.c.id)
+    )
+)
+_returning = (
+    update(messages)
+    .where(messages.c.id == bindparam("message_id"))
+    .values(state=State.QUEUED.value, due_at=bindparam("now"))
+)
+
+
+def give_back(tx: Transaction, asked: Sequence[Kept]) -> list[int]:
+    """Queue again what is held and in nobody's hands."""
+    return [_give_back(tx, kept) for kept in asked]
+
+
+def _give_back(tx: Transaction, kept: Kept) -> int:
+    held = tx.execute(_mine, of_channel=kept.channel.value, by=tx.holder).scalars()
+    stray = [identity for identity in held if identity not in kept.ids]
+    if stray:
+        tx.connection.execute(_returning, [{"message_id": one, "now": tx.now} for one in stray])
+    return len(stray)
+
+
 _renewal = (
     update(messages)
     .where(

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -93,7 +93,10 @@ class Outbox:
         self._broken: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
         # SQLite has one writer, and whoever shares its commit saves a sync of the disk. PostgreSQL has many,
         # and there a request must not wait for a thousand reports.
-        lanes = [Batches(database, self._begin, self._broken) for _ in range(1 if lock else 4)]
+        lanes = [
+            Batches(database, self._begin, self._broken, (sending.claim, calling.claim_calls))
+            for _ in range(1 if lock else 4)
+        ]
         self._lanes = lanes
         self._accepting, self._sending, self._reporting, self._calling = lanes * (4 // len(lanes))
         self.arrived: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
@@ -127,6 +130,13 @@ class Outbox:
     async def claim(self, channel: Channel, most: int, lease: float) -> list[Claim]:
         """Take at most so many messages that are due into our hands, for ``lease`` seconds."""
         return await self._sending.run(sending.claim, sending.Want(channel, most, lease))
+
+    async def give_back(self, channel: Channel, kept: Collection[str]) -> int:
+        """Queue again what we hold of a channel besides the messages with these ids; returns how many.
+
+        For a claim that failed without an answer: it may have been made all the same.
+        """
+        return await self._sending.run(sending.give_back, sending.Kept(channel, frozenset(kept)))
 
     async def renew(self, claim: Claim, lease: float) -> None:
         """Hold on to a claim for ``lease`` seconds from now."""
