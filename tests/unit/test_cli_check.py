@@ -172,3 +172,11 @@ def test_a_file_that_is_not_there_or_no_toml_is_one_fault(looked_at, tmp_path):
 
     assert missing.exit_code == 1
     assert "name another with --config" in missing.output
+
+
+def test_its_help_promises_no_more_than_it_does(looked_at):
+    """The relay does not answer, and only --live finds out."""
+    looked_at(code=0)
+    looked_at(code=1, live=True)
+
+    assert "Keys are tried with --live alone" in " ".join((check.command.help or "").split())

@@ -24,8 +24,8 @@ _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗",
 def command(plugin: str | None, live: bool, config: Path | None) -> None:
     """Look for faults in the configuration, and name all of them at once.
 
-    Makes every plugin and opens it as the gateway would: contact sources are read, keys are tried. The
-    exit code is 1 when there is a fault; warnings leave it 0.
+    Makes every plugin and opens it as the gateway would: contact sources are read. Keys are tried with
+    --live alone. The exit code is 1 when there is a fault; warnings leave it 0.
     """
     path = locate(config)
     logs.configure("error", "console" if sys.stderr.isatty() else "json")
