@@ -205,6 +205,15 @@ async def test_a_store_that_never_was_is_said_to_be_missing(tmp_path, config, ru
         assert "the gateway has never run" in await run("messages", *arguments, code=1)
 
 
+@pytest.mark.parametrize("note", [b'{"pid": 1, "ur', b"\x00\xff", b"[]", b'{"pid": 1}'])
+async def test_a_note_that_was_half_written_is_no_gateway_and_no_traceback(tmp_path, config, run, note):
+    (tmp_path / "gatepost.toml").write_text(config)
+    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
+    (tmp_path / "gatepost.db.lock").write_bytes(note)
+
+    assert "no gateway has left a whole note in" in await run("send", "sms", "--user", "anna", code=1)
+
+
 async def test_a_test_message_goes_the_way_of_every_other(gateway, run):
     said = await run("send", "email", "--user", "anna", "--from", "noreply@brand.example", "--wait", "2")
 

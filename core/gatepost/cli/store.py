@@ -121,7 +121,13 @@ async def _control(path: Path) -> AsyncIterator["_Ask"]:
         fail(f"{path}.lock: {error.strerror}; run this as the user that the gateway runs as")
     if not note:
         raise NoGateway("no gateway is running with this configuration")
-    announced = msgspec.json.decode(note, type=sqlite.Announced)
+    try:
+        announced = msgspec.json.decode(note, type=sqlite.Announced)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Somebody is just writing it, or died of it.
+        raise NoGateway(
+            f"no gateway has left a whole note in {path}.lock; try again, or restart it"
+        ) from None
     # The certificate names the host as the outside calls it; this never leaves the machine.
     async with aiohttp.ClientSession(timeout=_ANSWER, connector=aiohttp.TCPConnector(ssl=False)) as session:
         yield _Ask(session, announced)
