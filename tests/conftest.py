@@ -8,7 +8,7 @@ import pytest
 # The torture bench is a program of several modules; its tests and those of the stores use them.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from torture import postgres  # noqa: E402
+from torture import postgres
 
 
 @pytest.fixture(scope="session")

@@ -43,8 +43,6 @@ class Acceptance:
         whatever else is wrong by now, so it is looked for before any refusal leaves; on the usual way
         storing the message finds it out by itself.
         """
-        if self._in_hand >= MOST_IN_HAND:
-            raise Refused(Code.TRY_AGAIN, "the gateway can't take messages now: try again later")
         request = contract.decode(channel, body)
         self._in_hand += 1
         try:
@@ -73,6 +71,8 @@ class Acceptance:
         self, name: str, client: Client, request: EmailRequest | SmsRequest
     ) -> tuple[NewMessage, Finding | None]:
         """The message to be stored, and what is known of its recipient; raises Refused."""
+        if self._in_hand > MOST_IN_HAND:
+            raise Refused(Code.TRY_AGAIN, "the gateway can't take messages now: try again later")
         channel = request.channel
         callback_url = request.callback_url or client.callback_url
         if callback_url:

@@ -117,7 +117,7 @@ class Gateway:
             read.contacts.timeout,
             read.contacts.default_region,
         )
-        remembered = Remembered()
+        self.remembered = Remembered()
         targets = {
             name: Targets(client.callback_hosts, client.allow_private_callbacks)
             for name, client in read.clients.items()
@@ -127,12 +127,12 @@ class Gateway:
             outbox=outbox,
             providers=self.providers,
             contacts=contacts,
-            remembered=remembered,
+            remembered=self.remembered,
             metrics=self.metrics,
         )
         self.callbacks = Callbacks(read, outbox=outbox, targets=targets, caller=caller, metrics=self.metrics)
         acceptance = Acceptance(
-            read, outbox=outbox, contacts=contacts, remembered=remembered, targets=targets
+            read, outbox=outbox, contacts=contacts, remembered=self.remembered, targets=targets
         )
         self.control = Control(read, outbox, acceptance)
         self.rooms = api.Rooms(
@@ -158,7 +158,7 @@ class Gateway:
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
         ]
-        keeping = asyncio.create_task(keep_house(self.outbox), name="housekeeping")
+        keeping = asyncio.create_task(keep_house(self.outbox, self.remembered), name="housekeeping")
         for task in (*loops, keeping):
             task.add_done_callback(self._fell)
         try:

@@ -173,14 +173,19 @@ class Remembered:
     def put(self, message_id: str, finding: Finding) -> None:
         """Keep a finding, in place of an older one of the same message."""
         self._kept.pop(message_id, None)
+        self.forget(room_for=1)
+        self._kept[message_id] = (self._clock(), finding)
+
+    def forget(self, room_for: int = 0) -> None:
+        """Drop what is too old, and the oldest where there is no room; to be called every now and then."""
         now = self._clock()
         # A dict is in the order of its insertions, so the oldest are at its front.
         while self._kept:
             oldest = next(iter(self._kept))
-            if len(self._kept) < self._most and self._kept[oldest][0] + self._seconds > now:
+            young = self._kept[oldest][0] + self._seconds > now
+            if young and len(self._kept) + room_for <= self._most:
                 break
             del self._kept[oldest]
-        self._kept[message_id] = (now, finding)
 
     def take(self, message_id: str) -> Finding | None:
         """The message's finding, once; None where there is none or it is too old."""

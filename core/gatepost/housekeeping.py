@@ -3,6 +3,7 @@
 import asyncio
 
 from gatepost import logs
+from gatepost.contacts import Remembered
 from gatepost.errors import StoreError
 from gatepost.outbox import Outbox
 
@@ -16,11 +17,12 @@ PRUNE_PAUSE = 0.05
 _log = logs.get(__name__)
 
 
-async def keep_house(outbox: Outbox) -> None:
-    """Sweep and prune until cancelled."""
+async def keep_house(outbox: Outbox, remembered: Remembered) -> None:
+    """Sweep, forget and prune until cancelled."""
     loop = asyncio.get_running_loop()
     prune_at = loop.time() + PRUNE_EVERY
     while True:
+        remembered.forget()
         try:
             while (swept := await outbox.sweep()).moved:
                 _log.info("swept", **{name: getattr(swept, name) for name in swept.__struct_fields__})

@@ -297,3 +297,15 @@ def test_the_memory_is_bounded_and_the_oldest_goes_first():
     for name in ["1", "2", "3", "1", "4", "5"]:
         memory.put(name, Finding(Outcome.NO_ADDRESS))
     assert [name for name in "12345" if memory.take(name)] == ["1", "3", "4", "5"]
+
+
+def test_what_nobody_asks_for_is_forgotten_when_its_time_is_over():
+    now = [0.0]
+    remembered = Remembered(seconds=60, clock=lambda: now[0])
+    remembered.put("a", Finding(Outcome.FOUND, Secret("anna@players.example")))
+    now[0] = 59.0
+    remembered.forget()
+    assert remembered._kept
+    now[0] = 60.0
+    remembered.forget()
+    assert not remembered._kept
