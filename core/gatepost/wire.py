@@ -98,6 +98,8 @@ class Http:
     async def _request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
     ) -> Reply:
+        if self._session.closed:
+            raise Unavailable("no connection (the connections were closed: the plugin's lifespan has ended)")
         begun: list[bool] = []
         token = _begun.set(begun)
         try:
