@@ -34,6 +34,12 @@ class Guard:
         self.name = name
         # asyncio keeps no task alive; one that ignored its cancellation must not vanish half-way.
         self._strays: set[asyncio.Task[Any]] = set()
+        self._life: asyncio.Task[Any] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the lifespan was entered and has ended: what the plugin had opened is gone."""
+        return self._life is not None and self._life.done()
 
     @asynccontextmanager
     async def living(self, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> AsyncIterator[None]:
@@ -50,7 +56,7 @@ class Guard:
                 ready.set_result(None)
                 await leaving.wait()
 
-        task = self._task("lifespan", live)
+        self._life = task = self._task("lifespan", live)
         parts: set[asyncio.Future[Any]] = {task, ready}
         try:
             await asyncio.wait(parts, timeout=OPENING, return_when=asyncio.FIRST_COMPLETED)

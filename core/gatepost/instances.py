@@ -106,6 +106,8 @@ class Instance:
         Raises Rejected, Unavailable or Uncertain, and nothing else. Whatever the plugin did wrong is
         Uncertain: nobody knows whether the message is out.
         """
+        if self._guard.over:
+            raise Unavailable("its lifespan has ended; restart", misconfigured=True)
         hook = "send_email" if isinstance(message, Email) else "send_sms"
 
         async def sent() -> Receipt:

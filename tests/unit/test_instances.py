@@ -491,6 +491,43 @@ class TestOpened:
         assert still_here
         assert [entry["hook"] for entry in logged] == ["lifespan"]
 
+    async def test_one_whose_lifespan_ended_by_itself_is_not_asked_to_send(self, logged):
+        """Its connections are gone: the next on the route is asked, and the operator hears of it."""
+        fall = asyncio.Event()
+        ended = asyncio.Event()
+        sent = []
+
+        class Ending(Fake):
+            @hookimpl
+            @contextlib.asynccontextmanager
+            async def lifespan(self):
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(self.fall())
+                        yield
+                finally:
+                    ended.set()
+
+            async def fall(self):
+                await fall.wait()
+                raise RuntimeError("x")
+
+            async def run(self):
+                sent.append(1)
+                return Receipt("x")
+
+        one = instance(Ending())
+        async with opened([one]):
+            await one.send(EMAIL)
+            fall.set()
+            await ended.wait()
+            await asyncio.sleep(0)
+            for message in (EMAIL, SMS):
+                with pytest.raises(Unavailable, match="its lifespan has ended; restart") as raised:
+                    await one.send(message)
+                assert raised.value.misconfigured
+        assert sent == [1]
+
     async def test_our_own_cancellation_closes_what_was_opening(self):
         notes = []
         begun = asyncio.Event()
