@@ -59,7 +59,11 @@ class Health:
         """Whether messages would be taken and sent now."""
         now = asyncio.get_running_loop().time()
         conditions = {name: pace.describe(now) for name, pace in self._paces.items()}
-        problems = ["the store is broken"] if self._outbox.broken.done() else []
+        problems = []
+        if self._outbox.broken.done():
+            problems = ["the store is broken"]
+        elif self._outbox.refusing:
+            problems = ["the store refuses"]
         problems += [
             f"routes.{channel}: nobody on it can send now"
             for channel in Channel

@@ -88,6 +88,34 @@ async def test_metrics_are_for_private_callers_alone(world, sendgrid):
                 assert (caller, response.status) == (caller, status)
 
 
+async def test_it_is_not_ready_while_requests_hear_that_the_store_refuses(
+    world, sendgrid, monkeypatch, wait_until
+):
+    quick = tuple(text for text in sqlite._PRAGMAS if not text.startswith("busy_timeout"))
+    monkeypatch.setattr(sqlite, "_PRAGMAS", (*quick, "busy_timeout=20"))
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        with contextlib.closing(sqlite3.connect(world.folder / "gatepost.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert (await world.crm.send_email(ext_user_id="anna"))["error_code"] == 12
+            status, ready = await gateway.get("/health/ready")
+            assert (status, ready["problems"]) == (503, ["the store refuses"])
+        await world.hears(await world.email(), "accepted")
+        await wait_until(lambda: _ready(gateway))
+
+
+async def test_a_full_disk_is_not_forgotten_because_what_needs_no_room_goes_on(world, sendgrid, monkeypatch):
+    """A limit on the file's pages gives the same SQLITE_FULL as a disk without room."""
+    monkeypatch.setattr(sqlite, "_PRAGMAS", (*sqlite._PRAGMAS, "max_page_count=100"))
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        large = await world.crm.send_email(ext_user_id="anna", body="x" * 800_000)
+        assert large["error_code"] == 12
+        assert await gateway.metrics()  # which has what waits counted in the same store
+        status, ready = await gateway.get("/health/ready")
+        assert (status, ready["problems"]) == (503, ["the store refuses"])
+        await world.hears(await world.email(), "accepted")
+        assert (await gateway.get("/health/ready"))[0] == 200
+
+
 async def test_a_store_that_breaks_stops_the_process_with_1(world, sendgrid, monkeypatch, wait_until):
     """Nobody knows what is on the disk any more, so nothing is answered with yes."""
     quick = tuple(text for text in sqlite._PRAGMAS if not text.startswith("busy_timeout"))
@@ -114,3 +142,8 @@ async def test_a_store_that_breaks_stops_the_process_with_1(world, sendgrid, mon
 async def _unready(gateway) -> bool:
     status, _ = await gateway.get("/health/ready")
     return status == 503
+
+
+async def _ready(gateway) -> bool:
+    status, _ = await gateway.get("/health/ready")
+    return status == 200

@@ -30,6 +30,9 @@ MOST = 256
 WAITING = 20_000
 """Calls that may wait; beyond that the store is overloaded and says so at once."""
 
+MEMORY = 30.0
+"""Seconds that a refusal is remembered: whoever is kept away by it could not show that it is over."""
+
 _log = logs.get(__name__)
 
 
@@ -76,8 +79,18 @@ class Batches:
         self.broken = broken
         self._waiting: list[_Waiting[Any, Any]] = []
         self._arrived = asyncio.Event()
+        self._refused: dict[Work[Any, Any], float] = {}
         self._closing = False
         self._task = asyncio.create_task(self._run(), name="outbox-batches")
+
+    @property
+    def refusing(self) -> bool:
+        """Whether some kind of work failed lately, and has not succeeded since.
+
+        By kinds, because on a full disk all goes on that needs no room.
+        """
+        since = asyncio.get_running_loop().time() - MEMORY
+        return any(at > since for at in self._refused.values())
 
     async def run(self, work: Work[Item, Result], item: Item) -> Result:
         """Do ``work`` for ``item`` in the next transaction; returns once that is committed.
@@ -134,9 +147,10 @@ class Batches:
             if not known:
                 _log.error("outbox_call_failed", error=type(error).__name__, exc_info=error)
             for waiting in batch:
-                self._answer(waiting, error if known else StoreBusy("the store refused this"))
+                self._answer(waiting, error if known else Refusal("the store refused this"))
         else:
             for waiting, result in zip(batch, results, strict=True):
+                self._refused.pop(waiting.work, None)
                 if not waiting.future.done():
                     waiting.future.set_result(result)
 
@@ -173,8 +187,9 @@ class Batches:
         for one in waiting:
             self._answer(one, error)
 
-    @staticmethod
-    def _answer(waiting: _Waiting[Any, Any], error: Exception) -> None:
+    def _answer(self, waiting: _Waiting[Any, Any], error: Exception) -> None:
+        if not isinstance(error, Refusal):
+            self._refused[waiting.work] = asyncio.get_running_loop().time()
         if not waiting.future.done():
             waiting.future.set_exception(error)
 

@@ -109,6 +109,11 @@ class Outbox:
         """Done when the store can't be trusted any more and the process must stop."""
         return self._broken
 
+    @property
+    def refusing(self) -> bool:
+        """Whether what was asked of the store lately could not be done, and still can't as far as is known."""
+        return any(lane.refusing for lane in self._lanes)
+
     def give_up(self, reason: str) -> None:
         """The process can't go on, for a reason outside of the store."""
         self._sending.give_up(StoreBroken(reason))
