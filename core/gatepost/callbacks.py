@@ -136,8 +136,13 @@ class Callbacks:
 
     async def _call(self, call: Call) -> None:
         problem, retry_after, host_failed = "interrupted", None, False
+        cut_off = False
         try:
             problem, retry_after, host_failed = await self._tell(call)
+        except asyncio.CancelledError:
+            # Nobody refused it: it must be neither a try nor the last one.
+            cut_off = True
+            raise
         except Exception as error:  # noqa: BLE001  one call's trouble must not become another's
             _log.error("callback_failed", message=call.message_id, exc_info=error)
         finally:
@@ -147,7 +152,8 @@ class Callbacks:
                 seq=call.seq,
                 attempt=call.attempt,
                 told=not problem,
-                retry_in=pause(call.attempt, retry_after, self._draw),
+                retry_in=0.0 if cut_off else pause(call.attempt, retry_after, self._draw),
+                counts=not cut_off,
                 problem=problem,
             )
             await asyncio.shield(self._finish(call, called))

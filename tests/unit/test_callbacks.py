@@ -1,10 +1,19 @@
-"""When a call is made again, and what becomes of one that was under way when the gateway stopped."""
+"""When a call is made again, whom it keeps waiting, and what becomes of it when the gateway stops."""
 
+import asyncio
 import itertools
+from types import SimpleNamespace
 
 import pytest
 
 from gatepost import callbacks
+from gatepost.metrics import Metrics
+from gatepost.model import Channel, Secret
+from gatepost.outbox import Called, NewMessage, Outcome, Policy, new_id, open_outbox
+from gatepost.statuses import State
+from gatepost.targets import Answer, Targets
+
+TRIES = len(callbacks.PAUSES) + 1
 
 
 def later(_low, high):
@@ -16,13 +25,88 @@ def usual(attempt):
 
 
 def test_a_retry_after_never_shortens_a_pause():
-    for attempt in range(1, 8):
+    for attempt in range(1, TRIES):
         assert callbacks.pause(attempt, 1.0, later) == usual(attempt)
-    assert usual(8) is callbacks.pause(8, 1.0, later) is None
+    assert usual(TRIES) is callbacks.pause(TRIES, 1.0, later) is None
 
 
 @pytest.mark.parametrize("wish", [-5.0, 0.0, 1.0, 600.0, 40_000.0, 1e12])
 def test_a_retry_after_lengthens_a_pause_up_to_the_longest(wish):
-    pauses = [callbacks.pause(attempt, wish, lambda low, _high: low) for attempt in range(1, 8)]
+    pauses = [callbacks.pause(attempt, wish, lambda low, _high: low) for attempt in range(1, TRIES)]
     assert all(later >= earlier for earlier, later in itertools.pairwise(pauses))
     assert min(wish, 36_000.0) <= pauses[0] <= 36_000.0
+
+
+class Hosts:
+    """All callbacks' hosts: those in ``slow`` answer when they are let."""
+
+    def __init__(self, *slow):
+        self.slow = slow
+        self.let = asyncio.Event()
+        self.asked = []
+        self.reached = asyncio.Event()
+
+    async def get(self, target, _query):
+        self.asked.append(target.host)
+        if target.host in self.slow:
+            self.reached.set()
+            await self.let.wait()
+        return Answer(status=200, headers={}, body=b"")
+
+
+@pytest.fixture
+async def outbox(tmp_path):
+    async with open_outbox(Secret("sqlite:///box.db"), tmp_path, Policy()) as outbox:
+        yield outbox
+
+
+@pytest.fixture
+def callbacks_of():
+    def make(outbox, hosts):
+        client = SimpleNamespace(callback_api_key=Secret("key"))
+        return callbacks.Callbacks(
+            SimpleNamespace(clients={"brand": client}),
+            outbox=outbox,
+            targets={"brand": Targets(["*.example"], allow_private=False)},
+            caller=hosts,
+            metrics=Metrics(),
+        )
+
+    return make
+
+
+async def accepted(outbox, host="crm.example"):
+    """A message that a provider took: one status is to be told."""
+    identity = new_id()
+    await outbox.put(
+        NewMessage(
+            id=identity,
+            client="brand",
+            channel=Channel.EMAIL,
+            uid=identity,
+            fingerprint=b"",
+            ext_user_id="anna",
+            preview="",
+            callback_url=f"https://{host}/status",
+            content=b"content",
+            lifetime=60.0,
+        )
+    )
+    (claim,) = await outbox.claim(Channel.EMAIL, 1, 30.0)
+    await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+
+
+async def test_a_call_that_the_stop_cuts_off_is_due_at_once_and_is_no_try(outbox, callbacks_of):
+    await accepted(outbox)
+    for _ in range(TRIES - 1):
+        (call,) = await outbox.claim_calls(1, 45.0)
+        await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=False, retry_in=0.0))
+    hosts = Hosts("crm.example")
+    running = asyncio.create_task(callbacks_of(outbox, hosts).run())
+    await hosts.reached.wait()
+
+    running.cancel()
+    await asyncio.wait([running])
+
+    (call,) = await outbox.claim_calls(1, 45.0)
+    assert call.attempt == TRIES

@@ -92,7 +92,12 @@ _ending = (
         statuses.c.holder == bindparam("by_holder"),
         statuses.c.telling == Telling.CALLING.value,
     )
-    .values(telling=bindparam("telling"), due_at=bindparam("due_at"), problem=bindparam("problem"))
+    .values(
+        telling=bindparam("telling"),
+        due_at=bindparam("due_at"),
+        attempt=bindparam("attempt"),
+        problem=bindparam("problem"),
+    )
 )
 
 
@@ -143,6 +148,7 @@ def _ended(tx: Transaction, call: Called) -> dict[str, object]:
         "by_holder": tx.holder,
         "telling": telling.value,
         "due_at": due_at,
+        "attempt": call.attempt if call.counts else call.attempt - 1,
         "problem": call.problem,
     }
 

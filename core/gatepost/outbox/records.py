@@ -99,6 +99,8 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
     told: bool
     retry_in: float | None = None
     """Seconds until the next try; None with ``told`` False: it is dead."""
+    counts: bool = True
+    """Whether it was a try; False gives the claim's attempt back."""
     problem: str = ""
 
 
