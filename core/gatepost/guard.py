@@ -20,6 +20,11 @@ GRACE = 0.5
 _log = logs.get(__name__)
 
 
+def patience() -> float:
+    """Seconds for leaving a lifespan when nothing presses."""
+    return CLOSING
+
+
 class Raised(NamedTuple):
     """What a hook ended with instead of a result."""
 
@@ -42,8 +47,14 @@ class Guard:
         return self._life is not None and self._life.done()
 
     @asynccontextmanager
-    async def living(self, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> AsyncIterator[None]:
+    async def living(
+        self,
+        lifespan: Callable[[], AbstractAsyncContextManager[None]],
+        closing: Callable[[], float] = patience,
+    ) -> AsyncIterator[None]:
         """Hold the plugin's lifespan open. Raises ConfigError when it can't be entered; leaving it never raises.
+
+        ``closing`` is asked when it is left: the seconds that this may take.
 
         It has a task of its own: entered and left by the same one, and a task group in it that falls
         cancels nobody else.
@@ -70,9 +81,10 @@ class Guard:
             yield
         finally:
             leaving.set()
-            await asyncio.wait({task}, timeout=CLOSING)
+            seconds = closing()
+            await asyncio.wait({task}, timeout=seconds)
             if not task.done():
-                self.fault("lifespan", f"took longer than {CLOSING:g} s to leave")
+                self.fault("lifespan", f"took longer than {seconds:g} s to leave")
                 await self._let_go("lifespan", task)
 
     def _opening_faults(self, task: asyncio.Task[Raised | None]) -> list[Fault]:

@@ -4,10 +4,11 @@ Nobody else calls a hook. What comes out of here keeps the core's side of the co
 plugin did: it is in time, of its type, one of the errors that the hook may raise, and scrubbed.
 """
 
+import asyncio
 import inspect
 import itertools
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, cast
 
@@ -26,7 +27,7 @@ from gatepost.errors import (
     WebhookError,
     WebhookRetry,
 )
-from gatepost.guard import Guard, Raised, placed
+from gatepost.guard import Guard, Raised, patience, placed
 from gatepost.model import (
     Channel,
     Contact,
@@ -178,9 +179,12 @@ class Instance:
             raise _unavailable(got)
 
     @asynccontextmanager
-    async def living(self) -> AsyncIterator[None]:
-        """The plugin's lifespan. Raises ConfigError when it can't be entered; leaving it never raises."""
-        async with self._guard.living(self.hook.lifespan):
+    async def living(self, closing: Callable[[], float] = patience) -> AsyncIterator[None]:
+        """The plugin's lifespan. Raises ConfigError when it can't be entered; leaving it never raises.
+
+        ``closing`` is asked when it is left: the seconds that this may take.
+        """
+        async with self._guard.living(self.hook.lifespan, closing):
             yield
 
     def _receipt(self, hook: str, receipt: Receipt, recipient: Secret) -> Receipt:
@@ -306,20 +310,28 @@ def _capability_faults(settings: Settings, instances: Mapping[str, Instance]) ->
 
 
 @asynccontextmanager
-async def opened(instances: Iterable[Instance]) -> AsyncIterator[None]:
-    """Hold the lifespans of all instances open; leave them in the reverse order.
+async def opened(
+    instances: Iterable[Instance], closing: Callable[[], float] = patience
+) -> AsyncIterator[None]:
+    """Hold the lifespans of all instances open; leave them all at once, the last one first.
 
-    Raises ConfigError with everything that hindered any of them; what had opened is closed again.
+    ``closing`` is asked when they are left: the seconds that this may take. Raises ConfigError with
+    everything that hindered any of them; what had opened is closed again.
     """
-    async with AsyncExitStack() as stack:
+    living: list[AsyncExitStack] = []
+    try:
         faults: list[Fault] = []
         for instance in instances:
             if "lifespan" not in instance.can:
                 continue
+            living.append(AsyncExitStack())
             try:
-                await stack.enter_async_context(instance.living())
+                await living[-1].enter_async_context(instance.living(closing))
             except ConfigError as error:
                 faults += error.faults
         if faults:
             raise ConfigError(faults)
         yield
+    finally:
+        # Not one after the other: several that are slow to leave would take several times as long.
+        await asyncio.gather(*(one.aclose() for one in reversed(living)))

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import structlog
 
-from gatepost import guard, instances
+from gatepost import app, guard, instances
 from gatepost.errors import (
     BadSignature,
     BadWebhook,
@@ -466,6 +466,31 @@ class TestOpened:
         assert notes[-1] == "-a"
         assert logged[0]["hook"] == "lifespan"
         await asyncio.sleep(0)
+
+    async def test_all_are_left_at_once(self, logged):
+        """Neither gets any further before the other one is being left too."""
+        both = asyncio.Barrier(2)
+        notes = []
+        parts = [instance(Living(notes, name, leaving=both.wait), name) for name in "ab"]
+        async with opened(parts):
+            pass
+        assert sorted(notes) == ["+a", "+b", "-a", "-b"]
+        assert logged == []
+
+    async def test_leaving_takes_no_longer_than_there_is_time(self, logged):
+        async with opened([instance(Living([], "a", leaving=hang))], lambda: 0.01):
+            pass
+        assert [entry["problem"] for entry in logged] == ["took longer than 0.01 s to leave"]
+
+    async def test_a_stop_leaves_them_what_the_drain_has_left(self, logged, tmp_path, monkeypatch):
+        monkeypatch.setattr(app, "DRAIN", 0.0)
+        path = tmp_path / "gatepost.toml"
+        path.write_text('[clients.brand]\nauthorization = ["a secret"]\n')
+        settings, _ = app.load(path)
+        one = instance(Living([], "a", leaving=hang))
+        async with app.open_gateway(settings, {"relay": one}):
+            pass
+        assert [entry["problem"] for entry in logged] == ["took longer than 0.5 s to leave"]
 
     async def test_a_background_task_that_falls_takes_nobody_with_it(self, logged):
         fell = asyncio.Event()
