@@ -66,6 +66,8 @@ class Callbacks:
         self._clock = clock
         self._draw = draw
         self._stopping = False
+        self._out_of_time = False
+        self._finishing: set[asyncio.Task[None]] = set()
         self._calling: set[asyncio.Task[None]] = set()
         self._hosts: OrderedDict[str, Pace] = OrderedDict()
 
@@ -76,10 +78,12 @@ class Callbacks:
             while self._calling:
                 await asyncio.wait(self._calling)
         finally:
-            # Only when there was no time to wait for them: each is noted as a call that was not heard.
+            # Only when there was no time to wait for them: each is noted as a call that was never made.
+            self._out_of_time = True
             for task in self._calling:
                 task.cancel()
             await asyncio.gather(*self._calling, return_exceptions=True)
+            await asyncio.gather(*self._finishing, return_exceptions=True)
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -156,7 +160,11 @@ class Callbacks:
                 counts=not cut_off,
                 problem=problem,
             )
-            await asyncio.shield(self._finish(call, called))
+            # Who cancels the call must not cancel what is being recorded of it: it ends by itself.
+            finishing = asyncio.create_task(self._finish(call, called), name=f"called-{call.message_id}")
+            self._finishing.add(finishing)
+            finishing.add_done_callback(self._finishing.discard)
+            await asyncio.shield(finishing)
             self._outbox.reported.set()
 
     async def _tell(self, call: Call) -> tuple[str, float | None, bool]:
@@ -195,6 +203,7 @@ class Callbacks:
         return f"error_code {code}" if isinstance(code, int) else "an error_code", None, False
 
     async def _finish(self, call: Call, called: Called) -> None:
+        """Record what became of a call, however long the store takes; out of time it is asked once more."""
         outcome = "told" if called.told else "dead" if called.retry_in is None else "retry"
         self._metrics.callbacks.labels(call.status.value, outcome).inc()
         if not called.told:
@@ -206,6 +215,7 @@ class Callbacks:
                 problem=called.problem,
             )
         while True:
+            last = self._out_of_time
             try:
                 if not await self._outbox.finish_call(called):
                     _log.warning("call_was_lost", message=call.message_id, status=call.status.value)
@@ -213,7 +223,7 @@ class Callbacks:
             except StoreBroken:
                 return
             except StoreError as error:
-                if self._stopping:
+                if last:
                     _log.error("call_not_stored", message=call.message_id, reason=str(error))
                     return
                 await asyncio.sleep(0.2)

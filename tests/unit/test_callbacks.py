@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from gatepost import callbacks
+from gatepost.errors import StoreBusy
 from gatepost.metrics import Metrics
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Called, NewMessage, Outcome, Policy, new_id, open_outbox
@@ -52,6 +53,25 @@ class Hosts:
             self.reached.set()
             await self.let.wait()
         return Answer(status=200, headers={}, body=b"")
+
+
+class Busy:
+    """An outbox that takes the end of no call before it was asked so many times."""
+
+    def __init__(self, outbox, times):
+        self.outbox = outbox
+        self.times = times
+        self.refused = asyncio.Event()
+
+    def __getattr__(self, name):
+        return getattr(self.outbox, name)
+
+    async def finish_call(self, called):
+        if self.times > 0:
+            self.times -= 1
+            self.refused.set()
+            raise StoreBusy("the disk is full")
+        return await self.outbox.finish_call(called)
 
 
 @pytest.fixture
@@ -110,3 +130,50 @@ async def test_a_call_that_the_stop_cuts_off_is_due_at_once_and_is_no_try(outbox
 
     (call,) = await outbox.claim_calls(1, 45.0)
     assert call.attempt == TRIES
+
+
+async def test_the_end_of_a_call_is_recorded_although_the_store_is_busy_at_the_stop(outbox, callbacks_of):
+    await accepted(outbox)
+    hosts, busy = Hosts("crm.example"), Busy(outbox, 3)
+    calling = callbacks_of(busy, hosts)
+    running = asyncio.create_task(calling.run())
+    await hosts.reached.wait()
+
+    calling.stop()
+    hosts.let.set()
+    await running
+
+    await outbox.orphan_all()  # what was not recorded would be due now
+    assert await outbox.claim_calls(9, 45.0) == []
+    assert hosts.asked == ["crm.example"]
+
+
+@pytest.mark.parametrize("during", ["the call", "its recording"])
+async def test_a_store_that_stays_busy_does_not_outlast_the_drain(outbox, callbacks_of, during):
+    await accepted(outbox)
+    hosts, busy = Hosts("crm.example"), Busy(outbox, float("inf"))
+    calling = callbacks_of(busy, hosts)
+    running = asyncio.create_task(calling.run())
+    await hosts.reached.wait()
+    calling.stop()
+    if during == "its recording":
+        hosts.let.set()
+        await busy.refused.wait()
+
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_cut_off_recording_gets_a_last_chance(outbox, callbacks_of):
+    await accepted(outbox)
+    hosts, busy = Hosts(), Busy(outbox, 1)
+    running = asyncio.create_task(callbacks_of(busy, hosts).run())
+    await busy.refused.wait()
+
+    running.cancel()
+    await asyncio.wait([running])
+
+    await outbox.orphan_all()  # what was not recorded would be due now
+    assert await outbox.claim_calls(9, 45.0) == []
