@@ -85,6 +85,16 @@ def test_every_hook_has_a_heading(hook):
     assert hook in headings(DOCS / "reference" / "hooks.md")
 
 
+@pytest.mark.parametrize("hook", hooks())
+def test_every_hook_has_a_test_that_calls_it(hook):
+    # A plugin's own hook, or the guarded call that stands around it.
+    guarded = {"send_email": "send", "send_sms": "send", "lifespan": "living"}.get(hook, hook)
+    called = re.compile(rf"\.({hook}|{guarded})\(")
+    tests = (path for folder in ("tests", "plugins") for path in (REPO / folder).rglob("test_*.py"))
+
+    assert any(called.search(path.read_text()) for path in tests)
+
+
 def test_the_whole_file_shows_every_key():
     page = (DOCS / "reference" / "settings.md").read_text()
     block = page.partition("```toml\n")[2].partition("```")[0]
