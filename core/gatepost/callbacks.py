@@ -22,6 +22,9 @@ PAUSES = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 AT_ONCE = 32
 """Calls under way at once."""
 
+A_HOST = 8
+"""Of these to one host: a slow one leaves room for others."""
+
 LEASE = 45.0
 """Seconds that a claimed call is ours: three times its deadline."""
 
@@ -120,8 +123,14 @@ class Callbacks:
         for host in ill:
             if healths[host] is Health.PROBING and self._hosts[host].free(now):
                 calls += await self._outbox.claim_calls(1, LEASE, only=host)
-        if (most := AT_ONCE - len(self._calling) - len(calls)) > 0:
-            calls += await self._outbox.claim_calls(most, LEASE, resting=ill)
+        full = {host for host, pace in self._hosts.items() if pace.slots_used >= A_HOST}
+        # No more than the busiest of the others has room for: what is claimed may all be for that one.
+        busiest = max(
+            (pace.slots_used for host, pace in self._hosts.items() if host not in full | ill), default=0
+        )
+        most = min(AT_ONCE - len(self._calling) - len(calls), A_HOST - busiest)
+        if most > 0:
+            calls += await self._outbox.claim_calls(most, LEASE, resting=ill | full)
         for call in calls:
             self._pace(call.host).begin(now)
             task = asyncio.create_task(self._call(call), name=f"callback-{call.message_id}")
@@ -134,7 +143,7 @@ class Callbacks:
         if pace is None:
             while len(self._hosts) >= _MOST_HOSTS and not next(iter(self._hosts.values())).slots_used:
                 self._hosts.popitem(last=False)
-            pace = self._hosts[host] = Pace(concurrency=AT_ONCE, per_second=0.0)
+            pace = self._hosts[host] = Pace(concurrency=A_HOST, per_second=0.0)
         self._hosts.move_to_end(host)
         return pace
 

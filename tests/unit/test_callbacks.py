@@ -46,9 +46,17 @@ class Hosts:
         self.let = asyncio.Event()
         self.asked = []
         self.reached = asyncio.Event()
+        self._more = asyncio.Event()
+
+    async def were_asked(self, times):
+        async with asyncio.timeout(20):
+            while len(self.asked) < times:
+                self._more.clear()
+                await self._more.wait()
 
     async def get(self, target, _query):
         self.asked.append(target.host)
+        self._more.set()
         if target.host in self.slow:
             self.reached.set()
             await self.let.wait()
@@ -176,4 +184,22 @@ async def test_a_cut_off_recording_gets_a_last_chance(outbox, callbacks_of):
     await asyncio.wait([running])
 
     await outbox.orphan_all()  # what was not recorded would be due now
+    assert await outbox.claim_calls(9, 45.0) == []
+
+
+async def test_a_slow_host_keeps_no_other_waiting(outbox, callbacks_of):
+    for _ in range(callbacks.AT_ONCE + 8):
+        await accepted(outbox, "slow.example")
+    await accepted(outbox, "crm.example")
+    hosts = Hosts("slow.example")
+    calling = callbacks_of(outbox, hosts)
+    running = asyncio.create_task(calling.run())
+    await hosts.were_asked(9)
+    asked = list(hosts.asked)
+    hosts.let.set()
+
+    assert (asked.count("slow.example"), asked.count("crm.example")) == (8, 1)
+    await hosts.were_asked(callbacks.AT_ONCE + 9)
+    calling.stop()
+    await running
     assert await outbox.claim_calls(9, 45.0) == []
