@@ -324,3 +324,16 @@ async def test_a_claim_whose_connection_was_lost_is_not_made_twice(store, new, m
         await store.claim(Channel.EMAIL, 2, 30.0)
     assert await store.give_back(Channel.EMAIL, ()) == 2
     assert len(await store.claim(Channel.EMAIL, 9, 30.0)) == 4
+
+
+async def test_a_message_whose_time_is_over_keeps_its_last_trouble(store, new, look):
+    message = new()
+    await store.put(message)
+    (claim,) = await store.claim(Channel.EMAIL, 1, 30.0)
+    down = {"instance": "relay", "reason": "the relay is down", "code": "451"}
+    await store.finish(outcome(claim, State.QUEUED, delay=0.0, **down))
+    (claim,) = await store.claim(Channel.EMAIL, 1, 30.0)
+    await store.finish(outcome(claim, State.FAILED, reason="its lifetime ended"))
+
+    view = await look(store, message.id)
+    assert (view.state, view.instance, view.reason, view.code) == ("failed", *down.values())

@@ -9,9 +9,11 @@ from uuid import uuid4
 
 import rich_click as click
 
+from gatepost import kinds, settings
 from gatepost.cli import store
 from gatepost.cli.common import config_option, fail, faults_shown, shown
 from gatepost.control import SendRequest
+from gatepost.errors import ConfigError
 from gatepost.model import Channel, Status
 from gatepost.outbox import reading
 from gatepost.outbox.reading import MessageView
@@ -74,9 +76,11 @@ def _client(read: Settings, given: str | None) -> str:
     # Whether there is such a client only the gateway knows: its environment may hold what ours doesn't.
     if given is not None:
         return given
+    if not read.clients:
+        faults = settings.read(read.path, kinds.settings_type)[1]
+        raise ConfigError(fault for fault in faults if fault.key.startswith("clients"))
     if len(read.clients) != 1:
-        names = ", ".join(read.clients) or "none, with this environment"
-        fail(f"say with --client in whose name; what could be read of the configuration has: {names}")
+        fail(f"say with --client in whose name; there are: {', '.join(read.clients)}")
     return next(iter(read.clients))
 
 

@@ -54,8 +54,19 @@ async def _served(read: Settings, made: Mapping[str, Instance]) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(outlets.loop_error)
     owners = {one.package: name for name, one in made.items()}
-    with watchdog.watching(loop, owners, lambda held: _tell(held, made), outlets.Keeper().mend):
-        return await server.serve(read, made, listening=lambda _url: _settle())
+    listening = threading.Event()
+
+    def tell(held: watchdog.Held) -> None:
+        # Until then nobody waits for the loop, and to import what is needed takes a slow machine a second.
+        if listening.is_set():
+            _tell(held, made)
+
+    def settle(_url: str) -> None:
+        _settle()
+        listening.set()
+
+    with watchdog.watching(loop, owners, tell, outlets.Keeper().mend):
+        return await server.serve(read, made, listening=settle)
 
 
 def _settle() -> None:

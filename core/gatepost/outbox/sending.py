@@ -192,6 +192,9 @@ _held = made(
             messages.c.expires_at,
             messages.c.callback_url,
             messages.c.ended_at,
+            messages.c.instance,
+            messages.c.reason,
+            messages.c.code,
         )
         .where(messages.c.id.in_(IDS))
         .order_by(messages.c.id)
@@ -231,7 +234,7 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[Finished]:
     kept = [outcome for outcome, good in zip(outcomes, valid, strict=True) if good]
     if not kept:
         return [Finished(kept=False, tells=False)] * len(outcomes)
-    values = [_ended(tx, outcome, rows[outcome.id].expires_at, rows[outcome.id].ended_at) for outcome in kept]
+    values = [_ended(tx, outcome, rows[outcome.id]) for outcome in kept]
     tx.connection.execute(_ending, values)
     forget_contents(tx, (o.id for o in kept if o.state in {State.SENT, State.REJECTED}))
     told = [
@@ -248,9 +251,12 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[Finished]:
     ]
 
 
-def _ended(tx: Transaction, outcome: Outcome, expires_at: int, ended_at: int | None) -> dict[str, object]:
+def _ended(tx: Transaction, outcome: Outcome, row: Row[Any]) -> dict[str, object]:
     state = outcome.state
     due_at = None
+    expires_at, ended_at = row.expires_at, row.ended_at
+    # Of a message whose time is over the last try's trouble says more than that it is over.
+    told = row if state is State.FAILED and row.reason else outcome
     if state in {State.QUEUED, State.UNCERTAIN}:
         due_at = min(tx.after(outcome.delay), expires_at)
         if state is State.QUEUED and expires_at <= tx.now:
@@ -261,8 +267,8 @@ def _ended(tx: Transaction, outcome: Outcome, expires_at: int, ended_at: int | N
         "due_at": due_at,
         "lost": int(state is State.UNCERTAIN),
         "ended_at": None if due_at is not None else (ended_at or tx.now),
-        "instance": outcome.instance,
+        "instance": told.instance,
         "provider_id": outcome.provider_id or None,
-        "reason": outcome.reason,
-        "code": outcome.code,
+        "reason": told.reason,
+        "code": told.code,
     }
