@@ -19,11 +19,11 @@ from gatepost.targets import Answer, CallbackFailed, Caller, TargetRefused, Targ
 PAUSES = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 """Seconds after the first try, the second, …; after one more it is dead. Each ±20 %."""
 
-AT_ONCE = 32
+AT_ONCE = 64
 """Calls under way at once."""
 
-A_HOST = 8
-"""Of these to one host: a slow one leaves room for others."""
+A_HOST = 48
+"""Of these to one host, which may well be the only one: a slow one leaves room for others."""
 
 LEASE = 45.0
 """Seconds that a claimed call is ours: three times its deadline."""

@@ -69,6 +69,10 @@ HOSTILE_PHONES = [
 ]
 
 
+def test_what_would_not_be_taken_again_is_no_number():
+    assert canonical_phone("000000", "DE") is None
+
+
 @pytest.mark.parametrize(
     ("text", "canonical"),
     [
