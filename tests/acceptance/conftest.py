@@ -292,7 +292,7 @@ async def begin(world):
             process.kill()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def plugins_looked_up_once():
     """Reading the metadata of everything that is installed is half of a start's work."""
     with pytest.MonkeyPatch.context() as patch:

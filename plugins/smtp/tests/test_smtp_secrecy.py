@@ -32,6 +32,8 @@ FAULTS = [
 @pytest.fixture
 async def debugging(caplog):
     caplog.set_level(logging.DEBUG)
+    # A gateway that was set up in this process before leaves it at what concerns an operator.
+    caplog.set_level(logging.DEBUG, logger="asyncio")
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
     # Every step of every task counts as slow, and is logged with what the loop knows of it.
