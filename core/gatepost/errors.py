@@ -107,8 +107,8 @@ class Unavailable(SendError):
 class Uncertain(SendError):
     """The provider may or may not have the message: the connection died after the body was out.
 
-    Never failed over. The core waits ``delivery.uncertain_wait`` seconds for a webhook that bears
-    the message's id, then follows ``delivery.uncertain``.
+    Never failed over blindly. The core waits ``delivery.uncertain_wait`` seconds for a webhook that bears
+    the message's id, then follows ``delivery.uncertain``; sent again for this it is but once.
     """
 
 
