@@ -147,6 +147,7 @@ def _chunks(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
                 "expires_at": now + 86_400_000,
                 "attempt": 0,
                 "holder": "",
+                "unanswered": 0,
                 "instance": "",
                 "reason": "",
                 "code": "",

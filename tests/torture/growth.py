@@ -16,9 +16,10 @@ QUEUED = 600
 
 _ENDED = """
 INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, preview, callback_url, state, due_at,
-    created_at, expires_at, ended_at, attempt, holder, instance, provider_id, reason, code)
+    created_at, expires_at, ended_at, attempt, holder, unanswered, instance, provider_id, reason,
+    code)
 SELECT 'old-' || n, 'brand', 'email', 'old-' || n, {blob}, 'anna', '', 'https://crm.example/status', 'sent', NULL,
-    {now} - n, {now} + 86400000, {now}, 1, 'somebody', 'provider', 'theirs-' || n, '', '' FROM {numbers}
+    {now} - n, {now} + 86400000, {now}, 1, 'somebody', 0, 'provider', 'theirs-' || n, '', '' FROM {numbers}
 """
 _TOLD = """
 INSERT INTO statuses (message_id, status, code, recorded_at, telling, due_at, attempt, holder, host, problem)
