@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import msgspec
 import pluggy
@@ -40,8 +40,6 @@ from gatepost.model import (
 )
 from gatepost.settings import Instance as InstanceSettings
 from gatepost.settings import Settings
-
-T = TypeVar("T")
 
 MARGIN = 1.0
 """Seconds that a send may overrun its `timeout`."""
