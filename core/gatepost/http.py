@@ -128,6 +128,8 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self.broken:
+            # Held back, not taken in only to be dropped: each answer still owed lets in one more read at most.
+            self.flow.pause_reading()
             return
         self._barren += len(data)
         try:
