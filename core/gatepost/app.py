@@ -235,7 +235,7 @@ def create_app(
             opened(gateway)
             yield
 
-    return Litestar(
+    return api.Api(
         route_handlers=api.routes(),
         lifespan=[lifespan],
         after_exception=[api.log_unexpected],

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
-import structlog
-
 from gatepost import logs, soundness
 from gatepost.errors import ConfigError, Fault, PluginError
 
@@ -118,7 +116,7 @@ class Guard:
         """
         task = self._task(hook, make)
         try:
-            await asyncio.wait({task}, timeout=seconds)
+            await _ended_or_due(task, seconds)
         except asyncio.CancelledError:
             await self._let_go(hook, task)
             raise
@@ -140,7 +138,7 @@ class Guard:
     def _task(self, hook: str, make: Callable[[], Awaitable[T]]) -> asyncio.Task[T | Raised]:
         async def run() -> T | Raised:
             # In everything that is logged from here on, by whomever, also in tasks that are started here.
-            structlog.contextvars.bind_contextvars(instance=self.name, hook=hook)
+            logs.speak_for(self.name, hook)
             return await _contained(make)
 
         return asyncio.create_task(run(), name=f"{self.name}.{hook}")
@@ -167,6 +165,24 @@ class Guard:
         trace = {"exception": logs.trace(error)} if error else {}
         _log.error("plugin_fault", instance=self.name, hook=hook, problem=problem, **trace)
         return Raised(PluginError(self.name, hook, problem))
+
+
+async def _ended_or_due(task: asyncio.Task[Any], seconds: float) -> None:
+    """Return when the task has ended, at the latest when due: ``asyncio.wait`` for one, at half its price."""
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake(_task: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    timer = loop.call_later(seconds, wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
 
 
 async def _contained(make: Callable[[], Awaitable[T]]) -> T | Raised:

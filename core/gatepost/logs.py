@@ -17,6 +17,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import structlog
@@ -46,6 +47,7 @@ __all__ = [
     "private",
     "remember",
     "scrub",
+    "speak_for",
     "trace",
     "without",
 ]
@@ -185,8 +187,25 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
             self.stream.write('{"event": "a log record could not be written"}\n')
 
 
+# The instance and the hook whose code runs. One variable for both: it is set with every call of a hook.
+_speaker: ContextVar[tuple[str, str] | None] = ContextVar("gatepost_speaker", default=None)
+
+
+def speak_for(instance: str, hook: str) -> None:
+    """Name these two in all that is logged from here on in this context, by whomever."""
+    _speaker.set((instance, hook))
+
+
+def _name_speaker(_logger: object, _method: str, event: EventDict) -> EventDict:
+    speaker = _speaker.get()
+    if speaker is not None:
+        event.setdefault("instance", speaker[0])
+        event.setdefault("hook", speaker[1])
+    return event
+
+
 _SHARED: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
+    _name_speaker,
     structlog.stdlib.ExtraAdder(),
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,

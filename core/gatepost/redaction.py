@@ -41,6 +41,8 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _NOISE = re.compile(r"[\W_]+")
+# What nearly every address and number consists of; of these signs URL-encoding changes only @ and +.
+_PLAIN = re.compile(r"[A-Za-z0-9._@+-]+", re.ASCII)
 
 
 class _Values:
@@ -223,9 +225,13 @@ def _spellings(text: str) -> Iterator[str]:
     raw = text.encode("utf-8", "replace")
     yield _letters(text)
     yield _letters(text[::-1])
-    yield _letters(quote(text, safe="", errors="replace"))
-    yield _letters(quote_plus(text, errors="replace"))
-    yield _letters(json.dumps(text))
+    if _PLAIN.fullmatch(text):
+        # As the general way would have it, at a tenth of its price: this is done for every message.
+        yield _letters(text.replace("@", "40").replace("+", "2B"))
+    else:
+        yield _letters(quote(text, safe="", errors="replace"))
+        yield _letters(quote_plus(text, errors="replace"))
+        yield _letters(json.dumps(text))
     yield raw.hex()
     if not text.isascii():
         yield _letters(repr(raw)[2:-1])
