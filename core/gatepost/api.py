@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import HttpMethod, Litestar, Request, Response, get, route
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.handlers.base import BaseRouteHandler
@@ -65,11 +66,12 @@ class Api(Litestar):
     """
 
     async def __call__(self, scope: Scope | LifeSpanScope, receive: Any, send: Any) -> None:
-        channel = _CHANNELS.get(scope["path"]) if scope["type"] == "http" else None
+        asked = cast("Any", scope)
+        channel = _CHANNELS.get(asked["path"]) if asked["type"] == ScopeType.HTTP else None
         if channel is None:
             await super().__call__(scope, receive, send)
         else:
-            await _contract(self.state[ROOMS], channel, cast("Any", scope), receive, send)
+            await _contract(self.state[ROOMS], channel, asked, receive, send)
 
 
 _CHANNELS = {f"/{channel}": channel for channel in Channel}

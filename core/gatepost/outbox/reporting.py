@@ -81,7 +81,7 @@ def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> None:
     """A report proves it: these messages are at a provider, whatever we thought."""
     ids = sorted(row.id for row in rows if row.state != State.SENT)
     if ids:
-        tx.connection.execute(_proven, [{"message_id": identity, "now": tx.now} for identity in ids])
+        tx.execute_many(_proven, [{"message_id": identity, "now": tx.now} for identity in ids])
         forget_contents(tx, ids)
 
 
@@ -92,7 +92,7 @@ def forget_contents(tx: Transaction, ids: Iterable[str]) -> None:
     """Erase what nobody will send any more."""
     about = [{"about": identity} for identity in ids]
     if about:
-        tx.connection.execute(_forgetting, about)
+        tx.execute_many(_forgetting, about)
 
 
 _known = made(
@@ -138,7 +138,7 @@ def append(
                 busy.add(identity)
             new_rows.append(_status_row(tx, identity, one, code if one is status else "", telling, url))
     if new_rows:
-        tx.connection.execute(_appending, new_rows)
+        tx.execute_many(_appending, new_rows)
     return added
 
 

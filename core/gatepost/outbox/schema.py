@@ -21,6 +21,9 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# On SQLite an INTEGER is as wide; it is the only one that counts up by itself, and that a STRICT table knows.
+_big = BigInteger().with_variant(Integer(), "sqlite")
+
 messages = Table(
     "messages",
     metadata,
@@ -34,10 +37,10 @@ messages = Table(
     Column("preview", Text, nullable=False),
     Column("callback_url", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("due_at", BigInteger),
-    Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("ended_at", BigInteger),
+    Column("due_at", _big),
+    Column("created_at", _big, nullable=False),
+    Column("expires_at", _big, nullable=False),
+    Column("ended_at", _big),
     # How often it was claimed; together with the holder this is the fence.
     Column("attempt", Integer, nullable=False),
     Column("holder", Text, nullable=False),
@@ -49,6 +52,7 @@ messages = Table(
     Column("code", Text, nullable=False),
     UniqueConstraint("client", "channel", "uid", name="messages_uid"),
     sqlite_with_rowid=False,
+    sqlite_strict=True,
 )
 Index(
     "messages_due",
@@ -83,22 +87,20 @@ contents = Table(
     metadata,
     Column("message_id", Text, primary_key=True),
     Column("content", LargeBinary, nullable=False),
+    sqlite_strict=True,
 )
-
-# BIGINT on PostgreSQL; on SQLite only INTEGER counts up by itself, and it is as wide.
-_sequence = BigInteger().with_variant(Integer(), "sqlite")
 
 statuses = Table(
     "statuses",
     metadata,
     # The order in which statuses became known.
-    Column("seq", _sequence, primary_key=True, autoincrement=True),
+    Column("seq", _big, primary_key=True, autoincrement=True),
     Column("message_id", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("code", Text, nullable=False),
-    Column("recorded_at", BigInteger, nullable=False),
+    Column("recorded_at", _big, nullable=False),
     Column("telling", Text, nullable=False),
-    Column("due_at", BigInteger),
+    Column("due_at", _big),
     Column("attempt", Integer, nullable=False),
     Column("holder", Text, nullable=False),
     # Of the callback URL: a host that keeps failing rests as a whole.
@@ -106,6 +108,7 @@ statuses = Table(
     # What the last failed call met: an HTTP status or a kind of error.
     Column("problem", Text, nullable=False),
     UniqueConstraint("message_id", "status", name="statuses_once"),
+    sqlite_strict=True,
 )
 Index(
     "statuses_due",
