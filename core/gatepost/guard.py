@@ -141,7 +141,7 @@ class Guard:
             logs.speak_for(self.name, hook)
             return await _contained(make)
 
-        return asyncio.create_task(run(), name=f"{self.name}.{hook}")
+        return asyncio.get_running_loop().create_task(run(), name=f"{self.name}.{hook}")
 
     async def _let_go(self, hook: str, task: asyncio.Task[Any]) -> None:
         """Cancel a hook's task and leave it alone where it does not end."""

@@ -53,6 +53,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     def json(self) -> object:
         """The body as JSON; None where it is not JSON."""
+        if not self.body:
+            return None
         try:
             return msgspec.json.decode(self.body)
         except (ValueError, RecursionError):
@@ -124,6 +126,10 @@ class Http:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
+    length = response.content_length
+    # What is compressed may be as short as it likes, and hold a gigabyte.
+    if length is not None and length <= MAX_REPLY and "Content-Encoding" not in response.headers:
+        return await response.read()
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk
