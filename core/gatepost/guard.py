@@ -125,7 +125,31 @@ class Guard:
             return self.fault(hook, f"took longer than {seconds:g} s")
         if task.cancelled():
             return self.fault(hook, "cancelled itself")
-        ended = task.result()
+        return self._judged(hook, task.result(), may_raise, clean)
+
+    def outcome_at_once(
+        self,
+        hook: str,
+        call: Callable[[], T],
+        may_raise: tuple[type[Exception], ...],
+        *,
+        clean: Callable[[BaseException], Exception],
+    ) -> T | Raised:
+        """The same for a hook that is a plain function: no task, and no end to it but its own."""
+        with logs.speaking_for(self.name, hook):
+            try:
+                return call()
+            except BaseException as error:  # noqa: BLE001  as in _contained
+                ended = Raised(error)
+            return self._judged(hook, ended, may_raise, clean)
+
+    def _judged(
+        self,
+        hook: str,
+        ended: T | Raised,
+        may_raise: tuple[type[Exception], ...],
+        clean: Callable[[BaseException], Exception],
+    ) -> T | Raised:
         if not isinstance(ended, Raised):
             return ended
         if not isinstance(ended.error, may_raise):
@@ -137,9 +161,8 @@ class Guard:
 
     def _task(self, hook: str, make: Callable[[], Awaitable[T]]) -> asyncio.Task[T | Raised]:
         async def run() -> T | Raised:
-            # In everything that is logged from here on, by whomever, also in tasks that are started here.
-            logs.speak_for(self.name, hook)
-            return await _contained(make)
+            with logs.speaking_for(self.name, hook):
+                return await _contained(make)
 
         return asyncio.get_running_loop().create_task(run(), name=f"{self.name}.{hook}")
 

@@ -47,7 +47,7 @@ __all__ = [
     "private",
     "remember",
     "scrub",
-    "speak_for",
+    "speaking_for",
     "trace",
     "without",
 ]
@@ -191,9 +191,19 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
 _speaker: ContextVar[tuple[str, str] | None] = ContextVar("gatepost_speaker", default=None)
 
 
-def speak_for(instance: str, hook: str) -> None:
-    """Name these two in all that is logged from here on in this context, by whomever."""
-    _speaker.set((instance, hook))
+class speaking_for:  # noqa: N801  used as a function, and cheaper than one that makes a context manager
+    """Name an instance and a hook in all that the block logs, by whomever, also in tasks started in it."""
+
+    __slots__ = ("_speaker", "_token")
+
+    def __init__(self, instance: str, hook: str) -> None:
+        self._speaker = instance, hook
+
+    def __enter__(self) -> None:
+        self._token = _speaker.set(self._speaker)
+
+    def __exit__(self, *_error: object) -> None:
+        _speaker.reset(self._token)
 
 
 def _name_speaker(_logger: object, _method: str, event: EventDict) -> EventDict:
