@@ -50,7 +50,7 @@ class _Values:
     """Texts that belong together; their forms are made when somebody first looks for them."""
 
     def __init__(self, named: Iterable[Named], *, whole: bool = False) -> None:
-        self._texts = tuple(_texts(named))
+        self._named = tuple(named)
         self._whole = whole
         self._forms: frozenset[str] | None = None
         self._beginnings: frozenset[str] = frozenset()
@@ -58,7 +58,7 @@ class _Values:
     def within(self, letters: str, beginnings: set[str]) -> Sequence[str]:
         """The forms that stand in ``letters``; ``beginnings`` is every four of these in a row."""
         if self._forms is None:
-            self._forms = frozenset(_forms(self._texts, whole=self._whole))
+            self._forms = frozenset(_forms(_texts(self._named), whole=self._whole))
             self._beginnings = frozenset(form[:_SHORT] for form in self._forms)
         # Nearly always there is nothing, and then this is all that a value costs.
         if self._beginnings.isdisjoint(beginnings):
