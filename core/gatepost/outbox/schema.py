@@ -1,22 +1,18 @@
 """The tables. Times are milliseconds since the epoch, by the database's clock.
 
 A row is small and is rewritten at every step, so the content, which is large and never changes, stands in
-a table of its own and goes as soon as nobody will need it. Only what is not at its end has a ``due_at``,
-and the indexes that claims run on hold only such rows: they stay as small as the queue is, whatever
-has piled up behind it.
+a table of its own and goes as soon as nobody will need it. What the claims run on stands in ``indexes``.
 """
 
 from sqlalchemy import (
     BigInteger,
     Column,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
 metadata = MetaData()
@@ -54,33 +50,6 @@ messages = Table(
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )
-Index(
-    "messages_due",
-    messages.c.channel,
-    messages.c.state,
-    messages.c.due_at,
-    sqlite_where=text("due_at IS NOT NULL"),
-    postgresql_where=text("due_at IS NOT NULL"),
-)
-Index(
-    "messages_expiring",
-    messages.c.expires_at,
-    sqlite_where=text("due_at IS NOT NULL"),
-    postgresql_where=text("due_at IS NOT NULL"),
-)
-Index(
-    "messages_ended",
-    messages.c.ended_at,
-    sqlite_where=text("ended_at IS NOT NULL"),
-    postgresql_where=text("ended_at IS NOT NULL"),
-)
-Index(
-    "messages_provider",
-    messages.c.instance,
-    messages.c.provider_id,
-    sqlite_where=text("provider_id IS NOT NULL"),
-    postgresql_where=text("provider_id IS NOT NULL"),
-)
 
 contents = Table(
     "contents",
@@ -109,11 +78,4 @@ statuses = Table(
     Column("problem", Text, nullable=False),
     UniqueConstraint("message_id", "status", name="statuses_once"),
     sqlite_strict=True,
-)
-Index(
-    "statuses_due",
-    statuses.c.telling,
-    statuses.c.due_at,
-    sqlite_where=text("due_at IS NOT NULL"),
-    postgresql_where=text("due_at IS NOT NULL"),
 )

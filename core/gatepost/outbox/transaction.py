@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Dialect, Executable, Insert, Select, Table, UpdateBase, bindparam
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -48,6 +48,9 @@ def made(put_together: Callable[[Locking], Executable], *, skip_locked: bool = F
 @cache
 def _insert_new(table: Table, *, many_writers: bool) -> Insert:
     if many_writers:
+        # Late: a tenth of the time that a gateway on SQLite needs to start.
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
         # The driver does not count for many rows at once, but it gives back what went in.
         return postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
     return sqlite.insert(table).on_conflict_do_nothing()
