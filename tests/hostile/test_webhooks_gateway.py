@@ -147,6 +147,7 @@ def served(tmp_path_factory, emulators):
     tables = {
         "server": {"port": 0},
         "clients.brand": {"authorization": ["the-secret"], "allow_ips": ["127.0.0.1"]},
+        "routes": {"email": ["sendgrid", "relay", "box"]},
         "logs": {"level": "debug", "format": "json"},
         "plugins.sendgrid": {"use": "sendgrid", "api_key": "x", "webhook_public_key": sendgrid.public_key},
         "plugins.vonage": {
@@ -167,6 +168,8 @@ def served(tmp_path_factory, emulators):
         with sqlite3.connect(folder / "gatepost.db") as database:
             columns = [row[1] for row in database.execute("PRAGMA table_info(messages)")]
             given = {"id": ID, "channel": "email", "state": "sent", "client": "brand", "due_at": None}
+            # Each of them may report on it: three are on its route, and this one was asked.
+            given["instance"] = "vonage"
             given |= {
                 "created_at": 0,
                 "expires_at": 2**41,
