@@ -12,6 +12,7 @@ import pytest
 from fuzz import gateway
 from fuzz.driver import take_answer
 from fuzz.gateway import message, request
+from gatepost.acceptance import Acceptance
 from gatepost.app import load
 from gatepost.http import Connections
 from gatepost.server import _Uvicorn, serve
@@ -229,6 +230,36 @@ async def test_a_slow_answer_is_waited_for(brisk, address, monkeypatch):
             await end(silent)
         go_on.set()
         assert (await answer(reader)).body == b"{}"
+
+
+async def test_the_handler_finishes_when_the_caller_has_gone(seen, address, monkeypatch):
+    """Who hangs up does not know whether it was taken; who asks again must be told so."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    take = Acceptance.take
+
+    async def slowly(*arguments):
+        begun.set()
+        await go_on.wait()
+        return await take(*arguments)
+
+    monkeypatch.setattr(Acceptance, "take", slowly)
+    body = message(ext_user_id="anna", email_uid="gone")
+    async with asyncio.timeout(PATIENCE):
+        _, writer = await asyncio.open_connection(*address)
+        writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        writer.write(request(body=body))
+        await begun.wait()
+        writer.transport.abort()
+        while not seen or seen[0].connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        go_on.set()
+        while seen[0].tasks:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    async with connected(address) as (reader, writer):
+        writer.write(request(body=message(ext_user_id="anna", email_uid="gone", subject="other")))
+        assert (await answer(reader)).code == 9
+        writer.write(request(body=body))
+        assert (await answer(reader)).code == 0
 
 
 @pytest.fixture
