@@ -21,6 +21,12 @@ PATIENCE = 60.0
 """Seconds that a test waits for what must come; a busy machine takes its time."""
 
 
+each_loop = pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
+)
+"""A gateway runs on uvloop where there is one."""
+
+
 @pytest.fixture
 def brisk(monkeypatch):
     monkeypatch.setattr("gatepost.http.HEAD_DEADLINE", 0.3)
@@ -173,6 +179,7 @@ async def greedy(address, seen):
                 await asyncio.sleep(0.01)
 
 
+@each_loop
 async def test_who_does_not_take_the_answers_is_cut_off(brisk, seen, address):
     """It asks and asks, and reads nothing: what is said to it is not kept for ever."""
     async with greedy(address, seen) as (served, ask):
@@ -180,6 +187,7 @@ async def test_who_does_not_take_the_answers_is_cut_off(brisk, seen, address):
             await ask()
 
 
+@each_loop
 async def test_who_does_not_take_the_answers_gets_no_time_by_asking_for_more(brisk, seen, address):
     async with greedy(address, seen) as (served, ask):
         while not served.flow.write_paused:
@@ -188,6 +196,7 @@ async def test_who_does_not_take_the_answers_gets_no_time_by_asking_for_more(bri
             await ask()
 
 
+@each_loop
 async def test_who_takes_no_answers_and_wants_to_close_is_cut_off(brisk, seen, address):
     """What the system has no room for any more is little, and nothing waits for it."""
     async with greedy(address, seen) as (served, ask):
@@ -232,6 +241,7 @@ async def test_a_slow_answer_is_waited_for(brisk, address, monkeypatch):
         assert (await answer(reader)).body == b"{}"
 
 
+@each_loop
 async def test_the_handler_finishes_when_the_caller_has_gone(seen, address, monkeypatch):
     """Who hangs up does not know whether it was taken; who asks again must be told so."""
     begun, go_on = asyncio.Event(), asyncio.Event()
@@ -305,6 +315,7 @@ async def test_callers_who_come_and_go_leave_nothing_behind(seen, address):
     assert not seen[0].idle
 
 
+@each_loop
 async def test_what_comes_in_while_the_doors_close_is_answered(tmp_path, monkeypatch):
     """On connections that are kept, and on some that nobody has accepted yet."""
     crowd = []
