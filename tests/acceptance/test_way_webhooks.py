@@ -5,6 +5,7 @@ import sqlite3
 import time
 
 import pytest
+import structlog
 
 from gatepost.outbox import sqlite
 from gatepost.testing import emulator
@@ -106,6 +107,18 @@ async def test_all_bodies_together_have_a_limit_too(world, sendgrid, report, mon
         assert await post(b"x" * 29_000) == 401
         assert await report() == 200
         await world.hears(message, "accepted", "delivered")
+
+
+async def test_refusals_do_not_fill_the_log(world, sendgrid, report):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        await world.hears(await world.email(), "accepted")
+        with structlog.testing.capture_logs() as logged:
+            for _ in range(20):
+                assert await report(tampering="unsigned") == 401
+            assert await report(tampering="flipped") == 401
+        figures = await gateway.metrics()
+    assert [one["event"] for one in logged].count("webhook_refused") == 1
+    assert figures["gatepost_webhooks_total", "sendgrid-main", "401"] == 21
 
 
 async def test_while_the_store_is_down_a_report_is_503_and_a_message_12(world, sendgrid, report, monkeypatch):
