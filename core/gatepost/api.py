@@ -184,10 +184,16 @@ async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     if not rooms.webhooks.knows(name):
         return Response(b"", status_code=404)
     try:
-        body = await _body(request.receive, request.scope["headers"], webhooks.MAX_BODY)
-        status = await rooms.webhooks.take(name, _webhook_request(rooms, request.scope, request.method, body))
+        with rooms.webhooks.holding(request.receive) as receive:
+            body = await _body(receive, request.scope["headers"], webhooks.MAX_BODY)
+            report = _webhook_request(rooms, request.scope, request.method, body)
+            status = await rooms.webhooks.take(name, report)
     except _TooLong:
         status = 413
+    except webhooks.Full:
+        status = 503
+        if rooms.strangers.due("webhooks"):
+            _log.warning("too_many_reports_at_once", most=webhooks.MOST_HELD)
     except (TimeoutError, _Gone):
         status = 408
     except Exception as error:  # noqa: BLE001  the provider shall try again, whatever happened
@@ -253,8 +259,7 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """For Prometheus; answered to callers in private networks only, and a 404 to all others."""
     rooms: Rooms = request.app.state[ROOMS]
     peer = request.scope["client"]
-    caller = rooms.access.caller(peer[0] if peer else None, request.scope["headers"])
-    if caller is None or not caller.is_private:
+    if not rooms.access.is_near(peer[0] if peer else None, request.scope["headers"]):
         return Response(b"", status_code=404)
     await rooms.health.look()
     return Response(rooms.metrics.expose(), headers={"content-type": CONTENT_TYPE})

@@ -143,7 +143,7 @@ class Gateway:
             settings=read,
             access=Access(read.clients, read.server.trusted_proxies),
             acceptance=acceptance,
-            webhooks=Webhooks(made, outbox, self.metrics),
+            webhooks=Webhooks(made, read.routes, outbox, self.metrics),
             control=self.control,
             metrics=self.metrics,
             health=Health(
