@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
-import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -203,15 +202,6 @@ class Outbox:
     async def depth(self) -> reading.Depth:
         """How much waits."""
         return await self._sending.run(_depth, None)
-
-    def announce(self, url: str, token: str) -> None:
-        """Leave word of where this process listens, for commands that find the store taken.
-
-        ``token`` is what they have to show: whoever may read the file may control the process.
-        """
-        if self._lock is None:
-            return
-        self._lock.write(msgspec.json.encode(sqlite.Announced(pid=os.getpid(), url=url, token=token)))
 
     async def close(self) -> None:
         """Finish what is under way and let go of the store."""
