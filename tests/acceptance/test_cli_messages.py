@@ -119,6 +119,28 @@ async def test_the_list_is_of_the_states_that_were_asked_for(gateway, run):
     assert "There is none" in await run("messages", "list", "held")
 
 
+async def test_the_list_is_of_the_channel_the_client_and_the_user_that_were_asked_for(gateway, run):
+    mail = (await gateway.email("uid-1"))["ext_message_id"]
+    text = (await gateway.sms("uid-1"))["ext_message_id"]
+
+    assert [one["id"] for one in await listed(run, "--channel", "sms")] == [text]
+    assert [one["id"] for one in await listed(run, "--user", "anna", "--client", "brand")] == [text, mail]
+    assert await listed(run, "--user", "somebody") == await listed(run, "--client", "other") == []
+
+
+async def test_an_id_of_several_messages_is_nobodys(gateway, run):
+    mail = (await gateway.email("uid-1"))["ext_message_id"]
+    text = (await gateway.sms("uid-1"))["ext_message_id"]
+    await until(lambda: _state(run, mail), State.SENT)
+    await until(lambda: _state(run, text), State.SENT)
+
+    for command in ("show", "retry"):
+        said = await run("messages", command, "uid-1", code=1)
+        assert "uid-1 is the id of several messages" in said
+        assert f"{mail}  email of brand, sent" in said
+        assert f"{text}  sms of brand, sent" in said
+
+
 async def test_a_running_gateway_sends_a_held_message_again(gateway, run):
     identity = await held_message(gateway, run)
     assert len(list((gateway.folder / "box").glob(f"{identity}*"))) == 1

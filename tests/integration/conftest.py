@@ -100,7 +100,8 @@ def look():
     """Shows a message as an operator sees it; None where it is forgotten."""
 
     async def one(outbox: Outbox, identity: str) -> reading.MessageView | None:
-        return await outbox._database.transact(lambda connection: reading.one_message(connection, identity))
+        found = await outbox._database.transact(lambda connection: reading.known_by(connection, identity))
+        return found[0] if found else None
 
     return one
 

@@ -100,8 +100,7 @@ async def _follow(read: Settings, identity: str, wait: float) -> bool:
     state = ""
     told = 0
     while True:
-        one = await store.look(read, partial(reading.one_message, identity=identity))
-        assert one is not None, "it was accepted"
+        (one,) = await store.look(read, partial(reading.known_by, identity=identity))
         if one.state != state:
             state = one.state
             click.echo(_step(one))
