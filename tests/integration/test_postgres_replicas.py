@@ -239,3 +239,16 @@ async def test_an_old_replica_waits_out_an_upgrade_and_goes_on(replicas, new):
 
     await putting
     assert stored == ["upgraded", "stored"]
+
+
+async def test_a_status_that_waits_for_nobody_is_found_once(database, replicas, new):
+    message = new()
+    await replicas[0].put(message)
+    event = StatusEvent(status=Status.DELIVERED, message_id=message.id)
+    await replicas[0].record(Reported(instance="i", events=[event]))
+    database.psql("UPDATE statuses SET telling = 'waiting', due_at = NULL")
+
+    assert sum(await asyncio.gather(*(replica.mend() for replica in replicas))) == 1
+
+    calls = [call for replica in replicas for call in await replica.claim_calls(9, 45)]
+    assert [call.status for call in calls] == [Status.ACCEPTED]

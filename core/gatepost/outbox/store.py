@@ -98,6 +98,7 @@ class Outbox:
         ]
         self._lanes = lanes
         self._accepting, self._sending, self._reporting, self._calling = lanes * (4 // len(lanes))
+        self._mended = 0
         self.arrived: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
         """Set when there may be something to send."""
         self.reported = asyncio.Event()
@@ -180,6 +181,17 @@ class Outbox:
         if swept.failed or swept.calls:
             self.reported.set()
         return swept
+
+    async def mend(self) -> int:
+        """Queue some of the statuses that could never be told, if there are any; returns how many.
+
+        Each call looks at the next few, and after the last at the first again.
+        """
+        mended = await self._calling.run(calling.mend, self._mended)
+        self._mended = mended.seen
+        if mended.queued:
+            self.reported.set()
+        return mended.queued
 
     async def prune(self) -> int:
         """Forget some of what ended before the retention; returns how much."""
