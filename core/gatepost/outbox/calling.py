@@ -12,7 +12,6 @@ from gatepost.outbox.schema import messages, statuses
 from gatepost.outbox.transaction import IDS, Transaction, chunks, made
 from gatepost.statuses import OPEN, Telling
 
-
 LOOK = 2_000
 """Statuses that are looked at for stranded ones in one go."""
 
