@@ -1,0 +1,42 @@
+"""Asking a provider for something, when it can't be asked: what pings and lookups have in common."""
+
+from collections.abc import Awaitable, Callable
+
+from gatepost.errors import Unavailable
+from gatepost.testing.conformance.bench import SHORT, Bench, Live, described
+from gatepost.testing.conformance.provider import Trouble
+from gatepost.testing.conformance.watching import everything_in, found_in
+
+Ask = Callable[[Live], Awaitable[object]]
+
+
+async def unavailable(bench: Bench, trouble: Trouble, ask: Ask, then: Ask | None = None) -> Unavailable:
+    """What an open plugin raises under this trouble; ``then`` is asked when that is over.
+
+    AssertionError unless it is Unavailable, with no secret in it.
+    """
+    async with bench.live(seconds=SHORT if trouble is Trouble.HANG else 5.0) as live:
+        with bench.playing(trouble):
+            error = _judged(bench, await ask(live), trouble)
+        if then:
+            await then(live)
+    return error
+
+
+async def denied(bench: Bench, ask: Ask, then: Ask | None = None) -> None:
+    """AssertionError unless a refused key is said to be for the operator to mend."""
+    error = await unavailable(bench, Trouble.DENY, ask, then)
+    assert error.misconfigured, "the operator has to mend it: misconfigured=True"
+
+
+async def nobody_listens(bench: Bench, ask: Ask) -> None:
+    """AssertionError unless a provider where nobody listens is Unavailable."""
+    with bench.nobody_listening() as table:
+        async with bench.live(table=table) as live:
+            _judged(bench, await ask(live), "nobody listens")
+
+
+def _judged(bench: Bench, outcome: object, what: str) -> Unavailable:
+    assert isinstance(outcome, Unavailable), f"{what}: {described(outcome)} instead of raising Unavailable"
+    assert not found_in(everything_in(outcome), bench.secrets()), f"{what}: the error holds a secret"
+    return outcome
