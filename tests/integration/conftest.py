@@ -170,9 +170,9 @@ class Environment:
         self.run("-m", "pip", "install", *options, wheel)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def environment(tmp_path_factory):
-    """One in which Gatepost is installed, and no plugin."""
+    """One in which Gatepost is installed, and none of its plugins."""
     environment = Environment(tmp_path_factory.mktemp("environment"))
     environment.install(REPO)
     return environment

@@ -3,6 +3,7 @@
 import re
 import socket
 import subprocess
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,14 +53,18 @@ def running(environment, *command, until, cwd, **variables):
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
+        late = threading.Timer(60.0, process.kill)
+        late.start()
         try:
             heard = ""
             while until not in heard:
                 line = process.stdout.readline()
                 assert line, heard
                 heard += line
+            late.cancel()
             yield
         finally:
+            late.cancel()
             process.terminate()
 
 
@@ -93,8 +98,10 @@ def test_whoever_follows_the_lesson_ends_where_it_says(environment, lesson):
     report = its_tests(environment, lesson)
     assert results(report) == said("## Say what the tests shall expect")
     assert re.findall(r"TestConformance: .*", report)[0] in PAGE
+    assert int(re.findall(r"TestConformance: (\d+) checks", report)[0]) >= 40
 
     environment.install(lesson)
+    assert "acme-sms" in environment.run("-m", "gatepost", "plugins")
     _send_a_message(environment, lesson)
 
 
