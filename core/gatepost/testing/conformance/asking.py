@@ -1,8 +1,10 @@
-"""Asking a provider for something, when it can't be asked: what pings and lookups have in common."""
+"""Asking a plugin for something that can't be had, or is not wanted any more."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from gatepost.errors import Unavailable
+from gatepost.testing.conformance import bench as benches
 from gatepost.testing.conformance.bench import SHORT, Bench, Live, described
 from gatepost.testing.conformance.provider import Trouble
 from gatepost.testing.conformance.watching import everything_in, found_in
@@ -34,6 +36,16 @@ async def nobody_listens(bench: Bench, ask: Ask) -> None:
     with bench.nobody_listening() as table:
         async with bench.live(table=table) as live:
             _judged(bench, await ask(live), "nobody listens")
+
+
+async def cancelled(task: "asyncio.Task[object]") -> None:
+    """Cancel a call; AssertionError unless it ends as cancelled, where it had not ended by itself."""
+    late = task.done()
+    task.cancel()
+    await asyncio.wait({task}, timeout=benches.RELEASE)
+    assert task.done(), "it ignores its cancellation"
+    if not late:
+        assert task.cancelled(), f"cancelled, {described(task.exception() or task.result())}"
 
 
 def _judged(bench: Bench, outcome: object, what: str) -> Unavailable:

@@ -4,7 +4,6 @@ import asyncio
 
 from gatepost.model import Contact, Secret
 from gatepost.testing.conformance import asking
-from gatepost.testing.conformance import bench as benches
 from gatepost.testing.conformance.bench import Bench, Live, described, gathered
 from gatepost.testing.conformance.people import PLAIN, STRANGE
 from gatepost.testing.conformance.provider import Trouble
@@ -145,7 +144,7 @@ async def cancelled(bench: Bench) -> None:
             task = live.begin("find_contact", first)
             for _ in range(turns):
                 await asyncio.sleep(0)
-            await _cancel(task)
+            await asking.cancelled(task)
             _same(second, await live.find(second), bench.people[second])
 
 
@@ -194,15 +193,6 @@ def _found_after(bench: Bench) -> asking.Ask:
         _same(_ONE, await live.find(_ONE), bench.people[_ONE])
 
     return find
-
-
-async def _cancel(task: "asyncio.Task[object]") -> None:
-    late = task.done()
-    task.cancel()
-    await asyncio.wait({task}, timeout=benches.RELEASE)
-    assert task.done(), "it ignores its cancellation"
-    if not late:
-        assert task.cancelled(), f"cancelled, {described(task.exception() or task.result())}"
 
 
 def _same(user: str, found: object, expected: Contact) -> None:
