@@ -1,7 +1,6 @@
 """How the documentation is built: `make docs`."""
 
 from importlib.metadata import version as installed
-from typing import Any
 
 project = "Gatepost"
 author = "The Gatepost authors"
@@ -23,12 +22,3 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-
-
-def setup(app: Any) -> None:
-    app.connect("autodoc-process-docstring", _name_the_separator)
-
-
-def _name_the_separator(_app, _what, _name, _obj, _options, lines: list[str]) -> None:
-    # reStructuredText has no literal that ends with a blank.
-    lines[:] = [line.replace("``, ``", "a comma and a blank") for line in lines]

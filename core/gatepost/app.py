@@ -13,6 +13,7 @@ from gatepost import api, instances, kinds, logs, senders, settings, wire
 from gatepost.acceptance import Acceptance
 from gatepost.access import Access
 from gatepost.callbacks import Callbacks
+from gatepost.caller import Caller
 from gatepost.contacts import Contacts, Remembered, canonical_email, check_region
 from gatepost.control import Control
 from gatepost.delivery import Delivery, Provider
@@ -25,7 +26,7 @@ from gatepost.metrics import Metrics
 from gatepost.outbox import Outbox, Policy, open_outbox
 from gatepost.pace import Pace
 from gatepost.settings import Server, Settings
-from gatepost.targets import Caller, TargetRefused, Targets
+from gatepost.targets import TargetRefused, Targets
 from gatepost.webhooks import Webhooks
 
 DRAIN = 11.0

@@ -6,15 +6,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
-import msgspec
-
 from gatepost import logs, wire
+from gatepost.caller import CallbackFailed, Caller
 from gatepost.errors import StoreBroken, StoreError, Unavailable
 from gatepost.metrics import Metrics
 from gatepost.outbox import Call, Called, Outbox
 from gatepost.pace import Health, Pace
 from gatepost.settings import Settings
-from gatepost.targets import Answer, CallbackFailed, Caller, TargetRefused, Targets
+from gatepost.targets import TargetRefused, Targets
 
 PAUSES = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 """Seconds after the first try, the second, …; after one more it is dead. Each ±20 %."""
@@ -199,14 +198,11 @@ class Callbacks:
         return self._heard(answer)
 
     @staticmethod
-    def _heard(answer: Answer) -> tuple[str, float | None, bool]:
+    def _heard(answer: wire.Reply) -> tuple[str, float | None, bool]:
         if not 200 <= answer.status < 300:
             ill = answer.status == 429 or answer.status >= 500
             return f"HTTP {answer.status}", wire.retry_after(answer.headers), ill
-        try:
-            said = msgspec.json.decode(answer.body)
-        except (ValueError, RecursionError):
-            return "", None, False
+        said = answer.json()
         code = said.get("error_code", 0) if isinstance(said, dict) else 0
         # Not a set: what others answer may be a list, and no set takes that.
         if code in (0, "0", None):

@@ -1,8 +1,14 @@
-"""What commands on this machine may ask of a running gateway: to send or tell again, and a test message."""
+"""What commands on this machine may ask of a running gateway: to send or tell again, and a test message.
+
+They find it by a note that it leaves while it runs, which only its own user can read.
+"""
 
 import asyncio
+import contextlib
+import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -11,6 +17,8 @@ from gatepost.acceptance import Acceptance
 from gatepost.errors import Refused
 from gatepost.model import Channel
 from gatepost.outbox import Outbox, Retried, Retry
+from gatepost.outbox.sqlite import FileLock
+from gatepost.outbox.store import sqlite_path
 from gatepost.settings import Settings
 
 MAX_BODY = 8 * 1_048_576
@@ -21,7 +29,51 @@ MOST = 500
 
 _SCHEME = b"Bearer "
 
+_RUNNING = ".running"
+
 _log = logs.get(__name__)
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a running gateway can be spoken to, and with what: whoever can read it may control it."""
+
+    pid: int
+    url: str
+    token: str
+
+
+def note_of(read: Settings) -> Path:
+    """The file of the note: the store's lock, or one beside the configuration where the store is no file."""
+    database = sqlite_path(read.store.url, read.path.parent)
+    return FileLock(database).path if database else read.path.with_name(read.path.name + _RUNNING)
+
+
+@contextlib.contextmanager
+def noted(read: Settings, url: str, token: str) -> Iterator[None]:
+    """Leave the note while the block runs.
+
+    Where that can't be done the gateway is as good without: the log says what the commands will miss.
+    """
+    path = note_of(read)
+    content = msgspec.json.encode(Note(pid=os.getpid(), url=url, token=token))
+    try:
+        # Also where the file was there before, nobody else can read what stands in it from now on.
+        with open(path, "wb", opener=_private) as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(content)
+    except OSError as error:
+        _log.warning("note_not_left", path=str(path), problem=f"{error.strerror}: gatepost send won't work")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            # The lock's file stays. Of this one another process may have made its own meanwhile.
+            if path.suffix == _RUNNING and path.read_bytes() == content:
+                path.unlink()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 class RetryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,7 +100,7 @@ class Control:
         self._outbox = outbox
         self._acceptance = acceptance
         self.token = secrets.token_urlsafe(32)
-        """Stands in the store's lock file, which only the gateway's own user can read."""
+        """Stands in the note."""
 
     def admits(self, authorization: bytes) -> bool:
         """Whether this Authorization header holds the token."""

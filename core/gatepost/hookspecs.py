@@ -169,9 +169,9 @@ class WebhookParser(Protocol):
     async def parse_webhook(self, request: WebhookRequest) -> Report:
         """Called for each request to ``/webhooks/NAME``, before anything of it is believed.
 
-        Verifies the provider's signature over the raw body, then translates. One bad event beside good
-        ones is counted in ``Report.ignored`` and loses nothing of them. A replay needs no care:
-        statuses are unique. The answer is 2xx once every event is on disk.
+        Verifies the provider's signature over the raw body and how old it is (``request.expect_fresh``),
+        then translates. One bad event beside good ones is counted in ``Report.ignored`` and loses nothing
+        of them. A replay needs no care: statuses are unique. The answer is 2xx once every event is on disk.
 
         Raises NoVerificationKey (404) where the settings hold no key to verify with, BadSignature (401;
         also when older than 26 hours), BadWebhook (400) or WebhookRetry (503).

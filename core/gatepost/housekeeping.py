@@ -18,7 +18,7 @@ _log = logs.get(__name__)
 
 
 async def keep_house(outbox: Outbox, remembered: Remembered) -> None:
-    """Sweep, forget and prune until cancelled."""
+    """Sweep, forget, prune and mend until cancelled."""
     loop = asyncio.get_running_loop()
     prune_at = loop.time() + PRUNE_EVERY
     while True:
@@ -29,6 +29,10 @@ async def keep_house(outbox: Outbox, remembered: Remembered) -> None:
             if loop.time() >= prune_at:
                 prune_at = loop.time() + PRUNE_EVERY
                 await _prune(outbox)
+                if mended := await outbox.mend():
+                    _log.error(
+                        "statuses_were_stranded", count=mended, problem="none should be; please report it"
+                    )
         except StoreError as error:
             _log.warning("sweep_failed", reason=str(error))
         await asyncio.sleep(SWEEP_EVERY)

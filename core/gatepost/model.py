@@ -11,7 +11,12 @@ from typing import Any, Never, final
 
 import msgspec
 
-from gatepost.errors import BadWebhook
+from gatepost.errors import BadSignature, BadWebhook
+
+STALE = 26 * 3600
+"""Seconds after which a signature is too old: an honest repeat may be a day old, and not signed anew."""
+AHEAD = 300
+"""Seconds that a provider's clock may be ahead of ours."""
 
 NO_TEXT: Mapping[str, str] = {}
 NO_COUNTS: Mapping[str, int] = {}
@@ -184,12 +189,12 @@ class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     """As the outside sees it, query included: `server.public_url` + path where that is set."""
     headers: Mapping[str, str]
-    """Names in lower case; where one came several times, its values joined with ``, ``."""
+    """Names in lower case; where one came several times, its values joined with a comma and a space."""
     query: Mapping[str, str]
     body: bytes
     """Raw: signatures are made over exactly this."""
     received_at: float
-    """Seconds since the epoch by the core's clock: judge a signature's age by this."""
+    """Seconds since the epoch by the core's clock."""
 
     def __repr__(self) -> str:
         return f"<WebhookRequest {self.method} {len(self.body)} bytes>"
@@ -200,3 +205,14 @@ class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True):
             return msgspec.json.decode(self.body)
         # Not in an except block: the decoder's error, which holds the body, would be this one's context.
         raise BadWebhook("the body is not JSON")
+
+    def expect_fresh(self, signed_at: float) -> None:
+        """Raise BadSignature for a signature of more than 26 hours ago, or from the future.
+
+        ``signed_at`` (seconds since the epoch) is what the signature itself says: verify it first. By the
+        time of arrival, so that a request that waited here is not too old for that.
+        """
+        if not self.received_at - STALE <= signed_at <= self.received_at + AHEAD:
+            raise BadSignature(
+                "the signature is older than 26 hours, or from the future: check this machine's clock"
+            )

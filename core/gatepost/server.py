@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import uvicorn
 
-from gatepost import logs
+from gatepost import control, logs
 from gatepost.app import DRAIN, Gateway, create_app
 from gatepost.errors import ConfigError, Fault
 from gatepost.http import Connection, Connections
@@ -78,9 +78,10 @@ async def serve(
     listener = _listen(read.server)
     url = _url(read.server, listener)
     gateways: list[Gateway] = []
+    notes = contextlib.ExitStack()
 
     def announce() -> None:
-        gateways[0].outbox.announce(url, gateways[0].control.token)
+        notes.enter_context(control.noted(read, url, gateways[0].control.token))
         _log.info("listening", url=url)
         listening(url)
 
@@ -99,7 +100,8 @@ async def serve(
             for number in _STOPPING:
                 loop.add_signal_handler(number, stop)
             gateway.outbox.broken.add_done_callback(lambda _broken: stop())
-            await server.serve(sockets=[listener])
+            with notes:
+                await server.serve(sockets=[listener])
             broken = gateway.outbox.broken.done()
             _log.info("stopping")
     finally:

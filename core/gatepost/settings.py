@@ -241,9 +241,18 @@ def uses(path: Path) -> dict[str, str]:
 
     Raises ConfigError when it can't be read at all.
     """
-    tables = _content(path).get("plugins")
-    named = tables.items() if isinstance(tables, dict) else ()
+    named = _tables(path, "plugins").items()
     return {name: str(table["use"]) for name, table in named if isinstance(table, dict) and "use" in table}
+
+
+def callers(path: Path) -> list[str]:
+    """The names of the clients' tables, whatever else is wrong with the file; raises as ``uses`` does."""
+    return list(_tables(path, "clients"))
+
+
+def _tables(path: Path, group: str) -> dict[str, Any]:
+    found = _content(path).get(group)
+    return found if isinstance(found, dict) else {}
 
 
 def _content(path: Path) -> dict[str, Any]:

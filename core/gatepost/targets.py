@@ -1,32 +1,22 @@
-"""What a callback_url may be, and the connection to it.
+"""What a callback_url may be.
 
 The URL comes from outside and the call carries the client's api_key. So the URL is taken apart by one strict
-parser, at acceptance and again before each call; its host must be listed; the name is resolved once, and
-unless every address it stands for is public, nobody is called; the connection goes to those very addresses.
+parser, at acceptance and again before each call, and its host must be listed. ``caller`` sees to it that the
+name stands for no address of the inside.
 """
 
 import ipaddress
 import re
-import ssl
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from importlib.metadata import version
-from socket import AddressFamily
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote, unquote_plus
 
-import aiohttp
 import msgspec
 import yarl
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gatepost.errors import ConfigError, Fault, GatepostError
 from gatepost.networks import Address, Network, parse_address
 
 MAX_URL = 2048
-MAX_ANSWER = 64 * 1024
-"""Bytes of an answer that are read; the rest is cut off."""
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -59,17 +49,6 @@ _NAT64 = Network("64:ff9b::/96")
 
 class TargetRefused(GatepostError):
     """This URL may not be called; the text says why and holds nothing of the URL but its host."""
-
-
-class CallbackFailed(GatepostError):
-    """The call brought no answer; ``kind`` is one of `resolve`, `private`, `connect`, `tls`, `timeout`, `lost`.
-
-    `private`: the name stands for an address that is not public. `lost`: the connection was there, and broke.
-    """
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(f"the callback had no answer: {kind}")
-        self.kind = kind
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,142 +181,3 @@ def is_public(address: Address) -> bool:
         if address not in _GLOBAL_UNICAST:
             return False
     return not any(address in network for network in _NOT_PUBLIC)
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the callback's host said."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Case-insensitive."""
-    body: bytes
-    """At most 64 KiB of it."""
-
-    def __repr__(self) -> str:
-        return f"<Answer {self.status}>"
-
-
-class _NotPublicError(Exception):
-    """A name stands for an address that may not be called."""
-
-
-class _PublicOnly(AbstractResolver):
-    """Another resolver, whose answers are refused as a whole unless every address in them is public."""
-
-    def __init__(self, resolver: AbstractResolver) -> None:
-        self._resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int = 0, family: AddressFamily = AddressFamily.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        if not found:
-            raise OSError("the name has no address")
-        for result in found:
-            address = parse_address(result["host"])
-            if address is None or not is_public(address):
-                raise _NotPublicError
-        return found
-
-    async def close(self) -> None:
-        """The other resolver is closed by whoever made it."""
-
-
-class Caller:
-    """Calls targets, over kept connections; an async context manager.
-
-    Targets that may be private have connections and a memory of names of their own: what was admitted for
-    one client's tests never serves another's calls.
-    """
-
-    def __init__(
-        self,
-        *,
-        connections: int = 100,
-        timeout: float = 15.0,
-        resolver: AbstractResolver | None = None,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        """``timeout`` (seconds) bounds a call as a whole; ``resolver`` and ``tls`` stand in for the system's."""
-        self._connections = connections
-        self._timeout = timeout
-        self._resolver = resolver
-        self._tls = tls
-        self._stack = AsyncExitStack()
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
-
-    async def __aenter__(self) -> Self:
-        resolver = self._resolver or aiohttp.ThreadedResolver()
-        self._sessions = {
-            True: await self._stack.enter_async_context(self._session(resolver)),
-            False: await self._stack.enter_async_context(self._session(_PublicOnly(resolver))),
-        }
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._stack.aclose()
-
-    def _session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=resolver,
-                ssl=self._tls or True,
-                limit=self._connections,
-                ttl_dns_cache=30,
-                keepalive_timeout=14,
-            ),
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
-            headers={"User-Agent": f"gatepost/{version('gatepost')}", "Accept-Encoding": "identity"},
-            # A compressed answer could be a bomb; none was asked for.
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-        )
-
-    async def get(self, target: Target, query: Mapping[str, str]) -> Answer:
-        """GET the target with these parameters; any status is an Answer, a redirect too.
-
-        Raises CallbackFailed, and TargetRefused for an address that is not public: a literal passes by the
-        resolver. Neither holds the URL, which holds the api_key.
-        """
-        literal = parse_address(target.host)
-        if literal is not None and not (target.private or is_public(literal)):
-            raise TargetRefused(f"the callback_url's host {target.host} is not a public address")
-        session = self._sessions[target.private]
-        try:
-            async with session.get(target.url(query), allow_redirects=False) as response:
-                body = await _read(response)
-                return Answer(status=response.status, headers=response.headers, body=body)
-        except (aiohttp.ClientError, OSError, ValueError, _NotPublicError) as error:
-            raise CallbackFailed(_kind(error)) from None
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > MAX_ANSWER:
-            response.close()
-            break
-    return bytes(content[:MAX_ANSWER])
-
-
-def _kind(error: Exception) -> str:
-    match error:
-        case _NotPublicError():
-            return "private"
-        case TimeoutError():
-            return "timeout"
-        case aiohttp.ClientConnectorDNSError():
-            return "resolve"
-        case aiohttp.ClientSSLError():
-            return "tls"
-        case aiohttp.ClientConnectorError():
-            return "connect"
-        case _:
-            return "lost"

@@ -41,12 +41,13 @@ MISCONFIGURED: Collection[int] = frozenset({401, 402, 403, 404, 405})
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider's answer, whatever its status."""
+    """An HTTP answer, whatever its status."""
 
     status: int
     headers: Mapping[str, str]
     """Case-insensitive."""
     body: bytes
+    """At most MAX_REPLY bytes of it."""
 
     def __repr__(self) -> str:
         return f"<Reply {self.status}>"
@@ -113,8 +114,7 @@ class Http:
                 headers=headers,
                 allow_redirects=False,
             ) as response:
-                content = await _read(response)
-                return Reply(status=response.status, headers=response.headers, body=content)
+                return await read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # The error's text may quote the request: only its kind is passed on.
             kind = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
@@ -125,7 +125,12 @@ class Http:
             _begun.reset(token)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def read(response: aiohttp.ClientResponse) -> Reply:
+    """The answer, with at most MAX_REPLY bytes of its body."""
+    return Reply(status=response.status, headers=response.headers, body=await _beginning(response))
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     length = response.content_length
     # What is compressed may be as short as it likes, and hold a gigabyte.
     if length is not None and length <= MAX_REPLY and "Content-Encoding" not in response.headers:

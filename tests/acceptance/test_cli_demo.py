@@ -48,9 +48,9 @@ def test_the_whole_way_is_shown_and_nothing_is_left_behind(provider, tmp_path):
 
 @pytest.mark.slow
 def test_it_stays_up_with_a_request_that_works_until_it_is_told_to_end(tmp_path):
-    process = subprocess.Popen(
-        COMMAND, stdout=subprocess.PIPE, text=True, env=environment(tmp_path), start_new_session=True
-    )
+    # As after `make run`: the command is not on the PATH.
+    plain = {**environment(tmp_path), "PATH": "/usr/bin:/bin"}
+    process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True, env=plain, start_new_session=True)
     assert process.stdout is not None
     try:
         lines = []
@@ -71,6 +71,9 @@ def test_it_stays_up_with_a_request_that_works_until_it_is_told_to_end(tmp_path)
         told = "".join(followed)
         assert "anna@players.example gets “Hello”" in told
         assert f"callback {identity} accepted" in told
+        look = printed[printed.index("messages:\n\n") + 11 : printed.index("\n\nCallbacks")]
+        seen = subprocess.run(["bash", "-c", look], env=plain, capture_output=True, text=True, check=True)
+        assert f"{identity}  email sent" in seen.stdout
     finally:
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=60)

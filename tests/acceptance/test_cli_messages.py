@@ -11,7 +11,7 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from gatepost import logs
+from gatepost import control, logs, settings
 from gatepost.cli import main
 from gatepost.statuses import State
 from gatepost.testing.smartico import Smartico
@@ -119,6 +119,28 @@ async def test_the_list_is_of_the_states_that_were_asked_for(gateway, run):
     assert "There is none" in await run("messages", "list", "held")
 
 
+async def test_the_list_is_of_the_channel_the_client_and_the_user_that_were_asked_for(gateway, run):
+    mail = (await gateway.email("uid-1"))["ext_message_id"]
+    text = (await gateway.sms("uid-1"))["ext_message_id"]
+
+    assert [one["id"] for one in await listed(run, "--channel", "sms")] == [text]
+    assert [one["id"] for one in await listed(run, "--user", "anna", "--client", "brand")] == [text, mail]
+    assert await listed(run, "--user", "somebody") == await listed(run, "--client", "other") == []
+
+
+async def test_an_id_of_several_messages_is_nobodys(gateway, run):
+    mail = (await gateway.email("uid-1"))["ext_message_id"]
+    text = (await gateway.sms("uid-1"))["ext_message_id"]
+    await until(lambda: _state(run, mail), State.SENT)
+    await until(lambda: _state(run, text), State.SENT)
+
+    for command in ("show", "retry"):
+        said = await run("messages", command, "uid-1", code=1)
+        assert "uid-1 is the id of several messages" in said
+        assert f"{mail}  email of brand, sent" in said
+        assert f"{text}  sms of brand, sent" in said
+
+
 async def test_a_running_gateway_sends_a_held_message_again(gateway, run):
     identity = await held_message(gateway, run)
     assert len(list((gateway.folder / "box").glob(f"{identity}*"))) == 1
@@ -188,10 +210,16 @@ async def test_on_postgresql_the_commands_do_all_of_it_themselves(
 
         assert [one["id"] for one in await listed(run, "held")] == [identity]
         assert "1 message queued again" in await run("messages", "retry", "--held", "--yes")
-        assert "POST the message to it" in await run("send", "sms", "--user", "lost", code=1)
         # The gateway finds it by itself; nobody told it.
         await until(lambda: _mails(gateway, identity), 2)
         assert "PostgreSQL, signed in" in await run("check", "--live")
+        note = tmp_path / "gatepost.toml.running"
+        assert stat.S_IMODE(note.stat().st_mode) == 0o600
+        assert "refused with error_code 1:" in await run("send", "sms", "--user", "nobody", code=1)
+        said = await run("send", "email", "--user", "lost", "--from", "a@brand.example", "--no-wait")
+        assert "accepted as" in said
+    assert not note.exists()
+    assert "no gateway is running" in await run("send", "sms", "--user", "lost", code=1)
 
 
 async def _mails(gateway, identity):
@@ -223,6 +251,41 @@ async def test_a_test_message_goes_the_way_of_every_other(gateway, run):
     assert "messages show" in said
     (mail,) = (gateway.folder / "box").glob("*.eml")
     assert "Subject: A test from Gatepost" in mail.read_text()
+
+
+async def test_a_test_message_needs_no_secret_of_the_gateways(gateway, run):
+    path = gateway.folder / "gatepost.toml"
+    path.write_text(path.read_text().replace('"the-secret"', '"env:ONLY_THE_GATEWAY_HAS_IT"'))
+
+    assert "accepted as " in await run("send", "sms", "--user", "anna", "--from", "Brand", "--no-wait")
+
+
+async def test_a_gateway_that_may_not_leave_its_note_runs_all_the_same(tmp_path, monkeypatch):
+    log = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(control, "_log", log)
+    path = tmp_path / "gatepost.toml"
+    path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
+    read, _ = settings.read(path, lambda _use: None)
+    (tmp_path / "gatepost.toml.running").mkdir()
+
+    with control.noted(read, "http://127.0.0.1:1", "token"):
+        pass
+
+    assert [call.args for call in log.calls] == [("note_not_left",)]
+
+
+async def test_a_note_that_another_process_left_since_stays(tmp_path):
+    path = tmp_path / "gatepost.toml"
+    path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
+    read, _ = settings.read(path, lambda _use: None)
+
+    with control.noted(read, "http://127.0.0.1:1", "one"):
+        with control.noted(read, "http://127.0.0.1:2", "two"):
+            pass
+        assert not control.note_of(read).exists()
+        control.note_of(read).write_text("somebody's")
+
+    assert control.note_of(read).read_text() == "somebody's"
 
 
 async def test_a_test_message_is_refused_like_every_other(gateway, run):

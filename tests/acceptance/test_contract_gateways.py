@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+from gatepost import logs
+
 
 async def test_a_caller_whom_no_client_lists_is_4_and_its_body_is_not_read(start, tmp_path, config, raw):
     async with start(
@@ -18,6 +20,13 @@ async def test_a_body_over_the_limit_is_6_by_its_length_and_by_its_bytes(start, 
         chunk = b"800\r\n" + b"x" * 0x800 + b"\r\n"
         head = b"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: the-secret\r\nTransfer-Encoding: chunked\r\n\r\n"
         assert (await raw(it.url, head + chunk * 3 + b"0\r\n\r\n"))["error_code"] == 6
+
+
+async def test_the_limit_is_said_so_that_the_log_does_not_take_it_for_a_number(gateway, raw):
+    head = b"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: the-secret\r\nContent-Length: 1048577\r\n\r\n"
+    answer = await raw(gateway.url, head)
+
+    assert "larger than 1,048,576 bytes" in logs.scrub(answer["error_message"])
 
 
 async def test_a_channel_without_a_route_is_8(start, tmp_path, config, make):

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from gatepost import callbacks, pace
-from gatepost.targets import Caller
+from gatepost.caller import Caller
 from gatepost.testing import smartico
 
 FAILURES = {

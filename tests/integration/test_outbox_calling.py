@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported
+from gatepost.outbox import Called, Outcome, Reported, calling
+from gatepost.outbox.schema import statuses
 from gatepost.statuses import State
 
 A, D, O = "accepted", "delivered", "opened"  # noqa: E741  as they stand in the columns below
@@ -256,3 +257,52 @@ async def test_the_end_of_a_lifetime_is_told(store, hold, clock):
     (call,) = await store.claim_calls(9, 45)
 
     assert call.status is Status.FAILED
+
+
+def strand(outbox, identity):
+    """Make every status of this message wait, though there is nothing left to wait for."""
+
+    def work(connection):
+        return connection.execute(
+            statuses.update()
+            .where(statuses.c.message_id == identity, statuses.c.telling == "queued")
+            .values(telling="waiting", due_at=None)
+        ).rowcount
+
+    return outbox._database.transact(work)
+
+
+async def test_a_status_that_waits_for_nobody_is_found_and_told(store, sent):
+    identity = await sent(store, "uid-1", D)
+    assert await strand(store, identity) == 1
+    assert (await store.sweep()).moved == 0
+    assert await store.claim_calls(9, 45) == []
+
+    assert await store.mend() == 1
+
+    order = []
+    while calls := await store.claim_calls(9, 45):
+        order += [call.status for call in calls]
+        assert await store.finish_call(heard(calls[0]))
+    assert order == [A, D]
+
+
+async def test_what_waits_for_a_call_that_is_queued_or_under_way_is_left_waiting(store, sent):
+    await sent(store, "uid-1", D)
+    assert await store.mend() == 0
+    (call,) = await store.claim_calls(9, 45)
+    assert await store.mend() == 0
+    assert await store.claim_calls(9, 45) == []
+    assert await store.finish_call(again(call, 300))
+    assert await store.mend() == 0
+
+
+async def test_each_look_goes_on_where_the_last_one_ended(store, sent, monkeypatch):
+    monkeypatch.setattr(calling, "LOOK", 2)
+    made = [await sent(store, f"uid-{number}") for number in range(5)]
+    for identity in made:
+        await strand(store, identity)
+
+    assert [await store.mend() for _ in range(4)] == [2, 2, 1, 0]
+    await strand(store, made[0])
+    assert [await store.mend() for _ in range(3)].count(1) == 1

@@ -239,3 +239,38 @@ async def test_an_old_replica_waits_out_an_upgrade_and_goes_on(replicas, new):
 
     await putting
     assert stored == ["upgraded", "stored"]
+
+
+async def test_a_status_that_waits_for_nobody_is_found_once(database, replicas, new):
+    message = new()
+    await replicas[0].put(message)
+    event = StatusEvent(status=Status.DELIVERED, message_id=message.id)
+    await replicas[0].record(Reported(instance="i", events=[event]))
+    database.psql("UPDATE statuses SET telling = 'waiting', due_at = NULL")
+
+    assert sum(await asyncio.gather(*(replica.mend() for replica in replicas))) == 1
+
+    calls = [call for replica in replicas for call in await replica.claim_calls(9, 45)]
+    assert [call.status for call in calls] == [Status.ACCEPTED]
+
+
+async def test_what_is_wrong_with_the_database_itself_is_not_looked_for_in_each_call(database, new):
+    async with database.replica() as outbox:
+        database.psql("ALTER TABLE messages RENAME TO taken_away")
+        transact, tries = outbox._database.transact, []
+
+        def counted(work):
+            tries.append(work)
+            return transact(work)
+
+        outbox._database.transact = counted
+        refused = await asyncio.gather(
+            *(outbox.put(new(f"uid-{number}")) for number in range(64)), return_exceptions=True
+        )
+
+        assert {type(error) for error in refused} == {StoreBusy}
+        assert outbox.refusing
+        # All together, and perhaps one that came a moment before the others.
+        assert len(tries) <= 2
+        database.psql("ALTER TABLE taken_away RENAME TO messages")
+        assert await outbox.put(new("uid-later"))

@@ -12,7 +12,8 @@ from gatepost.metrics import Metrics
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Called, NewMessage, Outcome, Policy, new_id, open_outbox
 from gatepost.statuses import State
-from gatepost.targets import Answer, Targets
+from gatepost.targets import Targets
+from gatepost.wire import Reply
 
 TRIES = len(callbacks.PAUSES) + 1
 
@@ -60,7 +61,7 @@ class Hosts:
         if target.host in self.slow:
             self.reached.set()
             await self.let.wait()
-        return Answer(status=200, headers={}, body=b"")
+        return Reply(status=200, headers={}, body=b"")
 
 
 class Busy:

@@ -11,8 +11,9 @@ from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatepost.caller import CallbackFailed, Caller
 from gatepost.errors import ConfigError
-from gatepost.targets import CallbackFailed, Caller, Target, TargetRefused, Targets, is_public
+from gatepost.targets import Target, TargetRefused, Targets, is_public
 
 LISTED = ("cb.example", "*.smartico.ai", "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
 LITERAL_V6 = "[2606:2800:21f:cb07:6820:80da:af6b:8b2c]"

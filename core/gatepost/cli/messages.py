@@ -14,6 +14,7 @@ from rich.text import Text
 
 from gatepost.cli import store
 from gatepost.cli.common import config_option, counted, fail, faults_shown, shown
+from gatepost.model import Channel
 from gatepost.outbox import Retried, Retry, operating, reading
 from gatepost.outbox.reading import MessageView, ToldStatus
 from gatepost.settings import Settings, locate
@@ -48,12 +49,33 @@ def command() -> None:
 @command.command("list")
 @click.argument("states", nargs=-1, type=click.Choice([state.value for state in State]))
 @click.option("--dead", is_flag=True, help="Only those with a callback that was given up.")
+@click.option(
+    "--channel", type=click.Choice([channel.value for channel in Channel]), help="Only of this channel."
+)
+@click.option("--client", help="Only of this client.")
+@click.option("--user", help="Only to this user (ext_user_id).")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @json_option
 @config_option
-def list_(states: Sequence[State], dead: bool, limit: int, as_json: bool, config: Path | None) -> None:
+def list_(
+    states: Sequence[State],
+    dead: bool,
+    channel: str | None,
+    client: str | None,
+    user: str | None,
+    limit: int,
+    as_json: bool,
+    config: Path | None,
+) -> None:
     """The newest messages, of all STATES or of those given."""
-    at = partial(reading.list_messages, states=[State(state) for state in states], dead=dead, most=limit)
+    wanted = {"channel": channel, "client": client, "ext_user_id": user}
+    at = partial(
+        reading.list_messages,
+        states=[State(state) for state in states],
+        dead=dead,
+        only={name: value for name, value in wanted.items() if value is not None},
+        most=limit,
+    )
     with faults_shown(locate(config)):
         found = asyncio.run(store.look(store.settings_of_store(config), at))
     if as_json:
@@ -122,13 +144,16 @@ def retry(
 
 
 async def _one(read: Settings, identity: str) -> MessageView:
-    found = await store.look(read, partial(reading.one_message, identity=identity))
-    if found is None:
+    found = await store.look(read, partial(reading.known_by, identity=identity))
+    if not found:
         fail(
             f"no message is known by {shown(identity)}: it was refused when it came, or it ended longer ago "
             "than delivery.retention"
         )
-    return found
+    if len(found) > 1:
+        each = "".join(f"\n  {one.id}  {one.channel} of {shown(one.client)}, {one.state}" for one in found)
+        fail(f"{shown(identity)} is the id of several messages; say which:{each}")
+    return found[0]
 
 
 async def _by_id(read: Settings, ids: Iterable[str]) -> list[Retry]:

@@ -9,11 +9,10 @@ from uuid import uuid4
 
 import rich_click as click
 
-from gatepost import kinds, settings
+from gatepost import settings
 from gatepost.cli import store
 from gatepost.cli.common import config_option, fail, faults_shown, shown
 from gatepost.control import SendRequest
-from gatepost.errors import ConfigError
 from gatepost.model import Channel, Status
 from gatepost.outbox import reading
 from gatepost.outbox.reading import MessageView
@@ -73,15 +72,13 @@ def command(  # noqa: PLR0913, PLR0917  click hands each option over
 
 
 def _client(read: Settings, given: str | None) -> str:
-    # Whether there is such a client only the gateway knows: its environment may hold what ours doesn't.
+    # Of the file no more than the tables' names: the clients' secrets are in the gateway's environment.
     if given is not None:
         return given
-    if not read.clients:
-        faults = settings.read(read.path, kinds.settings_type)[1]
-        raise ConfigError(fault for fault in faults if fault.key.startswith("clients"))
-    if len(read.clients) != 1:
-        fail(f"say with --client in whose name; there are: {', '.join(read.clients)}")
-    return next(iter(read.clients))
+    names = settings.callers(read.path)
+    if len(names) != 1:
+        fail(f"say with --client in whose name; there are: {', '.join(names) or 'none'}")
+    return names[0]
 
 
 async def _send(read: Settings, request: SendRequest, wait: float) -> bool:
@@ -103,8 +100,7 @@ async def _follow(read: Settings, identity: str, wait: float) -> bool:
     state = ""
     told = 0
     while True:
-        one = await store.look(read, partial(reading.one_message, identity=identity))
-        assert one is not None, "it was accepted"
+        (one,) = await store.look(read, partial(reading.known_by, identity=identity))
         if one.state != state:
             state = one.state
             click.echo(_step(one))

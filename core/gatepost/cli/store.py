@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gatepost import settings
 from gatepost.cli.common import fail
-from gatepost.control import MOST, RetryRequest, SendRequest
+from gatepost.control import MOST, Note, RetryRequest, SendRequest, note_of
 from gatepost.errors import ConfigError
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Policy, Retried, Retry, open_outbox, postgresql, sqlite
@@ -81,7 +81,7 @@ async def retry(read: Settings, wishes: Sequence[Retry]) -> list[Retried]:
     if path is not None:
         _expect_store(path)
         try:
-            return await _retry_there(path, wishes)
+            return await _retry_there(read, wishes)
         except NoGateway:
             pass  # then the store is ours
     lifetimes = {channel: read.delivery.lifetime(channel) for channel in Channel}
@@ -90,9 +90,9 @@ async def retry(read: Settings, wishes: Sequence[Retry]) -> list[Retried]:
         return [await outbox.retry(wish, lifetimes) for wish in wishes]
 
 
-async def _retry_there(path: Path, wishes: Sequence[Retry]) -> list[Retried]:
+async def _retry_there(read: Settings, wishes: Sequence[Retry]) -> list[Retried]:
     retried: list[Retried] = []
-    async with _control(path) as ask:
+    async with _control(read) as ask:
         for start in range(0, len(wishes), MOST):
             request = RetryRequest(wishes=wishes[start : start + MOST])
             retried += msgspec.json.decode(await ask("retry", request), type=list[Retried])
@@ -101,48 +101,42 @@ async def _retry_there(path: Path, wishes: Sequence[Retry]) -> list[Retried]:
 
 async def send(read: Settings, request: SendRequest) -> dict[str, object]:
     """Have the running gateway take a message in; returns its answer. Raises NoGateway."""
-    path = sqlite_path(read.store.url, read.path.parent)
-    if path is None:
-        fail(
-            "a gateway whose store is PostgreSQL is not asked by this command: POST the message to it instead"
-        )
-    async with _control(path) as ask:
+    async with _control(read) as ask:
         return msgspec.json.decode(await ask("send", request), type=dict[str, object])
 
 
 @asynccontextmanager
-async def _control(path: Path) -> AsyncIterator["_Ask"]:
-    """Who can be asked for things, of the gateway that has this store. Raises NoGateway."""
+async def _control(read: Settings) -> AsyncIterator["_Ask"]:
+    """Who can be asked for things, of the gateway that runs with this configuration. Raises NoGateway."""
+    path = note_of(read)
     try:
-        note = sqlite.FileLock(path).path.read_bytes()
+        written = path.read_bytes()
     except FileNotFoundError:
-        note = b""
+        written = b""
     except OSError as error:
-        fail(f"{path}.lock: {error.strerror}; run this as the user that the gateway runs as")
-    if not note:
-        raise NoGateway("no gateway is running with this configuration")
+        fail(f"{path}: {error.strerror}; run this as the user that the gateway runs as")
+    if not written:
+        raise NoGateway(f"no gateway is running with this configuration (it would say so in {path})")
     try:
-        announced = msgspec.json.decode(note, type=sqlite.Announced)
+        note = msgspec.json.decode(written, type=Note)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Somebody is just writing it, or died of it.
-        raise NoGateway(
-            f"no gateway has left a whole note in {path}.lock; try again, or restart it"
-        ) from None
+        raise NoGateway(f"no gateway has left a whole note in {path}; try again, or restart it") from None
     # The certificate names the host as the outside calls it; this never leaves the machine.
     async with aiohttp.ClientSession(timeout=_ANSWER, connector=aiohttp.TCPConnector(ssl=False)) as session:
-        yield _Ask(session, announced)
+        yield _Ask(session, note)
 
 
 class _Ask:
     """A running gateway."""
 
-    def __init__(self, session: aiohttp.ClientSession, announced: sqlite.Announced) -> None:
+    def __init__(self, session: aiohttp.ClientSession, note: Note) -> None:
         self._session = session
-        self._announced = announced
+        self._note = note
 
     async def __call__(self, what: str, request: msgspec.Struct) -> bytes:
-        url = f"{_reachable(self._announced.url)}/control/{what}"
-        headers = {"Authorization": f"Bearer {self._announced.token}"}
+        url = f"{_reachable(self._note.url)}/control/{what}"
+        headers = {"Authorization": f"Bearer {self._note.token}"}
         try:
             async with self._session.post(
                 url, data=msgspec.json.encode(request), headers=headers, allow_redirects=False
@@ -152,9 +146,9 @@ class _Ask:
             # The note of one that was killed.
             raise NoGateway("no gateway is running with this configuration") from None
         except (aiohttp.ClientError, TimeoutError) as error:
-            fail(f"the gateway at {self._announced.url} did not answer ({type(error).__name__})")
+            fail(f"the gateway at {self._note.url} did not answer ({type(error).__name__})")
         if response.status == 404:
-            raise NoGateway(f"what listens at {self._announced.url} is not the gateway of this configuration")
+            raise NoGateway(f"what listens at {self._note.url} is not the gateway of this configuration")
         if response.status != 200:
             fail(f"the gateway refused ({response.status}): {answer.decode('utf-8', 'replace')}")
         return answer

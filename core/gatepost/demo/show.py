@@ -1,6 +1,10 @@
 """What the demo prints: on the left what Smartico saw, on the right what happened inside."""
 
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -102,9 +106,17 @@ def invitation(console: Console, stage: Stage) -> None:
     console.print(request(stage), style="bold", markup=False, highlight=False, soft_wrap=True)
     known = ", ".join(person.ext_user_id for person in PEOPLE)
     console.print(f"\nUsers: {known}. To see what became of messages:\n", markup=False, highlight=False)
-    look = f"gatepost messages list --config {stage.gateway.config}"
+    look = f"{typed()} messages list --config {stage.gateway.config}"
     console.print(look, style="bold", markup=False, highlight=False, soft_wrap=True)
     console.print("\nCallbacks and mail as they come; Ctrl-C ends.\n", style=_DIM)
+
+
+def typed() -> str:
+    """How ``gatepost`` can be typed here: after `make run` it is not on the PATH."""
+    beside = Path(sys.executable).with_name("gatepost")
+    if shutil.which("gatepost") == str(beside):
+        return "gatepost"
+    return shlex.quote(str(beside)) if beside.exists() else f"{shlex.quote(sys.executable)} -m gatepost"
 
 
 def request(stage: Stage) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
@@ -11,6 +11,9 @@ from gatepost.outbox.records import Call, Called
 from gatepost.outbox.schema import messages, statuses
 from gatepost.outbox.transaction import IDS, Transaction, chunks, made
 from gatepost.statuses import OPEN, Telling
+
+LOOK = 2_000
+"""Statuses that are looked at for stranded ones in one go."""
 
 
 class WantCalls(NamedTuple):
@@ -169,4 +172,44 @@ _promoting = made(
         .where(statuses.c.seq.in_(_heads), statuses.c.telling == Telling.WAITING.value)
         .values(telling=Telling.QUEUED.value, due_at=bindparam("now"))
     )
+)
+
+
+class Mended(NamedTuple):
+    """What came of looking for stranded statuses."""
+
+    queued: int
+    """How many could not have been told any more, and are now."""
+    seen: int
+    """The last that was looked at; 0: all were, and the next look begins anew."""
+
+
+def mend(tx: Transaction, asked: Sequence[int]) -> list[Mended]:
+    """Let go what waits for nobody: nothing of its message is queued or being told.
+
+    No step of ours leaves such a status behind. One that a fault did would be waiting for ever, as it has no
+    due time. Looks at the next LOOK after ``asked``, however many there are, so that it never takes long.
+    """
+    return [_mend(tx, after) for after in asked]
+
+
+def _mend(tx: Transaction, after: int) -> Mended:
+    some = select(statuses.c.seq).where(statuses.c.seq > after).order_by(statuses.c.seq).limit(LOOK)
+    seqs = list(tx.connection.execute(some).scalars())
+    if not seqs:
+        return Mended(0, 0)
+    stranded = set(tx.connection.execute(_waiting, {"first": seqs[0], "last": seqs[-1]}).scalars())
+    if stranded:
+        # Held first, and then looked at once more: on PostgreSQL somebody may have let it go meanwhile.
+        _hold(tx, stranded)
+        stranded &= set(tx.connection.execute(_waiting, {"first": seqs[0], "last": seqs[-1]}).scalars())
+    return Mended(promote(tx, stranded), seqs[-1] if len(seqs) == LOOK else 0)
+
+
+_under_way = (Telling.QUEUED.value, Telling.CALLING.value)
+_others = statuses.alias()
+_waiting = select(statuses.c.message_id).where(
+    statuses.c.seq.between(bindparam("first"), bindparam("last")),
+    statuses.c.telling == Telling.WAITING.value,
+    ~exists().where(_others.c.message_id == statuses.c.message_id, _others.c.telling.in_(_under_way)),
 )

@@ -25,6 +25,9 @@ _BUSY = {
 _BROKEN_SQLSTATES = {"XX001": "the data are damaged", "XX002": "an index is damaged"}
 _BUSY_SQLSTATES = {
     "25006": "the database takes no writes",
+    "28": "the database does not let the gateway in",
+    "3D": "there is no such database",
+    "42": "the gateway may not use its tables, or they are not as it made them",
     "53": "the database is out of room, memory or connections",
     "55": "something else has locked the tables",
     "58": "the database met an error of its disk",

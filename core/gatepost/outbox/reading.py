@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Select, func, select
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.statuses import State, Telling
 
+_EVERY: Mapping[str, str] = {}
+
 
 class Depth(msgspec.Struct, frozen=True, kw_only=True):
     """How much waits, and since when."""
@@ -77,10 +79,20 @@ def depth(connection: Connection, now: int) -> Depth:
 
 
 def list_messages(
-    connection: Connection, *, states: Sequence[State] = (), dead: bool = False, most: int = 50
+    connection: Connection,
+    *,
+    states: Sequence[State] = (),
+    dead: bool = False,
+    only: Mapping[str, str] = _EVERY,
+    most: int = 50,
 ) -> list[MessageView]:
-    """The newest messages first; only of these states, or only those with a dead callback."""
+    """The newest messages first; only of these states, or only those with a dead callback.
+
+    ``only``: columns of a message and what has to stand in them.
+    """
     query = select(messages).order_by(messages.c.id.desc()).limit(most)
+    for column, wanted in only.items():
+        query = query.where(messages.c[column] == wanted)
     if states:
         query = query.where(messages.c.state.in_([state.value for state in states]))
     if dead:
@@ -90,13 +102,16 @@ def list_messages(
     return _views(connection, query)
 
 
-def one_message(connection: Connection, identity: str) -> MessageView | None:
-    """By ext_message_id, or by Smartico's uid, or by the provider's id."""
+def known_by(connection: Connection, identity: str, most: int = 10) -> list[MessageView]:
+    """By ext_message_id, or else by Smartico's uid, or else by the provider's id; the newest first.
+
+    By the last two it may be several: a uid is one client's on one channel, a provider's id one instance's.
+    """
     for column in (messages.c.id, messages.c.uid, messages.c.provider_id):
-        views = _views(connection, select(messages).where(column == identity).limit(1))
-        if views:
-            return views[0]
-    return None
+        query = select(messages).where(column == identity).order_by(messages.c.id.desc()).limit(most)
+        if views := _views(connection, query):
+            return views
+    return []
 
 
 def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import msgspec
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
@@ -33,14 +32,6 @@ _PRAGMAS = (
     # keeps old pages until it is written over from its start (after some 16 MB more) or the store is closed.
     "secure_delete=ON",
 )
-
-
-class Announced(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands in the lock's file while a gateway runs: where it can be spoken to, and with what."""
-
-    pid: int
-    url: str
-    token: str
 
 
 class FileLock:
@@ -75,17 +66,8 @@ class FileLock:
             ) from None
         self._descriptor = descriptor
 
-    def write(self, content: bytes) -> None:
-        """Leave a note for the commands that want to talk to the process that has the lock.
-
-        Nobody else can read it, also where the file was there before.
-        """
-        os.fchmod(self._descriptor, 0o600)
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, content, 0)
-
     def release(self) -> None:
-        """Let the next one have it."""
+        """Let the next one have it, without what was written into it meanwhile (see ``control``)."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
-import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -99,6 +98,7 @@ class Outbox:
         ]
         self._lanes = lanes
         self._accepting, self._sending, self._reporting, self._calling = lanes * (4 // len(lanes))
+        self._mended = 0
         self.arrived: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
         """Set when there may be something to send."""
         self.reported = asyncio.Event()
@@ -182,6 +182,17 @@ class Outbox:
             self.reported.set()
         return swept
 
+    async def mend(self) -> int:
+        """Queue some of the statuses that could never be told, if there are any; returns how many.
+
+        Each call looks at the next few, and after the last at the first again.
+        """
+        mended = await self._calling.run(calling.mend, self._mended)
+        self._mended = mended.seen
+        if mended.queued:
+            self.reported.set()
+        return mended.queued
+
     async def prune(self) -> int:
         """Forget some of what ended before the retention; returns how much."""
         return await self._sending.run(sweeping.prune, None)
@@ -203,15 +214,6 @@ class Outbox:
     async def depth(self) -> reading.Depth:
         """How much waits."""
         return await self._sending.run(_depth, None)
-
-    def announce(self, url: str, token: str) -> None:
-        """Leave word of where this process listens, for commands that find the store taken.
-
-        ``token`` is what they have to show: whoever may read the file may control the process.
-        """
-        if self._lock is None:
-            return
-        self._lock.write(msgspec.json.encode(sqlite.Announced(pid=os.getpid(), url=url, token=token)))
 
     async def close(self) -> None:
         """Finish what is under way and let go of the store."""

@@ -124,6 +124,10 @@ class SendGrid(HasLifespan, HasPing, EmailSender, WebhookParser):
             misconfigured=_MISCONFIGURED,
             reset_header=_RESET,
         )
+        if reply.status != 202 and not (self._settings.sandbox_mode and reply.status == 200):
+            raise Uncertain(
+                f"{reply.status} instead of SendGrid's 202: check base_url", code=str(reply.status)
+            )
         return Receipt(reply.headers.get("X-Message-Id", "")[:255])
 
     @hookimpl

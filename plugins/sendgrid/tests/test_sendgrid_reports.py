@@ -343,7 +343,7 @@ async def test_no_headers_at_all(plugin, make_request):
 
 @pytest.mark.parametrize(
     ("age", "taken"),
-    [(0, True), (25 * 3600, True), (26 * 3600, True), (26 * 3600 + 1, False), (-600, True), (-601, False)],
+    [(0, True), (25 * 3600, True), (26 * 3600, True), (26 * 3600 + 1, False), (-300, True), (-301, False)],
 )
 async def test_a_signature_has_its_time(plugin, make_request, age, taken):
     request = make_request(

@@ -232,6 +232,14 @@ async def test_what_only_the_operator_can_mend(vendor, plugin, make_email, statu
     assert caught.value.code == str(status)
 
 
+@pytest.mark.parametrize("status", [200, 201, 204])
+async def test_a_yes_that_is_none_of_sendgrids_proves_nothing(vendor, plugin, make_email, status):
+    vendor.plan(emulator.answer(status))
+    with pytest.raises(Uncertain) as caught:
+        await plugin.send_email(make_email())
+    assert caught.value.code == str(status)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_what_heals_by_itself(vendor, plugin, make_email, status):
     vendor.plan(emulator.answer(status))

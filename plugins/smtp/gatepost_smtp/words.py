@@ -22,7 +22,8 @@ def refuse_control(field: str, text: str) -> None:
 def hides_control(text: str) -> bool:
     """Whether decoding RFC 2047 words, as often as there are any, brings out a control character."""
     # We write "=?" out encoded, so that a reader sees it as it was; this is for the server that decodes
-    # headers on its way and writes them anew, which is how one line becomes two.
+    # headers on its way and writes them anew, which is how one line becomes two. The core refuses such texts
+    # at the door by a reader of its own: two locks that have nothing in common, as either has its blind spots.
     for _ in range(4):
         if "=?" not in text:
             return False

@@ -2,14 +2,13 @@
 
 import asyncio
 
-from gatepost.errors import Unavailable
 from gatepost.model import Contact, Secret
-from gatepost.testing.conformance import bench as benches
-from gatepost.testing.conformance.bench import SHORT, Bench, described, gathered
+from gatepost.testing.conformance import asking
+from gatepost.testing.conformance.bench import Bench, Live, described, gathered
 from gatepost.testing.conformance.people import PLAIN, STRANGE
 from gatepost.testing.conformance.provider import Trouble
 from gatepost.testing.conformance.registry import Group, check
-from gatepost.testing.conformance.watching import everything_in, found_in
+from gatepost.testing.conformance.watching import found_in
 
 _ONE = "conformance-1"
 _HOSTILE_IDS = (
@@ -145,70 +144,55 @@ async def cancelled(bench: Bench) -> None:
             task = live.begin("find_contact", first)
             for _ in range(turns):
                 await asyncio.sleep(0)
-            await _cancel(task)
+            await asking.cancelled(task)
             _same(second, await live.find(second), bench.people[second])
 
 
 @check(Group.CONTACTS, Trouble.OUTAGE)
 async def outage(bench: Bench) -> None:
     """A source with a fault of its own is Unavailable: not None, which would be no such user."""
-    await _unavailable(bench, Trouble.OUTAGE)
+    await asking.unavailable(bench, Trouble.OUTAGE, _find, _found_after(bench))
 
 
 @check(Group.CONTACTS, Trouble.DENY)
 async def denied(bench: Bench) -> None:
     """A key that is refused is Unavailable, misconfigured."""
-    error = await _unavailable(bench, Trouble.DENY)
-    assert error.misconfigured, "the operator has to mend it: misconfigured=True"
+    await asking.denied(bench, _find, _found_after(bench))
 
 
 @check(Group.CONTACTS, Trouble.HANG)
 async def hang(bench: Bench) -> None:
     """A source that does not answer is Unavailable, by the plugin's own deadline of `timeout` seconds."""
-    await _unavailable(bench, Trouble.HANG)
+    await asking.unavailable(bench, Trouble.HANG, _find, _found_after(bench))
 
 
 @check(Group.CONTACTS, Trouble.LOSE)
 async def lost(bench: Bench) -> None:
     """A lost answer is Unavailable: of a lookup nothing can be Uncertain."""
-    await _unavailable(bench, Trouble.LOSE)
+    await asking.unavailable(bench, Trouble.LOSE, _find, _found_after(bench))
 
 
 @check(Group.CONTACTS, Trouble.NONSENSE)
 async def nonsense(bench: Bench) -> None:
     """An answer without sense in it is Unavailable, and finds nobody."""
-    await _unavailable(bench, Trouble.NONSENSE)
+    await asking.unavailable(bench, Trouble.NONSENSE, _find, _found_after(bench))
 
 
 @check(Group.CONTACTS, Trouble.UNREACHABLE)
 async def unreachable(bench: Bench) -> None:
     """A source where nobody listens is Unavailable."""
-    with bench.nobody_listening() as table:
-        async with bench.live(table=table) as live:
-            _judged(await live.find(_ONE), "nobody listens", bench)
+    await asking.nobody_listens(bench, _find)
 
 
-async def _unavailable(bench: Bench, trouble: Trouble) -> Unavailable:
-    async with bench.live(seconds=SHORT if trouble is Trouble.HANG else 5.0) as live:
-        with bench.playing(trouble):
-            error = _judged(await live.find(_ONE), trouble, bench)
+async def _find(live: Live) -> object:
+    return await live.find(_ONE)
+
+
+def _found_after(bench: Bench) -> asking.Ask:
+    async def find(live: Live) -> None:
         _same(_ONE, await live.find(_ONE), bench.people[_ONE])
-    return error
 
-
-def _judged(outcome: object, what: str, bench: Bench) -> Unavailable:
-    assert isinstance(outcome, Unavailable), f"{what}: {described(outcome)} instead of raising Unavailable"
-    assert not found_in(everything_in(outcome), bench.secrets()), f"{what}: the error holds a secret"
-    return outcome
-
-
-async def _cancel(task: "asyncio.Task[object]") -> None:
-    late = task.done()
-    task.cancel()
-    await asyncio.wait({task}, timeout=benches.RELEASE)
-    assert task.done(), "it ignores its cancellation"
-    if not late:
-        assert task.cancelled(), f"cancelled, {described(task.exception() or task.result())}"
+    return find
 
 
 def _same(user: str, found: object, expected: Contact) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 
-from gatepost.errors import Unavailable
-from gatepost.testing.conformance.bench import SHORT, Bench, Live, described, implements, until
+from gatepost.testing.conformance import asking
+from gatepost.testing.conformance.bench import Bench, Live, described, implements, until
 from gatepost.testing.conformance.provider import Trouble
 from gatepost.testing.conformance.registry import Group, check
 from gatepost.testing.conformance.watching import everything_in, found_in
@@ -135,45 +135,31 @@ async def sends_nothing(bench: Bench) -> None:
 @check(Group.PING, Trouble.OUTAGE)
 async def outage(bench: Bench) -> None:
     """A provider with a fault of its own is Unavailable."""
-    await _unavailable(bench, Trouble.OUTAGE)
+    await asking.unavailable(bench, Trouble.OUTAGE, Live.ping)
 
 
 @check(Group.PING, Trouble.DENY)
 async def denied(bench: Bench) -> None:
     """A key that is refused is Unavailable, misconfigured."""
-    error = await _unavailable(bench, Trouble.DENY)
-    assert error.misconfigured, "the operator has to mend it: misconfigured=True"
+    await asking.denied(bench, Live.ping)
 
 
 @check(Group.PING, Trouble.HANG)
 async def hang(bench: Bench) -> None:
     """A provider that does not answer is Unavailable before the deadline has long passed."""
-    await _unavailable(bench, Trouble.HANG)
+    await asking.unavailable(bench, Trouble.HANG, Live.ping)
 
 
 @check(Group.PING, Trouble.DROP)
 async def drop(bench: Bench) -> None:
     """A connection that breaks is Unavailable; a ping has nothing that could be Uncertain."""
-    await _unavailable(bench, Trouble.DROP)
+    await asking.unavailable(bench, Trouble.DROP, Live.ping)
 
 
 @check(Group.PING, Trouble.UNREACHABLE)
 async def unreachable(bench: Bench) -> None:
     """A provider where nobody listens is Unavailable."""
-    with bench.nobody_listening() as table:
-        async with bench.live(table=table) as live:
-            _is_unavailable(await live.ping(), "nobody listens")
-
-
-async def _unavailable(bench: Bench, trouble: Trouble) -> Unavailable:
-    async with bench.live(seconds=SHORT if trouble is Trouble.HANG else 5.0) as live:
-        with bench.playing(trouble):
-            return _is_unavailable(await live.ping(), trouble)
-
-
-def _is_unavailable(outcome: object, what: str) -> Unavailable:
-    assert isinstance(outcome, Unavailable), f"{what}: {described(outcome)} instead of raising Unavailable"
-    return outcome
+    await asking.nobody_listens(bench, Live.ping)
 
 
 @check(Group.PING, unattended=True)

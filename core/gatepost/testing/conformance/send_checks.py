@@ -10,7 +10,7 @@ from gatepost.errors import Rejected
 from gatepost.instances import Instance
 from gatepost.model import Channel, Receipt, Secret
 from gatepost.settings import Instance as InstanceSettings
-from gatepost.testing.conformance import bench as benches
+from gatepost.testing.conformance import asking
 from gatepost.testing.conformance.bench import (
     Bench,
     closed_port,
@@ -166,18 +166,9 @@ async def cancelled_early(bench: Bench) -> None:
             task = live.begin(sending_hook(given_up), given_up)
             for _ in range(turns):
                 await asyncio.sleep(0)
-            await _ended(task)
+            await asking.cancelled(task)
         message, _ = await bench.delivered(live)
     belongs(bench, message, [])
-
-
-async def _ended(task: "asyncio.Task[Any]") -> None:
-    late = task.done()
-    task.cancel()
-    await asyncio.wait({task}, timeout=benches.RELEASE)
-    assert task.done(), "it ignores its cancellation"
-    if not late:
-        assert task.cancelled(), f"cancelled, {described(task.exception() or task.result())}"
 
 
 def belongs(bench: Bench, message: Any, others: list[Any]) -> None:

@@ -5,50 +5,29 @@ from contextlib import closing
 
 import pytest
 
-from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, NewMessage, Outcome, Policy, Reported, Retry, new_id, open_outbox
+from gatepost.model import Channel, Status, StatusEvent
+from gatepost.outbox import Called, Outcome, Reported, Retry, new_id
 from gatepost.statuses import State
 
 LIFETIMES = {Channel.EMAIL: 60.0, Channel.SMS: 30.0}
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1_800_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-async def outbox(tmp_path, clock):
-    policy = Policy(uncertain_wait=5.0, hold=True)
-    async with open_outbox(Secret("sqlite:///box.db"), tmp_path, policy, clock) as outbox:
+async def outbox(place):
+    async with place.opened(uncertain_wait=5.0, hold=True) as outbox:
         yield outbox
 
 
-async def put(outbox, url="https://crm.example/callback"):
-    identity = new_id()
-    await outbox.put(
-        NewMessage(
-            id=identity,
-            client="brand",
-            channel=Channel.EMAIL,
-            uid=identity,
-            fingerprint=b"",
-            ext_user_id="anna",
-            preview="",
-            callback_url=url,
-            content=b"content",
-            lifetime=60.0,
-        )
-    )
-    return identity
+@pytest.fixture
+def put(new):
+    """Puts a message that lives for a minute; returns its id."""
+
+    async def make(outbox):
+        message = new(new_id(), content=b"content", lifetime=60.0)
+        await outbox.put(message)
+        return message.id
+
+    return make
 
 
 async def end(outbox, state):
@@ -76,11 +55,11 @@ async def report(outbox, identity, *statuses):
     await outbox.record(Reported(instance="box", events=events))
 
 
-async def test_a_failed_message_is_due_again_with_a_fresh_lifetime(outbox, clock):
+async def test_a_failed_message_is_due_again_with_a_fresh_lifetime(outbox, clock, put):
     identity = await put(outbox)
-    clock.now += 61
+    clock.advance(61)
     assert (await outbox.sweep()).failed == 1
-    clock.now += 1000
+    clock.advance(1000)
 
     retried = await outbox.retry(Retry(id=identity), LIFETIMES)
 
@@ -89,10 +68,10 @@ async def test_a_failed_message_is_due_again_with_a_fresh_lifetime(outbox, clock
     assert (claim.id, claim.content, claim.lifetime) == (identity, b"content", 60.0)
 
 
-async def test_a_held_message_is_due_again(outbox, clock):
+async def test_a_held_message_is_due_again(outbox, clock, put):
     identity = await put(outbox)
     await end(outbox, State.UNCERTAIN)
-    clock.now += 6
+    clock.advance(6)
     assert (await outbox.sweep()).held == 1
 
     assert (await outbox.retry(Retry(id=identity), LIFETIMES)).queued
@@ -110,11 +89,11 @@ async def test_a_held_message_is_due_again(outbox, clock):
     ],
 )
 async def test_of_who_held_the_message_before_a_receipt_counts_until_the_next_claim(
-    outbox, clock, late, claimed, kept
+    outbox, clock, late, claimed, kept, put
 ):
     identity = await put(outbox)
     (claim,) = await outbox.claim(Channel.EMAIL, 1, 1.0)
-    clock.now += 61
+    clock.advance(61)
     await outbox.sweep()  # the lease is over
     await outbox.sweep()  # and so is the lifetime
     assert (await outbox.retry(Retry(id=identity), LIFETIMES)).queued
@@ -134,7 +113,7 @@ async def test_of_who_held_the_message_before_a_receipt_counts_until_the_next_cl
         (State.REJECTED, "with a new uid"),
     ],
 )
-async def test_what_was_not_given_up_is_left_alone(outbox, state, said):
+async def test_what_was_not_given_up_is_left_alone(outbox, state, said, put):
     identity = await put(outbox)
     if state is None:
         await outbox.claim(Channel.EMAIL, 1, 30.0)
@@ -151,11 +130,11 @@ async def test_a_message_that_nobody_knows_is_said_to_be_unknown(outbox):
     assert "no such message" in (await outbox.retry(Retry(id=new_id()), LIFETIMES)).problem
 
 
-async def test_what_is_erased_can_only_be_sent_anew(outbox, clock, tmp_path):
+async def test_what_is_erased_can_only_be_sent_anew(outbox, clock, tmp_path, put):
     identity = await put(outbox)
-    clock.now += 61
+    clock.advance(61)
     await outbox.sweep()
-    with closing(sqlite3.connect(tmp_path / "box.db", isolation_level=None)) as connection:
+    with closing(sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)) as connection:
         connection.execute("DELETE FROM contents")
 
     retried = await outbox.retry(Retry(id=identity), LIFETIMES)
@@ -165,7 +144,7 @@ async def test_what_is_erased_can_only_be_sent_anew(outbox, clock, tmp_path):
     assert await outbox.claim(Channel.EMAIL, 1, 30.0) == []
 
 
-async def test_dead_callbacks_are_told_again_in_their_order_one_at_a_time(outbox):
+async def test_dead_callbacks_are_told_again_in_their_order_one_at_a_time(outbox, put):
     identity = await put(outbox)
     await end(outbox, State.SENT)
     await report(outbox, identity, Status.DELIVERED, Status.OPENED)
@@ -179,7 +158,7 @@ async def test_dead_callbacks_are_told_again_in_their_order_one_at_a_time(outbox
     assert await outbox.claim_calls(10, 45.0) == []
 
 
-async def test_a_call_under_way_is_not_joined_by_a_second_one(outbox):
+async def test_a_call_under_way_is_not_joined_by_a_second_one(outbox, put):
     identity = await put(outbox)
     await end(outbox, State.SENT)
     await report(outbox, identity, Status.DELIVERED)
@@ -193,7 +172,7 @@ async def test_a_call_under_way_is_not_joined_by_a_second_one(outbox):
     assert await tell(outbox) is Status.ACCEPTED
 
 
-async def test_a_revived_callback_has_all_its_tries_again(outbox):
+async def test_a_revived_callback_has_all_its_tries_again(outbox, put):
     identity = await put(outbox)
     await end(outbox, State.SENT)
     await call_until_dead(outbox)
@@ -204,9 +183,9 @@ async def test_a_revived_callback_has_all_its_tries_again(outbox):
     assert call.attempt == 1
 
 
-async def test_only_what_was_asked_for_is_done(outbox, clock):
+async def test_only_what_was_asked_for_is_done(outbox, clock, put):
     identity = await put(outbox)
-    clock.now += 61
+    clock.advance(61)
     await outbox.sweep()
     assert await call_until_dead(outbox) is Status.FAILED
 

@@ -1,0 +1,143 @@
+"""The lesson about a provider plugin, followed to the letter in an empty environment: it ends as it says."""
+
+import re
+import socket
+import subprocess
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+PAGE = (REPO / "docs/tutorial/provider-plugin.md").read_text()
+
+pytestmark = pytest.mark.slow
+
+
+def blocks(language, after):
+    """The page's blocks of this language that stand below the line which begins so."""
+    below = PAGE.partition(f"\n{after}")[2]
+    assert below, after
+    return re.findall(rf"^```{language}\n(.*?)^```$", below, re.MULTILINE | re.DOTALL)
+
+
+def said(text):
+    """How many tests the page says failed and passed, of each run that it shows, the next one first."""
+    return re.findall(r"(?:(\d+) failed, )?(\d+) passed in", PAGE.partition(f"\n{text}")[2])[0]
+
+
+def results(report):
+    return re.findall(r"(?:(\d+) failed, )?(\d+) passed in", report)[-1]
+
+
+@pytest.fixture(scope="module")
+def lesson(environment):
+    environment.install(REPO / "plugins/csv")
+    environment.run("-m", "gatepost", "new-plugin", "acme-sms", "--channels", "sms")
+    return environment.folder / "acme-sms"
+
+
+def its_tests(environment, lesson, code=0):
+    return environment.run("-m", "pytest", "-p", "no:cacheprovider", cwd=lesson, code=code)
+
+
+@contextmanager
+def running(environment, *command, until, cwd, **variables):
+    """A process of the lesson, once it has said this."""
+    with subprocess.Popen(
+        [environment.python, "-u", *command],
+        cwd=cwd,
+        env=environment.variables | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        late = threading.Timer(60.0, process.kill)
+        late.start()
+        try:
+            heard = ""
+            while until not in heard:
+                line = process.stdout.readline()
+                assert line, heard
+                heard += line
+            late.cancel()
+            yield
+        finally:
+            late.cancel()
+            process.terminate()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return str(probe.getsockname()[1])
+
+
+def test_whoever_follows_the_lesson_ends_where_it_says(environment, lesson):
+    assert results(its_tests(environment, lesson)) == said("## Begin")
+
+    emulator = lesson / "tests/conftest.py"
+    before = emulator.read_text()
+    the_class = re.search(r"^NEEDED.*?(?=^@pytest)", before, re.MULTILINE | re.DOTALL)
+    (theirs, *_) = blocks("python", "## First the emulator")
+    emulator.write_text(before.replace(the_class[0], f"{theirs}\n\n"))
+    assert results(its_tests(environment, lesson, code=1)) == said("`refuse`, `take` and all")
+
+    (body, *_) = blocks("python", "## Say it in Acme's words")
+    (lesson / "acme_sms/messages.py").write_text(body)
+    changes = "".join(blocks("diff", "## Say it in Acme's words"))
+    patched = subprocess.run(
+        ["git", "apply", "--verbose", "-"],
+        cwd=lesson,
+        input=changes,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "offset" not in patched.stderr
+    report = its_tests(environment, lesson)
+    assert results(report) == said("## Say what the tests shall expect")
+    assert re.findall(r"TestConformance: .*", report)[0] in PAGE
+    assert int(re.findall(r"TestConformance: (\d+) checks", report)[0]) >= 40
+
+    environment.install(lesson)
+    assert "acme-sms" in environment.run("-m", "gatepost", "plugins")
+    _send_a_message(environment, lesson)
+
+
+def _send_a_message(environment, lesson):
+    ports = {"9100": free_port(), "8080": free_port()}
+
+    def placed(text):
+        return re.sub("9100|8080", lambda found: ports[found[0]], text)
+
+    emulator = lesson / "tests/conftest.py"
+    (main, *_) = blocks("python", "## Send a message through it")
+    imports = "import asyncio\nfrom gatepost.testing.emulator import Automatic\n"
+    head, _, rest = emulator.read_text().partition("\nimport ")
+    emulator.write_text(f"{head}\n{imports}import {rest}\n\n{placed(main)}")
+
+    folder = environment.folder / "gateway"
+    folder.mkdir()
+    config, people, *_ = blocks("text", "## Send a message through it")
+    (folder / "gatepost.toml").write_text(
+        placed(config).replace("[server]", f"[server]\nport = {ports['8080']}")
+    )
+    (folder / "players.csv").write_text(people)
+    exported = re.findall(r"^\$ export (.*)$", PAGE, re.MULTILINE)
+    secrets = dict(one.split("=") for line in exported for one in line.split())
+    gatepost = "-m", "gatepost"
+    with running(environment, "tests/conftest.py", until="Acme listens on", cwd=lesson):
+        for live in (["--live"], ["--plugin", "acme"]):
+            checked = environment.run(*gatepost, "check", *live, cwd=folder, **secrets)
+            shown = re.search(r"0 faults, 2 warnings|18 checks, 0 failed", checked)
+            assert shown, checked
+            assert shown[0] in PAGE
+        with running(environment, *gatepost, "serve", until="listening", cwd=folder, **secrets):
+            sent = environment.run(
+                *gatepost, "send", "sms", "--user", "ann", "--from", "Amazing", cwd=folder, **secrets
+            )
+    # What it is doing when somebody looks is a matter of moments.
+    for line in ("sent through acme", "status accepted", "status delivered"):
+        assert line in sent.splitlines()
+        assert f"\n{line}\n" in PAGE
