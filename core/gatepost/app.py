@@ -3,7 +3,7 @@
 import asyncio
 import math
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from gatepost.housekeeping import keep_house
 from gatepost.instances import Instance
 from gatepost.metrics import Metrics
 from gatepost.outbox import Outbox, Policy, open_outbox
+from gatepost.outbox.store import sqlite_path
 from gatepost.pace import Pace
-from gatepost.settings import Server, Settings
+from gatepost.settings import Settings
 from gatepost.targets import TargetRefused, Targets
 from gatepost.webhooks import Webhooks
 
@@ -53,17 +54,25 @@ def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Faul
         return None, {}, faults
     logs.never(read)
     made, more = instances.build(read)
-    faults = [*faults, *more, *_server_faults(read.server), *_client_faults(read)]
+    faults += more
+    known = {fault.key for fault in faults}
+    found = [*_server_faults(read), *_client_faults(read, known)]
     if read.contacts.default_region:
         try:
             check_region(read.contacts.default_region)
         except ConfigError as error:
-            faults += error.faults
-    return read, made, faults
+            found += error.faults
+    # Where a key has a fault already, what stands in its place has none to tell of.
+    return read, made, [*faults, *(fault for fault in found if fault.key not in known)]
 
 
-def _server_faults(server: Server) -> list[Fault]:
+def _server_faults(read: Settings) -> list[Fault]:
     faults: list[Fault] = []
+    server = read.server
+    try:
+        sqlite_path(read.store.url, read.path.parent)
+    except ConfigError as error:
+        faults += error.faults
     if server.public_url:
         try:
             wire.check_base_url(server.public_url, "server.public_url")
@@ -82,7 +91,7 @@ def _server_faults(server: Server) -> list[Fault]:
     return faults
 
 
-def _client_faults(read: Settings) -> list[Fault]:
+def _client_faults(read: Settings, known: Collection[str]) -> list[Fault]:
     faults = []
     for name, client in read.clients.items():
         path = f"clients.{name}"
@@ -94,7 +103,7 @@ def _client_faults(read: Settings) -> list[Fault]:
             for position, recipient in enumerate(client.preview_recipients, 1)
             if canonical_email(recipient.reveal()) is None
         ]
-        if client.callback_url and not hosts:
+        if client.callback_url and not hosts and f"{path}.callback_hosts" not in known:
             try:
                 Targets(client.callback_hosts, client.allow_private_callbacks).check(client.callback_url)
             except TargetRefused as error:

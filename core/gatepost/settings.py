@@ -7,7 +7,7 @@ a value: it may be a secret that stands in the wrong place.
 
 import os
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -211,7 +211,7 @@ def read(
     clients = {
         name: client
         for name, table in root.tables("clients")
-        if (client := table.convert(Client, f"clients.{name}")) is not None
+        if (client := table.convert(Client, f"clients.{name}", instead={"authorization": ()})) is not None
     }
     plugins = {
         name: instance
@@ -229,8 +229,7 @@ def read(
         logs=root.struct("logs", Logs),
         plugins=plugins,
     )
-    faults = [*root.faults, *_cross_check(settings, root.names("clients"), root.names("plugins"))]
-    return settings, faults
+    return settings, [*root.faults, *_cross_check(settings, root)]
 
 
 def uses(path: Path) -> dict[str, str]:
@@ -282,16 +281,22 @@ def _instance(
             table.fault(f"{path}.use", fault.problem)
         return None
     settings = own.convert(kind, path)
-    instance = core.convert(Instance, path, name=name)
+    instance = core.convert(Instance, path, instead={}, name=name)
     if settings is None or instance is None:
         return None
     return msgspec.structs.replace(instance, settings=settings)
 
 
-def _cross_check(settings: Settings, clients: Collection[str], plugins: Collection[str]) -> list[Fault]:
-    """What no table can know of itself."""
+def _cross_check(settings: Settings, root: Table) -> list[Fault]:
+    """What no table can know of itself, of keys that are not at fault already."""
+    known = {fault.key for fault in root.faults}
+    return [fault for fault in _relations(settings, root) if fault.key not in known]
+
+
+def _relations(settings: Settings, root: Table) -> list[Fault]:
     faults: list[Fault] = []
-    if not clients:
+    plugins = root.names("plugins")
+    if not root.names("clients"):
         faults.append(Fault("clients", "at least one caller is needed: a table such as [clients.smartico]"))
     if (settings.server.certificate is None) != (settings.server.key is None):
         faults.append(Fault("server.certificate", "certificate and key go together"))
