@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
+from typing import cast
 
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel
@@ -16,6 +17,9 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 _KNOWN_ADDRESSES = 4096
 """Addresses whose clients are remembered; the next one pushes out the least recently seen."""
+
+_PASSED_ON = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via"})
+"""Headers that nobody but a proxy writes."""
 
 # Some proxies write the caller's port too (Azure's Application Gateway does): 1.2.3.4:567, [2001:db8::1]:567.
 _WITH_PORT = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
@@ -49,6 +53,18 @@ class Access:
             if address is None or not self._is_trusted(address):
                 break
         return address
+
+    def is_near(self, peer: str | None, headers: Headers) -> bool:
+        """Whether the request is from a private network, as far as anybody can tell.
+
+        What a proxy passed on that nobody trusts looks as if it came from there, whoever asked.
+        """
+        headers = list(headers)
+        address = self.caller(peer, headers)
+        if address is None or not address.is_private:
+            return False
+        passed_on = any(name.lower() in _PASSED_ON for name, _ in headers)
+        return not passed_on or self._is_trusted(cast("Address", parse_address(peer or "")))
 
     def admit(self, address: Address | None, headers: Headers, channel: Channel) -> tuple[str, Client]:
         """The client that this address and this Authorization header belong to, and its name.

@@ -153,7 +153,7 @@ class Gateway:
             settings=read,
             access=Access(read.clients, read.server.trusted_proxies),
             acceptance=acceptance,
-            webhooks=Webhooks(made, outbox, self.metrics),
+            webhooks=Webhooks(made, read.routes, outbox, self.metrics),
             control=self.control,
             metrics=self.metrics,
             health=Health(
@@ -245,7 +245,7 @@ def create_app(
             opened(gateway)
             yield
 
-    return Litestar(
+    return api.Api(
         route_handlers=api.routes(),
         lifespan=[lifespan],
         after_exception=[api.log_unexpected],

@@ -21,8 +21,8 @@ PAUSES = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 AT_ONCE = 64
 """Calls under way at once."""
 
-A_HOST = 48
-"""Of these to one host, which may well be the only one: a slow one leaves room for others."""
+KEPT_FREE = 16
+"""Of these for hosts that have none, one each: as many slow hosts it would take to keep another waiting."""
 
 LEASE = 45.0
 """Seconds that a claimed call is ours: three times its deadline."""
@@ -120,16 +120,18 @@ class Callbacks:
         calls: list[Call] = []
         # A host that has rested long enough shows with a single call whether it works again.
         for host in ill:
+            if len(self._calling) + len(calls) >= AT_ONCE:
+                break
             if healths[host] is Health.PROBING and self._hosts[host].free(now):
                 calls += await self._outbox.claim_calls(1, LEASE, only=host)
-        full = {host for host, pace in self._hosts.items() if pace.slots_used >= A_HOST}
-        # No more than the busiest of the others has room for: what is claimed may all be for that one.
-        busiest = max(
-            (pace.slots_used for host, pace in self._hosts.items() if host not in full | ill), default=0
-        )
-        most = min(AT_ONCE - len(self._calling) - len(calls), A_HOST - busiest)
-        if most > 0:
-            calls += await self._outbox.claim_calls(most, LEASE, resting=ill | full)
+        under_way = len(self._calling) + len(calls)
+        if under_way < AT_ONCE - KEPT_FREE:
+            most = AT_ONCE - KEPT_FREE - under_way
+            calls += await self._outbox.claim_calls(most, LEASE, resting=ill)
+        elif under_way < AT_ONCE:
+            called = {host for host, pace in self._hosts.items() if pace.slots_used}
+            # One, for two might be for the same host.
+            calls += await self._outbox.claim_calls(1, LEASE, resting=ill | called)
         for call in calls:
             self._pace(call.host).begin(now)
             task = asyncio.create_task(self._call(call), name=f"callback-{call.message_id}")
@@ -142,7 +144,7 @@ class Callbacks:
         if pace is None:
             while len(self._hosts) >= _MOST_HOSTS and not next(iter(self._hosts.values())).slots_used:
                 self._hosts.popitem(last=False)
-            pace = self._hosts[host] = Pace(concurrency=A_HOST, per_second=0.0)
+            pace = self._hosts[host] = Pace(concurrency=AT_ONCE, per_second=0.0)
         self._hosts.move_to_end(host)
         return pace
 

@@ -242,13 +242,15 @@ class Delivery:
 
     async def _send(self, provider: Provider, message: Email | Sms, progress: "_Progress") -> attempt.Asked:
         """One try; always gives its slot back."""
-        answer: Receipt | SendError = Uncertain("interrupted while it was being sent")
+        answer: Receipt | SendError | None = None
         progress.asking = provider.instance.name
         try:
             answer = await provider.instance.send(message)
         except SendError as error:
             answer = error
         finally:
+            if answer is None:
+                answer = Uncertain("interrupted while it was being sent")
             failure = answer if isinstance(answer, SendError) else None
             provider.pace.end(self._clock(), failure)
             self._metrics.sends.labels(provider.instance.name, attempt.word(answer)).inc()

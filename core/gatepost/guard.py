@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
-import structlog
-
 from gatepost import logs, soundness
 from gatepost.errors import ConfigError, Fault, PluginError
 
@@ -118,7 +116,7 @@ class Guard:
         """
         task = self._task(hook, make)
         try:
-            await asyncio.wait({task}, timeout=seconds)
+            await _ended_or_due(task, seconds)
         except asyncio.CancelledError:
             await self._let_go(hook, task)
             raise
@@ -127,7 +125,31 @@ class Guard:
             return self.fault(hook, f"took longer than {seconds:g} s")
         if task.cancelled():
             return self.fault(hook, "cancelled itself")
-        ended = task.result()
+        return self._judged(hook, task.result(), may_raise, clean)
+
+    def outcome_at_once(
+        self,
+        hook: str,
+        call: Callable[[], T],
+        may_raise: tuple[type[Exception], ...],
+        *,
+        clean: Callable[[BaseException], Exception],
+    ) -> T | Raised:
+        """The same for a hook that is a plain function: no task, and no end to it but its own."""
+        with logs.speaking_for(self.name, hook):
+            try:
+                return call()
+            except BaseException as error:  # noqa: BLE001  as in _contained
+                ended = Raised(error)
+            return self._judged(hook, ended, may_raise, clean)
+
+    def _judged(
+        self,
+        hook: str,
+        ended: T | Raised,
+        may_raise: tuple[type[Exception], ...],
+        clean: Callable[[BaseException], Exception],
+    ) -> T | Raised:
         if not isinstance(ended, Raised):
             return ended
         if not isinstance(ended.error, may_raise):
@@ -139,11 +161,10 @@ class Guard:
 
     def _task(self, hook: str, make: Callable[[], Awaitable[T]]) -> asyncio.Task[T | Raised]:
         async def run() -> T | Raised:
-            # In everything that is logged from here on, by whomever, also in tasks that are started here.
-            structlog.contextvars.bind_contextvars(instance=self.name, hook=hook)
-            return await _contained(make)
+            with logs.speaking_for(self.name, hook):
+                return await _contained(make)
 
-        return asyncio.create_task(run(), name=f"{self.name}.{hook}")
+        return asyncio.get_running_loop().create_task(run(), name=f"{self.name}.{hook}")
 
     async def _let_go(self, hook: str, task: asyncio.Task[Any]) -> None:
         """Cancel a hook's task and leave it alone where it does not end."""
@@ -167,6 +188,24 @@ class Guard:
         trace = {"exception": logs.trace(error)} if error else {}
         _log.error("plugin_fault", instance=self.name, hook=hook, problem=problem, **trace)
         return Raised(PluginError(self.name, hook, problem))
+
+
+async def _ended_or_due(task: asyncio.Task[Any], seconds: float) -> None:
+    """Return when the task has ended, at the latest when due: ``asyncio.wait`` for one, at half its price."""
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake(_task: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    timer = loop.call_later(seconds, wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
 
 
 async def _contained(make: Callable[[], Awaitable[T]]) -> T | Raised:

@@ -18,7 +18,8 @@ The constructor does no input or output. It raises ConfigError for what the type
 
 Each hook is a method with the marker ``@hookimpl`` and the signature given here; a plugin implements
 those that it can do and inherits from the Protocols that name them, so that a type checker compares the
-signatures. A marked method that is no hook, and a hook's name without the mark, refuse the start.
+signatures. All are written as ``async def``, except ``lifespan``, and ``find_contact`` where its answers are in
+memory (MemorySource). A marked method that is no hook, and a hook's name without the mark, refuse the start.
 
 All hooks of an instance run on one event loop, in any number of tasks at once. A hook never blocks the
 loop: what needs more than a millisecond or two of CPU, and every blocking call, goes to a thread.
@@ -114,6 +115,19 @@ class ContactSource(Protocol):
 
         Raises Unavailable when the source can't be asked now: it is passed over, and if nobody else
         knows the user the message is accepted and looked up later.
+        """
+        ...
+
+
+class MemorySource(Protocol):
+    """A ContactSource whose answers are in memory: it writes the hook as a plain ``def``."""
+
+    @_hookspec(firstresult=True)
+    def find_contact(self, ext_user_id: str) -> Contact | None:
+        """Called as ContactSource's, and with the same promises, but on the spot.
+
+        It answers within microseconds and waits for nothing: there is no task that could be cancelled, so
+        it has no deadline, and what it waits for, everybody waits for.
         """
         ...
 

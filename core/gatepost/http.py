@@ -40,6 +40,8 @@ class Connections(ServerState):
         """``most``: with more, one of those that nobody serves is closed for each that comes."""
         super().__init__()
         self.most = most
+        self.leaving = False
+        """The server ends: nothing new is waited for."""
         # Each with the time at which it ends. All of a kind are given equally long: the first is the oldest.
         self.waiting: dict[Connection, float] = {}
         self.idle: dict[Connection, float] = {}
@@ -63,6 +65,12 @@ class Connections(ServerState):
                 if due > now:
                     break
                 connection.end()
+
+    def leave(self) -> None:
+        """Called once, when the server is to end: from now on the last answer that is owed ends a connection."""
+        self.leaving = True
+        for connection in self.connections:
+            cast("Connection", connection).leave()
 
     def refused(self, peer: str, status: int) -> None:
         """Log that somebody does not speak HTTP, once a minute and peer."""
@@ -97,6 +105,8 @@ class Connection(HttpToolsProtocol):
         self._barren = 0
         """Bytes that came since the last that were body."""
         self._served: RequestResponseCycle | None = None
+        self._last: RequestResponseCycle | None = None
+        """Whose answer ends the connection, because the server ends."""
         self.broken = False
         """Nothing further is read: the connection ends with the last answer that it is owed."""
 
@@ -105,6 +115,18 @@ class Connection(HttpToolsProtocol):
         self._all.waiting.pop(self, None)
         self._all.idle.pop(self, None)
         self.transport.abort()
+
+    def leave(self) -> None:
+        """The server ends, and this connection with the last answer that it is owed, which says so."""
+        # Uvicorn says that there always is one; before the first request there is none.
+        newest = cast("RequestResponseCycle | None", self.cycle)
+        if newest is None or newest.response_complete or not newest.keep_alive:
+            return
+        if self._last is not None and not self._last.response_started:
+            # One more has come behind it.
+            self._last.keep_alive = True
+        newest.keep_alive = False
+        self._last = newest
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -148,6 +170,8 @@ class Connection(HttpToolsProtocol):
         else:
             if self._begun and not self._is_owed():
                 self._wait()
+            if self._all.leaving:
+                self.leave()
 
     def _pass_over_upgrade(self, rest: bytes) -> None:
         """Read the request once more without its wish for another protocol, for which the parser skips bodies."""
@@ -179,8 +203,7 @@ class Connection(HttpToolsProtocol):
             raise _Fault(400)
         super().on_headers_complete()
         self._begun, self._in_body, self._barren = False, True, 0
-        self._all.waiting.pop(self, None)
-        self._all.idle.pop(self, None)
+        self._settle()
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -196,8 +219,7 @@ class Connection(HttpToolsProtocol):
         self._barren = 0
         super().on_message_complete()
         if self.cycle.response_complete:
-            self._all.waiting.pop(self, None)
-            self._idle()
+            self._settle()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._served = cycle
@@ -206,40 +228,47 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self._wait()
             return
         self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        elif self._begun or self._in_body or self.flow.write_paused:
-            self._wait()
-        else:
-            self._idle()
+        self._settle()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._wait()
+        self._settle()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._is_owed():
-            self._all.waiting.pop(self, None)
-        elif not (self._begun or self._in_body):
-            self._all.waiting.pop(self, None)
-            self._idle()
+        self._settle()
 
     def _is_owed(self) -> bool:
         """Whether somebody is working on an answer."""
         served = self._served
         return bool(self.pipeline) or (served is not None and not served.response_complete)
 
+    def _settle(self) -> None:
+        """Say who is being waited for: the caller, who must take or send something, nobody, or the gateway."""
+        owed = self._is_owed()
+        # Whoever takes no answers waits for nobody but itself, whatever else it asks for meanwhile.
+        if self.flow.write_paused or (not owed and (self._begun or self._in_body)):
+            self._wait()
+            return
+        self._all.waiting.pop(self, None)
+        self._all.idle.pop(self, None)
+        if not owed:
+            self._all.idle[self] = self.loop.time() + IDLE_DEADLINE
+
     def _wait(self) -> None:
         self._all.idle.pop(self, None)
         self._all.waiting.setdefault(self, self.loop.time() + HEAD_DEADLINE)
 
-    def _idle(self) -> None:
-        self._all.idle.pop(self, None)
-        self._all.idle[self] = self.loop.time() + IDLE_DEADLINE
+    def _close(self) -> None:
+        """Close when all that was said has been taken; for that too there is a deadline."""
+        self.transport.close()
+        self._wait()
 
     def _end_with_answer(self) -> None:
         """Read nothing further; close when what is owed is out."""
@@ -247,7 +276,7 @@ class Connection(HttpToolsProtocol):
         if self._is_owed():
             self.cycle.keep_alive = False
         else:
-            self.transport.close()
+            self._close()
 
     def _refuse(self, status: int) -> None:
         """What came is no request: answer what came before it, or say so, and read no further."""
@@ -260,7 +289,7 @@ class Connection(HttpToolsProtocol):
             phrase = HTTPStatus(status).phrase
             head = f"HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             self.transport.write(head.encode())
-        self.transport.close()
+        self._close()
 
     def _is_owed_without_the_last(self) -> bool:
         """Forget the request that will never be whole; returns whether one before it is to be answered."""

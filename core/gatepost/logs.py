@@ -17,6 +17,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import structlog
@@ -46,6 +47,7 @@ __all__ = [
     "private",
     "remember",
     "scrub",
+    "speaking_for",
     "trace",
     "without",
 ]
@@ -185,8 +187,35 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
             self.stream.write('{"event": "a log record could not be written"}\n')
 
 
+# The instance and the hook whose code runs. One variable for both: it is set with every call of a hook.
+_speaker: ContextVar[tuple[str, str] | None] = ContextVar("gatepost_speaker", default=None)
+
+
+class speaking_for:  # noqa: N801  used as a function, and cheaper than one that makes a context manager
+    """Name an instance and a hook in all that the block logs, by whomever, also in tasks started in it."""
+
+    __slots__ = ("_speaker", "_token")
+
+    def __init__(self, instance: str, hook: str) -> None:
+        self._speaker = instance, hook
+
+    def __enter__(self) -> None:
+        self._token = _speaker.set(self._speaker)
+
+    def __exit__(self, *_error: object) -> None:
+        _speaker.reset(self._token)
+
+
+def _name_speaker(_logger: object, _method: str, event: EventDict) -> EventDict:
+    speaker = _speaker.get()
+    if speaker is not None:
+        event.setdefault("instance", speaker[0])
+        event.setdefault("hook", speaker[1])
+    return event
+
+
 _SHARED: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
+    _name_speaker,
     structlog.stdlib.ExtraAdder(),
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,

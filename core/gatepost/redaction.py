@@ -4,7 +4,7 @@ A value is looked for among the letters and digits of a text alone, upper and lo
 spaces, punctuation, line ends and most quoting between its characters hide nothing.
 """
 
-import base64
+import binascii
 import json
 import re
 from collections import deque
@@ -41,13 +41,16 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _NOISE = re.compile(r"[\W_]+")
+_SIGNS = bytes(sign for sign in range(128) if not chr(sign).isalnum())
+# What nearly every address and number consists of; of these signs URL-encoding changes only @ and +.
+_PLAIN = re.compile(r"[A-Za-z0-9._@+-]+", re.ASCII)
 
 
 class _Values:
     """Texts that belong together; their forms are made when somebody first looks for them."""
 
     def __init__(self, named: Iterable[Named], *, whole: bool = False) -> None:
-        self._texts = tuple(_texts(named))
+        self._named = tuple(named)
         self._whole = whole
         self._forms: frozenset[str] | None = None
         self._beginnings: frozenset[str] = frozenset()
@@ -55,7 +58,7 @@ class _Values:
     def within(self, letters: str, beginnings: set[str]) -> Sequence[str]:
         """The forms that stand in ``letters``; ``beginnings`` is every four of these in a row."""
         if self._forms is None:
-            self._forms = frozenset(_forms(self._texts, whole=self._whole))
+            self._forms = frozenset(_forms(_texts(self._named), whole=self._whole))
             self._beginnings = frozenset(form[:_SHORT] for form in self._forms)
         # Nearly always there is nothing, and then this is all that a value costs.
         if self._beginnings.isdisjoint(beginnings):
@@ -162,7 +165,12 @@ def cut(text: str, forms: Sequence[str]) -> str:
 
 
 def _letters(text: str) -> str:
-    return _NOISE.sub("", text.casefold())
+    return _ascii_letters(text.encode()) if text.isascii() else _NOISE.sub("", text.casefold())
+
+
+def _ascii_letters(text: bytes) -> str:
+    # A third of what the expression takes, and letters are asked for with every record and every receipt.
+    return text.lower().translate(None, _SIGNS).decode()
 
 
 def _located(text: str) -> tuple[str, list[int]]:
@@ -221,15 +229,22 @@ def _parts(text: str) -> Iterator[str]:
 def _spellings(text: str) -> Iterator[str]:
     """A text's letters: plain, backwards, URL-encoded or quoted-printable, escaped, hexadecimal, base64."""
     raw = text.encode("utf-8", "replace")
-    yield _letters(text)
-    yield _letters(text[::-1])
-    yield _letters(quote(text, safe="", errors="replace"))
-    yield _letters(quote_plus(text, errors="replace"))
-    yield _letters(json.dumps(text))
+    letters = _letters(text)
+    yield letters
+    yield letters[::-1]
+    if _PLAIN.fullmatch(text):
+        # As the general way would have it, at a tenth of its price: this is done for every message.
+        yield _letters(text.replace("@", "40").replace("+", "2B"))
+    else:
+        yield _letters(text[::-1])
+        yield _letters(quote(text, safe="", errors="replace"))
+        yield _letters(quote_plus(text, errors="replace"))
+        yield _letters(json.dumps(text))
     yield raw.hex()
     if not text.isascii():
         yield _letters(repr(raw)[2:-1])
     if len(raw) > 4:
         for shift, lead in enumerate((0, 2, 3)):
             # Within a longer text it has one of three shapes, and its ends depend on what stands beside it.
-            yield _letters(base64.b64encode(bytes(shift) + raw).decode().rstrip("=")[lead:-1])
+            encoded = binascii.b2a_base64(bytes(shift) + raw, newline=False)
+            yield _ascii_letters(encoded.rstrip(b"=")[lead:-1])

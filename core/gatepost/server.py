@@ -21,6 +21,12 @@ BACKLOG = 2048
 MOST_CONNECTIONS = 16_384
 """Callers at once, where the system lets the process have as many files."""
 
+TAKING_IN = 0.1
+"""Seconds at a stop in which what is on its way still comes in, and callers are told not to come again."""
+
+_TURNS = 8
+"""Turns of the loop until a connection that was accepted has been read."""
+
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 _log = logs.get(__name__)
@@ -41,6 +47,20 @@ class _Uvicorn(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         self._connections.sweep(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
+
+    def leave(self) -> None:
+        """End soon; each caller is told with its next answer that this was the last."""
+        self.should_exit = True
+        self._connections.leave()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's, which resets whatever it has not read; so what has arrived is read first, and answered."""
+        await asyncio.sleep(TAKING_IN)
+        for server in self.servers:
+            server.close()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -74,7 +94,7 @@ async def serve(
             gateway = gateways[0]
 
             def stop() -> None:
-                server.should_exit = True
+                server.leave()
                 gateway.stop()
 
             for number in _STOPPING:

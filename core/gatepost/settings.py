@@ -22,7 +22,10 @@ from gatepost.networks import Network
 MOST = 315_360_000
 """Ten years, as seconds. More is a slip, and from somewhere on (inf) no clock and no database can count it."""
 
-Seconds = Annotated[float, Meta(gt=0, le=MOST)]
+LEAST_RATE = 1 / 86_400
+"""Sends a second: one a day, which is as long as a message is tried at all."""
+
+Seconds = Annotated[float, Meta(ge=0.001, le=MOST)]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -282,6 +285,8 @@ def _instance(
         return None
     settings = own.convert(kind, path)
     instance = core.convert(Instance, path, instead={}, name=name)
+    if instance is not None and 0 < instance.per_second < LEAST_RATE:
+        table.fault(f"{path}.per_second", "must be 0 (unlimited) or at least one a day, which is 0.000012")
     if settings is None or instance is None:
         return None
     return msgspec.structs.replace(instance, settings=settings)

@@ -1,9 +1,15 @@
 """From a provider's report to recorded statuses."""
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+from litestar.types import Receive
 
 from gatepost import logs
+from gatepost.access import OncePerMinute
 from gatepost.errors import (
     BadSignature,
     BadWebhook,
@@ -14,11 +20,15 @@ from gatepost.errors import (
 )
 from gatepost.instances import Instance
 from gatepost.metrics import Metrics
-from gatepost.model import Report, WebhookRequest
+from gatepost.model import Channel, Report, WebhookRequest
 from gatepost.outbox import Outbox, Reported
+from gatepost.settings import Routes
 
 MAX_BODY = 8 * 1_048_576
 """Bytes of a report that are read; SendGrid's batches, the largest known, end at 768 KB."""
+
+MOST_HELD = 64 * 1_048_576
+"""Bytes that all reports in hand may have together: anybody may send them, and whose they are is known at the end."""
 
 AT_ONCE = 2_000
 """Events that are recorded in one transaction; the next wait for it, and so does nobody else for long."""
@@ -33,13 +43,45 @@ _STATUSES: Mapping[type[WebhookError], int] = {
 _log = logs.get(__name__)
 
 
+class Full(Exception):
+    """There is no room for a further report; its provider tries again."""
+
+
 class Webhooks:
     """Takes the reports for the instances of one configuration."""
 
-    def __init__(self, instances: Mapping[str, Instance], outbox: Outbox, metrics: Metrics) -> None:
+    def __init__(
+        self, instances: Mapping[str, Instance], routes: Routes, outbox: Outbox, metrics: Metrics
+    ) -> None:
         self._instances = {name: one for name, one in instances.items() if one.takes_webhooks}
+        self._channels = {
+            name: frozenset(channel for channel in Channel if name in routes.of(channel))
+            for name in self._instances
+        }
         self._outbox = outbox
         self._metrics = metrics
+        self._held = 0
+        self._refusals = OncePerMinute(time.monotonic)
+
+    @contextmanager
+    def holding(self, receive: Receive) -> Iterator[Receive]:
+        """Gives the ``receive`` of one request, which raises Full when there is no room for what it brings."""
+        held = 0
+
+        async def counted() -> Any:
+            nonlocal held
+            event = cast("Any", await receive())
+            size = len(event.get("body", b""))
+            held += size
+            self._held += size
+            if self._held > MOST_HELD:
+                raise Full
+            return event
+
+        try:
+            yield counted
+        finally:
+            self._held -= held
 
     def knows(self, name: str) -> bool:
         """Whether there is such an instance that hears reports; its body is worth reading."""
@@ -55,7 +97,9 @@ class Webhooks:
             await self._record(name, report)
         except WebhookError as error:
             status = _STATUSES[type(error)]
-            _log.warning("webhook_refused", instance=name, status=status, reason=str(error))
+            # Anybody may post one; how many there are the metrics say.
+            if self._refusals.due(f"{name} {status}"):
+                _log.warning("webhook_refused", instance=name, status=status, reason=str(error))
         except StoreError as error:
             status = 503
             _log.error("webhook_not_stored", instance=name, status=status, reason=str(error))
@@ -66,9 +110,10 @@ class Webhooks:
 
     async def _record(self, name: str, report: Report) -> None:
         unknown = 0
+        channels = self._channels[name]
         for start in range(0, len(report.events), AT_ONCE):
             events = report.events[start : start + AT_ONCE]
-            recorded = await self._outbox.record(Reported(instance=name, events=events))
+            recorded = await self._outbox.record(Reported(instance=name, events=events, channels=channels))
             unknown += recorded.unknown
             self._count(name, {"repeated": recorded.repeated, "unknown": recorded.unknown})
         self._count(name, Counter(event.status.value for event in report.events))

@@ -54,6 +54,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     def json(self) -> object:
         """The body as JSON; None where it is not JSON."""
+        if not self.body:
+            return None
         try:
             return msgspec.json.decode(self.body)
         except (ValueError, RecursionError):
@@ -125,6 +127,14 @@ class Http:
 
 async def read(response: aiohttp.ClientResponse) -> Reply:
     """The answer, with at most MAX_REPLY bytes of its body."""
+    return Reply(status=response.status, headers=response.headers, body=await _beginning(response))
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    length = response.content_length
+    # What is compressed may be as short as it likes, and hold a gigabyte.
+    if length is not None and length <= MAX_REPLY and "Content-Encoding" not in response.headers:
+        return await response.read()
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk
@@ -132,7 +142,7 @@ async def read(response: aiohttp.ClientResponse) -> Reply:
             # The status line has already said what became of the request; the rest is not worth having.
             response.close()
             break
-    return Reply(status=response.status, headers=response.headers, body=bytes(content[:MAX_REPLY]))
+    return bytes(content[:MAX_REPLY])
 
 
 @asynccontextmanager

@@ -88,6 +88,17 @@ async def test_metrics_are_for_private_callers_alone(world, sendgrid):
                 assert (caller, response.status) == (caller, status)
 
 
+async def test_what_a_proxy_passed_on_that_nobody_trusts_gets_no_metrics(world, sendgrid):
+    """It comes from this machine, whoever it is from."""
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+            headers = {header: "127.0.0.1"}
+            async with gateway.http.get(f"{gateway.url}/metrics", headers=headers) as response:
+                assert (header, response.status) == (header, 404)
+        async with gateway.http.get(f"{gateway.url}/metrics") as response:
+            assert response.status == 200
+
+
 async def test_it_is_not_ready_while_requests_hear_that_the_store_refuses(
     world, sendgrid, monkeypatch, wait_until
 ):

@@ -1,12 +1,15 @@
 """What a provider's report is answered with, and what of it reaches Smartico."""
 
+import asyncio
 import sqlite3
 import time
 
 import pytest
+import structlog
 
 from gatepost.outbox import sqlite
 from gatepost.testing import emulator
+from gatepost.webhooks import Webhooks
 
 
 @pytest.fixture
@@ -74,6 +77,48 @@ async def test_a_body_that_is_too_large_is_413(world, sendgrid, monkeypatch):
 
         async with gateway.http.post(sendgrid.webhook_url, data=in_pieces()) as response:
             assert response.status == 413
+
+
+async def test_all_bodies_together_have_a_limit_too(world, sendgrid, report, monkeypatch, wait_until):
+    """Anybody may begin one, and let it wait until its time is over."""
+    monkeypatch.setattr("gatepost.webhooks.MOST_HELD", 30_000)
+    seen = set()
+    holding = Webhooks.holding
+    monkeypatch.setattr(Webhooks, "holding", lambda self, receive: seen.add(self) or holding(self, receive))
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        message = await world.email()
+        await world.hears(message, "accepted")
+        go_on = asyncio.Event()
+
+        async def slowly():
+            yield b"x" * 14_000
+            await go_on.wait()
+
+        async def post(data):
+            async with gateway.http.post(sendgrid.webhook_url, data=data) as response:
+                return response.status
+
+        waiting = [asyncio.create_task(post(slowly())) for _ in range(2)]
+        await wait_until(lambda: [one._held for one in seen] == [28_000])
+        assert await post(b"x" * 14_000) == 503
+        assert await post(b"x" * 1_000) == 401
+        go_on.set()
+        assert await asyncio.gather(*waiting) == [401, 401]
+        assert await post(b"x" * 29_000) == 401
+        assert await report() == 200
+        await world.hears(message, "accepted", "delivered")
+
+
+async def test_refusals_do_not_fill_the_log(world, sendgrid, report):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        await world.hears(await world.email(), "accepted")
+        with structlog.testing.capture_logs() as logged:
+            for _ in range(20):
+                assert await report(tampering="unsigned") == 401
+            assert await report(tampering="flipped") == 401
+        figures = await gateway.metrics()
+    assert [one["event"] for one in logged].count("webhook_refused") == 1
+    assert figures["gatepost_webhooks_total", "sendgrid-main", "401"] == 21
 
 
 async def test_while_the_store_is_down_a_report_is_503_and_a_message_12(world, sendgrid, report, monkeypatch):
@@ -158,6 +203,36 @@ async def test_a_report_that_bears_only_the_providers_id_is_that_instances_alone
         await gateway.settled()
         assert world.crm.statuses_of(message) == ["accepted"]
         assert await sendgrid.report([event]) == [200]
+        await world.hears(message, "accepted", "delivered")
+
+
+async def test_an_instance_on_no_route_is_not_believed_about_others_messages(world, sendgrid, vonage):
+    """Its key may be an old one, or somebody else's: it was never asked to send this."""
+    world.tables["plugins.other"] = world.tables["plugins.sendgrid-main"]
+    async with world.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
+        message = await world.email()
+        await world.hears(message, "accepted")
+        event = sendgrid.event("unsubscribe", sendgrid.taken[0])
+        assert await sendgrid.report([event], to=f"{gateway.url}/webhooks/other") == [200]
+        # One that sends texts knows nothing of emails.
+        text = await world.sms()
+        await world.hears(text, "accepted")
+        foreign = {**vonage.event("delivered", vonage.taken[0]), "client_ref": message}
+        assert await vonage.report([foreign]) == [200]
+        await gateway.settled()
+        assert world.crm.statuses_of(message) == ["accepted"]
+        figures = await gateway.metrics()
+        assert figures["gatepost_webhook_events_total", "unknown", "other"] == 1
+        assert figures["gatepost_webhook_events_total", "unknown", "vonage-eu"] == 1
+
+
+async def test_an_instance_that_was_taken_off_the_route_is_believed_about_what_it_sent(world, sendgrid):
+    world.tables["plugins.other"] = world.tables["plugins.sendgrid-main"]
+    async with world.running(email=["sendgrid-main"]):
+        message = await world.email()
+        await world.hears(message, "accepted")
+    async with world.running(email=["other"]):
+        assert await sendgrid.report([sendgrid.event("delivered", sendgrid.taken[0])]) == [200]
         await world.hears(message, "accepted", "delivered")
 
 

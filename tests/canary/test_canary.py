@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 
 from canary import searcher
-from canary.world import COLD, EMAIL, EVERYTHING, PHONE, PREVIEW, SECRETS, TELLING, UNLISTED
+from canary.world import COLD, EMAIL, EVERYTHING, NAMES, PHONE, PREVIEW, SECRETS, TELLING, UNLISTED
 from gatepost.testing import emulator, smartico
 
 
@@ -167,8 +167,69 @@ async def test_nothing_is_told_on_postgresql(canary, postgres_server):
     await canary.command("messages", "list", "--json")
 
     assert await asyncio.to_thread(started.terminate) == 0
-    command = [postgres_server._binaries / "pg_dump", "--inserts", url]
-    dump = (await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True)).stdout
-    assert answer["ext_message_id"].encode() in dump
-    assert searcher.found(dump, EVERYTHING) == []
+    dumped = await dump(postgres_server, url)
+    assert answer["ext_message_id"].encode() in dumped
+    assert searcher.found(dumped, EVERYTHING) == []
     assert canary.hits() == []
+
+
+# A value for each place, so that what is found says where.
+PLANTED = {
+    "log": ("local part", EMAIL),
+    "traceback": ("name 0", NAMES[0]),
+    "answer": ("cold local part", COLD["email"]),
+    "database": ("cold number", COLD["phone"]),
+    "health": ("cold name 0", COLD["first_name"]),
+    "metric": ("cold name 1", COLD["last_name"]),
+    "process": ("preview's local part", PREVIEW),
+}
+
+
+def planted(hits):
+    """The places in which the planted values were found."""
+    return {
+        f"{place} ({hit.partition(': ')[0]})"
+        for hit in hits
+        for place, (name, _) in PLANTED.items()
+        if hit.partition(": ")[2].startswith(f"{name} plain")
+    }
+
+
+async def planting(canary):
+    """A gateway that tells in each kind of place what it must not."""
+    canary.beast("beast", plants={place: text for place, (_, text) in PLANTED.items()})
+    started = canary.write(email=["beast"])
+    await asyncio.to_thread(started.start)
+    canary.crm.gateway_url = started.url
+    await canary.email(text_body="raise")
+    await canary.email(ext_user_id="nobody")
+    await canary.tried(1)
+    await canary.logged("plugin_fault")
+    canary.listing()
+    return started
+
+
+async def test_a_leak_in_each_kind_of_place_is_found(canary):
+    started = await planting(canary)
+    said = {f"{place} (said)" for place in ("answer", "health", "metric", "process")}
+    log = {f"{place} (gatepost.log)" for place in ("log", "traceback")}
+    assert planted(canary.hits()) >= {*said, *log, "database (gatepost.db-wal)"}
+    assert await asyncio.to_thread(started.terminate) == 0
+    # What stood in the WAL alone is now in the file.
+    assert planted(canary.hits()) >= {*said, *log, "database (gatepost.db)"}
+
+
+async def test_a_leak_in_postgresql_is_found(canary, postgres_server):
+    url = postgres_server.new_database()
+    canary.tables["store"] = {"url": url}
+    started = await planting(canary)
+    assert await asyncio.to_thread(started.terminate) == 0
+    assert any(
+        hit.startswith("cold number plain")
+        for hit in searcher.found(await dump(postgres_server, url), EVERYTHING)
+    )
+
+
+async def dump(server, url):
+    command = [server._binaries / "pg_dump", "--inserts", url]
+    return (await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True)).stdout

@@ -5,6 +5,7 @@ import csv
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -192,8 +193,16 @@ class Canary:
         return self.said[-2]
 
     def listing(self) -> None:
-        """Keep what a list of processes shows of it. Its environment is shown to its own user only."""
-        self.said.append(Path(f"/proc/{self.process.pid}/cmdline").read_text())
+        """Keep what a list of processes shows of it, its threads and its children. Its environment is shown to
+        its own user only."""
+        family = [self.process.pid]
+        for pid in family:
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                # A thread may end while it is looked at.
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    self.said.append((thread / "comm").read_text())
+                    family += map(int, (thread / "children").read_text().split())
+            self.said.append(Path(f"/proc/{pid}/cmdline").read_text())
 
     def hits(self) -> list[str]:
         """Everything private that is anywhere it should not be."""

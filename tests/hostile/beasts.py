@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -57,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     key: Secret = Secret("")
     sabotage: bool = False
     """Make the gateway's own code fail where a message says so."""
+    plants: Mapping[str, str] = {}
+    """Make the gateway's own code tell these texts, by the place where they are told."""
 
 
 class Odd(Exception):
@@ -123,6 +126,8 @@ class Beast(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, Webhook
         self.kept: list[object] = []
         if settings.sabotage:
             sabotage()
+        if settings.plants:
+            self.kept.append(plant(settings.plants))
 
     @hookimpl
     @asynccontextmanager
@@ -397,3 +402,29 @@ def sabotage() -> None:
     sqlite._PRAGMAS = tuple(
         "busy_timeout=100" if text.startswith("busy_timeout") else text for text in sqlite._PRAGMAS
     )
+
+
+def plant(texts: Mapping[str, str]) -> object:
+    """Have the gateway tell each text in its place, behind all that would keep it from that."""
+    from gatepost import attempt, contract, logs  # noqa: PLC0415
+    from gatepost.errors import Refused  # noqa: PLC0415
+    from gatepost.health import Health  # noqa: PLC0415
+    from gatepost.metrics import Metrics  # noqa: PLC0415
+
+    refused, redact, outcome_of = contract.refused, logs._redact, attempt.outcome_of
+    ready, expose = Health.ready, Metrics.expose
+
+    def told(logger, method, event):
+        event = redact(logger, method, event) | {"planted": texts["log"]}
+        if "exception" in event:
+            event["exception"] += texts["traceback"]
+        return event
+
+    logs._redact = told
+    contract.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
+    attempt.outcome_of = lambda *given: msgspec.structs.replace(outcome_of(*given), reason=texts["database"])
+    Health.ready = lambda self: msgspec.structs.replace(ready(self), problems=[texts["health"]])
+    Metrics.expose = lambda self: expose(self) + f"# {texts['metric']}\n".encode()
+    # It ends when the gateway does, for then nobody holds the other end of its input.
+    wait = "import sys; sys.stdin.read()"
+    return subprocess.Popen([sys.executable, "-c", wait, texts["process"]], stdin=subprocess.PIPE)

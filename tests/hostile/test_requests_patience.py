@@ -5,19 +5,26 @@ import os
 import signal
 import struct
 from contextlib import asynccontextmanager, suppress
-from socket import SO_LINGER, SO_RCVBUF, SOL_SOCKET, socket
+from socket import SO_LINGER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, socket
 
 import pytest
 
 from fuzz import gateway
 from fuzz.driver import take_answer
 from fuzz.gateway import message, request
+from gatepost.acceptance import Acceptance
 from gatepost.app import load
 from gatepost.http import Connections
-from gatepost.server import serve
+from gatepost.server import _Uvicorn, serve
 
 PATIENCE = 60.0
 """Seconds that a test waits for what must come; a busy machine takes its time."""
+
+
+each_loop = pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
+)
+"""A gateway runs on uvloop where there is one."""
 
 
 @pytest.fixture
@@ -25,9 +32,10 @@ def brisk(monkeypatch):
     monkeypatch.setattr("gatepost.http.HEAD_DEADLINE", 0.3)
 
 
-@pytest.fixture
-async def address(tmp_path):
-    read, made = load(gateway.write(tmp_path))
+@asynccontextmanager
+async def serving(folder):
+    """A gateway; yields its address. On the way out it is told to stop, and has stopped."""
+    read, made = load(gateway.write(folder))
     listening = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(read, made, listening=listening.set_result))
     await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -35,6 +43,12 @@ async def address(tmp_path):
     yield host, int(port)
     os.kill(os.getpid(), signal.SIGTERM)
     assert await task == 0
+
+
+@pytest.fixture
+async def address(tmp_path):
+    async with serving(tmp_path) as found:
+        yield found
 
 
 @asynccontextmanager
@@ -139,21 +153,57 @@ def seen(monkeypatch):
     return found
 
 
+@asynccontextmanager
+async def greedy(address, seen):
+    """Somebody who asks and reads nothing, and the server's side of that connection."""
+    loop = asyncio.get_running_loop()
+    with socket() as asking:
+        asking.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+        asking.setblocking(False)  # noqa: FBT003  the library's own
+        async with asyncio.timeout(PATIENCE):
+            await loop.sock_connect(asking, address)
+            while not (seen and seen[0].connections):  # noqa: ASYNC110  uvicorn tells nobody
+                await asyncio.sleep(0.01)
+            (served,) = seen[0].connections
+            served.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
+
+            async def ask(headers=b""):
+                """Ask once more; returns when that has been answered, or nobody takes the answers any more."""
+                answered = seen[0].total_requests
+                await loop.sock_sendall(asking, b"GET /metrics HTTP/1.1\r\nHost: x\r\n%s\r\n" % headers)
+                while seen[0].total_requests == answered and not served.flow.write_paused:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+
+            yield served, ask
+            while seen[0].connections:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+@each_loop
 async def test_who_does_not_take_the_answers_is_cut_off(brisk, seen, address):
     """It asks and asks, and reads nothing: what is said to it is not kept for ever."""
-    loop = asyncio.get_running_loop()
-    with socket() as greedy:
-        greedy.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
-        greedy.setblocking(False)  # noqa: FBT003  the library's own
-        await loop.sock_connect(greedy, address)
-        async with asyncio.timeout(PATIENCE):
-            with pytest.raises(ConnectionError):  # noqa: PT012  which of the sends it is, the kernel says
-                while True:
-                    answered = seen[0].total_requests if seen else 0
-                    await loop.sock_sendall(greedy, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
-                    # Not more than may wait for each other, or that would be what it is cut off for.
-                    while not seen or (seen[0].connections and seen[0].total_requests < answered + 20):  # noqa: ASYNC110
-                        await asyncio.sleep(0.01)
+    async with greedy(address, seen) as (served, ask):
+        while not served.flow.write_paused:
+            await ask()
+
+
+@each_loop
+async def test_who_does_not_take_the_answers_gets_no_time_by_asking_for_more(brisk, seen, address):
+    async with greedy(address, seen) as (served, ask):
+        while not served.flow.write_paused:
+            await ask()
+        with suppress(ConnectionError):
+            await ask()
+
+
+@each_loop
+async def test_who_takes_no_answers_and_wants_to_close_is_cut_off(brisk, seen, address):
+    """What the system has no room for any more is little, and nothing waits for it."""
+    async with greedy(address, seen) as (served, ask):
+        while not served.transport.get_write_buffer_size():
+            await ask()
+        await ask(b"Connection: close\r\n")
+        assert not served.flow.write_paused
 
 
 async def test_a_kept_connection_outlives_the_deadline_of_a_head(brisk, address):
@@ -189,6 +239,37 @@ async def test_a_slow_answer_is_waited_for(brisk, address, monkeypatch):
             await end(silent)
         go_on.set()
         assert (await answer(reader)).body == b"{}"
+
+
+@each_loop
+async def test_the_handler_finishes_when_the_caller_has_gone(seen, address, monkeypatch):
+    """Who hangs up does not know whether it was taken; who asks again must be told so."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    take = Acceptance.take
+
+    async def slowly(*arguments):
+        begun.set()
+        await go_on.wait()
+        return await take(*arguments)
+
+    monkeypatch.setattr(Acceptance, "take", slowly)
+    body = message(ext_user_id="anna", email_uid="gone")
+    async with asyncio.timeout(PATIENCE):
+        _, writer = await asyncio.open_connection(*address)
+        writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        writer.write(request(body=body))
+        await begun.wait()
+        writer.transport.abort()
+        while not seen or seen[0].connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        go_on.set()
+        while seen[0].tasks:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    async with connected(address) as (reader, writer):
+        writer.write(request(body=message(ext_user_id="anna", email_uid="gone", subject="other")))
+        assert (await answer(reader)).code == 9
+        writer.write(request(body=body))
+        assert (await answer(reader)).code == 0
 
 
 @pytest.fixture
@@ -232,3 +313,34 @@ async def test_callers_who_come_and_go_leave_nothing_behind(seen, address):
             await asyncio.sleep(0.02)
     assert not seen[0].waiting
     assert not seen[0].idle
+
+
+@each_loop
+async def test_what_comes_in_while_the_doors_close_is_answered(tmp_path, monkeypatch):
+    """On connections that are kept, and on some that nobody has accepted yet."""
+    crowd = []
+    shutdown = _Uvicorn.shutdown
+
+    async def ask_first(server, sockets=None):
+        # All of it before the server's loop can look again.
+        for number, asking in enumerate(crowd):
+            if number >= 20:
+                asking.connect(address)
+            asking.sendall(request(body=message(ext_user_id="anna", email_uid=f"late {number}")))
+        await shutdown(server, sockets)
+
+    monkeypatch.setattr(_Uvicorn, "shutdown", ask_first)
+    async with serving(tmp_path) as address:
+        crowd += [socket() for _ in range(40)]
+        for asking in crowd[:20]:
+            asking.connect(address)
+        assert await asked(address) == 1
+    for asking in crowd:
+        with asking:
+            came = bytearray()
+            while chunk := asking.recv(65536):
+                came += chunk
+            found = take_answer(came)
+            assert found.code == 0
+            assert b"\nconnection: close\r" in found.head
+            assert not came

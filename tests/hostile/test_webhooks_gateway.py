@@ -4,8 +4,8 @@ import asyncio
 import gzip
 import io
 import json
-import os
 import random
+import re
 import socket
 import sqlite3
 import time
@@ -117,10 +117,15 @@ class Gate:
         database.close()
         return {status for (status,) in rows}
 
-    def memory(self) -> int:
-        """Bytes that the process has in memory."""
-        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    def memory_from_now(self) -> int:
+        """Bytes that the process has in memory; ``peak`` counts from here."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return self.peak()
+
+    def peak(self) -> int:
+        """The most bytes that it has had in memory: what was given back at once is seen too."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
 
     def sound(self) -> None:
         """Nobody's mistake was the gateway's."""
@@ -147,6 +152,7 @@ def served(tmp_path_factory, emulators):
     tables = {
         "server": {"port": 0},
         "clients.brand": {"authorization": ["the-secret"], "allow_ips": ["127.0.0.1"]},
+        "routes": {"email": ["sendgrid", "relay", "box"]},
         "logs": {"level": "debug", "format": "json"},
         "plugins.sendgrid": {"use": "sendgrid", "api_key": "x", "webhook_public_key": sendgrid.public_key},
         "plugins.vonage": {
@@ -167,6 +173,8 @@ def served(tmp_path_factory, emulators):
         with sqlite3.connect(folder / "gatepost.db") as database:
             columns = [row[1] for row in database.execute("PRAGMA table_info(messages)")]
             given = {"id": ID, "channel": "email", "state": "sent", "client": "brand", "due_at": None}
+            # Each of them may report on it: three are on its route, and this one was asked.
+            given["instance"] = "vonage"
             given |= {
                 "created_at": 0,
                 "expires_at": 2**41,
@@ -265,12 +273,12 @@ async def test_without_a_signature_or_with_anothers_nothing_is_recorded(gate, na
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
 async def test_a_compressed_bomb_is_not_unpacked(gate, name, encoding):
     bomb = BOMB if "gzip" in encoding else BOMB[10:-8]
-    before = gate.memory()
+    before = gate.memory_from_now()
     for headers in ({}, gate.signers[name].headers(bomb)):
         assert await gate.post(name, bomb, {**headers, "Content-Encoding": encoding}) in PERMITTED - {
             503
         } or (name == "vonage" and not headers)
-    assert gate.memory() - before < 50_000_000
+    assert gate.peak() - before < 50_000_000
     assert gate.recorded() == set()
 
 
@@ -300,11 +308,11 @@ async def test_a_huge_batch_is_refused_or_taken_within_bounds(gate, name):
         "relay": BOUNCE.encode() * 5_000,
         "box": json.dumps({"reports": [{"message": "x", "status": "delivered"}] * 20_000}).encode(),
     }[name]
-    before = gate.memory()
+    before = gate.memory_from_now()
     assert len(huge) < 8 * 1_048_576
     assert await gate.post(name, huge, gate.signers[name].headers(huge)) in {200, 400}
     assert await gate.post(name, bytes(9 * 1_048_576), {}) == 413
-    assert gate.memory() - before < 250_000_000
+    assert gate.peak() - before < 250_000_000
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -167,7 +167,7 @@ async def test_what_nobody_can_store_hurts_nobody_else(store, new):
 
 async def test_an_error_never_shows_what_was_to_be_stored(store, new):
     with capture_logs() as logged, pytest.raises(StoreBusy) as caught:
-        await store.put(new(ext_user_id="canary-7", content="canary-7: no bytes"))
+        await store.put(new(ext_user_id="canary-7", lifetime="canary-7: no seconds"))
 
     (entry,) = logged
     assert entry["event"] == "outbox_call_failed"

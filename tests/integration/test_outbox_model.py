@@ -301,14 +301,18 @@ class Outboxes(RuleBasedStateMachine):
         for one in message.told:
             if one.telling is Telling.CALLING and one.due <= now:
                 one.telling, one.due, one.lost = Telling.QUEUED, now, one.lost + 1
-            if one.telling is Telling.QUEUED and one.due > now + sweeping.LONGEST_CALL_PAUSE:
+            if one.telling is Telling.QUEUED and one.due > self.furthest(one, sweeping.LONGEST_CALL_PAUSE):
                 one.due = now
             if one.telling is Telling.CALLING:
                 one.due = min(one.due, now + sweeping.LONGEST_LEASE)
 
+    def furthest(self, one, longest):
+        """What was never tried is due at once, and nothing is due after the longest pause."""
+        return self.now + (longest if one.attempt else 0)
+
     def pull_in(self, message):
         now = self.now
-        if message.state is State.QUEUED and message.due > now + sweeping.LONGEST_PAUSE:
+        if message.state is State.QUEUED and message.due > self.furthest(message, sweeping.LONGEST_PAUSE):
             message.due = now
         elif message.state is State.UNCERTAIN:
             message.due = min(message.due, now + WAIT)

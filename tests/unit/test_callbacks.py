@@ -195,12 +195,32 @@ async def test_a_slow_host_keeps_no_other_waiting(outbox, callbacks_of):
     hosts = Hosts("slow.example")
     calling = callbacks_of(outbox, hosts)
     running = asyncio.create_task(calling.run())
-    await hosts.were_asked(callbacks.A_HOST + 1)
+    most = callbacks.AT_ONCE - callbacks.KEPT_FREE
+    await hosts.were_asked(most + 1)
     asked = list(hosts.asked)
     hosts.let.set()
 
-    assert (asked.count("slow.example"), asked.count("crm.example")) == (callbacks.A_HOST, 1)
+    assert (asked.count("slow.example"), asked.count("crm.example")) == (most, 1)
     await hosts.were_asked(callbacks.AT_ONCE + 9)
     calling.stop()
     await running
     assert await outbox.claim_calls(9, 45.0) == []
+
+
+async def test_many_slow_hosts_keep_no_other_waiting(outbox, callbacks_of):
+    """Each of them answers at last, so that none is ever given a rest."""
+    slow = [f"slow{number}.example" for number in range(callbacks.KEPT_FREE // 2)]
+    for host in slow:
+        for _ in range(callbacks.AT_ONCE):
+            await accepted(outbox, host)
+    for _ in range(20):
+        await accepted(outbox, "crm.example")
+    hosts = Hosts(*slow)
+    calling = callbacks_of(outbox, hosts)
+    running = asyncio.create_task(calling.run())
+    async with asyncio.timeout(20):
+        while hosts.asked.count("crm.example") < 20:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert len(hosts.asked) - 20 <= callbacks.AT_ONCE - callbacks.KEPT_FREE + len(slow)
+    running.cancel()
+    await asyncio.wait([running])

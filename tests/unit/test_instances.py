@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import structlog
 
-from gatepost import app, guard, instances
+from gatepost import app, guard, instances, logs
 from gatepost.errors import (
     BadSignature,
     BadWebhook,
@@ -283,6 +283,68 @@ class TestFindContact:
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
             await instance(Fake(Unavailable("asked for joe@example.com"))).find_contact("joe", 5.0)
         assert logged == []
+
+
+class InMemory:
+    """A source that answers on the spot."""
+
+    def __init__(self, does=None):
+        self.does = does
+
+    @hookimpl
+    def find_contact(self, ext_user_id):
+        if isinstance(self.does, BaseException):
+            raise self.does
+        return self.does
+
+
+class TestFindContactInMemory:
+    async def test_a_contact_or_none_comes_back(self):
+        contact = Contact(email=Secret("joe@example.com"), attributes={"city": "Valletta"})
+        assert await instance(InMemory(contact)).find_contact("joe", 5.0) == contact
+        assert await instance(InMemory(None)).find_contact("joe", 5.0) is None
+
+    async def test_no_task_is_made_for_it(self):
+        it = instance(InMemory(None))
+        looking = it.find_contact("joe", 5.0)
+        with pytest.raises(StopIteration):
+            looking.send(None)
+
+    @pytest.mark.parametrize(
+        "does",
+        [
+            RuntimeError("joe@example.com"),
+            SystemExit(3),
+            KeyboardInterrupt(),
+            asyncio.CancelledError(),
+            GeneratorExit(),
+            Rejected("not a source's to say"),
+            Contact(email="joe@example.com"),
+            17,
+        ],
+        ids=repr,
+    )
+    async def test_misbehaviour_is_unavailable_and_named(self, does, logged):
+        with pytest.raises(Unavailable):
+            await instance(InMemory(does)).find_contact("joe", 5.0)
+        assert (logged[0]["instance"], logged[0]["hook"]) == ("relay", "find_contact")
+        assert "joe" not in str(logged)
+
+    async def test_unavailable_passes_scrubbed(self, logged):
+        with pytest.raises(Unavailable, match=r"asked for .redacted."):
+            await instance(InMemory(Unavailable("asked for joe@example.com"))).find_contact("joe", 5.0)
+        assert logged == []
+
+    async def test_what_it_logs_bears_its_name_and_what_follows_does_not(self):
+        class Talking(InMemory):
+            @hookimpl
+            def find_contact(self, ext_user_id):
+                said.append(logs._name_speaker(None, "", {}))
+
+        said = []
+        await instance(Talking()).find_contact("joe", 5.0)
+        said.append(logs._name_speaker(None, "", {}))
+        assert said == [{"instance": "relay", "hook": "find_contact"}, {}]
 
 
 class TestParseWebhook:

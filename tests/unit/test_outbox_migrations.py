@@ -7,6 +7,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
+from gatepost.outbox import indexes
 from gatepost.outbox import migrate as migrating
 from gatepost.outbox.migrate import HEAD, migrate
 from gatepost.outbox.schema import metadata
@@ -28,6 +29,7 @@ def described(connection):
 def test_the_migrations_make_the_tables_that_the_code_means(engine):
     with engine.begin() as connection:
         assert migrate(connection)
+        assert len(indexes.INDEXES) == 5
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 

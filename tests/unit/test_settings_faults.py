@@ -56,6 +56,21 @@ def test_a_number_that_no_clock_can_hold_is_a_fault(faults, table, key, value):
     assert faults(table, f"{key} = 315360000") == {}
 
 
+@pytest.mark.parametrize("value", ["1e-300", "5e-324", "0.00001"])
+def test_a_rate_that_sends_nothing_in_the_time_of_a_message_is_a_fault(faults, value):
+    assert faults("plugins.box", f"per_second = {value}") == {
+        "plugins.box.per_second": "must be 0 (unlimited) or at least one a day, which is 0.000012"
+    }
+    assert faults("plugins.box", "per_second = 0.000012") == {}
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1e-300", "0.0009"])
+def test_a_time_in_which_nothing_can_happen_is_a_fault(faults, value):
+    found = faults("plugins.box", f"timeout = {value}")
+
+    assert found == {"plugins.box.timeout": "expected a number >= 0.001"}
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -126,7 +126,7 @@ def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
             del held[call.seq]
     kept = [call for call, good in zip(called, valid, strict=True) if good]
     if kept:
-        tx.connection.execute(_ending, [_ended(tx, call) for call in kept])
+        tx.execute_many(_ending, [_ended(tx, call) for call in kept])
         promote(tx, {rows[c.seq].message_id for c in kept if c.told or c.retry_in is None})
     return valid
 

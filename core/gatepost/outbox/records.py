@@ -66,6 +66,8 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
 
     instance: str
     events: Sequence[StatusEvent]
+    channels: frozenset[Channel] = frozenset(Channel)
+    """Those on whose route the instance is; of other messages only one that it was asked to send can be its."""
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,14 @@ from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.transaction import IDS, Transaction, made
 from gatepost.statuses import OPEN, State, Telling, to_record
 
-_WANTED = (messages.c.id, messages.c.state, messages.c.callback_url, messages.c.provider_id)
+_WANTED = (
+    messages.c.id,
+    messages.c.channel,
+    messages.c.instance,
+    messages.c.state,
+    messages.c.callback_url,
+    messages.c.provider_id,
+)
 
 
 def record(tx: Transaction, reports: Sequence[Reported]) -> list[Recorded]:
@@ -24,11 +31,12 @@ def record(tx: Transaction, reports: Sequence[Reported]) -> list[Recorded]:
     unknown = [0] * len(reports)
     for number, report in enumerate(reports):
         for event in report.events:
-            identity = (
-                event.message_id
-                if event.message_id in found
-                else by_provider.get((report.instance, event.provider_id), "")
-            )
+            row = found.get(event.message_id)
+            if row is not None:
+                # By its id anybody could report on it: who has one may have seen it in a mail.
+                identity = row.id if _can_know(report, row) else ""
+            else:
+                identity = by_provider.get((report.instance, event.provider_id), "")
             if identity:
                 told.append((number, identity, event))
             else:
@@ -41,6 +49,11 @@ def record(tx: Transaction, reports: Sequence[Reported]) -> list[Recorded]:
         new[number] += count
         repeated[number] += not count
     return [Recorded(new=n, repeated=r, unknown=u) for n, r, u in zip(new, repeated, unknown, strict=True)]
+
+
+def _can_know(report: Reported, row: Row[Any]) -> bool:
+    """Whether the instance may have the message: what it was asked last is noted only when it has answered."""
+    return row.channel in report.channels or row.instance == report.instance
 
 
 _ours = made(lambda locking: locking(select(*_WANTED).where(messages.c.id.in_(IDS)).order_by(messages.c.id)))
@@ -81,7 +94,7 @@ def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> None:
     """A report proves it: these messages are at a provider, whatever we thought."""
     ids = sorted(row.id for row in rows if row.state != State.SENT)
     if ids:
-        tx.connection.execute(_proven, [{"message_id": identity, "now": tx.now} for identity in ids])
+        tx.execute_many(_proven, [{"message_id": identity, "now": tx.now} for identity in ids])
         forget_contents(tx, ids)
 
 
@@ -92,7 +105,7 @@ def forget_contents(tx: Transaction, ids: Iterable[str]) -> None:
     """Erase what nobody will send any more."""
     about = [{"about": identity} for identity in ids]
     if about:
-        tx.connection.execute(_forgetting, about)
+        tx.execute_many(_forgetting, about)
 
 
 _known = made(
@@ -138,7 +151,7 @@ def append(
                 busy.add(identity)
             new_rows.append(_status_row(tx, identity, one, code if one is status else "", telling, url))
     if new_rows:
-        tx.connection.execute(_appending, new_rows)
+        tx.execute_many(_appending, new_rows)
     return added
 
 

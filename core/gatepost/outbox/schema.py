@@ -1,25 +1,24 @@
 """The tables. Times are milliseconds since the epoch, by the database's clock.
 
 A row is small and is rewritten at every step, so the content, which is large and never changes, stands in
-a table of its own and goes as soon as nobody will need it. Only what is not at its end has a ``due_at``,
-and the indexes that claims run on hold only such rows: they stay as small as the queue is, whatever
-has piled up behind it.
+a table of its own and goes as soon as nobody will need it. What the claims run on stands in ``indexes``.
 """
 
 from sqlalchemy import (
     BigInteger,
     Column,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
 metadata = MetaData()
+
+# On SQLite an INTEGER is as wide; it is the only one that counts up by itself, and that a STRICT table knows.
+_big = BigInteger().with_variant(Integer(), "sqlite")
 
 messages = Table(
     "messages",
@@ -34,10 +33,10 @@ messages = Table(
     Column("preview", Text, nullable=False),
     Column("callback_url", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("due_at", BigInteger),
-    Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("ended_at", BigInteger),
+    Column("due_at", _big),
+    Column("created_at", _big, nullable=False),
+    Column("expires_at", _big, nullable=False),
+    Column("ended_at", _big),
     # How often it was claimed; together with the holder this is the fence.
     Column("attempt", Integer, nullable=False),
     Column("holder", Text, nullable=False),
@@ -49,33 +48,7 @@ messages = Table(
     Column("code", Text, nullable=False),
     UniqueConstraint("client", "channel", "uid", name="messages_uid"),
     sqlite_with_rowid=False,
-)
-Index(
-    "messages_due",
-    messages.c.channel,
-    messages.c.state,
-    messages.c.due_at,
-    sqlite_where=text("due_at IS NOT NULL"),
-    postgresql_where=text("due_at IS NOT NULL"),
-)
-Index(
-    "messages_expiring",
-    messages.c.expires_at,
-    sqlite_where=text("due_at IS NOT NULL"),
-    postgresql_where=text("due_at IS NOT NULL"),
-)
-Index(
-    "messages_ended",
-    messages.c.ended_at,
-    sqlite_where=text("ended_at IS NOT NULL"),
-    postgresql_where=text("ended_at IS NOT NULL"),
-)
-Index(
-    "messages_provider",
-    messages.c.instance,
-    messages.c.provider_id,
-    sqlite_where=text("provider_id IS NOT NULL"),
-    postgresql_where=text("provider_id IS NOT NULL"),
+    sqlite_strict=True,
 )
 
 contents = Table(
@@ -83,22 +56,20 @@ contents = Table(
     metadata,
     Column("message_id", Text, primary_key=True),
     Column("content", LargeBinary, nullable=False),
+    sqlite_strict=True,
 )
-
-# BIGINT on PostgreSQL; on SQLite only INTEGER counts up by itself, and it is as wide.
-_sequence = BigInteger().with_variant(Integer(), "sqlite")
 
 statuses = Table(
     "statuses",
     metadata,
     # The order in which statuses became known.
-    Column("seq", _sequence, primary_key=True, autoincrement=True),
+    Column("seq", _big, primary_key=True, autoincrement=True),
     Column("message_id", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("code", Text, nullable=False),
-    Column("recorded_at", BigInteger, nullable=False),
+    Column("recorded_at", _big, nullable=False),
     Column("telling", Text, nullable=False),
-    Column("due_at", BigInteger),
+    Column("due_at", _big),
     Column("attempt", Integer, nullable=False),
     Column("holder", Text, nullable=False),
     # Of the callback URL: a host that keeps failing rests as a whole.
@@ -106,11 +77,5 @@ statuses = Table(
     # What the last failed call met: an HTTP status or a kind of error.
     Column("problem", Text, nullable=False),
     UniqueConstraint("message_id", "status", name="statuses_once"),
-)
-Index(
-    "statuses_due",
-    statuses.c.telling,
-    statuses.c.due_at,
-    sqlite_where=text("due_at IS NOT NULL"),
-    postgresql_where=text("due_at IS NOT NULL"),
+    sqlite_strict=True,
 )

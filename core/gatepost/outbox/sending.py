@@ -134,7 +134,7 @@ def _give_back(tx: Transaction, kept: Kept) -> int:
     held = tx.execute(_mine, of_channel=kept.channel.value, by=tx.holder).scalars()
     stray = [identity for identity in held if identity not in kept.ids]
     if stray:
-        tx.connection.execute(_returning, [{"message_id": one, "now": tx.now} for one in stray])
+        tx.execute_many(_returning, [{"message_id": one, "now": tx.now} for one in stray])
     return len(stray)
 
 
@@ -152,7 +152,7 @@ _renewal = (
 
 def renew(tx: Transaction, helds: Sequence[Held]) -> list[None]:
     """Hold on to claims; one that was lost stays lost."""
-    tx.connection.execute(
+    tx.execute_many(
         _renewal,
         [
             {
@@ -235,7 +235,7 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[Finished]:
     if not kept:
         return [Finished(kept=False, tells=False)] * len(outcomes)
     values = [_ended(tx, outcome, rows[outcome.id]) for outcome in kept]
-    tx.connection.execute(_ending, values)
+    tx.execute_many(_ending, values)
     forget_contents(tx, (o.id for o in kept if o.state in {State.SENT, State.REJECTED}))
     told = [
         (outcome.id, _TOLD[State(str(value["state"]))], outcome.code)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from gatepost.errors import ConfigError, Fault, Unavailable
-from gatepost.hookspecs import API_VERSION, ContactSource, Context, HasLifespan, hookimpl
+from gatepost.hookspecs import API_VERSION, Context, HasLifespan, MemorySource, hookimpl
 from gatepost.model import Contact
 from gatepost_csv.reading import Fingerprint, Snapshot, look, read
 from gatepost_csv.rows import BadFile
@@ -47,7 +47,7 @@ class _Leaving(Exception):
     """Ends a reading whose result nobody waits for any more."""
 
 
-class CsvSource(HasLifespan, ContactSource):
+class CsvSource(HasLifespan, MemorySource):
     """Finds contacts in a CSV file."""
 
     api_version: ClassVar[int] = API_VERSION
@@ -78,7 +78,7 @@ class CsvSource(HasLifespan, ContactSource):
             self._current = None
 
     @hookimpl
-    async def find_contact(self, ext_user_id: str) -> Contact | None:
+    def find_contact(self, ext_user_id: str) -> Contact | None:
         if self._current is None:
             raise Unavailable("the contacts are not read yet")
         return self._current.contacts.find(ext_user_id)

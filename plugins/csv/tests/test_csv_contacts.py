@@ -12,7 +12,7 @@ async def found(players, text, ext_user_id, **settings):
     players.write(text)
     source = players.source(**settings)
     async with source.lifespan():
-        contact = await source.find_contact(ext_user_id)
+        contact = source.find_contact(ext_user_id)
     return contact and (
         contact.email and contact.email.reveal(),
         contact.phone and contact.phone.reveal(),
@@ -93,8 +93,8 @@ async def test_ids_are_opaque(players, ext_user_id):
     players.write("ext_user_id,email,phone\n007,a@x.org,\nu,b@x.org,\n\u00c9,c@x.org,\n")
     source = players.source()
     async with source.lifespan():
-        assert await source.find_contact(ext_user_id) is None
-        assert (await source.find_contact("007")).email == Secret("a@x.org")
+        assert source.find_contact(ext_user_id) is None
+        assert (source.find_contact("007")).email == Secret("a@x.org")
 
 
 async def test_everyone_is_found_in_a_file_of_several_blocks(players):
@@ -105,10 +105,10 @@ async def test_everyone_is_found_in_a_file_of_several_blocks(players):
     source = players.source()
     async with source.lifespan():
         for number in range(count):
-            contact = await source.find_contact(f"u{number}")
+            contact = source.find_contact(f"u{number}")
             assert contact.email.reveal() == f"{number}@x.org"
             assert contact.attributes == {"name": name}
-        assert await source.find_contact(f"u{count}") is None
+        assert source.find_contact(f"u{count}") is None
 
 
 async def test_rows_longer_than_a_block(players):
@@ -117,7 +117,7 @@ async def test_rows_longer_than_a_block(players):
     source = players.source()
     async with source.lifespan():
         for number in range(150):
-            assert (await source.find_contact(f"u{number}")).email.reveal() == f"{number}@x.org"
+            assert (source.find_contact(f"u{number}")).email.reveal() == f"{number}@x.org"
 
 
 async def test_of_repeated_ids_the_last_row_counts(players):
@@ -171,11 +171,11 @@ async def test_outside_of_its_lifespan_it_can_not_be_asked(players):
     players.write("ext_user_id,email,phone\nu1,a@x.org,\n")
     source = players.source()
     with pytest.raises(Unavailable):
-        await source.find_contact("u1")
+        source.find_contact("u1")
     async with source.lifespan():
-        assert await source.find_contact("u1")
+        assert source.find_contact("u1")
     with pytest.raises(Unavailable):
-        await source.find_contact("u1")
+        source.find_contact("u1")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ NEW = HEADER + "".join(f"u{n},new{n}@x.org,\n" for n in range(10))
 
 
 async def email(source, ext_user_id="u1"):
-    contact = await source.find_contact(ext_user_id)
+    contact = source.find_contact(ext_user_id)
     return contact and contact.email.reveal()
 
 
@@ -220,7 +220,7 @@ async def test_a_file_is_left_alone_while_it_changes(players, taken, until, monk
     async with source.lifespan():
 
         async def grown():
-            return await source.find_contact("u120") is not None
+            return source.find_contact("u120") is not None
 
         await until(grown)
     assert reads == [0, 21], "read at the start, and then when a look found what the one before had found"

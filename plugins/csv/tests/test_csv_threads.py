@@ -36,7 +36,7 @@ async def test_the_loop_s_thread_does_not_read(players, readers, until):
         players.write(rows(20))
 
         async def taken():
-            return await source.find_contact("u19") is not None
+            return source.find_contact("u19") is not None
 
         await until(taken)
     assert len(readers) == 2
@@ -67,12 +67,12 @@ async def test_lookups_go_on_while_a_new_file_is_read(players, until, monkeypatc
         monkeypatch.setattr(source, "_breathe", stand_still)
         players.write(rows(20))
         await asyncio.to_thread(reading.wait, 30)
-        assert await source.find_contact("u9") is not None
-        assert await source.find_contact("u19") is None, "as a whole or not at all"
+        assert source.find_contact("u9") is not None
+        assert source.find_contact("u19") is None, "as a whole or not at all"
         go_on.set()
 
         async def taken():
-            return await source.find_contact("u19") is not None
+            return source.find_contact("u19") is not None
 
         await until(taken)
 

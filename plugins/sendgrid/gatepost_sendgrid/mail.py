@@ -1,5 +1,8 @@
 """A mail in SendGrid's vocabulary, and SendGrid's complaints about one. Pure functions."""
 
+from collections.abc import Mapping
+from functools import lru_cache
+
 import msgspec
 from sendgrid.helpers import mail as sdk  # type: ignore[import-untyped]
 
@@ -8,6 +11,8 @@ from gatepost.model import Email, Mailbox
 
 ID_ARGUMENT = "gp_id"
 """The custom argument that bears our id. Events repeat it at their top level, beside the vendor's fields."""
+
+_encode = msgspec.json.Encoder().encode
 
 # The words that a field's place in our request is made of. An error names the field, and nothing else
 # of what it says is fit to be kept.
@@ -40,26 +45,41 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True):
     sandbox_mode: bool = False
 
 
+_keys = sdk.ValidateApiKey()
+
+
 def build(message: Email, extras: Extras) -> bytes:
     """The body of a Mail Send request: the text part first, empty parts left out.
 
     Raises Rejected where the SDK refuses the content.
     """
-    mail = sdk.Mail(subject=message.subject)
-    mail.from_email = _address(sdk.From, message.sender)
-    mail.add_to(_address(sdk.To, Mailbox(message.recipient.reveal())))
-    mail.add_custom_arg(sdk.CustomArg(ID_ARGUMENT, message.id, p=0))
-    if message.reply_to:
-        mail.reply_to = _address(sdk.ReplyTo, message.reply_to)
+    parts = [(sdk.MimeType.text, message.text), (sdk.MimeType.html, message.html)]
+    content = [{"type": kind, "value": value} for kind, value in parts if value]
     try:
-        if message.text:
-            mail.add_content(message.text, sdk.MimeType.text)
-        if message.html:
-            mail.add_content(message.html, sdk.MimeType.html)
+        _keys.validate_message_dict({"content": content})
     except sdk.ApiKeyIncludedException:
         raise Rejected("the content begins with what looks like a SendGrid API key") from None
+    recipient = {"to": [{"email": message.recipient.reveal()}], "custom_args": {ID_ARGUMENT: message.id}}
+    return _encode(
+        {
+            **_form(message.sender, message.reply_to, extras),
+            "subject": message.subject,
+            "personalizations": [recipient],
+            "content": content,
+        }
+    )
+
+
+@lru_cache(maxsize=256)
+def _form(sender: Mailbox, reply_to: Mailbox | None, extras: Extras) -> Mapping[str, object]:
+    """What the SDK makes of all that many mails have alike; for every mail anew it took a tenth of a send."""
+    mail = sdk.Mail()
+    mail.from_email = _address(sdk.From, sender)
+    if reply_to:
+        mail.reply_to = _address(sdk.ReplyTo, reply_to)
     _add_extras(mail, extras)
-    return msgspec.json.encode(mail.get())
+    form: dict[str, object] = mail.get()
+    return form
 
 
 def _address(kind: type[sdk.Email], mailbox: Mailbox) -> sdk.Email:

@@ -1,6 +1,7 @@
 """Sending: what goes over the wire, and what each answer and each fault means."""
 
 import asyncio
+import json
 import logging
 import ssl
 import time
@@ -10,12 +11,15 @@ from email.utils import formatdate
 import pytest
 import sendgrid
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 from sendgrid.helpers import mail as sdk
 
 from gatepost.errors import GatepostError, Rejected, Unavailable, Uncertain
-from gatepost.model import Mailbox, Secret
+from gatepost.model import Email, Mailbox, Secret
 from gatepost.testing import emulator
 from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost_sendgrid import mail
 
 RECIPIENT = "canary.4711@mail.example"
 MESSAGE_ID = "0b9f4d3c-8a52-4c1e-9d47-1f2e3a4b5c6d"
@@ -381,3 +385,58 @@ async def test_ping_knows_a_key_that_may_not_send(vendor, plugin, make_email):
     with pytest.raises(Unavailable) as caught:
         await plugin.send_email(make_email())
     assert (caught.value.code, caught.value.misconfigured) == ("403", True)
+
+
+words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
+mailboxes = st.builds(Mailbox, st.sampled_from(["news@brand.example", "x+y@a.example"]), words)
+switches = st.none() | st.booleans()
+
+
+@given(
+    sender=mailboxes,
+    reply_to=st.none() | mailboxes,
+    subject=words,
+    text=words,
+    html=words.filter(bool),
+    extras=st.builds(
+        mail.Extras,
+        categories=st.sampled_from([(), ("smartico",), ("smartico", "bonus")]),
+        click_tracking=switches,
+        open_tracking=switches,
+        sandbox_mode=st.booleans(),
+    ),
+)
+def test_any_mail_is_the_one_that_the_sdk_would_make(sender, reply_to, subject, text, html, extras):
+    made = mail.build(
+        Email(
+            id=MESSAGE_ID,
+            recipient=Secret(RECIPIENT),
+            sender=sender,
+            reply_to=reply_to,
+            subject=subject,
+            html=html,
+            text=text,
+            lifetime=60.0,
+        ),
+        extras,
+    )
+    theirs = sdk.Mail(subject=subject)
+    theirs.from_email = sdk.From(sender.address, sender.name or None)
+    theirs.add_to(sdk.To(RECIPIENT))
+    theirs.add_custom_arg(sdk.CustomArg("gp_id", MESSAGE_ID, p=0))
+    if reply_to:
+        theirs.reply_to = sdk.ReplyTo(reply_to.address, reply_to.name or None)
+    if text:
+        theirs.add_content(text, sdk.MimeType.text)
+    theirs.add_content(html, sdk.MimeType.html)
+    for category in extras.categories:
+        theirs.add_category(sdk.Category(category))
+    if not (extras.click_tracking is None and extras.open_tracking is None):
+        tracking = theirs.tracking_settings = sdk.TrackingSettings()
+        if extras.click_tracking is not None:
+            tracking.click_tracking = sdk.ClickTracking(extras.click_tracking, enable_text=False)
+        if extras.open_tracking is not None:
+            tracking.open_tracking = sdk.OpenTracking(extras.open_tracking)
+    if extras.sandbox_mode:
+        theirs.mail_settings = sdk.MailSettings(sandbox_mode=sdk.SandBoxMode(enable=True))
+    assert json.loads(made) == theirs.get()

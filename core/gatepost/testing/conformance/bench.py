@@ -1,6 +1,7 @@
 """What the checks run on: a plugin with its settings, a stand-in, messages with telling recipients."""
 
 import asyncio
+import inspect
 import itertools
 import os
 import socket
@@ -87,7 +88,13 @@ class Live:
 
     async def _run(self, hook: str, *arguments: object) -> Any:
         # Made in here: a task that is cancelled before its first turn leaves no coroutine unawaited.
-        return await metered(self.watch, getattr(self.plugin, hook)(*arguments))
+        return await metered(self.watch, _called(getattr(self.plugin, hook), *arguments))
+
+
+async def _called(hook: Callable[..., Any], *arguments: object) -> Any:
+    """What a hook gives, whether it is written as ``async def`` or, as a MemorySource's, as a plain one."""
+    given = hook(*arguments)
+    return await given if inspect.isawaitable(given) else given
 
 
 def sending_hook(message: Email | Sms) -> str:

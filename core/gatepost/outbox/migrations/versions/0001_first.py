@@ -8,6 +8,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Messages, their contents and their statuses; see gatepost.outbox.schema."""
@@ -22,10 +24,10 @@ def upgrade() -> None:
         sa.Column("preview", sa.Text, nullable=False),
         sa.Column("callback_url", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
-        sa.Column("due_at", sa.BigInteger),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("expires_at", sa.BigInteger, nullable=False),
-        sa.Column("ended_at", sa.BigInteger),
+        sa.Column("due_at", _big),
+        sa.Column("created_at", _big, nullable=False),
+        sa.Column("expires_at", _big, nullable=False),
+        sa.Column("ended_at", _big),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("holder", sa.Text, nullable=False),
         sa.Column("unanswered", sa.Integer, nullable=False),
@@ -35,6 +37,7 @@ def upgrade() -> None:
         sa.Column("code", sa.Text, nullable=False),
         sa.UniqueConstraint("client", "channel", "uid", name="messages_uid"),
         sqlite_with_rowid=False,
+        sqlite_strict=True,
     )
     _partial("messages_due", "messages", ["channel", "state", "due_at"], "due_at")
     _partial("messages_expiring", "messages", ["expires_at"], "due_at")
@@ -44,23 +47,23 @@ def upgrade() -> None:
         "contents",
         sa.Column("message_id", sa.Text, primary_key=True),
         sa.Column("content", sa.LargeBinary, nullable=False),
+        sqlite_strict=True,
     )
     op.create_table(
         "statuses",
-        sa.Column(
-            "seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True
-        ),
+        sa.Column("seq", _big, primary_key=True, autoincrement=True),
         sa.Column("message_id", sa.Text, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("code", sa.Text, nullable=False),
-        sa.Column("recorded_at", sa.BigInteger, nullable=False),
+        sa.Column("recorded_at", _big, nullable=False),
         sa.Column("telling", sa.Text, nullable=False),
-        sa.Column("due_at", sa.BigInteger),
+        sa.Column("due_at", _big),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("holder", sa.Text, nullable=False),
         sa.Column("host", sa.Text, nullable=False),
         sa.Column("problem", sa.Text, nullable=False),
         sa.UniqueConstraint("message_id", "status", name="statuses_once"),
+        sqlite_strict=True,
     )
     _partial("statuses_due", "statuses", ["telling", "due_at"], "due_at")
 
