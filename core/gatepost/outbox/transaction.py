@@ -120,7 +120,8 @@ class Transaction:
     def execute_about(self, statement: Made, ids: Iterable[Any], **parameters: object) -> Iterator[Any]:
         """The rows that a statement with ``IDS`` gives for these ids."""
         for some in chunks(ids):
-            yield from self.execute(statement, ids=some, **parameters)
+            # All at once: to fetch a row releases the interpreter, and others take their turn.
+            yield from self.execute(statement, ids=some, **parameters).all()
 
     def locking(self, query: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
         """The query, holding what it reads against other replicas; SQLite has one writer anyway."""
