@@ -2,19 +2,18 @@
 
 import asyncio
 import math
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from litestar import Litestar
 
-from gatepost import api, instances, kinds, logs, senders, settings, wire
+from gatepost import api, consistency, instances, kinds, logs, settings
 from gatepost.acceptance import Acceptance
 from gatepost.access import Access
 from gatepost.callbacks import Callbacks
 from gatepost.caller import Caller
-from gatepost.contacts import Contacts, Remembered, canonical_email, check_region
+from gatepost.contacts import Contacts, Remembered
 from gatepost.control import Control
 from gatepost.delivery import Delivery, Provider
 from gatepost.errors import ConfigError, Fault
@@ -25,8 +24,8 @@ from gatepost.instances import Instance
 from gatepost.metrics import Metrics
 from gatepost.outbox import Outbox, Policy, open_outbox
 from gatepost.pace import Pace
-from gatepost.settings import Server, Settings
-from gatepost.targets import TargetRefused, Targets
+from gatepost.settings import Settings
+from gatepost.targets import Targets
 from gatepost.webhooks import Webhooks
 
 DRAIN = 11.0
@@ -53,53 +52,8 @@ def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Faul
         return None, {}, faults
     logs.never(read)
     made, more = instances.build(read)
-    faults = [*faults, *more, *_server_faults(read.server), *_client_faults(read)]
-    if read.contacts.default_region:
-        try:
-            check_region(read.contacts.default_region)
-        except ConfigError as error:
-            faults += error.faults
-    return read, made, faults
-
-
-def _server_faults(server: Server) -> list[Fault]:
-    faults: list[Fault] = []
-    if server.public_url:
-        try:
-            wire.check_base_url(server.public_url, "server.public_url")
-        except ConfigError as error:
-            faults += error.faults
-    if server.certificate and server.key:
-        try:
-            # An empty password: without one a key that has any would ask for it on the terminal.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(server.certificate, server.key, "")
-        except ssl.SSLError:
-            text = "certificate and key are no pair of PEM files, or the key has a password"
-            faults.append(Fault("server.certificate", text))
-        except OSError as error:
-            text = f"certificate or key can't be read ({error.strerror})"
-            faults.append(Fault("server.certificate", text))
-    return faults
-
-
-def _client_faults(read: Settings) -> list[Fault]:
-    faults = []
-    for name, client in read.clients.items():
-        path = f"clients.{name}"
-        hosts = Targets.faults(client.callback_hosts)
-        faults += [Fault(f"{path}.callback_hosts", text) for text in hosts]
-        faults += [Fault(f"{path}.email_senders", text) for text in senders.faults(client.email_senders)]
-        faults += [
-            Fault(f"{path}.preview_recipients", f"entry {position} is no address such as name@example.com")
-            for position, recipient in enumerate(client.preview_recipients, 1)
-            if canonical_email(recipient.reveal()) is None
-        ]
-        if client.callback_url and not hosts:
-            try:
-                Targets(client.callback_hosts, client.allow_private_callbacks).check(client.callback_url)
-            except TargetRefused as error:
-                faults.append(Fault(f"{path}.callback_url", str(error)))
-    return faults
+    faults += more
+    return read, made, [*faults, *consistency.faults(read, {fault.key for fault in faults})]
 
 
 class Gateway:

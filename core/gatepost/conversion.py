@@ -50,12 +50,12 @@ class Table:
         return content.keys() if isinstance(content, dict) else ()
 
     def struct(self, section: str, kind: type[S]) -> S:
-        """The table ``section`` as a struct; its defaults where it is missing or unusable."""
+        """The table ``section`` as a struct; the default of each key that is missing or unusable."""
         content = self._content.get(section, {})
         if not isinstance(content, dict):
             self.fault(section, f"must be a table: [{section}]")
             return kind()
-        return self._within(content).convert(kind, section) or kind()
+        return self._within(content).convert(kind, section, instead={}) or kind()
 
     def tables(self, section: str) -> Iterator[tuple[str, "Table"]]:
         """The tables of the table ``section``, by name."""
@@ -94,8 +94,14 @@ class Table:
                 allowed = ", ".join(sorted(known))
                 self.fault(f"{path}.{key}" if path else key, f"is not a key here; there are: {allowed}")
 
-    def convert(self, kind: type[S], path: str, **given: Any) -> S | None:
-        """This table as a struct of ``kind``, key by key; None when any of them was at fault."""
+    def convert(
+        self, kind: type[S], path: str, *, instead: Mapping[str, Any] | None = None, **given: Any
+    ) -> S | None:
+        """This table as a struct of ``kind``, key by key; None when any of them was at fault.
+
+        With ``instead`` it is made all the same, so that what else is wrong with it can be found: of the
+        defaults, and of these values for keys that have none.
+        """
         before = len(self.faults)
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         values: dict[str, Any] = dict(given)
@@ -112,7 +118,9 @@ class Table:
             except _Unusable as error:
                 self.fault(f"{path}.{key}", str(error))
         if len(self.faults) > before:
-            return None
+            if instead is None:
+                return None
+            values = {**instead, **values}
         try:
             return kind(**values)
         except (ValueError, TypeError):

@@ -7,7 +7,7 @@ a value: it may be a secret that stands in the wrong place.
 
 import os
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -214,7 +214,7 @@ def read(
     clients = {
         name: client
         for name, table in root.tables("clients")
-        if (client := table.convert(Client, f"clients.{name}")) is not None
+        if (client := table.convert(Client, f"clients.{name}", instead={"authorization": ()})) is not None
     }
     plugins = {
         name: instance
@@ -232,8 +232,7 @@ def read(
         logs=root.struct("logs", Logs),
         plugins=plugins,
     )
-    faults = [*root.faults, *_cross_check(settings, root.names("clients"), root.names("plugins"))]
-    return settings, faults
+    return settings, [*root.faults, *_names(settings, root)]
 
 
 def uses(path: Path) -> dict[str, str]:
@@ -285,7 +284,7 @@ def _instance(
             table.fault(f"{path}.use", fault.problem)
         return None
     settings = own.convert(kind, path)
-    instance = core.convert(Instance, path, name=name)
+    instance = core.convert(Instance, path, instead={}, name=name)
     if instance is not None and 0 < instance.per_second < LEAST_RATE:
         table.fault(f"{path}.per_second", "must be 0 (unlimited) or at least one a day, which is 0.000012")
     if settings is None or instance is None:
@@ -293,13 +292,12 @@ def _instance(
     return msgspec.structs.replace(instance, settings=settings)
 
 
-def _cross_check(settings: Settings, clients: Collection[str], plugins: Collection[str]) -> list[Fault]:
-    """What no table can know of itself."""
+def _names(settings: Settings, root: Table) -> list[Fault]:
+    """Names that lead to no table; whatever else does not go together is for ``consistency``."""
     faults: list[Fault] = []
-    if not clients:
+    plugins = root.names("plugins")
+    if not root.names("clients") and all(fault.key != "clients" for fault in root.faults):
         faults.append(Fault("clients", "at least one caller is needed: a table such as [clients.smartico]"))
-    if (settings.server.certificate is None) != (settings.server.key is None):
-        faults.append(Fault("server.certificate", "certificate and key go together"))
     for key, names in (
         ("contacts.sources", settings.contacts.sources),
         ("routes.email", settings.routes.email),
@@ -313,51 +311,4 @@ def _cross_check(settings: Settings, clients: Collection[str], plugins: Collecti
         ]
         if len(set(names)) < len(names):
             faults.append(Fault(key, "names an instance twice"))
-    for name, client in settings.clients.items():
-        faults += [
-            Fault(
-                f"clients.{name}.authorization",
-                f"entry {position} must not be empty, begin or end with a space, "
-                "or hold a control character such as a line break: no header can hold that",
-            )
-            for position, secret in enumerate(client.authorization, start=1)
-            if not _fits_a_header(secret.reveal())
-        ]
-        if client.callback_url and not client.callback_api_key:
-            faults.append(
-                Fault(f"clients.{name}.callback_api_key", "is needed where there is a callback_url")
-            )
-    faults += _ambiguous(settings.clients)
-    return faults
-
-
-def _fits_a_header(text: str) -> bool:
-    """Whether a header's value can be this text; spaces around it get lost on the way."""
-    return bool(text) and text == text.strip(" ") and not any(char < " " or char == "\x7f" for char in text)
-
-
-def _ambiguous(clients: Mapping[str, Client]) -> list[Fault]:
-    """Pairs of clients that one and the same request could be from."""
-    faults: list[Fault] = []
-    names = list(clients)
-    for position, first in enumerate(names):
-        for second in names[position + 1 :]:
-            one, other = clients[first], clients[second]
-            if not any(a.overlaps(b) for a in one.allow_ips for b in other.allow_ips):
-                continue
-            if set(one.authorization) & set(other.authorization):
-                faults.append(
-                    Fault(
-                        f"clients.{second}.authorization",
-                        f"shares a secret and a network with clients.{first}: a caller could be either",
-                    )
-                )
-            if not (one.sms_authorization or other.sms_authorization):
-                faults.append(
-                    Fault(
-                        f"clients.{second}.sms_authorization",
-                        f"is false here and for clients.{first}, and their allow_ips overlap: "
-                        "a text message could be from either",
-                    )
-                )
     return faults

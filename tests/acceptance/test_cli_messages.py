@@ -274,6 +274,19 @@ async def test_a_gateway_that_may_not_leave_its_note_runs_all_the_same(tmp_path,
     assert [call.args for call in log.calls] == [("note_not_left",)]
 
 
+async def test_a_note_is_written_through_no_link(tmp_path):
+    path = tmp_path / "gatepost.toml"
+    path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
+    read, _ = settings.read(path, lambda _use: None)
+    (tmp_path / "precious").write_text("precious")
+    control.note_of(read).symlink_to(tmp_path / "precious")
+
+    with control.noted(read, "http://127.0.0.1:1", "token"):
+        pass
+
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
 async def test_a_note_that_another_process_left_since_stays(tmp_path):
     path = tmp_path / "gatepost.toml"
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')

@@ -34,6 +34,33 @@ async def test_a_channel_without_a_route_is_8(start, tmp_path, config, make):
         assert (await it.post("/sms", make("sms")))["error_code"] == 8
 
 
+async def test_of_several_things_that_are_wrong_the_first_in_the_agreed_order_is_said(
+    start, tmp_path, config, make
+):
+    config = config.replace("port = 0", "port = 0\nmax_body = 2000").replace('email = ["box"]', "")
+    wrong = {
+        "body": "x" * 3000,
+        "subject": None,
+        "callback_url": "https://elsewhere.example/",
+        "from_email_address": "noreply@other.example",
+        "activity_type": "preview",
+        "to_email_address": "stranger@other.example",
+        "ext_user_id": "nobody",
+    }
+    codes = []
+    async with start(tmp_path, config) as it:
+        codes.append((await it.post("/email", make("email", **wrong), secret="wrong"))["error_code"])
+        # Mended one after the other; the preview's two fields together.
+        for mended in (["body"], ["subject"], ["callback_url"], ["from_email_address"], list(wrong)[4:6]):
+            codes.append((await it.post("/email", make("email", **wrong)))["error_code"])
+            for field in mended:
+                del wrong[field]
+        codes.append((await it.post("/email", make("email", **wrong)))["error_code"])
+
+    assert codes == [3, 6, 5, 7, 10, 11, 8]
+    assert list(wrong) == ["ext_user_id"]
+
+
 async def test_a_known_uid_is_answered_whatever_is_wrong_by_now(gateway, make):
     first = await gateway.post("/email", make("email"))
     assert await gateway.post("/email", make("email", callback_url="http://elsewhere.example/")) == first

@@ -180,3 +180,32 @@ def test_its_help_promises_no_more_than_it_does(looked_at):
     looked_at(code=1, live=True)
 
     assert "Keys are tried with --live alone" in " ".join((check.command.help or "").split())
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("store", "url = 5"),
+        ("store", 'url = ["sqlite:///box.db"]'),
+        ("clients.brand", 'authorization = "no list"'),
+        ("clients.brand", "authorization = [5]"),
+        ("clients.brand", 'authorization = ["a"]\npreview_recipients = 5'),
+    ],
+)
+def test_a_value_of_another_kind_is_a_fault_where_secrets_are_looked_for_too(tmp_path, table, line):
+    file = tmp_path / "gatepost.toml"
+    file.write_text(f"[{table}]\n{line}\n")
+    # Whether everybody can read it is looked at: that is what looks for secrets.
+    file.chmod(0o644)
+
+    ended = CliRunner().invoke(check.command, ["--config", str(file)])
+
+    assert (ended.exit_code, type(ended.exception)) == (1, SystemExit)
+    assert f" ✗ {table}." in ended.output
+
+
+def test_of_a_key_that_has_a_fault_nothing_else_is_said(looked_at):
+    said = looked_at(('trusted_proxies = ["127.0.0.1"]', 'trusted_proxies = ["proxy"]'), code=1)
+
+    assert "✗ server.trusted_proxies: is not an address" in said
+    assert "trusted_proxies: is empty" not in said

@@ -127,6 +127,22 @@ def test_every_status_is_described(status):
     assert re.search(rf"^\| `{status}` \|", page, re.MULTILINE)
 
 
+def test_the_log_says_what_the_page_says_and_nothing_else():
+    page = (DOCS / "reference" / "errors.md").read_text().partition("## What the log says")[2]
+    rows = re.findall(r"^\| (`.+?`)(?: as an error)? \|", page, re.MULTILINE)
+    described = {event for row in rows for event in re.findall(r"`([^`]+)`", row)}
+    infos = set(re.findall(r"`([^`]+)`", page.partition("### Infos")[2]))
+    code = "".join(path.read_text() for path in (REPO / "core").rglob("*.py"))
+    written = set(re.findall(r"_log\.(?:\w+)\(\s*\"([^\"]+)\"", code))
+
+    assert written - described - infos == set()
+    # Some are put together: send_ and the outcome, callback_ and what came of it.
+    made = {f"send_{word}" for word in ("unavailable", "rejected", "uncertain")}
+    made |= {"callback_retry", "callback_dead", "logging_mended"}
+    plugins = "".join(path.read_text() for path in (REPO / "plugins").glob("*/gatepost_*/*.py"))
+    assert {event for event in described - made if f'"{event}' not in code + plugins} == set()
+
+
 def test_links_between_pages_lead_somewhere():
     """Links between pages lead to a file, for those who read them in the repository."""
     broken = [

@@ -152,3 +152,72 @@ def test_a_certificate_that_can_not_be_served_is_a_fault_before_anything_is_open
     )
     (tmp_path / "key.pem").write_bytes(locked)
     assert faults("server", lines) == no_pair
+
+
+EVERYTHING_WRONG = """\
+[server]
+port = "http"
+public_url = "gate.example"
+[store]
+url = "mysql://gate.example/messages"
+[clients.brand]
+authorization = [" padded"]
+allow_ips = ["203.0.113.7/24"]
+email_senders = ["anybody"]
+preview_recipients = ["nobody"]
+[clients.other]
+authorization = "no list"
+callback_hosts = ["https://crm.example/"]
+[delivery]
+uncertain = "perhaps"
+[plugins.box]
+use = "sandbox"
+folder = "box"
+webhook_secret = ""
+concurrency = 0
+"""
+
+
+def test_one_fault_of_a_table_hides_no_other(tmp_path):
+    file = tmp_path / "gatepost.toml"
+    file.write_text(EVERYTHING_WRONG)
+
+    keys = [fault.key for fault in app.examine(file)[2]]
+
+    assert sorted(keys) == [
+        "clients.brand.allow_ips",
+        "clients.brand.authorization",
+        "clients.brand.email_senders",
+        "clients.brand.preview_recipients",
+        "clients.other.authorization",
+        "clients.other.callback_hosts",
+        "delivery.uncertain",
+        "plugins.box.concurrency",
+        "plugins.box.webhook_secret",
+        "server.port",
+        "server.public_url",
+        "store.url",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "key"),
+    [
+        ("clients.brand", 'callback_api_key = 7\ncallback_url = "https://crm.example/"', "callback_api_key"),
+        ("clients.brand", 'callback_hosts = "crm.example"', "callback_hosts"),
+    ],
+)
+def test_what_stands_in_the_place_of_a_key_at_fault_has_no_faults(faults, table, line, key):
+    if key == "callback_hosts":
+        line += '\ncallback_api_key = "a key"\ncallback_url = "https://crm.example/"'
+    else:
+        line += '\ncallback_hosts = ["crm.example"]'
+
+    assert list(faults(table, line)) == [f"{table}.{key}"]
+
+
+@pytest.mark.parametrize("url", ["mysql://db.example/x", "postgresql+asyncpg://db.example/x", "redis://x"])
+def test_a_store_that_there_is_none_for_is_a_fault_before_anything_is_opened(faults, url):
+    assert faults("delivery", f'[store]\nurl = "{url}"') == {
+        "store.url": "must be sqlite:///path or postgresql://…"
+    }

@@ -52,10 +52,15 @@ async def inspect(path: Path, *, live: bool) -> list[Line]:
 
 
 def _in_order(lines: Sequence[Line], read: Settings) -> list[Line]:
-    """By table; a table that has a fault is not good as well."""
+    """By table; one that has a fault is not good as well, and of a key that has one nothing else is said."""
     names = [*(f"clients.{name}" for name in read.clients), *(f"plugins.{name}" for name in read.plugins)]
-    faulty = {_table(line) for line in lines if line.grade == "fault"}
-    kept = [line for line in lines if line.grade != "good" or _table(line) not in faulty]
+    faults = list(dict.fromkeys(line for line in lines if line.grade == "fault"))
+    tables, keys = {_table(line) for line in faults}, {line.where for line in faults}
+    kept = [
+        *faults,
+        *(line for line in lines if line.grade == "good" and _table(line) not in tables),
+        *(line for line in lines if line.grade == "warning" and line.where not in keys),
+    ]
     grades = ("good", "fault", "warning")
 
     def place(line: Line) -> tuple[int, int, int]:
@@ -244,17 +249,19 @@ def _exposed(read: Settings) -> Iterator[Line]:
 def _secrets(read: Settings) -> Iterator[tuple[str, Secret, str]]:
     """Where a secret is set, its value, and what stands in the file."""
     content = tomllib.loads(read.path.read_text("utf-8"))
-    tables: dict[str, tuple[Any, Any]] = {"store": (read.store, content.get("store", {}))}
+    store = content.get("store")
+    tables: dict[str, tuple[Any, Any]] = {"store": (read.store, store if isinstance(store, dict) else {})}
     for name, client in read.clients.items():
         tables[f"clients.{name}"] = client, content["clients"][name]
     for name, instance in read.plugins.items():
         tables[f"plugins.{name}"] = instance.settings, content["plugins"][name]
     for where, (struct, raw) in tables.items():
         for field in msgspec.structs.fields(type(struct)):
-            if field.encode_name not in raw or (where == "store" and "@" not in raw[field.encode_name]):
-                continue
-            value, written = getattr(struct, field.name), raw[field.encode_name]
-            pairs = zip(value, written, strict=True) if isinstance(value, tuple) else [(value, written)]
-            for one, text_ in pairs:
+            value, written = getattr(struct, field.name), raw.get(field.encode_name)
+            # What stands there may be anything: of a key at fault the value is the default.
+            whole = not (isinstance(value, tuple) and isinstance(written, list))
+            for one, text_ in [(value, written)] if whole else zip(value, written, strict=False):
+                if where == "store" and "@" not in str(text_):
+                    continue
                 if isinstance(one, Secret) and isinstance(text_, str):
                     yield f"{where}.{field.encode_name}", one, text_

@@ -51,7 +51,7 @@ def new_id() -> str:
 
 
 def sqlite_path(url: Secret, base: Path) -> Path | None:
-    """The file of a ``sqlite:///`` URL, relative to ``base``; None for another kind of store.
+    """The file of a ``sqlite:///`` URL, relative to ``base``; None for PostgreSQL's.
 
     Raises ConfigError for what is no store's URL at all.
     """
@@ -60,8 +60,10 @@ def sqlite_path(url: Secret, base: Path) -> Path | None:
     except (ArgumentError, ValueError):
         # A ValueError of a port that is none, which a password with an @ or a / in it may look like.
         raise ConfigError([Fault("store.url", "must be sqlite:///path or postgresql://…")]) from None
-    if parsed.get_backend_name() != "sqlite":
+    if parsed.drivername in {"postgresql", "postgres"}:
         return None
+    if parsed.get_backend_name() != "sqlite":
+        raise ConfigError([Fault("store.url", "must be sqlite:///path or postgresql://…")])
     if not parsed.database or parsed.database == ":memory:":
         raise ConfigError(
             [Fault("store.url", "must name a file: what is in memory does not survive a crash")]

@@ -1,0 +1,92 @@
+"""The numbers that were agreed on with Smartico and with operators: to change one is to break a contract.
+
+Everywhere else tests take them from the code, so that nobody there would notice.
+"""
+
+import inspect
+
+import pytest
+
+from gatepost import api, app, attempt, callbacks, guard, model, pace, settings
+from gatepost.caller import Caller
+from gatepost.errors import Code
+from gatepost.model import Channel, Status
+
+
+def between(low, high):
+    return low, high
+
+
+@pytest.mark.parametrize(
+    ("tries", "seconds"),
+    list(enumerate([5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600], start=1)),
+)
+def test_a_callback_is_tried_again_after(tries, seconds):
+    low, high = callbacks.pause(tries, None, between)
+
+    assert (low, high) == (pytest.approx(0.8 * seconds), pytest.approx(1.2 * seconds))
+
+
+def test_a_callback_is_dead_after_its_eighth_try():
+    assert callbacks.pause(8, None, between) is None
+
+
+def test_a_callback_has_fifteen_seconds_and_a_body_ten():
+    assert inspect.signature(Caller).parameters["timeout"].default == 15
+    assert api.BODY_DEADLINE == 10
+
+
+def test_a_provider_is_tried_again_after_twice_as_long_each_time_up_to_a_quarter_of_an_hour():
+    pauses = [attempt.pause(tries, lambda low, high: (low, high)) for tries in (1, 2, 3, 9, 10, 1000)]
+
+    assert pauses == [(0, 2), (0, 4), (0, 8), (0, 512), (0, 900), (0, 900)]
+    assert (pace.SHORTEST_WISH, pace.LONGEST_WISH) == (1, 3600)
+
+
+def test_a_signature_is_good_for_26_hours():
+    assert model.STALE == 26 * 3600
+
+
+def test_a_stop_ends_within_twelve_seconds():
+    assert app.DRAIN + app.LEAVING + guard.GRACE <= 12
+
+
+def test_the_codes():
+    assert {code.value: code.name for code in Code} == {
+        0: "ACCEPTED",
+        1: "USER_NOT_FOUND",
+        2: "NO_ADDRESS",
+        3: "WRONG_AUTHORIZATION",
+        4: "NOT_ALLOWED",
+        5: "MALFORMED",
+        6: "TOO_LARGE",
+        7: "CALLBACK_REFUSED",
+        8: "NO_PROVIDER",
+        9: "UID_USED",
+        10: "SENDER_REFUSED",
+        11: "PREVIEW_REFUSED",
+        12: "TRY_AGAIN",
+        99: "INTERNAL",
+    }
+
+
+def test_the_seven_statuses():
+    said = "accepted delivered failed rejected complained opened unsubscribed"
+    assert {status.value for status in Status} == set(said.split())
+
+
+def test_the_defaults():
+    server, delivery, contacts = settings.Server(), settings.Delivery(), settings.Contacts()
+    client, plugin = settings.Client(authorization=()), settings.Instance(name="relay", use="smtp")
+
+    assert (server.host, server.port, server.trusted_proxies) == ("127.0.0.1", 8080, ())
+    assert (server.max_body, server.public_url) == (1_048_576, "")
+    assert settings.Store().url.reveal() == "sqlite:///gatepost.db"
+    assert client.sms_authorization
+    assert not client.allow_private_callbacks
+    assert client.allow_ips == client.callback_hosts == client.preview_recipients == ()
+    assert (contacts.timeout, contacts.default_region) == (2, "")
+    assert (delivery.uncertain_wait, delivery.uncertain) == (120, "resend")
+    assert [delivery.lifetime(channel) for channel in Channel] == [86_400, 14_400]
+    assert delivery.retention == 2_592_000
+    assert (plugin.concurrency, plugin.per_second, plugin.timeout) == (16, 0, 10)
