@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import selectors
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,9 @@ MOST_CONNECTIONS = 16_384
 
 TAKING_IN = 0.1
 """Seconds at a stop in which what is on its way still comes in, and callers are told not to come again."""
+
+MOST_TAKING_IN = 1.0
+"""Seconds of that while more callers than the loop has accepted wait at the door."""
 
 _TURNS = 8
 """Turns of the loop until a connection that was accepted has been read."""
@@ -55,11 +59,16 @@ class _Uvicorn(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Uvicorn's, which resets whatever it has not read; so what has arrived is read first, and answered."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         await asyncio.sleep(TAKING_IN)
+        while _somebody_waits(sockets or []) and loop.time() < begun + MOST_TAKING_IN:  # noqa: ASYNC110
+            await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         for _ in range(_TURNS):
             await asyncio.sleep(0)
+        self.config.timeout_graceful_shutdown = max(1, int(DRAIN - (loop.time() - begun)))
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -112,6 +121,14 @@ async def serve(
     return 1 if broken else 0
 
 
+def _somebody_waits(listening: list[socket.socket]) -> bool:
+    """Whether there are connections that the loop has not accepted; some loops accept one a turn."""
+    with selectors.DefaultSelector() as door:
+        for one in listening:
+            door.register(one, selectors.EVENT_READ)
+        return bool(door.select(0))
+
+
 def _config(read: Settings) -> uvicorn.Config:
     server = read.server
     return uvicorn.Config(
@@ -124,7 +141,6 @@ def _config(read: Settings) -> uvicorn.Config:
         server_header=False,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=int(DRAIN),
         backlog=BACKLOG,
         ssl_certfile=str(server.certificate) if server.certificate else None,
         ssl_keyfile=str(server.key) if server.key else None,

@@ -2,11 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
-
-from litestar.types import Receive
+from typing import Any
 
 from gatepost import logs
 from gatepost.access import OncePerMinute
@@ -64,13 +62,13 @@ class Webhooks:
         self._refusals = OncePerMinute(time.monotonic)
 
     @contextmanager
-    def holding(self, receive: Receive) -> Iterator[Receive]:
+    def holding(self, receive: Callable[[], Awaitable[Any]]) -> Iterator[Callable[[], Awaitable[Any]]]:
         """Gives the ``receive`` of one request, which raises Full when there is no room for what it brings."""
         held = 0
 
         async def counted() -> Any:
             nonlocal held
-            event = cast("Any", await receive())
+            event = await receive()
             size = len(event.get("body", b""))
             held += size
             self._held += size

@@ -6,17 +6,21 @@ import io
 import json
 import logging
 import pickle
+import sqlite3
 import tomllib
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text as sql
+from sqlalchemy.exc import DBAPIError
 
 from canary import searcher
 from gatepost import app, kinds, logs, redaction
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Contact, Email, Mailbox, Receipt, Secret, Sms, WebhookRequest
+from gatepost.outbox import postgresql, sqlite
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.vonage import VonageEmulator
 
@@ -155,6 +159,16 @@ def shown(value):
     yield record.getMessage()
 
 
+def test_a_record_that_can_not_be_written_is_not_printed(monkeypatch):
+    """The standard library shows such a record's arguments."""
+    written = io.StringIO()
+    monkeypatch.setattr("sys.stderr", written)
+    record = logging.LogRecord("vendor", logging.ERROR, "", 0, "too %s few %s", (TELLING["client"],), None)
+    logs.handler("json").handle(record)
+    assert "could not be written" in written.getvalue()
+    assert searcher.found(written.getvalue().encode(), TELLING) == []
+
+
 def test_no_setting_shows_a_secret(config, read_anew):
     loaded, faults = read_anew(config)
     assert loaded, faults
@@ -279,6 +293,27 @@ def test_secrets_come_from_the_environment_and_from_files_and_no_fault_quotes_th
     assert searcher.found(faults.encode(), TELLING) == []
 
 
+@pytest.mark.parametrize("where", ["env:GATE_{}", "file:{}"])
+def test_secrets_are_read_from_the_environment_and_from_files(
+    config, read_anew, where, tmp_path, monkeypatch
+):
+    tables = copy.deepcopy(config)
+    places = {
+        "client": (tables["clients"]["brand"], "authorization"),
+        "callback": (tables["clients"]["brand"], "callback_api_key"),
+        "sendgrid": (tables["plugins"]["sendgrid"], "api_key"),
+    }
+    for name, (table, key) in places.items():
+        monkeypatch.setenv(f"GATE_{name}", TELLING[name])
+        (tmp_path / name).write_text(TELLING[name] + "\n")
+        named = where.format(name if where.startswith("env") else tmp_path / name)
+        table[key] = [named] if key == "authorization" else named
+    (read, _), _ = read_anew(tables)
+    brand = read.clients["brand"]
+    found = [*brand.authorization, brand.callback_api_key, read.plugins["sendgrid"].settings.api_key]
+    assert [one.reveal() for one in found] == [TELLING[name] for name in places]
+
+
 def test_toml_that_is_broken_at_a_secret_is_not_quoted(tmp_path):
     (tmp_path / "gatepost.toml").write_text(f'[clients.brand]\nauthorization = ["{TELLING["client"]}"\nx = ')
     with pytest.raises(tomllib.TOMLDecodeError):
@@ -312,6 +347,31 @@ async def test_a_database_that_can_not_be_reached_or_refuses_is_told_without_its
         assert "store.url" in str(raised.value)
         text = f"{raised.value!r} {raised.value} {raised.value.__cause__!r}"
         assert searcher.found(text.encode(), TELLING) == [], url
+
+
+FAILING = sql("SELECT nothing_like_it(:content)")
+
+
+@pytest.mark.parametrize("made", [sqlite._engine, sqlite.reading_engine])
+def test_an_error_of_sqlite_shows_no_content(tmp_path, made):
+    path = tmp_path / "gatepost.db"
+    sqlite3.connect(path).close()
+    engine = made(path)
+    with engine.connect() as connection, pytest.raises(DBAPIError) as raised:
+        connection.execute(FAILING, {"content": TELLING["client"]})
+    engine.dispose()
+    assert "nothing_like_it" in str(raised.value)
+    assert TELLING["client"] not in f"{raised.value} {raised.value!r}"
+
+
+async def test_an_error_of_postgresql_shows_no_content(postgres_server):
+    engine = postgresql._engine(Secret(postgres_server.new_database()))
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError) as raised:
+            await connection.execute(FAILING, {"content": TELLING["client"]})
+    await engine.dispose()
+    assert "nothing_like_it" in str(raised.value)
+    assert TELLING["client"] not in f"{raised.value} {raised.value!r}"
 
 
 def test_a_constructors_fault_is_rid_of_the_secrets_that_it_quotes(config, read_anew, monkeypatch):
