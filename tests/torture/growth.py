@@ -17,9 +17,7 @@ QUEUED = 600
 """Messages that wait while the claims are measured."""
 
 ROUNDS = 20
-MOST_GROWTH = 1.5
-UNDER = 2.0
-"""Milliseconds."""
+"""Of twenty claims each, so that one may have been left in peace by whatever else the machine does."""
 
 _ENDED = """
 INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, preview, callback_url, state, due_at,
@@ -140,12 +138,10 @@ async def rows(places: Sequence[tuple[str, Path]], sizes: tuple[int, int]) -> Ma
             await _queue(outbox, QUEUED)
         few, many = map(Claims, stores)
         await _in_turns(few, many)
-    growth = many.median / few.median
     return {
         **few.figures(f"at {sizes[0]} rows"),
         **many.figures(f"at {sizes[1]} rows"),
-        "growth": round(growth, 2),
-        "goal: growth at most 1.5": growth <= MOST_GROWTH,
+        "growth": round(many.median / few.median, 2),
     }
 
 
@@ -184,5 +180,5 @@ async def pinned(server: Server, folder: Path, updates: int) -> Mapping[str, obj
         **fresh.figures("in a fresh table"),
         **beside.figures(f"after {updates} updates"),
         "rows that nothing may clean away": dead,
-        "goal: under 2 ms": beside.quiet < UNDER,
+        "ms beside an old transaction": round(beside.quiet, 2),
     }
