@@ -14,7 +14,7 @@ from pathlib import Path
 from gatepost.delivery import LEASES
 from gatepost.instances import MARGIN
 from gatepost.testing import emulator
-from torture.bench import CONCURRENCY, bench
+from torture.bench import CONCURRENCY, QUICK, bench
 from torture.clocks import ProcessClock, StoreClock
 from torture.oracle import figures
 from torture.replica import Zygote
@@ -74,11 +74,13 @@ async def zombie(
 ) -> Figures:
     """Replicas stopped past their lease and woken again, three at a time, while two others work on."""
     began = time.monotonic()
-    timeout, wait = 0.7, 0.3
-    lease = lease_of(timeout)
+    # Nobody shall lose an answer but by being stopped, however slow the machine is.
+    timeout, wait, leases = 2.0, 0.3, 1.5
+    lease = leases * (timeout + MARGIN)
     async with bench(zygote, folder, store, seed, reports=False, most=0.1) as world:
         for _ in range(5):
-            world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order={"plant": plant})
+            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery:LEASES": leases}}
+            world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in world.replicas))
         store.watch()
         load = asyncio.create_task(world.load(10_000_000))
