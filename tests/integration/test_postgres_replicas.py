@@ -2,15 +2,18 @@
 
 import asyncio
 import random
+import time
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox
+from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox, taking
+from gatepost.outbox.taking import BEHIND
 from gatepost.statuses import OPEN, State
 
 
@@ -28,6 +31,13 @@ class Database:
 
     def psql(self, command):
         return self.server.psql(command, self.name)
+
+    def counted(self, query):
+        """What the server's statistics say; of a connection they do when it has hung up, and that takes a moment."""
+        mine = "datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'"
+        while self.psql(f"SELECT count(*) FROM pg_stat_activity WHERE {mine}") != "0":
+            time.sleep(0.02)
+        return int(self.psql(query))
 
 
 @pytest.fixture
@@ -274,3 +284,71 @@ async def test_what_is_wrong_with_the_database_itself_is_not_looked_for_in_each_
         assert len(tries) <= 2
         database.psql("ALTER TABLE taken_away RENAME TO messages")
         assert await outbox.put(new("uid-later"))
+
+
+async def test_what_was_due_long_before_the_last_claim_is_not_stranded(database, new, monkeypatch):
+    """Committed late, or given back by a replica that had skipped it from the others."""
+    monkeypatch.setattr(taking, "LOOK", 0.5)
+    async with database.replica() as replica:
+        for uid in ("uid-1", "uid-2"):
+            await replica.put(new(uid))
+        assert len(await replica.claim(Channel.EMAIL, 10, 30.0)) == 2
+        assert await replica.claim(Channel.EMAIL, 10, 30.0) == []
+        database.psql("UPDATE messages SET state = 'queued', due_at = due_at - 60000 WHERE uid = 'uid-1'")
+
+        async with asyncio.timeout(10):
+            claims = []
+            while not claims:
+                claims = await replica.claim(Channel.EMAIL, 10, 30.0)
+
+    assert len(claims) == 1
+
+
+async def test_a_claim_does_not_walk_over_what_an_old_transaction_keeps(database, new):
+    """Otherwise each claim is slower than the one before, for as long as a backup runs."""
+    rows, rounds, claimed = 300, 10, 10
+    walked = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'messages_due'"
+    pinning = await asyncpg.connect(database.url)
+    async with database.replica() as replica:
+        await asyncio.gather(*(replica.put(new(f"uid-{number}")) for number in range(rows)))
+        old = pinning.transaction(isolation="repeatable_read")
+        await old.start()
+        assert await pinning.fetchval("SELECT count(*) FROM messages") == rows
+        for _ in range(rounds):
+            claims = await replica.claim(Channel.EMAIL, rows, 30.0)
+            await asyncio.gather(
+                *(replica.finish(Outcome(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
+            )
+        # What was claimed in the last second is walked over.
+        await asyncio.sleep(2 * BEHIND / 1000)
+        claims = await replica.claim(Channel.EMAIL, rows, 30.0)
+        await asyncio.gather(
+            *(replica.finish(Outcome(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
+        )
+    before = database.counted(walked)
+    async with database.replica() as replica:
+        for _ in range(claimed):
+            assert len(await replica.claim(Channel.EMAIL, 1, 30.0)) == 1
+    looked_at = database.counted(walked) - before
+    await pinning.close()
+
+    # Everything once, and then no more than the last second's, which on a slow machine is looked at anew.
+    assert rows * rounds <= looked_at < rows * rounds * claimed / 2
+
+
+async def test_nothing_reads_a_whole_table(database, new):
+    """The planner, left alone, plans for the empty table of the first claim, and keeps to that plan."""
+    whole = "SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname IN ('messages', 'contents')"
+    async with database.replica() as replica:
+        await replica.claim(Channel.EMAIL, 10, 30.0)
+        await asyncio.gather(*(replica.put(new(f"uid-{number}")) for number in range(500)))
+    before = database.counted(whole)
+    async with database.replica() as replica:
+        for _ in range(20):
+            (claim,) = await replica.claim(Channel.EMAIL, 1, 30.0)
+            await replica.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+            (call,) = await replica.claim_calls(1, 30.0)
+            await replica.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+            await replica.sweep()
+
+    assert database.counted(whole) == before

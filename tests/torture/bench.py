@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import random
 import socket
 import time
@@ -39,6 +40,11 @@ QUICK = {
 
 
 _suffering: ContextVar[Fault] = ContextVar("suffering", default=FINE)
+_taken: ContextVar[list[str]] = ContextVar("taken")
+
+OK = 200
+REPORTS = 100
+"""Tries to deliver a report, five in a second; in earnest a provider tries for a day."""
 
 
 class Provider(SendGridEmulator):
@@ -55,18 +61,31 @@ class Provider(SendGridEmulator):
         self._most = most
         self._reports_all = reports
         self._own: set[asyncio.Task[None]] = set()
+        self.patience = math.inf
+        """Seconds after which a gateway may have given up waiting for an answer."""
+        self.balanced: Callable[[], str] = lambda: self.webhook_url
+        """Where the next try to deliver a report goes: a load balancer knows who is there."""
         self.choose: Callable[[], Fault] = lambda: FINE
         """What goes wrong with the next request."""
         self.faults = 0
         self.lost_answers: list[Excuse] = []
         """Messages that were taken although the gateway could not be told."""
+        self.unheard: list[Excuse] = []
+        """The same, and nobody had planned it."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         fault = self.choose() if request.path == "/v3/mail/send" else FINE
         self.faults += fault is not FINE
         self.plan(fault)
         _suffering.set(fault)
-        return await super().handle(request)
+        _taken.set(taken := [])
+        began = time.monotonic()
+        response = await super().handle(request)
+        # On a starved machine an answer may come too late by itself, or to nobody.
+        gone = request.transport is None or request.transport.is_closing()
+        if taken and fault is FINE and (gone or time.monotonic() - began > self.patience):
+            self.unheard.append(Excuse(time.monotonic(), frozenset(taken)))
+        return response
 
     async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
         self.under_way += 1
@@ -80,6 +99,7 @@ class Provider(SendGridEmulator):
 
     async def take(self, taken: Taken) -> None:
         self.history_sends.append((time.monotonic(), taken.id))
+        _taken.get().append(taken.id)
         if _suffering.get() is not FINE:
             self.lost_answers.append(Excuse(time.monotonic(), frozenset({taken.id})))
         await super().take(taken)
@@ -91,9 +111,16 @@ class Provider(SendGridEmulator):
     async def _report(self, taken: Taken) -> None:
         for kind in ("delivered", "open"):
             await asyncio.sleep(self._rng.uniform(0, 2 * self._most))
-            (status,) = await self.report([self.event(kind, taken)], tries=5)
-            if status == 200:
+            if await self._reported(kind, taken):
                 self.reported.setdefault(taken.id, set()).add("opened" if kind == "open" else kind)
+
+    async def _reported(self, kind: str, taken: Taken) -> bool:
+        for _ in range(REPORTS):
+            (status,) = await self.report([self.event(kind, taken)], to=self.balanced())
+            if not self.tries_again(status):
+                return status == OK
+            await asyncio.sleep(0.2)
+        return False
 
     async def all_reported(self) -> None:
         """Wait until every report was taken or given up."""
@@ -116,6 +143,7 @@ class Bench:
         self.folder = folder
         self.store = store
         self.rng = rng
+        self.rng_reports = random.Random(0)
         self.crm = crm
         self.provider = provider
         self.replicas: list[Replica] = []
@@ -176,7 +204,15 @@ class Bench:
         replica = Replica(self._zygote, config, f"http://127.0.0.1:{port}", {"set": QUICK, **(order or {})})
         self.replicas.append(replica)
         self.provider.webhook_url = f"{self.replicas[0].url}/webhooks/provider"
+        # In half of the gateway's time: so much it may need to hear what was answered.
+        self.provider.patience = timeout / 2
+        self.provider.balanced = self._balanced
         return replica
+
+    def _balanced(self) -> str:
+        """The webhook of a replica that is there, of all of them where none is."""
+        up = [one for one in self.replicas if one not in self.asleep and one.running]
+        return f"{self.rng_reports.choice(up or self.replicas).url}/webhooks/provider"
 
     def crashed(self, ids: frozenset[str] | None = None) -> None:
         """From here on what was in flight may be sent once more."""
@@ -277,7 +313,7 @@ class Bench:
         history = History(
             answers=self.answers,
             sends=self.provider.history_sends,
-            excuses=self.excuses,
+            excuses=[*self.excuses, *self.provider.unheard],
             reported=self.provider.reported,
             heard=[(call.ext_message_id, call.status) for call in self.crm.callbacks],
             rows=rows,

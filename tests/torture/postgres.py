@@ -50,6 +50,11 @@ class Server:
             )
         )
 
+    def backends(self, database: str) -> list[int]:
+        """The processes that serve the clients of a database, this question's apart."""
+        said = self.psql(f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}'")
+        return [int(process) for process in said.splitlines()]
+
     def restart(self, mode: Literal["fast", "immediate"]) -> None:
         """Stop the server, by a crash where it is ``immediate``, and start it again."""
         self._control("-w", "-m", mode, "-t", "60", "restart", "-l", str(self._folder / "log"))

@@ -19,13 +19,17 @@ PATIENCE = 60.0
 class Zygote:
     """The process that the gateways are forked from; a context manager that ends them all."""
 
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """``environment``: what is added to our own for it and all gateways."""
+        self._environment = dict(environment or {})
+
     def __enter__(self) -> Self:
         paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "torture.zygote"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env={**os.environ, **self._environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
         assert self._process.stdout.readline() == b"ready\n"
         self._turn = threading.Lock()

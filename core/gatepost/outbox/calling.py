@@ -9,6 +9,7 @@ from sqlalchemy.engine import Row
 from gatepost.model import Channel, Status
 from gatepost.outbox.records import Call, Called
 from gatepost.outbox.schema import messages, statuses
+from gatepost.outbox.taking import EVERYTHING, Reach, reach, taking
 from gatepost.outbox.transaction import IDS, Transaction, chunks, made
 from gatepost.statuses import OPEN, Telling
 
@@ -25,38 +26,47 @@ class WantCalls(NamedTuple):
     """None to these hosts."""
     only: str
     """To this host alone; empty: to any."""
+    since: int = EVERYTHING
+    """None that was due before then."""
 
 
-def claim_calls(tx: Transaction, wants: Sequence[WantCalls]) -> list[list[Call]]:
+class ClaimedCalls(NamedTuple):
+    """What a caller is given, and how far that came."""
+
+    calls: list[Call]
+    reach: Reach
+
+
+def claim_calls(tx: Transaction, wants: Sequence[WantCalls]) -> list[ClaimedCalls]:
     """Hand out the calls that are due, the longest due first."""
     return [_claim(tx, want) for want in wants]
 
 
-def _claim(tx: Transaction, want: WantCalls) -> list[Call]:
-    query = select(statuses.c.seq).where(
-        statuses.c.telling == Telling.QUEUED.value, statuses.c.due_at <= tx.now
+def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
+    query = select(statuses.c.seq, statuses.c.due_at).where(
+        statuses.c.telling == Telling.QUEUED.value,
+        statuses.c.due_at >= want.since,
+        statuses.c.due_at <= tx.now,
     )
     if want.resting:
         query = query.where(statuses.c.host.not_in(sorted(want.resting)))
     if want.only:
         query = query.where(statuses.c.host == want.only)
-    due = tx.locking(query.order_by(statuses.c.due_at).limit(want.most), skip_locked=True).cte("due")
-    taken = (
-        update(statuses)
-        .where(statuses.c.seq.in_(select(due.c.seq)))
-        .values(
-            telling=Telling.CALLING.value,
-            due_at=tx.after(want.lease),
-            attempt=statuses.c.attempt + 1,
-            holder=tx.holder,
-        )
-        .returning(
-            statuses.c.seq, statuses.c.attempt, statuses.c.message_id, statuses.c.status, statuses.c.host
-        )
+    taken = taking(
+        statuses.c.seq,
+        query.order_by(statuses.c.due_at).limit(want.most),
+        {
+            "telling": Telling.CALLING.value,
+            "due_at": tx.after(want.lease),
+            "attempt": statuses.c.attempt + 1,
+            "holder": tx.holder,
+        },
+        (statuses.c.seq, statuses.c.attempt, statuses.c.message_id, statuses.c.status, statuses.c.host),
+        many_writers=tx.many_writers,
     )
     rows = tx.connection.execute(taken).all()
     about = {row.id: row for row in tx.execute_about(_about, {row.message_id for row in rows})}
-    return [
+    calls = [
         Call(
             seq=row.seq,
             attempt=row.attempt,
@@ -70,6 +80,7 @@ def _claim(tx: Transaction, want: WantCalls) -> list[Call]:
         for row in rows
         if row.message_id in about
     ]
+    return ClaimedCalls(calls, reach(tx, rows, want.most))
 
 
 _about = made(

@@ -23,6 +23,13 @@ CONNECT = 10.0
 COMMAND = 30.0
 """Seconds that a statement may take; no statement of ours takes one, so a connection is dead by then."""
 
+# A queue is empty at one moment and long at the next, and what the planner believes about it is always old: it
+# would plan for an empty table, keep that plan, and read all of the table at each claim. Every statement of ours
+# has one good way, which is through an index.
+_ONE_PLAN = """
+SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan
+"""
+
 # Any number that nobody else takes: held while the tables are brought up to date.
 _MIGRATION_LOCK = 0x6761746570
 
@@ -63,9 +70,14 @@ def _engine(url: Secret) -> "AsyncEngine":
         ) from None
 
     async def connect() -> Any:
-        return await asyncpg.connect(
-            url.reveal(), timeout=CONNECT, command_timeout=COMMAND, server_settings={"jit": "off"}
-        )
+        connection = await asyncpg.connect(url.reveal(), timeout=CONNECT, command_timeout=COMMAND)
+        try:
+            # Not when connecting: PgBouncer refuses whoever asks for such settings there.
+            await connection.execute(_ONE_PLAN)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     return create_async_engine(
         "postgresql+asyncpg://",

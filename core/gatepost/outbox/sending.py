@@ -1,16 +1,18 @@
 """Claims of messages: handing them out, keeping them, taking back what became of them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
 from gatepost.outbox.records import Claim, Outcome
 from gatepost.outbox.reporting import append, forget_contents
 from gatepost.outbox.schema import contents, messages
-from gatepost.outbox.transaction import IDS, Locking, Transaction, made
+from gatepost.outbox.taking import EVERYTHING, Reach, reach, taking
+from gatepost.outbox.transaction import IDS, Made, Transaction, made
 from gatepost.statuses import State
 
 
@@ -20,6 +22,15 @@ class Want(NamedTuple):
     channel: Channel
     most: int
     lease: float
+    since: int = EVERYTHING
+    """Nothing that was due before then."""
+
+
+class Claimed(NamedTuple):
+    """What a sender is given, and how far that came."""
+
+    claims: list[Claim]
+    reach: Reach
 
 
 class Held(NamedTuple):
@@ -30,52 +41,49 @@ class Held(NamedTuple):
     lease: float
 
 
-def claim(tx: Transaction, wants: Sequence[Want]) -> list[list[Claim]]:
+def claim(tx: Transaction, wants: Sequence[Want]) -> list[Claimed]:
     """Hand out what is due, the longest due first."""
     return [_claim(tx, want) for want in wants]
 
 
-def _claiming(locking: Locking) -> Executable:
-    due = locking(
-        select(messages.c.id)
-        .where(
-            messages.c.channel == bindparam("of_channel"),
-            messages.c.state == State.QUEUED.value,
-            messages.c.due_at <= bindparam("now"),
-        )
-        .order_by(messages.c.due_at)
-        .limit(bindparam("most"))
-    ).cte("due")
-    return (
-        update(messages)
-        .where(messages.c.id.in_(select(due.c.id)))
-        .values(
-            state=State.SENDING.value,
-            due_at=bindparam("until"),
-            attempt=messages.c.attempt + 1,
-            holder=bindparam("by"),
-        )
-        .returning(
-            messages.c.id,
-            messages.c.attempt,
-            messages.c.client,
-            messages.c.ext_user_id,
-            messages.c.preview,
-            messages.c.expires_at,
-        )
+_taking = partial(
+    taking,
+    messages.c.id,
+    select(messages.c.id, messages.c.due_at)
+    .where(
+        messages.c.channel == bindparam("of_channel"),
+        messages.c.state == State.QUEUED.value,
+        messages.c.due_at >= bindparam("since"),
+        messages.c.due_at <= bindparam("now"),
     )
-
-
-_taken = made(_claiming, skip_locked=True)
+    .order_by(messages.c.due_at)
+    .limit(bindparam("most")),
+    {
+        "state": State.SENDING.value,
+        "due_at": bindparam("until"),
+        "attempt": messages.c.attempt + 1,
+        "holder": bindparam("by"),
+    },
+    (
+        messages.c.id,
+        messages.c.attempt,
+        messages.c.client,
+        messages.c.ext_user_id,
+        messages.c.preview,
+        messages.c.expires_at,
+    ),
+)
+_taken = Made(_taking(many_writers=False), _taking(many_writers=True))
 _bodies = made(
     lambda _: select(contents.c.message_id, contents.c.content).where(contents.c.message_id.in_(IDS))
 )
 
 
-def _claim(tx: Transaction, want: Want) -> list[Claim]:
+def _claim(tx: Transaction, want: Want) -> Claimed:
     rows = tx.execute(
         _taken,
         of_channel=want.channel.value,
+        since=want.since,
         now=tx.now,
         most=want.most,
         until=tx.after(want.lease),
@@ -84,7 +92,7 @@ def _claim(tx: Transaction, want: Want) -> list[Claim]:
     bodies = {
         identity: bytes(content) for identity, content in tx.execute_about(_bodies, (r.id for r in rows))
     }
-    return [
+    claims = [
         Claim(
             id=row.id,
             attempt=row.attempt,
@@ -97,6 +105,7 @@ def _claim(tx: Transaction, want: Want) -> list[Claim]:
         )
         for row in rows
     ]
+    return Claimed(claims, reach(tx, rows, want.most))
 
 
 class Kept(NamedTuple):

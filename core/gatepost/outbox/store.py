@@ -40,6 +40,7 @@ from gatepost.outbox.records import (
     Stored,
     Swept,
 )
+from gatepost.outbox.taking import EVERYTHING, Floor
 from gatepost.outbox.transaction import Transaction
 
 
@@ -101,6 +102,9 @@ class Outbox:
         self._lanes = lanes
         self._accepting, self._sending, self._reporting, self._calling = lanes * (4 // len(lanes))
         self._mended = 0
+        # SQLite's index holds what is there and nothing else.
+        self._floors = {} if lock else {channel: Floor() for channel in Channel}
+        self._call_floor = None if lock else Floor()
         self.arrived: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
         """Set when there may be something to send."""
         self.reported = asyncio.Event()
@@ -136,7 +140,12 @@ class Outbox:
 
     async def claim(self, channel: Channel, most: int, lease: float) -> list[Claim]:
         """Take at most so many messages that are due into our hands, for ``lease`` seconds."""
-        return await self._sending.run(sending.claim, sending.Want(channel, most, lease))
+        floor = self._floors.get(channel)
+        since = floor.since() if floor else EVERYTHING
+        claimed = await self._sending.run(sending.claim, sending.Want(channel, most, lease, since))
+        if floor:
+            floor.reached(since, claimed.reach)
+        return claimed.claims
 
     async def give_back(self, channel: Channel, kept: Collection[str]) -> int:
         """Queue again what we hold of a channel besides the messages with these ids; returns how many.
@@ -166,7 +175,14 @@ class Outbox:
         self, most: int, lease: float, *, resting: frozenset[str] = frozenset(), only: str = ""
     ) -> list[Call]:
         """Take at most so many calls that are due: none to a host that rests, or to one host alone."""
-        return await self._calling.run(calling.claim_calls, calling.WantCalls(most, lease, resting, only))
+        # One host's calls may be older than all that others wait for.
+        floor = None if only else self._call_floor
+        since = floor.since() if floor else EVERYTHING
+        want = calling.WantCalls(most, lease, resting, only, since)
+        claimed = await self._calling.run(calling.claim_calls, want)
+        if floor:
+            floor.reached(since, claimed.reach)
+        return claimed.calls
 
     async def finish_call(self, called: Called) -> bool:
         """Record what became of a call; False when the claim was lost and nothing changed."""

@@ -133,11 +133,12 @@ def _pulled_in(tx: Transaction) -> int:
     """No pause is this long: the clock had jumped when it was set, and has jumped back since."""
     wait = tx.after(tx.policy.uncertain_wait)
     due_at = messages.c.due_at
-    # What was never tried is due at once, so that any time to come is too far.
-    untried = (messages.c.attempt == 0) & (due_at > tx.now)
+    # What was never tried is due at once, so that any time to come is too far. The time stands alone before
+    # the rest, or else all that waits would be looked at.
+    far = (due_at > tx.now) & or_(due_at > tx.after(LONGEST_PAUSE), messages.c.attempt == 0)
     count = 0
     for state, too_far, moment in (
-        (State.QUEUED, or_(due_at > tx.after(LONGEST_PAUSE), untried), tx.now),
+        (State.QUEUED, far, tx.now),
         (State.UNCERTAIN, due_at > wait, wait),
         (State.SENDING, due_at > tx.after(LONGEST_LEASE), tx.after(LONGEST_LEASE)),
     ):
@@ -163,10 +164,10 @@ def _calls(tx: Transaction) -> int:
     due_at, telling = statuses.c.due_at, statuses.c.telling
     lost = (telling == Telling.CALLING.value) & (due_at <= tx.now)
     # As with messages: the first call is due at once.
-    too_far = or_(due_at > tx.after(LONGEST_CALL_PAUSE), (statuses.c.attempt == 0) & (due_at > tx.now))
-    far = (telling == Telling.QUEUED.value) & too_far
+    too_far = or_(due_at > tx.after(LONGEST_CALL_PAUSE), statuses.c.attempt == 0)
+    far = (telling == Telling.QUEUED.value) & (due_at > tx.now) & too_far
     held_on = (telling == Telling.CALLING.value) & (due_at > tx.after(LONGEST_LEASE))
-    queued = _move_calls(tx, or_(lost, far), telling=Telling.QUEUED.value, due_at=tx.now)
+    queued = sum(_move_calls(tx, which, telling=Telling.QUEUED.value, due_at=tx.now) for which in (lost, far))
     return queued + _move_calls(tx, held_on, due_at=tx.after(LONGEST_LEASE))
 
 
