@@ -101,6 +101,27 @@ def test_what_is_nobodys_stays(text):
         assert logs.scrub(text) == text
 
 
+STRANGER = searcher.of_person("jubjub.bird@tumtum-tree.example", "+447700900852")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "550 5.1.1 <jubjub.bird@tumtum-tree.example>: no such user",
+        "to=jubjub.bird@tumtum-tree.example, from=x",
+        "GET /?to=jubjub.bird%40tumtum-tree.example",
+        "called +44 7700 900852 in vain",
+        "called 447700900852 in vain",
+        "called %2B447700900852, and (0) 7700 900 852",
+    ],
+)
+def test_what_looks_like_an_address_or_a_number_goes_although_nobody_named_it(text):
+    scrubbed = logs.scrub(text)
+    assert searcher.found(text.encode(), STRANGER) != []
+    assert searcher.found(scrubbed.encode(), STRANGER) == []
+    assert "[redacted]" in scrubbed
+
+
 def test_a_short_value_is_taken_out_as_a_word_alone():
     with logs.private(CONTACT):
         assert logs.scrub("gold, marigold, GOLD!") == "[redacted], marigold, [redacted]!"

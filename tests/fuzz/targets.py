@@ -29,7 +29,9 @@ NOW = 1_800_000_000.0
 
 _targets = Targets(LISTED, allow_private=False)
 _access = Access({}, PROXIES)
-_folder = tempfile.TemporaryDirectory()  # ends with the process
+# In memory where there is such a place: a disk may take tens of milliseconds for each file that is replaced.
+_MEMORY = Path("/dev/shm")
+_folder = tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None)  # ends with the process
 
 
 def decoder(data: bytes) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from canary import searcher
 from gatepost import app, kinds, logs, redaction
+from gatepost import settings as configuration
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Contact, Email, Mailbox, Receipt, Secret, Sms, WebhookRequest
 from gatepost.outbox import postgresql, sqlite
@@ -228,6 +229,21 @@ def test_the_log_is_rid_of_secrets_wherever_they_turn_up(config, read_anew, monk
     assert redaction.without("the password uffish-thought-6d6d of gatepost@127.0.0.1") == (
         "the password [redacted] of gatepost@127.0.0.1"
     )
+
+
+def test_no_fault_quotes_what_stands_where_something_else_belongs(config, read_anew):
+    """One text everywhere at once, where a number, a list, a choice or a path belongs."""
+    tables = copy.deepcopy(config)
+    kinds_of = {name: (tables.setdefault(name, {}), kind) for name, kind in configuration.SECTIONS.items()}
+    kinds_of["brand"] = tables["clients"]["brand"], configuration.Client
+    for name, table in tables["plugins"].items():
+        kinds_of[name] = table, kinds.settings_type(table["use"])
+        table.update(dict.fromkeys(("concurrency", "per_second", "timeout"), TELLING["client"]))
+    for table, kind in kinds_of.values():
+        table.update({field.encode_name: TELLING["client"] for field in msgspec.structs.fields(kind)})
+    _, faults = read_anew(tables)
+    assert faults.count("expected a number") > 10
+    assert searcher.found(faults.encode(), TELLING) == []
 
 
 VALUES = st.one_of(
