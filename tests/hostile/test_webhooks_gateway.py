@@ -180,6 +180,7 @@ def served(tmp_path_factory, emulators):
                 "expires_at": 2**41,
                 "ended_at": 2**41,
                 "attempt": 1,
+                "unanswered": 0,
                 "fingerprint": b"",
             }
             row = [given.get(name, "") for name in columns]
