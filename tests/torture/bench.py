@@ -284,6 +284,14 @@ class Bench:
         while len(self.answers) < count:
             await asyncio.sleep(0.005)
 
+    async def sent(self, count: int) -> None:
+        """Wait until the provider took so many, or for five seconds; then until that may be on disk."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                while len(self.provider.history_sends) < count:
+                    await asyncio.sleep(0.005)
+        await asyncio.sleep(0.2)
+
     async def busy(self, requests: int) -> None:
         """Wait until the provider has so many requests in hand, or for two seconds."""
         with contextlib.suppress(TimeoutError):

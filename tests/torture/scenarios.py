@@ -37,11 +37,12 @@ async def kill(
 ) -> Figures:
     """kill -9 at random points under load; the gateway comes back each time."""
     # With time enough that it is kills that are counted, and not how slow the machine is.
-    wait, timeout = (10.0, 5.0) if reports else (0.5, 2.0)
+    wait, timeout, leases = (6.0, 3.0, 1.5) if reports else (0.5, 2.0, 1.5)
     began = time.monotonic()
     async with bench(zygote, folder, store, seed, reports=reports) as world:
         for _ in range(replicas):
-            world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order={"plant": plant})
+            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery:LEASES": leases}}
+            world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in world.replicas))
         world.store.watch()
         load = asyncio.create_task(world.load(messages))
@@ -141,7 +142,7 @@ async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orpha
             if number % 2:
                 await victim.start()
             world.asleep = set() if number % 2 else {victim}
-            while await asyncio.to_thread(_held_before, store, killed, lease):
+            while await asyncio.to_thread(held_before, store, killed, lease):
                 await asyncio.sleep(0.1)
             taken_over.append(time.monotonic() - killed)
             await load
@@ -165,7 +166,7 @@ def lease_of(timeout: float) -> float:
     return LEASES * (timeout + MARGIN)
 
 
-def _held_before(store: Store, moment: float, lease: float) -> int:
+def held_before(store: Store, moment: float, lease: float) -> int:
     """Claims that were made before then and are held still."""
     age = (time.monotonic() - moment) * 1000
     return int(
@@ -278,12 +279,14 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def drain(zygote: Zygote, folder: Path, store: Store, seed: int, *, drains: int) -> Figures:
+async def drain(
+    zygote: Zygote, folder: Path, store: Store, seed: int, *, drains: int, plant: str = ""
+) -> Figures:
     """SIGTERM under load; what was in hand is answered, and nothing is sent twice."""
     began = time.monotonic()
     codes = []
     async with bench(zygote, folder, store, seed) as world:
-        world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=5.0)
+        world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=5.0, order={"plant": plant})
         (replica,) = world.replicas
         await replica.start()
         load = asyncio.create_task(world.load(40 * drains))
@@ -381,9 +384,13 @@ async def clock(
         world.add_replica(delivery=delivery, timeout=2.0, order=clock.order)
         await world.replicas[0].start()
         load = asyncio.create_task(world.load(40 * jumps))
+        taken = 0
         for number in range(jumps):
             world.allow(40)
             await world.answered(40 * number + world.rng.randint(1, 30))
+            # Something shall have ended by the clock as it is.
+            await world.sent(taken + 15)
+            taken = len(world.provider.history_sends)
             world.crashed()
             clock.put((year, -hour, 0, -year, hour)[number % 5])
         world.allow(40 * jumps)
@@ -393,11 +400,11 @@ async def clock(
         await world.settle()
         history, verdict = await world.judged()
     states = [row.state for row in history.rows.values()]
-    made = [int(row[0]) for row in store.query("SELECT created_at FROM messages")]
+    ended = [int(row[0]) for row in store.query("SELECT ended_at FROM messages")]
     return {
         **figures(history, verdict),
         "jumps": jumps,
-        "days between the first and the last": round((max(made) - min(made)) / 86_400_000),
+        "days between the first and the last": round((max(ended) - min(ended)) / 86_400_000),
         "ended as failed": states.count("failed"),
         "seconds": round(time.monotonic() - began),
     }
