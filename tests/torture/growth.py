@@ -16,6 +16,7 @@ from torture.postgres import Server
 QUEUED = 600
 """Messages that wait while the claims are measured."""
 
+STEP = 20_000
 CLAIMS = 400
 IN_A_ROW = 20
 
@@ -26,6 +27,15 @@ INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, previe
 SELECT 'old-' || n, 'brand', 'email', 'old-' || n, {blob}, 'anna', '', 'https://crm.example/status', 'sent', NULL,
     {now} - n, {now} + 86400000, {now}, 1, 'somebody', 0, 'provider', 'theirs-' || n, '', '' FROM {numbers}
 """
+# A thousand came in a second.
+_WAITING = """
+INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, preview, callback_url, state, due_at,
+    created_at, expires_at, ended_at, attempt, holder, unanswered, instance, provider_id, reason,
+    code)
+SELECT 'new-' || n, 'brand', 'email', 'new-' || n, {blob}, 'anna', '', '', 'queued', {now} - {count} + n,
+    {now} - {count} + n, {now} + 86400000, NULL, 0, '', 0, '', NULL, '', '' FROM {numbers}
+"""
+_CONTENTS = "INSERT INTO contents (message_id, content) SELECT 'new-' || n, {blob} FROM {numbers}"
 _TOLD = """
 INSERT INTO statuses (message_id, status, code, recorded_at, telling, due_at, attempt, holder, host, problem)
 SELECT 'old-' || n, 'accepted', '', {now}, 'told', NULL, 1, 'somebody', 'crm.example', '' FROM {numbers}
@@ -38,16 +48,20 @@ _SQLITE = {
 }
 
 
-async def _fill(outbox: Outbox, first: int, last: int) -> None:
-    def work(connection: object) -> None:
-        many = connection.dialect.name == "postgresql"
-        words = _POSTGRESQL if many else _SQLITE
+async def _fill(outbox: Outbox, count: int, statements: Sequence[str] = (_ENDED, _TOLD)) -> None:
+    """So many rows of each, in steps: no statement may take as long as a million of them would."""
+    moment = int(time.time() * 1000)
+
+    def work(connection: object, first: int, last: int) -> None:
+        words = _POSTGRESQL if connection.dialect.name == "postgresql" else _SQLITE
         numbers = words["numbers"].format(first=first, last=last)
-        for statement in (_ENDED, _TOLD):
-            filled = statement.format(numbers=numbers, blob=words["blob"], now=int(time.time() * 1000))
+        for statement in statements:
+            filled = statement.format(numbers=numbers, blob=words["blob"], now=moment, count=count)
             connection.exec_driver_sql(filled)
 
-    await outbox._database.transact(work)
+    for first in range(1, count + 1, STEP):
+        last = min(count, first + STEP - 1)
+        await outbox._database.transact(functools.partial(work, first=first, last=last))
 
 
 async def _queue(outbox: Outbox, count: int) -> None:
@@ -148,7 +162,7 @@ async def rows(
             for url, folder in places
         ]
         for outbox, size in zip(stores, sizes, strict=True):
-            await _fill(outbox, 1, size)
+            await _fill(outbox, size)
             await _queue(outbox, QUEUED)
         few, many = map(Claims, stores, backends)
         await _in_turns(few, many)
@@ -179,11 +193,14 @@ async def pinned(server: Server, folder: Path, updates: int) -> Mapping[str, obj
         held.stdin.write(b"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM messages;\n")
         await held.stdin.drain()
         assert await held.stdout.readline() == f"{QUEUED}\n".encode()
-        # A claim and its outcome are two updates of a row.
-        for _ in range(updates // 2 // QUEUED + 1):
-            claims = await outbox.claim(Channel.EMAIL, QUEUED, 30.0)
+        # A claim and its outcome are two updates of a message.
+        await _fill(outbox, updates // 2, (_WAITING, _CONTENTS))
+        left = updates // 2
+        while left:
+            claims = await outbox.claim(Channel.EMAIL, min(QUEUED, left), 30.0)
+            left -= len(claims)
             await asyncio.gather(
-                *(outbox.finish(Outcome(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
+                *(outbox.finish(Outcome(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims)
             )
         await _in_turns(*measured)
         dead = server.psql("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'messages'", name)
