@@ -272,6 +272,8 @@ class Bench:
     def _broken_off(self, uid: str, began: float, how: str) -> None:
         """A request went wrong: note it if the replica was asked to stop while it was under way."""
         if self.stops and began < self.stops[-1]:
+            # Of a repeat of what was answered before one can't tell whether it had been read.
+            how = f"{how}, repeated" if uid in self.answers else how
             self.broken_off.append((uid, time.time(), how))
 
     def allow(self, more: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -68,8 +69,8 @@ async def _queue(outbox: Outbox, count: int) -> None:
     await asyncio.gather(*(outbox.put(message()) for _ in range(count)))
 
 
-def message() -> NewMessage:
-    """One that could be accepted."""
+def message(size: int = 2_000) -> NewMessage:
+    """One that could be accepted, with so many bytes of content."""
     identity = new_id()
     return NewMessage(
         id=identity,
@@ -80,7 +81,7 @@ def message() -> NewMessage:
         ext_user_id="anna",
         preview="",
         callback_url="https://crm.example/status",
-        content=bytes(2000),
+        content=os.urandom(size),
         lifetime=86_400.0,
     )
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import asyncpg
 import pytest
 
 from gatepost.model import Secret
@@ -79,24 +80,37 @@ async def test_answers_that_are_owed_at_a_stop_are_found(zygote, tmp_path):
     assert figures["stored and not answered"]
 
 
-async def test_what_a_dead_replica_holds_is_seen_until_somebody_takes_it_over(tmp_path, postgres_server):
-    store, lease = Postgresql(postgres_server), 0.5
+@pytest.fixture
+async def store(postgres_server):
+    return Postgresql(postgres_server)
+
+
+@pytest.fixture
+async def asking(store):
+    """A connection that only looks."""
+    connection = await asyncpg.connect(store.url)
+    yield connection
+    await connection.close()
+
+
+async def test_what_a_dead_replica_holds_is_seen_until_somebody_takes_it_over(tmp_path, store, asking):
+    lease = 0.5
     async with open_outbox(Secret(store.url), tmp_path, Policy()) as outbox:
         message = growth.message()
         await outbox.put(message)
         await outbox.claim(message.channel, 1, lease)
         killed = time.monotonic()
 
-        assert scenarios.held_before(store, killed, lease) == 1
+        assert await scenarios.held_before(asking, killed, lease) == 1
 
         await asyncio.sleep(2 * lease)
         assert (await outbox.sweep()).orphaned == 1
 
-        assert scenarios.held_before(store, killed, lease) == 0
+        assert await scenarios.held_before(asking, killed, lease) == 0
 
 
-async def test_a_claim_after_the_kill_is_not_the_dead_ones(tmp_path, postgres_server):
-    store, lease = Postgresql(postgres_server), 30.0
+async def test_a_claim_after_the_kill_is_not_the_dead_ones(tmp_path, store, asking):
+    lease = 30.0
     async with open_outbox(Secret(store.url), tmp_path, Policy()) as outbox:
         message = growth.message()
         await outbox.put(message)
@@ -104,7 +118,7 @@ async def test_a_claim_after_the_kill_is_not_the_dead_ones(tmp_path, postgres_se
         await asyncio.sleep(0.5)
         (claim,) = await outbox.claim(message.channel, 1, lease)
 
-        assert scenarios.held_before(store, killed, lease) == 0
+        assert await scenarios.held_before(asking, killed, lease) == 0
 
         await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
