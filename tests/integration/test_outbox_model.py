@@ -301,14 +301,17 @@ class Outboxes(RuleBasedStateMachine):
         for one in message.told:
             if one.telling is Telling.CALLING and one.due <= now:
                 one.telling, one.due, one.lost = Telling.QUEUED, now, one.lost + 1
-            if one.telling is Telling.QUEUED and one.due > now + sweeping.LONGEST_CALL_PAUSE:
+            far = now if one.attempt == 0 else now + sweeping.LONGEST_CALL_PAUSE
+            if one.telling is Telling.QUEUED and one.due > far:
                 one.due = now
             if one.telling is Telling.CALLING:
                 one.due = min(one.due, now + sweeping.LONGEST_LEASE)
 
     def pull_in(self, message):
         now = self.now
-        if message.state is State.QUEUED and message.due > now + sweeping.LONGEST_PAUSE:
+        # What was never tried is due at once, whatever the clock did meanwhile.
+        far = now if message.attempt == 0 else now + sweeping.LONGEST_PAUSE
+        if message.state is State.QUEUED and message.due > far:
             message.due = now
         elif message.state is State.UNCERTAIN:
             message.due = min(message.due, now + WAIT)

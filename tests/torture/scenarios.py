@@ -13,7 +13,6 @@ from pathlib import Path
 
 import asyncpg
 
-from gatepost.delivery import LEASES
 from gatepost.instances import MARGIN
 from gatepost.testing import emulator
 from torture.bench import CONCURRENCY, QUICK, bench
@@ -123,12 +122,13 @@ async def zombie(
 async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orphans: int) -> Figures:
     """A replica that never comes back, and one that does under the same name: who takes over, and when."""
     began = time.monotonic()
-    timeout = 1.0
-    lease = lease_of(timeout)
+    timeout, leases = 3.0, 1.5
+    lease = leases * (timeout + MARGIN)
     taken_over = []
     async with bench(zygote, folder, store, seed, reports=False, most=0.1) as world:
         for _ in range(2):
-            world.add_replica(delivery={"uncertain_wait": 0.3}, timeout=timeout)
+            order = {"set": {**QUICK, "gatepost.delivery:LEASES": leases}}
+            world.add_replica(delivery={"uncertain_wait": 0.3}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in world.replicas))
         store.watch()
         total = 0
@@ -160,11 +160,6 @@ async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orpha
         "seconds after the lease": round(max(taken_over) - lease, 1),
         "seconds": round(time.monotonic() - began),
     }
-
-
-def lease_of(timeout: float) -> float:
-    """Seconds for which a claim is held where an instance has this timeout."""
-    return LEASES * (timeout + MARGIN)
 
 
 async def _taken_over(store: Store, killed: float, lease: float) -> float:
