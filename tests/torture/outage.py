@@ -34,7 +34,7 @@ TAKES = 0.2
 USUAL_QUEUE = 2_400
 """Messages that wait for a provider that works, so that one sees how many it usually gets in a second."""
 
-A_SECOND = 4
+A_SECOND = 2
 """Messages that come during the outage and after it."""
 
 BEGAN = 1_800_000_000.0
