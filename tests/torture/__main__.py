@@ -155,6 +155,7 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
         growth.rows(
             [(run.server.new_database(), run.place(f"{name}-{size}")) for size in ("few", "many")],
             (10_000, run.some(1_000_000)),
+            run.server,
         )
     ),
     "growth-pinned": lambda run, name: asyncio.run(

@@ -272,6 +272,8 @@ class Bench:
     def _broken_off(self, uid: str, began: float, how: str) -> None:
         """A request went wrong: note it if the replica was asked to stop while it was under way."""
         if self.stops and began < self.stops[-1]:
+            # Of a repeat of what was answered before one can't tell whether it had been read.
+            how = f"{how}, repeated" if uid in self.answers else how
             self.broken_off.append((uid, time.time(), how))
 
     def allow(self, more: int) -> None:
@@ -283,6 +285,14 @@ class Bench:
         """Wait until so many messages were answered with 0."""
         while len(self.answers) < count:
             await asyncio.sleep(0.005)
+
+    async def sent(self, count: int) -> None:
+        """Wait until the provider took so many, or for five seconds; then until that may be on disk."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                while len(self.provider.history_sends) < count:
+                    await asyncio.sleep(0.005)
+        await asyncio.sleep(0.2)
 
     async def busy(self, requests: int) -> None:
         """Wait until the provider has so many requests in hand, or for two seconds."""

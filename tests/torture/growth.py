@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,9 @@ from torture.postgres import Server
 QUEUED = 600
 """Messages that wait while the claims are measured."""
 
-ROUNDS = 20
-"""Of twenty claims each, so that one may have been left in peace by whatever else the machine does."""
+STEP = 20_000
+CLAIMS = 400
+IN_A_ROW = 20
 
 _ENDED = """
 INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, preview, callback_url, state, due_at,
@@ -26,6 +28,15 @@ INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, previe
 SELECT 'old-' || n, 'brand', 'email', 'old-' || n, {blob}, 'anna', '', 'https://crm.example/status', 'sent', NULL,
     {now} - n, {now} + 86400000, {now}, 1, 'somebody', 0, 'provider', 'theirs-' || n, '', '' FROM {numbers}
 """
+# A thousand came in a second.
+_WAITING = """
+INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, preview, callback_url, state, due_at,
+    created_at, expires_at, ended_at, attempt, holder, unanswered, instance, provider_id, reason,
+    code)
+SELECT 'new-' || n, 'brand', 'email', 'new-' || n, {blob}, 'anna', '', '', 'queued', {now} - {count} + n,
+    {now} - {count} + n, {now} + 86400000, NULL, 0, '', 0, '', NULL, '', '' FROM {numbers}
+"""
+_CONTENTS = "INSERT INTO contents (message_id, content) SELECT 'new-' || n, {blob} FROM {numbers}"
 _TOLD = """
 INSERT INTO statuses (message_id, status, code, recorded_at, telling, due_at, attempt, holder, host, problem)
 SELECT 'old-' || n, 'accepted', '', {now}, 'told', NULL, 1, 'somebody', 'crm.example', '' FROM {numbers}
@@ -38,23 +49,28 @@ _SQLITE = {
 }
 
 
-async def _fill(outbox: Outbox, first: int, last: int) -> None:
-    def work(connection: object) -> None:
-        many = connection.dialect.name == "postgresql"
-        words = _POSTGRESQL if many else _SQLITE
+async def _fill(outbox: Outbox, count: int, statements: Sequence[str] = (_ENDED, _TOLD)) -> None:
+    """So many rows of each, in steps: no statement may take as long as a million of them would."""
+    moment = int(time.time() * 1000)
+
+    def work(connection: object, first: int, last: int) -> None:
+        words = _POSTGRESQL if connection.dialect.name == "postgresql" else _SQLITE
         numbers = words["numbers"].format(first=first, last=last)
-        for statement in (_ENDED, _TOLD):
-            filled = statement.format(numbers=numbers, blob=words["blob"], now=int(time.time() * 1000))
+        for statement in statements:
+            filled = statement.format(numbers=numbers, blob=words["blob"], now=moment, count=count)
             connection.exec_driver_sql(filled)
 
-    await outbox._database.transact(work)
+    for first in range(1, count + 1, STEP):
+        last = min(count, first + STEP - 1)
+        await outbox._database.transact(functools.partial(work, first=first, last=last))
 
 
 async def _queue(outbox: Outbox, count: int) -> None:
-    await asyncio.gather(*(outbox.put(_message()) for _ in range(count)))
+    await asyncio.gather(*(outbox.put(message()) for _ in range(count)))
 
 
-def _message() -> NewMessage:
+def message(size: int = 2_000) -> NewMessage:
+    """One that could be accepted, with so many bytes of content."""
     identity = new_id()
     return NewMessage(
         id=identity,
@@ -65,7 +81,7 @@ def _message() -> NewMessage:
         ext_user_id="anna",
         preview="",
         callback_url="https://crm.example/status",
-        content=bytes(2000),
+        content=os.urandom(size),
         lifetime=86_400.0,
     )
 
@@ -73,45 +89,55 @@ def _message() -> NewMessage:
 class Claims:
     """What claims of one message cost in one store, in milliseconds."""
 
-    def __init__(self, outbox: Outbox, backends: Callable[[], Sequence[int]] = list) -> None:
+    def __init__(self, outbox: Outbox, backends: Callable[[], Sequence[int]]) -> None:
         """``backends`` gives the processes of the database that work for this store alone."""
         self._outbox = outbox
         self._backends = backends
-        self.took: list[list[float]] = []
-        """By the clock on the wall, which counts also what others on this machine do; in rounds."""
+        self.took: list[float] = []
+        """By the clock on the wall, which counts also what others on this machine do."""
         self.server: list[float] = []
         """The CPU that the database's processes used for it."""
 
-    async def round(self, count: int = 20) -> None:
-        """So many claims; each is finished again, unmeasured."""
-        self.took.append([])
+    async def one(self) -> None:
+        """Claim one, and finish it again, unmeasured."""
         backends = self._backends()
-        for _ in range(count):
-            used = sum(map(_cpu, backends))
-            began = time.perf_counter()
-            (claim,) = await self._outbox.claim(Channel.EMAIL, 1, 30.0)
-            self.took[-1].append((time.perf_counter() - began) * 1000)
-            self.server.append(sum(map(_cpu, backends)) - used)
-            await self._outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+        used = sum(map(_cpu, backends))
+        began = time.perf_counter()
+        (claim,) = await self._outbox.claim(Channel.EMAIL, 1, 30.0)
+        self.took.append((time.perf_counter() - began) * 1000)
+        self.server.append(sum(map(_cpu, backends)) - used)
+        await self._outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
     @property
     def median(self) -> float:
-        """Of all rounds."""
-        return statistics.median(took for one in self.took for took in one)
+        """Of all."""
+        return statistics.median(self.took)
 
     @property
     def quiet(self) -> float:
-        """The median of the round in which the others on this machine disturbed least."""
-        return min(map(statistics.median, self.took))
+        """The median of the twenty in a row in which the others on this machine disturbed least."""
+        return min(
+            statistics.median(self.took[first : first + IN_A_ROW])
+            for first in range(0, len(self.took), IN_A_ROW)
+        )
 
     def figures(self, where: str) -> Mapping[str, object]:
         """Lines for the table."""
         server = {f"of it the server's CPU, {where}": f"{statistics.median(self.server):.2f} ms"}
         return {
             f"median {where}": f"{self.median:.2f} ms",
-            f"median of the quietest round {where}": f"{self.quiet:.2f} ms",
+            f"median of the quietest {IN_A_ROW} {where}": f"{self.quiet:.2f} ms",
             **(server if any(self.server) else {}),
         }
+
+
+def _name(url: str) -> str:
+    return url.split("?", maxsplit=1)[0].rsplit("/", 1)[1]
+
+
+def _backends(server: Server, url: str) -> Callable[[], Sequence[int]]:
+    """Asked once, when the outbox has its connections."""
+    return functools.cache(functools.partial(server.backends, _name(url)))
 
 
 def _cpu(process: int) -> float:
@@ -120,23 +146,26 @@ def _cpu(process: int) -> float:
 
 
 async def _in_turns(*measured: Claims) -> None:
-    """One round here, one there: whatever else the machine does slows all of them alike."""
-    for _ in range(ROUNDS):
+    """One here, one there: whatever else the machine does slows all of them alike."""
+    for _ in range(CLAIMS):
         for claims in measured:
-            await claims.round()
+            await claims.one()
 
 
-async def rows(places: Sequence[tuple[str, Path]], sizes: tuple[int, int]) -> Mapping[str, object]:
+async def rows(
+    places: Sequence[tuple[str, Path]], sizes: tuple[int, int], server: Server | None = None
+) -> Mapping[str, object]:
     """The median of a claim behind so few and so many ended messages, each in a store of its own."""
+    backends = [_backends(server, url) if server else tuple for url, _ in places]
     async with AsyncExitStack() as stack:
         stores = [
             await stack.enter_async_context(open_outbox(Secret(url), folder, Policy()))
             for url, folder in places
         ]
         for outbox, size in zip(stores, sizes, strict=True):
-            await _fill(outbox, 1, size)
+            await _fill(outbox, size)
             await _queue(outbox, QUEUED)
-        few, many = map(Claims, stores)
+        few, many = map(Claims, stores, backends)
         await _in_turns(few, many)
     return {
         **few.figures(f"at {sizes[0]} rows"),
@@ -151,10 +180,10 @@ async def pinned(server: Server, folder: Path, updates: int) -> Mapping[str, obj
         measured = []
         for _ in range(2):
             url = server.new_database()
-            name = url.split("?")[0].rsplit("/", 1)[1]
+            name = _name(url)
             outbox = await stack.enter_async_context(open_outbox(Secret(url), folder, Policy()))
             await _queue(outbox, QUEUED)
-            measured.append(Claims(outbox, functools.partial(server.backends, name)))
+            measured.append(Claims(outbox, _backends(server, url)))
         held = await asyncio.create_subprocess_exec(
             server.binary("psql"),
             "-XqAt",
@@ -165,11 +194,14 @@ async def pinned(server: Server, folder: Path, updates: int) -> Mapping[str, obj
         held.stdin.write(b"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM messages;\n")
         await held.stdin.drain()
         assert await held.stdout.readline() == f"{QUEUED}\n".encode()
-        # A claim and its outcome are two updates of a row.
-        for _ in range(updates // 2 // QUEUED + 1):
-            claims = await outbox.claim(Channel.EMAIL, QUEUED, 30.0)
+        # A claim and its outcome are two updates of a message.
+        await _fill(outbox, updates // 2, (_WAITING, _CONTENTS))
+        left = updates // 2
+        while left:
+            claims = await outbox.claim(Channel.EMAIL, min(QUEUED, left), 30.0)
+            left -= len(claims)
             await asyncio.gather(
-                *(outbox.finish(Outcome(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
+                *(outbox.finish(Outcome(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims)
             )
         await _in_turns(*measured)
         dead = server.psql("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'messages'", name)

@@ -78,17 +78,21 @@ class Herd(Pace):
         return 500 if self._had_to_rest and not self._tripped else super().free(now)
 
 
-def run(folder: Path, *, seconds: float, pace: Callable[..., Pace] = Pace) -> Mapping[str, object]:
+def run(
+    folder: Path, *, seconds: float, usual: int = USUAL_QUEUE, pace: Callable[..., Pace] = Pace
+) -> Mapping[str, object]:
     """An outage of so many seconds; ``pace`` makes the breaker."""
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     # Of every one that was asked in vain there is a line.
     with structlog.testing.capture_logs(), asyncio.Runner(loop_factory=FastForward) as runner:
-        figures = runner.run(_outage(folder, seconds, pace))
+        figures = runner.run(_outage(folder, seconds, usual, pace))
     return {**figures, "seconds": round(time.monotonic() - began)}
 
 
-async def _outage(folder: Path, seconds: float, made_by: Callable[..., Pace]) -> Mapping[str, object]:
+async def _outage(
+    folder: Path, seconds: float, queue: int, made_by: Callable[..., Pace]
+) -> Mapping[str, object]:
     loop = asyncio.get_running_loop()
     provider = Flaky()
     settings = Settings(
@@ -118,7 +122,7 @@ async def _outage(folder: Path, seconds: float, made_by: Callable[..., Pace]) ->
             clock=loop.time,
         )
         accepted: list[str] = []
-        await _accept(outbox, accepted, USUAL_QUEUE)
+        await _accept(outbox, accepted, queue)
         tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(keep_house(outbox, remembered))]
         await _drained(outbox)
         usual = _peak(provider.taken)

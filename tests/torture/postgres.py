@@ -50,6 +50,11 @@ class Server:
             )
         )
 
+    @property
+    def postmaster(self) -> int:
+        """The process that all others of the server are children of."""
+        return int((self._folder / "postmaster.pid").read_text().split()[0])
+
     def backends(self, database: str) -> list[int]:
         """The processes that serve the clients of a database, this question's apart."""
         said = self.psql(f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}'")

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from gatepost.delivery import LEASES
+import asyncpg
+
 from gatepost.instances import MARGIN
 from gatepost.testing import emulator
 from torture.bench import CONCURRENCY, QUICK, bench
@@ -37,11 +38,12 @@ async def kill(
 ) -> Figures:
     """kill -9 at random points under load; the gateway comes back each time."""
     # With time enough that it is kills that are counted, and not how slow the machine is.
-    wait, timeout = (10.0, 5.0) if reports else (0.5, 2.0)
+    wait, timeout, leases = (6.0, 3.0, 1.5) if reports else (0.5, 2.0, 1.5)
     began = time.monotonic()
     async with bench(zygote, folder, store, seed, reports=reports) as world:
         for _ in range(replicas):
-            world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order={"plant": plant})
+            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery:LEASES": leases}}
+            world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in world.replicas))
         world.store.watch()
         load = asyncio.create_task(world.load(messages))
@@ -120,12 +122,13 @@ async def zombie(
 async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orphans: int) -> Figures:
     """A replica that never comes back, and one that does under the same name: who takes over, and when."""
     began = time.monotonic()
-    timeout = 1.0
-    lease = lease_of(timeout)
+    timeout, leases = 3.0, 1.5
+    lease = leases * (timeout + MARGIN)
     taken_over = []
     async with bench(zygote, folder, store, seed, reports=False, most=0.1) as world:
         for _ in range(2):
-            world.add_replica(delivery={"uncertain_wait": 0.3}, timeout=timeout)
+            order = {"set": {**QUICK, "gatepost.delivery:LEASES": leases}}
+            world.add_replica(delivery={"uncertain_wait": 0.3}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in world.replicas))
         store.watch()
         total = 0
@@ -137,13 +140,12 @@ async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orpha
             victim = world.replicas[1]
             world.crashed()
             killed = time.monotonic()
+            watching = asyncio.create_task(_taken_over(store, killed, lease))
             await victim.kill()
             if number % 2:
                 await victim.start()
             world.asleep = set() if number % 2 else {victim}
-            while await asyncio.to_thread(_held_before, store, killed, lease):
-                await asyncio.sleep(0.1)
-            taken_over.append(time.monotonic() - killed)
+            taken_over.append(await watching)
             await load
             if not number % 2:
                 await victim.start()
@@ -160,19 +162,26 @@ async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orpha
     }
 
 
-def lease_of(timeout: float) -> float:
-    """Seconds for which a claim is held where an instance has this timeout."""
-    return LEASES * (timeout + MARGIN)
+async def _taken_over(store: Store, killed: float, lease: float) -> float:
+    """Seconds after the kill at which nobody holds any more what was claimed before it."""
+    connection = await asyncpg.connect(store.url)
+    try:
+        await asyncio.sleep(lease / 2)
+        while await held_before(connection, killed, lease):
+            await asyncio.sleep(0.1)
+        return time.monotonic() - killed
+    finally:
+        await connection.close()
 
 
-def _held_before(store: Store, moment: float, lease: float) -> int:
+async def held_before(connection: asyncpg.Connection, moment: float, lease: float) -> int:
     """Claims that were made before then and are held still."""
     age = (time.monotonic() - moment) * 1000
     return int(
-        store.query(
+        await connection.fetchval(
             "SELECT count(*) FROM messages WHERE state = 'sending' "
             f"AND due_at - {lease * 1000:.0f} < extract(epoch FROM clock_timestamp()) * 1000 - {age}"
-        )[0][0]
+        )
     )
 
 
@@ -278,12 +287,14 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def drain(zygote: Zygote, folder: Path, store: Store, seed: int, *, drains: int) -> Figures:
+async def drain(
+    zygote: Zygote, folder: Path, store: Store, seed: int, *, drains: int, plant: str = ""
+) -> Figures:
     """SIGTERM under load; what was in hand is answered, and nothing is sent twice."""
     began = time.monotonic()
     codes = []
     async with bench(zygote, folder, store, seed) as world:
-        world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=5.0)
+        world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=5.0, order={"plant": plant})
         (replica,) = world.replicas
         await replica.start()
         load = asyncio.create_task(world.load(40 * drains))
@@ -313,8 +324,9 @@ async def drain(zygote: Zygote, folder: Path, store: Store, seed: int, *, drains
         "drains": drains,
         "ended with another code than 0": sum(code != 0 for code in codes),
         "stored and not answered": len(stored_unanswered),
-        "refused": sum(how == "refused" for _, _, how in world.broken_off),
+        "refused": sum(how.startswith("refused") for _, _, how in world.broken_off),
         "cut off unread": sum(how == "cut off" for _, _, how in world.broken_off) - len(stored_unanswered),
+        "repeats cut off": sum(how == "cut off, repeated" for _, _, how in world.broken_off),
         "longest": f"{longest:.1f} s",
         "seconds": round(time.monotonic() - began),
     }
@@ -381,9 +393,13 @@ async def clock(
         world.add_replica(delivery=delivery, timeout=2.0, order=clock.order)
         await world.replicas[0].start()
         load = asyncio.create_task(world.load(40 * jumps))
+        taken = 0
         for number in range(jumps):
             world.allow(40)
             await world.answered(40 * number + world.rng.randint(1, 30))
+            # Something shall have ended by the clock as it is.
+            await world.sent(taken + 15)
+            taken = len(world.provider.history_sends)
             world.crashed()
             clock.put((year, -hour, 0, -year, hour)[number % 5])
         world.allow(40 * jumps)
@@ -393,11 +409,11 @@ async def clock(
         await world.settle()
         history, verdict = await world.judged()
     states = [row.state for row in history.rows.values()]
-    made = [int(row[0]) for row in store.query("SELECT created_at FROM messages")]
+    ended = [int(row[0]) for row in store.query("SELECT ended_at FROM messages")]
     return {
         **figures(history, verdict),
         "jumps": jumps,
-        "days between the first and the last": round((max(made) - min(made)) / 86_400_000),
+        "days between the first and the last": round((max(ended) - min(ended)) / 86_400_000),
         "ended as failed": states.count("failed"),
         "seconds": round(time.monotonic() - began),
     }

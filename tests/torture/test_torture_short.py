@@ -1,7 +1,18 @@
 """The short cut: a little of what `make torture` does, on real processes, and bugs that it must find there."""
 
-from torture import scenarios
+import asyncio
+import time
+
+import asyncpg
+import pytest
+
+from gatepost.model import Secret
+from gatepost.outbox import Outcome, Policy, open_outbox
+from gatepost.statuses import State
+from torture import growth, scenarios
+from torture.clocks import ProcessClock
 from torture.oracle import Verdict
+from torture.replica import Zygote
 from torture.stores import Postgresql, Sqlite
 
 VIOLATIONS = set(Verdict.__dataclass_fields__) - {"resent"}
@@ -61,3 +72,64 @@ async def test_a_sigterm_under_load_refuses_nothing_in_hand(zygote, tmp_path):
     assert figures["stored and not answered"] == 0
     assert figures["refused"] == 0
     assert figures["resent"] == 0
+
+
+async def test_answers_that_are_owed_at_a_stop_are_found(zygote, tmp_path):
+    figures = await scenarios.drain(zygote, tmp_path, Sqlite(tmp_path), 1, drains=2, plant="leave_at_once")
+
+    assert figures["stored and not answered"]
+
+
+@pytest.fixture
+async def store(postgres_server):
+    return Postgresql(postgres_server)
+
+
+@pytest.fixture
+async def asking(store):
+    """A connection that only looks."""
+    connection = await asyncpg.connect(store.url)
+    yield connection
+    await connection.close()
+
+
+async def test_what_a_dead_replica_holds_is_seen_until_somebody_takes_it_over(tmp_path, store, asking):
+    lease = 0.5
+    async with open_outbox(Secret(store.url), tmp_path, Policy()) as outbox:
+        message = growth.message()
+        await outbox.put(message)
+        await outbox.claim(message.channel, 1, lease)
+        killed = time.monotonic()
+
+        assert await scenarios.held_before(asking, killed, lease) == 1
+
+        await asyncio.sleep(2 * lease)
+        assert (await outbox.sweep()).orphaned == 1
+
+        assert await scenarios.held_before(asking, killed, lease) == 0
+
+
+async def test_a_claim_after_the_kill_is_not_the_dead_ones(tmp_path, store, asking):
+    lease = 30.0
+    async with open_outbox(Secret(store.url), tmp_path, Policy()) as outbox:
+        message = growth.message()
+        await outbox.put(message)
+        killed = time.monotonic()
+        await asyncio.sleep(0.5)
+        (claim,) = await outbox.claim(message.channel, 1, lease)
+
+        assert await scenarios.held_before(asking, killed, lease) == 0
+
+        await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+
+
+async def test_a_process_whose_clock_jumps_loses_nothing(tmp_path):
+    try:
+        clock = ProcessClock(tmp_path)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    with Zygote(clock.environment) as zygote:
+        figures = await scenarios.clock(zygote, tmp_path, 1, jumps=2, clock=clock)
+
+    assert violations(figures) == {}
+    assert figures["days between the first and the last"] == 365

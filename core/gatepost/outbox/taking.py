@@ -30,7 +30,7 @@ def taking(
     key: Column[Any],
     due: Select[Any],
     values: Mapping[str, Any],
-    returning: Sequence[Column[Any]],
+    returning: Sequence[ColumnElement[Any]],
     *,
     many_writers: bool,
 ) -> Executable:
