@@ -351,10 +351,12 @@ async def provider(
 ) -> Figures:
     """A provider that fails in every way it can, three times out of ten."""
     began = time.monotonic()
-    policy = {"uncertain_wait": 2.0, "uncertain": "hold" if hold else "resend"}
-    if hold:
-        # What nobody decided about has failed when its lifetime ends.
-        policy["email_lifetime"] = 40.0
+    # What is held, also after the second lost answer, has failed when its lifetime ends.
+    policy = {
+        "uncertain_wait": 2.0,
+        "uncertain": "hold" if hold else "resend",
+        "email_lifetime": 40.0 if hold else 60.0,
+    }
     async with bench(zygote, folder, store, seed, reports=not hold) as world:
         faults = random.Random(seed)
         world.provider.choose = lambda: (
