@@ -10,7 +10,7 @@ from sqlalchemy.engine import Row
 from gatepost.model import Status, StatusEvent
 from gatepost.outbox.records import Recorded, Reported
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.outbox.transaction import IDS, Transaction, made
+from gatepost.outbox.transaction import IDS, Transaction, chunks, made
 from gatepost.statuses import OPEN, State, Telling, to_record
 
 _WANTED = (
@@ -98,14 +98,13 @@ def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> None:
         forget_contents(tx, ids)
 
 
-_forgetting = delete(contents).where(contents.c.message_id == bindparam("about"))
+_forgetting = made(lambda _: delete(contents).where(contents.c.message_id.in_(IDS)))
 
 
 def forget_contents(tx: Transaction, ids: Iterable[str]) -> None:
     """Erase what nobody will send any more."""
-    about = [{"about": identity} for identity in ids]
-    if about:
-        tx.execute_many(_forgetting, about)
+    for some in chunks(ids):
+        tx.execute(_forgetting, ids=some)
 
 
 _known = made(
