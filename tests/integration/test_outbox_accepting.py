@@ -175,6 +175,29 @@ async def test_an_error_never_shows_what_was_to_be_stored(store, new):
     assert "canary" not in str(caught.value) + said
 
 
+async def test_who_comes_a_little_later_shares_the_commit(store, new, monkeypatch):
+    monkeypatch.setattr(batches, "GATHERING", 0.5)
+    transact, sizes = store._database.transact, []
+
+    def counted(work):
+        sizes.append(len(work.args[0]))
+        return transact(work)
+
+    monkeypatch.setattr(store._database, "transact", counted)
+    first = [asyncio.create_task(store.put(new(f"uid-{number}"))) for number in range(2)]
+    await asyncio.sleep(0.05)
+    assert sizes == []
+    await asyncio.gather(store.put(new("uid-later")), *first)
+    assert 3 in sizes
+
+
+async def test_who_is_alone_waits_for_nobody(store, new, monkeypatch):
+    monkeypatch.setattr(batches, "GATHERING", 60.0)
+    async with asyncio.timeout(30):
+        for number in range(3):
+            await store.put(new(f"uid-{number}"))
+
+
 async def test_too_many_who_wait_hear_so_at_once(store, new, monkeypatch):
     monkeypatch.setattr(batches, "WAITING", 10)
 
