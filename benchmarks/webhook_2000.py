@@ -28,6 +28,7 @@ from gatepost.metrics import Metrics
 from gatepost.model import Channel, Secret, WebhookRequest
 from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox
 from gatepost.settings import Instance as InstanceSettings
+from gatepost.settings import Routes
 from gatepost.testing.emulator import Taken
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.webhooks import Webhooks
@@ -116,7 +117,7 @@ async def measure(events: int, folder: Path, *, quiet: bool) -> dict[str, float]
     verified: list[float] = []
     translated: list[float] = []
     async with open_outbox(url, folder, Policy()) as outbox:
-        room = Webhooks({"sendgrid": instance}, outbox, Metrics())
+        room = Webhooks({"sendgrid": instance}, Routes(email=("sendgrid",)), outbox, Metrics())
         for spoilt in (False, True):
             for _ in range(ROUNDS):
                 signed = request(vendor, await stored(outbox, events), spoilt=spoilt)
