@@ -231,9 +231,9 @@ def _spellings(text: str) -> Iterator[str]:
     raw = text.encode("utf-8", "replace")
     letters = _letters(text)
     yield letters
-    yield letters[::-1]
     if _PLAIN.fullmatch(text):
         # As the general way would have it, at a tenth of its price: this is done for every message.
+        yield letters[::-1]
         yield _letters(text.replace("@", "40").replace("+", "2B"))
     else:
         yield _letters(text[::-1])

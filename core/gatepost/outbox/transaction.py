@@ -37,11 +37,11 @@ class Made(NamedTuple):
 Locking = Callable[[Select[Any]], Select[Any]]
 
 
-def made(put_together: Callable[[Locking], Executable], *, skip_locked: bool = False) -> Made:
+def made(put_together: Callable[[Locking], Executable]) -> Made:
     """The statement that ``put_together`` gives; it is handed what makes a select a locking one."""
     return Made(
         put_together(lambda query: query),
-        put_together(lambda query: query.with_for_update(skip_locked=skip_locked)),
+        put_together(lambda query: query.with_for_update()),
     )
 
 
