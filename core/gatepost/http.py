@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import httptools
 from uvicorn import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -26,7 +27,7 @@ HEAD_BYTES = 32 * 1024
 """Bytes of a head, and of whatever in a body is not body: trailers, chunk extensions."""
 HEADERS = 128
 PIPELINED = 32
-"""Requests that wait for the answer to one that came before them on their connection."""
+"""Requests of one connection that wait for the answer to an earlier one; what comes behind them is not read."""
 
 _HOST = re.compile(rb"[0-9A-Za-z._:\[\]-]{1,255}")
 
@@ -78,12 +79,37 @@ class Connections(ServerState):
             _log.warning("not_http", peer=peer, status=status)
 
 
+def _behind_lines(data: bytes, begin: int, lines: int) -> int:
+    """Where so many lines end, or the data."""
+    for _ in range(lines):
+        begin = data.find(b"\n", begin) + 1
+        if not begin:
+            return len(data)
+    return begin
+
+
 class _Fault(Exception):
     """The request can't be taken; ``status`` says why."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
+
+
+class _Flow(FlowControl):
+    """Uvicorn's, which reads on whenever somebody has an answer or wants a body."""
+
+    held = False
+    """Nothing is read: what was received is to be dealt with first, or is the last."""
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+    def hold(self) -> None:
+        """Read nothing further, whoever wants to."""
+        self.held = True
+        self.pause_reading()
 
 
 class Connection(HttpToolsProtocol):
@@ -104,6 +130,10 @@ class Connection(HttpToolsProtocol):
         """A head has ended, and its body has not."""
         self._barren = 0
         """Bytes that came since the last that were body."""
+        self._unread = b""
+        """What was received and is not parsed yet, because too many requests wait already..."""
+        self._at = 0
+        """...from here on."""
         self._served: RequestResponseCycle | None = None
         self._last: RequestResponseCycle | None = None
         """Whose answer ends the connection, because the server ends."""
@@ -130,6 +160,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow: _Flow = _Flow(transport)
         self._wait()
         self._all.make_room(self)
 
@@ -149,16 +180,35 @@ class Connection(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
+        self._unread = self._unread[self._at :] + data
+        self._at = 0
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Parse what was received until too many requests wait; the rest, and the caller, is held back."""
+        while self._at < len(self._unread) and not self.broken:
+            room = PIPELINED - len(self.pipeline)
+            if not room:
+                self.flow.hold()
+                return
+            # A request has at least one line: so many lines are no more than so many requests.
+            begin, self._at = self._at, _behind_lines(self._unread, self._at, room)
+            self._parse(self._unread[begin : self._at])
+        self._unread, self._at = b"", 0
         if self.broken:
-            # Held back, not taken in only to be dropped: each answer still owed lets in one more read at most.
-            self.flow.pause_reading()
-            return
+            # It would be taken in only to be dropped.
+            self.flow.hold()
+        else:
+            self.flow.held = False
+
+    def _parse(self, data: bytes) -> None:
         self._barren += len(data)
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                self._pass_over_upgrade(data[upgrade.args[0] :])
+                self._at -= len(data) - upgrade.args[0]
+                self._pass_over_upgrade()
                 return
             if self._barren > HEAD_BYTES and (self._begun or self._in_body):
                 raise _Fault(431)  # noqa: TRY301  as the callbacks do
@@ -173,14 +223,14 @@ class Connection(HttpToolsProtocol):
             if self._all.leaving:
                 self.leave()
 
-    def _pass_over_upgrade(self, rest: bytes) -> None:
-        """Read the request once more without its wish for another protocol, for which the parser skips bodies."""
+    def _pass_over_upgrade(self) -> None:
+        """Read the head once more without its wish for another protocol, for which the parser skips bodies."""
         kept = [name + b": " + value for name, value in self.headers if name != b"upgrade"]
         head = b"%s %s HTTP/1.1\r\n%s\r\n\r\n" % (self.parser.get_method(), self.url, b"\r\n".join(kept))
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._barren = 0
-        self.data_received(head + rest)
+        self._parse(head)
 
     def on_message_begin(self) -> None:
         self._begun = True
@@ -199,8 +249,6 @@ class Connection(HttpToolsProtocol):
             return
         if len(self.headers) > HEADERS or (self._barren > HEAD_BYTES and self._head_size() > HEAD_BYTES):
             raise _Fault(431)
-        if len(self.pipeline) >= PIPELINED:
-            raise _Fault(400)
         super().on_headers_complete()
         self._begun, self._in_body, self._barren = False, True, 0
         self._settle()
@@ -230,10 +278,11 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             self._wait()
             return
-        self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
+        self._read_on()
+        self.flow.resume_reading()
         self._settle()
 
     def pause_writing(self) -> None:

@@ -14,7 +14,7 @@ from fuzz.driver import take_answer
 from fuzz.gateway import message, request
 from gatepost.acceptance import Acceptance
 from gatepost.app import load
-from gatepost.http import Connections
+from gatepost.http import PIPELINED, Connection, Connections
 from gatepost.server import _Uvicorn, serve
 
 PATIENCE = 60.0
@@ -155,7 +155,7 @@ def seen(monkeypatch):
 
 @asynccontextmanager
 async def greedy(address, seen):
-    """Somebody who asks and reads nothing, and the server's side of that connection."""
+    """Somebody who asks and reads nothing: the server's side of that connection, how to ask, and the socket."""
     loop = asyncio.get_running_loop()
     with socket() as asking:
         asking.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
@@ -174,7 +174,7 @@ async def greedy(address, seen):
                 while seen[0].total_requests == answered and not served.flow.write_paused:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
 
-            yield served, ask
+            yield served, ask, asking
             while seen[0].connections:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -182,14 +182,14 @@ async def greedy(address, seen):
 @each_loop
 async def test_who_does_not_take_the_answers_is_cut_off(brisk, seen, address):
     """It asks and asks, and reads nothing: what is said to it is not kept for ever."""
-    async with greedy(address, seen) as (served, ask):
+    async with greedy(address, seen) as (served, ask, _):
         while not served.flow.write_paused:
             await ask()
 
 
 @each_loop
 async def test_who_does_not_take_the_answers_gets_no_time_by_asking_for_more(brisk, seen, address):
-    async with greedy(address, seen) as (served, ask):
+    async with greedy(address, seen) as (served, ask, _):
         while not served.flow.write_paused:
             await ask()
         with suppress(ConnectionError):
@@ -199,11 +199,37 @@ async def test_who_does_not_take_the_answers_gets_no_time_by_asking_for_more(bri
 @each_loop
 async def test_who_takes_no_answers_and_wants_to_close_is_cut_off(brisk, seen, address):
     """What the system has no room for any more is little, and nothing waits for it."""
-    async with greedy(address, seen) as (served, ask):
+    async with greedy(address, seen) as (served, ask, _):
         while not served.transport.get_write_buffer_size():
             await ask()
         await ask(b"Connection: close\r\n")
         assert not served.flow.write_paused
+
+
+@each_loop
+@pytest.mark.parametrize(
+    "headers", [b"", b"Connection: upgrade\r\nUpgrade: x\r\n"], ids=["requests", "upgrades"]
+)
+async def test_of_an_endless_row_of_requests_few_wait_and_the_caller_is_held_back(
+    brisk, seen, address, monkeypatch, headers
+):
+    waiting, kept = [], []
+    read_on = Connection._read_on
+
+    def noted(self):
+        kept.append(len(self._unread))
+        read_on(self)
+        waiting.append(len(self.pipeline))
+
+    monkeypatch.setattr(Connection, "_read_on", noted)
+    row = b"GET /health/live HTTP/1.1\r\n%s\r\n" % headers * 10_000
+    async with greedy(address, seen) as (_, _, asking):
+        with suppress(ConnectionError):
+            while True:
+                await asyncio.get_running_loop().sock_sendall(asking, row)
+    assert max(waiting) == PIPELINED
+    # What the system had at hand when reading was paused, not what each answer lets in.
+    assert max(kept) < 300_000
 
 
 async def test_a_kept_connection_outlives_the_deadline_of_a_head(brisk, address):
