@@ -147,7 +147,7 @@ class Delivery:
 
     def _begin(self, claim: Claim, provider: Provider, route: Sequence[Provider]) -> None:
         wait = provider.pace.begin(self._clock())
-        self._hold(claim, provider)
+        self._hold(claim, provider, renew_in=provider.lease / 3)
         task = asyncio.create_task(self._deliver(claim, provider, route, wait), name=f"send-{claim.id}")
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
@@ -235,7 +235,8 @@ class Delivery:
             now = self._clock()
             if not provider.pace.free(now):
                 continue
-            self._hold(claim, provider)
+            # What is left of the lease was measured for the first, who may be much faster than this one.
+            self._hold(claim, provider, renew_in=0.0)
             await _turn(provider, provider.pace.begin(now))
             asked = await self._send(provider, message, progress)
         return asked
@@ -282,8 +283,8 @@ class Delivery:
                 _log.warning("outcome_not_stored_yet", message=outcome.id, reason=str(error))
                 await asyncio.sleep(0.2)
 
-    def _hold(self, claim: Claim, provider: Provider) -> None:
-        self._held[claim.id] = claim, provider.lease, self._clock() + provider.lease / 3
+    def _hold(self, claim: Claim, provider: Provider, renew_in: float) -> None:
+        self._held[claim.id] = claim, provider.lease, self._clock() + renew_in
 
     async def _renew(self) -> None:
         """Hold on to what is still being sent when a third of its lease is over."""
