@@ -38,6 +38,9 @@ the thread that commits then want the interpreter at the same time. To let all c
 the CPU off accepting at 64 connections. Who is alone does not wait.
 """
 
+_TURNS = 3
+"""Turns of the loop in which what has arrived is read, and gets here."""
+
 MEMORY = 30.0
 """Seconds that a refusal is remembered: whoever is kept away by it could not show that it is over."""
 
@@ -143,6 +146,10 @@ class Batches:
             if waiting == 1 or waiting >= MOST or self._closing:
                 return
             await asyncio.sleep(GATHERING)
+            # The loop may have been busy for all of that time with answers to the last ones; their next
+            # requests are in the sockets' buffers, and a few turns away.
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             if len(self._waiting) == waiting:
                 return
 
