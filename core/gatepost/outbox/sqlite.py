@@ -24,12 +24,9 @@ _PRAGMAS = (
     "busy_timeout=5000",
     "temp_store=MEMORY",
     "cache_size=-8192",
-    # Pages of the WAL, 16 MB, before they are moved to the database. Pages that many commits wrote are moved
-    # once, and there are fewer of the two syncs that a move takes: a twentieth of the CPU of accepting.
-    "wal_autocheckpoint=4000",
     # What is deleted is overwritten, as far as the file reaches: erased contents do not linger in free pages.
     # Costs no CPU that could be measured, and as many more bytes in the WAL as the content had. The WAL itself
-    # keeps old pages until it is written over from its start (after some 16 MB more) or the store is closed.
+    # keeps old pages until it is written over from its start (after some 4 MB more) or the store is closed.
     "secure_delete=ON",
 )
 
