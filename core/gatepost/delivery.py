@@ -115,11 +115,8 @@ class Delivery:
                     await self._outbox.give_back(channel, self._held)
                     stray = False
                 provider = self._usable(route)
-                if provider is not None and (most := provider.pace.free(self._clock())):
-                    claims = await self._outbox.claim(channel, most, provider.lease)
-                    for claim in claims:
-                        self._begin(claim, provider, route)
-                    if len(claims) == most:
+                if provider is not None and provider.pace.free(self._clock()):
+                    if await self._claim(channel, provider, route):
                         continue
                 else:
                     # The others of the route are not asked for a turn, so they must not end the wait either.
@@ -130,6 +127,21 @@ class Delivery:
                 _log.warning("claim_failed", channel=channel.value, reason=str(error))
                 stray = True
             await _wait(arrived, patience)
+
+    async def _claim(self, channel: Channel, provider: Provider, route: Sequence[Provider]) -> bool:
+        """Begin to send what is due; returns whether there may be more than could be taken."""
+        most = 0
+
+        def free() -> int:
+            nonlocal most
+            most = provider.pace.free(self._clock())
+            return most
+
+        # Asked late: those whose outcomes go to disk in the same transaction have left their slots by then.
+        claims = await self._outbox.claim(channel, free, provider.lease)
+        for claim in claims:
+            self._begin(claim, provider, route)
+        return len(claims) == most
 
     def _usable(self, route: Sequence[Provider]) -> Provider | None:
         """The first of the route that works. One that is merely busy is waited for, not passed over."""

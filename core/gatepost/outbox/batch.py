@@ -61,10 +61,22 @@ class Database(Protocol):
         """Let go of it."""
 
 
+class Late(Generic[Item]):
+    """Stands for an item that is made when its transaction begins, and not before."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[], Item]) -> None:
+        """``make`` is called in the loop's thread, once; it must not raise."""
+        self.make = make
+
+
 class _Waiting(Generic[Item, Result]):
     __slots__ = ("future", "item", "work")
 
-    def __init__(self, work: Work[Item, Result], item: Item, future: asyncio.Future[Result]) -> None:
+    def __init__(
+        self, work: Work[Item, Result], item: Item | Late[Item], future: asyncio.Future[Result]
+    ) -> None:
         self.work = work
         self.item = item
         self.future = future
@@ -103,7 +115,7 @@ class Batches:
         since = asyncio.get_running_loop().time() - MEMORY
         return any(at > since for at in self._refused.values())
 
-    async def run(self, work: Work[Item, Result], item: Item) -> Result:
+    async def run(self, work: Work[Item, Result], item: Item | Late[Item]) -> Result:
         """Do ``work`` for ``item`` in the next transaction; returns once that is committed.
 
         Raises StoreBusy when it was not done and may be tried again, StoreBroken when the store has to
@@ -138,6 +150,9 @@ class Batches:
                 continue
             await self._gather()
             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            for waiting in batch:
+                if isinstance(waiting.item, Late):
+                    waiting.item = waiting.item.make()
             await self._commit(batch)
 
     async def _gather(self) -> None:

@@ -25,7 +25,7 @@ from gatepost.outbox import (
     sqlite,
     sweeping,
 )
-from gatepost.outbox.batch import Batches, Database
+from gatepost.outbox.batch import Batches, Database, Late
 from gatepost.outbox.faults import store_error
 from gatepost.outbox.migrate import migrate
 from gatepost.outbox.records import (
@@ -138,11 +138,18 @@ class Outbox:
         """What stands under a uid."""
         return await self._accepting.run(accepting.find, (client, channel.value, uid))
 
-    async def claim(self, channel: Channel, most: int, lease: float) -> list[Claim]:
-        """Take at most so many messages that are due into our hands, for ``lease`` seconds."""
+    async def claim(self, channel: Channel, most: int | Callable[[], int], lease: float) -> list[Claim]:
+        """Take at most so many messages that are due into our hands, for ``lease`` seconds.
+
+        How many is asked when the transaction begins, which others share: more may be wanted by then.
+        """
         floor = self._floors.get(channel)
         since = floor.since() if floor else EVERYTHING
-        claimed = await self._sending.run(sending.claim, sending.Want(channel, most, lease, since))
+
+        def want() -> sending.Want:
+            return sending.Want(channel, most() if callable(most) else most, lease, since)
+
+        claimed = await self._sending.run(sending.claim, Late(want))
         if floor:
             floor.reached(since, claimed.reach)
         return claimed.claims
