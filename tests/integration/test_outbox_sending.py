@@ -42,6 +42,18 @@ async def test_the_longest_due_go_first(store, new, clock):
     assert claimed == [set(ids[:2]), set(ids[2:4]), set(ids[4:]), set()]
 
 
+async def test_how_many_are_claimed_is_asked_when_the_transaction_begins(store, new):
+    """More may be wanted by then than when the claim began to wait for it."""
+    await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(5)))
+    wanted = 0
+
+    claiming = asyncio.create_task(store.claim(Channel.EMAIL, lambda: wanted, 30))
+    await asyncio.sleep(0)
+    wanted = 3
+
+    assert len(await claiming) == 3
+
+
 async def test_nothing_is_claimed_twice(store, new):
     await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(50)))
 
