@@ -5,6 +5,7 @@ trailers for headers, queues pipelined requests without end, and writes a log li
 """
 
 import asyncio
+import math
 import re
 import time
 from http import HTTPStatus
@@ -28,6 +29,10 @@ HEAD_BYTES = 32 * 1024
 HEADERS = 128
 PIPELINED = 32
 """Requests of one connection that wait for the answer to an earlier one; what comes behind them is not read."""
+SHORTEST = 16
+"""Bytes that no request is shorter than: ``GET / HTTP/1.1`` and two ends of lines are 18."""
+LAST_TAKEN = 5.0
+"""Seconds after which a server that ends takes in nothing more of what callers go on asking."""
 
 _HOST = re.compile(rb"[0-9A-Za-z._:\[\]-]{1,255}")
 
@@ -43,6 +48,8 @@ class Connections(ServerState):
         self.most = most
         self.leaving = False
         """The server ends: nothing new is waited for."""
+        self.taken_until = math.inf
+        """The loop's time after which nothing is taken in any more."""
         # Each with the time at which it ends. All of a kind are given equally long: the first is the oldest.
         self.waiting: dict[Connection, float] = {}
         self.idle: dict[Connection, float] = {}
@@ -67,9 +74,10 @@ class Connections(ServerState):
                     break
                 connection.end()
 
-    def leave(self) -> None:
+    def leave(self, now: float) -> None:
         """Called once, when the server is to end: from now on the last answer that is owed ends a connection."""
         self.leaving = True
+        self.taken_until = now + LAST_TAKEN
         for connection in self.connections:
             cast("Connection", connection).leave()
 
@@ -79,13 +87,16 @@ class Connections(ServerState):
             _log.warning("not_http", peer=peer, status=status)
 
 
-def _behind_lines(data: bytes, begin: int, lines: int) -> int:
-    """Where so many lines end, or the data."""
-    for _ in range(lines):
-        begin = data.find(b"\n", begin) + 1
-        if not begin:
+def _no_more_than(requests: int, data: bytes, begin: int) -> int:
+    """Where a piece of the data ends that can't hold the heads of more requests."""
+    # Each of them has a line at least, and some bytes; whichever lets in more.
+    enough = min(begin + requests * SHORTEST, len(data))
+    end = begin
+    for _ in range(requests):
+        end = data.find(b"\n", end) + 1
+        if not end:
             return len(data)
-    return begin
+    return max(end, enough)
 
 
 class _Fault(Exception):
@@ -100,7 +111,7 @@ class _Flow(FlowControl):
     """Uvicorn's, which reads on whenever somebody has an answer or wants a body."""
 
     held = False
-    """Nothing is read: what was received is to be dealt with first, or is the last."""
+    """Nothing is read: what was received is to be dealt with first."""
 
     def resume_reading(self) -> None:
         if not self.held:
@@ -186,20 +197,22 @@ class Connection(HttpToolsProtocol):
 
     def _read_on(self) -> None:
         """Parse what was received until too many requests wait; the rest, and the caller, is held back."""
+        if self.loop.time() > self._all.taken_until and not self.broken:
+            self._is_owed_without_the_last()
+            self._end_with_answer()
         while self._at < len(self._unread) and not self.broken:
             room = PIPELINED - len(self.pipeline)
             if not room:
                 self.flow.hold()
                 return
-            # A request has at least one line: so many lines are no more than so many requests.
-            begin, self._at = self._at, _behind_lines(self._unread, self._at, room)
+            begin, self._at = self._at, _no_more_than(room, self._unread, self._at)
             self._parse(self._unread[begin : self._at])
         self._unread, self._at = b"", 0
+        self.flow.held = False
         if self.broken:
-            # It would be taken in only to be dropped.
-            self.flow.hold()
-        else:
-            self.flow.held = False
+            # Each answer still owed lets in one more read, to be dropped: what is left unread when the
+            # connection closes would take the answers with it.
+            self.flow.pause_reading()
 
     def _parse(self, data: bytes) -> None:
         self._barren += len(data)
@@ -281,7 +294,11 @@ class Connection(HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        self._read_on()
+        # Not for each: a few lines at a time would be parsed dearly.
+        if len(self.pipeline) <= PIPELINED // 2 or self._all.leaving or self.broken:
+            self._read_on()
+        if self.transport.is_closing():
+            return
         self.flow.resume_reading()
         self._settle()
 

@@ -55,7 +55,7 @@ class _Uvicorn(uvicorn.Server):
     def leave(self) -> None:
         """End soon; each caller is told with its next answer that this was the last."""
         self.should_exit = True
-        self._connections.leave()
+        self._connections.leave(asyncio.get_running_loop().time())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Uvicorn's, which resets whatever it has not read; so what has arrived is read first, and answered."""

@@ -14,7 +14,7 @@ from fuzz.driver import take_answer
 from fuzz.gateway import message, request
 from gatepost.acceptance import Acceptance
 from gatepost.app import load
-from gatepost.http import PIPELINED, Connection, Connections
+from gatepost.http import PIPELINED, SHORTEST, Connection, Connections
 from gatepost.server import _Uvicorn, serve
 
 PATIENCE = 60.0
@@ -69,6 +69,20 @@ async def answer(reader):
         chunk = await reader.read(65536)
         assert chunk, bytes(came)
         came += chunk
+    return found
+
+
+async def answers(reader, count):
+    """So many, which may come together."""
+    found, came = [], bytearray()
+    while len(found) < count:
+        while (one := take_answer(came)) is not None:
+            found.append(one)
+        if len(found) < count:
+            chunk = await reader.read(65536)
+            assert chunk, bytes(came)
+            came += chunk
+    assert not came
     return found
 
 
@@ -230,6 +244,76 @@ async def test_of_an_endless_row_of_requests_few_wait_and_the_caller_is_held_bac
     assert max(waiting) == PIPELINED
     # What the system had at hand when reading was paused, not what each answer lets in.
     assert max(kept) < 300_000
+
+
+@each_loop
+async def test_a_body_of_many_lines_is_not_parsed_line_by_line(address, monkeypatch):
+    """Neither alone nor where only a few more may wait: that would hold the loop for a third of a second."""
+    parsed = 0
+    parse = Connection._parse
+
+    def noted(self, data):
+        nonlocal parsed
+        parsed += 1
+        parse(self, data)
+
+    monkeypatch.setattr(Connection, "_parse", noted)
+    lines = request("/nowhere", body=b"\n" * 60_000)
+    async with connected(address) as (reader, writer):
+        for row in (1, 40):
+            writer.write(lines * row)
+            assert [one.status for one in await answers(reader, row)] == [404] * row
+    assert parsed < 41 * 60_000 / (4 * SHORTEST)
+
+
+@each_loop
+async def test_nonsense_behind_many_requests_takes_no_answer_with_it(address, monkeypatch):
+    take = Acceptance.take
+
+    async def slowly(*arguments):
+        await asyncio.sleep(0.002)
+        return await take(*arguments)
+
+    monkeypatch.setattr(Acceptance, "take", slowly)
+    loop = asyncio.get_running_loop()
+    with socket() as asking:
+        asking.setblocking(False)  # noqa: FBT003  the library's own
+        await loop.sock_connect(asking, address)
+        row = request(body=message()) * 20 + b"\x16\x03 nonsense\r\n\r\n" + b"j" * 300_000
+        await loop.sock_sendall(asking, row)
+        # It reads late, when the other side has long closed.
+        await asyncio.sleep(0.3)
+        came = bytearray()
+        while chunk := await loop.sock_recv(asking, 1000):
+            came += chunk
+    assert [take_answer(came).code for _ in range(20)] == [1] * 20
+    assert not came
+
+
+@each_loop
+async def test_at_a_stop_a_row_of_requests_is_taken_in_for_a_while_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("gatepost.http.LAST_TAKEN", 0.2)
+    begun = asyncio.Event()
+
+    async def slowly(*_):
+        begun.set()
+        await asyncio.sleep(0.005)
+        return b"{}"
+
+    monkeypatch.setattr(Acceptance, "take", slowly)
+    async with serving(tmp_path) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(request(body=message()) * 2_000)
+        await begun.wait()
+    found = []
+    came = bytearray(await reader.read())
+    while one := take_answer(came):
+        found.append(one)
+    writer.close()
+    assert not came
+    assert PIPELINED < len(found) < 2_000
+    assert {one.status for one in found} == {200}
+    assert [b"\nconnection: close\r" in one.head for one in found] == [False] * (len(found) - 1) + [True]
 
 
 async def test_a_kept_connection_outlives_the_deadline_of_a_head(brisk, address):

@@ -28,6 +28,8 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from gatepost.testing.serving import serving
+
 Event = dict[str, Any]
 """One report as the provider would write it, before it is encoded."""
 
@@ -259,19 +261,17 @@ class Emulator(ABC):
     # The server.
 
     async def __aenter__(self) -> Self:
-        self._stack = AsyncExitStack()
-        self._session = await self._stack.enter_async_context(
-            aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=30), cookie_jar=aiohttp.DummyCookieJar()
+        async with AsyncExitStack() as stack:
+            self._session = await stack.enter_async_context(
+                aiohttp.ClientSession(
+                    timeout=aiohttp.ClientTimeout(total=30), cookie_jar=aiohttp.DummyCookieJar()
+                )
             )
-        )
-        self._server = _CountingServer(self)
-        runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", self._port, ssl_context=self._tls).start()
-        scheme = "https" if self._tls else "http"
-        self.base_url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
+            self._server = _CountingServer(self)
+            self.base_url = await stack.enter_async_context(
+                serving(self._server, port=self._port, tls=self._tls)
+            )
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:

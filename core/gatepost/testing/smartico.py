@@ -28,6 +28,7 @@ import msgspec
 from aiohttp import web
 
 from gatepost.model import Channel, Status
+from gatepost.testing.serving import serving
 
 PARAMETERS = ("type", "ext_message_id", "status", "api_key")
 """What the gateway adds to the callback URL's own query."""
@@ -225,14 +226,11 @@ class Smartico:
         async with AsyncExitStack() as stack:
             session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
             self._session = await stack.enter_async_context(session)
-            runner = web.ServerRunner(web.Server(self._hear, access_log=None), shutdown_timeout=0.1)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
+            server = web.Server(self._hear, access_log=None)
+            url = await stack.enter_async_context(serving(server, tls=self._tls))
             stack.callback(self._closing.set)
-            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls).start()
             query = f"?{urlencode(self._query)}" if self._query else ""
-            scheme = "https" if self._tls else "http"
-            self.callback_url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}{_PATH}{query}"
+            self.callback_url = f"{url}{_PATH}{query}"
             self._stack = stack.pop_all()
         return self
 
