@@ -390,8 +390,10 @@ async def mailboxes(world, authority):
         good = (data.login, data.password) == (b"gatepost", b"relay-password")
         return aiosmtpd.smtp.AuthResult(success=good, handled=False)
 
+    sessions: list[aiosmtpd.smtp.SMTP] = []
+
     def protocol() -> aiosmtpd.smtp.SMTP:
-        return aiosmtpd.smtp.SMTP(
+        session = aiosmtpd.smtp.SMTP(
             made,
             hostname="relay.example",
             enable_SMTPUTF8=True,
@@ -401,6 +403,8 @@ async def mailboxes(world, authority):
             auth_required=True,
             loop=asyncio.get_running_loop(),
         )
+        sessions.append(session)
+        return session
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     async with server:
@@ -414,6 +418,11 @@ async def mailboxes(world, authority):
             "password": "relay-password",
         }
         yield made
+    # The server itself ends none of those that it had.
+    for session in sessions:
+        if session.transport:
+            session.transport.abort()
+    await asyncio.sleep(0)
 
 
 @pytest.fixture

@@ -62,3 +62,4 @@ async def sink(canary):
     }
     yield made
     server.close()
+    await made.end()

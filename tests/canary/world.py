@@ -54,9 +54,28 @@ class Sink:
         self.sessions = 0
         self.plans: list[tuple[str, str]] = []
         """For the next mails: at which command, and what is answered; "" hangs up."""
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.sessions += 1
+        task = asyncio.current_task()
+        assert task
+        self._under_way.add(task)
+        try:
+            await self._talk(reader, writer)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._under_way.discard(task)
+            writer.close()
+
+    async def end(self) -> None:
+        """Hang up on everybody; a kept connection would stay open otherwise."""
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 sink ESMTP\r\n")
         plan = ("", "")
         try:
@@ -80,7 +99,6 @@ class Sink:
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
-        writer.close()
 
 
 class Canary:

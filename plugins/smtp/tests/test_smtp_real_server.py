@@ -62,12 +62,13 @@ async def serving(mailbox, authority, security, name="localhost"):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     starttls = security == "starttls"
+    sessions = []
 
     def protocol():
         with warnings.catch_warnings():
             # aiosmtpd knows only TLS by STARTTLS, and thinks a sign-in inside of the other kind unsafe.
             warnings.simplefilter("ignore", UserWarning)
-            return aiosmtpd.smtp.SMTP(
+            session = aiosmtpd.smtp.SMTP(
                 mailbox,
                 hostname="relay.example",
                 enable_SMTPUTF8=True,
@@ -78,12 +79,19 @@ async def serving(mailbox, authority, security, name="localhost"):
                 auth_require_tls=starttls,
                 loop=asyncio.get_running_loop(),
             )
+        sessions.append(session)
+        return session
 
     server = await asyncio.get_running_loop().create_server(
         protocol, "127.0.0.1", 0, ssl=context if security == "tls" else None
     )
     async with server:
         yield server.sockets[0].getsockname()[1]
+    # The server itself ends none of those that it had.
+    for session in sessions:
+        if session.transport:
+            session.transport.abort()
+    await asyncio.sleep(0)
 
 
 @pytest.fixture
