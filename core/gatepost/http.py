@@ -197,7 +197,9 @@ class Connection(HttpToolsProtocol):
 
     def _read_on(self) -> None:
         """Parse what was received until too many requests wait; the rest, and the caller, is held back."""
-        if self.loop.time() > self._all.taken_until and not self.broken:
+        late = self.loop.time() > self._all.taken_until
+        # A body that somebody is waiting for may still come.
+        if late and not self.broken and (self.pipeline or not self._in_body):
             self._is_owed_without_the_last()
             self._end_with_answer()
         while self._at < len(self._unread) and not self.broken:
