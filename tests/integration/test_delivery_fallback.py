@@ -13,14 +13,12 @@ from gatepost.hookspecs import hookimpl
 from gatepost.housekeeping import keep_house
 from gatepost.instances import Instance
 from gatepost.metrics import Metrics
-from gatepost.model import Channel, Contact, Receipt, Secret
-from gatepost.outbox import NewMessage, Policy, new_id, open_outbox
+from gatepost.model import Channel, Receipt, Secret
+from gatepost.outbox import Policy, open_outbox
 from gatepost.pace import Pace
-from gatepost.settings import Contacts as ContactSettings
-from gatepost.settings import Delivery as DeliverySettings
 from gatepost.settings import Instance as InstanceSettings
-from gatepost.settings import Logs, Routes, Server, Settings, Store
 from torture.forward import FastForward
+from torture.outage import Users, texting
 
 
 @pytest.fixture
@@ -51,40 +49,21 @@ class Slow:
         return Receipt()
 
 
-class Users:
-    """Everybody has the same number."""
-
-    @hookimpl
-    async def find_contact(self, ext_user_id):
-        return Contact(phone=Secret("+447700900123"))
-
-
 def provider(name, plugin, timeout):
     instance = Instance(InstanceSettings(name=name, use=name, timeout=timeout), plugin)
     return Provider(instance, Pace(concurrency=4, per_second=0.0))
 
 
-async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path):
+async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path, new):
     """Its lease was measured for the first one, which may take a second."""
     loop = asyncio.get_running_loop()
     slow = Slow()
-    settings = Settings(
-        path=tmp_path / "gatepost.toml",
-        server=Server(),
-        store=Store(),
-        clients={},
-        contacts=ContactSettings(sources=("users",)),
-        delivery=DeliverySettings(),
-        routes=Routes(sms=("down", "slow")),
-        logs=Logs(),
-        plugins={},
-    )
     async with open_outbox(
         Secret("sqlite:///outbox.db"), tmp_path, Policy(), clock=lambda: 1_800_000_000.0 + loop.time()
     ) as outbox:
         remembered = Remembered()
         delivery = Delivery(
-            settings,
+            texting(tmp_path, "down", "slow"),
             outbox=outbox,
             providers={"down": provider("down", Down(), 1.0), "slow": provider("slow", slow, 600.0)},
             contacts=Contacts([Instance(InstanceSettings(name="users", use="users"), Users())], 2.0, ""),
@@ -93,18 +72,8 @@ async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path):
             clock=loop.time,
         )
         tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(keep_house(outbox, remembered))]
-        message = NewMessage(
-            id=new_id(),
-            client="brand",
-            channel=Channel.SMS,
-            uid="uid",
-            fingerprint=bytes(32),
-            ext_user_id="anna",
-            preview="",
-            callback_url="",
-            content=msgspec.msgpack.encode(SmsContent(text="Hello there")),
-            lifetime=86_400.0,
-        )
+        content = msgspec.msgpack.encode(SmsContent(text="Hello there"))
+        message = new(channel=Channel.SMS, content=content, callback_url="")
         await outbox.put(message)
         await slow.done.wait()
         while (await outbox.depth()).messages:  # noqa: ASYNC110  nobody could tell it

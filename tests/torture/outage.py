@@ -78,6 +78,21 @@ class Herd(Pace):
         return 500 if self._had_to_rest and not self._tripped else super().free(now)
 
 
+def texting(folder: Path, *route: str) -> Settings:
+    """What ``Delivery`` has to know of a gateway that sends text messages by this route, and keeps them a day."""
+    return Settings(
+        path=folder / "gatepost.toml",
+        server=Server(),
+        store=Store(),
+        clients={},
+        contacts=ContactSettings(sources=("users",)),
+        delivery=DeliverySettings(sms_lifetime=86_400.0),
+        routes=Routes(sms=route),
+        logs=Logs(),
+        plugins={},
+    )
+
+
 def run(
     folder: Path, *, seconds: float, usual: int = USUAL_QUEUE, pace: Callable[..., Pace] = Pace
 ) -> Mapping[str, object]:
@@ -95,17 +110,6 @@ async def _outage(
 ) -> Mapping[str, object]:
     loop = asyncio.get_running_loop()
     provider = Flaky()
-    settings = Settings(
-        path=folder / "gatepost.toml",
-        server=Server(),
-        store=Store(),
-        clients={},
-        contacts=ContactSettings(sources=("users",)),
-        delivery=DeliverySettings(sms_lifetime=86_400.0),
-        routes=Routes(sms=("provider",)),
-        logs=Logs(),
-        plugins={},
-    )
     instance = Instance(InstanceSettings(name="provider", use="flaky"), provider)
     users = Instance(InstanceSettings(name="users", use="users"), Users())
     async with open_outbox(
@@ -113,7 +117,7 @@ async def _outage(
     ) as outbox:
         remembered = Remembered()
         delivery = Delivery(
-            settings,
+            texting(folder, "provider"),
             outbox=outbox,
             providers={"provider": Provider(instance, made_by(concurrency=CONCURRENCY, per_second=0.0))},
             contacts=Contacts([users], 2.0, ""),
