@@ -1,15 +1,16 @@
 # Everything that one does to this repository. A machine needs Python 3.11 or newer, make and git.
 # All of it lives in .venv; `make clean` takes it away again.
 
-UV_VERSION := 0.13.9
-
 PYTHON_NAMES := python3.11 python3.12 python3.13 python3.14 python3
 BIN := .venv/bin
 STAMP := .venv/.setup
 MEMBERS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml plugin_template/pyproject.toml))
 PROJECTS := $(patsubst ./%,%,$(MEMBERS:%=%/pyproject.toml))
 PACKAGES := gatepost $(notdir $(patsubst %/__init__.py,%,$(wildcard plugins/*/gatepost_*/__init__.py plugin_template/gatepost_*/__init__.py)))
+# What an installed gateway can have: constraints.txt pins this, and neither the developers' tools nor the template.
+SHIPPED := $(filter-out plugin_template/%,$(PROJECTS))
 ARGS :=
+DIST := dist
 SEED := 1
 # Not in requirements.lock: it has wheels for Linux only, and each release for some Pythons only.
 ATHERIS_VERSION := 3.0.0
@@ -17,7 +18,7 @@ N := 1000000
 RUNS := 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test torture lint fuzz docs lock hooks clean
+.PHONY: help setup run test bench torture lint fuzz docs dist lock hooks clean
 
 help:  ## list these targets
 	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,10 +55,21 @@ docs: setup  ## build the documentation into docs/_build; a warning is an error
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-lock: $(BIN)/uv  ## resolve requirements.lock anew; ARGS=--upgrade takes the newest of everything
+dist: setup  ## build every wheel into DIST=dist, with the constraints to install them by
+	$(BIN)/uv build --wheel --all-packages --no-build-isolation --python $(BIN)/python --no-create-gitignore \
+		--clear --quiet --out-dir $(DIST)
+	rm -f $(DIST)/gatepost_example-*.whl
+	cp constraints.txt $(DIST)/
+
+lock: $(BIN)/uv  ## resolve what is locked anew; ARGS=--upgrade takes the newest of everything
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command "make lock" --no-emit-package gatepost --all-extras --group dev --group bench \
 		$(PROJECTS) --output-file requirements.lock $(ARGS)
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-annotate --quiet \
+		--custom-compile-command "make lock" --no-emit-package gatepost --extra postgres \
+		--constraint requirements.lock $(SHIPPED) --output-file constraints.txt $(ARGS)
+	echo uv | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+		--custom-compile-command "make lock" - --output-file uv-bootstrap.lock $(ARGS)
 
 hooks: setup  ## let git run the style checks before each commit
 	$(BIN)/pre-commit install
@@ -77,8 +89,8 @@ $(BIN)/python:
 	done; \
 	echo "Gatepost needs Python 3.11 or newer; none of these is one: $(PYTHON_NAMES)" >&2; exit 1
 
-$(BIN)/uv: Makefile | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+$(BIN)/uv: uv-bootstrap.lock | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement uv-bootstrap.lock
 	@touch $@
 
 $(STAMP): requirements.lock $(PROJECTS) Makefile | $(BIN)/uv
