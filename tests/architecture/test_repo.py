@@ -79,7 +79,9 @@ def test_no_locked_version_falls_under_its_floor(requirement):
 ADVISED = {
     "aiohttp": "3.13.4",
     "aiosmtplib": "5.1.3",
+    "idna": "3.15",
     "litestar": "2.22",
+    "mako": "1.3.12",
     "multipart": "1.3.1",
     "pyjwt": "2.12",
 }
@@ -102,6 +104,40 @@ def test_the_lock_names_no_place_and_none_of_our_own():
     assert " @ " not in text
     assert not [name for name in locked() if name.startswith("gatepost")]
     assert text.count("==") <= text.count("--hash=sha256:")
+
+
+def test_an_installed_gateway_gets_the_versions_that_the_lock_has():
+    """A constraint that differs from the lock names a version that no test ran with."""
+    pins = re.findall(r"^([\w.-]+)==([^ ;\n]+)", (REPO / "constraints.txt").read_text(), re.MULTILINE)
+
+    assert pins
+    assert [
+        name
+        for name, version in pins
+        if Version(version) not in {each for each, _ in locked()[canonicalize_name(name)]}
+    ] == []
+
+
+def test_what_setup_installs_is_checked_by_hash():
+    """The installer too: whoever can replace uv can replace everything that it installs."""
+    pinned = (REPO / "uv-bootstrap.lock").read_text()
+
+    assert re.search(r"^uv==\S+ \\$", pinned, re.MULTILINE)
+    assert "--hash=sha256:" in pinned
+    assert "--require-hashes --requirement uv-bootstrap.lock" in (REPO / "Makefile").read_text()
+
+
+def test_workflows_name_actions_by_their_commit():
+    """A tag can be moved to other code after it was reviewed; a commit can't."""
+    used = [
+        action
+        for file in tracked_files()
+        if file.parent.name == "workflows"
+        for action in re.findall(r"uses: (\S+)", file.read_text())
+    ]
+
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
 
 
 @pytest.mark.parametrize("project", PLUGIN_PROJECTS, ids=shown)
