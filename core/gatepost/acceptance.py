@@ -89,7 +89,7 @@ class Acceptance:
         if isinstance(request, EmailRequest) and request.preview_to is not None:
             preview = contract.preview_reference(identity, request.preview_to)
         else:
-            finding = await self._contacts.find(request.ext_user_id, channel)
+            finding = await self._contacts.find(name, request.ext_user_id, channel)
             _refuse_unless_reachable(finding, channel)
         message = NewMessage(
             id=identity,

@@ -72,7 +72,7 @@ class Gateway:
             if one.channels
         }
         contacts = Contacts(
-            [made[name] for name in read.contacts.sources],
+            {client: [made[name] for name in read.sources(client)] for client in read.clients},
             read.contacts.timeout,
             read.contacts.default_region,
         )

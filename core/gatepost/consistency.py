@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gatepost import senders, wire
 from gatepost.contacts import canonical_email, check_region
+from gatepost.conversion import nearest
 from gatepost.errors import ConfigError, Fault
 from gatepost.outbox.store import sqlite_path
 from gatepost.settings import Client, Server, Settings
@@ -16,7 +17,8 @@ def faults(read: Settings, known: Collection[str]) -> list[Fault]:
     found = [*_store(read), *_server(read.server), *_region(read.contacts.default_region)]
     for name, client in read.clients.items():
         found += _client(f"clients.{name}", client, known)
-    return [fault for fault in (*found, *_ambiguous(read.clients)) if fault.key not in known]
+    found += [*_ambiguous(read.clients), *_shared_contacts(read, known)]
+    return [fault for fault in found if fault.key not in known]
 
 
 def _store(read: Settings) -> Sequence[Fault]:
@@ -116,3 +118,38 @@ def _ambiguous(clients: Mapping[str, Client]) -> list[Fault]:
                     )
                 )
     return faults
+
+
+def _shared_contacts(read: Settings, known: Collection[str]) -> Iterator[Fault]:
+    """Clients that look users up in the same source, where one user id may be two people."""
+    if len(read.clients) < 2 or read.contacts.shared:
+        return
+    if "contacts" in known or _misspelled("contacts.shared", known):
+        return
+    danger = "the same user id may be somebody else's there"
+    unless = "if these clients really have the same users, write shared = true in [contacts]"
+    first: dict[str, str] = {}
+    for name, client in read.clients.items():
+        key = f"clients.{name}.contacts"
+        if not client.contacts and not _misspelled(key, known):
+            others = ", ".join(f"clients.{other}" for other in read.clients if other != name)
+            yield Fault(
+                key,
+                f"is missing, and there is also {others}: {danger}. "
+                f'Name the sources of this client alone, as in contacts = ["players"]; {unless}',
+            )
+        for source in dict.fromkeys(client.contacts):
+            other = first.setdefault(source, name)
+            if other != name:
+                yield Fault(
+                    key,
+                    f"{source} is a source of clients.{other} too: {danger}. "
+                    f"Give each client sources of its own; {unless}",
+                )
+
+
+def _misspelled(key: str, known: Collection[str]) -> bool:
+    """Whether a key at fault in this one's table is it, or is probably meant to be it."""
+    table, _, name = key.rpartition(".")
+    beside = (one.rpartition(".") for one in known)
+    return any(where == table and nearest(other, [name]) for where, _, other in beside)

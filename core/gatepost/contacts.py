@@ -58,20 +58,29 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Contacts:
-    """The sources, in the order in which they are asked."""
+    """Each client's own sources, in the order in which they are asked."""
 
-    def __init__(self, sources: Sequence[Instance], timeout: float, default_region: str) -> None:
-        """``timeout``: seconds a source. Raises ConfigError where there is no such region."""
-        self._sources = tuple(sources)
+    def __init__(
+        self, sources: Mapping[str, Sequence[Instance]], timeout: float, default_region: str
+    ) -> None:
+        """Take each client's sources by its name.
+
+        ``timeout``: seconds a source. Raises ConfigError where there is no such region.
+        """
+        self._sources = {client: tuple(asked) for client, asked in sources.items()}
         self._timeout = timeout
         self._region = default_region
         if default_region:
             check_region(default_region)
 
-    async def find(self, ext_user_id: str, channel: Channel) -> Finding:
-        """Ask one source after the other until one knows the user. Never raises for what a source does."""
+    async def find(self, client: str, ext_user_id: str, channel: Channel) -> Finding:
+        """Ask one source of the client after the other until one knows the user.
+
+        Never raises for what a source does. Raises KeyError for a client that is not configured: another
+        client's sources may know a different person by the same id.
+        """
         unreachable = False
-        for source in self._sources:
+        for source in self._sources[client]:
             try:
                 contact = await source.find_contact(ext_user_id, self._timeout)
             except Unavailable as error:

@@ -1,5 +1,6 @@
 """TOML tables to structs, with every fault collected instead of the first one raised."""
 
+import difflib
 import types
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -87,12 +88,22 @@ class Table:
         self.fault(path, "is missing" if value is None else "must be a text")
         return None
 
-    def refuse_unknown(self, known: Collection[str], path: str = "") -> None:
-        """Note every key that nobody knows."""
+    def written(self, *path: str) -> Any:
+        """What stands at this path, before ``env:`` and ``file:`` are followed; None where nothing does."""
+        found: Any = self._content
+        for key in path:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+    def refuse_unknown(self, known: Collection[str], path: str = "") -> Collection[str]:
+        """Note every key that nobody knows; returns the keys that seem to be meant by them."""
+        meant = set()
         for key in self._content:
             if key not in known:
-                allowed = ", ".join(sorted(known))
-                self.fault(f"{path}.{key}" if path else key, f"is not a key here; there are: {allowed}")
+                near = nearest(key, set(known) - self._content.keys())
+                meant |= {near} - {""}
+                self.fault(f"{path}.{key}" if path else key, f"is not a key here; {choice(near, known)}")
+        return meant
 
     def convert(
         self, kind: type[S], path: str, *, instead: Mapping[str, Any] | None = None, **given: Any
@@ -105,12 +116,13 @@ class Table:
         before = len(self.faults)
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         values: dict[str, Any] = dict(given)
-        self.refuse_unknown(fields.keys() - given.keys(), path)
+        meant = self.refuse_unknown(fields.keys() - given.keys(), path)
         for key, field in fields.items():
             if field.name in given:
                 continue
             if key not in self._content:
-                if field.required:
+                # Of a key that is misspelled one fault is enough.
+                if field.required and key not in meant:
                     self.fault(f"{path}.{key}", "is missing")
                 continue
             try:
@@ -184,6 +196,16 @@ class Table:
                 raise ValueError("must be a path")
             return self._base / Path(value).expanduser()
         raise NotImplementedError(kind)
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """Return the one of these names that is probably meant; empty where none is close."""
+    return next(iter(difflib.get_close_matches(name, sorted(names), 1)), "")
+
+
+def choice(near: str, names: Collection[str]) -> str:
+    """Return the end of a fault: the name that is probably meant, and all that there are."""
+    return f"{f'is it {near}? ' if near else ''}there are: {', '.join(sorted(names)) or 'none'}"
 
 
 def _explain(error: msgspec.ValidationError, kind: Any) -> str:

@@ -14,7 +14,7 @@ from gatepost.metrics import Metrics
 from gatepost.model import Channel, Email, Receipt, Sms
 from gatepost.outbox import Claim, Outbox, Outcome
 from gatepost.pace import Health, Pace
-from gatepost.settings import Settings
+from gatepost.settings import Client, Settings
 from gatepost.statuses import State
 
 POLL = 1.0
@@ -211,25 +211,28 @@ class Delivery:
         """What is to be sent, or what becomes of a message that can't be."""
         if claim.lifetime <= 0:
             return attempt.ended(claim, State.FAILED, "its lifetime ended")
-        if claim.preview:
-            client = self._settings.clients.get(claim.client)
-            recipient = client and contract.preview_recipient(client, claim.id, claim.preview)
-            if not recipient:
-                return attempt.ended(claim, State.REJECTED, "its preview_recipients entry is gone")
-            finding = Finding(Found.FOUND, recipient)
-        else:
-            remembered = self._remembered.take(claim.id)
-            finding = remembered or await self._contacts.find(claim.ext_user_id, claim.channel)
+        client = self._settings.clients.get(claim.client)
+        if client is None:
+            # Who its users are is not known any more; another client's sources mean other people.
+            return attempt.ended(claim, State.REJECTED, "its client is no longer configured")
+        finding = await self._find(claim, client)
         if finding.outcome is Found.UNREACHABLE:
             return attempt.later(claim, "no contact source could be asked")
         if finding.recipient is None:
-            gone = "the user has vanished" if finding.outcome is Found.UNKNOWN_USER else "the address is gone"
-            return attempt.ended(claim, State.REJECTED, gone)
+            return attempt.ended(claim, State.REJECTED, _why_nobody(claim, finding))
         try:
             return await attempt.compose(claim, finding.recipient, finding.attributes)
         except ValueError:
             _log.error("content_unreadable", message=claim.id)
             return attempt.ended(claim, State.FAILED, "its content can't be read")
+
+    async def _find(self, claim: Claim, client: Client) -> Finding:
+        """Look up where the message goes now; only the client's own sources are asked."""
+        if claim.preview:
+            recipient = contract.preview_recipient(client, claim.id, claim.preview)
+            return Finding(Found.FOUND if recipient else Found.NO_ADDRESS, recipient)
+        remembered = self._remembered.take(claim.id)
+        return remembered or await self._contacts.find(claim.client, claim.ext_user_id, claim.channel)
 
     async def _ask(
         self,
@@ -312,6 +315,12 @@ class Delivery:
             failed = sum(isinstance(one, Exception) for one in kept)
             if failed:
                 _log.warning("leases_not_renewed", count=failed)
+
+
+def _why_nobody(claim: Claim, finding: Finding) -> str:
+    if claim.preview:
+        return "its preview_recipients entry is gone"
+    return "the user has vanished" if finding.outcome is Found.UNKNOWN_USER else "the address is gone"
 
 
 async def _turn(provider: Provider, wait: float) -> None:

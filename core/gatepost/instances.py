@@ -318,9 +318,11 @@ def _capability_faults(settings: Settings, instances: Mapping[str, Instance]) ->
         for name in settings.routes.of(channel):
             if name in instances and channel not in instances[name].channels:
                 yield Fault(f"routes.{channel}", f"{name} ({instances[name].use}) can't send {channel}")
-    for name in settings.contacts.sources:
-        if name in instances and not instances[name].is_source:
-            yield Fault("contacts.sources", f"{name} ({instances[name].use}) knows no users")
+    asked = {f"clients.{name}.contacts": client.contacts for name, client in settings.clients.items()}
+    for key, names in {**asked, "contacts.sources": settings.contacts.sources}.items():
+        for name in names:
+            if name in instances and not instances[name].is_source:
+                yield Fault(key, f"{name} ({instances[name].use}) knows no users")
 
 
 @asynccontextmanager

@@ -2,19 +2,20 @@
 
 ``read`` takes the file apart key by key and goes on after a fault, so that an operator sees every one
 at once. Any string may be ``env:NAME`` or ``file:/path`` instead of the value itself. No message quotes
-a value: it may be a secret that stands in the wrong place.
+a value but the name of an instance: it may be a secret that stands in the wrong place.
 """
 
 import os
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from gatepost.conversion import Table
+from gatepost.conversion import Table, choice, nearest
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Channel, Secret
 from gatepost.networks import Network
@@ -24,6 +25,9 @@ MOST = 315_360_000
 
 LEAST_RATE = 1 / 86_400
 """Sends a second: one a day, which is as long as a message is tried at all."""
+
+_QUOTABLE = re.compile(r"(env:)?[A-Za-z0-9_-]{1,64}", re.ASCII)
+"""What stands in a list of instances and may be shown."""
 
 Seconds = Annotated[float, Meta(ge=0.001, le=MOST)]
 
@@ -87,14 +91,23 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = ()
     email_senders: Annotated[tuple[str, ...], Meta(description="addresses or @domains; empty: any")] = ()
     sms_senders: Annotated[tuple[str, ...], Meta(description="sender ids; empty: any")] = ()
+    contacts: Annotated[
+        tuple[str, ...],
+        Meta(description="this client's own sources, in the order they are asked; empty: contacts.sources"),
+    ] = ()
 
 
 class Contacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who knows the users."""
 
     sources: Annotated[
-        tuple[str, ...], Meta(description="instances, asked in this order until one knows the user")
+        tuple[str, ...],
+        Meta(description="asked in this order until one knows the user, for clients without contacts"),
     ] = ()
+    shared: Annotated[
+        bool,
+        Meta(description="true: several clients may ask the same source; false: that is a fault"),
+    ] = False
     timeout: Annotated[Seconds, Meta(description="seconds a source")] = 2.0
     default_region: Annotated[
         str,
@@ -179,6 +192,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     logs: Logs
     plugins: Mapping[str, Instance]
 
+    def sources(self, client: str) -> tuple[str, ...]:
+        """Return the names of the contact sources that are asked for this client's users, in order."""
+        return self.clients[client].contacts or self.contacts.sources
+
 
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "server": Server,
@@ -210,7 +227,7 @@ def read(
     except ConfigError as error:
         return None, list(error.faults)
     root = Table(content, base=path.parent.resolve(), environment=os.environ)
-    root.refuse_unknown(known=(*SECTIONS, "clients", "plugins"))
+    misspelled = root.refuse_unknown(known=(*SECTIONS, "clients", "plugins"))
     clients = {
         name: client
         for name, table in root.tables("clients")
@@ -232,7 +249,7 @@ def read(
         logs=root.struct("logs", Logs),
         plugins=plugins,
     )
-    return settings, [*root.faults, *_names(settings, root)]
+    return settings, [*root.faults, *_names(settings, root, misspelled)]
 
 
 def uses(path: Path) -> dict[str, str]:
@@ -292,23 +309,35 @@ def _instance(
     return msgspec.structs.replace(instance, settings=settings)
 
 
-def _names(settings: Settings, root: Table) -> list[Fault]:
-    """Names that lead to no table; whatever else does not go together is for ``consistency``."""
+def _names(settings: Settings, root: Table, misspelled: Collection[str]) -> list[Fault]:
+    """Names that lead to no table; whatever else does not go together is for ``consistency``.
+
+    ``misspelled``: tables that stand there under another name, so that nothing can be said of what is in them.
+    """
     faults: list[Fault] = []
-    plugins = root.names("plugins")
-    if not root.names("clients") and all(fault.key != "clients" for fault in root.faults):
+    unreadable = {*misspelled, *(fault.key for fault in root.faults)}
+    if not root.names("clients") and "clients" not in unreadable:
         faults.append(Fault("clients", "at least one caller is needed: a table such as [clients.smartico]"))
-    for key, names in (
-        ("contacts.sources", settings.contacts.sources),
-        ("routes.email", settings.routes.email),
-        ("routes.sms", settings.routes.sms),
-    ):
-        known = ", ".join(sorted(plugins)) or "none"
-        faults += [
-            Fault(key, f"name {position} is no [plugins.NAME]; there are: {known}")
-            for position, name in enumerate(names, start=1)
-            if name not in plugins
-        ]
-        if len(set(names)) < len(names):
-            faults.append(Fault(key, "names an instance twice"))
+    lists = [
+        *((("clients", name, "contacts"), client.contacts) for name, client in settings.clients.items()),
+        (("contacts", "sources"), settings.contacts.sources),
+        (("routes", "email"), settings.routes.email),
+        (("routes", "sms"), settings.routes.sms),
+    ]
+    plugins = root.names("plugins")
+    for path, names in lists:
+        key, written = ".".join(path), root.written(*path)
+        for position, name in enumerate(names):
+            shown = _quoted(written, position)
+            if name not in plugins and "plugins" not in unreadable:
+                offer = choice(nearest(name, plugins), plugins)
+                faults.append(Fault(key, f"{shown} is no [plugins.NAME]; {offer}"))
+            if names.index(name) < position:
+                faults.append(Fault(key, f"{shown} stands here twice"))
     return faults
+
+
+def _quoted(written: Any, position: int) -> str:
+    """A name as the file has it, unless it can't be one: then it may be a secret in the wrong place."""
+    entry = written[position] if isinstance(written, list) else None
+    return entry if isinstance(entry, str) and _QUOTABLE.fullmatch(entry) else f"name {position + 1}"

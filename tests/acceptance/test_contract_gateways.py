@@ -81,7 +81,8 @@ async def test_one_uid_at_the_same_time_is_one_message(gateway, make, wait_until
 async def test_email_and_sms_and_clients_have_uids_of_their_own(start, tmp_path, config, make):
     second = config[config.index("[clients.brand]") : config.index("[contacts]")]
     second = second.replace("clients.brand", "clients.other").replace("the-secret", "other-secret")
-    async with start(tmp_path, config + second) as it:
+    shared = config.replace("[contacts]", "[contacts]\nshared = true")
+    async with start(tmp_path, shared + second) as it:
         answers = [
             await it.post("/email", make("email")),
             await it.post("/sms", make("sms")),

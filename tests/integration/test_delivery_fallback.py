@@ -66,7 +66,9 @@ async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path, ne
             texting(tmp_path, "down", "slow"),
             outbox=outbox,
             providers={"down": provider("down", Down(), 1.0), "slow": provider("slow", slow, 600.0)},
-            contacts=Contacts([Instance(InstanceSettings(name="users", use="users"), Users())], 2.0, ""),
+            contacts=Contacts(
+                {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
+            ),
             remembered=remembered,
             metrics=Metrics(),
             clock=loop.time,

@@ -21,10 +21,10 @@ from gatepost.metrics import Metrics
 from gatepost.model import Channel, Contact, Receipt, Secret, Sms
 from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox
 from gatepost.pace import Pace
+from gatepost.settings import Client, Logs, Routes, Server, Settings, Store
 from gatepost.settings import Contacts as ContactSettings
 from gatepost.settings import Delivery as DeliverySettings
 from gatepost.settings import Instance as InstanceSettings
-from gatepost.settings import Logs, Routes, Server, Settings, Store
 from torture.forward import FastForward
 
 CONCURRENCY = 16
@@ -84,7 +84,7 @@ def texting(folder: Path, *route: str) -> Settings:
         path=folder / "gatepost.toml",
         server=Server(),
         store=Store(),
-        clients={},
+        clients={"brand": Client(authorization=())},
         contacts=ContactSettings(sources=("users",)),
         delivery=DeliverySettings(sms_lifetime=86_400.0),
         routes=Routes(sms=route),
@@ -120,7 +120,7 @@ async def _outage(
             texting(folder, "provider"),
             outbox=outbox,
             providers={"provider": Provider(instance, made_by(concurrency=CONCURRENCY, per_second=0.0))},
-            contacts=Contacts([users], 2.0, ""),
+            contacts=Contacts({"brand": [users]}, 2.0, ""),
             remembered=remembered,
             metrics=Metrics(),
             clock=loop.time,

@@ -191,10 +191,12 @@ class Source:
 
 def chain(*sources, region=""):
     return Contacts(
-        [
-            Instance(InstanceSettings(name=f"source-{number}", use="fake"), source)
-            for number, source in enumerate(sources)
-        ],
+        {
+            "brand": [
+                Instance(InstanceSettings(name=f"source-{number}", use="fake"), source)
+                for number, source in enumerate(sources)
+            ]
+        },
         timeout=5.0,
         default_region=region,
     )
@@ -205,47 +207,55 @@ JOE = Contact(email=Secret("joe@EXAMPLE.com"), phone=Secret("07700 900123"), att
 
 async def test_the_first_source_that_knows_the_user_decides():
     first, second, third = Source(None), Source(JOE), Source(Contact(email=Secret("ann@example.com")))
-    found = await chain(first, second, third).find("joe", Channel.EMAIL)
+    found = await chain(first, second, third).find("brand", "joe", Channel.EMAIL)
     assert found == Finding(Outcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"})
     assert (first.asked, second.asked, third.asked) == (["joe"], ["joe"], [])
 
 
 async def test_a_number_is_read_in_the_default_region():
-    assert (await chain(Source(JOE), region="GB").find("joe", Channel.SMS)).recipient == Secret(
+    assert (await chain(Source(JOE), region="GB").find("brand", "joe", Channel.SMS)).recipient == Secret(
         "+447700900123"
     )
-    assert (await chain(Source(JOE)).find("joe", Channel.SMS)).outcome is Outcome.NO_ADDRESS
+    assert (await chain(Source(JOE)).find("brand", "joe", Channel.SMS)).outcome is Outcome.NO_ADDRESS
 
 
 @pytest.mark.parametrize("down", [Unavailable("the database is down"), RuntimeError("oops")])
 async def test_a_source_that_is_down_is_passed_over(down):
-    assert (await chain(Source(down), Source(JOE)).find("joe", Channel.EMAIL)).outcome is Outcome.FOUND
-    assert (await chain(Source(down), Source(None)).find("joe", Channel.EMAIL)).outcome is Outcome.UNREACHABLE
-    assert (await chain(Source(None), Source(down)).find("joe", Channel.EMAIL)).outcome is Outcome.UNREACHABLE
+    assert (
+        await chain(Source(down), Source(JOE)).find("brand", "joe", Channel.EMAIL)
+    ).outcome is Outcome.FOUND
+    assert (
+        await chain(Source(down), Source(None)).find("brand", "joe", Channel.EMAIL)
+    ).outcome is Outcome.UNREACHABLE
+    assert (
+        await chain(Source(None), Source(down)).find("brand", "joe", Channel.EMAIL)
+    ).outcome is Outcome.UNREACHABLE
 
 
 async def test_a_user_whom_nobody_knows_is_unknown():
-    assert (await chain(Source(None), Source(None)).find("joe", Channel.EMAIL)).outcome is (
+    assert (await chain(Source(None), Source(None)).find("brand", "joe", Channel.EMAIL)).outcome is (
         Outcome.UNKNOWN_USER
     )
 
 
 async def test_a_user_without_an_address_is_not_asked_for_further_on():
     last = Source(JOE)
-    found = await chain(Source(Contact(phone=Secret("+447700900123"))), last).find("joe", Channel.EMAIL)
+    found = await chain(Source(Contact(phone=Secret("+447700900123"))), last).find(
+        "brand", "joe", Channel.EMAIL
+    )
     assert found == Finding(Outcome.NO_ADDRESS)
     assert last.asked == []
 
 
 @pytest.mark.parametrize("text", HOSTILE_EMAILS)
 async def test_hostile_addresses_are_no_address(text):
-    found = await chain(Source(Contact(email=Secret(text)))).find("joe", Channel.EMAIL)
+    found = await chain(Source(Contact(email=Secret(text)))).find("brand", "joe", Channel.EMAIL)
     assert found == Finding(Outcome.NO_ADDRESS)
 
 
 @pytest.mark.parametrize("text", HOSTILE_PHONES)
 async def test_hostile_numbers_are_no_address(text):
-    found = await chain(Source(Contact(phone=Secret(text))), region="GB").find("joe", Channel.SMS)
+    found = await chain(Source(Contact(phone=Secret(text))), region="GB").find("brand", "joe", Channel.SMS)
     assert found == Finding(Outcome.NO_ADDRESS)
 
 

@@ -115,7 +115,7 @@ def test_a_preview_recipient_that_is_no_address_is_a_fault_which_does_not_quote_
     "secret", ["", " vorpal", "vorpal ", "vorpal\\t", "vor\\npal", "vorpal\\u0000", "vor\\u007fpal"]
 )
 def test_a_secret_that_no_header_can_hold_is_a_fault_which_does_not_quote_it(faults, secret):
-    found = faults("contacts", f'[clients.other]\nauthorization = ["good", "{secret}"]')
+    found = faults("contacts", f'shared = true\n[clients.other]\nauthorization = ["good", "{secret}"]')
 
     assert found == {
         "clients.other.authorization": "entry 2 must not be empty, begin or end with a space, "
@@ -125,7 +125,7 @@ def test_a_secret_that_no_header_can_hold_is_a_fault_which_does_not_quote_it(fau
 
 @pytest.mark.parametrize("secret", ["Bearer vorpal blade", "Bätschi", "Basic dm9ycGFs=="])
 def test_a_secret_may_be_of_several_words_and_of_every_script(faults, secret):
-    assert faults("contacts", f'[clients.other]\nauthorization = ["{secret}"]') == {}
+    assert faults("contacts", f'shared = true\n[clients.other]\nauthorization = ["{secret}"]') == {}
 
 
 def test_a_certificate_that_can_not_be_served_is_a_fault_before_anything_is_opened(faults, tmp_path):
@@ -168,6 +168,7 @@ preview_recipients = ["nobody"]
 [clients.other]
 authorization = "no list"
 callback_hosts = ["https://crm.example/"]
+contacts = ["box", "nobody"]
 [delivery]
 uncertain = "perhaps"
 [plugins.box]
@@ -187,10 +188,12 @@ def test_one_fault_of_a_table_hides_no_other(tmp_path):
     assert sorted(keys) == [
         "clients.brand.allow_ips",
         "clients.brand.authorization",
+        "clients.brand.contacts",
         "clients.brand.email_senders",
         "clients.brand.preview_recipients",
         "clients.other.authorization",
         "clients.other.callback_hosts",
+        "clients.other.contacts",
         "delivery.uncertain",
         "plugins.box.concurrency",
         "plugins.box.webhook_secret",
