@@ -18,19 +18,25 @@ Headers = Iterable[tuple[bytes, bytes]]
 _KNOWN_ADDRESSES = 4096
 """Addresses whose clients are remembered; the next one pushes out the least recently seen."""
 
-_PASSED_ON = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via"})
-"""Headers that nobody but a proxy writes."""
+_PASSED_ON = (b"x-forwarded-", b"forwarded", b"x-real-ip", b"via")
+"""How the headers begin that nobody but a proxy writes."""
 
 # Some proxies write the caller's port too (Azure's Application Gateway does): 1.2.3.4:567, [2001:db8::1]:567.
 _WITH_PORT = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
 
 
 class Access:
-    """The allowlists and secrets of every client."""
+    """The allowlists and secrets of every client, and who may observe the gateway."""
 
-    def __init__(self, clients: Mapping[str, Client], trusted_proxies: Sequence[Network]) -> None:
+    def __init__(
+        self,
+        clients: Mapping[str, Client],
+        trusted_proxies: Sequence[Network],
+        metrics_allow: Sequence[Network] = (),
+    ) -> None:
         self._clients = dict(clients)
         self._trusted_proxies = tuple(trusted_proxies)
+        self._metrics_allow = tuple(metrics_allow)
         self._secrets = {
             name: tuple(_digest(secret.reveal().encode()) for secret in client.authorization)
             for name, client in clients.items()
@@ -54,17 +60,24 @@ class Access:
                 break
         return address
 
-    def is_near(self, peer: str | None, headers: Headers) -> bool:
-        """Whether the request is from a private network, as far as anybody can tell.
+    def may_observe(self, peer: str | None, headers: Headers) -> bool:
+        """Return whether the request may read the metrics: it is from the loopback or from ``metrics_allow``.
 
-        What a proxy passed on that nobody trusts looks as if it came from there, whoever asked.
+        What a proxy passed on is from who asked the proxy, and never from the loopback; without a trusted
+        proxy's word it is from nobody.
         """
         headers = list(headers)
         address = self.caller(peer, headers)
-        if address is None or not address.is_private:
+        if address is None:
             return False
-        passed_on = any(name.lower() in _PASSED_ON for name, _ in headers)
-        return not passed_on or self._is_trusted(cast("Address", parse_address(peer or "")))
+        listed = any(address in network for network in self._metrics_allow)
+        names = {name.lower() for name, _ in headers}
+        if any(name.startswith(_PASSED_ON) for name in names):
+            told = b"x-forwarded-for" in names and self._is_trusted(
+                cast("Address", parse_address(peer or ""))
+            )
+            return told and listed
+        return listed or address.is_loopback
 
     def admit(self, address: Address | None, headers: Headers, channel: Channel) -> tuple[str, Client]:
         """The client that this address and this Authorization header belong to, and its name.

@@ -251,18 +251,24 @@ def _live() -> dict[str, bool]:
 
 
 @get("/health/ready", sync_to_thread=False)
-def _ready(request: Request[Any, Any, Any]) -> Response[Ready]:
-    """The store works and every route has somebody to send with; 503 where not."""
+def _ready(request: Request[Any, Any, Any]) -> Response[Ready | dict[str, bool]]:
+    """The store works and every route has somebody to send with; 503 where not. Why, observers alone hear."""
     ready = request.app.state[ROOMS].health.ready()
-    return Response(ready, status_code=200 if ready.ready else 503)
+    content = ready if _may_observe(request) else {"ready": ready.ready}
+    return Response(content, status_code=200 if ready.ready else 503)
 
 
 @get("/metrics")
 async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """For Prometheus; answered to callers in private networks only, and a 404 to all others."""
-    rooms: Rooms = request.app.state[ROOMS]
-    peer = request.scope["client"]
-    if not rooms.access.is_near(peer[0] if peer else None, request.scope["headers"]):
+    """For Prometheus; answered to observers, and a 404 to all others."""
+    if not _may_observe(request):
         return Response(b"", status_code=404)
+    rooms: Rooms = request.app.state[ROOMS]
     await rooms.health.look()
     return Response(rooms.metrics.expose(), headers={"content-type": CONTENT_TYPE})
+
+
+def _may_observe(request: Request[Any, Any, Any]) -> bool:
+    rooms: Rooms = request.app.state[ROOMS]
+    peer = request.scope["client"]
+    return rooms.access.may_observe(peer[0] if peer else None, request.scope["headers"])

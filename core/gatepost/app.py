@@ -96,7 +96,7 @@ class Gateway:
         self.control = Control(read, outbox, acceptance)
         self.rooms = api.Rooms(
             settings=read,
-            access=Access(read.clients, read.server.trusted_proxies),
+            access=Access(read.clients, read.server.trusted_proxies, read.server.metrics_allow),
             acceptance=acceptance,
             webhooks=Webhooks(made, read.routes, outbox, self.metrics),
             control=self.control,

@@ -40,6 +40,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     trusted_proxies: Annotated[
         tuple[Network, ...], Meta(description="networks whose X-Forwarded-For is believed")
     ] = ()
+    metrics_allow: Annotated[
+        tuple[Network, ...],
+        Meta(description="networks that may read /metrics and the details of /health/ready, beside loopback"),
+    ] = ()
     max_body: Annotated[int, Meta(ge=1024, description="bytes of a request that are read")] = 1_048_576
     public_url: Annotated[
         str,

@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 
 import aiohttp
+import pytest
 
 from gatepost.outbox import faults, sqlite
 from gatepost.testing import emulator
@@ -79,24 +80,50 @@ async def test_metrics_count_answers_sends_callbacks_and_what_waits(world, sendg
     assert figures["gatepost_queue_age_seconds", "email"] >= 0
 
 
-async def test_metrics_are_for_private_callers_alone(world, sendgrid):
-    world.tables["server"]["trusted_proxies"] = ["127.0.0.1"]
+@pytest.mark.parametrize("path", ["/metrics", "/health/ready"])
+async def test_only_the_loopback_and_metrics_allow_may_observe(world, sendgrid, path):
+    world.tables["server"] |= {"trusted_proxies": ["127.0.0.1"], "metrics_allow": ["10.1.0.0/16", "fd00::/8"]}
     async with world.running(email=["sendgrid-main"]) as gateway:
-        for caller, status in {"10.1.2.3": 200, "fd00::1": 200, "8.8.8.8": 404, "nonsense": 404}.items():
-            headers = {"X-Forwarded-For": caller}
-            async with gateway.http.get(f"{gateway.url}/metrics", headers=headers) as response:
-                assert (caller, response.status) == (caller, status)
+        for caller in ("10.1.2.3", "fd00::1", "10.1.2.3, 127.0.0.1"):
+            assert await _observes(gateway, path, {"X-Forwarded-For": caller}), caller
+        for caller in ("10.2.0.1", "192.168.0.1", "8.8.8.8", "::1", "127.0.0.1", "nonsense", ""):
+            assert not await _observes(gateway, path, {"X-Forwarded-For": caller}), caller
+        # A trusted proxy that doesn't say who asked it.
+        assert not await _observes(gateway, path, {"Via": "1.1 proxy"})
+        assert await _observes(gateway, path)
 
 
-async def test_what_a_proxy_passed_on_that_nobody_trusts_gets_no_metrics(world, sendgrid):
-    """It comes from this machine, whoever it is from."""
+@pytest.mark.parametrize("path", ["/metrics", "/health/ready"])
+async def test_what_a_proxy_passed_on_that_nobody_trusts_observes_nothing(world, sendgrid, path):
+    """It comes from this machine, and from a network that may observe, whoever it is from."""
+    world.tables["server"]["metrics_allow"] = ["127.0.0.0/8"]
+    headers = "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "Via"
     async with world.running(email=["sendgrid-main"]) as gateway:
-        for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
-            headers = {header: "127.0.0.1"}
-            async with gateway.http.get(f"{gateway.url}/metrics", headers=headers) as response:
-                assert (header, response.status) == (header, 404)
-        async with gateway.http.get(f"{gateway.url}/metrics") as response:
-            assert response.status == 200
+        for header in headers:
+            assert not await _observes(gateway, path, {header: "127.0.0.1"}), header
+        assert await _observes(gateway, path)
+
+
+async def test_a_stranger_hears_whether_it_is_ready_and_not_why(world, sendgrid, wait_until):
+    sendgrid.standing = emulator.answer(429, {"Retry-After": "3600"})
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        for stands in (True, False):
+            stranger = gateway.http.get(f"{gateway.url}/health/ready", headers={"Via": "1.1 proxy"})
+            async with stranger as response:
+                assert (response.status, await response.json()) == (200 if stands else 503, {"ready": stands})
+            if stands:
+                await world.email()
+                await wait_until(lambda: _unready(gateway))
+
+
+async def _observes(gateway, path: str, headers: dict[str, str] | None = None) -> bool:
+    """Whether this caller of the gateway gets more than a stranger does."""
+    async with gateway.http.get(gateway.url + path, headers=headers) as response:
+        if path == "/metrics":
+            assert response.status in {200, 404}
+            return response.status == 200
+        assert response.status == 200
+        return "instances" in await response.json()
 
 
 async def test_it_is_not_ready_while_requests_hear_that_the_store_refuses(
