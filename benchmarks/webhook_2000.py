@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
 
 from machine import Row, run
 
@@ -52,7 +51,6 @@ def request(vendor: SendGridEmulator, ids: list[str], *, spoilt: bool = False) -
         method="POST",
         url="https://gatepost.example/webhooks/sendgrid",
         headers={name.lower(): value for name, value in headers.items()},
-        query=MappingProxyType({}),
         body=body,
         received_at=time.time(),
     )

@@ -7,7 +7,9 @@ logging or encoding one shows nothing, and whoever needs the value asks for it w
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Never, final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -17,6 +19,11 @@ STALE = 26 * 3600
 """Seconds after which a signature is too old: an honest repeat may be a day old, and not signed anew."""
 AHEAD = 300
 """Seconds that a provider's clock may be ahead of ours."""
+
+MAX_QUERY = 8_192
+"""Bytes of a webhook's query that are taken apart: anybody may send one, and providers need a few hundred."""
+MAX_PARAMETERS = 128
+"""Parameters of it."""
 
 NO_TEXT: Mapping[str, str] = {}
 NO_COUNTS: Mapping[str, int] = {}
@@ -181,7 +188,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What meant no status, counted by kind (``{"click": 3, "malformed": 1}``); kinds from a closed list."""
 
 
-class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True):
+class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A provider's HTTP request, as it came."""
 
     method: str
@@ -190,7 +197,6 @@ class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True):
     """As the outside sees it, query included: `server.public_url` + path where that is set."""
     headers: Mapping[str, str]
     """Names in lower case; where one came several times, its values joined with a comma and a space."""
-    query: Mapping[str, str]
     body: bytes
     """Raw: signatures are made over exactly this."""
     received_at: float
@@ -198,6 +204,17 @@ class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<WebhookRequest {self.method} {len(self.body)} bytes>"
+
+    @cached_property
+    def query(self) -> Mapping[str, str]:
+        """The parameters of the URL's query, the last of each name; taken apart when first asked for.
+
+        Raises BadWebhook when there are more than 128, or more than 8 KiB.
+        """
+        text = self.url.partition("?")[2]
+        if len(text) > MAX_QUERY or text.count("&") >= MAX_PARAMETERS:
+            raise BadWebhook(f"the query has more than {MAX_QUERY:,} bytes or {MAX_PARAMETERS} parameters")
+        return dict(parse_qsl(text, keep_blank_values=True))
 
     def json(self) -> Any:
         """The body as JSON; raises BadWebhook, which holds nothing of it."""

@@ -166,7 +166,6 @@ def reported(provider):
             method="POST",
             url="https://gateway.invalid/webhooks/test",
             headers={name.lower(): value for name, value in headers.items()},
-            query={},
             body=body,
             received_at=time.time(),
         )

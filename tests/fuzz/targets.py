@@ -169,7 +169,6 @@ def _report(body: bytes, authorization: str) -> WebhookRequest:
         method="POST",
         url="https://gateway.example/webhooks/vonage",
         headers={"authorization": authorization},
-        query={},
         body=body,
         received_at=NOW,
     )

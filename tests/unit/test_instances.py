@@ -52,7 +52,7 @@ EMAIL = Email(
     attributes={"city": "Valletta"},
 )
 SMS = Sms(id="1" * 36, recipient=Secret("+447700900123"), sender=None, text="Hello", lifetime=60.0)
-REQUEST = WebhookRequest(method="POST", url="/", headers={}, query={}, body=b"", received_at=0.0)
+REQUEST = WebhookRequest(method="POST", url="/", headers={}, body=b"", received_at=0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -208,7 +208,7 @@ async def _reports(read: Settings, instance: Instance, where: str) -> list[Line]
     if not instance.takes_webhooks:
         return [Line("warning", where, f"{instance.use} takes no reports: {deaf}")]
     # Nobody's request, which no plugin takes: only whether it could verify one is of interest.
-    request = WebhookRequest(method="POST", url="", headers={}, query={}, body=b"", received_at=time.time())
+    request = WebhookRequest(method="POST", url="", headers={}, body=b"", received_at=time.time())
     try:
         await instance.parse_webhook(request)
     except NoVerificationKey:

@@ -46,7 +46,6 @@ class Gateway:
             method=request.method,
             url=str(request.url),
             headers={name.lower(): value for name, value in request.headers.items()},
-            query=dict(request.query),
             body=await request.read(),
             received_at=time.time(),
         )

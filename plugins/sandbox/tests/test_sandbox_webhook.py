@@ -29,7 +29,7 @@ def signature(timestamp, body, secret=SECRET):
 
 def request(body, headers, *, method="POST", at=NOW):
     return WebhookRequest(
-        method=method, url="http://x/webhooks/sandbox", headers=headers, query={}, body=body, received_at=at
+        method=method, url="http://x/webhooks/sandbox", headers=headers, body=body, received_at=at
     )
 
 

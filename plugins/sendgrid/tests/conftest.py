@@ -82,7 +82,6 @@ def make_request(vendor):
             method="POST",
             url="https://gatepost.example/webhooks/sendgrid",
             headers={name.lower(): value for name, value in signed.items()},
-            query={},
             body=body,
             received_at=now if received_at is None else received_at,
         )

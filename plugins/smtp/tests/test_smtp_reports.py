@@ -28,7 +28,6 @@ def request(body, **headers):
         method="POST",
         url="https://gatepost.example/webhooks/relay",
         headers={name: value for name, value in values.items() if value is not None},
-        query={},
         body=body.encode() if isinstance(body, str) else body,
         received_at=0.0,
     )

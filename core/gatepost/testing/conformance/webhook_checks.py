@@ -60,7 +60,6 @@ def request_of(body: bytes, headers: Mapping[str, str], *, method: str = "POST")
         method=method,
         url="https://gateway.example/webhooks/conformance",
         headers={name.lower(): value for name, value in headers.items()},
-        query={},
         body=body,
         received_at=time.time(),
     )
