@@ -42,7 +42,7 @@ _log = logs.get(__name__)
 
 
 class Full(Exception):
-    """There is no room for a further report; its provider tries again."""
+    """There is no room for a further report; it is answered with 503, after which most providers try again."""
 
 
 class Webhooks:
@@ -80,10 +80,6 @@ class Webhooks:
             yield counted
         finally:
             self._held -= held
-
-    def knows(self, name: str) -> bool:
-        """Whether there is such an instance that hears reports; its body is worth reading."""
-        return name in self._instances
 
     async def take(self, name: str, request: WebhookRequest) -> int:
         """The HTTP status to answer with: 2xx only when everything in the request is on disk."""

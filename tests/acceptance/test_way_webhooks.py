@@ -31,6 +31,57 @@ async def test_unknown_names_and_instances_without_a_key_are_not_there(world, se
                 assert (name, response.status) == (name, 404)
 
 
+@pytest.fixture
+async def answers(world, sendgrid):
+    """Asks for names that there are not and for instances without a key; gives their whole answers, each once."""
+    del world.tables["plugins.sendgrid-main"]["webhook_public_key"]
+    world.tables["plugins.relay"] = {"use": "smtp", "host": "127.0.0.1", "port": 1, "security": "none"}
+    async with world.running(email=["sendgrid-main", "relay"]) as gateway:
+
+        async def answer(name, method, data):
+            data = data() if callable(data) else data
+            async with gateway.http.request(method, f"{gateway.url}/webhooks/{name}", data=data) as response:
+                headers = frozenset((key, value) for key, value in response.headers.items() if key != "Date")
+                return response.status, headers, await response.read()
+
+        async def ask(method="POST", data=b""):
+            names = "sendgrid-main", "relay", "players", "nobody", "x" * 200, "%00"
+            return set(await asyncio.gather(*(answer(name, method, data) for name in names)))
+
+        yield ask
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"not JSON", b"x" * 100_000])
+async def test_whether_an_instance_without_a_key_is_there_shows_in_no_answer(answers, body):
+    ((status, _, said),) = await answers(data=body)
+    assert (status, said) == (404, b"")
+    ((status, _, said),) = await answers("GET")
+    assert (status, said) == (404, b"")
+
+
+async def test_bodies_are_read_within_the_same_limits_whether_an_instance_is_there_or_not(
+    answers, monkeypatch
+):
+    """An answer that came sooner would tell."""
+
+    async def unfinished():
+        yield b"["
+        await asyncio.Event().wait()
+
+    for method in ("PUT", "DELETE"):
+        ((status, _, _),) = await answers(method)
+        assert status == 405
+    monkeypatch.setattr("gatepost.webhooks.MAX_BODY", 1_000)
+    ((status, _, _),) = await answers(data=b"x" * 1_001)
+    assert status == 413
+    monkeypatch.setattr("gatepost.webhooks.MOST_HELD", 500)
+    ((status, _, _),) = await answers(data=b"x" * 900)
+    assert status == 503
+    monkeypatch.setattr("gatepost.api.BODY_DEADLINE", 0.05)
+    ((status, _, _),) = await answers(data=unfinished)
+    assert status == 408
+
+
 @pytest.mark.parametrize("tampering", ["unsigned", "forged", "flipped"])
 async def test_what_the_provider_did_not_sign_is_401(world, report, tampering):
     async with world.running(email=["sendgrid-main"]) as gateway:
