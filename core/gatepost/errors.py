@@ -9,9 +9,9 @@
     │   └── Uncertain        nobody knows: wait for a webhook, then the operator's policy
     ├── WebhookError         what parse_webhook may raise
     │   ├── NoVerificationKey 404, as if there were no such address
-    │   ├── BadSignature     401, the provider does not try again
+    │   ├── BadSignature     401, most providers don't try again
     │   ├── BadWebhook       400, the body is not this provider's
-    │   └── WebhookRetry     503, the provider tries again
+    │   └── WebhookRetry     503, most providers try again
     ├── StoreError
     │   ├── StoreBusy        this call failed and may be repeated: Smartico hears code 12
     │   └── StoreBroken      the store can't be trusted any more: the process stops
@@ -129,7 +129,7 @@ class BadWebhook(WebhookError):
 
 
 class WebhookRetry(WebhookError):
-    """Not now: the provider shall send it again."""
+    """Not now: it is answered with 503, after which most providers send it again."""
 
 
 class StoreError(GatepostError):
@@ -174,7 +174,7 @@ class Code(IntEnum):
     """The same uid was already used for a different message."""
     SENDER_REFUSED = 10
     PREVIEW_REFUSED = 11
-    """The preview recipient is not permitted."""
+    """The address that came with the request is not permitted."""
     TRY_AGAIN = 12
     """The gateway can't take messages now."""
     INTERNAL = 99

@@ -91,7 +91,10 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool, Meta(description="http and local addresses too: for tests and demos")
     ] = False
     preview_recipients: Annotated[
-        tuple[Secret, ...], Meta(description="exact addresses that previews may go to")
+        tuple[Secret, ...],
+        Meta(
+            description="exact addresses that a request may name itself: of previews, mails to risk and support"
+        ),
     ] = ()
     email_senders: Annotated[tuple[str, ...], Meta(description="addresses or @domains; empty: any")] = ()
     sms_senders: Annotated[tuple[str, ...], Meta(description="sender ids; empty: any")] = ()

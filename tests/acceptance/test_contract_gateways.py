@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from gatepost import logs
 
 
@@ -91,11 +93,15 @@ async def test_email_and_sms_and_clients_have_uids_of_their_own(start, tmp_path,
         assert len({answer["ext_message_id"] for answer in answers}) == 3
 
 
-async def test_a_preview_goes_to_the_listed_address_without_a_lookup(gateway, make, wait_until):
-    answer = await gateway.post(
-        "/email",
-        make("email", ext_user_id="nobody", activity_type="p", to_email_address="support@brand.example"),
-    )
+@pytest.mark.parametrize("activity", ["preview", "Unknown", "EmailCustomerSupport"])
+async def test_what_names_its_address_goes_to_the_listed_one_without_a_lookup(
+    gateway, make, wait_until, activity
+):
+    fields = {"ext_user_id": "nobody", "activity_type": activity}
+    assert (await gateway.post("/email", make("email", **fields, to_email_address="x@y.example")))[
+        "error_code"
+    ] == 11
+    answer = await gateway.post("/email", make("email", **fields, to_email_address="support@brand.example"))
     assert answer["error_code"] == 0
     await wait_until(lambda: _mails(gateway))
     (mail,) = _mails(gateway)
