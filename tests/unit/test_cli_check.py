@@ -1,6 +1,7 @@
 """What `gatepost check` says of configurations, good and bad."""
 
 import pytest
+import trustme
 from click.testing import CliRunner
 
 from gatepost import logs
@@ -17,6 +18,7 @@ authorization = ["env:BRAND_SECRET"]
 allow_ips = ["203.0.113.0/24"]
 callback_api_key = "env:BRAND_KEY"
 callback_hosts = ["crm.example"]
+email_senders = ["@brand.example"]
 
 [contacts]
 sources = ["players"]
@@ -45,6 +47,7 @@ def looked_at(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setattr(logs, "configure", lambda *_: None)
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
+    (tmp_path / "contacts.csv").chmod(0o640)
     file = tmp_path / "gatepost.toml"
 
     def look(*changes, code=0, live=False, text=GOOD):
@@ -108,6 +111,7 @@ def test_every_fault_is_named_at_once(looked_at):
         ('["crm.example"]', '["crm.example"]\nallow_private_callbacks = true', "clients.brand.allow_private"),
         ('sources = ["players"]', "", "contacts.sources"),
         ('sources = ["players"]', "", "plugins.players"),
+        ('email_senders = ["@brand.example"]', "", "clients.brand.email_senders"),
         ('email = ["relay"]', "", "routes"),
         ('webhook_secret = "env:RELAY_SECRET"', "", "plugins.relay"),
         ('use = "smtp"', 'use = "sandbox"', "routes.email"),
@@ -209,3 +213,99 @@ def test_of_a_key_that_has_a_fault_nothing_else_is_said(looked_at):
 
     assert "✗ server.trusted_proxies: is not an address" in said
     assert "trusted_proxies: is empty" not in said
+
+
+def test_who_asks_which_sources_is_shown_by_client(looked_at, tmp_path):
+    (tmp_path / "others.csv").write_text("ext_user_id,email,phone\n")
+    (tmp_path / "others.csv").chmod(0o600)
+    second = GOOD[GOOD.index("[clients.brand]") : GOOD.index("[contacts]")]
+    second = second.replace("brand]", "other]").replace("BRAND_SECRET", "RELAY_SECRET")
+    plugins = '[plugins.others]\nuse = "csv"\npath = "others.csv"\n[plugins.relay]'
+
+    said = looked_at(
+        ("[contacts]", f'contacts = ["players"]\n{second}contacts = ["others"]\n[contacts]'),
+        ('[contacts]\nsources = ["players"]', "[contacts]"),
+        ("[plugins.relay]", plugins),
+    )
+
+    assert "✓ contacts: brand asks players" in said
+    assert "✓ contacts: other asks others" in said
+    assert "0 faults, 0 warnings" in said
+
+
+def test_senders_are_asked_for_where_the_channel_has_a_route(looked_at):
+    assert "sms_senders" not in looked_at()
+
+    said = looked_at(('email = ["relay"]', 'email = ["relay"]\nsms = ["box"]'), ("[plugins.players]", BOX))
+
+    assert "! clients.brand.sms_senders: is empty: this client may send under any sender id" in said
+
+
+BOX = """\
+[plugins.box]
+use = "sandbox"
+folder = "box"
+webhook_secret = "env:RELAY_SECRET"
+[plugins.players]
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (("[routes]", "[route]"), "route: is not a key here; is it routes?"),
+        (('email = ["relay"]', 'email = "relay"'), "routes.email: expected a list"),
+        (('email = ["relay"]', 'email = ["rely"]'), "routes.email: rely is no [plugins.NAME]; is it relay?"),
+        (
+            ('sources = ["players"]', 'source = ["players"]'),
+            "contacts.source: is not a key here; is it sources?",
+        ),
+        (('sources = ["players"]', 'sources = ["x"]'), "contacts.sources: x is no [plugins.NAME]"),
+        (("[contacts]", 'contacts = "x"\n[contacts]'), "clients.brand.contacts: expected a list"),
+        (('use = "smtp"', 'use = "smpt"'), "plugins.relay.use: no such plugin is installed"),
+        (('host = "127.0.0.1"\nport', "host = 5\nport"), "plugins.relay.host: expected a text"),
+        (('path = "contacts.csv"', ""), "plugins.players.path: is missing"),
+        (("[clients", "[store]\nurl = 5\n[clients"), "store.url: must be a text"),
+        (('trusted_proxies = ["127.0.0.1"]', "port = 70000"), "server.port: expected a whole number"),
+        (("[plugins.", "[plugin."), "plugin: is not a key here; is it plugins?"),
+        (("[clients.", "[client."), "client: is not a key here; is it clients?"),
+    ],
+)
+def test_a_fault_is_said_once_and_without_what_follows_from_it(looked_at, change, fault):
+    said = looked_at(change, code=1)
+
+    assert f"✗ {fault}" in said
+    assert "1 fault, 0 warnings" in said
+
+
+def test_files_that_everybody_can_read_are_named_with_their_mode(looked_at, tmp_path):
+    modes = {"contacts.csv": 0o644, "gatepost.db": 0o604, "secret.txt": 0o444, "password.txt": 0o640}
+    for name, mode in modes.items():
+        if name.endswith(".txt"):
+            (tmp_path / name).write_text("very-secret")
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+
+    said = looked_at(('"env:BRAND_KEY"', '"file:secret.txt"'), ('"env:RELAY_SECRET"', '"file:password.txt"'))
+
+    everybody = "every user of this machine can read"
+    assert (
+        f"! clients.brand.callback_api_key: {everybody} {tmp_path}/secret.txt (mode 0444): chmod o-r" in said
+    )
+    assert f"! plugins.players.path: {everybody} {tmp_path}/contacts.csv (mode 0644): chmod o-r" in said
+    assert f"! store.url: {everybody} {tmp_path}/gatepost.db (mode 0604): chmod o-r" in said
+    assert said.count(everybody) == 3
+
+
+@pytest.mark.parametrize(("shown", "warned"), [("key.pem", True), ("cert.pem", False)])
+def test_a_key_is_for_the_gateway_and_a_certificate_for_everybody(looked_at, tmp_path, shown, warned):
+    issued = trustme.CA().issue_cert("gate.example")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).chmod(0o644 if name == shown else 0o600)
+
+    said = looked_at(('trusted_proxies = ["127.0.0.1"]', 'certificate = "cert.pem"\nkey = "key.pem"'))
+
+    assert (f"! server.key: every user of this machine can read {tmp_path}/key.pem" in said) is warned
+    assert "server.certificate" not in said

@@ -2,19 +2,18 @@
 
 import asyncio
 import os
-import stat
 import time
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import msgspec
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from gatepost import app
+from gatepost.cli import exposure
+from gatepost.conversion import nearest
 from gatepost.errors import ConfigError, NoVerificationKey, Unavailable, WebhookError
 from gatepost.instances import Instance
 from gatepost.model import Channel, Secret, WebhookRequest
@@ -22,7 +21,7 @@ from gatepost.networks import parse_address
 from gatepost.outbox import postgresql
 from gatepost.outbox.faults import store_error
 from gatepost.outbox.store import sqlite_path
-from gatepost.settings import Settings
+from gatepost.settings import Client, Settings
 
 Grade = Literal["good", "warning", "fault"]
 
@@ -44,23 +43,22 @@ async def inspect(path: Path, *, live: bool) -> list[Line]:
     lines = [Line("fault", fault.key, fault.problem) for fault in faults]
     if read is None:
         return lines
+    faulty = _at_fault(lines)
     opened = await asyncio.gather(*(_instance(read, one, live=live) for one in made.values()))
-    lines += [*_server(read), *_clients(read), *_contacts(read), *_routes(read, made), *_exposed(read)]
-    lines += [*await _store(read, live=live), *(line for some in opened for line in some)]
-    lines += _idle(read, made)
+    lines += [*_server(read), *_clients(read), *_contacts(read, faulty), *_routes(read, made)]
+    lines += [Line("warning", where, problem) for where, problem in exposure.exposed(read)]
+    # What stands in the place of a value at fault is the default, and not what the operator means.
+    lines += [] if "store" in faulty else await _store(read, live=live)
+    lines += [line for some in opened for line in some]
+    lines += _idle(read, made, faulty)
     return _in_order(lines, read)
 
 
 def _in_order(lines: Sequence[Line], read: Settings) -> list[Line]:
-    """By table; one that has a fault is not good as well, and of a key that has one nothing else is said."""
+    """By table; of one that has a fault nothing else is said, for it may be a consequence."""
     names = [*(f"clients.{name}" for name in read.clients), *(f"plugins.{name}" for name in read.plugins)]
-    faults = list(dict.fromkeys(line for line in lines if line.grade == "fault"))
-    tables, keys = {_table(line) for line in faults}, {line.where for line in faults}
-    kept = [
-        *faults,
-        *(line for line in lines if line.grade == "good" and _table(line) not in tables),
-        *(line for line in lines if line.grade == "warning" and line.where not in keys),
-    ]
+    faulty = _at_fault(lines)
+    kept = [line for line in dict.fromkeys(lines) if line.grade == "fault" or _table(line) not in faulty]
     grades = ("good", "fault", "warning")
 
     def place(line: Line) -> tuple[int, int, int]:
@@ -73,6 +71,12 @@ def _in_order(lines: Sequence[Line], read: Settings) -> list[Line]:
         )
 
     return sorted(kept, key=place)
+
+
+def _at_fault(lines: Sequence[Line]) -> Collection[str]:
+    """The tables that have a fault, and those that are probably meant by one that nobody knows."""
+    tables = {_table(line) for line in lines if line.grade == "fault"}
+    return tables | {nearest(table, _SECTIONS) for table in tables if table and "." not in table} - {""}
 
 
 def _table(line: Line) -> str:
@@ -147,6 +151,7 @@ def _clients(read: Settings) -> Iterator[Line]:
             yield Line(
                 "warning", f"{where}.callback_api_key", "is not set: callbacks go out with an empty one"
             )
+        yield from _senders(read, where, client)
         if client.allow_private_callbacks:
             yield Line(
                 "warning",
@@ -155,11 +160,33 @@ def _clients(read: Settings) -> Iterator[Line]:
             )
 
 
-def _contacts(read: Settings) -> Iterator[Line]:
-    if read.contacts.sources:
-        yield Line("good", "contacts", f"asks {', then '.join(read.contacts.sources)}")
-    else:
-        yield Line("warning", "contacts.sources", "is empty: every user is unknown, refused with code 1")
+def _senders(read: Settings, where: str, client: Client) -> Iterator[Line]:
+    for channel, senders, what in (
+        (Channel.EMAIL, client.email_senders, "from any address"),
+        (Channel.SMS, client.sms_senders, "under any sender id"),
+    ):
+        if read.routes.of(channel) and not senders:
+            yield Line(
+                "warning",
+                f"{where}.{channel}_senders",
+                f"is empty: this client may send {what}; list its own",
+            )
+
+
+def _contacts(read: Settings, faulty: Collection[str]) -> Iterator[Line]:
+    """Which client asks which sources."""
+    for name in read.clients:
+        sources = read.sources(name)
+        if f"clients.{name}" in faulty:
+            continue
+        if sources:
+            yield Line("good", "contacts", f"{name} asks {', then '.join(sources)}")
+        else:
+            yield Line(
+                "warning",
+                "contacts.sources",
+                f"is empty: every user of clients.{name} is unknown, refused with code 1",
+            )
 
 
 def _routes(read: Settings, made: Mapping[str, Instance]) -> Iterator[Line]:
@@ -227,41 +254,15 @@ async def _reports(read: Settings, instance: Instance, where: str) -> list[Line]
     ]
 
 
-def _idle(read: Settings, made: Mapping[str, Instance]) -> Iterator[Line]:
-    used = {*read.routes.email, *read.routes.sms, *read.contacts.sources}
-    for name in made.keys() - used:
-        yield Line("warning", f"plugins.{name}", "is neither on a route nor a contact source: nobody asks it")
-
-
-def _exposed(read: Settings) -> Iterator[Line]:
-    """Secrets that every user of the machine can read."""
-    if not read.path.stat().st_mode & stat.S_IROTH:
+def _idle(read: Settings, made: Mapping[str, Instance], faulty: Collection[str]) -> Iterator[Line]:
+    if any(table.partition(".")[0] in {"routes", "contacts", "clients"} for table in faulty):
         return
-    found = [where for where, value, raw in _secrets(read) if value and not raw.startswith(("env:", "file:"))]
-    if found:
+    used = {
+        *read.routes.email,
+        *read.routes.sms,
+        *(one for name in read.clients for one in read.sources(name)),
+    }
+    for name in made.keys() - used:
         yield Line(
-            "warning",
-            "",
-            f"every user of this machine can read it, and it holds {', '.join(found)}: chmod o-r, or env: or file:",
+            "warning", f"plugins.{name}", "is on no route and no client's contact source: nobody asks it"
         )
-
-
-def _secrets(read: Settings) -> Iterator[tuple[str, Secret, str]]:
-    """Where a secret is set, its value, and what stands in the file."""
-    content = tomllib.loads(read.path.read_text("utf-8"))
-    store = content.get("store")
-    tables: dict[str, tuple[Any, Any]] = {"store": (read.store, store if isinstance(store, dict) else {})}
-    for name, client in read.clients.items():
-        tables[f"clients.{name}"] = client, content["clients"][name]
-    for name, instance in read.plugins.items():
-        tables[f"plugins.{name}"] = instance.settings, content["plugins"][name]
-    for where, (struct, raw) in tables.items():
-        for field in msgspec.structs.fields(type(struct)):
-            value, written = getattr(struct, field.name), raw.get(field.encode_name)
-            # What stands there may be anything: of a key at fault the value is the default.
-            whole = not (isinstance(value, tuple) and isinstance(written, list))
-            for one, text_ in [(value, written)] if whole else zip(value, written, strict=False):
-                if where == "store" and "@" not in str(text_):
-                    continue
-                if isinstance(one, Secret) and isinstance(text_, str):
-                    yield f"{where}.{field.encode_name}", one, text_
