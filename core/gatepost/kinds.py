@@ -14,6 +14,9 @@ from gatepost.settings import CORE_KEYS
 GROUP = "gatepost"
 """Of entry points."""
 
+HOW_TO_INSTALL = "Gatepost's own are installed from your checkout of it, as in pip install ./plugins/{}; others as their authors say"
+"""Of a plugin, whose name belongs into the braces."""
+
 _log = logs.get(__name__)
 
 
@@ -64,7 +67,7 @@ def _not_installed(use: str) -> str:
     if not re.fullmatch(r"[a-z]{1,16}(-[a-z]{1,16})?", use):
         return text
     near = difflib.get_close_matches(use, names, 1)
-    return f"{text}; is it {near[0]}?" if near else f"{text}; pip install gatepost-{use} may bring it"
+    return f"{text}; is it {near[0]}?" if near else f"{text}. {HOW_TO_INSTALL.format(use)}"
 
 
 def _unfit(plugin: object) -> str:

@@ -105,4 +105,4 @@ def test_a_plugin_that_is_missing_is_named(monkeypatch):
     ended = CliRunner().invoke(demo.command, ["--exit", "--provider", "vonage"])
 
     assert ended.exit_code == 1
-    assert "pip install gatepost-sandbox gatepost-vonage" in ended.output
+    assert "pip install ./plugins/sandbox ./plugins/vonage" in ended.output

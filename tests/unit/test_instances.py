@@ -735,7 +735,7 @@ class TestLoading:
         ("use", "said", "unsaid"),
         [
             ("acme-rely", "is it acme-relay?", "pip install"),
-            ("qqqq", "pip install gatepost-qqqq may bring it", "is it"),
+            ("qqqq", "as in pip install ./plugins/qqqq; others as their authors say", "is it"),
             ("A secret text!", "acme-relay", "secret"),
         ],
     )

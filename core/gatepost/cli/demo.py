@@ -38,8 +38,8 @@ def command(ends: bool, provider: ProviderName) -> None:
     console = Console()
     lacking = sorted({"csv", "sandbox", provider} - kinds.installed().keys())
     if lacking:
-        packages = " ".join(f"gatepost-{name}" for name in lacking)
-        fail(f"the demo needs what is not installed here: pip install {packages}")
+        folders = " ".join(f"./plugins/{name}" for name in lacking)
+        fail(f"the demo needs plugins that are not installed; from your checkout: pip install {folders}")
     try:
         sys.exit(asyncio.run(_run(console, provider, ends=ends)))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -46,7 +46,7 @@ def command(config: Path | None) -> None:
     if table.row_count:
         console.print(table)
     else:
-        console.print("No plugin is installed: pip install gatepost-csv, for example.")
+        console.print(f"No plugin is installed. {kinds.HOW_TO_INSTALL.format('csv')}.", markup=False)
     if note:
         console.print(shown(note), style="yellow", markup=False)
 

@@ -66,7 +66,7 @@ def _engine(url: Secret) -> "AsyncEngine":
         import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  comes with the extra
     except ImportError:
         raise ConfigError(
-            [Fault("store.url", "PostgreSQL needs its driver: pip install 'gatepost[postgres]'")]
+            [Fault("store.url", "PostgreSQL needs its driver; from your checkout: pip install '.[postgres]'")]
         ) from None
 
     async def connect() -> Any:
