@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import cast
 
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel
@@ -72,12 +71,11 @@ class Access:
             return False
         listed = any(address in network for network in self._metrics_allow)
         names = {name.lower() for name, _ in headers}
-        if any(name.startswith(_PASSED_ON) for name in names):
-            told = b"x-forwarded-for" in names and self._is_trusted(
-                cast("Address", parse_address(peer or ""))
-            )
-            return told and listed
-        return listed or address.is_loopback
+        if not any(name.startswith(_PASSED_ON) for name in names):
+            return listed or address.is_loopback
+        proxy = parse_address(peer) if peer else None
+        trusted = proxy is not None and self._is_trusted(proxy)
+        return listed and trusted and b"x-forwarded-for" in names
 
     def admit(self, address: Address | None, headers: Headers, channel: Channel) -> tuple[str, Client]:
         """The client that this address and this Authorization header belong to, and its name.

@@ -18,7 +18,7 @@ from gatepost.settings import Client
 MAX_ID = 512
 """Characters of a user id and of a uid: both are keys of an index, whose rows PostgreSQL limits."""
 MAX_RECIPIENT = 320
-"""Characters of a preview's recipient: 64 of the local part, 255 of the domain, and the @."""
+"""Characters of an address that a request names itself: 64 of the local part, 255 of the domain, and the @."""
 MAX_NUMBER = 32
 """Characters of a sender id; the networks allow 15 digits or 11 letters, in which form is the plugin's."""
 
@@ -279,7 +279,7 @@ def check_sender(client: Client, request: EmailRequest | SmsRequest) -> None:
 
 
 def check_preview(client: Client, request: EmailRequest | SmsRequest) -> None:
-    """Raise Refused(PREVIEW_REFUSED) when a preview is to go where the client's config does not list."""
+    """Raise Refused(PREVIEW_REFUSED) when the request names an address that the client's config doesn't list."""
     if isinstance(request, SmsRequest) or request.preview_to is None:
         return
     if request.preview_to not in client.preview_recipients:
@@ -287,7 +287,7 @@ def check_preview(client: Client, request: EmailRequest | SmsRequest) -> None:
 
 
 def preview_reference(message_id: str, address: Secret) -> str:
-    """What is stored instead of a preview's address: 32 hex digits that say nothing without the config."""
+    """What is stored instead of an address that came with a request: 32 hex digits that say nothing without the config."""
     return hmac.new(message_id.encode(), address.reveal().encode(), hashlib.sha256).hexdigest()[:32]
 
 

@@ -166,8 +166,8 @@ class Instance:
         """Let the plugin verify and translate a provider's request, within `timeout` seconds.
 
         Raises NoVerificationKey, BadSignature, BadWebhook or WebhookRetry, and nothing else; whatever the
-        plugin did wrong is WebhookRetry, after which most providers send the report again. Events of the Report are
-        sound; what was none of a StatusEvent is counted as ``invalid``.
+        plugin did wrong is WebhookRetry, after which most providers send the report again. Events of the
+        Report are sound; what was none of a StatusEvent is counted as ``invalid``.
         """
 
         async def parsed() -> Report:

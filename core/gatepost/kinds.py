@@ -14,7 +14,10 @@ from gatepost.settings import CORE_KEYS
 GROUP = "gatepost"
 """Of entry points."""
 
-HOW_TO_INSTALL = "Gatepost's own are installed from your checkout of it, as in pip install ./plugins/{}; others as their authors say"
+HOW_TO_INSTALL = (
+    "Gatepost's own are installed from your checkout of it, as in pip install ./plugins/{}; "
+    "others as their authors say"
+)
 """Of a plugin, whose name belongs into the braces."""
 
 _log = logs.get(__name__)

@@ -3,9 +3,11 @@
 import asyncio
 import sqlite3
 import time
+import urllib.parse
 
 import pytest
 import structlog
+import yarl
 
 from gatepost.outbox import sqlite
 from gatepost.testing import emulator
@@ -80,6 +82,21 @@ async def test_bodies_are_read_within_the_same_limits_whether_an_instance_is_the
     monkeypatch.setattr("gatepost.api.BODY_DEADLINE", 0.05)
     ((status, _, _),) = await answers(data=unfinished)
     assert status == 408
+
+
+async def test_no_query_is_taken_apart_for_a_stranger(world, sendgrid, monkeypatch):
+    """It may be as long as a request's head, and would take milliseconds of everybody's time."""
+    seen = []
+    unquote = urllib.parse.unquote
+    monkeypatch.setattr(
+        urllib.parse, "unquote", lambda text, *how, **more: seen.append(text) or unquote(text, *how, **more)
+    )
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        for name, status in (("sendgrid-main", 401), ("nobody", 404)):
+            url = f"{gateway.url}/webhooks/{name}?{'telling=%41&' * 2000}"
+            async with gateway.http.post(yarl.URL(url, encoded=True), data=b"[]") as response:
+                assert response.status == status
+    assert not [text for text in seen if "telling" in text]
 
 
 @pytest.mark.parametrize("tampering", ["unsigned", "forged", "flipped"])

@@ -238,6 +238,35 @@ def test_ipv6_callers_are_listed_too():
         assert admit({"brand": brand}, parse_address(address), [b"sesame"])[0] == "brand"
 
 
+@pytest.mark.parametrize(
+    ("peer", "headers", "observes"),
+    [
+        ("127.0.0.1", {}, True),
+        ("::1", {}, True),
+        ("::ffff:127.0.0.1", {}, True),
+        ("10.0.0.20", {}, True),
+        # A proxy in a private network that nobody trusts and that says nothing of itself.
+        ("10.0.0.21", {}, False),
+        ("192.168.0.1", {}, False),
+        ("8.8.8.8", {}, False),
+        (None, {}, False),
+        # A proxy that is not trusted, here and where Prometheus is.
+        ("127.0.0.1", {"x-forwarded-for": "10.0.0.20"}, False),
+        ("127.0.0.1", {"x-forwarded-proto": "https"}, False),
+        ("10.0.0.20", {"via": "1.1 proxy"}, False),
+        # One that is.
+        ("10.9.0.1", {"x-forwarded-for": "10.0.0.20"}, True),
+        ("10.9.0.1", {"x-forwarded-for": "127.0.0.1"}, False),
+        ("10.9.0.1", {"x-real-ip": "10.0.0.20"}, False),
+        ("10.9.0.1", {}, False),
+    ],
+)
+def test_who_may_observe(peer, headers, observes):
+    access = Access({}, [Network("10.9.0.0/24")], [Network("10.0.0.20")])
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    assert access.may_observe(peer, raw) is observes
+
+
 def test_a_line_is_due_once_a_minute_and_key():
     now = [100.0]
     lines = OncePerMinute(lambda: now[0])

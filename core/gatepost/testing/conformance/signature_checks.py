@@ -71,7 +71,7 @@ async def stale(bench: Bench) -> None:
 
 @check(Group.WEBHOOKS, Form.TIME_SIGNED)
 async def day_old(bench: Bench) -> None:
-    """A report that is a day late is taken: providers try again for so long."""
+    """A report that is a day late is taken: some providers try again for so long."""
     async with bench.live() as live:
         _, _, body = await reported(bench, live)
         assert events_of(await live.parse(signed(bench, body, age=25 * HOUR))), "a report a day late is lost"
