@@ -62,8 +62,8 @@ class Access:
     def may_observe(self, peer: str | None, headers: Headers) -> bool:
         """Return whether the request may read the metrics: it is from the loopback or from ``metrics_allow``.
 
-        What a proxy passed on is from who asked the proxy, and never from the loopback; without a trusted
-        proxy's word it is from nobody.
+        What a proxy passed on never counts as from the loopback. It counts as from the caller whom a trusted
+        proxy names in X-Forwarded-For; without that name it is refused.
         """
         headers = list(headers)
         address = self.caller(peer, headers)
