@@ -213,8 +213,8 @@ class Delivery:
             return attempt.ended(claim, State.FAILED, "its lifetime ended")
         client = self._settings.clients.get(claim.client)
         if client is None:
-            # Who its users are is not known any more; another client's sources mean other people.
-            return attempt.ended(claim, State.REJECTED, "its client is no longer configured")
+            # Another client's sources mean other people. A table that was renamed by mistake may come back.
+            return attempt.later(claim, "its client is no longer configured")
         finding = await self._find(claim, client)
         if finding.outcome is Found.UNREACHABLE:
             return attempt.later(claim, "no contact source could be asked")
