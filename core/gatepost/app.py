@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from gatepost.housekeeping import keep_house
 from gatepost.instances import Instance
 from gatepost.metrics import Metrics
 from gatepost.outbox import Outbox, Policy, open_outbox
+from gatepost.outbox.survey import survey
 from gatepost.pace import Pace
 from gatepost.settings import Settings
 from gatepost.targets import Targets
@@ -150,52 +151,60 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(read: Settings, made: Mapping[str, Instance]) -> AsyncIterator[Gateway]:
-    """Open the store, the plugins and the loops, in this order; close them in the other."""
+async def open_gateway(
+    read: Settings, made: Mapping[str, Instance], known: Sequence[Fault] = ()
+) -> AsyncIterator[Gateway]:
+    """Open the store, the plugins and the loops, in this order; close them in the other.
+
+    ``known`` are faults that already forbid the start. Then the store is only looked at, and no loop runs.
+    Raises ConfigError with those faults and with everything that is wrong with the store and the plugins.
+    """
     delivery = read.delivery
     policy = Policy(
         uncertain_wait=delivery.uncertain_wait,
         hold=delivery.uncertain == "hold",
         retention=delivery.retention,
     )
+    faults = [*known]
+    outbox: Outbox | None = None
     gateway: Gateway | None = None
 
     def closing() -> float:
         return gateway.closing() if gateway else patience()
 
     async with AsyncExitStack() as stack:
-        outbox = await stack.enter_async_context(open_outbox(read.store.url, read.path.parent, policy))
-        await stack.enter_async_context(instances.opened(made.values(), closing))
+        try:
+            if known:
+                await survey(read.store.url, read.path.parent)
+            else:
+                opened = open_outbox(read.store.url, read.path.parent, policy)
+                outbox = await stack.enter_async_context(opened)
+        except ConfigError as error:
+            faults += error.faults
+        try:
+            await stack.enter_async_context(instances.opened(made.values(), closing))
+        except ConfigError as error:
+            faults += error.faults
+        if outbox is None or faults:
+            raise ConfigError(faults)
         caller = await stack.enter_async_context(Caller())
         gateway = Gateway(read, made, outbox, caller)
         await stack.enter_async_context(gateway.running())
         yield gateway
 
 
-def create_app(
-    read: Settings,
-    made: Mapping[str, Instance],
-    *,
-    opened: Callable[[Gateway], None] = lambda _gateway: None,
-) -> Litestar:
-    """The gateway as an ASGI application; its lifespan opens and closes everything.
+def create_app(rooms: api.Rooms) -> Litestar:
+    """The routes as an ASGI application.
 
-    ``opened`` is called with the Gateway once it runs.
+    It has no lifespan: Litestar would wrap whatever is raised in one into an ExceptionGroup.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_gateway(read, made) as gateway:
-            app.state[api.ROOMS] = gateway.rooms
-            opened(gateway)
-            yield
-
-    return api.Api(
+    app = api.Api(
         route_handlers=api.routes(),
-        lifespan=[lifespan],
         after_exception=[api.log_unexpected],
         # Its pages load scripts from elsewhere and would be open to everybody.
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
+    app.state[api.ROOMS] = rooms
+    return app

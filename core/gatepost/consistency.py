@@ -1,9 +1,8 @@
 """What of a configuration can't be used, though each of its keys has the right type: before anything is opened."""
 
-import ssl
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from gatepost import senders, wire
+from gatepost import certificate, senders, wire
 from gatepost.contacts import canonical_email, check_region
 from gatepost.conversion import nearest
 from gatepost.errors import ConfigError, Fault
@@ -35,17 +34,13 @@ def _server(server: Server) -> Iterator[Fault]:
             wire.check_base_url(server.public_url, "server.public_url")
         except ConfigError as error:
             yield from error.faults
-    if (server.certificate is None) != (server.key is None):
-        yield Fault("server.certificate", "certificate and key go together")
-    elif server.certificate:
+    if server.certificate and server.key:
         try:
-            # An empty password: without one a key that has any would ask for it on the terminal.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(server.certificate, server.key, "")
-        except ssl.SSLError:
-            text = "certificate and key are no pair of PEM files, or the key has a password"
-            yield Fault("server.certificate", text)
-        except OSError as error:
-            yield Fault("server.certificate", f"certificate or key can't be read ({error.strerror})")
+            certificate.load(server.certificate, server.key)
+        except ConfigError as error:
+            yield from error.faults
+    elif server.certificate or server.key:
+        yield Fault("server.certificate", "certificate and key go together: set both or neither")
 
 
 def _region(region: str) -> Sequence[Fault]:

@@ -32,9 +32,10 @@ class Raised(NamedTuple):
 class Guard:
     """Stands around one instance's hooks."""
 
-    def __init__(self, name: str) -> None:
-        """``name``: the instance's."""
+    def __init__(self, name: str, package: str = "") -> None:
+        """``name``: the instance's; ``package``: where its code is."""
         self.name = name
+        self._package = package
         # asyncio keeps no task alive; one that ignored its cancellation must not vanish half-way.
         self._strays: set[asyncio.Task[Any]] = set()
         self._life: asyncio.Task[Any] | None = None
@@ -92,8 +93,10 @@ class Guard:
         ended = task.result()
         if isinstance(ended, Raised) and isinstance(ended.error, ConfigError):
             return placed(ended.error, path)
-        fault = self.fault("lifespan", "ended before it had begun", ended)
-        return [Fault(path, f"could not be opened: {fault.error}")]
+        if ended is None:
+            return [Fault(path, "could not be opened: its lifespan ended before it had begun")]
+        _log.debug("plugin_not_opened", instance=self.name, exception=logs.trace(ended.error))
+        return [Fault(path, f"could not be opened: {raised(ended.error, self._package)}")]
 
     def _ended(self, task: asyncio.Task[Raised | None], *, expected: bool) -> None:
         ended = None if task.cancelled() else task.result()
@@ -188,6 +191,13 @@ class Guard:
         trace = {"exception": logs.trace(error)} if error else {}
         _log.error("plugin_fault", instance=self.name, hook=hook, problem=problem, **trace)
         return Raised(PluginError(self.name, hook, problem))
+
+
+def raised(error: BaseException, package: str) -> str:
+    """What an operator is told of an error of a plugin's own at the start: its type and where it was raised."""
+    kind = soundness.text_of(type(error).__name__, 64)
+    at = logs.place(error, package)
+    return f'the plugin raised {kind}{f" at {at}" if at else ""}; logs.level = "debug" shows more'
 
 
 async def _ended_or_due(task: asyncio.Task[Any], seconds: float) -> None:

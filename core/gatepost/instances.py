@@ -27,7 +27,7 @@ from gatepost.errors import (
     WebhookError,
     WebhookRetry,
 )
-from gatepost.guard import Guard, Raised, patience, placed
+from gatepost.guard import Guard, Raised, patience, placed, raised
 from gatepost.model import (
     Channel,
     Contact,
@@ -78,7 +78,7 @@ class Instance:
         faults = [text for name, found in made.items() for text in _hook_faults(plugin, name, found)]
         if faults:
             raise self._refused(faults)
-        self._guard = Guard(self.name)
+        self._guard = Guard(self.name, self.package)
         self._finds_at_once = not all(
             inspect.iscoroutinefunction(one.function) for one in made["find_contact"]
         )
@@ -306,9 +306,9 @@ def _make(settings: InstanceSettings, public_url: str) -> Instance:
     except ConfigError as error:
         raise ConfigError(placed(error, path)) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is this plugin's fault
-        _log.exception("plugin_not_made", instance=settings.name)
-        problem = f"the plugin could not be made ({soundness.kind_of(error)}); the log has more"
-        raise ConfigError([Fault(path, problem)]) from None
+        _log.debug("plugin_not_made", instance=settings.name, exception=logs.trace(error))
+        package = type(settings.settings).__module__.partition(".")[0]
+        raise ConfigError([Fault(path, f"could not be made: {raised(error, package)}")]) from None
     return Instance(settings, plugin)
 
 

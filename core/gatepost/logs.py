@@ -13,10 +13,11 @@ Three nets, one behind the other:
 
 import contextlib
 import errno
+import io
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ import structlog
 from structlog.stdlib import BoundLogger
 from structlog.typing import EventDict, Processor
 
+from gatepost.errors import ConfigError
 from gatepost.redaction import (
     REDACTED,
     cut,
@@ -40,10 +42,13 @@ from gatepost.redaction import (
 __all__ = [
     "REDACTED",
     "configure",
+    "form_of",
     "get",
     "handler",
+    "held_back",
     "holds",
     "never",
+    "place",
     "private",
     "remember",
     "scrub",
@@ -171,6 +176,17 @@ def trace(error: BaseException) -> str:
     return "\n\nfrom\n\n".join(parts)
 
 
+def place(error: BaseException, package: str = "") -> str:
+    """The file and line where an exception was raised: in the code of ``package``, if it came by there.
+
+    Empty where it was raised by no code that stands in a file.
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    frames = [one for one in frames if not one[0].f_code.co_filename.startswith("<")]
+    theirs = [one for one in frames if str(one[0].f_globals.get("__name__", "")).partition(".")[0] == package]
+    return next((f"{frame.f_code.co_filename}:{line}" for frame, line in reversed(theirs or frames)), "")
+
+
 def _kind(error: BaseException) -> str:
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     if isinstance(error, OSError) and type(error.errno) is int and error.errno in errno.errorcode:
@@ -243,6 +259,43 @@ def handler(form: Literal["json", "console"]) -> logging.Handler:
         )
     )
     return made
+
+
+def form_of(wanted: Literal["auto", "json", "console"]) -> Literal["json", "console"]:
+    """What ``logs.format`` means here: ``auto`` is for people on a terminal, and JSON everywhere else."""
+    if wanted == "auto":
+        return "console" if sys.stderr.isatty() else "json"
+    return wanted
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[Callable[[], None]]:
+    """Write no log until the function that this yields is called, which then writes what was kept.
+
+    It is called at the end of the block in any case. If the block ends by a ConfigError what was kept is
+    forgotten, and so is whatever is logged afterwards: of a start that fails only its faults are of interest.
+    """
+    before = [(one, one.stream) for one in logging.getLogger().handlers if isinstance(one, _Handler)]
+    for handler, _ in before:
+        handler.setStream(io.StringIO())
+
+    def let_go() -> None:
+        while before:
+            handler, stream = before.pop()
+            kept = handler.stream
+            handler.setStream(stream)
+            stream.write(kept.getvalue())
+            stream.flush()
+
+    try:
+        yield let_go
+    except ConfigError:
+        raise
+    except BaseException:
+        let_go()
+        raise
+    else:
+        let_go()
 
 
 def configure(level: str = "info", form: Literal["json", "console"] = "console") -> None:

@@ -2,17 +2,19 @@
 
 import asyncio
 import contextlib
-import os
+import errno
 import selectors
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 
 import uvicorn
+from litestar import Litestar
 
 from gatepost import control, logs
-from gatepost.app import DRAIN, Gateway, create_app
-from gatepost.errors import ConfigError, Fault
+from gatepost.app import DRAIN, Gateway, create_app, open_gateway
+from gatepost.certificate import Certificate
+from gatepost.errors import Fault
 from gatepost.http import Connection, Connections
 from gatepost.instances import Instance
 from gatepost.settings import Server, Settings
@@ -30,8 +32,6 @@ MOST_TAKING_IN = 1.0
 
 _TURNS = 8
 """Turns of the loop until a connection that was accepted has been read."""
-
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 _log = logs.get(__name__)
 
@@ -79,46 +79,60 @@ class _Uvicorn(uvicorn.Server):
 async def serve(
     read: Settings, made: Mapping[str, Instance], *, listening: Callable[[str], None] = lambda _url: None
 ) -> int:
-    """Run the gateway until SIGTERM or SIGINT; returns the exit code.
+    """Run the gateway until SIGTERM, SIGINT or SIGHUP; returns the exit code.
 
     ``listening`` is called with the URL once requests are taken. Zero: everything in hand was finished.
-    One: the store or a loop broke, and the process had to stop. Raises ConfigError when it can't start.
+    One: the store or a loop broke, and the process had to stop. Raises ConfigError when it can't start,
+    with the faults of the address, the store and the plugins.
     """
+    certificate, key = read.server.certificate, read.server.key
+    tls = Certificate(certificate, key) if certificate and key else None
     listener = _listen(read.server)
-    url = _url(read.server, listener)
-    gateways: list[Gateway] = []
-    notes = contextlib.ExitStack()
-
-    def announce() -> None:
-        notes.enter_context(control.noted(read, url, gateways[0].control.token))
-        _log.info("listening", url=url)
-        listening(url)
-
-    server = _Uvicorn(_config(read), announce)
-    loop = asyncio.get_running_loop()
+    known = [listener] if isinstance(listener, Fault) else []
     try:
-        app = create_app(read, made, opened=gateways.append)
-        server.config.app = app
-        async with app.lifespan():
-            gateway = gateways[0]
-
-            def stop() -> None:
-                server.leave()
-                gateway.stop()
-
-            for number in _STOPPING:
-                loop.add_signal_handler(number, stop)
-            gateway.outbox.broken.add_done_callback(lambda _broken: stop())
-            with notes:
-                await server.serve(sockets=[listener])
+        async with open_gateway(read, made, known) as gateway:
+            assert isinstance(listener, socket.socket)
+            await _run(read, gateway, listener, tls, listening)
             broken = gateway.outbox.broken.done()
             _log.info("stopping")
     finally:
-        listener.close()
-        for number in _STOPPING:
-            loop.remove_signal_handler(number)
+        if isinstance(listener, socket.socket):
+            listener.close()
+        for number in _stopping_signals():
+            asyncio.get_running_loop().remove_signal_handler(number)
     _log.info("stopped")
     return 1 if broken else 0
+
+
+async def _run(
+    read: Settings,
+    gateway: Gateway,
+    listener: socket.socket,
+    tls: Certificate | None,
+    listening: Callable[[str], None],
+) -> None:
+    """Take requests until a signal comes or the store breaks."""
+    url = _url(read.server, listener)
+    notes = contextlib.ExitStack()
+
+    def announce() -> None:
+        notes.enter_context(control.noted(read, url, gateway.control.token))
+        _log.info("listening", url=url)
+        listening(url)
+
+    server = _Uvicorn(_config(create_app(gateway.rooms), tls), announce)
+    if tls:
+        notes.callback(asyncio.create_task(tls.follow(), name="certificate").cancel)
+
+    def stop() -> None:
+        server.leave()
+        gateway.stop()
+
+    for number in _stopping_signals():
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    gateway.outbox.broken.add_done_callback(lambda _broken: stop())
+    with notes:
+        await server.serve(sockets=[listener])
 
 
 def _somebody_waits(listening: list[socket.socket]) -> bool:
@@ -129,10 +143,20 @@ def _somebody_waits(listening: list[socket.socket]) -> bool:
         return bool(door.select(0))
 
 
-def _config(read: Settings) -> uvicorn.Config:
-    server = read.server
+def _stopping_signals() -> Iterator[signal.Signals]:
+    """The signals that stop the gateway.
+
+    SIGHUP is one of them, because its default action would kill the process and make what is being sent
+    uncertain. Where it was ignored from the start (``nohup``) it stays ignored.
+    """
+    yield from (signal.SIGTERM, signal.SIGINT)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        yield signal.SIGHUP
+
+
+def _config(app: Litestar, tls: Certificate | None) -> uvicorn.Config:
     return uvicorn.Config(
-        app="",
+        app=app,
         lifespan="off",
         http=Connection,
         ws="none",
@@ -142,8 +166,7 @@ def _config(read: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         backlog=BACKLOG,
-        ssl_certfile=str(server.certificate) if server.certificate else None,
-        ssl_keyfile=str(server.key) if server.key else None,
+        ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
     )
 
 
@@ -159,19 +182,25 @@ def _most_connections() -> int:
     return min(MOST_CONNECTIONS, max(files - 384, files // 2))
 
 
-def _listen(server: Server) -> socket.socket:
+def _listen(server: Server) -> socket.socket | Fault:
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     try:
         return socket.create_server((server.host, server.port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise ConfigError(
-            [
-                Fault(
-                    "server",
-                    f"can't listen on {server.host} port {server.port}: {os.strerror(error.errno or 0)}",
-                )
-            ]
-        ) from None
+        return _listen_fault(server, error)
+
+
+def _listen_fault(server: Server, error: OSError) -> Fault:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        text = f"this machine has no address {server.host}: name one of its own, or 0.0.0.0 for all of them"
+        return Fault("server.host", text)
+    if error.errno == errno.EADDRINUSE:
+        text = f"another program listens on {server.host} port {server.port}: stop it, or choose another port"
+        return Fault("server.port", text)
+    if error.errno == errno.EACCES:
+        text = f"port {server.port} needs more rights than this user has: choose one above 1023"
+        return Fault("server.port", text)
+    return Fault("server", f"can't listen on {server.host} port {server.port}: {error.strerror}")
 
 
 def _url(server: Server, listener: socket.socket) -> str:

@@ -273,6 +273,15 @@ def callers(path: Path) -> list[str]:
     return list(_tables(path, "clients"))
 
 
+def logging_of(path: Path) -> Logs:
+    """What can be made of the table ``logs``, whatever is wrong with it or with the rest of the file."""
+    try:
+        content = _content(path)
+    except ConfigError:
+        return Logs()
+    return Table(content, base=path.parent.resolve(), environment=os.environ).struct("logs", Logs)
+
+
 def _tables(path: Path, group: str) -> dict[str, Any]:
     found = _content(path).get(group)
     return found if isinstance(found, dict) else {}

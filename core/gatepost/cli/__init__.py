@@ -44,3 +44,7 @@ def load(name: str) -> click.Command:
 @click.version_option(version("gatepost"), package_name="gatepost")
 def main() -> None:
     """Sends what Smartico asks for, to people whom Smartico knows only by an id."""
+    # For every command: logs that are not set up show an exception with its local variables. Late, as above.
+    from gatepost import logs  # noqa: PLC0415
+
+    logs.configure("error", logs.form_of("auto"))

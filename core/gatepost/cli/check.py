@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatepost import logs
 from gatepost.cli.common import config_option, counted, shown
 from gatepost.cli.inspection import inspect
 from gatepost.settings import locate
@@ -28,7 +27,6 @@ def command(plugin: str | None, live: bool, config: Path | None) -> None:
     --live alone. The exit code is 1 when there is a fault; warnings leave it 0.
     """
     path = locate(config)
-    logs.configure("error", "console" if sys.stderr.isatty() else "json")
     if plugin is not None:
         # Only here, for it brings the whole conformance kit.
         from gatepost.cli import conformance  # noqa: PLC0415

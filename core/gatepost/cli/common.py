@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import rich_click as click
 
-from gatepost.errors import ConfigError
+from gatepost.errors import ConfigError, Fault
 
 config_option = click.option(
     "--config",
@@ -24,11 +24,14 @@ def faults_shown(path: Path) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        count = len(error.faults)
-        click.echo(f"{path}: {count} {'fault' if count == 1 else 'faults'}", err=True)
         for fault in error.faults:
-            click.echo(f"  {fault}", err=True)
+            click.echo(fault_line(path, fault), err=True)
         sys.exit(1)
+
+
+def fault_line(path: Path, fault: Fault) -> str:
+    """One fault as one line, behind the name of the file; a fault of the file as a whole names it itself."""
+    return shown(f"{path}: {fault}" if fault.key else str(fault))
 
 
 def fail(problem: str) -> NoReturn:

@@ -1,15 +1,12 @@
 """What `gatepost check` looks at, and what it thinks of it. Nothing here is sent or stored."""
 
 import asyncio
-import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from gatepost import app
 from gatepost.cli import exposure
@@ -18,9 +15,7 @@ from gatepost.errors import ConfigError, NoVerificationKey, Unavailable, Webhook
 from gatepost.instances import Instance
 from gatepost.model import Channel, Secret, WebhookRequest
 from gatepost.networks import parse_address
-from gatepost.outbox import postgresql
-from gatepost.outbox.faults import store_error
-from gatepost.outbox.store import sqlite_path
+from gatepost.outbox.survey import survey
 from gatepost.settings import Client, Settings
 
 Grade = Literal["good", "warning", "fault"]
@@ -48,7 +43,7 @@ async def inspect(path: Path, *, live: bool) -> list[Line]:
     lines += [*_server(read), *_clients(read), *_contacts(read, faulty), *_routes(read, made)]
     lines += [Line("warning", where, problem) for where, problem in exposure.exposed(read)]
     # What stands in the place of a value at fault is the default, and not what the operator means.
-    lines += [] if "store" in faulty else await _store(read, live=live)
+    lines += [] if "store" in faulty else [await _store(read)]
     lines += [line for some in opened for line in some]
     lines += _idle(read, made, faulty)
     return _in_order(lines, read)
@@ -102,36 +97,18 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
-async def _store(read: Settings, *, live: bool) -> list[Line]:
+async def _store(read: Settings) -> Line:
     try:
-        path = sqlite_path(read.store.url, read.path.parent)
-        if path is None:
-            return [await _postgresql(read.store.url)] if live else [Line("good", "store", "PostgreSQL")]
+        found = await survey(read.store.url, read.path.parent)
     except ConfigError as error:
-        return [Line("fault", fault.key, fault.problem) for fault in error.faults]
-    if path.is_dir():
-        return [Line("fault", "store.url", f"{path} is a folder")]
-    # SQLite writes two more files beside it; what is not there yet is made.
-    folder = next(one for one in path.parents if one.exists())
-    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        return [Line("fault", "store.url", f"{path}: can't be written by the user that this command runs as")]
-    return [Line("good", "store", f"SQLite, {path}{'' if path.exists() else ' (will be made)'}")]
-
-
-async def _postgresql(url: Secret) -> Line:
-    try:
-        database = postgresql.ManyWriters(url)
-        try:
-            await database.transact(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
-        finally:
-            await database.close()
-    except ConfigError as error:
-        return Line("fault", "store.url", error.faults[0].problem)
-    except DBAPIError as error:
-        return Line("fault", "store.url", f"PostgreSQL: {store_error(error)}")
-    except (OSError, ValueError) as error:
-        return Line("fault", "store.url", f"PostgreSQL can't be reached ({type(error).__name__})")
-    return Line("good", "store", "PostgreSQL, signed in")
+        return Line("fault", error.faults[0].key, error.faults[0].problem)
+    at_start = {
+        "missing": " (will be made at the first start)",
+        "older": " (its tables will be upgraded at the next start)",
+        "current": "",
+    }
+    in_use = ", in use by a running gateway" if found.in_use else ""
+    return Line("good", "store", f"{found.store}{in_use}{at_start[found.tables]}")
 
 
 def _clients(read: Settings) -> Iterator[Line]:

@@ -2,21 +2,26 @@
 
 import asyncio
 import gc
+import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import rich_click as click
 
 from gatepost import logs, outlets, server, watchdog
 from gatepost.app import load
-from gatepost.cli.common import config_option, faults_shown
+from gatepost.cli.common import config_option, fault_line
+from gatepost.errors import ConfigError, Fault
 from gatepost.instances import Instance
-from gatepost.settings import Settings, locate
+from gatepost.settings import Settings, locate, logging_of
 
 T = TypeVar("T")
 
@@ -29,20 +34,19 @@ _log = logs.get(__name__)
 @click.command()
 @config_option
 def command(config: Path | None) -> None:
-    """Run the gateway until it is told to stop (SIGTERM, or Ctrl-C).
+    """Run the gateway until it is told to stop (SIGTERM, SIGHUP, or Ctrl-C).
 
-    It then takes nothing new, finishes what it holds within 12 seconds and ends with exit code 0.
+    It then takes nothing new, finishes what it holds within 12 seconds and ends with exit code 0. A start
+    that fails names every fault in a line of its own, and ends with exit code 1.
     """
     path = locate(config)
-    # Before the plugins are made, who keep their loggers.
-    logs.configure("warning", _form("auto"))
-    form = _form("auto")
-    with faults_shown(path), outlets.caught():
-        read, made = load(path)
-    # Not in there: it writes to the stderr that it finds, and that would be caught too.
-    logs.configure(read.logs.level, form if read.logs.format == "auto" else read.logs.format)
-    with faults_shown(path), outlets.caught(), asyncio.Runner(loop_factory=_new_loop) as runner:
-        code = _to_the_end(runner.get_loop(), _served(read, made))
+    wanted = logging_of(path)
+    form = logs.form_of(wanted.format)
+    # Before the plugins are made, who keep their loggers, and before stderr is caught.
+    logs.configure(wanted.level, form)
+    refuse = partial(_refuse, sys.stderr, path, form)
+    with outlets.caught(), asyncio.Runner(loop_factory=_new_loop) as runner:
+        code = _start(path, runner.get_loop(), refuse, verbose=wanted.level == "debug")
         # A thread or a task that does not end would hold the process, though all is done.
         last = threading.Timer(LAST, os._exit, (code,))
         last.daemon = True
@@ -50,7 +54,44 @@ def command(config: Path | None) -> None:
     sys.exit(code)
 
 
-async def _served(read: Settings, made: Mapping[str, Instance]) -> int:
+def _start(
+    path: Path, loop: asyncio.AbstractEventLoop, refuse: Callable[[Fault], None], *, verbose: bool
+) -> int:
+    """Run the gateway, or refuse each fault that forbids it; returns the exit code.
+
+    Unless it is to be ``verbose``, a start that fails shows its faults and nothing else.
+    """
+    try:
+        with nullcontext(_nothing) if verbose else logs.held_back() as started:
+            read, made = load(path)
+            return _to_the_end(loop, _served(read, made, started))
+    except ConfigError as error:
+        for fault in error.faults:
+            refuse(fault)
+        return 1
+
+
+def _nothing() -> None:
+    """Where no log was held back, there is nothing to do once the gateway has started."""
+
+
+def _refuse(stderr: TextIO, path: Path, form: str, fault: Fault) -> None:
+    """Write one fault as one line, in the form of the log."""
+    if form == "json":
+        record = {
+            "event": "start_refused",
+            "level": "critical",
+            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "config": str(path),
+            "key": fault.key,
+            "problem": fault.problem,
+        }
+        click.echo(json.dumps(record), stderr)
+    else:
+        click.echo(fault_line(path, fault), stderr)
+
+
+async def _served(read: Settings, made: Mapping[str, Instance], started: Callable[[], None]) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(outlets.loop_error)
     owners = {one.package: name for name, one in made.items()}
@@ -63,6 +104,7 @@ async def _served(read: Settings, made: Mapping[str, Instance]) -> int:
 
     def settle(_url: str) -> None:
         _settle()
+        started()
         listening.set()
 
     with watchdog.watching(loop, owners, tell, outlets.Keeper().mend):
@@ -110,12 +152,6 @@ def _to_the_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -
             _log.error(
                 "loop_was_stopped", problem="a plugin stopped the event loop; it goes on", exc_info=error
             )
-
-
-def _form(wanted: Literal["auto", "json", "console"]) -> Literal["json", "console"]:
-    if wanted == "auto":
-        return "console" if sys.stderr.isatty() else "json"
-    return wanted
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -24,9 +24,10 @@ _BUSY = {
 # SQLSTATEs, or the first two letters of their class (https://www.postgresql.org/docs/current/errcodes-appendix.html)
 _BROKEN_SQLSTATES = {"XX001": "the data are damaged", "XX002": "an index is damaged"}
 _BUSY_SQLSTATES = {
-    "25006": "the database takes no writes",
+    "25006": "the database takes no writes: it may be a standby",
     "28": "the database does not let the gateway in",
     "3D": "there is no such database",
+    "42501": "the user can't use or make the gateway's tables: let it own the database",
     "42": "the gateway may not use its tables, or they are not as it made them",
     "53": "the database is out of room, memory or connections",
     "55": "something else has locked the tables",

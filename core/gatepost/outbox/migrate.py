@@ -1,13 +1,21 @@
 """Bringing a store to this version's tables."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Connection, inspect, text
 
 from gatepost.errors import ConfigError, Fault
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 HEAD = "0001"
 """The newest revision in migrations/versions; a test compares."""
+
+
+Tables = Literal["missing", "older", "current"]
+"""How the tables of a store stand to those of this version."""
 
 
 def migrate(connection: Connection) -> bool:
@@ -15,27 +23,45 @@ def migrate(connection: Connection) -> bool:
 
     Raises ConfigError for a store that a newer Gatepost has already upgraded.
     """
-    standing = _revision(connection)
-    if standing == HEAD:
+    if tables(connection) == "current":
         return False
-    # Late: most starts find nothing to do, and these cost memory for as long as the process lives.
+    # Late: most starts find nothing to do, and this costs memory for as long as the process lives.
     from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return True
+
+
+def tables(connection: Connection) -> Tables:
+    """Compare, and change nothing; raises ConfigError as ``migrate`` does."""
+    revision = _revision(connection)
+    if not revision:
+        return "missing"
+    if revision == HEAD:
+        return "current"
+    # Late, as above.
     from alembic.script import ScriptDirectory  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
 
+    try:
+        ScriptDirectory.from_config(_config()).get_revision(revision)
+    except CommandError:
+        problem = (
+            f"a newer Gatepost has upgraded this store (revision {revision}), which this one can't read: "
+            "start the newer one, or put back a backup from before the upgrade"
+        )
+        raise ConfigError([Fault("store.url", problem)]) from None
+    return "older"
+
+
+def _config() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415  as above
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.attributes["connection"] = connection
-    if standing:
-        try:
-            ScriptDirectory.from_config(config).get_revision(standing)
-        except CommandError:
-            raise ConfigError(
-                [Fault("store.url", f"was made by a newer Gatepost (revision {standing}): upgrade this one")]
-            ) from None
-    command.upgrade(config, "head")
-    return True
+    return config
 
 
 def _revision(connection: Connection) -> str:

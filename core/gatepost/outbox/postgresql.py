@@ -59,15 +59,20 @@ class ManyWriters:
         await self._engine.dispose()
 
 
-def _engine(url: Secret) -> "AsyncEngine":
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  as above
-
+def driver() -> Any:
+    """The module asyncpg; raises ConfigError where it is not installed."""
     try:
         import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  comes with the extra
     except ImportError:
-        raise ConfigError(
-            [Fault("store.url", "PostgreSQL needs its driver; from your checkout: pip install '.[postgres]'")]
-        ) from None
+        problem = "PostgreSQL needs the driver asyncpg: from your checkout, pip install '.[postgres]'"
+        raise ConfigError([Fault("store.url", problem)]) from None
+    return asyncpg
+
+
+def _engine(url: Secret) -> "AsyncEngine":
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  as above
+
+    asyncpg = driver()
 
     async def connect() -> Any:
         connection = await asyncpg.connect(url.reveal(), timeout=CONNECT, command_timeout=COMMAND)

@@ -47,7 +47,8 @@ class FileLock:
             self.database.touch(mode=0o600)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigError([Fault("store.url", f"{self.path}: {error.strerror}")]) from None
+            problem = f"{self.path} can't be made ({error.strerror}): the gateway's user has to write there"
+            raise ConfigError([Fault("store.url", problem)]) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -56,12 +57,26 @@ class FileLock:
                 [
                     Fault(
                         "store.url",
-                        f"another gatepost has {self.database} open: one process a file; "
-                        "stop it, or use PostgreSQL for several",
+                        f"another gatepost has {self.database} open, and only one process can have it: "
+                        "stop that one, or use PostgreSQL for several",
                     )
                 ]
             ) from None
         self._descriptor = descriptor
+
+    def taken(self) -> bool:
+        """Whether a process has it; changes nothing, and makes no file."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def release(self) -> None:
         """Let the next one have it, without what was written into it meanwhile (see ``control``)."""
@@ -121,9 +136,13 @@ def _engine(path: Path) -> Engine:
     return made
 
 
-def reading_engine(path: Path) -> Engine:
-    """For looking only, beside a running gateway."""
-    return create_engine(f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true", hide_parameters=True)
+def reading_engine(path: Path, *, alone: bool = False) -> Engine:
+    """For looking only, beside a running gateway.
+
+    ``alone``: no process writes to it, and there is no WAL. Then not even SQLite's own files are made.
+    """
+    options = "mode=ro&immutable=1" if alone else "mode=ro"
+    return create_engine(f"sqlite:///file:{quote(str(path))}?{options}&uri=true", hide_parameters=True)
 
 
 def clock_of(clock: Callable[[], float]) -> Callable[[Connection], int]:

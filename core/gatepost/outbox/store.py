@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from gatepost.errors import ConfigError, Fault, StoreBroken
+from gatepost.errors import ConfigError, Fault, StoreBroken, StoreError
 from gatepost.model import Channel, Secret
 from gatepost.outbox import (
     accepting,
@@ -40,6 +40,7 @@ from gatepost.outbox.records import (
     Stored,
     Swept,
 )
+from gatepost.outbox.sessions import expect_sessions
 from gatepost.outbox.taking import EVERYTHING, Floor
 from gatepost.outbox.transaction import Transaction
 
@@ -278,7 +279,10 @@ async def _on_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -> 
         raise
     outbox = Outbox(database, sqlite.clock_of(clock), policy, lock=lock)
     try:
-        await outbox.orphan_all()
+        try:
+            await outbox.orphan_all()
+        except StoreError as error:
+            raise ConfigError([Fault("store.url", f"{path}: {error}")]) from None
         yield outbox
     finally:
         await outbox.close()
@@ -286,6 +290,7 @@ async def _on_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -> 
 
 @asynccontextmanager
 async def _on_postgresql(url: Secret, policy: Policy) -> AsyncIterator[Outbox]:
+    await expect_sessions(url)
     database = postgresql.ManyWriters(url)
 
     def alone(connection: Connection) -> None:
