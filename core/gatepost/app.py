@@ -23,7 +23,7 @@ from gatepost.housekeeping import keep_house
 from gatepost.instances import Instance
 from gatepost.metrics import Metrics
 from gatepost.outbox import Outbox, Policy, open_outbox
-from gatepost.outbox.survey import survey
+from gatepost.outbox.survey import expect_free
 from gatepost.pace import Pace
 from gatepost.settings import Settings
 from gatepost.targets import Targets
@@ -175,7 +175,7 @@ async def open_gateway(
     async with AsyncExitStack() as stack:
         try:
             if known:
-                await survey(read.store.url, read.path.parent)
+                await expect_free(read.store.url, read.path.parent)
             else:
                 opened = open_outbox(read.store.url, read.path.parent, policy)
                 outbox = await stack.enter_async_context(opened)

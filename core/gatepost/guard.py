@@ -197,7 +197,7 @@ def raised(error: BaseException, package: str) -> str:
     """What an operator is told of an error of a plugin's own at the start: its type and where it was raised."""
     kind = soundness.text_of(type(error).__name__, 64)
     at = logs.place(error, package)
-    return f'the plugin raised {kind}{f" at {at}" if at else ""}; logs.level = "debug" shows more'
+    return f"the plugin raised {kind} at {at}" if at else f"the plugin raised {kind}"
 
 
 async def _ended_or_due(task: asyncio.Task[Any], seconds: float) -> None:

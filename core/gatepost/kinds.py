@@ -49,10 +49,9 @@ def load(use: str) -> type[Any]:
         plugin = entries[0].load()
     except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's module may raise anything
         _log.debug("plugin_not_importable", distribution=names[0], exc_info=True)
-        missing = f" {error.name}" if isinstance(error, ModuleNotFoundError) else ""
-        raise _unusable(
-            f"the distribution {names[0]} can't be imported ({type(error).__name__}{missing})"
-        ) from None
+        at = error.name if isinstance(error, ModuleNotFoundError) else logs.place(error)
+        why = f"{type(error).__name__} {at or ''}".rstrip()
+        raise _unusable(f"the distribution {names[0]} can't be imported ({why})") from None
     problem = _unfit(plugin)
     if problem:
         raise _unusable(f"the distribution {names[0]} can't be used: {problem}")

@@ -25,6 +25,7 @@ hands them out in turn gives another one to connection 0 the second time, or has
 """
 
 _REFUSALS = {
+    "08": "a pooler before PostgreSQL refuses the connection: see its log, and that its pool_mode is session",
     "28": "PostgreSQL refuses the user or the password of this URL: correct them, or see its pg_hba.conf",
     "3D": "PostgreSQL has no database of this name: create it, or correct the name at the end of this URL",
     "42": "PostgreSQL does not let this user connect to this database: GRANT CONNECT",
@@ -78,10 +79,13 @@ def _problem(error: Exception) -> str:
     kind = type(error).__name__
     state = getattr(error, "sqlstate", None)
     if state:
-        known = _REFUSALS.get(state[:2], "PostgreSQL, or a pooler before it, refuses the connection")
+        known = _REFUSALS.get(state[:2], "PostgreSQL refuses the connection: see its log")
         return f"{known} ({kind}, {state})"
     if isinstance(error, TimeoutError):
-        return f"PostgreSQL did not answer within {CONNECT:g} s: see that it runs, and that it can be reached"
+        return (
+            f"PostgreSQL, or a pooler before it, did not answer within {CONNECT:g} s: see that it can be reached, "
+            "and that a pooler has five connections for each gateway"
+        )
     if isinstance(error, ssl.SSLError):
         return f"the TLS connection to PostgreSQL failed ({error.reason}): see sslmode and sslrootcert"
     if isinstance(error, socket.gaierror):

@@ -53,16 +53,16 @@ class FileLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
-            raise ConfigError(
-                [
-                    Fault(
-                        "store.url",
-                        f"another gatepost has {self.database} open, and only one process can have it: "
-                        "stop that one, or use PostgreSQL for several",
-                    )
-                ]
-            ) from None
+            raise self.refusal() from None
         self._descriptor = descriptor
+
+    def refusal(self) -> ConfigError:
+        """What is said to a process that can't have it."""
+        problem = (
+            f"another gatepost has {self.database} open, and only one process can have it: "
+            "stop that one, or use PostgreSQL for several"
+        )
+        return ConfigError([Fault("store.url", problem)])
 
     def taken(self) -> bool:
         """Whether a process has it; changes nothing, and makes no file."""

@@ -42,6 +42,12 @@ async def survey(url: Secret, base: Path) -> Survey:
         raise _fault(f"{error.filename or path or 'the database'}: {error.strerror}") from None
 
 
+async def expect_free(url: Secret, base: Path) -> None:
+    """Look at the store; raises ConfigError also where another gateway has it open."""
+    if (await survey(url, base)).in_use and (path := sqlite_path(url, base)):
+        raise sqlite.FileLock(path).refusal()
+
+
 def _sqlite(path: Path) -> Survey:
     name = f"SQLite, {path}"
     beside = {end: path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".lock")}

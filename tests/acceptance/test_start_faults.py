@@ -1,0 +1,224 @@
+"""What `gatepost serve` says when it can't start: every fault in a line of its own, and nothing else."""
+
+import asyncio
+import json
+import os
+import socket
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gatepost.outbox.sqlite import FileLock
+
+CONFIG = """\
+[server]
+port = {port}
+[store]
+url = "{url}"
+[clients.brand]
+authorization = ["the-secret"]
+allow_ips = ["127.0.0.1"]
+[contacts]
+sources = ["players"]
+[logs]
+format = "{form}"
+level = "{level}"
+[plugins.players]
+use = "csv"
+path = "{path}"
+"""
+
+DEFAULTS = {
+    "port": 0,
+    "url": "sqlite:///gatepost.db",
+    "form": "json",
+    "level": "info",
+    "path": "contacts.csv",
+}
+
+UNWRITABLE = "/proc/nowhere"
+"""Not even the superuser can make it."""
+
+ODD = """\
+[plugins.{name}]
+use = "odd"
+breaks = "{breaks}"
+"""
+
+ODD_PLUGIN = """
+import contextlib, os
+import msgspec
+from gatepost.errors import ConfigError, Fault
+from gatepost.hookspecs import API_VERSION, hookimpl
+
+KEY = "-".join(["tulgey", "key"])
+
+class Settings(msgspec.Struct, frozen=True):
+    breaks: str
+
+class Odd:
+    api_version = API_VERSION
+    settings_type = Settings
+
+    def __init__(self, settings, context):
+        self.breaks = settings.breaks
+        context.log.warning("made")
+        print("made", flush=True)
+        if self.breaks == "constructor":
+            raise RuntimeError(KEY)
+
+    @hookimpl
+    @contextlib.asynccontextmanager
+    async def lifespan(self):
+        print("opening", flush=True)
+        if self.breaks == "lifespan":
+            raise LookupError(KEY)
+        if self.breaks == "group":
+            raise BaseExceptionGroup(KEY, [KeyError(KEY), SystemExit(3)])
+        if self.breaks == "faults":
+            raise ConfigError([Fault("breaks", "is odd"), Fault("", "is even\\nodder")])
+        yield
+"""
+
+
+class Starts:
+    """Folders with a configuration each, to be started at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        site = folder / "site"
+        metadata = site / "odd-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (site / "odd.py").write_text(ODD_PLUGIN)
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text("[gatepost]\nodd = odd:Odd\n")
+        self.path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+
+    def new(self, name: str, *breaks: str, **fields: object) -> Path:
+        """Write a configuration; ``breaks`` says for each odd plugin what it does."""
+        folder = self.folder / name
+        folder.mkdir()
+        (folder / "contacts.csv").write_text("ext_user_id,email,phone\n")
+        text = CONFIG.format(**(DEFAULTS | fields))
+        text += "".join(ODD.format(name=f"odd-{one}", breaks=one) for one in breaks)
+        (folder / "gatepost.toml").write_text(text)
+        return folder
+
+    async def said(self, name: str) -> list[str]:
+        """Start it; returns the lines of stderr. Nothing stands on stdout, and the exit code is 1."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gatepost", "serve", "--config", "gatepost.toml"),
+            cwd=self.folder / name,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(self.folder / name), self.path])},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            out, err = await process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+        assert (name, process.returncode, out) == (name, 1, b""), err.decode()
+        assert b"tulgey-key" not in err
+        return err.decode().splitlines()
+
+    async def faults(self, name: str) -> list[tuple[str, str]]:
+        """Start it with a log in JSON; returns the keys and the problems."""
+        records = [json.loads(line) for line in await self.said(name)]
+        assert {(one["event"], one["level"], one["config"]) for one in records} == {
+            ("start_refused", "critical", "gatepost.toml")
+        }
+        return [(one["key"], one["problem"]) for one in records]
+
+    def at(self, text: str) -> str:
+        """Where the odd plugin raises this."""
+        plugin = self.folder / "site" / "odd.py"
+        lines = plugin.read_text().splitlines()
+        number = next(place for place, line in enumerate(lines, start=1) if f"raise {text}" in line)
+        return f"{plugin}:{number}"
+
+
+@pytest.fixture
+def starts(tmp_path):
+    return Starts(tmp_path)
+
+
+async def test_whatever_is_wrong_with_address_store_and_plugins_is_said_at_once(starts):
+    """And nothing of what they log and print; unless the log is to be verbose: then it says more of each."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        opening = starts.new("opening", "lifespan", "group", "faults", port=port, path="missing.csv")
+        starts.new("making", "constructor", "nothing")
+        starts.new("verbose", "lifespan", level="debug", url=f"sqlite:///{UNWRITABLE}/gatepost.db")
+        lock = FileLock(opening / "gatepost.db")
+        lock.acquire()
+        try:
+            found, making, verbose = await asyncio.gather(
+                starts.faults("opening"), starts.faults("making"), starts.said("verbose")
+            )
+        finally:
+            lock.release()
+
+    could_not = "could not be opened: the plugin raised"
+    assert found == [
+        ("server.port", f"another program listens on 127.0.0.1 port {port}: stop it, or choose another port"),
+        (
+            "store.url",
+            f"another gatepost has {opening}/gatepost.db open, and only one process can have it: "
+            "stop that one, or use PostgreSQL for several",
+        ),
+        ("plugins.players.path", f"{opening}/missing.csv: No such file or directory"),
+        ("plugins.odd-lifespan", f"{could_not} LookupError at {starts.at('LookupError')}"),
+        ("plugins.odd-group", f"{could_not} BaseExceptionGroup at {starts.at('BaseExceptionGroup')}"),
+        ("plugins.odd-faults.breaks", "is odd"),
+        ("plugins.odd-faults", "is even\nodder"),
+    ]
+    problem = f"could not be made: the plugin raised RuntimeError at {starts.at('RuntimeError')}"
+    assert making == [("plugins.odd-constructor", problem)]
+    records = [json.loads(line) for line in verbose]
+    assert [one["key"] for one in records[-2:]] == ["store.url", "plugins.odd-lifespan"]
+    assert records[-2]["problem"].startswith(f"{UNWRITABLE}/gatepost.db.lock can't be made (No such file")
+    traces = [one["exception"] for one in records if one["event"] == "plugin_not_opened"]
+    assert [starts.at("LookupError").replace(":", '", line ') in one for one in traces] == [True]
+    assert {"made", "printed"} <= {one["event"] for one in records}
+
+
+async def test_a_store_that_can_not_be_opened_is_said(starts, postgres_server):
+    newer = starts.new("newer", form="console")
+    with closing(sqlite3.connect(newer / "gatepost.db")) as database:
+        database.execute("CREATE TABLE alembic_version AS SELECT '9999' AS version_num")
+        database.commit()
+    starts.new("away", url="postgresql://gatepost@127.0.0.1:1/gatepost")
+    starts.new("missing", url=postgres_server.url("no_such_database"))
+    starts.new("password", url=with_password(postgres_server, "vorpal"))
+    driverless = starts.new("driverless", url="postgresql://gatepost@127.0.0.1:1/gatepost")
+    (driverless / "asyncpg.py").write_text("raise ImportError")
+    names = ("away", "missing", "password", "driverless")
+
+    lines, *found = await asyncio.gather(starts.said("newer"), *map(starts.faults, names))
+
+    assert lines == [
+        "gatepost.toml: store.url: a newer Gatepost has upgraded this store (revision 9999), which this one can't "
+        "read: start the newer one, or put back a backup from before the upgrade"
+    ]
+    assert [[(key, problem.partition(": ")[0]) for key, problem in faults] for faults in found] == [
+        [("store.url", "PostgreSQL can't be reached (Connection refused)")],
+        [("store.url", "PostgreSQL has no database of this name")],
+        [("store.url", "PostgreSQL refuses the user or the password of this URL")],
+        [("store.url", "PostgreSQL needs the driver asyncpg, which is not installed here")],
+    ]
+    assert "vorpal" not in str(found)
+
+
+def with_password(server, password):
+    """A URL of a user whom the server asks for a password."""
+    server.psql("DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD 'right'")
+    rules = Path(server.psql("SHOW hba_file"))
+    if "guarded" not in rules.read_text():
+        rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
+        server.psql("SELECT pg_reload_conf()")
+    return server.url("postgres").replace("postgres:@", f"guarded:{password}@")
