@@ -49,8 +49,9 @@ def load(use: str) -> type[Any]:
         plugin = entries[0].load()
     except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's module may raise anything
         _log.debug("plugin_not_importable", distribution=names[0], exc_info=True)
-        at = error.name if isinstance(error, ModuleNotFoundError) else logs.place(error)
-        why = f"{type(error).__name__} {at or ''}".rstrip()
+        missing = f" {error.name}" if isinstance(error, ModuleNotFoundError) else ""
+        place = logs.place(error, entries[0].module.partition(".")[0])
+        why = f"{type(error).__name__}{missing}{f' at {place}' if place else ''}"
         raise _unusable(f"the distribution {names[0]} can't be imported ({why})") from None
     problem = _unfit(plugin)
     if problem:

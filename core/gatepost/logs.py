@@ -176,15 +176,12 @@ def trace(error: BaseException) -> str:
     return "\n\nfrom\n\n".join(parts)
 
 
-def place(error: BaseException, package: str = "") -> str:
-    """The file and line where an exception was raised: in the code of ``package``, if it came by there.
-
-    Empty where it was raised by no code that stands in a file.
-    """
-    frames = list(traceback.walk_tb(error.__traceback__))
-    frames = [one for one in frames if not one[0].f_code.co_filename.startswith("<")]
-    theirs = [one for one in frames if str(one[0].f_globals.get("__name__", "")).partition(".")[0] == package]
-    return next((f"{frame.f_code.co_filename}:{line}" for frame, line in reversed(theirs or frames)), "")
+def place(error: BaseException, package: str) -> str:
+    """The innermost file and line in the code of ``package`` that an exception came by; empty for none."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+            return f"{frame.f_code.co_filename}:{line}"
+    return ""
 
 
 def _kind(error: BaseException) -> str:

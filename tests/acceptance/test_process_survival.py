@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 from collections import Counter
 
 import aiohttp
@@ -123,6 +125,21 @@ async def test_sigterm_under_load_finishes_what_is_in_hand_and_ends_with_0(
         await gateway.settled()
     # What was in hand was not cut off: else it would have been sent again.
     assert {sendgrid.sends(message) for message in messages} == {1}
+
+
+async def test_sighup_is_sigterm_and_not_a_kill(world, sendgrid, begin, wait_until):
+    sendgrid.standing = emulator.late(0.3)
+    process, _ = await begin(email=["sendgrid-main"])
+    message = await world.email()
+    await wait_until(lambda: len(sendgrid.requests) == 1)
+    os.kill(process.pid, signal.SIGHUP)
+    assert await asyncio.to_thread(process.wait) == 0
+
+    # Its outcome was recorded: it is not sent again, and no report is waited for.
+    async with world.running() as gateway:
+        await world.hears(message, "accepted")
+        await gateway.settled()
+    assert sendgrid.sends(message) == 1
 
 
 async def test_a_stop_does_not_wait_for_ever(world, sendgrid, monkeypatch, wait_until):

@@ -163,14 +163,14 @@ async def test_whatever_is_wrong_with_address_store_and_plugins_is_said_at_once(
         finally:
             lock.release()
 
+    in_use = (
+        f"another gatepost has {opening}/gatepost.db open, and only one process can have it: "
+        "stop that one, or use PostgreSQL for several"
+    )
     could_not = "could not be opened: the plugin raised"
     assert found == [
         ("server.port", f"another program listens on 127.0.0.1 port {port}: stop it, or choose another port"),
-        (
-            "store.url",
-            f"another gatepost has {opening}/gatepost.db open, and only one process can have it: "
-            "stop that one, or use PostgreSQL for several",
-        ),
+        ("store.url", in_use),
         ("plugins.players.path", f"{opening}/missing.csv: No such file or directory"),
         ("plugins.odd-lifespan", f"{could_not} LookupError at {starts.at('LookupError')}"),
         ("plugins.odd-group", f"{could_not} BaseExceptionGroup at {starts.at('BaseExceptionGroup')}"),
@@ -201,10 +201,10 @@ async def test_a_store_that_can_not_be_opened_is_said(starts, postgres_server):
 
     lines, *found = await asyncio.gather(starts.said("newer"), *map(starts.faults, names))
 
-    assert lines == [
-        "gatepost.toml: store.url: a newer Gatepost has upgraded this store (revision 9999), which this one can't "
-        "read: start the newer one, or put back a backup from before the upgrade"
-    ]
+    (line,) = lines
+    assert line.startswith(
+        "gatepost.toml: store.url: a newer Gatepost has upgraded this store (revision 9999)"
+    )
     assert [[(key, problem.partition(": ")[0]) for key, problem in faults] for faults in found] == [
         [("store.url", "PostgreSQL can't be reached (Connection refused)")],
         [("store.url", "PostgreSQL has no database of this name")],

@@ -67,8 +67,8 @@ async def test_a_killed_process_lets_go_of_the_file_and_loses_nothing(tmp_path, 
         process.send_signal(signal.SIGKILL)
 
     assert problem == (
-        f"another gatepost has {tmp_path / 'outbox.db'} open: one process a file; "
-        "stop it, or use PostgreSQL for several"
+        f"another gatepost has {tmp_path / 'outbox.db'} open, and only one process can have it: "
+        "stop that one, or use PostgreSQL for several"
     )
     async with outbox_at(tmp_path) as outbox:
         states = {one: (await look(outbox, one)).state for one in ("sms", "sent", "queued")}
@@ -228,7 +228,7 @@ async def test_a_store_from_a_newer_gatepost_is_refused_and_left_alone(tmp_path)
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     for _ in range(2):
-        assert await refusal(tmp_path) == ("was made by a newer Gatepost (revision 9999): upgrade this one")
+        assert "a newer Gatepost has upgraded this store (revision 9999)" in await refusal(tmp_path)
     with engine.begin() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"
     engine.dispose()

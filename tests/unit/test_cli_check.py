@@ -1,11 +1,17 @@
 """What `gatepost check` says of configurations, good and bad."""
 
+import asyncio
+import shutil
+import sqlite3
+from contextlib import closing
+
 import pytest
 import trustme
 from click.testing import CliRunner
 
-from gatepost import logs
 from gatepost.cli import check
+from gatepost.model import Secret
+from gatepost.outbox import Policy, migrate, open_outbox
 
 GOOD = """\
 [server]
@@ -45,7 +51,6 @@ def looked_at(tmp_path, monkeypatch):
     for name in ("BRAND_SECRET", "BRAND_KEY", "RELAY_SECRET"):
         monkeypatch.setenv(name, f"very-secret-{name}")
     monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.setattr(logs, "configure", lambda *_: None)
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
     (tmp_path / "contacts.csv").chmod(0o640)
     file = tmp_path / "gatepost.toml"
@@ -136,7 +141,9 @@ def test_a_certificate_of_its_own_needs_no_proxy(looked_at, tmp_path):
 
     said = looked_at(('trusted_proxies = ["127.0.0.1"]', 'certificate = "cert.pem"\nkey = "key.pem"'), code=1)
 
-    assert "✗ server.certificate: certificate and key are no pair of PEM files" in said
+    assert (
+        f"✗ server.certificate: {tmp_path}/cert.pem and {tmp_path}/key.pem are no pair of PEM files" in said
+    )
     assert "server.trusted_proxies" not in said
 
 
@@ -163,6 +170,78 @@ def test_a_store_is_looked_at_and_not_made(looked_at, tmp_path):
     assert "will be made" in looked_at()
     assert "is a folder" in looked_at(("[clients", '[store]\nurl = "sqlite:///."\n[clients'), code=1)
     assert not list(tmp_path.glob("*.db*"))
+
+
+@pytest.fixture
+async def in_thread(looked_at):
+    """Runs the command beside a gateway that lives on this test's loop."""
+    return lambda *arguments, **options: asyncio.to_thread(looked_at, *arguments, **options)
+
+
+def there(folder):
+    """Every file of the folder but the configuration, and what would show that it was touched."""
+    files = sorted(one for one in folder.iterdir() if one.name != "gatepost.toml")
+    return [(one.name, one.read_bytes(), one.stat().st_ino, one.stat().st_mtime_ns) for one in files]
+
+
+def opened(folder):
+    return open_outbox(Secret("sqlite:///gatepost.db"), folder, Policy())
+
+
+async def test_that_a_gateway_has_the_store_open_is_no_fault(in_thread, tmp_path):
+    async with opened(tmp_path):
+        assert f"✓ store: SQLite, {tmp_path}/gatepost.db, in use by a running gateway\n" in await in_thread()
+    assert f"✓ store: SQLite, {tmp_path}/gatepost.db\n" in await in_thread()
+
+
+@pytest.mark.parametrize("end", ["closed", "killed"])
+async def test_a_store_is_looked_into_and_not_changed(in_thread, tmp_path, end, monkeypatch):
+    """Also where the last gateway died and its tables are in the write-ahead log alone."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    async with opened(elsewhere):
+        if end == "killed":
+            shutil.copytree(elsewhere, tmp_path, dirs_exist_ok=True)
+    if end == "closed":
+        shutil.copytree(elsewhere, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(elsewhere)
+    assert (tmp_path / "gatepost.db-wal").exists() == (end == "killed")
+    (tmp_path / "gatepost.db.lock").unlink(missing_ok=True)
+    before = there(tmp_path)
+
+    assert "/gatepost.db\n" in await in_thread()
+    monkeypatch.setattr(migrate, "HEAD", "0002")
+    assert "/gatepost.db (its tables will be upgraded at the next start)\n" in await in_thread()
+
+    assert [one for one in there(tmp_path) if not one[0].endswith("-shm")] == [
+        one for one in before if not one[0].endswith("-shm")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (
+            "CREATE TABLE alembic_version AS SELECT '9999' AS version_num",
+            "a newer Gatepost has upgraded this store",
+        ),
+        (b"somebody's letter" * 1000, "the file is not a database"),
+    ],
+)
+def test_a_store_that_serve_would_refuse_is_a_fault(looked_at, tmp_path, content, problem):
+    file = tmp_path / "gatepost.db"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        with closing(sqlite3.connect(file)) as database:
+            database.execute(content)
+            database.commit()
+    before = there(tmp_path)
+
+    (line,) = [line for line in looked_at(code=1).splitlines() if "✗ store.url: " in line]
+
+    assert problem in line
+    assert there(tmp_path) == before
 
 
 def test_live_asks_the_providers_too(looked_at):

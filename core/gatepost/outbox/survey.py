@@ -81,9 +81,9 @@ async def _postgresql(url: Secret) -> Survey:
 
 
 def _tables_there(connection: Connection) -> Tables:
+    if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
+        raise _fault("PostgreSQL takes no writes here: it may be a standby, so name the primary")
     connection.execute(text("SET TRANSACTION READ ONLY"))
-    if connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
-        raise _fault("this PostgreSQL server is a standby and takes no writes: name the primary")
     found = tables(connection)
     may_make = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
     if found != "current" and not connection.execute(text(may_make)).scalar():

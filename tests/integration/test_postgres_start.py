@@ -1,0 +1,144 @@
+"""What `gatepost check` and a start say of PostgreSQL, and of a pooler before it."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from click.testing import CliRunner
+
+from gatepost.cli import check
+from gatepost.errors import ConfigError
+from gatepost.model import Secret
+from gatepost.outbox import Policy, open_outbox
+
+CONFIG = """\
+[store]
+url = "{url}"
+[clients.brand]
+authorization = ["the-secret"]
+allow_ips = ["127.0.0.1"]
+"""
+
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+
+BOUNCER = """\
+[databases]
+* = host={server} user=postgres
+[pgbouncer]
+pool_mode = {mode}
+server_round_robin = {in_turn}
+default_pool_size = {size}
+auth_type = any
+listen_addr =
+unix_socket_dir = {folder}
+logfile = {folder}/log
+"""
+
+
+@pytest.fixture
+def looked_at(tmp_path, monkeypatch):
+    """What `gatepost check` says of a store, beside the loop of the test; ``code`` is what it ends with."""
+    monkeypatch.setenv("COLUMNS", "300")
+    file = tmp_path / "gatepost.toml"
+
+    async def look(url, code=0):
+        file.write_text(CONFIG.format(url=url))
+        file.chmod(0o600)
+        result = await asyncio.to_thread(CliRunner().invoke, check.command, ["--config", str(file)])
+        assert result.exit_code == code, result.output
+        (line,) = [one.strip() for one in result.output.splitlines() if " store" in one]
+        return line
+
+    return look
+
+
+@contextmanager
+def pooler(server_url, mode, size=20, *, in_turn=False):
+    """PgBouncer before the tests' server; yields the database's URL through it."""
+    database = urlsplit(server_url)
+    (server,) = parse_qs(database.query)["host"]
+    folder = Path(server) / f"bouncer-{time.monotonic_ns()}"
+    owner = Path(server).stat()
+    folder.mkdir()
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    config = folder / "pgbouncer.ini"
+    config.write_text(
+        BOUNCER.format(server=server, mode=mode, size=size, in_turn=int(in_turn), folder=folder)
+    )
+    # It refuses to run as root, and the server's socket is its owner's.
+    user = owner.st_uid if os.geteuid() == 0 else None
+    process = subprocess.Popen([PGBOUNCER, "-q", config], user=user)
+    try:
+        while not (folder / ".s.PGSQL.6432").exists():
+            assert process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.01)
+        yield f"postgresql://postgres@{database.path}?host={folder}&port=6432"
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def opened(url, folder):
+    return open_outbox(Secret(url), folder, Policy())
+
+
+async def test_check_signs_in_and_makes_nothing(postgres_server, looked_at, tmp_path):
+    url = postgres_server.new_database()
+    name = urlsplit(url).path.lstrip("/")
+
+    assert await looked_at(url) == "✓ store: PostgreSQL, signed in (will be made at the first start)"
+    assert postgres_server.psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", name) == "0"
+    async with opened(url, tmp_path):
+        assert await looked_at(url) == "✓ store: PostgreSQL, signed in"
+    postgres_server.psql("UPDATE alembic_version SET version_num = '9999'", name)
+    assert "✗ store.url: a newer Gatepost has upgraded this store" in await looked_at(url, code=1)
+
+
+async def test_what_would_forbid_a_start_is_a_fault_of_the_check(postgres_server, looked_at):
+    url = postgres_server.new_database()
+    name = urlsplit(url).path.lstrip("/")
+    postgres_server.psql("DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN")
+    visitor = url.replace("postgres:@", "visitor@")
+
+    away = "postgresql://gatepost@127.0.0.1:1/gatepost"
+    assert "✗ store.url: PostgreSQL can't be reached (Connection refused)" in await looked_at(away, code=1)
+    assert "✗ store.url: this user can't make tables in this database" in await looked_at(visitor, code=1)
+    postgres_server.psql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert "✗ store.url: PostgreSQL takes no writes here" in await looked_at(url, code=1)
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("transaction", {}),
+        ("transaction", {"size": 1}),
+        ("transaction", {"in_turn": True}),
+        ("transaction", {"in_turn": True, "size": 3}),
+        ("statement", {}),
+        ("session", {}),
+    ],
+    ids=str,
+)
+async def test_a_pooler_that_keeps_no_sessions_is_named_by_the_start_and_by_the_check(
+    postgres_server, looked_at, tmp_path, mode, options
+):
+    with pooler(postgres_server.new_database(), mode, **options) as url:
+        if mode == "session":
+            async with opened(url, tmp_path):
+                pass
+            assert await looked_at(url) == "✓ store: PostgreSQL, signed in"
+            return
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="pool_mode"):
+                async with opened(url, tmp_path):
+                    pytest.fail("must not open")
+        assert "✗ store.url: " in (line := await looked_at(url, code=1))
+        assert "pool_mode" in line
