@@ -89,7 +89,7 @@ class Guard:
     def _opening_faults(self, task: asyncio.Task[Raised | None]) -> list[Fault]:
         path = f"plugins.{self.name}"
         if not task.done() or task.cancelled():
-            return [Fault(path, f"did not open within {OPENING:g} s")]
+            return [Fault(path, f"did not open within {OPENING:g} s: see that what it needs answers")]
         ended = task.result()
         if isinstance(ended, Raised) and isinstance(ended.error, ConfigError):
             return placed(ended.error, path)
@@ -197,7 +197,7 @@ def raised(error: BaseException, package: str) -> str:
     """What an operator is told of an error of a plugin's own at the start: its type and where it was raised."""
     kind = soundness.text_of(type(error).__name__, 64)
     at = logs.place(error, package)
-    return f"the plugin raised {kind} at {at}" if at else f"the plugin raised {kind}"
+    return f"the plugin raised {kind}{f' at {at}' if at else ''}: tell its author"
 
 
 async def _ended_or_due(task: asyncio.Task[Any], seconds: float) -> None:

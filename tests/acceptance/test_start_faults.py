@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -107,8 +108,18 @@ class Starts:
         (folder / "gatepost.toml").write_text(text)
         return folder
 
-    async def said(self, name: str) -> list[str]:
-        """Start it; returns the lines of stderr. Nothing stands on stdout, and the exit code is 1."""
+    async def said(self, *names: str) -> list[list[str]]:
+        """Start them at the same time; returns the lines that each says on stderr.
+
+        Nothing stands on stdout, and the exit code is 1.
+        """
+        ended = await asyncio.gather(*map(self._ended, names))
+        for name, (code, out, err) in zip(names, ended, strict=True):
+            assert (name, code, out) == (name, 1, ""), err
+            assert "tulgey-key" not in err
+        return [err.splitlines() for _code, _out, err in ended]
+
+    async def _ended(self, name: str) -> tuple[int | None, str, str]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gatepost", "serve", "--config", "gatepost.toml"),
             cwd=self.folder / name,
@@ -117,22 +128,8 @@ class Starts:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        try:
-            out, err = await process.communicate()
-        except BaseException:
-            process.kill()
-            raise
-        assert (name, process.returncode, out) == (name, 1, b""), err.decode()
-        assert b"tulgey-key" not in err
-        return err.decode().splitlines()
-
-    async def faults(self, name: str) -> list[tuple[str, str]]:
-        """Start it with a log in JSON; returns the keys and the problems."""
-        records = [json.loads(line) for line in await self.said(name)]
-        assert {(one["event"], one["level"], one["config"]) for one in records} == {
-            ("start_refused", "critical", "gatepost.toml")
-        }
-        return [(one["key"], one["problem"]) for one in records]
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
 
     def at(self, text: str) -> str:
         """Where the odd plugin raises this."""
@@ -140,6 +137,15 @@ class Starts:
         lines = plugin.read_text().splitlines()
         number = next(place for place, line in enumerate(lines, start=1) if f"raise {text}" in line)
         return f"{plugin}:{number}"
+
+
+def faults(lines: list[str]) -> list[tuple[str, str]]:
+    """The keys and the problems of a log in JSON that holds nothing else."""
+    records = [json.loads(line) for line in lines]
+    assert {(one["event"], one["level"], one["config"]) for one in records} == {
+        ("start_refused", "critical", "gatepost.toml")
+    }
+    return [(one["key"], one["problem"]) for one in records]
 
 
 @pytest.fixture
@@ -151,34 +157,37 @@ async def test_whatever_is_wrong_with_address_store_and_plugins_is_said_at_once(
     """And nothing of what they log and print; unless the log is to be verbose: then it says more of each."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        opening = starts.new("opening", "lifespan", "group", "faults", port=port, path="missing.csv")
+        folder = starts.new("opening", "lifespan", "group", "faults", port=port, path="missing.csv")
         starts.new("making", "constructor", "nothing")
         starts.new("verbose", "lifespan", level="debug", url=f"sqlite:///{UNWRITABLE}/gatepost.db")
-        lock = FileLock(opening / "gatepost.db")
+        lock = FileLock(folder / "gatepost.db")
         lock.acquire()
         try:
-            found, making, verbose = await asyncio.gather(
-                starts.faults("opening"), starts.faults("making"), starts.said("verbose")
-            )
+            opening, making, verbose = await starts.said("opening", "making", "verbose")
         finally:
             lock.release()
 
     in_use = (
-        f"another gatepost has {opening}/gatepost.db open, and only one process can have it: "
+        f"another gatepost has {folder}/gatepost.db open, and only one process can have it: "
         "stop that one, or use PostgreSQL for several"
     )
     could_not = "could not be opened: the plugin raised"
-    assert found == [
+    assert faults(opening) == [
         ("server.port", f"another program listens on 127.0.0.1 port {port}: stop it, or choose another port"),
         ("store.url", in_use),
-        ("plugins.players.path", f"{opening}/missing.csv: No such file or directory"),
-        ("plugins.odd-lifespan", f"{could_not} LookupError at {starts.at('LookupError')}"),
-        ("plugins.odd-group", f"{could_not} BaseExceptionGroup at {starts.at('BaseExceptionGroup')}"),
+        ("plugins.players.path", f"{folder}/missing.csv: No such file or directory"),
+        ("plugins.odd-lifespan", f"{could_not} LookupError at {starts.at('LookupError')}: tell its author"),
+        (
+            "plugins.odd-group",
+            f"{could_not} BaseExceptionGroup at {starts.at('BaseExceptionGroup')}: tell its author",
+        ),
         ("plugins.odd-faults.breaks", "is odd"),
         ("plugins.odd-faults", "is even\nodder"),
     ]
-    problem = f"could not be made: the plugin raised RuntimeError at {starts.at('RuntimeError')}"
-    assert making == [("plugins.odd-constructor", problem)]
+    problem = (
+        f"could not be made: the plugin raised RuntimeError at {starts.at('RuntimeError')}: tell its author"
+    )
+    assert faults(making) == [("plugins.odd-constructor", problem)]
     records = [json.loads(line) for line in verbose]
     assert [one["key"] for one in records[-2:]] == ["store.url", "plugins.odd-lifespan"]
     assert records[-2]["problem"].startswith(f"{UNWRITABLE}/gatepost.db.lock can't be made (No such file")
@@ -199,19 +208,18 @@ async def test_a_store_that_can_not_be_opened_is_said(starts, postgres_server):
     (driverless / "asyncpg.py").write_text("raise ImportError")
     names = ("away", "missing", "password", "driverless")
 
-    lines, *found = await asyncio.gather(starts.said("newer"), *map(starts.faults, names))
+    (line,), *refused = await starts.said("newer", *names)
 
-    (line,) = lines
     assert line.startswith(
         "gatepost.toml: store.url: a newer Gatepost has upgraded this store (revision 9999)"
     )
-    assert [[(key, problem.partition(": ")[0]) for key, problem in faults] for faults in found] == [
+    assert [[(key, problem.partition(": ")[0]) for key, problem in faults(lines)] for lines in refused] == [
         [("store.url", "PostgreSQL can't be reached (Connection refused)")],
         [("store.url", "PostgreSQL has no database of this name")],
         [("store.url", "PostgreSQL refuses the user or the password of this URL")],
         [("store.url", "PostgreSQL needs the driver asyncpg, which is not installed here")],
     ]
-    assert "vorpal" not in str(found)
+    assert "vorpal" not in str(refused)
 
 
 def with_password(server, password):
@@ -221,4 +229,9 @@ def with_password(server, password):
     if "guarded" not in rules.read_text():
         rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
         server.psql("SELECT pg_reload_conf()")
-    return server.url("postgres").replace("postgres:@", f"guarded:{password}@")
+    url = server.url("postgres").replace("postgres:@", f"guarded:{password}@")
+    # The server has not read its rules at once.
+    asking = [server.binary("psql"), "-c", "", url]
+    while subprocess.run(asking, capture_output=True, check=False).returncode == 0:
+        pass
+    return url

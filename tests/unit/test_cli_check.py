@@ -262,7 +262,7 @@ def test_its_help_promises_no_more_than_it_does(looked_at):
     looked_at(code=0)
     looked_at(code=1, live=True)
 
-    assert "Keys are tried with --live alone" in " ".join((check.command.help or "").split())
+    assert "Providers' keys are tried with --live alone" in " ".join((check.command.help or "").split())
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗",
 def command(plugin: str | None, live: bool, config: Path | None) -> None:
     """Look for faults in the configuration, and name all of them at once.
 
-    Makes every plugin and opens it as the gateway would: contact sources are read. Keys are tried with
-    --live alone. The exit code is 1 when there is a fault; warnings leave it 0.
+    Makes every plugin and opens it as the gateway would: contact sources are read. Looks into the store and
+    changes nothing there, so that it can run beside the gateway. Providers' keys are tried with --live alone.
+    The exit code is 1 when there is a fault; warnings leave it 0.
     """
     path = locate(config)
     if plugin is not None:

@@ -57,6 +57,13 @@ def store_error(error: DBAPIError) -> StoreError:
     return _of_postgresql(cause)
 
 
+def opening_problem(name: str, error: DBAPIError) -> str:
+    """Why a store could not be opened, and what to do where that is not plain."""
+    found = store_error(error)
+    todo = ": see that it is the gateway's, or put back a backup" if isinstance(found, StoreBroken) else ""
+    return f"{name}: {found}{todo}"
+
+
 def _of_sqlite(cause: sqlite3.Error) -> StoreError:
     primary = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     if primary in _BROKEN:

@@ -26,7 +26,7 @@ from gatepost.outbox import (
     sweeping,
 )
 from gatepost.outbox.batch import Batches, Database, Late
-from gatepost.outbox.faults import store_error
+from gatepost.outbox.faults import opening_problem
 from gatepost.outbox.migrate import migrate
 from gatepost.outbox.records import (
     Call,
@@ -52,6 +52,9 @@ def new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+_NO_STORE = "must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE; in a password write @ as %40, / as %2F"
+
+
 def sqlite_path(url: Secret, base: Path) -> Path | None:
     """The file of a ``sqlite:///`` URL, relative to ``base``; None for PostgreSQL's.
 
@@ -61,14 +64,19 @@ def sqlite_path(url: Secret, base: Path) -> Path | None:
         parsed = make_url(url.reveal())
     except (ArgumentError, ValueError):
         # A ValueError of a port that is none, which a password with an @ or a / in it may look like.
-        raise ConfigError([Fault("store.url", "must be sqlite:///path or postgresql://…")]) from None
+        raise ConfigError([Fault("store.url", _NO_STORE)]) from None
     if parsed.drivername in {"postgresql", "postgres"}:
         return None
     if parsed.get_backend_name() != "sqlite":
-        raise ConfigError([Fault("store.url", "must be sqlite:///path or postgresql://…")])
+        raise ConfigError([Fault("store.url", _NO_STORE)])
     if not parsed.database or parsed.database == ":memory:":
         raise ConfigError(
-            [Fault("store.url", "must name a file: what is in memory does not survive a crash")]
+            [
+                Fault(
+                    "store.url",
+                    "must name a file (sqlite:///PATH): what is in memory does not survive a crash",
+                )
+            ]
         )
     # However many names a file has, its lock has one.
     return (base / parsed.database).resolve()
@@ -310,7 +318,7 @@ async def _upgrade(database: Database, name: str, upgrade: Callable[[Connection]
         try:
             await database.transact(upgrade)
         except DBAPIError as error:
-            raise ConfigError([Fault("store.url", f"{name}: {store_error(error)}")]) from None
+            raise ConfigError([Fault("store.url", opening_problem(name, error))]) from None
         except (OSError, ValueError) as error:
             # Before there is a connection the driver raises what its socket or its parser did.
             problem = f"{name} can't be reached ({type(error).__name__})"

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
 from gatepost.outbox import postgresql, sqlite
-from gatepost.outbox.faults import store_error
+from gatepost.outbox.faults import opening_problem
 from gatepost.outbox.migrate import Tables, tables
 from gatepost.outbox.sessions import expect_sessions
 from gatepost.outbox.store import sqlite_path
@@ -37,7 +37,7 @@ async def survey(url: Secret, base: Path) -> Survey:
     try:
         return await (_postgresql(url) if path is None else asyncio.to_thread(_sqlite, path))
     except DBAPIError as error:
-        raise _fault(f"{path or 'the database'}: {store_error(error)}") from None
+        raise _fault(opening_problem(str(path or "the database"), error)) from None
     except OSError as error:
         raise _fault(f"{error.filename or path or 'the database'}: {error.strerror}") from None
 
