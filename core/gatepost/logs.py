@@ -13,11 +13,10 @@ Three nets, one behind the other:
 
 import contextlib
 import errno
-import io
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal
 
@@ -25,7 +24,6 @@ import structlog
 from structlog.stdlib import BoundLogger
 from structlog.typing import EventDict, Processor
 
-from gatepost.errors import ConfigError
 from gatepost.redaction import (
     REDACTED,
     cut,
@@ -45,7 +43,6 @@ __all__ = [
     "form_of",
     "get",
     "handler",
-    "held_back",
     "holds",
     "never",
     "place",
@@ -263,36 +260,6 @@ def form_of(wanted: Literal["auto", "json", "console"]) -> Literal["json", "cons
     if wanted == "auto":
         return "console" if sys.stderr.isatty() else "json"
     return wanted
-
-
-@contextlib.contextmanager
-def held_back() -> Iterator[Callable[[], None]]:
-    """Write no log until the function that this yields is called, which then writes what was kept.
-
-    It is called at the end of the block in any case. If the block ends by a ConfigError what was kept is
-    forgotten, and so is whatever is logged afterwards: of a start that fails only its faults are of interest.
-    """
-    before = [(one, one.stream) for one in logging.getLogger().handlers if isinstance(one, _Handler)]
-    for handler, _ in before:
-        handler.setStream(io.StringIO())
-
-    def let_go() -> None:
-        while before:
-            handler, stream = before.pop()
-            kept = handler.stream
-            handler.setStream(stream)
-            stream.write(kept.getvalue())
-            stream.flush()
-
-    try:
-        yield let_go
-    except ConfigError:
-        raise
-    except BaseException:
-        let_go()
-        raise
-    else:
-        let_go()
 
 
 def configure(level: str = "info", form: Literal["json", "console"] = "console") -> None:

@@ -10,11 +10,12 @@ import logging
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO, cast
 
 from gatepost import logs
+from gatepost.errors import ConfigError
 
 _LONGEST = 16_384
 """Characters of one printed line."""
@@ -50,6 +51,34 @@ def caught() -> Iterator[None]:
             sys.stdin,
         ) = before
         logging.captureWarnings(capture=False)
+
+
+@contextmanager
+def held_back() -> Iterator[Callable[[], None]]:
+    """Write no log until the function that this yields is called, which then writes what was kept.
+
+    It is called at the end of the block in any case. If the block ends by a ConfigError what was kept is
+    forgotten, and so is whatever is logged afterwards: of a start that fails only its faults are of interest.
+    """
+    # The one that was configured, as above.
+    handler = cast("logging.StreamHandler[TextIO]", logging.getLogger().handlers[0])
+    stream, kept = handler.stream, io.StringIO()
+    handler.setStream(kept)
+
+    def let_go() -> None:
+        if handler.setStream(stream) is not None:
+            stream.write(kept.getvalue())
+            stream.flush()
+
+    try:
+        yield let_go
+    except ConfigError:
+        raise
+    except BaseException:
+        let_go()
+        raise
+    else:
+        let_go()
 
 
 class Keeper:

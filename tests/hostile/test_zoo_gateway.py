@@ -207,8 +207,9 @@ async def test_a_source_that_hangs_or_raises_is_passed_over_and_named(zoo):
 @pytest.mark.parametrize(
     "code",
     [
-        "raise SystemExit('tulgey-key')",
-        "raise KeyError('tulgey-key')",
+        # In two parts: of a start that is debugged the lines of the code are shown.
+        "raise SystemExit('tulgey' + '-key')",
+        "raise KeyError('tulgey' + '-key')",
         "1 / 0",
         "import nothing_like_it",
         "print('tulgey-key')",

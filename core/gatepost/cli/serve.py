@@ -62,17 +62,13 @@ def _start(
     Unless it is to be ``verbose``, a start that fails shows its faults and nothing else.
     """
     try:
-        with nullcontext(_nothing) if verbose else logs.held_back() as started:
+        with nullcontext(lambda: None) if verbose else outlets.held_back() as started:
             read, made = load(path)
             return _to_the_end(loop, _served(read, made, started))
     except ConfigError as error:
         for fault in error.faults:
             refuse(fault)
         return 1
-
-
-def _nothing() -> None:
-    """Where no log was held back, there is nothing to do once the gateway has started."""
 
 
 def _refuse(stderr: TextIO, path: Path, form: str, fault: Fault) -> None:

@@ -44,15 +44,17 @@ from gatepost.outbox.sessions import expect_sessions
 from gatepost.outbox.taking import EVERYTHING, Floor
 from gatepost.outbox.transaction import Transaction
 
+_NO_STORE = (
+    "must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE; "
+    "in a password write @ as %40 and / as %2F"
+)
+
 
 def new_id() -> str:
     """An ext_message_id: a UUID of version 7 (RFC 9562), so that new rows stand side by side on disk."""
     bits = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     digits = f"{bits & ~(0xF000 << 64) & ~(0xC000 << 48) | 0x7000 << 64 | 0x8000 << 48:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-_NO_STORE = "must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE; in a password write @ as %40, / as %2F"
 
 
 def sqlite_path(url: Secret, base: Path) -> Path | None:
