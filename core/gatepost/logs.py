@@ -175,7 +175,8 @@ def trace(error: BaseException) -> str:
 
 def place(error: BaseException, package: str) -> str:
     """The innermost file and line in the code of ``package`` that an exception came by; empty for none."""
-    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+    # The outermost is the one that caught it.
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))[1:]):
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
             return f"{frame.f_code.co_filename}:{line}"
     return ""

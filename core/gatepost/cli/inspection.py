@@ -7,13 +7,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-
 from gatepost import app
 from gatepost.cli import exposure
 from gatepost.conversion import nearest
 from gatepost.errors import ConfigError, NoVerificationKey, Unavailable, WebhookError
 from gatepost.instances import Instance
-from gatepost.model import Channel, Secret, WebhookRequest
+from gatepost.model import Channel, WebhookRequest
 from gatepost.networks import parse_address
 from gatepost.outbox.survey import survey
 from gatepost.settings import Client, Settings
