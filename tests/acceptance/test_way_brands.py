@@ -59,7 +59,9 @@ async def test_what_another_clients_source_knows_is_unknown(brands, sendgrid):
         assert (await _of_other(brands, gateway, "only"))["error_code"] == 0
 
 
-async def test_a_message_whose_client_is_gone_waits_and_asks_no_other_clients_sources(brands, sendgrid, wait_until):
+async def test_a_message_whose_client_is_gone_waits_and_asks_no_other_clients_sources(
+    brands, sendgrid, wait_until
+):
     sendgrid.standing = emulator.answer(503)
     async with brands.running(email=["sendgrid-main"]) as gateway:
         orphan = (await _of_other(brands, gateway))["ext_message_id"]
