@@ -64,7 +64,7 @@ class Gateway:
         self.settings = read
         self.instances = made
         self.outbox = outbox
-        self.metrics = Metrics()
+        self.metrics = _metrics(read, made)
         self.providers = {
             name: Provider(
                 one, Pace(concurrency=one.settings.concurrency, per_second=one.settings.per_second)
@@ -148,6 +148,28 @@ class Gateway:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.critical("loop_fell", loop=task.get_name(), exc_info=error)
             self.outbox.give_up(f"{task.get_name()} fell")
+
+
+def _metrics(read: Settings, made: Mapping[str, Instance]) -> Metrics:
+    """Every series that this configuration can bring about, at zero."""
+    metrics = Metrics(
+        clients=read.clients,
+        providers=[name for name, one in made.items() if one.channels],
+        reporters=[name for name, one in made.items() if one.takes_webhooks],
+    )
+    metrics.counter(
+        "plugin_faults",
+        "How often a plugin broke its contract",
+        ["plugin"],
+        lambda: {(name,): one.faults for name, one in made.items()},
+    )
+    metrics.counter(
+        "contact_lookups_failed",
+        "Lookups of users that a contact source could not answer",
+        ["plugin"],
+        lambda: {(name,): one.passed_over for name, one in made.items() if one.is_source},
+    )
+    return metrics
 
 
 @asynccontextmanager

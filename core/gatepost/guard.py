@@ -36,6 +36,8 @@ class Guard:
         """``name``: the instance's; ``package``: where its code is."""
         self.name = name
         self._package = package
+        self.faults = 0
+        """How often the plugin broke its contract."""
         # asyncio keeps no task alive; one that ignored its cancellation must not vanish half-way.
         self._strays: set[asyncio.Task[Any]] = set()
         self._life: asyncio.Task[Any] | None = None
@@ -181,7 +183,7 @@ class Guard:
             self.fault(hook, "ignores its cancellation")
 
     def fault(self, hook: str, problem: str, ended: Raised | None = None) -> Raised:
-        """Log that the plugin broke its contract."""
+        """Log and count that the plugin broke its contract."""
         error = ended.error if ended else None
         if isinstance(error, PluginError):
             problem = error.problem
@@ -189,6 +191,7 @@ class Guard:
             raised = f"raised {soundness.text_of(type(error).__name__, 64)}"
             problem = f"{problem}: {raised}" if problem else raised
         trace = {"exception": logs.trace(error)} if error else {}
+        self.faults += 1
         _log.error("plugin_fault", instance=self.name, hook=hook, problem=problem, **trace)
         return Raised(PluginError(self.name, hook, problem))
 

@@ -83,6 +83,8 @@ class Instance:
             inspect.iscoroutinefunction(one.function) for one in made["find_contact"]
         )
         self._kinds: set[str] = set()
+        self.passed_over = 0
+        """Lookups that it could not answer as a contact source."""
 
     def __repr__(self) -> str:
         return f"<Instance {self.name} use={self.use}>"
@@ -101,6 +103,15 @@ class Instance:
     def takes_webhooks(self) -> bool:
         """Whether its provider reports back."""
         return "parse_webhook" in self.can
+
+    @property
+    def faults(self) -> int:
+        """How often the plugin broke its contract; each time a line in the log says how."""
+        return self._guard.faults
+
+    def held_loop(self) -> None:
+        """Count, from whatever thread, that the plugin's code held the event loop."""
+        self._guard.faults += 1
 
     async def send(self, message: Email | Sms) -> Receipt:
         """Make one try to send; the plugin has `timeout` seconds and one more.
@@ -158,6 +169,7 @@ class Instance:
                 "find_contact", found, timeout, (Unavailable,), clean=soundness.send_error
             )
         if isinstance(got, Raised):
+            self.passed_over += 1
             raise _unavailable(got)
         logs.remember(got)
         return got

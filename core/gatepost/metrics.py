@@ -3,53 +3,68 @@
 ``plugin`` is an instance's name: Prometheus has a label ``instance`` of its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from gatepost.errors import Code
+from gatepost.model import Channel, Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+SEND_OUTCOMES = ("sent", "rejected", "unavailable", "uncertain")
+CALLBACK_OUTCOMES = ("told", "retry", "dead")
+WEBHOOK_STATUSES = (200, 400, 401, 404, 503)
+EVENT_KINDS = (*Status, "repeated", "unknown", "ignored.invalid", "ignored.malformed")
+
 
 class Metrics:
-    """The handful that matters; one set a gateway, so that two in one process don't mix."""
+    """The handful that matters; one set a gateway, so that two in one process don't mix.
 
-    def __init__(self) -> None:
+    Each series exists from the start, at zero: Prometheus sees no increase in one that begins at its first
+    event, and an alert on it would miss that event. Only ``ignored.KIND`` has kinds that a plugin makes up.
+    """
+
+    def __init__(
+        self,
+        *,
+        clients: Collection[str] = (),
+        providers: Collection[str] = (),
+        reporters: Collection[str] = (),
+    ) -> None:
+        """``providers``: the instances that send; ``reporters``: those that take webhooks."""
         # When each series began is of no use here and doubles their number.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._answers: dict[tuple[str, str, int], Counter] = {}
-        self.answers = Counter(
-            "gatepost_answers",
+        self.answers = self._counter(
+            "answers",
             "Requests of Smartico by the error_code they were answered with",
-            ["client", "channel", "code"],
-            registry=self.registry,
+            {"client": ["", *clients], "channel": Channel, "code": [int(code) for code in Code]},
         )
-        self.sends = Counter(
-            "gatepost_sends",
+        self.sends = self._counter(
+            "sends",
             "Tries to send by what came of them: sent, rejected, unavailable, uncertain",
-            ["plugin", "outcome"],
-            registry=self.registry,
+            {"plugin": providers, "outcome": SEND_OUTCOMES},
         )
-        self.events = Counter(
-            "gatepost_webhook_events",
+        self.events = self._counter(
+            "webhook_events",
             "What providers reported: a status, repeated, unknown (no such message), or ignored.KIND",
-            ["plugin", "kind"],
-            registry=self.registry,
+            {"plugin": reporters, "kind": EVENT_KINDS},
         )
-        self.webhooks = Counter(
-            "gatepost_webhooks",
+        self.webhooks = self._counter(
+            "webhooks",
             "Requests of providers by the HTTP status they were answered with",
-            ["plugin", "status"],
-            registry=self.registry,
+            {"plugin": reporters, "status": WEBHOOK_STATUSES},
         )
-        self.callbacks = Counter(
-            "gatepost_callbacks",
+        self.callbacks = self._counter(
+            "callbacks",
             "Calls to Smartico by status and what came of them: told, retry, dead",
-            ["status", "outcome"],
-            registry=self.registry,
+            {"status": Status, "outcome": CALLBACK_OUTCOMES},
         )
 
     def answered(self, client: str, channel: str, code: int) -> None:
@@ -65,19 +80,39 @@ class Metrics:
         """All of it as Prometheus reads it."""
         return generate_latest(self.registry)
 
-    def gauge(self, name: str, text: str, labels: list[str], read: Callable[[], dict[Any, float]]) -> None:
-        """Add a figure that is read when somebody looks; ``read`` gives values by tuples of labels."""
-        self.registry.register(_Read(name, text, labels, read))
+    def gauge(self, name: str, text: str, labels: list[str], read: Callable[[], Mapping[Any, float]]) -> None:
+        """Add a figure that is read at each scrape; ``read`` gives values by tuples of labels."""
+        self.registry.register(_Read(GaugeMetricFamily, f"gatepost_{name}", text, labels, read))
+
+    def counter(
+        self, name: str, text: str, labels: list[str], read: Callable[[], Mapping[Any, float]]
+    ) -> None:
+        """Add a count that is kept elsewhere, and read in the same way."""
+        self.registry.register(_Read(CounterMetricFamily, f"gatepost_{name}", text, labels, read))
+
+    def _counter(self, name: str, text: str, labels: Mapping[str, Iterable[object]]) -> Counter:
+        made = Counter(f"gatepost_{name}", text, list(labels), registry=self.registry)
+        for values in product(*labels.values()):
+            made.labels(*values)
+        return made
 
 
 class _Read(Collector):
-    def __init__(self, name: str, text: str, labels: list[str], read: Callable[[], dict[Any, float]]) -> None:
+    def __init__(
+        self,
+        family: type[GaugeMetricFamily | CounterMetricFamily],
+        name: str,
+        text: str,
+        labels: list[str],
+        read: Callable[[], Mapping[Any, float]],
+    ) -> None:
+        self._family = family
         self._made = name, text, labels
         self._read = read
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         name, text, labels = self._made
-        family = GaugeMetricFamily(name, text, labels=labels)
+        family = self._family(name, text, labels=labels)
         for values, figure in self._read().items():
             family.add_metric(list(values), figure)
         yield family

@@ -29,7 +29,7 @@ def described(connection):
 def test_the_migrations_make_the_tables_that_the_code_means(engine):
     with engine.begin() as connection:
         assert migrate(connection)
-        assert len(indexes.INDEXES) == 5
+        assert len(indexes.INDEXES) == 6
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 

@@ -124,10 +124,11 @@ def _settle() -> None:
 def _tell(held: watchdog.Held, made: Mapping[str, Instance]) -> None:
     problem = f"has held the event loop, and with it everybody, for {held.seconds:.1f} s"
     instance, _, hook = held.task.rpartition(".")
-    if instance in made:
+    if instance not in made:
+        instance, hook = held.owner, ""
+    if instance:
+        made[instance].held_loop()
         _log.error("plugin_fault", instance=instance, hook=hook, problem=problem, place=held.place)
-    elif held.owner:
-        _log.error("plugin_fault", instance=held.owner, hook="", problem=problem, place=held.place)
     else:
         _log.warning("loop_held", task=held.task, problem=problem, place=held.place)
 

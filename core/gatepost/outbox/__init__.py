@@ -1,6 +1,7 @@
 """The durable store between the rooms: put, claim, record."""
 
 from gatepost.outbox.operating import Retried, Retry
+from gatepost.outbox.reading import Depth
 from gatepost.outbox.records import (
     Call,
     Called,
@@ -19,6 +20,7 @@ __all__ = [
     "Call",
     "Called",
     "Claim",
+    "Depth",
     "NewMessage",
     "Outbox",
     "Outcome",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, bindparam, func, literal_column, select
 
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.statuses import State, Telling
@@ -15,12 +15,16 @@ _EVERY: Mapping[str, str] = {}
 class Depth(msgspec.Struct, frozen=True, kw_only=True):
     """How much waits, and since when."""
 
-    messages: Mapping[tuple[str, str], int]
+    messages: Mapping[tuple[str, str], int] = {}
     """Messages not at their end, by channel and state."""
-    oldest: Mapping[str, float]
+    oldest: Mapping[str, float] = {}
     """Seconds since the longest waiting queued message became due, by channel."""
-    callbacks: Mapping[str, int]
+    callbacks: Mapping[str, int] = {}
     """Statuses whose turn it is to be told, by how far they are: queued or calling."""
+    callbacks_age: float = 0.0
+    """Seconds since the first of these became known; 0 where there is none."""
+    callbacks_dead: int = 0
+    """Statuses that were given up."""
 
 
 class ToldStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +62,10 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def depth(connection: Connection, now: int) -> Depth:
-    """Counts of what waits; walks the indexes of what is due, so ask for it every few seconds at most."""
+    """Counts of what waits and of what was given up.
+
+    Walks indexes that hold nothing else, whatever has piled up behind it; ask every few seconds at most.
+    """
     queue = (
         select(messages.c.channel, messages.c.state, func.count(), func.min(messages.c.due_at))
         .where(messages.c.due_at.is_not(None))
@@ -70,12 +77,26 @@ def depth(connection: Connection, now: int) -> Depth:
         counts[channel, state] = count
         if state == State.QUEUED:
             oldest[channel] = max(0.0, (now - due_at) / 1000)
-    calls = (
-        select(statuses.c.telling, func.count())
-        .where(statuses.c.due_at.is_not(None))
-        .group_by(statuses.c.telling)
+    calls = connection.execute(_calls).all()
+    first = min((row.first for row in calls), default=None)
+    recorded_at = connection.execute(_recorded, {"first": first}).scalar() if calls else None
+    return Depth(
+        messages=counts,
+        oldest=oldest,
+        callbacks={row.telling: row.n for row in calls},
+        callbacks_age=max(0.0, (now - recorded_at) / 1000) if recorded_at is not None else 0.0,
+        callbacks_dead=connection.execute(_dead).scalar_one(),
     )
-    return Depth(messages=counts, oldest=oldest, callbacks=dict(connection.execute(calls).all()))
+
+
+_calls = (
+    select(statuses.c.telling, func.count().label("n"), func.min(statuses.c.seq).label("first"))
+    .where(statuses.c.due_at.is_not(None))
+    .group_by(statuses.c.telling)
+)
+_recorded = select(statuses.c.recorded_at).where(statuses.c.seq == bindparam("first"))
+# The word itself and no parameter: only then is it known beforehand that the index has them all.
+_dead = select(func.count()).where(statuses.c.telling == literal_column(f"'{Telling.DEAD.value}'"))
 
 
 def list_messages(

@@ -1,6 +1,7 @@
 """What goes into the outbox and what comes out of it. Durations in seconds, in both directions."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -104,6 +105,16 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
     counts: bool = True
     """Whether it was a try; False gives the claim's attempt back."""
     problem: str = ""
+
+
+class Ended(NamedTuple):
+    """A message that has come to an end."""
+
+    id: str
+    client: str
+    channel: Channel
+    state: State
+    """SENT, REJECTED or FAILED."""
 
 
 class Swept(msgspec.Struct, frozen=True, kw_only=True):

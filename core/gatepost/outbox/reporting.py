@@ -7,14 +7,15 @@ from urllib.parse import urlsplit
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 
-from gatepost.model import Status, StatusEvent
-from gatepost.outbox.records import Recorded, Reported
+from gatepost.model import Channel, Status, StatusEvent
+from gatepost.outbox.records import Ended, Recorded, Reported
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.transaction import IDS, Transaction, chunks, made
 from gatepost.statuses import OPEN, State, Telling, to_record
 
 _WANTED = (
     messages.c.id,
+    messages.c.client,
     messages.c.channel,
     messages.c.instance,
     messages.c.state,
@@ -23,8 +24,11 @@ _WANTED = (
 )
 
 
-def record(tx: Transaction, reports: Sequence[Reported]) -> list[Recorded]:
-    """Record what providers reported. The reports prove that they have the messages."""
+def record(tx: Transaction, reports: Sequence[Reported]) -> list[tuple[Recorded, Sequence[Ended]]]:
+    """Record what providers reported. The reports prove that they have the messages.
+
+    With the first comes what has ended by any of them, so that each end is counted once.
+    """
     found = _by_our_id(tx, {e.message_id for r in reports for e in r.events if e.message_id})
     by_provider = _by_their_id(tx, reports, found)
     told: list[tuple[int, str, StatusEvent]] = []
@@ -42,13 +46,16 @@ def record(tx: Transaction, reports: Sequence[Reported]) -> list[Recorded]:
             else:
                 unknown[number] += 1
     added = append(tx, found, [(identity, event.status, event.code) for _, identity, event in told])
-    _now_sent(tx, [found[identity] for identity in {identity for _, identity, _ in told}])
+    ended = _now_sent(tx, [found[identity] for identity in {identity for _, identity, _ in told}])
     new = [0] * len(reports)
     repeated = [0] * len(reports)
     for (number, _, _), count in zip(told, added, strict=True):
         new[number] += count
         repeated[number] += not count
-    return [Recorded(new=n, repeated=r, unknown=u) for n, r, u in zip(new, repeated, unknown, strict=True)]
+    return [
+        (Recorded(new=new[n], repeated=repeated[n], unknown=unknown[n]), () if n else ended)
+        for n in range(len(reports))
+    ]
 
 
 def _can_know(report: Reported, row: Row[Any]) -> bool:
@@ -90,12 +97,15 @@ _proven = (
 )
 
 
-def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> None:
+def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> Sequence[Ended]:
     """A report proves it: these messages are at a provider, whatever we thought."""
-    ids = sorted(row.id for row in rows if row.state != State.SENT)
-    if ids:
-        tx.execute_many(_proven, [{"message_id": identity, "now": tx.now} for identity in ids])
-        forget_contents(tx, ids)
+    ended = sorted(
+        Ended(row.id, row.client, Channel(row.channel), State.SENT) for row in rows if row.state != State.SENT
+    )
+    if ended:
+        tx.execute_many(_proven, [{"message_id": one.id, "now": tx.now} for one in ended])
+        forget_contents(tx, [one.id for one in ended])
+    return ended
 
 
 _forgetting = made(lambda _: delete(contents).where(contents.c.message_id.in_(IDS)))

@@ -1,6 +1,6 @@
 """Claims of messages: handing them out, keeping them, taking back what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,12 +8,12 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox.records import Claim, Outcome
+from gatepost.outbox.records import Claim, Ended, Outcome
 from gatepost.outbox.reporting import append, forget_contents
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.taking import EVERYTHING, Reach, reach, taking
 from gatepost.outbox.transaction import IDS, Made, Transaction, made
-from gatepost.statuses import State
+from gatepost.statuses import ENDS, State
 
 
 class Want(NamedTuple):
@@ -194,6 +194,8 @@ _held = made(
     lambda locking: locking(
         select(
             messages.c.id,
+            messages.c.client,
+            messages.c.channel,
             messages.c.attempt,
             messages.c.holder,
             messages.c.state,
@@ -219,6 +221,8 @@ class Finished(NamedTuple):
     """False: the claim was lost, and nothing was changed."""
     tells: bool
     """Whether Smartico may have to be told something now."""
+    ended: Ended | None = None
+    """The end that the message came to now; None where it goes on, or had come to this end before."""
 
 
 def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[Finished]:
@@ -253,10 +257,20 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[Finished]:
     if told:
         append(tx, rows, told, by_provider=False)
     telling = {identity for identity, _, _ in told if rows[identity].callback_url}
+    ends = _ends(rows, values)
     return [
-        Finished(kept=good, tells=good and outcome.id in telling)
+        Finished(good, good and outcome.id in telling, ends.pop(outcome.id, None) if good else None)
         for outcome, good in zip(outcomes, valid, strict=True)
     ]
+
+
+def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, Ended]:
+    """The ends that messages came to, by their ids; not those in which they were already."""
+    return {
+        row.id: Ended(row.id, row.client, Channel(row.channel), State(value["state"]))
+        for value in values
+        if value["state"] in ENDS and value["state"] != (row := rows[value["message_id"]]).state
+    }
 
 
 def _ended(tx: Transaction, outcome: Outcome, row: Row[Any]) -> dict[str, object]:

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from gatepost import logs
 from gatepost.errors import ConfigError, Fault, StoreBroken, StoreError
 from gatepost.model import Channel, Secret
 from gatepost.outbox import (
@@ -32,6 +34,7 @@ from gatepost.outbox.records import (
     Call,
     Called,
     Claim,
+    Ended,
     NewMessage,
     Outcome,
     Policy,
@@ -43,6 +46,9 @@ from gatepost.outbox.records import (
 from gatepost.outbox.sessions import expect_sessions
 from gatepost.outbox.taking import EVERYTHING, Floor
 from gatepost.outbox.transaction import Transaction
+from gatepost.statuses import ENDS, State
+
+_log = logs.get(__name__)
 
 _NO_STORE = (
     "must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE; "
@@ -120,6 +126,9 @@ class Outbox:
         """Set when there may be something to send."""
         self.reported = asyncio.Event()
         """Set when there may be something to tell Smartico."""
+        self.ended = Counter({(channel, state): 0 for channel in Channel for state in ENDS})
+        """How many messages of a channel came to an end in this process, by the end. One that an operator
+        queued again may do so twice."""
 
     @property
     def broken(self) -> asyncio.Future[StoreBroken]:
@@ -181,12 +190,15 @@ class Outbox:
         finished = await self._sending.run(sending.finish, outcome)
         if finished.tells:
             self.reported.set()
+        if finished.ended:
+            self._note([finished.ended])
         return finished.kept
 
     async def record(self, reported: Reported) -> Recorded:
         """Record what a provider reported."""
-        recorded = await self._reporting.run(reporting.record, reported)
+        recorded, ended = await self._reporting.run(reporting.record, reported)
         self.reported.set()
+        self._note(ended)
         return recorded
 
     async def claim_calls(
@@ -210,7 +222,8 @@ class Outbox:
 
     async def sweep(self) -> Swept:
         """Move what nobody holds and whose time has come."""
-        swept = await self._sending.run(sweeping.sweep, None)
+        swept, ended = await self._sending.run(sweeping.sweep, None)
+        self._note(ended)
         if swept.resent or swept.pulled_in:
             for event in self.arrived.values():
                 event.set()
@@ -250,6 +263,13 @@ class Outbox:
     async def depth(self) -> reading.Depth:
         """How much waits."""
         return await self._sending.run(_depth, None)
+
+    def _note(self, ended: Iterable[Ended]) -> None:
+        """Count ends that are on disk by now; one that nobody will mend by itself has a line in the log."""
+        for one in ended:
+            self.ended[one.channel, one.state] += 1
+            if one.state is State.FAILED:
+                _log.error("message_failed", message=one.id, client=one.client, channel=one.channel.value)
 
     async def close(self) -> None:
         """Finish what is under way and let go of the store."""

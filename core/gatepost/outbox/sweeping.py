@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select,
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox.records import Swept
+from gatepost.outbox.records import Ended, Swept
 from gatepost.outbox.reporting import append
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.transaction import Transaction
@@ -33,17 +33,21 @@ LONGEST_LIFETIME = 31 * 86_400.0
 """Seconds; beyond it a message that was made in the future is one that the clock made there."""
 
 
-def sweep(tx: Transaction, asked: Sequence[None]) -> list[Swept]:
-    """Move everything whose time has come; at most MOST rows of each kind."""
+def sweep(tx: Transaction, asked: Sequence[None]) -> list[tuple[Swept, Sequence[Ended]]]:
+    """Move everything whose time has come, at most MOST rows of each kind; with what has ended by it.
+
+    The ends are told to the first who asked alone, so that each is counted once.
+    """
+    ended = _lifetimes_over(tx)
     swept = Swept(
-        failed=_lifetimes_over(tx),
+        failed=len(ended),
         orphaned=_orphaned(tx),
         resent=0 if tx.policy.hold else _resent(tx),
         held=_held(tx),
         pulled_in=_pulled_in(tx),
         calls=_calls(tx),
     )
-    return [swept] * len(asked)
+    return [(swept, () if place else ended) for place in range(len(asked))]
 
 
 # The index on what is due begins with the channel.
@@ -52,7 +56,7 @@ _any_channel = messages.c.channel.in_([channel.value for channel in Channel])
 
 def _rows(tx: Transaction, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
     query: Select[Any] = (
-        select(messages.c.id, messages.c.callback_url, messages.c.expires_at)
+        select(messages.c.id, messages.c.client, messages.c.channel, messages.c.callback_url)
         .where(messages.c.due_at.is_not(None), *conditions)
         .limit(MOST)
     )
@@ -66,7 +70,7 @@ def _move(tx: Transaction, rows: Sequence[Row[Any]], **values: Any) -> int:
     return len(rows)
 
 
-def _lifetimes_over(tx: Transaction) -> int:
+def _lifetimes_over(tx: Transaction) -> Sequence[Ended]:
     """Failed: nobody took it in time. Its content stays for the operator to queue it again."""
     waiting = [State.QUEUED.value, State.UNCERTAIN.value, State.HELD.value]
     rows = _rows(tx, messages.c.expires_at <= tx.now, messages.c.state.in_(waiting))
@@ -78,7 +82,7 @@ def _lifetimes_over(tx: Transaction) -> int:
             [(row.id, Status.FAILED, "") for row in rows],
             by_provider=False,
         )
-    return len(rows)
+    return [Ended(row.id, row.client, Channel(row.channel), State.FAILED) for row in rows]
 
 
 def _orphaned(tx: Transaction) -> int:

@@ -39,10 +39,10 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
         sqlite_strict=True,
     )
-    _partial("messages_due", "messages", ["channel", "state", "due_at"], "due_at")
-    _partial("messages_expiring", "messages", ["expires_at"], "due_at")
-    _partial("messages_ended", "messages", ["ended_at"], "ended_at")
-    _partial("messages_provider", "messages", ["instance", "provider_id"], "provider_id")
+    _partial("messages_due", "messages", ["channel", "state", "due_at"], "due_at IS NOT NULL")
+    _partial("messages_expiring", "messages", ["expires_at"], "due_at IS NOT NULL")
+    _partial("messages_ended", "messages", ["ended_at"], "ended_at IS NOT NULL")
+    _partial("messages_provider", "messages", ["instance", "provider_id"], "provider_id IS NOT NULL")
     op.create_table(
         "contents",
         sa.Column("message_id", sa.Text, primary_key=True),
@@ -65,10 +65,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("message_id", "status", name="statuses_once"),
         sqlite_strict=True,
     )
-    _partial("statuses_due", "statuses", ["telling", "due_at"], "due_at")
+    _partial("statuses_due", "statuses", ["telling", "due_at"], "due_at IS NOT NULL")
+    _partial("statuses_dead", "statuses", ["telling"], "telling = 'dead'")
 
 
-def _partial(name: str, table: str, columns: list[str], filled: str) -> None:
-    """An index over the rows in which this column is filled."""
-    where = sa.text(f"{filled} IS NOT NULL")
-    op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
+def _partial(name: str, table: str, columns: list[str], where: str) -> None:
+    """An index over the rows of which this holds."""
+    op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))

@@ -1,0 +1,188 @@
+"""The alert rules of the repository, on the series of a real gateway: each fires for what happens first."""
+
+import asyncio
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gatepost.testing import emulator
+
+REPO = Path(__file__).parents[2]
+RULES = REPO / "deploy" / "prometheus" / "gatepost.rules.yml"
+ALERTS = re.findall(r"^ *- alert: (\w+)$", RULES.read_text(), re.MULTILINE)
+PROMTOOL = shutil.which("promtool")
+
+NOTHING = "nothing happens"
+# What a series is from minute to minute after the start (0x10: at 0 for eleven minutes; _: no scrape), and
+# the one alert that must fire by minute 40. All other series stay as a gateway's first scrape has them.
+FIRST_TIME = {
+    NOTHING: (set(), {}),
+    "no answer": ({"GatepostDown"}, {"up": "1x30 0x60"}),
+    "not even scraped": ({"GatepostDown"}, {"up": "1x20 _x60"}),
+    "the store refuses": ({"GatepostNotReady"}, {"gatepost_ready": "1x30 0x60"}),
+    "a request is turned away": (
+        {"GatepostRequestsTurnedAway"},
+        {'gatepost_answers_total{channel="email",client="brand",code="12"}': "0x36 1x60"},
+    ),
+    "an internal error": (
+        {"GatepostRequestsTurnedAway"},
+        {'gatepost_answers_total{channel="sms",client="brand",code="99"}': "0x36 1x60"},
+    ),
+    "messages wait": (
+        {"GatepostMessagesWait"},
+        {'gatepost_queue_age_seconds{channel="email"}': "0x20 0+60x60"},
+    ),
+    "a message is held": (
+        {"GatepostMessagesHeld"},
+        {'gatepost_queue_messages{channel="email",state="held"}': "0x30 1x60"},
+    ),
+    "a message fails": (
+        {"GatepostMessagesFailed"},
+        {'gatepost_messages_ended_total{channel="email",state="failed"}': "0x30 1x60"},
+    ),
+    "messages had failed before the first scrape": (
+        {"GatepostMessagesFailed"},
+        {'gatepost_messages_ended_total{channel="sms",state="failed"}': "_x30 7x60"},
+    ),
+    "a wrong key behind a fallback": (
+        {"GatepostProviderMisconfigured"},
+        {'gatepost_plugin_breaker{plugin="sendgrid-main",state="misconfigured"}': "0x30 1x60"},
+    ),
+    "a provider rests": (
+        {"GatepostProviderRests"},
+        {'gatepost_plugin_breaker{plugin="sendgrid-main",state="usable"}': "1x20 0x60"},
+    ),
+    "answers are lost": (
+        {"GatepostAnswersLost"},
+        {'gatepost_sends_total{outcome="uncertain",plugin="sendgrid-main"}': "0x30 8x60"},
+    ),
+    "a plugin breaks its contract": (
+        {"GatepostPluginFaults"},
+        {'gatepost_plugin_faults_total{plugin="players"}': "0x30 1x60"},
+    ),
+    "a contact source is away": (
+        {"GatepostContactSourceFails"},
+        {'gatepost_contact_lookups_failed_total{plugin="players"}': "0x30 1x60"},
+    ),
+    "users are unknown": (
+        {"GatepostUsersUnknown"},
+        {
+            'gatepost_answers_total{channel="email",client="brand",code="0"}': "0+1x90",
+            'gatepost_answers_total{channel="email",client="brand",code="1"}': "0x20 1+1x60",
+        },
+    ),
+    "a report is forged again and again": (
+        {"GatepostWebhooksRefused"},
+        {'gatepost_webhooks_total{plugin="sendgrid-main",status="401"}': "0x30 8x60"},
+    ),
+    "an instance has no key for reports": (
+        {"GatepostWebhooksRefused"},
+        {'gatepost_webhooks_total{plugin="sendgrid-main",status="404"}': "0x30 8x60"},
+    ),
+    "a callback is given up": ({"GatepostCallbacksDead"}, {"gatepost_callbacks_dead": "0x30 1x60"}),
+    "Smartico does not answer": ({"GatepostCallbacksWait"}, {"gatepost_callbacks_age_seconds": "0+60x90"}),
+}
+MINUTE = 40
+
+
+async def scraped(gateway) -> dict[str, float]:
+    """Every series of a scrape, by what Prometheus calls it."""
+    async with gateway.http.get(f"{gateway.url}/metrics") as response:
+        text = await response.text()
+    return {
+        name(sample.name, sample.labels): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def name(metric: str, labels: dict[str, str]) -> str:
+    shown = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return f"{metric}{{{shown}}}" if shown else metric
+
+
+def scenario(what: str, start: dict[str, float]) -> dict[str, object]:
+    """One of promtool's tests; JSON is YAML too."""
+    alerts, happens = FIRST_TIME[what]
+    series = {one: f"{value:g}x90" for one, value in start.items()} | {"up": "1x90"} | happens
+    return {
+        "name": what,
+        "interval": "1m",
+        "input_series": [
+            {"series": with_target(one), "values": values} for one, values in sorted(series.items())
+        ],
+        "promql_expr_test": [
+            {
+                "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+                "eval_time": f"{MINUTE}m",
+                "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in alerts],
+            }
+        ],
+    }
+
+
+def with_target(series: str) -> str:
+    """With what Prometheus adds to each series of a target."""
+    metric, _, labels = series.partition("{")
+    return f'{metric}{{job="gatepost",instance="10.0.0.11:8080"{"," if labels else ""}{labels or "}"}'
+
+
+async def test_what_a_scenario_and_a_rule_speak_of_is_there_from_the_start(world, sendgrid):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        start = await scraped(gateway)
+    spoken_of = {one for _, happens in FIRST_TIME.values() for one in happens} - {"up"}
+    assert spoken_of - start.keys() == set()
+    metrics = {one.partition("{")[0] for one in start}
+    assert set(re.findall(r"\bgatepost_\w+", RULES.read_text())) - metrics == set()
+
+
+def test_every_alert_has_a_scenario():
+    assert {alert for alerts, _ in FIRST_TIME.values() for alert in alerts} == set(ALERTS)
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool (Debian's package prometheus)")
+async def test_each_alert_fires_for_the_first_event_after_a_start_and_for_nothing_else(
+    world, sendgrid, tmp_path
+):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        start = await scraped(gateway)
+    test = tmp_path / "test.yml"
+    test.write_text(
+        json.dumps({"rule_files": [str(RULES)], "tests": [scenario(what, start) for what in FIRST_TIME]})
+    )
+    process = await asyncio.create_subprocess_exec(
+        PROMTOOL, "test", "rules", test, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+
+
+async def test_what_happens_begins_no_series(world, sendgrid, wait_until):
+    """An alert on a series that begins with its first event would miss that event."""
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        before = await scraped(gateway)
+        await world.hears(await world.email(), "accepted")
+        assert (await world.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
+        world.crm.authorization = "wrong"
+        assert (await world.crm.send_email(ext_user_id="anna"))["error_code"] == 3
+        world.crm.authorization = "the-secret"
+        sendgrid.standing = emulator.answer(400)
+        await world.hears(await world.email(), "rejected")
+        sendgrid.standing = emulator.FINE
+        async with gateway.http.post(f"{gateway.url}/webhooks/sendgrid-main", data=b"[]") as response:
+            assert response.status == 401
+        await gateway.settled()
+        after = await scraped(gateway)
+    assert after.keys() == before.keys()
+    happened = {one for one in after if after[one] != before[one]}
+    assert {one.partition("{")[0] for one in happened} >= {
+        "gatepost_answers_total",
+        "gatepost_sends_total",
+        "gatepost_callbacks_total",
+        "gatepost_webhooks_total",
+        "gatepost_messages_ended_total",
+    }
