@@ -26,7 +26,7 @@ async def test_it_is_not_ready_while_everybody_on_a_route_rests(world, sendgrid,
         await wait_until(lambda: _unready(gateway))
         status, ready = await gateway.get("/health/ready")
         assert status == 503
-        assert ready["problems"] == ["routes.email: nobody on it can send now"]
+        assert ready["problems"][0] == "routes.email: nobody on it can send now"
         assert ready["instances"]["sendgrid-main"]["health"] == "resting"
         # It is alive, and takes messages all the same.
         assert (await gateway.get("/health/live"))[0] == 200
@@ -45,13 +45,65 @@ async def test_a_wrong_key_is_shown_as_the_operators_to_mend(world, sendgrid, wa
         await wait_until(shown)
 
 
-async def test_a_second_way_out_keeps_it_ready(world, sendgrid, mailboxes):
-    sendgrid.standing = emulator.answer(429, {"Retry-After": "3600"})
+@pytest.mark.parametrize(
+    ("answer", "problem", "state"),
+    [
+        (emulator.answer(401), "plugins.sendgrid-main: misconfigured: ", "misconfigured"),
+        (
+            emulator.answer(429, {"Retry-After": "3600"}),
+            "plugins.sendgrid-main: rests for 3600 s: ",
+            "resting",
+        ),
+    ],
+    ids=["misconfigured", "resting"],
+)
+async def test_a_second_way_out_keeps_it_ready_and_the_first_is_named(
+    world, sendgrid, mailboxes, answer, problem, state
+):
+    sendgrid.standing = answer
     async with world.running(email=["sendgrid-main", "relay"]) as gateway:
+        before = await gateway.metrics()
         await world.hears(await world.email(), "accepted")
         status, ready = await gateway.get("/health/ready")
-    assert status == 200
-    assert ready["instances"]["sendgrid-main"]["health"] == "resting"
+        after = await gateway.metrics()
+    assert (status, ready["ready"]) == (200, True)
+    (named,) = ready["problems"]
+    assert named.startswith(problem)
+    figure = "gatepost_plugin_breaker", "sendgrid-main", state
+    assert (before[figure], after[figure], after["gatepost_ready",]) == (0, 1, 1)
+
+
+async def test_the_states_of_a_breaker_are_there_before_anything_is_sent(world, sendgrid):
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        figures = await gateway.metrics()
+    states = {
+        tuple(labels): figure
+        for (name, *labels), figure in figures.items()
+        if name == "gatepost_plugin_breaker"
+    }
+    assert states == {
+        ("sendgrid-main", "usable"): 1,
+        ("sendgrid-main", "resting"): 0,
+        ("sendgrid-main", "probing"): 0,
+        ("sendgrid-main", "misconfigured"): 0,
+    }
+
+
+async def test_a_store_that_refuses_is_a_figure_too(world, sendgrid, monkeypatch):
+    monkeypatch.setattr("gatepost.outbox.batch.Batches.refusing", True)
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        assert (await gateway.metrics())["gatepost_ready",] == 0
+
+
+async def test_a_message_that_failed_is_counted(world, sendgrid):
+    world.tables["delivery"]["email_lifetime"] = 0.5
+    sendgrid.standing = emulator.answer(503)
+    async with world.running(email=["sendgrid-main"]) as gateway:
+        await world.hears(await world.email(), "failed")
+        await gateway.settled()
+        figures = await gateway.metrics()
+    assert figures["gatepost_messages_ended_total", "email", "failed"] == 1
+    assert figures["gatepost_messages_ended_total", "email", "sent"] == 0
 
 
 async def test_metrics_count_answers_sends_callbacks_and_what_waits(world, sendgrid):
