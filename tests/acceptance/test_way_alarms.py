@@ -142,8 +142,10 @@ async def test_what_a_scenario_and_a_rule_speak_of_is_there_from_the_start(world
     assert METRICS - {one.partition("{")[0] for one in start} == set()
 
 
-def test_every_alert_has_a_scenario():
+def test_every_alert_has_a_scenario_and_says_what_to_do():
     assert {alert for alerts, _ in FIRST_TIME.values() for alert in alerts} == set(ALERTS)
+    page = (REPO / "docs" / "how-to" / "monitoring.md").read_text()
+    assert set(re.findall(r"`(Gatepost\w+)`", page)) == set(ALERTS)
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool (Debian's package prometheus)")

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from gatepost.testing.process import GatewayProcess
@@ -124,6 +125,12 @@ class Zoo:
                 await asyncio.sleep(0.02)
         return holds
 
+    async def figure(self, series: str) -> float:
+        """What the metrics have for this series."""
+        async with aiohttp.ClientSession() as http, http.get(f"{self.process.url}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{series} ")))
+
     async def fate(self, channel: str, **fields: str) -> tuple[str, str, str]:
         """Have a message sent; what became of it, by whom, and the reason."""
         send = self.crm.send_email if channel == "email" else self.crm.send_sms
@@ -179,6 +186,10 @@ async def test_every_trick_hurts_the_trickster_only(zoo):
     assert held == "Beast.do_block"
     for event in ("logging_mended", "loop_was_stopped", "thread_fell", "ignored_exception", "loop_error"):
         assert await zoo.until(lambda event=event: [one for one in zoo.logged() if one["event"] == event])
+    # Each counts, also one that nobody heard of because the logging was gone.
+    said = [one for one in zoo.logged() if one["event"] == "plugin_fault" and one["instance"] == "bad"]
+    assert await zoo.figure('gatepost_plugin_faults_total{plugin="bad"}') >= len(said) > 0
+    assert await zoo.figure('gatepost_plugin_faults_total{plugin="players"}') == 0
     [dead] = zoo.said_of("ended by itself")
     assert dead["instance"] == "dying"
     for printed in (one for one in zoo.logged() if one["event"] == "printed" and "hook" in one):

@@ -164,10 +164,12 @@ class TestSend:
         assert await it.send(message) == Receipt("id-1")
 
     @pytest.mark.parametrize("does", [*MISBEHAVIOUR, None, return_an_error], ids=repr)
-    async def test_misbehaviour_is_uncertain_and_named(self, does, logged):
+    async def test_misbehaviour_is_uncertain_named_and_counted(self, does, logged):
+        it = instance(Fake(does), timeout=timeout_for(does))
         with pytest.raises(Uncertain):
-            await instance(Fake(does), timeout=timeout_for(does)).send(EMAIL)
+            await it.send(EMAIL)
         assert logged[0]["event"] == "plugin_fault"
+        assert it.faults == len(logged)
         assert (logged[0]["instance"], logged[0]["hook"]) == ("relay", "send_email")
         assert "bloggs" not in repr(logged)
 
@@ -275,9 +277,11 @@ class TestFindContact:
         ids=repr,
     )
     async def test_misbehaviour_is_unavailable_and_named(self, does, logged):
+        it = instance(Fake(does))
         with pytest.raises(Unavailable):
-            await instance(Fake(does)).find_contact("joe", timeout_for(does))
+            await it.find_contact("joe", timeout_for(does))
         assert logged[0]["hook"] == "find_contact"
+        assert it.passed_over == 1
 
     async def test_unavailable_passes_scrubbed(self, logged):
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
@@ -325,8 +329,10 @@ class TestFindContactInMemory:
         ids=repr,
     )
     async def test_misbehaviour_is_unavailable_and_named(self, does, logged):
+        it = instance(InMemory(does))
         with pytest.raises(Unavailable):
-            await instance(InMemory(does)).find_contact("joe", 5.0)
+            await it.find_contact("joe", 5.0)
+        assert it.passed_over == 1
         assert (logged[0]["instance"], logged[0]["hook"]) == ("relay", "find_contact")
         assert "joe" not in str(logged)
 
