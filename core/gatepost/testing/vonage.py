@@ -68,7 +68,7 @@ _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "channel": (_is_one_of("sms"), "must be a channel of this application"),
     "to": (_is_text(r"[1-9]\d{6,14}"), "must be 7 to 15 digits of an E.164 number without a leading +"),
     "from": (_is_text(r"\d{1,15}|[A-Za-z0-9]{1,11}"), "must be up to 15 digits or 11 letters and digits"),
-    "text": (_is_up_to(3200), "must be 1 to 3200 characters"),
+    "text": (_is_up_to(1000), "must be 1 to 1000 characters"),
     "client_ref": (_is_up_to(100), "must be 1 to 100 characters"),
     "ttl": (lambda value: type(value) is int and 20 <= value <= 604_800, "must be 20 to 604800 seconds"),
     "webhook_url": (_is_url, "must be a URL"),

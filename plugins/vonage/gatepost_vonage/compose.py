@@ -14,6 +14,9 @@ from gatepost_vonage.gsm7 import is_gsm7
 SHORTEST_TTL = 20
 LONGEST_TTL = 604_800
 
+LONGEST_TEXT = 1_000
+"""Characters; the Messages API refuses more, whatever the SDK's model takes."""
+
 
 def compose(message: Sms, *, default_sender: str, webhook_url: str) -> bytes:
     """The body of ``POST /v1/messages`` for this message.
@@ -24,6 +27,8 @@ def compose(message: Sms, *, default_sender: str, webhook_url: str) -> bytes:
     recipient = recipient_number(message.recipient.reveal())
     if recipient is None:
         raise Rejected("the recipient's number is not one for Vonage: 7 to 15 digits, the first not 0")
+    if len(message.text) > LONGEST_TEXT:
+        raise Rejected(f"the text is longer than the {LONGEST_TEXT:,} characters that Vonage takes")
     encoding = EncodingType.TEXT if is_gsm7(message.text) else EncodingType.UNICODE
     try:
         request = SmsRequest(

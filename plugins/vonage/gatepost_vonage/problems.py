@@ -1,6 +1,6 @@
-"""The codes in Vonage's error objects (RFC 7807: type, title, detail, instance).
+"""The codes in Vonage's error objects (RFC 7807: type, title, detail, instance; of old: code, reason).
 
-Title and detail are free text and like to quote numbers; only what can't be one is taken.
+Title, detail and reason are free text and like to quote numbers; only what can't be one is taken.
 """
 
 import re
@@ -15,12 +15,13 @@ def problem_code(problem: object) -> str:
     """Vonage's own code of what went wrong: ``"1120"``, ``"low-balance"``; empty where there is none.
 
     ``problem`` is anything that came as JSON. The code is the end of the ``type`` URL; in status webhooks
-    the ``title`` is the number too.
+    the ``title`` is the number too. Those of v0.1 have it as their ``code``.
     """
     if not isinstance(problem, dict):
         return ""
     kind, title = problem.get("type"), problem.get("title")
-    return _at_end(_NUMBER, kind) or _at_end(_NUMBER, title) or _at_end(_WORDS, kind)
+    numbers = (_at_end(_NUMBER, value) for value in (kind, title, problem.get("code")))
+    return next(filter(None, numbers), "") or _at_end(_WORDS, kind)
 
 
 def _at_end(form: re.Pattern[str], value: object) -> str:

@@ -118,9 +118,10 @@ async def test_a_number_that_vonage_would_refuse_is_rejected_before_the_call(von
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"), [("x" * 3201, r"text \(string_too_long\)"), ("\ud800", r"text \(string_unicode\)")]
+    ("text", "fault"),
+    [("x" * 1001, "the text is longer than the 1,000 characters"), ("\ud800", r"text \(string_unicode\)")],
 )
-async def test_what_the_sdks_model_refuses_is_rejected_without_quoting_it(vonage, plugin, sms, text, fault):
+async def test_what_vonage_would_refuse_is_rejected_without_quoting_it(vonage, plugin, sms, text, fault):
     with pytest.raises(Rejected, match=fault) as refusal:
         await plugin.send_sms(sms(text))
 
@@ -128,6 +129,13 @@ async def test_what_the_sdks_model_refuses_is_rejected_without_quoting_it(vonage
     assert refusal.value.__cause__ is None
     assert refusal.value.__context__ is None
     assert vonage.requests == []
+
+
+@pytest.mark.parametrize("character", ["x", "ж", "😀"])
+async def test_the_longest_text_that_vonage_takes_goes_out(vonage, plugin, sms, character):
+    await plugin.send_sms(sms(character * 1000))
+
+    assert vonage.requests == [SENT]
 
 
 @pytest.mark.parametrize(
