@@ -94,7 +94,8 @@ class Access:
         values = [value for name, value in headers if name.lower() == b"authorization"]
         if len(values) > 1:
             raise Refused(Code.WRONG_AUTHORIZATION, "the request has more than one Authorization header")
-        owner = self._owner(candidates, values[0]) if values else None
+        # Blanks around a header's value are no part of it (RFC 9110, 5.5), and the parser leaves those behind.
+        owner = self._owner(candidates, values[0].strip(b" \t")) if values else None
         if owner is None and channel is Channel.SMS:
             unguarded = [name for name in candidates if not self._clients[name].sms_authorization]
             owner = unguarded[0] if len(unguarded) == 1 else None

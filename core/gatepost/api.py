@@ -30,6 +30,9 @@ BODY_DEADLINE = 10.0
 ROOMS = "gatepost"
 """The key of the application's state under which its Rooms stand."""
 
+_AS_IT_IS = frozenset({b"", b"identity"})
+_ENCODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress"})
+
 _JSON = (b"content-type", b"application/json")
 
 _log = logs.get(__name__)
@@ -95,6 +98,11 @@ async def log_unexpected(error: Exception, _scope: Scope) -> None:
         _log.error("internal_error", exc_info=error)
 
 
+def refuse(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """The answer to what no route takes: its status alone, as where there is an address that hides."""
+    return Response(b"", status_code=error.status_code, headers=error.headers)
+
+
 def _contract_route(channel: Channel) -> ASGIRouteHandler:
     @asgi(f"/{channel}", copy_scope=False)
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,7 +149,8 @@ def _admit(rooms: Rooms, scope: HTTPScope, channel: Channel) -> tuple[str, Any]:
 
 async def _contract_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
     try:
-        return await _body(receive, headers, limit)
+        encoding = _announced(headers, limit)
+        body = await _received(receive, limit)
     except _TooLong:
         # With commas: the log takes seven digits in a row for somebody's phone number.
         raise Refused(
@@ -149,13 +158,31 @@ async def _contract_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]
         ) from None
     except TimeoutError:
         raise Refused(Code.MALFORMED, f"the body did not arrive within {BODY_DEADLINE:g} s") from None
+    if encoding:
+        raise Refused(Code.MALFORMED, f"Content-Encoding: {encoding} is not taken: send the body as it is")
+    return body
+
+
+def _announced(headers: Iterable[tuple[bytes, bytes]], limit: int) -> str:
+    """The body's Content-Encoding, empty where it has none; raises _TooLong for its Content-Length."""
+    encoding = ""
+    for key, value in headers:
+        if key == b"content-length":
+            if value.isdigit() and int(value[:19]) > limit:
+                raise _TooLong
+        elif key == b"content-encoding" and (stated := value.strip(b" \t").lower()) not in _AS_IT_IS:
+            # What is no name that people know might be anything.
+            encoding = stated.decode() if stated in _ENCODINGS else "(unknown)"
+    return encoding
 
 
 async def _body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
-    """The whole body, in time; raises _TooLong, TimeoutError or _Gone."""
-    for key, value in headers:
-        if key == b"content-length" and value.isdigit() and int(value[:19]) > limit:
-            raise _TooLong
+    """The whole body, in time and encoded as it came; raises _TooLong, TimeoutError or _Gone."""
+    _announced(headers, limit)
+    return await _received(receive, limit)
+
+
+async def _received(receive: Receive, limit: int) -> bytes:
     async with asyncio.timeout(BODY_DEADLINE):
         chunks: list[bytes] = []
         size = 0

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from litestar import Litestar
+from litestar.exceptions import HTTPException
 
 from gatepost import api, consistency, instances, kinds, logs, settings
 from gatepost.acceptance import Acceptance
@@ -223,6 +224,7 @@ def create_app(rooms: api.Rooms) -> Litestar:
     app = api.Api(
         route_handlers=api.routes(),
         after_exception=[api.log_unexpected],
+        exception_handlers={HTTPException: api.refuse},
         # Its pages load scripts from elsewhere and would be open to everybody.
         openapi_config=None,
         logging_config=None,

@@ -6,6 +6,7 @@ wrong is said in our own words: a decoder's text likes to quote the value.
 
 import hashlib
 import hmac
+import re
 from typing import ClassVar, TypeVar
 
 import msgspec
@@ -21,6 +22,10 @@ MAX_RECIPIENT = 320
 """Characters of an address that a request names itself: 64 of the local part, 255 of the domain, and the @."""
 MAX_NUMBER = 32
 """Characters of a sender id; the networks allow 15 digits or 11 letters, in which form is the plugin's."""
+
+_NUMERIC = frozenset({"ext_user_id", "email_uid", "im_uid", "from_number"})
+"""Fields in which a number is taken as its digits."""
+_WHOLE = re.compile(rb"-?[0-9]+")
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -205,7 +210,10 @@ def _fields(body: bytes, decoder: "msgspec.json.Decoder[_F]", kind: type[_F]) ->
 
 
 def _one_by_one(body: bytes, kind: type[_F]) -> _F:
-    """The slow way, after a fault: finds the field that is no text, and lets the last of its name win."""
+    """The slow way, after a fault: finds the field that is no text, and lets the last of its name win.
+
+    Whole numbers are taken here, as they are written: as numbers they would have to be of some size.
+    """
     try:
         raw = _raw_fields.decode(body)
     except msgspec.ValidationError:
@@ -214,11 +222,16 @@ def _one_by_one(body: bytes, kind: type[_F]) -> _F:
         raise _malformed("the body is not JSON") from None
     fields = kind()
     for name in kind.__struct_fields__:
-        if name in raw:
-            try:
-                setattr(fields, name, _text_or_null.decode(raw[name]))
-            except (ValueError, RecursionError):
-                raise _malformed(f"{name} must be a text") from None
+        if name not in raw:
+            continue
+        numeric = name in _NUMERIC
+        if numeric and _WHOLE.fullmatch(raw[name]):
+            setattr(fields, name, bytes(raw[name]).decode())
+            continue
+        try:
+            setattr(fields, name, _text_or_null.decode(raw[name]))
+        except (ValueError, RecursionError):
+            raise _malformed(f"{name} must be a text" + " or a whole number" * numeric) from None
     return fields
 
 

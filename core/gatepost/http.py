@@ -81,10 +81,10 @@ class Connections(ServerState):
         for connection in self.connections:
             cast("Connection", connection).leave()
 
-    def refused(self, peer: str, status: int) -> None:
+    def refused(self, peer: str, fault: "_Fault") -> None:
         """Log that somebody does not speak HTTP, once a minute and peer."""
         if self._strangers.due(peer):
-            _log.warning("not_http", peer=peer, status=status)
+            _log.warning("not_http", peer=peer, status=fault.status, reason=fault.problem)
 
 
 def _no_more_than(requests: int, data: bytes, begin: int) -> int:
@@ -100,11 +100,15 @@ def _no_more_than(requests: int, data: bytes, begin: int) -> int:
 
 
 class _Fault(Exception):
-    """The request can't be taken; ``status`` says why."""
+    """The request can't be taken; ``problem`` tells its caller why, and quotes nothing."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
+    def __init__(self, status: int, problem: str) -> None:
+        super().__init__(problem)
         self.status = status
+        self.problem = problem
+
+
+_HEAD_TOO_LARGE = f"the request's head has more than {HEAD_BYTES // 1024} KiB or {HEADERS} headers"
 
 
 class _Flow(FlowControl):
@@ -141,6 +145,10 @@ class Connection(HttpToolsProtocol):
         """A head has ended, and its body has not."""
         self._barren = 0
         """Bytes that came since the last that were body."""
+        self._hosts = 0
+        """Host headers of the head that is being read."""
+        self._coded = False
+        """It has a Transfer-Encoding that is not merely chunked."""
         self._unread = b""
         """What was received and is not parsed yet, because too many requests wait already..."""
         self._at = 0
@@ -218,20 +226,27 @@ class Connection(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         self._barren += len(data)
+        upgrades = False
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 self._at -= len(data) - upgrade.args[0]
+                upgrades = True
+            if upgrades:
+                # Not in there: the exception would take the place of a fault's own cause.
                 self._pass_over_upgrade()
                 return
             if self._barren > HEAD_BYTES and (self._begun or self._in_body):
-                raise _Fault(431)  # noqa: TRY301  as the callbacks do
+                raise _Fault(431, _HEAD_TOO_LARGE)  # noqa: TRY301  as the callbacks do
         except _Fault as fault:
-            self._refuse(fault.status)
+            self._refuse(fault)
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause.status if isinstance(cause, _Fault) else 400)
+            # The parser's own words come from a closed list.
+            self._refuse(
+                cause if isinstance(cause, _Fault) else _Fault(400, f"this is not HTTP/1.1: {error}")
+            )
         else:
             if self._begun and not self._is_owed():
                 self._wait()
@@ -249,24 +264,45 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._begun = True
+        self._hosts, self._coded = 0, False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # A trailer must not pass for a header: proxies vouch for those, and for nothing else. A Host that
-        # is none nobody needs, and Litestar would answer 400 for it before the contract's handlers are asked.
-        if not (self._in_body or (len(name) == 4 and name.lower() == b"host" and not _HOST.fullmatch(value))):
-            super().on_header(name, value)
+        # A trailer must not pass for a header: proxies vouch for those, and for nothing else.
+        if self._in_body:
+            return
+        # By their lengths first: nearly all that come are others, and this is asked of each.
+        size = len(name)
+        if size == 4 and name.lower() == b"host":
+            self._hosts += 1
+            # One that is none nobody needs, and Litestar would answer 400 for it before the contract's
+            # handlers are asked.
+            if not _HOST.fullmatch(value):
+                return
+        elif size == 17 and name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+            self._coded = True
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise _Fault(400)
+                raise _Fault(400, "this is no proxy: CONNECT leads nowhere")
             return
         if len(self.headers) > HEADERS or (self._barren > HEAD_BYTES and self._head_size() > HEAD_BYTES):
-            raise _Fault(431)
+            raise _Fault(431, _HEAD_TOO_LARGE)
+        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
+            raise _Fault(400, f"a request has one Host header, and this one has {self._hosts}")
+        if self._coded and self._is_coded_before_chunked():
+            raise _Fault(501, "of the transfer codings only chunked is understood: send the body as it is")
         super().on_headers_complete()
         self._begun, self._in_body, self._barren = False, True, 0
         self._settle()
+
+    def _is_coded_before_chunked(self) -> bool:
+        """Whether the body is in chunks and something else besides; what is not in chunks the parser refuses."""
+        values = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        codings = [coding for one in b",".join(values).split(b",") if (coding := one.strip(b" \t"))]
+        return len(codings) > 1 and codings[-1] == b"chunked"
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -346,17 +382,21 @@ class Connection(HttpToolsProtocol):
         else:
             self._close()
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, fault: _Fault) -> None:
         """What came is no request: answer what came before it, or say so, and read no further."""
-        self._all.refused(self.client[0] if self.client else "", status)
+        self._all.refused(self.client[0] if self.client else "", fault)
         if self._is_owed_without_the_last():
             self._end_with_answer()
             return
         self.broken = True
         if not (self._in_body and self.cycle.response_started):
-            phrase = HTTPStatus(status).phrase
-            head = f"HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            self.transport.write(head.encode())
+            body = f"{fault.problem}\n".encode()
+            head = (
+                f"HTTP/1.1 {fault.status} {HTTPStatus(fault.status).phrase}\r\n"
+                f"content-type: text/plain; charset=utf-8\r\ncontent-length: {len(body)}\r\n"
+                "connection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
         self._close()
 
     def _is_owed_without_the_last(self) -> bool:

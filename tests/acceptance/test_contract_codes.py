@@ -30,7 +30,7 @@ REFUSALS = [
     ({"ext_user_id": "broken"}, 2),
     ({"ext_user_id": None}, 5),
     ({"ext_user_id": ""}, 5),
-    ({"ext_user_id": 7}, 5),
+    ({"ext_user_id": 7.5}, 5),
     ({"from_email_address": None}, 5),
     ({"from_email_address": "no address"}, 5),
     ({"subject": None}, 5),

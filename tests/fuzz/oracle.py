@@ -28,19 +28,25 @@ class Expected:
 
     def on_message_begin(self) -> None:
         self._url = b""
-        self._headers = 0
+        self._headers: list[tuple[bytes, bytes]] = []
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
-    def on_header(self, _name: bytes, _value: bytes) -> None:
-        self._headers += 1
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value.lower()))
 
     def on_headers_complete(self) -> None:
         path = httptools.parse_url(self._url).path
         unquote(path.decode("ascii"))
-        if self._headers > 128:
+        if len(self._headers) > 128:
             raise ValueError("more headers than are taken")
+        hosts = [name for name, _ in self._headers].count(b"host")
+        if hosts > 1 or (not hosts and self._parser.get_http_version() != "1.0"):
+            raise ValueError("not one Host")
+        codings = b",".join(value for name, value in self._headers if name == b"transfer-encoding")
+        if len([one for one in codings.split(b",") if one.strip(b" \t")]) > 1:
+            raise ValueError("more than chunks")
         # What follows a wish for another protocol this parser does not say.
         self.ends = self.ends or self._parser.should_upgrade()
         self._is_ours = self._parser.get_method() == b"POST" and path in CONTRACT

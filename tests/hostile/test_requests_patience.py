@@ -236,7 +236,7 @@ async def test_of_an_endless_row_of_requests_few_wait_and_the_caller_is_held_bac
         waiting.append(len(self.pipeline))
 
     monkeypatch.setattr(Connection, "_read_on", noted)
-    row = b"GET /health/live HTTP/1.1\r\n%s\r\n" % headers * 10_000
+    row = b"GET /health/live HTTP/1.1\r\nHost: x\r\n%s\r\n" % headers * 10_000
     async with greedy(address, seen) as (_, _, asking):
         with suppress(ConnectionError):
             while True:

@@ -1,5 +1,6 @@
 """What a caller can write onto a socket, at a real gateway in a process of its own."""
 
+import json
 import socket
 import struct
 
@@ -96,7 +97,8 @@ def test_a_body_that_is_only_odd_is_read(line, body):
         (b"Content-Type: application/json; charset=utf-16",),
         (b"Content-Type: \xff\xfe",),
         (b"Content-Type: application/json", b"Content-Type: text/plain"),
-        (b"Content-Encoding: gzip",),
+        (b"Content-Encoding: identity",),
+        (b"Content-Encoding:",),
         (b"Accept: \xe4\xf6",),
         (b"Cookie: =\xff; ;;=",),
         (b"Host: a`b",),
@@ -121,6 +123,63 @@ def test_a_body_that_is_only_odd_is_read(line, body):
 )
 def test_no_header_of_a_sound_request_keeps_it_from_its_answer(line, headers):
     assert asked(line, request("/email", *headers, body=message())).code == 1
+
+
+@pytest.mark.parametrize(
+    "encoding", [b"gzip", b"GZIP", b"br \t", b"identity, gzip", b"447700900123", b"\xff"]
+)
+def test_an_encoded_body_is_5_and_the_encoding_is_named(line, encoding):
+    """Also where it is not what it is said to be; and nothing is named that is no encoding's name."""
+    answer = asked(line, request("/email", b"Content-Encoding: " + encoding, body=message()))
+    assert answer.code == 5
+    named = {b"gzip": "gzip", b"GZIP": "gzip", b"br \t": "br"}.get(encoding, "(unknown)")
+    assert json.loads(answer.body)["error_message"].startswith(f"Content-Encoding: {named} is not taken")
+    assert asked(line, request("/email", b"Content-Encoding: gzip", body=b" " * 65537)).code == 6
+
+
+@pytest.mark.parametrize("before", [b"", b" ", b"\t \t"])
+@pytest.mark.parametrize("behind", [b"", b" ", b" \t "])
+def test_blanks_around_the_secret_are_no_part_of_it(line, before, behind):
+    header = b"Authorization:" + before + b"the-secret" + behind
+    assert asked(line, request("/email", header, body=message(), secret=b"")).code == 1
+
+
+NUMBERS = {
+    "a number": (b"42", "42"),
+    "a negative one": (b"-7", "-7"),
+    "one that no float holds": (b"12345678901234567890123456789", "12345678901234567890123456789"),
+}
+
+
+@pytest.mark.parametrize(("written", "digits"), NUMBERS.values(), ids=NUMBERS)
+def test_a_number_where_an_id_is_expected_is_its_digits(line, written, digits):
+    """The same content as the digits as a text: what was accepted is known again, and anything else is 9."""
+    as_text = message(ext_user_id="anna", email_uid=digits)
+    as_number = as_text.replace(b'"%s"' % digits.encode(), written)
+    assert as_number != as_text
+    accepted = asked(line, request(body=as_number))
+    assert accepted.code == 0
+    assert asked(line, request(body=as_text)).body == accepted.body
+    assert asked(line, request(body=as_text.replace(b'"anna"', b"42"))).code == 9
+    sender = message("/sms", from_number=digits).replace(b'"%s"' % digits.encode(), written)
+    assert asked(line, request("/sms", body=sender)).code == 1
+
+
+@pytest.mark.parametrize("field", ["ext_user_id", "email_uid", "body", "to_email_address"])
+@pytest.mark.parametrize(
+    "value", [b"4.2", b"42.0", b"1e3", b"true", b"null", b"[42]", b'{"n": 42}', b"9" * 513]
+)
+def test_what_is_no_whole_number_is_no_id(line, field, value):
+    fields = {"activity_type": "preview"} if field == "to_email_address" else {}
+    body = message(**{**fields, field: "HERE"}).replace(b'"HERE"', value)
+    answer = asked(line, request(body=body))
+    assert answer.code == 5
+    assert field in json.loads(answer.body)["error_message"]
+
+
+@pytest.mark.parametrize("value", [b"42", b"7"])
+def test_a_number_where_a_text_is_expected_is_5(line, value):
+    assert asked(line, request(body=message(subject="HERE").replace(b'"HERE"', value))).code == 5
 
 
 @pytest.mark.parametrize(
@@ -184,6 +243,67 @@ TRICKS = [
 def test_no_spelling_of_a_path_gets_round_the_checks(line, target, method):
     answer = asked(line, request(target, body=message(), secret=b"wrong", method=method))
     assert answer.code == 3 or answer.status in {400, 404, 405}
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+@pytest.mark.parametrize("target", ["/Email", "/nowhere", "/webhooks/nobody", "/control/nothing"])
+def test_where_there_is_nothing_the_answer_is_a_status_and_no_more(line, target, method):
+    """Whichever address it is: none shows what else there may be, or what stands behind the gateway."""
+    answer = asked(line, request(target, body=message(), method=method))
+    assert answer.status in {404, 405}
+    assert answer.body == b""
+
+
+def test_without_a_host_or_with_two_nothing_is_read(line):
+    """RFC 9112, 3.2; before version 1.1 there need not be one."""
+    sound = request(body=message())
+    for host in (b"", b"Host: gateway.example\r\nHost: gateway.example\r\n", b"Host: a\r\nhOST: b\r\n"):
+        (answer,) = everything(line, sound.replace(b"Host: gateway.example\r\n", host))
+        assert answer.status == 400
+        assert b"Host" in answer.body
+    upgrade = b"Connection: upgrade\r\nUpgrade: h2c\r\n"
+    (answer,) = everything(line, sound.replace(b"Host: gateway.example\r\n", upgrade))
+    assert (answer.status, b"Host" in answer.body) == (400, True)
+    old = sound.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: gateway.example\r\n", b"")
+    assert [answer.code for answer in everything(line, old)] == [1]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        b"transfer-encoding: x-unheard-of,CHUNKED",
+    ],
+)
+def test_a_body_in_a_coding_that_is_not_undone_is_501(line, headers):
+    head = b"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: the-secret\r\n" + headers + b"\r\n\r\n"
+    body = message()
+    (answer,) = everything(line, head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) + SMUGGLED)
+    assert answer.status == 501
+    assert b"chunked" in answer.body
+
+
+@pytest.mark.parametrize("header", [b"Transfer-Encoding: Chunked", b"Transfer-Encoding: , chunked"])
+def test_chunks_alone_are_read(line, header):
+    head = b"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: the-secret\r\n" + header + b"\r\n\r\n"
+    body = message()
+    assert asked(line, head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)).code == 1
+
+
+def test_what_is_no_request_is_told_what_is_wrong(line):
+    (no_http,) = everything(line, b"nonsense\r\n\r\n")
+    (too_large,) = everything(line, request("/email", b"X: " + b"x" * 40_000))
+    for answer, status, said in (
+        (no_http, 400, b"this is not HTTP/1.1: "),
+        (too_large, 431, b"the request's head has more than 32 KiB or 128 headers"),
+    ):
+        assert answer.status == status
+        assert answer.body.startswith(said)
+        assert b"content-type: text/plain" in answer.head
+        # Nothing of what came.
+        assert b"nonsense" not in answer.body
+        assert b"xx" not in answer.body
 
 
 @pytest.mark.parametrize(
