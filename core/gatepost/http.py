@@ -35,6 +35,7 @@ LAST_TAKEN = 5.0
 """Seconds after which a server that ends takes in nothing more of what callers go on asking."""
 
 _HOST = re.compile(rb"[0-9A-Za-z._:\[\]-]{1,255}")
+_NO_HOST = b"host.invalid"
 
 _log = logs.get(__name__)
 
@@ -278,7 +279,7 @@ class Connection(HttpToolsProtocol):
             # One that is none nobody needs, and Litestar would answer 400 for it before the contract's
             # handlers are asked.
             if not _HOST.fullmatch(value):
-                return
+                value = _NO_HOST
         elif size == 17 and name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
             self._coded = True
         super().on_header(name, value)
