@@ -32,6 +32,7 @@ from gatepost.redaction import (
     never,
     private,
     remember,
+    revealed,
     scrub,
     without,
     without_lookalikes,
@@ -77,7 +78,11 @@ _CONFIGURED_KEYS = _OWN_KEYS - {"message", "code"}
 
 def _redact(_logger: object, _method: str, event: EventDict) -> EventDict:
     plain = {_text(key): _shown(value) for key, value in event.items()}
-    forms = found_in("\n".join(_texts(plain)))
+    together = "\n".join(_texts(plain))
+    shown = revealed(together)
+    if shown is not together:
+        plain = _revealed(plain)
+    forms = found_in(shown)
     name = plain.get("logger", "")
     own = isinstance(name, str) and name.startswith("gatepost.") and name != "gatepost.plugins"
     redacted = {}
@@ -125,6 +130,14 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _texts(item)
+
+
+def _revealed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {revealed(key): _revealed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_revealed(item) for item in value]
+    return revealed(value) if isinstance(value, str) else value
 
 
 def _redacted(value: Any, forms: Sequence[str]) -> Any:

@@ -1,7 +1,8 @@
 """What is private at the moment, and how it is found in a text and taken out, however it is written.
 
-A value is looked for among the letters and digits of a text alone, upper and lower case being one: then
-spaces, punctuation, line ends and most quoting between its characters hide nothing.
+A value is looked for among the letters and digits of a text alone, upper and lower case being one, and so an ä and
+an a, and wide and narrow digits: then spaces, punctuation, line ends and most quoting between its characters hide
+nothing. Where a text holds escapes or encoded runs it is looked at a second time with these undone.
 """
 
 import binascii
@@ -11,10 +12,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from unicodedata import normalize
 from urllib.parse import quote, quote_plus, unquote
 
 import msgspec
 
+from gatepost import encodings
 from gatepost.model import Contact, Secret
 
 REDACTED = "[redacted]"
@@ -119,11 +122,13 @@ def _secrets(value: object) -> Iterator[Secret]:
 
 def scrub(text: str, *values: Named) -> str:
     """``text`` without these values, without those that are named, and without what looks alike."""
+    text = revealed(text, *values)
     return cut(without_lookalikes(text), found_in(text, *values))
 
 
 def without(text: str) -> str:
     """``text`` without what is named; what merely looks like an address stays."""
+    text = revealed(text)
     return cut(text, found_in(text))
 
 
@@ -133,6 +138,21 @@ def without_lookalikes(text: str) -> str:
     To be done first: of an address whose domain alone is named the rest would not be recognised any more.
     """
     return _NUMBER.sub(REDACTED, _ADDRESS.sub(REDACTED, text))
+
+
+def revealed(text: str, *values: Named) -> str:
+    """``text`` as ``found_in`` and ``cut`` can deal with it, where encodings hide any of these values in it.
+
+    Its escapes are undone then, and runs that hide a value are gone. Nearly always it is the very same object.
+    """
+    plain = encodings.unescaped(text)
+    if plain is not text and found_in(plain, *values):
+        text = plain
+    runs = encodings.unpacked(text)
+    if runs and found_in("\n".join(runs.values()), *values):
+        private = {run for run, meaning in runs.items() if found_in(meaning, *values)}
+        text = encodings.without_runs(text, private, REDACTED)
+    return text
 
 
 def found_in(text: str, *values: Named) -> Sequence[str]:
@@ -145,7 +165,8 @@ def found_in(text: str, *values: Named) -> Sequence[str]:
 
 def holds(text: str, value: Secret) -> bool:
     """Whether the whole of ``value`` stands in ``text``, in any of its forms."""
-    letters = _letters(text)
+    views = [text, encodings.unescaped(text), *encodings.unpacked(text).values()]
+    letters = "\n".join(map(_letters, dict.fromkeys(views)))
     return any(form in letters for form in _spellings(value.reveal()) if len(form) >= _SHORT)
 
 
@@ -165,7 +186,12 @@ def cut(text: str, forms: Sequence[str]) -> str:
 
 
 def _letters(text: str) -> str:
-    return _ascii_letters(text.encode()) if text.isascii() else _NOISE.sub("", text.casefold())
+    return _ascii_letters(text.encode()) if text.isascii() else _NOISE.sub("", _folded(text))
+
+
+def _folded(text: str) -> str:
+    """Wide, narrow and round characters as the usual ones, and accents as signs of their own."""
+    return normalize("NFKD", text).casefold()
 
 
 def _ascii_letters(text: bytes) -> str:
@@ -178,7 +204,7 @@ def _located(text: str) -> tuple[str, list[int]]:
     found = [
         (letter, place)
         for place, character in enumerate(text)
-        for letter in character.casefold()
+        for letter in (character.casefold() if character.isascii() else _folded(character))
         if letter.isalnum()
     ]
     return "".join(letter for letter, _ in found), [place for _, place in found]
@@ -231,6 +257,12 @@ def _spellings(text: str) -> Iterator[str]:
     raw = text.encode("utf-8", "replace")
     letters = _letters(text)
     yield letters
+    if "." in text:
+        # As people write it whom no program shall understand: jack at example dot com.
+        said = text.replace("@", " at ").replace(".", " dot ")
+        yield _letters(said)
+        if "+" in said:
+            yield _letters(said.replace("+", " plus "))
     if _PLAIN.fullmatch(text):
         # As the general way would have it, at a tenth of its price: this is done for every message.
         yield letters[::-1]

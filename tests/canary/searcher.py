@@ -8,25 +8,33 @@ import binascii
 import html
 import quopri
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 _NOISE = re.compile(r"[\W_]+")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-](?:[A-Za-z0-9+/_=-]|[\r\n]+(?=[A-Za-z0-9+/_=-])){10,}")
+_BASE32 = re.compile(rb"(?:[A-Z2-7][\r\n]{0,2}){7,}|(?:[a-z2-7][\r\n]{0,2}){7,}")
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}[ :]?){6,}")
-_ESCAPE = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
+_ESCAPE = re.compile(rb"[\\%]+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
 # A line that is too long is cut there and goes on here.
 _PIECE, _OVERLAP = 1 << 20, 4096
 
 
 def letters(text: str) -> str:
-    return _NOISE.sub("", text.casefold())
+    return _NOISE.sub("", unicodedata.normalize("NFKD", text).casefold())
 
 
 def needles(values: Mapping[str, str]) -> dict[str, str]:
     """What to look for, and what to call it. Each value is worth looking for whole, however it is written."""
-    return {letters(value): name for name, value in values.items()}
+    said = {"@": " at ", ".": " dot ", "+": " plus ", "-": " dash ", "_": " underscore "}
+    found = {letters(value): name for name, value in values.items()}
+    for name, value in values.items():
+        for signs in ("@.", "@.+", "@.+-_"):
+            spoken = "".join(said[sign] if sign in signs else sign for sign in value)
+            found.setdefault(letters(spoken), name)
+    return found
 
 
 def of_person(email: str, phone: str, *names: str) -> dict[str, str]:
@@ -77,7 +85,13 @@ def _views(content: bytes) -> Iterator[tuple[str, bytes]]:
     if b"&" in content:
         yield "HTML", html.unescape(content.decode("latin-1")).encode("utf-8", "replace")
     # Each piece beside the others, so that one look is enough.
-    yield "hexadecimal", b"\n".join(map(_from_hex, _HEX.findall(content)))
+    pieces = b"\n".join(map(_from_hex, _HEX.findall(content)))
+    yield "hexadecimal", pieces
+    yield "UTF-16, hexadecimal", pieces.replace(b"\0", b"").decode("latin-1").encode()
+    if b"\0" in content:
+        yield "UTF-16", content.replace(b"\0", b"").decode("latin-1").encode()
+    for shift in range(8):
+        yield "base32", b"\n".join(_from_base32(run, shift) for run in _BASE32.findall(content))
     for shift in range(4):
         yield "base64", b"\n".join(_from_base64(run, shift) for run in _BASE64.findall(content))
 
@@ -98,6 +112,11 @@ def _from_hex(run: bytes) -> bytes:
 def _from_base64(run: bytes, shift: int) -> bytes:
     run = re.sub(rb"[\r\n=]", b"", run)[shift:].translate(bytes.maketrans(b"-_", b"+/"))
     return base64.b64decode(run + b"A" * (-len(run) % 4))
+
+
+def _from_base32(run: bytes, shift: int) -> bytes:
+    run = re.sub(rb"[\r\n]", b"", run)[shift:].upper()
+    return base64.b32decode(run + b"A" * (-len(run) % 8))
 
 
 def in_folder(folder: Path, values: Mapping[str, str], *, but: tuple[str, ...] = ()) -> list[str]:

@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import html
 import json
 import quopri
+from unicodedata import normalize
 from urllib.parse import quote
 
 import pytest
@@ -35,6 +37,30 @@ SPELLINGS = {
     "bytes": lambda text: repr(text.encode()),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(b"x" + text.encode()).decode().rstrip("="),
+    "base32": lambda text: base64.b32encode(text.encode()).decode(),
+    "base32, small": lambda text: base64.b32encode(b"xx7" + text.encode()).decode().rstrip("=").lower(),
+    "HTML": lambda text: "".join(f"&#{ord(one)};" for one in text),
+    "HTML, hexadecimal": lambda text: "".join(f"&#x{ord(one):X};" for one in text),
+    "HTML, where it must": lambda text: (
+        html.escape(text).replace("@", "&commat;").replace(".", "&period;").replace("ä", "&auml;")
+    ),
+    "escaped": lambda text: "".join(f"\\u{ord(one):04x}" for one in text),
+    "escaped here and there": lambda text: "".join(
+        f"\\u{ord(one):04X}" if place % 3 else one for place, one in enumerate(text)
+    ),
+    "escaped twice": lambda text: json.dumps(json.dumps("".join(f"\\x{one:02x}" for one in text.encode()))),
+    "wholly URL-encoded": lambda text: "".join(f"%{one:02X}" for one in text.encode()),
+    "UTF-16": lambda text: text.encode("utf-16-le").decode("latin-1"),
+    "UTF-16, bytes": lambda text: repr(text.encode("utf-16")),
+    "UTF-16, bytes, big end first": lambda text: repr(text.encode("utf-16-be")),
+    "UTF-16, hexadecimal": lambda text: text.encode("utf-16-le").hex(),
+    "UTF-16, hexadecimal, big end first": lambda text: text.encode("utf-16-be").hex().upper(),
+    "wide": lambda text: "".join(chr(ord(one) + 0xFEE0) if "!" <= one <= "~" else one for one in text),
+    "accents apart": lambda text: normalize("NFD", text),
+    "at and dot": lambda text: text.replace("@", " at ").replace(".", " dot "),
+    "AT, DOT and PLUS": lambda text: (
+        text.replace("@", " [AT] ").replace(".", " (DOT) ").replace("+", "-plus-")
+    ),
     "base64 in lines": lambda text: base64.encodebytes(b"xx" * 26 + text.encode()).decode(),
 }
 
@@ -129,7 +155,24 @@ def test_a_short_value_is_taken_out_as_a_word_alone():
 
 def test_huge_texts_cost_what_they_are_long():
     # No figure: what took the square of the length would not end today.
-    for piece in ("a", "a ", "1", "1 ", "@", "%40", "a@", ". ", "=", "\\"):
+    for piece in (
+        "a",
+        "a ",
+        "1",
+        "1 ",
+        "@",
+        "%40",
+        "a@",
+        ". ",
+        "=",
+        "\\",
+        "&",
+        "&#",
+        "\\x4",
+        "A7",
+        "a7 ",
+        "０",
+    ):
         redaction.without_lookalikes(piece * 400_000)
         with logs.private(CONTACT):
             logs.scrub(piece * 20_000)

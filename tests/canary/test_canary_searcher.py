@@ -4,6 +4,8 @@ import base64
 import json
 import quopri
 import sqlite3
+import textwrap
+from unicodedata import normalize
 from urllib.parse import quote
 
 import pytest
@@ -32,7 +34,24 @@ SPELLINGS = {
     "backwards": TEXT[::-1],
     "bytes": repr(TEXT.encode()),
     "HTML": TEXT.replace("@", "&#64;").replace("ä", "&auml;"),
+    "HTML, wholly": "".join(f"&#x{ord(one):x};" for one in TEXT),
+    "escaped": "".join(f"\\u{ord(one):04x}" for one in TEXT),
+    "escaped twice": json.dumps("".join(f"\\u{ord(one):04x}" for one in TEXT)),
     "UTF-16": TEXT.encode("utf-16-le").decode("latin-1"),
+    "UTF-16, bytes": repr(TEXT.encode("utf-16-be")),
+    "UTF-16, hexadecimal": TEXT.encode("utf-16-le").hex(),
+    "UTF-16, hexadecimal, big end first": TEXT.encode("utf-16-be").hex().upper(),
+    "wide": "".join(chr(ord(one) + 0xFEE0) if "!" <= one <= "~" else one for one in TEXT),
+    "accents apart": normalize("NFD", TEXT),
+    "at and dot": TEXT.replace("@", " at ").replace(".", " dot "),
+    "at, dot, plus and dash": (
+        TEXT.replace("@", "[at]").replace(".", "[dot]").replace("-", "[dash]").replace("+", "[plus]")
+    ),
+    **{f"base32, {n} before": base64.b32encode(b"x" * n + TEXT.encode()).decode() for n in range(5)},
+    "base32 in small letters, in lines": "\n".join(
+        textwrap.wrap(base64.b32encode(TEXT.encode()).decode().lower(), 40)
+    ),
+    "base32 behind something": "abc" + base64.b32encode(TEXT.encode()).decode(),
     **{f"base64, {n} before": base64.b64encode(b"x" * n + TEXT.encode()).decode() for n in range(3)},
     "base64 in lines": base64.encodebytes(b"x" * 50 + TEXT.encode()).decode(),
     "base64 for URLs": base64.urlsafe_b64encode(TEXT.encode()).decode().rstrip("="),
