@@ -90,8 +90,10 @@ def _views(content: bytes) -> Iterator[tuple[str, bytes]]:
     yield "UTF-16, hexadecimal", pieces.replace(b"\0", b"").decode("latin-1").encode()
     if b"\0" in content:
         yield "UTF-16", content.replace(b"\0", b"").decode("latin-1").encode()
+    # Each word might be one, and a log says the same words again and again.
+    words = set(_BASE32.findall(content))
     for shift in range(8):
-        yield "base32", b"\n".join(_from_base32(run, shift) for run in _BASE32.findall(content))
+        yield "base32", b"\n".join(_from_base32(run, shift) for run in words)
     for shift in range(4):
         yield "base64", b"\n".join(_from_base64(run, shift) for run in _BASE64.findall(content))
 
