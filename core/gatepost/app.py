@@ -168,7 +168,7 @@ def _metrics(read: Settings, made: Mapping[str, Instance]) -> Metrics:
         "contact_lookups_failed",
         "Lookups of users that a contact source could not answer",
         ["plugin"],
-        lambda: {(name,): one.passed_over for name, one in made.items() if one.is_source},
+        lambda: {(name,): one.failed_lookups for name, one in made.items() if one.is_source},
     )
     return metrics
 

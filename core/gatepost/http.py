@@ -109,6 +109,12 @@ class _Fault(Exception):
         self.problem = problem
 
 
+def _what_is_wrong(error: httptools.HttpParserError) -> str:
+    """The parser's own words, which come from a closed list; in a callback all that can fail is the target."""
+    callback = isinstance(error, httptools.HttpParserCallbackError)
+    return f"this is not HTTP/1.1: {'its target can not be read' if callback else error}"
+
+
 _HEAD_TOO_LARGE = f"the request's head has more than {HEAD_BYTES // 1024} KiB or {HEADERS} headers"
 
 
@@ -244,10 +250,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(fault)
         except httptools.HttpParserError as error:
             cause = error.__context__
-            # The parser's own words come from a closed list.
-            self._refuse(
-                cause if isinstance(cause, _Fault) else _Fault(400, f"this is not HTTP/1.1: {error}")
-            )
+            self._refuse(cause if isinstance(cause, _Fault) else _Fault(400, _what_is_wrong(error)))
         else:
             if self._begun and not self._is_owed():
                 self._wait()

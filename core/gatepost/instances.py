@@ -83,7 +83,7 @@ class Instance:
             inspect.iscoroutinefunction(one.function) for one in made["find_contact"]
         )
         self._kinds: set[str] = set()
-        self.passed_over = 0
+        self.failed_lookups = 0
         """Lookups that it could not answer as a contact source."""
 
     def __repr__(self) -> str:
@@ -169,7 +169,7 @@ class Instance:
                 "find_contact", found, timeout, (Unavailable,), clean=soundness.send_error
             )
         if isinstance(got, Raised):
-            self.passed_over += 1
+            self.failed_lookups += 1
             raise _unavailable(got)
         logs.remember(got)
         return got

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gatepost import attempt, metrics, webhooks
+from gatepost.errors import Rejected, Unavailable, Uncertain
+from gatepost.model import Receipt
 from gatepost.testing import emulator
 
 REPO = Path(__file__).parents[2]
@@ -18,9 +21,8 @@ METRICS = set(re.findall(r"\bgatepost_\w+", RULES.read_text()))
 PROMTOOL = shutil.which("promtool")
 
 NOTHING = "nothing happens"
-# What a series is from minute to minute after the start (0x10: at 0 for eleven minutes; _: no scrape), and
-# the one alert that must fire at minute 25. All other series stay
-# as a gateway's first scrape has them.
+# What a series is from minute to minute after the start (0x10: at 0 for eleven minutes; _: no scrape), and the one
+# alert that must fire at minute 25. All other series stay as a gateway's first scrape has them.
 FIRST_TIME = {
     NOTHING: (set(), {}),
     "no answer": ({"GatepostDown"}, {"up": "1x10 0x30"}),
@@ -146,6 +148,12 @@ def test_every_alert_has_a_scenario_and_says_what_to_do():
     assert {alert for alerts, _ in FIRST_TIME.values() for alert in alerts} == set(ALERTS)
     page = (REPO / "docs" / "how-to" / "monitoring.md").read_text()
     assert set(re.findall(r"`(Gatepost\w+)`", page)) == set(ALERTS)
+
+
+def test_the_closed_lists_of_labels_have_all_that_can_happen():
+    answers = [Receipt(), Rejected("reason"), Unavailable("reason"), Uncertain("reason")]
+    assert {attempt.word(answer) for answer in answers} == set(metrics.SEND_OUTCOMES)
+    assert {200, *webhooks._STATUSES.values()} == set(metrics.WEBHOOK_STATUSES)
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool (Debian's package prometheus)")

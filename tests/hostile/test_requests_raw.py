@@ -293,9 +293,11 @@ def test_chunks_alone_are_read(line, header):
 
 def test_what_is_no_request_is_told_what_is_wrong(line):
     (no_http,) = everything(line, b"nonsense\r\n\r\n")
+    (no_target,) = everything(line, b"GET http://[/ HTTP/1.1\r\nHost: x\r\n\r\n")
     (too_large,) = everything(line, request("/email", b"X: " + b"x" * 40_000))
     for answer, status, said in (
         (no_http, 400, b"this is not HTTP/1.1: "),
+        (no_target, 400, b"this is not HTTP/1.1: "),
         (too_large, 431, b"the request's head has more than 32 KiB or 128 headers"),
     ):
         assert answer.status == status

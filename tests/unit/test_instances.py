@@ -281,7 +281,7 @@ class TestFindContact:
         with pytest.raises(Unavailable):
             await it.find_contact("joe", timeout_for(does))
         assert logged[0]["hook"] == "find_contact"
-        assert it.passed_over == 1
+        assert it.failed_lookups == 1
 
     async def test_unavailable_passes_scrubbed(self, logged):
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
@@ -332,7 +332,7 @@ class TestFindContactInMemory:
         it = instance(InMemory(does))
         with pytest.raises(Unavailable):
             await it.find_contact("joe", 5.0)
-        assert it.passed_over == 1
+        assert it.failed_lookups == 1
         assert (logged[0]["instance"], logged[0]["hook"]) == ("relay", "find_contact")
         assert "joe" not in str(logged)
 
