@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-import ipaddress
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
-from aiosmtplib import SMTP, SMTPException, SMTPResponseException
+from aiosmtplib import SMTP, SMTPException
 
 from gatepost.errors import Unavailable
+from gatepost_smtp.opening import introduce, new_client
+from gatepost_smtp.places import Places
 from gatepost_smtp.replies import failure_code
 from gatepost_smtp.settings import Settings
 
@@ -35,6 +34,15 @@ T = TypeVar("T")
 
 class Lost(Unavailable):
     """The connection broke before the message was out: another connection may take it at once."""
+
+
+class Refused(Exception):
+    """A connection could not be opened while ``others`` of ours were open or being opened."""
+
+    def __init__(self, cause: Unavailable, others: int) -> None:
+        super().__init__(cause.reason)
+        self.cause = cause
+        self.others = others
 
 
 class Deadline:
@@ -113,13 +121,21 @@ class Connection:
 
 
 class Connections:
-    """At most ``settings.connections`` of them, shared by every send of an instance."""
+    """At most ``settings.connections`` of them, shared by every send of an instance.
 
-    def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
+    While a connection works, one more that the relay refuses says only how many it allows: the send waits for
+    one that is open, as if no more had been configured.
+    """
+
+    def __init__(self, settings: Settings, tls: ssl.SSLContext | None, warn: Callable[[str], object]) -> None:
         self._settings = settings
         self._tls = tls
-        self._places = asyncio.Semaphore(settings.connections)
+        self._warn = warn
+        self._places = Places(settings.connections, asyncio.get_running_loop().time)
         self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._opening = 0
+        self._fewest = settings.connections
 
     async def use(self, work: Callable[[Connection], Awaitable[T]], deadline: Deadline) -> T:
         """Do ``work`` over a connection of its own, kept or new.
@@ -128,16 +144,33 @@ class Connections:
         raises, cancellation included, ends the connection and is passed on. Raises Unavailable when
         there is no connection while enough time is left to begin.
         """
-        async with self._place(deadline):
-            kept = await self._take(deadline)
-            if kept is not None:
-                with contextlib.suppress(Lost):
-                    return await self._over(kept, work)
-            return await self._over(await self._open(deadline), work)
+        refused: Unavailable | None = None
+        while True:
+            await self._take_place(deadline, refused)
+            try:
+                result = await self._over_any(work, deadline)
+            except Refused as error:
+                refused = error.cause
+                self._places.withhold(error.others)
+                self._warn_of_fewer(error)
+            except BaseException:
+                self._places.release()
+                raise
+            else:
+                self._places.release()
+                return result
+
+    async def _over_any(self, work: Callable[[Connection], Awaitable[T]], deadline: Deadline) -> T:
+        kept = await self._take(deadline)
+        if kept is not None:
+            with contextlib.suppress(Lost):
+                return await self._over(kept, work)
+        return await self._over(await self._open(deadline), work)
 
     async def probe(self, deadline: Deadline) -> None:
         """Open a new connection, sign in, have the server answer, and leave. Raises as ``use`` does."""
-        async with self._place(deadline):
+        await self._take_place(deadline)
+        try:
             kept = await self._take(deadline)
             if kept is not None:
                 # One more must not be one too many.
@@ -150,26 +183,37 @@ class Connections:
                 raise Unavailable("the relay doesn't answer NOOP", code=failure_code(error)) from None
             finally:
                 await connection.quit()
+        except Refused as error:
+            raise error.cause from None
+        finally:
+            self._places.release()
 
     async def close(self) -> None:
         """Take leave on every kept connection."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(connection.quit() for connection in idle))
 
-    @asynccontextmanager
-    async def _place(self, deadline: Deadline) -> AsyncIterator[None]:
+    def _open_now(self) -> int:
+        """How many connections are open and work."""
+        return sum(connection.client.is_connected for connection in (*self._idle, *self._busy))
+
+    async def _take_place(self, deadline: Deadline, refused: Unavailable | None = None) -> None:
+        """Wait for a place; ``refused`` says why the send that waits could not open a connection before."""
+        if self._places.is_try_due() and self._open_now():
+            self._places.try_another()
         try:
             async with deadline.waiting():
-                await self._places.acquire()
+                await self._places.take()
         except TimeoutError:
-            # The crowd is ours: it says nothing about the relay.
             raise Unavailable(
-                f"none of the {self._settings.connections} connections became free in time", message_only=True
+                f"none of the {self._open_now() or self._settings.connections} connections became free in time",
+                # While one works the crowd is ours: it says nothing about the relay.
+                message_only=self._open_now() > 0,
             ) from None
-        try:
-            yield
-        finally:
+        if refused and not self._open_now():
+            # None of those that were being opened came to be: no use in trying again.
             self._places.release()
+            raise refused
 
     async def _take(self, deadline: Deadline) -> Connection | None:
         """The kept connection that was used last; those past their time are left."""
@@ -193,6 +237,7 @@ class Connections:
         return taken
 
     async def _over(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
+        self._busy.add(connection)
         try:
             result = await work(connection)
         except BaseException:
@@ -200,82 +245,40 @@ class Connections:
             # sent to both. There is no telling, so it is never used again.
             connection.abort()
             raise
+        finally:
+            self._busy.discard(connection)
         connection.kept()
         if connection.client.is_connected:
             self._idle.append(connection)
         return result
 
     async def _open(self, deadline: Deadline) -> Connection:
-        client = SMTP(
-            hostname=self._settings.host,
-            port=self._settings.effective_port(),
-            # Only a stand-in: without one the client asks the DNS, which may take half a minute.
-            local_hostname="localhost",
-            use_tls=self._settings.security == "tls",
-            start_tls=False,
-            tls_context=self._tls,
-            timeout=None,
-        )
-        connection = Connection(client)
+        """Open a connection. Raises Refused where it can't be had beside others, Unavailable where there are none."""
+        connection = Connection(new_client(self._settings, self._tls))
+        self._opening += 1
         try:
-            async with deadline.beginning():
-                await self._introduce(client)
+            # Beside others it leaves enough time to wait for one of them.
+            limit = deadline.beginning(0.5 if self._open_now() else 1.0)
+            await introduce(connection.client, self._settings, limit)
         except BaseException as error:
             connection.abort()
-            if isinstance(error, SMTPException | OSError | ValueError):
-                raise _not_opened(error) from None
+            others = self._open_now() + self._opening - 1
+            if not others:
+                self._places.forget()
+            elif isinstance(error, Unavailable):
+                raise Refused(error, others) from None
             raise
+        finally:
+            self._opening -= 1
+        self._places.opened(self._open_now() + 1)
         return connection
 
-    async def _introduce(self, client: SMTP) -> None:
-        """Connect, greet, encrypt, sign in."""
-        settings = self._settings
-        await client.connect()
-        helo = settings.helo or _own_name(client)
-        await client.ehlo(hostname=helo)
-        if settings.security == "starttls":
-            if not client.supports_extension("starttls"):
-                raise Unavailable(
-                    "the relay doesn't offer STARTTLS: check port and security", misconfigured=True
-                )
-            await client.starttls()
-            await client.ehlo(hostname=helo)
-        if settings.password:
-            if not client.supported_auth_methods:
-                raise Unavailable(
-                    "the relay offers no way to sign in with a password: check port and security",
-                    misconfigured=True,
-                )
-            await client.login(settings.username, settings.password.reveal())
-
-
-def _own_name(client: SMTP) -> str:
-    """The machine's full name, or else the address that it has towards the relay (RFC 5321 §4.1.3)."""
-    name = socket.gethostname()
-    if "." in name and name.isascii() and name.replace("-", "").replace(".", "").isalnum():
-        return name
-    own = ipaddress.ip_address(client.get_transport_info("sockname")[0].partition("%")[0])
-    return f"[IPv6:{own}]" if own.version == 6 else f"[{own}]"
-
-
-def _not_opened(error: Exception) -> Unavailable:
-    """Why there is no connection, in our own words."""
-    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    if isinstance(error, SMTPResponseException):
-        code = failure_code(error)
-        return Unavailable(
-            f"the relay refused the connection or the sign-in ({code})" if code else "that is no SMTP server",
-            code=code,
-            misconfigured=not 400 <= error.code < 500,
-        )
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return Unavailable(
-            "the relay's certificate is not trusted: check host and ca_file", misconfigured=True
-        )
-    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-        return Unavailable("no TLS with the relay: check port and security", misconfigured=True)
-    if isinstance(error, TimeoutError):
-        return Unavailable("the relay did not answer in time")
-    if isinstance(cause, socket.gaierror):
-        return Unavailable("the relay's name can't be resolved: check host")
-    return Unavailable(f"no connection to the relay ({type(cause).__name__})")
+    def _warn_of_fewer(self, refused: Refused) -> None:
+        """Tell the operator when the relay allows fewer connections than ever before."""
+        # While others are being opened the number is not known yet.
+        if not self._opening and refused.others < self._fewest:
+            self._fewest = refused.others
+            self._warn(
+                f"the relay allows only {refused.others} of {self._settings.connections} connections at once "
+                f"({refused.cause.reason}): lower connections"
+            )

@@ -51,7 +51,7 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
             tls = await asyncio.to_thread(_tls_context, self._settings)
         elif self._settings.password:
             self._context.log.warning('the password travels in clear text: security = "none"')
-        self._connections = Connections(self._settings, tls)
+        self._connections = Connections(self._settings, tls, self._context.log.warning)
         try:
             yield
         finally:

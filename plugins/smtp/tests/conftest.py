@@ -62,6 +62,11 @@ class Sink:
         self.sessions = 0
         self.open = 0
         self.most_open = 0
+        self.allows = float("inf")
+        """Sessions at once; those beyond are refused at ``refuses_at`` with ``refusal``, or silently if it is empty."""
+        self.refuses_at = "connect"
+        self.refusal = "421 4.7.0 too many connections from you"
+        self.refused = 0
         self.reached = defaultdict(asyncio.Event)
         self.gate = asyncio.Event()
         self._faults = defaultdict(list)
@@ -82,6 +87,10 @@ class Sink:
     def wait_at(self, stage):
         """Answer only once ``gate`` is set."""
         self._faults[stage].append(Fault("gate", "", float("inf")))
+
+    def recover(self):
+        """Misbehave no more."""
+        self._faults.clear()
 
     def drop_everybody(self):
         """Hang up on all who are connected."""
@@ -111,8 +120,12 @@ class Sink:
         self._tasks[task] = writer
         self.sessions += 1
         self.open += 1
+        allowed = self.open <= self.allows
+        self.refused += not allowed
         self.most_open = max(self.most_open, self.open)
         try:
+            if not allowed:
+                await self._refuse(reader, writer)
             await self._dialogue(reader, writer)
         except (HungUp, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
@@ -151,6 +164,16 @@ class Sink:
                 if (await self._reply(writer, "END")).startswith("2"):
                     self.mails.append(current)
                 current = None
+
+    async def _refuse(self, reader, writer):
+        if self.refuses_at != "connect":
+            await self._reply(writer, "connect")
+            await reader.readline()
+        if self.refusal:
+            writer.write(f"{self.refusal}\r\n".encode())
+        else:
+            writer.transport.abort()
+        raise HungUp
 
     async def _reply(self, writer, stage, text=None):
         self.reached[stage].set()

@@ -1,0 +1,85 @@
+"""Opening one connection to the relay: connect, greet, encrypt, sign in, and say why that failed."""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+
+from aiosmtplib import SMTP, SMTPException, SMTPResponseException
+
+from gatepost.errors import Unavailable
+from gatepost_smtp.replies import failure_code
+from gatepost_smtp.settings import Settings
+
+
+def new_client(settings: Settings, tls: ssl.SSLContext | None) -> SMTP:
+    """A client that is not connected yet."""
+    return SMTP(
+        hostname=settings.host,
+        port=settings.effective_port(),
+        # Only a stand-in: without one the client asks the DNS, which may take half a minute.
+        local_hostname="localhost",
+        use_tls=settings.security == "tls",
+        start_tls=False,
+        tls_context=tls,
+        timeout=None,
+    )
+
+
+async def introduce(client: SMTP, settings: Settings, limit: asyncio.Timeout) -> None:
+    """Connect, greet, encrypt and sign in within ``limit``. Raises Unavailable where one of them fails."""
+    try:
+        async with limit:
+            await _introduce(client, settings)
+    except (SMTPException, OSError, ValueError) as error:
+        raise _not_opened(error) from None
+
+
+async def _introduce(client: SMTP, settings: Settings) -> None:
+    await client.connect()
+    helo = settings.helo or _own_name(client)
+    await client.ehlo(hostname=helo)
+    if settings.security == "starttls":
+        if not client.supports_extension("starttls"):
+            raise Unavailable("the relay doesn't offer STARTTLS: check port and security", misconfigured=True)
+        await client.starttls()
+        await client.ehlo(hostname=helo)
+    if settings.password:
+        if not client.supported_auth_methods:
+            raise Unavailable(
+                "the relay offers no way to sign in with a password: check port and security",
+                misconfigured=True,
+            )
+        await client.login(settings.username, settings.password.reveal())
+
+
+def _own_name(client: SMTP) -> str:
+    """The machine's full name, or else the address that it has towards the relay (RFC 5321 §4.1.3)."""
+    name = socket.gethostname()
+    if "." in name and name.isascii() and name.replace("-", "").replace(".", "").isalnum():
+        return name
+    own = ipaddress.ip_address(client.get_transport_info("sockname")[0].partition("%")[0])
+    return f"[IPv6:{own}]" if own.version == 6 else f"[{own}]"
+
+
+def _not_opened(error: Exception) -> Unavailable:
+    """Why there is no connection, in our own words."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(error, SMTPResponseException):
+        code = failure_code(error)
+        return Unavailable(
+            f"the relay refused the connection or the sign-in ({code})" if code else "that is no SMTP server",
+            code=code,
+            misconfigured=not 400 <= error.code < 500,
+        )
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Unavailable(
+            "the relay's certificate is not trusted: check host and ca_file", misconfigured=True
+        )
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+        return Unavailable("no TLS with the relay: check port and security", misconfigured=True)
+    if isinstance(error, TimeoutError):
+        return Unavailable("the relay did not answer in time")
+    if isinstance(cause, socket.gaierror):
+        return Unavailable("the relay's name can't be resolved: check host")
+    return Unavailable(f"no connection to the relay ({type(cause).__name__})")
