@@ -55,5 +55,5 @@ def find_return_path(text: str, domain: str, key: str) -> str:
 
 
 def _signature(compact: str, key: str) -> str:
-    # Ten bytes: a local part holds 64 characters, and a forger gets one guess a mail.
+    # Ten bytes: a local part holds 64 characters, and a forger gets a few thousand guesses a mail.
     return hmac.new(key.encode(), b"return-path:" + compact.encode(), hashlib.sha256).hexdigest()[:20]

@@ -27,6 +27,9 @@ from gatepost_smtp.settings import Settings
 # Characters of body from which on a mail is built in a thread: about a millisecond's work.
 _LONG = 100_000
 
+# Threads that read reports at once: those of the event loop are few, and are there for everybody.
+_READERS = 2
+
 
 class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
     """Sends email through an SMTP relay; takes the reports that a mail server hands on."""
@@ -40,6 +43,7 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
         settings.check()
         self._settings = settings
         self._context = context
+        self._readers = asyncio.Semaphore(_READERS)
 
     @hookimpl
     @asynccontextmanager
@@ -82,8 +86,8 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
 
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
-        """A bounce or complaint report as ``message/rfc822``, with the shared secret as bearer token."""
-        return await read_report(request, self._settings)
+        """A bounce or complaint as ``message/rfc822``, with the shared secret as bearer token."""
+        return await read_report(request, self._settings, self._readers)
 
     def _envelope(self, message: Email) -> Envelope:
         settings = self._settings

@@ -1,27 +1,30 @@
-"""What mail servers report back: bounces (RFC 3464) and complaints (RFC 5965), handed on as they came."""
+"""What mail servers report back: bounces (RFC 3464 or in words) and complaints (RFC 5965, JMRP)."""
 
 import asyncio
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
 from email.message import Message
-from email.parser import BytesParser, HeaderParser
+from email.parser import BytesParser
 from email.policy import compat32
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey
 from gatepost.model import NO_COUNTS, Report, Status, StatusEvent, WebhookRequest
-from gatepost_smtp.addresses import find_return_path, is_message_id
+from gatepost_smtp.identify import Arrived, arrived, find_message_id
+from gatepost_smtp.mail_parts import blocks, field, returned
+from gatepost_smtp.plain_bounces import Verdict, judge
 from gatepost_smtp.settings import Settings
 
 _ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?!\S)")
 _BASIC = re.compile(r"\s*smtp\s*;\s*([245]\d\d)(?!\d)", re.IGNORECASE)
-_MESSAGE_ID = re.compile(r"<([0-9a-f-]{36})@")
-_BOUNCES = {"failed": Status.FAILED, "delivered": Status.DELIVERED}
+_ACTION = re.compile(r"\s*([a-z]+)\s*(?:\(|$)", re.IGNORECASE)
+# OpenSMTPD writes "error".
+_BOUNCES = {"failed": Status.FAILED, "error": Status.FAILED, "delivered": Status.DELIVERED}
 _ACTIONS = frozenset({"delayed", "relayed", "expanded"})
 _COMPLAINTS = frozenset({"abuse", "fraud"})
 _FEEDBACK = frozenset({"auth-failure", "dmarc", "not-spam", "opt-out", "other", "virus"})
-_MAX_PARTS = 100
+# Hotmail's form of a complaint (JMRP): the mail that is complained of, with this field and no report.
+_JMRP = "x-hmxmroriginalrecipient"
 
 # Whoever knows the bounce address writes the mails that arrive here, and the parser's work grows with
 # length times depth. What counts stands before the body of the mail that is returned.
@@ -30,8 +33,10 @@ _NESTING = re.compile(rb"(?:multipart|message)/", re.IGNORECASE)
 _MAX_NESTING = 20
 
 
-async def read_report(request: WebhookRequest, settings: Settings) -> Report:
+async def read_report(request: WebhookRequest, settings: Settings, readers: asyncio.Semaphore) -> Report:
     """Check the bearer token, read the report; mail that reports nothing is counted and ignored.
+
+    ``readers`` bounds the threads that read at once.
 
     Raises NoVerificationKey, BadSignature or BadWebhook as parse_webhook promises.
     """
@@ -43,7 +48,8 @@ async def read_report(request: WebhookRequest, settings: Settings) -> Report:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "message/rfc822" or not request.body.strip():
         raise BadWebhook("expected a mail: Content-Type message/rfc822 and the mail as it came")
-    return await asyncio.to_thread(_read, request.body[:_LENGTH], settings)
+    async with readers:
+        return await asyncio.to_thread(_read, request.body[:_LENGTH], settings)
 
 
 def _digest(text: str) -> bytes:
@@ -54,50 +60,58 @@ def _read(body: bytes, settings: Settings) -> Report:
     if len(_NESTING.findall(body)) > _MAX_NESTING:
         return Report(ignored={"too nested": 1})
     try:
-        report = BytesParser(policy=compat32).parsebytes(body)
-        parts = list(_parts(report))
+        mail = arrived(BytesParser(policy=compat32).parsebytes(body))
+        return _reported(mail, settings) or _attached(mail, settings) or _in_words(mail, settings)
     except (RecursionError, ValueError, LookupError):
-        raise BadWebhook("the mail can't be parsed") from None
-    for part in parts:
+        return Report(ignored={"malformed": 1})
+
+
+def _reported(mail: Arrived, settings: Settings) -> Report | None:
+    """What a report for machines says; None where the mail holds none."""
+    for part in mail.parts:
         kind = part.get_content_type()
         if kind == "message/delivery-status":
-            return _bounce(report, parts, _blocks(part), settings)
+            return _bounce(mail, blocks(part), settings)
         if kind == "message/feedback-report":
-            return _complaint(report, parts, _blocks(part), settings)
-    return Report(ignored={"no report": 1})
+            return _complaint(mail, blocks(part), settings)
+    return None
 
 
-def _parts(message: Message, depth: int = 0) -> Iterator[Message]:
-    """The report's own parts; what is inside a returned mail is not the report's word."""
-    yield message
-    if message.get_content_maintype() == "multipart" and depth < 4:
-        for part in _list(message)[:_MAX_PARTS]:
-            yield from _parts(part, depth + 1)
+def _attached(mail: Arrived, settings: Settings) -> Report | None:
+    """What a report says that was forwarded as an attachment, or a complaint that is nothing but one."""
+    for part in mail.parts:
+        for inner in returned(part):
+            if field(inner, _JMRP) or field(mail.heads[0], _JMRP):
+                return _event(Status.COMPLAINED, "abuse", find_message_id(mail, [], settings))
+            if report := _reported(arrived(inner, *mail.heads), settings):
+                return report
+    return None
 
 
-def _list(message: Message) -> list[Message]:
-    payload = message.get_payload()
-    return [part for part in payload if isinstance(part, Message)] if isinstance(payload, list) else []
+def _in_words(mail: Arrived, settings: Settings) -> Report:
+    """What a mail system says to a person."""
+    verdict = judge(mail)
+    if verdict is not Verdict.FAILED:
+        return Report(ignored={verdict: 1})
+    return _event(Status.FAILED, "", find_message_id(mail, [], settings))
 
 
-def _blocks(part: Message) -> list[Message]:
-    """The blocks of fields of a part, whether the parser already took it for a message or for a text."""
-    blocks = _list(part)
-    if blocks:
-        return blocks
-    decoded = part.get_payload(decode=True)
-    text = decoded.decode("latin-1") if isinstance(decoded, bytes) else ""
-    return [HeaderParser(policy=compat32).parsestr(block) for block in re.split(r"\r?\n\r?\n", text)]
+def _event(status: Status, code: str, message_id: str) -> Report:
+    if not message_id:
+        return Report(ignored={"unidentified": 1})
+    return Report(events=[StatusEvent(status=status, message_id=message_id, code=code)])
 
 
-def _bounce(report: Message, parts: list[Message], blocks: list[Message], settings: Settings) -> Report:
-    message_id = _our_id(report, parts, blocks, settings)
+def _bounce(mail: Arrived, fields_of_each: list[Message], settings: Settings) -> Report:
+    message_id = find_message_id(mail, fields_of_each, settings)
     events: list[StatusEvent] = []
     ignored: dict[str, int] = {}
-    for block in blocks:
-        action = _field(block, "action").strip().lower()
-        if not action:
+    for block in fields_of_each:
+        said = field(block, "action").strip()
+        if not said:
             continue
+        named = _ACTION.match(said)
+        action = named[1].lower() if named else ""
         if action in _BOUNCES and message_id:
             events.append(StatusEvent(status=_BOUNCES[action], message_id=message_id, code=_code(block)))
         else:
@@ -108,60 +122,16 @@ def _bounce(report: Message, parts: list[Message], blocks: list[Message], settin
     return Report(events=events, ignored=ignored or NO_COUNTS)
 
 
-def _complaint(report: Message, parts: list[Message], blocks: list[Message], settings: Settings) -> Report:
-    kinds = [kind for block in blocks if (kind := _field(block, "feedback-type").strip().lower())]
+def _complaint(mail: Arrived, fields_of_each: list[Message], settings: Settings) -> Report:
+    kinds = [kind for block in fields_of_each if (kind := field(block, "feedback-type").strip().lower())]
     kind = kinds[0] if kinds else ""
     if kind not in _COMPLAINTS:
         return Report(ignored={kind if kind in _FEEDBACK else "malformed": 1})
-    message_id = _our_id(report, parts, blocks, settings)
-    if not message_id:
-        return Report(ignored={"unidentified": 1})
-    return Report(events=[StatusEvent(status=Status.COMPLAINED, message_id=message_id, code=kind)])
+    return _event(Status.COMPLAINED, kind, find_message_id(mail, fields_of_each, settings))
 
 
 def _code(block: Message) -> str:
     """``550 5.1.1``, as much of it as the report says; never its text, which quotes the recipient."""
-    basic = _BASIC.match(_field(block, "diagnostic-code"))
-    enhanced = _ENHANCED.match(_field(block, "status"))
+    basic = _BASIC.match(field(block, "diagnostic-code"))
+    enhanced = _ENHANCED.match(field(block, "status"))
     return " ".join(found[1] for found in (basic, enhanced) if found)
-
-
-def _our_id(report: Message, parts: list[Message], blocks: list[Message], settings: Settings) -> str:
-    """Out of the signed return path that it was sent to, the ENVID, or the returned mail's Message-ID."""
-    if settings.bounce_domain and settings.webhook_secret:
-        secret = settings.webhook_secret.reveal()
-        for place in (
-            *_fields(report, "delivered-to", "x-original-to", "envelope-to", "to"),
-            *(value for block in blocks for value in _fields(block, "original-mail-from")),
-        ):
-            found = find_return_path(place, settings.bounce_domain, secret)
-            if found:
-                return found
-    for block in blocks:
-        envelope_id = _field(block, "original-envelope-id").strip()
-        if is_message_id(envelope_id):
-            return envelope_id
-    for part in parts:
-        for returned in _returned(part):
-            named = _MESSAGE_ID.search(_field(returned, "message-id"))
-            if named and is_message_id(named[1]):
-                return named[1]
-    return ""
-
-
-def _returned(part: Message) -> list[Message]:
-    """The mail that a report returns, whole or only its headers."""
-    kind = part.get_content_type()
-    if kind in {"message/rfc822", "message/global"}:
-        return _list(part)
-    if kind in {"text/rfc822-headers", "message/global-headers"}:
-        return _list(part) or _blocks(part)[:1]
-    return []
-
-
-def _field(message: Message, name: str) -> str:
-    return next(iter(_fields(message, name)), "")
-
-
-def _fields(message: Message, *names: str) -> list[str]:
-    return [str(value) for name in names for value in message.get_all(name, [])]

@@ -64,7 +64,9 @@ def complaint(kind="abuse", *, more="", **rest):
     return report("feedback-report", fields, **rest)
 
 
-@pytest.mark.parametrize("action", ["failed", "Failed", " FAILED "])
+@pytest.mark.parametrize(
+    "action", ["failed", "Failed", " FAILED ", "failed (ann@post.example unknown)", "error"]
+)
 async def test_a_failed_delivery_is_failed_with_its_codes_and_no_text(relay, action):
     body = bounce(action, diagnostic="smtp; 550 5.1.1 <ann@post.example> unknown", envelope_id=ID)
 
@@ -162,15 +164,79 @@ async def test_an_ordinary_mail_reports_nothing(relay):
     assert (list(found.events), found.ignored) == ([], {"no report": 1})
 
 
-async def test_a_report_inside_a_returned_mail_is_not_believed(relay):
-    inner = bounce(envelope_id=ID)
-    outer = (
-        f"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n{inner}\n--b--\n"
+def attached(mail):
+    """A mail as the attachment of another, which is how some mailboxes pass it on."""
+    return (
+        "From: ann@post.example\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=outer\n\n"
+        f"--outer\nContent-Type: text/plain\n\nSee below.\n--outer\nContent-Type: message/rfc822\n\n{mail}\n--outer--\n"
+    )
+
+
+@pytest.mark.parametrize("pass_on", [attached, "Content-Type: message/rfc822\n\n{}".format])
+async def test_a_report_that_was_passed_on_as_an_attachment_is_read(relay, pass_on):
+    found = await relay.parse_webhook(request(pass_on(bounce())))
+
+    assert found.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="5.1.1")]
+
+
+async def test_a_report_further_down_is_not_believed(relay):
+    inner = bounce(envelope_id=ID).replace("boundary=limit", "boundary=inner").replace("--limit", "--inner")
+    found = await relay.parse_webhook(request(attached(f"Content-Type: message/rfc822\n\n{inner}")))
+
+    assert found.ignored == {"no report": 1}
+
+
+async def test_a_report_counts_and_not_one_that_it_returns(relay):
+    inner = bounce(envelope_id=ID).replace("boundary=limit", "boundary=inner").replace("--limit", "--inner")
+    outer = bounce("delayed", returned="").replace(
+        "--limit--", f"--limit\nContent-Type: message/rfc822\n\n{inner}\n--limit--"
     )
 
     found = await relay.parse_webhook(request(outer))
 
-    assert found.ignored == {"no report": 1}
+    assert (list(found.events), found.ignored) == ([], {"delayed": 1})
+
+
+@pytest.mark.parametrize("field", ["In-Reply-To", "References"])
+async def test_a_report_that_returns_nothing_is_found_by_what_it_answers(relay, field):
+    answered = (
+        f"<older@elsewhere.example> <{ID}@amazing.example>" if field == "References" else f"<{ID}@a.example>"
+    )
+
+    found = await relay.parse_webhook(request(f"{field}: {answered}\n" + bounce(returned="")))
+
+    assert [event.message_id for event in found.events] == [ID]
+
+
+async def test_the_last_of_several_that_it_refers_to_is_meant(relay):
+    answered = f"References: <{OTHER}@amazing.example>\n <{ID}@amazing.example>\n"
+
+    found = await relay.parse_webhook(request(answered + bounce(returned="")))
+
+    assert [event.message_id for event in found.events] == [ID]
+
+
+def jmrp(field="X-HmXmrOriginalRecipient: <ann@hotmail.example>"):
+    """A complaint in Hotmail's form."""
+    return (
+        "From: <staff@hotmail.example>\nTo: abuse@amazing.example\n"
+        "Subject: complaint about message from 192.0.2.7\nMIME-Version: 1.0\n"
+        "Content-Type: multipart/mixed; boundary=limit\n\n--limit\nContent-Type: message/rfc822\n"
+        f"Content-Disposition: inline\n\n{field}\nFrom: news@amazing.example\nTo: ann@hotmail.example\n"
+        f"Message-ID: <{ID}@amazing.example>\n\nthe body\n--limit--\n"
+    )
+
+
+async def test_hotmails_complaint_is_complained(relay):
+    found = await relay.parse_webhook(request(jmrp()))
+
+    assert found.events == [StatusEvent(status=Status.COMPLAINED, message_id=ID, code="abuse")]
+
+
+async def test_a_mail_of_ours_that_was_forwarded_is_no_complaint(relay):
+    found = await relay.parse_webhook(request(jmrp("X-Other: 1")))
+
+    assert (list(found.events), found.ignored) == ([], {"no report": 1})
 
 
 @pytest.mark.parametrize(
