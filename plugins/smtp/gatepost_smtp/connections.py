@@ -37,7 +37,7 @@ class Lost(Unavailable):
 
 
 class Refused(Exception):
-    """A connection could not be opened while ``others`` of ours were open or being opened."""
+    """A connection could not be opened while ``others`` of ours were open or about to be."""
 
     def __init__(self, cause: Unavailable, others: int) -> None:
         super().__init__(cause.reason)
@@ -110,10 +110,15 @@ class Connection:
         self.client.close()
 
     async def quit(self) -> None:
-        """Take leave as SMTP wants it, within a second; cut it off where the server doesn't answer."""
+        """Take leave as SMTP wants it, within a second; cut it off where the server doesn't answer.
+
+        It is over when the server has hung up: until then it counts among those that the relay allows.
+        """
         try:
             async with asyncio.timeout(_FAREWELL):
-                await self.client.quit()
+                await self.client.execute_command(b"QUIT")
+                if self.client.protocol is not None:
+                    await self.client.protocol.read_response()
         except (SMTPException, OSError):
             pass
         finally:
@@ -134,7 +139,8 @@ class Connections:
         self._places = Places(settings.connections, asyncio.get_running_loop().time)
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
-        self._opening = 0
+        self._coming = 0
+        """Sends that have a place and are about to have a connection."""
         self._fewest = settings.connections
 
     async def use(self, work: Callable[[Connection], Awaitable[T]], deadline: Deadline) -> T:
@@ -219,6 +225,7 @@ class Connections:
         """The kept connection that was used last; those past their time are left."""
         taken = None
         worn = []
+        self._coming += 1
         while taken is None and self._idle:
             connection = self._idle.pop()
             if connection.is_usable():
@@ -234,6 +241,8 @@ class Connections:
             if taken is not None:
                 taken.abort()
             raise
+        finally:
+            self._coming -= 1
         return taken
 
     async def _over(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -255,28 +264,28 @@ class Connections:
     async def _open(self, deadline: Deadline) -> Connection:
         """Open a connection. Raises Refused where it can't be had beside others, Unavailable where there are none."""
         connection = Connection(new_client(self._settings, self._tls))
-        self._opening += 1
+        self._coming += 1
         try:
             # Beside others it leaves enough time to wait for one of them.
             limit = deadline.beginning(0.5 if self._open_now() else 1.0)
             await introduce(connection.client, self._settings, limit)
         except BaseException as error:
             connection.abort()
-            others = self._open_now() + self._opening - 1
+            others = self._open_now() + self._coming - 1
             if not others:
                 self._places.forget()
             elif isinstance(error, Unavailable):
                 raise Refused(error, others) from None
             raise
         finally:
-            self._opening -= 1
+            self._coming -= 1
         self._places.opened(self._open_now() + 1)
         return connection
 
     def _warn_of_fewer(self, refused: Refused) -> None:
         """Tell the operator when the relay allows fewer connections than ever before."""
         # While others are being opened the number is not known yet.
-        if not self._opening and refused.others < self._fewest:
+        if not self._coming and refused.others < self._fewest:
             self._fewest = refused.others
             self._warn(
                 f"the relay allows only {refused.others} of {self._settings.connections} connections at once "

@@ -67,6 +67,8 @@ class Sink:
         self.refuses_at = "connect"
         self.refusal = "421 4.7.0 too many connections from you"
         self.refused = 0
+        self.lingers = 0.0
+        """Seconds for which a session still counts after its QUIT was answered."""
         self.reached = defaultdict(asyncio.Event)
         self.gate = asyncio.Event()
         self._faults = defaultdict(list)
@@ -149,6 +151,7 @@ class Sink:
                 continue
             code = await self._reply(writer, verb, DEFAULTS.get(verb, "500 5.5.1 what?"))
             if verb == "QUIT":
+                await asyncio.sleep(self.lingers)
                 return
             if verb == "RSET":
                 current = None

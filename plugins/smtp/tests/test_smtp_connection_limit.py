@@ -7,7 +7,7 @@ import structlog
 
 from gatepost.errors import Unavailable
 from gatepost.model import Receipt
-from gatepost_smtp import places
+from gatepost_smtp import connections, places
 from gatepost_smtp.places import Places
 
 
@@ -54,6 +54,16 @@ async def test_other_clients_may_take_all_connections_but_one(sink, connected, a
 
     assert outcomes == [Receipt()] * 32
     assert sink.sessions - sink.refused == 1
+
+
+async def test_a_connection_that_is_left_makes_room_for_the_next(sink, connected, an_email, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_MAILS", 1)
+    sink.allows, sink.lingers = 2, 0.01
+    async with connected(sink.port, connections=2) as relay:
+        outcomes = await send(relay, an_email, 20)
+
+    assert outcomes == [Receipt()] * 20
+    assert (sink.sessions, sink.refused) == (20, 0)
 
 
 async def test_a_relay_that_allows_more_again_gets_more(sink, connected, an_email, monkeypatch):
