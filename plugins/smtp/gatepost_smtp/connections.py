@@ -222,28 +222,21 @@ class Connections:
             raise refused
 
     async def _take(self, deadline: Deadline) -> Connection | None:
-        """The kept connection that was used last; those past their time are left."""
-        taken = None
-        worn = []
+        """The kept connection that was used last; where it is past its time it is left, and there is none."""
+        if not self._idle:
+            return None
+        connection = self._idle.pop()
+        if connection.is_usable():
+            return connection
         self._coming += 1
-        while taken is None and self._idle:
-            connection = self._idle.pop()
-            if connection.is_usable():
-                taken = connection
-            else:
-                worn.append(connection)
         try:
             # Before this mail and not after the last one: nothing is at stake yet.
             with contextlib.suppress(TimeoutError):
                 async with deadline.beginning(0.5):
-                    await asyncio.gather(*(connection.quit() for connection in worn))
-        except BaseException:
-            if taken is not None:
-                taken.abort()
-            raise
+                    await connection.quit()
         finally:
             self._coming -= 1
-        return taken
+        return None
 
     async def _over(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
         self._busy.add(connection)
