@@ -36,7 +36,7 @@ class Lost(Unavailable):
     """The connection broke before the message was out: another connection may take it at once."""
 
 
-class Refused(Exception):
+class LimitReached(Exception):
     """A connection could not be opened while ``others`` of ours were open or about to be."""
 
     def __init__(self, cause: Unavailable, others: int) -> None:
@@ -155,7 +155,7 @@ class Connections:
             await self._take_place(deadline, refused)
             try:
                 result = await self._over_any(work, deadline)
-            except Refused as error:
+            except LimitReached as error:
                 refused = error.cause
                 self._places.withhold(error.others)
                 self._warn_of_fewer(error)
@@ -189,7 +189,7 @@ class Connections:
                 raise Unavailable("the relay doesn't answer NOOP", code=failure_code(error)) from None
             finally:
                 await connection.quit()
-        except Refused as error:
+        except LimitReached as error:
             raise error.cause from None
         finally:
             self._places.release()
@@ -255,7 +255,7 @@ class Connections:
         return result
 
     async def _open(self, deadline: Deadline) -> Connection:
-        """Open a connection. Raises Refused where it can't be had beside others, Unavailable where there are none."""
+        """Open a connection. Raises LimitReached where it can't be had beside others, Unavailable where there are none."""
         connection = Connection(new_client(self._settings, self._tls))
         self._coming += 1
         try:
@@ -268,14 +268,14 @@ class Connections:
             if not others:
                 self._places.forget()
             elif isinstance(error, Unavailable):
-                raise Refused(error, others) from None
+                raise LimitReached(error, others) from None
             raise
         finally:
             self._coming -= 1
         self._places.opened(self._open_now() + 1)
         return connection
 
-    def _warn_of_fewer(self, refused: Refused) -> None:
+    def _warn_of_fewer(self, refused: LimitReached) -> None:
         """Tell the operator when the relay allows fewer connections than ever before."""
         # While others are being opened the number is not known yet.
         if not self._coming and refused.others < self._fewest:

@@ -29,7 +29,7 @@ def arrived(message: Message, *outer: Message) -> Arrived:
 def find_message_id(mail: Arrived, blocks: list[Message], settings: Settings) -> str:
     """Our id out of a mail and the ``blocks`` of its report; empty where none of ours is found.
 
-    A signed return path is believed before all else: that id nobody can have made up.
+    A signed return path counts before all else: it can't be forged.
     """
     if settings.bounce_domain and settings.webhook_secret:
         secret = settings.webhook_secret.reveal()
