@@ -17,6 +17,7 @@ from gatepost.model import Channel, Secret
 from gatepost.outbox import (
     accepting,
     calling,
+    deaths,
     operating,
     postgresql,
     reading,
@@ -42,6 +43,7 @@ from gatepost.outbox.records import (
 )
 from gatepost.outbox.taking import EVERYTHING, Floor
 from gatepost.outbox.transaction import Transaction
+from gatepost.statuses import State
 
 
 def new_id() -> str:
@@ -154,6 +156,15 @@ class Outbox:
             floor.reached(since, claimed.reach)
         return claimed.claims
 
+    async def claim_suspect(self, channel: Channel, lease: float) -> list[Claim]:
+        """Take the suspect that is the longest due into our hands; nothing else may be in them."""
+        want = sending.Want(channel, 1, lease, state=State.SUSPECT)
+        return (await self._sending.run(sending.claim, want)).claims
+
+    async def channels_with_suspects(self) -> Sequence[Channel]:
+        """The channels in which a suspect is due, the longest due first."""
+        return await self._sending.run(deaths.channels_with_suspects, None)
+
     async def give_back(self, channel: Channel, kept: Collection[str]) -> int:
         """Queue again what we hold of a channel besides the messages with these ids; returns how many.
 
@@ -200,6 +211,7 @@ class Outbox:
     async def sweep(self) -> Swept:
         """Move what nobody holds and whose time has come."""
         swept = await self._sending.run(sweeping.sweep, None)
+        deaths.log_held(swept.deadly)
         if swept.resent or swept.pulled_in:
             for event in self.arrived.values():
                 event.set()
@@ -224,7 +236,9 @@ class Outbox:
 
     async def orphan_all(self) -> int:
         """At the start of the only process: nobody can be holding what was claimed."""
-        return await self._sending.run(sweeping.orphan_all, None)
+        orphaned = await self._sending.run(sweeping.orphan_all, None)
+        deaths.log_held(orphaned.held)
+        return orphaned.lost
 
     async def retry(self, wish: operating.Retry, lifetimes: Mapping[Channel, float]) -> operating.Retried:
         """Send or tell again what was given up; ``lifetimes`` (seconds) begin anew."""
