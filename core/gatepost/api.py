@@ -17,6 +17,7 @@ from litestar.types import HTTPScope, LifeSpanScope, Receive, Scope, Send
 from gatepost import contract, control, logs, webhooks
 from gatepost.acceptance import Acceptance
 from gatepost.access import Access, OncePerMinute
+from gatepost.ceiling import Ceiling, Full
 from gatepost.control import Control
 from gatepost.errors import Code, Refused, StoreError
 from gatepost.health import Health, Ready
@@ -27,6 +28,10 @@ from gatepost.webhooks import Webhooks
 
 BODY_DEADLINE = 10.0
 """Seconds that a body may take to arrive."""
+
+MOST_HELD = 64 * 1_048_576
+"""Bytes that all requests of the contract in hand may have together, from the first that is read to the answer. A
+request in hand needs several times its body."""
 
 ROOMS = "gatepost"
 """The key of the application's state under which its Rooms stand."""
@@ -46,6 +51,8 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     control: Control
     metrics: Metrics
     health: Health
+    bodies: Ceiling
+    """Of the contract's requests."""
     strangers: OncePerMinute = msgspec.field(default_factory=lambda: OncePerMinute(time.monotonic))
 
 
@@ -113,8 +120,9 @@ async def _contract(rooms: Rooms, channel: Channel, scope: HTTPScope, receive: R
     try:
         headers = scope["headers"]
         name, client = _admit(rooms, scope, channel)
-        body = await _contract_body(receive, headers, rooms.settings.server.max_body)
-        answer, code = await rooms.acceptance.take(name, client, channel, body), Code.ACCEPTED
+        with rooms.bodies.holding(receive, _announced(headers)) as counted:
+            body = await _contract_body(rooms, counted, headers)
+            answer, code = await rooms.acceptance.take(name, client, channel, body), Code.ACCEPTED
     except Refused as refusal:
         answer, code = contract.refused(refusal), refusal.code
         if name:
@@ -140,7 +148,8 @@ def _admit(rooms: Rooms, scope: HTTPScope, channel: Channel) -> tuple[str, Any]:
         raise
 
 
-async def _contract_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
+async def _contract_body(rooms: Rooms, receive: Receive, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    limit = rooms.settings.server.max_body
     try:
         return await _body(receive, headers, limit)
     except _TooLong:
@@ -148,15 +157,19 @@ async def _contract_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]
         raise Refused(
             Code.TOO_LARGE, f"the request is larger than {limit:,} bytes (server.max_body)"
         ) from None
+    except Full:
+        if rooms.strangers.due("contract"):
+            _log.warning("too_many_requests_at_once", most=rooms.bodies.most)
+        problem = "the gateway has as much in hand as it can hold: try again later"
+        raise Refused(Code.TRY_AGAIN, problem) from None
     except TimeoutError:
         raise Refused(Code.MALFORMED, f"the body did not arrive within {BODY_DEADLINE:g} s") from None
 
 
 async def _body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
     """The whole body, in time; raises _TooLong, TimeoutError or _Gone."""
-    for key, value in headers:
-        if key == b"content-length" and value.isdigit() and int(value[:19]) > limit:
-            raise _TooLong
+    if _announced(headers) > limit:
+        raise _TooLong
     async with asyncio.timeout(BODY_DEADLINE):
         chunks: list[bytes] = []
         size = 0
@@ -173,6 +186,12 @@ async def _body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit:
                 return b"".join(chunks)
 
 
+def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """The Content-Length; 0 where there is none."""
+    lengths = [value for key, value in headers if key == b"content-length" and value.isdigit()]
+    return max((int(value[:19]) for value in lengths), default=0)
+
+
 async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
@@ -187,16 +206,17 @@ async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     if not rooms.webhooks.knows(name):
         return Response(b"", status_code=404)
     try:
-        with rooms.webhooks.holding(request.receive) as receive:
+        announced = _announced(request.scope["headers"])
+        with rooms.webhooks.bodies.holding(request.receive, announced) as receive:
             body = await _body(receive, request.scope["headers"], webhooks.MAX_BODY)
             report = _webhook_request(rooms, request.scope, request.method, body)
             status = await rooms.webhooks.take(name, report)
     except _TooLong:
         status = 413
-    except webhooks.Full:
+    except Full:
         status = 503
         if rooms.strangers.due("webhooks"):
-            _log.warning("too_many_reports_at_once", most=webhooks.MOST_HELD)
+            _log.warning("too_many_reports_at_once", most=rooms.webhooks.bodies.most)
     except (TimeoutError, _Gone):
         status = 408
     except Exception as error:  # noqa: BLE001  the provider shall try again, whatever happened
