@@ -18,7 +18,7 @@ _log = logs.get(__name__)
 
 
 async def keep_house(outbox: Outbox, remembered: Remembered) -> None:
-    """Sweep, forget, prune and mend until cancelled."""
+    """Sweep, forget, scrub, prune and mend until cancelled."""
     loop = asyncio.get_running_loop()
     prune_at = loop.time() + PRUNE_EVERY
     while True:
@@ -26,6 +26,7 @@ async def keep_house(outbox: Outbox, remembered: Remembered) -> None:
         try:
             while (swept := await outbox.sweep()).moved:
                 _log.info("swept", **{name: getattr(swept, name) for name in swept.__struct_fields__})
+            await outbox.scrub()
             if loop.time() >= prune_at:
                 prune_at = loop.time() + PRUNE_EVERY
                 await _prune(outbox)

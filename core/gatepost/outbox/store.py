@@ -234,6 +234,10 @@ class Outbox:
         """Forget some of what ended before the retention; returns how much."""
         return await self._sending.run(sweeping.prune, None)
 
+    async def scrub(self) -> None:
+        """Take erased contents out of the files too, when the store has been idle for a while."""
+        await self._database.scrub()
+
     async def orphan_all(self) -> int:
         """At the start of the only process: nobody can be holding what was claimed."""
         orphaned = await self._sending.run(sweeping.orphan_all, None)
