@@ -84,7 +84,7 @@ class Suspects:
                 await gates.enter_async_context(gate)
             if self._in_hand:
                 await asyncio.wait(self._in_hand, timeout=DRAIN)
-            # What failed may have woken a provider's breaker.
+            # What came to its end meanwhile may have tripped a breaker.
             if self._in_hand or self._stopping.is_set() or not self._usable(channel):
                 return
             await self._begin(channel)

@@ -21,7 +21,7 @@ EVERY = 0.25
 """Seconds between two questions."""
 
 
-_WAITING = frozenset({"threading", "queue", "selectors", "concurrent.futures.thread", "asyncio.runners"})
+_WAITING = frozenset({"threading", "queue", "selectors", "concurrent.futures.thread"})
 """Modules in which a thread is only to wait for work."""
 
 

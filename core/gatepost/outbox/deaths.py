@@ -60,14 +60,15 @@ def orphan(tx: Transaction, which: ColumnElement[bool]) -> Orphaned:
     return Orphaned(len(rows), [row.id for row in rows if row.state == State.HELD])
 
 
-_any_channel = messages.c.channel.in_([channel.value for channel in Channel])
+any_channel = messages.c.channel.in_([channel.value for channel in Channel])
+"""The index on what is due begins with the channel."""
 
 
 def channels_with_suspects(tx: Transaction, asked: Sequence[None]) -> list[Sequence[Channel]]:
     """The channels in which a suspect is due, the longest due first."""
     due = (
         select(messages.c.channel)
-        .where(_any_channel, messages.c.state == State.SUSPECT.value, messages.c.due_at <= tx.now)
+        .where(any_channel, messages.c.state == State.SUSPECT.value, messages.c.due_at <= tx.now)
         .group_by(messages.c.channel)
         .order_by(func.min(messages.c.due_at))
     )

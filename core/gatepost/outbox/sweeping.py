@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select, true, update
 from sqlalchemy.engine import Row
 
-from gatepost.model import Channel, Status
+from gatepost.model import Status
 from gatepost.outbox import deaths
 from gatepost.outbox.records import Swept
 from gatepost.outbox.reporting import append
@@ -49,10 +49,6 @@ def sweep(tx: Transaction, asked: Sequence[None]) -> list[Swept]:
     return [swept] * len(asked)
 
 
-# The index on what is due begins with the channel.
-_any_channel = messages.c.channel.in_([channel.value for channel in Channel])
-
-
 def _rows(tx: Transaction, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
     query: Select[Any] = (
         select(messages.c.id, messages.c.callback_url, messages.c.expires_at)
@@ -86,7 +82,7 @@ def _lifetimes_over(tx: Transaction) -> int:
 
 def _orphaned(tx: Transaction) -> deaths.Orphaned:
     """Nobody renewed the lease: the sender is gone."""
-    rows = _rows(tx, _any_channel, messages.c.state == State.SENDING.value, messages.c.due_at <= tx.now)
+    rows = _rows(tx, deaths.any_channel, messages.c.state == State.SENDING.value, messages.c.due_at <= tx.now)
     if not rows:
         return deaths.Orphaned(0, [])
     return deaths.orphan(tx, messages.c.id.in_([row.id for row in rows]))
@@ -105,7 +101,7 @@ def orphan_all(tx: Transaction, asked: Sequence[None]) -> list[deaths.Orphaned]:
 
 def _uncertain_over(tx: Transaction, which: ColumnElement[bool]) -> Sequence[Row[Any]]:
     waited = messages.c.due_at <= tx.now
-    return _rows(tx, _any_channel, messages.c.state == State.UNCERTAIN.value, waited, which)
+    return _rows(tx, deaths.any_channel, messages.c.state == State.UNCERTAIN.value, waited, which)
 
 
 def _resent(tx: Transaction) -> int:
@@ -134,7 +130,7 @@ def _pulled_in(tx: Transaction) -> int:
         (State.UNCERTAIN, due_at > wait, wait),
         (State.SENDING, due_at > tx.after(LONGEST_LEASE), tx.after(LONGEST_LEASE)),
     ):
-        rows = _rows(tx, _any_channel, messages.c.state == state.value, too_far)
+        rows = _rows(tx, deaths.any_channel, messages.c.state == state.value, too_far)
         count += _move(tx, rows, due_at=moment)
     return count + _lifetimes_pulled_in(tx)
 
