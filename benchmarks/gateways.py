@@ -148,6 +148,7 @@ def _chunks(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
                 "attempt": 0,
                 "holder": "",
                 "unanswered": 0,
+                "deaths": 0,
                 "instance": "",
                 "reason": "",
                 "code": "",

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from litestar import HttpMethod, Litestar, Request, Response, get, route
@@ -16,6 +16,7 @@ from litestar.types import HTTPScope, LifeSpanScope, Receive, Scope, Send
 from gatepost import contract, control, logs, webhooks
 from gatepost.acceptance import Acceptance
 from gatepost.access import Access, OncePerMinute
+from gatepost.ceiling import Ceiling, Full
 from gatepost.control import Control
 from gatepost.errors import Code, Refused, StoreError
 from gatepost.health import Health, Ready
@@ -26,6 +27,10 @@ from gatepost.webhooks import Webhooks
 
 BODY_DEADLINE = 10.0
 """Seconds that a body may take to arrive."""
+
+MOST_HELD = 64 * 1_048_576
+"""Bytes that all requests of the contract in hand may have together, from the first that is read to the answer. A
+request in hand needs several times its body."""
 
 ROOMS = "gatepost"
 """The key of the application's state under which its Rooms stand."""
@@ -48,7 +53,18 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     control: Control
     metrics: Metrics
     health: Health
+    bodies: Ceiling
+    """Of the contract's requests."""
     strangers: OncePerMinute = msgspec.field(default_factory=lambda: OncePerMinute(time.monotonic))
+
+
+class _Announced(NamedTuple):
+    """What the headers of a request say of its body."""
+
+    length: int
+    """The Content-Length; 0 where there is none."""
+    encoding: str
+    """The Content-Encoding; empty where the body is encoded in no way."""
 
 
 class _TooLong(Exception):
@@ -120,8 +136,10 @@ async def _contract(rooms: Rooms, channel: Channel, scope: HTTPScope, receive: R
     try:
         headers = scope["headers"]
         name, client = _admit(rooms, scope, channel)
-        body = await _contract_body(receive, headers, rooms.settings.server.max_body)
-        answer, code = await rooms.acceptance.take(name, client, channel, body), Code.ACCEPTED
+        announced = _announced(headers)
+        with rooms.bodies.holding(receive, announced.length) as counted:
+            body = await _contract_body(rooms, counted, announced)
+            answer, code = await rooms.acceptance.take(name, client, channel, body), Code.ACCEPTED
     except Refused as refusal:
         answer, code = contract.refused(refusal), refusal.code
         if name:
@@ -147,42 +165,48 @@ def _admit(rooms: Rooms, scope: HTTPScope, channel: Channel) -> tuple[str, Any]:
         raise
 
 
-async def _contract_body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
+async def _contract_body(rooms: Rooms, receive: Receive, announced: _Announced) -> bytes:
+    limit = rooms.settings.server.max_body
     try:
-        encoding = _announced(headers, limit)
-        body = await _received(receive, limit)
+        body = await _body(receive, announced.length, limit)
     except _TooLong:
         # With commas: the log takes seven digits in a row for somebody's phone number.
         raise Refused(
             Code.TOO_LARGE, f"the request is larger than {limit:,} bytes (server.max_body)"
         ) from None
+    except Full:
+        if rooms.strangers.due("contract"):
+            _log.warning("too_many_requests_at_once", most=rooms.bodies.most)
+        problem = "the gateway has as much in hand as it can hold: try again later"
+        raise Refused(Code.TRY_AGAIN, problem) from None
     except TimeoutError:
         raise Refused(Code.MALFORMED, f"the body did not arrive within {BODY_DEADLINE:g} s") from None
-    if encoding:
-        raise Refused(Code.MALFORMED, f"Content-Encoding: {encoding} is not taken: send the body as it is")
+    if announced.encoding:
+        problem = f"Content-Encoding: {announced.encoding} is not taken: send the body as it is"
+        raise Refused(Code.MALFORMED, problem)
     return body
 
 
-def _announced(headers: Iterable[tuple[bytes, bytes]], limit: int) -> str:
-    """The body's Content-Encoding, empty where it has none; raises _TooLong for its Content-Length."""
-    encoding = ""
+def _announced(headers: Iterable[tuple[bytes, bytes]]) -> _Announced:
+    """What the headers say of the body."""
+    length, encoding = 0, ""
     for key, value in headers:
         if key == b"content-length":
-            if value.isdigit() and int(value[:19]) > limit:
-                raise _TooLong
+            if value.isdigit():
+                length = max(length, int(value[:19]))
         elif key == b"content-encoding" and (stated := value.strip(b" \t").lower()) not in _AS_IT_IS:
             # What is no name that people know might be anything.
             encoding = stated.decode() if stated in _ENCODINGS else "(unknown)"
-    return encoding
+    return _Announced(length, encoding)
 
 
-async def _body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
-    """The whole body, in time and encoded as it came; raises _TooLong, TimeoutError or _Gone."""
-    _announced(headers, limit)
-    return await _received(receive, limit)
+async def _body(receive: Receive, length: int, limit: int) -> bytes:
+    """The whole body, in time and encoded as it came; raises _TooLong, TimeoutError or _Gone.
 
-
-async def _received(receive: Receive, limit: int) -> bytes:
+    ``length``: bytes that were announced, 0 where none were.
+    """
+    if length > limit:
+        raise _TooLong
     async with asyncio.timeout(BODY_DEADLINE):
         chunks: list[bytes] = []
         size = 0
@@ -212,16 +236,17 @@ async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     name: str = request.path_params["name"]
     try:
         # Of any name: whether there is such an instance must not show in what is read, nor in when it is answered.
-        with rooms.webhooks.holding(request.receive) as receive:
-            body = await _body(receive, request.scope["headers"], webhooks.MAX_BODY)
+        length, _ = _announced(request.scope["headers"])
+        with rooms.webhooks.bodies.holding(request.receive, length) as receive:
+            body = await _body(receive, length, webhooks.MAX_BODY)
             report = _webhook_request(rooms, request.scope, request.method, body)
             status = await rooms.webhooks.take(name, report)
     except _TooLong:
         status = 413
-    except webhooks.Full:
+    except Full:
         status = 503
         if rooms.strangers.due("webhooks"):
-            _log.warning("too_many_reports_at_once", most=webhooks.MOST_HELD)
+            _log.warning("too_many_reports_at_once", most=rooms.webhooks.bodies.most)
     except (TimeoutError, _Gone):
         status = 408
     except Exception as error:  # noqa: BLE001  after a 503 most providers try again
@@ -255,7 +280,8 @@ async def _control(request: Request[Any, Any, Any]) -> Response[bytes]:
     if not rooms.control.admits(shown):
         return Response(b"", status_code=404)
     try:
-        body = await _body(request.receive, request.scope["headers"], control.MAX_BODY)
+        length, _ = _announced(request.scope["headers"])
+        body = await _body(request.receive, length, control.MAX_BODY)
         answer = await rooms.control.take(request.path_params["what"], body)
     except _TooLong:
         return Response(b"", status_code=413)

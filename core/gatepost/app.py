@@ -14,6 +14,7 @@ from gatepost.acceptance import Acceptance
 from gatepost.access import Access
 from gatepost.callbacks import Callbacks
 from gatepost.caller import Caller
+from gatepost.ceiling import Ceiling
 from gatepost.contacts import Contacts, Remembered
 from gatepost.control import Control
 from gatepost.delivery import Delivery, Provider
@@ -102,6 +103,8 @@ class Gateway:
             acceptance=acceptance,
             webhooks=Webhooks(made, read.routes, outbox, self.metrics),
             control=self.control,
+            # At least one of the largest that the operator allows must fit.
+            bodies=Ceiling(max(api.MOST_HELD, read.server.max_body)),
             metrics=self.metrics,
             health=Health(
                 routes=read.routes,

@@ -16,6 +16,7 @@ from gatepost.outbox import Claim, Outbox, Outcome
 from gatepost.pace import Health, Pace
 from gatepost.settings import Client, Settings
 from gatepost.statuses import State
+from gatepost.suspects import Suspects
 
 POLL = 1.0
 """Seconds after which the outbox is looked at even if nobody said that there is something."""
@@ -75,16 +76,28 @@ class Delivery:
         self._stopping = False
         self._sending: set[asyncio.Task[None]] = set()
         self._held: dict[str, tuple[Claim, float, float]] = {}
+        self._routes = {channel: self._route(channel) for channel in Channel}
+        # One claims at a time on a channel: its loop, or who sends a suspect and must have nothing else in hand.
+        self._gates = {channel: asyncio.Lock() for channel in Channel}
+        self._stray: set[Channel] = set()
+        """Channels whose last claim failed. It may have been made after all."""
+        self._suspects = Suspects(
+            outbox,
+            self._gates,
+            in_hand=self._sending,
+            usable=lambda channel: self._usable(self._routes[channel]) is not None,
+            begin=self._begin_suspect,
+        )
 
     async def run(self) -> None:
         """Send until ``stop``; then return when nothing is in hand any more."""
-        routes = {channel: self._route(channel) for channel in Channel}
         renewing = asyncio.create_task(self._renew(), name="delivery-renew")
         try:
             async with asyncio.TaskGroup() as loops:
-                for channel, route in routes.items():
+                for channel, route in self._routes.items():
                     if route:
                         loops.create_task(self._loop(channel, route), name=f"delivery-{channel}")
+                loops.create_task(self._suspects.run(), name="delivery-suspects")
             while self._sending:
                 await asyncio.wait(self._sending)
         finally:
@@ -97,6 +110,7 @@ class Delivery:
     def stop(self) -> None:
         """Claim nothing more."""
         self._stopping = True
+        self._suspects.stop()
         for event in self._outbox.arrived.values():
             event.set()
 
@@ -105,15 +119,15 @@ class Delivery:
 
     async def _loop(self, channel: Channel, route: Sequence[Provider]) -> None:
         arrived = self._outbox.arrived[channel]
-        stray = False
         while not self._stopping:
             arrived.clear()
             patience = POLL
             try:
-                if stray:
-                    # It may have been made after all; nobody else would look at those before the lease ends.
-                    await self._outbox.give_back(channel, self._held)
-                    stray = False
+                if channel in self._stray:
+                    # Nobody else would look at those before the lease ends.
+                    async with self._gates[channel]:
+                        await self._outbox.give_back(channel, self._held)
+                    self._stray.discard(channel)
                 provider = self._usable(route)
                 if provider is not None and provider.pace.free(self._clock()):
                     if await self._claim(channel, provider, route):
@@ -125,7 +139,7 @@ class Delivery:
                 return
             except StoreError as error:
                 _log.warning("claim_failed", channel=channel.value, reason=str(error))
-                stray = True
+                self._stray.add(channel)
             await _wait(arrived, patience)
 
     async def _claim(self, channel: Channel, provider: Provider, route: Sequence[Provider]) -> bool:
@@ -137,11 +151,28 @@ class Delivery:
             most = provider.pace.free(self._clock())
             return most
 
-        # Asked late: those whose outcomes go to disk in the same transaction have left their slots by then.
-        claims = await self._outbox.claim(channel, free, provider.lease)
+        async with self._gates[channel]:
+            if self._stopping:
+                return False
+            # Asked late: those whose outcomes go to disk in the same transaction have left their slots by then.
+            claims = await self._outbox.claim(channel, free, provider.lease)
+            for claim in claims:
+                self._begin(claim, provider, route)
+        return len(claims) == most
+
+    async def _begin_suspect(self, channel: Channel) -> None:
+        """Begin to send the next suspect; the gates are closed, and nothing else is in hand."""
+        route = self._routes[channel]
+        provider = self._usable(route)
+        if provider is None:
+            return
+        try:
+            claims = await self._outbox.claim_suspect(channel, provider.lease)
+        except StoreError:
+            self._stray.add(channel)
+            raise
         for claim in claims:
             self._begin(claim, provider, route)
-        return len(claims) == most
 
     def _usable(self, route: Sequence[Provider]) -> Provider | None:
         """The first of the route that works. One that is merely busy is waited for, not passed over."""

@@ -18,7 +18,7 @@ _log = logs.get(__name__)
 
 
 async def keep_house(outbox: Outbox, remembered: Remembered) -> None:
-    """Sweep, forget, prune and mend until cancelled."""
+    """Sweep, forget, prune, mend and scrub until cancelled."""
     loop = asyncio.get_running_loop()
     prune_at = loop.time() + PRUNE_EVERY
     while True:
@@ -33,6 +33,7 @@ async def keep_house(outbox: Outbox, remembered: Remembered) -> None:
                     _log.error(
                         "statuses_were_stranded", count=mended, problem="none should be; please report it"
                     )
+            await outbox.scrub()
         except StoreError as error:
             _log.warning("sweep_failed", reason=str(error))
         await asyncio.sleep(SWEEP_EVERY)

@@ -29,6 +29,8 @@ HEAD_BYTES = 32 * 1024
 HEADERS = 128
 PIPELINED = 32
 """Requests of one connection that wait for the answer to an earlier one; what comes behind them is not read."""
+PIPELINED_BYTES = 64 * 1024
+"""Bytes of their bodies after which no more is read either: nobody knows yet whose they are."""
 SHORTEST = 16
 """Bytes that no request is shorter than: ``GET / HTTP/1.1`` and two ends of lines are 18."""
 LAST_TAKEN = 5.0
@@ -219,7 +221,7 @@ class Connection(HttpToolsProtocol):
             self._end_with_answer()
         while self._at < len(self._unread) and not self.broken:
             room = PIPELINED - len(self.pipeline)
-            if not room:
+            if not room or sum(len(cycle.body) for cycle, _ in self.pipeline) > PIPELINED_BYTES:
                 self.flow.hold()
                 return
             begin, self._at = self._at, _no_more_than(room, self._unread, self._at)

@@ -18,17 +18,22 @@ class State(StrEnum):
           │             ▼
           └─────── uncertain ──► held      (policy `hold`; the operator may queue it again)
 
-    A report from the provider proves that it has the message, and leads from any state to ``sent``.
+    A message that was in hand at two deaths of the process waits as a ``suspect`` wherever another would be
+    ``queued``; at the third it is ``held`` at once. A report from the provider proves that it has the message,
+    and leads from any state to ``sent``.
     """
 
     QUEUED = "queued"
     """To be sent when its due time comes."""
+    SUSPECT = "suspect"
+    """As queued, but it was in hand at two deaths of the process: it is sent alone."""
     SENDING = "sending"
     """Claimed by a sender; its due time is the end of the lease."""
     UNCERTAIN = "uncertain"
     """Perhaps sent; its due time is the end of the wait for a report."""
     HELD = "held"
-    """Perhaps sent, and the operator wants to decide; its due time is the end of its lifetime."""
+    """Perhaps sent, or perhaps what kills the process: the operator decides. Its due time is the end of its
+    lifetime."""
     SENT = "sent"
     """A provider has it. An end."""
     REJECTED = "rejected"

@@ -2,12 +2,11 @@
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
 
 from gatepost import logs
 from gatepost.access import OncePerMinute
+from gatepost.ceiling import Ceiling
 from gatepost.errors import (
     BadSignature,
     BadWebhook,
@@ -41,10 +40,6 @@ _STATUSES: Mapping[type[WebhookError], int] = {
 _log = logs.get(__name__)
 
 
-class Full(Exception):
-    """There is no room for a further report; it is answered with 503, after which most providers try again."""
-
-
 class Webhooks:
     """Takes the reports for the instances of one configuration."""
 
@@ -58,28 +53,8 @@ class Webhooks:
         }
         self._outbox = outbox
         self._metrics = metrics
-        self._held = 0
+        self.bodies = Ceiling(MOST_HELD)
         self._refusals = OncePerMinute(time.monotonic)
-
-    @contextmanager
-    def holding(self, receive: Callable[[], Awaitable[Any]]) -> Iterator[Callable[[], Awaitable[Any]]]:
-        """Gives the ``receive`` of one request, which raises Full when there is no room for what it brings."""
-        held = 0
-
-        async def counted() -> Any:
-            nonlocal held
-            event = await receive()
-            size = len(event.get("body", b""))
-            held += size
-            self._held += size
-            if self._held > MOST_HELD:
-                raise Full
-            return event
-
-        try:
-            yield counted
-        finally:
-            self._held -= held
 
     async def take(self, name: str, request: WebhookRequest) -> int:
         """The HTTP status to answer with: 2xx only when everything in the request is on disk."""

@@ -12,7 +12,9 @@ import structlog
 from click.testing import CliRunner
 
 from gatepost import control, logs, settings
-from gatepost.cli import main
+from gatepost.cli import main, store
+from gatepost.model import Channel
+from gatepost.outbox import NewMessage, Policy, new_id, open_outbox
 from gatepost.statuses import State
 from gatepost.testing.smartico import Smartico
 
@@ -174,6 +176,46 @@ async def test_without_a_gateway_the_command_does_it_itself(tmp_path, start, con
     assert "queued again" in await run("messages", "retry", "uid-lost")
     assert await _state(run, identity) == State.QUEUED
     assert "no gateway is running" in await run("send", "sms", "--user", "anna", code=1)
+
+
+async def test_a_message_that_was_in_hand_at_three_deaths_is_shown_and_sent_again(tmp_path, config, run):
+    """Each process ends without a word, as far as the store can see."""
+    (tmp_path / "gatepost.toml").write_text(config)
+    message = NewMessage(
+        id=new_id(),
+        client="brand",
+        channel=Channel.EMAIL,
+        uid="deadly",
+        fingerprint=b"",
+        ext_user_id="anna",
+        preview="",
+        callback_url="",
+        content=b"content",
+        lifetime=86_400.0,
+    )
+    url = store.settings_of_store(tmp_path / "gatepost.toml").store.url
+    policy = Policy(uncertain_wait=0.0)
+    async with open_outbox(url, tmp_path, policy) as outbox:
+        await outbox.put(message)
+    for _ in range(3):
+        async with open_outbox(url, tmp_path, policy) as outbox:
+            await outbox.sweep()
+            claims = await outbox.claim(Channel.EMAIL, 1, 60.0) + await outbox.claim_suspect(
+                Channel.EMAIL, 60.0
+            )
+            assert len(claims) == 1
+    async with open_outbox(url, tmp_path, policy):
+        pass
+
+    said = await run("messages", "list", "held")
+    assert message.id in said
+    assert "in hand at three deaths of the process" in said
+    lines = [line.split(maxsplit=1) for line in (await run("messages", "show", "deadly")).splitlines()]
+    assert ["state", "held"] in lines
+    assert ["because", "in hand at three deaths of the process"] in lines
+    assert ["process", "died    3 times while it had this in hand"] in lines
+    assert "queued again" in await run("messages", "retry", "deadly")
+    assert await _state(run, message.id) == State.SUSPECT
 
 
 async def test_what_smartico_never_heard_is_told_when_the_operator_says_so(tmp_path, start, config, run):

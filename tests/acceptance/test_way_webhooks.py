@@ -9,9 +9,9 @@ import pytest
 import structlog
 import yarl
 
+from gatepost.ceiling import Ceiling
 from gatepost.outbox import sqlite
 from gatepost.testing import emulator
-from gatepost.webhooks import Webhooks
 
 
 @pytest.fixture
@@ -149,10 +149,8 @@ async def test_a_body_that_is_too_large_is_413(world, sendgrid, monkeypatch):
 
 async def test_all_bodies_together_have_a_limit_too(world, sendgrid, report, monkeypatch, wait_until):
     """Anybody may begin one, and let it wait until its time is over."""
-    monkeypatch.setattr("gatepost.webhooks.MOST_HELD", 30_000)
-    seen = set()
-    holding = Webhooks.holding
-    monkeypatch.setattr(Webhooks, "holding", lambda self, receive: seen.add(self) or holding(self, receive))
+    ceiling = Ceiling(30_000)
+    monkeypatch.setattr("gatepost.webhooks.Ceiling", lambda _most: ceiling)
     async with world.running(email=["sendgrid-main"]) as gateway:
         message = await world.email()
         await world.hears(message, "accepted")
@@ -167,7 +165,7 @@ async def test_all_bodies_together_have_a_limit_too(world, sendgrid, report, mon
                 return response.status
 
         waiting = [asyncio.create_task(post(slowly())) for _ in range(2)]
-        await wait_until(lambda: [one._held for one in seen] == [28_000])
+        await wait_until(lambda: ceiling.held == 28_000)
         assert await post(b"x" * 14_000) == 503
         assert await post(b"x" * 1_000) == 401
         go_on.set()

@@ -14,7 +14,8 @@ from fuzz.driver import take_answer
 from fuzz.gateway import message, request
 from gatepost.acceptance import Acceptance
 from gatepost.app import load
-from gatepost.http import PIPELINED, SHORTEST, Connection, Connections
+from gatepost.ceiling import Ceiling
+from gatepost.http import PIPELINED, PIPELINED_BYTES, SHORTEST, Connection, Connections
 from gatepost.server import _Uvicorn, serve
 
 PATIENCE = 60.0
@@ -244,6 +245,89 @@ async def test_of_an_endless_row_of_requests_few_wait_and_the_caller_is_held_bac
     assert max(waiting) == PIPELINED
     # What the system had at hand when reading was paused, not what each answer lets in.
     assert max(kept) < 300_000
+
+
+@each_loop
+async def test_of_an_endless_row_of_large_bodies_few_wait(brisk, seen, address, monkeypatch):
+    """Of requests of whom nobody knows whose they are."""
+    waiting = []
+    read_on = Connection._read_on
+
+    def noted(self):
+        read_on(self)
+        waiting.append(sum(len(cycle.body) for cycle, _ in self.pipeline))
+
+    monkeypatch.setattr(Connection, "_read_on", noted)
+    row = request("/nowhere", body=b"x" * 60_000) * 40
+    async with greedy(address, seen) as (_, _, asking):
+        with suppress(ConnectionError):
+            while True:
+                await asyncio.get_running_loop().sock_sendall(asking, row)
+    # What was read at once may stand in one piece behind the last of them.
+    assert PIPELINED_BYTES < max(waiting) < PIPELINED_BYTES + 300_000
+
+
+@pytest.fixture
+def ceiling(monkeypatch):
+    """The gateway's, for the bodies of messages: small enough to be reached by three."""
+    made = Ceiling(150_000)
+    monkeypatch.setattr("gatepost.app.Ceiling", lambda _most: made)
+    return made
+
+
+@each_loop
+async def test_all_unfinished_bodies_together_have_a_limit(ceiling, address):
+    whole = request(body=b"x" * 60_000)
+    head, body = whole[:-60_000], whole[-60_000:]
+    async with (
+        connected(address) as (first, begun),
+        connected(address) as (second, begun_too),
+        connected(address) as (reader, writer),
+        connected(address) as (stranger, strange),
+    ):
+        for one in (begun, begun_too):
+            one.write(whole[:-1])
+        while ceiling.held < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
+            await asyncio.sleep(0.01)
+
+        # As soon as it says how large it is, and not when it has sent all that.
+        writer.write(head)
+        assert (await answer(reader)).code == 12
+        assert ceiling.held == 2 * 59_999
+        strange.write(request(body=body, secret=b"wrong")[:-60_000])
+        assert (await answer(stranger)).code == 3
+        assert await asked(address) == 1
+
+        begun.write(b"x")
+        assert (await answer(first)).code == 5
+        assert await larger(address, whole) == 5
+        begun_too.write(b"x")
+        assert (await answer(second)).code == 5
+    assert ceiling.held == 0
+
+
+async def larger(address, data):
+    async with connected(address) as (reader, writer):
+        writer.write(data)
+        return (await answer(reader)).code
+
+
+async def test_a_body_that_does_not_say_how_large_it_is_is_refused_when_it_grows_over(ceiling, address):
+    whole = request(body=b"x" * 60_000)
+    async with connected(address) as (first, begun), connected(address) as (second, begun_too):
+        for one in (begun, begun_too):
+            one.write(whole[:-1])
+        while ceiling.held < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
+            await asyncio.sleep(0.01)
+
+        unmeasured = request("/email", b"Transfer-Encoding: chunked", body=b"")
+        chunks = b"9000\r\n" + b"x" * 0x9000 + b"\r\n"
+        assert await larger(address, unmeasured.replace(b"Content-Length: 0\r\n", b"") + chunks) == 12
+
+        for reader, writer in ((first, begun), (second, begun_too)):
+            writer.write(b"x")
+            assert (await answer(reader)).code == 5
+    assert ceiling.held == 0
 
 
 @each_loop

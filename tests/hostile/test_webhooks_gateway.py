@@ -181,6 +181,7 @@ def served(tmp_path_factory, emulators):
                 "ended_at": 2**41,
                 "attempt": 1,
                 "unanswered": 0,
+                "deaths": 0,
                 "fingerprint": b"",
             }
             row = [given.get(name, "") for name in columns]

@@ -69,6 +69,7 @@ class Message:
     ended: float = 0
     attempt: int = 0
     unanswered: int = 0
+    deaths: int = 0
     told: list[Told] = field(default_factory=list)
 
     def record(self, status: Status, now: float, *, by_provider: bool) -> None:
@@ -85,6 +86,10 @@ class Message:
         busy = any(one.telling in {Telling.QUEUED, Telling.CALLING} for one in self.told)
         if waiting and not busy:
             waiting[0].telling, waiting[0].due = Telling.QUEUED, now
+
+    def wait_for_a_try(self):
+        """Queued, or to be sent alone after two deaths of its senders."""
+        self.state = State.SUSPECT if self.deaths >= 2 else State.QUEUED
 
     def end(self, state: State, now: float) -> None:
         if self.state not in ENDED or not self.ended:
@@ -153,11 +158,18 @@ class Outboxes(RuleBasedStateMachine):
         if not known:
             self.messages[message.id] = Message(message.id, uid, url, self.now, self.now, self.now + LIFETIME)
 
-    @rule(target=claims, most=st.integers(1, 4), lease=st.sampled_from([30, 300]))
-    def claim(self, most, lease):
-        due = [one for one in self.messages.values() if one.state is State.QUEUED and one.due <= self.now]
+    @rule(target=claims, most=st.integers(1, 4), lease=st.sampled_from([30, 300]), alone=st.booleans())
+    def claim(self, most, lease, alone):
+        if not alone:
+            return self.claimed(State.QUEUED, self.outbox.claim(Channel.EMAIL, most, lease), most, lease)
+        suspects = any(one.due <= self.now for one in self.messages.values() if one.state is State.SUSPECT)
+        assert self.run(self.outbox.channels_with_suspects()) == [Channel.EMAIL] * suspects
+        return self.claimed(State.SUSPECT, self.outbox.claim_suspect(Channel.EMAIL, lease), 1, lease)
 
-        claimed = self.run(self.outbox.claim(Channel.EMAIL, most, lease))
+    def claimed(self, state, claiming, most, lease):
+        due = [one for one in self.messages.values() if one.state is state and one.due <= self.now]
+
+        claimed = self.run(claiming)
 
         mine = [self.messages[claim.id] for claim in claimed]
         assert len({claim.id for claim in claimed}) == len(claimed) == min(most, len(due))
@@ -193,6 +205,8 @@ class Outboxes(RuleBasedStateMachine):
             state = State.FAILED
         if state in {State.QUEUED, State.UNCERTAIN}:
             message.state, message.due = state, min(self.now + delay, message.expires)
+            if state is State.QUEUED:
+                message.wait_for_a_try()
             message.unanswered += state is State.UNCERTAIN
             return
         message.end(state, self.now)
@@ -284,14 +298,16 @@ class Outboxes(RuleBasedStateMachine):
 
     def sweep_one(self, message):
         now = self.now
-        if message.state in {State.QUEUED, State.UNCERTAIN, State.HELD} and message.expires <= now:
+        waiting = {State.QUEUED, State.SUSPECT, State.UNCERTAIN, State.HELD}
+        if message.state in waiting and message.expires <= now:
             message.end(State.FAILED, now)
             message.record(Status.FAILED, now, by_provider=False)
         if message.state is State.SENDING and message.due <= now:
             message.state, message.due = State.UNCERTAIN, now + WAIT
         if message.state is State.UNCERTAIN and message.due <= now:
             held = self.policy.hold or message.unanswered >= 2
-            message.state = State.HELD if held else State.QUEUED
+            message.wait_for_a_try()
+            message.state = State.HELD if held else message.state
             message.due = message.expires if held else now
         far = message.expires > now + sweeping.LONGEST_LIFETIME
         if far and message.state not in ENDED and message.created > now + sweeping.LONGEST_PAUSE:
@@ -312,7 +328,8 @@ class Outboxes(RuleBasedStateMachine):
 
     def pull_in(self, message):
         now = self.now
-        if message.state is State.QUEUED and message.due > self.furthest(message, sweeping.LONGEST_PAUSE):
+        waits = message.state in {State.QUEUED, State.SUSPECT}
+        if waits and message.due > self.furthest(message, sweeping.LONGEST_PAUSE):
             message.due = now
         elif message.state is State.UNCERTAIN:
             message.due = min(message.due, now + WAIT)
@@ -336,7 +353,17 @@ class Outboxes(RuleBasedStateMachine):
         for identity in old:
             del self.messages[identity]
 
-    @rule()
+    @rule(before=st.integers(0, 2))
+    def crashes(self, before):
+        """The last of so many that the same messages may have caused: drawn one by one they would be too rare."""
+        for _ in range(before):
+            self.claim(4, 30, alone=False)
+            self.crash()
+            self.advance(WAIT)
+            self.sweep()
+            self.claim(1, 30, alone=True)
+        self.crash()
+
     def crash(self):
         """What was in hand is nobody's any more; all else is as it was."""
         self.run(self.opened.__aexit__(None, None, None))
@@ -344,6 +371,9 @@ class Outboxes(RuleBasedStateMachine):
         for message in self.messages.values():
             if message.state is State.SENDING:
                 message.state, message.due = State.UNCERTAIN, self.now + WAIT
+                message.deaths += 1
+                if message.deaths == 3:
+                    message.state, message.due = State.HELD, message.expires
             for one in message.told:
                 if one.telling is Telling.CALLING:
                     one.telling, one.due, one.lost = Telling.QUEUED, self.now, one.lost + 1
@@ -371,7 +401,7 @@ class Outboxes(RuleBasedStateMachine):
         assert {row.id for row in stored} == self.messages.keys()
         for row in stored:
             message = self.messages[row.id]
-            assert row.state == message.state
+            assert (row.state, row.deaths) == (message.state, message.deaths)
             assert (row.due_at is None) == (row.ended_at is not None) == (message.state in ENDED)
             assert row.due_at is None or row.due_at == message.due * 1000
             assert row.ended_at is None or row.ended_at == message.ended * 1000

@@ -7,11 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import structlog
 from sqlalchemy import create_engine, text
 
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox
+from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox, sqlite
 from gatepost.statuses import State
 
 OTHER_PROCESS = """
@@ -206,6 +207,134 @@ async def test_nothing_of_the_content_outlives_a_closed_store_in_its_folder(tmp_
         claim = await hold(outbox, content=canary * 1000)
         await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
     assert not [one for one in tmp_path.iterdir() if canary in one.read_bytes()]
+
+
+async def pragma(outbox, words):
+    return await outbox._database.transact(lambda it: it.exec_driver_sql(f"PRAGMA {words}").scalar())
+
+
+def files_with(folder, word):
+    return {one.name for one in folder.iterdir() if word in one.read_bytes()}
+
+
+@pytest.fixture
+def sent(hold):
+    """Puts a message with this content, and finishes it."""
+
+    async def send(outbox, content):
+        claim = await hold(outbox, content=content)
+        await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+
+    return send
+
+
+async def test_nothing_of_the_content_outlives_traffic_for_long(tmp_path, sent, monkeypatch):
+    """Neither in the database nor in the write-ahead log, while the store stays open."""
+    canary = b"canary-" + os.urandom(8).hex().encode()
+    async with outbox_at(tmp_path) as outbox:
+        await sent(outbox, canary * 1000)
+        # While there is traffic nothing is done about it: not even when it is looked at.
+        for _ in range(3):
+            await outbox.scrub()
+        assert files_with(tmp_path, canary) == {"outbox.db-wal"}
+
+        monkeypatch.setattr(sqlite, "SCRUB_AFTER", 0.0)
+        await outbox.scrub()
+
+        assert files_with(tmp_path, canary) == set()
+        assert (tmp_path / "outbox.db-wal").stat().st_size == 0
+
+
+async def test_a_gateway_that_is_written_to_is_not_scrubbed(tmp_path, sent, new, monkeypatch):
+    monkeypatch.setattr(sqlite, "SCRUB_AFTER", 0.0)
+    async with outbox_at(tmp_path) as outbox:
+        for number in range(5):
+            await outbox.put(new(f"uid-{number}"))
+            await outbox.scrub()
+            assert (tmp_path / "outbox.db-wal").stat().st_size > 0
+        await outbox.scrub()
+        assert (tmp_path / "outbox.db-wal").stat().st_size == 0
+        assert len(await outbox.claim(Channel.EMAIL, 9, 30)) == 5
+
+
+async def test_who_reads_is_not_waited_for_and_is_scrubbed_behind_later(tmp_path, sent, monkeypatch):
+    monkeypatch.setattr(sqlite, "SCRUB_AFTER", 0.0)
+    canary = b"canary-" + os.urandom(8).hex().encode()
+    async with outbox_at(tmp_path) as outbox:
+        await sent(outbox, canary)
+        reading = sqlite.reading_engine(tmp_path / "outbox.db")
+        with reading.connect() as connection:
+            connection.execute(text("BEGIN"))
+            connection.execute(text("SELECT count(*) FROM messages")).scalar()
+            # Longer than anybody's patience.
+            monkeypatch.setattr(sqlite, "BUSY", 600_000)
+            await pragma(outbox, "busy_timeout=600000")
+            async with asyncio.timeout(30):
+                for _ in range(2):
+                    await outbox.scrub()
+            assert "outbox.db-wal" in files_with(tmp_path, canary)
+            assert await pragma(outbox, "busy_timeout") == 600_000
+        reading.dispose()
+        await outbox.scrub()
+        assert files_with(tmp_path, canary) == set()
+
+
+async def test_a_write_ahead_log_that_had_to_grow_shrinks_again(tmp_path, hold, sent, new):
+    """What stands behind its end would stay until the store is closed: traffic never gets there again."""
+    canary = b"canary-" + os.urandom(8).hex().encode()
+    wal = tmp_path / "outbox.db-wal"
+    async with outbox_at(tmp_path) as outbox:
+        reading = sqlite.reading_engine(tmp_path / "outbox.db")
+        with reading.connect() as connection:
+            connection.execute(text("BEGIN"))
+            connection.execute(text("SELECT count(*) FROM messages")).scalar()
+            await hold(outbox, "large", content=bytes(6_000_000))
+            await sent(outbox, canary)
+        reading.dispose()
+        assert wal.stat().st_size > 6_000_000
+        for number in range(3):
+            await outbox.put(new(f"uid-{number}"))
+
+        assert wal.stat().st_size <= 4 * 1_048_576
+        assert canary not in wal.read_bytes()
+
+
+async def test_files_that_others_may_read_are_closed_to_them(tmp_path, sent):
+    async with outbox_at(tmp_path) as outbox:
+        await sent(outbox, b"content")
+        left = {one.name: one.read_bytes() for one in tmp_path.iterdir() if one.suffix != ".lock"}
+    # As a process leaves them that was killed.
+    for name, content in left.items():
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o644)
+
+    with structlog.testing.capture_logs() as logged:
+        async with outbox_at(tmp_path):
+            modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+
+    assert modes.keys() > {"outbox.db", "outbox.db-wal", "outbox.db-shm"}
+    assert set(modes.values()) == {0o600}, modes
+    said = [(one["path"], one["mode"]) for one in logged if one["event"] == "store_was_open_to_others"]
+    assert sorted(said) == sorted((str(tmp_path / name), "0644") for name in left)
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+async def test_what_the_lock_leads_to_is_not_touched(tmp_path, link):
+    precious = tmp_path / "precious"
+    precious.write_text("of somebody else")
+    getattr(tmp_path / "outbox.db.lock", link)(precious)
+
+    problem = await refusal(tmp_path)
+
+    assert "outbox.db.lock is" in problem
+    assert "move it away" in problem
+    assert precious.read_text() == "of somebody else"
+
+
+async def test_a_lock_that_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "outbox.db.lock")
+
+    assert "is no file of its own" in await refusal(tmp_path)
 
 
 def test_every_commit_reaches_the_disk_before_it_is_answered(tmp_path):

@@ -94,6 +94,28 @@ async def test_replicas_never_claim_the_same_call(replicas, new):
     assert len(seqs) == len(set(seqs)) == 200
 
 
+async def test_a_lease_of_another_replica_that_ended_counts_as_its_death(database, replicas, hold, look):
+    one, other = replicas
+    claim = await hold(one, lease=0.001)
+    for deaths in 1, 2:
+        while not (await other.sweep()).resent:
+            pass
+        assert (await look(other, claim.id)).deaths == deaths
+        claims = (
+            one.claim(Channel.EMAIL, 1, 0.001) if deaths == 1 else one.claim_suspect(Channel.EMAIL, 0.001)
+        )
+        assert [again.id for again in await claims] == [claim.id]
+    while not (swept := await other.sweep()).deadly:
+        pass
+
+    assert swept.deadly == [claim.id]
+    view = await look(one, claim.id)
+    assert (view.state, view.due_at) == ("held", view.expires_at)
+    assert not await one.finish(Outcome(id=claim.id, attempt=3, state=State.REJECTED))
+    # It lives after all, and what a provider took is true.
+    assert await one.finish(Outcome(id=claim.id, attempt=3, state=State.SENT))
+
+
 async def test_who_lost_a_claim_to_another_replica_changes_nothing(replicas, hold, look):
     one, other = replicas
     lost = await hold(one, lease=0.001)

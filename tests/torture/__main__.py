@@ -131,6 +131,12 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
     "kill-sqlite": lambda run, name: run.kill(name, several=False, reports=True, kills=200),
     "kill-postgresql": lambda run, name: run.kill(name, several=True, reports=True, kills=200),
     "kill-unreported": lambda run, name: run.kill(name, several=False, reports=False, kills=50),
+    "poison-sqlite": lambda run, name: asyncio.run(
+        scenarios.poison(run.zygote, *run.sqlite(name), run.seed, poisons=run.some(20))
+    ),
+    "poison-postgresql": lambda run, name: asyncio.run(
+        scenarios.poison(run.zygote, *run.postgresql(name), run.seed, poisons=run.some(20))
+    ),
     "zombie": lambda run, name: asyncio.run(
         scenarios.zombie(run.zygote, *run.postgresql(name), run.seed, zombies=run.some(100))
     ),

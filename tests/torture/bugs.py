@@ -1,4 +1,4 @@
-"""What a gateway's process may be given on its way: bugs that the bench must find, and a clock that jumps.
+"""What a gateway's process may be given on its way: bugs that the bench must find, a clock that jumps, poison.
 
 Called by name in the child, after everything is imported and before it serves.
 """
@@ -6,11 +6,14 @@ Called by name in the child, after everything is imported and before it serves.
 import asyncio
 import functools
 import os
+import re
+import signal
 import time
 from pathlib import Path
 
 from gatepost import acceptance, app
-from gatepost.model import Status
+from gatepost.instances import Instance
+from gatepost.model import Email, Receipt, Status
 from gatepost.outbox import Outbox, Recorded, Stored
 
 
@@ -100,6 +103,41 @@ def leave_at_once() -> None:
 
     Outbox.put = put
     app.Gateway.stop = stop
+
+
+DEADLY = 16
+"""One in so many messages is deadly where there is poison."""
+
+SICKENING = 0.06
+"""Seconds from the deadly message to the end: time enough for others to be sent."""
+
+
+def is_deadly(uid: str) -> bool:
+    """Whether this message kills the process that sends it."""
+    return int(uid.removeprefix("uid-")) % DEADLY == DEADLY // 2
+
+
+def poison() -> None:
+    """The process dies over one message in sixteen."""
+    real = Instance.send
+
+    async def send(self: Instance, message: Email) -> Receipt:
+        if is_deadly(re.search(r"uid-\d+", message.subject)[0]):
+            await asyncio.sleep(SICKENING)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await real(self, message)
+
+    Instance.send = send
+
+
+def send_suspects_together() -> None:
+    """Poison, and whatever was in hand at two deaths is sent as before: at the third all of it is blamed."""
+    from sqlalchemy import literal  # noqa: PLC0415
+
+    from gatepost.outbox import deaths  # noqa: PLC0415
+
+    deaths.waiting_state = literal("queued")
+    poison()
 
 
 def jumping_clock() -> None:

@@ -46,12 +46,22 @@ def _at_most(figure: str, bound: float) -> Goal:
 
 _ACCEPTED = _some("accepted")
 
+_POISON = (
+    _ACCEPTED,
+    _some("held of them"),
+    _at_most("deaths for each at most", 3),
+    _none("innocents held"),
+    _some("innocents sent alone"),
+)
+
 GOALS: Mapping[str, Sequence[Goal]] = {
     "simulation": (_some("schedules"), _none("violations")),
     "powerloss": (_some("commits"), _none("lost with FULL"), _some("lost with NORMAL")),
     "kill-sqlite": (_ACCEPTED, _at_most("resent a kill", 0.1)),
     "kill-postgresql": (_ACCEPTED, _at_most("resent a kill", 0.1)),
     "kill-unreported": (_ACCEPTED, _at_most("resent of what was in flight", 1.0)),
+    "poison-sqlite": _POISON,
+    "poison-postgresql": _POISON,
     "zombie": (_ACCEPTED, _none("finished twice"), _some("outcomes turned away")),
     "orphan": (_ACCEPTED, _at_most("seconds after the lease", 5.0)),
     "database": (_ACCEPTED, _none("gateways that ended"), _some("backends cut off")),

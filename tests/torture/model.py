@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from gatepost import attempt, callbacks
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Status
+from gatepost.outbox import deaths
 from gatepost.outbox.sweeping import UNANSWERED
 from gatepost.pace import Pace
 from gatepost.statuses import ENDS, OPEN, State, Telling, to_record
@@ -35,6 +36,12 @@ class Message:
     attempt: int = 0
     holder: int = 0
     unanswered: int = 0
+    deaths: int = 0
+    deadly: bool = False
+    """Whoever sends it dies."""
+    killed: int = 0
+    alone: bool = False
+    """When it was claimed last, nothing else was in hand there."""
     statuses: list["Row"] = field(default_factory=list)
 
 
@@ -88,6 +95,7 @@ class World:
         for _ in range(self.rng.randint(1, 2)):
             self._join()
         self.messages = [Message(n, self.now + LIFE, due=self.now) for n in range(self.rng.randint(1, 3))]
+        self.messages[0].deadly = self.rng.random() < 0.1
         self.sends: list[Send] = []
         self.calls: list[Call] = []
         self.taken: dict[int, int] = {}
@@ -104,12 +112,18 @@ class World:
 
     def claim(self, holder: int) -> None:
         pace = self.paces[holder]
-        if not pace.free(self.now):
+        in_hand = [send.message for send in self.sends if send.holder == holder]
+        # A suspect is claimed when nothing is in hand, and nothing else while it is.
+        if not pace.free(self.now) or any(map(self._is_suspect, in_hand)):
             return
-        due = [m for m in self.messages if m.state is State.QUEUED and m.due <= self.now]
+        states = {State.QUEUED} if in_hand else {State.QUEUED, State.SUSPECT}
+        due = [m for m in self.messages if m.state in states and m.due <= self.now]
         if not due:
             return
         message = min(due, key=lambda m: m.due)
+        message.alone = not in_hand
+        for other in in_hand:
+            other.alone = False
         message.state, message.due = State.SENDING, self.now + LEASE
         message.attempt += 1
         message.holder = holder
@@ -136,11 +150,17 @@ class World:
             due = min(self.now + delay, m.expires)
             if state is State.QUEUED and m.expires <= self.now:
                 state, due = State.FAILED, None
-        m.state, m.due = state, due
+        m.state, m.due = self._waiting(m) if state is State.QUEUED else state, due
         m.unanswered += state is State.UNCERTAIN
         told = {State.SENT: Status.ACCEPTED, State.REJECTED: Status.REJECTED, State.FAILED: Status.FAILED}
         if state in told:
             self.append(m, told[state], by_provider=False)
+
+    def _waiting(self, m: Message) -> State:
+        return State.SUSPECT if self._is_suspect(m) else State.QUEUED
+
+    def _is_suspect(self, m: Message) -> bool:
+        return m.deaths >= deaths.SUSPECT and "suspects are as others" not in self.bugs
 
     def append(self, m: Message, status: Status, *, by_provider: bool) -> None:
         known = [row.status for row in m.statuses]
@@ -187,18 +207,24 @@ class World:
                         other.telling, other.due = Telling.QUEUED, self.now
                     return
 
-    def sweep(self) -> None:
+    def sweep(self, holder: int) -> None:
         for m in self.messages:
-            if m.state in {State.QUEUED, State.UNCERTAIN, State.HELD} and m.expires <= self.now:
+            waiting = {State.QUEUED, State.SUSPECT, State.UNCERTAIN, State.HELD}
+            if m.state in waiting and m.expires <= self.now:
                 m.state, m.due = State.FAILED, None
                 self.append(m, Status.FAILED, by_provider=False)
             elif m.state is State.SENDING and m.due <= self.now and "no rescue" not in self.bugs:
                 m.state, m.due = State.UNCERTAIN, self.now + WAIT
+                m.deaths += m.holder != holder and "deaths don't count" not in self.bugs
+                if m.deaths >= deaths.MOST:
+                    m.state, m.due = State.HELD, m.expires
+                    if not m.alone:
+                        raise Broken("held although others were in hand with it")
                 # Its sender may be gone, or only late: from here on two may send it.
                 self._nobody_knows(m)
             elif m.state is State.UNCERTAIN and m.due <= self.now:
                 held = self.hold or m.unanswered >= UNANSWERED
-                m.state, m.due = (State.HELD, m.expires) if held else (State.QUEUED, self.now)
+                m.state, m.due = (State.HELD, m.expires) if held else (self._waiting(m), self.now)
             for row in m.statuses:
                 if row.telling is Telling.CALLING and row.due <= self.now:
                     row.telling, row.due = Telling.QUEUED, self.now
@@ -212,6 +238,13 @@ class World:
     def ask(self, send: Send, fate: str) -> None:
         """The request reaches the provider, or does not; its answer comes back, or does not."""
         m = send.message
+        if m.deadly:
+            # Who was late still has in hand what has passed on: that claim was counted when it did.
+            m.killed += (m.attempt, m.holder, m.state) == (send.attempt, send.holder, State.SENDING)
+            if m.killed > deaths.MOST:
+                raise Broken("killed one more although it was known")
+            self.crash(send.holder)
+            return
         send.asked = True
         if fate in {"sent", "taken and lost"}:
             held = (m.attempt, m.holder, m.state) == (send.attempt, send.holder, State.SENDING)
@@ -292,7 +325,7 @@ class World:
         elif pick < 0.50:
             self.now += rng.choice((0.0, 0.5, 5.0, LEASE + 1, WAIT + 1, 3_600.0))
         elif pick < 0.62:
-            self.sweep()
+            self.sweep(holder)
         elif pick < 0.70 and self.taken:
             identity = rng.choice(list(self.taken))
             self.record(self.messages[identity], rng.choice((Status.DELIVERED, Status.OPENED)))
@@ -369,11 +402,14 @@ class World:
         for send in list(self.sends):
             if not send.asked:
                 self.ask(send, "sent")
-            self.answered(send)
+            # Another that its holder had in hand may have killed it.
+            if send in self.sends:
+                self.answered(send)
         for call in list(self.calls):
             self._call(call, "heard")
-        self.sweep()
         for holder in self.paces:
+            self.sweep(holder)
+            self.claim(holder)
             self.claim(holder)
             self.claim_call(holder)
         return busy or bool(self.sends or self.calls)

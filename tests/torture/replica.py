@@ -57,6 +57,7 @@ class Replica:
 
     def __init__(self, zygote: Zygote, config: Path, url: str, order: Mapping[str, object]) -> None:
         self.url = url
+        self.config = config
         self.log = config.with_suffix(".log")
         self.pid = 0
         self._zygote = zygote

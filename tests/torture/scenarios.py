@@ -15,6 +15,7 @@ import asyncpg
 
 from gatepost.instances import MARGIN
 from gatepost.testing import emulator
+from torture import bugs
 from torture.bench import CONCURRENCY, QUICK, bench
 from torture.clocks import ProcessClock, StoreClock
 from torture.oracle import figures
@@ -64,11 +65,60 @@ async def kill(
     return {
         **figures(history, verdict),
         "kills": kills,
+        "blamed for them, and sent again": len(world.blamed),
         "resent a kill": round(len(verdict.resent) / kills, 3),
         "in flight at most": kills * CONCURRENCY,
         "resent of what was in flight": round(len(verdict.resent) / (kills * CONCURRENCY), 3),
         "seconds": round(time.monotonic() - began),
     }
+
+
+async def poison(
+    zygote: Zygote, folder: Path, store: Store, seed: int, *, poisons: int, plant: str = "poison"
+) -> Figures:
+    """Messages that kill the process that sends them, each among fifteen that don't, one after the other."""
+    began = time.monotonic()
+    died = []
+    async with bench(zygote, folder, store, seed, reports=False, most=bugs.SICKENING) as world:
+        order = {
+            "plant": plant,
+            "set": {**QUICK, "gatepost.delivery:LEASES": 0.5, "gatepost.suspects:POLL": 0.1},
+        }
+        replica = world.add_replica(delivery={"uncertain_wait": 0.1}, timeout=1.0, order=order)
+        await replica.start()
+        store.watch()
+        world.allow(bugs.DEADLY * poisons)
+        for number in range(poisons):
+            first = number * bugs.DEADLY
+            load = asyncio.create_task(world.load_range(first, first + bugs.DEADLY))
+            deaths = 0
+            while not load.done() or await asyncio.to_thread(_goes_on, store):
+                if not replica.running:
+                    deaths += 1
+                    world.crashed()
+                    await replica.start()
+                await asyncio.sleep(0.02)
+            died.append(deaths)
+            await load
+        alone = int(store.query("SELECT count(*) FROM messages WHERE state = 'sent' AND deaths = 2")[0][0])
+        blamed = set(store.blamed())
+        history, verdict = await world.judged()
+    deadly = {identity for identity, row in history.rows.items() if bugs.is_deadly(row.uid)}
+    verdict.unfinished = [identity for identity in verdict.unfinished if identity not in deadly & blamed]
+    return {
+        **figures(history, verdict),
+        "poisons": poisons,
+        "held of them": len(blamed & deadly),
+        "deaths for each at most": max(died),
+        "innocents held": len(blamed - deadly),
+        "innocents sent alone": alone,
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+def _goes_on(store: Store) -> bool:
+    """Whether something waits, and not only for the operator."""
+    return store.waiting() > store.held()
 
 
 async def zombie(

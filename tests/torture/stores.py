@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from gatepost.outbox import deaths
 from torture.oracle import Row, Told
 from torture.postgres import Server
 
@@ -13,6 +14,9 @@ _WAITING = (
     "SELECT (SELECT count(*) FROM messages WHERE due_at IS NOT NULL) + "
     "(SELECT count(*) FROM statuses WHERE telling IN ('waiting', 'queued', 'calling'))"
 )
+_HELD = "SELECT count(*) FROM messages WHERE state = 'held'"
+
+_BLAMED = f"SELECT id FROM messages WHERE state = 'held' AND reason = '{deaths.REASON}'"
 
 _WATCH = """
 CREATE TABLE finished_again (id text);
@@ -45,6 +49,14 @@ class Store:
     def waiting(self) -> int:
         """Messages and statuses that are not at their end."""
         return int(self.query(_WAITING)[0][0])
+
+    def held(self) -> int:
+        """Messages that wait for the operator."""
+        return int(self.query(_HELD)[0][0])
+
+    def blamed(self) -> list[str]:
+        """Messages that are held because they were in hand at too many deaths."""
+        return [row[0] for row in self.query(_BLAMED)]
 
     def dump(self) -> tuple[dict[str, Row], dict[str, list[Told]]]:
         """Everything, as the oracle wants it."""

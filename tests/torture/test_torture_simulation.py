@@ -19,6 +19,8 @@ def test_every_promise_is_kept_on_random_schedules():
         ("told side by side", "told out of order"),
         ("nobody let go", "never told"),
         ("no rescue", "never finished: sending"),
+        ("deaths don't count", "killed one more although it was known"),
+        ("suspects are as others", "held although others were in hand with it"),
         ("resent at once", "sent again before the wait for a report was over"),
     ],
 )

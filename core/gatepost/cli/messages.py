@@ -28,6 +28,7 @@ _COLOURS = {
     State.SENT: "green",
     State.REJECTED: "red",
     State.FAILED: "red",
+    State.SUSPECT: "yellow",
     State.HELD: "yellow",
     State.UNCERTAIN: "yellow",
 }
@@ -217,6 +218,7 @@ def _full(one: MessageView) -> Text:
         "ended": "" if one.ended_at is None else when(one.ended_at),
         "tried until": "" if one.ended_at is not None else when(one.expires_at),
         "tries": str(one.tries),
+        "process died": f"{counted(one.deaths, 'time')} while it had this in hand" if one.deaths else "",
         "last asked": one.instance,
         "provider's id": one.provider_id,
         "because": _reason(one) if one.reason else "",

@@ -122,6 +122,17 @@ def _settle() -> None:
 
 
 def _tell(held: watchdog.Held, made: Mapping[str, Instance]) -> None:
+    if held.frozen:
+        _log.warning(
+            "process_frozen",
+            problem=f"nothing of the process ran for {held.seconds:.1f} s: a call held the interpreter, or the "
+            "machine had no time for it",
+            cpu_seconds=round(held.cpu, 1),
+            task=held.task,
+            place=held.place,
+            other_threads=held.others,
+        )
+        return
     problem = f"has held the event loop, and with it everybody, for {held.seconds:.1f} s"
     instance, _, hook = held.task.rpartition(".")
     if instance not in made:

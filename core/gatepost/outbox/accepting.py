@@ -56,6 +56,7 @@ def _row(tx: Transaction, message: NewMessage) -> dict[str, object]:
         "attempt": 0,
         "holder": "",
         "unanswered": 0,
+        "deaths": 0,
         "instance": "",
         "provider_id": None,
         "reason": "",

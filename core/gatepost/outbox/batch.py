@@ -57,6 +57,9 @@ class Database(Protocol):
     async def transact(self, work: Callable[[Connection], Result]) -> Result:
         """Do the work in a transaction; when this returns it is on disk. Raises what the driver raises."""
 
+    async def scrub(self) -> None:
+        """Take what was erased out of the database's files too, if now is a good time. Raises StoreError."""
+
     async def close(self) -> None:
         """Let go of it."""
 

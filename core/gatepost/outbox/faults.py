@@ -53,7 +53,7 @@ def store_error(error: DBAPIError) -> StoreError:
     while (inner := cause.orig if isinstance(cause, DBAPIError) else cause.__cause__) is not None:
         cause = inner
         if isinstance(cause, sqlite3.Error):
-            return _of_sqlite(cause)
+            return of_sqlite(cause)
     return _of_postgresql(cause)
 
 
@@ -64,7 +64,8 @@ def opening_problem(name: str, error: DBAPIError) -> str:
     return f"{name}: {found}{todo}"
 
 
-def _of_sqlite(cause: sqlite3.Error) -> StoreError:
+def of_sqlite(cause: sqlite3.Error) -> StoreError:
+    """The same for an error of the driver's own."""
     primary = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     if primary in _BROKEN:
         return StoreBroken(f"{_BROKEN[primary]} ({cause.sqlite_errorname})")

@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Connection, func, select, update
 
 from gatepost.model import Channel
+from gatepost.outbox import deaths
 from gatepost.outbox.calling import promote
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.transaction import Transaction
@@ -18,6 +19,7 @@ _AGAIN = frozenset({State.FAILED, State.HELD})
 
 _NEVER = {
     State.QUEUED: "it is queued already",
+    State.SUSPECT: "it is queued already, and will be sent alone",
     State.SENDING: "it is being sent now",
     State.UNCERTAIN: "it was perhaps sent, and the gateway still waits for a report about it",
     State.SENT: "a provider has it",
@@ -78,7 +80,7 @@ def _retry(tx: Transaction, wish: Retry, lifetimes: Mapping[Channel, float]) -> 
 def _send_again(tx: Transaction, identity: str, state: State, lifetime: float) -> str:
     """Queue a message that failed or is held, due now, its lifetime begun anew; returns why not.
 
-    Of whoever held it last only a receipt counts, and only until it is claimed again: then it need not be
+    One that was held because it may have killed the process is tried alone. Of whoever held it last only a receipt counts, and only until it is claimed again: then it need not be
     sent twice.
     """
     if state not in _AGAIN:
@@ -90,7 +92,8 @@ def _send_again(tx: Transaction, identity: str, state: State, lifetime: float) -
         update(messages)
         .where(messages.c.id == identity)
         .values(
-            state=State.QUEUED.value,
+            state=deaths.waiting_state,
+            deaths=deaths.deaths_after_retry,
             due_at=tx.now,
             expires_at=tx.after(lifetime),
             ended_at=None,

@@ -54,6 +54,9 @@ class ManyWriters:
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 
+    async def scrub(self) -> None:
+        """Nothing: the server's vacuum and its own log decide how long old rows are kept."""
+
     async def close(self) -> None:
         """Hang up."""
         await self._engine.dispose()

@@ -53,6 +53,8 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float
     ended_at: float | None
     tries: int
+    deaths: int
+    """How often the process died while it had the message in hand."""
     instance: str
     provider_id: str
     reason: str
@@ -169,6 +171,7 @@ def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
             expires_at=row.expires_at / 1000,
             ended_at=_seconds(row.ended_at),
             tries=row.attempt,
+            deaths=row.deaths,
             instance=row.instance,
             provider_id=row.provider_id or "",
             reason=row.reason,

@@ -121,7 +121,9 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
     """What one sweep moved."""
 
     orphaned: int
-    """Claims whose lease ended: now uncertain."""
+    """Claims whose lease ended: now uncertain, or held."""
+    deadly: Sequence[str]
+    """Ids of those of them that are held, because they were in hand at too many deaths of the process."""
     resent: int
     held: int
     failed: int

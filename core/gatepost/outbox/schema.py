@@ -42,6 +42,8 @@ messages = Table(
     Column("holder", Text, nullable=False),
     # How often an answer was lost; it is sent again but once for that.
     Column("unanswered", Integer, nullable=False),
+    # How often the process died while it had this message in hand.
+    Column("deaths", Integer, nullable=False),
     Column("instance", Text, nullable=False),
     Column("provider_id", Text),
     Column("reason", Text, nullable=False),

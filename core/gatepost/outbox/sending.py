@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
+from gatepost.outbox import deaths
 from gatepost.outbox.records import Claim, Ended, Outcome
 from gatepost.outbox.reporting import append, forget_contents
 from gatepost.outbox.schema import contents, messages
@@ -24,6 +25,8 @@ class Want(NamedTuple):
     lease: float
     since: int = EVERYTHING
     """Nothing that was due before then."""
+    state: State = State.QUEUED
+    """QUEUED or SUSPECT."""
 
 
 class Claimed(NamedTuple):
@@ -52,7 +55,7 @@ _taking = partial(
     select(messages.c.id, messages.c.due_at)
     .where(
         messages.c.channel == bindparam("of_channel"),
-        messages.c.state == State.QUEUED.value,
+        messages.c.state == bindparam("in_state"),
         messages.c.due_at >= bindparam("since"),
         messages.c.due_at <= bindparam("now"),
     )
@@ -85,6 +88,7 @@ def _claim(tx: Transaction, want: Want) -> Claimed:
     rows = tx.execute(
         _taken,
         of_channel=want.channel.value,
+        in_state=want.state.value,
         since=want.since,
         now=tx.now,
         most=want.most,
@@ -129,7 +133,7 @@ _mine = made(
 _returning = (
     update(messages)
     .where(messages.c.id == bindparam("message_id"))
-    .values(state=State.QUEUED.value, due_at=bindparam("now"))
+    .values(state=deaths.waiting_state, due_at=bindparam("now"))
 )
 
 
@@ -199,6 +203,7 @@ _held = made(
             messages.c.attempt,
             messages.c.holder,
             messages.c.state,
+            messages.c.deaths,
             messages.c.expires_at,
             messages.c.callback_url,
             messages.c.ended_at,
@@ -283,6 +288,8 @@ def _ended(tx: Transaction, outcome: Outcome, row: Row[Any]) -> dict[str, object
         due_at = min(tx.after(outcome.delay), expires_at)
         if state is State.QUEUED and expires_at <= tx.now:
             state, due_at = State.FAILED, None
+        elif state is State.QUEUED and row.deaths >= deaths.SUSPECT:
+            state = State.SUSPECT
     return {
         "message_id": outcome.id,
         "state": state.value,

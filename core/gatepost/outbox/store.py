@@ -19,6 +19,7 @@ from gatepost.model import Channel, Secret
 from gatepost.outbox import (
     accepting,
     calling,
+    deaths,
     operating,
     postgresql,
     reading,
@@ -174,6 +175,15 @@ class Outbox:
             floor.reached(since, claimed.reach)
         return claimed.claims
 
+    async def claim_suspect(self, channel: Channel, lease: float) -> list[Claim]:
+        """Take the suspect that is the longest due into our hands; nothing else may be in them."""
+        want = sending.Want(channel, 1, lease, state=State.SUSPECT)
+        return (await self._sending.run(sending.claim, want)).claims
+
+    async def channels_with_suspects(self) -> Sequence[Channel]:
+        """The channels in which a suspect is due, the longest due first."""
+        return await self._sending.run(deaths.channels_with_suspects, None)
+
     async def give_back(self, channel: Channel, kept: Collection[str]) -> int:
         """Queue again what we hold of a channel besides the messages with these ids; returns how many.
 
@@ -224,6 +234,7 @@ class Outbox:
         """Move what nobody holds and whose time has come."""
         swept, ended = await self._sending.run(sweeping.sweep, None)
         self._note(ended)
+        deaths.log_held(swept.deadly)
         if swept.resent or swept.pulled_in:
             for event in self.arrived.values():
                 event.set()
@@ -246,9 +257,15 @@ class Outbox:
         """Forget some of what ended before the retention; returns how much."""
         return await self._sending.run(sweeping.prune, None)
 
+    async def scrub(self) -> None:
+        """Take erased contents out of the files too, when the store has been idle for a while."""
+        await self._database.scrub()
+
     async def orphan_all(self) -> int:
         """At the start of the only process: nobody can be holding what was claimed."""
-        return await self._sending.run(sweeping.orphan_all, None)
+        orphaned = await self._sending.run(sweeping.orphan_all, None)
+        deaths.log_held(orphaned.held)
+        return orphaned.lost
 
     async def retry(self, wish: operating.Retry, lifetimes: Mapping[Channel, float]) -> operating.Retried:
         """Send or tell again what was given up; ``lifetimes`` (seconds) begin anew."""

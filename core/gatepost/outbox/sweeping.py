@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select,
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
+from gatepost.outbox import deaths
 from gatepost.outbox.records import Ended, Swept
 from gatepost.outbox.reporting import append
 from gatepost.outbox.schema import contents, messages, statuses
@@ -38,20 +39,17 @@ def sweep(tx: Transaction, asked: Sequence[None]) -> list[tuple[Swept, Sequence[
 
     The ends are told to the first who asked alone, so that each is counted once.
     """
-    ended = _lifetimes_over(tx)
+    ended, orphaned = _lifetimes_over(tx), _orphaned(tx)
     swept = Swept(
         failed=len(ended),
-        orphaned=_orphaned(tx),
+        orphaned=orphaned.lost,
+        deadly=orphaned.held,
         resent=0 if tx.policy.hold else _resent(tx),
         held=_held(tx),
         pulled_in=_pulled_in(tx),
         calls=_calls(tx),
     )
     return [(swept, () if place else ended) for place in range(len(asked))]
-
-
-# The index on what is due begins with the channel.
-_any_channel = messages.c.channel.in_([channel.value for channel in Channel])
 
 
 def _rows(tx: Transaction, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
@@ -72,7 +70,7 @@ def _move(tx: Transaction, rows: Sequence[Row[Any]], **values: Any) -> int:
 
 def _lifetimes_over(tx: Transaction) -> Sequence[Ended]:
     """Failed: nobody took it in time. Its content stays for the operator to queue it again."""
-    waiting = [State.QUEUED.value, State.UNCERTAIN.value, State.HELD.value]
+    waiting = [one.value for one in (State.QUEUED, State.SUSPECT, State.UNCERTAIN, State.HELD)]
     rows = _rows(tx, messages.c.expires_at <= tx.now, messages.c.state.in_(waiting))
     _move(tx, rows, state=State.FAILED.value, due_at=None, ended_at=tx.now)
     if rows:
@@ -85,46 +83,34 @@ def _lifetimes_over(tx: Transaction) -> Sequence[Ended]:
     return [Ended(row.id, row.client, Channel(row.channel), State.FAILED) for row in rows]
 
 
-def _orphaned(tx: Transaction) -> int:
-    """Nobody renewed the lease: the sender is gone, and whether it had sent is not known."""
-    rows = _rows(tx, _any_channel, messages.c.state == State.SENDING.value, messages.c.due_at <= tx.now)
-    return _move(
-        tx,
-        rows,
-        state=State.UNCERTAIN.value,
-        due_at=tx.after(tx.policy.uncertain_wait),
-        reason="the sender was lost",
-    )
+def _orphaned(tx: Transaction) -> deaths.Orphaned:
+    """Nobody renewed the lease: the sender is gone."""
+    rows = _rows(tx, deaths.any_channel, messages.c.state == State.SENDING.value, messages.c.due_at <= tx.now)
+    if not rows:
+        return deaths.Orphaned(0, [])
+    return deaths.orphan(tx, messages.c.id.in_([row.id for row in rows]))
 
 
-def orphan_all(tx: Transaction, asked: Sequence[None]) -> list[int]:
+def orphan_all(tx: Transaction, asked: Sequence[None]) -> list[deaths.Orphaned]:
     """At the start, where nobody else can be holding anything: every claim's sender is gone."""
-    count = tx.connection.execute(
-        update(messages)
-        .where(messages.c.state == State.SENDING.value, messages.c.due_at.is_not(None))
-        .values(
-            state=State.UNCERTAIN.value,
-            due_at=tx.after(tx.policy.uncertain_wait),
-            reason="the sender was lost",
-        )
-    ).rowcount
+    orphaned = deaths.orphan(tx, (messages.c.state == State.SENDING.value) & messages.c.due_at.is_not(None))
     tx.connection.execute(
         update(statuses)
         .where(statuses.c.telling == Telling.CALLING.value, statuses.c.due_at.is_not(None))
         .values(telling=Telling.QUEUED.value, due_at=tx.now)
     )
-    return [count] * len(asked)
+    return [orphaned] * len(asked)
 
 
 def _uncertain_over(tx: Transaction, which: ColumnElement[bool]) -> Sequence[Row[Any]]:
     waited = messages.c.due_at <= tx.now
-    return _rows(tx, _any_channel, messages.c.state == State.UNCERTAIN.value, waited, which)
+    return _rows(tx, deaths.any_channel, messages.c.state == State.UNCERTAIN.value, waited, which)
 
 
 def _resent(tx: Transaction) -> int:
     """No report came: it is due again, and the whole route is tried."""
     again = _uncertain_over(tx, messages.c.unanswered < UNANSWERED)
-    return _move(tx, again, state=State.QUEUED.value, due_at=tx.now)
+    return _move(tx, again, state=deaths.waiting_state, due_at=tx.now)
 
 
 def _held(tx: Transaction) -> int:
@@ -143,10 +129,11 @@ def _pulled_in(tx: Transaction) -> int:
     count = 0
     for state, too_far, moment in (
         (State.QUEUED, far, tx.now),
+        (State.SUSPECT, far, tx.now),
         (State.UNCERTAIN, due_at > wait, wait),
         (State.SENDING, due_at > tx.after(LONGEST_LEASE), tx.after(LONGEST_LEASE)),
     ):
-        rows = _rows(tx, _any_channel, messages.c.state == state.value, too_far)
+        rows = _rows(tx, deaths.any_channel, messages.c.state == state.value, too_far)
         count += _move(tx, rows, due_at=moment)
     return count + _lifetimes_pulled_in(tx)
 

@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("holder", sa.Text, nullable=False),
         sa.Column("unanswered", sa.Integer, nullable=False),
+        sa.Column("deaths", sa.Integer, nullable=False),
         sa.Column("instance", sa.Text, nullable=False),
         sa.Column("provider_id", sa.Text),
         sa.Column("reason", sa.Text, nullable=False),

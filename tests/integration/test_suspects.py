@@ -1,0 +1,201 @@
+"""Suspects are sent alone, and the others have their turn; on a clock that moves only while everybody waits."""
+
+import asyncio
+import itertools
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from gatepost import suspects
+from gatepost.contacts import Contacts, Remembered
+from gatepost.contract import EmailContent, SmsContent
+from gatepost.delivery import Delivery, Provider
+from gatepost.hookspecs import hookimpl
+from gatepost.instances import Instance
+from gatepost.metrics import Metrics
+from gatepost.model import Channel, Contact, Mailbox, Receipt, Secret
+from gatepost.outbox import Policy, open_outbox
+from gatepost.pace import Pace
+from gatepost.settings import Instance as InstanceSettings
+from gatepost.settings import Routes
+from torture.forward import FastForward
+from torture.outage import texting
+
+TAKES = 1.0
+"""Seconds that a provider takes for a message."""
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio", {"loop_factory": FastForward}
+
+
+class Users:
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        return Contact(email=Secret("anna@players.example"), phone=Secret("+447700900123"))
+
+
+class Sends:
+    """A provider that notes what was in hand together, and when."""
+
+    def __init__(self):
+        self.in_hand = set()
+        self.together = {}
+        """By message, all that were in hand while it was."""
+        self.ended = {}
+        self.takes = {}
+
+    @hookimpl
+    async def send_sms(self, message):
+        return await self.send(message)
+
+    @hookimpl
+    async def send_email(self, message):
+        return await self.send(message)
+
+    async def send(self, message):
+        self.in_hand.add(message.id)
+        for one in self.in_hand:
+            self.together.setdefault(one, set()).update(self.in_hand)
+        await asyncio.sleep(self.takes.get(message.id, TAKES))
+        self.in_hand.discard(message.id)
+        self.ended[message.id] = asyncio.get_running_loop().time()
+        return Receipt()
+
+
+class World:
+    """A store with suspects in it, and one process that sends."""
+
+    def __init__(self, folder, new):
+        self.folder = folder
+        self.new = new
+        self.sends = Sends()
+
+    def opened(self):
+        loop = asyncio.get_running_loop()
+        return open_outbox(
+            Secret("sqlite:///outbox.db"),
+            self.folder,
+            Policy(uncertain_wait=0.0),
+            clock=lambda: 1_800_000_000.0 + loop.time(),
+        )
+
+    async def put(self, outbox, uid, channel):
+        content = (
+            SmsContent(text="Hello")
+            if channel is Channel.SMS
+            else EmailContent(
+                sender=Mailbox("a@brand.example"), subject="Hello", html="<p>Hello</p>", text="Hello"
+            )
+        )
+        message = self.new(uid, channel=channel, content=msgspec.msgpack.encode(content), callback_url="")
+        await outbox.put(message)
+        return message.id
+
+    async def suspects(self, *channels):
+        """One on each of these channels, that was in hand at two deaths."""
+        async with self.opened() as outbox:
+            ids = [await self.put(outbox, f"suspect-{n}", channel) for n, channel in enumerate(channels)]
+        for _ in range(2):
+            async with self.opened() as outbox:
+                await outbox.sweep()
+                for channel in Channel:
+                    await outbox.claim(channel, 9, 30)
+        return ids
+
+    @asynccontextmanager
+    async def sending(self):
+        """A process that sends what is in the store."""
+        settings = msgspec.structs.replace(
+            texting(self.folder, "relay"), routes=Routes(sms=("relay",), email=("relay",))
+        )
+        relay = Instance(InstanceSettings(name="relay", use="relay", timeout=600.0), self.sends)
+        async with self.opened() as outbox:
+            await outbox.sweep()
+            delivery = Delivery(
+                settings,
+                outbox=outbox,
+                providers={"relay": Provider(relay, Pace(concurrency=4, per_second=0.0))},
+                contacts=Contacts([Instance(InstanceSettings(name="users", use="users"), Users())], 2.0, ""),
+                remembered=Remembered(),
+                metrics=Metrics(),
+                clock=asyncio.get_running_loop().time,
+            )
+            running = asyncio.create_task(delivery.run())
+            try:
+                yield outbox
+            finally:
+                delivery.stop()
+                await running
+
+    async def sent(self, *ids):
+        while not self.sends.ended.keys() >= set(ids):
+            assert asyncio.get_running_loop().time() < 3_600, "it was never sent"
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def world(tmp_path, new):
+    return World(tmp_path, new)
+
+
+async def test_a_suspect_is_the_only_one_in_hand_on_all_channels(world):
+    ids = await world.suspects(Channel.EMAIL, Channel.SMS, Channel.EMAIL)
+    async with world.sending() as outbox:
+        others = [
+            await world.put(outbox, f"{channel}-{n}", channel) for channel in Channel for n in range(20)
+        ]
+        await world.sent(*ids, *others)
+
+    for one in ids:
+        assert world.sends.together[one] == {one}
+    assert max(len(together) for together in world.sends.together.values()) > 4
+
+
+async def test_between_two_suspects_the_others_have_a_turn_as_long(world):
+    ids = await world.suspects(*[Channel.EMAIL] * 6)
+    async with world.sending() as outbox:
+        others = [await world.put(outbox, f"other-{n}", Channel.EMAIL) for n in range(100)]
+        await world.sent(*ids)
+        over = max(world.sends.ended[one] for one in ids)
+        await world.sent(*others)
+
+    first = min(world.sends.ended[one] for one in ids)
+    ends = sorted(world.sends.ended[one] for one in others)
+    # Four at a time would take 25 s without suspects, and with them no more than twice as long.
+    meanwhile = sum(first < end < over for end in ends)
+    assert meanwhile >= 5 * 4
+    assert max(after - before for before, after in itertools.pairwise(ends)) <= 3 * TAKES
+
+
+async def test_what_takes_too_long_holds_nobody_up_for_a_suspect(world):
+    (suspect,) = await world.suspects(Channel.EMAIL)
+    async with world.sending() as outbox:
+        slow = world.new("slow").id
+        world.sends.takes = {slow: 300.0}
+        content = msgspec.msgpack.encode(SmsContent(text="Hello"))
+        message = world.new("slow", channel=Channel.SMS, content=content, callback_url="", id=slow)
+        await outbox.put(message)
+        while slow not in world.sends.in_hand:  # noqa: ASYNC110  nobody could tell it
+            await asyncio.sleep(0.01)
+        began = asyncio.get_running_loop().time()
+        for number in range(20):
+            other = await world.put(outbox, f"other-{number}", Channel.EMAIL)
+            asked = asyncio.get_running_loop().time()
+            await world.sent(other)
+            assert world.sends.ended[other] - asked <= suspects.DRAIN + 2 * TAKES
+        assert asyncio.get_running_loop().time() - began < 300.0
+        assert suspect not in world.sends.ended
+        await world.sent(slow, suspect)
+
+    assert world.sends.together[suspect] == {suspect}
+
+
+async def test_a_stop_does_not_wait_for_suspects(world):
+    ids = await world.suspects(*[Channel.EMAIL] * 6)
+    async with world.sending():
+        await world.sent(*ids[:1])
+
+    assert world.sends.ended.keys() < set(ids)
