@@ -33,6 +33,12 @@ class Metrics:
             ["plugin", "outcome"],
             registry=self.registry,
         )
+        self.text_parts = Counter(
+            "gatepost_text_parts",
+            "Mails that brought no text part, by what came of it: derived, empty, too_large, failed",
+            ["client", "outcome"],
+            registry=self.registry,
+        )
         self.events = Counter(
             "gatepost_webhook_events",
             "What providers reported: a status, repeated, unknown (no such message), or ignored.KIND",

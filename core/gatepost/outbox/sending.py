@@ -209,6 +209,12 @@ _held = made(
     )
 )
 
+_rewriting = (
+    update(contents)
+    .where(contents.c.message_id == bindparam("of_message"))
+    .values(content=bindparam("content"))
+)
+
 _TOLD = {State.SENT: Status.ACCEPTED, State.REJECTED: Status.REJECTED, State.FAILED: Status.FAILED}
 
 
@@ -244,7 +250,7 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[Finished]:
         return [Finished(kept=False, tells=False)] * len(outcomes)
     values = [_ended(tx, outcome, rows[outcome.id]) for outcome in kept]
     tx.execute_many(_ending, values)
-    forget_contents(tx, (o.id for o in kept if o.state in {State.SENT, State.REJECTED}))
+    _settle_contents(tx, kept)
     told = [
         (outcome.id, _TOLD[State(str(value["state"]))], outcome.code)
         for outcome, value in zip(kept, values, strict=True)
@@ -257,6 +263,15 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[Finished]:
         Finished(kept=good, tells=good and outcome.id in telling)
         for outcome, good in zip(outcomes, valid, strict=True)
     ]
+
+
+def _settle_contents(tx: Transaction, kept: Sequence[Outcome]) -> None:
+    """Erase what nobody will send any more, and store what later tries shall find done."""
+    gone = {o.id for o in kept if o.state in {State.SENT, State.REJECTED}}
+    forget_contents(tx, gone)
+    stay = [{"of_message": o.id, "content": o.content} for o in kept if o.content and o.id not in gone]
+    if stay:
+        tx.execute_many(_rewriting, stay)
 
 
 def _ended(tx: Transaction, outcome: Outcome, row: Row[Any]) -> dict[str, object]:
