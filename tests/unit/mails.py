@@ -95,3 +95,157 @@ RAW_TEXT = """<title>No</title><script>var a = "</p><p>no"; if (a<b) {}</script>
 <textarea>typed <b></textarea><template><p>no</p></template><iframe><p>no</p></iframe><svg><title>no</title><path d="M0"/></svg>end"""
 
 MAILS = {name.lower(): value for name, value in list(globals().items()) if name.isupper()}
+
+
+TEXTS = {
+    "mjml": """\
+Amazing (https://amazing.example/)
+
+Welcome, {{contact.first_name|there}}!
+
+Thank you for joining us.
+Your 100 % bonus is ready.
+
+Play now (https://amazing.example/play?a=1&b=2)""",
+    "footer": """\
+Facebook (https://facebook.example/brand) | X (https://x.example/brand) | Instagram (https://instagram.example/brand)
+
+You get this mail because you have an account.
+Unsubscribe ({{unsubscribe_url}}) | Privacy (https://brand.example/privacy)""",
+    "invoice": """\
+Invoice 2026-1107
+
+Dear Ms. Müller,
+
+Item | Qty | Price
+Tea, green | 2 | €9.00
+Cup | | €4.50
+Total | €13.50
+
+Pay until 1 December.""",
+    "outlook": """\
+Hi Anna,
+
+Please see below.
+
+· First point
+
+Kind regards
+Ben""",
+    "rtl": """\
+שלום דנה,
+
+קיבלת 50 סיבובים חינם. לחצי כאן (https://brand.example/he)
+
+Code: ABC-123""",
+    "arabic_persian": """\
+مرحبا أحمد،
+
+می‌خواهم بازی کنم""",
+    "cjk": """\
+【重要】パスワード変更のお知らせ
+
+山田　太郎　様
+
+いつもご利用いただき、
+ありがとうございます。
+
+* 期限：11月30日
+* 対象：全会員
+
+您的验证码是：123456""",
+    "lists": """\
+Three steps:
+
+1. Open the app
+   * on the phone
+   * or in the browser
+
+2. Log in
+
+3. Play
+
+Then:
+
+9. Rest
+10. Sleep
+
+* A (https://a.example/)""",
+    "links": """\
+www.brand.example, help@brand.example, write to us (help@brand.example), call (+441234), up, no, here, spaced (https://brand.example/a b), https://evil.example/ (https://bank.example/) and
+
+Big deal (https://brand.example/deal)""",
+    "preformatted": """\
+Your log:
+
+line 1
+   line 2 <ok>
+
+line 4
+
+as
+typed""",
+    "preheaders": """\
+Shown too .""",
+    "conditional": """\
+Start
+
+All but Outlook
+
+Revealed
+
+a
+
+b""",
+    "broken": """\
+One two three four
+
+Five
+
+six | seven
+eight
+
+nine < ten & <3 &
+
+* stray item
+
+  Title
+
+  after first (https://a.example/1)second (https://a.example/2) kept""",
+    "products": """\
+Red shoes
+Red shoes, size 38
+Buy (https://shop.example/1)
+
+Blue shoes
+Blue shoes, size 39
+Buy (https://shop.example/2)""",
+    "columns": """\
+A long paragraph that stands in the left column, as editors like to lay them out for wide screens.
+
+Another long paragraph, in the right column, which nobody wants to read on one line with the first.""",
+    "receipt": """\
+Order | #1234
+Date | 26 November
+
+--------------------
+
+Total | 12.00""",
+    "quote": """\
+See below.
+
+  On Monday Ben wrote:
+  Are you there?
+
+Term
+  What it means""",
+    "plain_words": """\
+Hello & welcome, this is no HTML at all. {{first}} © 2026""",
+    "entities": """\
+<b> "x" 'y' € &euro … —😀���– ¬anentity; ¬it; a&b=1 &""",
+    "raw_text": """\
+Yesshown
+typed <b>
+end""",
+}
+"""What a reader gets of each."""
