@@ -176,8 +176,11 @@ async def test_the_content_of_an_outcome_that_came_too_late_is_not_stored(store,
     await store.finish(outcome(old, State.QUEUED))
     (claim,) = await store.claim(Channel.EMAIL, 1, 30)
 
-    await store.finish(outcome(old, State.QUEUED, content=b"late"))
-    await store.finish(outcome(claim, State.QUEUED))
+    # Together: both are in one transaction.
+    await asyncio.gather(
+        store.finish(outcome(claim, State.QUEUED)),
+        store.finish(outcome(old, State.QUEUED, content=b"late")),
+    )
 
     (again,) = await store.claim(Channel.EMAIL, 1, 30)
     assert again.content == old.content

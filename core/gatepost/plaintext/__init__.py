@@ -20,8 +20,9 @@ SLICE = 16_384
 MAX_LENGTH = 1_048_576
 """Characters of HTML that are converted; clients of mail cut off after a tenth of that."""
 
-MAX_MARKS = 25_000
-"""Tags and character references that are converted: they take the time, and a newsletter has some thousands."""
+MAX_MARKS = 20_000
+"""Tags, comments and character references that are converted: they take the time, and a newsletter has some
+hundreds or thousands."""
 
 _log = logs.get(__name__)
 
@@ -40,7 +41,7 @@ def conversion(
     turn, marks = SLICE, 0
     for token in tokens(html.replace("\r\n", "\n").replace("\r", "\n")):
         end, tag, data = token
-        marks += data.count("&") + (1 if tag else 0)
+        marks += data.count("&") + (1 if tag or not data else 0)
         if marks > max_marks:
             raise TooMuch
         renderer.take(token)

@@ -23,6 +23,9 @@ from gatepost.plaintext.styles import PLAIN, Look, look
 from gatepost.plaintext.tokens import Token, attributes, decode, decode_value
 
 _MAX_INDENT = 8
+_LONGEST_VALUE = 4096
+"""Characters of a link's target and of a picture's description."""
+
 _TARGET = re.compile(r"https?://|mailto:|tel:|\{\{|\{%|%%|\[\[", re.IGNORECASE)
 """What a link leads to that is worth to be shown: an address, or a field that is filled in later."""
 _PREFIX = re.compile(r"(?:https?://|mailto:|tel:)?+(?:www\.)?+", re.IGNORECASE)
@@ -111,7 +114,7 @@ class Renderer:
 
     def _text(self, text: str) -> None:
         state = self._state
-        if state.hidden or state.tiny:
+        if state.hidden or state.tiny or not text:
             return
         text = decode(text)
         if not state.pre:
@@ -202,7 +205,7 @@ class Renderer:
             self._close("p")
             page.rule()
         elif name in {"img", "area"} and not look(written).hidden:
-            alternative = decode_value(attributes(written).get("alt", ""))
+            alternative = decode_value(attributes(written).get("alt", "")[:_LONGEST_VALUE])
             page.want(SPACE)
             page.words(alternative)
             page.want(SPACE)
@@ -252,7 +255,10 @@ class Renderer:
 
     def _start_link(self, written: str) -> None:
         self._end_link()
-        target = decode_value(attributes(written).get("href", "")).translate(_NO_BREAKS).strip()
+        target = attributes(written).get("href", "")
+        if len(target) > _LONGEST_VALUE:
+            return
+        target = decode_value(target).translate(_NO_BREAKS).strip()
         if _TARGET.match(target):
             self._link = _Link(target, self._page)
 

@@ -44,7 +44,7 @@ _ENDS = {name: re.compile(rf"</{name}(?=[\t\n\f />])", re.IGNORECASE) for name i
 
 Token = tuple[int, str, str]
 """How much of the document has been read; a tag's name, as ``p`` or ``/p``, or empty where it is text; and the
-text or the tag's attributes, as they are written."""
+text or the tag's attributes, as they are written. A comment is an empty text."""
 
 
 def tokens(html: str) -> Iterator[Token]:
@@ -77,6 +77,7 @@ def tokens(html: str) -> Iterator[Token]:
             at = until
         elif html[at + 1 : at + 2] in _NO_TAG:
             at = _after_comment(html, at)
+            yield at, "", ""
         else:
             # A tag without an end takes all the rest with it.
             return
