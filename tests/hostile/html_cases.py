@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 from collections.abc import Callable
 
 Case = Callable[[int], str]
@@ -146,21 +147,12 @@ def adoption(length: int) -> str:
 
 
 def noise(seed: int) -> Case:
-    """Fragments and tags in no order."""
-
-    def case(length: int) -> str:
-        draw = random.Random(seed)
-        pieces = [*FRAGMENTS, *(f"<{name}>" for name in NAMES), *(f"</{name}>" for name in NAMES)]
-        # What swallows all that follows would leave nothing to be read.
-        pieces = [one for one in pieces if "plaintext" not in one and "<!" not in one and "=" not in one]
-        words: list[str] = []
-        size = 0
-        while size < length // 2:
-            words.append(draw.choice(pieces))
-            size += len(words[-1])
-        return "".join(words) * 2
-
-    return case
+    """Fragments and tags in no order, and the same again."""
+    draw = random.Random(seed)
+    pieces = [*FRAGMENTS, *(f"<{name}>" for name in NAMES), *(f"</{name}>" for name in NAMES)]
+    # What swallows all that follows would leave nothing to be read.
+    swallow = re.compile(r"<(?:plaintext|script|style|title|textarea|xmp|iframe|!)|=['\"]?$|['\"]")
+    return repeated("".join(draw.choices([one for one in pieces if not swallow.search(one)], k=100)))
 
 
 def _tags() -> dict[str, Case]:
