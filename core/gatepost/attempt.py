@@ -4,11 +4,12 @@ import random
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from gatepost import contract, plaintext
+from gatepost import contract
 from gatepost.contract import EmailContent
 from gatepost.errors import Rejected, SendError, Uncertain
 from gatepost.model import Email, Receipt, Secret, Sms
 from gatepost.outbox import Claim, Outcome
+from gatepost.plaintext import TextParts
 from gatepost.statuses import State
 
 LONGEST_PAUSE = 900.0
@@ -22,27 +23,42 @@ class Asked(NamedTuple):
     answer: Receipt | SendError
 
 
+class Composed(NamedTuple):
+    """A message as a plugin gets it."""
+
+    message: Email | Sms
+    content: bytes = b""
+    """What to store for the next try in place of the message's content; empty: that is as it should be."""
+
+
 def pause(attempt: int, draw: Callable[[float, float], float] = random.uniform) -> float:
     """Seconds until the next try, after the ``attempt``-th: full jitter, so that nobody comes in step."""
     return draw(0.0, min(LONGEST_PAUSE, 2.0 * 2.0 ** min(attempt - 1, 20)))
 
 
-async def compose(claim: Claim, recipient: Secret, attributes: Mapping[str, str]) -> Email | Sms:
-    """The message as a plugin gets it. Raises ValueError when the stored content is none."""
+async def compose(
+    claim: Claim, recipient: Secret, attributes: Mapping[str, str], text_parts: TextParts
+) -> Composed:
+    """Make the message of what is stored. Raises ValueError when the stored content is none."""
     content = contract.stored(claim.channel, claim.content)
     if isinstance(content, EmailContent):
-        return Email(
+        text, derived = content.text, b""
+        if text is None:
+            text = await text_parts.derive(claim.id, claim.client, content.html)
+            derived = contract.with_text(content, text)
+        email = Email(
             id=claim.id,
             recipient=recipient,
             sender=content.sender,
             reply_to=content.reply_to,
             subject=content.subject,
             html=content.html,
-            text=content.text or await plaintext.from_html(content.html),
+            text=text,
             lifetime=claim.lifetime,
             attributes=attributes,
         )
-    return Sms(
+        return Composed(email, derived)
+    sms = Sms(
         id=claim.id,
         recipient=recipient,
         sender=content.sender,
@@ -50,6 +66,7 @@ async def compose(claim: Claim, recipient: Secret, attributes: Mapping[str, str]
         lifetime=claim.lifetime,
         attributes=attributes,
     )
+    return Composed(sms)
 
 
 def outcome_of(claim: Claim, asked: Asked, uncertain_wait: float) -> Outcome:

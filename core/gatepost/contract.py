@@ -104,7 +104,8 @@ class EmailContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     reply_to: Mailbox | None = None
     subject: str
     html: str
-    text: str = ""
+    text: str | None = None
+    """None: none was sent, and none has been derived from the HTML yet."""
 
     def __repr__(self) -> str:
         return "<EmailContent>"
@@ -262,10 +263,15 @@ def content(request: EmailRequest | SmsRequest) -> bytes:
                 reply_to=request.reply_to,
                 subject=request.subject,
                 html=request.html,
-                text=request.text,
+                text=request.text or None,
             )
         )
     return _pack(SmsContent(sender=request.sender, text=request.text))
+
+
+def with_text(content: EmailContent, text: str) -> bytes:
+    """What is stored of an email once its text part is known."""
+    return _pack(msgspec.structs.replace(content, text=text))
 
 
 def stored(channel: Channel, data: bytes) -> EmailContent | SmsContent:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from gatepost import attempt, contract, logs
 from gatepost.contacts import Contacts, Finding, Remembered
 from gatepost.contacts import Outcome as Found
@@ -14,6 +16,7 @@ from gatepost.metrics import Metrics
 from gatepost.model import Channel, Email, Receipt, Sms
 from gatepost.outbox import Claim, Outbox, Outcome
 from gatepost.pace import Health, Pace
+from gatepost.plaintext import TextParts
 from gatepost.settings import Client, Settings
 from gatepost.statuses import State
 from gatepost.suspects import Suspects
@@ -43,13 +46,15 @@ class Provider(NamedTuple):
 class _Progress:
     """How far one claim has come."""
 
-    __slots__ = ("asked", "asking")
+    __slots__ = ("asked", "asking", "content")
 
     def __init__(self) -> None:
         self.asking = ""
         """The instance that has the message in hand; empty: nobody."""
         self.asked: attempt.Asked | None = None
         """What the last of them answered."""
+        self.content = b""
+        """What to store for the next try; empty: what is stored already."""
 
 
 class Delivery:
@@ -72,6 +77,7 @@ class Delivery:
         self._contacts = contacts
         self._remembered = remembered
         self._metrics = metrics
+        self._text_parts = TextParts(settings.clients, metrics)
         self._clock = clock
         self._stopping = False
         self._sending: set[asyncio.Task[None]] = set()
@@ -203,7 +209,7 @@ class Delivery:
         progress = _Progress()
         try:
             try:
-                message = await self._message(claim)
+                message = await self._message(claim, progress)
             except BaseException:
                 provider.pace.release()
                 raise
@@ -223,7 +229,7 @@ class Delivery:
             # The slot is free before the outcome is on disk: the next is claimed in the same transaction.
             self._outbox.arrived[claim.channel].set()
             if outcome is not None:
-                await self._finish(outcome)
+                await self._finish(msgspec.structs.replace(outcome, content=progress.content))
             self._held.pop(claim.id, None)
 
     def _interrupted(self, claim: Claim, progress: "_Progress") -> Outcome:
@@ -238,7 +244,7 @@ class Delivery:
     def _outcome(self, claim: Claim, asked: attempt.Asked) -> Outcome:
         return attempt.outcome_of(claim, asked, self._settings.delivery.uncertain_wait)
 
-    async def _message(self, claim: Claim) -> Email | Sms | Outcome:
+    async def _message(self, claim: Claim, progress: "_Progress") -> Email | Sms | Outcome:
         """What is to be sent, or what becomes of a message that can't be."""
         if claim.lifetime <= 0:
             return attempt.ended(claim, State.FAILED, "its lifetime ended")
@@ -252,10 +258,12 @@ class Delivery:
         if finding.recipient is None:
             return attempt.ended(claim, State.REJECTED, _why_nobody(claim, finding))
         try:
-            return await attempt.compose(claim, finding.recipient, finding.attributes)
+            composed = await attempt.compose(claim, finding.recipient, finding.attributes, self._text_parts)
         except ValueError:
             _log.error("content_unreadable", message=claim.id)
             return attempt.ended(claim, State.FAILED, "its content can't be read")
+        progress.content = composed.content
+        return composed.message
 
     async def _find(self, claim: Claim, client: Client) -> Finding:
         """Look up where the message goes now; only the client's own sources are asked."""

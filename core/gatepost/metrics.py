@@ -18,6 +18,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 SEND_OUTCOMES = ("sent", "rejected", "unavailable", "uncertain")
 CALLBACK_OUTCOMES = ("told", "retry", "dead")
+TEXT_PART_OUTCOMES = ("derived", "empty", "too_large", "failed")
 WEBHOOK_STATUSES = (200, 400, 401, 404, 503)
 EVENT_KINDS = (*Status, "repeated", "unknown", "ignored.invalid", "ignored.malformed")
 
@@ -50,6 +51,11 @@ class Metrics:
             "sends",
             "Tries to send by what came of them: sent, rejected, unavailable, uncertain",
             {"plugin": providers, "outcome": SEND_OUTCOMES},
+        )
+        self.text_parts = self._counter(
+            "text_parts",
+            "Mails that brought no text part, by what came of it: derived, empty, too_large, failed",
+            {"client": clients, "outcome": TEXT_PART_OUTCOMES},
         )
         self.events = self._counter(
             "webhook_events",

@@ -59,3 +59,27 @@ async def test_a_text_message_reaches_the_handset_and_back(world, vonage):
     assert (taken.message["to"], taken.message["from"]) == ("447700900100", "Brand")
     assert taken.message["text"] == "Grüße, 5 €"
     assert world.crm.callbacks[-1].type == "sms"
+
+
+async def test_html_that_is_made_to_hurt_is_a_mail_like_any_other(world, mailboxes):
+    """Each of these held the process for seconds, or made megabytes of text."""
+    hostile = [
+        '<p style="padding-left:' + "." * 30_000 + '">x',
+        "<" * 80_000 + " x",
+        "<p " + " ".join(f"a{n}=1" for n in range(40_000)) + ">x",
+        '<pre style="padding-left:100000em">' + "x\n" * 100,
+        "<div>" * 100_000 + "x",
+    ]
+    async with world.running(email=["relay"]):
+        for html in hostile:
+            await world.hears(await world.email(body=html), "accepted")
+    sent = [
+        [part.get_content().replace("\r", "") for part in mail.iter_parts()]
+        for mail in mailboxes.mails
+        if mail.is_multipart()
+    ]
+    assert len(sent) == len(hostile) - 1
+    assert all("x" in text and len(text) <= len(html) + 10 for text, html in sent)
+    # So many tags are not converted: it goes out with HTML alone.
+    (alone,) = (mail for mail in mailboxes.mails if not mail.is_multipart())
+    assert alone.get_content_type() == "text/html"

@@ -6,6 +6,7 @@ from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Outcome, Reported
 from gatepost.outbox.faults import Lost
+from gatepost.outbox.operating import Retry
 from gatepost.statuses import State
 
 
@@ -155,6 +156,43 @@ async def test_a_message_put_back_after_its_lifetime_has_failed(store, hold, loo
     view = await look(store, claim.id)
     assert (view.state, view.due_at, view.reason) == ("failed", None, "busy")
     assert told(view) == ["failed"]
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.UNCERTAIN, State.FAILED])
+async def test_content_that_an_outcome_brings_is_what_the_next_try_gets(store, hold, clock, state):
+    claim = await hold(store)
+    await store.finish(outcome(claim, state, content=b"with its text"))
+
+    clock.advance(1)
+    await store.sweep()
+    await store.retry(Retry(id=claim.id), {Channel.EMAIL: 60.0})
+    (again,) = await store.claim(Channel.EMAIL, 1, 30)
+
+    assert (again.id, again.content) == (claim.id, b"with its text")
+
+
+async def test_the_content_of_an_outcome_that_came_too_late_is_not_stored(store, hold):
+    old = await hold(store)
+    await store.finish(outcome(old, State.QUEUED))
+    (claim,) = await store.claim(Channel.EMAIL, 1, 30)
+
+    # Together: both are in one transaction.
+    await asyncio.gather(
+        store.finish(outcome(claim, State.QUEUED)),
+        store.finish(outcome(old, State.QUEUED, content=b"late")),
+    )
+
+    (again,) = await store.claim(Channel.EMAIL, 1, 30)
+    assert again.content == old.content
+
+
+@pytest.mark.parametrize("state", [State.SENT, State.REJECTED])
+async def test_erased_content_does_not_come_back_with_an_outcome(store, hold, look, state):
+    claim = await hold(store)
+
+    await store.finish(outcome(claim, state, content=b"with its text"))
+
+    assert not (await look(store, claim.id)).content_kept
 
 
 @pytest.mark.parametrize("state", [one for one in State if one not in {State.SENDING, State.HELD}])

@@ -135,6 +135,18 @@ async def test_who_lost_a_claim_to_another_replica_changes_nothing(replicas, hol
     assert [status.status for status in (await look(one, lost.id)).statuses] == [Status.ACCEPTED]
 
 
+async def test_content_that_one_replica_stores_is_what_another_sends(replicas, hold):
+    one, other = replicas
+    claim = await hold(one)
+
+    await one.finish(
+        Outcome(id=claim.id, attempt=claim.attempt, state=State.QUEUED, content=b"with its text")
+    )
+
+    (again,) = await other.claim(Channel.EMAIL, 1, 30)
+    assert (again.id, again.content) == (claim.id, b"with its text")
+
+
 async def test_leases_run_by_the_clock_of_the_database(replicas, hold, monkeypatch):
     one, other = replicas
     monkeypatch.setattr("time.time", lambda: 4_000_000_000.0)

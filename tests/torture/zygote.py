@@ -24,7 +24,6 @@ WANTED = (
     "gatepost.cli.serve",
     "gatepost_csv",
     "gatepost_sendgrid",
-    "inscriptis",
     "phonenumbers",
     "sqlalchemy.dialects.postgresql.asyncpg",
     "sqlalchemy.dialects.sqlite.aiosqlite",

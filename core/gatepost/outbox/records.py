@@ -60,6 +60,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     provider_id: str = ""
     reason: str = ""
     code: str = ""
+    content: bytes = b""
+    """Replaces what is stored, if it is to be kept; empty: it stays as it is."""
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):

@@ -216,6 +216,12 @@ _held = made(
     )
 )
 
+_rewriting = (
+    update(contents)
+    .where(contents.c.message_id == bindparam("of_message"))
+    .values(content=bindparam("content"))
+)
+
 _TOLD = {State.SENT: Status.ACCEPTED, State.REJECTED: Status.REJECTED, State.FAILED: Status.FAILED}
 
 
@@ -253,7 +259,7 @@ def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[Finished]:
         return [Finished(kept=False, tells=False)] * len(outcomes)
     values = [_ended(tx, outcome, rows[outcome.id]) for outcome in kept]
     tx.execute_many(_ending, values)
-    forget_contents(tx, (o.id for o in kept if o.state in {State.SENT, State.REJECTED}))
+    _settle_contents(tx, kept)
     told = [
         (outcome.id, _TOLD[State(str(value["state"]))], outcome.code)
         for outcome, value in zip(kept, values, strict=True)
@@ -276,6 +282,15 @@ def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> 
         for value in values
         if value["state"] in ENDS and value["state"] != (row := rows[value["message_id"]]).state
     }
+
+
+def _settle_contents(tx: Transaction, kept: Sequence[Outcome]) -> None:
+    """Erase what nobody will send any more, and store what later tries shall find done."""
+    gone = {o.id for o in kept if o.state in {State.SENT, State.REJECTED}}
+    forget_contents(tx, gone)
+    stay = [{"of_message": o.id, "content": o.content} for o in kept if o.content and o.id not in gone]
+    if stay:
+        tx.execute_many(_rewriting, stay)
 
 
 def _ended(tx: Transaction, outcome: Outcome, row: Row[Any]) -> dict[str, object]:

@@ -1,0 +1,123 @@
+"""The text of hostile HTML: no longer than the HTML, clean, and made in time that grows as the HTML does."""
+
+import gc
+import re
+import statistics
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gatepost.plaintext import SLICE, TooMuch, conversion, text_of
+from hostile.html_cases import CASES, FRAGMENTS, MIXED, NAMES
+
+NO_LIMIT = 2**40
+ALLOWANCE = 64
+"""Characters that a text may be longer than its HTML."""
+
+UNCLEAN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+MEASURABLE = 0.001
+"""Seconds of CPU from which on a measure says something."""
+
+TRIES = 25
+
+
+def whole(html):
+    return text_of(html, max_length=NO_LIMIT, max_marks=NO_LIMIT)
+
+
+def check(html):
+    text = whole(html)
+    assert len(text) <= len(html) + ALLOWANCE
+    assert not UNCLEAN.search(text)
+    assert text == text.strip("\n")
+    assert not any(line.endswith((" ", "\t")) for line in text.split("\n"))
+    return text
+
+
+def cpu(html):
+    begun = time.thread_time()
+    whole(html)
+    return time.thread_time() - begun
+
+
+@pytest.fixture
+def no_collector():
+    """What else is alive in this process would be counted with it."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_there_are_as_many_cases_as_promised():
+    assert len(CASES) >= 200
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_time_grows_as_the_length_does(name, no_collector):
+    """Twice the length takes less than 2.2 times as long: 1.1 times as long as twice the length once."""
+    case = CASES[name]
+    length = 2048
+    while length < 65_536 and cpu(case(length)) < MEASURABLE:
+        length *= 2
+    single, double = case(length), case(2 * length)
+    check(double)
+    # Fragments are whole, so twice as long is not always exactly so.
+    exactly = 2 * len(single) / len(double)
+    ratios = []
+    # Each measure is compared with its neighbours, which other work on the machine slows down as much.
+    while len(ratios) < TRIES:
+        before, both, after = cpu(single), cpu(double), cpu(single)
+        ratios.append(exactly * both / (before + after))
+        if len(ratios) >= 3 and statistics.median(ratios) < 1.1:
+            return
+    pytest.fail(f"from {len(single)} to {len(double)} characters: {2 * statistics.median(ratios):.1f} times")
+
+
+def test_a_short_one_is_clean_and_bounded():
+    for html in ("", *FRAGMENTS, *MIXED):
+        check(html)
+        check(f"a<table><tr><td>b{html}</td><td>c</td></tr></table>d")
+
+
+pieces = st.one_of(
+    st.sampled_from(FRAGMENTS),
+    st.sampled_from([f"<{name}>" for name in NAMES] + [f"</{name}>" for name in NAMES]),
+    st.text(max_size=8),
+)
+
+
+@given(st.lists(pieces, max_size=40).map("".join))
+@example("<ol start=999999><li>" * 3)
+@example("<ul><ul><ul><ul><ul><li>x<li>y<li>z")
+def test_whatever_it_holds_the_text_is_clean_and_bounded(html):
+    check(html)
+
+
+@given(st.lists(pieces, max_size=20).map("".join), st.sampled_from(["{{a.b|there}}", "{{unsubscribe_url}}"]))
+def test_a_field_that_is_filled_in_later_comes_through(html, field):
+    safe = re.sub("[<&]", "", html)
+    assert field in whole(f"<p>{safe} {field} <b>{safe}</b></p>")
+    assert f"({field})" in whole(f"<p>{safe}<a href='{field}'>here</a></p>")
+
+
+@pytest.mark.parametrize(
+    "name", ["nested div", "many 'x '", "many '&amp;'", "many '<!-->'", "many references"]
+)
+def test_others_have_their_turn_after_each_slice(name):
+    html = CASES[name](20 * SLICE)
+    assert sum(1 for _ in conversion(html, max_marks=NO_LIMIT)) >= 15
+
+
+def test_what_no_one_would_read_is_not_converted():
+    with pytest.raises(TooMuch):
+        text_of("x" * 2_000_000)
+    with pytest.raises(TooMuch):
+        text_of("<b>" * 30_000)
+    with pytest.raises(TooMuch):
+        text_of("&lt;" * 30_000)
+    with pytest.raises(TooMuch):
+        text_of("<!-->" * 30_000)
+    assert text_of("<p>A word.</p>" * 9_000).count("A word.") == 9_000

@@ -1,0 +1,187 @@
+"""The text part of mails that bring none: derived once a message, and never at the cost of the mail."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from unittest.mock import patch
+
+import msgspec
+import pytest
+import structlog
+
+from gatepost import plaintext
+from gatepost.contacts import Contacts, Remembered
+from gatepost.contract import EmailContent
+from gatepost.delivery import Delivery, Provider
+from gatepost.errors import Unavailable
+from gatepost.hookspecs import hookimpl
+from gatepost.instances import Instance
+from gatepost.metrics import Metrics
+from gatepost.model import Contact, Mailbox, Receipt, Secret
+from gatepost.outbox import Policy, open_outbox
+from gatepost.pace import Pace
+from gatepost.plaintext import SLICE, TextParts
+from gatepost.plaintext.render import Renderer
+from gatepost.settings import Instance as InstanceSettings
+from gatepost.settings import Routes
+from torture.forward import FastForward
+from torture.outage import texting
+
+HTML = "<p>Hello {{contact.first_name|there}},<br><a href='https://brand.example/'>play</a></p>"
+TEXT = "Hello {{contact.first_name|there}},\nplay (https://brand.example/)"
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio", {"loop_factory": FastForward}
+
+
+class Users:
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        return Contact(email=Secret("anna@players.example"))
+
+
+class Relay:
+    """Takes each message at its third try."""
+
+    def __init__(self, refusals=2):
+        self.seen = []
+        self.refusals = refusals
+
+    @hookimpl
+    async def send_email(self, message):
+        self.seen.append(message)
+        if len(self.seen) <= self.refusals:
+            raise Unavailable("down")
+        return Receipt()
+
+
+def mail(html=HTML, text=None):
+    return msgspec.msgpack.encode(
+        EmailContent(sender=Mailbox("noreply@brand.example"), subject="", html=html, text=text)
+    )
+
+
+@asynccontextmanager
+async def delivering(folder, relay, metrics):
+    """A gateway's delivery until the block ends; a second one finds what the first has left."""
+    loop = asyncio.get_running_loop()
+    async with open_outbox(
+        Secret("sqlite:///outbox.db"), folder, Policy(), clock=lambda: 1_800_000_000.0 + loop.time()
+    ) as outbox:
+        settings = msgspec.structs.replace(texting(folder), routes=Routes(email=("relay",)))
+        instance = Instance(InstanceSettings(name="relay", use="relay"), relay)
+        delivery = Delivery(
+            settings,
+            outbox=outbox,
+            providers={"relay": Provider(instance, Pace(concurrency=4, per_second=0.0))},
+            contacts=Contacts([Instance(InstanceSettings(name="users", use="users"), Users())], 2.0, ""),
+            remembered=Remembered(),
+            metrics=metrics,
+            clock=loop.time,
+        )
+        task = asyncio.create_task(delivery.run())
+        yield outbox
+        delivery.stop()
+        await task
+
+
+async def tried(relay, times):
+    """Wait for so many tries; on this clock an hour of them is over in no time."""
+    for _ in range(3600):
+        if len(relay.seen) >= times:
+            return
+        await asyncio.sleep(1.0)
+    pytest.fail(f"it was tried {len(relay.seen)} times")
+
+
+def counted(metrics):
+    samples = next(iter(metrics.text_parts.collect())).samples
+    return {one.labels["outcome"]: one.value for one in samples if one.value}
+
+
+async def test_it_is_derived_once_a_message_across_tries_and_restarts(tmp_path, new):
+    relay, metrics = Relay(), Metrics()
+    async with delivering(tmp_path, relay, metrics) as outbox:
+        await outbox.put(new(content=mail(), callback_url=""))
+        await tried(relay, 1)
+    async with delivering(tmp_path, relay, metrics):
+        await tried(relay, 3)
+
+    assert [one.text for one in relay.seen] == [TEXT] * 3
+    assert [one.html for one in relay.seen] == [HTML] * 3
+    assert counted(metrics) == {"derived": 1}
+
+
+async def test_one_that_brings_its_own_text_keeps_it(tmp_path, new):
+    relay, metrics = Relay(refusals=0), Metrics()
+    async with delivering(tmp_path, relay, metrics) as outbox:
+        await outbox.put(new(content=mail(text="  Mine.\n"), callback_url=""))
+        await tried(relay, 1)
+
+    assert relay.seen[0].text == "  Mine.\n"
+    assert counted(metrics) == {}
+
+
+@pytest.mark.parametrize(
+    "html", ["<b>" * 30_000 + "hush", "<p>hush" + " " * 2_000_000, "<style>hush</style>"]
+)
+async def test_one_whose_html_gives_no_text_goes_out_with_html_alone(tmp_path, new, html):
+    relay, metrics = Relay(), Metrics()
+    with structlog.testing.capture_logs() as logs:
+        async with delivering(tmp_path, relay, metrics) as outbox:
+            message = new(content=mail(html), callback_url="")
+            await outbox.put(message)
+            await tried(relay, 3)
+
+    assert [(one.html, one.text) for one in relay.seen] == [(html, "")] * 3
+    lines = [line for line in logs if line["event"] == "text_part_left_out"]
+    if "style" in html:
+        assert (counted(metrics), lines) == ({"empty": 1}, [])
+    else:
+        assert counted(metrics) == {"too_large": 1}
+        (line,) = lines
+        assert (line["message"], line["client"]) == (message.id, "brand")
+        assert "hush" not in str(lines)
+
+
+async def test_a_fault_in_the_conversion_is_not_the_mails(tmp_path, new):
+    relay, metrics = Relay(), Metrics()
+    with structlog.testing.capture_logs() as logs, patch.object(Renderer, "take", side_effect=RuntimeError):
+        async with delivering(tmp_path, relay, metrics) as outbox:
+            await outbox.put(new(content=mail(), callback_url=""))
+            await tried(relay, 3)
+
+    assert [(one.html, one.text) for one in relay.seen] == [(HTML, "")] * 3
+    assert counted(metrics) == {"failed": 1}
+    assert [line["log_level"] for line in logs if line["event"] == "text_part_failed"] == ["error"]
+
+
+async def test_a_client_with_many_hostile_mails_costs_another_a_turn_each_time(monkeypatch):
+    """Of many mails of one client one is converted at a time, a slice whenever the other has had its own."""
+    turns = {"hostile": 0, "other": 0}
+
+    real = plaintext.conversion
+
+    def counting(html):
+        steps = real(html, max_marks=2**40)
+        while True:
+            turns["hostile" if html.startswith("<b>") else "other"] += 1
+            try:
+                yield next(steps)
+            except StopIteration as end:
+                return end.value
+
+    monkeypatch.setattr(plaintext, "conversion", counting)
+    parts = TextParts(["hostile", "other"], Metrics())
+    flood = [asyncio.create_task(parts.derive(f"{n}", "hostile", "<b>" * (10 * SLICE))) for n in range(20)]
+    await asyncio.sleep(0)
+    before = turns["hostile"]
+    await parts.derive("x", "other", "<p>word " * SLICE)
+    taken = turns["hostile"] - before
+    for task in flood:
+        task.cancel()
+    await asyncio.gather(*flood, return_exceptions=True)
+
+    assert turns["other"] >= 8
+    assert taken <= turns["other"] + 2
