@@ -120,7 +120,7 @@ async def _contract(rooms: Rooms, channel: Channel, scope: HTTPScope, receive: R
     try:
         headers = scope["headers"]
         name, client = _admit(rooms, scope, channel)
-        with rooms.bodies.holding(receive, _announced(headers)) as counted:
+        with rooms.bodies.holding(receive, _length(headers)) as counted:
             body = await _contract_body(rooms, counted, headers)
             answer, code = await rooms.acceptance.take(name, client, channel, body), Code.ACCEPTED
     except Refused as refusal:
@@ -168,7 +168,7 @@ async def _contract_body(rooms: Rooms, receive: Receive, headers: Iterable[tuple
 
 async def _body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
     """The whole body, in time; raises _TooLong, TimeoutError or _Gone."""
-    if _announced(headers) > limit:
+    if _length(headers) > limit:
         raise _TooLong
     async with asyncio.timeout(BODY_DEADLINE):
         chunks: list[bytes] = []
@@ -186,7 +186,7 @@ async def _body(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit:
                 return b"".join(chunks)
 
 
-def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int:
+def _length(headers: Iterable[tuple[bytes, bytes]]) -> int:
     """The Content-Length; 0 where there is none."""
     lengths = [value for key, value in headers if key == b"content-length" and value.isdigit()]
     return max((int(value[:19]) for value in lengths), default=0)
@@ -206,7 +206,7 @@ async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     if not rooms.webhooks.knows(name):
         return Response(b"", status_code=404)
     try:
-        announced = _announced(request.scope["headers"])
+        announced = _length(request.scope["headers"])
         with rooms.webhooks.bodies.holding(request.receive, announced) as receive:
             body = await _body(receive, request.scope["headers"], webhooks.MAX_BODY)
             report = _webhook_request(rooms, request.scope, request.method, body)
