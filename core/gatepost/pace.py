@@ -126,6 +126,10 @@ class Pace:
         """Free the slot of a send that was begun and never made; it says nothing about the instance."""
         self._release()
 
+    def wake(self, now: float) -> None:
+        """End a rest: the next send shows whether the instance works again."""
+        self._rest_until = min(self._rest_until, self._clock(now))
+
     def rests(self, now: float) -> float:
         """Seconds until the instance may be asked again; 0 when it may."""
         return max(0.0, self._rest_until - self._clock(now))

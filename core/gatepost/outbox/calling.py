@@ -22,10 +22,14 @@ class WantCalls(NamedTuple):
 
     most: int
     lease: float
-    resting: frozenset[str]
-    """None to these hosts."""
-    only: str
-    """To this host alone; empty: to any."""
+    client: str = ""
+    """Of this client's messages; empty: of any client's."""
+    resting: frozenset[str] = frozenset()
+    """None to these targets."""
+    only: str = ""
+    """To this target alone; empty: to any."""
+    besides: frozenset[str] = frozenset()
+    """None of these clients' messages."""
     since: int = EVERYTHING
     """None that was due before then."""
 
@@ -48,10 +52,14 @@ def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
         statuses.c.due_at >= want.since,
         statuses.c.due_at <= tx.now,
     )
+    if want.client:
+        query = query.where(statuses.c.client == want.client)
+    if want.besides:
+        query = query.where(statuses.c.client.not_in(sorted(want.besides)))
     if want.resting:
-        query = query.where(statuses.c.host.not_in(sorted(want.resting)))
+        query = query.where(statuses.c.target.not_in(sorted(want.resting)))
     if want.only:
-        query = query.where(statuses.c.host == want.only)
+        query = query.where(statuses.c.target == want.only)
     taken = taking(
         statuses.c.seq,
         query.order_by(statuses.c.due_at).limit(want.most),
@@ -61,7 +69,14 @@ def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
             "attempt": statuses.c.attempt + 1,
             "holder": tx.holder,
         },
-        (statuses.c.seq, statuses.c.attempt, statuses.c.message_id, statuses.c.status, statuses.c.host),
+        (
+            statuses.c.seq,
+            statuses.c.attempt,
+            statuses.c.message_id,
+            statuses.c.status,
+            statuses.c.client,
+            statuses.c.target,
+        ),
         many_writers=tx.many_writers,
     )
     rows = tx.connection.execute(taken).all()
@@ -71,11 +86,11 @@ def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
             seq=row.seq,
             attempt=row.attempt,
             message_id=row.message_id,
-            client=about[row.message_id].client,
+            client=row.client,
             channel=Channel(about[row.message_id].channel),
             status=Status(row.status),
             callback_url=about[row.message_id].callback_url,
-            host=row.host,
+            target=row.target,
         )
         for row in rows
         if row.message_id in about
@@ -84,9 +99,7 @@ def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
 
 
 _about = made(
-    lambda _: select(messages.c.id, messages.c.client, messages.c.channel, messages.c.callback_url).where(
-        messages.c.id.in_(IDS)
-    )
+    lambda _: select(messages.c.id, messages.c.channel, messages.c.callback_url).where(messages.c.id.in_(IDS))
 )
 _called = made(
     lambda _: select(

@@ -90,7 +90,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     channel: Channel
     status: Status
     callback_url: str
-    host: str
+    target: str
+    """``host:port`` of the URL."""
 
 
 class Called(msgspec.Struct, frozen=True, kw_only=True):

@@ -198,6 +198,7 @@ _held = made(
             messages.c.holder,
             messages.c.state,
             messages.c.expires_at,
+            messages.c.client,
             messages.c.callback_url,
             messages.c.ended_at,
             messages.c.instance,

@@ -104,7 +104,7 @@ class Outbox:
         self._mended = 0
         # SQLite's index holds what is there and nothing else.
         self._floors = {} if lock else {channel: Floor() for channel in Channel}
-        self._call_floor = None if lock else Floor()
+        self._call_floors: dict[str, Floor] | None = None if lock else {}
         self.arrived: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
         """Set when there may be something to send."""
         self.reported = asyncio.Event()
@@ -179,13 +179,26 @@ class Outbox:
         return recorded
 
     async def claim_calls(
-        self, most: int, lease: float, *, resting: frozenset[str] = frozenset(), only: str = ""
+        self,
+        most: int,
+        lease: float,
+        *,
+        client: str = "",
+        resting: frozenset[str] = frozenset(),
+        only: str = "",
+        besides: frozenset[str] = frozenset(),
     ) -> list[Call]:
-        """Take at most so many calls that are due: none to a host that rests, or to one host alone."""
-        # One host's calls may be older than all that others wait for.
-        floor = None if only else self._call_floor
+        """Take at most so many calls that are due, the longest due first.
+
+        Of one ``client`` or of all, or of all ``besides`` some; none to targets that are ``resting``, or to
+        one target ``only``.
+        """
+        floor = None
+        # The calls of a single target, or of clients that are seldom asked for, may be older than all others.
+        if self._call_floors is not None and not only and not besides:
+            floor = self._call_floors.setdefault(client, Floor())
         since = floor.since() if floor else EVERYTHING
-        want = calling.WantCalls(most, lease, resting, only, since)
+        want = calling.WantCalls(most, lease, client, resting, only, besides, since)
         claimed = await self._calling.run(calling.claim_calls, want)
         if floor:
             floor.reached(since, claimed.reach)

@@ -52,7 +52,7 @@ _any_channel = messages.c.channel.in_([channel.value for channel in Channel])
 
 def _rows(tx: Transaction, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
     query: Select[Any] = (
-        select(messages.c.id, messages.c.callback_url, messages.c.expires_at)
+        select(messages.c.id, messages.c.client, messages.c.callback_url, messages.c.expires_at)
         .where(messages.c.due_at.is_not(None), *conditions)
         .limit(MOST)
     )
