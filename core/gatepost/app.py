@@ -93,7 +93,8 @@ class Gateway:
         acceptance = Acceptance(
             read, outbox=outbox, contacts=contacts, remembered=self.remembered, targets=targets
         )
-        self.control = Control(read, outbox, acceptance)
+        paces = {name: provider.pace for name, provider in self.providers.items()}
+        self.control = Control(read, outbox, acceptance, self.callbacks, paces)
         self.rooms = api.Rooms(
             settings=read,
             access=Access(read.clients, read.server.trusted_proxies),
@@ -101,12 +102,7 @@ class Gateway:
             webhooks=Webhooks(made, read.routes, outbox, self.metrics),
             control=self.control,
             metrics=self.metrics,
-            health=Health(
-                routes=read.routes,
-                outbox=outbox,
-                paces={name: provider.pace for name, provider in self.providers.items()},
-                metrics=self.metrics,
-            ),
+            health=Health(routes=read.routes, outbox=outbox, paces=paces, metrics=self.metrics),
         )
         self._stop_by = math.inf
 

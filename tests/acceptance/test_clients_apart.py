@@ -15,7 +15,7 @@ WELL = 40
 
 
 @pytest.fixture(autouse=True)
-def long_rests(monkeypatch):
+def long_rests(brisk, monkeypatch):
     """What rests does so until the test ends: whoever waits for it, waits for ever."""
 
     class AsLongAsCanBe:

@@ -292,7 +292,10 @@ async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it
         ]
 
     for plan in await store._database.transact(plans):
-        assert any("USING COVERING INDEX statuses_due (telling=? AND client=? AND due_at>? AND" in step for step in plan)
+        assert any(
+            "USING COVERING INDEX statuses_due (telling=? AND client=? AND due_at>? AND" in step
+            for step in plan
+        )
         assert not any("TEMP B-TREE" in step for step in plan)
 
 

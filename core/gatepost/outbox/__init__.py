@@ -1,6 +1,6 @@
 """The durable store between the rooms: put, claim, record."""
 
-from gatepost.outbox.operating import Retried, Retry
+from gatepost.outbox.operating import Hastened, Retried
 from gatepost.outbox.records import (
     Call,
     Called,
@@ -19,6 +19,7 @@ __all__ = [
     "Call",
     "Called",
     "Claim",
+    "Hastened",
     "NewMessage",
     "Outbox",
     "Outcome",
@@ -26,7 +27,6 @@ __all__ = [
     "Recorded",
     "Reported",
     "Retried",
-    "Retry",
     "Stored",
     "Swept",
     "new_id",

@@ -135,7 +135,7 @@ def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
     """
     ids = sorted({call.seq for call in called})
     rows: dict[int, Row[Any]] = {row.seq: row for row in tx.execute_about(_called, ids)}
-    _hold(tx, {row.message_id for row in rows.values()})
+    hold(tx, {row.message_id for row in rows.values()})
     held = {
         row.seq: row.attempt
         for row in rows.values()
@@ -155,7 +155,7 @@ def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
     return valid
 
 
-def _hold(tx: Transaction, ids: Iterable[str]) -> None:
+def hold(tx: Transaction, ids: Iterable[str]) -> None:
     """Keep others from recording a status of these messages until we know which comes next."""
     if tx.many_writers:
         for some in chunks(sorted(ids)):
@@ -225,7 +225,7 @@ def _mend(tx: Transaction, after: int) -> Mended:
     stranded = set(tx.connection.execute(_waiting, {"first": seqs[0], "last": seqs[-1]}).scalars())
     if stranded:
         # Held first, and then looked at once more: on PostgreSQL somebody may have let it go meanwhile.
-        _hold(tx, stranded)
+        hold(tx, stranded)
         stranded &= set(tx.connection.execute(_waiting, {"first": seqs[0], "last": seqs[-1]}).scalars())
     return Mended(promote(tx, stranded), seqs[-1] if len(seqs) == LOOK else 0)
 

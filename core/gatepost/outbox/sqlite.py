@@ -122,8 +122,19 @@ def _engine(path: Path) -> Engine:
 
 
 def reading_engine(path: Path) -> Engine:
-    """For looking only, beside a running gateway."""
-    return create_engine(f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true", hide_parameters=True)
+    """For looking only, beside a running gateway: what one connection sees is of one moment."""
+    made = create_engine(f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true", hide_parameters=True)
+
+    @event.listens_for(made, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        # The driver's own way begins no transaction for reads, and each would see what was written meanwhile.
+        connection.isolation_level = None
+
+    @event.listens_for(made, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return made
 
 
 def clock_of(clock: Callable[[], float]) -> Callable[[Connection], int]:

@@ -239,15 +239,19 @@ class Outbox:
         """At the start of the only process: nobody can be holding what was claimed."""
         return await self._sending.run(sweeping.orphan_all, None)
 
-    async def retry(self, wish: operating.Retry, lifetimes: Mapping[Channel, float]) -> operating.Retried:
-        """Send or tell again what was given up; ``lifetimes`` (seconds) begin anew."""
-        retried = await self._sending.run(operating.retry, (wish, lifetimes))
+    async def retry(self, identity: str, lifetimes: Mapping[Channel, float]) -> operating.Retried:
+        """Send a message again that was given up; ``lifetimes`` (seconds) begin anew."""
+        retried = await self._sending.run(operating.retry, (identity, lifetimes))
         if retried.queued:
             for event in self.arrived.values():
                 event.set()
-        if retried.callbacks:
-            self.reported.set()
         return retried
+
+    async def hasten(self, ids: Sequence[str]) -> list[operating.Hastened]:
+        """Have the callbacks of these messages made now that wait for their next try or were given up."""
+        hastened = await self._calling.run(operating.hasten, ids)
+        self.reported.set()
+        return hastened
 
     async def depth(self) -> reading.Depth:
         """How much waits."""

@@ -55,7 +55,13 @@ RELAY, RECIPIENT, CONTENT = (False, False), (True, False), (False, True)
         # Greylisted, full, unknown just now; also in the words of a server behind the relay.
         *(
             ("RCPT", answer, RECIPIENT)
-            for answer in ("450 4.7.1 greylisted", "451 4.7.1 later", "452 4.2.2 full", "451", "451 4.3.0 down")
+            for answer in (
+                "450 4.7.1 greylisted",
+                "451 4.7.1 later",
+                "452 4.2.2 full",
+                "451",
+                "451 4.3.0 down",
+            )
         ),
         *((stage, "452 4.3.1 no space left", RELAY) for stage in ("MAIL", "DATA", "END")),
         *((stage, "452", RELAY) for stage in ("MAIL", "DATA", "END")),
