@@ -44,6 +44,8 @@ class Ask(NamedTuple):
     """None to these targets."""
     only: str = ""
     """To this target alone: a probe."""
+    reserved: bool = False
+    """To a target with no call under way, out of the last quarter."""
 
 
 class ClientSlots:
@@ -81,13 +83,14 @@ class ClientSlots:
         else:
             called = {target for target, breaker in self._breakers.items() if breaker.slots_used}
             # One, for two might be for the same target.
-            yield Ask(1, resting | called)
+            yield Ask(1, resting | called, reserved=True)
 
     def claimed(self, ask: Ask, count: int, now: float) -> None:
         """Note how many calls an Ask brought."""
         if ask.only:
             return
-        self.busy = count > 0
+        if not ask.reserved:
+            self.busy = count > 0
         if ask.resting and not count:
             self._look_at = now + LOOK_AGAIN
 

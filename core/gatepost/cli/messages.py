@@ -108,7 +108,7 @@ def show(identity: str, as_json: bool, config: Path | None) -> None:
         Console(highlight=False).print(_full(one, resting))
 
 
-ids_argument = click.argument("ids", nargs=-1, metavar="[EXT_MESSAGE_ID]...")
+ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
 yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
 
 
@@ -122,7 +122,7 @@ yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
 def retry(
     ids: Sequence[str], failed: bool, held: bool, yes: bool, as_json: bool, config: Path | None
 ) -> None:
-    """Send failed and held messages again.
+    """Send failed and held messages again, each by any ID that show takes.
 
     A message is due at once, with a fresh lifetime. A gateway that runs does it; without one it is written
     down for the next start.
@@ -165,7 +165,7 @@ def tell(
 ) -> None:
     """Make callbacks now that failed: those that wait for their next try, and those that were given up.
 
-    They have all their tries again, and a host that rests is tried at once. A gateway that runs on this machine
+    An ID is a message's, as show takes it. They have all their tries again, and a host that rests is tried at once. A gateway that runs on this machine
     does it; without one it is written down for the next start.
     """
     if bool(ids) + bool(client or host) + every != 1:

@@ -1,9 +1,10 @@
 """Claims of callbacks: in order for each message, one at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Executable, bindparam, exists, func, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
@@ -46,28 +47,36 @@ def claim_calls(tx: Transaction, wants: Sequence[WantCalls]) -> list[ClaimedCall
     return [_claim(tx, want) for want in wants]
 
 
-def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
-    query = select(statuses.c.seq, statuses.c.due_at).where(
-        statuses.c.telling == Telling.QUEUED.value,
-        statuses.c.due_at >= want.since,
-        statuses.c.due_at <= tx.now,
+_WHICH: Mapping[str, ColumnElement[bool]] = {
+    "of_client": statuses.c.client == bindparam("of_client"),
+    "besides": statuses.c.client.not_in(bindparam("besides", expanding=True)),
+    "resting": statuses.c.target.not_in(bindparam("resting", expanding=True)),
+    "only": statuses.c.target == bindparam("only"),
+}
+
+
+@cache
+def _taking(which: tuple[str, ...], *, many_writers: bool) -> Executable:
+    """The statement that claims under these conditions; put together once, which takes longer than to run it."""
+    due = (
+        select(statuses.c.seq, statuses.c.due_at)
+        .where(
+            statuses.c.telling == Telling.QUEUED.value,
+            statuses.c.due_at >= bindparam("since"),
+            statuses.c.due_at <= bindparam("now"),
+            *(_WHICH[name] for name in which),
+        )
+        .order_by(statuses.c.due_at)
+        .limit(bindparam("most"))
     )
-    if want.client:
-        query = query.where(statuses.c.client == want.client)
-    if want.besides:
-        query = query.where(statuses.c.client.not_in(sorted(want.besides)))
-    if want.resting:
-        query = query.where(statuses.c.target.not_in(sorted(want.resting)))
-    if want.only:
-        query = query.where(statuses.c.target == want.only)
-    taken = taking(
+    return taking(
         statuses.c.seq,
-        query.order_by(statuses.c.due_at).limit(want.most),
+        due,
         {
             "telling": Telling.CALLING.value,
-            "due_at": tx.after(want.lease),
+            "due_at": bindparam("until"),
             "attempt": statuses.c.attempt + 1,
-            "holder": tx.holder,
+            "holder": bindparam("by"),
         },
         (
             statuses.c.seq,
@@ -77,9 +86,22 @@ def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
             statuses.c.client,
             statuses.c.target,
         ),
-        many_writers=tx.many_writers,
+        many_writers=many_writers,
     )
-    rows = tx.connection.execute(taken).all()
+
+
+def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
+    given = {
+        "of_client": want.client,
+        "besides": sorted(want.besides),
+        "resting": sorted(want.resting),
+        "only": want.only,
+    }
+    which = {name: value for name, value in given.items() if value}
+    fixed = {"since": want.since, "now": tx.now, "most": want.most, "until": tx.after(want.lease)}
+    rows = tx.connection.execute(
+        _taking(tuple(which), many_writers=tx.many_writers), {**which, **fixed, "by": tx.holder}
+    ).all()
     about = {row.id: row for row in tx.execute_about(_about, {row.message_id for row in rows})}
     calls = [
         Call(
