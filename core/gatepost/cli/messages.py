@@ -165,8 +165,9 @@ def tell(
 ) -> None:
     """Make callbacks now that failed: those that wait for their next try, and those that were given up.
 
-    An ID is a message's, as show takes it. They have all their tries again, and a host that rests is tried at once. A gateway that runs on this machine
-    does it; without one it is written down for the next start.
+    An ID is a message's, as show takes it. The callbacks have all their tries again, and a host that rests is
+    tried at once. A gateway that runs on this machine does it; without one it is written down for the next
+    start.
     """
     if bool(ids) + bool(client or host) + every != 1:
         raise click.UsageError("give either ids, or --client, --host, or --all")
