@@ -126,6 +126,11 @@ _callbacks = made(
         .where(messages.c.id.in_(IDS))
     )
 )
+_under_way = made(
+    lambda _: select(statuses.c.message_id).where(
+        statuses.c.message_id.in_(IDS), statuses.c.telling == Telling.CALLING.value
+    )
+)
 _reviving = made(
     lambda _: (
         update(statuses)
@@ -149,7 +154,6 @@ def hasten(tx: Transaction, asked: Sequence[Sequence[str]]) -> list[list[Hastene
 def _hasten(tx: Transaction, ids: Sequence[str]) -> list[Hastened]:
     hold(tx, ids)
     found: dict[str, Hastened] = {}
-    calling: set[str] = set()
     for row in tx.execute_about(_callbacks, sorted(set(ids))):
         late = row.telling == Telling.DEAD or (row.telling == Telling.QUEUED and row.due_at > tx.now)
         before = found.get(row.id)
@@ -159,13 +163,12 @@ def _hasten(tx: Transaction, ids: Sequence[str]) -> list[Hastened]:
             target=row.target or "",
             callbacks=late + (before.callbacks if before else 0),
         )
-        if row.telling == Telling.CALLING:
-            calling.add(row.id)
     moved = {identity for identity, one in found.items() if one.callbacks}
     for some in chunks(sorted(moved)):
         tx.execute(_reviving, ids=some)
-    # A call that is under way goes on, and the next begins when it has ended.
-    promote(tx, moved - calling)
+    # A call that is under way goes on, and the next begins when it has ended. Asked now, as nothing of these
+    # messages can be claimed any more.
+    promote(tx, moved - {row.message_id for row in tx.execute_about(_under_way, sorted(moved))})
     return [_told_of(identity, found.get(identity)) for identity in ids]
 
 
