@@ -96,7 +96,8 @@ class Gateway:
         acceptance = Acceptance(
             read, outbox=outbox, contacts=contacts, remembered=self.remembered, targets=targets
         )
-        self.control = Control(read, outbox, acceptance)
+        paces = {name: provider.pace for name, provider in self.providers.items()}
+        self.control = Control(read, outbox, acceptance, self.callbacks, paces)
         self.rooms = api.Rooms(
             settings=read,
             access=Access(read.clients, read.server.trusted_proxies, read.server.metrics_allow),
@@ -106,12 +107,7 @@ class Gateway:
             # At least one of the largest that the operator allows must fit.
             bodies=Ceiling(max(api.MOST_HELD, read.server.max_body)),
             metrics=self.metrics,
-            health=Health(
-                routes=read.routes,
-                outbox=outbox,
-                paces={name: provider.pace for name, provider in self.providers.items()},
-                metrics=self.metrics,
-            ),
+            health=Health(routes=read.routes, outbox=outbox, paces=paces, metrics=self.metrics),
         )
         self._stop_by = math.inf
 

@@ -69,6 +69,14 @@ async def compose(
     return Composed(sms)
 
 
+def content_key(message: Email | Sms) -> int:
+    """Tell contents apart, within this process.
+
+    A mail's body is often written for its recipient alone, so a campaign is known by its sender and subject.
+    """
+    return hash((message.sender, message.subject if isinstance(message, Email) else message.text))
+
+
 def outcome_of(claim: Claim, asked: Asked, uncertain_wait: float) -> Outcome:
     """What becomes of the message; ``uncertain_wait``: seconds for which a report is waited for."""
     answer = asked.answer

@@ -3,33 +3,34 @@
 import asyncio
 import random
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 
 from gatepost import logs, wire
+from gatepost.callback_slots import Ask, ClientSlots, room
 from gatepost.caller import CallbackFailed, Caller
 from gatepost.errors import StoreBroken, StoreError, Unavailable
 from gatepost.metrics import Metrics
 from gatepost.outbox import Call, Called, Outbox
-from gatepost.pace import Health, Pace
 from gatepost.settings import Settings
 from gatepost.targets import TargetRefused, Targets
 
 PAUSES = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 """Seconds after the first try, the second, …; after one more it is dead. Each ±20 %."""
 
-AT_ONCE = 64
-"""Calls under way at once."""
-
-KEPT_FREE = 16
-"""Of these for hosts that have none, one each: as many slow hosts it would take to keep another waiting."""
+AT_ONCE = 96
+"""Calls under way at once, of all clients together; the connections that a Caller has are a few more."""
 
 LEASE = 45.0
 """Seconds that a claimed call is ours: three times its deadline."""
 
 POLL = 1.0
 
-_MOST_HOSTS = 1_000
+STRAYS_EVERY = 30.0
+"""Seconds between two claims of calls for clients that the configuration no longer has."""
+
+STRAYS = 16
+"""Calls in one such claim; each ends at once."""
 
 _log = logs.get(__name__)
 
@@ -71,7 +72,10 @@ class Callbacks:
         self._out_of_time = False
         self._finishing: set[asyncio.Task[None]] = set()
         self._calling: set[asyncio.Task[None]] = set()
-        self._hosts: OrderedDict[str, Pace] = OrderedDict()
+        self._slots = {name: ClientSlots(AT_ONCE) for name in settings.clients}
+        self._turns = deque(self._slots)
+        self._stray_slots = ClientSlots(AT_ONCE)
+        self._strays_at = 0.0
 
     async def run(self) -> None:
         """Call until ``stop``; then return when nothing is in hand any more."""
@@ -86,6 +90,13 @@ class Callbacks:
                 task.cancel()
             await asyncio.gather(*self._calling, return_exceptions=True)
             await asyncio.gather(*self._finishing, return_exceptions=True)
+
+    def wake(self, targets: Iterable[tuple[str, str]]) -> None:
+        """End the rests of these targets, each given with its client: their calls may be made now."""
+        now = self._clock()
+        for client, target in targets:
+            self._slots_of(client).wake(target, now)
+        self._outbox.reported.set()
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -115,44 +126,65 @@ class Callbacks:
     async def _claim(self) -> int:
         """Begin what can be begun now; returns how many calls that were."""
         now = self._clock()
-        healths = {host: pace.describe(now).health for host, pace in self._hosts.items()}
-        ill = frozenset(host for host, health in healths.items() if health is not Health.USABLE)
-        calls: list[Call] = []
-        # A host that has rested long enough shows with a single call whether it works again.
-        for host in ill:
-            if len(self._calling) + len(calls) >= AT_ONCE:
-                break
-            if healths[host] is Health.PROBING and self._hosts[host].free(now):
-                calls += await self._outbox.claim_calls(1, LEASE, only=host)
-        under_way = len(self._calling) + len(calls)
-        if under_way < AT_ONCE - KEPT_FREE:
-            most = AT_ONCE - KEPT_FREE - under_way
-            calls += await self._outbox.claim_calls(most, LEASE, resting=ill)
-        elif under_way < AT_ONCE:
-            called = {host for host, pace in self._hosts.items() if pace.slots_used}
-            # One, for two might be for the same host.
-            calls += await self._outbox.claim_calls(1, LEASE, resting=ill | called)
-        for call in calls:
-            self._pace(call.host).begin(now)
-            task = asyncio.create_task(self._call(call), name=f"callback-{call.message_id}")
-            self._calling.add(task)
-            task.add_done_callback(self._calling.discard)
-        return len(calls)
+        asks = self._asks(now)
+        # All at once: they share a transaction.
+        found = await asyncio.gather(*(self._ask(*ask) for ask in asks), return_exceptions=True)
+        failure: BaseException | None = None
+        count = 0
+        for (name, ask), calls in zip(asks, found, strict=True):
+            if isinstance(calls, BaseException):
+                failure = calls
+                continue
+            count += len(calls)
+            self._slots_of(name).claimed(ask, len(calls), now)
+            for call in calls:
+                self._begin(call, now)
+        if failure is not None:
+            raise failure
+        return count
 
-    def _pace(self, host: str) -> Pace:
-        pace = self._hosts.get(host)
-        if pace is None:
-            while len(self._hosts) >= _MOST_HOSTS and not next(iter(self._hosts.values())).slots_used:
-                self._hosts.popitem(last=False)
-            pace = self._hosts[host] = Pace(concurrency=AT_ONCE, per_second=0.0)
-        self._hosts.move_to_end(host)
-        return pace
+    def _asks(self, now: float) -> list[tuple[str, Ask]]:
+        """What to claim for which client, together for no more calls than there are free slots."""
+        free = AT_ONCE - len(self._calling)
+        # Each is the first in its turn. One that had nothing the last time only shows whether it has something.
+        self._turns.rotate()
+        every = self._slots.values()
+        busy = sum(slots.busy for slots in every)
+        most = max(1, (free - len(every) + busy) // max(1, busy))
+        without = sum(not slots.in_flight for slots in every)
+        asks: list[tuple[str, Ask]] = []
+        for name in self._turns:
+            slots = self._slots[name]
+            without -= not slots.in_flight
+            share = room(slots.in_flight, free, without)
+            for ask in slots.asks(now, most if slots.busy else 1, share):
+                asks.append((name, ask))
+                free -= ask.most
+        if now >= self._strays_at:
+            self._strays_at = now + STRAYS_EVERY
+            asks.append(("", Ask(STRAYS)))
+        return asks
+
+    async def _ask(self, name: str, ask: Ask) -> list[Call]:
+        besides = frozenset() if name else frozenset(self._slots)
+        return await self._outbox.claim_calls(
+            ask.most, LEASE, client=name, resting=ask.resting, only=ask.only, besides=besides
+        )
+
+    def _slots_of(self, client: str) -> ClientSlots:
+        return self._slots.get(client, self._stray_slots)
+
+    def _begin(self, call: Call, now: float) -> None:
+        self._slots_of(call.client).begin(call.target, now)
+        task = asyncio.create_task(self._call(call), name=f"callback-{call.message_id}")
+        self._calling.add(task)
+        task.add_done_callback(self._calling.discard)
 
     async def _call(self, call: Call) -> None:
-        problem, retry_after, host_failed = "interrupted", None, False
+        problem, retry_after, ill = "interrupted", None, False
         cut_off = False
         try:
-            problem, retry_after, host_failed = await self._tell(call)
+            problem, retry_after, ill = await self._tell(call)
         except asyncio.CancelledError:
             # Nobody refused it: it must be neither a try nor the last one.
             cut_off = True
@@ -160,8 +192,8 @@ class Callbacks:
         except Exception as error:  # noqa: BLE001  one call's trouble must not become another's
             _log.error("callback_failed", message=call.message_id, exc_info=error)
         finally:
-            failure = Unavailable(problem) if host_failed else None
-            self._pace(call.host).end(self._clock(), failure)
+            failure = Unavailable(problem) if ill else None
+            self._slots_of(call.client).end(call.target, self._clock(), failure)
             called = Called(
                 seq=call.seq,
                 attempt=call.attempt,
@@ -178,7 +210,7 @@ class Callbacks:
             self._outbox.reported.set()
 
     async def _tell(self, call: Call) -> tuple[str, float | None, bool]:
-        """Make one call; returns what was wrong ("" when it was heard), a wish, whether the host is ill."""
+        """Make one call; returns what was wrong ("" when it was heard), a wish, whether the target is ill."""
         client = self._settings.clients.get(call.client)
         if client is None:
             return "the client is no longer configured", None, False

@@ -1,4 +1,4 @@
-"""What commands on this machine may ask of a running gateway: to send or tell again, and a test message.
+"""What commands on this machine may ask of a running gateway: to send again, to tell now, who rests, a test message.
 
 They find it by a note that it leaves while it runs, which only its own user can read.
 """
@@ -14,18 +14,20 @@ import msgspec
 
 from gatepost import contract, logs
 from gatepost.acceptance import Acceptance
+from gatepost.callbacks import Callbacks
 from gatepost.errors import Refused
 from gatepost.model import Channel
-from gatepost.outbox import Outbox, Retried, Retry
+from gatepost.outbox import Hastened, Outbox, Retried
 from gatepost.outbox.sqlite import FileLock
 from gatepost.outbox.store import sqlite_path
+from gatepost.pace import Health, Pace
 from gatepost.settings import Settings
 
 MAX_BODY = 8 * 1_048_576
 """Bytes of a command's request that are read; more than any message may have."""
 
 MOST = 500
-"""Messages in one RetryRequest."""
+"""Messages in one MessagesRequest."""
 
 _SCHEME = b"Bearer "
 
@@ -76,10 +78,25 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-class RetryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``POST /control/retry``; the answer is a list of Retried."""
+class MessagesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /control/retry`` and ``/control/tell``; the answer is a list of Retried or of Hastened."""
 
-    wishes: Sequence[Retry]
+    ids: Sequence[str]
+
+
+class RestsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /control/rests``; the answer is a list of Rest, in the order of the channel's route."""
+
+    channel: Channel
+
+
+class Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """A sending instance that is not asked now, or is to be probed."""
+
+    instance: str
+    seconds: float
+    """Until it is asked again."""
+    reason: str
 
 
 class SendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,10 +112,20 @@ class SendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Control:
     """The room behind ``/control/...``; made anew with every start, and so is its token."""
 
-    def __init__(self, settings: Settings, outbox: Outbox, acceptance: Acceptance) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        acceptance: Acceptance,
+        callbacks: Callbacks,
+        paces: Mapping[str, Pace],
+    ) -> None:
+        """``paces``: of every sending instance, by its name."""
         self._settings = settings
         self._outbox = outbox
         self._acceptance = acceptance
+        self._callbacks = callbacks
+        self._paces = paces
         self.token = secrets.token_urlsafe(32)
         """Stands in the note."""
 
@@ -111,24 +138,38 @@ class Control:
 
         Raises ValueError for a body that is none of ours, and StoreError.
         """
-        if what == "retry":
-            return msgspec.json.encode(await self._retry(msgspec.json.decode(body, type=RetryRequest)))
-        if what == "send":
-            return await self._send(msgspec.json.decode(body, type=SendRequest))
+        match what:
+            case "retry":
+                return msgspec.json.encode(await self._retry(_ids(body)))
+            case "tell":
+                return msgspec.json.encode(await self._tell(_ids(body)))
+            case "rests":
+                return msgspec.json.encode(self._rests(msgspec.json.decode(body, type=RestsRequest).channel))
+            case "send":
+                return await self._send(msgspec.json.decode(body, type=SendRequest))
         return None
 
-    async def _retry(self, request: RetryRequest) -> list[Retried]:
-        if len(request.wishes) > MOST:
-            raise ValueError(f"at most {MOST} messages at once")
+    async def _retry(self, ids: Sequence[str]) -> list[Retried]:
         lifetimes = {channel: self._settings.delivery.lifetime(channel) for channel in Channel}
         # All at once: they share a commit.
-        retried = await asyncio.gather(*(self._outbox.retry(wish, lifetimes) for wish in request.wishes))
-        _log.info(
-            "retried",
-            messages=sum(one.queued for one in retried),
-            callbacks=sum(one.callbacks for one in retried),
-        )
+        retried = await asyncio.gather(*(self._outbox.retry(one, lifetimes) for one in ids))
+        _log.info("retried", messages=sum(one.queued for one in retried))
         return retried
+
+    async def _tell(self, ids: Sequence[str]) -> list[Hastened]:
+        hastened = await self._outbox.hasten(ids)
+        self._callbacks.wake({(one.client, one.target) for one in hastened if one.callbacks})
+        _log.info("hastened", callbacks=sum(one.callbacks for one in hastened))
+        return hastened
+
+    def _rests(self, channel: Channel) -> list[Rest]:
+        now = asyncio.get_running_loop().time()
+        seen = {name: self._paces[name].describe(now) for name in self._settings.routes.of(channel)}
+        return [
+            Rest(instance=name, seconds=one.rests, reason=one.reason)
+            for name, one in seen.items()
+            if one.health is not Health.USABLE
+        ]
 
     async def _send(self, request: SendRequest) -> bytes:
         client = self._settings.clients.get(request.client)
@@ -140,3 +181,10 @@ class Control:
             )
         except Refused as refusal:
             return contract.refused(refusal)
+
+
+def _ids(body: bytes) -> Sequence[str]:
+    ids = msgspec.json.decode(body, type=MessagesRequest).ids
+    if len(ids) > MOST:
+        raise ValueError(f"at most {MOST} messages at once")
+    return ids

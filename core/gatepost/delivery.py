@@ -307,7 +307,7 @@ class Delivery:
             if answer is None:
                 answer = Uncertain("interrupted while it was being sent")
             failure = answer if isinstance(answer, SendError) else None
-            provider.pace.end(self._clock(), failure)
+            provider.pace.end(self._clock(), failure, attempt.content_key(message))
             self._metrics.sends.labels(provider.instance.name, attempt.word(answer)).inc()
         if failure is not None:
             self._tell(provider, message.id, failure)

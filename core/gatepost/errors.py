@@ -84,7 +84,9 @@ class Unavailable(SendError):
     bounded to between one second and one hour. ``misconfigured`` says that only the operator can
     mend it (a wrong key, no credit): it is logged as an error and shown by ``/health/ready``.
     ``message_only`` says that the reason lies with this message alone (a greylisted recipient): it says
-    nothing about the instance's health.
+    nothing about the instance's health. ``content_only`` says that it may lie with the content or the sender, and
+    every other mail may well be taken: the instance rests only when five different contents in a row were
+    answered so. An answer that anybody would get now is neither.
 
     A contact source raises it when it can't be asked now.
     """
@@ -97,11 +99,13 @@ class Unavailable(SendError):
         retry_after: float | None = None,
         misconfigured: bool = False,
         message_only: bool = False,
+        content_only: bool = False,
     ) -> None:
         super().__init__(reason, code=code)
         self.retry_after = retry_after
         self.misconfigured = misconfigured
         self.message_only = message_only
+        self.content_only = content_only
 
 
 class Uncertain(SendError):

@@ -7,6 +7,9 @@ A sender asks ``free``, claims that many, and says ``begin`` and ``end`` (or ``r
     awake ──5 failures in a row, or a retry_after──► resting ──time──► probing ──success──► awake
                                                         ▲                 │
                                                         └─────failure─────┘
+
+What concerns one message, or one content, is no failure: one client's mails must not cost another's. But when
+five different contents were refused since the last success, the instance refuses them all.
 """
 
 import math
@@ -18,7 +21,7 @@ import msgspec
 from gatepost.errors import Rejected, SendError, Unavailable
 
 TRIP = 5
-"""Failures in a row after which an instance rests."""
+"""Failures in a row after which an instance rests; and as many different contents."""
 FIRST_REST = 1.0
 LONGEST_REST = 300.0
 SHORTEST_WISH, LONGEST_WISH = 1.0, 3600.0
@@ -70,6 +73,7 @@ class Pace:
         self._wished = False
         self._rest_until = -math.inf
         self._last: SendError | None = None
+        self._refused: set[int] = set()
         self._seen = -math.inf
         self._shift = 0.0
 
@@ -93,23 +97,20 @@ class Pace:
         self._turn = turn + self._interval
         return turn - at
 
-    def end(self, now: float, outcome: SendError | None) -> None:
+    def end(self, now: float, outcome: SendError | None, content: int = 0) -> None:
         """Free the slot of a send and learn from its outcome; None is a Receipt.
 
-        Rejected is healthy. What concerns one message only changes nothing, except that a probe was answered.
+        Rejected is healthy. What concerns one message or one content changes nothing, except that a probe was
+        answered. ``content`` tells one content from another.
         """
         at = self._clock(now)
         probed = self._release()
-        if _of_one_message(outcome):
-            if not probed:
-                return
-            outcome = None
+        if self._is_no_failure(outcome, content):
+            if probed:
+                self._answered(at)
+            return
         if outcome is None or isinstance(outcome, Rejected):
-            self._last = None
-            self._failures = 0
-            if at >= self._rest_until:
-                self._tripped = False
-                self._rests_had = 0
+            self._answered(at)
             return
         self._last = outcome
         wish = outcome.retry_after if isinstance(outcome, Unavailable) else None
@@ -125,6 +126,10 @@ class Pace:
     def release(self) -> None:
         """Free the slot of a send that was begun and never made; it says nothing about the instance."""
         self._release()
+
+    def wake(self, now: float) -> None:
+        """End a rest: the next send shows whether the instance works again."""
+        self._rest_until = min(self._rest_until, self._clock(now))
 
     def rests(self, now: float) -> float:
         """Seconds until the instance may be asked again; 0 when it may."""
@@ -157,6 +162,29 @@ class Pace:
         ahead = at + LOOKAHEAD + _EPSILON - max(self._turn, at)
         return min(slots, int(ahead / self._interval) + 1) if ahead >= 0 else 0
 
+    def _is_no_failure(self, outcome: SendError | None, content: int) -> bool:
+        """Whether this says nothing about the instance, and takes note of a content that was refused."""
+        if outcome is None:
+            self._refused.clear()
+        if not isinstance(outcome, Unavailable):
+            return False
+        if not outcome.content_only or outcome.message_only:
+            return outcome.message_only
+        if len(self._refused) < TRIP:
+            self._refused.add(content)
+        if len(self._refused) < TRIP:
+            return True
+        # The others of the row were let pass.
+        self._failures = TRIP
+        return False
+
+    def _answered(self, at: float) -> None:
+        self._last = None
+        self._failures = 0
+        if at >= self._rest_until:
+            self._tripped = False
+            self._rests_had = 0
+
     def _release(self) -> bool:
         """Free a slot; returns whether it was the probe's."""
         probed = self._probing
@@ -188,7 +216,3 @@ class Pace:
             self._seen = now
         self._seen = max(self._seen, now)
         return self._seen + self._shift
-
-
-def _of_one_message(outcome: SendError | None) -> bool:
-    return isinstance(outcome, Unavailable) and outcome.message_only

@@ -47,6 +47,7 @@ def send_error(error: BaseException) -> SendError:
             retry_after=float(cast("float", after)) if usable else None,
             misconfigured=getattr(error, "misconfigured", False) is True,
             message_only=getattr(error, "message_only", False) is True,
+            content_only=getattr(error, "content_only", False) is True,
         )
     return Rejected(reason, code=code) if isinstance(error, Rejected) else Uncertain(reason, code=code)
 

@@ -3,19 +3,28 @@
 import asyncio
 import json
 import logging
+import re
 import sqlite3
 import stat
+import time
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
 from click.testing import CliRunner
+from msgspec.structs import replace
+from sqlalchemy import event
 
-from gatepost import control, logs, settings
-from gatepost.cli import main, store
+from gatepost import app, control, logs, pace, settings
+from gatepost.cli import main, send, store
+from gatepost.errors import Unavailable
 from gatepost.model import Channel
-from gatepost.outbox import NewMessage, Policy, new_id, open_outbox
+from gatepost.outbox import NewMessage, Policy, new_id, open_outbox, reading
+from gatepost.outbox.reading import MessageView, ToldStatus
 from gatepost.statuses import State
+from gatepost.testing import emulator
+from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.smartico import Smartico
 
 
@@ -92,7 +101,7 @@ async def test_a_message_is_found_by_every_id_that_anybody_has(gateway, run):
     by_provider = json.loads(await run("messages", "show", by_id["provider_id"], "--json"))
 
     assert by_id == by_uid == by_provider
-    assert by_id["id"] == identity
+    assert by_id["ext_message_id"] == identity
     assert [status["status"] for status in by_id["statuses"]] == ["accepted"]
     shown = await run("messages", "show", identity)
     for word in (identity, "uid-1", "brand", "anna", "sent", "box", "erased", "accepted"):
@@ -110,10 +119,10 @@ async def test_the_list_is_of_the_states_that_were_asked_for(gateway, run):
     await until(lambda: _state(run, sent), State.SENT)
     await until(lambda: _state(run, refused), State.REJECTED)
 
-    assert [one["id"] for one in await listed(run)] == [refused, sent]
-    assert [one["id"] for one in await listed(run, "sent")] == [sent]
-    assert [one["id"] for one in await listed(run, "rejected", "failed")] == [refused]
-    assert [one["id"] for one in await listed(run, "--limit", "1")] == [refused]
+    assert [one["ext_message_id"] for one in await listed(run)] == [refused, sent]
+    assert [one["ext_message_id"] for one in await listed(run, "sent")] == [sent]
+    assert [one["ext_message_id"] for one in await listed(run, "rejected", "failed")] == [refused]
+    assert [one["ext_message_id"] for one in await listed(run, "--limit", "1")] == [refused]
     assert await listed(run, "--dead") == []
     text = await run("messages", "list", "rejected")
     assert refused in text
@@ -125,8 +134,11 @@ async def test_the_list_is_of_the_channel_the_client_and_the_user_that_were_aske
     mail = (await gateway.email("uid-1"))["ext_message_id"]
     text = (await gateway.sms("uid-1"))["ext_message_id"]
 
-    assert [one["id"] for one in await listed(run, "--channel", "sms")] == [text]
-    assert [one["id"] for one in await listed(run, "--user", "anna", "--client", "brand")] == [text, mail]
+    assert [one["ext_message_id"] for one in await listed(run, "--channel", "sms")] == [text]
+    assert [one["ext_message_id"] for one in await listed(run, "--user", "anna", "--client", "brand")] == [
+        text,
+        mail,
+    ]
     assert await listed(run, "--user", "somebody") == await listed(run, "--client", "other") == []
 
 
@@ -155,7 +167,7 @@ async def test_a_running_gateway_sends_a_held_message_again(gateway, run):
 async def test_all_that_is_held_is_sent_again_when_the_operator_says_yes(gateway, run):
     identity = await held_message(gateway, run)
 
-    assert "Try 1 message again?" in await run("messages", "retry", "--held", input="n\n", code=1)
+    assert "Send 1 message again?" in await run("messages", "retry", "--held", input="n\n", code=1)
     assert await _state(run, identity) == State.HELD
     assert "1 message queued again" in await run("messages", "retry", "--held", "--yes")
     assert json.loads(await run("messages", "retry", "--failed", "--yes", "--json")) == []
@@ -218,27 +230,176 @@ async def test_a_message_that_was_in_hand_at_three_deaths_is_shown_and_sent_agai
     assert await _state(run, message.id) == State.SUSPECT
 
 
-async def test_what_smartico_never_heard_is_told_when_the_operator_says_so(tmp_path, start, config, run):
+@pytest.fixture
+async def untold(tmp_path, start, config):
+    """A message about which Smartico heard something once, and a Smartico; no gateway runs."""
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
     async with Smartico(api_key="the-api-key") as crm:
         async with start(tmp_path, config) as gateway:
             answer = await gateway.email(callback_url=crm.callback_url)
-            identity = answer["ext_message_id"]
-            await crm.wait_for(identity, "accepted")
-        # As after eight calls in vain, which takes more than a day.
-        with closing(sqlite3.connect(tmp_path / "gatepost.db", isolation_level=None)) as store:
-            store.execute("UPDATE statuses SET telling = 'dead', attempt = 8, problem = 'HTTP 500'")
+            await crm.wait_for(answer["ext_message_id"], "accepted")
+        yield answer["ext_message_id"], crm
 
-        assert [one["id"] for one in await listed(run, "--dead")] == [identity]
-        assert "accepted given up (8 tries: HTTP 500)" in await run("messages", "list")
-        async with start(tmp_path, config):
-            assert "1 callback to be told again" in await run("messages", "retry", "--dead", "--yes")
-            await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
-        assert await listed(run, "--dead") == []
+
+def changed(folder, statement):
+    """Change the store as if much time had passed."""
+    with closing(sqlite3.connect(folder / "gatepost.db", isolation_level=None)) as store:
+        store.execute(statement)
+
+
+# As after eight calls in vain, which takes more than a day; and as after six.
+DEAD = "UPDATE statuses SET telling = 'dead', attempt = 8, problem = 'HTTP 500'"
+LATE = """UPDATE statuses SET telling = 'queued', attempt = 6, problem = 'HTTP 503',
+due_at = (unixepoch() + 36000) * 1000"""
+
+
+@pytest.mark.parametrize("which", [["--all"], ["--client", "brand"], ["--host", "127.0.0.1"], []])
+async def test_what_smartico_never_heard_is_told_when_the_operator_says_so(
+    tmp_path, start, config, run, untold, which
+):
+    identity, crm = untold
+    changed(tmp_path, DEAD)
+
+    assert [one["ext_message_id"] for one in await listed(run, "--dead")] == [identity]
+    assert "accepted given up (8 tries: HTTP 500)" in await run("messages", "list")
+    async with start(tmp_path, config):
+        said = await run("messages", "tell", *(which or [identity]), "--yes")
+        assert f"{identity}  1 callback to 127.0.0.1:" in said
+        await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
+    assert await listed(run, "--dead") == []
+
+
+async def test_after_an_outage_what_waits_for_hours_is_told_at_once(tmp_path, start, config, run, untold):
+    identity, crm = untold
+    changed(tmp_path, LATE)
+    async with start(tmp_path, config):
+        assert "Call back about 1 message now?" in await run("messages", "tell", "--all", input="n\n", code=1)
+        assert "1 callback to be made now" in await run("messages", "tell", "--all", input="y\n")
+        await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
+        said = await run("messages", "tell", identity, code=1)
+        assert "not changed: none of its callbacks waits for another try or was given up" in said
+        assert "0 callbacks to be made now" in await run("messages", "tell", "--client", "other")
+
+
+async def test_a_host_that_rests_is_tried_at_once_when_the_operator_says_so(
+    tmp_path, start, config, run, untold, monkeypatch
+):
+    identity, crm = untold
+    changed(tmp_path, LATE)
+    (other,) = await listed(run)
+    gateways = []
+    monkeypatch.setattr(app, "Gateway", _noted(app.Gateway, gateways))
+    async with start(tmp_path, config):
+        (gateway,) = gateways
+        slots, target = gateway.callbacks._slots["brand"], crm.callback_url.split("/")[2]
+        for _ in range(pace.TRIP):
+            slots.begin(target, 0.0)
+            slots.end(target, 1e9, Unavailable("down", retry_after=3600.0))
+
+        await run("messages", "tell", identity)
+
+        await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
+    assert other["statuses"][0]["telling"] == "queued"
+
+
+def _noted(kind, made):
+    """A class that makes the same, and notes what it made."""
+
+    class Noted(kind):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    return Noted
+
+
+@pytest.mark.parametrize("wrong", [[], ["--all", "--client", "brand"], ["x", "--all"], ["x", "--host", "y"]])
+async def test_what_is_to_be_told_is_said_in_one_way(config, run, tmp_path, wrong):
+    (tmp_path / "gatepost.toml").write_text(config)
+    assert "give either ids, or --client, --host, or --all" in await run("messages", "tell", *wrong, code=2)
 
 
 async def _heard(crm, identity):
     return crm.statuses_of(identity)
+
+
+async def test_more_messages_are_promised_only_where_there_are_more(gateway, run):
+    for number in range(3):
+        await gateway.sms(f"uid-{number}")
+
+    assert "--limit shows more" in await run("messages", "list", "--limit", "2")
+    assert len(await listed(run, "--limit", "2")) == 2
+    assert "--limit" not in await run("messages", "list", "--limit", "3")
+    assert "--limit" not in await run("messages", "list", "--limit", "4")
+
+
+UTC_TIME = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+
+
+async def test_every_time_is_in_utc_and_says_so(gateway, run, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Manila")
+    time.tzset()
+    try:
+        identity = (await gateway.email())["ext_message_id"]
+        await until(lambda: _state(run, identity), State.SENT)
+        began = datetime.now(UTC)
+
+        one = json.loads(await run("messages", "show", identity, "--json"))
+        shown, listed_ = await run("messages", "show", identity), await run("messages", "list")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    times = [one["created_at"], one["expires_at"], one["ended_at"], one["statuses"][0]["recorded_at"]]
+    assert all(UTC_TIME.fullmatch(each) for each in times)
+    assert abs(datetime.fromisoformat(one["created_at"]) - began) < timedelta(hours=1)
+    assert one["created_at"] in listed_
+    assert {one["created_at"], one["ended_at"]} <= set(UTC_TIME.findall(shown))
+
+
+async def test_a_message_that_waits_shows_which_instance_rests_and_why(tmp_path, start, config, run):
+    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
+    async with SendGridEmulator() as vendor:
+        vendor.standing = emulator.answer(503, {"Retry-After": "1800"})
+        config = (
+            config.replace('email = ["box"]', 'email = ["sendgrid-main"]')
+            + f"""
+[plugins.sendgrid-main]
+use = "sendgrid"
+api_key = "{vendor.api_key}"
+base_url = "{vendor.base_url}"
+"""
+        )
+        async with start(tmp_path, config) as gateway:
+            identity = (await gateway.email())["ext_message_id"]
+            await until(lambda: _tries(run, identity), (State.QUEUED, 1))
+
+            shown = await run("messages", "show", identity)
+        assert re.search(r"resting +sendgrid-main for 1[78][0-9]{2} s more: the provider answered 503", shown)
+    assert "not known: no gateway is running" in await run("messages", "show", identity)
+
+
+async def _tries(run, identity):
+    one = json.loads(await run("messages", "show", identity, "--json"))
+    return one["state"], one["tries"]
+
+
+async def test_a_look_at_the_store_is_of_one_moment(gateway, run):
+    """What is written between two questions is seen by neither."""
+    identity = (await gateway.email("uid-1"))["ext_message_id"]
+    await until(lambda: _state(run, identity), State.SENT)
+    read = store.settings_of_store(gateway.folder / "gatepost.toml")
+
+    def at(connection):
+        @event.listens_for(connection, "after_cursor_execute")
+        def meanwhile(_connection, _cursor, statement, *_more):
+            if statement.startswith("SELECT"):
+                changed(gateway.folder, "UPDATE statuses SET code = 'later'")
+
+        return reading.known_by(connection, identity)
+
+    (one,) = await store.look(read, at)
+    assert [status.code for status in one.statuses] == [""]
+    assert (await listed(run))[0]["statuses"][0]["code"] == "later"
 
 
 @pytest.mark.slow
@@ -250,7 +411,7 @@ async def test_on_postgresql_the_commands_do_all_of_it_themselves(
     async with start(tmp_path, config) as gateway:
         identity = await held_message(gateway, run)
 
-        assert [one["id"] for one in await listed(run, "held")] == [identity]
+        assert [one["ext_message_id"] for one in await listed(run, "held")] == [identity]
         assert "1 message queued again" in await run("messages", "retry", "--held", "--yes")
         # The gateway finds it by itself; nobody told it.
         await until(lambda: _mails(gateway, identity), 2)
@@ -293,6 +454,47 @@ async def test_a_test_message_goes_the_way_of_every_other(gateway, run):
     assert "messages show" in said
     (mail,) = (gateway.folder / "box").glob("*.eml")
     assert "Subject: A test from Gatepost" in mail.read_text()
+
+
+async def test_a_test_message_says_why_it_waits(monkeypatch, capsys):
+    """It is queued before the first try and after it; what came of that try is the news."""
+    view = MessageView(
+        **dict.fromkeys(("id", "client", "channel", "uid", "ext_user_id"), "x"),
+        **dict.fromkeys(("instance", "provider_id", "reason", "code"), ""),
+        **dict.fromkeys(("created_at", "due_at", "expires_at", "ended_at"), 0.0),
+        state="queued",
+        tries=0,
+        content_kept=True,
+        statuses=[],
+    )
+    tried = {"tries": 1, "instance": "relay", "reason": "the relay answered 451", "code": "451"}
+    failed = ToldStatus(
+        status="failed", code="", recorded_at=0.0, telling="queued", tries=0, next_try_at=None, problem=""
+    )
+    views = [
+        view,
+        replace(view, **tried),
+        replace(view, **tried, state="sending"),
+        replace(view, **tried),
+        replace(view, **tried, state="failed", statuses=[failed]),
+    ]
+
+    async def look(_read, _at):
+        return [views.pop(0)]
+
+    monkeypatch.setattr(store, "look", look)
+    monkeypatch.setattr(send, "_LOOK", 0.0)
+
+    assert not await send._follow(None, "x", 60.0)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "queued",
+        "queued through relay: the relay answered 451 [451]",
+        "sending through relay",
+        "queued through relay: the relay answered 451 [451]",
+        "failed through relay: the relay answered 451 [451]",
+        "status failed",
+    ]
 
 
 async def test_a_test_message_needs_no_secret_of_the_gateways(gateway, run):
@@ -364,13 +566,15 @@ async def test_who_has_no_token_finds_nothing_to_control(gateway, run):
     assert stat.S_IMODE(lock.stat().st_mode) == 0o600
     assert stat.S_IMODE(lock.with_suffix("").stat().st_mode) == 0o600
     token = json.loads(lock.read_text())["token"]
-    body = {"wishes": []}
+    body = {"ids": []}
 
     async def status(what, **headers):
         async with gateway.http.post(f"{gateway.url}/control/{what}", json=body, headers=headers) as response:
             return response.status
 
     assert await status("retry", Authorization=f"Bearer {token}") == 200
+    assert await status("tell", Authorization=f"Bearer {token}") == 200
+    assert await status("rests", Authorization=f"Bearer {token}") == 400
     assert await status("retry") == 404
     assert await status("retry", Authorization="Bearer ") == 404
     assert await status("retry", Authorization=f"Bearer {token}x") == 404

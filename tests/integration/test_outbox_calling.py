@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from sqlalchemy import event
 
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Called, Outcome, Reported, calling
@@ -43,7 +44,7 @@ async def test_a_call_brings_all_that_a_caller_needs(store, sent):
     (call,) = await store.claim_calls(9, 45)
 
     assert (call.message_id, call.client, call.channel) == (identity, "brand", Channel.SMS)
-    assert (call.status, call.callback_url, call.host) == (Status.ACCEPTED, url, "crm.example")
+    assert (call.status, call.callback_url, call.target) == (Status.ACCEPTED, url, "crm.example:8443")
     assert call.attempt == 1
 
 
@@ -227,25 +228,75 @@ async def test_a_message_without_a_callback_url_is_only_recorded(store, sent, lo
     assert [(one.status, one.telling) for one in statuses] == [(A, "unasked"), (D, "unasked")]
 
 
-async def test_hosts_that_rest_are_passed_over_and_one_may_be_asked_alone(store, sent):
-    for host in ("a.example", "b.example", "c.example"):
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://crm.example/status", "crm.example:443"),
+        ("http://crm.example/status", "crm.example:80"),
+        ("https://[2001:DB8::1]/status", "[2001:db8::1]:443"),
+        ("http://[::1]:8080/status", "[::1]:8080"),
+    ],
+)
+async def test_a_target_is_a_host_and_a_port(store, sent, url, target):
+    await sent(store, callback_url=url)
+
+    assert [call.target for call in await store.claim_calls(9, 45)] == [target]
+
+
+async def test_targets_that_rest_are_passed_over_and_one_may_be_asked_alone(store, sent):
+    for host in ("a.example", "b.example:1", "b.example:2"):
         await sent(store, host, callback_url=f"https://{host}/status")
 
-    resting = frozenset({"a.example", "b.example"})
-    assert [call.host for call in await store.claim_calls(9, 45, resting=resting)] == ["c.example"]
-    assert [call.host for call in await store.claim_calls(9, 45, only="b.example")] == ["b.example"]
-    assert await store.claim_calls(9, 45, only="nobody.example") == []
-    assert [call.host for call in await store.claim_calls(9, 45)] == ["a.example"]
+    resting = frozenset({"a.example:443", "b.example:1"})
+    assert [call.target for call in await store.claim_calls(9, 45, resting=resting)] == ["b.example:2"]
+    assert [call.target for call in await store.claim_calls(9, 45, only="b.example:1")] == ["b.example:1"]
+    assert await store.claim_calls(9, 45, only="nobody.example:443") == []
+    assert [call.target for call in await store.claim_calls(9, 45)] == ["a.example:443"]
 
 
-async def test_a_resting_host_does_not_use_up_the_limit(store, sent):
+async def test_a_resting_target_does_not_use_up_the_limit(store, sent):
     for n in range(5):
         await sent(store, f"ill-{n}", callback_url="https://ill.example/")
     await sent(store, "well", callback_url="https://well.example/")
 
-    calls = await store.claim_calls(1, 45, resting=frozenset({"ill.example"}))
+    calls = await store.claim_calls(1, 45, resting=frozenset({"ill.example:443"}))
 
-    assert [call.host for call in calls] == ["well.example"]
+    assert [call.target for call in calls] == ["well.example:443"]
+
+
+async def test_calls_may_be_of_one_client_or_of_all_besides_some(store, sent):
+    for client in ("a", "b", "c"):
+        await sent(store, client, client=client)
+
+    assert [call.client for call in await store.claim_calls(9, 45, client="b")] == ["b"]
+    assert await store.claim_calls(9, 45, client="b") == []
+    assert [call.client for call in await store.claim_calls(9, 45, besides=frozenset({"a"}))] == ["c"]
+    assert [call.client for call in await store.claim_calls(9, 45)] == ["a"]
+
+
+async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it_does_not_take(store):
+    """However many calls of others wait, or to targets that rest."""
+    wants = [
+        calling.WantCalls(9, 45, "brand", frozenset({"ill.example:443"})),
+        calling.WantCalls(1, 45, "brand", only="ill.example:443"),
+    ]
+
+    def plans(connection):
+        tx = store._begin(connection)
+        seen = []
+        event.listen(connection, "before_cursor_execute", lambda *call: seen.append(call[2:4]))
+        calling.claim_calls(tx, wants)
+        return [
+            [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
+            for text, values in seen[:2]
+        ]
+
+    for plan in await store._database.transact(plans):
+        assert any(
+            "USING COVERING INDEX statuses_due (telling=? AND client=? AND due_at>? AND" in step
+            for step in plan
+        )
+        assert not any("TEMP B-TREE" in step for step in plan)
 
 
 async def test_the_end_of_a_lifetime_is_told(store, hold, clock):

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported, Retry, new_id
+from gatepost.outbox import Called, Outcome, Reported, new_id, operating
 from gatepost.statuses import State
 
 LIFETIMES = {Channel.EMAIL: 60.0, Channel.SMS: 30.0}
@@ -61,7 +61,7 @@ async def test_a_failed_message_is_due_again_with_a_fresh_lifetime(outbox, clock
     assert (await outbox.sweep()).failed == 1
     clock.advance(1000)
 
-    retried = await outbox.retry(Retry(id=identity), LIFETIMES)
+    retried = await outbox.retry(identity, LIFETIMES)
 
     assert (retried.queued, retried.problem) == (True, "")
     (claim,) = await outbox.claim(Channel.EMAIL, 1, 30.0)
@@ -74,7 +74,7 @@ async def test_a_held_message_is_due_again(outbox, clock, put):
     clock.advance(6)
     assert (await outbox.sweep()).held == 1
 
-    assert (await outbox.retry(Retry(id=identity), LIFETIMES)).queued
+    assert (await outbox.retry(identity, LIFETIMES)).queued
 
     assert [claim.id for claim in await outbox.claim(Channel.EMAIL, 1, 30.0)] == [identity]
 
@@ -96,7 +96,7 @@ async def test_of_who_held_the_message_before_a_receipt_counts_until_the_next_cl
     clock.advance(61)
     await outbox.sweep()  # the lease is over
     await outbox.sweep()  # and so is the lifetime
-    assert (await outbox.retry(Retry(id=identity), LIFETIMES)).queued
+    assert (await outbox.retry(identity, LIFETIMES)).queued
     if claimed:
         await outbox.claim(Channel.EMAIL, 1, 30.0)
 
@@ -120,14 +120,14 @@ async def test_what_was_not_given_up_is_left_alone(outbox, state, said, put):
     else:
         await end(outbox, state)
 
-    retried = await outbox.retry(Retry(id=identity), LIFETIMES)
+    retried = await outbox.retry(identity, LIFETIMES)
 
     assert not retried.queued
     assert said in retried.problem
 
 
 async def test_a_message_that_nobody_knows_is_said_to_be_unknown(outbox):
-    assert "no such message" in (await outbox.retry(Retry(id=new_id()), LIFETIMES)).problem
+    assert "no such message" in (await outbox.retry(new_id(), LIFETIMES)).problem
 
 
 async def test_what_is_erased_can_only_be_sent_anew(outbox, clock, tmp_path, put):
@@ -137,11 +137,18 @@ async def test_what_is_erased_can_only_be_sent_anew(outbox, clock, tmp_path, put
     with closing(sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)) as connection:
         connection.execute("DELETE FROM contents")
 
-    retried = await outbox.retry(Retry(id=identity), LIFETIMES)
+    retried = await outbox.retry(identity, LIFETIMES)
 
     assert not retried.queued
     assert "with a new uid" in retried.problem
     assert await outbox.claim(Channel.EMAIL, 1, 30.0) == []
+
+
+async def fail(outbox, seconds=36_000.0):
+    (call,) = await outbox.claim_calls(1, 45.0)
+    called = Called(seq=call.seq, attempt=call.attempt, told=False, retry_in=seconds, problem="HTTP 503")
+    assert await outbox.finish_call(called)
+    return call
 
 
 async def test_dead_callbacks_are_told_again_in_their_order_one_at_a_time(outbox, put):
@@ -151,11 +158,29 @@ async def test_dead_callbacks_are_told_again_in_their_order_one_at_a_time(outbox
     assert await call_until_dead(outbox) is Status.ACCEPTED
     assert await call_until_dead(outbox) is Status.DELIVERED
 
-    retried = await outbox.retry(Retry(id=identity), LIFETIMES)
+    (hastened,) = await outbox.hasten([identity])
 
-    assert (retried.queued, retried.callbacks, retried.problem) == (False, 2, "")
+    assert (hastened.callbacks, hastened.problem) == (2, "")
+    assert (hastened.client, hastened.target) == ("brand", "crm.example:443")
     assert [await tell(outbox) for _ in range(3)] == [Status.ACCEPTED, Status.DELIVERED, Status.OPENED]
     assert await outbox.claim_calls(10, 45.0) == []
+
+
+async def test_a_callback_that_waits_for_its_next_try_is_due_now_with_all_its_tries(outbox, put):
+    identity = await put(outbox)
+    await end(outbox, State.SENT)
+    await report(outbox, identity, Status.DELIVERED)
+    await fail(outbox, 0.0)
+    assert (await fail(outbox)).attempt == 2
+    assert await outbox.claim_calls(10, 45.0) == []
+
+    (hastened,) = await outbox.hasten([identity])
+
+    assert (hastened.callbacks, hastened.problem) == (1, "")
+    (call,) = await outbox.claim_calls(10, 45.0)
+    assert (call.status, call.attempt) == (Status.ACCEPTED, 1)
+    assert await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+    assert await tell(outbox) is Status.DELIVERED
 
 
 async def test_a_call_under_way_is_not_joined_by_a_second_one(outbox, put):
@@ -165,33 +190,86 @@ async def test_a_call_under_way_is_not_joined_by_a_second_one(outbox, put):
     await call_until_dead(outbox)
     (under_way,) = await outbox.claim_calls(10, 45.0)
 
-    assert (await outbox.retry(Retry(id=identity), LIFETIMES)).callbacks == 1
+    assert [one.callbacks for one in await outbox.hasten([identity])] == [1]
 
     assert await outbox.claim_calls(10, 45.0) == []
     await outbox.finish_call(Called(seq=under_way.seq, attempt=under_way.attempt, told=True))
     assert await tell(outbox) is Status.ACCEPTED
 
 
-async def test_a_revived_callback_has_all_its_tries_again(outbox, put):
-    identity = await put(outbox)
-    await end(outbox, State.SENT)
-    await call_until_dead(outbox)
+async def test_of_many_messages_those_are_hastened_that_wait(outbox, put):
+    ids = [await put(outbox) for _ in range(4)]
+    for _ in ids:
+        await end(outbox, State.SENT)
+    dead, late, heard, due = [(await outbox.claim_calls(1, 45.0))[0] for _ in ids]
+    for call, told, retry_in in ((dead, False, None), (late, False, 300.0), (heard, True, None)):
+        called = Called(seq=call.seq, attempt=call.attempt, told=told, retry_in=retry_in, problem="HTTP 500")
+        await outbox.finish_call(called)
+    await outbox.finish_call(Called(seq=due.seq, attempt=due.attempt, told=False, retry_in=0.0))
 
-    await outbox.retry(Retry(id=identity), LIFETIMES)
+    unknown = new_id()
+    calls = [dead, late, heard, due]
+    hastened = await outbox.hasten([call.message_id for call in calls] + [unknown])
 
-    (call,) = await outbox.claim_calls(1, 45.0)
-    assert call.attempt == 1
+    assert [one.callbacks for one in hastened] == [1, 1, 0, 0, 0]
+    assert "none of its callbacks" in hastened[2].problem
+    assert "no such message" in hastened[4].problem
+    again = {call.message_id: call.attempt for call in await outbox.claim_calls(9, 45.0)}
+    assert again == {dead.message_id: 1, late.message_id: 1, due.message_id: 2}
 
 
-async def test_only_what_was_asked_for_is_done(outbox, clock, put):
+async def test_a_message_that_failed_is_sent_and_told_each_when_it_is_asked_for(outbox, clock, put):
     identity = await put(outbox)
     clock.advance(61)
     await outbox.sweep()
     assert await call_until_dead(outbox) is Status.FAILED
 
-    told = await outbox.retry(Retry(id=identity, send=False), LIFETIMES)
-    assert (told.queued, told.callbacks) == (False, 1)
-    assert "no dead callback" in (await outbox.retry(Retry(id=identity, send=False), LIFETIMES)).problem
+    assert [one.callbacks for one in await outbox.hasten([identity])] == [1]
+    assert await outbox.claim(Channel.EMAIL, 1, 30.0) == []
 
-    sent = await outbox.retry(Retry(id=identity, tell=False), LIFETIMES)
-    assert (sent.queued, sent.callbacks) == (True, 0)
+    assert (await outbox.retry(identity, LIFETIMES)).queued
+
+
+@pytest.fixture
+async def failing(outbox, new):
+    """Failed callbacks of two clients to several targets; the ids by target."""
+    ids = {}
+    for client, target in (
+        ("a", "crm.example"),
+        ("a", "crm.example:8443"),
+        ("b", "crm.example"),
+        ("b", "crm.example.net"),
+        ("b", "[2001:db8::1]:443"),
+    ):
+        message = new(new_id(), client=client, callback_url=f"https://{target}/status")
+        await outbox.put(message)
+        await end(outbox, State.SENT)
+        await fail(outbox)
+        ids[client, target] = message.id
+    # And one that is due for the first time.
+    await outbox.put(new(new_id(), client="a"))
+    await end(outbox, State.SENT)
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("client", "host", "found"),
+    [
+        ("", "", "a crm.example|a crm.example:8443|b crm.example|b crm.example.net|b [2001:db8::1]:443"),
+        ("a", "", "a crm.example|a crm.example:8443"),
+        ("", "crm.example", "a crm.example|a crm.example:8443|b crm.example"),
+        ("", "CRM.example:443", "a crm.example|b crm.example"),
+        ("b", "crm.example", "b crm.example"),
+        ("", "2001:db8::1", "b [2001:db8::1]:443"),
+        ("", "[2001:db8::1]:443", "b [2001:db8::1]:443"),
+        ("", "crm_example", ""),
+        ("c", "", ""),
+    ],
+)
+async def test_failed_callbacks_are_found_by_client_and_host(outbox, failing, client, host, found):
+    ids = await outbox._database.transact(
+        lambda connection: operating.untold(connection, client=client, host=host)
+    )
+
+    wanted = [tuple(one.split(" ")) for one in found.split("|")] if found else []
+    assert sorted(ids) == sorted(failing[one] for one in wanted)

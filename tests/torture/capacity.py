@@ -66,7 +66,7 @@ async def _life(outbox: Outbox, count: int) -> None:
         events = [StatusEvent(message_id=one.id, status=Status.DELIVERED) for one in claims]
         await outbox.record(Reported(instance="p", events=events))
         for _ in range(2):
-            calls = await outbox.claim_calls(AT_ONCE, 45.0)
+            calls = await outbox.claim_calls(AT_ONCE, 45.0, client="brand")
             await asyncio.gather(
                 *(outbox.finish_call(Called(seq=one.seq, attempt=one.attempt, told=True)) for one in calls)
             )

@@ -6,16 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from gatepost import callbacks
-from gatepost.errors import StoreBusy
+from gatepost import callback_slots, callbacks, pace
+from gatepost.errors import StoreBusy, Unavailable
 from gatepost.metrics import Metrics
 from gatepost.model import Channel, Secret
-from gatepost.outbox import Called, NewMessage, Outcome, Policy, new_id, open_outbox
+from gatepost.outbox import Called, NewMessage, Outcome, Policy, new_id, open_outbox, reading
 from gatepost.statuses import State
 from gatepost.targets import Targets
 from gatepost.wire import Reply
 
 TRIES = len(callbacks.PAUSES) + 1
+SLOW = [f"slow.example:{port}" for port in range(1, 401)]
+QUICK = [f"quick{number}.example" for number in range(20)]
 
 
 def later(_low, high):
@@ -46,6 +48,7 @@ class Hosts:
         self.slow = slow
         self.let = asyncio.Event()
         self.asked = []
+        self.answered = set()
         self.reached = asyncio.Event()
         self._more = asyncio.Event()
 
@@ -55,12 +58,20 @@ class Hosts:
                 self._more.clear()
                 await self._more.wait()
 
+    async def all_asked(self, hosts):
+        wanted = set(hosts)
+        async with asyncio.timeout(20):
+            while not wanted <= set(self.asked):
+                self._more.clear()
+                await self._more.wait()
+
     async def get(self, target, _query):
         self.asked.append(target.host)
         self._more.set()
         if target.host in self.slow:
             self.reached.set()
             await self.let.wait()
+        self.answered.add(target.host)
         return Reply(status=200, headers={}, body=b"")
 
 
@@ -91,12 +102,12 @@ async def outbox(tmp_path):
 
 @pytest.fixture
 def callbacks_of():
-    def make(outbox, hosts):
+    def make(outbox, hosts, *clients):
         client = SimpleNamespace(callback_api_key=Secret("key"))
         return callbacks.Callbacks(
-            SimpleNamespace(clients={"brand": client}),
+            SimpleNamespace(clients=dict.fromkeys(clients or ["brand"], client)),
             outbox=outbox,
-            targets={"brand": Targets(["*.example"], allow_private=False)},
+            targets=dict.fromkeys(clients or ["brand"], Targets(["*.example"], allow_private=False)),
             caller=hosts,
             metrics=Metrics(),
         )
@@ -104,13 +115,14 @@ def callbacks_of():
     return make
 
 
-async def accepted(outbox, host="crm.example"):
-    """A message that a provider took: one status is to be told."""
-    identity = new_id()
-    await outbox.put(
-        NewMessage(
+async def accepted(outbox, *hosts, client="brand"):
+    """A message for each host that a provider took: one status of each is to be told."""
+    messages = []
+    for host in hosts or ["crm.example"]:
+        identity = new_id()
+        message = NewMessage(
             id=identity,
-            client="brand",
+            client=client,
             channel=Channel.EMAIL,
             uid=identity,
             fingerprint=b"",
@@ -120,9 +132,11 @@ async def accepted(outbox, host="crm.example"):
             content=b"content",
             lifetime=60.0,
         )
-    )
-    (claim,) = await outbox.claim(Channel.EMAIL, 1, 30.0)
-    await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+        messages.append(message)
+    await asyncio.gather(*(outbox.put(message) for message in messages))
+    claims = await outbox.claim(Channel.EMAIL, len(messages), 30.0)
+    ends = [Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT) for claim in claims]
+    await asyncio.gather(*(outbox.finish(end) for end in ends))
 
 
 async def test_a_call_that_the_stop_cuts_off_is_due_at_once_and_is_no_try(outbox, callbacks_of):
@@ -188,39 +202,77 @@ async def test_a_cut_off_recording_gets_a_last_chance(outbox, callbacks_of):
     assert await outbox.claim_calls(9, 45.0) == []
 
 
-async def test_a_slow_host_keeps_no_other_waiting(outbox, callbacks_of):
-    for _ in range(callbacks.AT_ONCE + 8):
-        await accepted(outbox, "slow.example")
-    await accepted(outbox, "crm.example")
+async def test_a_slow_target_keeps_no_other_of_its_client_waiting(outbox, callbacks_of):
+    await accepted(outbox, *["slow.example"] * callbacks.AT_ONCE)
+    await accepted(outbox, *QUICK)
     hosts = Hosts("slow.example")
-    calling = callbacks_of(outbox, hosts)
-    running = asyncio.create_task(calling.run())
-    most = callbacks.AT_ONCE - callbacks.KEPT_FREE
-    await hosts.were_asked(most + 1)
-    asked = list(hosts.asked)
-    hosts.let.set()
+    running = asyncio.create_task(callbacks_of(outbox, hosts).run())
 
-    assert (asked.count("slow.example"), asked.count("crm.example")) == (most, 1)
-    await hosts.were_asked(callbacks.AT_ONCE + 9)
-    calling.stop()
-    await running
-    assert await outbox.claim_calls(9, 45.0) == []
+    await hosts.all_asked(QUICK)
 
-
-async def test_many_slow_hosts_keep_no_other_waiting(outbox, callbacks_of):
-    """Each of them answers at last, so that none is ever given a rest."""
-    slow = [f"slow{number}.example" for number in range(callbacks.KEPT_FREE // 2)]
-    for host in slow:
-        for _ in range(callbacks.AT_ONCE):
-            await accepted(outbox, host)
-    for _ in range(20):
-        await accepted(outbox, "crm.example")
-    hosts = Hosts(*slow)
-    calling = callbacks_of(outbox, hosts)
-    running = asyncio.create_task(calling.run())
-    async with asyncio.timeout(20):
-        while hosts.asked.count("crm.example") < 20:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    assert len(hosts.asked) - 20 <= callbacks.AT_ONCE - callbacks.KEPT_FREE + len(slow)
+    assert hosts.answered.isdisjoint({"slow.example"})
     running.cancel()
     await asyncio.wait([running])
+
+
+class Watched:
+    """An outbox that says when the client ``other`` was not asked for any more: it has all that it may have."""
+
+    def __init__(self, outbox):
+        self.outbox = outbox
+        self.settled = asyncio.Event()
+        self._in_a_row = 0
+
+    def __getattr__(self, name):
+        return getattr(self.outbox, name)
+
+    async def claim_calls(self, most, lease, *, client, **which):
+        self._in_a_row = 0 if client == "other" else self._in_a_row + (client == "brand")
+        # Twice is no sign: the two take turns in who is the first of a round.
+        if self._in_a_row > 2:
+            self.settled.set()
+        return await self.outbox.claim_calls(most, lease, client=client, **which)
+
+
+@pytest.mark.parametrize("tripped", [False, True])
+async def test_as_many_slow_targets_as_there_can_be_keep_no_other_client_waiting(
+    outbox, callbacks_of, monkeypatch, tripped
+):
+    """Whether they are called for the first time or probed: each hangs, and holds a call until it is let."""
+    monkeypatch.setattr(callbacks, "POLL", 0.01)
+    monkeypatch.setattr(callback_slots, "LOOK_AGAIN", 0.0)
+    await accepted(outbox, *SLOW, client="other")
+    hosts, watched = Hosts("slow.example"), Watched(outbox)
+    calling = callbacks_of(watched, hosts, "other", "brand")
+    slots = calling._slots["other"]
+    for target, _ in itertools.product(SLOW, range(pace.TRIP if tripped else 0)):
+        slots.begin(target, 0.0)
+        slots.end(target, 0.0, Unavailable("down"))
+    running = asyncio.create_task(calling.run())
+    async with asyncio.timeout(20):
+        await watched.settled.wait()
+    assert len(hosts.asked) <= callbacks.AT_ONCE * 3 // 4
+
+    await accepted(outbox, *QUICK)
+    await hosts.all_asked(QUICK)
+
+    assert hosts.answered.isdisjoint({"slow.example"})
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_what_is_to_be_told_for_a_client_that_is_gone_is_tried_and_holds_up_nobody(
+    outbox, callbacks_of
+):
+    await accepted(outbox, client="gone")
+    await accepted(outbox)
+    hosts = Hosts()
+    calling = callbacks_of(outbox, hosts)
+    running = asyncio.create_task(calling.run())
+    await hosts.were_asked(1)
+    calling.stop()
+    await running
+
+    assert hosts.asked == ["crm.example"]
+    (view,) = await outbox._database.transact(lambda at: reading.list_messages(at, only={"client": "gone"}))
+    assert (view.statuses[0].tries, view.statuses[0].problem) == (1, "the client is no longer configured")

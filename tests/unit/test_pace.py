@@ -133,6 +133,80 @@ def test_a_probe_that_was_answered_for_its_one_message_shows_that_it_is_awake():
     assert it.describe(1.0) == pace.Condition(health=Health.USABLE, rests=0.0, misconfigured=False, reason="")
 
 
+SUSPICIOUS = Unavailable("suspicious", content_only=True, retry_after=60.0)
+
+
+def refuse(it, *contents, error=SUSPICIOUS):
+    for content in contents:
+        it.begin(0.0)
+        it.end(0.0, error, content)
+
+
+def test_one_content_that_is_refused_changes_nothing_however_often():
+    it = make()
+    refuse(it, *[1] * 30, *[2] * 30)
+    assert it.describe(0.0) == pace.Condition(health=Health.USABLE, rests=0.0, misconfigured=False, reason="")
+    assert it.free(0.0) == 16
+
+
+def test_as_many_contents_as_failures_make_it_rest():
+    it = make()
+    refuse(it, *range(pace.TRIP - 1), 0, 0, error=Unavailable("suspicious", content_only=True))
+    assert it.describe(0.0).health is Health.USABLE
+    refuse(it, pace.TRIP, error=Unavailable("suspicious", content_only=True))
+    assert it.describe(0.0) == pace.Condition(
+        health=Health.RESTING, rests=1.0, misconfigured=False, reason="suspicious"
+    )
+
+
+def test_refused_contents_and_failures_are_counted_apart():
+    it = make()
+    for content in range(pace.TRIP - 1):
+        refuse(it, content)
+        refuse(it, 0, error=Unavailable("down"))
+    assert it.describe(0.0).health is Health.USABLE
+
+
+def test_a_success_between_them_ends_the_row_of_contents():
+    it = make()
+    for content in range(3 * pace.TRIP):
+        refuse(it, content)
+        if content % (pace.TRIP - 1) == 0:
+            refuse(it, content, error=None)
+    assert it.describe(0.0).health is Health.USABLE
+
+
+def test_a_recipient_is_no_content():
+    it = make()
+    refuse(it, *range(30), error=Unavailable("greylisted", message_only=True, content_only=True))
+    assert it.describe(0.0).health is Health.USABLE
+
+
+def test_a_probe_whose_content_was_refused_shows_that_it_is_awake_unless_all_contents_are():
+    it = make()
+    trip(it)
+    it.begin(1.0)
+    it.end(1.0, SUSPICIOUS, 1)
+    assert it.describe(1.0).health is Health.USABLE
+
+    it = make()
+    refuse(it, *range(pace.TRIP), error=Unavailable("suspicious", content_only=True))
+    it.begin(1.0)
+    it.end(1.0, Unavailable("suspicious", content_only=True), 1)
+    assert it.rests(1.0) == 2.0
+
+
+def test_an_operator_ends_a_rest_and_a_probe_follows():
+    it = make()
+    it.wake(0.0)
+    trip(it, 0.0, Unavailable("down", retry_after=600.0))
+    assert it.rests(0.0) == 600.0
+    it.wake(0.0)
+    assert it.describe(0.0).health is Health.PROBING
+    probe(it, 0.0, None)
+    assert it.describe(0.0).health is Health.USABLE
+
+
 def test_rests_double_up_to_five_minutes_and_a_success_forgets_them():
     it, now, rests = make(), 0.0, []
     trip(it)
@@ -314,6 +388,7 @@ class Sends(RuleBasedStateMachine):
                 Uncertain("x"),
                 Unavailable("x", retry_after=4),
                 Unavailable("x", message_only=True),
+                Unavailable("x", content_only=True),
             ]
         )
     )

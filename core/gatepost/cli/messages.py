@@ -1,11 +1,13 @@
 """``gatepost messages``."""
 
 import asyncio
+import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import rich_click as click
@@ -14,15 +16,14 @@ from rich.text import Text
 
 from gatepost.cli import store
 from gatepost.cli.common import config_option, counted, fail, faults_shown, shown
+from gatepost.control import Rest
 from gatepost.model import Channel
-from gatepost.outbox import Retried, Retry, operating, reading
+from gatepost.outbox import Hastened, Retried, operating, reading
 from gatepost.outbox.reading import MessageView, ToldStatus
 from gatepost.settings import Settings, locate
 from gatepost.statuses import State, Telling
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="For programs; times are seconds since 1970."
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 _COLOURS = {
     State.SENT: "green",
@@ -44,7 +45,7 @@ _TELLING = {
 
 @click.group()
 def command() -> None:
-    """See what became of messages; send again what failed, tell again what was not heard."""
+    """See what became of messages; send again what failed, tell now what was not heard."""
 
 
 @command.command("list")
@@ -75,19 +76,20 @@ def list_(
         states=[State(state) for state in states],
         dead=dead,
         only={name: value for name, value in wanted.items() if value is not None},
-        most=limit,
+        # One more shows whether there are more.
+        most=limit + 1,
     )
     with faults_shown(locate(config)):
         found = asyncio.run(store.look(store.settings_of_store(config), at))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        _print_json(found[:limit])
         return
     console = Console(highlight=False)
-    for one in found:
+    for one in found[:limit]:
         console.print(_brief(one))
     if not found:
         console.print("There is none.", style="dim")
-    elif len(found) == limit:
+    elif len(found) > limit:
         console.print(f"The newest {limit}; --limit shows more.", style="dim")
 
 
@@ -98,50 +100,92 @@ def list_(
 def show(identity: str, as_json: bool, config: Path | None) -> None:
     """One message in full, by its ext_message_id, by Smartico's uid or by the provider's id."""
     with faults_shown(locate(config)):
-        one = asyncio.run(_one(store.settings_of_store(config), identity))
+        read = store.settings_of_store(config)
+        one = asyncio.run(_one(read, identity))
+        resting = asyncio.run(_resting(read, Channel(one.channel))) if one.state == State.QUEUED else ""
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(one)))
+        _print_json(one)
     else:
-        Console(highlight=False).print(_full(one))
+        Console(highlight=False).print(_full(one, resting))
+
+
+ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
+yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
 
 
 @command.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@ids_argument
 @click.option("--failed", is_flag=True, help="Send every failed message again.")
 @click.option("--held", is_flag=True, help="Send every held message again.")
-@click.option("--dead", is_flag=True, help="Tell every callback again that was given up.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@yes_option
 @json_option
 @config_option
 def retry(
+    ids: Sequence[str], failed: bool, held: bool, yes: bool, as_json: bool, config: Path | None
+) -> None:
+    """Send failed and held messages again, each by any ID that show takes.
+
+    A message is due at once, with a fresh lifetime. A gateway that runs does it; without one it is written
+    down for the next start.
+    """
+    if bool(ids) == (failed or held):
+        raise click.UsageError("give either ids or --failed, --held")
+    with faults_shown(locate(config)):
+        read = store.settings_of_store(config)
+        states = [state for state, wanted in ((State.FAILED, failed), (State.HELD, held)) if wanted]
+        which = partial(operating.given_up, states=states)
+        wanted = asyncio.run(_by_id(read, ids) if ids else store.look(read, which))
+        if wanted and not (ids or yes):
+            click.confirm(f"Send {counted(len(wanted), 'message')} again?", abort=True, err=True)
+        retried = asyncio.run(store.retry(read, wanted)) if wanted else []
+    if as_json:
+        _print_json(retried)
+    else:
+        for one in retried:
+            click.echo(f"{one.id}  {'queued again' if one.queued else f'not changed: {one.problem}'}")
+        click.echo(f"{counted(sum(one.queued for one in retried), 'message')} queued again")
+    sys.exit(1 if ids and not all(one.queued for one in retried) else 0)
+
+
+@command.command()
+@ids_argument
+@click.option("--client", default="", help="Callbacks of this client that failed.")
+@click.option("--host", default="", help="Callbacks to this host that failed; with :PORT to this port alone.")
+@click.option("--all", "every", is_flag=True, help="All callbacks that failed.")
+@yes_option
+@json_option
+@config_option
+def tell(
     ids: Sequence[str],
-    failed: bool,
-    held: bool,
-    dead: bool,
+    client: str,
+    host: str,
+    every: bool,
     yes: bool,
     as_json: bool,
     config: Path | None,
 ) -> None:
-    """Send failed and held messages again, and tell again what Smartico did not hear.
+    """Make callbacks now that failed: those that wait for their next try, and those that were given up.
 
-    By ID both, whichever there is to do. A message is due at once, with a fresh lifetime. A gateway that
-    runs does it; without one it is written down for the next start.
+    An ID is a message's, as show takes it. The callbacks have all their tries again, and a host that rests is
+    tried at once. A gateway that runs on this machine does it; without one it is written down for the next
+    start.
     """
-    if bool(ids) == (failed or held or dead):
-        raise click.UsageError("give either IDs or --failed, --held, --dead")
+    if bool(ids) + bool(client or host) + every != 1:
+        raise click.UsageError("give either ids, or --client, --host, or --all")
     with faults_shown(locate(config)):
         read = store.settings_of_store(config)
-        wishes = asyncio.run(_by_id(read, ids) if ids else _all(read, failed=failed, held=held, dead=dead))
-        if wishes and not (ids or yes):
-            click.confirm(f"Try {counted(len(wishes), 'message')} again?", abort=True, err=True)
-        retried = asyncio.run(store.retry(read, wishes)) if wishes else []
+        which = partial(operating.untold, client=client, host=host)
+        wanted = asyncio.run(_by_id(read, ids) if ids else store.look(read, which))
+        if wanted and not (ids or yes):
+            click.confirm(f"Call back about {counted(len(wanted), 'message')} now?", abort=True, err=True)
+        hastened = asyncio.run(store.tell(read, wanted)) if wanted else []
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(retried)))
+        _print_json(hastened)
     else:
-        for one in retried:
-            click.echo(f"{one.id}  {_said(one)}")
-        click.echo(_sum(retried))
-    sys.exit(1 if ids and any(not (one.queued or one.callbacks) for one in retried) else 0)
+        for one in hastened:
+            click.echo(f"{one.id}  {_hastened(one)}")
+        click.echo(f"{counted(sum(one.callbacks for one in hastened), 'callback')} to be made now")
+    sys.exit(1 if ids and not all(one.callbacks for one in hastened) else 0)
 
 
 async def _one(read: Settings, identity: str) -> MessageView:
@@ -157,27 +201,31 @@ async def _one(read: Settings, identity: str) -> MessageView:
     return found[0]
 
 
-async def _by_id(read: Settings, ids: Iterable[str]) -> list[Retry]:
-    return [Retry(id=(await _one(read, identity)).id) for identity in ids]
+async def _by_id(read: Settings, ids: Sequence[str]) -> list[str]:
+    return [(await _one(read, identity)).id for identity in ids]
 
 
-async def _all(read: Settings, *, failed: bool, held: bool, dead: bool) -> list[Retry]:
-    states = [state for state, wanted in ((State.FAILED, failed), (State.HELD, held)) if wanted]
-    send = set(await store.look(read, partial(operating.given_up, states=states)))
-    tell = set(await store.look(read, partial(operating.given_up, dead=dead)))
-    return [Retry(id=one, send=one in send, tell=one in tell) for one in sorted(send | tell)]
+def _print_json(found: MessageView | Sequence[MessageView | Retried | Hastened]) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(_readable(msgspec.to_builtins(found)))).decode())
 
 
-def _said(one: Retried) -> str:
-    done = ["queued again"] if one.queued else []
-    done += [f"{counted(one.callbacks, 'callback')} to be told again"] if one.callbacks else []
-    done += [one.problem if done else f"not changed: {one.problem}"] if one.problem else []
-    return "; ".join(done)
+def _readable(value: Any) -> Any:
+    """The same with its times as ``when`` writes them; a time's name ends in ``_at``."""
+    match value:
+        case dict():
+            return {
+                name: when(one) if name.endswith("_at") and one is not None else _readable(one)
+                for name, one in value.items()
+            }
+        case list():
+            return [_readable(one) for one in value]
+    return value
 
 
-def _sum(retried: Sequence[Retried]) -> str:
-    sent, told = sum(one.queued for one in retried), sum(one.callbacks for one in retried)
-    return f"{counted(sent, 'message')} queued again, {counted(told, 'callback')} to be told again"
+def _hastened(one: Hastened) -> str:
+    if one.problem:
+        return f"not changed: {one.problem}"
+    return f"{counted(one.callbacks, 'callback')} to {shown(one.target)} to be made now"
 
 
 def _brief(one: MessageView) -> Text:
@@ -205,7 +253,7 @@ def _reason(one: MessageView) -> str:
     return shown(f"{asked}{one.reason}{f' [{one.code}]' if one.code else ''}")
 
 
-def _full(one: MessageView) -> Text:
+def _full(one: MessageView, resting: str) -> Text:
     rows = {
         "ext_message_id": one.id,
         "uid": one.uid,
@@ -222,6 +270,7 @@ def _full(one: MessageView) -> Text:
         "last asked": one.instance,
         "provider's id": one.provider_id,
         "because": _reason(one) if one.reason else "",
+        "resting": resting,
         "content": "kept" if one.content_kept else "erased",
     }
     text = Text()
@@ -240,6 +289,19 @@ def _full(one: MessageView) -> Text:
     return text
 
 
+async def _resting(read: Settings, channel: Channel) -> str:
+    """Which instances of a channel's route rest, for how long and why; empty when none of them does."""
+    try:
+        return "; ".join(_rest(one) for one in await store.rests(read, channel))
+    except store.Unanswered as error:
+        return f"not known: {error}"
+
+
+def _rest(one: Rest) -> str:
+    until = f"for {math.ceil(one.seconds)} s more" if one.seconds else "until one message shows that it works"
+    return f"{one.instance} {until}{f': {one.reason}' if one.reason else ''}"
+
+
 def when(moment: float) -> str:
-    """Seconds since the epoch in the operator's own time."""
-    return f"{datetime.fromtimestamp(moment, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+    """Seconds since the epoch in UTC, as the log has them (ISO 8601)."""
+    return f"{datetime.fromtimestamp(moment, UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"

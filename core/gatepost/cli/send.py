@@ -86,6 +86,8 @@ async def _send(read: Settings, request: SendRequest, wait: float) -> bool:
         answer = await store.send(read, request)
     except store.NoGateway as error:
         fail(f"{error}: start it with gatepost serve")
+    except store.Unanswered as error:
+        fail(str(error))
     if answer.get("error_code") != 0:
         click.echo(f"refused with error_code {answer.get('error_code')}: {answer.get('error_message')}")
         return False
@@ -97,13 +99,13 @@ async def _send(read: Settings, request: SendRequest, wait: float) -> bool:
 async def _follow(read: Settings, identity: str, wait: float) -> bool:
     """Print each step as it is taken, until there are no more; returns whether all of them were good."""
     deadline = time.monotonic() + wait
-    state = ""
+    step = ""
     told = 0
     while True:
         (one,) = await store.look(read, partial(reading.known_by, identity=identity))
-        if one.state != state:
-            state = one.state
-            click.echo(_step(one))
+        if (now := _step(one)) != step:
+            step = now
+            click.echo(step)
         for status in one.statuses[told:]:
             click.echo(f"status {status.status}")
         told = len(one.statuses)
@@ -112,11 +114,13 @@ async def _follow(read: Settings, identity: str, wait: float) -> bool:
             return not known & _BAD
         if time.monotonic() > deadline:
             click.echo(f"nothing more in {wait:g} s; later: gatepost messages show {identity}")
-            return state not in ENDS or state == State.SENT
+            return one.state not in ENDS or one.state == State.SENT
         await asyncio.sleep(_LOOK)
 
 
 def _step(one: MessageView) -> str:
     through = f" through {shown(one.instance)}" if one.instance else ""
-    why = f": {shown(one.reason)}{f' [{shown(one.code)}]' if one.code else ''}" if one.reason else ""
+    # While it is being sent again, what stands there is of the last try, and was said then.
+    told = one.reason and one.state != State.SENDING
+    why = f": {shown(one.reason)}{f' [{shown(one.code)}]' if one.code else ''}" if told else ""
     return f"{one.state}{through}{why}"

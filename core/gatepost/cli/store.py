@@ -1,6 +1,6 @@
 """How commands look into the store, and how what they want changed reaches the gateway."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -12,22 +12,26 @@ from sqlalchemy.exc import DBAPIError
 
 from gatepost import settings
 from gatepost.cli.common import fail
-from gatepost.control import MOST, Note, RetryRequest, SendRequest, note_of
+from gatepost.control import MOST, MessagesRequest, Note, Rest, RestsRequest, SendRequest, note_of
 from gatepost.errors import ConfigError
 from gatepost.model import Channel, Secret
-from gatepost.outbox import Policy, Retried, Retry, open_outbox, postgresql, sqlite
+from gatepost.outbox import Hastened, Outbox, Policy, Retried, open_outbox, postgresql, sqlite
 from gatepost.outbox.faults import store_error
 from gatepost.outbox.store import sqlite_path
 from gatepost.settings import Settings
 
 Result = TypeVar("Result")
 
-_ANSWER = aiohttp.ClientTimeout(total=60, connect=5)
-"""Seconds; a gateway under load answers in tenths of one."""
+_PATIENCE = 60.0
+"""Seconds for an answer; a gateway under load gives it in tenths of one."""
 
 
-class NoGateway(Exception):
-    """No gateway on this machine can be asked."""
+class Unanswered(Exception):
+    """The gateway on this machine can't be asked, or did not answer; the text says why."""
+
+
+class NoGateway(Unanswered):
+    """No gateway runs on this machine."""
 
 
 def settings_of_store(config: Path | None) -> Settings:
@@ -47,7 +51,10 @@ def settings_of_store(config: Path | None) -> Settings:
 
 
 async def look(read: Settings, at: Callable[[Connection], Result]) -> Result:
-    """Read from the store, beside a running gateway or without one; ends the command where it can't."""
+    """Read from the store, beside a running gateway or without one: what it holds at one moment.
+
+    Ends the command where that can't be done.
+    """
     path = sqlite_path(read.store.url, read.path.parent)
     try:
         if path is None:
@@ -64,8 +71,13 @@ async def look(read: Settings, at: Callable[[Connection], Result]) -> Result:
 
 async def _look_there(url: Secret, at: Callable[[Connection], Result]) -> Result:
     database = postgresql.ManyWriters(url)
+
+    def look(connection: Connection) -> Result:
+        postgresql.of_one_moment(connection)
+        return at(connection)
+
     try:
-        return await database.transact(at)
+        return await database.transact(look)
     finally:
         await database.close()
 
@@ -75,46 +87,73 @@ def _expect_store(path: Path) -> None:
         fail(f"there is no store at {path}: the gateway has never run with this configuration")
 
 
-async def retry(read: Settings, wishes: Sequence[Retry]) -> list[Retried]:
-    """Have messages sent or told again: by the gateway that runs, or directly where none does."""
+async def retry(read: Settings, ids: Sequence[str]) -> list[Retried]:
+    """Have messages sent again: by the gateway that runs here, or in the store where none does."""
+    lifetimes = {channel: read.delivery.lifetime(channel) for channel in Channel}
+
+    async def directly(outbox: Outbox, some: Sequence[str]) -> list[Retried]:
+        return [await outbox.retry(identity, lifetimes) for identity in some]
+
+    return await _change(read, "retry", ids, list[Retried], directly)
+
+
+async def tell(read: Settings, ids: Sequence[str]) -> list[Hastened]:
+    """Have the callbacks of messages made now that wait or were given up; by whom, as with ``retry``."""
+    return await _change(read, "tell", ids, list[Hastened], Outbox.hasten)
+
+
+async def _change(
+    read: Settings,
+    what: str,
+    ids: Sequence[str],
+    kind: type[list[Result]],
+    directly: Callable[[Outbox, Sequence[str]], Awaitable[list[Result]]],
+) -> list[Result]:
+    """Ask the gateway in portions, or do it ``directly`` where no gateway runs here."""
+    portions = [ids[start : start + MOST] for start in range(0, len(ids), MOST)]
     path = sqlite_path(read.store.url, read.path.parent)
     if path is not None:
         _expect_store(path)
-        try:
-            return await _retry_there(read, wishes)
-        except NoGateway:
-            pass  # then the store is ours
-    lifetimes = {channel: read.delivery.lifetime(channel) for channel in Channel}
+    done: list[Result] = []
+    try:
+        async with _control(read) as ask:
+            for some in portions:
+                done += msgspec.json.decode(await ask(what, MessagesRequest(ids=some)), type=kind)
+        return done
+    except NoGateway:
+        pass  # then nobody else has a file open, and on PostgreSQL the gateways elsewhere find it by themselves
+    except Unanswered as error:
+        fail(str(error))
     policy = Policy(uncertain_wait=read.delivery.uncertain_wait, hold=read.delivery.uncertain == "hold")
     async with open_outbox(read.store.url, read.path.parent, policy) as outbox:
-        return [await outbox.retry(wish, lifetimes) for wish in wishes]
+        for some in portions[len(done) // MOST :]:
+            done += await directly(outbox, some)
+    return done
 
 
-async def _retry_there(read: Settings, wishes: Sequence[Retry]) -> list[Retried]:
-    retried: list[Retried] = []
-    async with _control(read) as ask:
-        for start in range(0, len(wishes), MOST):
-            request = RetryRequest(wishes=wishes[start : start + MOST])
-            retried += msgspec.json.decode(await ask("retry", request), type=list[Retried])
-    return retried
+async def rests(read: Settings, channel: Channel) -> list[Rest]:
+    """Which instances of a channel's route rest, as the gateway that runs here says. Raises Unanswered."""
+    async with _control(read, patience=5.0) as ask:
+        return msgspec.json.decode(await ask("rests", RestsRequest(channel=channel)), type=list[Rest])
 
 
 async def send(read: Settings, request: SendRequest) -> dict[str, object]:
-    """Have the running gateway take a message in; returns its answer. Raises NoGateway."""
+    """Have the running gateway take a message in; returns its answer. Raises Unanswered."""
     async with _control(read) as ask:
         return msgspec.json.decode(await ask("send", request), type=dict[str, object])
 
 
 @asynccontextmanager
-async def _control(read: Settings) -> AsyncIterator["_Ask"]:
-    """Who can be asked for things, of the gateway that runs with this configuration. Raises NoGateway."""
+async def _control(read: Settings, patience: float = _PATIENCE) -> AsyncIterator["_Ask"]:
+    """Who can be asked for things, of the gateway that runs with this configuration. Raises Unanswered."""
     path = note_of(read)
     try:
         written = path.read_bytes()
     except FileNotFoundError:
         written = b""
     except OSError as error:
-        fail(f"{path}: {error.strerror}; run this as the user that the gateway runs as")
+        problem = f"{path}: {error.strerror}; run this as the user that the gateway runs as"
+        raise Unanswered(problem) from None
     if not written:
         raise NoGateway(f"no gateway is running with this configuration (it would say so in {path})")
     try:
@@ -123,7 +162,8 @@ async def _control(read: Settings) -> AsyncIterator["_Ask"]:
         # Somebody is just writing it, or died of it.
         raise NoGateway(f"no gateway has left a whole note in {path}; try again, or restart it") from None
     # The certificate names the host as the outside calls it; this never leaves the machine.
-    async with aiohttp.ClientSession(timeout=_ANSWER, connector=aiohttp.TCPConnector(ssl=False)) as session:
+    timeout = aiohttp.ClientTimeout(total=patience, connect=5)
+    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=False)) as session:
         yield _Ask(session, note)
 
 
@@ -146,11 +186,13 @@ class _Ask:
             # The note of one that was killed.
             raise NoGateway("no gateway is running with this configuration") from None
         except (aiohttp.ClientError, TimeoutError) as error:
-            fail(f"the gateway at {self._note.url} did not answer ({type(error).__name__})")
+            problem = f"the gateway at {self._note.url} did not answer ({type(error).__name__})"
+            raise Unanswered(problem) from None
         if response.status == 404:
             raise NoGateway(f"what listens at {self._note.url} is not the gateway of this configuration")
         if response.status != 200:
-            fail(f"the gateway refused ({response.status}): {answer.decode('utf-8', 'replace')}")
+            problem = f"the gateway refused ({response.status}): {answer.decode('utf-8', 'replace')}"
+            raise Unanswered(problem)
         return answer
 
 

@@ -1,6 +1,6 @@
 """The durable store between the rooms: put, claim, record."""
 
-from gatepost.outbox.operating import Retried, Retry
+from gatepost.outbox.operating import Hastened, Retried
 from gatepost.outbox.reading import Depth
 from gatepost.outbox.records import (
     Call,
@@ -21,6 +21,7 @@ __all__ = [
     "Called",
     "Claim",
     "Depth",
+    "Hastened",
     "NewMessage",
     "Outbox",
     "Outcome",
@@ -28,7 +29,6 @@ __all__ = [
     "Recorded",
     "Reported",
     "Retried",
-    "Retry",
     "Stored",
     "Swept",
     "new_id",

@@ -1,9 +1,10 @@
 """Claims of callbacks: in order for each message, one at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Executable, bindparam, exists, func, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
@@ -22,10 +23,14 @@ class WantCalls(NamedTuple):
 
     most: int
     lease: float
-    resting: frozenset[str]
-    """None to these hosts."""
-    only: str
-    """To this host alone; empty: to any."""
+    client: str = ""
+    """Of this client's messages; empty: of any client's."""
+    resting: frozenset[str] = frozenset()
+    """None to these targets."""
+    only: str = ""
+    """To this target alone; empty: to any."""
+    besides: frozenset[str] = frozenset()
+    """None of these clients' messages."""
     since: int = EVERYTHING
     """None that was due before then."""
 
@@ -42,40 +47,72 @@ def claim_calls(tx: Transaction, wants: Sequence[WantCalls]) -> list[ClaimedCall
     return [_claim(tx, want) for want in wants]
 
 
-def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
-    query = select(statuses.c.seq, statuses.c.due_at).where(
-        statuses.c.telling == Telling.QUEUED.value,
-        statuses.c.due_at >= want.since,
-        statuses.c.due_at <= tx.now,
+_WHICH: Mapping[str, ColumnElement[bool]] = {
+    "of_client": statuses.c.client == bindparam("of_client"),
+    "besides": statuses.c.client.not_in(bindparam("besides", expanding=True)),
+    "resting": statuses.c.target.not_in(bindparam("resting", expanding=True)),
+    "only": statuses.c.target == bindparam("only"),
+}
+
+
+@cache
+def _taking(which: tuple[str, ...], *, many_writers: bool) -> Executable:
+    """The statement that claims under these conditions; put together once, which takes longer than to run it."""
+    due = (
+        select(statuses.c.seq, statuses.c.due_at)
+        .where(
+            statuses.c.telling == Telling.QUEUED.value,
+            statuses.c.due_at >= bindparam("since"),
+            statuses.c.due_at <= bindparam("now"),
+            *(_WHICH[name] for name in which),
+        )
+        .order_by(statuses.c.due_at)
+        .limit(bindparam("most"))
     )
-    if want.resting:
-        query = query.where(statuses.c.host.not_in(sorted(want.resting)))
-    if want.only:
-        query = query.where(statuses.c.host == want.only)
-    taken = taking(
+    return taking(
         statuses.c.seq,
-        query.order_by(statuses.c.due_at).limit(want.most),
+        due,
         {
             "telling": Telling.CALLING.value,
-            "due_at": tx.after(want.lease),
+            "due_at": bindparam("until"),
             "attempt": statuses.c.attempt + 1,
-            "holder": tx.holder,
+            "holder": bindparam("by"),
         },
-        (statuses.c.seq, statuses.c.attempt, statuses.c.message_id, statuses.c.status, statuses.c.host),
-        many_writers=tx.many_writers,
+        (
+            statuses.c.seq,
+            statuses.c.attempt,
+            statuses.c.message_id,
+            statuses.c.status,
+            statuses.c.client,
+            statuses.c.target,
+        ),
+        many_writers=many_writers,
     )
-    rows = tx.connection.execute(taken).all()
+
+
+def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
+    given = {
+        "of_client": want.client,
+        "besides": sorted(want.besides),
+        "resting": sorted(want.resting),
+        "only": want.only,
+    }
+    which = {name: value for name, value in given.items() if value}
+    fixed = {"since": want.since, "now": tx.now, "most": want.most, "until": tx.after(want.lease)}
+    rows = tx.connection.execute(
+        _taking(tuple(which), many_writers=tx.many_writers), {**which, **fixed, "by": tx.holder}
+    ).all()
     about = {row.id: row for row in tx.execute_about(_about, {row.message_id for row in rows})}
     calls = [
         Call(
             seq=row.seq,
             attempt=row.attempt,
             message_id=row.message_id,
-            client=about[row.message_id].client,
+            client=row.client,
             channel=Channel(about[row.message_id].channel),
             status=Status(row.status),
             callback_url=about[row.message_id].callback_url,
-            host=row.host,
+            target=row.target,
         )
         for row in rows
         if row.message_id in about
@@ -84,9 +121,7 @@ def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
 
 
 _about = made(
-    lambda _: select(messages.c.id, messages.c.client, messages.c.channel, messages.c.callback_url).where(
-        messages.c.id.in_(IDS)
-    )
+    lambda _: select(messages.c.id, messages.c.channel, messages.c.callback_url).where(messages.c.id.in_(IDS))
 )
 _called = made(
     lambda _: select(
@@ -122,7 +157,7 @@ def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
     """
     ids = sorted({call.seq for call in called})
     rows: dict[int, Row[Any]] = {row.seq: row for row in tx.execute_about(_called, ids)}
-    _hold(tx, {row.message_id for row in rows.values()})
+    hold(tx, {row.message_id for row in rows.values()})
     held = {
         row.seq: row.attempt
         for row in rows.values()
@@ -142,7 +177,7 @@ def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
     return valid
 
 
-def _hold(tx: Transaction, ids: Iterable[str]) -> None:
+def hold(tx: Transaction, ids: Iterable[str]) -> None:
     """Keep others from recording a status of these messages until we know which comes next."""
     if tx.many_writers:
         for some in chunks(sorted(ids)):
@@ -212,7 +247,7 @@ def _mend(tx: Transaction, after: int) -> Mended:
     stranded = set(tx.connection.execute(_waiting, {"first": seqs[0], "last": seqs[-1]}).scalars())
     if stranded:
         # Held first, and then looked at once more: on PostgreSQL somebody may have let it go meanwhile.
-        _hold(tx, stranded)
+        hold(tx, stranded)
         stranded &= set(tx.connection.execute(_waiting, {"first": seqs[0], "last": seqs[-1]}).scalars())
     return Mended(promote(tx, stranded), seqs[-1] if len(seqs) == LOOK else 0)
 

@@ -22,6 +22,14 @@ INDEXES = (
     _partial("messages_expiring", "due_at IS NOT NULL", messages.c.expires_at),
     _partial("messages_ended", "ended_at IS NOT NULL", messages.c.ended_at),
     _partial("messages_provider", "provider_id IS NOT NULL", messages.c.instance, messages.c.provider_id),
-    _partial("statuses_due", "due_at IS NOT NULL", statuses.c.telling, statuses.c.due_at),
+    # The target is the last, so that what rests is passed over without a look at its row.
+    _partial(
+        "statuses_due",
+        "due_at IS NOT NULL",
+        statuses.c.telling,
+        statuses.c.client,
+        statuses.c.due_at,
+        statuses.c.target,
+    ),
     _partial("statuses_dead", "telling = 'dead'", statuses.c.telling),
 )

@@ -107,3 +107,8 @@ def now(connection: Connection) -> int:
 def alone(connection: Connection) -> None:
     """Hold other replicas off until this transaction ends: only one of them upgrades the tables."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+
+
+def of_one_moment(connection: Connection) -> None:
+    """At the begin of a transaction that only reads: all its statements see what was there at the first."""
+    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))

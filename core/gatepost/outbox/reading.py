@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Select, bindparam, func, literal_column, select
 
+from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.statuses import State, Telling
 
@@ -39,7 +40,7 @@ class ToldStatus(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
 
 
-class MessageView(msgspec.Struct, frozen=True, kw_only=True):
+class MessageView(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     """One message as an operator may see it: nothing of its recipient but Smartico's id."""
 
     id: str

@@ -8,6 +8,9 @@ import msgspec
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.statuses import State
 
+OUR_ID = {"id": "ext_message_id"}
+"""What an operator sees: a message's id under the name that it has in the contract with Smartico."""
+
 
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message that was accepted; its id is already Smartico's ext_message_id."""
@@ -93,7 +96,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     channel: Channel
     status: Status
     callback_url: str
-    host: str
+    target: str
+    """``host:port`` of the URL."""
 
 
 class Called(msgspec.Struct, frozen=True, kw_only=True):

@@ -134,7 +134,7 @@ def append(
 ) -> list[int]:
     """Add statuses (message, status, code) in this order; returns how many each of them added.
 
-    ``rows`` holds each message's ``callback_url``, and on PostgreSQL the caller holds their locks: who
+    ``rows`` holds each message's ``client`` and ``callback_url``, and on PostgreSQL the caller holds their locks: who
     records and who finishes a call must not pass each other.
     """
     known: dict[str, list[Status]] = {identity: [] for identity, _, _ in news}
@@ -149,23 +149,23 @@ def append(
         fresh = to_record(known[identity], [status], by_provider=by_provider)
         known[identity] += fresh
         added.append(len(fresh))
-        url = rows[identity].callback_url
+        message = rows[identity]
         for one in fresh:
-            if not url:
+            if not message.callback_url:
                 telling = Telling.UNASKED
             elif identity in busy:
                 telling = Telling.WAITING
             else:
                 telling = Telling.QUEUED
                 busy.add(identity)
-            new_rows.append(_status_row(tx, identity, one, code if one is status else "", telling, url))
+            new_rows.append(_status_row(tx, identity, one, code if one is status else "", telling, message))
     if new_rows:
         tx.execute_many(_appending, new_rows)
     return added
 
 
 def _status_row(
-    tx: Transaction, identity: str, status: Status, code: str, telling: Telling, url: str
+    tx: Transaction, identity: str, status: Status, code: str, telling: Telling, message: Row[Any]
 ) -> dict[str, object]:
     return {
         "message_id": identity,
@@ -176,7 +176,17 @@ def _status_row(
         "due_at": tx.now if telling is Telling.QUEUED else None,
         "attempt": 0,
         "holder": "",
-        # Checked when the message was accepted; here it is only a name to rest by.
-        "host": (urlsplit(url).hostname or "") if url else "",
+        "client": message.client,
+        "target": _target(message.callback_url),
         "problem": "",
     }
+
+
+def _target(url: str) -> str:
+    """``host:port`` of a callback URL, which was checked when its message was accepted; empty for none."""
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

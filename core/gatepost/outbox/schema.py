@@ -74,8 +74,10 @@ statuses = Table(
     Column("due_at", _big),
     Column("attempt", Integer, nullable=False),
     Column("holder", Text, nullable=False),
-    # Of the callback URL: a host that keeps failing rests as a whole.
-    Column("host", Text, nullable=False),
+    # Whose message it is, and `host:port` of its callback URL. Claims go client by client, and together the two
+    # are what rests as a whole when calls keep failing.
+    Column("client", Text, nullable=False),
+    Column("target", Text, nullable=False),
     # What the last failed call met: an HTTP status or a kind of error.
     Column("problem", Text, nullable=False),
     UniqueConstraint("message_id", "status", name="statuses_once"),

@@ -205,6 +205,7 @@ _held = made(
             messages.c.state,
             messages.c.deaths,
             messages.c.expires_at,
+            messages.c.client,
             messages.c.callback_url,
             messages.c.ended_at,
             messages.c.instance,

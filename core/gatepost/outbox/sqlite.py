@@ -239,12 +239,23 @@ def _engine(path: Path) -> Engine:
 
 
 def reading_engine(path: Path, *, alone: bool = False) -> Engine:
-    """For looking only, beside a running gateway.
+    """For looking only, beside a running gateway: what one connection sees is of one moment.
 
     ``alone``: no process writes to it, and there is no WAL. Then not even SQLite's own files are made.
     """
     options = "mode=ro&immutable=1" if alone else "mode=ro"
-    return create_engine(f"sqlite:///file:{quote(str(path))}?{options}&uri=true", hide_parameters=True)
+    made = create_engine(f"sqlite:///file:{quote(str(path))}?{options}&uri=true", hide_parameters=True)
+
+    @event.listens_for(made, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        # The driver's own way begins no transaction for reads, and each would see what was written meanwhile.
+        connection.isolation_level = None
+
+    @event.listens_for(made, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return made
 
 
 def clock_of(clock: Callable[[], float]) -> Callable[[Connection], int]:

@@ -122,7 +122,7 @@ class Outbox:
         self._mended = 0
         # SQLite's index holds what is there and nothing else.
         self._floors = {} if lock else {channel: Floor() for channel in Channel}
-        self._call_floor = None if lock else Floor()
+        self._call_floors: dict[str, Floor] | None = None if lock else {}
         self.arrived: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
         """Set when there may be something to send."""
         self.reported = asyncio.Event()
@@ -212,13 +212,26 @@ class Outbox:
         return recorded
 
     async def claim_calls(
-        self, most: int, lease: float, *, resting: frozenset[str] = frozenset(), only: str = ""
+        self,
+        most: int,
+        lease: float,
+        *,
+        client: str = "",
+        resting: frozenset[str] = frozenset(),
+        only: str = "",
+        besides: frozenset[str] = frozenset(),
     ) -> list[Call]:
-        """Take at most so many calls that are due: none to a host that rests, or to one host alone."""
-        # One host's calls may be older than all that others wait for.
-        floor = None if only else self._call_floor
+        """Take at most so many calls that are due, the longest due first.
+
+        Of one ``client`` or of all, or of all ``besides`` some; none to targets that are ``resting``, or to
+        one target ``only``.
+        """
+        floor = None
+        # The calls of a single target, or of clients that are seldom asked for, may be older than all others.
+        if self._call_floors is not None and not only and not besides:
+            floor = self._call_floors.setdefault(client, Floor())
         since = floor.since() if floor else EVERYTHING
-        want = calling.WantCalls(most, lease, resting, only, since)
+        want = calling.WantCalls(most, lease, client, resting, only, besides, since)
         claimed = await self._calling.run(calling.claim_calls, want)
         if floor:
             floor.reached(since, claimed.reach)
@@ -267,15 +280,19 @@ class Outbox:
         deaths.log_held(orphaned.held)
         return orphaned.lost
 
-    async def retry(self, wish: operating.Retry, lifetimes: Mapping[Channel, float]) -> operating.Retried:
-        """Send or tell again what was given up; ``lifetimes`` (seconds) begin anew."""
-        retried = await self._sending.run(operating.retry, (wish, lifetimes))
+    async def retry(self, identity: str, lifetimes: Mapping[Channel, float]) -> operating.Retried:
+        """Send a message again that was given up; ``lifetimes`` (seconds) begin anew."""
+        retried = await self._sending.run(operating.retry, (identity, lifetimes))
         if retried.queued:
             for event in self.arrived.values():
                 event.set()
-        if retried.callbacks:
-            self.reported.set()
         return retried
+
+    async def hasten(self, ids: Sequence[str]) -> list[operating.Hastened]:
+        """Have the callbacks of these messages made now that wait for their next try or were given up."""
+        hastened = await self._calling.run(operating.hasten, ids)
+        self.reported.set()
+        return hastened
 
     async def depth(self) -> reading.Depth:
         """How much waits."""

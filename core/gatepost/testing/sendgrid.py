@@ -125,6 +125,8 @@ class SendGridEmulator(Emulator):
         self.api_key = "SG.emulated"
         self.scopes = ["mail.send"]
         """What the key may do."""
+        self.senders: frozenset[str] | None = None
+        """Verified sender identities; None: every address is one."""
         self.validated: list[Any] = []
         """Mails that were checked in sandbox mode and went nowhere."""
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -163,6 +165,9 @@ class SendGridEmulator(Emulator):
             why = "; ".join(f"{field}: {problem}" for field, problem in faults)
             return self.refuse(400, why, body=_errors(faults))
         message = msgspec.json.decode(body)
+        if self.senders is not None and message["from"]["email"] not in self.senders:
+            why = "The from address does not match a verified Sender Identity."
+            return self.refuse(403, why, body=_errors([("from", why)]))
         if mail.mail_settings.sandbox_mode and mail.mail_settings.sandbox_mode.enable:
             self.validated.append(message)
             return web.Response(status=200)

@@ -18,6 +18,9 @@ from gatepost_sendgrid import mail, webhook
 # SendGrid's answers that only the operator can mend. 404, 405 and 415 say that base_url leads elsewhere.
 _MISCONFIGURED = frozenset({401, 402, 403, 404, 405, 415})
 
+# Of this account not every sender may be verified: the others' mails are taken.
+_UNVERIFIED_SENDER = "403 from"
+
 _RESET = "X-RateLimit-Reset"
 
 _LARGE = 64 * 1024
@@ -118,9 +121,17 @@ class SendGrid(HasLifespan, HasPing, EmailSender, WebhookParser):
     async def send_email(self, message: Email) -> Receipt:
         """Hand one mail to Mail Send; see the contract for what it raises."""
         reply = await self._http.post("/v3/mail/send", mail.build(message, self._extras))
+        code = mail.error_code(reply.status, reply.json())
+        if code == _UNVERIFIED_SENDER:
+            raise Unavailable(
+                "SendGrid does not know this sender: verify its address or authenticate its domain",
+                code=code,
+                misconfigured=True,
+                content_only=True,
+            )
         wire.expect_success(
             reply,
-            code=mail.error_code(reply.status, reply.json()),
+            code=code,
             misconfigured=_MISCONFIGURED,
             reset_header=_RESET,
         )

@@ -232,6 +232,14 @@ async def test_what_only_the_operator_can_mend(vendor, plugin, make_email, statu
     assert caught.value.code == str(status)
 
 
+async def test_a_sender_that_is_not_verified_concerns_no_other_sender(vendor, plugin, make_email):
+    vendor.senders = frozenset({"somebody@else.example"})
+    with pytest.raises(Unavailable, match="verify") as caught:
+        await plugin.send_email(make_email())
+    assert (caught.value.code, caught.value.misconfigured) == ("403 from", True)
+    assert caught.value.content_only
+
+
 @pytest.mark.parametrize("status", [200, 201, 204])
 async def test_a_yes_that_is_none_of_sendgrids_proves_nothing(vendor, plugin, make_email, status):
     vendor.plan(emulator.answer(status))

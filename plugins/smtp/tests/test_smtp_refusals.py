@@ -40,10 +40,59 @@ async def test_4xx_is_unavailable(sink, relay, an_email, stage, answer):
 
     assert caught.value.code.startswith(answer[:3])
     assert not caught.value.misconfigured
-    # A greylisted recipient must not make the relay rest.
-    assert caught.value.message_only is (stage == "RCPT" and not answer.startswith("421"))
     assert "ann" not in str(caught.value)
     assert not sink.mails
+
+
+RELAY, RECIPIENT, CONTENT = (False, False), (True, False), (False, True)
+
+
+@pytest.mark.parametrize(
+    ("stage", "answer", "concerns"),
+    [
+        *((stage, "421 4.3.2 closing", RELAY) for stage in COMMANDS),
+        *((stage, "421 4.7.0 too many connections", RELAY) for stage in COMMANDS),
+        # Greylisted, full, unknown just now; also in the words of a server behind the relay.
+        *(
+            ("RCPT", answer, RECIPIENT)
+            for answer in (
+                "450 4.7.1 greylisted",
+                "451 4.7.1 later",
+                "452 4.2.2 full",
+                "451",
+                "451 4.3.0 down",
+            )
+        ),
+        *((stage, "452 4.3.1 no space left", RELAY) for stage in ("MAIL", "DATA", "END")),
+        *((stage, "452", RELAY) for stage in ("MAIL", "DATA", "END")),
+        *((stage, "451 4.3.0 queue file write error", RELAY) for stage in ("MAIL", "DATA", "END")),
+        *((stage, "451 4.4.1 no answer from the next hop", RELAY) for stage in ("MAIL", "DATA", "END")),
+        *((stage, "451 4.7.1 this content is suspicious", CONTENT) for stage in ("DATA", "END")),
+        *((stage, "450 4.6.0 what is that", CONTENT) for stage in ("DATA", "END")),
+        *((stage, "451", CONTENT) for stage in ("DATA", "END")),
+        # Of MAIL the relay has read nothing but the sender.
+        ("MAIL", "450 4.1.8 the sender's domain is not found", CONTENT),
+        ("MAIL", "450 4.7.1 who are you", RELAY),
+        ("MAIL", "451", RELAY),
+    ],
+)
+async def test_whom_a_temporary_refusal_concerns(sink, relay, an_email, stage, answer, concerns):
+    """The relay rests for what anybody would hear now, and not for one message, one sender or one content."""
+    sink.answer(stage, answer)
+
+    with pytest.raises(Unavailable) as caught:
+        await relay.send_email(an_email())
+
+    assert (caught.value.message_only, caught.value.content_only) == concerns
+
+
+async def test_a_configured_return_path_that_is_not_found_concerns_everybody(sink, connected, an_email):
+    sink.answer("MAIL", "450 4.1.8 the sender's domain is not found")
+    async with connected(sink.port, return_path="bounces@amazing.example") as relay:
+        with pytest.raises(Unavailable) as caught:
+            await relay.send_email(an_email())
+
+    assert (caught.value.message_only, caught.value.content_only) == RELAY
 
 
 @pytest.mark.parametrize("stage", COMMANDS)

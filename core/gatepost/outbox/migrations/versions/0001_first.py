@@ -61,12 +61,13 @@ def upgrade() -> None:
         sa.Column("due_at", _big),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("holder", sa.Text, nullable=False),
-        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("client", sa.Text, nullable=False),
+        sa.Column("target", sa.Text, nullable=False),
         sa.Column("problem", sa.Text, nullable=False),
         sa.UniqueConstraint("message_id", "status", name="statuses_once"),
         sqlite_strict=True,
     )
-    _partial("statuses_due", "statuses", ["telling", "due_at"], "due_at IS NOT NULL")
+    _partial("statuses_due", "statuses", ["telling", "client", "due_at", "target"], "due_at IS NOT NULL")
     _partial("statuses_dead", "statuses", ["telling"], "telling = 'dead'")
 
 
