@@ -1,0 +1,44 @@
+"""CPU measured in units of work that are timed beside it, so that a fast machine and a slow one judge alike."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+
+from gatepost.testing.conformance.watching import Watch
+
+MOST = 16.0
+"""Units that a hook may keep the loop for at a stretch; one that takes care needs less than one."""
+
+_TRIES = 3
+_MESSAGE = {"id": "0192d3a4", "text": "Hello there " * 20, "tags": ["news", "weekly"], "at": 1.5}
+
+
+def work(units: float = 1) -> None:
+    """Do so many units of work, each of which takes about a millisecond on a machine of 2024."""
+    for _ in range(round(units * 160)):
+        json.loads(json.dumps(_MESSAGE))
+
+
+def unit() -> float:
+    """Return the seconds of CPU that a unit of work takes here and now."""
+    begun = time.thread_time()
+    work()
+    return time.thread_time() - begun
+
+
+async def moderate(watch: Watch, call: Callable[[], Awaitable[object]]) -> None:
+    """AssertionError unless the call's hook lets the loop go on in time, at least once in several tries.
+
+    Of both sides the quietest try counts: the first ones import, and the interpreter tidies up when it likes.
+    """
+    stretches, units = [], [unit()]
+    for _ in range(_TRIES):
+        watch.longest = 0.0
+        await call()
+        stretches.append(watch.longest)
+        units.append(unit())
+    least = min(stretches)
+    assert least < MOST * min(units), (
+        f"it keeps the loop for {least * 1000:.0f} ms of CPU, {least / min(units):.0f} units of work where "
+        f"{MOST:.0f} are the most: hand the work to asyncio.to_thread"
+    )

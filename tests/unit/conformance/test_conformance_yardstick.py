@@ -1,0 +1,48 @@
+"""Much CPU is much on every machine: what the kit says does not depend on how fast it is."""
+
+import time
+
+import pytest
+
+from gatepost.hookspecs import hookimpl
+from gatepost.testing.conformance import yardstick
+from gatepost_example import Example
+
+
+class Computes(Example):
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        yardstick.work(3 * yardstick.MOST)
+        return await super().find_contact(ext_user_id)
+
+    @hookimpl
+    async def send_sms(self, message):
+        yardstick.work(3 * yardstick.MOST)
+        return await super().send_sms(message)
+
+    @hookimpl
+    async def parse_webhook(self, request):
+        yardstick.work(3 * yardstick.MOST)
+        return await super().parse_webhook(request)
+
+
+@pytest.fixture
+def as_slow(monkeypatch):
+    """Makes this a machine on which the same work takes so many times as long."""
+    own = time.thread_time
+    return lambda factor: monkeypatch.setattr(time, "thread_time", lambda: own() * factor)
+
+
+CHECKS = pytest.mark.parametrize("check_id", ["contacts.free_loop", "send.free_loop", "webhooks.free_loop"])
+
+
+@CHECKS
+async def test_who_keeps_the_loop_is_caught_on_a_fast_machine(verdict, as_slow, check_id):
+    as_slow(0.01)
+    assert "ms of CPU" in await verdict(check_id, Computes, "ms of CPU")
+
+
+@CHECKS
+async def test_who_lets_it_go_passes_on_a_slow_machine(verdict, as_slow, check_id):
+    as_slow(1000)
+    assert await verdict(check_id, Example, "") == ""
