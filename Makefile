@@ -16,6 +16,10 @@ ATHERIS_VERSION := 3.0.0
 N := 1000000
 RUNS := 200000
 
+# Some images forbid Python to keep what it has compiled. A hundred processes that the tests start would each
+# compile all that they import.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test torture lint fuzz docs lock hooks clean
 
@@ -28,8 +32,9 @@ setup: $(STAMP)  ## build .venv with Gatepost, its plugins and every tool in it
 run: setup  ## show the whole way on this machine; ARGS=--exit ends with it
 	$(BIN)/gatepost demo $(ARGS)
 
+# Files and not single tests are shared out: what a module's tests have in common is made once.
 test: setup  ## run every test; ARGS is handed to pytest
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup  ## what it costs, beside other ways to do it (10 minutes, an idle Linux); ARGS is handed to bench.py
 	$(BIN)/python benchmarks/bench.py $(ARGS)
