@@ -1,3 +1,4 @@
+import asyncio
 import os
 
 import pytest
@@ -6,6 +7,36 @@ import pytest
 @pytest.fixture(scope="session")
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture
+async def set_ahead():
+    """Sets the loop's clock ahead by so many seconds: whatever is due by then is due now, and nobody waits."""
+    loop = asyncio.get_running_loop()
+    own, ahead = loop.time, 0.0
+
+    def add(seconds):
+        nonlocal ahead
+        ahead += seconds
+
+    loop.time = lambda: own() + ahead
+    yield add
+    del loop.time
+
+
+@pytest.fixture
+def outwaited(set_ahead):
+    """Awaits a call to an emulator; what the emulator withholds is waited for an hour, which takes no time."""
+
+    async def outcome(emulator, call):
+        withheld = emulator.withheld
+        calling = asyncio.ensure_future(call)
+        while not calling.done() and emulator.withheld == withheld:  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(0.001)
+        set_ahead(3600)
+        return await calling
+
+    return outcome
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -33,6 +33,7 @@ class Fault:
     kind: str
     text: str
     times: float
+    seconds: float = 0
 
 
 @dataclass
@@ -55,7 +56,8 @@ class HungUp(Exception):
 class Sink:
     """Stages: connect, EHLO, AUTH, MAIL, RCPT, DATA, BODY (in the midst of it), END, RSET, NOOP, QUIT."""
 
-    def __init__(self):
+    def __init__(self, passes):
+        self._passes = passes
         self.extensions = list(EXTENSIONS)
         self.mails = []
         self.commands = []
@@ -73,11 +75,13 @@ class Sink:
     def hang_up(self, stage, times=float("inf"), after=""):
         self._faults[stage].append(Fault("hang_up", after, times))
 
-    def stall(self, stage, times=float("inf")):
-        self._faults[stage].append(Fault("stall", "", times))
+    def stall(self, stage, times=float("inf"), seconds=3600):
+        """Say nothing any more. By the loop's clock so many seconds pass at once, which nobody waits for."""
+        self._faults[stage].append(Fault("stall", "", times, seconds))
 
-    def drip(self, stage, text):
-        self._faults[stage].append(Fault("drip", text, float("inf")))
+    def drip(self, stage, text, seconds=1):
+        """Say it byte by byte, so many seconds of the loop's clock apart."""
+        self._faults[stage].append(Fault("drip", text, float("inf"), seconds))
 
     def wait_at(self, stage):
         """Answer only once ``gate`` is set."""
@@ -165,6 +169,7 @@ class Sink:
                 writer.write(f"{fault.text}\r\n".encode() if fault.text else b"")
                 raise HungUp
             elif fault.kind == "stall":
+                self._passes(fault.seconds)
                 await asyncio.Event().wait()
             elif fault.kind == "gate":
                 writer.transport.pause_reading()
@@ -173,7 +178,9 @@ class Sink:
             if fault.kind == "drip":
                 for byte in f"{text}\r\n".encode():
                     writer.write(bytes([byte]))
-                    await asyncio.sleep(0.1)
+                    self._passes(fault.seconds)
+                    # Time for the other side to read it.
+                    await asyncio.sleep(0.001)
                 return text
         if text:
             writer.write(f"{text}\r\n".encode())
@@ -182,8 +189,8 @@ class Sink:
 
 
 @pytest.fixture
-async def sink():
-    async with Sink().serving() as serving:
+async def sink(set_ahead):
+    async with Sink(set_ahead).serving() as serving:
         yield serving
 
 

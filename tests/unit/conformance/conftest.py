@@ -59,7 +59,8 @@ def verdict(provider, tmp_path, monkeypatch):
         return await once(check_id, plugin)
 
     async def once(check_id, plugin):
-        bench = Bench(            plugin=plugin,
+        bench = Bench(
+            plugin=plugin,
             table={
                 "api_key": provider.api_key,
                 "base_url": provider.base_url,
