@@ -64,10 +64,15 @@ class _Uvicorn(uvicorn.Server):
         await asyncio.sleep(TAKING_IN)
         while _somebody_waits(sockets or []) and loop.time() < begun + MOST_TAKING_IN:  # noqa: ASYNC110
             await asyncio.sleep(0)
+        # One that asyncio has accepted belongs to the server a turn later; where that has closed by then, it is
+        # left open, and its caller waits in vain. So the door is shut first.
+        for server in self.servers:
+            for door in server.sockets:
+                loop.remove_reader(door)
+        await _turns()
         for server in self.servers:
             server.close()
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        await _turns()
         self.config.timeout_graceful_shutdown = max(1, int(DRAIN - (loop.time() - begun)))
         await super().shutdown(sockets)
 
@@ -119,6 +124,12 @@ async def serve(
             loop.remove_signal_handler(number)
     _log.info("stopped")
     return 1 if broken else 0
+
+
+async def _turns() -> None:
+    """Return when the loop has read from every connection that it had accepted."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 def _somebody_waits(listening: list[socket.socket]) -> bool:
