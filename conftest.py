@@ -2,6 +2,11 @@ import asyncio
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long it takes to make or try an example depends on the machine, and says nothing about either.
+settings.register_profile("gatepost", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gatepost")
 
 
 @pytest.fixture(scope="session")
