@@ -30,7 +30,7 @@ from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.smartico import Smartico
 from gatepost.testing.vonage import VonageEmulator
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that a test waits for what must come; a busy machine takes its time."""
 
 CONTACTS = """\
@@ -316,6 +316,24 @@ def brisk(monkeypatch):
 async def world(tmp_path, brisk):
     async with Smartico(api_key="the-api-key", authorization="the-secret") as crm:
         yield World(tmp_path, crm)
+
+
+@pytest.fixture
+async def hurried(world, set_ahead):
+    """While a provider withholds its answer time passes, so that the deadline for it is over at once."""
+
+    async def hurry():
+        seen = 0
+        while True:
+            withheld = sum(emulator.withheld for emulator in world.emulators.values())
+            if withheld > seen:
+                set_ahead(10.0)
+            seen = withheld
+            await asyncio.sleep(0.01)
+
+    hurrying = asyncio.create_task(hurry())
+    yield
+    hurrying.cancel()
 
 
 @pytest.fixture

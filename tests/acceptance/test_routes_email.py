@@ -13,9 +13,8 @@ KEPT = 0.3
 
 
 @pytest.fixture
-def impatient(world, sendgrid):
-    """SendGrid has a second to answer, a lost answer a moment to be cleared up."""
-    world.tables["plugins.sendgrid-main"]["timeout"] = 1.0
+def impatient(world, sendgrid, hurried):
+    """A lost answer has a moment to be cleared up."""
     world.tables["delivery"]["uncertain_wait"] = KEPT
 
 

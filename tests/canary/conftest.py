@@ -27,7 +27,7 @@ async def sendgrid(canary):
             "api_key": emulator.api_key,
             "base_url": emulator.base_url,
             "webhook_public_key": emulator.public_key,
-            "timeout": 1.0,
+            "timeout": 3.0,
         }
         yield emulator
 
@@ -42,7 +42,7 @@ async def vonage(canary):
             "private_key": emulator.private_key,
             "signature_secret": emulator.signature_secret,
             "base_url": emulator.base_url,
-            "timeout": 1.0,
+            "timeout": 3.0,
         }
         yield emulator
 
@@ -58,7 +58,7 @@ async def sink(canary):
         "security": "none",
         "username": "gatepost",
         "password": SECRETS["relay password"],
-        "timeout": 2.0,
+        "timeout": 3.0,
     }
     yield made
     server.close()

@@ -17,6 +17,7 @@ async def unavailable(bench: Bench, trouble: Trouble, ask: Ask, then: Ask | None
 
     AssertionError unless it is Unavailable, with no secret in it.
     """
+    problem = ""
     for seconds in SHORT if trouble is Trouble.HANG else (TIMEOUT,):
         async with bench.live(seconds=seconds) as live:
             with bench.playing(trouble):
