@@ -29,7 +29,7 @@ each_loop = pytest.mark.parametrize(
 
 @pytest.fixture
 def brisk(monkeypatch):
-    monkeypatch.setattr("gatepost.http.HEAD_DEADLINE", 0.3)
+    monkeypatch.setattr("gatepost.http.HEAD_DEADLINE", 1.0)
 
 
 @asynccontextmanager
