@@ -219,7 +219,7 @@ async def test_what_is_busy_is_waited_for_and_not_turned_in_circles(world, sendg
         await original(event, seconds)
 
     monkeypatch.setattr(delivery, "_wait", counted)
-    monkeypatch.setattr(delivery, "POLL", 1.0)
+    monkeypatch.setattr(delivery, "POLL", 60.0)
     world.tables["plugins.sendgrid-main"] |= {"concurrency": 2}
     sendgrid.standing = emulator.late(0.5)
     async with world.running(email=ROUTE) as gateway:
