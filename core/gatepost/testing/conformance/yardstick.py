@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from gatepost.testing.conformance.watching import Watch
 
 MOST = 16.0
-"""Units that a hook may keep the loop for at a stretch; one that takes care needs less than one."""
+"""Units that a hook may keep the loop for at a stretch; one that takes care needs one at the most."""
 
 _TRIES = 3
 _MESSAGE = {"id": "0192d3a4", "text": "Hello there " * 20, "tags": ["news", "weekly"], "at": 1.5}
 
 
 def work(units: float = 1) -> None:
-    """Do so many units of work, each of which takes about a millisecond on a machine of 2024."""
+    """Do so many units of work, each of which takes about a millisecond on a common server."""
     for _ in range(round(units * 160)):
         json.loads(json.dumps(_MESSAGE))
 
