@@ -16,8 +16,8 @@ ATHERIS_VERSION := 3.0.0
 N := 1000000
 RUNS := 200000
 
-# Some images forbid Python to keep what it has compiled. A hundred processes that the tests start would each
-# compile all that they import.
+# Some images forbid Python to keep compiled modules. Each of the hundred processes that the tests start would then
+# compile everything that it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -32,7 +32,7 @@ setup: $(STAMP)  ## build .venv with Gatepost, its plugins and every tool in it
 run: setup  ## show the whole way on this machine; ARGS=--exit ends with it
 	$(BIN)/gatepost demo $(ARGS)
 
-# Files and not single tests are shared out: what a module's tests have in common is made once.
+# Whole files are shared out, so that fixtures of a module are made once.
 test: setup  ## run every test; ARGS is handed to pytest
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 

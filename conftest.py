@@ -4,7 +4,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-# How long it takes to make or try an example depends on the machine, and says nothing about either.
+# The time that an example takes depends on the machine, so no test fails for it.
 settings.register_profile("gatepost", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatepost")
 
@@ -16,7 +16,7 @@ def anyio_backend():
 
 @pytest.fixture
 async def set_ahead():
-    """Sets the loop's clock ahead by so many seconds: whatever is due by then is due now, and nobody waits."""
+    """A function that sets the loop's clock ahead by some seconds: what is due by then happens at once."""
     loop = asyncio.get_running_loop()
     own, ahead = loop.time, 0.0
 
@@ -31,7 +31,7 @@ async def set_ahead():
 
 @pytest.fixture
 def outwaited(set_ahead):
-    """Awaits a call to an emulator; what the emulator withholds is waited for an hour, which takes no time."""
+    """A function that awaits a call to an emulator; once the emulator withholds its answer, an hour passes at once."""
 
     async def outcome(emulator, call):
         withheld = emulator.withheld
@@ -45,12 +45,12 @@ def outwaited(set_ahead):
 
 
 def pytest_collection_modifyitems(items):
-    """Whoever has the file that waits longest begins with it: nobody shall wait for him in the end."""
+    """Put the file that waits longest first, so that it does not run alone at the end."""
     items.sort(key=lambda item: item.path.name != "test_torture_short.py")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """How many processes `make test` shares the tests out to: they wait more than they compute."""
+    """Return the number of processes for `make test`: most tests wait more than they compute."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(2 * cores, 8)

@@ -64,8 +64,8 @@ class _Uvicorn(uvicorn.Server):
         await asyncio.sleep(TAKING_IN)
         while _somebody_waits(sockets or []) and loop.time() < begun + MOST_TAKING_IN:  # noqa: ASYNC110
             await asyncio.sleep(0)
-        # One that asyncio has accepted belongs to the server a turn later; where that has closed by then, it is
-        # left open, and its caller waits in vain. So the door is shut first.
+        # asyncio hands an accepted connection to its server one turn later. If the server has closed by then,
+        # the connection stays open and its caller waits in vain: so stop accepting first.
         for server in self.servers:
             for door in server.sockets:
                 loop.remove_reader(door)
@@ -127,7 +127,7 @@ async def serve(
 
 
 async def _turns() -> None:
-    """Return when the loop has read from every connection that it had accepted."""
+    """Wait until the loop has read from every connection that it has accepted."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)
 

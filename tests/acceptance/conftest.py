@@ -320,7 +320,7 @@ async def world(tmp_path, brisk):
 
 @pytest.fixture
 async def hurried(world, set_ahead):
-    """While a provider withholds its answer time passes, so that the deadline for it is over at once."""
+    """Whenever a provider withholds an answer, the loop's clock jumps past the deadline for it."""
 
     async def hurry():
         seen = 0

@@ -31,7 +31,7 @@ async def test_a_call_that_was_not_heard_is_made_again(world, sendgrid, set_ahea
         message = await world.email()
         for tries in (1, 2) if failure == "silence" else ():
             await wait_until(lambda tries=tries: len(world.crm.attempts) == tries)
-            # A call has fifteen seconds, of which nobody waits for one.
+            # A call has fifteen seconds; this ends them at once.
             set_ahead(15)
         await world.hears(message, "accepted")
         await gateway.settled()

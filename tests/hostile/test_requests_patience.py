@@ -459,7 +459,7 @@ async def test_what_comes_in_while_the_doors_close_is_answered(tmp_path, monkeyp
 @each_loop
 @pytest.mark.parametrize("turns", range(1, 4))
 async def test_who_is_accepted_in_the_moment_of_closing_is_not_left_waiting(tmp_path, monkeypatch, turns):
-    """So many turns of the loop before it closes; the connection belongs to the server a few turns later."""
+    """It connects ``turns`` turns of the loop before the server closes."""
     closing = iter([True] * turns)
     with socket() as late:
 

@@ -1,7 +1,7 @@
 """The pytest plugin: says at the end of a run which conformance was not declared, and so not checked.
 
 pytest loads it by itself wherever Gatepost is installed; it does nothing in runs without a suite. With
-pytest-xdist it is the workers that know the suites; what they found is told by the process that reports.
+pytest-xdist only the workers collect the suites: they hand what they found to the process that reports.
 """
 
 import sys
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Put what was found into words; in a worker of pytest-xdist, hand it on."""
+    """Write the lines for the report; a worker of pytest-xdist hands them on."""
     lines = session.config.stash.setdefault(_lines, {})
     for name, (suite, count) in session.config.stash.get(_suites, {}).items():
         lacking = sys.modules["gatepost.testing.suites"].undeclared(suite)
@@ -39,7 +39,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over what a worker found: each has collected all tests."""
+    """Take over a worker's lines; each worker has collected all tests."""
     lines: dict[str, str] = getattr(node, "workeroutput", {}).get(_KEY, {})
     node.config.stash.setdefault(_lines, {}).update(lines)
 

@@ -76,11 +76,11 @@ class Sink:
         self._faults[stage].append(Fault("hang_up", after, times))
 
     def stall(self, stage, times=float("inf"), seconds=3600):
-        """Say nothing any more. By the loop's clock so many seconds pass at once, which nobody waits for."""
+        """Say nothing any more; the loop's clock jumps ahead by these seconds."""
         self._faults[stage].append(Fault("stall", "", times, seconds))
 
     def drip(self, stage, text, seconds=1):
-        """Say it byte by byte, so many seconds of the loop's clock apart."""
+        """Say it byte by byte; for each the loop's clock jumps ahead by these seconds."""
         self._faults[stage].append(Fault("drip", text, float("inf"), seconds))
 
     def wait_at(self, stage):

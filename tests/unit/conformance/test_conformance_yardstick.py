@@ -1,4 +1,4 @@
-"""Much CPU is much on every machine: what the kit says does not depend on how fast it is."""
+"""What the kit says of a plugin's CPU does not depend on how fast the machine is."""
 
 import time
 
@@ -28,7 +28,7 @@ class Computes(Example):
 
 @pytest.fixture
 def as_slow(monkeypatch):
-    """Makes this a machine on which the same work takes so many times as long."""
+    """A function that makes this a machine on which all work takes ``factor`` times as long."""
     own = time.thread_time
     return lambda factor: monkeypatch.setattr(time, "thread_time", lambda: own() * factor)
 

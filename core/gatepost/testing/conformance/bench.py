@@ -28,14 +28,14 @@ from gatepost.testing.conformance.watching import (
 )
 
 TIMEOUT = 10.0
-"""Seconds of timeout given to a plugin, which a stand-in needs only when the machine is starved."""
+"""Seconds of timeout given to a plugin whose stand-in answers at once."""
 PATIENCE = 20.0
 """Seconds after which something that should have happened long ago never will."""
 RELEASE = 10.0
 """Seconds in which a hook that is cancelled must have let go."""
 SHORT = (0.3, 1.2, 4.8)
-"""Seconds of timeout given to a plugin whose stand-in will never answer; the next is for a machine that was
-too busy to get as far as that with the one before."""
+"""Seconds of timeout given to a plugin whose stand-in will never answer. The longer ones are tried where a busy
+machine was too slow for the one before."""
 
 HOOKS = {Channel.EMAIL: "send_email", Channel.SMS: "send_sms"}
 

@@ -1,4 +1,4 @@
-"""CPU measured in units of work that are timed beside it, so that a fast machine and a slow one judge alike."""
+"""CPU measured in units of a fixed piece of work that is timed beside it: the result is the same on any machine."""
 
 import json
 import time
@@ -14,7 +14,7 @@ _MESSAGE = {"id": "0192d3a4", "text": "Hello there " * 20, "tags": ["news", "wee
 
 
 def work(units: float = 1) -> None:
-    """Do so many units of work, each of which takes about a millisecond on a common server."""
+    """Do some units of work, each of which takes about a millisecond on a common server."""
     for _ in range(round(units * 160)):
         json.loads(json.dumps(_MESSAGE))
 
@@ -27,9 +27,10 @@ def unit() -> float:
 
 
 async def moderate(watch: Watch, call: Callable[[], Awaitable[object]]) -> None:
-    """AssertionError unless the call's hook lets the loop go on in time, at least once in several tries.
+    """Raise AssertionError if the call's hook keeps the loop for more than MOST units in each of several tries.
 
-    Of both sides the quietest try counts: the first ones import, and the interpreter tidies up when it likes.
+    The fastest try counts, of the hook and of the unit: the first ones import, and now and then the interpreter
+    collects garbage.
     """
     stretches, units = [], [unit()]
     for _ in range(_TRIES):
