@@ -30,7 +30,7 @@ async def set_ahead():
 
 
 @pytest.fixture
-def outwaited(set_ahead):
+def past_deadline(set_ahead):
     """A function that awaits a call to an emulator; once the emulator withholds its answer, an hour passes at once."""
 
     async def outcome(emulator, call):

@@ -67,8 +67,8 @@ class _Uvicorn(uvicorn.Server):
         # asyncio hands an accepted connection to its server one turn later. If the server has closed by then,
         # the connection stays open and its caller waits in vain: so stop accepting first.
         for server in self.servers:
-            for door in server.sockets:
-                loop.remove_reader(door)
+            for listener in server.sockets:
+                loop.remove_reader(listener)
         await _turns()
         for server in self.servers:
             server.close()

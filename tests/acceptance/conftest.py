@@ -319,7 +319,7 @@ async def world(tmp_path, brisk):
 
 
 @pytest.fixture
-async def hurried(world, set_ahead):
+async def deadlines_pass(world, set_ahead):
     """Whenever a provider withholds an answer, the loop's clock jumps past the deadline for it."""
 
     async def hurry():

@@ -13,7 +13,7 @@ KEPT = 0.3
 
 
 @pytest.fixture
-def impatient(world, sendgrid, hurried):
+def impatient(world, sendgrid, deadlines_pass):
     """A lost answer has a moment to be cleared up."""
     world.tables["delivery"]["uncertain_wait"] = KEPT
 

@@ -61,7 +61,7 @@ async def test_a_report_proves_that_a_lost_answer_was_a_yes(world, vonage, hands
     assert (vonage.sends(message), handset()) == (1, [])
 
 
-async def test_what_is_held_is_not_sent_again(world, vonage, handset, hurried):
+async def test_what_is_held_is_not_sent_again(world, vonage, handset, deadlines_pass):
     world.tables["delivery"] |= {"uncertain": "hold", "uncertain_wait": 0.3}
     vonage.standing = emulator.hang(taken=True)
     async with world.running(sms=ROUTE) as gateway:

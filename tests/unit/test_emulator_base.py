@@ -158,10 +158,10 @@ async def test_closes_before_the_body_has_come(provider, client):
     ("fault", "taken"),
     [(emulator.hang(taken=False), 0), (emulator.hang(taken=True), 1), (emulator.stall(), 1)],
 )
-async def test_falls_silent_until_it_ends(provider, client, outwaited, fault, taken):
+async def test_falls_silent_until_it_ends(provider, client, past_deadline, fault, taken):
     provider.plan(fault)
     with pytest.raises(TimeoutError):
-        await outwaited(provider, send(client, provider, timeout=aiohttp.ClientTimeout(total=60)))
+        await past_deadline(provider, send(client, provider, timeout=aiohttp.ClientTimeout(total=60)))
     assert provider.sends("m1") == taken
 
 

@@ -215,11 +215,11 @@ async def test_answers_of_another_shape(vendor, plugin, make_email, answer):
     ],
 )
 async def test_each_fault_means_one_thing_and_is_one_post(
-    vendor, plugin, make_email, outwaited, fault, expected
+    vendor, plugin, make_email, past_deadline, fault, expected
 ):
     vendor.plan(fault)
     with pytest.raises(expected) as caught:
-        await outwaited(vendor, plugin.send_email(make_email()))
+        await past_deadline(vendor, plugin.send_email(make_email()))
     assert type(caught.value) is expected
     assert vendor.requests == [("POST", "/v3/mail/send")]
 
@@ -332,7 +332,7 @@ async def test_certificates_are_checked(make_plugin, make_email):
 
 
 async def test_nothing_of_the_recipient_in_any_log_or_error(
-    vendor, plugin, make_email, caplog, capsys, outwaited
+    vendor, plugin, make_email, caplog, capsys, past_deadline
 ):
     caplog.set_level(logging.DEBUG)
     vendor.error = lambda status, why: {"errors": [{"message": f"{RECIPIENT} is bad", "field": RECIPIENT}]}
@@ -347,7 +347,7 @@ async def test_nothing_of_the_recipient_in_any_log_or_error(
     texts = []
     for _ in faults:
         try:
-            texts.append(repr(await outwaited(vendor, plugin.send_email(make_email()))))
+            texts.append(repr(await past_deadline(vendor, plugin.send_email(make_email()))))
         except GatepostError as error:
             texts += [repr(error), str(vars(error)), "".join(traceback.format_exception(error))]
     said = "\n".join([*texts, caplog.text, *capsys.readouterr()])

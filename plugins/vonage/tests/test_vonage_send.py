@@ -155,11 +155,11 @@ async def test_what_the_sdks_model_refuses_is_rejected_without_quoting_it(vonage
     ],
 )
 async def test_each_fault_has_its_outcome_and_is_posted_once(
-    vonage, plugin, sms, outwaited, fault, outcome, expected
+    vonage, plugin, sms, past_deadline, fault, outcome, expected
 ):
     vonage.plan(fault)
     with pytest.raises(outcome) as raised:
-        await outwaited(vonage, plugin.send_sms(sms()))
+        await past_deadline(vonage, plugin.send_sms(sms()))
 
     assert type(raised.value) is outcome
     assert {name: getattr(raised.value, name) for name in expected} == expected
@@ -240,7 +240,7 @@ async def test_connections_that_the_server_closed_meanwhile_cost_no_message(vona
     assert len(vonage.taken) == 2
 
 
-async def test_nothing_of_the_recipient_is_logged(vonage, plugin, sms, caplog, outwaited):
+async def test_nothing_of_the_recipient_is_logged(vonage, plugin, sms, caplog, past_deadline):
     caplog.set_level(logging.DEBUG)
     texts = []
     await plugin.send_sms(sms())
@@ -252,7 +252,7 @@ async def test_nothing_of_the_recipient_is_logged(vonage, plugin, sms, caplog, o
     ):
         vonage.plan(fault)
         with pytest.raises((Rejected, Unavailable, Uncertain)) as raised:
-            await outwaited(vonage, plugin.send_sms(sms()))
+            await past_deadline(vonage, plugin.send_sms(sms()))
         texts.append(str(raised.value))
     with pytest.raises(Rejected) as raised:
         await plugin.send_sms(sms(sender="not a sender", text="x"))
@@ -296,10 +296,10 @@ async def test_ping_proves_that_the_token_is_taken_and_sends_nothing(vonage, plu
         (emulator.hang(taken=False), False),
     ],
 )
-async def test_ping_raises_nothing_but_unavailable(vonage, plugin, outwaited, fault, misconfigured):
+async def test_ping_raises_nothing_but_unavailable(vonage, plugin, past_deadline, fault, misconfigured):
     vonage.plan(fault)
     with pytest.raises(Unavailable) as raised:
-        await outwaited(vonage, plugin.ping())
+        await past_deadline(vonage, plugin.ping())
 
     assert raised.value.misconfigured is misconfigured
 

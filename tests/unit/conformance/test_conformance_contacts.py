@@ -122,7 +122,7 @@ class AsksSlowly(Example):
 class LooksThroughThemAll(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
-        yardstick.work(3 * yardstick.MOST)
+        yardstick.burn(3 * yardstick.MAX_UNITS)
         return await super().find_contact(ext_user_id)
 
 

@@ -132,7 +132,7 @@ class Sleeps(Example):
 class Computes(Example):
     @hookimpl
     async def send_sms(self, message):
-        yardstick.work(3 * yardstick.MOST)
+        yardstick.burn(3 * yardstick.MAX_UNITS)
         return await super().send_sms(message)
 
 

@@ -215,7 +215,7 @@ class ReadsSlowly(Example):
 class ReadsALotAtOnce(Example):
     @hookimpl
     async def parse_webhook(self, request):
-        yardstick.work(3 * yardstick.MOST)
+        yardstick.burn(3 * yardstick.MAX_UNITS)
         return await super().parse_webhook(request)
 
 

@@ -12,17 +12,17 @@ from gatepost_example import Example
 class Computes(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
-        yardstick.work(3 * yardstick.MOST)
+        yardstick.burn(3 * yardstick.MAX_UNITS)
         return await super().find_contact(ext_user_id)
 
     @hookimpl
     async def send_sms(self, message):
-        yardstick.work(3 * yardstick.MOST)
+        yardstick.burn(3 * yardstick.MAX_UNITS)
         return await super().send_sms(message)
 
     @hookimpl
     async def parse_webhook(self, request):
-        yardstick.work(3 * yardstick.MOST)
+        yardstick.burn(3 * yardstick.MAX_UNITS)
         return await super().parse_webhook(request)
 
 

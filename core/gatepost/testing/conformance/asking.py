@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from gatepost.errors import Unavailable
 from gatepost.testing.conformance import bench as benches
-from gatepost.testing.conformance.bench import SHORT, TIMEOUT, Bench, Live, described
+from gatepost.testing.conformance.bench import SHORT_TIMEOUTS, TIMEOUT, Bench, Live, described
 from gatepost.testing.conformance.provider import Trouble
 from gatepost.testing.conformance.watching import everything_in, found_in
 
@@ -18,7 +18,7 @@ async def unavailable(bench: Bench, trouble: Trouble, ask: Ask, then: Ask | None
     AssertionError unless it is Unavailable, with no secret in it.
     """
     problem = ""
-    for seconds in SHORT if trouble is Trouble.HANG else (TIMEOUT,):
+    for seconds in SHORT_TIMEOUTS if trouble is Trouble.HANG else (TIMEOUT,):
         async with bench.live(seconds=seconds) as live:
             with bench.playing(trouble):
                 error = _judged(bench, await ask(live), trouble)

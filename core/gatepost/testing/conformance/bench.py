@@ -33,7 +33,7 @@ PATIENCE = 20.0
 """Seconds after which something that should have happened long ago never will."""
 RELEASE = 10.0
 """Seconds in which a hook that is cancelled must have let go."""
-SHORT = (0.3, 1.2, 4.8)
+SHORT_TIMEOUTS = (0.3, 1.2, 4.8)
 """Seconds of timeout given to a plugin whose stand-in will never answer. The longer ones are tried where a busy
 machine was too slow for the one before."""
 

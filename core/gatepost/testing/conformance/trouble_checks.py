@@ -6,7 +6,7 @@ from typing import Any
 
 from gatepost.errors import Rejected, SendError, Unavailable, Uncertain
 from gatepost.model import Receipt
-from gatepost.testing.conformance.bench import SHORT, TIMEOUT, Bench, Live, described
+from gatepost.testing.conformance.bench import SHORT_TIMEOUTS, TIMEOUT, Bench, Live, described
 from gatepost.testing.conformance.provider import Trouble
 from gatepost.testing.conformance.registry import Group, check
 from gatepost.testing.conformance.send_checks import belongs
@@ -131,7 +131,7 @@ async def _unanswered(bench: Bench, trouble: Trouble) -> object:
     """What the plugin makes of a request that the provider has begun to read."""
     outcome: object = None
     # On a machine that is busy enough a short timeout may pass before the request is even out.
-    for seconds in SHORT:
+    for seconds in SHORT_TIMEOUTS:
         before = bench.stand_in.attempts
         outcome, _, _ = await _met(bench, trouble, seconds=seconds)
         if bench.stand_in.attempts > before:
@@ -162,7 +162,7 @@ async def no_repeats(bench: Bench) -> None:
         for trouble in _declared(bench, _ONCE_EACH):
             _once(trouble, (await _suffered(bench, live, trouble))[1])
     if Trouble.HANG in bench.plays:
-        async with bench.live(seconds=SHORT[0]) as live:
+        async with bench.live(seconds=SHORT_TIMEOUTS[0]) as live:
             _once(Trouble.HANG, (await _suffered(bench, live, Trouble.HANG))[1])
 
 
