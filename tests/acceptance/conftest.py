@@ -27,6 +27,7 @@ from gatepost.server import serve
 from gatepost.testing.emulator import Emulator
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost.testing.serving import stop
 from gatepost.testing.smartico import Smartico
 from gatepost.testing.vonage import VonageEmulator
 
@@ -436,6 +437,7 @@ async def mailboxes(world, authority):
             "password": "relay-password",
         }
         yield made
+        await stop(server)
     # The server itself ends none of those that it had.
     for session in sessions:
         if session.transport:

@@ -4,6 +4,7 @@ import pytest
 
 from canary.world import EMAIL, SECRETS, TELLING, Canary, Sink
 from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost.testing.serving import stop
 from gatepost.testing.smartico import Smartico
 from gatepost.testing.vonage import VonageEmulator
 
@@ -61,5 +62,5 @@ async def sink(canary):
         "timeout": 3.0,
     }
     yield made
-    server.close()
+    await stop(server)
     await made.end()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gatepost.caller import CallbackFailed, Caller
 from gatepost.errors import ConfigError
 from gatepost.targets import Target, TargetRefused, Targets, is_public
+from gatepost.testing.serving import stop
 
 LISTED = ("cb.example", "*.smartico.ai", "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
 LITERAL_V6 = "[2606:2800:21f:cb07:6820:80da:af6b:8b2c]"
@@ -412,6 +413,7 @@ async def listening(tls=None):
     host.port = server.sockets[0].getsockname()[1]
     async with server:
         yield host
+        await stop(server)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from gatepost import logs
 from gatepost.hookspecs import Context
 from gatepost.model import Email, Mailbox, Secret
+from gatepost.testing.serving import stop
 from gatepost_smtp import Settings, SmtpRelay
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
@@ -103,7 +104,7 @@ class Sink:
         try:
             yield self
         finally:
-            server.close()
+            await stop(server)
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
