@@ -17,6 +17,10 @@ ATHERIS_VERSION := 3.0.0
 N := 1000000
 RUNS := 200000
 
+# Some images forbid Python to keep compiled modules. Each of the hundred processes that the tests start would then
+# compile everything that it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test bench torture lint fuzz docs dist lock hooks clean
 
@@ -29,8 +33,9 @@ setup: $(STAMP)  ## build .venv with Gatepost, its plugins and every tool in it
 run: setup  ## show the whole way on this machine; ARGS=--exit ends with it
 	$(BIN)/gatepost demo $(ARGS)
 
+# Whole files are shared out, so that fixtures of a module are made once.
 test: setup  ## run every test; ARGS is handed to pytest
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup  ## what it costs, beside other ways to do it (10 minutes, an idle Linux); ARGS is handed to bench.py
 	$(BIN)/python benchmarks/bench.py $(ARGS)

@@ -64,10 +64,15 @@ class _Uvicorn(uvicorn.Server):
         await asyncio.sleep(TAKING_IN)
         while _somebody_waits(sockets or []) and loop.time() < begun + MOST_TAKING_IN:  # noqa: ASYNC110
             await asyncio.sleep(0)
+        # asyncio hands an accepted connection to its server one turn later. If the server has closed by then,
+        # the connection stays open and its caller waits in vain: so stop accepting first.
+        for server in self.servers:
+            for listener in server.sockets:
+                loop.remove_reader(listener)
+        await _turns()
         for server in self.servers:
             server.close()
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        await _turns()
         self.config.timeout_graceful_shutdown = max(1, int(DRAIN - (loop.time() - begun)))
         await super().shutdown(sockets)
 
@@ -133,6 +138,12 @@ async def _run(
     gateway.outbox.broken.add_done_callback(lambda _broken: stop())
     with notes:
         await server.serve(sockets=[listener])
+
+
+async def _turns() -> None:
+    """Wait until the loop has read from every connection that it has accepted."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 def _somebody_waits(listening: list[socket.socket]) -> bool:

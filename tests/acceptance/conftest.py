@@ -27,10 +27,11 @@ from gatepost.server import serve
 from gatepost.testing.emulator import Emulator
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost.testing.serving import stop
 from gatepost.testing.smartico import Smartico
 from gatepost.testing.vonage import VonageEmulator
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that a test waits for what must come; a busy machine takes its time."""
 
 CONTACTS = """\
@@ -319,6 +320,24 @@ async def world(tmp_path, brisk):
 
 
 @pytest.fixture
+async def deadlines_pass(world, set_ahead):
+    """Whenever a provider withholds an answer, the loop's clock jumps past the deadline for it."""
+
+    async def hurry():
+        seen = 0
+        while True:
+            withheld = sum(emulator.withheld for emulator in world.emulators.values())
+            if withheld > seen:
+                set_ahead(10.0)
+            seen = withheld
+            await asyncio.sleep(0.01)
+
+    hurrying = asyncio.create_task(hurry())
+    yield
+    hurrying.cancel()
+
+
+@pytest.fixture
 async def sendgrid(world):
     """SendGrid, as the instance ``sendgrid-main``."""
     async with SendGridEmulator() as emulator:
@@ -418,6 +437,7 @@ async def mailboxes(world, authority):
             "password": "relay-password",
         }
         yield made
+        await stop(server)
     # The server itself ends none of those that it had.
     for session in sessions:
         if session.transport:

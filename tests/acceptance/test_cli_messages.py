@@ -59,7 +59,7 @@ def config(config):
 
 
 async def until(look, wanted):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (seen := await look()) != wanted:  # noqa: ASYNC110  nobody tells us
             await asyncio.sleep(0.05)
     return seen

@@ -77,7 +77,7 @@ async def test_kill_9_in_the_midst_of_everything_loses_nothing(world, sendgrid, 
         assert {len(found) for found in ids.values()} == {1}
         messages = [message for (message,) in ids.values()]
         for message in messages:
-            await world.crm.wait_for(message, "accepted", timeout=30)
+            await world.crm.wait_for(message, "accepted")
         # The provider reports again what met with a gateway that was not there.
         reports = await sendgrid.report(sendgrid.event("delivered", taken) for taken in sendgrid.taken)
         assert set(reports) == {200}
@@ -150,7 +150,7 @@ async def test_a_stop_does_not_wait_for_ever(world, sendgrid, monkeypatch, wait_
     world.crm.fail(smartico.hang(), calls=1)
     async with world.running(email=["sendgrid-main"]):
         told = await world.email()
-        await world.crm.wait_for(told, "accepted", attempted=True, timeout=30)
+        await world.crm.wait_for(told, "accepted", attempted=True)
         sendgrid.standing = emulator.hang(taken=True)
         sent = await world.email()
         await wait_until(lambda: len(sendgrid.taken) == 2)

@@ -13,9 +13,8 @@ KEPT = 0.3
 
 
 @pytest.fixture
-def impatient(world, sendgrid):
-    """SendGrid has a second to answer, a lost answer a moment to be cleared up."""
-    world.tables["plugins.sendgrid-main"]["timeout"] = 1.0
+def impatient(world, sendgrid, deadlines_pass):
+    """A lost answer has a moment to be cleared up."""
     world.tables["delivery"]["uncertain_wait"] = KEPT
 
 
@@ -220,7 +219,7 @@ async def test_what_is_busy_is_waited_for_and_not_turned_in_circles(world, sendg
         await original(event, seconds)
 
     monkeypatch.setattr(delivery, "_wait", counted)
-    monkeypatch.setattr(delivery, "POLL", 1.0)
+    monkeypatch.setattr(delivery, "POLL", 60.0)
     world.tables["plugins.sendgrid-main"] |= {"concurrency": 2}
     sendgrid.standing = emulator.late(0.5)
     async with world.running(email=ROUTE) as gateway:

@@ -10,7 +10,6 @@ ROUTE = ["vonage-eu", "box"]
 @pytest.fixture
 def handset(world, vonage):
     """Text messages that the sandbox took, by our ids."""
-    world.tables["plugins.vonage-eu"]["timeout"] = 2.0
     world.tables["plugins.box"] = {"use": "sandbox", "folder": "box"}
     return lambda: sorted(path.stem for path in (world.folder / "box").glob("*.json"))
 
@@ -62,7 +61,7 @@ async def test_a_report_proves_that_a_lost_answer_was_a_yes(world, vonage, hands
     assert (vonage.sends(message), handset()) == (1, [])
 
 
-async def test_what_is_held_is_not_sent_again(world, vonage, handset):
+async def test_what_is_held_is_not_sent_again(world, vonage, handset, deadlines_pass):
     world.tables["delivery"] |= {"uncertain": "hold", "uncertain_wait": 0.3}
     vonage.standing = emulator.hang(taken=True)
     async with world.running(sms=ROUTE) as gateway:
@@ -76,6 +75,7 @@ async def test_what_is_held_is_not_sent_again(world, vonage, handset):
 
 
 async def test_one_channels_trouble_is_not_the_others(world, sendgrid, vonage, handset):
+    world.tables["plugins.vonage-eu"]["timeout"] = 2.0
     vonage.standing = emulator.hang(taken=False)
     async with world.running(sms=["vonage-eu"], email=["sendgrid-main"]):
         for _ in range(20):

@@ -1,11 +1,8 @@
 """What Smartico hears, in which order, and what happens where it does not want to hear."""
 
-import functools
-
 import pytest
 
 from gatepost import callbacks, pace
-from gatepost.caller import Caller
 from gatepost.testing import smartico
 
 FAILURES = {
@@ -27,17 +24,15 @@ FAILURES = {
 }
 
 
-@pytest.fixture
-def deaf_soon(monkeypatch):
-    """A call has a second, not fifteen."""
-    monkeypatch.setattr("gatepost.app.Caller", functools.partial(Caller, timeout=1.0))
-
-
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_a_call_that_was_not_heard_is_made_again(world, sendgrid, deaf_soon, failure):
+async def test_a_call_that_was_not_heard_is_made_again(world, sendgrid, set_ahead, wait_until, failure):
     world.crm.fail(FAILURES[failure], calls=2)
     async with world.running(email=["sendgrid-main"]) as gateway:
         message = await world.email()
+        for tries in (1, 2) if failure == "silence" else ():
+            await wait_until(lambda tries=tries: len(world.crm.attempts) == tries)
+            # A call has fifteen seconds; this ends them at once.
+            set_ahead(15)
         await world.hears(message, "accepted")
         await gateway.settled()
         figures = await gateway.metrics()
@@ -63,7 +58,7 @@ async def test_any_2xx_without_an_error_code_is_heard(world, sendgrid, answer):
     world.crm.fail(HEARD[answer])
     async with world.running(email=["sendgrid-main"]) as gateway:
         message = await world.email()
-        await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+        await world.crm.wait_for(message, "accepted", attempted=True)
         await gateway.settled()
     assert len(world.crm.attempts) == 1
 
@@ -74,7 +69,7 @@ async def test_the_statuses_of_a_message_wait_for_each_other(world, sendgrid):
     world.crm.fail(smartico.close(), calls=2, statuses=["delivered"])
     async with world.running(email=["sendgrid-main"]) as gateway:
         message = await world.email()
-        await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+        await world.crm.wait_for(message, "accepted", attempted=True)
         kinds = "delivered", "open", "unsubscribe", "spamreport"
         await sendgrid.report([sendgrid.event(kind, sendgrid.taken[0]) for kind in kinds])
         await world.hears(message, "accepted", "delivered", "opened", "unsubscribed", "complained")
@@ -87,7 +82,7 @@ async def test_a_slow_smartico_gets_one_call_at_a_time_for_a_message(world, send
     async with world.running(email=["sendgrid-main"]) as gateway:
         ids = [await world.email() for _ in range(20)]
         for message in ids:
-            await world.crm.wait_for(message, "accepted", timeout=30)
+            await world.crm.wait_for(message, "accepted")
         kinds = "delivered", "open", "spamreport"
         await sendgrid.report(
             [sendgrid.event(kind, taken) for kind in kinds for taken in sendgrid.taken], batch=7
@@ -102,7 +97,7 @@ async def test_after_the_last_try_a_call_is_dead_and_the_next_status_goes(world,
     world.crm.fail(smartico.answer(500), calls=None, statuses=["accepted"])
     async with world.running(email=["sendgrid-main"]) as gateway:
         message = await world.email()
-        await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+        await world.crm.wait_for(message, "accepted", attempted=True)
         await sendgrid.report([sendgrid.event("delivered", sendgrid.taken[0])])
         await world.hears(message, "delivered")
         await gateway.settled()
@@ -190,7 +185,7 @@ async def test_the_urls_own_query_stays_and_what_has_our_names_is_replaced(world
         world.running(email=["sendgrid-main"]),
     ):
         message = await world.email(callback_url=crm.callback_url)
-        call = await crm.wait_for(message, "accepted", timeout=30)
+        call = await crm.wait_for(message, "accepted")
         assert not crm.faults
     assert call.query == {
         "brand": "a b&c",
@@ -215,7 +210,7 @@ async def test_what_the_client_lists_no_more_is_not_called_any_more(world, sendg
     world.crm.fail(smartico.answer(500), calls=None)
     async with world.running(email=["sendgrid-main"]):
         message = await world.email()
-        await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+        await world.crm.wait_for(message, "accepted", attempted=True)
     world.crm.recover()
     called = len(world.crm.attempts)
     world.tables["clients.brand"]["callback_hosts"] = ["*.smartico.example"]
@@ -231,7 +226,7 @@ async def test_what_was_not_told_before_a_stop_is_told_after_it(world, sendgrid,
     world.crm.fail(smartico.answer(500), calls=None)
     async with world.running(email=["sendgrid-main"]):
         message = await world.email()
-        await world.crm.wait_for(message, "accepted", attempted=True, timeout=30)
+        await world.crm.wait_for(message, "accepted", attempted=True)
     assert not world.crm.callbacks
     world.crm.recover()
     async with world.running():

@@ -181,7 +181,7 @@ async def _emails(world, provider, mailboxes, wait_until):
     kinds = "delivered", "open", "blocked", "click", "group_unsubscribe", "spamreport", "dropped"
     events = [provider.event(kind, one) for kind in kinds for one in provider.taken if one.id == taken]
     assert set(await provider.report(events)) == {200}
-    await world.crm.wait_for(taken, "rejected", timeout=30)
+    await world.crm.wait_for(taken, "rejected")
     return msgspec.json.encode([taken, preview, lost])
 
 

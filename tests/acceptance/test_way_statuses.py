@@ -40,7 +40,7 @@ async def test_the_sandbox_brings_forth_every_status(world, channel):
     async with world.running(**{channel: ["box"]}) as gateway:
         messages = {word: await send(word) for word in BEHAVIOURS if word != "down"}
         for word, message in messages.items():
-            await world.crm.wait_for(message, BEHAVIOURS[word][1][-1], timeout=30)
+            await world.crm.wait_for(message, BEHAVIOURS[word][1][-1])
         await gateway.settled()
     world.tables["delivery"][f"{channel}_lifetime"] = 0.3
     async with world.running() as gateway:

@@ -4,6 +4,7 @@ import pytest
 
 from canary.world import EMAIL, SECRETS, TELLING, Canary, Sink
 from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost.testing.serving import stop
 from gatepost.testing.smartico import Smartico
 from gatepost.testing.vonage import VonageEmulator
 
@@ -27,7 +28,7 @@ async def sendgrid(canary):
             "api_key": emulator.api_key,
             "base_url": emulator.base_url,
             "webhook_public_key": emulator.public_key,
-            "timeout": 1.0,
+            "timeout": 3.0,
         }
         yield emulator
 
@@ -42,7 +43,7 @@ async def vonage(canary):
             "private_key": emulator.private_key,
             "signature_secret": emulator.signature_secret,
             "base_url": emulator.base_url,
-            "timeout": 1.0,
+            "timeout": 3.0,
         }
         yield emulator
 
@@ -58,8 +59,8 @@ async def sink(canary):
         "security": "none",
         "username": "gatepost",
         "password": SECRETS["relay password"],
-        "timeout": 2.0,
+        "timeout": 3.0,
     }
     yield made
-    server.close()
+    await stop(server)
     await made.end()

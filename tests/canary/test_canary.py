@@ -45,7 +45,7 @@ async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, von
     for _ in range(5):
         await canary.sms()
     await canary.tried(13)
-    await canary.crm.wait_for(ids[0], "accepted", timeout=30.0, attempted=True)
+    await canary.crm.wait_for(ids[0], "accepted", timeout=60.0, attempted=True)
 
     mail, text = sendgrid.taken[0], vonage.taken[0]
     kinds = ("processed", "deferred", "bounce", "blocked", "dropped", "click", "open", "spamreport")

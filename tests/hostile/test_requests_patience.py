@@ -30,7 +30,7 @@ each_loop = pytest.mark.parametrize(
 
 @pytest.fixture
 def brisk(monkeypatch):
-    monkeypatch.setattr("gatepost.http.HEAD_DEADLINE", 0.3)
+    monkeypatch.setattr("gatepost.http.HEAD_DEADLINE", 1.0)
 
 
 @asynccontextmanager
@@ -538,3 +538,25 @@ async def test_what_comes_in_while_the_doors_close_is_answered(tmp_path, monkeyp
             assert found.code == 0
             assert b"\nconnection: close\r" in found.head
             assert not came
+
+
+@each_loop
+@pytest.mark.parametrize("turns", range(1, 4))
+async def test_who_is_accepted_in_the_moment_of_closing_is_not_left_waiting(tmp_path, monkeypatch, turns):
+    """It connects ``turns`` turns of the loop before the server closes."""
+    closing = iter([True] * turns)
+    with socket() as late:
+
+        def connect_first(_listening):
+            if not closing_begun.is_set():
+                closing_begun.set()
+                late.connect(address)
+            return next(closing, False)
+
+        closing_begun = asyncio.Event()
+        monkeypatch.setattr("gatepost.server._somebody_waits", connect_first)
+        async with serving(tmp_path) as address:
+            pass
+        late.setblocking(False)  # noqa: FBT003  the library's own
+        with suppress(ConnectionError):
+            assert late.recv(1) == b""

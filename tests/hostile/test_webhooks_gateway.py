@@ -408,7 +408,7 @@ def test_fuzzed_bodies_that_are_signed_and_not_end_in_an_honest_status(served, e
             assert status in PERMITTED, (name, status)
             assert signed or status in {400, 401}
 
-    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
         fuzz()
     Gate(process, None, folder, signers).sound()
     with sqlite3.connect(folder / "gatepost.db") as database:

@@ -175,8 +175,8 @@ async def test_an_error_never_shows_what_was_to_be_stored(store, new):
     assert "canary" not in str(caught.value) + said
 
 
-async def test_who_comes_a_little_later_shares_the_commit(store, new, monkeypatch):
-    monkeypatch.setattr(batches, "GATHERING", 0.5)
+async def test_who_comes_a_little_later_shares_the_commit(store, new, monkeypatch, set_ahead):
+    monkeypatch.setattr(batches, "GATHERING", 60.0)
     transact, sizes = store._database.transact, []
 
     def counted(work):
@@ -187,8 +187,11 @@ async def test_who_comes_a_little_later_shares_the_commit(store, new, monkeypatc
     first = [asyncio.create_task(store.put(new(f"uid-{number}"))) for number in range(2)]
     await asyncio.sleep(0.05)
     assert sizes == []
-    await asyncio.gather(store.put(new("uid-later")), *first)
-    assert 3 in sizes
+    coming = [asyncio.create_task(store.put(new("uid-later"))), *first]
+    while not all(one.done() for one in coming):
+        await asyncio.sleep(0.01)
+        set_ahead(60)
+    assert sizes == [3]
 
 
 async def test_who_is_alone_waits_for_nobody(store, new, monkeypatch):

@@ -330,7 +330,7 @@ async def test_what_was_due_long_before_the_last_claim_is_not_stranded(database,
         assert await replica.claim(Channel.EMAIL, 10, 30.0) == []
         database.psql("UPDATE messages SET state = 'queued', due_at = due_at - 60000 WHERE uid = 'uid-1'")
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             claims = []
             while not claims:
                 claims = await replica.claim(Channel.EMAIL, 10, 30.0)

@@ -189,8 +189,7 @@ async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orpha
             await world.busy(12)
             victim = world.replicas[1]
             world.crashed()
-            killed = time.monotonic()
-            watching = asyncio.create_task(_taken_over(store, killed, lease))
+            watching = await _watching(store, lease)
             await victim.kill()
             if number % 2:
                 await victim.start()
@@ -212,26 +211,33 @@ async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orpha
     }
 
 
-async def _taken_over(store: Store, killed: float, lease: float) -> float:
-    """Seconds after the kill at which nobody holds any more what was claimed before it."""
+async def _watching(store: Store, lease: float) -> "asyncio.Task[float]":
+    """A task that gives the seconds until nobody holds any more what was claimed before this call."""
     connection = await asyncpg.connect(store.url)
-    try:
-        await asyncio.sleep(lease / 2)
-        while await held_before(connection, killed, lease):
-            await asyncio.sleep(0.1)
-        return time.monotonic() - killed
-    finally:
-        await connection.close()
+    killed, began = await moment(connection), time.monotonic()
+
+    async def taken_over() -> float:
+        try:
+            await asyncio.sleep(lease / 2)
+            while await held_before(connection, killed, lease):
+                await asyncio.sleep(0.1)
+            return time.monotonic() - began
+        finally:
+            await connection.close()
+
+    return asyncio.create_task(taken_over())
 
 
-async def held_before(connection: asyncpg.Connection, moment: float, lease: float) -> int:
-    """Claims that were made before then and are held still."""
-    age = (time.monotonic() - moment) * 1000
+async def moment(connection: asyncpg.Connection) -> float:
+    """Milliseconds since the epoch by the clock of the database, which the leases run by."""
+    return float(await connection.fetchval("SELECT extract(epoch FROM clock_timestamp()) * 1000"))
+
+
+async def held_before(connection: asyncpg.Connection, then: float, lease: float) -> int:
+    """Claims that were made before this moment and are held still."""
+    claimed = f"due_at - {lease * 1000:.0f} <= {then}"
     return int(
-        await connection.fetchval(
-            "SELECT count(*) FROM messages WHERE state = 'sending' "
-            f"AND due_at - {lease * 1000:.0f} < extract(epoch FROM clock_timestamp()) * 1000 - {age}"
-        )
+        await connection.fetchval(f"SELECT count(*) FROM messages WHERE state = 'sending' AND {claimed}")
     )
 
 

@@ -53,7 +53,7 @@ class Hosts:
         self._more = asyncio.Event()
 
     async def were_asked(self, times):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.asked) < times:
                 self._more.clear()
                 await self._more.wait()

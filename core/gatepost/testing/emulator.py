@@ -140,6 +140,8 @@ class Emulator(ABC):
         """TCP connections seen."""
         self.busiest = 0
         """The most requests that were under way at once."""
+        self.withheld = 0
+        """Answers that never came, or not at once: hangs, stalls and drips that have begun."""
         self.standing: Fault = FINE
         """What goes wrong with every request that no plan was made for."""
         self.webhook_url = ""
@@ -309,6 +311,7 @@ class Emulator(ABC):
         """Write ``raw`` as the fault says and be rid of the connection, behind aiohttp's back."""
         transport = request.transport
         if transport is not None:
+            self.withheld += fault.drip is not None or fault.end in {"hang", "stall"}
             if fault.drip is not None:
                 for byte in raw:
                     transport.write(bytes([byte]))

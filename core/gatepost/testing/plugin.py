@@ -1,6 +1,7 @@
 """The pytest plugin: says at the end of a run which conformance was not declared, and so not checked.
 
-pytest loads it by itself wherever Gatepost is installed; it does nothing in runs without a suite.
+pytest loads it by itself wherever Gatepost is installed; it does nothing in runs without a suite. With
+pytest-xdist only the workers collect the suites: they hand what they found to the process that reports.
 """
 
 import sys
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 
+_KEY = "gatepost_conformance"
 _suites = pytest.StashKey[dict[str, tuple[type[Any], int]]]()
+_lines = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -24,12 +27,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             found[name] = suite, found.get(name, (suite, 0))[1] + 1
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the lines for the report; a worker of pytest-xdist hands them on."""
+    lines = session.config.stash.setdefault(_lines, {})
+    for name, (suite, count) in session.config.stash.get(_suites, {}).items():
+        lacking = sys.modules["gatepost.testing.suites"].undeclared(suite)
+        lines[name] = f"{name}: {count} checks; not declared: {', '.join(lacking) or 'nothing'}"
+    handed_on: dict[str, object] = getattr(session.config, "workeroutput", {})
+    handed_on[_KEY] = lines
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over a worker's lines; each worker has collected all tests."""
+    lines: dict[str, str] = getattr(node, "workeroutput", {}).get(_KEY, {})
+    node.config.stash.setdefault(_lines, {}).update(lines)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Name what the suites of this run left out."""
-    found = config.stash.get(_suites, {})
-    if not found:
+    lines = config.stash.get(_lines, {})
+    if not lines:
         return
     terminalreporter.section("gatepost conformance")
-    for name, (suite, count) in found.items():
-        lacking = sys.modules["gatepost.testing.suites"].undeclared(suite)
-        terminalreporter.line(f"{name}: {count} checks; not declared: {', '.join(lacking) or 'nothing'}")
+    for line in lines.values():
+        terminalreporter.line(line)

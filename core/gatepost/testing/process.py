@@ -85,7 +85,7 @@ class GatewayProcess:
             self._process.wait()
             self._process = None
 
-    def terminate(self, timeout: float = 30.0) -> int:
+    def terminate(self, timeout: float = 60.0) -> int:
         """Ask it to stop (SIGTERM) and wait; returns its exit code."""
         assert self._process is not None, "the gateway is not running"
         self._process.send_signal(signal.SIGTERM)
@@ -93,7 +93,7 @@ class GatewayProcess:
         self._process = None
         return code
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         """Wait until it ends by itself; returns its exit code."""
         assert self._process is not None, "the gateway is not running"
         code = self._process.wait(timeout)

@@ -22,14 +22,23 @@ async def serving(
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
-        await site.start()
+        listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port, ssl=tls)
         try:
-            yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         finally:
-            await site.stop()
-            # Who was accepted in the last moment is not known to the server yet, and would stay open.
-            for _ in range(_TURNS):
-                await asyncio.sleep(0)
+            await stop(listening)
     finally:
         await runner.cleanup()
+
+
+async def stop(server: asyncio.Server) -> None:
+    """Close a server of asyncio's once it knows of every connection that was accepted; these stay open.
+
+    A connection that asyncio hands to a server which has closed by then would never be closed.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening)
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    server.close()

@@ -161,7 +161,7 @@ class Smartico:
         status: str,
         *,
         attempted: bool = False,
-        timeout: float = 10.0,  # noqa: ASYNC109  a test's patience, which the name of an argument says best
+        timeout: float = 60.0,  # noqa: ASYNC109  a test's patience, which the name of an argument says best
     ) -> Callback:
         """Return the message's callback with this status, once it has come.
 

@@ -58,7 +58,7 @@ class Gateway:
         return 200
 
     async def until(self, condition):
-        async with asyncio.timeout(10), self._news:
+        async with asyncio.timeout(60), self._news:
             await self._news.wait_for(condition)
 
     async def statuses(self, message_id, count):

@@ -214,11 +214,12 @@ async def test_answers_of_another_shape(vendor, plugin, make_email, answer):
         (emulator.stall(), Uncertain),
     ],
 )
-async def test_each_fault_means_one_thing_and_is_one_post(vendor, running, make_email, fault, expected):
+async def test_each_fault_means_one_thing_and_is_one_post(
+    vendor, plugin, make_email, past_deadline, fault, expected
+):
     vendor.plan(fault)
-    async with running(timeout=0.5) as plugin:
-        with pytest.raises(expected) as caught:
-            await plugin.send_email(make_email())
+    with pytest.raises(expected) as caught:
+        await past_deadline(vendor, plugin.send_email(make_email()))
     assert type(caught.value) is expected
     assert vendor.requests == [("POST", "/v3/mail/send")]
 
@@ -338,7 +339,9 @@ async def test_certificates_are_checked(make_plugin, make_email):
         assert stranger.requests == []
 
 
-async def test_nothing_of_the_recipient_in_any_log_or_error(vendor, running, make_email, caplog, capsys):
+async def test_nothing_of_the_recipient_in_any_log_or_error(
+    vendor, plugin, make_email, caplog, capsys, past_deadline
+):
     caplog.set_level(logging.DEBUG)
     vendor.error = lambda status, why: {"errors": [{"message": f"{RECIPIENT} is bad", "field": RECIPIENT}]}
     faults = [
@@ -350,12 +353,11 @@ async def test_nothing_of_the_recipient_in_any_log_or_error(vendor, running, mak
     ]
     vendor.plan(*faults)
     texts = []
-    async with running(timeout=0.5) as plugin:
-        for _ in faults:
-            try:
-                texts.append(repr(await plugin.send_email(make_email())))
-            except GatepostError as error:
-                texts += [repr(error), str(vars(error)), "".join(traceback.format_exception(error))]
+    for _ in faults:
+        try:
+            texts.append(repr(await past_deadline(vendor, plugin.send_email(make_email()))))
+        except GatepostError as error:
+            texts += [repr(error), str(vars(error)), "".join(traceback.format_exception(error))]
     said = "\n".join([*texts, caplog.text, *capsys.readouterr()])
     assert len(vendor.requests) == len(faults)
     for private in (RECIPIENT, "canary", "4711", vendor.api_key):

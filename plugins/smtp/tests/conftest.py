@@ -11,6 +11,7 @@ import pytest
 from gatepost import logs
 from gatepost.hookspecs import Context
 from gatepost.model import Email, Mailbox, Secret
+from gatepost.testing.serving import stop
 from gatepost_smtp import Settings, SmtpRelay
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
@@ -33,6 +34,7 @@ class Fault:
     kind: str
     text: str
     times: float
+    seconds: float = 0
 
 
 @dataclass
@@ -55,7 +57,8 @@ class HungUp(Exception):
 class Sink:
     """Stages: connect, EHLO, AUTH, MAIL, RCPT, DATA, BODY (in the midst of it), END, RSET, NOOP, QUIT."""
 
-    def __init__(self):
+    def __init__(self, passes):
+        self._passes = passes
         self.extensions = list(EXTENSIONS)
         self.mails = []
         self.commands = []
@@ -80,11 +83,13 @@ class Sink:
     def hang_up(self, stage, times=float("inf"), after=""):
         self._faults[stage].append(Fault("hang_up", after, times))
 
-    def stall(self, stage, times=float("inf")):
-        self._faults[stage].append(Fault("stall", "", times))
+    def stall(self, stage, times=float("inf"), seconds=3600):
+        """Say nothing any more; the loop's clock jumps ahead by these seconds."""
+        self._faults[stage].append(Fault("stall", "", times, seconds))
 
-    def drip(self, stage, text):
-        self._faults[stage].append(Fault("drip", text, float("inf")))
+    def drip(self, stage, text, seconds=1):
+        """Say it byte by byte; for each the loop's clock jumps ahead by these seconds."""
+        self._faults[stage].append(Fault("drip", text, float("inf"), seconds))
 
     def wait_at(self, stage):
         """Answer only once ``gate`` is set."""
@@ -110,7 +115,7 @@ class Sink:
         try:
             yield self
         finally:
-            server.close()
+            await stop(server)
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
@@ -191,6 +196,7 @@ class Sink:
                 writer.write(f"{fault.text}\r\n".encode() if fault.text else b"")
                 raise HungUp
             elif fault.kind == "stall":
+                self._passes(fault.seconds)
                 await asyncio.Event().wait()
             elif fault.kind == "gate":
                 writer.transport.pause_reading()
@@ -199,7 +205,9 @@ class Sink:
             if fault.kind == "drip":
                 for byte in f"{text}\r\n".encode():
                     writer.write(bytes([byte]))
-                    await asyncio.sleep(0.1)
+                    self._passes(fault.seconds)
+                    # Time for the other side to read it.
+                    await asyncio.sleep(0.001)
                 return text
         if text:
             writer.write(f"{text}\r\n".encode())
@@ -208,8 +216,8 @@ class Sink:
 
 
 @pytest.fixture
-async def sink():
-    async with Sink().serving() as serving:
+async def sink(set_ahead):
+    async with Sink(set_ahead).serving() as serving:
         yield serving
 
 

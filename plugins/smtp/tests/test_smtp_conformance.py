@@ -61,10 +61,10 @@ class Relay:
             if trouble is Trouble.DENY:
                 self._sink.answer("AUTH", "535 5.7.8 bad credentials")
         elif trouble is Trouble.HANG:
-            self._sink.stall("END")
-            self._sink.stall("NOOP")
+            self._sink.stall("END", seconds=0)
+            self._sink.stall("NOOP", seconds=0)
         elif trouble is Trouble.DRIP:
-            self._sink.drip("END", f"250 2.0.0 {'so slow ' * 40}")
+            self._sink.drip("END", f"250 2.0.0 {'so slow ' * 40}", seconds=0.1)
         elif trouble is Trouble.LOSE:
             self._sink.hang_up("END")
         elif trouble is Trouble.DROP:

@@ -15,6 +15,7 @@ from gatepost import logs
 from gatepost.errors import ConfigError, Unavailable
 from gatepost.hookspecs import Context
 from gatepost.model import Secret
+from gatepost.testing.serving import stop
 from gatepost_smtp import Settings, SmtpRelay
 
 USER, PASSWORD = "gatepost", "correct horse 🐴"
@@ -87,6 +88,7 @@ async def serving(mailbox, authority, security, name="localhost"):
     )
     async with server:
         yield server.sockets[0].getsockname()[1]
+        await stop(server)
     # The server itself ends none of those that it had.
     for session in sessions:
         if session.transport:

@@ -185,6 +185,6 @@ async def test_a_connection_that_can_not_forget_a_mail_is_not_used_again(sink, r
 async def test_a_refusal_stands_although_the_server_is_silent_afterwards(sink, connected, an_email):
     sink.answer("RCPT", "550 5.1.1 no")
     sink.stall("RSET")
-    async with connected(sink.port, timeout=1) as relay:
+    async with connected(sink.port) as relay:
         with pytest.raises(Rejected):
             await relay.send_email(an_email())

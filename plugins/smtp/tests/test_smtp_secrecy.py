@@ -55,7 +55,7 @@ async def test_nothing_is_told_of_the_recipient(sink, connected, an_email, debug
     message = an_email(recipient=RECIPIENT)
     told = ""
     credentials = {"username": "gatepost", "password": Secret(PASSWORD)}
-    async with connected(sink.port, timeout=0.5, **credentials) as relay:
+    async with connected(sink.port, **credentials) as relay:
         for hook in (relay.send_email(message), relay.send_email(message), relay.ping()):
             try:
                 await hook

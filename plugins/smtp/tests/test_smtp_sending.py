@@ -187,8 +187,7 @@ async def test_a_server_that_is_odd_at_ping_is_told_of_or_left(sink, relay, stag
 async def test_a_worn_connection_that_is_silent_when_left_costs_no_mail(sink, relay, an_email, monkeypatch):
     await relay.send_email(an_email())
     monkeypatch.setattr(connections, "MAX_IDLE", 0.0)
-    monkeypatch.setattr(connections, "_FAREWELL", 0.05)
-    sink.stall("QUIT")
+    sink.stall("QUIT", seconds=2)
 
     await relay.send_email(an_email())
 

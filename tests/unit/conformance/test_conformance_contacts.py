@@ -9,6 +9,7 @@ import pytest
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Contact, Secret
+from gatepost.testing.conformance import yardstick
 from gatepost_example import Example, people
 
 WRONG = []
@@ -114,6 +115,14 @@ class AsksSlowly(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         time.sleep(0.001)  # noqa: ASYNC251  that is the point
+        return await super().find_contact(ext_user_id)
+
+
+@wrong("contacts.free_loop", "ms of CPU")
+class LooksThroughThemAll(Example):
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        yardstick.burn(3 * yardstick.MAX_UNITS)
         return await super().find_contact(ext_user_id)
 
 

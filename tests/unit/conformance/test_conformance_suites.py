@@ -80,8 +80,8 @@ class TestIt(ContactsSuite):
 """
 
 
-@pytest.fixture
-def a_suite(tmp_path):
+@pytest.fixture(params=[(), ("-n", "1")], ids=["here", "in a worker"])
+def a_suite(tmp_path, request):
     """pytest's report on a suite that declares what is not there; in a process of its own."""
     (tmp_path / "test_it.py").write_text(SUITE)
     return subprocess.run(
@@ -93,6 +93,7 @@ def a_suite(tmp_path):
             "no:cacheprovider",
             "-k",
             "plugin or unreachable",
+            *request.param,
             str(tmp_path),
         ],
         cwd=tmp_path,

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from gatepost.errors import Unavailable
 from gatepost.testing.conformance import bench as benches
-from gatepost.testing.conformance.bench import SHORT, Bench, Live, described
+from gatepost.testing.conformance.bench import SHORT_TIMEOUTS, TIMEOUT, Bench, Live, described
 from gatepost.testing.conformance.provider import Trouble
 from gatepost.testing.conformance.watching import everything_in, found_in
 
@@ -17,12 +17,15 @@ async def unavailable(bench: Bench, trouble: Trouble, ask: Ask, then: Ask | None
 
     AssertionError unless it is Unavailable, with no secret in it.
     """
-    async with bench.live(seconds=SHORT if trouble is Trouble.HANG else 5.0) as live:
-        with bench.playing(trouble):
-            error = _judged(bench, await ask(live), trouble)
-        if then:
-            await then(live)
-    return error
+    problem = ""
+    for seconds in SHORT_TIMEOUTS if trouble is Trouble.HANG else (TIMEOUT,):
+        async with bench.live(seconds=seconds) as live:
+            with bench.playing(trouble):
+                error = _judged(bench, await ask(live), trouble)
+            problem = await _problem(then, live)
+        if not problem:
+            return error
+    raise AssertionError(f"once that is over: {problem}")
 
 
 async def denied(bench: Bench, ask: Ask, then: Ask | None = None) -> None:
@@ -46,6 +49,15 @@ async def cancelled(task: "asyncio.Task[object]") -> None:
     assert task.done(), "it ignores its cancellation"
     if not late:
         assert task.cancelled(), f"cancelled, {described(task.exception() or task.result())}"
+
+
+async def _problem(then: Ask | None, live: Live) -> str:
+    try:
+        if then:
+            await then(live)
+    except AssertionError as error:
+        return str(error)
+    return ""
 
 
 def _judged(bench: Bench, outcome: object, what: str) -> Unavailable:
