@@ -17,17 +17,17 @@ _log = logs.get(__name__)
 def load(certificate: Path, key: Path) -> ssl.SSLContext:
     """A server's TLS context; raises ConfigError when the two files are no pair or can't be read."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    setting = "certificate"
     try:
-        for path in (certificate, key):
+        for setting, path in (("certificate", certificate), ("key", key)):  # noqa: B007  for the fault below
             path.open("rb").close()
         # An empty password: without one a key that has any would ask for it on the terminal.
         context.load_cert_chain(certificate, key, "")
     except ssl.SSLError:
-        text = f"{certificate} and {key} are no pair of PEM files, or the key has a password"
+        text = "certificate and key are no pair of PEM files, or the key has a password"
         raise ConfigError([Fault("server.certificate", text)]) from None
     except OSError as error:
-        text = f"{error.filename or certificate} can't be read ({error.strerror})"
-        raise ConfigError([Fault("server.certificate", text)]) from None
+        raise ConfigError([Fault(f"server.{setting}", f"can't be read ({error.strerror})")]) from None
     return context
 
 
@@ -57,7 +57,7 @@ class Certificate:
         try:
             self._newest = load(*self._files)
         except ConfigError as error:
-            _log.error("certificate_not_renewed", problem=f"{error.faults[0].problem}; the old one stays")
+            _log.error("certificate_not_renewed", problem=f"{error.faults[0]}; the old one stays")
         else:
             _log.info("certificate_renewed")
 

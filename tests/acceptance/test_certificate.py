@@ -111,6 +111,6 @@ async def test_a_pair_that_does_not_fit_is_named_once_and_the_old_one_stays(
 
             await wait_until(is_new)
     # Between the two files of the last pair one look may have met a new key without its certificate.
-    assert problems()[0].startswith(f"{files.certificate} and {files.key} are no pair of PEM files")
-    assert problems()[1].startswith(f"{files.certificate} can't be read (No such file or directory)")
+    assert problems()[0].startswith("server.certificate: certificate and key are no pair of PEM files")
+    assert problems()[1].startswith("server.certificate: can't be read (No such file or directory)")
     assert all(problem.endswith("; the old one stays") for problem in problems())

@@ -464,6 +464,7 @@ async def test_a_test_message_says_why_it_waits(monkeypatch, capsys):
         **dict.fromkeys(("created_at", "due_at", "expires_at", "ended_at"), 0.0),
         state="queued",
         tries=0,
+        deaths=0,
         content_kept=True,
         statuses=[],
     )

@@ -32,6 +32,7 @@ def long_rests(brisk, monkeypatch):
 async def other(world):
     """Another brand's Smartico, as the client ``other``; it uses the same providers."""
     async with Smartico(api_key="the-other-key", authorization="the-other-secret") as crm:
+        world.tables["contacts"]["shared"] = True
         world.tables["clients.other"] = world.tables["clients.brand"] | {
             "authorization": [crm.authorization],
             "callback_api_key": crm.api_key,

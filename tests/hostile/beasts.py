@@ -390,11 +390,11 @@ def sabotage() -> None:
             raise ValueError(data)
         return stored(channel, data)
 
-    async def compose_or_fail(claim, recipient, attributes):
-        message = await compose(claim, recipient, attributes)
-        if message.text.startswith("delivery-error"):
+    async def compose_or_fail(claim, recipient, attributes, text_parts):
+        composed = await compose(claim, recipient, attributes, text_parts)
+        if composed.message.text.startswith("delivery-error"):
             raise Odd(recipient.reveal(), attributes)
-        return message
+        return composed
 
     acceptance.contract.decode = decode_or_fail
     contract.stored = stored_or_fail

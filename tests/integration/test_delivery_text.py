@@ -75,7 +75,9 @@ async def delivering(folder, relay, metrics):
             settings,
             outbox=outbox,
             providers={"relay": Provider(instance, Pace(concurrency=4, per_second=0.0))},
-            contacts=Contacts([Instance(InstanceSettings(name="users", use="users"), Users())], 2.0, ""),
+            contacts=Contacts(
+                {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
+            ),
             remembered=Remembered(),
             metrics=metrics,
             clock=loop.time,

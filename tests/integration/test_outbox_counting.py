@@ -7,7 +7,7 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported, Retry, reading
+from gatepost.outbox import Called, Outcome, Reported, reading
 from gatepost.outbox.schema import statuses
 from gatepost.statuses import ENDS, State
 
@@ -87,7 +87,7 @@ async def test_a_last_try_that_comes_too_late_is_counted_and_named(store, hold, 
 async def test_a_message_that_is_sent_after_all_ends_twice(store, hold, clock):
     claim = await hold(store)
     await store.finish(outcome(claim, State.FAILED))
-    await store.retry(Retry(id=claim.id), LIFETIMES)
+    await store.retry(claim.id, LIFETIMES)
     (again,) = await store.claim(Channel.EMAIL, 1, 30)
 
     await store.finish(outcome(again, State.SENT))
@@ -106,7 +106,7 @@ async def test_dead_callbacks_are_counted_until_they_are_told_again(store, hold,
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({}, 1, 0.0)
 
-    await store.retry(Retry(id=claim.id), LIFETIMES)
+    await store.retry(claim.id, LIFETIMES)
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({"queued": 1}, 0, 100.0)
 

@@ -4,7 +4,7 @@ import pytest
 import structlog
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Outcome, Reported, Retry
+from gatepost.outbox import Outcome, Reported
 from gatepost.statuses import State
 
 WAIT = 120
@@ -118,7 +118,7 @@ async def test_what_the_operator_sends_again_is_tried_alone_and_may_kill_once_mo
 ):
     (claim,) = await die(place, clock, the_next_suspect)
     async with place.opened() as store:
-        assert (await store.retry(Retry(id=claim.id), LIFETIMES)).queued
+        assert (await store.retry(claim.id, LIFETIMES)).queued
         view = await look(store, claim.id)
         assert (view.state, view.deaths, view.reason) == ("suspect", 2, "queued again by the operator")
         (other,) = await the_next_suspect(store)

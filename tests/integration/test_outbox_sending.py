@@ -6,7 +6,6 @@ from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Outcome, Reported
 from gatepost.outbox.faults import Lost
-from gatepost.outbox.operating import Retry
 from gatepost.statuses import State
 
 
@@ -165,7 +164,7 @@ async def test_content_that_an_outcome_brings_is_what_the_next_try_gets(store, h
 
     clock.advance(1)
     await store.sweep()
-    await store.retry(Retry(id=claim.id), {Channel.EMAIL: 60.0})
+    await store.retry(claim.id, {Channel.EMAIL: 60.0})
     (again,) = await store.claim(Channel.EMAIL, 1, 30)
 
     assert (again.id, again.content) == (claim.id, b"with its text")

@@ -264,7 +264,6 @@ async def test_who_reads_is_not_waited_for_and_is_scrubbed_behind_later(tmp_path
         await sent(outbox, canary)
         reading = sqlite.reading_engine(tmp_path / "outbox.db")
         with reading.connect() as connection:
-            connection.execute(text("BEGIN"))
             connection.execute(text("SELECT count(*) FROM messages")).scalar()
             # Longer than anybody's patience.
             monkeypatch.setattr(sqlite, "BUSY", 600_000)
@@ -286,7 +285,6 @@ async def test_a_write_ahead_log_that_had_to_grow_shrinks_again(tmp_path, hold, 
     async with outbox_at(tmp_path) as outbox:
         reading = sqlite.reading_engine(tmp_path / "outbox.db")
         with reading.connect() as connection:
-            connection.execute(text("BEGIN"))
             connection.execute(text("SELECT count(*) FROM messages")).scalar()
             await hold(outbox, "large", content=bytes(6_000_000))
             await sent(outbox, canary)

@@ -118,7 +118,9 @@ class World:
                 settings,
                 outbox=outbox,
                 providers={"relay": Provider(relay, Pace(concurrency=4, per_second=0.0))},
-                contacts=Contacts([Instance(InstanceSettings(name="users", use="users"), Users())], 2.0, ""),
+                contacts=Contacts(
+                    {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
+                ),
                 remembered=Remembered(),
                 metrics=Metrics(),
                 clock=asyncio.get_running_loop().time,

@@ -17,7 +17,6 @@ import aiohttp
 from aiohttp import web
 
 from gatepost.cli import store as cli
-from gatepost.outbox import Retry
 from gatepost.testing.emulator import FINE, Fault, Taken
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.smartico import Smartico
@@ -322,7 +321,7 @@ class Bench:
         if blamed:
             self.blamed |= set(blamed)
             settings = cli.settings_of_store(self.replicas[0].config)
-            await cli.retry(settings, [Retry(id=identity) for identity in blamed])
+            await cli.retry(settings, blamed)
 
     async def killed(self) -> None:
         """Leave no gateway running."""

@@ -141,9 +141,7 @@ def test_a_certificate_of_its_own_needs_no_proxy(looked_at, tmp_path):
 
     said = looked_at(('trusted_proxies = ["127.0.0.1"]', 'certificate = "cert.pem"\nkey = "key.pem"'), code=1)
 
-    assert (
-        f"✗ server.certificate: {tmp_path}/cert.pem and {tmp_path}/key.pem are no pair of PEM files" in said
-    )
+    assert "✗ server.certificate: certificate and key are no pair of PEM files" in said
     assert "server.trusted_proxies" not in said
 
 

@@ -167,7 +167,7 @@ async def test_what_is_handed_over_is_understood(seen, secret_file, connected):
 
     async with connected(1, webhook_secret=Secret(SECRET)) as relay:
         found = await relay.parse_webhook(
-            WebhookRequest(method="POST", url=url, headers=headers, query={}, body=body, received_at=0.0)
+            WebhookRequest(method="POST", url=url, headers=headers, body=body, received_at=0.0)
         )
 
     assert found.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="5.1.1")]

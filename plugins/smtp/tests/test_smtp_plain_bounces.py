@@ -46,7 +46,6 @@ def request(mail):
         method="POST",
         url="https://gatepost.example/webhooks/relay",
         headers={"authorization": f"Bearer {KEY}", "content-type": "message/rfc822"},
-        query={},
         body=mail.encode(),
         received_at=0.0,
     )
