@@ -71,7 +71,7 @@ async def test_a_dead_target_of_one_client_holds_up_nobody_elses_callbacks(
 
         figures = await gateway.metrics()
         assert figures["gatepost_callbacks_waiting", "queued"] >= ILL - 80
-        assert ("gatepost_callbacks_total", "dead", "accepted") not in figures
+        assert figures["gatepost_callbacks_total", "dead", "accepted"] == 0
         silent.close()  # or else the stop would wait for those calls
     assert len(world.crm.attempts) == WELL
 

@@ -420,7 +420,9 @@ def plant(texts: Mapping[str, str]) -> object:
             event["exception"] += texts["traceback"]
         return event
 
-    logs._redact = told
+    # The log is set up already, with a list of its processors.
+    formatter = logging.getLogger().handlers[0].formatter
+    formatter.processors = [told if one is redact else one for one in formatter.processors]
     contract.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
     attempt.outcome_of = lambda *given: msgspec.structs.replace(outcome_of(*given), reason=texts["database"])
     Health.ready = lambda self: msgspec.structs.replace(ready(self), problems=[texts["health"]])

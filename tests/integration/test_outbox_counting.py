@@ -106,7 +106,7 @@ async def test_dead_callbacks_are_counted_until_they_are_told_again(store, hold,
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({}, 1, 0.0)
 
-    await store.retry(claim.id, LIFETIMES)
+    await store.hasten([claim.id])
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({"queued": 1}, 0, 100.0)
 
@@ -135,7 +135,8 @@ def _steps(connection):
             due_at=0,
             attempt=0,
             holder="",
-            host="",
+            client="",
+            target="",
             problem="",
         )
     )
