@@ -38,6 +38,7 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
         "drain-http": lambda: drain.rows(drain.HTTP, rounds, 10_000),
         "drain-callbacks": lambda: drain.with_callbacks(few, 5_000),
         "drain-smtp": lambda: drain.rows(drain.MAIL, few, 5_000),
+        "drain-smtp-limit": lambda: drain.limited(few, 5_000),
         "whole-way": lambda: whole_way.rows(few, 4_000, 600),
         "webhook": webhook_2000.rows,
         "growth": lambda: growth.rows(largest),

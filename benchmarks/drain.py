@@ -5,10 +5,12 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
+from urllib.request import urlopen
 
 from databases import Postgres
 from gateways import SENDGRID, SMTP, SQLITE, configure, fill
 from machine import Row, asked, cpu, free_port, run, serving, until
+from prometheus_client.parser import text_string_to_metric_families
 
 from gatepost.testing.process import GatewayProcess
 
@@ -27,6 +29,12 @@ class Way(NamedTuple):
 HTTP = Way("HTTP", "provider.py", "bare_http.py", SENDGRID, 64, 0.35)
 MAIL = Way("SMTP", "smtp_sink.py", "bare_smtp.py", SMTP, 8, 0.8)
 
+LIMIT = 2
+"""Connections that the relay with a limit allows."""
+LIMIT_GOAL = 1.5
+FEWER = MAIL._replace(plugin=SMTP.replace("\nconnections = {connections}", f"\nconnections = {LIMIT}"))
+"""As many sends at once as MAIL has, so that only the connections differ."""
+
 
 def rows(way: Way, rounds: int, count: int) -> Iterator[Row]:
     """On SQLite."""
@@ -42,6 +50,25 @@ def on_postgres(rounds: int, count: int) -> Iterator[Row]:
     """Reported: the server works on the same cores."""
     with Postgres() as server:
         yield from _rows(HTTP, "drain, HTTP, PostgreSQL", rounds, count, None, server)
+
+
+def limited(rounds: int, count: int) -> Iterator[Row]:
+    """Interleaved: a relay that allows fewer connections than configured, and one that is asked for no more."""
+    name, unit = "drain, SMTP, a relay with a limit", "of no limit"
+    times, costs, failed = [], [], 0.0
+    for _ in range(rounds):
+        free = _drained(FEWER, count)
+        tight = _drained(MAIL, count, limit=LIMIT)
+        times.append(tight["seconds"] / free["seconds"])
+        costs.append(tight["cpu"] / free["cpu"])
+        failed += tight["failed"] + free["failed"]
+    if failed:
+        yield Row(name, None, "", LIMIT_GOAL, at_least=False, note=f"VOID: {failed:.0f} sends failed")
+        return
+    rate = f"{count / tight['seconds']:.0f} a second; no limit {count / free['seconds']:.0f}"
+    each = f"{tight['cpu'] / count * 1e6:.0f} µs each; no limit {free['cpu'] / count * 1e6:.0f}"
+    yield Row(f"{name}: time", median(times), unit, LIMIT_GOAL, at_least=False, note=rate)
+    yield Row(f"{name}: CPU", median(costs), unit, LIMIT_GOAL, at_least=False, note=each)
 
 
 def _rows(
@@ -70,12 +97,14 @@ def _rows(
     yield Row(f"{name}: CPU", median(costs), "of bare", goal, note=each)
 
 
-def _drained(way: Way, count: int, server: Postgres | None, *, told: bool) -> dict[str, float]:
+def _drained(
+    way: Way, count: int, server: Postgres | None = None, *, told: bool = False, limit: int | None = None
+) -> dict[str, float]:
     port, asking, callbacks, telling = free_port(), free_port(), free_port(), free_port()
     store = server.new_database() if server else SQLITE
     with (
         TemporaryDirectory() as folder,
-        serving(way.sink, port, asking),
+        serving(way.sink, port, asking, *([limit] if limit else [])),
         serving("callback_sink.py", callbacks, telling, "accepted"),
     ):
         config = configure(Path(folder), way.plugin.format(port=port, connections=way.connections), store)
@@ -87,5 +116,19 @@ def _drained(way: Way, count: int, server: Postgres | None, *, told: bool) -> di
             spent, aside, already = cpu(gateway.pid), server.cpu() if server else 0.0, asked(end)["count"]
             taken = until(count, lambda: asked(end))
             spent, aside = cpu(gateway.pid) - spent, (server.cpu() if server else 0.0) - aside
+            failed = _failed(gateway.url)
         whole = count / (count - already)
-        return {"cpu": spent * whole, "aside": aside * whole, "seconds": taken["last"] - taken["first"]}
+        return {
+            "cpu": spent * whole,
+            "aside": aside * whole,
+            "seconds": taken["last"] - taken["first"],
+            "failed": failed,
+        }
+
+
+def _failed(url: str) -> float:
+    """Count the sends that did not end well, such as those that make the instance rest."""
+    with urlopen(f"{url}/metrics") as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    sends = [one for family in families for one in family.samples if one.name == "gatepost_sends_total"]
+    return sum(one.value for one in sends if one.labels["outcome"] != "sent")

@@ -1,12 +1,17 @@
-"""An SMTP server that takes every mail at once: ``python benchmarks/smtp_sink.py PORT COUNT_PORT``.
+"""An SMTP server that takes every mail at once: ``python benchmarks/smtp_sink.py PORT COUNT_PORT [LIMIT]``.
 
-On COUNT_PORT it tells whoever connects how many mails came, and when the first and the last did.
+On COUNT_PORT it tells whoever connects how many mails came, and when the first and the last did. While LIMIT
+connections are open, each further one is answered with 421 and closed.
 """
 
 import asyncio
+import math
 import sys
 
 from sink import Taken, main
+
+limit = float(sys.argv[3]) if len(sys.argv) > 3 else math.inf
+sessions: set[asyncio.Protocol] = set()
 
 
 class Session(asyncio.Protocol):
@@ -16,7 +21,15 @@ class Session(asyncio.Protocol):
         self.transport = transport
         self.received = bytearray()
         self.in_data = False
+        if len(sessions) >= limit:
+            transport.write(b"421 4.7.0 too many connections\r\n")
+            transport.close()
+            return
+        sessions.add(self)
         transport.write(b"220 sink\r\n")
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        sessions.discard(self)
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -48,4 +61,4 @@ class Session(asyncio.Protocol):
 
 
 if __name__ == "__main__":
-    main(Session, *sys.argv[1:])
+    main(Session, *sys.argv[1:3])
