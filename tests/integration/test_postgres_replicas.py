@@ -338,6 +338,22 @@ async def test_what_was_due_long_before_the_last_claim_is_not_stranded(database,
     assert len(claims) == 1
 
 
+async def test_calls_that_were_passed_over_are_claimed_as_soon_as_their_target_may_be_called(database, new):
+    async with database.replica() as outbox:
+        messages = [new(f"uid-{number}") for number in range(3)]
+        await asyncio.gather(*(outbox.put(message) for message in messages))
+        events = [StatusEvent(status=Status.DELIVERED, message_id=message.id) for message in messages]
+        await outbox.record(Reported(instance="i", events=events))
+        database.psql("UPDATE statuses SET due_at = due_at - 60000 WHERE due_at IS NOT NULL")
+        (first,) = await outbox.claim_calls(1, 30, client="brand")
+
+        resting = frozenset({first.target})
+        assert await outbox.claim_calls(9, 30, client="brand", resting=resting) == []
+        assert await outbox.claim_calls(9, 30, client="brand", resting=resting | {"other.example:443"}) == []
+
+        assert len(await outbox.claim_calls(9, 30, client="brand")) == 2
+
+
 async def test_a_claim_does_not_walk_over_what_an_old_transaction_keeps(database, new):
     """Otherwise each claim is slower than the one before, for as long as a backup runs."""
     rows, rounds, claimed = 300, 10, 10

@@ -66,3 +66,13 @@ def test_a_claim_that_failed_is_no_look(floor, clock):
     floor.since()
 
     assert floor.since() == EVERYTHING
+
+
+def test_what_was_passed_over_is_looked_for_as_soon_as_it_is_not_any_more(floor):
+    ill, slow = frozenset({"ill:443"}), frozenset({"slow:443"})
+    for passed_over in (ill, ill | slow):
+        assert floor.since(passed_over) == NOW - 9000 - BEHIND
+
+    assert floor.since(ill) == EVERYTHING
+    floor.reached(EVERYTHING, Reach(last=None, now=NOW, ended=True))
+    assert floor.since(ill) == NOW - BEHIND

@@ -230,7 +230,7 @@ class Outbox:
         # The calls of a single target, or of clients that are seldom asked for, may be older than all others.
         if self._call_floors is not None and not only and not besides:
             floor = self._call_floors.setdefault(client, Floor())
-        since = floor.since() if floor else EVERYTHING
+        since = floor.since(resting) if floor else EVERYTHING
         want = calling.WantCalls(most, lease, client, resting, only, besides, since)
         claimed = await self._calling.run(calling.claim_calls, want)
         if floor:

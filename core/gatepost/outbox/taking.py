@@ -73,9 +73,18 @@ class Floor:
         self._clock = clock
         self._since = EVERYTHING
         self._look_at = clock()
+        self._passed_over: frozenset[str] = frozenset()
 
-    def since(self) -> int:
-        """The due time at which the next claim begins."""
+    def since(self, passed_over: frozenset[str] = frozenset()) -> int:
+        """Return the due time at which the next claim begins, which leaves out rows of these kinds.
+
+        When it leaves out fewer kinds than the claims before, it looks at everything: rows of the others may
+        stand behind.
+        """
+        if not self._passed_over <= passed_over:
+            self._look_at = self._clock()
+            self._passed_over = frozenset()
+        self._passed_over |= passed_over
         return EVERYTHING if self._clock() >= self._look_at else self._since
 
     def reached(self, since: int, came: Reach) -> None:
