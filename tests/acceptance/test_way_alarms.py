@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from gatepost import attempt, metrics, webhooks
+from gatepost import attempt, cli, metrics, webhooks
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Receipt
 from gatepost.testing import emulator
@@ -18,6 +19,7 @@ REPO = Path(__file__).parents[2]
 RULES = REPO / "deploy" / "prometheus" / "gatepost.rules.yml"
 ALERTS = re.findall(r"^ *- alert: (\w+)$", RULES.read_text(), re.MULTILINE)
 METRICS = set(re.findall(r"\bgatepost_\w+", RULES.read_text()))
+COMMANDS = sorted(set(re.findall(r"\bgatepost ([a-z]+(?: [a-z]+)*(?: --[a-z]+)*)", RULES.read_text())))
 PROMTOOL = shutil.which("promtool")
 
 NOTHING = "nothing happens"
@@ -148,6 +150,11 @@ def test_every_alert_has_a_scenario_and_says_what_to_do():
     assert {alert for alerts, _ in FIRST_TIME.values() for alert in alerts} == set(ALERTS)
     page = (REPO / "docs" / "how-to" / "monitoring.md").read_text()
     assert set(re.findall(r"`(Gatepost\w+)`", page)) == set(ALERTS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_an_alert_names_is_there(command):
+    assert CliRunner().invoke(cli.main, [*command.split(), "--help"]).exit_code == 0
 
 
 def test_the_closed_lists_of_labels_have_all_that_can_happen():
