@@ -228,6 +228,7 @@ async def test_a_message_that_was_in_hand_at_three_deaths_is_shown_and_sent_agai
     assert ["process", "died    3 times while it had this in hand"] in lines
     assert "queued again" in await run("messages", "retry", "deadly")
     assert await _state(run, message.id) == State.SUSPECT
+    assert "not known: no gateway is running" in await run("messages", "show", "deadly")
 
 
 @pytest.fixture

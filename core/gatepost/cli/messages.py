@@ -102,7 +102,8 @@ def show(identity: str, as_json: bool, config: Path | None) -> None:
     with faults_shown(locate(config)):
         read = store.settings_of_store(config)
         one = asyncio.run(_one(read, identity))
-        resting = asyncio.run(_resting(read, Channel(one.channel))) if one.state == State.QUEUED else ""
+        waits = one.state in {State.QUEUED, State.SUSPECT}
+        resting = asyncio.run(_resting(read, Channel(one.channel))) if waits else ""
     if as_json:
         _print_json(one)
     else:
