@@ -128,8 +128,8 @@ class Outbox:
         self.reported = asyncio.Event()
         """Set when there may be something to tell Smartico."""
         self.ended = Counter({(channel, state): 0 for channel in Channel for state in ENDS})
-        """How many messages of a channel came to an end in this process, by the end. One that an operator
-        queued again may do so twice."""
+        """How many messages of a channel came to an end in this process, by the end. One is counted at each of its
+        ends: an operator may queue it again, and a report may prove that it was sent after it had failed."""
 
     @property
     def broken(self) -> asyncio.Future[StoreBroken]:
