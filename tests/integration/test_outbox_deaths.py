@@ -156,3 +156,10 @@ async def test_what_was_finished_before_a_death_was_not_in_hand(place, new, cloc
 
     async with place.opened() as store:
         assert (await look(store, claim.id)).deaths == 0
+
+
+async def test_a_suspect_that_waits_shows_in_the_age_of_the_queue(place, suspects, clock):
+    async with place.opened() as store:
+        before = (await store.depth()).oldest["email"]
+        clock.advance(7)
+        assert (await store.depth()).oldest["email"] == before + 7

@@ -19,7 +19,7 @@ class Depth(msgspec.Struct, frozen=True, kw_only=True):
     messages: Mapping[tuple[str, str], int] = {}
     """Messages not at their end, by channel and state."""
     oldest: Mapping[str, float] = {}
-    """Seconds since the longest waiting queued message became due, by channel."""
+    """Seconds since the longest waiting message became due, queued or suspect, by channel."""
     callbacks: Mapping[str, int] = {}
     """Statuses whose turn it is to be told, by how far they are: queued or calling."""
     callbacks_age: float = 0.0
@@ -78,8 +78,8 @@ def depth(connection: Connection, now: int) -> Depth:
     oldest: dict[str, float] = {}
     for channel, state, count, due_at in connection.execute(queue):
         counts[channel, state] = count
-        if state == State.QUEUED:
-            oldest[channel] = max(0.0, (now - due_at) / 1000)
+        if state in {State.QUEUED, State.SUSPECT}:
+            oldest[channel] = max(oldest.get(channel, 0.0), (now - due_at) / 1000)
     calls = connection.execute(_calls).all()
     first = min((row.first for row in calls), default=None)
     recorded_at = connection.execute(_recorded, {"first": first}).scalar() if calls else None
