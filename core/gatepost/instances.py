@@ -247,7 +247,7 @@ class Instance:
         ignored = self._ignored(report.ignored)
         invalid = len(given) - len(events)
         if invalid:
-            self._guard.fault("parse_webhook", f"returned {invalid} of {len(given)} events that are none")
+            self._guard.fault("parse_webhook", f"{invalid} of {len(given)} returned events are invalid")
             ignored["invalid"] = ignored.get("invalid", 0) + invalid
         return Report(events=events, ignored=ignored)
 

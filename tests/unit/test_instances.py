@@ -397,7 +397,7 @@ class TestParseWebhook:
             ],
             ignored={"click": 3, "invalid": 6},
         )
-        assert "5 of 8 events" in logged[0]["problem"]
+        assert "5 of 8 returned events are invalid" in logged[0]["problem"]
 
 
 class TestPing:
