@@ -187,7 +187,8 @@ class OneWriter:
     def _scrub(self) -> None:
         try:
             status = self._wal.stat()
-        except FileNotFoundError:
+        except OSError:
+            # It is not there, or its file system does not answer: the next look is soon.
             return
         now, seen = time.monotonic(), (status.st_size, status.st_mtime_ns)
         if seen != self._seen:
