@@ -69,7 +69,12 @@ class Gateway:
         self.metrics = _metrics(read, made)
         self.providers = {
             name: Provider(
-                one, Pace(concurrency=one.settings.concurrency, per_second=one.settings.per_second)
+                one,
+                Pace(
+                    concurrency=one.settings.concurrency,
+                    per_second=one.settings.per_second,
+                    clients=len(read.clients),
+                ),
             )
             for name, one in made.items()
             if one.channels
@@ -176,10 +181,12 @@ def _metrics(read: Settings, made: Mapping[str, Instance]) -> Metrics:
 async def open_gateway(
     read: Settings, made: Mapping[str, Instance], known: Sequence[Fault] = ()
 ) -> AsyncIterator[Gateway]:
-    """Open the store, the plugins and the loops, in this order; close them in the other.
+    """Open the plugins, the store and the loops; close the loops, the plugins and then the store.
 
-    ``known`` are faults that already forbid the start. Then the store is only looked at, and no loop runs.
-    Raises ConfigError with those faults and with everything that is wrong with the store and the plugins.
+    The store comes after the plugins, so that a start which they forbid has changed nothing in it: what is said
+    of a message that was found there is said once. ``known`` are faults that already forbid the start. With any
+    fault the store is only looked at, and no loop runs. Raises ConfigError with those faults and with everything
+    that is wrong with the plugins and the store.
     """
     delivery = read.delivery
     policy = Policy(
@@ -188,27 +195,26 @@ async def open_gateway(
         retention=delivery.retention,
     )
     faults = [*known]
-    outbox: Outbox | None = None
     gateway: Gateway | None = None
 
     def closing() -> float:
         return gateway.closing() if gateway else patience()
 
     async with AsyncExitStack() as stack:
+        plugins = await stack.enter_async_context(AsyncExitStack())
         try:
-            if known:
+            await plugins.enter_async_context(instances.opened(made.values(), closing))
+        except ConfigError as error:
+            faults += error.faults
+        if faults:
+            try:
                 await expect_free(read.store.url, read.path.parent)
-            else:
-                opened = open_outbox(read.store.url, read.path.parent, policy)
-                outbox = await stack.enter_async_context(opened)
-        except ConfigError as error:
-            faults += error.faults
-        try:
-            await stack.enter_async_context(instances.opened(made.values(), closing))
-        except ConfigError as error:
-            faults += error.faults
-        if outbox is None or faults:
+            except ConfigError as error:
+                faults += error.faults
             raise ConfigError(faults)
+        outbox = await stack.enter_async_context(open_outbox(read.store.url, read.path.parent, policy))
+        # From here on they close before the store does.
+        await stack.enter_async_context(plugins.pop_all())
         caller = await stack.enter_async_context(Caller())
         gateway = Gateway(read, made, outbox, caller)
         await stack.enter_async_context(gateway.running())

@@ -9,6 +9,7 @@ from gatepost.contract import EmailContent
 from gatepost.errors import Rejected, SendError, Uncertain
 from gatepost.model import Email, Receipt, Secret, Sms
 from gatepost.outbox import Claim, Outcome
+from gatepost.pace import Content
 from gatepost.plaintext import TextParts
 from gatepost.statuses import State
 
@@ -69,12 +70,13 @@ async def compose(
     return Composed(sms)
 
 
-def content_key(message: Email | Sms) -> int:
+def content_of(claim: Claim, message: Email | Sms) -> Content:
     """Tell contents apart, within this process.
 
     A mail's body is often written for its recipient alone, so a campaign is known by its sender and subject.
     """
-    return hash((message.sender, message.subject if isinstance(message, Email) else message.text))
+    subject = message.subject if isinstance(message, Email) else message.text
+    return Content(claim.client, hash((message.sender, subject)))
 
 
 def outcome_of(claim: Claim, asked: Asked, uncertain_wait: float) -> Outcome:

@@ -83,7 +83,7 @@ class Delivery:
         self._sending: set[asyncio.Task[None]] = set()
         self._held: dict[str, tuple[Claim, float, float]] = {}
         self._routes = {channel: self._route(channel) for channel in Channel}
-        # One claims at a time on a channel: its loop, or who sends a suspect and must have nothing else in hand.
+        # Only one claim at a time on a channel: by its loop, or by Suspects, which must have nothing else in hand.
         self._gates = {channel: asyncio.Lock() for channel in Channel}
         self._stray: set[Channel] = set()
         """Channels whose last claim failed. It may have been made after all."""
@@ -282,7 +282,7 @@ class Delivery:
         progress: "_Progress",
     ) -> attempt.Asked:
         """Ask one provider after the other until one has an answer that is not Unavailable."""
-        asked = await self._send(first, message, progress)
+        asked = await self._send(first, claim, message, progress)
         for provider in route[route.index(first) + 1 :]:
             if not isinstance(asked.answer, Unavailable):
                 break
@@ -292,10 +292,12 @@ class Delivery:
             # What is left of the lease was measured for the first, who may be much faster than this one.
             self._hold(claim, provider, renew_in=0.0)
             await _turn(provider, provider.pace.begin(now))
-            asked = await self._send(provider, message, progress)
+            asked = await self._send(provider, claim, message, progress)
         return asked
 
-    async def _send(self, provider: Provider, message: Email | Sms, progress: "_Progress") -> attempt.Asked:
+    async def _send(
+        self, provider: Provider, claim: Claim, message: Email | Sms, progress: "_Progress"
+    ) -> attempt.Asked:
         """One try; always gives its slot back."""
         answer: Receipt | SendError | None = None
         progress.asking = provider.instance.name
@@ -307,7 +309,7 @@ class Delivery:
             if answer is None:
                 answer = Uncertain("interrupted while it was being sent")
             failure = answer if isinstance(answer, SendError) else None
-            provider.pace.end(self._clock(), failure, attempt.content_key(message))
+            provider.pace.end(self._clock(), failure, attempt.content_of(claim, message))
             self._metrics.sends.labels(provider.instance.name, attempt.word(answer)).inc()
         if failure is not None:
             self._tell(provider, message.id, failure)

@@ -85,8 +85,8 @@ class Unavailable(SendError):
     mend it (a wrong key, no credit): it is logged as an error and shown by ``/health/ready``.
     ``message_only`` says that the reason lies with this message alone (a greylisted recipient): it says
     nothing about the instance's health. ``content_only`` says that it may lie with the content or the sender, and
-    every other mail may well be taken: the instance rests only when five different contents in a row were
-    answered so. An answer that anybody would get now is neither.
+    every other mail may well be taken: the instance rests only when five different contents in a row were answered
+    so, and with several clients not all of the same one. An answer that anybody would get now is neither.
 
     A contact source raises it when it can't be asked now.
     """

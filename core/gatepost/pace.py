@@ -9,12 +9,14 @@ A sender asks ``free``, claims that many, and says ``begin`` and ``end`` (or ``r
                                                         └─────failure─────┘
 
 What concerns one message, or one content, is no failure: one client's mails must not cost another's. But when
-five different contents were refused since the last success, the instance refuses them all.
+five different contents were refused since the last success, and not those of one client alone where there are
+several, the instance refuses them all.
 """
 
 import math
 from enum import StrEnum
 from random import Random, SystemRandom
+from typing import NamedTuple
 
 import msgspec
 
@@ -56,12 +58,28 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     """The last failure's; empty when a send went well since."""
 
 
+class Content(NamedTuple):
+    """What tells the content of one message from that of another."""
+
+    client: str
+    key: int
+
+
+NO_CONTENT = Content("", 0)
+
+
 class Pace:
     """When one instance may be asked, and how often."""
 
-    def __init__(self, *, concurrency: int, per_second: float, random: Random | None = None) -> None:
-        """``per_second`` 0 is unlimited; ``random`` spreads the rests of several processes."""
+    def __init__(
+        self, *, concurrency: int, per_second: float, clients: int = 1, random: Random | None = None
+    ) -> None:
+        """``per_second`` 0 is unlimited; ``random`` spreads the rests of several processes.
+
+        ``clients``: how many there are whose messages it may send.
+        """
         self._concurrency = concurrency
+        self._several_clients = clients > 1
         self._interval = 1 / per_second if per_second else 0.0
         self._random = random or SystemRandom()
         self._used = 0
@@ -73,7 +91,7 @@ class Pace:
         self._wished = False
         self._rest_until = -math.inf
         self._last: SendError | None = None
-        self._refused: set[int] = set()
+        self._refused: set[Content] = set()
         self._seen = -math.inf
         self._shift = 0.0
 
@@ -97,17 +115,19 @@ class Pace:
         self._turn = turn + self._interval
         return turn - at
 
-    def end(self, now: float, outcome: SendError | None, content: int = 0) -> None:
+    def end(self, now: float, outcome: SendError | None, content: Content = NO_CONTENT) -> None:
         """Free the slot of a send and learn from its outcome; None is a Receipt.
 
         Rejected is healthy. What concerns one message or one content changes nothing, except that a probe was
-        answered. ``content`` tells one content from another.
+        answered, and that ``describe`` tells what only the operator can mend.
         """
         at = self._clock(now)
         probed = self._release()
         if self._is_no_failure(outcome, content):
             if probed:
                 self._answered(at)
+            if isinstance(outcome, Unavailable) and outcome.misconfigured:
+                self._last = outcome
             return
         if outcome is None or isinstance(outcome, Rejected):
             self._answered(at)
@@ -162,7 +182,7 @@ class Pace:
         ahead = at + LOOKAHEAD + _EPSILON - max(self._turn, at)
         return min(slots, int(ahead / self._interval) + 1) if ahead >= 0 else 0
 
-    def _is_no_failure(self, outcome: SendError | None, content: int) -> bool:
+    def _is_no_failure(self, outcome: SendError | None, content: Content) -> bool:
         """Whether this says nothing about the instance, and takes note of a content that was refused."""
         if outcome is None:
             self._refused.clear()
@@ -170,9 +190,12 @@ class Pace:
             return False
         if not outcome.content_only or outcome.message_only:
             return outcome.message_only
-        if len(self._refused) < TRIP:
+        of_others = all(one.client != content.client for one in self._refused)
+        if len(self._refused) < TRIP or of_others:
             self._refused.add(content)
-        if len(self._refused) < TRIP:
+        # Of one client alone they say nothing about what the instance does with the others' messages.
+        alone = self._several_clients and len({one.client for one in self._refused}) == 1
+        if len(self._refused) < TRIP or alone:
             return True
         # The others of the row were let pass.
         self._failures = TRIP

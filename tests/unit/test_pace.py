@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gatepost import pace
 from gatepost.errors import Rejected, Unavailable, Uncertain
-from gatepost.pace import Health, Pace
+from gatepost.pace import Content, Health, Pace
 
 
 class Longest(Random):
@@ -139,7 +139,7 @@ SUSPICIOUS = Unavailable("suspicious", content_only=True, retry_after=60.0)
 def refuse(it, *contents, error=SUSPICIOUS):
     for content in contents:
         it.begin(0.0)
-        it.end(0.0, error, content)
+        it.end(0.0, error, content if isinstance(content, Content) else Content("brand", content))
 
 
 def test_one_content_that_is_refused_changes_nothing_however_often():
@@ -176,6 +176,29 @@ def test_a_success_between_them_ends_the_row_of_contents():
     assert it.describe(0.0).health is Health.USABLE
 
 
+def test_contents_of_one_client_among_several_make_nothing_rest():
+    it = Pace(concurrency=16, per_second=0.0, clients=2, random=Longest())
+    refuse(it, *range(30))
+    assert it.describe(0.0).health is Health.USABLE
+
+    refuse(it, Content("other", 1), error=Unavailable("suspicious", content_only=True))
+    assert it.describe(0.0).health is Health.RESTING
+
+
+def test_a_content_that_only_the_operator_can_mend_is_told_and_nothing_rests():
+    it = make()
+    refuse(it, 1, error=Unavailable("the sender is not verified", content_only=True, misconfigured=True))
+    told = it.describe(0.0)
+    assert (told.health, told.misconfigured, told.reason) == (
+        Health.USABLE,
+        True,
+        "the sender is not verified",
+    )
+
+    refuse(it, 2, error=None)
+    assert not it.describe(0.0).misconfigured
+
+
 def test_a_recipient_is_no_content():
     it = make()
     refuse(it, *range(30), error=Unavailable("greylisted", message_only=True, content_only=True))
@@ -186,13 +209,13 @@ def test_a_probe_whose_content_was_refused_shows_that_it_is_awake_unless_all_con
     it = make()
     trip(it)
     it.begin(1.0)
-    it.end(1.0, SUSPICIOUS, 1)
+    it.end(1.0, SUSPICIOUS, Content("brand", 1))
     assert it.describe(1.0).health is Health.USABLE
 
     it = make()
     refuse(it, *range(pace.TRIP), error=Unavailable("suspicious", content_only=True))
     it.begin(1.0)
-    it.end(1.0, Unavailable("suspicious", content_only=True), 1)
+    it.end(1.0, Unavailable("suspicious", content_only=True), Content("brand", 1))
     assert it.rests(1.0) == 2.0
 
 
