@@ -61,8 +61,9 @@ docs: setup  ## build the documentation into docs/_build; a warning is an error
 	@echo "docs/_build/html/index.html"
 
 dist: setup  ## build every wheel into DIST=dist, with the constraints to install them by
+	rm -f $(DIST)/gatepost*.whl
 	$(BIN)/uv build --wheel --all-packages --no-build-isolation --python $(BIN)/python --no-create-gitignore \
-		--clear --quiet --out-dir $(DIST)
+		--quiet --out-dir $(DIST)
 	rm -f $(DIST)/gatepost_example-*.whl
 	cp constraints.txt $(DIST)/
 

@@ -37,7 +37,7 @@ def room(in_flight: int, free: int, without: int = 0) -> int:
 
 
 class Ask(NamedTuple):
-    """What to claim for a client."""
+    """Which calls to claim for a client."""
 
     most: int
     resting: frozenset[str] = frozenset()

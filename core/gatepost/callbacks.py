@@ -146,7 +146,7 @@ class Callbacks:
     def _asks(self, now: float) -> list[tuple[str, Ask]]:
         """What to claim for which client, together for no more calls than there are free slots."""
         free = AT_ONCE - len(self._calling)
-        # Each is the first in its turn. One that had nothing the last time only shows whether it has something.
+        # Each client is the first in its turn. One that had no call the last time is asked for one only.
         self._turns.rotate()
         every = self._slots.values()
         busy = sum(slots.busy for slots in every)

@@ -1,4 +1,4 @@
-"""How many bytes of bodies may be in hand at once, whoever sends them."""
+"""A limit on the bytes of all request bodies in memory."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager

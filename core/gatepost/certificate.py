@@ -58,6 +58,10 @@ class Certificate:
             self._newest = load(*self._files)
         except ConfigError as error:
             _log.error("certificate_not_renewed", problem=f"{error.faults[0]}; the old one stays")
+        except Exception as error:  # noqa: BLE001  the next look must come whatever this one met
+            _log.error(
+                "certificate_not_renewed", problem="an error of ours; the old one stays", exc_info=error
+            )
         else:
             _log.info("certificate_renewed")
 

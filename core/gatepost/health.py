@@ -144,7 +144,7 @@ def _figures(depth: Depth) -> dict[str, dict[tuple[str, ...], float]]:
 
 
 def _problems(conditions: Mapping[str, Condition]) -> Iterator[str]:
-    """What an operator should know of the instances, whoever works in their place."""
+    """Name the instances that have a problem, also where a fallback works."""
     for name, one in conditions.items():
         if one.misconfigured:
             yield f"plugins.{name}: misconfigured: {one.reason}"

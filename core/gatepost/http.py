@@ -30,7 +30,7 @@ HEADERS = 128
 PIPELINED = 32
 """Requests of one connection that wait for the answer to an earlier one; what comes behind them is not read."""
 PIPELINED_BYTES = 64 * 1024
-"""Bytes of their bodies after which no more is read either: nobody knows yet whose they are."""
+"""Bytes of bodies that may wait behind a request; their caller is not admitted yet."""
 SHORTEST = 16
 """Bytes that no request is shorter than: ``GET / HTTP/1.1`` and two ends of lines are 18."""
 LAST_TAKEN = 5.0
@@ -281,7 +281,7 @@ class Connection(HttpToolsProtocol):
         size = len(name)
         if size == 4 and name.lower() == b"host":
             self._hosts += 1
-            # One that is none nobody needs, and Litestar would answer 400 for it before the contract's
+            # An invalid Host is replaced: no handler needs it, and Litestar would answer 400 before the contract's
             # handlers are asked.
             if not _HOST.fullmatch(value):
                 value = _NO_HOST

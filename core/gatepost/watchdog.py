@@ -92,7 +92,7 @@ def _watch(
             if held is not None:
                 tell(held._replace(frozen=True, cpu=used, others=_others(thread)))
         if late > EVERY:
-            # It is this thread that was late, so that nobody knows how late the loop is.
+            # This thread was late itself, so the loop's delay is unknown.
             asked = now
         began, cpu = now, time.process_time()
         also()

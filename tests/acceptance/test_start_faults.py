@@ -174,7 +174,6 @@ async def test_whatever_is_wrong_with_address_store_and_plugins_is_said_at_once(
     could_not = "could not be opened: the plugin raised"
     assert faults(opening) == [
         ("server.port", f"another program listens on 127.0.0.1 port {port}: stop it, or choose another port"),
-        ("store.url", in_use),
         ("plugins.players.path", f"{folder}/missing.csv: No such file or directory"),
         ("plugins.odd-lifespan", f"{could_not} LookupError at {starts.at('LookupError')}: tell its author"),
         (
@@ -183,13 +182,14 @@ async def test_whatever_is_wrong_with_address_store_and_plugins_is_said_at_once(
         ),
         ("plugins.odd-faults.breaks", "is odd"),
         ("plugins.odd-faults", "is even\nodder"),
+        ("store.url", in_use),
     ]
     problem = (
         f"could not be made: the plugin raised RuntimeError at {starts.at('RuntimeError')}: tell its author"
     )
     assert faults(making) == [("plugins.odd-constructor", problem)]
     records = [json.loads(line) for line in verbose]
-    assert [one["key"] for one in records[-2:]] == ["store.url", "plugins.odd-lifespan"]
+    assert [one["key"] for one in records[-2:]] == ["plugins.odd-lifespan", "store.url"]
     assert records[-2]["problem"].startswith(f"{UNWRITABLE}/gatepost.db.lock can't be made (No such file")
     traces = [one["exception"] for one in records if one["event"] == "plugin_not_opened"]
     assert [starts.at("LookupError").replace(":", '", line ') in one for one in traces] == [True]

@@ -31,7 +31,7 @@ waiting_state: ColumnElement[str] = case(
 """The state in which a message waits for its next try."""
 
 deaths_after_retry: ColumnElement[int] = case((messages.c.deaths > SUSPECT, SUSPECT), else_=messages.c.deaths)
-"""What the operator sends again is tried alone, and may kill the process once more."""
+"""The deaths after an operator's retry: the message is a suspect, and held at the next death."""
 
 _log = logs.get(__name__)
 

@@ -97,8 +97,8 @@ def _retry(tx: Transaction, identity: str, lifetimes: Mapping[Channel, float]) -
 def _send_again(tx: Transaction, identity: str, state: State, lifetime: float) -> str:
     """Queue a message that failed or is held, due now, its lifetime begun anew; returns why not.
 
-    One that was held because it may have killed the process is tried alone. Of whoever held it last only a
-    receipt counts, and only until it is claimed again: then it need not be sent twice.
+    One that was held because it may have killed the process is tried alone. From its previous holder only a
+    receipt counts, until the message is claimed again: then it need not be sent twice.
     """
     if state not in _AGAIN:
         return _NEVER[state]

@@ -286,7 +286,7 @@ def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> 
 
 
 def _settle_contents(tx: Transaction, kept: Sequence[Outcome]) -> None:
-    """Erase what nobody will send any more, and store what later tries shall find done."""
+    """Erase contents that are sent or refused; store a derived text for the next try."""
     gone = {o.id for o in kept if o.state in {State.SENT, State.REJECTED}}
     forget_contents(tx, gone)
     stay = [{"of_message": o.id, "content": o.content} for o in kept if o.content and o.id not in gone]

@@ -79,11 +79,9 @@ class FileLock:
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             os.close(descriptor)
             raise _no_lock(self.path, "is no file of its own")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(descriptor):
             os.close(descriptor)
-            raise self.refusal() from None
+            raise self.refusal()
         self._descriptor = descriptor
         try:
             _make_private(self.database)
@@ -121,12 +119,24 @@ class FileLock:
             self._descriptor = -1
 
 
+def _locked(descriptor: int) -> bool:
+    """Lock the file; False when another process has it. One that merely asks has it for an instant."""
+    for _ in range(20):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.005)
+        else:
+            return True
+    return False
+
+
 def _no_lock(path: Path, problem: str) -> ConfigError:
     return ConfigError([Fault("store.url", f"{path} {problem}, and can't be the lock: move it away")])
 
 
 def _make_private(database: Path) -> None:
-    """What was written to people is nobody else's to read.
+    """Give the database's files mode 0600.
 
     Called while the lock is held. SQLite gives the files beside a new database the database's mode; those that a
     dead process left have their own. By their names: to open and close one of them would undo SQLite's locks.

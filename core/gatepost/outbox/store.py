@@ -299,7 +299,7 @@ class Outbox:
         return await self._sending.run(_depth, None)
 
     def _note(self, ended: Iterable[Ended]) -> None:
-        """Count ends that are on disk by now; one that nobody will mend by itself has a line in the log."""
+        """Count ends that are on disk by now; log each failed message, since it needs an operator."""
         for one in ended:
             self.ended[one.channel, one.state] += 1
             if one.state is State.FAILED:

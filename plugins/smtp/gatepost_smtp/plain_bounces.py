@@ -51,7 +51,7 @@ def judge(mail: Arrived) -> Verdict:
     outline = _outline(head, mail.parts)
     try:
         temporary, permanent = all_failures(outline)
-    except Exception:  # noqa: BLE001  some of its patterns count on what a strange mail has not
+    except Exception:  # noqa: BLE001  its patterns may raise for malformed mails
         return Verdict.MALFORMED
     if temporary or _says(outline, _GOES_ON):
         return Verdict.DELAYED if temporary or permanent else Verdict.NO_REPORT
