@@ -159,7 +159,7 @@ async def test_whatever_is_wrong_with_address_store_and_plugins_is_said_at_once(
         port = taken.getsockname()[1]
         folder = starts.new("opening", "lifespan", "group", "faults", port=port, path="missing.csv")
         starts.new("making", "constructor", "nothing")
-        starts.new("verbose", "lifespan", level="debug", url=f"sqlite:///{UNWRITABLE}/gatepost.db")
+        starts.new("verbose", "lifespan", level="debug", url=f"sqlite:///{folder}")
         lock = FileLock(folder / "gatepost.db")
         lock.acquire()
         try:
@@ -190,7 +190,7 @@ async def test_whatever_is_wrong_with_address_store_and_plugins_is_said_at_once(
     assert faults(making) == [("plugins.odd-constructor", problem)]
     records = [json.loads(line) for line in verbose]
     assert [one["key"] for one in records[-2:]] == ["plugins.odd-lifespan", "store.url"]
-    assert records[-2]["problem"].startswith(f"{UNWRITABLE}/gatepost.db.lock can't be made (No such file")
+    assert records[-1]["problem"] == f"{folder} is a folder: name a file in it"
     traces = [one["exception"] for one in records if one["event"] == "plugin_not_opened"]
     assert [starts.at("LookupError").replace(":", '", line ') in one for one in traces] == [True]
     assert {"made", "printed"} <= {one["event"] for one in records}
@@ -206,7 +206,8 @@ async def test_a_store_that_can_not_be_opened_is_said(starts, postgres_server):
     starts.new("password", url=with_password(postgres_server, "vorpal"))
     driverless = starts.new("driverless", url="postgresql://gatepost@127.0.0.1:1/gatepost")
     (driverless / "asyncpg.py").write_text("raise ImportError")
-    names = ("away", "missing", "password", "driverless")
+    starts.new("unwritable", url=f"sqlite:///{UNWRITABLE}/gatepost.db")
+    names = ("away", "missing", "password", "driverless", "unwritable")
 
     (line,), *refused = await starts.said("newer", *names)
 
@@ -218,6 +219,7 @@ async def test_a_store_that_can_not_be_opened_is_said(starts, postgres_server):
         [("store.url", "PostgreSQL has no database of this name")],
         [("store.url", "PostgreSQL refuses the user or the password of this URL")],
         [("store.url", "PostgreSQL needs the driver asyncpg")],
+        [("store.url", f"{UNWRITABLE}/gatepost.db.lock can't be made (No such file or directory)")],
     ]
     assert "vorpal" not in str(refused)
 
