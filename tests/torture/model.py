@@ -400,9 +400,9 @@ class World:
         """Whatever can be done now; whether there was anything."""
         busy = bool(self.sends or self.calls)
         for send in list(self.sends):
-            if not send.asked:
+            # Another that its holder had in hand may have killed the process.
+            if send in self.sends and not send.asked:
                 self.ask(send, "sent")
-            # Another that its holder had in hand may have killed it.
             if send in self.sends:
                 self.answered(send)
         for call in list(self.calls):
