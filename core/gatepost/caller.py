@@ -7,7 +7,6 @@ goes to those very addresses.
 import ssl
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from importlib.metadata import version
 from socket import AddressFamily
 from types import TracebackType
 from typing import Self
@@ -15,7 +14,7 @@ from typing import Self
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from gatepost import wire
+from gatepost import __version__, wire
 from gatepost.errors import GatepostError
 from gatepost.networks import parse_address
 from gatepost.targets import Target, TargetRefused, is_public
@@ -107,7 +106,7 @@ class Caller:
                 keepalive_timeout=14,
             ),
             timeout=aiohttp.ClientTimeout(total=self._timeout),
-            headers={"User-Agent": f"gatepost/{version('gatepost')}", "Accept-Encoding": "identity"},
+            headers={"User-Agent": f"gatepost/{__version__}", "Accept-Encoding": "identity"},
             # A compressed answer could be a bomb; none was asked for.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -17,13 +17,13 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 import yarl
 
+from gatepost import __version__
 from gatepost.errors import ConfigError, Fault, Rejected, Unavailable, Uncertain
 
 MAX_REPLY = 64 * 1024
@@ -163,7 +163,7 @@ async def connect(
         connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEEPALIVE),
         timeout=aiohttp.ClientTimeout(total=timeout),
         headers={
-            "User-Agent": f"gatepost/{version('gatepost')}",
+            "User-Agent": f"gatepost/{__version__}",
             "Content-Type": "application/json",
             **(headers or {}),
         },

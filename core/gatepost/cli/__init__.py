@@ -1,10 +1,11 @@
 """The command ``gatepost``. A subcommand's module is imported when it is called, so that each starts fast."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 import rich_click as click
+
+from gatepost import __version__
 
 _COMMANDS = {
     "serve": "run the gateway",
@@ -41,7 +42,7 @@ def load(name: str) -> click.Command:
 
 
 @click.group(cls=_Late, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("gatepost"), package_name="gatepost")
+@click.version_option(__version__, package_name="gatepost")
 def main() -> None:
     """Sends what Smartico asks for, to people whom Smartico knows only by an id."""
     # For every command: logs that are not set up show an exception with its local variables. Late, as above.
