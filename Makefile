@@ -1,7 +1,8 @@
 # Everything that one does to this repository. A machine needs Python 3.11 or newer, make and git.
 # All of it lives in .venv; `make clean` takes it away again.
 
-PYTHON_NAMES := python3.11 python3.12 python3.13 python3.14 python3
+# The environment may name another: `make clean`, then `PYTHON_NAMES=python3.13 make setup`.
+PYTHON_NAMES ?= python3.11 python3.12 python3.13 python3.14 python3
 BIN := .venv/bin
 STAMP := .venv/.setup
 MEMBERS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml plugin_template/pyproject.toml))
@@ -10,6 +11,7 @@ PACKAGES := gatepost $(notdir $(patsubst %/__init__.py,%,$(wildcard plugins/*/ga
 # What an installed gateway can have: constraints.txt pins this, and neither the developers' tools nor the template.
 SHIPPED := $(filter-out plugin_template/%,$(PROJECTS))
 ARGS :=
+QUICK := tests/unit tests/architecture plugins/csv plugins/sandbox
 DIST := dist
 SEED := 1
 # Not in requirements.lock: it has wheels for Linux only, and each release for some Pythons only.
@@ -22,10 +24,10 @@ RUNS := 200000
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench torture lint fuzz docs dist lock hooks clean
+.PHONY: help setup run test fast bench torture lint fuzz docs dist lock hooks clean
 
 help:  ## list these targets
-	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## build .venv with Gatepost, its plugins and every tool in it
 	@echo ".venv is up to date"
@@ -34,8 +36,13 @@ run: setup  ## show the whole way on this machine; ARGS=--exit ends with it
 	$(BIN)/gatepost demo $(ARGS)
 
 # Whole files are shared out, so that fixtures of a module are made once.
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 test: setup  ## run every test; ARGS is handed to pytest
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) $(ARGS)
+
+fast: setup  ## run the quick tests: tests/unit, tests/architecture and those of the plugins csv and sandbox
+	$(PYTEST) $(QUICK) $(ARGS)
 
 bench: setup  ## what it costs, beside other ways to do it (10 minutes, an idle Linux); ARGS is handed to bench.py
 	$(BIN)/python benchmarks/bench.py $(ARGS)
