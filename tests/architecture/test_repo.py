@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import gatepost
 import gatepost.hookspecs
 
 REPO = Path(__file__).parents[2]
@@ -152,6 +153,34 @@ def test_a_plugin_is_found_by_its_entry_point(project):
         assert plugin.api_version == gatepost.hookspecs.API_VERSION
 
 
+@pytest.mark.parametrize("project", PLUGIN_PROJECTS, ids=shown)
+def test_a_plugin_names_the_oldest_gateway_that_will_do(project):
+    required = map(Requirement, tomllib.loads(project.read_text())["project"]["dependencies"])
+    floors = [one.specifier for one in required if one.name == "gatepost"]
+
+    assert len(floors) == 1
+    assert floors[0].contains(gatepost.__version__, prereleases=True)
+    assert not floors[0].contains("0.0.1")
+
+
+def test_what_is_released_together_has_one_version():
+    """An operator compares one number; the template is a plugin to come, with a number of its own."""
+    projects = [REPO / "pyproject.toml", *REPO.glob("plugins/*/pyproject.toml")]
+
+    assert {
+        shown(project): version
+        for project in projects
+        if (version := tomllib.loads(project.read_text())["project"]["version"]) != gatepost.__version__
+    } == {}, f"installed is {gatepost.__version__}: run make setup when all have the new one"
+
+
+def test_every_python_that_is_promised_is_tested():
+    promised = re.findall(r"Python :: (3\.\d+)", (REPO / "pyproject.toml").read_text())
+    (matrix,) = re.findall(r"python: \[(.+)\]", (REPO / ".github/workflows/ci.yml").read_text())
+
+    assert re.findall(r"3\.\d+", matrix) == promised
+
+
 def test_no_file_depends_on_the_machine_it_was_written_on():
     # In parts, so that this file doesn't find itself.
     machine_path = re.compile("(?<![\\w.*}~>-])/" + "(work|root|tmp)/" + "[a-z]")
@@ -184,7 +213,11 @@ def test_the_readme_says_how_to_begin(command):
 
 
 def test_every_make_target_is_explained():
-    rules = re.findall(r"^([a-z]+):(.*)$", (REPO / "Makefile").read_text(), re.MULTILINE)
+    """`make` lists what has an explanation; a target that is not phony is skipped where a file has its name."""
+    text = (REPO / "Makefile").read_text()
+    rules = re.findall(r"^([a-z-]+):(?!=)(.*)$", text, re.MULTILINE)
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", text, re.MULTILINE)
 
     assert rules
     assert [target for target, rest in rules if "##" not in rest] == []
+    assert sorted(phony.split()) == sorted(target for target, _ in rules)
