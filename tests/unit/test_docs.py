@@ -19,7 +19,7 @@ REPO = Path(__file__).parents[2]
 DOCS = REPO / "docs"
 PAGES = [
     *(page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts),
-    *(REPO / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(REPO.glob("*.md")),
     *sorted(REPO.glob("plugins/*/README.md")),
     *sorted(REPO.glob("plugin_template/README.md")),
 ]
