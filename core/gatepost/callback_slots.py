@@ -59,6 +59,8 @@ class ClientSlots:
         self.in_flight = 0
         """Calls under way."""
         self._look_at = 0.0
+        self._ended = False
+        """Whether a call has ended since the client was last asked for: then there may be more to claim."""
         self.busy = False
         """Whether the last claim for this client brought anything."""
 
@@ -68,6 +70,7 @@ class ClientSlots:
         Probes, and at most ``most`` calls to targets that are well. The last quarter of what the client may
         hold is for targets with no call under way: one slow target keeps no other waiting.
         """
+        self._ended = False
         probed = list(islice(self._ready(now), min(PROBES, share)))
         for target in probed:
             self._tripped[target] = now + LOOK_AGAIN
@@ -91,7 +94,8 @@ class ClientSlots:
             return
         if not ask.reserved:
             self.busy = count > 0
-        if ask.resting and not count:
+        # What ends while the claim is under way frees slots and targets that it could not count on.
+        if ask.resting and not count and not self._ended:
             self._look_at = now + LOOK_AGAIN
 
     def begin(self, target: str, now: float) -> None:
@@ -102,6 +106,7 @@ class ClientSlots:
     def end(self, target: str, now: float, failure: SendError | None) -> None:
         """Free the slot; ``failure`` says that the target is ill, and not merely this call."""
         self.in_flight -= 1
+        self._ended = True
         breaker = self._breaker(target)
         breaker.end(now, failure)
         if breaker.describe(now).health is Health.USABLE:

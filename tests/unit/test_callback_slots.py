@@ -124,3 +124,18 @@ def test_breakers_are_bounded_and_what_is_used_is_kept(monkeypatch):
     assert len(slots._breakers) <= 3
     assert {"busy:1", "ill:2"} <= slots._breakers.keys()
     assert slots._tripped.keys() == {"ill:2"}
+
+
+def test_what_ends_while_a_claim_is_under_way_leaves_no_pause():
+    """All that the client may have at one fast target: it ends before the claim that found nothing more."""
+    slots = ClientSlots(SLOTS)
+    for _ in range(SLOTS * 9 // 16):
+        slots.begin("crm.example:443", 0.0)
+    share = room(slots.in_flight, SLOTS - slots.in_flight)
+    (ask,) = slots.asks(0.0, 10, share)
+    assert ask.reserved
+    for _ in range(SLOTS * 9 // 16):
+        slots.end("crm.example:443", 0.0, None)
+    slots.claimed(ask, 0, 0.0)
+
+    assert [one.only for one in slots.asks(0.0, 10, room(0, SLOTS))] == [""]
