@@ -276,3 +276,39 @@ async def test_what_is_to_be_told_for_a_client_that_is_gone_is_tried_and_holds_u
     assert hosts.asked == ["crm.example"]
     (view,) = await outbox._database.transact(lambda at: reading.list_messages(at, only={"client": "gone"}))
     assert (view.statuses[0].tries, view.statuses[0].problem) == (1, "the client is no longer configured")
+
+
+class LateAnswers:
+    """An outbox whose claim that finds nothing is answered when all calls under way have ended."""
+
+    def __init__(self, outbox, hosts):
+        self.outbox = outbox
+        self.hosts = hosts
+        self.under_way = ()
+
+    def __getattr__(self, name):
+        return getattr(self.outbox, name)
+
+    async def claim_calls(self, most, lease, *, client, **which):
+        calls = await self.outbox.claim_calls(most, lease, client=client, **which)
+        if which["resting"] and not calls:
+            self.hosts.let.set()
+            if self.under_way:
+                await asyncio.wait(self.under_way)
+        return calls
+
+
+async def test_calls_that_end_while_a_claim_is_under_way_are_followed_by_others(
+    outbox, callbacks_of, monkeypatch
+):
+    """A pause would last longer than the test."""
+    monkeypatch.setattr(callback_slots, "LOOK_AGAIN", 3600.0)
+    await accepted(outbox, *["slow.example"] * callbacks.AT_ONCE)
+    hosts = Hosts("slow.example")
+    late = LateAnswers(outbox, hosts)
+    calling = callbacks_of(late, hosts)
+    late.under_way = calling._calling
+    running = asyncio.create_task(calling.run())
+    await hosts.were_asked(callbacks.AT_ONCE)
+    calling.stop()
+    await running
