@@ -27,8 +27,11 @@ def hold_the_interpreter():
     ctypes.PyDLL(None).usleep(HELD)
 
 
-def hold_the_loop():
-    time.sleep(HELD / 1e6)
+def hold_the_loop(until):
+    """However long a busy machine takes to see it; the bound only ends a test that fails."""
+    give_up = time.monotonic() + 60
+    while not until() and time.monotonic() < give_up:
+        time.sleep(0.01)
 
 
 async def watched(told, work):
@@ -43,16 +46,17 @@ async def watched(told, work):
 
 
 async def test_a_call_that_holds_the_interpreter_is_told_afterwards(told):
+    def frozen():
+        return [one for one in told if one.frozen and one.seconds > HELD / 1e6 - watchdog.EVERY - 0.01]
+
     async def work():
         hold_the_interpreter()
         # Where it was is still to be seen when the watchdog runs again.
-        hold_the_loop()
+        hold_the_loop(frozen)
 
     await watched(told, work)
 
-    frozen = [one for one in told if one.frozen]
-    assert max(one.seconds for one in frozen) > HELD / 1e6 - watchdog.EVERY - 0.01
-    longest = max(frozen, key=lambda one: one.seconds)
+    longest = max(frozen(), key=lambda one: one.seconds)
     assert longest.task == "the culprit"
     assert "test_watchdog.py" in longest.place
 
@@ -83,13 +87,20 @@ async def test_a_thread_that_holds_the_interpreter_is_among_the_others(told):
 
 
 async def test_a_call_that_holds_the_loop_alone_is_told_while_it_does(told):
+    def held():
+        found = [one for one in told if not one.frozen and one.task == "the culprit"]
+        return {one.place.rpartition(" in ")[2] for one in found}
+
     async def work():
-        hold_the_loop()
+        hold_the_loop(held)
 
     await watched(told, work)
 
-    held = {(one.task, one.place.rpartition(" in ")[2]) for one in told if not one.frozen}
-    assert ("the culprit", "hold_the_loop") in held
+    assert {place.partition(".")[0] for place in held()} <= {
+        "hold_the_loop",
+        "test_a_call_that_holds_the_loop_alone_is_told_while_it_does",
+    }
+    assert held()
 
 
 async def test_the_log_has_a_line_about_it(told):
