@@ -68,7 +68,8 @@ async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, von
     started.kill()
     assert canary.hits() == []
     assert searcher.found(json.dumps([str(one.message) for one in sendgrid.taken]).encode(), EVERYTHING)
-    assert (canary.folder / "gatepost.db-wal").stat().st_size > 0
+    # What was searched is what the gateway wrote; its log is emptied into the database when nothing is written.
+    assert b"550 5.1.1" in b"".join(file.read_bytes() for file in canary.folder.glob("gatepost.db*"))
 
 
 BAD = (
@@ -213,9 +214,11 @@ async def test_a_leak_in_each_kind_of_place_is_found(canary):
     started = await planting(canary)
     said = {f"{place} (said)" for place in ("answer", "health", "metric", "process")}
     log = {f"{place} (gatepost.log)" for place in ("log", "traceback")}
-    assert planted(canary.hits()) >= {*said, *log, "database (gatepost.db-wal)"}
+    found = planted(canary.hits())
+    assert found >= {*said, *log}
+    # In the WAL alone, unless nothing was written for a while.
+    assert found & {"database (gatepost.db-wal)", "database (gatepost.db)"}
     assert await asyncio.to_thread(started.terminate) == 0
-    # What stood in the WAL alone is now in the file.
     assert planted(canary.hits()) >= {*said, *log, "database (gatepost.db)"}
 
 
