@@ -71,7 +71,7 @@ class TextParts:
     async def derive(self, message_id: str, client: str, html: str) -> str:
         """The text that the HTML shows; empty where it shows none or can't be converted. Never raises."""
         try:
-            async with self._turns.get(client) or asyncio.Lock():
+            async with self._turns[client]:
                 text = await _convert(html)
             outcome = "derived" if text else "empty"
         except TooMuch:
