@@ -16,7 +16,7 @@ from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.instances import Instance
 from gatepost.metrics import Metrics
-from gatepost.model import Contact, Mailbox, Receipt, Secret
+from gatepost.model import Mailbox, Receipt, Secret
 from gatepost.outbox import Policy, open_outbox
 from gatepost.pace import Pace
 from gatepost.plaintext import SLICE, TextParts
@@ -24,7 +24,7 @@ from gatepost.plaintext.render import Renderer
 from gatepost.settings import Instance as InstanceSettings
 from gatepost.settings import Routes
 from torture.forward import FastForward
-from torture.outage import texting
+from torture.outage import Users, texting
 
 HTML = "<p>Hello {{contact.first_name|there}},<br><a href='https://brand.example/'>play</a></p>"
 TEXT = "Hello {{contact.first_name|there}},\nplay (https://brand.example/)"
@@ -33,12 +33,6 @@ TEXT = "Hello {{contact.first_name|there}},\nplay (https://brand.example/)"
 @pytest.fixture
 def anyio_backend():
     return "asyncio", {"loop_factory": FastForward}
-
-
-class Users:
-    @hookimpl
-    async def find_contact(self, ext_user_id):
-        return Contact(email=Secret("anna@players.example"))
 
 
 class Relay:

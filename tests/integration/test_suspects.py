@@ -14,13 +14,13 @@ from gatepost.delivery import Delivery, Provider
 from gatepost.hookspecs import hookimpl
 from gatepost.instances import Instance
 from gatepost.metrics import Metrics
-from gatepost.model import Channel, Contact, Mailbox, Receipt, Secret
+from gatepost.model import Channel, Mailbox, Receipt, Secret
 from gatepost.outbox import Policy, open_outbox
 from gatepost.pace import Pace
 from gatepost.settings import Instance as InstanceSettings
 from gatepost.settings import Routes
 from torture.forward import FastForward
-from torture.outage import texting
+from torture.outage import Users, texting
 
 TAKES = 1.0
 """Seconds that a provider takes for a message."""
@@ -29,12 +29,6 @@ TAKES = 1.0
 @pytest.fixture
 def anyio_backend():
     return "asyncio", {"loop_factory": FastForward}
-
-
-class Users:
-    @hookimpl
-    async def find_contact(self, ext_user_id):
-        return Contact(email=Secret("anna@players.example"), phone=Secret("+447700900123"))
 
 
 class Sends:

@@ -61,11 +61,11 @@ class Flaky:
 
 
 class Users:
-    """Everybody has the same number."""
+    """Everybody has the same address and the same number."""
 
     @hookimpl
     async def find_contact(self, ext_user_id: str) -> Contact:
-        return Contact(phone=Secret("+447700900123"))
+        return Contact(email=Secret("anna@players.example"), phone=Secret("+447700900123"))
 
 
 class Herd(Pace):
