@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from gatepost import contract, logs
 from gatepost.contacts import Contacts, Finding, Outcome, Remembered
+from gatepost.content import preview_reference
 from gatepost.contract import EmailRequest, SmsRequest
 from gatepost.errors import Code, Refused, StoreError
 from gatepost.model import Channel
@@ -87,7 +88,7 @@ class Acceptance:
         identity = new_id()
         preview, finding = "", None
         if isinstance(request, EmailRequest) and request.preview_to is not None:
-            preview = contract.preview_reference(identity, request.preview_to)
+            preview = preview_reference(identity, request.preview_to)
         else:
             finding = await self._contacts.find(name, request.ext_user_id, channel)
             _refuse_unless_reachable(finding, channel)

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
@@ -138,30 +138,3 @@ def _digest(value: bytes) -> bytes:
 def _forwarded(element: str) -> Address | None:
     match = _WITH_PORT.fullmatch(element)
     return parse_address((match["v4"] or match["v6"]) if match else element)
-
-
-class OncePerMinute:
-    """Says whether a log line about this key is due, so that a stranger at the door can't fill the disk.
-
-    ``clock`` gives seconds and never goes back (``time.monotonic``). At most ``keys`` are remembered; while
-    they are all fresh, further ones are not due at all.
-    """
-
-    def __init__(self, clock: Callable[[], float], keys: int = 4096) -> None:
-        self._clock = clock
-        self._keys = keys
-        self._last: dict[str, float] = {}
-
-    def due(self, key: str) -> bool:
-        """True the first time, and then when a minute has passed since it was last true."""
-        now = self._clock()
-        while self._last:
-            # The dict is in the order of the times, so the oldest is the first.
-            oldest, then = next(iter(self._last.items()))
-            if now - then < 60:
-                break
-            del self._last[oldest]
-        if key in self._last or len(self._last) >= self._keys:
-            return False
-        self._last[key] = now
-        return True

@@ -15,11 +15,12 @@ from litestar.types import HTTPScope, LifeSpanScope, Receive, Scope, Send
 
 from gatepost import contract, control, logs, webhooks
 from gatepost.acceptance import Acceptance
-from gatepost.access import Access, OncePerMinute
+from gatepost.access import Access
 from gatepost.ceiling import Ceiling, Full
 from gatepost.control import Control
 from gatepost.errors import Code, Refused, StoreError
 from gatepost.health import Health, Ready
+from gatepost.log_throttle import OncePerMinute
 from gatepost.metrics import CONTENT_TYPE, Metrics
 from gatepost.model import Channel, WebhookRequest
 from gatepost.settings import Settings

@@ -4,8 +4,9 @@ import random
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from gatepost import contract
-from gatepost.contract import EmailContent
+import msgspec
+
+from gatepost.content import EmailContent, decode_content, encode_content
 from gatepost.errors import Rejected, SendError, Uncertain
 from gatepost.model import Email, Receipt, Secret, Sms
 from gatepost.outbox import Claim, Outcome
@@ -41,12 +42,12 @@ async def compose(
     claim: Claim, recipient: Secret, attributes: Mapping[str, str], text_parts: TextParts
 ) -> Composed:
     """Make the message of what is stored. Raises ValueError when the stored content is none."""
-    content = contract.stored(claim.channel, claim.content)
+    content = decode_content(claim.channel, claim.content)
     if isinstance(content, EmailContent):
         text, derived = content.text, b""
         if text is None:
             text = await text_parts.derive(claim.id, claim.client, content.html)
-            derived = contract.with_text(content, text)
+            derived = encode_content(msgspec.structs.replace(content, text=text))
         email = Email(
             id=claim.id,
             recipient=recipient,

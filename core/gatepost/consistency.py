@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gatepost import certificate, senders, wire
-from gatepost.contacts import canonical_email, check_region
+from gatepost.addresses import canonical_email, check_region
 from gatepost.conversion import nearest
 from gatepost.errors import ConfigError, Fault
 from gatepost.outbox.store import sqlite_path

@@ -5,13 +5,13 @@ wrong is said in our own words: a decoder's text likes to quote the value.
 """
 
 import hashlib
-import hmac
 import re
 from typing import ClassVar, TypeVar
 
 import msgspec
 
 from gatepost import senders
+from gatepost.content import EmailContent, SmsContent, encode_content
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel, Mailbox, Secret
 from gatepost.settings import Client
@@ -97,33 +97,7 @@ class SmsRequest(msgspec.Struct, frozen=True, kw_only=True):
         return "<SmsRequest>"
 
 
-class EmailContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What of an email is stored: nothing that says who gets it."""
-
-    sender: Mailbox
-    reply_to: Mailbox | None = None
-    subject: str
-    html: str
-    text: str | None = None
-    """None: none was sent, and none has been derived from the HTML yet."""
-
-    def __repr__(self) -> str:
-        return "<EmailContent>"
-
-
-class SmsContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What of a text message is stored."""
-
-    sender: str | None = None
-    text: str
-
-    def __repr__(self) -> str:
-        return "<SmsContent>"
-
-
 _pack = msgspec.msgpack.Encoder().encode
-_email_content = msgspec.msgpack.Decoder(EmailContent)
-_sms_content = msgspec.msgpack.Decoder(SmsContent)
 
 
 def decode(channel: Channel, body: bytes) -> EmailRequest | SmsRequest:
@@ -255,9 +229,9 @@ def _fingerprint(*content: str | None) -> bytes:
 
 
 def content(request: EmailRequest | SmsRequest) -> bytes:
-    """What is stored of the request; ``stored`` reads it."""
+    """Return what is stored of the request, encoded."""
     if isinstance(request, EmailRequest):
-        return _pack(
+        return encode_content(
             EmailContent(
                 sender=request.sender,
                 reply_to=request.reply_to,
@@ -266,17 +240,7 @@ def content(request: EmailRequest | SmsRequest) -> bytes:
                 text=request.text or None,
             )
         )
-    return _pack(SmsContent(sender=request.sender, text=request.text))
-
-
-def with_text(content: EmailContent, text: str) -> bytes:
-    """What is stored of an email once its text part is known."""
-    return _pack(msgspec.structs.replace(content, text=text))
-
-
-def stored(channel: Channel, data: bytes) -> EmailContent | SmsContent:
-    """What ``content`` stored; raises ValueError when it is something else."""
-    return _email_content.decode(data) if channel is Channel.EMAIL else _sms_content.decode(data)
+    return encode_content(SmsContent(sender=request.sender, text=request.text))
 
 
 def check_sender(client: Client, request: EmailRequest | SmsRequest) -> None:
@@ -303,19 +267,6 @@ def check_preview(client: Client, request: EmailRequest | SmsRequest) -> None:
         return
     if request.preview_to not in client.preview_recipients:
         raise Refused(Code.PREVIEW_REFUSED, "to_email_address is not one of the client's preview_recipients")
-
-
-def preview_reference(message_id: str, address: Secret) -> str:
-    """What is stored instead of an address that came with a request: 32 hex digits that say nothing without the config."""
-    return hmac.new(message_id.encode(), address.reveal().encode(), hashlib.sha256).hexdigest()[:32]
-
-
-def preview_recipient(client: Client, message_id: str, reference: str) -> Secret | None:
-    """The config's entry that the reference was made of; None when it is no longer listed."""
-    for address in client.preview_recipients:
-        if hmac.compare_digest(preview_reference(message_id, address), reference):
-            return address
-    return None
 
 
 def accepted(ext_message_id: str) -> bytes:

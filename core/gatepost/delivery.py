@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from gatepost import attempt, contract, logs
+from gatepost import attempt, logs
 from gatepost.contacts import Contacts, Finding, Remembered
 from gatepost.contacts import Outcome as Found
+from gatepost.content import preview_recipient
 from gatepost.errors import SendError, StoreBroken, StoreError, Unavailable, Uncertain
 from gatepost.instances import MARGIN, Instance
 from gatepost.metrics import Metrics
@@ -268,7 +269,7 @@ class Delivery:
     async def _find(self, claim: Claim, client: Client) -> Finding:
         """Look up where the message goes now; only the client's own sources are asked."""
         if claim.preview:
-            recipient = contract.preview_recipient(client, claim.id, claim.preview)
+            recipient = preview_recipient(client, claim.id, claim.preview)
             return Finding(Found.FOUND if recipient else Found.NO_ADDRESS, recipient)
         remembered = self._remembered.take(claim.id)
         return remembered or await self._contacts.find(claim.client, claim.ext_user_id, claim.channel)

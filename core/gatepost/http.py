@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from gatepost import logs
-from gatepost.access import OncePerMinute
+from gatepost.log_throttle import OncePerMinute
 
 HEAD_DEADLINE = 10.0
 """Seconds for a request's head, for the rest of a body that nobody reads, and for taking an answer."""

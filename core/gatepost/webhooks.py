@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping
 
 from gatepost import logs
-from gatepost.access import OncePerMinute
 from gatepost.ceiling import Ceiling
 from gatepost.errors import (
     BadSignature,
@@ -16,6 +15,7 @@ from gatepost.errors import (
     WebhookRetry,
 )
 from gatepost.instances import Instance
+from gatepost.log_throttle import OncePerMinute
 from gatepost.metrics import Metrics
 from gatepost.model import Channel, Report, WebhookRequest
 from gatepost.outbox import Outbox, Reported

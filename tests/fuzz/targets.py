@@ -14,6 +14,7 @@ import jwt
 from fuzz.requests import GOOD
 from gatepost import contract
 from gatepost.access import Access
+from gatepost.content import decode_content
 from gatepost.errors import BadSignature, BadWebhook, Code, Refused, WebhookRetry
 from gatepost.model import Channel, Report, Status, WebhookRequest
 from gatepost.networks import Network
@@ -43,7 +44,7 @@ def decoder(data: bytes) -> None:
             assert refusal.code is Code.MALFORMED, refusal.code
             assert refusal.message.isascii(), "an answer quotes the caller"
             continue
-        stored = contract.stored(channel, contract.content(request))
+        stored = decode_content(channel, contract.content(request))
         assert "\0" not in repr(json.dumps([request.ext_user_id, request.uid]))
         if channel is Channel.EMAIL:
             header = request.subject + request.sender.name + request.sender.address

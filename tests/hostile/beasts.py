@@ -375,10 +375,10 @@ class Beast(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, Webhook
 
 def sabotage() -> None:
     """Make the gateway's own code fail, with all that it knows, where a message's text begins so."""
-    from gatepost import acceptance, attempt, contract  # noqa: PLC0415
+    from gatepost import attempt, contract  # noqa: PLC0415
     from gatepost.outbox import sqlite  # noqa: PLC0415
 
-    decode, stored, compose = contract.decode, contract.stored, attempt.compose
+    decode, stored, compose = contract.decode, attempt.decode_content, attempt.compose
 
     def decode_or_fail(channel, body):
         if b"internal-error" in body:
@@ -396,8 +396,8 @@ def sabotage() -> None:
             raise Odd(recipient.reveal(), attributes)
         return composed
 
-    acceptance.contract.decode = decode_or_fail
-    contract.stored = stored_or_fail
+    contract.decode = decode_or_fail
+    attempt.decode_content = stored_or_fail
     attempt.compose = compose_or_fail
     sqlite._PRAGMAS = tuple(
         "busy_timeout=100" if text.startswith("busy_timeout") else text for text in sqlite._PRAGMAS

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gatepost.contacts import Contacts, Remembered
-from gatepost.contract import SmsContent
+from gatepost.content import SmsContent
 from gatepost.delivery import Delivery, Provider
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl

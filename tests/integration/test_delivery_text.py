@@ -10,7 +10,7 @@ import structlog
 
 from gatepost import plaintext
 from gatepost.contacts import Contacts, Remembered
-from gatepost.contract import EmailContent
+from gatepost.content import EmailContent
 from gatepost.delivery import Delivery, Provider
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl

@@ -9,7 +9,7 @@ import pytest
 
 from gatepost import suspects
 from gatepost.contacts import Contacts, Remembered
-from gatepost.contract import EmailContent, SmsContent
+from gatepost.content import EmailContent, SmsContent
 from gatepost.delivery import Delivery, Provider
 from gatepost.hookspecs import hookimpl
 from gatepost.instances import Instance

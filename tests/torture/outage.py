@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from gatepost.contacts import Contacts, Remembered
-from gatepost.contract import SmsContent
+from gatepost.content import SmsContent
 from gatepost.delivery import Delivery, Provider
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl

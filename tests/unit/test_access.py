@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.access import Access, OncePerMinute
+from gatepost.access import Access
 from gatepost.errors import Code, Refused
+from gatepost.log_throttle import OncePerMinute
 from gatepost.model import Channel, Secret
 from gatepost.networks import Network, parse_address
 from gatepost.settings import Client

@@ -5,7 +5,8 @@ from email_validator import validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gatepost.contacts import Contacts, Finding, Outcome, Remembered, canonical_email, canonical_phone
+from gatepost.addresses import canonical_email, canonical_phone
+from gatepost.contacts import Contacts, Finding, Outcome, Remembered
 from gatepost.errors import ConfigError, Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.instances import Instance

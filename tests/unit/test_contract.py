@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost import contract, senders
+from gatepost.content import EmailContent, SmsContent, decode_content, preview_recipient, preview_reference
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel, Mailbox, Secret
 from gatepost.settings import Client
@@ -436,7 +437,7 @@ def test_the_fingerprint_is_the_same_in_every_version():
 def test_what_is_stored_comes_back_without_the_user():
     request = contract.decode(Channel.EMAIL, json.dumps(FULL_EMAIL | {"ext_user_id": "sesame"}).encode())
     data = contract.content(request)
-    assert contract.stored(Channel.EMAIL, data) == contract.EmailContent(
+    assert decode_content(Channel.EMAIL, data) == EmailContent(
         sender=request.sender,
         reply_to=request.reply_to,
         subject=request.subject,
@@ -446,16 +447,16 @@ def test_what_is_stored_comes_back_without_the_user():
     assert b"sesame" not in data
     assert b"boss" not in data
     for message in (sms(), sms(from_number="Amazing", body="ä🎉")):
-        assert contract.stored(Channel.SMS, contract.content(message)) == contract.SmsContent(
+        assert decode_content(Channel.SMS, contract.content(message)) == SmsContent(
             sender=message.sender, text=message.text
         )
     with pytest.raises(ValueError):
-        contract.stored(Channel.EMAIL, b"nonsense")
+        decode_content(Channel.EMAIL, b"nonsense")
 
 
 def test_nothing_shows_itself():
     request = contract.decode(Channel.EMAIL, json.dumps(FULL_EMAIL).encode())
-    content = contract.stored(Channel.EMAIL, contract.content(request))
+    content = decode_content(Channel.EMAIL, contract.content(request))
     assert repr(request) + repr(sms()) + repr(content) == "<EmailRequest><SmsRequest><EmailContent>"
 
 
@@ -548,14 +549,14 @@ def test_previews_go_to_the_very_addresses_listed():
 
 def test_a_reference_finds_the_entry_and_says_nothing():
     brand = client(preview_recipients=LISTED)
-    references = {contract.preview_reference(message, address) for message in "ab" for address in LISTED}
+    references = {preview_reference(message, address) for message in "ab" for address in LISTED}
     assert len(references) == 4
     assert all(re.fullmatch("[0-9a-f]{32}", reference) for reference in references)
     for address in LISTED:
-        reference = contract.preview_reference("a", address)
-        assert contract.preview_recipient(brand, "a", reference) == address
-        assert contract.preview_recipient(brand, "b", reference) is None
-        assert contract.preview_recipient(client(), "a", reference) is None
+        reference = preview_reference("a", address)
+        assert preview_recipient(brand, "a", reference) == address
+        assert preview_recipient(brand, "b", reference) is None
+        assert preview_recipient(client(), "a", reference) is None
 
 
 def test_the_answers():
@@ -598,4 +599,4 @@ def test_a_request_with_a_few_wrong_bytes_is_a_request_or_malformed(data):
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     request = judged(bytes(body))
-    assert request is None or contract.stored(Channel.EMAIL, contract.content(request)).html == request.html
+    assert request is None or decode_content(Channel.EMAIL, contract.content(request)).html == request.html
