@@ -11,14 +11,14 @@ from uuid import uuid4
 from driver import USERS, email
 from sqlalchemy import Connection, insert
 
-from gatepost import contract
+from gatepost.intake import requests
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Policy, new_id, open_outbox
 from gatepost.outbox.postgresql import ManyWriters
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.sqlite import OneWriter
+from gatepost.outbox.states import State
 from gatepost.outbox.store import sqlite_path
-from gatepost.statuses import State
 
 SQLITE = "sqlite:///gatepost.db"
 
@@ -107,7 +107,7 @@ def fill(
 ) -> None:
     """Put so many emails into the store, as acceptance would have done, but in bulk."""
     if content is None:
-        content = contract.content(contract.decode(Channel.EMAIL, email("fill", 0)))
+        content = requests.content(requests.decode(Channel.EMAIL, email("fill", 0)))
 
     def put(rows: list[dict[str, object]], connection: Connection) -> None:
         connection.execute(insert(messages), rows)

@@ -21,10 +21,10 @@ from driver import email
 from gateways import SQLITE, fill
 from machine import Row, run
 
-from gatepost import contract
+from gatepost.intake import requests
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Claim, NewMessage, Outbox, Outcome, Policy, new_id, open_outbox
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 BATCH = 64
 ROUNDS = 200
@@ -114,7 +114,7 @@ async def _measure(folders: dict[int, Path], content: bytes) -> dict[str, float]
 
 
 def main() -> None:
-    content = contract.content(contract.decode(Channel.EMAIL, email("fill", 0)))
+    content = requests.content(requests.decode(Channel.EMAIL, email("fill", 0)))
     with TemporaryDirectory() as name:
         folders = {int(depth): Path(name) / depth for depth in sys.argv[1:]}
         for depth, folder in folders.items():

@@ -20,14 +20,14 @@ from pathlib import Path
 
 from machine import Row, run
 
-from gatepost import logs
+from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import Routes
 from gatepost.hookspecs import Context
-from gatepost.instances import Instance
-from gatepost.metrics import Metrics
 from gatepost.model import Channel, Secret, WebhookRequest
+from gatepost.observe import logs
+from gatepost.observe.metrics import Metrics
 from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox
-from gatepost.settings import Instance as InstanceSettings
-from gatepost.settings import Routes
+from gatepost.plugin_host.instances import Instance
 from gatepost.testing.emulator import Taken
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.webhooks import Webhooks

@@ -8,7 +8,7 @@ import pytest
 # The torture bench is a program of several modules; its tests and those of the stores use them.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gatepost import logs
+from gatepost.observe import logs
 from torture import postgres
 
 

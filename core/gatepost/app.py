@@ -9,26 +9,30 @@ from pathlib import Path
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 
-from gatepost import api, consistency, instances, kinds, logs, settings
-from gatepost.acceptance import Acceptance
-from gatepost.access import Access
-from gatepost.callbacks import Callbacks
-from gatepost.caller import Caller
-from gatepost.ceiling import Ceiling
-from gatepost.contacts import Contacts, Remembered
-from gatepost.control import Control
-from gatepost.delivery import Delivery, Provider
+from gatepost import preflight
+from gatepost.body_limit import Ceiling
+from gatepost.callback_urls import Targets
+from gatepost.callbacks.client import Caller
+from gatepost.callbacks.worker import Callbacks
+from gatepost.config import settings
+from gatepost.config.settings import Settings
+from gatepost.contacts.lookup import Contacts, Remembered
+from gatepost.delivery.worker import Delivery, Provider
 from gatepost.errors import ConfigError, Fault
-from gatepost.guard import patience
-from gatepost.health import Health
-from gatepost.housekeeping import keep_house
-from gatepost.instances import Instance
-from gatepost.metrics import Metrics
+from gatepost.intake.accept import Acceptance
+from gatepost.observe import logs
+from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Outbox, Policy, open_outbox
 from gatepost.outbox.survey import expect_free
-from gatepost.pace import Pace
-from gatepost.settings import Settings
-from gatepost.targets import Targets
+from gatepost.plugin_host import discovery, instances
+from gatepost.plugin_host.instances import Instance
+from gatepost.plugin_host.isolation import patience
+from gatepost.throttle import Pace
+from gatepost.upkeep.health import Health
+from gatepost.upkeep.housekeeping import keep_house
+from gatepost.web import routes
+from gatepost.web.admin import Control
+from gatepost.web.auth import Access
 from gatepost.webhooks import Webhooks
 
 DRAIN = 11.0
@@ -50,13 +54,13 @@ def load(path: Path) -> tuple[Settings, dict[str, Instance]]:
 
 def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Fault]]:
     """What of the configuration could be used, and all that is wrong with it. Opens no plugin and no store."""
-    read, faults = settings.read(path, kinds.settings_type)
+    read, faults = settings.read(path, discovery.settings_type)
     if read is None:
         return None, {}, faults
     logs.never(read)
     made, more = instances.build(read)
     faults += more
-    return read, made, [*faults, *consistency.faults(read, {fault.key for fault in faults})]
+    return read, made, [*faults, *preflight.faults(read, {fault.key for fault in faults})]
 
 
 class Gateway:
@@ -103,14 +107,14 @@ class Gateway:
         )
         paces = {name: provider.pace for name, provider in self.providers.items()}
         self.control = Control(read, outbox, acceptance, self.callbacks, paces)
-        self.rooms = api.Rooms(
+        self.rooms = routes.Rooms(
             settings=read,
             access=Access(read.clients, read.server.trusted_proxies, read.server.metrics_allow),
             acceptance=acceptance,
             webhooks=Webhooks(made, read.routes, outbox, self.metrics),
             control=self.control,
             # At least one of the largest that the operator allows must fit.
-            bodies=Ceiling(max(api.MOST_HELD, read.server.max_body)),
+            bodies=Ceiling(max(routes.MOST_HELD, read.server.max_body)),
             metrics=self.metrics,
             health=Health(routes=read.routes, outbox=outbox, paces=paces, metrics=self.metrics),
         )
@@ -221,19 +225,19 @@ async def open_gateway(
         yield gateway
 
 
-def create_app(rooms: api.Rooms) -> Litestar:
+def create_app(rooms: routes.Rooms) -> Litestar:
     """The routes as an ASGI application.
 
     It has no lifespan: Litestar would wrap whatever is raised in one into an ExceptionGroup.
     """
-    app = api.Api(
-        route_handlers=api.routes(),
-        after_exception=[api.log_unexpected],
-        exception_handlers={HTTPException: api.refuse},
+    app = routes.Api(
+        route_handlers=routes.routes(),
+        after_exception=[routes.log_unexpected],
+        exception_handlers={HTTPException: routes.refuse},
         # Its pages load scripts from elsewhere and would be open to everybody.
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
-    app.state[api.ROOMS] = rooms
+    app.state[routes.ROOMS] = rooms
     return app

@@ -5,8 +5,8 @@ import hmac
 
 import msgspec
 
+from gatepost.config.settings import Client
 from gatepost.model import Channel, Mailbox, Secret
-from gatepost.settings import Client
 
 
 class EmailContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

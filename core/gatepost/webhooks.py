@@ -4,8 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from gatepost import logs
-from gatepost.ceiling import Ceiling
+from gatepost.body_limit import Ceiling
+from gatepost.config.settings import Routes
 from gatepost.errors import (
     BadSignature,
     BadWebhook,
@@ -14,12 +14,12 @@ from gatepost.errors import (
     WebhookError,
     WebhookRetry,
 )
-from gatepost.instances import Instance
-from gatepost.log_throttle import OncePerMinute
-from gatepost.metrics import Metrics
 from gatepost.model import Channel, Report, WebhookRequest
+from gatepost.observe import logs
+from gatepost.observe.log_throttle import OncePerMinute
+from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Outbox, Reported
-from gatepost.settings import Routes
+from gatepost.plugin_host.instances import Instance
 
 MAX_BODY = 8 * 1_048_576
 """Bytes of a report that are read; SendGrid's batches, the largest known, end at 768 KB."""

@@ -21,9 +21,9 @@ import pytest
 import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
-from gatepost import kinds
 from gatepost.app import load
-from gatepost.server import serve
+from gatepost.plugin_host import discovery
+from gatepost.server.process import serve
 from gatepost.testing.emulator import Emulator
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.sendgrid import SendGridEmulator
@@ -297,20 +297,20 @@ async def begin(world):
 def plugins_looked_up_once():
     """Reading the metadata of everything that is installed is half of a start's work."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kinds, "load", functools.cache(kinds.load))
+        patch.setattr(discovery, "load", functools.cache(discovery.load))
         yield
 
 
 @pytest.fixture
 def brisk(monkeypatch):
     """A gateway in this process does at once for what it otherwise takes seconds and minutes."""
-    monkeypatch.setattr("gatepost.housekeeping.SWEEP_EVERY", 0.05)
-    monkeypatch.setattr("gatepost.delivery.POLL", 0.05)
-    monkeypatch.setattr("gatepost.attempt.pause", lambda _attempt: 0.05)
-    monkeypatch.setattr("gatepost.callbacks.POLL", 0.05)
-    monkeypatch.setattr("gatepost.callbacks.PAUSES", (0.05,) * 7)
-    monkeypatch.setattr("gatepost.pace.FIRST_REST", 0.05)
-    monkeypatch.setattr("gatepost.pace.LONGEST_REST", 0.05)
+    monkeypatch.setattr("gatepost.upkeep.housekeeping.SWEEP_EVERY", 0.05)
+    monkeypatch.setattr("gatepost.delivery.worker.POLL", 0.05)
+    monkeypatch.setattr("gatepost.delivery.attempt.pause", lambda _attempt: 0.05)
+    monkeypatch.setattr("gatepost.callbacks.worker.POLL", 0.05)
+    monkeypatch.setattr("gatepost.callbacks.worker.PAUSES", (0.05,) * 7)
+    monkeypatch.setattr("gatepost.throttle.FIRST_REST", 0.05)
+    monkeypatch.setattr("gatepost.throttle.LONGEST_REST", 0.05)
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gatepost import kinds
 from gatepost.cli import demo
 from gatepost.demo import play, scenes
 from gatepost.model import Status
+from gatepost.plugin_host import discovery
 from gatepost.testing.smartico import Smartico
 
 COMMAND = [sys.executable, "-m", "gatepost", "demo"]
@@ -107,7 +107,7 @@ def test_a_status_that_does_not_come_is_named_and_ends_with_one(monkeypatch):
 
 
 def test_a_plugin_that_is_missing_is_named(monkeypatch):
-    monkeypatch.setattr(kinds, "installed", lambda: {"csv": None})
+    monkeypatch.setattr(discovery, "installed", lambda: {"csv": None})
 
     ended = CliRunner().invoke(demo.command, ["--exit", "--provider", "vonage"])
 

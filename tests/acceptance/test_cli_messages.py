@@ -16,16 +16,19 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from sqlalchemy import event
 
-from gatepost import app, control, logs, pace, settings
+from gatepost import app, throttle
 from gatepost.cli import main, send, store
+from gatepost.config import settings
 from gatepost.errors import Unavailable
 from gatepost.model import Channel
-from gatepost.outbox import NewMessage, Policy, new_id, open_outbox, reading
-from gatepost.outbox.reading import MessageView, ToldStatus
-from gatepost.statuses import State
+from gatepost.observe import logs
+from gatepost.outbox import NewMessage, Policy, new_id, open_outbox, queries
+from gatepost.outbox.queries import MessageView, ToldStatus
+from gatepost.outbox.states import State
 from gatepost.testing import emulator
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.smartico import Smartico
+from gatepost.web import admin
 
 
 @pytest.fixture(autouse=True)
@@ -293,7 +296,7 @@ async def test_a_host_that_rests_is_tried_at_once_when_the_operator_says_so(
     async with start(tmp_path, config):
         (gateway,) = gateways
         slots, target = gateway.callbacks._slots["brand"], crm.callback_url.split("/")[2]
-        for _ in range(pace.TRIP):
+        for _ in range(throttle.TRIP):
             slots.begin(target, 0.0)
             slots.end(target, 1e9, Unavailable("down", retry_after=3600.0))
 
@@ -396,7 +399,7 @@ async def test_a_look_at_the_store_is_of_one_moment(gateway, run):
             if statement.startswith("SELECT"):
                 changed(gateway.folder, "UPDATE statuses SET code = 'later'")
 
-        return reading.known_by(connection, identity)
+        return queries.known_by(connection, identity)
 
     (one,) = await store.look(read, at)
     assert [status.code for status in one.statuses] == [""]
@@ -508,13 +511,13 @@ async def test_a_test_message_needs_no_secret_of_the_gateways(gateway, run):
 
 async def test_a_gateway_that_may_not_leave_its_note_runs_all_the_same(tmp_path, monkeypatch):
     log = structlog.testing.CapturingLogger()
-    monkeypatch.setattr(control, "_log", log)
+    monkeypatch.setattr(admin, "_log", log)
     path = tmp_path / "gatepost.toml"
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
     read, _ = settings.read(path, lambda _use: None)
     (tmp_path / "gatepost.toml.running").mkdir()
 
-    with control.noted(read, "http://127.0.0.1:1", "token"):
+    with admin.noted(read, "http://127.0.0.1:1", "token"):
         pass
 
     assert [call.args for call in log.calls] == [("note_not_left",)]
@@ -525,9 +528,9 @@ async def test_a_note_is_written_through_no_link(tmp_path):
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
     read, _ = settings.read(path, lambda _use: None)
     (tmp_path / "precious").write_text("precious")
-    control.note_of(read).symlink_to(tmp_path / "precious")
+    admin.note_of(read).symlink_to(tmp_path / "precious")
 
-    with control.noted(read, "http://127.0.0.1:1", "token"):
+    with admin.noted(read, "http://127.0.0.1:1", "token"):
         pass
 
     assert (tmp_path / "precious").read_text() == "precious"
@@ -538,13 +541,13 @@ async def test_a_note_that_another_process_left_since_stays(tmp_path):
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
     read, _ = settings.read(path, lambda _use: None)
 
-    with control.noted(read, "http://127.0.0.1:1", "one"):
-        with control.noted(read, "http://127.0.0.1:2", "two"):
+    with admin.noted(read, "http://127.0.0.1:1", "one"):
+        with admin.noted(read, "http://127.0.0.1:2", "two"):
             pass
-        assert not control.note_of(read).exists()
-        control.note_of(read).write_text("somebody's")
+        assert not admin.note_of(read).exists()
+        admin.note_of(read).write_text("somebody's")
 
-    assert control.note_of(read).read_text() == "somebody's"
+    assert admin.note_of(read).read_text() == "somebody's"
 
 
 async def test_a_test_message_is_refused_like_every_other(gateway, run):

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from gatepost import pace
+from gatepost import throttle
 from gatepost.testing import smartico
 from gatepost.testing.smartico import Smartico
 
@@ -23,9 +23,9 @@ def long_rests(brisk, monkeypatch):
         def uniform(_low, high):
             return high
 
-    monkeypatch.setattr(pace, "SystemRandom", AsLongAsCanBe)
-    monkeypatch.setattr(pace, "FIRST_REST", 3600.0)
-    monkeypatch.setattr(pace, "LONGEST_REST", 3600.0)
+    monkeypatch.setattr(throttle, "SystemRandom", AsLongAsCanBe)
+    monkeypatch.setattr(throttle, "FIRST_REST", 3600.0)
+    monkeypatch.setattr(throttle, "LONGEST_REST", 3600.0)
 
 
 @pytest.fixture
@@ -80,11 +80,11 @@ async def test_clients_that_share_a_target_do_not_share_its_breaker(world, other
     world.crm.fail(smartico.answer(503), calls=None)
     async with world.running(email=["sendgrid-main"]) as gateway:
         other.gateway_url = gateway.url
-        await sent(world.crm, pace.TRIP)
+        await sent(world.crm, throttle.TRIP)
 
         async def tripped():
             retries = (await gateway.metrics()).get(("gatepost_callbacks_total", "retry", "accepted"), 0)
-            return retries >= pace.TRIP
+            return retries >= throttle.TRIP
 
         await wait_until(tripped)
 
@@ -135,11 +135,11 @@ async def test_a_relay_that_refuses_five_contents_in_a_row_rests(world, other, m
     relay = Choosy(mailboxes, lambda _subject: True)
     async with world.running(email=["relay"]) as gateway:
         other.gateway_url = gateway.url
-        for number in range(pace.TRIP):
+        for number in range(throttle.TRIP):
             await sent((world.crm, other)[number % 2], 1, subject=f"Number {number}")
 
         async def rests():
             return (await gateway.get("/health/ready"))[0] == 503
 
         await wait_until(rests)
-    assert set(relay.refused) == {f"Number {number}" for number in range(pace.TRIP)}
+    assert set(relay.refused) == {f"Number {number}" for number in range(throttle.TRIP)}

@@ -119,7 +119,7 @@ async def test_a_wrong_or_missing_secret_is_3_and_two_headers_are_too(gateway, m
 
 
 async def test_a_body_that_does_not_arrive_is_5(gateway, monkeypatch, raw):
-    monkeypatch.setattr("gatepost.api.BODY_DEADLINE", 0.2)
+    monkeypatch.setattr("gatepost.web.routes.BODY_DEADLINE", 0.2)
     head = b"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: the-secret\r\nContent-Length: 50\r\n\r\n{"
     assert (await raw(gateway.url, head))["error_code"] == 5
 
@@ -148,7 +148,7 @@ async def test_other_methods_are_405(gateway, path, method):
 
 async def test_who_is_overloaded_still_says_what_is_malformed_or_known(gateway, make, monkeypatch):
     first = await gateway.post("/email", make("email"))
-    monkeypatch.setattr("gatepost.acceptance.MOST_IN_HAND", 0)
+    monkeypatch.setattr("gatepost.intake.accept.MOST_IN_HAND", 0)
     assert (await gateway.post("/email", make("email", email_uid="new")))["error_code"] == 12
     assert (await gateway.post("/email", make("email", subject=None)))["error_code"] == 5
     assert await gateway.post("/email", make("email")) == first

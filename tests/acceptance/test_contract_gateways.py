@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gatepost import logs
+from gatepost.observe import logs
 
 
 async def test_a_caller_whom_no_client_lists_is_4_and_its_body_is_not_read(start, tmp_path, config, raw):

@@ -145,7 +145,7 @@ async def test_sighup_is_sigterm_and_not_a_kill(world, sendgrid, begin, wait_unt
 async def test_a_stop_does_not_wait_for_ever(world, sendgrid, monkeypatch, wait_until):
     """The provider, Smartico and a caller all hang; what was at the provider waits for a report."""
     monkeypatch.setattr("gatepost.app.DRAIN", 1.0)
-    monkeypatch.setattr("gatepost.server.DRAIN", 1.0)
+    monkeypatch.setattr("gatepost.server.process.DRAIN", 1.0)
     world.tables["delivery"]["uncertain_wait"] = 0.5
     world.crm.fail(smartico.hang(), calls=1)
     async with world.running(email=["sendgrid-main"]):

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from gatepost import delivery
+from gatepost.delivery import worker as delivery_worker
 from gatepost.testing import emulator
 
 ROUTE = ["sendgrid-main", "relay"]
@@ -160,10 +160,10 @@ async def test_nobody_takes_it_until_its_lifetime_ends(world, sendgrid, mailboxe
 async def test_an_instance_that_keeps_failing_rests_and_a_probe_wakes_it(
     world, sendgrid, mailboxes, monkeypatch
 ):
-    monkeypatch.setattr("gatepost.pace.FIRST_REST", 3600.0)
-    monkeypatch.setattr("gatepost.pace.LONGEST_REST", 3600.0)
+    monkeypatch.setattr("gatepost.throttle.FIRST_REST", 3600.0)
+    monkeypatch.setattr("gatepost.throttle.LONGEST_REST", 3600.0)
     rests = _Rests()
-    monkeypatch.setattr("gatepost.pace.SystemRandom", lambda: rests)
+    monkeypatch.setattr("gatepost.throttle.SystemRandom", lambda: rests)
     sendgrid.standing = emulator.answer(503)
     async with world.running(email=ROUTE) as gateway:
         for _ in range(8):
@@ -178,7 +178,7 @@ async def test_an_instance_that_keeps_failing_rests_and_a_probe_wakes_it(
 
 async def test_a_probe_wakes_what_rested(world, sendgrid, mailboxes, monkeypatch):
     rests = _Rests(0.0)
-    monkeypatch.setattr("gatepost.pace.SystemRandom", lambda: rests)
+    monkeypatch.setattr("gatepost.throttle.SystemRandom", lambda: rests)
     sendgrid.plan(*[emulator.answer(503)] * 6)
     async with world.running(email=ROUTE) as gateway:
         for _ in range(6):
@@ -211,15 +211,15 @@ async def test_bad_recipients_never_make_an_instance_rest(world, sendgrid, mailb
 
 async def test_what_is_busy_is_waited_for_and_not_turned_in_circles(world, sendgrid, mailboxes, monkeypatch):
     turns = 0
-    original = delivery._wait
+    original = delivery_worker._wait
 
     async def counted(event, seconds):
         nonlocal turns
         turns += 1
         await original(event, seconds)
 
-    monkeypatch.setattr(delivery, "_wait", counted)
-    monkeypatch.setattr(delivery, "POLL", 60.0)
+    monkeypatch.setattr(delivery_worker, "_wait", counted)
+    monkeypatch.setattr(delivery_worker, "POLL", 60.0)
     world.tables["plugins.sendgrid-main"] |= {"concurrency": 2}
     sendgrid.standing = emulator.late(0.5)
     async with world.running(email=ROUTE) as gateway:

@@ -10,9 +10,11 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from gatepost import attempt, cli, metrics, webhooks
+from gatepost import cli, webhooks
+from gatepost.delivery import attempt
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Receipt
+from gatepost.observe import metrics
 from gatepost.testing import emulator
 
 REPO = Path(__file__).parents[2]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gatepost import callbacks, pace
+from gatepost import throttle
+from gatepost.callbacks import worker as callback_worker
 from gatepost.testing import smartico
 
 FAILURES = {
@@ -108,7 +109,7 @@ async def test_after_the_last_try_a_call_is_dead_and_the_next_status_goes(world,
 
 async def test_retry_after_is_honoured(world, sendgrid, monkeypatch):
     """Without it the next call would be due at once."""
-    monkeypatch.setattr(callbacks, "PAUSES", (0.05,) * 6 + (3600.0,))
+    monkeypatch.setattr(callback_worker, "PAUSES", (0.05,) * 6 + (3600.0,))
     world.crm.fail(smartico.answer(503, retry_after=1))
     async with world.running(email=["sendgrid-main"]):
         message = await world.email()
@@ -125,18 +126,18 @@ async def test_a_host_that_keeps_failing_rests_and_is_told_everything_afterwards
         def uniform(_low, high):
             return high
 
-    monkeypatch.setattr(pace, "SystemRandom", AsLongAsCanBe)
-    monkeypatch.setattr(pace, "FIRST_REST", 0.2)
-    monkeypatch.setattr(pace, "LONGEST_REST", 3600.0)
-    monkeypatch.setattr(callbacks, "AT_ONCE", 1)
+    monkeypatch.setattr(throttle, "SystemRandom", AsLongAsCanBe)
+    monkeypatch.setattr(throttle, "FIRST_REST", 0.2)
+    monkeypatch.setattr(throttle, "LONGEST_REST", 3600.0)
+    monkeypatch.setattr(callback_worker, "AT_ONCE", 1)
     world.crm.fail(smartico.answer(503), calls=None)
     async with world.running(email=["sendgrid-main"]) as gateway:
         ids = [await world.email() for _ in range(30)]
         # Rests of 0.2, 0.4 and 0.8 seconds, each ended by a single call; 30 statuses, each due every 0.05 seconds.
-        await wait_until(lambda: len(world.crm.attempts) >= pace.TRIP + 3)
+        await wait_until(lambda: len(world.crm.attempts) >= throttle.TRIP + 3)
         world.crm.recover()
         times = [call.at for call in world.crm.attempts]
-        assert [times[pace.TRIP + n] - times[pace.TRIP + n - 1] >= 0.19 * 2**n for n in range(3)] == [
+        assert [times[throttle.TRIP + n] - times[throttle.TRIP + n - 1] >= 0.19 * 2**n for n in range(3)] == [
             True
         ] * 3
         for message in ids:
@@ -148,14 +149,14 @@ async def test_a_host_that_keeps_failing_rests_and_is_told_everything_afterwards
 async def test_one_hosts_rest_is_not_anothers(world, sendgrid, monkeypatch, wait_until):
     """The other host is the same machine by another name; only the first one fails."""
     world.tables["clients.brand"]["callback_hosts"] = ["127.0.0.1", "localhost"]
-    monkeypatch.setattr(pace, "FIRST_REST", 3600.0)
-    monkeypatch.setattr(pace, "LONGEST_REST", 3600.0)
-    monkeypatch.setattr(callbacks, "AT_ONCE", 1)
+    monkeypatch.setattr(throttle, "FIRST_REST", 3600.0)
+    monkeypatch.setattr(throttle, "LONGEST_REST", 3600.0)
+    monkeypatch.setattr(callback_worker, "AT_ONCE", 1)
     async with smartico.Smartico(api_key=world.crm.api_key) as other, world.running(email=["sendgrid-main"]):
         other.fail(smartico.answer(503), calls=None)
-        for _ in range(2 * pace.TRIP):
+        for _ in range(2 * throttle.TRIP):
             await world.email(callback_url=other.callback_url.replace("127.0.0.1", "localhost"))
-        await wait_until(lambda: len(other.attempts) >= pace.TRIP)
+        await wait_until(lambda: len(other.attempts) >= throttle.TRIP)
         await world.hears(await world.email(), "accepted")
 
 
@@ -222,7 +223,7 @@ async def test_what_the_client_lists_no_more_is_not_called_any_more(world, sendg
 
 
 async def test_what_was_not_told_before_a_stop_is_told_after_it(world, sendgrid, monkeypatch):
-    monkeypatch.setattr(callbacks, "PAUSES", (1.0,) * 7)
+    monkeypatch.setattr(callback_worker, "PAUSES", (1.0,) * 7)
     world.crm.fail(smartico.answer(500), calls=None)
     async with world.running(email=["sendgrid-main"]):
         message = await world.email()

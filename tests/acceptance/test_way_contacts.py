@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from gatepost import kinds
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import API_VERSION, ContactSource, hookimpl
 from gatepost.model import Contact, Secret
+from gatepost.plugin_host import discovery
 from gatepost.testing import emulator
 
 
@@ -35,8 +35,8 @@ class Fickle(ContactSource):
 @pytest.fixture
 def fickle(world, monkeypatch):
     """Asked before the file; down at first."""
-    load = kinds.load
-    monkeypatch.setattr(kinds, "load", lambda use: Fickle if use == "fickle" else load(use))
+    load = discovery.load
+    monkeypatch.setattr(discovery, "load", lambda use: Fickle if use == "fickle" else load(use))
     monkeypatch.setattr(Fickle, "down", True)
     world.tables["plugins.fickle"] = {"use": "fickle"}
     world.tables["contacts"]["sources"] = ["fickle", "players"]

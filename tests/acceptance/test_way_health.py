@@ -6,7 +6,7 @@ import sqlite3
 import aiohttp
 import pytest
 
-from gatepost.outbox import faults, sqlite
+from gatepost.outbox import driver_errors, sqlite
 from gatepost.testing import emulator
 
 
@@ -90,7 +90,7 @@ async def test_the_states_of_a_breaker_are_there_before_anything_is_sent(world, 
 
 
 async def test_a_store_that_refuses_is_a_figure_too(world, sendgrid, monkeypatch):
-    monkeypatch.setattr("gatepost.outbox.batch.Batches.refusing", True)
+    monkeypatch.setattr("gatepost.outbox.group_commit.Batches.refusing", True)
     async with world.running(email=["sendgrid-main"]) as gateway:
         assert (await gateway.metrics())["gatepost_ready",] == 0
 
@@ -213,7 +213,7 @@ async def test_a_store_that_breaks_stops_the_process_with_1(world, sendgrid, mon
     async with world.running(code=1, email=["sendgrid-main"]) as gateway:
         await world.hears(await world.email(), "accepted")
         # What is only locked looks damaged from here on.
-        monkeypatch.setattr(faults, "_BROKEN", {sqlite3.SQLITE_BUSY: "the file is damaged"})
+        monkeypatch.setattr(driver_errors, "_BROKEN", {sqlite3.SQLITE_BUSY: "the file is damaged"})
         with contextlib.closing(sqlite3.connect(world.folder / "gatepost.db")) as other:
             other.execute("BEGIN IMMEDIATE")
 

@@ -9,7 +9,7 @@ import pytest
 import structlog
 import yarl
 
-from gatepost.ceiling import Ceiling
+from gatepost.body_limit import Ceiling
 from gatepost.outbox import sqlite
 from gatepost.testing import emulator
 
@@ -84,7 +84,7 @@ async def test_bodies_are_read_within_the_same_limits_whether_an_instance_is_the
     assert status == 413
     ((status, _, _),) = await answers(data=b"x" * 900)
     assert status == 503
-    monkeypatch.setattr("gatepost.api.BODY_DEADLINE", 0.05)
+    monkeypatch.setattr("gatepost.web.routes.BODY_DEADLINE", 0.05)
     ((status, _, _),) = await answers(data=unfinished)
     assert status == 408
 
@@ -311,7 +311,7 @@ async def test_a_report_about_what_was_not_taken_is_believed_and_it_is_not_sent_
     world, sendgrid, monkeypatch, wait_until
 ):
     """The provider's answer was an error, and the message would be due again in an hour."""
-    monkeypatch.setattr("gatepost.attempt.pause", lambda _attempt: 3600.0)
+    monkeypatch.setattr("gatepost.delivery.attempt.pause", lambda _attempt: 3600.0)
     sendgrid.plan(emulator.answer(503))
     async with world.running(email=["sendgrid-main"]) as gateway:
         other = await world.email()

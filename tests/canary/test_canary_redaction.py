@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from canary import searcher
 from canary.world import EMAIL, NAMES, PEOPLE, PHONE
-from gatepost import logs, redaction
 from gatepost.model import Contact, Secret
+from gatepost.observe import logs, redaction
 
 CONTACT = Contact(
     email=Secret(EMAIL), phone=Secret(PHONE), attributes={"first": NAMES[0], "last": NAMES[1], "tier": "gold"}

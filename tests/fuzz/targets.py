@@ -12,13 +12,13 @@ from pathlib import Path
 import jwt
 
 from fuzz.requests import GOOD
-from gatepost import contract
-from gatepost.access import Access
+from gatepost.callback_urls import TargetRefused, Targets
+from gatepost.config.networks import Network
 from gatepost.content import decode_content
 from gatepost.errors import BadSignature, BadWebhook, Code, Refused, WebhookRetry
+from gatepost.intake import requests
 from gatepost.model import Channel, Report, Status, WebhookRequest
-from gatepost.networks import Network
-from gatepost.targets import TargetRefused, Targets
+from gatepost.web.auth import Access
 from gatepost_csv import reading, rows
 from gatepost_sendgrid import webhook
 from gatepost_vonage import reports
@@ -39,12 +39,12 @@ def decoder(data: bytes) -> None:
     """A body is a request that can be stored and read back, or malformed."""
     for channel in Channel:
         try:
-            request = contract.decode(channel, data)
+            request = requests.decode(channel, data)
         except Refused as refusal:
             assert refusal.code is Code.MALFORMED, refusal.code
             assert refusal.message.isascii(), "an answer quotes the caller"
             continue
-        stored = decode_content(channel, contract.content(request))
+        stored = decode_content(channel, requests.content(request))
         assert "\0" not in repr(json.dumps([request.ext_user_id, request.uid]))
         if channel is Channel.EMAIL:
             header = request.subject + request.sender.name + request.sender.address

@@ -375,10 +375,11 @@ class Beast(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, Webhook
 
 def sabotage() -> None:
     """Make the gateway's own code fail, with all that it knows, where a message's text begins so."""
-    from gatepost import attempt, contract  # noqa: PLC0415
+    from gatepost.delivery import attempt  # noqa: PLC0415
+    from gatepost.intake import requests  # noqa: PLC0415
     from gatepost.outbox import sqlite  # noqa: PLC0415
 
-    decode, stored, compose = contract.decode, attempt.decode_content, attempt.compose
+    decode, stored, compose = requests.decode, attempt.decode_content, attempt.compose
 
     def decode_or_fail(channel, body):
         if b"internal-error" in body:
@@ -396,7 +397,7 @@ def sabotage() -> None:
             raise Odd(recipient.reveal(), attributes)
         return composed
 
-    contract.decode = decode_or_fail
+    requests.decode = decode_or_fail
     attempt.decode_content = stored_or_fail
     attempt.compose = compose_or_fail
     sqlite._PRAGMAS = tuple(
@@ -406,12 +407,14 @@ def sabotage() -> None:
 
 def plant(texts: Mapping[str, str]) -> object:
     """Have the gateway tell each text in its place, behind all that would keep it from that."""
-    from gatepost import attempt, contract, logs  # noqa: PLC0415
+    from gatepost.delivery import attempt  # noqa: PLC0415
     from gatepost.errors import Refused  # noqa: PLC0415
-    from gatepost.health import Health  # noqa: PLC0415
-    from gatepost.metrics import Metrics  # noqa: PLC0415
+    from gatepost.intake import requests  # noqa: PLC0415
+    from gatepost.observe import logs  # noqa: PLC0415
+    from gatepost.observe.metrics import Metrics  # noqa: PLC0415
+    from gatepost.upkeep.health import Health  # noqa: PLC0415
 
-    refused, redact, outcome_of = contract.refused, logs._redact, attempt.outcome_of
+    refused, redact, outcome_of = requests.refused, logs._redact, attempt.outcome_of
     ready, expose = Health.ready, Metrics.expose
 
     def told(logger, method, event):
@@ -423,7 +426,7 @@ def plant(texts: Mapping[str, str]) -> object:
     # The log is set up already, with a list of its processors.
     formatter = logging.getLogger().handlers[0].formatter
     formatter.processors = [told if one is redact else one for one in formatter.processors]
-    contract.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
+    requests.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
     attempt.outcome_of = lambda *given: msgspec.structs.replace(outcome_of(*given), reason=texts["database"])
     Health.ready = lambda self: msgspec.structs.replace(ready(self), problems=[texts["health"]])
     Metrics.expose = lambda self: expose(self) + f"# {texts['metric']}\n".encode()

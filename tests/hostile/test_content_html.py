@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gatepost.plaintext import SLICE, TooMuch, conversion, text_of
+from gatepost.delivery.html_text import SLICE, TooMuch, conversion, text_of
 from hostile.html_cases import CASES, FRAGMENTS, MIXED, NAMES
 
 NO_LIMIT = 2**40

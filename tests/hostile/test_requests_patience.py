@@ -12,11 +12,11 @@ import pytest
 from fuzz import gateway
 from fuzz.driver import take_answer
 from fuzz.gateway import message, request
-from gatepost.acceptance import Acceptance
 from gatepost.app import load
-from gatepost.ceiling import Ceiling
-from gatepost.http import PIPELINED, PIPELINED_BYTES, SHORTEST, Connection, Connections
-from gatepost.server import _Uvicorn, serve
+from gatepost.body_limit import Ceiling
+from gatepost.intake.accept import Acceptance
+from gatepost.server.process import _Uvicorn, serve
+from gatepost.server.protocol import PIPELINED, PIPELINED_BYTES, SHORTEST, Connection, Connections
 
 PATIENCE = 60.0
 """Seconds that a test waits for what must come; a busy machine takes its time."""
@@ -30,7 +30,7 @@ each_loop = pytest.mark.parametrize(
 
 @pytest.fixture
 def brisk(monkeypatch):
-    monkeypatch.setattr("gatepost.http.HEAD_DEADLINE", 1.0)
+    monkeypatch.setattr("gatepost.server.protocol.HEAD_DEADLINE", 1.0)
 
 
 @asynccontextmanager
@@ -143,7 +143,7 @@ async def test_a_second_head_that_drips_is_cut_off(brisk, address):
 
 
 async def test_a_body_that_drips_is_5_and_then_cut_off(brisk, address, monkeypatch):
-    monkeypatch.setattr("gatepost.api.BODY_DEADLINE", 0.2)
+    monkeypatch.setattr("gatepost.web.routes.BODY_DEADLINE", 0.2)
     begin = request(body=message()).replace(b"Content-Length: ", b"Content-Length: 1") + b" "
     await drip_until_cut(address, begin, b" ", wants=lambda it: it.code == 5)
 
@@ -376,7 +376,7 @@ async def test_nonsense_behind_many_requests_takes_no_answer_with_it(address, mo
 
 @each_loop
 async def test_at_a_stop_a_row_of_requests_is_taken_in_for_a_while_only(tmp_path, monkeypatch):
-    monkeypatch.setattr("gatepost.http.LAST_TAKEN", 0.2)
+    monkeypatch.setattr("gatepost.server.protocol.LAST_TAKEN", 0.2)
     begun = asyncio.Event()
 
     async def slowly(*_):
@@ -411,7 +411,7 @@ async def test_a_kept_connection_outlives_the_deadline_of_a_head(brisk, address)
 
 
 async def test_a_kept_connection_ends_at_last(address, monkeypatch):
-    monkeypatch.setattr("gatepost.http.IDLE_DEADLINE", 0.3)
+    monkeypatch.setattr("gatepost.server.protocol.IDLE_DEADLINE", 0.3)
     async with connected(address) as (reader, writer):
         writer.write(request(body=message()))
         assert (await answer(reader)).code == 1
@@ -426,7 +426,7 @@ async def test_a_slow_answer_is_waited_for(brisk, address, monkeypatch):
         await go_on.wait()
         return b"{}"
 
-    monkeypatch.setattr("gatepost.acceptance.Acceptance.take", slowly)
+    monkeypatch.setattr("gatepost.intake.accept.Acceptance.take", slowly)
     async with connected(address) as (reader, writer):
         writer.write(request(body=message()))
         async with connected(address) as (silent, _):
@@ -468,7 +468,7 @@ async def test_the_handler_finishes_when_the_caller_has_gone(seen, address, monk
 
 @pytest.fixture
 def few(monkeypatch):
-    monkeypatch.setattr("gatepost.server.MOST_CONNECTIONS", 50)
+    monkeypatch.setattr("gatepost.server.process.MOST_CONNECTIONS", 50)
 
 
 async def test_a_crowd_that_says_nothing_shuts_nobody_out(few, address):
@@ -554,7 +554,7 @@ async def test_who_is_accepted_in_the_moment_of_closing_is_not_left_waiting(tmp_
             return next(closing, False)
 
         closing_begun = asyncio.Event()
-        monkeypatch.setattr("gatepost.server._somebody_waits", connect_first)
+        monkeypatch.setattr("gatepost.server.process._somebody_waits", connect_first)
         async with serving(tmp_path) as address:
             pass
         late.setblocking(False)  # noqa: FBT003  the library's own

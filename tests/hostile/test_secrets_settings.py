@@ -18,11 +18,13 @@ from sqlalchemy import text as sql
 from sqlalchemy.exc import DBAPIError
 
 from canary import searcher
-from gatepost import app, kinds, logs, redaction
-from gatepost import settings as configuration
+from gatepost import app
+from gatepost.config import settings as configuration
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Contact, Email, Mailbox, Receipt, Secret, Sms, WebhookRequest
+from gatepost.observe import logs, redaction
 from gatepost.outbox import postgresql, sqlite
+from gatepost.plugin_host import discovery
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.vonage import VonageEmulator
 
@@ -44,8 +46,8 @@ TELLING = {
 def plugins_looked_up_once():
     """Reading the metadata of everything that is installed is most of a start's work."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kinds, "load", functools.cache(kinds.load))
-        patch.setattr(kinds, "installed", functools.cache(kinds.installed))
+        patch.setattr(discovery, "load", functools.cache(discovery.load))
+        patch.setattr(discovery, "installed", functools.cache(discovery.installed))
         yield
 
 
@@ -237,7 +239,7 @@ def test_no_fault_quotes_what_stands_where_something_else_belongs(config, read_a
     kinds_of = {name: (tables.setdefault(name, {}), kind) for name, kind in configuration.SECTIONS.items()}
     kinds_of["brand"] = tables["clients"]["brand"], configuration.Client
     for name, table in tables["plugins"].items():
-        kinds_of[name] = table, kinds.settings_type(table["use"])
+        kinds_of[name] = table, discovery.settings_type(table["use"])
         table.update(dict.fromkeys(("concurrency", "per_second", "timeout"), TELLING["client"]))
     for table, kind in kinds_of.values():
         table.update({field.encode_name: TELLING["client"] for field in msgspec.structs.fields(kind)})
@@ -415,8 +417,8 @@ def test_a_constructors_fault_is_rid_of_the_secrets_that_it_quotes(config, read_
         def __init__(self, settings, context):
             raise ConfigError([Fault("key", f"{settings.key.reveal()} is no key")])
 
-    load = kinds.load
-    monkeypatch.setattr(kinds, "load", lambda use: Telltale if use == "telltale" else load(use))
+    load = discovery.load
+    monkeypatch.setattr(discovery, "load", lambda use: Telltale if use == "telltale" else load(use))
     tables = copy.deepcopy(config)
     tables["plugins"]["telltale"] = {"use": "telltale", "key": "outgrabe-mome-rath"}
     _, faults = read_anew(tables)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from gatepost.model import Channel, Secret
-from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox, reading, sqlite
+from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox, queries, sqlite
 from gatepost.outbox.migrate import migrate
 
 REPO = Path(__file__).parents[2]
@@ -105,8 +105,8 @@ def new():
 def look():
     """Shows a message as an operator sees it; None where it is forgotten."""
 
-    async def one(outbox: Outbox, identity: str) -> reading.MessageView | None:
-        found = await outbox._database.transact(lambda connection: reading.known_by(connection, identity))
+    async def one(outbox: Outbox, identity: str) -> queries.MessageView | None:
+        found = await outbox._database.transact(lambda connection: queries.known_by(connection, identity))
         return found[0] if found else None
 
     return one

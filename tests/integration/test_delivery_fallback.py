@@ -5,18 +5,18 @@ import asyncio
 import msgspec
 import pytest
 
-from gatepost.contacts import Contacts, Remembered
+from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.contacts.lookup import Contacts, Remembered
 from gatepost.content import SmsContent
-from gatepost.delivery import Delivery, Provider
+from gatepost.delivery.worker import Delivery, Provider
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
-from gatepost.housekeeping import keep_house
-from gatepost.instances import Instance
-from gatepost.metrics import Metrics
 from gatepost.model import Channel, Receipt, Secret
+from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Policy, open_outbox
-from gatepost.pace import Pace
-from gatepost.settings import Instance as InstanceSettings
+from gatepost.plugin_host.instances import Instance
+from gatepost.throttle import Pace
+from gatepost.upkeep.housekeeping import keep_house
 from torture.forward import FastForward
 from torture.outage import Users, texting
 

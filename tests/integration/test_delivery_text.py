@@ -8,21 +8,21 @@ import msgspec
 import pytest
 import structlog
 
-from gatepost import plaintext
-from gatepost.contacts import Contacts, Remembered
+from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import Routes
+from gatepost.contacts.lookup import Contacts, Remembered
 from gatepost.content import EmailContent
-from gatepost.delivery import Delivery, Provider
+from gatepost.delivery import html_text
+from gatepost.delivery.html_text import SLICE, TextParts
+from gatepost.delivery.html_text.render import Renderer
+from gatepost.delivery.worker import Delivery, Provider
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
-from gatepost.instances import Instance
-from gatepost.metrics import Metrics
 from gatepost.model import Mailbox, Receipt, Secret
+from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Policy, open_outbox
-from gatepost.pace import Pace
-from gatepost.plaintext import SLICE, TextParts
-from gatepost.plaintext.render import Renderer
-from gatepost.settings import Instance as InstanceSettings
-from gatepost.settings import Routes
+from gatepost.plugin_host.instances import Instance
+from gatepost.throttle import Pace
 from torture.forward import FastForward
 from torture.outage import Users, texting
 
@@ -157,7 +157,7 @@ async def test_a_client_with_many_hostile_mails_costs_another_a_turn_each_time(m
     """Of many mails of one client one is converted at a time, a slice whenever the other has had its own."""
     turns = {"hostile": 0, "other": 0}
 
-    real = plaintext.conversion
+    real = html_text.conversion
 
     def counting(html):
         steps = real(html, max_marks=2**40)
@@ -168,7 +168,7 @@ async def test_a_client_with_many_hostile_mails_costs_another_a_turn_each_time(m
             except StopIteration as end:
                 return end.value
 
-    monkeypatch.setattr(plaintext, "conversion", counting)
+    monkeypatch.setattr(html_text, "conversion", counting)
     parts = TextParts(["hostile", "other"], Metrics())
     flood = [asyncio.create_task(parts.derive(f"{n}", "hostile", "<b>" * (10 * SLICE))) for n in range(20)]
     await asyncio.sleep(0)

@@ -8,9 +8,9 @@ from structlog.testing import capture_logs
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Outcome, Policy, Reported, Stored, new_id
-from gatepost.outbox import batch as batches
+from gatepost.outbox import group_commit as batches
 from gatepost.outbox.schema import contents
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 
 def commits(outbox):

@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import event
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported, calling
+from gatepost.outbox import Called, Outcome, Reported, callbacks
 from gatepost.outbox.schema import statuses
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 A, D, O = "accepted", "delivered", "opened"  # noqa: E741  as they stand in the columns below
 
@@ -277,15 +277,15 @@ async def test_calls_may_be_of_one_client_or_of_all_besides_some(store, sent):
 async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it_does_not_take(store):
     """However many calls of others wait, or to targets that rest."""
     wants = [
-        calling.WantCalls(9, 45, "brand", frozenset({"ill.example:443"})),
-        calling.WantCalls(1, 45, "brand", only="ill.example:443"),
+        callbacks.WantCalls(9, 45, "brand", frozenset({"ill.example:443"})),
+        callbacks.WantCalls(1, 45, "brand", only="ill.example:443"),
     ]
 
     def plans(connection):
         tx = store._begin(connection)
         seen = []
         event.listen(connection, "before_cursor_execute", lambda *call: seen.append(call[2:4]))
-        calling.claim_calls(tx, wants)
+        callbacks.claim_calls(tx, wants)
         return [
             [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
             for text, values in seen[:2]
@@ -349,7 +349,7 @@ async def test_what_waits_for_a_call_that_is_queued_or_under_way_is_left_waiting
 
 
 async def test_each_look_goes_on_where_the_last_one_ended(store, sent, monkeypatch):
-    monkeypatch.setattr(calling, "LOOK", 2)
+    monkeypatch.setattr(callbacks, "LOOK", 2)
     made = [await sent(store, f"uid-{number}") for number in range(5)]
     for identity in made:
         await strand(store, identity)

@@ -7,9 +7,9 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported, reading
+from gatepost.outbox import Called, Outcome, Reported, queries
 from gatepost.outbox.schema import statuses
-from gatepost.statuses import ENDS, State
+from gatepost.outbox.states import ENDS, State
 
 LIFETIMES = dict.fromkeys(Channel, 3600.0)
 
@@ -141,7 +141,7 @@ def _steps(connection):
         )
     )
     asked.clear()
-    reading.depth(connection, 0)
+    queries.depth(connection, 0)
     return [
         row[-1]
         for statement, parameters in tuple(asked)

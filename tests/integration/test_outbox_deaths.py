@@ -5,7 +5,7 @@ import structlog
 
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Outcome, Reported
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 WAIT = 120
 LIFETIMES = dict.fromkeys(Channel, 3600.0)

@@ -26,18 +26,9 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import (
-    Called,
-    NewMessage,
-    Outcome,
-    Policy,
-    Reported,
-    new_id,
-    open_outbox,
-    sweeping,
-)
+from gatepost.outbox import Called, NewMessage, Outcome, Policy, Reported, maintenance, new_id, open_outbox
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.statuses import State, Telling
+from gatepost.outbox.states import State, Telling
 
 WAIT, LIFETIME, RETENTION = 120, 4 * 3600, 30 * 86_400
 ENDED = {State.SENT, State.REJECTED, State.FAILED}
@@ -309,18 +300,18 @@ class Outboxes(RuleBasedStateMachine):
             message.wait_for_a_try()
             message.state = State.HELD if held else message.state
             message.due = message.expires if held else now
-        far = message.expires > now + sweeping.LONGEST_LIFETIME
-        if far and message.state not in ENDED and message.created > now + sweeping.LONGEST_PAUSE:
+        far = message.expires > now + maintenance.LONGEST_LIFETIME
+        if far and message.state not in ENDED and message.created > now + maintenance.LONGEST_PAUSE:
             message.expires += now - message.created
             message.created = now
         self.pull_in(message)
         for one in message.told:
             if one.telling is Telling.CALLING and one.due <= now:
                 one.telling, one.due, one.lost = Telling.QUEUED, now, one.lost + 1
-            if one.telling is Telling.QUEUED and one.due > self.furthest(one, sweeping.LONGEST_CALL_PAUSE):
+            if one.telling is Telling.QUEUED and one.due > self.furthest(one, maintenance.LONGEST_CALL_PAUSE):
                 one.due = now
             if one.telling is Telling.CALLING:
-                one.due = min(one.due, now + sweeping.LONGEST_LEASE)
+                one.due = min(one.due, now + maintenance.LONGEST_LEASE)
 
     def furthest(self, one, longest):
         """What was never tried is due at once, and nothing is due after the longest pause."""
@@ -329,12 +320,12 @@ class Outboxes(RuleBasedStateMachine):
     def pull_in(self, message):
         now = self.now
         waits = message.state in {State.QUEUED, State.SUSPECT}
-        if waits and message.due > self.furthest(message, sweeping.LONGEST_PAUSE):
+        if waits and message.due > self.furthest(message, maintenance.LONGEST_PAUSE):
             message.due = now
         elif message.state is State.UNCERTAIN:
             message.due = min(message.due, now + WAIT)
         elif message.state is State.SENDING:
-            message.due = min(message.due, now + sweeping.LONGEST_LEASE)
+            message.due = min(message.due, now + maintenance.LONGEST_LEASE)
         elif message.state is State.HELD:
             message.due = message.expires
 

@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported, new_id, operating
-from gatepost.statuses import State
+from gatepost.outbox import Called, Outcome, Reported, new_id, retries
+from gatepost.outbox.states import State
 
 LIFETIMES = {Channel.EMAIL: 60.0, Channel.SMS: 30.0}
 
@@ -268,7 +268,7 @@ async def failing(outbox, new):
 )
 async def test_failed_callbacks_are_found_by_client_and_host(outbox, failing, client, host, found):
     ids = await outbox._database.transact(
-        lambda connection: operating.untold(connection, client=client, host=host)
+        lambda connection: retries.untold(connection, client=client, host=host)
     )
 
     wanted = [tuple(one.split(" ")) for one in found.split("|")] if found else []

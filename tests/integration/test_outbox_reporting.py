@@ -5,7 +5,7 @@ import pytest
 
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Outcome, Recorded, Reported
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 ACCEPTED, DELIVERED, OPENED = Status.ACCEPTED, Status.DELIVERED, Status.OPENED
 

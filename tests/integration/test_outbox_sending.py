@@ -5,8 +5,8 @@ import pytest
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Outcome, Reported
-from gatepost.outbox.faults import Lost
-from gatepost.statuses import State
+from gatepost.outbox.driver_errors import Lost
+from gatepost.outbox.states import State
 
 
 def outcome(claim, state=State.SENT, **fields):

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from gatepost.errors import StoreBroken, StoreBusy
 from gatepost.model import Channel
 from gatepost.outbox import Outcome
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 LOCKER = """
 import sqlite3, sys

@@ -13,14 +13,14 @@ from sqlalchemy import create_engine, text
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox, sqlite
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
 from gatepost.model import Channel, Secret
 from gatepost.outbox import NewMessage, Outcome, Policy, open_outbox
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 def new(id, channel=Channel.EMAIL):
     return NewMessage(id=id, client="brand", channel=channel, uid=id, fingerprint=b"", ext_user_id="anna",

@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import func, select
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported, sweeping
+from gatepost.outbox import Called, Outcome, Reported, maintenance
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 HOUR, YEAR = 3600.0, 365 * 86_400.0
 
@@ -124,7 +124,7 @@ async def test_what_is_being_sent_is_not_given_up_before_its_sender_is_lost(stor
 
 
 async def test_more_than_one_sweeps_worth_is_swept_in_the_end(store, new, clock):
-    number = 2 * sweeping.MOST + 7
+    number = 2 * maintenance.MOST + 7
     many = [new(f"uid-{n}", lifetime=60) for n in range(number)]
     await asyncio.gather(*(store.put(message) for message in many))
     clock.advance(60)
@@ -132,7 +132,7 @@ async def test_more_than_one_sweeps_worth_is_swept_in_the_end(store, new, clock)
     first = await store.sweep()
     await settle(store)
 
-    assert first.failed == sweeping.MOST
+    assert first.failed == maintenance.MOST
     assert len(await store.claim_calls(10_000, 30)) == number
 
 
@@ -180,7 +180,7 @@ async def test_no_jump_of_the_clock_strands_a_message(place, new, look, clock, j
                 assert told(view) == ["failed"]
             else:
                 # A lease may be a day, a lifetime is what it was; a jump of less is waited out.
-                longest = {"sending": sweeping.LONGEST_LEASE, "held": 5 * HOUR, "uncertain": 120}
+                longest = {"sending": maintenance.LONGEST_LEASE, "held": 5 * HOUR, "uncertain": 120}
                 assert view.due_at - clock.now <= longest.get(view.state, HOUR)
         # Two days on, whatever the clock had done: each has been sent again, or has failed.
         for _ in range(48):
@@ -325,7 +325,7 @@ async def test_a_message_without_callbacks_is_forgotten_too(place, hold, look, c
 
 
 async def test_forgetting_goes_in_small_steps_the_oldest_first(place, new, clock):
-    number = sweeping.MOST + 50
+    number = maintenance.MOST + 50
     async with place.opened(retention=1000) as store:
         last = new("last", callback_url="")
         many = [new(f"uid-{n}", callback_url="") for n in range(number - 1)]
@@ -338,7 +338,7 @@ async def test_forgetting_goes_in_small_steps_the_oldest_first(place, new, clock
         await store.finish(outcome(claim))
         clock.advance(1000)
 
-        assert await store.prune() == sweeping.MOST
+        assert await store.prune() == maintenance.MOST
         assert await store.find("brand", Channel.EMAIL, "last")
         assert await store.prune() == 50
         assert await store.prune() == 0

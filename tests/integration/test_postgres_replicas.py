@@ -12,9 +12,9 @@ from sqlalchemy import text
 
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox, taking
-from gatepost.outbox.taking import BEHIND
-from gatepost.statuses import OPEN, State
+from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox, watermark
+from gatepost.outbox.states import OPEN, State
+from gatepost.outbox.watermark import BEHIND
 
 
 class Database:
@@ -322,7 +322,7 @@ async def test_what_is_wrong_with_the_database_itself_is_not_looked_for_in_each_
 
 async def test_what_was_due_long_before_the_last_claim_is_not_stranded(database, new, monkeypatch):
     """Committed late, or given back by a replica that had skipped it from the others."""
-    monkeypatch.setattr(taking, "LOOK", 0.5)
+    monkeypatch.setattr(watermark, "LOOK", 0.5)
     async with database.replica() as replica:
         for uid in ("uid-1", "uid-2"):
             await replica.put(new(uid))

@@ -7,18 +7,18 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from gatepost import suspects
-from gatepost.contacts import Contacts, Remembered
+from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import Routes
+from gatepost.contacts.lookup import Contacts, Remembered
 from gatepost.content import EmailContent, SmsContent
-from gatepost.delivery import Delivery, Provider
+from gatepost.delivery import suspects
+from gatepost.delivery.worker import Delivery, Provider
 from gatepost.hookspecs import hookimpl
-from gatepost.instances import Instance
-from gatepost.metrics import Metrics
 from gatepost.model import Channel, Mailbox, Receipt, Secret
+from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Policy, open_outbox
-from gatepost.pace import Pace
-from gatepost.settings import Instance as InstanceSettings
-from gatepost.settings import Routes
+from gatepost.plugin_host.instances import Instance
+from gatepost.throttle import Pace
 from torture.forward import FastForward
 from torture.outage import Users, texting
 

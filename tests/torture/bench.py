@@ -33,9 +33,9 @@ SETTLE = 300.0
 CONCURRENCY = 16
 
 QUICK = {
-    "gatepost.callbacks:LEASE": 2.0,
-    "gatepost.callbacks:PAUSES": (0.2,) * 30,
-    "gatepost.housekeeping:SWEEP_EVERY": 0.2,
+    "gatepost.callbacks.worker:LEASE": 2.0,
+    "gatepost.callbacks.worker:PAUSES": (0.2,) * 30,
+    "gatepost.upkeep.housekeeping:SWEEP_EVERY": 0.2,
 }
 """What a gateway of the bench need not wait as long for as a real one."""
 

@@ -11,17 +11,18 @@ import signal
 import time
 from pathlib import Path
 
-from gatepost import acceptance, app
-from gatepost.instances import Instance
+from gatepost import app
+from gatepost.intake import accept
 from gatepost.model import Email, Receipt, Status
 from gatepost.outbox import Outbox, Recorded, Stored
+from gatepost.plugin_host.instances import Instance
 
 
 def answer_before_commit() -> None:
     """Promise 1: Smartico hears 0 before the message is on disk."""
     real = Outbox.put
 
-    async def put(self: Outbox, message: acceptance.NewMessage) -> Stored:
+    async def put(self: Outbox, message: accept.NewMessage) -> Stored:
         async def later() -> None:
             # Longer than a kill after the answer may take on a slow machine.
             await asyncio.sleep(2)
@@ -54,34 +55,34 @@ def forget_reports() -> None:
 
 def tell_before_it_is_due() -> None:
     """Promise 4: a status goes out although the one before it was not heard yet."""
-    from gatepost.outbox import reporting  # noqa: PLC0415
+    from gatepost.outbox import reports  # noqa: PLC0415
 
-    real = reporting._status_row
+    real = reports._status_row
 
     def row(tx, identity, status, code, telling, url):
-        found = real(tx, identity, status, code, reporting.Telling.QUEUED, url)
+        found = real(tx, identity, status, code, reports.Telling.QUEUED, url)
         if status is Status.ACCEPTED:
             found["due_at"] = tx.after(0.5)
         return found
 
-    reporting._status_row = row
+    reports._status_row = row
 
 
 def finish_whoever_holds() -> None:
     """Promise 2 among replicas: an outcome counts whoever claimed the message meanwhile."""
-    from gatepost.outbox import sending  # noqa: PLC0415
+    from gatepost.outbox import claims  # noqa: PLC0415
 
-    real = sending.finish
+    real = claims.finish
 
     def finish(tx, outcomes):
         for outcome in outcomes:
-            statement = sending.messages.update().where(sending.messages.c.id == outcome.id)
+            statement = claims.messages.update().where(claims.messages.c.id == outcome.id)
             tx.connection.execute(
                 statement.values(holder=tx.holder, attempt=outcome.attempt, state="sending")
             )
         return real(tx, outcomes)
 
-    sending.finish = finish
+    claims.finish = finish
 
 
 def leave_at_once() -> None:
@@ -89,7 +90,7 @@ def leave_at_once() -> None:
     real = Outbox.put
     stopping = False
 
-    async def put(self: Outbox, message: acceptance.NewMessage) -> Stored:
+    async def put(self: Outbox, message: accept.NewMessage) -> Stored:
         stored = await real(self, message)
         if stopping:
             os._exit(0)

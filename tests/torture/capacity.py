@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import Called, Outbox, Outcome, Policy, Reported, open_outbox
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 from torture import growth, postgres
 
 MESSAGES = 20_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gatepost.model import Channel, Secret
 from gatepost.outbox import NewMessage, Outbox, Outcome, Policy, new_id, open_outbox
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 from torture.postgres import Server
 
 QUEUED = 600

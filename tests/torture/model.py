@@ -11,13 +11,14 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from gatepost import attempt, callbacks
+from gatepost.callbacks import worker as callback_worker
+from gatepost.delivery import attempt
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Status
 from gatepost.outbox import deaths
-from gatepost.outbox.sweeping import UNANSWERED
-from gatepost.pace import Pace
-from gatepost.statuses import ENDS, OPEN, State, Telling, to_record
+from gatepost.outbox.maintenance import UNANSWERED
+from gatepost.outbox.states import ENDS, OPEN, State, Telling, to_record
+from gatepost.throttle import Pace
 
 LEASE, WAIT, LIFE, CALL_LEASE = 30.0, 120.0, 14_400.0, 45.0
 STEPS = 40
@@ -192,7 +193,7 @@ class World:
         row = call.row
         if (row.attempt, row.holder, row.telling) != (call.attempt, call.holder, Telling.CALLING):
             return
-        retry = callbacks.pause(call.attempt, None, self.rng.uniform)
+        retry = callback_worker.pause(call.attempt, None, self.rng.uniform)
         if told:
             row.telling, row.due = Telling.TOLD, None
         elif retry is None:

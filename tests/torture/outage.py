@@ -10,21 +10,21 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from gatepost.contacts import Contacts, Remembered
+from gatepost.config.settings import Client, Logs, Routes, Server, Settings, Store
+from gatepost.config.settings import Contacts as ContactSettings
+from gatepost.config.settings import Delivery as DeliverySettings
+from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.contacts.lookup import Contacts, Remembered
 from gatepost.content import SmsContent
-from gatepost.delivery import Delivery, Provider
+from gatepost.delivery.worker import Delivery, Provider
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
-from gatepost.housekeeping import keep_house
-from gatepost.instances import Instance
-from gatepost.metrics import Metrics
 from gatepost.model import Channel, Contact, Receipt, Secret, Sms
+from gatepost.observe.metrics import Metrics
 from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox
-from gatepost.pace import Pace
-from gatepost.settings import Client, Logs, Routes, Server, Settings, Store
-from gatepost.settings import Contacts as ContactSettings
-from gatepost.settings import Delivery as DeliverySettings
-from gatepost.settings import Instance as InstanceSettings
+from gatepost.plugin_host.instances import Instance
+from gatepost.throttle import Pace
+from gatepost.upkeep.housekeeping import keep_house
 from torture.forward import FastForward
 
 CONCURRENCY = 16

@@ -23,7 +23,7 @@ from sqlalchemy import event
 
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import Called, NewMessage, Outcome, Policy, Reported, new_id, open_outbox
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 SECTOR = 512
 COMMIT = "COMMIT"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncpg
 
-from gatepost.instances import MARGIN
+from gatepost.plugin_host.instances import MARGIN
 from gatepost.testing import emulator
 from torture import bugs
 from torture.bench import CONCURRENCY, QUICK, bench
@@ -43,7 +43,7 @@ async def kill(
     began = time.monotonic()
     async with bench(zygote, folder, store, seed, reports=reports) as world:
         for _ in range(replicas):
-            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery:LEASES": leases}}
+            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery.worker:LEASES": leases}}
             world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in world.replicas))
         world.store.watch()
@@ -82,7 +82,7 @@ async def poison(
     async with bench(zygote, folder, store, seed, reports=False, most=bugs.SICKENING) as world:
         order = {
             "plant": plant,
-            "set": {**QUICK, "gatepost.delivery:LEASES": 0.5, "gatepost.suspects:POLL": 0.1},
+            "set": {**QUICK, "gatepost.delivery.worker:LEASES": 0.5, "gatepost.delivery.suspects:POLL": 0.1},
         }
         replica = world.add_replica(delivery={"uncertain_wait": 0.1}, timeout=1.0, order=order)
         await replica.start()
@@ -131,7 +131,7 @@ async def zombie(
     lease = leases * (timeout + MARGIN)
     async with bench(zygote, folder, store, seed, reports=False, most=0.1) as world:
         for _ in range(5):
-            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery:LEASES": leases}}
+            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery.worker:LEASES": leases}}
             world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in world.replicas))
         store.watch()
@@ -177,7 +177,7 @@ async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orpha
     taken_over = []
     async with bench(zygote, folder, store, seed, reports=False, most=0.1) as world:
         for _ in range(2):
-            order = {"set": {**QUICK, "gatepost.delivery:LEASES": leases}}
+            order = {"set": {**QUICK, "gatepost.delivery.worker:LEASES": leases}}
             world.add_replica(delivery={"uncertain_wait": 0.3}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in world.replicas))
         store.watch()

@@ -7,7 +7,7 @@ import pytest
 
 from gatepost.model import Secret
 from gatepost.outbox import Outcome, Policy, open_outbox
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 from torture import growth, scenarios
 from torture.clocks import ProcessClock
 from torture.oracle import Verdict

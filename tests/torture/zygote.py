@@ -35,12 +35,12 @@ def main() -> None:
     """Take orders until stdin ends; then end every child."""
     for name in WANTED:
         importlib.import_module(name)
-    from gatepost import kinds  # noqa: PLC0415  by now it costs nothing
+    from gatepost.plugin_host import discovery  # noqa: PLC0415  by now it costs nothing
 
     # To read the metadata of all that is installed takes longer than the rest of a start.
-    kinds.load = functools.cache(kinds.load)
+    discovery.load = functools.cache(discovery.load)
     for kind in ("csv", "sendgrid"):
-        kinds.load(kind)
+        discovery.load(kind)
     gc.freeze()
     # Nobody waits for the children: the kernel buries them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

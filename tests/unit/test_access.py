@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.access import Access
+from gatepost.config.networks import Network, parse_address
+from gatepost.config.settings import Client
 from gatepost.errors import Code, Refused
-from gatepost.log_throttle import OncePerMinute
 from gatepost.model import Channel, Secret
-from gatepost.networks import Network, parse_address
-from gatepost.settings import Client
+from gatepost.observe.log_throttle import OncePerMinute
+from gatepost.web.auth import Access
 
 PROXIES = (Network("10.0.0.0/8"), Network("fd00::/8"))
 

@@ -7,10 +7,15 @@ import inspect
 
 import pytest
 
-from gatepost import api, app, attempt, callbacks, guard, model, pace, settings
-from gatepost.caller import Caller
+from gatepost import app, model, throttle
+from gatepost.callbacks import worker as callback_worker
+from gatepost.callbacks.client import Caller
+from gatepost.config import settings
+from gatepost.delivery import attempt
 from gatepost.errors import Code
 from gatepost.model import Channel, Status
+from gatepost.plugin_host import isolation
+from gatepost.web import routes
 
 
 def between(low, high):
@@ -22,25 +27,25 @@ def between(low, high):
     list(enumerate([5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600], start=1)),
 )
 def test_a_callback_is_tried_again_after(tries, seconds):
-    low, high = callbacks.pause(tries, None, between)
+    low, high = callback_worker.pause(tries, None, between)
 
     assert (low, high) == (pytest.approx(0.8 * seconds), pytest.approx(1.2 * seconds))
 
 
 def test_a_callback_is_dead_after_its_eighth_try():
-    assert callbacks.pause(8, None, between) is None
+    assert callback_worker.pause(8, None, between) is None
 
 
 def test_a_callback_has_fifteen_seconds_and_a_body_ten():
     assert inspect.signature(Caller).parameters["timeout"].default == 15
-    assert api.BODY_DEADLINE == 10
+    assert routes.BODY_DEADLINE == 10
 
 
 def test_a_provider_is_tried_again_after_twice_as_long_each_time_up_to_a_quarter_of_an_hour():
     pauses = [attempt.pause(tries, lambda low, high: (low, high)) for tries in (1, 2, 3, 9, 10, 1000)]
 
     assert pauses == [(0, 2), (0, 4), (0, 8), (0, 512), (0, 900), (0, 900)]
-    assert (pace.SHORTEST_WISH, pace.LONGEST_WISH) == (1, 3600)
+    assert (throttle.SHORTEST_WISH, throttle.LONGEST_WISH) == (1, 3600)
 
 
 def test_a_signature_is_good_for_26_hours():
@@ -48,7 +53,7 @@ def test_a_signature_is_good_for_26_hours():
 
 
 def test_a_stop_ends_within_twelve_seconds():
-    assert app.DRAIN + app.LEAVING + guard.GRACE <= 12
+    assert app.DRAIN + app.LEAVING + isolation.GRACE <= 12
 
 
 def test_the_codes():

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost import callback_slots, pace
-from gatepost.callback_slots import Ask, ClientSlots, room
+from gatepost import throttle
+from gatepost.callbacks import slots as callback_slots
+from gatepost.callbacks.slots import Ask, ClientSlots, room
 from gatepost.errors import Unavailable
-from gatepost.pace import Health
+from gatepost.throttle import Health
 
 SLOTS = 96
 
@@ -43,7 +44,7 @@ def test_the_last_slot_is_for_a_client_that_holds_none():
 
 
 def trip(slots, target, now=0.0):
-    for _ in range(pace.TRIP):
+    for _ in range(throttle.TRIP):
         slots.begin(target, now)
         slots.end(target, now, Unavailable("down"))
 
@@ -84,7 +85,7 @@ def test_however_many_targets_are_tripped_few_are_asked_for_a_probe_and_all_in_t
     for target in targets:
         trip(slots, target)
 
-    rounds = [[ask.only for ask in slots.asks(pace.LONGEST_REST, 1, SLOTS) if ask.only] for _ in range(3)]
+    rounds = [[ask.only for ask in slots.asks(throttle.LONGEST_REST, 1, SLOTS) if ask.only] for _ in range(3)]
 
     assert [len(probed) for probed in rounds] == [callback_slots.PROBES] * 3
     assert {target for probed in rounds for target in probed} == targets

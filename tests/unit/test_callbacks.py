@@ -6,16 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from gatepost import callback_slots, callbacks, pace
+from gatepost import throttle
+from gatepost.callback_urls import Targets
+from gatepost.callbacks import slots as callback_slots
+from gatepost.callbacks import worker as callback_worker
 from gatepost.errors import StoreBusy, Unavailable
-from gatepost.metrics import Metrics
 from gatepost.model import Channel, Secret
-from gatepost.outbox import Called, NewMessage, Outcome, Policy, new_id, open_outbox, reading
-from gatepost.statuses import State
-from gatepost.targets import Targets
+from gatepost.observe.metrics import Metrics
+from gatepost.outbox import Called, NewMessage, Outcome, Policy, new_id, open_outbox, queries
+from gatepost.outbox.states import State
 from gatepost.wire import Reply
 
-TRIES = len(callbacks.PAUSES) + 1
+TRIES = len(callback_worker.PAUSES) + 1
 SLOW = [f"slow.example:{port}" for port in range(1, 401)]
 QUICK = [f"quick{number}.example" for number in range(20)]
 
@@ -25,18 +27,18 @@ def later(_low, high):
 
 
 def usual(attempt):
-    return callbacks.pause(attempt, None, later)
+    return callback_worker.pause(attempt, None, later)
 
 
 def test_a_retry_after_never_shortens_a_pause():
     for attempt in range(1, TRIES):
-        assert callbacks.pause(attempt, 1.0, later) == usual(attempt)
-    assert usual(TRIES) is callbacks.pause(TRIES, 1.0, later) is None
+        assert callback_worker.pause(attempt, 1.0, later) == usual(attempt)
+    assert usual(TRIES) is callback_worker.pause(TRIES, 1.0, later) is None
 
 
 @pytest.mark.parametrize("wish", [-5.0, 0.0, 1.0, 600.0, 40_000.0, 1e12])
 def test_a_retry_after_lengthens_a_pause_up_to_the_longest(wish):
-    pauses = [callbacks.pause(attempt, wish, lambda low, _high: low) for attempt in range(1, TRIES)]
+    pauses = [callback_worker.pause(attempt, wish, lambda low, _high: low) for attempt in range(1, TRIES)]
     assert all(later >= earlier for earlier, later in itertools.pairwise(pauses))
     assert min(wish, 36_000.0) <= pauses[0] <= 36_000.0
 
@@ -104,7 +106,7 @@ async def outbox(tmp_path):
 def callbacks_of():
     def make(outbox, hosts, *clients):
         client = SimpleNamespace(callback_api_key=Secret("key"))
-        return callbacks.Callbacks(
+        return callback_worker.Callbacks(
             SimpleNamespace(clients=dict.fromkeys(clients or ["brand"], client)),
             outbox=outbox,
             targets=dict.fromkeys(clients or ["brand"], Targets(["*.example"], allow_private=False)),
@@ -203,7 +205,7 @@ async def test_a_cut_off_recording_gets_a_last_chance(outbox, callbacks_of):
 
 
 async def test_a_slow_target_keeps_no_other_of_its_client_waiting(outbox, callbacks_of):
-    await accepted(outbox, *["slow.example"] * callbacks.AT_ONCE)
+    await accepted(outbox, *["slow.example"] * callback_worker.AT_ONCE)
     await accepted(outbox, *QUICK)
     hosts = Hosts("slow.example")
     running = asyncio.create_task(callbacks_of(outbox, hosts).run())
@@ -239,19 +241,19 @@ async def test_as_many_slow_targets_as_there_can_be_keep_no_other_client_waiting
     outbox, callbacks_of, monkeypatch, tripped
 ):
     """Whether they are called for the first time or probed: each hangs, and holds a call until it is let."""
-    monkeypatch.setattr(callbacks, "POLL", 0.01)
+    monkeypatch.setattr(callback_worker, "POLL", 0.01)
     monkeypatch.setattr(callback_slots, "LOOK_AGAIN", 0.0)
     await accepted(outbox, *SLOW, client="other")
     hosts, watched = Hosts("slow.example"), Watched(outbox)
     calling = callbacks_of(watched, hosts, "other", "brand")
     slots = calling._slots["other"]
-    for target, _ in itertools.product(SLOW, range(pace.TRIP if tripped else 0)):
+    for target, _ in itertools.product(SLOW, range(throttle.TRIP if tripped else 0)):
         slots.begin(target, 0.0)
         slots.end(target, 0.0, Unavailable("down"))
     running = asyncio.create_task(calling.run())
     async with asyncio.timeout(20):
         await watched.settled.wait()
-    assert len(hosts.asked) <= callbacks.AT_ONCE * 3 // 4
+    assert len(hosts.asked) <= callback_worker.AT_ONCE * 3 // 4
 
     await accepted(outbox, *QUICK)
     await hosts.all_asked(QUICK)
@@ -274,7 +276,7 @@ async def test_what_is_to_be_told_for_a_client_that_is_gone_is_tried_and_holds_u
     await running
 
     assert hosts.asked == ["crm.example"]
-    (view,) = await outbox._database.transact(lambda at: reading.list_messages(at, only={"client": "gone"}))
+    (view,) = await outbox._database.transact(lambda at: queries.list_messages(at, only={"client": "gone"}))
     assert (view.statuses[0].tries, view.statuses[0].problem) == (1, "the client is no longer configured")
 
 
@@ -303,12 +305,12 @@ async def test_calls_that_end_while_a_claim_is_under_way_are_followed_by_others(
 ):
     """A pause would last longer than the test."""
     monkeypatch.setattr(callback_slots, "LOOK_AGAIN", 3600.0)
-    await accepted(outbox, *["slow.example"] * callbacks.AT_ONCE)
+    await accepted(outbox, *["slow.example"] * callback_worker.AT_ONCE)
     hosts = Hosts("slow.example")
     late = LateAnswers(outbox, hosts)
     calling = callbacks_of(late, hosts)
     late.under_way = calling._calling
     running = asyncio.create_task(calling.run())
-    await hosts.were_asked(callbacks.AT_ONCE)
+    await hosts.were_asked(callback_worker.AT_ONCE)
     calling.stop()
     await running

@@ -8,14 +8,15 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from gatepost import kinds, settings
 from gatepost.cli import config
+from gatepost.config import settings
+from gatepost.plugin_host import discovery
 
 STRUCTS = {
     **settings.SECTIONS,
     "clients": settings.Client,
     "instance": settings.Instance,
-    **{f"plugins.{use}": kinds.settings_type(use) for use in kinds.installed()},
+    **{f"plugins.{use}": discovery.settings_type(use) for use in discovery.installed()},
 }
 
 
@@ -52,11 +53,11 @@ def test_with_every_key_set_the_gateway_would_read_it(printed, tmp_path, monkeyp
     file = tmp_path / "gatepost.toml"
     file.write_text(re.sub(r'"file:[^"]+"', '"the content of a file"', text))
 
-    read, faults = settings.read(file, kinds.settings_type)
+    read, faults = settings.read(file, discovery.settings_type)
 
     assert faults == []
     assert read is not None
-    assert read.plugins.keys() == kinds.installed().keys()
+    assert read.plugins.keys() == discovery.installed().keys()
     for section, kind in settings.SECTIONS.items():
         assert tomllib.loads(text)[section].keys() == {
             field.encode_name for field in msgspec.structs.fields(kind)
@@ -70,8 +71,8 @@ def test_what_is_printed_as_a_default_is_the_default(printed, tmp_path, monkeypa
     every.write_text(re.sub(r"^#(\w+ = .*)$", r"\1", printed.partition("#[plugins")[0], flags=re.MULTILINE))
     monkeypatch.setenv("SMARTICO_API_KEY", "a key")
 
-    one, _ = settings.read(as_printed, kinds.settings_type)
-    other, faults = settings.read(every, kinds.settings_type)
+    one, _ = settings.read(as_printed, discovery.settings_type)
+    other, faults = settings.read(every, discovery.settings_type)
 
     assert faults == []
     assert one is not None
@@ -91,7 +92,7 @@ def test_a_plugin_that_cannot_be_used_is_named_and_the_rest_is_printed(monkeypat
     class Broken:
         pass
 
-    monkeypatch.setattr(kinds, "installed", lambda: {"broken": Broken(), "csv": Broken()})
+    monkeypatch.setattr(discovery, "installed", lambda: {"broken": Broken(), "csv": Broken()})
 
     text = CliRunner().invoke(config.command).output
 

@@ -6,8 +6,8 @@ from importlib.metadata import EntryPoint
 import pytest
 from click.testing import CliRunner
 
-from gatepost import kinds
 from gatepost.cli import plugins
+from gatepost.plugin_host import discovery
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_what_is_configured_and_not_installed_is_said(shown):
 
 def test_what_can_not_be_imported_is_said(shown, monkeypatch):
     broken = EntryPoint("broken", "gatepost.no_such_module:Plugin", "gatepost")
-    real = kinds.entry_points
+    real = discovery.entry_points
 
     def entry_points(*, group, name=None):
         return (
@@ -69,7 +69,7 @@ def test_what_can_not_be_imported_is_said(shown, monkeypatch):
             else real(group=group, name=name)
         )
 
-    monkeypatch.setattr(kinds, "entry_points", entry_points)
+    monkeypatch.setattr(discovery, "entry_points", entry_points)
 
     output = shown("")
 

@@ -5,13 +5,13 @@ from email_validator import validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gatepost.addresses import canonical_email, canonical_phone
-from gatepost.contacts import Contacts, Finding, Outcome, Remembered
+from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.contacts.addresses import canonical_email, canonical_phone
+from gatepost.contacts.lookup import Contacts, Finding, Outcome, Remembered
 from gatepost.errors import ConfigError, Unavailable
 from gatepost.hookspecs import hookimpl
-from gatepost.instances import Instance
 from gatepost.model import Channel, Contact, Secret
-from gatepost.settings import Instance as InstanceSettings
+from gatepost.plugin_host.instances import Instance
 
 HOSTILE_EMAILS = [
     "",

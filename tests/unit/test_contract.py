@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost import contract, senders
+from gatepost.config.settings import Client
 from gatepost.content import EmailContent, SmsContent, decode_content, preview_recipient, preview_reference
 from gatepost.errors import Code, Refused
+from gatepost.intake import mail_headers, requests
 from gatepost.model import Channel, Mailbox, Secret
-from gatepost.settings import Client
 
 EMAIL = {
     "ext_user_id": "u-1",
@@ -34,16 +34,16 @@ TABLES = [(Channel.EMAIL, EMAIL, FULL_EMAIL), (Channel.SMS, SMS, FULL_SMS)]
 
 
 def email(**fields):
-    return contract.decode(Channel.EMAIL, json.dumps(EMAIL | fields).encode())
+    return requests.decode(Channel.EMAIL, json.dumps(EMAIL | fields).encode())
 
 
 def sms(**fields):
-    return contract.decode(Channel.SMS, json.dumps(SMS | fields).encode())
+    return requests.decode(Channel.SMS, json.dumps(SMS | fields).encode())
 
 
 def refusal(channel, body):
     with pytest.raises(Refused) as refused:
-        contract.decode(channel, body if isinstance(body, bytes) else json.dumps(body).encode())
+        requests.decode(channel, body if isinstance(body, bytes) else json.dumps(body).encode())
     assert refused.value.code is Code.MALFORMED
     return refused.value.message
 
@@ -53,7 +53,7 @@ def client(**fields):
 
 
 def test_an_email():
-    request = contract.decode(Channel.EMAIL, json.dumps(FULL_EMAIL).encode())
+    request = requests.decode(Channel.EMAIL, json.dumps(FULL_EMAIL).encode())
     assert (request.channel, request.ext_user_id, request.uid) == (Channel.EMAIL, "u-1", "e-1")
     assert request.sender == Mailbox("noreply@amazing.co", "Amazing")
     assert request.reply_to == Mailbox("help@amazing.co", "")
@@ -63,7 +63,7 @@ def test_an_email():
 
 
 def test_an_sms():
-    request = contract.decode(Channel.SMS, json.dumps(FULL_SMS).encode())
+    request = requests.decode(Channel.SMS, json.dumps(FULL_SMS).encode())
     assert (request.channel, request.ext_user_id, request.uid) == (Channel.SMS, "u-1", "s-1")
     assert (request.sender, request.text, request.callback_url) == (
         "Amazing",
@@ -77,8 +77,8 @@ def test_null_and_empty_mean_absent(nothing):
     value = nothing.get("", "absent")
     for channel, table, full in TABLES:
         optional = {name: value for name in full if name not in table and value != "absent"}
-        request = contract.decode(channel, json.dumps(table | optional).encode())
-        assert request == contract.decode(channel, json.dumps(table).encode())
+        request = requests.decode(channel, json.dumps(table | optional).encode())
+        assert request == requests.decode(channel, json.dumps(table).encode())
         assert not request.callback_url
     assert (email().reply_to, email().text, email().preview_to, sms().sender) == (None, "", None, None)
 
@@ -113,7 +113,7 @@ def test_a_number_is_its_digits_where_one_may_stand(channel, table, full, value)
             assert refusal(channel, full | {name: value}) == f"{name} must be a text"
             continue
         numbered, written = (
-            contract.decode(channel, json.dumps(full | {name: given}).encode())
+            requests.decode(channel, json.dumps(full | {name: given}).encode())
             for given in (value, str(value))
         )
         assert numbered == written
@@ -126,7 +126,7 @@ def test_a_number_is_its_digits_where_one_may_stand(channel, table, full, value)
 )
 def test_unknown_fields_are_ignored(extra):
     body = json.dumps(SMS)[:-1] + f', "new": {extra}, "Body": {extra}, "": {extra}}}'
-    assert contract.decode(Channel.SMS, body.encode()) == sms()
+    assert requests.decode(Channel.SMS, body.encode()) == sms()
 
 
 NOT_JSON = {
@@ -183,13 +183,13 @@ def test_what_is_no_object(body):
 
 
 def test_a_byte_order_mark_is_passed_over():
-    assert contract.decode(Channel.SMS, b"\xef\xbb\xbf" + json.dumps(SMS).encode()) == sms()
+    assert requests.decode(Channel.SMS, b"\xef\xbb\xbf" + json.dumps(SMS).encode()) == sms()
 
 
 @pytest.mark.parametrize("first", ['"other"', "null", "1", "[]", '""'])
 def test_of_two_fields_of_a_name_the_last_wins(first):
     body = f'{{"body": {first}, "im_uid": {first}, ' + json.dumps(SMS)[1:]
-    assert contract.decode(Channel.SMS, body.encode()) == sms()
+    assert requests.decode(Channel.SMS, body.encode()) == sms()
     assert refusal(Channel.SMS, (json.dumps(SMS)[:-1] + ', "body": 1}').encode()) == "body must be a text"
 
 
@@ -207,7 +207,7 @@ def test_a_backslash_before_u0000_is_text():
 @pytest.mark.parametrize(("channel", "table", "full"), TABLES)
 def test_ids_fit_an_index(channel, table, full):
     for name in ("ext_user_id", "email_uid" if channel is Channel.EMAIL else "im_uid"):
-        contract.decode(channel, json.dumps(table | {name: "x" * 512}).encode())
+        requests.decode(channel, json.dumps(table | {name: "x" * 512}).encode())
         assert refusal(channel, table | {name: "😀" * 513}) == f"{name} is longer than 512 characters"
 
 
@@ -403,14 +403,14 @@ def test_a_preview_is_named_by_both_its_fields():
 
 def test_the_fingerprint_is_the_content():
     for channel, table, full in TABLES:
-        prints = {contract.decode(channel, json.dumps(table).encode()).fingerprint}
+        prints = {requests.decode(channel, json.dumps(table).encode()).fingerprint}
         for name in full:
-            changed = contract.decode(
+            changed = requests.decode(
                 channel,
                 json.dumps(full | {name: "https://y" if "url" in name else "b@c.co"}).encode(),
             )
             prints.add(changed.fingerprint)
-        whole = contract.decode(channel, json.dumps(full).encode()).fingerprint
+        whole = requests.decode(channel, json.dumps(full).encode()).fingerprint
         assert whole in prints  # callback_url is not of the content
         assert len(prints) == len(full) + 1
 
@@ -419,7 +419,7 @@ def test_a_repeat_may_look_different():
     plain = email(subject="Größe 🎉", text_body="").fingerprint
     again = {"new": [1], **EMAIL, "subject": "Größe 🎉", "text_body": None, "callback_url": "https://other"}
     spaced = json.dumps(dict(reversed(again.items())), ensure_ascii=False, indent=2).encode()
-    assert contract.decode(Channel.EMAIL, spaced).fingerprint == plain
+    assert requests.decode(Channel.EMAIL, spaced).fingerprint == plain
 
 
 def test_fields_do_not_run_into_each_other():
@@ -435,8 +435,8 @@ def test_the_fingerprint_is_the_same_in_every_version():
 
 
 def test_what_is_stored_comes_back_without_the_user():
-    request = contract.decode(Channel.EMAIL, json.dumps(FULL_EMAIL | {"ext_user_id": "sesame"}).encode())
-    data = contract.content(request)
+    request = requests.decode(Channel.EMAIL, json.dumps(FULL_EMAIL | {"ext_user_id": "sesame"}).encode())
+    data = requests.content(request)
     assert decode_content(Channel.EMAIL, data) == EmailContent(
         sender=request.sender,
         reply_to=request.reply_to,
@@ -447,7 +447,7 @@ def test_what_is_stored_comes_back_without_the_user():
     assert b"sesame" not in data
     assert b"boss" not in data
     for message in (sms(), sms(from_number="Amazing", body="ä🎉")):
-        assert decode_content(Channel.SMS, contract.content(message)) == SmsContent(
+        assert decode_content(Channel.SMS, requests.content(message)) == SmsContent(
             sender=message.sender, text=message.text
         )
     with pytest.raises(ValueError):
@@ -455,8 +455,8 @@ def test_what_is_stored_comes_back_without_the_user():
 
 
 def test_nothing_shows_itself():
-    request = contract.decode(Channel.EMAIL, json.dumps(FULL_EMAIL).encode())
-    content = decode_content(Channel.EMAIL, contract.content(request))
+    request = requests.decode(Channel.EMAIL, json.dumps(FULL_EMAIL).encode())
+    content = decode_content(Channel.EMAIL, requests.content(request))
     assert repr(request) + repr(sms()) + repr(content) == "<EmailRequest><SmsRequest><EmailContent>"
 
 
@@ -476,8 +476,8 @@ SENDERS = ("noreply@Amazing.co", "@brand.example", "news@bücher.example", "@BÜ
     ],
 )
 def test_a_permitted_sender(sender):
-    contract.check_sender(client(email_senders=SENDERS), email(from_email_address=sender))
-    contract.check_sender(client(), email(from_email_address=sender))
+    requests.check_sender(client(email_senders=SENDERS), email(from_email_address=sender))
+    requests.check_sender(client(), email(from_email_address=sender))
 
 
 @pytest.mark.parametrize(
@@ -496,7 +496,7 @@ def test_a_permitted_sender(sender):
 def test_a_sender_that_is_not_permitted(sender):
     request = email(from_email_address=sender, reply_to_email_address="noreply@amazing.co")
     with pytest.raises(Refused) as refused:
-        contract.check_sender(client(email_senders=SENDERS), request)
+        requests.check_sender(client(email_senders=SENDERS), request)
     assert refused.value.code is Code.SENDER_REFUSED
     assert "@" not in refused.value.message
 
@@ -504,19 +504,19 @@ def test_a_sender_that_is_not_permitted(sender):
 def test_a_list_without_a_usable_entry_permits_nobody():
     entries = ("amazing.co", "@", "")
     with pytest.raises(Refused):
-        contract.check_sender(client(email_senders=entries), email())
-    assert len(senders.faults(entries)) == 3
-    assert senders.faults(SENDERS) == []
+        requests.check_sender(client(email_senders=entries), email())
+    assert len(mail_headers.faults(entries)) == 3
+    assert mail_headers.faults(SENDERS) == []
 
 
 def test_sms_senders_are_exact():
     strict = client(sms_senders=("Amazing",))
     for sender in (None, "", "Amazing"):
-        contract.check_sender(strict, sms(from_number=sender))
-    contract.check_sender(client(), sms(from_number="+447700900123"))
+        requests.check_sender(strict, sms(from_number=sender))
+    requests.check_sender(client(), sms(from_number="+447700900123"))
     for sender in ("amazing", "Amazing ", "+447700900123"):
         with pytest.raises(Refused) as refused:
-            contract.check_sender(strict, sms(from_number=sender))
+            requests.check_sender(strict, sms(from_number=sender))
         assert refused.value.code is Code.SENDER_REFUSED
 
 
@@ -529,10 +529,10 @@ def preview(address):
 
 def test_previews_go_to_the_very_addresses_listed():
     brand = client(preview_recipients=LISTED)
-    contract.check_preview(client(), email())
-    contract.check_preview(client(), sms())
+    requests.check_preview(client(), email())
+    requests.check_preview(client(), sms())
     for address in LISTED:
-        contract.check_preview(brand, preview(address.reveal()))
+        requests.check_preview(brand, preview(address.reveal()))
     for address in (
         "Boss@amazing.co",
         "boss@amazing.co ",
@@ -542,7 +542,7 @@ def test_previews_go_to_the_very_addresses_listed():
     ):
         for caller in (brand, client()):
             with pytest.raises(Refused) as refused:
-                contract.check_preview(caller, preview(address))
+                requests.check_preview(caller, preview(address))
             assert refused.value.code is Code.PREVIEW_REFUSED
             assert "@" not in refused.value.message
 
@@ -560,15 +560,15 @@ def test_a_reference_finds_the_entry_and_says_nothing():
 
 
 def test_the_answers():
-    assert json.loads(contract.accepted("0c0f-1")) == {"error_code": 0, "ext_message_id": "0c0f-1"}
+    assert json.loads(requests.accepted("0c0f-1")) == {"error_code": 0, "ext_message_id": "0c0f-1"}
     error = Refused(Code.MALFORMED, 'say "no" – é')
-    assert json.loads(contract.refused(error)) == {"error_code": 5, "error_message": 'say "no" – é'}
+    assert json.loads(requests.refused(error)) == {"error_code": 5, "error_message": 'say "no" – é'}
 
 
 @given(st.binary(max_size=300), st.sampled_from(Channel))
 def test_any_bytes_are_a_request_or_malformed(body, channel):
     with pytest.raises(Refused):
-        contract.decode(channel, body)
+        requests.decode(channel, body)
 
 
 json_values = st.recursive(
@@ -580,7 +580,7 @@ json_values = st.recursive(
 
 def judged(body):
     try:
-        return contract.decode(Channel.EMAIL, body)
+        return requests.decode(Channel.EMAIL, body)
     except Refused as error:
         if error.code is Code.MALFORMED and error.message.isascii():
             return None
@@ -599,4 +599,4 @@ def test_a_request_with_a_few_wrong_bytes_is_a_request_or_malformed(data):
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     request = judged(bytes(body))
-    assert request is None or decode_content(Channel.EMAIL, contract.content(request)).html == request.html
+    assert request is None or decode_content(Channel.EMAIL, requests.content(request)).html == request.html

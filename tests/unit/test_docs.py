@@ -12,7 +12,8 @@ from sybil import Sybil
 from sybil.example import Example
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
-from gatepost import hookspecs, settings
+from gatepost import hookspecs
+from gatepost.config import settings
 from gatepost.model import Status
 
 REPO = Path(__file__).parents[2]

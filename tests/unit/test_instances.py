@@ -8,7 +8,9 @@ import msgspec
 import pytest
 import structlog
 
-from gatepost import app, guard, instances, logs
+from gatepost import app
+from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import read
 from gatepost.errors import (
     BadSignature,
     BadWebhook,
@@ -23,8 +25,6 @@ from gatepost.errors import (
     WebhookRetry,
 )
 from gatepost.hookspecs import ContactSource, EmailSender, hookimpl
-from gatepost.instances import Instance, build, opened
-from gatepost.kinds import installed, settings_type
 from gatepost.model import (
     Channel,
     Contact,
@@ -38,8 +38,10 @@ from gatepost.model import (
     StatusEvent,
     WebhookRequest,
 )
-from gatepost.settings import Instance as InstanceSettings
-from gatepost.settings import read
+from gatepost.observe import logs
+from gatepost.plugin_host import instances, isolation
+from gatepost.plugin_host.discovery import installed, settings_type
+from gatepost.plugin_host.instances import Instance, build, opened
 
 EMAIL = Email(
     id="0" * 36,
@@ -59,13 +61,13 @@ REQUEST = WebhookRequest(method="POST", url="/", headers={}, body=b"", received_
 def short(monkeypatch):
     """The core's own allowances, so that no test waits for a plugin that hangs."""
     monkeypatch.setattr(instances, "MARGIN", 0.0)
-    monkeypatch.setattr(guard, "GRACE", 0.01)
+    monkeypatch.setattr(isolation, "GRACE", 0.01)
 
 
 @pytest.fixture
 def logged(monkeypatch):
     with structlog.testing.capture_logs() as entries:
-        monkeypatch.setattr(guard, "_log", structlog.get_logger())
+        monkeypatch.setattr(isolation, "_log", structlog.get_logger())
         yield entries
 
 
@@ -525,14 +527,14 @@ class TestOpened:
         assert notes == ["+a", "-a"]
 
     async def test_one_that_does_not_open_in_time_is_a_fault(self, monkeypatch):
-        monkeypatch.setattr(guard, "OPENING", 0.01)
+        monkeypatch.setattr(isolation, "OPENING", 0.01)
         with pytest.raises(ConfigError, match="did not open within"):
             async with opened([instance(Living([], "a", hang))]):
                 pytest.fail("must not open")
 
     @pytest.mark.parametrize("leaving", [RuntimeError("x"), SystemExit(1), hang, ignore_cancellation])
     async def test_leaving_never_raises_and_is_logged(self, leaving, logged, monkeypatch):
-        monkeypatch.setattr(guard, "CLOSING", 0.01)
+        monkeypatch.setattr(isolation, "CLOSING", 0.01)
         notes = []
         async with opened([instance(Living(notes, "a")), instance(Living(notes, "b", leaving=leaving))]):
             pass

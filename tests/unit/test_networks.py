@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.networks import Network, parse_address
+from gatepost.config.networks import Network, parse_address
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatepost.outbox.taking import BEHIND, EVERYTHING, LOOK, Floor, Reach
+from gatepost.outbox.watermark import BEHIND, EVERYTHING, LOOK, Floor, Reach
 
 NOW = 1_800_000_000_000
 

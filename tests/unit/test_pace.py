@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gatepost import pace
+from gatepost import throttle
 from gatepost.errors import Rejected, Unavailable, Uncertain
-from gatepost.pace import Content, Health, Pace
+from gatepost.throttle import Content, Health, Pace
 
 
 class Longest(Random):
@@ -25,7 +25,7 @@ def make(concurrency=16, per_second=0.0):
 
 
 def trip(it, now=0.0, error=None):
-    for _ in range(pace.TRIP):
+    for _ in range(throttle.TRIP):
         it.begin(now)
         it.end(now, error or Unavailable("down"))
 
@@ -99,7 +99,7 @@ def test_failures_in_a_row_make_it_rest(error):
 def test_bad_recipients_and_successes_end_the_row(healthy):
     it = make()
     for _ in range(20):
-        for outcome in [*[Unavailable("down")] * (pace.TRIP - 1), healthy]:
+        for outcome in [*[Unavailable("down")] * (throttle.TRIP - 1), healthy]:
             it.begin(0.0)
             it.end(0.0, outcome)
     assert it.rests(0.0) == 0
@@ -108,12 +108,12 @@ def test_bad_recipients_and_successes_end_the_row(healthy):
 
 def test_what_concerns_one_message_only_changes_nothing():
     it, greylisted = make(), Unavailable("greylisted", message_only=True, retry_after=60.0)
-    for _ in range(pace.TRIP - 1):
+    for _ in range(throttle.TRIP - 1):
         it.begin(0.0)
         it.end(0.0, Unavailable("wrong key", misconfigured=True))
         it.begin(0.0)
         it.end(0.0, greylisted)
-    assert it.describe(0.0) == pace.Condition(
+    assert it.describe(0.0) == throttle.Condition(
         health=Health.USABLE, rests=0.0, misconfigured=True, reason="wrong key"
     )
     it.begin(0.0)
@@ -130,7 +130,9 @@ def test_a_probe_that_was_answered_for_its_one_message_shows_that_it_is_awake():
     trip(it)
     probe(it, 1.0, Unavailable("greylisted", message_only=True))
     assert it.free(1.0) == 16
-    assert it.describe(1.0) == pace.Condition(health=Health.USABLE, rests=0.0, misconfigured=False, reason="")
+    assert it.describe(1.0) == throttle.Condition(
+        health=Health.USABLE, rests=0.0, misconfigured=False, reason=""
+    )
 
 
 SUSPICIOUS = Unavailable("suspicious", content_only=True, retry_after=60.0)
@@ -145,23 +147,25 @@ def refuse(it, *contents, error=SUSPICIOUS):
 def test_one_content_that_is_refused_changes_nothing_however_often():
     it = make()
     refuse(it, *[1] * 30, *[2] * 30)
-    assert it.describe(0.0) == pace.Condition(health=Health.USABLE, rests=0.0, misconfigured=False, reason="")
+    assert it.describe(0.0) == throttle.Condition(
+        health=Health.USABLE, rests=0.0, misconfigured=False, reason=""
+    )
     assert it.free(0.0) == 16
 
 
 def test_as_many_contents_as_failures_make_it_rest():
     it = make()
-    refuse(it, *range(pace.TRIP - 1), 0, 0, error=Unavailable("suspicious", content_only=True))
+    refuse(it, *range(throttle.TRIP - 1), 0, 0, error=Unavailable("suspicious", content_only=True))
     assert it.describe(0.0).health is Health.USABLE
-    refuse(it, pace.TRIP, error=Unavailable("suspicious", content_only=True))
-    assert it.describe(0.0) == pace.Condition(
+    refuse(it, throttle.TRIP, error=Unavailable("suspicious", content_only=True))
+    assert it.describe(0.0) == throttle.Condition(
         health=Health.RESTING, rests=1.0, misconfigured=False, reason="suspicious"
     )
 
 
 def test_refused_contents_and_failures_are_counted_apart():
     it = make()
-    for content in range(pace.TRIP - 1):
+    for content in range(throttle.TRIP - 1):
         refuse(it, content)
         refuse(it, 0, error=Unavailable("down"))
     assert it.describe(0.0).health is Health.USABLE
@@ -169,9 +173,9 @@ def test_refused_contents_and_failures_are_counted_apart():
 
 def test_a_success_between_them_ends_the_row_of_contents():
     it = make()
-    for content in range(3 * pace.TRIP):
+    for content in range(3 * throttle.TRIP):
         refuse(it, content)
-        if content % (pace.TRIP - 1) == 0:
+        if content % (throttle.TRIP - 1) == 0:
             refuse(it, content, error=None)
     assert it.describe(0.0).health is Health.USABLE
 
@@ -213,7 +217,7 @@ def test_a_probe_whose_content_was_refused_shows_that_it_is_awake_unless_all_con
     assert it.describe(1.0).health is Health.USABLE
 
     it = make()
-    refuse(it, *range(pace.TRIP), error=Unavailable("suspicious", content_only=True))
+    refuse(it, *range(throttle.TRIP), error=Unavailable("suspicious", content_only=True))
     it.begin(1.0)
     it.end(1.0, Unavailable("suspicious", content_only=True), Content("brand", 1))
     assert it.rests(1.0) == 2.0
@@ -355,7 +359,7 @@ def test_what_only_the_operator_can_mend_is_told():
     it = make()
     it.begin(0.0)
     it.end(0.0, Unavailable("wrong key", misconfigured=True))
-    assert it.describe(0.0) == pace.Condition(
+    assert it.describe(0.0) == throttle.Condition(
         health=Health.USABLE, rests=0.0, misconfigured=True, reason="wrong key"
     )
     it.begin(0.0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatepost.plaintext import text_of
+from gatepost.delivery.html_text import text_of
 from unit.mails import MAILS, TEXTS
 
 

@@ -4,7 +4,8 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from gatepost import app, logs
+from gatepost import app
+from gatepost.observe import logs
 
 GOOD = """\
 [server]

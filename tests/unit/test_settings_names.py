@@ -2,7 +2,8 @@
 
 import pytest
 
-from gatepost import app, logs
+from gatepost import app
+from gatepost.observe import logs
 
 BRANDS = """\
 [clients.amazing]

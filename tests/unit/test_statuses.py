@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.model import Status
-from gatepost.statuses import to_record
+from gatepost.outbox.states import to_record
 
 A, D, F, R, O = Status.ACCEPTED, Status.DELIVERED, Status.FAILED, Status.REJECTED, Status.OPENED  # noqa: E741
 

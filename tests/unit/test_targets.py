@@ -11,9 +11,9 @@ from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.caller import CallbackFailed, Caller
+from gatepost.callback_urls import Target, TargetRefused, Targets, is_public
+from gatepost.callbacks.client import CallbackFailed, Caller
 from gatepost.errors import ConfigError
-from gatepost.targets import Target, TargetRefused, Targets, is_public
 from gatepost.testing.serving import stop
 
 LISTED = ("cb.example", "*.smartico.ai", "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")

@@ -8,8 +8,8 @@ import time
 import pytest
 import structlog
 
-from gatepost import watchdog
 from gatepost.cli import serve
+from gatepost.observe import watchdog
 
 HELD = 300_000
 """Microseconds; many times what the watchdog allows here, and it allows less than a busy machine takes."""

@@ -46,6 +46,6 @@ def load(name: str) -> click.Command:
 def main() -> None:
     """Sends what Smartico asks for, to people whom Smartico knows only by an id."""
     # For every command: logs that are not set up show an exception with its local variables. Late, as above.
-    from gatepost import logs  # noqa: PLC0415
+    from gatepost.observe import logs  # noqa: PLC0415
 
     logs.configure("error", logs.form_of("auto"))

@@ -10,11 +10,11 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 import msgspec
 import rich_click as click
 
-from gatepost import kinds
+from gatepost.config.networks import Network
+from gatepost.config.settings import SECTIONS, Client, Instance
 from gatepost.errors import ConfigError
 from gatepost.model import Secret
-from gatepost.networks import Network
-from gatepost.settings import SECTIONS, Client, Instance
+from gatepost.plugin_host import discovery
 
 WIDTH = 110
 """Columns of a line; only a value that is longer makes a longer one."""
@@ -75,9 +75,9 @@ def _plugins() -> Iterator[str]:
         if key.name in {"concurrency", "per_second", "timeout"}:
             yield _comment(f"{key.name} = {key.value}: {key.description}", indent="#     ")
     yield ""
-    for use in sorted(kinds.installed()):
+    for use in sorted(discovery.installed()):
         try:
-            kind = kinds.settings_type(use)
+            kind = discovery.settings_type(use)
         except ConfigError as error:
             yield from (f"# The plugin {use} can't be used: {error}", "")
             continue

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from gatepost import kinds
 from gatepost.cli.common import counted, fail, shown
+from gatepost.config.settings import CORE_KEYS
 from gatepost.errors import ConfigError
-from gatepost.settings import CORE_KEYS
+from gatepost.plugin_host import discovery
 from gatepost.testing.conformance.bench import HOOKS, Bench, implements
 from gatepost.testing.conformance.unattended import Verdict, applicable, judge
 
@@ -60,8 +60,8 @@ def _bench(path: Path, name: str) -> Bench:
         fail(f"several instances are of that kind; name one: {', '.join(found)}")
     table: dict[str, Any] = tables[found[0]]
     try:
-        kinds.settings_type(str(table.get("use")))
-        plugin = kinds.installed()[str(table.get("use"))].load()
+        discovery.settings_type(str(table.get("use")))
+        plugin = discovery.installed()[str(table.get("use"))].load()
         bench = Bench(
             plugin=plugin,
             table={key: value for key, value in table.items() if key not in CORE_KEYS},

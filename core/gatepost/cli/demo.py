@@ -10,10 +10,10 @@ import aiohttp
 import rich_click as click
 from rich.console import Console
 
-from gatepost import kinds
 from gatepost.cli.common import fail
 from gatepost.demo import play, show
 from gatepost.demo.stage import ProviderName, Stage, built
+from gatepost.plugin_host import discovery
 
 _LOOK = 0.1
 """Seconds between two looks at what has come."""
@@ -36,7 +36,7 @@ def command(ends: bool, provider: ProviderName) -> None:
     up, with a request to try by hand.
     """
     console = Console()
-    lacking = sorted({"csv", "sandbox", provider} - kinds.installed().keys())
+    lacking = sorted({"csv", "sandbox", provider} - discovery.installed().keys())
     if lacking:
         folders = " ".join(f"./plugins/{name}" for name in lacking)
         fail(f"the demo needs plugins that are not installed; from your checkout: pip install {folders}")

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from gatepost.conversion import MAX_FILE
+from gatepost.config.settings import Settings
+from gatepost.config.toml_table import MAX_FILE
 from gatepost.errors import ConfigError
 from gatepost.model import Secret
 from gatepost.outbox.store import sqlite_path
-from gatepost.settings import Settings
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 

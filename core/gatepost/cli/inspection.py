@@ -9,13 +9,13 @@ from typing import Literal, NamedTuple
 
 from gatepost import app
 from gatepost.cli import exposure
-from gatepost.conversion import nearest
+from gatepost.config.networks import parse_address
+from gatepost.config.settings import Client, Settings
+from gatepost.config.toml_table import nearest
 from gatepost.errors import ConfigError, NoVerificationKey, Unavailable, WebhookError
-from gatepost.instances import Instance
 from gatepost.model import Channel, WebhookRequest
-from gatepost.networks import parse_address
 from gatepost.outbox.survey import survey
-from gatepost.settings import Client, Settings
+from gatepost.plugin_host.instances import Instance
 
 Grade = Literal["good", "warning", "fault"]
 

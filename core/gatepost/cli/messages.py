@@ -16,12 +16,12 @@ from rich.text import Text
 
 from gatepost.cli import store
 from gatepost.cli.common import config_option, counted, fail, faults_shown, shown
-from gatepost.control import Rest
+from gatepost.config.settings import Settings, locate
 from gatepost.model import Channel
-from gatepost.outbox import Hastened, Retried, operating, reading
-from gatepost.outbox.reading import MessageView, ToldStatus
-from gatepost.settings import Settings, locate
-from gatepost.statuses import State, Telling
+from gatepost.outbox import Hastened, Retried, queries, retries
+from gatepost.outbox.queries import MessageView, ToldStatus
+from gatepost.outbox.states import State, Telling
+from gatepost.web.admin import Rest
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
@@ -72,7 +72,7 @@ def list_(
     """The newest messages, of all STATES or of those given."""
     wanted = {"channel": channel, "client": client, "ext_user_id": user}
     at = partial(
-        reading.list_messages,
+        queries.list_messages,
         states=[State(state) for state in states],
         dead=dead,
         only={name: value for name, value in wanted.items() if value is not None},
@@ -134,7 +134,7 @@ def retry(
     with faults_shown(locate(config)):
         read = store.settings_of_store(config)
         states = [state for state, wanted in ((State.FAILED, failed), (State.HELD, held)) if wanted]
-        which = partial(operating.given_up, states=states)
+        which = partial(retries.given_up, states=states)
         wanted = asyncio.run(_by_id(read, ids) if ids else store.look(read, which))
         if wanted and not (ids or yes):
             click.confirm(f"Send {counted(len(wanted), 'message')} again?", abort=True, err=True)
@@ -175,7 +175,7 @@ def tell(
         raise click.UsageError("give either ids, or --client, --host, or --all")
     with faults_shown(locate(config)):
         read = store.settings_of_store(config)
-        which = partial(operating.untold, client=client, host=host)
+        which = partial(retries.untold, client=client, host=host)
         wanted = asyncio.run(_by_id(read, ids) if ids else store.look(read, which))
         if wanted and not (ids or yes):
             click.confirm(f"Call back about {counted(len(wanted), 'message')} now?", abort=True, err=True)
@@ -190,7 +190,7 @@ def tell(
 
 
 async def _one(read: Settings, identity: str) -> MessageView:
-    found = await store.look(read, partial(reading.known_by, identity=identity))
+    found = await store.look(read, partial(queries.known_by, identity=identity))
     if not found:
         fail(
             f"no message is known by {shown(identity)}: it was refused when it came, or it ended longer ago "

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import rich_click as click
 
-from gatepost import kinds
 from gatepost.cli.common import fail
 from gatepost.model import Channel
+from gatepost.plugin_host import discovery
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 40
@@ -114,7 +114,7 @@ def _problems(names: Names, folder: Path, template: Path) -> Iterator[str]:
         yield f"{name!r} is no name for a plugin: Python or Gatepost has something of that name already"
     if folder.exists() or folder.is_symlink():
         yield f"{folder} exists already; nothing was touched"
-    if taken := kinds.installed().get(names.use):
+    if taken := discovery.installed().get(names.use):
         owner = taken.dist.name if taken.dist else "?"
         yield f"a plugin {names.use} is installed already (by {owner}): choose another name"
     if any(True for _ in importlib.metadata.distributions(name=name)):

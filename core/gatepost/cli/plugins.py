@@ -8,9 +8,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from gatepost import hookspecs, kinds, settings
+from gatepost import hookspecs
 from gatepost.cli.common import config_option, shown
+from gatepost.config import settings
 from gatepost.errors import ConfigError
+from gatepost.plugin_host import discovery
 
 _CAN = {
     "find_contact": "finds contacts",
@@ -32,7 +34,7 @@ def command(config: Path | None) -> None:
         note = "" if tables else f"{path} has no [plugins.NAME] table."
     except ConfigError as error:
         tables, note = {}, f"What is enabled is not known. {error}"
-    installed = kinds.installed()
+    installed = discovery.installed()
     table = Table("use", "installed", "can", "instances", show_lines=True)
     for use in sorted({*installed, *tables.values()}):
         enabled = ", ".join(name for name, named in tables.items() if named == use)
@@ -46,17 +48,17 @@ def command(config: Path | None) -> None:
     if table.row_count:
         console.print(table)
     else:
-        console.print(f"No plugin is installed. {kinds.HOW_TO_INSTALL.format('csv')}.", markup=False)
+        console.print(f"No plugin is installed. {discovery.HOW_TO_INSTALL.format('csv')}.", markup=False)
     if note:
         console.print(shown(note), style="yellow", markup=False)
 
 
 def _can(use: str) -> Text:
     try:
-        kinds.settings_type(use)
+        discovery.settings_type(use)
     except ConfigError as error:
         return Text(shown(error.faults[0].problem), "red")
-    plugin = kinds.installed()[use].load()
+    plugin = discovery.installed()[use].load()
     return Text("\n".join(words for hook, words in _CAN.items() if _implements(plugin, hook)) or "nothing")
 
 

@@ -9,15 +9,15 @@ from uuid import uuid4
 
 import rich_click as click
 
-from gatepost import settings
 from gatepost.cli import store
 from gatepost.cli.common import config_option, fail, faults_shown, shown
-from gatepost.control import SendRequest
+from gatepost.config import settings
+from gatepost.config.settings import Settings, locate
 from gatepost.model import Channel, Status
-from gatepost.outbox import reading
-from gatepost.outbox.reading import MessageView
-from gatepost.settings import Settings, locate
-from gatepost.statuses import ENDS, State
+from gatepost.outbox import queries
+from gatepost.outbox.queries import MessageView
+from gatepost.outbox.states import ENDS, State
+from gatepost.web.admin import SendRequest
 
 _LOOK = 0.3
 """Seconds between two looks at what became of it."""
@@ -102,7 +102,7 @@ async def _follow(read: Settings, identity: str, wait: float) -> bool:
     step = ""
     told = 0
     while True:
-        (one,) = await store.look(read, partial(reading.known_by, identity=identity))
+        (one,) = await store.look(read, partial(queries.known_by, identity=identity))
         if (now := _step(one)) != step:
             step = now
             click.echo(step)

@@ -16,12 +16,13 @@ from typing import Any, TextIO, TypeVar
 
 import rich_click as click
 
-from gatepost import logs, outlets, server, watchdog
 from gatepost.app import load
 from gatepost.cli.common import config_option, fault_line
+from gatepost.config.settings import Settings, locate, logging_of
 from gatepost.errors import ConfigError, Fault
-from gatepost.instances import Instance
-from gatepost.settings import Settings, locate, logging_of
+from gatepost.observe import logs, output_capture, watchdog
+from gatepost.plugin_host.instances import Instance
+from gatepost.server import process
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ def command(config: Path | None) -> None:
     # Before the plugins are made, who keep their loggers, and before stderr is caught.
     logs.configure(wanted.level, form)
     refuse = partial(_refuse, sys.stderr, path, form)
-    with outlets.caught(), asyncio.Runner(loop_factory=_new_loop) as runner:
+    with output_capture.caught(), asyncio.Runner(loop_factory=_new_loop) as runner:
         code = _start(path, runner.get_loop(), refuse, verbose=wanted.level == "debug")
         # A thread or a task that does not end would hold the process, though all is done.
         last = threading.Timer(LAST, os._exit, (code,))
@@ -62,7 +63,7 @@ def _start(
     Unless it is to be ``verbose``, a start that fails shows its faults and nothing else.
     """
     try:
-        with nullcontext(lambda: None) if verbose else outlets.held_back() as started:
+        with nullcontext(lambda: None) if verbose else output_capture.held_back() as started:
             read, made = load(path)
             return _to_the_end(loop, _served(read, made, started))
     except ConfigError as error:
@@ -89,7 +90,7 @@ def _refuse(stderr: TextIO, path: Path, form: str, fault: Fault) -> None:
 
 async def _served(read: Settings, made: Mapping[str, Instance], started: Callable[[], None]) -> int:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(outlets.loop_error)
+    loop.set_exception_handler(output_capture.loop_error)
     owners = {one.package: name for name, one in made.items()}
     listening = threading.Event()
 
@@ -103,8 +104,8 @@ async def _served(read: Settings, made: Mapping[str, Instance], started: Callabl
         started()
         listening.set()
 
-    with watchdog.watching(loop, owners, tell, outlets.Keeper().mend):
-        return await server.serve(read, made, listening=settle)
+    with watchdog.watching(loop, owners, tell, output_capture.Keeper().mend):
+        return await process.serve(read, made, listening=settle)
 
 
 def _settle() -> None:

@@ -10,15 +10,15 @@ import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from gatepost import settings
 from gatepost.cli.common import fail
-from gatepost.control import MOST, MessagesRequest, Note, Rest, RestsRequest, SendRequest, note_of
+from gatepost.config import settings
+from gatepost.config.settings import Settings
 from gatepost.errors import ConfigError
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Hastened, Outbox, Policy, Retried, open_outbox, postgresql, sqlite
-from gatepost.outbox.faults import store_error
+from gatepost.outbox.driver_errors import store_error
 from gatepost.outbox.store import sqlite_path
-from gatepost.settings import Settings
+from gatepost.web.admin import MOST, MessagesRequest, Note, Rest, RestsRequest, SendRequest, note_of
 
 Result = TypeVar("Result")
 

@@ -1,7 +1,6 @@
 """The durable store between the rooms: put, claim, record."""
 
-from gatepost.outbox.operating import Hastened, Retried
-from gatepost.outbox.reading import Depth
+from gatepost.outbox.queries import Depth
 from gatepost.outbox.records import (
     Call,
     Called,
@@ -14,6 +13,7 @@ from gatepost.outbox.records import (
     Stored,
     Swept,
 )
+from gatepost.outbox.retries import Hastened, Retried
 from gatepost.outbox.store import Outbox, new_id, open_outbox
 
 __all__ = [

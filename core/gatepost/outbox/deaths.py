@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, case, func, literal, select, update
 
-from gatepost import logs
 from gatepost.model import Channel
+from gatepost.observe import logs
 from gatepost.outbox.schema import messages
+from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction
-from gatepost.statuses import State
 
 SUSPECT = 2
 """Deaths after which a message is sent alone."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.statuses import State
+from gatepost.outbox.states import State
 
 OUR_ID = {"id": "ext_message_id"}
 """What an operator sees: a message's id under the name that it has in the contract with Smartico."""

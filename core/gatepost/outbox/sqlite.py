@@ -17,9 +17,9 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
-from gatepost import logs
 from gatepost.errors import ConfigError, Fault
-from gatepost.outbox.faults import of_sqlite
+from gatepost.observe import logs
+from gatepost.outbox.driver_errors import of_sqlite
 
 Result = TypeVar("Result")
 

@@ -13,24 +13,25 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from gatepost import logs
 from gatepost.errors import ConfigError, Fault, StoreBroken, StoreError
 from gatepost.model import Channel, Secret
+from gatepost.observe import logs
 from gatepost.outbox import (
-    accepting,
-    calling,
+    callbacks,
+    claims,
     deaths,
-    operating,
+    maintenance,
+    messages,
     postgresql,
-    reading,
-    reporting,
-    sending,
+    queries,
+    reports,
+    retries,
     sqlite,
-    sweeping,
 )
-from gatepost.outbox.batch import Batches, Database, Late
-from gatepost.outbox.faults import opening_problem
+from gatepost.outbox.driver_errors import opening_problem
+from gatepost.outbox.group_commit import Batches, Database, Late
 from gatepost.outbox.migrate import migrate
+from gatepost.outbox.pooler_probe import expect_sessions
 from gatepost.outbox.records import (
     Call,
     Called,
@@ -44,10 +45,9 @@ from gatepost.outbox.records import (
     Stored,
     Swept,
 )
-from gatepost.outbox.sessions import expect_sessions
-from gatepost.outbox.taking import EVERYTHING, Floor
+from gatepost.outbox.states import ENDS, State
 from gatepost.outbox.transaction import Transaction
-from gatepost.statuses import ENDS, State
+from gatepost.outbox.watermark import EVERYTHING, Floor
 
 _log = logs.get(__name__)
 
@@ -114,7 +114,7 @@ class Outbox:
         # SQLite has one writer, and whoever shares its commit saves a sync of the disk. PostgreSQL has many,
         # and there a request must not wait for a thousand reports.
         lanes = [
-            Batches(database, self._begin, self._broken, (sending.claim, calling.claim_calls))
+            Batches(database, self._begin, self._broken, (claims.claim, callbacks.claim_calls))
             for _ in range(1 if lock else 4)
         ]
         self._lanes = lanes
@@ -150,14 +150,14 @@ class Outbox:
 
     async def put(self, message: NewMessage) -> Stored:
         """Store a message unless its uid is known; returns what stands under the uid now."""
-        stored = await self._accepting.run(accepting.put, message)
+        stored = await self._accepting.run(messages.put, message)
         if stored.id == message.id:
             self.arrived[message.channel].set()
         return stored
 
     async def find(self, client: str, channel: Channel, uid: str) -> Stored | None:
         """What stands under a uid."""
-        return await self._accepting.run(accepting.find, (client, channel.value, uid))
+        return await self._accepting.run(messages.find, (client, channel.value, uid))
 
     async def claim(self, channel: Channel, most: int | Callable[[], int], lease: float) -> list[Claim]:
         """Take at most so many messages that are due into our hands, for ``lease`` seconds.
@@ -167,18 +167,18 @@ class Outbox:
         floor = self._floors.get(channel)
         since = floor.since() if floor else EVERYTHING
 
-        def want() -> sending.Want:
-            return sending.Want(channel, most() if callable(most) else most, lease, since)
+        def want() -> claims.Want:
+            return claims.Want(channel, most() if callable(most) else most, lease, since)
 
-        claimed = await self._sending.run(sending.claim, Late(want))
+        claimed = await self._sending.run(claims.claim, Late(want))
         if floor:
             floor.reached(since, claimed.reach)
         return claimed.claims
 
     async def claim_suspect(self, channel: Channel, lease: float) -> list[Claim]:
         """Take the suspect that is the longest due into our hands; nothing else may be in them."""
-        want = sending.Want(channel, 1, lease, state=State.SUSPECT)
-        return (await self._sending.run(sending.claim, want)).claims
+        want = claims.Want(channel, 1, lease, state=State.SUSPECT)
+        return (await self._sending.run(claims.claim, want)).claims
 
     async def channels_with_suspects(self) -> Sequence[Channel]:
         """The channels in which a suspect is due, the longest due first."""
@@ -189,15 +189,15 @@ class Outbox:
 
         For a claim that failed without an answer: it may have been made all the same.
         """
-        return await self._sending.run(sending.give_back, sending.Kept(channel, frozenset(kept)))
+        return await self._sending.run(claims.give_back, claims.Kept(channel, frozenset(kept)))
 
     async def renew(self, claim: Claim, lease: float) -> None:
         """Hold on to a claim for ``lease`` seconds from now."""
-        await self._sending.run(sending.renew, sending.Held(claim.id, claim.attempt, lease))
+        await self._sending.run(claims.renew, claims.Held(claim.id, claim.attempt, lease))
 
     async def finish(self, outcome: Outcome) -> bool:
         """Record what became of a claim; False when the claim was lost and nothing changed."""
-        finished = await self._sending.run(sending.finish, outcome)
+        finished = await self._sending.run(claims.finish, outcome)
         if finished.tells:
             self.reported.set()
         if finished.ended:
@@ -206,7 +206,7 @@ class Outbox:
 
     async def record(self, reported: Reported) -> Recorded:
         """Record what a provider reported."""
-        recorded, ended = await self._reporting.run(reporting.record, reported)
+        recorded, ended = await self._reporting.run(reports.record, reported)
         self.reported.set()
         self._note(ended)
         return recorded
@@ -231,21 +231,21 @@ class Outbox:
         if self._call_floors is not None and not only and not besides:
             floor = self._call_floors.setdefault(client, Floor())
         since = floor.since(resting) if floor else EVERYTHING
-        want = calling.WantCalls(most, lease, client, resting, only, besides, since)
-        claimed = await self._calling.run(calling.claim_calls, want)
+        want = callbacks.WantCalls(most, lease, client, resting, only, besides, since)
+        claimed = await self._calling.run(callbacks.claim_calls, want)
         if floor:
             floor.reached(since, claimed.reach)
         return claimed.calls
 
     async def finish_call(self, called: Called) -> bool:
         """Record what became of a call; False when the claim was lost and nothing changed."""
-        kept = await self._calling.run(calling.finish_calls, called)
+        kept = await self._calling.run(callbacks.finish_calls, called)
         self.reported.set()
         return kept
 
     async def sweep(self) -> Swept:
         """Move what nobody holds and whose time has come."""
-        swept, ended = await self._sending.run(sweeping.sweep, None)
+        swept, ended = await self._sending.run(maintenance.sweep, None)
         self._note(ended)
         deaths.log_held(swept.deadly)
         if swept.resent or swept.pulled_in:
@@ -260,7 +260,7 @@ class Outbox:
 
         Each call looks at the next few, and after the last at the first again.
         """
-        mended = await self._calling.run(calling.mend, self._mended)
+        mended = await self._calling.run(callbacks.mend, self._mended)
         self._mended = mended.seen
         if mended.queued:
             self.reported.set()
@@ -268,7 +268,7 @@ class Outbox:
 
     async def prune(self) -> int:
         """Forget some of what ended before the retention; returns how much."""
-        return await self._sending.run(sweeping.prune, None)
+        return await self._sending.run(maintenance.prune, None)
 
     async def scrub(self) -> None:
         """Take erased contents out of the files too, when the store has been idle for a while."""
@@ -276,25 +276,25 @@ class Outbox:
 
     async def orphan_all(self) -> int:
         """At the start of the only process: nobody can be holding what was claimed."""
-        orphaned = await self._sending.run(sweeping.orphan_all, None)
+        orphaned = await self._sending.run(maintenance.orphan_all, None)
         deaths.log_held(orphaned.held)
         return orphaned.lost
 
-    async def retry(self, identity: str, lifetimes: Mapping[Channel, float]) -> operating.Retried:
+    async def retry(self, identity: str, lifetimes: Mapping[Channel, float]) -> retries.Retried:
         """Send a message again that was given up; ``lifetimes`` (seconds) begin anew."""
-        retried = await self._sending.run(operating.retry, (identity, lifetimes))
+        retried = await self._sending.run(retries.retry, (identity, lifetimes))
         if retried.queued:
             for event in self.arrived.values():
                 event.set()
         return retried
 
-    async def hasten(self, ids: Sequence[str]) -> list[operating.Hastened]:
+    async def hasten(self, ids: Sequence[str]) -> list[retries.Hastened]:
         """Have the callbacks of these messages made now that wait for their next try or were given up."""
-        hastened = await self._calling.run(operating.hasten, ids)
+        hastened = await self._calling.run(retries.hasten, ids)
         self.reported.set()
         return hastened
 
-    async def depth(self) -> reading.Depth:
+    async def depth(self) -> queries.Depth:
         """How much waits."""
         return await self._sending.run(_depth, None)
 
@@ -384,5 +384,5 @@ async def _upgrade(database: Database, name: str, upgrade: Callable[[Connection]
         raise
 
 
-def _depth(tx: Transaction, asked: Sequence[None]) -> list[reading.Depth]:
-    return [reading.depth(tx.connection, tx.now)] * len(asked)
+def _depth(tx: Transaction, asked: Sequence[None]) -> list[queries.Depth]:
+    return [queries.depth(tx.connection, tx.now)] * len(asked)

@@ -12,9 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
 from gatepost.outbox import postgresql, sqlite
-from gatepost.outbox.faults import opening_problem
+from gatepost.outbox.driver_errors import opening_problem
 from gatepost.outbox.migrate import Tables, tables
-from gatepost.outbox.sessions import expect_sessions
+from gatepost.outbox.pooler_probe import expect_sessions
 from gatepost.outbox.store import sqlite_path
 
 

@@ -3,9 +3,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gatepost import logs
 from gatepost.hookspecs import Context
 from gatepost.model import Email, Mailbox, Secret, WebhookRequest
+from gatepost.observe import logs
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost_sendgrid import SendGrid, Settings
 

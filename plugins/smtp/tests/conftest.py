@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gatepost import logs
 from gatepost.hookspecs import Context
 from gatepost.model import Email, Mailbox, Secret
+from gatepost.observe import logs
 from gatepost.testing.serving import stop
 from gatepost_smtp import Settings, SmtpRelay
 

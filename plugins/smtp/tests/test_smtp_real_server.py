@@ -11,10 +11,10 @@ import aiosmtpd.smtp
 import pytest
 import trustme
 
-from gatepost import logs
 from gatepost.errors import ConfigError, Unavailable
 from gatepost.hookspecs import Context
 from gatepost.model import Secret
+from gatepost.observe import logs
 from gatepost.testing.serving import stop
 from gatepost_smtp import Settings, SmtpRelay
 

@@ -348,8 +348,8 @@ async def test_whatever_is_posted_is_read_or_refused(relay_for_all, body):
 
 @pytest.fixture(scope="module")
 def relay_for_all():
-    from gatepost import logs  # noqa: PLC0415
     from gatepost.hookspecs import Context  # noqa: PLC0415
+    from gatepost.observe import logs  # noqa: PLC0415
     from gatepost_smtp import Settings, SmtpRelay  # noqa: PLC0415  only here without a connection
 
     return SmtpRelay(

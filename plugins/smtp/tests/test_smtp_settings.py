@@ -3,10 +3,10 @@ import importlib.metadata
 import msgspec
 import pytest
 
-from gatepost import logs
 from gatepost.errors import ConfigError
 from gatepost.hookspecs import API_VERSION, Context
 from gatepost.model import Secret
+from gatepost.observe import logs
 from gatepost_smtp import Settings, SmtpRelay
 
 

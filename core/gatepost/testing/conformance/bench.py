@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from gatepost.conversion import Table
+from gatepost.config.settings import CORE_KEYS
+from gatepost.config.toml_table import Table
 from gatepost.errors import ConfigError, Fault
 from gatepost.hookspecs import PROJECT, Context
 from gatepost.model import Channel, Contact, Email, Mailbox, Receipt, Secret, Sms, Status, WebhookRequest
-from gatepost.settings import CORE_KEYS
 from gatepost.testing.conformance.provider import Form, Provider, Reporter, Trouble
 from gatepost.testing.conformance.watching import (
     Watch,

@@ -9,11 +9,11 @@ from typing import Any, get_args
 import msgspec
 
 from gatepost import hookspecs
+from gatepost.config.settings import CORE_KEYS
+from gatepost.config.settings import Instance as InstanceSettings
 from gatepost.errors import ConfigError
-from gatepost.instances import Instance
 from gatepost.model import Secret
-from gatepost.settings import CORE_KEYS
-from gatepost.settings import Instance as InstanceSettings
+from gatepost.plugin_host.instances import Instance
 from gatepost.testing.conformance.bench import Bench, implements
 from gatepost.testing.conformance.registry import Group, check
 from gatepost.testing.conformance.watching import (

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from gatepost.config.settings import Instance as InstanceSettings
 from gatepost.errors import Rejected
-from gatepost.instances import Instance
 from gatepost.model import Channel, Receipt, Secret
-from gatepost.settings import Instance as InstanceSettings
+from gatepost.plugin_host.instances import Instance
 from gatepost.testing.conformance import asking, yardstick
 from gatepost.testing.conformance.bench import (
     Bench,

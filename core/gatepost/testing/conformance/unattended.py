@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from gatepost import logs
 from gatepost.errors import ConfigError
+from gatepost.observe import logs
 from gatepost.testing.conformance.bench import Bench, implements
 from gatepost.testing.conformance.registry import Check, Group, of
 

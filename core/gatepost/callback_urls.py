@@ -1,0 +1,183 @@
+"""What a callback_url may be.
+
+The URL comes from outside and the call carries the client's api_key. So the URL is taken apart by one strict
+parser, at acceptance and again before each call, and its host must be listed. ``caller`` sees to it that the
+name stands for no address of the inside.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, unquote_plus
+
+import msgspec
+import yarl
+
+from gatepost.config.networks import Address, Network, parse_address
+from gatepost.errors import ConfigError, Fault, GatepostError
+
+MAX_URL = 2048
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# A name that ends in a number is an address to some resolvers: 0x7f.1, 127.1, 2130706433, 1.2.3.4.5.
+_NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z]+)://"
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    # What RFC 3986 has there, and the brackets that everybody writes in queries.
+    r"(?P<rest>(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*)?"
+    r"(?:\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]|%[0-9A-Fa-f]{2})*)?)"
+)
+
+_NOT_PUBLIC = tuple(
+    Network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24"),
+        *("192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
+        *("224.0.0.0/4", "240.0.0.0/4"),
+        "168.63.129.16",  # Azure's own door into each of its machines
+        "2001::/23",  # Teredo, ORCHID, benchmarking and the rest of the IETF's own
+        *("2001:db8::/32", "3fff::/20"),
+    )
+)
+_GLOBAL_UNICAST = Network("2000::/3")
+_NAT64 = Network("64:ff9b::/96")
+
+
+class TargetRefused(GatepostError):
+    """This URL may not be called; the text says why and holds nothing of the URL but its host."""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A URL that may be called; made by ``Targets.check``."""
+
+    scheme: str
+    host: str
+    """In lower case; an IPv6 address without its brackets."""
+    port: int
+    path: str
+    """Byte for byte as it came, with its slash."""
+    query: str
+    """Byte for byte as it came, without its question mark."""
+    private: bool
+    """Whether it may stand for an address that is not public."""
+
+    def __repr__(self) -> str:
+        return f"<Target {self.host}:{self.port}>"
+
+    def url(self, parameters: Mapping[str, str]) -> yarl.URL:
+        """The URL with these parameters at its end, in the place of any of the same names."""
+        kept = [
+            part
+            for part in (self.query.split("&") if self.query else ())
+            if unquote_plus(part.partition("=")[0]) not in parameters
+        ]
+        added = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items()]
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        query = "&".join([*kept, *added])
+        text = f"{self.scheme}://{host}:{self.port}{self.path}" + (f"?{query}" if query else "")
+        return yarl.URL(text, encoded=True)
+
+
+class Targets:
+    """Where one client's callbacks may go."""
+
+    def __init__(self, hosts: Sequence[str], allow_private: bool) -> None:
+        """Raise ConfigError for entries that can't be used, with keys relative to the client's table."""
+        faults = self.faults(hosts)
+        if faults:
+            raise ConfigError(Fault("callback_hosts", fault) for fault in faults)
+        entries = [entry.lower() for entry in hosts]
+        self._addresses = {found for entry in entries if (found := _literal(entry)) is not None}
+        self._names = {entry for entry in entries if not entry.startswith("*.")}
+        self._parents = tuple(entry[1:] for entry in entries if entry.startswith("*."))
+        self._private = allow_private
+
+    @staticmethod
+    def faults(hosts: Sequence[str]) -> list[str]:
+        """What is wrong with these entries, one text each; empty when nothing is."""
+        return [
+            f"entry {position} is not a name, *.name or an address; names are written in ASCII (xn--…), "
+            "without scheme, port and path"
+            for position, entry in enumerate(hosts, 1)
+            if _literal(entry) is None and not _is_name(entry.lower().removeprefix("*."))
+        ]
+
+    def check(self, url: str) -> Target:
+        """Take ``url`` apart; raises TargetRefused unless it may be called, as far as can be told from it.
+
+        What its name stands for is looked at when it is called.
+        """
+        if len(url) > MAX_URL:
+            raise TargetRefused(f"the callback_url is longer than {MAX_URL} characters")
+        match = _URL.fullmatch(url)
+        if match is None:
+            raise TargetRefused(_shape(url))
+        scheme = match["scheme"].lower()
+        if scheme != "https" and not (scheme == "http" and self._private):
+            raise TargetRefused("the callback_url must begin with https://")
+        host = (match["v6"] or match["host"]).lower()
+        address = self._listed(host, is_v6=match["v6"] is not None)
+        if address is not None and not (self._private or is_public(address)):
+            raise TargetRefused(f"the callback_url's host {host} is not a public address")
+        port = int(match["port"]) if match["port"] else {"https": 443, "http": 80}[scheme]
+        if not 1 <= port <= 65535:
+            raise TargetRefused("the callback_url's port must be between 1 and 65535")
+        path, _, query = match["rest"].partition("?")
+        return Target(
+            scheme=scheme, host=host, port=port, path=path or "/", query=query, private=self._private
+        )
+
+    def _listed(self, host: str, *, is_v6: bool) -> Address | None:
+        """The address that a listed host is, None for a name; raises TargetRefused for any other host."""
+        address = parse_address(host)
+        if (is_v6 and ":" not in host) or (address is None and (is_v6 or not _is_name(host))):
+            raise TargetRefused("the callback_url's host is neither a name nor a dotted address")
+        if address in self._addresses if address is not None else self._is_listed_name(host):
+            return address
+        raise TargetRefused(f"the callback_url's host {host} is not one of the client's callback_hosts")
+
+    def _is_listed_name(self, host: str) -> bool:
+        return host in self._names or host.endswith(self._parents)
+
+
+def _is_name(host: str) -> bool:
+    """Whether this is a host name in lower case that nobody could take for an address."""
+    return len(host) <= 253 and bool(_NAME.fullmatch(host)) and not _NUMERIC_END.fullmatch(host)
+
+
+def _literal(entry: str) -> Address | None:
+    bracketed = entry.startswith("[") and entry.endswith("]") and ":" in entry
+    return parse_address(entry[1:-1] if bracketed else entry)
+
+
+def _shape(url: str) -> str:
+    """Why the parser did not take it, in the words of the commonest reasons."""
+    authority = url.partition("://")[2].partition("/")[0]
+    if "@" in authority:
+        return "the callback_url must not hold a user name or a password"
+    if "#" in url:
+        return "the callback_url must not have a fragment (#…)"
+    if not url.isascii():
+        return "the callback_url must be ASCII: xn-- in its host, %XX elsewhere"
+    return "the callback_url is not a URL such as https://host/path?query"
+
+
+def is_public(address: Address) -> bool:
+    """Whether the address is one of the internet's own; False in every case of doubt.
+
+    IPv4 inside IPv6 (mapped, 6to4, NAT64) counts as what it is inside.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address.sixtofour is not None:
+            return is_public(address.sixtofour)
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+        if address not in _GLOBAL_UNICAST:
+            return False
+    return not any(address in network for network in _NOT_PUBLIC)

@@ -1,0 +1,1 @@
+"""From a recorded status to Smartico's callback URL."""

@@ -1,0 +1,1 @@
+"""From gatepost.toml to settings."""

@@ -1,0 +1,1 @@
+"""From a user id to an email address or a phone number."""

@@ -1,0 +1,1 @@
+"""From a committed message to a provider's answer."""

@@ -1,0 +1,1 @@
+"""Logs, metrics, and what keeps private values out of them."""

@@ -1,0 +1,1 @@
+"""The process and its connections: from a listening socket to the ASGI application."""

@@ -1,0 +1,152 @@
+"""Whether the gateway would take and send messages, and how much waits: for load balancers and alarms."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import msgspec
+
+from gatepost.config.settings import Routes
+from gatepost.errors import StoreError
+from gatepost.model import Channel
+from gatepost.observe import logs
+from gatepost.observe.metrics import Metrics
+from gatepost.outbox import Depth, Outbox
+from gatepost.outbox.states import ENDS, State, Telling
+from gatepost.throttle import Condition, Pace
+from gatepost.throttle import Health as BreakerState
+
+MISCONFIGURED = "misconfigured"
+"""Stands beside the breaker's states: an instance may be so while it is usable, resting or probing."""
+
+_STORED: tuple[tuple[str, str, list[str]], ...] = (
+    ("queue_messages", "Messages not at their end", ["channel", "state"]),
+    ("queue_age_seconds", "How long the longest waiting message is overdue", ["channel"]),
+    ("callbacks_waiting", "Statuses whose turn it is to be told to Smartico", ["state"]),
+    ("callbacks_age_seconds", "How long the oldest of these has been known", []),
+    ("callbacks_dead", "Statuses that were given up: Smartico does not know them", []),
+)
+"""The figures that are read from the store: name, text, labels."""
+
+_log = logs.get(__name__)
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``/health/ready`` answers."""
+
+    ready: bool
+    """Whether messages would be taken and sent."""
+    problems: list[str]
+    """What hinders that, and what an operator should look at although it does not."""
+    instances: Mapping[str, Mapping[str, object]]
+
+
+class Health:
+    """Of one gateway."""
+
+    def __init__(
+        self, *, routes: Routes, outbox: Outbox, paces: Mapping[str, Pace], metrics: Metrics
+    ) -> None:
+        """``paces``: of every sending instance, by its name."""
+        self._routes = routes
+        self._outbox = outbox
+        self._paces = paces
+        self._figures = _figures(Depth())
+        for name, text, labels in _STORED:
+            metrics.gauge(name, text, labels, partial(self._figure, name))
+        metrics.gauge(
+            "plugin_breaker",
+            "Whether an instance is usable, resting or probing; and whether it is misconfigured",
+            ["plugin", "state"],
+            self._breakers,
+        )
+        metrics.gauge(
+            "ready",
+            "Whether messages would be taken and sent now",
+            [],
+            lambda: {(): float(self.ready().ready)},
+        )
+        metrics.counter(
+            "messages_ended",
+            "Messages that came to an end, by the end",
+            ["channel", "state"],
+            lambda: self._outbox.ended,
+        )
+
+    def ready(self) -> Ready:
+        """Whether messages would be taken and sent now."""
+        conditions = self._conditions()
+        hindrances = []
+        if self._outbox.broken.done():
+            hindrances = ["the store is broken"]
+        elif self._outbox.refusing:
+            hindrances = ["the store refuses"]
+        hindrances += [
+            f"routes.{channel}: nobody on it can send now"
+            for channel in Channel
+            if (route := self._routes.of(channel))
+            and all(conditions[name].health is BreakerState.RESTING for name in route)
+        ]
+        return Ready(
+            ready=not hindrances,
+            problems=[*hindrances, *_problems(conditions)],
+            instances={
+                name: {
+                    "health": one.health,
+                    "rests": round(one.rests, 1),
+                    "misconfigured": one.misconfigured,
+                    "reason": one.reason,
+                }
+                for name, one in conditions.items()
+            },
+        )
+
+    def _figure(self, name: str) -> Mapping[tuple[str, ...], float]:
+        return self._figures[name]
+
+    def _conditions(self) -> dict[str, Condition]:
+        now = asyncio.get_running_loop().time()
+        return {name: pace.describe(now) for name, pace in self._paces.items()}
+
+    def _breakers(self) -> dict[tuple[str, str], float]:
+        figures: dict[tuple[str, str], float] = {}
+        for name, one in self._conditions().items():
+            figures |= {(name, state): float(one.health is state) for state in BreakerState}
+            figures[name, MISCONFIGURED] = float(one.misconfigured)
+        return figures
+
+    async def look(self) -> None:
+        """Count what waits, for the metrics; what was counted last stands where the store has no answer."""
+        try:
+            depth = await self._outbox.depth()
+        except StoreError as error:
+            _log.warning("depth_unknown", reason=str(error))
+            return
+        self._figures = _figures(depth)
+
+
+def _figures(depth: Depth) -> dict[str, dict[tuple[str, ...], float]]:
+    """The figures of _STORED; zeros too, because an alert knows nothing of a series that comes and goes."""
+    return {
+        "queue_messages": {
+            (channel, state): depth.messages.get((channel, state), 0)
+            for channel in Channel
+            for state in State
+            if state not in ENDS
+        },
+        "queue_age_seconds": {(channel,): depth.oldest.get(channel, 0.0) for channel in Channel},
+        "callbacks_waiting": {
+            (one,): depth.callbacks.get(one, 0) for one in (Telling.QUEUED, Telling.CALLING)
+        },
+        "callbacks_age_seconds": {(): depth.callbacks_age},
+        "callbacks_dead": {(): depth.callbacks_dead},
+    }
+
+
+def _problems(conditions: Mapping[str, Condition]) -> Iterator[str]:
+    """Name the instances that have a problem, also where a fallback works."""
+    for name, one in conditions.items():
+        if one.misconfigured:
+            yield f"plugins.{name}: misconfigured: {one.reason}"
+        elif one.health is BreakerState.RESTING:
+            yield f"plugins.{name}: rests for {one.rests:.0f} s: {one.reason}"
