@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException
 from gatepost import preflight
 from gatepost.body_limit import Ceiling
 from gatepost.callback_urls import Targets
-from gatepost.callbacks.client import Caller
+from gatepost.callbacks.client import CallbackClient
 from gatepost.callbacks.worker import Callbacks
 from gatepost.config import settings
 from gatepost.config.settings import Settings
@@ -66,7 +66,9 @@ def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Faul
 class Gateway:
     """Everything that runs behind the routes."""
 
-    def __init__(self, read: Settings, made: Mapping[str, Instance], outbox: Outbox, caller: Caller) -> None:
+    def __init__(
+        self, read: Settings, made: Mapping[str, Instance], outbox: Outbox, callback_client: CallbackClient
+    ) -> None:
         self.settings = read
         self.instances = made
         self.outbox = outbox
@@ -101,7 +103,9 @@ class Gateway:
             remembered=self.remembered,
             metrics=self.metrics,
         )
-        self.callbacks = Callbacks(read, outbox=outbox, targets=targets, caller=caller, metrics=self.metrics)
+        self.callbacks = Callbacks(
+            read, outbox=outbox, targets=targets, callback_client=callback_client, metrics=self.metrics
+        )
         acceptance = Acceptance(
             read, outbox=outbox, contacts=contacts, remembered=self.remembered, targets=targets
         )
@@ -219,8 +223,8 @@ async def open_gateway(
         outbox = await stack.enter_async_context(open_outbox(read.store.url, read.path.parent, policy))
         # From here on they close before the store does.
         await stack.enter_async_context(plugins.pop_all())
-        caller = await stack.enter_async_context(Caller())
-        gateway = Gateway(read, made, outbox, caller)
+        callback_client = await stack.enter_async_context(CallbackClient())
+        gateway = Gateway(read, made, outbox, callback_client)
         await stack.enter_async_context(gateway.running())
         yield gateway
 

@@ -9,7 +9,7 @@ import pytest
 
 from gatepost import app, model, throttle
 from gatepost.callbacks import worker as callback_worker
-from gatepost.callbacks.client import Caller
+from gatepost.callbacks.client import CallbackClient
 from gatepost.config import settings
 from gatepost.delivery import attempt
 from gatepost.errors import Code
@@ -37,7 +37,7 @@ def test_a_callback_is_dead_after_its_eighth_try():
 
 
 def test_a_callback_has_fifteen_seconds_and_a_body_ten():
-    assert inspect.signature(Caller).parameters["timeout"].default == 15
+    assert inspect.signature(CallbackClient).parameters["timeout"].default == 15
     assert routes.BODY_DEADLINE == 10
 
 

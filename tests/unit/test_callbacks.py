@@ -110,7 +110,7 @@ def callbacks_of():
             SimpleNamespace(clients=dict.fromkeys(clients or ["brand"], client)),
             outbox=outbox,
             targets=dict.fromkeys(clients or ["brand"], Targets(["*.example"], allow_private=False)),
-            caller=hosts,
+            callback_client=hosts,
             metrics=Metrics(),
         )
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.callback_urls import Target, TargetRefused, Targets, is_public
-from gatepost.callbacks.client import CallbackFailed, Caller
+from gatepost.callbacks.client import CallbackClient, CallbackFailed
 from gatepost.errors import ConfigError
 from gatepost.testing.serving import stop
 
@@ -441,16 +441,16 @@ def public(url, hosts=("cb.example", "127.0.0.1")):
     return Targets(hosts, allow_private=False).check(url)
 
 
-async def failure(caller, target, query=None):
+async def failure(client, target, query=None):
     with pytest.raises(CallbackFailed) as failed:
-        await caller.get(target, query or {})
+        await client.get(target, query or {})
     return failed.value
 
 
 async def test_a_call_goes_to_the_resolved_address_with_the_right_name(tls_host, trusting):
-    async with Caller(resolver=Names(["127.0.0.1"]), tls=trusting) as caller:
+    async with CallbackClient(resolver=Names(["127.0.0.1"]), tls=trusting) as client:
         target = local(f"https://cb.example:{tls_host.port}/a/../%7e?x=[1]&status=old")
-        answer = await caller.get(target, {"status": "delivered", "api_key": "s&k"})
+        answer = await client.get(target, {"status": "delivered", "api_key": "s&k"})
     assert (answer.status, answer.body) == (200, b"ok")
     assert answer.headers["content-length"] == "2"
     lines = tls_host.requests[0].split("\r\n")
@@ -461,12 +461,12 @@ async def test_a_call_goes_to_the_resolved_address_with_the_right_name(tls_host,
 
 
 async def test_a_wrong_certificate_ends_the_call(tls_host, trusting):
-    async with Caller(resolver=Names(["127.0.0.1"]), tls=trusting) as caller:
+    async with CallbackClient(resolver=Names(["127.0.0.1"]), tls=trusting) as client:
         other = local(f"https://other.example:{tls_host.port}/", ("other.example",))
-        assert (await failure(caller, other)).kind == "tls"
-    async with Caller(resolver=Names(["127.0.0.1"])) as caller:
+        assert (await failure(client, other)).kind == "tls"
+    async with CallbackClient(resolver=Names(["127.0.0.1"])) as client:
         untrusted = local(f"https://cb.example:{tls_host.port}/")
-        assert (await failure(caller, untrusted)).kind == "tls"
+        assert (await failure(client, untrusted)).kind == "tls"
     assert tls_host.requests == []
 
 
@@ -486,8 +486,8 @@ async def test_a_wrong_certificate_ends_the_call(tls_host, trusting):
     ],
 )
 async def test_a_name_with_any_local_address_is_not_called(tls_host, trusting, answer):
-    async with Caller(resolver=Names(answer), tls=trusting) as caller:
-        assert (await failure(caller, public(f"https://cb.example:{tls_host.port}/"))).kind == "private"
+    async with CallbackClient(resolver=Names(answer), tls=trusting) as client:
+        assert (await failure(client, public(f"https://cb.example:{tls_host.port}/"))).kind == "private"
     assert tls_host.connections == 0
 
 
@@ -502,30 +502,30 @@ async def test_a_resolver_that_changes_its_mind_wins_nothing(tls_host, trusting,
     names = Names(["93.184.215.14"], ["127.0.0.1"])
     monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", nobody_there)
     target = public(f"https://cb.example:{tls_host.port}/")
-    async with Caller(resolver=names, tls=trusting) as caller:
-        assert (await failure(caller, target)).kind == "connect"
+    async with CallbackClient(resolver=names, tls=trusting) as client:
+        assert (await failure(client, target)).kind == "connect"
     assert names.asked == ["cb.example"]
     assert called == ["93.184.215.14"]
     monkeypatch.undo()
-    async with Caller(resolver=names, tls=trusting) as caller:
-        assert (await failure(caller, target)).kind == "private"
+    async with CallbackClient(resolver=names, tls=trusting) as client:
+        assert (await failure(client, target)).kind == "private"
     assert tls_host.connections == 0
 
 
 async def test_what_one_client_may_call_is_no_way_in_for_another(tls_host, trusting):
     url = f"https://cb.example:{tls_host.port}/"
-    async with Caller(resolver=Names(["127.0.0.1"]), tls=trusting) as caller:
-        assert (await caller.get(local(url), {})).status == 200
-        assert (await failure(caller, public(url))).kind == "private"
-        assert (await caller.get(local(url), {})).status == 200
+    async with CallbackClient(resolver=Names(["127.0.0.1"]), tls=trusting) as client:
+        assert (await client.get(local(url), {})).status == 200
+        assert (await failure(client, public(url))).kind == "private"
+        assert (await client.get(local(url), {})).status == 200
     assert (len(tls_host.requests), tls_host.connections) == (2, 1)
 
 
 async def test_a_literal_is_judged_again_when_it_is_called(plain_host):
     target = Target(scheme="http", host="127.0.0.1", port=plain_host.port, path="/", query="", private=False)
-    async with Caller() as caller:
+    async with CallbackClient() as client:
         with pytest.raises(TargetRefused):
-            await caller.get(target, {})
+            await client.get(target, {})
     assert plain_host.connections == 0
 
 
@@ -534,24 +534,24 @@ async def test_redirects_are_answers(plain_host):
         b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
     )
     target = local(f"http://127.0.0.1:{plain_host.port}/x")
-    async with Caller() as caller:
-        assert (await caller.get(target, {})).status == 302
-        assert (await caller.get(target, {})).status == 302
+    async with CallbackClient() as client:
+        assert (await client.get(target, {})).status == 302
+        assert (await client.get(target, {})).status == 302
     assert [request.split()[1] for request in plain_host.requests] == ["/x", "/x"]
     assert "cookie" not in plain_host.requests[1].lower()
 
 
 async def test_a_long_answer_is_cut_off(plain_host):
     plain_host.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 200_000
-    async with Caller() as caller:
-        answer = await caller.get(local(f"http://127.0.0.1:{plain_host.port}/x"), {})
+    async with CallbackClient() as client:
+        answer = await client.get(local(f"http://127.0.0.1:{plain_host.port}/x"), {})
     assert answer.body == b"x" * 65536
 
 
 async def test_a_compressed_answer_stays_as_it_is(plain_host):
     plain_host.answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"
-    async with Caller() as caller:
-        answer = await caller.get(local(f"http://127.0.0.1:{plain_host.port}/x"), {})
+    async with CallbackClient() as client:
+        answer = await client.get(local(f"http://127.0.0.1:{plain_host.port}/x"), {})
     assert answer.body == b"\x1f\x8b\x08"
     assert "accept-encoding: identity" in plain_host.requests[0].lower()
 
@@ -559,8 +559,8 @@ async def test_a_compressed_answer_stays_as_it_is(plain_host):
 async def test_proxy_variables_are_not_read(plain_host, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    async with Caller() as caller:
-        assert (await caller.get(local(f"http://127.0.0.1:{plain_host.port}/x"), {})).status == 200
+    async with CallbackClient() as client:
+        assert (await client.get(local(f"http://127.0.0.1:{plain_host.port}/x"), {})).status == 200
 
 
 @pytest.mark.parametrize(
@@ -568,9 +568,9 @@ async def test_proxy_variables_are_not_read(plain_host, monkeypatch):
 )
 async def test_a_broken_answer_is_a_failure_that_tells_no_secret(plain_host, answer, kind, set_ahead):
     plain_host.answer = answer
-    async with Caller() as caller:
+    async with CallbackClient() as client:
         target = local(f"http://127.0.0.1:{plain_host.port}/x?token=sesame")
-        calling = asyncio.create_task(failure(caller, target, {"api_key": "sesame"}))
+        calling = asyncio.create_task(failure(client, target, {"api_key": "sesame"}))
         while not (plain_host.requests or calling.done()):  # noqa: ASYNC110  the host tells nobody
             await asyncio.sleep(0.001)
         if kind == "timeout":
@@ -582,11 +582,11 @@ async def test_a_broken_answer_is_a_failure_that_tells_no_secret(plain_host, ans
 
 
 async def test_nobody_there():
-    async with Caller(resolver=Names(OSError("no such name"))) as caller:
-        assert (await failure(caller, public("https://cb.example/"))).kind == "resolve"
-    async with Caller(resolver=Names([])) as caller:
-        assert (await failure(caller, public("https://cb.example/"))).kind == "resolve"
+    async with CallbackClient(resolver=Names(OSError("no such name"))) as client:
+        assert (await failure(client, public("https://cb.example/"))).kind == "resolve"
+    async with CallbackClient(resolver=Names([])) as client:
+        assert (await failure(client, public("https://cb.example/"))).kind == "resolve"
     async with listening() as gone:
         port = gone.port
-    async with Caller() as caller:
-        assert (await failure(caller, local(f"http://127.0.0.1:{port}/"))).kind == "connect"
+    async with CallbackClient() as client:
+        assert (await failure(client, local(f"http://127.0.0.1:{port}/"))).kind == "connect"

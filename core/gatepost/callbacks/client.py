@@ -57,7 +57,7 @@ class _PublicOnly(AbstractResolver):
         """The other resolver is closed by whoever made it."""
 
 
-class Caller:
+class CallbackClient:
     """Calls targets, over kept connections; an async context manager.
 
     Targets that may be private have connections and a memory of names of their own: what was admitted for

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from gatepost import wire
 from gatepost.callback_urls import TargetRefused, Targets
-from gatepost.callbacks.client import CallbackFailed, Caller
+from gatepost.callbacks.client import CallbackClient, CallbackFailed
 from gatepost.callbacks.slots import Ask, ClientSlots, room
 from gatepost.config.settings import Settings
 from gatepost.errors import StoreBroken, StoreError, Unavailable
@@ -20,7 +20,7 @@ PAUSES = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 """Seconds after the first try, the second, …; after one more it is dead. Each ±20 %."""
 
 AT_ONCE = 96
-"""Calls under way at once, of all clients together; the connections that a Caller has are a few more."""
+"""Calls under way at once, of all clients together; the connections that a CallbackClient has are a few more."""
 
 LEASE = 45.0
 """Seconds that a claimed call is ours: three times its deadline."""
@@ -49,7 +49,7 @@ def pause(attempt: int, retry_after: float | None, draw: Callable[[float, float]
 
 
 class Callbacks:
-    """The caller of one gateway."""
+    """The callback worker of one gateway."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Callbacks:
         *,
         outbox: Outbox,
         targets: Mapping[str, Targets],
-        caller: Caller,
+        callback_client: CallbackClient,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[float, float], float] = random.uniform,
@@ -65,7 +65,7 @@ class Callbacks:
         self._settings = settings
         self._outbox = outbox
         self._targets = targets
-        self._caller = caller
+        self._callback_client = callback_client
         self._metrics = metrics
         self._clock = clock
         self._draw = draw
@@ -223,7 +223,9 @@ class Callbacks:
         }
         try:
             # Once more: what is listed may have changed since the message was accepted.
-            answer = await self._caller.get(self._targets[call.client].check(call.callback_url), query)
+            answer = await self._callback_client.get(
+                self._targets[call.client].check(call.callback_url), query
+            )
         except TargetRefused as error:
             return f"refused: {error}", None, False
         except CallbackFailed as error:
