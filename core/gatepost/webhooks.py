@@ -16,7 +16,7 @@ from gatepost.errors import (
 )
 from gatepost.model import Channel, Report, WebhookRequest
 from gatepost.observe import logs
-from gatepost.observe.log_throttle import OncePerMinute
+from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Outbox, Reported
 from gatepost.plugin_host.instances import Instance
@@ -54,7 +54,7 @@ class Webhooks:
         self._outbox = outbox
         self._metrics = metrics
         self.bodies = Ceiling(MOST_HELD)
-        self._refusals = OncePerMinute(time.monotonic)
+        self._refusals = LogThrottle(time.monotonic)
 
     async def take(self, name: str, request: WebhookRequest) -> int:
         """The HTTP status to answer with: 2xx only when everything in the request is on disk."""

@@ -9,7 +9,7 @@ from gatepost.config.networks import Network, parse_address
 from gatepost.config.settings import Client
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel, Secret
-from gatepost.observe.log_throttle import OncePerMinute
+from gatepost.observe.log_throttle import LogThrottle
 from gatepost.web.auth import Access
 
 PROXIES = (Network("10.0.0.0/8"), Network("fd00::/8"))
@@ -270,7 +270,7 @@ def test_who_may_observe(peer, headers, observes):
 
 def test_a_line_is_due_once_a_minute_and_key():
     now = [100.0]
-    lines = OncePerMinute(lambda: now[0])
+    lines = LogThrottle(lambda: now[0])
     assert [lines.due(key) for key in ("a", "a", "b", "a", "b")] == [True, False, True, False, False]
     now[0] = 159.9
     assert not lines.due("a")
@@ -280,7 +280,7 @@ def test_a_line_is_due_once_a_minute_and_key():
 
 def test_a_crowd_fills_neither_the_memory_nor_the_disk():
     now = [0.0]
-    lines = OncePerMinute(lambda: now[0], keys=10)
+    lines = LogThrottle(lambda: now[0], keys=10)
     assert sum(lines.due(str(key)) for key in range(1000)) == 10
     now[0] = 61.0
     assert sum(lines.due(str(key)) for key in itertools.chain(range(500), range(500))) == 10

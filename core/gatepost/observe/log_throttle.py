@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 
-class OncePerMinute:
+class LogThrottle:
     """Says whether a log line about this key is due, so that a stranger at the door can't fill the disk.
 
     ``clock`` gives seconds and never goes back (``time.monotonic``). At most ``keys`` are remembered; while

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from gatepost.observe import logs
-from gatepost.observe.log_throttle import OncePerMinute
+from gatepost.observe.log_throttle import LogThrottle
 
 HEAD_DEADLINE = 10.0
 """Seconds for a request's head, for the rest of a body that nobody reads, and for taking an answer."""
@@ -56,7 +56,7 @@ class Connections(ServerState):
         # Each with the time at which it ends. All of a kind are given equally long: the first is the oldest.
         self.waiting: dict[Connection, float] = {}
         self.idle: dict[Connection, float] = {}
-        self._strangers = OncePerMinute(time.monotonic)
+        self._strangers = LogThrottle(time.monotonic)
 
     def make_room(self, newcomer: "Connection") -> None:
         """Called for each new connection; the larger crowd, silent or idle, gives its oldest."""

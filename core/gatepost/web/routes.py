@@ -21,7 +21,7 @@ from gatepost.intake import requests
 from gatepost.intake.accept import Acceptance
 from gatepost.model import Channel, WebhookRequest
 from gatepost.observe import logs
-from gatepost.observe.log_throttle import OncePerMinute
+from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import CONTENT_TYPE, Metrics
 from gatepost.upkeep.health import Health, Ready
 from gatepost.web import admin
@@ -59,7 +59,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     health: Health
     bodies: Ceiling
     """Of the contract's requests."""
-    strangers: OncePerMinute = msgspec.field(default_factory=lambda: OncePerMinute(time.monotonic))
+    strangers: LogThrottle = msgspec.field(default_factory=lambda: LogThrottle(time.monotonic))
 
 
 class _Announced(NamedTuple):
