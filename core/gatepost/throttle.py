@@ -37,7 +37,7 @@ _EPSILON = 1e-6
 _STEP_BACK = 1.0
 
 
-class Health(StrEnum):
+class BreakerState(StrEnum):
     """Whether an instance is being asked."""
 
     USABLE = "usable"
@@ -46,10 +46,10 @@ class Health(StrEnum):
     """Its rest is over; a single send is to show whether it works again."""
 
 
-class Condition(msgspec.Struct, frozen=True, kw_only=True):
+class BreakerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What ``describe`` tells an operator."""
 
-    health: Health
+    state: BreakerState
     rests: float
     """Seconds that the rest still takes."""
     misconfigured: bool
@@ -162,12 +162,14 @@ class Pace:
             return None
         return max(0.0, self._turn - LOOKAHEAD - at, self._rest_until - at)
 
-    def describe(self, now: float) -> Condition:
+    def describe(self, now: float) -> BreakerSnapshot:
         """The state for ``/health/ready``."""
         rests = self.rests(now)
-        health = Health.RESTING if rests else Health.PROBING if self._tripped else Health.USABLE
-        return Condition(
-            health=health,
+        state = (
+            BreakerState.RESTING if rests else BreakerState.PROBING if self._tripped else BreakerState.USABLE
+        )
+        return BreakerSnapshot(
+            state=state,
             rests=rests,
             misconfigured=isinstance(self._last, Unavailable) and self._last.misconfigured,
             reason=self._last.reason if self._last else "",

@@ -172,8 +172,8 @@ async def test_an_instance_that_keeps_failing_rests_and_a_probe_wakes_it(
         assert (len(sendgrid.requests), len(mailboxes.mails)) == (5, 8)
         _, ready = await gateway.get("/health/ready")
         assert ready["ready"]
-        assert ready["instances"]["sendgrid-main"]["health"] == "resting"
-        assert ready["instances"]["relay"]["health"] == "usable"
+        assert ready["instances"]["sendgrid-main"]["state"] == "resting"
+        assert ready["instances"]["relay"]["state"] == "usable"
 
 
 async def test_a_probe_wakes_what_rested(world, sendgrid, mailboxes, monkeypatch):
@@ -187,7 +187,7 @@ async def test_a_probe_wakes_what_rested(world, sendgrid, mailboxes, monkeypatch
         woken = await world.email()
         await world.hears(woken, "accepted")
         _, ready = await gateway.get("/health/ready")
-        assert ready["instances"]["sendgrid-main"]["health"] == "usable"
+        assert ready["instances"]["sendgrid-main"]["state"] == "usable"
     assert (sendgrid.sends(woken), len(mailboxes.mails)) == (1, 6)
 
 

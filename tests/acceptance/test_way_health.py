@@ -16,7 +16,7 @@ async def test_a_gateway_that_works_is_live_and_ready(world, sendgrid):
         status, ready = await gateway.get("/health/ready")
     assert status == 200
     assert ready["problems"] == []
-    assert ready["instances"]["sendgrid-main"]["health"] == "usable"
+    assert ready["instances"]["sendgrid-main"]["state"] == "usable"
 
 
 async def test_it_is_not_ready_while_everybody_on_a_route_rests(world, sendgrid, wait_until):
@@ -27,7 +27,7 @@ async def test_it_is_not_ready_while_everybody_on_a_route_rests(world, sendgrid,
         status, ready = await gateway.get("/health/ready")
         assert status == 503
         assert ready["problems"][0] == "routes.email: nobody on it can send now"
-        assert ready["instances"]["sendgrid-main"]["health"] == "resting"
+        assert ready["instances"]["sendgrid-main"]["state"] == "resting"
         # It is alive, and takes messages all the same.
         assert (await gateway.get("/health/live"))[0] == 200
         await world.email()

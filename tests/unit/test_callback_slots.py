@@ -8,7 +8,7 @@ from gatepost import throttle
 from gatepost.callbacks import slots as callback_slots
 from gatepost.callbacks.slots import Ask, ClientSlots, room
 from gatepost.errors import Unavailable
-from gatepost.throttle import Health
+from gatepost.throttle import BreakerState
 
 SLOTS = 96
 
@@ -109,7 +109,7 @@ def test_an_operator_ends_a_rest():
     slots.wake("never.seen:443", 0.0)
 
     assert Ask(1, only="crm.example:443") in list(slots.asks(0.0, 10, SLOTS))
-    assert slots._breakers["crm.example:443"].describe(0.0).health is Health.PROBING
+    assert slots._breakers["crm.example:443"].describe(0.0).state is BreakerState.PROBING
 
 
 def test_breakers_are_bounded_and_what_is_used_is_kept(monkeypatch):

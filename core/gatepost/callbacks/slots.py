@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from gatepost.errors import SendError
-from gatepost.throttle import Health, Pace
+from gatepost.throttle import BreakerState, Pace
 
 SHARE = 3
 """How many slots a client may hold for each one that is free: alone three quarters, of two each three sevenths."""
@@ -109,7 +109,7 @@ class ClientSlots:
         self._ended = True
         breaker = self._breaker(target)
         breaker.end(now, failure)
-        if breaker.describe(now).health is Health.USABLE:
+        if breaker.describe(now).state is BreakerState.USABLE:
             self._tripped.pop(target, None)
         else:
             self._tripped[target] = 0.0

@@ -21,7 +21,7 @@ from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Claim, Outbox, Outcome
 from gatepost.outbox.states import State
 from gatepost.plugin_host.instances import MARGIN, Instance
-from gatepost.throttle import Health, Pace
+from gatepost.throttle import BreakerState, Pace
 
 POLL = 1.0
 """Seconds after which the outbox is looked at even if nobody said that there is something."""
@@ -186,8 +186,8 @@ class Delivery:
         """The first of the route that works. One that is merely busy is waited for, not passed over."""
         now = self._clock()
         for provider in route:
-            health = provider.pace.describe(now).health
-            if health is Health.USABLE or (health is Health.PROBING and provider.pace.free(now)):
+            state = provider.pace.describe(now).state
+            if state is BreakerState.USABLE or (state is BreakerState.PROBING and provider.pace.free(now)):
                 return provider
         return None
 

@@ -13,8 +13,7 @@ from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Depth, Outbox
 from gatepost.outbox.states import ENDS, State, Telling
-from gatepost.throttle import Condition, Pace
-from gatepost.throttle import Health as BreakerState
+from gatepost.throttle import BreakerSnapshot, BreakerState, Pace
 
 MISCONFIGURED = "misconfigured"
 """Stands beside the breaker's states: an instance may be so while it is usable, resting or probing."""
@@ -85,14 +84,14 @@ class Health:
             f"routes.{channel}: nobody on it can send now"
             for channel in Channel
             if (route := self._routes.of(channel))
-            and all(conditions[name].health is BreakerState.RESTING for name in route)
+            and all(conditions[name].state is BreakerState.RESTING for name in route)
         ]
         return Ready(
             ready=not hindrances,
             problems=[*hindrances, *_problems(conditions)],
             instances={
                 name: {
-                    "health": one.health,
+                    "state": one.state,
                     "rests": round(one.rests, 1),
                     "misconfigured": one.misconfigured,
                     "reason": one.reason,
@@ -104,14 +103,14 @@ class Health:
     def _figure(self, name: str) -> Mapping[tuple[str, ...], float]:
         return self._figures[name]
 
-    def _conditions(self) -> dict[str, Condition]:
+    def _conditions(self) -> dict[str, BreakerSnapshot]:
         now = asyncio.get_running_loop().time()
         return {name: pace.describe(now) for name, pace in self._paces.items()}
 
     def _breakers(self) -> dict[tuple[str, str], float]:
         figures: dict[tuple[str, str], float] = {}
         for name, one in self._conditions().items():
-            figures |= {(name, state): float(one.health is state) for state in BreakerState}
+            figures |= {(name, state): float(one.state is state) for state in BreakerState}
             figures[name, MISCONFIGURED] = float(one.misconfigured)
         return figures
 
@@ -143,10 +142,10 @@ def _figures(depth: Depth) -> dict[str, dict[tuple[str, ...], float]]:
     }
 
 
-def _problems(conditions: Mapping[str, Condition]) -> Iterator[str]:
+def _problems(conditions: Mapping[str, BreakerSnapshot]) -> Iterator[str]:
     """Name the instances that have a problem, also where a fallback works."""
     for name, one in conditions.items():
         if one.misconfigured:
             yield f"plugins.{name}: misconfigured: {one.reason}"
-        elif one.health is BreakerState.RESTING:
+        elif one.state is BreakerState.RESTING:
             yield f"plugins.{name}: rests for {one.rests:.0f} s: {one.reason}"

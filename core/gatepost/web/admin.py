@@ -22,7 +22,7 @@ from gatepost.observe import logs
 from gatepost.outbox import Hastened, Outbox, Retried
 from gatepost.outbox.sqlite import FileLock
 from gatepost.outbox.store import sqlite_path
-from gatepost.throttle import Health, Pace
+from gatepost.throttle import BreakerState, Pace
 
 MAX_BODY = 8 * 1_048_576
 """Bytes of a command's request that are read; more than any message may have."""
@@ -169,7 +169,7 @@ class Control:
         return [
             Rest(instance=name, seconds=one.rests, reason=one.reason)
             for name, one in seen.items()
-            if one.health is not Health.USABLE
+            if one.state is not BreakerState.USABLE
         ]
 
     async def _send(self, request: SendRequest) -> bytes:

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gatepost import throttle
 from gatepost.errors import Rejected, Unavailable, Uncertain
-from gatepost.throttle import Content, Health, Pace
+from gatepost.throttle import BreakerState, Content, Pace
 
 
 class Longest(Random):
@@ -91,8 +91,8 @@ def test_failures_in_a_row_make_it_rest(error):
     trip(it, 0.0, error)
     assert it.free(0.0) == 0
     assert it.rests(0.0) == it.wake_in(0.0) == 1.0
-    assert it.describe(0.5).health is Health.RESTING
-    assert it.describe(1.0).health is Health.PROBING
+    assert it.describe(0.5).state is BreakerState.RESTING
+    assert it.describe(1.0).state is BreakerState.PROBING
 
 
 @pytest.mark.parametrize("healthy", [None, Rejected("no such mailbox")])
@@ -113,8 +113,8 @@ def test_what_concerns_one_message_only_changes_nothing():
         it.end(0.0, Unavailable("wrong key", misconfigured=True))
         it.begin(0.0)
         it.end(0.0, greylisted)
-    assert it.describe(0.0) == throttle.Condition(
-        health=Health.USABLE, rests=0.0, misconfigured=True, reason="wrong key"
+    assert it.describe(0.0) == throttle.BreakerSnapshot(
+        state=BreakerState.USABLE, rests=0.0, misconfigured=True, reason="wrong key"
     )
     it.begin(0.0)
     it.begin(0.0)
@@ -122,7 +122,7 @@ def test_what_concerns_one_message_only_changes_nothing():
     assert it.rests(0.0) == 1.0
     it.end(5.0, greylisted)
     assert it.slots_used == 0
-    assert it.describe(5.0).health is Health.PROBING
+    assert it.describe(5.0).state is BreakerState.PROBING
 
 
 def test_a_probe_that_was_answered_for_its_one_message_shows_that_it_is_awake():
@@ -130,8 +130,8 @@ def test_a_probe_that_was_answered_for_its_one_message_shows_that_it_is_awake():
     trip(it)
     probe(it, 1.0, Unavailable("greylisted", message_only=True))
     assert it.free(1.0) == 16
-    assert it.describe(1.0) == throttle.Condition(
-        health=Health.USABLE, rests=0.0, misconfigured=False, reason=""
+    assert it.describe(1.0) == throttle.BreakerSnapshot(
+        state=BreakerState.USABLE, rests=0.0, misconfigured=False, reason=""
     )
 
 
@@ -147,8 +147,8 @@ def refuse(it, *contents, error=SUSPICIOUS):
 def test_one_content_that_is_refused_changes_nothing_however_often():
     it = make()
     refuse(it, *[1] * 30, *[2] * 30)
-    assert it.describe(0.0) == throttle.Condition(
-        health=Health.USABLE, rests=0.0, misconfigured=False, reason=""
+    assert it.describe(0.0) == throttle.BreakerSnapshot(
+        state=BreakerState.USABLE, rests=0.0, misconfigured=False, reason=""
     )
     assert it.free(0.0) == 16
 
@@ -156,10 +156,10 @@ def test_one_content_that_is_refused_changes_nothing_however_often():
 def test_as_many_contents_as_failures_make_it_rest():
     it = make()
     refuse(it, *range(throttle.TRIP - 1), 0, 0, error=Unavailable("suspicious", content_only=True))
-    assert it.describe(0.0).health is Health.USABLE
+    assert it.describe(0.0).state is BreakerState.USABLE
     refuse(it, throttle.TRIP, error=Unavailable("suspicious", content_only=True))
-    assert it.describe(0.0) == throttle.Condition(
-        health=Health.RESTING, rests=1.0, misconfigured=False, reason="suspicious"
+    assert it.describe(0.0) == throttle.BreakerSnapshot(
+        state=BreakerState.RESTING, rests=1.0, misconfigured=False, reason="suspicious"
     )
 
 
@@ -168,7 +168,7 @@ def test_refused_contents_and_failures_are_counted_apart():
     for content in range(throttle.TRIP - 1):
         refuse(it, content)
         refuse(it, 0, error=Unavailable("down"))
-    assert it.describe(0.0).health is Health.USABLE
+    assert it.describe(0.0).state is BreakerState.USABLE
 
 
 def test_a_success_between_them_ends_the_row_of_contents():
@@ -177,24 +177,24 @@ def test_a_success_between_them_ends_the_row_of_contents():
         refuse(it, content)
         if content % (throttle.TRIP - 1) == 0:
             refuse(it, content, error=None)
-    assert it.describe(0.0).health is Health.USABLE
+    assert it.describe(0.0).state is BreakerState.USABLE
 
 
 def test_contents_of_one_client_among_several_make_nothing_rest():
     it = Pace(concurrency=16, per_second=0.0, clients=2, random=Longest())
     refuse(it, *range(30))
-    assert it.describe(0.0).health is Health.USABLE
+    assert it.describe(0.0).state is BreakerState.USABLE
 
     refuse(it, Content("other", 1), error=Unavailable("suspicious", content_only=True))
-    assert it.describe(0.0).health is Health.RESTING
+    assert it.describe(0.0).state is BreakerState.RESTING
 
 
 def test_a_content_that_only_the_operator_can_mend_is_told_and_nothing_rests():
     it = make()
     refuse(it, 1, error=Unavailable("the sender is not verified", content_only=True, misconfigured=True))
     told = it.describe(0.0)
-    assert (told.health, told.misconfigured, told.reason) == (
-        Health.USABLE,
+    assert (told.state, told.misconfigured, told.reason) == (
+        BreakerState.USABLE,
         True,
         "the sender is not verified",
     )
@@ -206,7 +206,7 @@ def test_a_content_that_only_the_operator_can_mend_is_told_and_nothing_rests():
 def test_a_recipient_is_no_content():
     it = make()
     refuse(it, *range(30), error=Unavailable("greylisted", message_only=True, content_only=True))
-    assert it.describe(0.0).health is Health.USABLE
+    assert it.describe(0.0).state is BreakerState.USABLE
 
 
 def test_a_probe_whose_content_was_refused_shows_that_it_is_awake_unless_all_contents_are():
@@ -214,7 +214,7 @@ def test_a_probe_whose_content_was_refused_shows_that_it_is_awake_unless_all_con
     trip(it)
     it.begin(1.0)
     it.end(1.0, SUSPICIOUS, Content("brand", 1))
-    assert it.describe(1.0).health is Health.USABLE
+    assert it.describe(1.0).state is BreakerState.USABLE
 
     it = make()
     refuse(it, *range(throttle.TRIP), error=Unavailable("suspicious", content_only=True))
@@ -229,9 +229,9 @@ def test_an_operator_ends_a_rest_and_a_probe_follows():
     trip(it, 0.0, Unavailable("down", retry_after=600.0))
     assert it.rests(0.0) == 600.0
     it.wake(0.0)
-    assert it.describe(0.0).health is Health.PROBING
+    assert it.describe(0.0).state is BreakerState.PROBING
     probe(it, 0.0, None)
-    assert it.describe(0.0).health is Health.USABLE
+    assert it.describe(0.0).state is BreakerState.USABLE
 
 
 def test_rests_double_up_to_five_minutes_and_a_success_forgets_them():
@@ -245,7 +245,7 @@ def test_rests_double_up_to_five_minutes_and_a_success_forgets_them():
     now += it.rests(now)
     probe(it, now, Rejected("no such mailbox"))
     assert it.free(now) == 16
-    assert it.describe(now).health is Health.USABLE
+    assert it.describe(now).state is BreakerState.USABLE
     trip(it, now)
     assert it.rests(now) == pytest.approx(1)
 
@@ -351,7 +351,7 @@ def test_a_send_that_was_never_made_proves_nothing():
     it.begin(1.0)
     it.release()
     assert it.slots_used == 0
-    assert it.describe(1.0).health is Health.PROBING
+    assert it.describe(1.0).state is BreakerState.PROBING
     probe(it, 1.0, None)
 
 
@@ -359,8 +359,8 @@ def test_what_only_the_operator_can_mend_is_told():
     it = make()
     it.begin(0.0)
     it.end(0.0, Unavailable("wrong key", misconfigured=True))
-    assert it.describe(0.0) == throttle.Condition(
-        health=Health.USABLE, rests=0.0, misconfigured=True, reason="wrong key"
+    assert it.describe(0.0) == throttle.BreakerSnapshot(
+        state=BreakerState.USABLE, rests=0.0, misconfigured=True, reason="wrong key"
     )
     it.begin(0.0)
     it.end(0.0, None)
