@@ -27,7 +27,7 @@ from gatepost.outbox.survey import expect_free
 from gatepost.plugin_host import discovery, instances
 from gatepost.plugin_host.instances import Instance
 from gatepost.plugin_host.isolation import patience
-from gatepost.throttle import Pace
+from gatepost.throttle import Throttle
 from gatepost.upkeep.health import Health
 from gatepost.upkeep.housekeeping import keep_house
 from gatepost.web import routes
@@ -76,7 +76,7 @@ class Gateway:
         self.providers = {
             name: Provider(
                 one,
-                Pace(
+                Throttle(
                     concurrency=one.settings.concurrency,
                     per_second=one.settings.per_second,
                     clients=len(read.clients),
@@ -109,8 +109,8 @@ class Gateway:
         acceptance = Acceptance(
             read, outbox=outbox, contacts=contacts, remembered=self.remembered, targets=targets
         )
-        paces = {name: provider.pace for name, provider in self.providers.items()}
-        self.control = Control(read, outbox, acceptance, self.callbacks, paces)
+        throttles = {name: provider.throttle for name, provider in self.providers.items()}
+        self.control = Control(read, outbox, acceptance, self.callbacks, throttles)
         self.rooms = routes.Rooms(
             settings=read,
             access=Access(read.clients, read.server.trusted_proxies, read.server.metrics_allow),
@@ -120,7 +120,7 @@ class Gateway:
             # At least one of the largest that the operator allows must fit.
             bodies=Ceiling(max(routes.MOST_HELD, read.server.max_body)),
             metrics=self.metrics,
-            health=Health(routes=read.routes, outbox=outbox, paces=paces, metrics=self.metrics),
+            health=Health(routes=read.routes, outbox=outbox, throttles=throttles, metrics=self.metrics),
         )
         self._stop_by = math.inf
 

@@ -68,7 +68,7 @@ class Content(NamedTuple):
 NO_CONTENT = Content("", 0)
 
 
-class Pace:
+class Throttle:
     """When one instance may be asked, and how often."""
 
     def __init__(

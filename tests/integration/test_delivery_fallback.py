@@ -15,7 +15,7 @@ from gatepost.model import Channel, Receipt, Secret
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Policy, open_outbox
 from gatepost.plugin_host.instances import Instance
-from gatepost.throttle import Pace
+from gatepost.throttle import Throttle
 from gatepost.upkeep.housekeeping import keep_house
 from torture.forward import FastForward
 from torture.outage import Users, texting
@@ -51,7 +51,7 @@ class Slow:
 
 def provider(name, plugin, timeout):
     instance = Instance(InstanceSettings(name=name, use=name, timeout=timeout), plugin)
-    return Provider(instance, Pace(concurrency=4, per_second=0.0))
+    return Provider(instance, Throttle(concurrency=4, per_second=0.0))
 
 
 async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path, new):

@@ -18,7 +18,7 @@ from gatepost.model import Channel, Mailbox, Receipt, Secret
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Policy, open_outbox
 from gatepost.plugin_host.instances import Instance
-from gatepost.throttle import Pace
+from gatepost.throttle import Throttle
 from torture.forward import FastForward
 from torture.outage import Users, texting
 
@@ -111,7 +111,7 @@ class World:
             delivery = Delivery(
                 settings,
                 outbox=outbox,
-                providers={"relay": Provider(relay, Pace(concurrency=4, per_second=0.0))},
+                providers={"relay": Provider(relay, Throttle(concurrency=4, per_second=0.0))},
                 contacts=Contacts(
                     {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
                 ),

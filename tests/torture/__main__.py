@@ -1,6 +1,6 @@
 """``make torture``: break everything, count, and hold the counts against the goals.
 
-Every number that is drawn comes from SEED; what the machine's own pace adds to it does not, which is why the
+Every number that is drawn comes from SEED; what the machine's own throttle adds to it does not, which is why the
 simulation and the power cuts replay exactly and the processes do so nearly.
 """
 

@@ -2,7 +2,7 @@
 
 Time and effects are in the hands of the schedule: between any two steps a replica may die or be stopped, an
 answer get lost, a report come too early. The rules that exist as pure functions are the gateway's own
-(``to_record``, ``pause``, ``Pace``); the outbox is modelled, claim by claim, after its SQL. A schedule is
+(``to_record``, ``pause``, ``Throttle``); the outbox is modelled, claim by claim, after its SQL. A schedule is
 its seed: the same seed is the same schedule, step by step.
 """
 
@@ -18,7 +18,7 @@ from gatepost.model import Status
 from gatepost.outbox import deaths
 from gatepost.outbox.maintenance import UNANSWERED
 from gatepost.outbox.states import ENDS, OPEN, State, Telling, to_record
-from gatepost.throttle import Pace
+from gatepost.throttle import Throttle
 
 LEASE, WAIT, LIFE, CALL_LEASE = 30.0, 120.0, 14_400.0, 45.0
 STEPS = 40
@@ -92,7 +92,7 @@ class World:
         self.now = 1_000.0
         self.hold = self.rng.random() < 0.2
         self.holders = 0
-        self.paces: dict[int, Pace] = {}
+        self.throttles: dict[int, Throttle] = {}
         for _ in range(self.rng.randint(1, 2)):
             self._join()
         self.messages = [Message(n, self.now + LIFE, due=self.now) for n in range(self.rng.randint(1, 3))]
@@ -107,15 +107,15 @@ class World:
 
     def _join(self) -> None:
         self.holders += 1
-        self.paces[self.holders] = Pace(concurrency=2, per_second=0.0, random=self.rng)
+        self.throttles[self.holders] = Throttle(concurrency=2, per_second=0.0, random=self.rng)
 
     # What the outbox does.
 
     def claim(self, holder: int) -> None:
-        pace = self.paces[holder]
+        throttle = self.throttles[holder]
         in_hand = [send.message for send in self.sends if send.holder == holder]
         # A suspect is claimed when nothing is in hand, and nothing else while it is.
-        if not pace.free(self.now) or any(map(self._is_suspect, in_hand)):
+        if not throttle.free(self.now) or any(map(self._is_suspect, in_hand)):
             return
         states = {State.QUEUED} if in_hand else {State.QUEUED, State.SUSPECT}
         due = [m for m in self.messages if m.state in states and m.due <= self.now]
@@ -128,7 +128,7 @@ class World:
         message.state, message.due = State.SENDING, self.now + LEASE
         message.attempt += 1
         message.holder = holder
-        pace.begin(self.now)
+        throttle.begin(self.now)
         self.sends.append(Send(message, message.attempt, holder))
 
     def renew(self, send: Send) -> None:
@@ -265,8 +265,8 @@ class World:
     def answered(self, send: Send) -> None:
         """The sender takes the answer and records it."""
         self.sends.remove(send)
-        if send.holder in self.paces:
-            self.paces[send.holder].end(self.now, send.answer)
+        if send.holder in self.throttles:
+            self.throttles[send.holder].end(self.now, send.answer)
         m = send.message
         if send.answer is None:
             self.finish(send, State.SENT, 0.0)
@@ -283,7 +283,7 @@ class World:
     def crash(self, holder: int) -> None:
         self.sends = [send for send in self.sends if send.holder != holder]
         self.calls = [call for call in self.calls if call.holder != holder]
-        del self.paces[holder]
+        del self.throttles[holder]
         self._join()
 
     def tell(self, call: Call) -> None:
@@ -318,7 +318,7 @@ class World:
     def step(self) -> None:
         rng = self.rng
         pick = rng.random()
-        holder = rng.choice(list(self.paces))
+        holder = rng.choice(list(self.throttles))
         if pick < 0.18:
             self.claim(holder)
         elif pick < 0.40 and self.sends:
@@ -383,7 +383,7 @@ class World:
                 dues += [row.due for m in self.messages for row in m.statuses if row.due is not None]
                 if not dues:
                     break
-                rest = min(pace.wake_in(self.now) or 0.0 for pace in self.paces.values())
+                rest = min(throttle.wake_in(self.now) or 0.0 for throttle in self.throttles.values())
                 self.now = max(min(dues), self.now) + max(rest, 0.001)
         self.check()
         for m in self.messages:
@@ -408,7 +408,7 @@ class World:
                 self.answered(send)
         for call in list(self.calls):
             self._call(call, "heard")
-        for holder in self.paces:
+        for holder in self.throttles:
             self.sweep(holder)
             self.claim(holder)
             self.claim(holder)

@@ -23,7 +23,7 @@ from gatepost.model import Channel, Contact, Receipt, Secret, Sms
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox
 from gatepost.plugin_host.instances import Instance
-from gatepost.throttle import Pace
+from gatepost.throttle import Throttle
 from gatepost.upkeep.housekeeping import keep_house
 from torture.forward import FastForward
 
@@ -68,7 +68,7 @@ class Users:
         return Contact(email=Secret("anna@players.example"), phone=Secret("+447700900123"))
 
 
-class Herd(Pace):
+class Herd(Throttle):
     """A bug to be found: who has rested forgets how many may be under way at once."""
 
     _had_to_rest = False
@@ -94,19 +94,19 @@ def texting(folder: Path, *route: str) -> Settings:
 
 
 def run(
-    folder: Path, *, seconds: float, usual: int = USUAL_QUEUE, pace: Callable[..., Pace] = Pace
+    folder: Path, *, seconds: float, usual: int = USUAL_QUEUE, throttle: Callable[..., Throttle] = Throttle
 ) -> Mapping[str, object]:
-    """An outage of so many seconds; ``pace`` makes the breaker."""
+    """An outage of so many seconds; ``throttle`` makes the breaker."""
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     # Of every one that was asked in vain there is a line.
     with structlog.testing.capture_logs(), asyncio.Runner(loop_factory=FastForward) as runner:
-        figures = runner.run(_outage(folder, seconds, usual, pace))
+        figures = runner.run(_outage(folder, seconds, usual, throttle))
     return {**figures, "seconds": round(time.monotonic() - began)}
 
 
 async def _outage(
-    folder: Path, seconds: float, queue: int, made_by: Callable[..., Pace]
+    folder: Path, seconds: float, queue: int, made_by: Callable[..., Throttle]
 ) -> Mapping[str, object]:
     loop = asyncio.get_running_loop()
     provider = Flaky()

@@ -118,6 +118,6 @@ def test_after_an_outage_what_piled_up_goes_out_at_the_usual_rate(tmp_path):
 
 
 def test_a_breaker_that_lets_everything_out_at_once_is_found(tmp_path):
-    figures = outage.run(tmp_path, seconds=240, usual=800, pace=outage.Herd)
+    figures = outage.run(tmp_path, seconds=240, usual=800, throttle=outage.Herd)
 
     assert missed("outage", figures) == ["peak after, by the usual"]

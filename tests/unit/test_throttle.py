@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gatepost import throttle
 from gatepost.errors import Rejected, Unavailable, Uncertain
-from gatepost.throttle import BreakerState, Content, Pace
+from gatepost.throttle import BreakerState, Content, Throttle
 
 
 class Longest(Random):
@@ -21,7 +21,7 @@ class Longest(Random):
 
 
 def make(concurrency=16, per_second=0.0):
-    return Pace(concurrency=concurrency, per_second=per_second, random=Longest())
+    return Throttle(concurrency=concurrency, per_second=per_second, random=Longest())
 
 
 def trip(it, now=0.0, error=None):
@@ -181,7 +181,7 @@ def test_a_success_between_them_ends_the_row_of_contents():
 
 
 def test_contents_of_one_client_among_several_make_nothing_rest():
-    it = Pace(concurrency=16, per_second=0.0, clients=2, random=Longest())
+    it = Throttle(concurrency=16, per_second=0.0, clients=2, random=Longest())
     refuse(it, *range(30))
     assert it.describe(0.0).state is BreakerState.USABLE
 
@@ -256,7 +256,7 @@ def test_rests_are_spread():
 
     rests = set()
     for seed in range(20):
-        it = Pace(concurrency=1, per_second=0, random=Seeded(seed))
+        it = Throttle(concurrency=1, per_second=0, random=Seeded(seed))
         trip(it)
         rests.add(it.rests(0.0))
     assert len(rests) == 20
@@ -384,7 +384,7 @@ class Sends(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.concurrency, self.rate = 3, 7.0
-        self.pace = Pace(concurrency=self.concurrency, per_second=self.rate, random=Random(1))
+        self.throttle = Throttle(concurrency=self.concurrency, per_second=self.rate, random=Random(1))
         self.now = self.elapsed = 100.0
         self.flying = 0
         self.turns = []
@@ -397,12 +397,12 @@ class Sends(RuleBasedStateMachine):
     @rule(seconds=st.floats(1.5, 90))
     def steps_back(self, seconds):
         self.now -= seconds
-        self.pace.rests(self.now)
+        self.throttle.rests(self.now)
 
     @rule()
     def sends(self):
-        for _ in range(self.pace.free(self.now)):
-            self.turns.append(self.elapsed + self.pace.begin(self.now))
+        for _ in range(self.throttle.free(self.now)):
+            self.turns.append(self.elapsed + self.throttle.begin(self.now))
             self.flying += 1
 
     @precondition(lambda self: self.flying)
@@ -420,18 +420,18 @@ class Sends(RuleBasedStateMachine):
         )
     )
     def ends(self, outcome):
-        self.pace.end(self.now, outcome)
+        self.throttle.end(self.now, outcome)
         self.flying -= 1
 
     @precondition(lambda self: self.flying)
     @rule()
     def never_made(self):
-        self.pace.release()
+        self.throttle.release()
         self.flying -= 1
 
     @invariant()
     def slots_hold(self):
-        assert self.flying == self.pace.slots_used <= self.concurrency
+        assert self.flying == self.throttle.slots_used <= self.concurrency
 
     @invariant()
     def rate_holds(self):
@@ -442,12 +442,12 @@ class Sends(RuleBasedStateMachine):
 
     @invariant()
     def never_stranded(self):
-        wake = self.pace.wake_in(self.now)
+        wake = self.throttle.wake_in(self.now)
         assert wake is not None or self.flying
         if wake is not None:
             self.now += wake
             self.elapsed += wake
-            assert self.pace.free(self.now) > 0
+            assert self.throttle.free(self.now) > 0
 
 
 TestSends = Sends.TestCase
@@ -455,7 +455,7 @@ TestSends = Sends.TestCase
 
 @given(st.floats(0.01, 500), st.integers(1, 50), st.floats(0, 1e9))
 def test_waking_when_told_always_finds_something_free(per_second, count, start):
-    it = Pace(concurrency=100, per_second=per_second, random=Random(1))
+    it = Throttle(concurrency=100, per_second=per_second, random=Random(1))
     for _ in range(count):
         it.begin(start)
     wake = it.wake_in(start)

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from gatepost.errors import SendError
-from gatepost.throttle import BreakerState, Pace
+from gatepost.throttle import BreakerState, Throttle
 
 SHARE = 3
 """How many slots a client may hold for each one that is free: alone three quarters, of two each three sevenths."""
@@ -54,7 +54,7 @@ class ClientSlots:
     def __init__(self, concurrency: int) -> None:
         """``concurrency``: calls to one target at once, at the most."""
         self._concurrency = concurrency
-        self._breakers: OrderedDict[str, Pace] = OrderedDict()
+        self._breakers: OrderedDict[str, Throttle] = OrderedDict()
         self._tripped: OrderedDict[str, float] = OrderedDict()
         self.in_flight = 0
         """Calls under way."""
@@ -129,12 +129,12 @@ class ClientSlots:
             if look_at <= now and self._breakers[target].free(now)
         )
 
-    def _breaker(self, target: str) -> Pace:
+    def _breaker(self, target: str) -> Throttle:
         breaker = self._breakers.get(target)
         if breaker is None:
             if len(self._breakers) >= MAX_TARGETS:
                 self._forget_one()
-            breaker = self._breakers[target] = Pace(concurrency=self._concurrency, per_second=0.0)
+            breaker = self._breakers[target] = Throttle(concurrency=self._concurrency, per_second=0.0)
         self._breakers.move_to_end(target)
         return breaker
 

@@ -21,7 +21,7 @@ from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Claim, Outbox, Outcome
 from gatepost.outbox.states import State
 from gatepost.plugin_host.instances import MARGIN, Instance
-from gatepost.throttle import BreakerState, Pace
+from gatepost.throttle import BreakerState, Throttle
 
 POLL = 1.0
 """Seconds after which the outbox is looked at even if nobody said that there is something."""
@@ -33,10 +33,10 @@ _log = logs.get(__name__)
 
 
 class Provider(NamedTuple):
-    """A sending instance and its pace."""
+    """A sending instance and its throttle."""
 
     instance: Instance
-    pace: Pace
+    throttle: Throttle
 
     @property
     def lease(self) -> float:
@@ -137,7 +137,7 @@ class Delivery:
                         await self._outbox.give_back(channel, self._held)
                     self._stray.discard(channel)
                 provider = self._usable(route)
-                if provider is not None and provider.pace.free(self._clock()):
+                if provider is not None and provider.throttle.free(self._clock()):
                     if await self._claim(channel, provider, route):
                         continue
                 else:
@@ -156,7 +156,7 @@ class Delivery:
 
         def free() -> int:
             nonlocal most
-            most = provider.pace.free(self._clock())
+            most = provider.throttle.free(self._clock())
             return most
 
         async with self._gates[channel]:
@@ -186,18 +186,20 @@ class Delivery:
         """The first of the route that works. One that is merely busy is waited for, not passed over."""
         now = self._clock()
         for provider in route:
-            state = provider.pace.describe(now).state
-            if state is BreakerState.USABLE or (state is BreakerState.PROBING and provider.pace.free(now)):
+            state = provider.throttle.describe(now).state
+            if state is BreakerState.USABLE or (
+                state is BreakerState.PROBING and provider.throttle.free(now)
+            ):
                 return provider
         return None
 
     def _patience(self, route: Sequence[Provider]) -> float:
         now = self._clock()
-        wakes = [wake for provider in route if (wake := provider.pace.wake_in(now)) is not None]
+        wakes = [wake for provider in route if (wake := provider.throttle.wake_in(now)) is not None]
         return min([POLL, *wakes])
 
     def _begin(self, claim: Claim, provider: Provider, route: Sequence[Provider]) -> None:
-        wait = provider.pace.begin(self._clock())
+        wait = provider.throttle.begin(self._clock())
         self._hold(claim, provider, renew_in=provider.lease / 3)
         task = asyncio.create_task(self._deliver(claim, provider, route, wait), name=f"send-{claim.id}")
         self._sending.add(task)
@@ -213,10 +215,10 @@ class Delivery:
             try:
                 message = await self._message(claim, progress)
             except BaseException:
-                provider.pace.release()
+                provider.throttle.release()
                 raise
             if isinstance(message, Outcome):
-                provider.pace.release()
+                provider.throttle.release()
                 outcome = message
             else:
                 await _turn(provider, wait)
@@ -289,11 +291,11 @@ class Delivery:
             if not isinstance(asked.answer, Unavailable):
                 break
             now = self._clock()
-            if not provider.pace.free(now):
+            if not provider.throttle.free(now):
                 continue
             # What is left of the lease was measured for the first, who may be much faster than this one.
             self._hold(claim, provider, renew_in=0.0)
-            await _turn(provider, provider.pace.begin(now))
+            await _turn(provider, provider.throttle.begin(now))
             asked = await self._send(provider, claim, message, progress)
         return asked
 
@@ -311,7 +313,7 @@ class Delivery:
             if answer is None:
                 answer = Uncertain("interrupted while it was being sent")
             failure = answer if isinstance(answer, SendError) else None
-            provider.pace.end(self._clock(), failure, attempt.content_of(claim, message))
+            provider.throttle.end(self._clock(), failure, attempt.content_of(claim, message))
             self._metrics.sends.labels(provider.instance.name, attempt.word(answer)).inc()
         if failure is not None:
             self._tell(provider, message.id, failure)
@@ -373,7 +375,7 @@ async def _turn(provider: Provider, wait: float) -> None:
     try:
         await asyncio.sleep(wait)
     except asyncio.CancelledError:
-        provider.pace.release()
+        provider.throttle.release()
         raise
 
 

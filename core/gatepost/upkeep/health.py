@@ -13,7 +13,7 @@ from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Depth, Outbox
 from gatepost.outbox.states import ENDS, State, Telling
-from gatepost.throttle import BreakerSnapshot, BreakerState, Pace
+from gatepost.throttle import BreakerSnapshot, BreakerState, Throttle
 
 MISCONFIGURED = "misconfigured"
 """Stands beside the breaker's states: an instance may be so while it is usable, resting or probing."""
@@ -44,12 +44,12 @@ class Health:
     """Of one gateway."""
 
     def __init__(
-        self, *, routes: Routes, outbox: Outbox, paces: Mapping[str, Pace], metrics: Metrics
+        self, *, routes: Routes, outbox: Outbox, throttles: Mapping[str, Throttle], metrics: Metrics
     ) -> None:
-        """``paces``: of every sending instance, by its name."""
+        """``throttles``: of every sending instance, by its name."""
         self._routes = routes
         self._outbox = outbox
-        self._paces = paces
+        self._throttles = throttles
         self._figures = _figures(Depth())
         for name, text, labels in _STORED:
             metrics.gauge(name, text, labels, partial(self._figure, name))
@@ -105,7 +105,7 @@ class Health:
 
     def _conditions(self) -> dict[str, BreakerSnapshot]:
         now = asyncio.get_running_loop().time()
-        return {name: pace.describe(now) for name, pace in self._paces.items()}
+        return {name: throttle.describe(now) for name, throttle in self._throttles.items()}
 
     def _breakers(self) -> dict[tuple[str, str], float]:
         figures: dict[tuple[str, str], float] = {}

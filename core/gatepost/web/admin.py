@@ -22,7 +22,7 @@ from gatepost.observe import logs
 from gatepost.outbox import Hastened, Outbox, Retried
 from gatepost.outbox.sqlite import FileLock
 from gatepost.outbox.store import sqlite_path
-from gatepost.throttle import BreakerState, Pace
+from gatepost.throttle import BreakerState, Throttle
 
 MAX_BODY = 8 * 1_048_576
 """Bytes of a command's request that are read; more than any message may have."""
@@ -119,14 +119,14 @@ class Control:
         outbox: Outbox,
         acceptance: Acceptance,
         callbacks: Callbacks,
-        paces: Mapping[str, Pace],
+        throttles: Mapping[str, Throttle],
     ) -> None:
-        """``paces``: of every sending instance, by its name."""
+        """``throttles``: of every sending instance, by its name."""
         self._settings = settings
         self._outbox = outbox
         self._acceptance = acceptance
         self._callbacks = callbacks
-        self._paces = paces
+        self._throttles = throttles
         self.token = secrets.token_urlsafe(32)
         """Stands in the note."""
 
@@ -165,7 +165,7 @@ class Control:
 
     def _rests(self, channel: Channel) -> list[Rest]:
         now = asyncio.get_running_loop().time()
-        seen = {name: self._paces[name].describe(now) for name in self._settings.routes.of(channel)}
+        seen = {name: self._throttles[name].describe(now) for name in self._settings.routes.of(channel)}
         return [
             Rest(instance=name, seconds=one.rests, reason=one.reason)
             for name, one in seen.items()
