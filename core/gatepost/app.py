@@ -111,7 +111,7 @@ class Gateway:
         )
         throttles = {name: provider.throttle for name, provider in self.providers.items()}
         self.control = Control(read, outbox, acceptance, self.callbacks, throttles)
-        self.rooms = routes.Rooms(
+        self.services = routes.Services(
             settings=read,
             access=Access(read.clients, read.server.trusted_proxies, read.server.metrics_allow),
             acceptance=acceptance,
@@ -229,7 +229,7 @@ async def open_gateway(
         yield gateway
 
 
-def create_app(rooms: routes.Rooms) -> Litestar:
+def create_app(services: routes.Services) -> Litestar:
     """The routes as an ASGI application.
 
     It has no lifespan: Litestar would wrap whatever is raised in one into an ExceptionGroup.
@@ -243,5 +243,5 @@ def create_app(rooms: routes.Rooms) -> Litestar:
         logging_config=None,
         debug=False,
     )
-    app.state[routes.ROOMS] = rooms
+    app.state[routes.SERVICES_KEY] = services
     return app

@@ -1,4 +1,4 @@
-"""The routes, and nothing else: what comes over HTTP is handed to the rooms, what they say goes back."""
+"""The routes, and nothing else: what comes over HTTP is handed to the services, what they say goes back."""
 
 import asyncio
 import time
@@ -36,8 +36,8 @@ MOST_HELD = 64 * 1_048_576
 """Bytes that all requests of the contract in hand may have together, from the first that is read to the answer. A
 request in hand needs several times its body."""
 
-ROOMS = "gatepost"
-"""The key of the application's state under which its Rooms stand."""
+SERVICES_KEY = "gatepost"
+"""The key of the application's state under which its Services stand."""
 
 _AS_IT_IS = frozenset({b"", b"identity"})
 _ENCODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress"})
@@ -47,7 +47,7 @@ _JSON = (b"content-type", b"application/json")
 _log = logs.get(__name__)
 
 
-class Rooms(msgspec.Struct, frozen=True, kw_only=True):
+class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What the routes lead to."""
 
     settings: Settings
@@ -93,7 +93,7 @@ class Api(Litestar):
         if channel is None:
             await super().__call__(scope, receive, send)
         else:
-            await _contract(self.state[ROOMS], channel, asked, receive, send)
+            await _contract(self.state[SERVICES_KEY], channel, asked, receive, send)
 
 
 _CHANNELS = {f"/{channel}": channel for channel in Channel}
@@ -126,12 +126,14 @@ def refuse(_request: Request[Any, Any, Any], error: HTTPException) -> Response[b
 def _contract_route(channel: Channel) -> ASGIRouteHandler:
     @asgi(f"/{channel}", copy_scope=False)
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-        await _contract(scope["litestar_app"].state[ROOMS], channel, cast("Any", scope), receive, send)
+        await _contract(scope["litestar_app"].state[SERVICES_KEY], channel, cast("Any", scope), receive, send)
 
     return handle
 
 
-async def _contract(rooms: Rooms, channel: Channel, scope: HTTPScope, receive: Receive, send: Send) -> None:
+async def _contract(
+    services: Services, channel: Channel, scope: HTTPScope, receive: Receive, send: Send
+) -> None:
     """``POST /email`` or ``POST /sms``: whatever happens, the answer is 200 and JSON."""
     if scope["method"] != "POST":
         await _answer(send, 405, b"", (b"allow", b"POST"))
@@ -139,11 +141,11 @@ async def _contract(rooms: Rooms, channel: Channel, scope: HTTPScope, receive: R
     name = ""
     try:
         headers = scope["headers"]
-        name, client = _admit(rooms, scope, channel)
+        name, client = _admit(services, scope, channel)
         announced = _announced(headers)
-        with rooms.bodies.holding(receive, announced.length) as counted:
-            body = await _contract_body(rooms, counted, announced)
-            answer, code = await rooms.acceptance.take(name, client, channel, body), Code.ACCEPTED
+        with services.bodies.holding(receive, announced.length) as counted:
+            body = await _contract_body(services, counted, announced)
+            answer, code = await services.acceptance.take(name, client, channel, body), Code.ACCEPTED
     except Refused as refusal:
         answer, code = requests.refused(refusal), refusal.code
         if name:
@@ -154,23 +156,23 @@ async def _contract(rooms: Rooms, channel: Channel, scope: HTTPScope, receive: R
         _log.error("internal_error", channel=channel.value, exc_info=error)
         code = Code.INTERNAL
         answer = requests.refused(Refused(code, "an internal error; the gateway's log says more"))
-    rooms.metrics.answered(name, channel.value, code)
+    services.metrics.answered(name, channel.value, code)
     await _answer(send, 200, answer, _JSON)
 
 
-def _admit(rooms: Rooms, scope: HTTPScope, channel: Channel) -> tuple[str, Any]:
+def _admit(services: Services, scope: HTTPScope, channel: Channel) -> tuple[str, Any]:
     peer = scope["client"]
-    caller = rooms.access.caller(peer[0] if peer else None, scope["headers"])
+    caller = services.access.caller(peer[0] if peer else None, scope["headers"])
     try:
-        return rooms.access.admit(caller, scope["headers"], channel)
+        return services.access.admit(caller, scope["headers"], channel)
     except Refused as refusal:
-        if rooms.strangers.due(str(caller)):
+        if services.strangers.due(str(caller)):
             _log.warning("stranger", peer=str(caller), code=int(refusal.code), reason=refusal.message)
         raise
 
 
-async def _contract_body(rooms: Rooms, receive: Receive, announced: _Announced) -> bytes:
-    limit = rooms.settings.server.max_body
+async def _contract_body(services: Services, receive: Receive, announced: _Announced) -> bytes:
+    limit = services.settings.server.max_body
     try:
         body = await _body(receive, announced.length, limit)
     except _TooLong:
@@ -179,8 +181,8 @@ async def _contract_body(rooms: Rooms, receive: Receive, announced: _Announced) 
             Code.TOO_LARGE, f"the request is larger than {limit:,} bytes (server.max_body)"
         ) from None
     except Full:
-        if rooms.strangers.due("contract"):
-            _log.warning("too_many_requests_at_once", most=rooms.bodies.most)
+        if services.strangers.due("contract"):
+            _log.warning("too_many_requests_at_once", most=services.bodies.most)
         problem = "the gateway has as much in hand as it can hold: try again later"
         raise Refused(Code.TRY_AGAIN, problem) from None
     except TimeoutError:
@@ -236,21 +238,21 @@ async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, b
 @route("/webhooks/{name:str}", http_method=[HttpMethod.POST, HttpMethod.GET], request_max_body_size=None)
 async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A provider reports; here HTTP statuses mean what they say."""
-    rooms: Rooms = request.app.state[ROOMS]
+    services: Services = request.app.state[SERVICES_KEY]
     name: str = request.path_params["name"]
     try:
         # Of any name: whether there is such an instance must not show in what is read, nor in when it is answered.
         length, _ = _announced(request.scope["headers"])
-        with rooms.webhooks.bodies.holding(request.receive, length) as receive:
+        with services.webhooks.bodies.holding(request.receive, length) as receive:
             body = await _body(receive, length, webhooks.MAX_BODY)
-            report = _webhook_request(rooms, request.scope, request.method, body)
-            status = await rooms.webhooks.take(name, report)
+            report = _webhook_request(services, request.scope, request.method, body)
+            status = await services.webhooks.take(name, report)
     except _TooLong:
         status = 413
     except Full:
         status = 503
-        if rooms.strangers.due("webhooks"):
-            _log.warning("too_many_reports_at_once", most=rooms.webhooks.bodies.most)
+        if services.strangers.due("webhooks"):
+            _log.warning("too_many_reports_at_once", most=services.webhooks.bodies.most)
     except (TimeoutError, _Gone):
         status = 408
     except Exception as error:  # noqa: BLE001  after a 503 most providers try again
@@ -259,13 +261,13 @@ async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     return Response(b"", status_code=status)
 
 
-def _webhook_request(rooms: Rooms, scope: Scope, method: str, body: bytes) -> WebhookRequest:
+def _webhook_request(services: Services, scope: Scope, method: str, body: bytes) -> WebhookRequest:
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
         name, text = key.decode("latin-1").lower(), value.decode("latin-1")
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     query = scope["query_string"].decode("latin-1")
-    base = rooms.settings.server.public_url.rstrip("/") or f"{scope['scheme']}://{headers.get('host', '')}"
+    base = services.settings.server.public_url.rstrip("/") or f"{scope['scheme']}://{headers.get('host', '')}"
     path = scope["raw_path"].decode("latin-1")
     return WebhookRequest(
         method=method,
@@ -279,14 +281,14 @@ def _webhook_request(rooms: Rooms, scope: Scope, method: str, body: bytes) -> We
 @route("/control/{what:str}", http_method=HttpMethod.POST, request_max_body_size=None)
 async def _control(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A command of this machine's operator; for everybody else there is nothing here."""
-    rooms: Rooms = request.app.state[ROOMS]
+    services: Services = request.app.state[SERVICES_KEY]
     shown = dict(request.scope["headers"]).get(b"authorization", b"")
-    if not rooms.control.admits(shown):
+    if not services.control.admits(shown):
         return Response(b"", status_code=404)
     try:
         length, _ = _announced(request.scope["headers"])
         body = await _body(request.receive, length, admin.MAX_BODY)
-        answer = await rooms.control.take(request.path_params["what"], body)
+        answer = await services.control.take(request.path_params["what"], body)
     except _TooLong:
         return Response(b"", status_code=413)
     except (TimeoutError, _Gone):
@@ -307,7 +309,7 @@ def _live() -> dict[str, bool]:
 @get("/health/ready", sync_to_thread=False)
 def _ready(request: Request[Any, Any, Any]) -> Response[Ready | dict[str, bool]]:
     """The store works and every route has somebody to send with; 503 where not. Why, observers alone hear."""
-    ready = request.app.state[ROOMS].health.ready()
+    ready = request.app.state[SERVICES_KEY].health.ready()
     content = ready if _may_observe(request) else {"ready": ready.ready}
     return Response(content, status_code=200 if ready.ready else 503)
 
@@ -317,12 +319,12 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """For Prometheus; answered to observers, and a 404 to all others."""
     if not _may_observe(request):
         return Response(b"", status_code=404)
-    rooms: Rooms = request.app.state[ROOMS]
-    await rooms.health.look()
-    return Response(rooms.metrics.expose(), headers={"content-type": CONTENT_TYPE})
+    services: Services = request.app.state[SERVICES_KEY]
+    await services.health.look()
+    return Response(services.metrics.expose(), headers={"content-type": CONTENT_TYPE})
 
 
 def _may_observe(request: Request[Any, Any, Any]) -> bool:
-    rooms: Rooms = request.app.state[ROOMS]
+    services: Services = request.app.state[SERVICES_KEY]
     peer = request.scope["client"]
-    return rooms.access.may_observe(peer[0] if peer else None, request.scope["headers"])
+    return services.access.may_observe(peer[0] if peer else None, request.scope["headers"])
