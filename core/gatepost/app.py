@@ -16,7 +16,7 @@ from gatepost.callbacks.client import CallbackClient
 from gatepost.callbacks.worker import Callbacks
 from gatepost.config import settings
 from gatepost.config.settings import Settings
-from gatepost.contacts.lookup import Contacts, Remembered
+from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.delivery.worker import Delivery, Provider
 from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
@@ -90,7 +90,7 @@ class Gateway:
             read.contacts.timeout,
             read.contacts.default_region,
         )
-        self.remembered = Remembered()
+        self.contact_cache = ContactCache()
         targets = {
             name: Targets(client.callback_hosts, client.allow_private_callbacks)
             for name, client in read.clients.items()
@@ -100,14 +100,14 @@ class Gateway:
             outbox=outbox,
             providers=self.providers,
             contacts=contacts,
-            remembered=self.remembered,
+            contact_cache=self.contact_cache,
             metrics=self.metrics,
         )
         self.callbacks = Callbacks(
             read, outbox=outbox, targets=targets, callback_client=callback_client, metrics=self.metrics
         )
         acceptance = Acceptance(
-            read, outbox=outbox, contacts=contacts, remembered=self.remembered, targets=targets
+            read, outbox=outbox, contacts=contacts, contact_cache=self.contact_cache, targets=targets
         )
         throttles = {name: provider.throttle for name, provider in self.providers.items()}
         self.control = Control(read, outbox, acceptance, self.callbacks, throttles)
@@ -131,7 +131,7 @@ class Gateway:
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
         ]
-        keeping = asyncio.create_task(keep_house(self.outbox, self.remembered), name="housekeeping")
+        keeping = asyncio.create_task(keep_house(self.outbox, self.contact_cache), name="housekeeping")
         for task in (*loops, keeping):
             task.add_done_callback(self._fell)
         try:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gatepost.config.settings import Instance as InstanceSettings
-from gatepost.contacts.lookup import Contacts, Remembered
+from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
 from gatepost.delivery.worker import Delivery, Provider
 from gatepost.errors import Unavailable
@@ -61,7 +61,7 @@ async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path, ne
     async with open_outbox(
         Secret("sqlite:///outbox.db"), tmp_path, Policy(), clock=lambda: 1_800_000_000.0 + loop.time()
     ) as outbox:
-        remembered = Remembered()
+        contact_cache = ContactCache()
         delivery = Delivery(
             texting(tmp_path, "down", "slow"),
             outbox=outbox,
@@ -69,11 +69,11 @@ async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path, ne
             contacts=Contacts(
                 {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
             ),
-            remembered=remembered,
+            contact_cache=contact_cache,
             metrics=Metrics(),
             clock=loop.time,
         )
-        tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(keep_house(outbox, remembered))]
+        tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(keep_house(outbox, contact_cache))]
         content = msgspec.msgpack.encode(SmsContent(text="Hello there"))
         message = new(channel=Channel.SMS, content=content, callback_url="")
         await outbox.put(message)

@@ -10,7 +10,7 @@ import structlog
 
 from gatepost.config.settings import Instance as InstanceSettings
 from gatepost.config.settings import Routes
-from gatepost.contacts.lookup import Contacts, Remembered
+from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent
 from gatepost.delivery import html_text
 from gatepost.delivery.html_text import SLICE, TextParts
@@ -72,7 +72,7 @@ async def delivering(folder, relay, metrics):
             contacts=Contacts(
                 {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
             ),
-            remembered=Remembered(),
+            contact_cache=ContactCache(),
             metrics=metrics,
             clock=loop.time,
         )

@@ -9,7 +9,7 @@ import pytest
 
 from gatepost.config.settings import Instance as InstanceSettings
 from gatepost.config.settings import Routes
-from gatepost.contacts.lookup import Contacts, Remembered
+from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent, SmsContent
 from gatepost.delivery import suspects
 from gatepost.delivery.worker import Delivery, Provider
@@ -115,7 +115,7 @@ class World:
                 contacts=Contacts(
                     {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
                 ),
-                remembered=Remembered(),
+                contact_cache=ContactCache(),
                 metrics=Metrics(),
                 clock=asyncio.get_running_loop().time,
             )

@@ -14,7 +14,7 @@ from gatepost.config.settings import Client, Logs, Routes, Server, Settings, Sto
 from gatepost.config.settings import Contacts as ContactSettings
 from gatepost.config.settings import Delivery as DeliverySettings
 from gatepost.config.settings import Instance as InstanceSettings
-from gatepost.contacts.lookup import Contacts, Remembered
+from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
 from gatepost.delivery.worker import Delivery, Provider
 from gatepost.errors import Unavailable
@@ -115,19 +115,19 @@ async def _outage(
     async with open_outbox(
         Secret("sqlite:///outbox.db"), folder, Policy(), clock=lambda: BEGAN + loop.time()
     ) as outbox:
-        remembered = Remembered()
+        contact_cache = ContactCache()
         delivery = Delivery(
             texting(folder, "provider"),
             outbox=outbox,
             providers={"provider": Provider(instance, made_by(concurrency=CONCURRENCY, per_second=0.0))},
             contacts=Contacts({"brand": [users]}, 2.0, ""),
-            remembered=remembered,
+            contact_cache=contact_cache,
             metrics=Metrics(),
             clock=loop.time,
         )
         accepted: list[str] = []
         await _accept(outbox, accepted, queue)
-        tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(keep_house(outbox, remembered))]
+        tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(keep_house(outbox, contact_cache))]
         await _drained(outbox)
         usual = _peak(provider.taken)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gatepost.config.settings import Instance as InstanceSettings
 from gatepost.contacts.addresses import canonical_email, canonical_phone
-from gatepost.contacts.lookup import Contacts, Finding, Outcome, Remembered
+from gatepost.contacts.lookup import ContactCache, Contacts, Finding, Outcome
 from gatepost.errors import ConfigError, Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Contact, Secret
@@ -278,7 +278,7 @@ class Clock:
 
 
 def test_what_is_remembered_is_served_once():
-    memory = Remembered(clock=Clock())
+    memory = ContactCache(clock=Clock())
     finding = Finding(Outcome.FOUND, Secret("joe@example.com"))
     memory.put("1", finding)
     assert memory.take("2") is None
@@ -288,7 +288,7 @@ def test_what_is_remembered_is_served_once():
 
 def test_what_is_old_is_forgotten():
     clock = Clock()
-    memory = Remembered(seconds=60, clock=clock)
+    memory = ContactCache(seconds=60, clock=clock)
     memory.put("1", Finding(Outcome.NO_ADDRESS))
     memory.put("2", Finding(Outcome.NO_ADDRESS))
     clock.now = 59.0
@@ -299,7 +299,7 @@ def test_what_is_old_is_forgotten():
 
 def test_old_findings_leave_the_memory_when_new_ones_come():
     clock = Clock()
-    memory = Remembered(seconds=60, clock=clock)
+    memory = ContactCache(seconds=60, clock=clock)
     for number in range(100):
         memory.put(str(number), Finding(Outcome.NO_ADDRESS))
     clock.now = 60.0
@@ -308,7 +308,7 @@ def test_old_findings_leave_the_memory_when_new_ones_come():
 
 
 def test_the_memory_is_bounded_and_the_oldest_goes_first():
-    memory = Remembered(most=4, clock=Clock())
+    memory = ContactCache(most=4, clock=Clock())
     for name in ["1", "2", "3", "1", "4", "5"]:
         memory.put(name, Finding(Outcome.NO_ADDRESS))
     assert [name for name in "12345" if memory.take(name)] == ["1", "3", "4", "5"]
@@ -316,11 +316,11 @@ def test_the_memory_is_bounded_and_the_oldest_goes_first():
 
 def test_what_nobody_asks_for_is_forgotten_when_its_time_is_over():
     now = [0.0]
-    remembered = Remembered(seconds=60, clock=lambda: now[0])
-    remembered.put("a", Finding(Outcome.FOUND, Secret("anna@players.example")))
+    contact_cache = ContactCache(seconds=60, clock=lambda: now[0])
+    contact_cache.put("a", Finding(Outcome.FOUND, Secret("anna@players.example")))
     now[0] = 59.0
-    remembered.forget()
-    assert remembered._kept
+    contact_cache.forget()
+    assert contact_cache._kept
     now[0] = 60.0
-    remembered.forget()
-    assert not remembered._kept
+    contact_cache.forget()
+    assert not contact_cache._kept

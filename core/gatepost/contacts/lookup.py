@@ -92,7 +92,7 @@ class Contacts:
         return Finding(Outcome.FOUND, Secret(canonical), contact.attributes)
 
 
-class Remembered:
+class ContactCache:
     """What was found when a message arrived, kept for its first try to be sent; in memory only."""
 
     def __init__(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from gatepost.config.settings import Client, Settings
-from gatepost.contacts.lookup import Contacts, Finding, Remembered
+from gatepost.contacts.lookup import ContactCache, Contacts, Finding
 from gatepost.contacts.lookup import Outcome as Found
 from gatepost.content import preview_recipient
 from gatepost.delivery import attempt
@@ -69,7 +69,7 @@ class Delivery:
         outbox: Outbox,
         providers: Mapping[str, Provider],
         contacts: Contacts,
-        remembered: Remembered,
+        contact_cache: ContactCache,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -77,7 +77,7 @@ class Delivery:
         self._outbox = outbox
         self._providers = providers
         self._contacts = contacts
-        self._remembered = remembered
+        self._contact_cache = contact_cache
         self._metrics = metrics
         self._text_parts = TextParts(settings.clients, metrics)
         self._clock = clock
@@ -274,8 +274,8 @@ class Delivery:
         if claim.preview:
             recipient = preview_recipient(client, claim.id, claim.preview)
             return Finding(Found.FOUND if recipient else Found.NO_ADDRESS, recipient)
-        remembered = self._remembered.take(claim.id)
-        return remembered or await self._contacts.find(claim.client, claim.ext_user_id, claim.channel)
+        cached = self._contact_cache.take(claim.id)
+        return cached or await self._contacts.find(claim.client, claim.ext_user_id, claim.channel)
 
     async def _ask(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from gatepost.callback_urls import TargetRefused, Targets
 from gatepost.config.settings import Client, Settings
-from gatepost.contacts.lookup import Contacts, Finding, Outcome, Remembered
+from gatepost.contacts.lookup import ContactCache, Contacts, Finding, Outcome
 from gatepost.content import preview_reference
 from gatepost.errors import Code, Refused, StoreError
 from gatepost.intake import requests
@@ -28,13 +28,13 @@ class Acceptance:
         *,
         outbox: Outbox,
         contacts: Contacts,
-        remembered: Remembered,
+        contact_cache: ContactCache,
         targets: Mapping[str, Targets],
     ) -> None:
         self._settings = settings
         self._outbox = outbox
         self._contacts = contacts
-        self._remembered = remembered
+        self._contact_cache = contact_cache
         self._targets = targets
         self._in_hand = 0
 
@@ -57,11 +57,11 @@ class Acceptance:
                 return _known(known, request, refusal)
             # Before it is stored: a sender may have it in hand before we are told that it is there.
             if finding is not None:
-                self._remembered.put(message.id, finding)
+                self._contact_cache.put(message.id, finding)
             stored = await self._outbox.put(message)
             if stored.id == message.id:
                 return requests.accepted(message.id)
-            self._remembered.take(message.id)
+            self._contact_cache.take(message.id)
             return _known(stored, request, None)
         except StoreError as error:
             _log.error("message_not_stored", client=name, reason=str(error))

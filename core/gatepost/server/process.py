@@ -126,7 +126,7 @@ async def _run(
         _log.info("listening", url=url)
         listening(url)
 
-    server = _Uvicorn(_config(create_app(gateway.rooms), tls), announce)
+    server = _Uvicorn(_config(create_app(gateway.services), tls), announce)
     if tls:
         notes.callback(asyncio.create_task(tls.follow(), name="certificate").cancel)
 

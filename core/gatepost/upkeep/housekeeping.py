@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gatepost.contacts.lookup import Remembered
+from gatepost.contacts.lookup import ContactCache
 from gatepost.errors import StoreError
 from gatepost.observe import logs
 from gatepost.outbox import Outbox
@@ -17,12 +17,12 @@ PRUNE_PAUSE = 0.05
 _log = logs.get(__name__)
 
 
-async def keep_house(outbox: Outbox, remembered: Remembered) -> None:
+async def keep_house(outbox: Outbox, contact_cache: ContactCache) -> None:
     """Sweep, forget, prune, mend and scrub until cancelled."""
     loop = asyncio.get_running_loop()
     prune_at = loop.time() + PRUNE_EVERY
     while True:
-        remembered.forget()
+        contact_cache.forget()
         try:
             while (swept := await outbox.sweep()).moved:
                 _log.info("swept", **{name: getattr(swept, name) for name in swept.__struct_fields__})
