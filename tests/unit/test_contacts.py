@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gatepost.config.settings import Instance as InstanceSettings
 from gatepost.contacts.addresses import canonical_email, canonical_phone
-from gatepost.contacts.lookup import ContactCache, Contacts, Finding, Outcome
+from gatepost.contacts.lookup import ContactCache, Contacts, LookupOutcome, LookupResult
 from gatepost.errors import ConfigError, Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Contact, Secret
@@ -209,7 +209,7 @@ JOE = Contact(email=Secret("joe@EXAMPLE.com"), phone=Secret("07700 900123"), att
 async def test_the_first_source_that_knows_the_user_decides():
     first, second, third = Source(None), Source(JOE), Source(Contact(email=Secret("ann@example.com")))
     found = await chain(first, second, third).find("brand", "joe", Channel.EMAIL)
-    assert found == Finding(Outcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"})
+    assert found == LookupResult(LookupOutcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"})
     assert (first.asked, second.asked, third.asked) == (["joe"], ["joe"], [])
 
 
@@ -217,25 +217,25 @@ async def test_a_number_is_read_in_the_default_region():
     assert (await chain(Source(JOE), region="GB").find("brand", "joe", Channel.SMS)).recipient == Secret(
         "+447700900123"
     )
-    assert (await chain(Source(JOE)).find("brand", "joe", Channel.SMS)).outcome is Outcome.NO_ADDRESS
+    assert (await chain(Source(JOE)).find("brand", "joe", Channel.SMS)).outcome is LookupOutcome.NO_ADDRESS
 
 
 @pytest.mark.parametrize("down", [Unavailable("the database is down"), RuntimeError("oops")])
 async def test_a_source_that_is_down_is_passed_over(down):
     assert (
         await chain(Source(down), Source(JOE)).find("brand", "joe", Channel.EMAIL)
-    ).outcome is Outcome.FOUND
+    ).outcome is LookupOutcome.FOUND
     assert (
         await chain(Source(down), Source(None)).find("brand", "joe", Channel.EMAIL)
-    ).outcome is Outcome.UNREACHABLE
+    ).outcome is LookupOutcome.UNREACHABLE
     assert (
         await chain(Source(None), Source(down)).find("brand", "joe", Channel.EMAIL)
-    ).outcome is Outcome.UNREACHABLE
+    ).outcome is LookupOutcome.UNREACHABLE
 
 
 async def test_a_user_whom_nobody_knows_is_unknown():
     assert (await chain(Source(None), Source(None)).find("brand", "joe", Channel.EMAIL)).outcome is (
-        Outcome.UNKNOWN_USER
+        LookupOutcome.UNKNOWN_USER
     )
 
 
@@ -244,20 +244,20 @@ async def test_a_user_without_an_address_is_not_asked_for_further_on():
     found = await chain(Source(Contact(phone=Secret("+447700900123"))), last).find(
         "brand", "joe", Channel.EMAIL
     )
-    assert found == Finding(Outcome.NO_ADDRESS)
+    assert found == LookupResult(LookupOutcome.NO_ADDRESS)
     assert last.asked == []
 
 
 @pytest.mark.parametrize("text", HOSTILE_EMAILS)
 async def test_hostile_addresses_are_no_address(text):
     found = await chain(Source(Contact(email=Secret(text)))).find("brand", "joe", Channel.EMAIL)
-    assert found == Finding(Outcome.NO_ADDRESS)
+    assert found == LookupResult(LookupOutcome.NO_ADDRESS)
 
 
 @pytest.mark.parametrize("text", HOSTILE_PHONES)
 async def test_hostile_numbers_are_no_address(text):
     found = await chain(Source(Contact(phone=Secret(text))), region="GB").find("brand", "joe", Channel.SMS)
-    assert found == Finding(Outcome.NO_ADDRESS)
+    assert found == LookupResult(LookupOutcome.NO_ADDRESS)
 
 
 def test_a_region_that_is_none_refuses_the_start():
@@ -266,8 +266,8 @@ def test_a_region_that_is_none_refuses_the_start():
 
 
 def test_a_finding_shows_nobody():
-    shown = repr(Finding(Outcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"}))
-    assert shown == "<Finding found>"
+    shown = repr(LookupResult(LookupOutcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"}))
+    assert shown == "<LookupResult found>"
 
 
 class Clock:
@@ -279,18 +279,18 @@ class Clock:
 
 def test_what_is_remembered_is_served_once():
     memory = ContactCache(clock=Clock())
-    finding = Finding(Outcome.FOUND, Secret("joe@example.com"))
-    memory.put("1", finding)
+    lookup = LookupResult(LookupOutcome.FOUND, Secret("joe@example.com"))
+    memory.put("1", lookup)
     assert memory.take("2") is None
-    assert memory.take("1") is finding
+    assert memory.take("1") is lookup
     assert memory.take("1") is None
 
 
 def test_what_is_old_is_forgotten():
     clock = Clock()
     memory = ContactCache(seconds=60, clock=clock)
-    memory.put("1", Finding(Outcome.NO_ADDRESS))
-    memory.put("2", Finding(Outcome.NO_ADDRESS))
+    memory.put("1", LookupResult(LookupOutcome.NO_ADDRESS))
+    memory.put("2", LookupResult(LookupOutcome.NO_ADDRESS))
     clock.now = 59.0
     assert memory.take("1") is not None
     clock.now = 60.0
@@ -301,23 +301,23 @@ def test_old_findings_leave_the_memory_when_new_ones_come():
     clock = Clock()
     memory = ContactCache(seconds=60, clock=clock)
     for number in range(100):
-        memory.put(str(number), Finding(Outcome.NO_ADDRESS))
+        memory.put(str(number), LookupResult(LookupOutcome.NO_ADDRESS))
     clock.now = 60.0
-    memory.put("new", Finding(Outcome.NO_ADDRESS))
+    memory.put("new", LookupResult(LookupOutcome.NO_ADDRESS))
     assert len(memory._kept) == 1
 
 
 def test_the_memory_is_bounded_and_the_oldest_goes_first():
     memory = ContactCache(most=4, clock=Clock())
     for name in ["1", "2", "3", "1", "4", "5"]:
-        memory.put(name, Finding(Outcome.NO_ADDRESS))
+        memory.put(name, LookupResult(LookupOutcome.NO_ADDRESS))
     assert [name for name in "12345" if memory.take(name)] == ["1", "3", "4", "5"]
 
 
 def test_what_nobody_asks_for_is_forgotten_when_its_time_is_over():
     now = [0.0]
     contact_cache = ContactCache(seconds=60, clock=lambda: now[0])
-    contact_cache.put("a", Finding(Outcome.FOUND, Secret("anna@players.example")))
+    contact_cache.put("a", LookupResult(LookupOutcome.FOUND, Secret("anna@players.example")))
     now[0] = 59.0
     contact_cache.forget()
     assert contact_cache._kept

@@ -19,7 +19,7 @@ from gatepost.plugin_host.instances import Instance
 _log = logs.get(__name__)
 
 
-class Outcome(StrEnum):
+class LookupOutcome(StrEnum):
     """What came of a search."""
 
     FOUND = "found"
@@ -31,16 +31,16 @@ class Outcome(StrEnum):
     """Nobody knew the user, and at least one source could not be asked."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class LookupResult(msgspec.Struct, frozen=True):
     """A search's result; ``recipient`` is there when the outcome is FOUND, and then canonical."""
 
-    outcome: Outcome
+    outcome: LookupOutcome
     recipient: Secret | None = None
     attributes: Mapping[str, str] = NO_TEXT
     """The contact's further attributes, for the sending plugin and nobody else."""
 
     def __repr__(self) -> str:
-        return f"<Finding {self.outcome}>"
+        return f"<LookupResult {self.outcome}>"
 
 
 class Contacts:
@@ -59,7 +59,7 @@ class Contacts:
         if default_region:
             check_region(default_region)
 
-    async def find(self, client: str, ext_user_id: str, channel: Channel) -> Finding:
+    async def find(self, client: str, ext_user_id: str, channel: Channel) -> LookupResult:
         """Ask one source of the client after the other until one knows the user.
 
         Never raises for what a source does. Raises KeyError for a client that is not configured: another
@@ -78,18 +78,18 @@ class Contacts:
                 continue
             if contact is not None:
                 return self._judge(contact, channel, source.name)
-        return Finding(Outcome.UNREACHABLE if unreachable else Outcome.UNKNOWN_USER)
+        return LookupResult(LookupOutcome.UNREACHABLE if unreachable else LookupOutcome.UNKNOWN_USER)
 
-    def _judge(self, contact: Contact, channel: Channel, source: str) -> Finding:
+    def _judge(self, contact: Contact, channel: Channel, source: str) -> LookupResult:
         raw = contact.email if channel is Channel.EMAIL else contact.phone
         if not raw:
-            return Finding(Outcome.NO_ADDRESS)
+            return LookupResult(LookupOutcome.NO_ADDRESS)
         text = raw.reveal()
         canonical = canonical_email(text) if channel is Channel.EMAIL else canonical_phone(text, self._region)
         if canonical is None:
             _log.warning("contact_unusable", instance=source, channel=channel.value)
-            return Finding(Outcome.NO_ADDRESS)
-        return Finding(Outcome.FOUND, Secret(canonical), contact.attributes)
+            return LookupResult(LookupOutcome.NO_ADDRESS)
+        return LookupResult(LookupOutcome.FOUND, Secret(canonical), contact.attributes)
 
 
 class ContactCache:
@@ -102,13 +102,13 @@ class ContactCache:
         self._seconds = seconds
         self._most = most
         self._clock = clock
-        self._kept: dict[str, tuple[float, Finding]] = {}
+        self._kept: dict[str, tuple[float, LookupResult]] = {}
 
-    def put(self, message_id: str, finding: Finding) -> None:
+    def put(self, message_id: str, lookup: LookupResult) -> None:
         """Keep a finding, in place of an older one of the same message."""
         self._kept.pop(message_id, None)
         self.forget(room_for=1)
-        self._kept[message_id] = (self._clock(), finding)
+        self._kept[message_id] = (self._clock(), lookup)
 
     def forget(self, room_for: int = 0) -> None:
         """Drop what is too old, and the oldest where there is no room; to be called every now and then."""
@@ -121,7 +121,7 @@ class ContactCache:
                 break
             del self._kept[oldest]
 
-    def take(self, message_id: str) -> Finding | None:
+    def take(self, message_id: str) -> LookupResult | None:
         """The message's finding, once; None where there is none or it is too old."""
         kept = self._kept.pop(message_id, None)
         if kept is None or self._clock() - kept[0] >= self._seconds:

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from gatepost.config.settings import Client, Settings
-from gatepost.contacts.lookup import ContactCache, Contacts, Finding
-from gatepost.contacts.lookup import Outcome as Found
+from gatepost.contacts.lookup import ContactCache, Contacts, LookupOutcome, LookupResult
 from gatepost.content import preview_recipient
 from gatepost.delivery import attempt
 from gatepost.delivery.html_text import TextParts
@@ -256,24 +255,24 @@ class Delivery:
         if client is None:
             # Another client's sources mean other people. A table that was renamed by mistake may come back.
             return attempt.later(claim, "its client is no longer configured")
-        finding = await self._find(claim, client)
-        if finding.outcome is Found.UNREACHABLE:
+        lookup = await self._find(claim, client)
+        if lookup.outcome is LookupOutcome.UNREACHABLE:
             return attempt.later(claim, "no contact source could be asked")
-        if finding.recipient is None:
-            return attempt.ended(claim, State.REJECTED, _why_nobody(claim, finding))
+        if lookup.recipient is None:
+            return attempt.ended(claim, State.REJECTED, _why_nobody(claim, lookup))
         try:
-            composed = await attempt.compose(claim, finding.recipient, finding.attributes, self._text_parts)
+            composed = await attempt.compose(claim, lookup.recipient, lookup.attributes, self._text_parts)
         except ValueError:
             _log.error("content_unreadable", message=claim.id)
             return attempt.ended(claim, State.FAILED, "its content can't be read")
         progress.content = composed.content
         return composed.message
 
-    async def _find(self, claim: Claim, client: Client) -> Finding:
+    async def _find(self, claim: Claim, client: Client) -> LookupResult:
         """Look up where the message goes now; only the client's own sources are asked."""
         if claim.preview:
             recipient = preview_recipient(client, claim.id, claim.preview)
-            return Finding(Found.FOUND if recipient else Found.NO_ADDRESS, recipient)
+            return LookupResult(LookupOutcome.FOUND if recipient else LookupOutcome.NO_ADDRESS, recipient)
         cached = self._contact_cache.take(claim.id)
         return cached or await self._contacts.find(claim.client, claim.ext_user_id, claim.channel)
 
@@ -362,10 +361,10 @@ class Delivery:
                 _log.warning("leases_not_renewed", count=failed)
 
 
-def _why_nobody(claim: Claim, finding: Finding) -> str:
+def _why_nobody(claim: Claim, lookup: LookupResult) -> str:
     if claim.preview:
         return "its preview_recipients entry is gone"
-    return "the user has vanished" if finding.outcome is Found.UNKNOWN_USER else "the address is gone"
+    return "the user has vanished" if lookup.outcome is LookupOutcome.UNKNOWN_USER else "the address is gone"
 
 
 async def _turn(provider: Provider, wait: float) -> None:

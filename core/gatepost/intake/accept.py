@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from gatepost.callback_urls import TargetRefused, Targets
 from gatepost.config.settings import Client, Settings
-from gatepost.contacts.lookup import ContactCache, Contacts, Finding, Outcome
+from gatepost.contacts.lookup import ContactCache, Contacts, LookupOutcome, LookupResult
 from gatepost.content import preview_reference
 from gatepost.errors import Code, Refused, StoreError
 from gatepost.intake import requests
@@ -49,15 +49,15 @@ class Acceptance:
         self._in_hand += 1
         try:
             try:
-                message, finding = await self._prepare(name, client, request)
+                message, lookup = await self._prepare(name, client, request)
             except Refused as refusal:
                 known = await self._outbox.find(name, channel, request.uid)
                 if known is None:
                     raise
                 return _known(known, request, refusal)
             # Before it is stored: a sender may have it in hand before we are told that it is there.
-            if finding is not None:
-                self._contact_cache.put(message.id, finding)
+            if lookup is not None:
+                self._contact_cache.put(message.id, lookup)
             stored = await self._outbox.put(message)
             if stored.id == message.id:
                 return requests.accepted(message.id)
@@ -71,7 +71,7 @@ class Acceptance:
 
     async def _prepare(
         self, name: str, client: Client, request: EmailRequest | SmsRequest
-    ) -> tuple[NewMessage, Finding | None]:
+    ) -> tuple[NewMessage, LookupResult | None]:
         """The message to be stored, and what is known of its recipient; raises Refused."""
         if self._in_hand > MOST_IN_HAND:
             raise Refused(Code.TRY_AGAIN, "the gateway can't take messages now: try again later")
@@ -87,12 +87,12 @@ class Acceptance:
         if not self._settings.routes.of(channel):
             raise Refused(Code.NO_PROVIDER, f"routes.{channel} names no provider")
         identity = new_id()
-        preview, finding = "", None
+        preview, lookup = "", None
         if isinstance(request, EmailRequest) and request.preview_to is not None:
             preview = preview_reference(identity, request.preview_to)
         else:
-            finding = await self._contacts.find(name, request.ext_user_id, channel)
-            _refuse_unless_reachable(finding, channel)
+            lookup = await self._contacts.find(name, request.ext_user_id, channel)
+            _refuse_unless_reachable(lookup, channel)
         message = NewMessage(
             id=identity,
             client=name,
@@ -105,13 +105,13 @@ class Acceptance:
             content=requests.content(request),
             lifetime=self._settings.delivery.lifetime(channel),
         )
-        return message, finding if finding and finding.outcome is Outcome.FOUND else None
+        return message, lookup if lookup and lookup.outcome is LookupOutcome.FOUND else None
 
 
-def _refuse_unless_reachable(finding: Finding, channel: Channel) -> None:
-    if finding.outcome is Outcome.UNKNOWN_USER:
+def _refuse_unless_reachable(lookup: LookupResult, channel: Channel) -> None:
+    if lookup.outcome is LookupOutcome.UNKNOWN_USER:
         raise Refused(Code.USER_NOT_FOUND, "no contact source knows this ext_user_id")
-    if finding.outcome is Outcome.NO_ADDRESS:
+    if lookup.outcome is LookupOutcome.NO_ADDRESS:
         what = "email address" if channel is Channel.EMAIL else "phone number"
         raise Refused(Code.NO_ADDRESS, f"the user has no usable {what}")
 
