@@ -23,7 +23,7 @@ from machine import Row, run
 
 from gatepost.intake import requests
 from gatepost.model import Channel, Secret
-from gatepost.outbox import Claim, NewMessage, Outbox, Outcome, Policy, new_id, open_outbox
+from gatepost.outbox import Claim, NewMessage, Outbox, Policy, SendResult, new_id, open_outbox
 from gatepost.outbox.states import State
 
 BATCH = 64
@@ -88,7 +88,7 @@ async def _step(outbox: Outbox, content: bytes, times: Times) -> None:
     await _timed(asyncio.gather(*(outbox.put(one) for one in new)), times["accept"])
     claims = await _timed(outbox.claim(Channel.EMAIL, BATCH, 60.0), times["claim"])
     outcomes = [
-        Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT, instance="out", provider_id=claim.id)
+        SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT, instance="out", provider_id=claim.id)
         for claim in claims
     ]
     await asyncio.gather(*(outbox.finish(outcome) for outcome in outcomes))

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Outcome, Policy, Reported, Stored, new_id
+from gatepost.outbox import Policy, Reported, SendResult, Stored, new_id
 from gatepost.outbox import group_commit as batches
 from gatepost.outbox.schema import contents
 from gatepost.outbox.states import State
@@ -94,7 +94,7 @@ async def test_a_uid_is_known_after_a_restart(place, new):
 
 async def test_a_uid_is_known_after_its_message_was_sent(store, new, hold):
     claim = await hold(store)
-    await store.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+    await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
     assert (await store.put(new())).id == claim.id
     assert await store.claim(Channel.EMAIL, 1, 30) == []
@@ -140,7 +140,7 @@ async def test_different_wishes_share_a_commit(store, new, hold):
 
     await asyncio.gather(
         store.put(new("another")),
-        *(store.finish(Outcome(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims),
+        *(store.finish(SendResult(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims),
         *(store.renew(claim, 30) for claim in claims),
         store.record(report),
         store.claim_calls(10, 30),

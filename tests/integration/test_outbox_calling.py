@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import event
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported, callbacks
+from gatepost.outbox import Called, Reported, SendResult, callbacks
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import State
 
@@ -29,7 +29,7 @@ def sent(hold):
 
     async def make(outbox, uid="uid-1", *statuses, **fields):
         claim = await hold(outbox, uid, **fields)
-        await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+        await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
         events = [StatusEvent(status=Status(one), message_id=claim.id) for one in statuses]
         await outbox.record(Reported(instance="relay", events=events))
         return claim.id
@@ -301,7 +301,7 @@ async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it
 
 async def test_the_end_of_a_lifetime_is_told(store, hold, clock):
     claim = await hold(store, lifetime=60)
-    await store.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.QUEUED, delay=30))
+    await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.QUEUED, delay=30))
     clock.advance(60)
     await store.sweep()
 

@@ -7,7 +7,7 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported, queries
+from gatepost.outbox import Called, Reported, SendResult, queries
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import ENDS, State
 
@@ -15,7 +15,7 @@ LIFETIMES = dict.fromkeys(Channel, 3600.0)
 
 
 def outcome(claim, state, **fields):
-    return Outcome(id=claim.id, attempt=claim.attempt, state=state, **fields)
+    return SendResult(id=claim.id, attempt=claim.attempt, state=state, **fields)
 
 
 def counted(store):

@@ -4,7 +4,7 @@ import pytest
 import structlog
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Outcome, Reported
+from gatepost.outbox import Reported, SendResult
 from gatepost.outbox.states import State
 
 WAIT = 120
@@ -96,7 +96,7 @@ async def test_a_suspect_that_has_to_be_tried_again_is_tried_alone(place, suspec
     async with place.opened() as store:
         (claim,) = await the_next_suspect(store)
 
-        await store.finish(Outcome(id=claim.id, attempt=claim.attempt, state=state, delay=60))
+        await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=state, delay=60))
 
         clock.advance(60)
         await store.sweep()
@@ -122,7 +122,7 @@ async def test_what_the_operator_sends_again_is_tried_alone_and_may_kill_once_mo
         view = await look(store, claim.id)
         assert (view.state, view.deaths, view.reason) == ("suspect", 2, "queued again by the operator")
         (other,) = await the_next_suspect(store)
-        await store.finish(Outcome(id=other.id, attempt=other.attempt, state=State.SENT))
+        await store.finish(SendResult(id=other.id, attempt=other.attempt, state=State.SENT))
 
     (again,) = await die(place, clock, the_next_suspect)
     async with place.opened() as store:
@@ -152,7 +152,7 @@ async def test_what_was_finished_before_a_death_was_not_in_hand(place, new, cloc
     async with place.opened() as store:
         await store.put(new("done"))
         (claim,) = await everything(store)
-        await store.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.UNCERTAIN, delay=60))
+        await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.UNCERTAIN, delay=60))
 
     async with place.opened() as store:
         assert (await look(store, claim.id)).deaths == 0

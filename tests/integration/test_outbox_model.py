@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, NewMessage, Outcome, Policy, Reported, maintenance, new_id, open_outbox
+from gatepost.outbox import Called, NewMessage, Policy, Reported, SendResult, maintenance, new_id, open_outbox
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import State, Telling
 
@@ -187,7 +187,7 @@ class Outboxes(RuleBasedStateMachine):
             and (message.state is State.SENDING or state is State.SENT)
         )
 
-        outcome = Outcome(id=claim.id, attempt=claim.attempt, state=state, delay=delay)
+        outcome = SendResult(id=claim.id, attempt=claim.attempt, state=state, delay=delay)
         assert self.run(self.outbox.finish(outcome)) == valid
 
         if not valid:

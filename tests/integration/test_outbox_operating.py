@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported, new_id, retries
+from gatepost.outbox import Called, Reported, SendResult, new_id, retries
 from gatepost.outbox.states import State
 
 LIFETIMES = {Channel.EMAIL: 60.0, Channel.SMS: 30.0}
@@ -32,7 +32,7 @@ def put(new):
 
 async def end(outbox, state):
     (claim,) = await outbox.claim(Channel.EMAIL, 1, 30.0)
-    await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=state))
+    await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=state))
     return claim
 
 
@@ -100,7 +100,7 @@ async def test_of_who_held_the_message_before_a_receipt_counts_until_the_next_cl
     if claimed:
         await outbox.claim(Channel.EMAIL, 1, 30.0)
 
-    assert await outbox.finish(Outcome(id=identity, attempt=claim.attempt, state=late)) is kept
+    assert await outbox.finish(SendResult(id=identity, attempt=claim.attempt, state=late)) is kept
 
 
 @pytest.mark.parametrize(

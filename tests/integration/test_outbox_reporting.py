@@ -4,14 +4,14 @@ from itertools import permutations
 import pytest
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Outcome, Recorded, Reported
+from gatepost.outbox import Recorded, Reported, SendResult
 from gatepost.outbox.states import State
 
 ACCEPTED, DELIVERED, OPENED = Status.ACCEPTED, Status.DELIVERED, Status.OPENED
 
 
 def outcome(claim, state=State.SENT, **fields):
-    return Outcome(id=claim.id, attempt=claim.attempt, state=state, **fields)
+    return SendResult(id=claim.id, attempt=claim.attempt, state=state, **fields)
 
 
 def about(identity, *statuses, instance="relay"):

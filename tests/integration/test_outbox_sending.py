@@ -4,13 +4,13 @@ import pytest
 
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Outcome, Reported
+from gatepost.outbox import Reported, SendResult
 from gatepost.outbox.driver_errors import Lost
 from gatepost.outbox.states import State
 
 
 def outcome(claim, state=State.SENT, **fields):
-    return Outcome(id=claim.id, attempt=claim.attempt, state=state, **fields)
+    return SendResult(id=claim.id, attempt=claim.attempt, state=state, **fields)
 
 
 def told(view):
@@ -241,7 +241,7 @@ async def test_a_claim_ends_once(store, hold, look, first, then, together):
 
 
 async def test_an_outcome_about_nothing_we_know_changes_nothing(store):
-    assert not await store.finish(Outcome(id="nobody", attempt=1, state=State.SENT))
+    assert not await store.finish(SendResult(id="nobody", attempt=1, state=State.SENT))
 
 
 @pytest.mark.parametrize("hold_policy", [False, True])
@@ -354,7 +354,7 @@ async def test_what_was_claimed_without_an_answer_is_given_back(store, new):
 
     (again,) = await store.claim(Channel.EMAIL, 5, 30.0)
     assert again.id == stray.id
-    assert await store.finish(Outcome(id=in_hand.id, attempt=in_hand.attempt, state=State.SENT))
+    assert await store.finish(SendResult(id=in_hand.id, attempt=in_hand.attempt, state=State.SENT))
 
 
 async def test_a_claim_whose_connection_was_lost_is_not_made_twice(store, new, monkeypatch):

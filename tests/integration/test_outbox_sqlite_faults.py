@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from gatepost.errors import StoreBroken, StoreBusy
 from gatepost.model import Channel
-from gatepost.outbox import Outcome
+from gatepost.outbox import SendResult
 from gatepost.outbox.states import State
 
 LOCKER = """
@@ -85,7 +85,7 @@ async def test_a_full_disk_is_busy_and_recovers(store, new, hold, look):
     assert await store.find("brand", Channel.EMAIL, "large") is None
     assert not store.broken.done()
     # What needs no room goes on.
-    assert await store.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.REJECTED))
+    assert await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.REJECTED))
     await pragma(store, "max_page_count=1073741823")
     message = new("large", content=b"x" * 100_000)
     assert (await store.put(message)).id == message.id

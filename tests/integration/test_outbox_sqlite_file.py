@@ -12,14 +12,14 @@ from sqlalchemy import create_engine, text
 
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox, sqlite
+from gatepost.outbox import Called, Policy, Reported, SendResult, open_outbox, sqlite
 from gatepost.outbox.states import State
 
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
 from gatepost.model import Channel, Secret
-from gatepost.outbox import NewMessage, Outcome, Policy, open_outbox
+from gatepost.outbox import NewMessage, SendResult, Policy, open_outbox
 from gatepost.outbox.states import State
 
 def new(id, channel=Channel.EMAIL):
@@ -32,7 +32,7 @@ async def main():
         await outbox.claim(Channel.SMS, 1, 3600)
         await outbox.put(new("sent"))
         (claim,) = await outbox.claim(Channel.EMAIL, 1, 3600)
-        await outbox.finish(Outcome(id="sent", attempt=1, state=State.SENT))
+        await outbox.finish(SendResult(id="sent", attempt=1, state=State.SENT))
         await outbox.claim_calls(1, 3600)
         await outbox.put(new("queued"))
         print("ready", flush=True)
@@ -188,7 +188,7 @@ async def test_the_content_is_gone_from_the_file_when_nobody_needs_it(tmp_path, 
             await outbox.record(Reported(instance="relay", events=[event]))
         else:
             state = State.FAILED if end == "pruned" else State(end)
-            await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=state))
+            await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=state))
         if end == "pruned":
             (call,) = await outbox.claim_calls(9, 30)
             await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
@@ -205,7 +205,7 @@ async def test_nothing_of_the_content_outlives_a_closed_store_in_its_folder(tmp_
     canary = b"canary-" + os.urandom(8).hex().encode()
     async with outbox_at(tmp_path) as outbox:
         claim = await hold(outbox, content=canary * 1000)
-        await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+        await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
     assert not [one for one in tmp_path.iterdir() if canary in one.read_bytes()]
 
 
@@ -223,7 +223,7 @@ def sent(hold):
 
     async def send(outbox, content):
         claim = await hold(outbox, content=content)
-        await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+        await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
     return send
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func, select
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Reported, maintenance
+from gatepost.outbox import Called, Reported, SendResult, maintenance
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import State
 
@@ -12,7 +12,7 @@ HOUR, YEAR = 3600.0, 365 * 86_400.0
 
 
 def outcome(claim, state=State.SENT, **fields):
-    return Outcome(id=claim.id, attempt=claim.attempt, state=state, **fields)
+    return SendResult(id=claim.id, attempt=claim.attempt, state=state, **fields)
 
 
 def told(view):
@@ -393,7 +393,7 @@ async def test_a_message_whose_answers_are_lost_is_sent_again_but_once(place, ne
         for _ in range(5):
             for claim in await store.claim(Channel.EMAIL, 1, 30.0):
                 sent += 1
-                await store.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.UNCERTAIN))
+                await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.UNCERTAIN))
             await store.sweep()
         assert sent == 2
         assert (await store.sweep()).moved == 0

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, Outcome, Policy, Reported, open_outbox, watermark
+from gatepost.outbox import Called, Policy, Reported, SendResult, open_outbox, watermark
 from gatepost.outbox.states import OPEN, State
 from gatepost.outbox.watermark import BEHIND
 
@@ -111,9 +111,9 @@ async def test_a_lease_of_another_replica_that_ended_counts_as_its_death(databas
     assert swept.deadly == [claim.id]
     view = await look(one, claim.id)
     assert (view.state, view.due_at) == ("held", view.expires_at)
-    assert not await one.finish(Outcome(id=claim.id, attempt=3, state=State.REJECTED))
+    assert not await one.finish(SendResult(id=claim.id, attempt=3, state=State.REJECTED))
     # It lives after all, and what a provider took is true.
-    assert await one.finish(Outcome(id=claim.id, attempt=3, state=State.SENT))
+    assert await one.finish(SendResult(id=claim.id, attempt=3, state=State.SENT))
 
 
 async def test_who_lost_a_claim_to_another_replica_changes_nothing(replicas, hold, look):
@@ -125,13 +125,13 @@ async def test_who_lost_a_claim_to_another_replica_changes_nothing(replicas, hol
 
     assert (taken.id, taken.attempt) == (lost.id, lost.attempt + 1)
     for state in State.SENT, State.QUEUED, State.REJECTED:
-        assert not await one.finish(Outcome(id=lost.id, attempt=lost.attempt, state=state))
+        assert not await one.finish(SendResult(id=lost.id, attempt=lost.attempt, state=state))
         # Not even with the attempt that another has in hand.
-        assert not await one.finish(Outcome(id=lost.id, attempt=taken.attempt, state=state))
+        assert not await one.finish(SendResult(id=lost.id, attempt=taken.attempt, state=state))
     await one.renew(lost, 3600)
     assert (await look(one, lost.id)).state == State.SENDING
-    assert await other.finish(Outcome(id=taken.id, attempt=taken.attempt, state=State.SENT))
-    assert not await one.finish(Outcome(id=lost.id, attempt=lost.attempt, state=State.REJECTED))
+    assert await other.finish(SendResult(id=taken.id, attempt=taken.attempt, state=State.SENT))
+    assert not await one.finish(SendResult(id=lost.id, attempt=lost.attempt, state=State.REJECTED))
     assert [status.status for status in (await look(one, lost.id)).statuses] == [Status.ACCEPTED]
 
 
@@ -140,7 +140,7 @@ async def test_content_that_one_replica_stores_is_what_another_sends(replicas, h
     claim = await hold(one)
 
     await one.finish(
-        Outcome(id=claim.id, attempt=claim.attempt, state=State.QUEUED, content=b"with its text")
+        SendResult(id=claim.id, attempt=claim.attempt, state=State.QUEUED, content=b"with its text")
     )
 
     (again,) = await other.claim(Channel.EMAIL, 1, 30)
@@ -153,7 +153,7 @@ async def test_leases_run_by_the_clock_of_the_database(replicas, hold, monkeypat
     claim = await hold(one, lease=3600)
 
     assert not (await other.sweep()).moved
-    assert await one.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+    assert await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
 
 async def test_a_status_recorded_while_the_one_before_it_ends_is_never_stranded(replicas, new, database):
@@ -162,7 +162,7 @@ async def test_a_status_recorded_while_the_one_before_it_ends_is_never_stranded(
     messages = [new(f"uid-{number}") for number in range(200)]
     await asyncio.gather(*(one.put(message) for message in messages))
     for claim in await one.claim(Channel.EMAIL, 200, 30):
-        await one.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+        await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
     calls = await other.claim_calls(200, 30)
     assert len(calls) == 200
 
@@ -263,7 +263,7 @@ async def test_an_old_replica_works_on_beside_a_newer_schema_but_does_not_start_
         "UPDATE alembic_version SET version_num = 'later'"
     )
 
-    assert await one.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+    assert await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
     await other.put(new("uid-2"))
     assert len(await one.claim(Channel.EMAIL, 1, 30)) == 1
     assert len(await other.claim_calls(1, 30)) == 1
@@ -367,13 +367,13 @@ async def test_a_claim_does_not_walk_over_what_an_old_transaction_keeps(database
         for _ in range(rounds):
             claims = await replica.claim(Channel.EMAIL, rows, 30.0)
             await asyncio.gather(
-                *(replica.finish(Outcome(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
+                *(replica.finish(SendResult(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
             )
         # What was claimed in the last second is walked over.
         await asyncio.sleep(2 * BEHIND / 1000)
         claims = await replica.claim(Channel.EMAIL, rows, 30.0)
         await asyncio.gather(
-            *(replica.finish(Outcome(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
+            *(replica.finish(SendResult(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
         )
     before = database.counted(walked)
     async with database.replica() as replica:
@@ -396,7 +396,7 @@ async def test_nothing_reads_a_whole_table(database, new):
     async with database.replica() as replica:
         for _ in range(20):
             (claim,) = await replica.claim(Channel.EMAIL, 1, 30.0)
-            await replica.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+            await replica.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
             (call,) = await replica.claim_calls(1, 30.0)
             await replica.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
             await replica.sweep()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, Outbox, Outcome, Policy, Reported, open_outbox
+from gatepost.outbox import Called, Outbox, Policy, Reported, SendResult, open_outbox
 from gatepost.outbox.states import State
 from torture import growth, postgres
 
@@ -56,7 +56,7 @@ async def _life(outbox: Outbox, count: int) -> None:
         await asyncio.gather(
             *(
                 outbox.finish(
-                    Outcome(
+                    SendResult(
                         id=one.id, attempt=one.attempt, state=State.SENT, instance="p", provider_id=one.id
                     )
                 )

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from gatepost.model import Channel, Secret
-from gatepost.outbox import NewMessage, Outbox, Outcome, Policy, new_id, open_outbox
+from gatepost.outbox import NewMessage, Outbox, Policy, SendResult, new_id, open_outbox
 from gatepost.outbox.states import State
 from torture.postgres import Server
 
@@ -107,7 +107,7 @@ class Claims:
         (claim,) = await self._outbox.claim(Channel.EMAIL, 1, 30.0)
         self.took.append((time.perf_counter() - began) * 1000)
         self.server.append(sum(map(_cpu, backends)) - used)
-        await self._outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+        await self._outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
     @property
     def median(self) -> float:
@@ -202,7 +202,7 @@ async def pinned(server: Server, folder: Path, updates: int) -> Mapping[str, obj
             claims = await outbox.claim(Channel.EMAIL, min(QUEUED, left), 30.0)
             left -= len(claims)
             await asyncio.gather(
-                *(outbox.finish(Outcome(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims)
+                *(outbox.finish(SendResult(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims)
             )
         await _in_turns(*measured)
         dead = server.psql("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'messages'", name)

@@ -22,7 +22,7 @@ import apsw
 from sqlalchemy import event
 
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, NewMessage, Outcome, Policy, Reported, new_id, open_outbox
+from gatepost.outbox import Called, NewMessage, Policy, Reported, SendResult, new_id, open_outbox
 from gatepost.outbox.states import State
 
 SECTOR = 512
@@ -58,7 +58,7 @@ async def statements(folder: Path, messages: int) -> list[Statement]:
             claims = await outbox.claim(Channel.EMAIL, 2, 30.0)
             await asyncio.gather(
                 *(
-                    outbox.finish(Outcome(id=c.id, attempt=c.attempt, state=State.SENT, provider_id=c.id))
+                    outbox.finish(SendResult(id=c.id, attempt=c.attempt, state=State.SENT, provider_id=c.id))
                     for c in claims
                 )
             )

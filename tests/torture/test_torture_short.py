@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from gatepost.model import Secret
-from gatepost.outbox import Outcome, Policy, open_outbox
+from gatepost.outbox import Policy, SendResult, open_outbox
 from gatepost.outbox.states import State
 from torture import growth, scenarios
 from torture.clocks import ProcessClock
@@ -152,7 +152,7 @@ async def test_a_claim_after_the_kill_is_not_the_dead_ones(tmp_path, store, aski
 
         assert await scenarios.held_before(asking, killed, lease) == 0
 
-        await outbox.finish(Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT))
+        await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
 
 async def test_a_process_whose_clock_jumps_loses_nothing(tmp_path):

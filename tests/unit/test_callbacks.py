@@ -13,7 +13,7 @@ from gatepost.callbacks import worker as callback_worker
 from gatepost.errors import StoreBusy, Unavailable
 from gatepost.model import Channel, Secret
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Called, NewMessage, Outcome, Policy, new_id, open_outbox, queries
+from gatepost.outbox import Called, NewMessage, Policy, SendResult, new_id, open_outbox, queries
 from gatepost.outbox.states import State
 from gatepost.wire import Reply
 
@@ -137,7 +137,7 @@ async def accepted(outbox, *hosts, client="brand"):
         messages.append(message)
     await asyncio.gather(*(outbox.put(message) for message in messages))
     claims = await outbox.claim(Channel.EMAIL, len(messages), 30.0)
-    ends = [Outcome(id=claim.id, attempt=claim.attempt, state=State.SENT) for claim in claims]
+    ends = [SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT) for claim in claims]
     await asyncio.gather(*(outbox.finish(end) for end in ends))
 
 

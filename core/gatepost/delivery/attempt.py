@@ -10,7 +10,7 @@ from gatepost.content import EmailContent, decode_content, encode_content
 from gatepost.delivery.html_text import TextParts
 from gatepost.errors import Rejected, SendError, Uncertain
 from gatepost.model import Email, Receipt, Secret, Sms
-from gatepost.outbox import Claim, Outcome
+from gatepost.outbox import Claim, SendResult
 from gatepost.outbox.states import State
 from gatepost.throttle import Content
 
@@ -80,7 +80,7 @@ def content_of(claim: Claim, message: Email | Sms) -> Content:
     return Content(claim.client, hash((message.sender, subject)))
 
 
-def outcome_of(claim: Claim, asked: Asked, uncertain_wait: float) -> Outcome:
+def outcome_of(claim: Claim, asked: Asked, uncertain_wait: float) -> SendResult:
     """What becomes of the message; ``uncertain_wait``: seconds for which a report is waited for."""
     answer = asked.answer
     if isinstance(answer, Receipt):
@@ -88,7 +88,7 @@ def outcome_of(claim: Claim, asked: Asked, uncertain_wait: float) -> Outcome:
     if isinstance(answer, Rejected):
         return ended(claim, State.REJECTED, answer.reason, instance=asked.instance, code=answer.code)
     uncertain = isinstance(answer, Uncertain)
-    return Outcome(
+    return SendResult(
         id=claim.id,
         attempt=claim.attempt,
         state=State.UNCERTAIN if uncertain else State.QUEUED,
@@ -99,18 +99,18 @@ def outcome_of(claim: Claim, asked: Asked, uncertain_wait: float) -> Outcome:
     )
 
 
-def later(claim: Claim, reason: str) -> Outcome:
+def later(claim: Claim, reason: str) -> SendResult:
     """Surely not sent, and due again after a pause."""
-    return Outcome(
+    return SendResult(
         id=claim.id, attempt=claim.attempt, state=State.QUEUED, delay=pause(claim.attempt), reason=reason
     )
 
 
 def ended(
     claim: Claim, state: State, reason: str, *, instance: str = "", provider_id: str = "", code: str = ""
-) -> Outcome:
+) -> SendResult:
     """At its end: SENT, REJECTED or FAILED."""
-    return Outcome(
+    return SendResult(
         id=claim.id,
         attempt=claim.attempt,
         state=state,

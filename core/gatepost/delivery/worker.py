@@ -17,7 +17,7 @@ from gatepost.errors import SendError, StoreBroken, StoreError, Unavailable, Unc
 from gatepost.model import Channel, Email, Receipt, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Claim, Outbox, Outcome
+from gatepost.outbox import Claim, Outbox, SendResult
 from gatepost.outbox.states import State
 from gatepost.plugin_host.instances import MARGIN, Instance
 from gatepost.throttle import BreakerState, Throttle
@@ -208,7 +208,7 @@ class Delivery:
         self, claim: Claim, provider: Provider, route: Sequence[Provider], wait: float
     ) -> None:
         """One claim from its beginning to its outcome; ``provider`` has a slot and a turn for it."""
-        outcome: Outcome | None = None
+        outcome: SendResult | None = None
         progress = _Progress()
         try:
             try:
@@ -216,7 +216,7 @@ class Delivery:
             except BaseException:
                 provider.throttle.release()
                 raise
-            if isinstance(message, Outcome):
+            if isinstance(message, SendResult):
                 provider.throttle.release()
                 outcome = message
             else:
@@ -235,7 +235,7 @@ class Delivery:
                 await self._finish(msgspec.structs.replace(outcome, content=progress.content))
             self._held.pop(claim.id, None)
 
-    def _interrupted(self, claim: Claim, progress: "_Progress") -> Outcome:
+    def _interrupted(self, claim: Claim, progress: "_Progress") -> SendResult:
         """It ended in the middle: while a provider is asked nobody knows, otherwise it is merely late."""
         if progress.asking:
             unknown = Uncertain("interrupted while it was being sent")
@@ -244,10 +244,10 @@ class Delivery:
             return self._outcome(claim, progress.asked)
         return attempt.later(claim, "interrupted before it was sent")
 
-    def _outcome(self, claim: Claim, asked: attempt.Asked) -> Outcome:
+    def _outcome(self, claim: Claim, asked: attempt.Asked) -> SendResult:
         return attempt.outcome_of(claim, asked, self._settings.delivery.uncertain_wait)
 
-    async def _message(self, claim: Claim, progress: "_Progress") -> Email | Sms | Outcome:
+    async def _message(self, claim: Claim, progress: "_Progress") -> Email | Sms | SendResult:
         """What is to be sent, or what becomes of a message that can't be."""
         if claim.lifetime <= 0:
             return attempt.ended(claim, State.FAILED, "its lifetime ended")
@@ -329,7 +329,7 @@ class Delivery:
             code=failure.code,
         )
 
-    async def _finish(self, outcome: Outcome) -> None:
+    async def _finish(self, outcome: SendResult) -> None:
         """Record an outcome, however long the store takes to take it; only cancellation ends that."""
         while True:
             try:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
 from gatepost.outbox import deaths
-from gatepost.outbox.records import Claim, Ended, Outcome
+from gatepost.outbox.records import Claim, Ended, SendResult
 from gatepost.outbox.reports import append, forget_contents
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import ENDS, State
@@ -227,7 +227,7 @@ _TOLD = {State.SENT: Status.ACCEPTED, State.REJECTED: Status.REJECTED, State.FAI
 
 
 class Finished(NamedTuple):
-    """What came of an Outcome."""
+    """What came of an SendResult."""
 
     kept: bool
     """False: the claim was lost, and nothing was changed."""
@@ -237,7 +237,7 @@ class Finished(NamedTuple):
     """The end that the message came to now; None where it goes on, or had come to this end before."""
 
 
-def finish(tx: Transaction, outcomes: Sequence[Outcome]) -> list[Finished]:
+def finish(tx: Transaction, outcomes: Sequence[SendResult]) -> list[Finished]:
     """Take back what became of claims.
 
     A receipt counts as long as nobody claimed the message since: also when the lease had ended, even if it
@@ -285,7 +285,7 @@ def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> 
     }
 
 
-def _settle_contents(tx: Transaction, kept: Sequence[Outcome]) -> None:
+def _settle_contents(tx: Transaction, kept: Sequence[SendResult]) -> None:
     """Erase contents that are sent or refused; store a derived text for the next try."""
     gone = {o.id for o in kept if o.state in {State.SENT, State.REJECTED}}
     forget_contents(tx, gone)
@@ -294,7 +294,7 @@ def _settle_contents(tx: Transaction, kept: Sequence[Outcome]) -> None:
         tx.execute_many(_rewriting, stay)
 
 
-def _ended(tx: Transaction, outcome: Outcome, row: Row[Any]) -> dict[str, object]:
+def _ended(tx: Transaction, outcome: SendResult, row: Row[Any]) -> dict[str, object]:
     state = outcome.state
     due_at = None
     expires_at, ended_at = row.expires_at, row.ended_at

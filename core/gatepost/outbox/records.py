@@ -49,7 +49,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until it has failed; may be negative."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class SendResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a claim. Changes nothing when the claim was lost meanwhile."""
 
     id: str
@@ -101,7 +101,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Called(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a Call; fenced as an Outcome is."""
+    """What became of a Call; fenced as an SendResult is."""
 
     seq: int
     attempt: int

@@ -38,10 +38,10 @@ from gatepost.outbox.records import (
     Claim,
     Ended,
     NewMessage,
-    Outcome,
     Policy,
     Recorded,
     Reported,
+    SendResult,
     Stored,
     Swept,
 )
@@ -195,7 +195,7 @@ class Outbox:
         """Hold on to a claim for ``lease`` seconds from now."""
         await self._sending.run(claims.renew, claims.Held(claim.id, claim.attempt, lease))
 
-    async def finish(self, outcome: Outcome) -> bool:
+    async def finish(self, outcome: SendResult) -> bool:
         """Record what became of a claim; False when the claim was lost and nothing changed."""
         finished = await self._sending.run(claims.finish, outcome)
         if finished.tells:
