@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 
 from gatepost import preflight
 from gatepost.body_limit import Ceiling
-from gatepost.callback_urls import Targets
+from gatepost.callback_urls import CallbackUrlPolicy
 from gatepost.callbacks.client import CallbackClient
 from gatepost.callbacks.worker import Callbacks
 from gatepost.config import settings
@@ -91,8 +91,8 @@ class Gateway:
             read.contacts.default_region,
         )
         self.contact_cache = ContactCache()
-        targets = {
-            name: Targets(client.callback_hosts, client.allow_private_callbacks)
+        url_policies = {
+            name: CallbackUrlPolicy(client.callback_hosts, client.allow_private_callbacks)
             for name, client in read.clients.items()
         }
         self.delivery = Delivery(
@@ -104,10 +104,18 @@ class Gateway:
             metrics=self.metrics,
         )
         self.callbacks = Callbacks(
-            read, outbox=outbox, targets=targets, callback_client=callback_client, metrics=self.metrics
+            read,
+            outbox=outbox,
+            url_policies=url_policies,
+            callback_client=callback_client,
+            metrics=self.metrics,
         )
         acceptance = Acceptance(
-            read, outbox=outbox, contacts=contacts, contact_cache=self.contact_cache, targets=targets
+            read,
+            outbox=outbox,
+            contacts=contacts,
+            contact_cache=self.contact_cache,
+            url_policies=url_policies,
         )
         throttles = {name: provider.throttle for name, provider in self.providers.items()}
         self.control = Control(read, outbox, acceptance, self.callbacks, throttles)

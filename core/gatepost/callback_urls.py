@@ -47,12 +47,12 @@ _GLOBAL_UNICAST = Network("2000::/3")
 _NAT64 = Network("64:ff9b::/96")
 
 
-class TargetRefused(GatepostError):
+class CallbackUrlRefused(GatepostError):
     """This URL may not be called; the text says why and holds nothing of the URL but its host."""
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A URL that may be called; made by ``Targets.check``."""
+class CallbackUrl(msgspec.Struct, frozen=True, kw_only=True):
+    """A URL that may be called; made by ``CallbackUrlPolicy.check``."""
 
     scheme: str
     host: str
@@ -66,7 +66,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it may stand for an address that is not public."""
 
     def __repr__(self) -> str:
-        return f"<Target {self.host}:{self.port}>"
+        return f"<CallbackUrl {self.host}:{self.port}>"
 
     def url(self, parameters: Mapping[str, str]) -> yarl.URL:
         """The URL with these parameters at its end, in the place of any of the same names."""
@@ -82,7 +82,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return yarl.URL(text, encoded=True)
 
 
-class Targets:
+class CallbackUrlPolicy:
     """Where one client's callbacks may go."""
 
     def __init__(self, hosts: Sequence[str], allow_private: bool) -> None:
@@ -106,39 +106,39 @@ class Targets:
             if _literal(entry) is None and not _is_name(entry.lower().removeprefix("*."))
         ]
 
-    def check(self, url: str) -> Target:
-        """Take ``url`` apart; raises TargetRefused unless it may be called, as far as can be told from it.
+    def check(self, url: str) -> CallbackUrl:
+        """Take ``url`` apart; raises CallbackUrlRefused unless it may be called, as far as can be told from it.
 
         What its name stands for is looked at when it is called.
         """
         if len(url) > MAX_URL:
-            raise TargetRefused(f"the callback_url is longer than {MAX_URL} characters")
+            raise CallbackUrlRefused(f"the callback_url is longer than {MAX_URL} characters")
         match = _URL.fullmatch(url)
         if match is None:
-            raise TargetRefused(_shape(url))
+            raise CallbackUrlRefused(_shape(url))
         scheme = match["scheme"].lower()
         if scheme != "https" and not (scheme == "http" and self._private):
-            raise TargetRefused("the callback_url must begin with https://")
+            raise CallbackUrlRefused("the callback_url must begin with https://")
         host = (match["v6"] or match["host"]).lower()
         address = self._listed(host, is_v6=match["v6"] is not None)
         if address is not None and not (self._private or is_public(address)):
-            raise TargetRefused(f"the callback_url's host {host} is not a public address")
+            raise CallbackUrlRefused(f"the callback_url's host {host} is not a public address")
         port = int(match["port"]) if match["port"] else {"https": 443, "http": 80}[scheme]
         if not 1 <= port <= 65535:
-            raise TargetRefused("the callback_url's port must be between 1 and 65535")
+            raise CallbackUrlRefused("the callback_url's port must be between 1 and 65535")
         path, _, query = match["rest"].partition("?")
-        return Target(
+        return CallbackUrl(
             scheme=scheme, host=host, port=port, path=path or "/", query=query, private=self._private
         )
 
     def _listed(self, host: str, *, is_v6: bool) -> Address | None:
-        """The address that a listed host is, None for a name; raises TargetRefused for any other host."""
+        """The address that a listed host is, None for a name; raises CallbackUrlRefused for any other host."""
         address = parse_address(host)
         if (is_v6 and ":" not in host) or (address is None and (is_v6 or not _is_name(host))):
-            raise TargetRefused("the callback_url's host is neither a name nor a dotted address")
+            raise CallbackUrlRefused("the callback_url's host is neither a name nor a dotted address")
         if address in self._addresses if address is not None else self._is_listed_name(host):
             return address
-        raise TargetRefused(f"the callback_url's host {host} is not one of the client's callback_hosts")
+        raise CallbackUrlRefused(f"the callback_url's host {host} is not one of the client's callback_hosts")
 
     def _is_listed_name(self, host: str) -> bool:
         return host in self._names or host.endswith(self._parents)

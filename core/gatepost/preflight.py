@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gatepost import wire
-from gatepost.callback_urls import TargetRefused, Targets
+from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.config import certificate
 from gatepost.config.settings import Client, Server, Settings
 from gatepost.config.toml_table import nearest
@@ -72,7 +72,7 @@ def _client(path: str, client: Client, known: Collection[str]) -> Iterator[Fault
 
 
 def _callbacks(path: str, client: Client, known: Collection[str]) -> Iterator[Fault]:
-    unusable = Targets.faults(client.callback_hosts)
+    unusable = CallbackUrlPolicy.faults(client.callback_hosts)
     yield from (Fault(f"{path}.callback_hosts", text) for text in unusable)
     if not client.callback_url:
         return
@@ -80,8 +80,10 @@ def _callbacks(path: str, client: Client, known: Collection[str]) -> Iterator[Fa
         yield Fault(f"{path}.callback_api_key", "is needed where there is a callback_url")
     if not unusable and f"{path}.callback_hosts" not in known:
         try:
-            Targets(client.callback_hosts, client.allow_private_callbacks).check(client.callback_url)
-        except TargetRefused as error:
+            CallbackUrlPolicy(client.callback_hosts, client.allow_private_callbacks).check(
+                client.callback_url
+            )
+        except CallbackUrlRefused as error:
             yield Fault(f"{path}.callback_url", str(error))
 
 

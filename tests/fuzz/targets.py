@@ -12,7 +12,7 @@ from pathlib import Path
 import jwt
 
 from fuzz.requests import GOOD
-from gatepost.callback_urls import TargetRefused, Targets
+from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.config.networks import Network
 from gatepost.content import decode_content
 from gatepost.errors import BadSignature, BadWebhook, Code, Refused, WebhookRetry
@@ -28,7 +28,7 @@ PROXIES = (Network("10.0.0.0/8"), Network("fd00::/8"))
 SIGNATURE_SECRET = "a signature secret of thirty-two bytes"
 NOW = 1_800_000_000.0
 
-_targets = Targets(LISTED, allow_private=False)
+_url_policy = CallbackUrlPolicy(LISTED, allow_private=False)
 _access = Access({}, PROXIES)
 # In memory where there is such a place: a disk may take tens of milliseconds for each file that is replaced.
 _MEMORY = Path("/dev/shm")
@@ -57,8 +57,8 @@ def callback_url(data: bytes) -> None:
     text = data.decode("utf-8", "surrogateescape")
     for url in (text, "https://crm.example" + text, "https://" + text):
         try:
-            target = _targets.check(url)
-        except TargetRefused as refusal:
+            target = _url_policy.check(url)
+        except CallbackUrlRefused as refusal:
             assert "api_key" not in str(refusal)
             continue
         listed = target.host in {"crm.example", "198.51.100.7"} or target.host.endswith(".smartico.example")

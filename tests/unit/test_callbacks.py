@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from gatepost import throttle
-from gatepost.callback_urls import Targets
+from gatepost.callback_urls import CallbackUrlPolicy
 from gatepost.callbacks import slots as callback_slots
 from gatepost.callbacks import worker as callback_worker
 from gatepost.errors import StoreBusy, Unavailable
@@ -109,7 +109,9 @@ def callbacks_of():
         return callback_worker.Callbacks(
             SimpleNamespace(clients=dict.fromkeys(clients or ["brand"], client)),
             outbox=outbox,
-            targets=dict.fromkeys(clients or ["brand"], Targets(["*.example"], allow_private=False)),
+            url_policies=dict.fromkeys(
+                clients or ["brand"], CallbackUrlPolicy(["*.example"], allow_private=False)
+            ),
             callback_client=hosts,
             metrics=Metrics(),
         )

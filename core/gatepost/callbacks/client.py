@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gatepost import __version__, wire
-from gatepost.callback_urls import Target, TargetRefused, is_public
+from gatepost.callback_urls import CallbackUrl, CallbackUrlRefused, is_public
 from gatepost.config.networks import parse_address
 from gatepost.errors import GatepostError
 
@@ -60,7 +60,7 @@ class _PublicOnly(AbstractResolver):
 class CallbackClient:
     """Calls targets, over kept connections; an async context manager.
 
-    Targets that may be private have connections and a memory of names of their own: what was admitted for
+    URLs that may be private have connections and a memory of names of their own: what was admitted for
     one client's tests never serves another's calls.
     """
 
@@ -113,15 +113,15 @@ class CallbackClient:
             trust_env=False,
         )
 
-    async def get(self, target: Target, query: Mapping[str, str]) -> wire.Reply:
+    async def get(self, target: CallbackUrl, query: Mapping[str, str]) -> wire.Reply:
         """GET the target with these parameters; any status is a Reply, a redirect too.
 
-        Raises CallbackFailed, and TargetRefused for an address that is not public: a literal passes by the
+        Raises CallbackFailed, and CallbackUrlRefused for an address that is not public: a literal passes by the
         resolver. Neither holds the URL, which holds the api_key.
         """
         literal = parse_address(target.host)
         if literal is not None and not (target.private or is_public(literal)):
-            raise TargetRefused(f"the callback_url's host {target.host} is not a public address")
+            raise CallbackUrlRefused(f"the callback_url's host {target.host} is not a public address")
         session = self._sessions[target.private]
         try:
             async with session.get(target.url(query), allow_redirects=False) as response:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from gatepost import wire
-from gatepost.callback_urls import TargetRefused, Targets
+from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.callbacks.client import CallbackClient, CallbackFailed
 from gatepost.callbacks.slots import Ask, ClientSlots, room
 from gatepost.config.settings import Settings
@@ -56,7 +56,7 @@ class Callbacks:
         settings: Settings,
         *,
         outbox: Outbox,
-        targets: Mapping[str, Targets],
+        url_policies: Mapping[str, CallbackUrlPolicy],
         callback_client: CallbackClient,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
@@ -64,7 +64,7 @@ class Callbacks:
     ) -> None:
         self._settings = settings
         self._outbox = outbox
-        self._targets = targets
+        self._url_policies = url_policies
         self._callback_client = callback_client
         self._metrics = metrics
         self._clock = clock
@@ -224,9 +224,9 @@ class Callbacks:
         try:
             # Once more: what is listed may have changed since the message was accepted.
             answer = await self._callback_client.get(
-                self._targets[call.client].check(call.callback_url), query
+                self._url_policies[call.client].check(call.callback_url), query
             )
-        except TargetRefused as error:
+        except CallbackUrlRefused as error:
             return f"refused: {error}", None, False
         except CallbackFailed as error:
             return str(error), None, True

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gatepost.callback_urls import TargetRefused, Targets
+from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.config.settings import Client, Settings
 from gatepost.contacts.lookup import ContactCache, Contacts, LookupOutcome, LookupResult
 from gatepost.content import preview_reference
@@ -29,13 +29,13 @@ class Acceptance:
         outbox: Outbox,
         contacts: Contacts,
         contact_cache: ContactCache,
-        targets: Mapping[str, Targets],
+        url_policies: Mapping[str, CallbackUrlPolicy],
     ) -> None:
         self._settings = settings
         self._outbox = outbox
         self._contacts = contacts
         self._contact_cache = contact_cache
-        self._targets = targets
+        self._url_policies = url_policies
         self._in_hand = 0
 
     async def take(self, name: str, client: Client, channel: Channel, body: bytes) -> bytes:
@@ -79,8 +79,8 @@ class Acceptance:
         callback_url = request.callback_url or client.callback_url
         if callback_url:
             try:
-                self._targets[name].check(callback_url)
-            except TargetRefused as error:
+                self._url_policies[name].check(callback_url)
+            except CallbackUrlRefused as error:
                 raise Refused(Code.CALLBACK_REFUSED, f"callback_url: {error}") from None
         requests.check_sender(client, request)
         requests.check_preview(client, request)

@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.callback_urls import Target, TargetRefused, Targets, is_public
+from gatepost.callback_urls import CallbackUrl, CallbackUrlPolicy, CallbackUrlRefused, is_public
 from gatepost.callbacks.client import CallbackClient, CallbackFailed
 from gatepost.errors import ConfigError
 from gatepost.testing.serving import stop
@@ -200,7 +200,9 @@ BAD = [
 ]
 # Permits each of the local hosts by name, so that only its being local stands in the way.
 ANYTHING = [
-    host for host in (*LOCAL_HOSTS, "*.example", "*.me", "*.io", "*.internal") if not Targets.faults([host])
+    host
+    for host in (*LOCAL_HOSTS, "*.example", "*.me", "*.io", "*.internal")
+    if not CallbackUrlPolicy.faults([host])
 ]
 
 
@@ -210,7 +212,7 @@ def test_the_corpus_is_as_large_as_promised():
 
 @pytest.mark.parametrize("url", GOOD)
 def test_a_listed_url_is_taken_as_it_is(url):
-    target = Targets(LISTED, allow_private=False).check(url)
+    target = CallbackUrlPolicy(LISTED, allow_private=False).check(url)
     rest = url.split("://", 1)[1]
     path_and_query = rest[len(rest.split("/")[0].split("?")[0]) :]
     path, _, query = path_and_query.partition("?")
@@ -220,36 +222,38 @@ def test_a_listed_url_is_taken_as_it_is(url):
 
 @pytest.mark.parametrize("url", BAD)
 def test_a_tricky_url_is_refused(url):
-    with pytest.raises(TargetRefused):
-        Targets(LISTED, allow_private=False).check(url)
+    with pytest.raises(CallbackUrlRefused):
+        CallbackUrlPolicy(LISTED, allow_private=False).check(url)
 
 
 @pytest.mark.parametrize(
     "host", [host for host in LOCAL_HOSTS if not re.search("[g-wyz]{2}", host, re.IGNORECASE)]
 )
 def test_a_local_address_is_refused_even_when_listed(host):
-    with pytest.raises(TargetRefused):
-        Targets(ANYTHING, allow_private=False).check(f"https://{host}/x")
+    with pytest.raises(CallbackUrlRefused):
+        CallbackUrlPolicy(ANYTHING, allow_private=False).check(f"https://{host}/x")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080/x", "https://[::1]/x", "http://localhost/x"])
 def test_a_demo_may_call_itself(url):
     hosts = ("127.0.0.1", "[::1]", "localhost")
-    assert Targets(hosts, allow_private=True).check(url).private
-    with pytest.raises(TargetRefused):
-        Targets(LISTED, allow_private=True).check(url)
+    assert CallbackUrlPolicy(hosts, allow_private=True).check(url).private
+    with pytest.raises(CallbackUrlRefused):
+        CallbackUrlPolicy(LISTED, allow_private=True).check(url)
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "①②⑦.⓪.⓪.①", "127.0.0.1.", "u@127.0.0.1"])
 def test_a_demo_needs_a_plain_url_too(host):
-    with pytest.raises(TargetRefused):
-        Targets(("127.0.0.1",), allow_private=True).check(f"http://{host}/x")
+    with pytest.raises(CallbackUrlRefused):
+        CallbackUrlPolicy(("127.0.0.1",), allow_private=True).check(f"http://{host}/x")
 
 
 def test_refusals_name_nothing_but_the_host():
     for url in BAD:
-        with pytest.raises(TargetRefused) as refused:
-            Targets(LISTED, allow_private=False).check(url + ("" if "#" in url else "?api_key=sesame"))
+        with pytest.raises(CallbackUrlRefused) as refused:
+            CallbackUrlPolicy(LISTED, allow_private=False).check(
+                url + ("" if "#" in url else "?api_key=sesame")
+            )
         assert "sesame" not in str(refused.value)
         assert "pass" not in str(refused.value).replace("a password", "")
 
@@ -258,8 +262,8 @@ def test_refusals_name_nothing_but_the_host():
 def test_whatever_comes_is_judged(text):
     for url in (text, "https://" + text, "https://cb.example" + text):
         try:
-            target = Targets(LISTED, allow_private=False).check(url)
-        except TargetRefused:
+            target = CallbackUrlPolicy(LISTED, allow_private=False).check(url)
+        except CallbackUrlRefused:
             continue
         assert target.host == "cb.example" or target.host.endswith(".smartico.ai")
 
@@ -286,7 +290,7 @@ def test_whatever_comes_is_judged(text):
 )
 def test_an_unusable_entry_is_a_fault_of_the_config(entry):
     with pytest.raises(ConfigError, match="callback_hosts: entry 2 "):
-        Targets(("cb.example", entry), allow_private=False)
+        CallbackUrlPolicy(("cb.example", entry), allow_private=False)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +306,7 @@ def test_an_unusable_entry_is_a_fault_of_the_config(entry):
     ],
 )
 def test_parameters_are_added_and_the_rest_is_kept(url, expected):
-    found = Targets(LISTED, allow_private=False).check(url).url({"type": "a b", "x": "ü"})
+    found = CallbackUrlPolicy(LISTED, allow_private=False).check(url).url({"type": "a b", "x": "ü"})
     assert found.raw_path_qs == expected.replace("a+b", "a%20b").replace("ü", "%C3%BC")
 
 
@@ -434,11 +438,11 @@ async def plain_host():
 
 
 def local(url, hosts=("cb.example", "127.0.0.1")):
-    return Targets(hosts, allow_private=True).check(url)
+    return CallbackUrlPolicy(hosts, allow_private=True).check(url)
 
 
 def public(url, hosts=("cb.example", "127.0.0.1")):
-    return Targets(hosts, allow_private=False).check(url)
+    return CallbackUrlPolicy(hosts, allow_private=False).check(url)
 
 
 async def failure(client, target, query=None):
@@ -522,9 +526,11 @@ async def test_what_one_client_may_call_is_no_way_in_for_another(tls_host, trust
 
 
 async def test_a_literal_is_judged_again_when_it_is_called(plain_host):
-    target = Target(scheme="http", host="127.0.0.1", port=plain_host.port, path="/", query="", private=False)
+    target = CallbackUrl(
+        scheme="http", host="127.0.0.1", port=plain_host.port, path="/", query="", private=False
+    )
     async with CallbackClient() as client:
-        with pytest.raises(TargetRefused):
+        with pytest.raises(CallbackUrlRefused):
             await client.get(target, {})
     assert plain_host.connections == 0
 
