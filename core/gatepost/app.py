@@ -10,7 +10,7 @@ from litestar import Litestar
 from litestar.exceptions import HTTPException
 
 from gatepost import preflight
-from gatepost.body_limit import Ceiling
+from gatepost.body_limit import BodyLimit
 from gatepost.callback_urls import CallbackUrlPolicy
 from gatepost.callbacks.client import CallbackClient
 from gatepost.callbacks.worker import Callbacks
@@ -126,7 +126,7 @@ class Gateway:
             webhooks=Webhooks(made, read.routes, outbox, self.metrics),
             control=self.control,
             # At least one of the largest that the operator allows must fit.
-            bodies=Ceiling(max(routes.MOST_HELD, read.server.max_body)),
+            bodies=BodyLimit(max(routes.MOST_HELD, read.server.max_body)),
             metrics=self.metrics,
             health=Health(routes=read.routes, outbox=outbox, throttles=throttles, metrics=self.metrics),
         )

@@ -8,11 +8,11 @@ Receive = Callable[[], Awaitable[Any]]
 """ASGI's."""
 
 
-class Full(Exception):
+class BodyLimitReached(Exception):
     """There is no room for a further body; its sender tries again."""
 
 
-class Ceiling:
+class BodyLimit:
     """Counts the bytes of the bodies that were read and whose requests are not answered yet.
 
     A body that was only announced counts for nothing: otherwise it would cost others their place for as long as
@@ -27,7 +27,7 @@ class Ceiling:
     def holding(self, receive: Receive, announced: int) -> Iterator[Receive]:
         """Give the ``receive`` of one request; what it brings counts until the block ends.
 
-        It raises Full as soon as there is no room: before it reads anything where the request announces more
+        It raises BodyLimitReached as soon as there is no room: before it reads anything where the request announces more
         bytes than may come.
         """
         held = 0
@@ -35,13 +35,13 @@ class Ceiling:
         async def counted() -> Any:
             nonlocal held
             if self.held + announced - held > self.most:
-                raise Full
+                raise BodyLimitReached
             event = await receive()
             size = len(event.get("body", b""))
             held += size
             self.held += size
             if self.held > self.most:
-                raise Full
+                raise BodyLimitReached
             return event
 
         try:

@@ -218,9 +218,9 @@ class Throttle:
         return probed
 
     def _rest(self, at: float) -> None:
-        ceiling = min(LONGEST_REST, FIRST_REST * 2.0 ** min(self._rests_had, 16))
+        limit = min(LONGEST_REST, FIRST_REST * 2.0 ** min(self._rests_had, 16))
         self._rests_had += 1
-        self._rest_for(at, self._random.uniform(0.0, ceiling), wished=False)
+        self._rest_for(at, self._random.uniform(0.0, limit), wished=False)
 
     def _rest_as_wished(self, at: float, seconds: float, *, probed: bool) -> None:
         # One wish a rest: the sends that were under way hear the same one, each a little later.

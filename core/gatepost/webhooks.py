@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from gatepost.body_limit import Ceiling
+from gatepost.body_limit import BodyLimit
 from gatepost.config.settings import Routes
 from gatepost.errors import (
     BadSignature,
@@ -53,7 +53,7 @@ class Webhooks:
         }
         self._outbox = outbox
         self._metrics = metrics
-        self.bodies = Ceiling(MOST_HELD)
+        self.bodies = BodyLimit(MOST_HELD)
         self._refusals = LogThrottle(time.monotonic)
 
     async def take(self, name: str, request: WebhookRequest) -> int:

@@ -9,7 +9,7 @@ import pytest
 import structlog
 import yarl
 
-from gatepost.body_limit import Ceiling
+from gatepost.body_limit import BodyLimit
 from gatepost.outbox import sqlite
 from gatepost.testing import emulator
 
@@ -154,8 +154,8 @@ async def test_a_body_that_is_too_large_is_413(world, sendgrid, monkeypatch):
 
 async def test_all_bodies_together_have_a_limit_too(world, sendgrid, report, monkeypatch, wait_until):
     """Anybody may begin one, and let it wait until its time is over."""
-    ceiling = Ceiling(30_000)
-    monkeypatch.setattr("gatepost.webhooks.Ceiling", lambda _most: ceiling)
+    limit = BodyLimit(30_000)
+    monkeypatch.setattr("gatepost.webhooks.BodyLimit", lambda _most: limit)
     async with world.running(email=["sendgrid-main"]) as gateway:
         message = await world.email()
         await world.hears(message, "accepted")
@@ -170,7 +170,7 @@ async def test_all_bodies_together_have_a_limit_too(world, sendgrid, report, mon
                 return response.status
 
         waiting = [asyncio.create_task(post(slowly())) for _ in range(2)]
-        await wait_until(lambda: ceiling.held == 28_000)
+        await wait_until(lambda: limit.held == 28_000)
         assert await post(b"x" * 14_000) == 503
         assert await post(b"x" * 1_000) == 401
         go_on.set()

@@ -13,7 +13,7 @@ from fuzz import gateway
 from fuzz.driver import take_answer
 from fuzz.gateway import message, request
 from gatepost.app import load
-from gatepost.body_limit import Ceiling
+from gatepost.body_limit import BodyLimit
 from gatepost.intake.accept import Acceptance
 from gatepost.server.process import _Uvicorn, serve
 from gatepost.server.protocol import PIPELINED, PIPELINED_BYTES, SHORTEST, Connection, Connections
@@ -268,15 +268,15 @@ async def test_of_an_endless_row_of_large_bodies_few_wait(brisk, seen, address, 
 
 
 @pytest.fixture
-def ceiling(monkeypatch):
+def limit(monkeypatch):
     """The gateway's, for the bodies of messages: small enough to be reached by three."""
-    made = Ceiling(150_000)
-    monkeypatch.setattr("gatepost.app.Ceiling", lambda _most: made)
+    made = BodyLimit(150_000)
+    monkeypatch.setattr("gatepost.app.BodyLimit", lambda _most: made)
     return made
 
 
 @each_loop
-async def test_all_unfinished_bodies_together_have_a_limit(ceiling, address):
+async def test_all_unfinished_bodies_together_have_a_limit(limit, address):
     whole = request(body=b"x" * 60_000)
     head, body = whole[:-60_000], whole[-60_000:]
     async with (
@@ -287,13 +287,13 @@ async def test_all_unfinished_bodies_together_have_a_limit(ceiling, address):
     ):
         for one in (begun, begun_too):
             one.write(whole[:-1])
-        while ceiling.held < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
+        while limit.held < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
             await asyncio.sleep(0.01)
 
         # As soon as it says how large it is, and not when it has sent all that.
         writer.write(head)
         assert (await answer(reader)).code == 12
-        assert ceiling.held == 2 * 59_999
+        assert limit.held == 2 * 59_999
         strange.write(request(body=body, secret=b"wrong")[:-60_000])
         assert (await answer(stranger)).code == 3
         assert await asked(address) == 1
@@ -303,7 +303,7 @@ async def test_all_unfinished_bodies_together_have_a_limit(ceiling, address):
         assert await larger(address, whole) == 5
         begun_too.write(b"x")
         assert (await answer(second)).code == 5
-    assert ceiling.held == 0
+    assert limit.held == 0
 
 
 async def larger(address, data):
@@ -312,12 +312,12 @@ async def larger(address, data):
         return (await answer(reader)).code
 
 
-async def test_a_body_that_does_not_say_how_large_it_is_is_refused_when_it_grows_over(ceiling, address):
+async def test_a_body_that_does_not_say_how_large_it_is_is_refused_when_it_grows_over(limit, address):
     whole = request(body=b"x" * 60_000)
     async with connected(address) as (first, begun), connected(address) as (second, begun_too):
         for one in (begun, begun_too):
             one.write(whole[:-1])
-        while ceiling.held < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
+        while limit.held < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
             await asyncio.sleep(0.01)
 
         unmeasured = request("/email", b"Transfer-Encoding: chunked", body=b"")
@@ -327,7 +327,7 @@ async def test_a_body_that_does_not_say_how_large_it_is_is_refused_when_it_grows
         for reader, writer in ((first, begun), (second, begun_too)):
             writer.write(b"x")
             assert (await answer(reader)).code == 5
-    assert ceiling.held == 0
+    assert limit.held == 0
 
 
 @each_loop

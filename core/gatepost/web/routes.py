@@ -14,7 +14,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.types import HTTPScope, LifeSpanScope, Receive, Scope, Send
 
 from gatepost import webhooks
-from gatepost.body_limit import Ceiling, Full
+from gatepost.body_limit import BodyLimit, BodyLimitReached
 from gatepost.config.settings import Settings
 from gatepost.errors import Code, Refused, StoreError
 from gatepost.intake import requests
@@ -57,7 +57,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     control: Control
     metrics: Metrics
     health: Health
-    bodies: Ceiling
+    bodies: BodyLimit
     """Of the contract's requests."""
     strangers: LogThrottle = msgspec.field(default_factory=lambda: LogThrottle(time.monotonic))
 
@@ -180,7 +180,7 @@ async def _contract_body(services: Services, receive: Receive, announced: _Annou
         raise Refused(
             Code.TOO_LARGE, f"the request is larger than {limit:,} bytes (server.max_body)"
         ) from None
-    except Full:
+    except BodyLimitReached:
         if services.strangers.due("contract"):
             _log.warning("too_many_requests_at_once", most=services.bodies.most)
         problem = "the gateway has as much in hand as it can hold: try again later"
@@ -249,7 +249,7 @@ async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
             status = await services.webhooks.take(name, report)
     except _TooLong:
         status = 413
-    except Full:
+    except BodyLimitReached:
         status = 503
         if services.strangers.due("webhooks"):
             _log.warning("too_many_reports_at_once", most=services.webhooks.bodies.most)
