@@ -14,9 +14,9 @@ from sqlalchemy import Connection, insert
 from gatepost.intake import requests
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Policy, new_id, open_outbox
-from gatepost.outbox.postgresql import ManyWriters
+from gatepost.outbox.postgresql import PostgresDatabase
 from gatepost.outbox.schema import contents, messages
-from gatepost.outbox.sqlite import OneWriter
+from gatepost.outbox.sqlite import SqliteDatabase
 from gatepost.outbox.states import State
 from gatepost.outbox.store import sqlite_path
 
@@ -118,7 +118,7 @@ def fill(
         async with open_outbox(url, folder, Policy()):
             pass  # the tables are there now
         path = sqlite_path(url, folder)
-        database = ManyWriters(url) if path is None else OneWriter(path)
+        database = PostgresDatabase(url) if path is None else SqliteDatabase(path)
         for rows in _chunks(count, callback_url):
             await database.transact(partial(put, rows))
         await database.close()

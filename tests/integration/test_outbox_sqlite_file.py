@@ -364,6 +364,6 @@ async def test_a_store_from_a_newer_gatepost_is_refused_and_left_alone(tmp_path)
 
 async def test_a_write_ahead_log_that_can_not_be_looked_at_stops_nothing(tmp_path):
     (tmp_path / "outbox.db-wal").symlink_to(tmp_path / "outbox.db-wal")
-    writer = sqlite.OneWriter(tmp_path / "outbox.db")
+    writer = sqlite.SqliteDatabase(tmp_path / "outbox.db")
     await writer.scrub()
     await writer.close()

@@ -70,7 +70,7 @@ async def look(read: Settings, at: Callable[[Connection], Result]) -> Result:
 
 
 async def _look_there(url: Secret, at: Callable[[Connection], Result]) -> Result:
-    database = postgresql.ManyWriters(url)
+    database = postgresql.PostgresDatabase(url)
 
     def look(connection: Connection) -> Result:
         postgresql.of_one_moment(connection)

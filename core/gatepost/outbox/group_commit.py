@@ -48,7 +48,7 @@ _log = logs.get(__name__)
 
 
 class Database(Protocol):
-    """Where the rows are: SQLite's OneWriter or PostgreSQL's ManyWriters."""
+    """Where the rows are: SQLite's SqliteDatabase or PostgreSQL's PostgresDatabase."""
 
     @property
     def engine(self) -> Engine:

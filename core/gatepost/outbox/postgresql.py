@@ -34,7 +34,7 @@ SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_c
 _MIGRATION_LOCK = 0x6761746570
 
 
-class ManyWriters:
+class PostgresDatabase:
     """Connections to one server, one a lane."""
 
     def __init__(self, url: Secret) -> None:

@@ -162,7 +162,7 @@ def _beside(database: Path, suffix: str) -> Path:
     return database.with_name(database.name + suffix)
 
 
-class OneWriter:
+class SqliteDatabase:
     """The one connection that writes, in a thread of its own.
 
     One, because SQLite below 3.51.3 can damage a WAL that two of them checkpoint. In one thread for a whole

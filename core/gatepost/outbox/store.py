@@ -336,7 +336,7 @@ async def _on_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -> 
     lock = sqlite.FileLock(path)
     lock.acquire()
     try:
-        database = sqlite.OneWriter(path)
+        database = sqlite.SqliteDatabase(path)
         await _upgrade(database, str(path), migrate)
     except BaseException:
         lock.release()
@@ -355,7 +355,7 @@ async def _on_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -> 
 @asynccontextmanager
 async def _on_postgresql(url: Secret, policy: Policy) -> AsyncIterator[Outbox]:
     await expect_sessions(url)
-    database = postgresql.ManyWriters(url)
+    database = postgresql.PostgresDatabase(url)
 
     def alone(connection: Connection) -> None:
         postgresql.alone(connection)

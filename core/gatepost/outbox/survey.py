@@ -73,7 +73,7 @@ def _sqlite(path: Path) -> Survey:
 
 async def _postgresql(url: Secret) -> Survey:
     await expect_sessions(url)
-    database = postgresql.ManyWriters(url)
+    database = postgresql.PostgresDatabase(url)
     try:
         return Survey("PostgreSQL, signed in", await database.transact(_tables_there))
     finally:
