@@ -90,7 +90,7 @@ async def test_the_states_of_a_breaker_are_there_before_anything_is_sent(world, 
 
 
 async def test_a_store_that_refuses_is_a_figure_too(world, sendgrid, monkeypatch):
-    monkeypatch.setattr("gatepost.outbox.group_commit.Batches.refusing", True)
+    monkeypatch.setattr("gatepost.outbox.group_commit.GroupCommit.refusing", True)
     async with world.running(email=["sendgrid-main"]) as gateway:
         assert (await gateway.metrics())["gatepost_ready",] == 0
 

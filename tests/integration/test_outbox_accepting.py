@@ -7,8 +7,7 @@ from structlog.testing import capture_logs
 
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Policy, Reported, SendResult, Stored, new_id
-from gatepost.outbox import group_commit as batches
+from gatepost.outbox import Policy, Reported, SendResult, Stored, group_commit, new_id
 from gatepost.outbox.schema import contents
 from gatepost.outbox.states import State
 
@@ -176,7 +175,7 @@ async def test_an_error_never_shows_what_was_to_be_stored(store, new):
 
 
 async def test_who_comes_a_little_later_shares_the_commit(store, new, monkeypatch, set_ahead):
-    monkeypatch.setattr(batches, "GATHERING", 60.0)
+    monkeypatch.setattr(group_commit, "GATHERING", 60.0)
     transact, sizes = store._database.transact, []
 
     def counted(work):
@@ -195,14 +194,14 @@ async def test_who_comes_a_little_later_shares_the_commit(store, new, monkeypatc
 
 
 async def test_who_is_alone_waits_for_nobody(store, new, monkeypatch):
-    monkeypatch.setattr(batches, "GATHERING", 60.0)
+    monkeypatch.setattr(group_commit, "GATHERING", 60.0)
     async with asyncio.timeout(30):
         for number in range(3):
             await store.put(new(f"uid-{number}"))
 
 
 async def test_too_many_who_wait_hear_so_at_once(store, new, monkeypatch):
-    monkeypatch.setattr(batches, "WAITING", 10)
+    monkeypatch.setattr(group_commit, "WAITING", 10)
 
     answers = await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(15)), return_exceptions=True)
 

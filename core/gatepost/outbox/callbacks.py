@@ -11,8 +11,8 @@ from gatepost.model import Channel, Status
 from gatepost.outbox.records import Call, Called
 from gatepost.outbox.schema import messages, statuses
 from gatepost.outbox.states import OPEN, Telling
-from gatepost.outbox.transaction import IDS, Transaction, chunks, made
-from gatepost.outbox.watermark import EVERYTHING, Reach, reach, taking
+from gatepost.outbox.transaction import IDS, Transaction, chunks, dialect_pair
+from gatepost.outbox.watermark import EVERYTHING, ClaimProgress, progress, taking
 
 LOOK = 2_000
 """Statuses that are looked at for stranded ones in one go."""
@@ -39,7 +39,7 @@ class ClaimedCalls(NamedTuple):
     """What a caller is given, and how far that came."""
 
     calls: list[Call]
-    reach: Reach
+    progress: ClaimProgress
 
 
 def claim_calls(tx: Transaction, wants: Sequence[WantCalls]) -> list[ClaimedCalls]:
@@ -117,18 +117,18 @@ def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
         for row in rows
         if row.message_id in about
     ]
-    return ClaimedCalls(calls, reach(tx, rows, want.most))
+    return ClaimedCalls(calls, progress(tx, rows, want.most))
 
 
-_about = made(
+_about = dialect_pair(
     lambda _: select(messages.c.id, messages.c.channel, messages.c.callback_url).where(messages.c.id.in_(IDS))
 )
-_called = made(
+_called = dialect_pair(
     lambda _: select(
         statuses.c.seq, statuses.c.message_id, statuses.c.attempt, statuses.c.holder, statuses.c.telling
     ).where(statuses.c.seq.in_(IDS))
 )
-_messages = made(
+_messages = dialect_pair(
     lambda locking: locking(select(messages.c.id).where(messages.c.id.in_(IDS)).order_by(messages.c.id))
 )
 
@@ -212,7 +212,7 @@ _heads = (
     .where(statuses.c.message_id.in_(IDS), statuses.c.telling.in_([one.value for one in OPEN]))
     .group_by(statuses.c.message_id)
 )
-_promoting = made(
+_promoting = dialect_pair(
     lambda _: (
         update(statuses)
         .where(statuses.c.seq.in_(_heads), statuses.c.telling == Telling.WAITING.value)

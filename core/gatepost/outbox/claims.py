@@ -13,8 +13,8 @@ from gatepost.outbox.records import Claim, Ended, SendResult
 from gatepost.outbox.reports import append, forget_contents
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import ENDS, State
-from gatepost.outbox.transaction import IDS, Made, Transaction, made
-from gatepost.outbox.watermark import EVERYTHING, Reach, reach, taking
+from gatepost.outbox.transaction import IDS, DialectPair, Transaction, dialect_pair
+from gatepost.outbox.watermark import EVERYTHING, ClaimProgress, progress, taking
 
 
 class Want(NamedTuple):
@@ -33,7 +33,7 @@ class Claimed(NamedTuple):
     """What a sender is given, and how far that came."""
 
     claims: list[Claim]
-    reach: Reach
+    progress: ClaimProgress
 
 
 class Held(NamedTuple):
@@ -81,7 +81,7 @@ _taking = partial(
         .label("content"),
     ),
 )
-_taken = Made(_taking(many_writers=False), _taking(many_writers=True))
+_taken = DialectPair(_taking(many_writers=False), _taking(many_writers=True))
 
 
 def _claim(tx: Transaction, want: Want) -> Claimed:
@@ -108,7 +108,7 @@ def _claim(tx: Transaction, want: Want) -> Claimed:
         )
         for row in rows
     ]
-    return Claimed(claims, reach(tx, rows, want.most))
+    return Claimed(claims, progress(tx, rows, want.most))
 
 
 class Kept(NamedTuple):
@@ -118,7 +118,7 @@ class Kept(NamedTuple):
     ids: frozenset[str]
 
 
-_mine = made(
+_mine = dialect_pair(
     lambda locking: locking(
         select(messages.c.id)
         .where(
@@ -194,7 +194,7 @@ _ending = (
     )
 )
 
-_held = made(
+_held = dialect_pair(
     lambda locking: locking(
         select(
             messages.c.id,

@@ -64,7 +64,7 @@ class Database(Protocol):
         """Let go of it."""
 
 
-class Late(Generic[Item]):
+class Deferred(Generic[Item]):
     """Stands for an item that is made when its transaction begins, and not before."""
 
     __slots__ = ("make",)
@@ -78,14 +78,14 @@ class _Waiting(Generic[Item, Result]):
     __slots__ = ("future", "item", "work")
 
     def __init__(
-        self, work: Work[Item, Result], item: Item | Late[Item], future: asyncio.Future[Result]
+        self, work: Work[Item, Result], item: Item | Deferred[Item], future: asyncio.Future[Result]
     ) -> None:
         self.work = work
         self.item = item
         self.future = future
 
 
-class Batches:
+class GroupCommit:
     """One lane of transactions, one after the other, each for all who are waiting."""
 
     def __init__(
@@ -107,7 +107,7 @@ class Batches:
         self._arrived = asyncio.Event()
         self._refused: dict[Work[Any, Any], float] = {}
         self._closing = False
-        self._task = asyncio.create_task(self._run(), name="outbox-batches")
+        self._task = asyncio.create_task(self._run(), name="group-commit")
 
     @property
     def refusing(self) -> bool:
@@ -118,7 +118,7 @@ class Batches:
         since = asyncio.get_running_loop().time() - MEMORY
         return any(at > since for at in self._refused.values())
 
-    async def run(self, work: Work[Item, Result], item: Item | Late[Item]) -> Result:
+    async def run(self, work: Work[Item, Result], item: Item | Deferred[Item]) -> Result:
         """Do ``work`` for ``item`` in the next transaction; returns once that is committed.
 
         Raises StoreBusy when it was not done and may be tried again, StoreBroken when the store has to
@@ -154,7 +154,7 @@ class Batches:
             await self._gather()
             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             for waiting in batch:
-                if isinstance(waiting.item, Late):
+                if isinstance(waiting.item, Deferred):
                     waiting.item = waiting.item.make()
             await self._commit(batch)
 

@@ -11,7 +11,7 @@ from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox.records import Ended, Recorded, Reported
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import OPEN, State, Telling, to_record
-from gatepost.outbox.transaction import IDS, Transaction, chunks, made
+from gatepost.outbox.transaction import IDS, Transaction, chunks, dialect_pair
 
 _WANTED = (
     messages.c.id,
@@ -63,8 +63,10 @@ def _can_know(report: Reported, row: Row[Any]) -> bool:
     return row.channel in report.channels or row.instance == report.instance
 
 
-_ours = made(lambda locking: locking(select(*_WANTED).where(messages.c.id.in_(IDS)).order_by(messages.c.id)))
-_theirs = made(
+_ours = dialect_pair(
+    lambda locking: locking(select(*_WANTED).where(messages.c.id.in_(IDS)).order_by(messages.c.id))
+)
+_theirs = dialect_pair(
     lambda locking: locking(
         select(*_WANTED)
         .where(messages.c.instance == bindparam("instance"), messages.c.provider_id.in_(IDS))
@@ -108,7 +110,7 @@ def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> Sequence[Ended]:
     return ended
 
 
-_forgetting = made(lambda _: delete(contents).where(contents.c.message_id.in_(IDS)))
+_forgetting = dialect_pair(lambda _: delete(contents).where(contents.c.message_id.in_(IDS)))
 
 
 def forget_contents(tx: Transaction, ids: Iterable[str]) -> None:
@@ -117,7 +119,7 @@ def forget_contents(tx: Transaction, ids: Iterable[str]) -> None:
         tx.execute(_forgetting, ids=some)
 
 
-_known = made(
+_known = dialect_pair(
     lambda _: select(statuses.c.message_id, statuses.c.status, statuses.c.telling).where(
         statuses.c.message_id.in_(IDS)
     )

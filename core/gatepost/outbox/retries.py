@@ -11,7 +11,7 @@ from gatepost.outbox.callbacks import hold, promote
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import State, Telling
-from gatepost.outbox.transaction import IDS, Transaction, chunks, made
+from gatepost.outbox.transaction import IDS, Transaction, chunks, dialect_pair
 
 RETRIED = "queued again by the operator"
 """Stands as the reason of a message until its next outcome."""
@@ -122,19 +122,19 @@ def _send_again(tx: Transaction, identity: str, state: State, lifetime: float) -
     return ""
 
 
-_callbacks = made(
+_callbacks = dialect_pair(
     lambda _: (
         select(messages.c.id, statuses.c.client, statuses.c.target, statuses.c.telling, statuses.c.due_at)
         .select_from(messages.outerjoin(statuses, statuses.c.message_id == messages.c.id))
         .where(messages.c.id.in_(IDS))
     )
 )
-_under_way = made(
+_under_way = dialect_pair(
     lambda _: select(statuses.c.message_id).where(
         statuses.c.message_id.in_(IDS), statuses.c.telling == Telling.CALLING.value
     )
 )
-_reviving = made(
+_reviving = dialect_pair(
     lambda _: (
         update(statuses)
         .where(

@@ -225,7 +225,7 @@ class SqliteDatabase:
 
 
 def _engine(path: Path) -> Engine:
-    made = create_engine(
+    engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=StaticPool,
         connect_args={"check_same_thread": False},
@@ -233,7 +233,7 @@ def _engine(path: Path) -> Engine:
         hide_parameters=True,
     )
 
-    @event.listens_for(made, "connect")
+    @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         # We begin transactions ourselves: the driver's own way leaves reads and DDL outside of them.
         connection.isolation_level = None
@@ -242,31 +242,31 @@ def _engine(path: Path) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(made, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    return made
+    return engine
 
 
 def reading_engine(path: Path, *, alone: bool = False) -> Engine:
     """For looking only, beside a running gateway: what one connection sees is of one moment.
 
-    ``alone``: no process writes to it, and there is no WAL. Then not even SQLite's own files are made.
+    ``alone``: no process writes to it, and there is no WAL. Then not even SQLite's own files are engine.
     """
     options = "mode=ro&immutable=1" if alone else "mode=ro"
-    made = create_engine(f"sqlite:///file:{quote(str(path))}?{options}&uri=true", hide_parameters=True)
+    engine = create_engine(f"sqlite:///file:{quote(str(path))}?{options}&uri=true", hide_parameters=True)
 
-    @event.listens_for(made, "connect")
+    @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         # The driver's own way begins no transaction for reads, and each would see what was written meanwhile.
         connection.isolation_level = None
 
-    @event.listens_for(made, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
-    return made
+    return engine
 
 
 def clock_of(clock: Callable[[], float]) -> Callable[[Connection], int]:

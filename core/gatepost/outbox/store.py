@@ -29,7 +29,7 @@ from gatepost.outbox import (
     sqlite,
 )
 from gatepost.outbox.driver_errors import opening_problem
-from gatepost.outbox.group_commit import Batches, Database, Late
+from gatepost.outbox.group_commit import Database, Deferred, GroupCommit
 from gatepost.outbox.migrate import migrate
 from gatepost.outbox.pooler_probe import expect_sessions
 from gatepost.outbox.records import (
@@ -47,7 +47,7 @@ from gatepost.outbox.records import (
 )
 from gatepost.outbox.states import ENDS, State
 from gatepost.outbox.transaction import Transaction
-from gatepost.outbox.watermark import EVERYTHING, Floor
+from gatepost.outbox.watermark import EVERYTHING, Watermark
 
 _log = logs.get(__name__)
 
@@ -94,7 +94,7 @@ def sqlite_path(url: Secret, base: Path) -> Path | None:
 class Outbox:
     """Every method is one step that is either on disk when it returns, or did not happen.
 
-    All of them raise StoreBusy or StoreBroken. Made by ``open_outbox``.
+    All of them raise StoreBusy or StoreBroken. DialectPair by ``open_outbox``.
     """
 
     def __init__(
@@ -114,15 +114,15 @@ class Outbox:
         # SQLite has one writer, and whoever shares its commit saves a sync of the disk. PostgreSQL has many,
         # and there a request must not wait for a thousand reports.
         lanes = [
-            Batches(database, self._begin, self._broken, (claims.claim, callbacks.claim_calls))
+            GroupCommit(database, self._begin, self._broken, (claims.claim, callbacks.claim_calls))
             for _ in range(1 if lock else 4)
         ]
         self._lanes = lanes
         self._accepting, self._sending, self._reporting, self._calling = lanes * (4 // len(lanes))
         self._mended = 0
         # SQLite's index holds what is there and nothing else.
-        self._floors = {} if lock else {channel: Floor() for channel in Channel}
-        self._call_floors: dict[str, Floor] | None = None if lock else {}
+        self._watermarks = {} if lock else {channel: Watermark() for channel in Channel}
+        self._call_floors: dict[str, Watermark] | None = None if lock else {}
         self.arrived: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
         """Set when there may be something to send."""
         self.reported = asyncio.Event()
@@ -164,15 +164,15 @@ class Outbox:
 
         How many is asked when the transaction begins, which others share: more may be wanted by then.
         """
-        floor = self._floors.get(channel)
-        since = floor.since() if floor else EVERYTHING
+        watermark = self._watermarks.get(channel)
+        since = watermark.since() if watermark else EVERYTHING
 
         def want() -> claims.Want:
             return claims.Want(channel, most() if callable(most) else most, lease, since)
 
-        claimed = await self._sending.run(claims.claim, Late(want))
-        if floor:
-            floor.reached(since, claimed.reach)
+        claimed = await self._sending.run(claims.claim, Deferred(want))
+        if watermark:
+            watermark.reached(since, claimed.progress)
         return claimed.claims
 
     async def claim_suspect(self, channel: Channel, lease: float) -> list[Claim]:
@@ -226,15 +226,15 @@ class Outbox:
         Of one ``client`` or of all, or of all ``besides`` some; none to targets that are ``resting``, or to
         one target ``only``.
         """
-        floor = None
+        watermark = None
         # The calls of a single target, or of clients that are seldom asked for, may be older than all others.
         if self._call_floors is not None and not only and not besides:
-            floor = self._call_floors.setdefault(client, Floor())
-        since = floor.since(resting) if floor else EVERYTHING
+            watermark = self._call_floors.setdefault(client, Watermark())
+        since = watermark.since(resting) if watermark else EVERYTHING
         want = callbacks.WantCalls(most, lease, client, resting, only, besides, since)
         claimed = await self._calling.run(callbacks.claim_calls, want)
-        if floor:
-            floor.reached(since, claimed.reach)
+        if watermark:
+            watermark.reached(since, claimed.progress)
         return claimed.calls
 
     async def finish_call(self, called: Called) -> bool:

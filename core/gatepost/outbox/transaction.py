@@ -22,24 +22,24 @@ IDS: Any = bindparam("ids", expanding=True)
 """The parameter of a statement that is about many rows: ``column.in_(IDS)``."""
 
 
-class Made(NamedTuple):
+class DialectPair(NamedTuple):
     """A statement that was put together once: to do so took longer than to run it.
 
-    It comes in the two forms that the dialects want; made by ``made``.
+    It comes in the two forms that the dialects want; made by ``dialect_pair``.
     """
 
-    alone: Executable
+    sqlite: Executable
     """For SQLite, which has one writer anyway."""
-    among_others: Executable
+    postgresql: Executable
     """For PostgreSQL: holds what it reads against other replicas."""
 
 
 Locking = Callable[[Select[Any]], Select[Any]]
 
 
-def made(put_together: Callable[[Locking], Executable]) -> Made:
+def dialect_pair(put_together: Callable[[Locking], Executable]) -> DialectPair:
     """The statement that ``put_together`` gives; it is handed what makes a select a locking one."""
-    return Made(
+    return DialectPair(
         put_together(lambda query: query),
         put_together(lambda query: query.with_for_update()),
     )
@@ -62,10 +62,10 @@ def _words(
 ) -> tuple[str, Sequence[str], Mapping[str, Any]]:
     """A statement as the driver takes it, its parameters' names in their order, and those that are constant."""
     insert = isinstance(statement, Insert)
-    made = statement.compile(dialect=dialect, column_keys=list(keys) if insert else None)
-    assert isinstance(made, SQLCompiler)
-    names = made.positiontup or ()
-    return made.string, names, {name: made.params[name] for name in names if name not in keys}
+    compiled = statement.compile(dialect=dialect, column_keys=list(keys) if insert else None)
+    assert isinstance(compiled, SQLCompiler)
+    names = compiled.positiontup or ()
+    return compiled.string, names, {name: compiled.params[name] for name in names if name not in keys}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +124,16 @@ class Transaction:
         text = text.replace(places, ", ".join([places] * len(rows)), 1)
         return self.connection.exec_driver_sql(text, tuple(row[name] for row in rows for name in names))
 
-    def execute(self, statement: Made, **parameters: object) -> CursorResult[Any]:
+    def execute(self, statement: DialectPair, **parameters: object) -> CursorResult[Any]:
         """Run a statement that was made before."""
-        form = statement.among_others if self.many_writers else statement.alone
+        form = statement.postgresql if self.many_writers else statement.sqlite
         result = self.connection.execute(form, parameters)
         assert isinstance(result, CursorResult)
         return result
 
-    def execute_about(self, statement: Made, ids: Iterable[Any], **parameters: object) -> Iterator[Any]:
+    def execute_about(
+        self, statement: DialectPair, ids: Iterable[Any], **parameters: object
+    ) -> Iterator[Any]:
         """The rows that a statement with ``IDS`` gives for these ids."""
         for some in chunks(ids):
             # All at once: to fetch a row releases the interpreter, and others take their turn.

@@ -49,7 +49,7 @@ def taking(
     return update(key.table).where(these).values(dict(values)).returning(*returning, last.label("last"))
 
 
-class Reach(NamedTuple):
+class ClaimProgress(NamedTuple):
     """How far a claim came, in milliseconds of the database's clock."""
 
     last: int | None
@@ -60,12 +60,12 @@ class Reach(NamedTuple):
     """Whether it took all that there was, and not merely as much as it wanted."""
 
 
-def reach(tx: Transaction, rows: Sequence[Any], most: int) -> Reach:
+def progress(tx: Transaction, rows: Sequence[Any], most: int) -> ClaimProgress:
     """How far the claim came that took these rows and wanted so many."""
-    return Reach(rows[0].last if rows else None, tx.now, ended=len(rows) < most)
+    return ClaimProgress(rows[0].last if rows else None, tx.now, ended=len(rows) < most)
 
 
-class Floor:
+class Watermark:
     """From when on one process has still to look at one queue."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -87,7 +87,7 @@ class Floor:
         self._passed_over |= passed_over
         return EVERYTHING if self._clock() >= self._look_at else self._since
 
-    def reached(self, since: int, came: Reach) -> None:
+    def reached(self, since: int, came: ClaimProgress) -> None:
         """A claim that began at ``since`` is committed and came that far."""
         if since == EVERYTHING:
             # What it took may be old, and more of the kind may follow: begin there, wherever it was before.
