@@ -100,17 +100,17 @@ def _rows(
 def _drained(
     way: Way, count: int, server: Postgres | None = None, *, told: bool = False, limit: int | None = None
 ) -> dict[str, float]:
-    port, asking, callbacks, telling = free_port(), free_port(), free_port(), free_port()
+    port, asking, callbacks, counting = free_port(), free_port(), free_port(), free_port()
     store = server.new_database() if server else SQLITE
     with (
         TemporaryDirectory() as folder,
         serving(way.sink, port, asking, *([limit] if limit else [])),
-        serving("callback_sink.py", callbacks, telling, "accepted"),
+        serving("callback_sink.py", callbacks, counting, "accepted"),
     ):
         config = configure(Path(folder), way.plugin.format(port=port, connections=way.connections), store)
         url = f"http://127.0.0.1:{callbacks}/callback" if told else ""
         fill(Path(folder), count, store, callback_url=url)
-        end = telling if told else asking
+        end = counting if told else asking
         with GatewayProcess(config) as gateway:
             # Its start is behind it when it listens, and so is a little of the drain: that is taken off.
             spent, aside, already = cpu(gateway.pid), server.cpu() if server else 0.0, asked(end)["count"]

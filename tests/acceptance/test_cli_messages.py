@@ -23,7 +23,7 @@ from gatepost.errors import Unavailable
 from gatepost.model import Channel
 from gatepost.observe import logs
 from gatepost.outbox import NewMessage, Policy, new_id, open_outbox, queries
-from gatepost.outbox.queries import MessageView, ToldStatus
+from gatepost.outbox.queries import MessageView, StatusView
 from gatepost.outbox.states import State
 from gatepost.testing import emulator
 from gatepost.testing.sendgrid import SendGridEmulator
@@ -252,8 +252,8 @@ def changed(folder, statement):
 
 
 # As after eight calls in vain, which takes more than a day; and as after six.
-DEAD = "UPDATE statuses SET telling = 'dead', attempt = 8, problem = 'HTTP 500'"
-LATE = """UPDATE statuses SET telling = 'queued', attempt = 6, problem = 'HTTP 503',
+DEAD = "UPDATE statuses SET callback_state = 'dead', attempt = 8, problem = 'HTTP 500'"
+LATE = """UPDATE statuses SET callback_state = 'queued', attempt = 6, problem = 'HTTP 503',
 due_at = (unixepoch() + 36000) * 1000"""
 
 
@@ -303,7 +303,7 @@ async def test_a_host_that_rests_is_tried_at_once_when_the_operator_says_so(
         await run("messages", "tell", identity)
 
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
-    assert other["statuses"][0]["telling"] == "queued"
+    assert other["statuses"][0]["callback_state"] == "queued"
 
 
 def _noted(kind, made):
@@ -473,8 +473,14 @@ async def test_a_test_message_says_why_it_waits(monkeypatch, capsys):
         statuses=[],
     )
     tried = {"tries": 1, "instance": "relay", "reason": "the relay answered 451", "code": "451"}
-    failed = ToldStatus(
-        status="failed", code="", recorded_at=0.0, telling="queued", tries=0, next_try_at=None, problem=""
+    failed = StatusView(
+        status="failed",
+        code="",
+        recorded_at=0.0,
+        callback_state="queued",
+        tries=0,
+        next_try_at=None,
+        problem="",
     )
     views = [
         view,

@@ -42,7 +42,7 @@ async def test_a_call_that_was_not_heard_is_made_again(world, sendgrid, set_ahea
     assert figures["gatepost_callbacks_total", "retry", "accepted"] in (
         {1, 2} if failure == "closed" else {2}
     )
-    assert figures["gatepost_callbacks_total", "told", "accepted"] == 1
+    assert figures["gatepost_callbacks_total", "acknowledged", "accepted"] == 1
 
 
 HEARD = {

@@ -126,7 +126,7 @@ async def test_metrics_count_answers_sends_callbacks_and_what_waits(world, sendg
     assert figures["gatepost_answers_total", "email", "brand", "1"] == 1
     assert figures["gatepost_answers_total", "email", "", "3"] == 1
     assert figures["gatepost_sends_total", "sent", "sendgrid-main"] == 1
-    assert figures["gatepost_callbacks_total", "told", "accepted"] == 1
+    assert figures["gatepost_callbacks_total", "acknowledged", "accepted"] == 1
     assert figures["gatepost_queue_messages", "email", "sending"] == 1
     assert figures["gatepost_queue_messages", "email", "queued"] == 2
     assert figures["gatepost_queue_age_seconds", "email"] >= 0

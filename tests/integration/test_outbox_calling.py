@@ -12,15 +12,17 @@ A, D, O = "accepted", "delivered", "opened"  # noqa: E741  as they stand in the 
 
 
 def heard(call):
-    return Called(seq=call.seq, attempt=call.attempt, told=True)
+    return Called(seq=call.seq, attempt=call.attempt, acknowledged=True)
 
 
 def again(call, seconds=5.0):
-    return Called(seq=call.seq, attempt=call.attempt, told=False, retry_in=seconds, problem="HTTP 503")
+    return Called(
+        seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=seconds, problem="HTTP 503"
+    )
 
 
 def given_up(call):
-    return Called(seq=call.seq, attempt=call.attempt, told=False, problem="HTTP 404")
+    return Called(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 404")
 
 
 @pytest.fixture
@@ -105,8 +107,8 @@ async def test_a_failed_call_is_tried_again_later_and_holds_back_the_next(store,
     assert await store.finish_call(again(call, 300))
 
     (first, second) = (await look(store, identity)).statuses
-    assert (first.telling, first.tries, first.next_try_at) == ("queued", 1, clock.now + 300)
-    assert (first.problem, second.telling) == ("HTTP 503", "waiting")
+    assert (first.callback_state, first.tries, first.next_try_at) == ("queued", 1, clock.now + 300)
+    assert (first.problem, second.callback_state) == ("HTTP 503", "waiting")
     clock.advance(299)
     assert await store.claim_calls(9, 45) == []
     clock.advance(1)
@@ -122,7 +124,7 @@ async def test_a_dead_call_lets_the_next_go(store, sent, look):
 
     assert [one.status for one in await store.claim_calls(9, 45)] == [D]
     first = (await look(store, identity)).statuses[0]
-    assert (first.telling, first.next_try_at, first.problem) == ("dead", None, "HTTP 404")
+    assert (first.callback_state, first.next_try_at, first.problem) == ("dead", None, "HTTP 404")
 
 
 async def test_messages_do_not_wait_for_each_other(store, sent):
@@ -212,12 +214,12 @@ async def test_a_call_ends_once(store, sent, look, first, then, together):
         kept = [await store.finish_call(first(call)), await store.finish_call(then(call))]
 
     assert kept == [True, False]
-    expected = {heard: "told", again: "queued", given_up: "dead"}[first]
-    assert (await look(store, identity)).statuses[0].telling == expected
+    expected = {heard: "acknowledged", again: "queued", given_up: "dead"}[first]
+    assert (await look(store, identity)).statuses[0].callback_state == expected
 
 
 async def test_a_call_about_nothing_we_know_changes_nothing(store):
-    assert not await store.finish_call(Called(seq=99, attempt=1, told=True))
+    assert not await store.finish_call(Called(seq=99, attempt=1, acknowledged=True))
 
 
 async def test_a_message_without_a_callback_url_is_only_recorded(store, sent, look):
@@ -225,7 +227,7 @@ async def test_a_message_without_a_callback_url_is_only_recorded(store, sent, lo
 
     assert await store.claim_calls(9, 45) == []
     statuses = (await look(store, identity)).statuses
-    assert [(one.status, one.telling) for one in statuses] == [(A, "unasked"), (D, "unasked")]
+    assert [(one.status, one.callback_state) for one in statuses] == [(A, "none"), (D, "none")]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +295,7 @@ async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it
 
     for plan in await store._database.transact(plans):
         assert any(
-            "USING COVERING INDEX statuses_due (telling=? AND client=? AND due_at>? AND" in step
+            "USING COVERING INDEX statuses_due (callback_state=? AND client=? AND due_at>? AND" in step
             for step in plan
         )
         assert not any("TEMP B-TREE" in step for step in plan)
@@ -316,8 +318,8 @@ def strand(outbox, identity):
     def work(connection):
         return connection.execute(
             statuses.update()
-            .where(statuses.c.message_id == identity, statuses.c.telling == "queued")
-            .values(telling="waiting", due_at=None)
+            .where(statuses.c.message_id == identity, statuses.c.callback_state == "queued")
+            .values(callback_state="waiting", due_at=None)
         ).rowcount
 
     return outbox._database.transact(work)

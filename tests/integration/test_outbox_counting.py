@@ -102,7 +102,9 @@ async def test_dead_callbacks_are_counted_until_they_are_told_again(store, hold,
     assert ((await store.depth()).callbacks_dead, (await store.depth()).callbacks_age) == (0, 100.0)
 
     (call,) = await store.claim_calls(1, 30)
-    await store.finish_call(Called(seq=call.seq, attempt=call.attempt, told=False, problem="HTTP 500"))
+    await store.finish_call(
+        Called(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
+    )
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({}, 1, 0.0)
 
@@ -131,7 +133,7 @@ def _steps(connection):
             status="accepted",
             code="",
             recorded_at=0,
-            telling="queued",
+            callback_state="queued",
             due_at=0,
             attempt=0,
             holder="",

@@ -28,7 +28,7 @@ from sqlalchemy import select
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import Called, NewMessage, Policy, Reported, SendResult, maintenance, new_id, open_outbox
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.outbox.states import State, Telling
+from gatepost.outbox.states import CallbackState, State
 
 WAIT, LIFETIME, RETENTION = 120, 4 * 3600, 30 * 86_400
 ENDED = {State.SENT, State.REJECTED, State.FAILED}
@@ -39,7 +39,7 @@ JUMPS = [1, 30, 120, 900, 3600, LIFETIME, RETENTION, YEAR, -3600, -YEAR]
 @dataclass
 class Told:
     status: Status
-    telling: Telling
+    callback_state: CallbackState
     due: float = 0
     attempt: int = 0
     heard: int = 0
@@ -69,14 +69,14 @@ class Message:
             if one in known or (one is Status.ACCEPTED and known):
                 continue
             known.append(one)
-            self.told.append(Told(one, Telling.WAITING if self.url else Telling.UNASKED))
+            self.told.append(Told(one, CallbackState.WAITING if self.url else CallbackState.NONE))
         self.call_next(now)
 
     def call_next(self, now: float) -> None:
-        waiting = [one for one in self.told if one.telling is Telling.WAITING]
-        busy = any(one.telling in {Telling.QUEUED, Telling.CALLING} for one in self.told)
+        waiting = [one for one in self.told if one.callback_state is CallbackState.WAITING]
+        busy = any(one.callback_state in {CallbackState.QUEUED, CallbackState.CALLING} for one in self.told)
         if waiting and not busy:
-            waiting[0].telling, waiting[0].due = Telling.QUEUED, now
+            waiting[0].callback_state, waiting[0].due = CallbackState.QUEUED, now
 
     def wait_for_a_try(self):
         """Queued, or to be sent alone after two deaths of its senders."""
@@ -235,7 +235,7 @@ class Outboxes(RuleBasedStateMachine):
             (message.id, one.status): one
             for message in self.messages.values()
             for one in message.told
-            if one.telling is Telling.QUEUED and one.due <= self.now
+            if one.callback_state is CallbackState.QUEUED and one.due <= self.now
         }
 
         claimed = self.run(self.outbox.claim_calls(most, 45))
@@ -243,33 +243,35 @@ class Outboxes(RuleBasedStateMachine):
         assert len(claimed) == min(most, len(due))
         for call in claimed:
             one = due.pop((call.message_id, call.status))
-            one.telling, one.due, one.attempt = Telling.CALLING, self.now + 45, one.attempt + 1
+            one.callback_state, one.due, one.attempt = CallbackState.CALLING, self.now + 45, one.attempt + 1
             assert call.attempt == one.attempt
         return multiple(*((self.process, call) for call in claimed))
 
-    @rule(mine=consumes(calls), outcome=st.sampled_from(["told", "dead", "again", "lost"]))
+    @rule(mine=consumes(calls), outcome=st.sampled_from(["acknowledged", "dead", "again", "lost"]))
     def finish_call(self, mine, outcome):
         process, call = mine
         message = self.messages.get(call.message_id)
         one = message and next(one for one in message.told if one.status is call.status)
-        if outcome == "told" and one:
+        if outcome == "acknowledged" and one:
             one.heard += 1
         if outcome == "lost":
             return
-        valid = bool(one) and (process, call.attempt, Telling.CALLING) == (
+        valid = bool(one) and (process, call.attempt, CallbackState.CALLING) == (
             self.process,
             one.attempt,
-            one.telling,
+            one.callback_state,
         )
         retry_in = 300 if outcome == "again" else None
-        called = Called(seq=call.seq, attempt=call.attempt, told=outcome == "told", retry_in=retry_in)
+        called = Called(
+            seq=call.seq, attempt=call.attempt, acknowledged=outcome == "acknowledged", retry_in=retry_in
+        )
 
         assert self.run(self.outbox.finish_call(called)) == valid
 
         if valid and outcome == "again":
-            one.telling, one.due = Telling.QUEUED, self.now + 300
+            one.callback_state, one.due = CallbackState.QUEUED, self.now + 300
         elif valid:
-            one.telling = Telling(outcome)
+            one.callback_state = CallbackState(outcome)
             message.call_next(self.now)
 
     @rule(seconds=st.sampled_from(JUMPS))
@@ -306,11 +308,13 @@ class Outboxes(RuleBasedStateMachine):
             message.created = now
         self.pull_in(message)
         for one in message.told:
-            if one.telling is Telling.CALLING and one.due <= now:
-                one.telling, one.due, one.lost = Telling.QUEUED, now, one.lost + 1
-            if one.telling is Telling.QUEUED and one.due > self.furthest(one, maintenance.LONGEST_CALL_PAUSE):
+            if one.callback_state is CallbackState.CALLING and one.due <= now:
+                one.callback_state, one.due, one.lost = CallbackState.QUEUED, now, one.lost + 1
+            if one.callback_state is CallbackState.QUEUED and one.due > self.furthest(
+                one, maintenance.LONGEST_CALL_PAUSE
+            ):
                 one.due = now
-            if one.telling is Telling.CALLING:
+            if one.callback_state is CallbackState.CALLING:
                 one.due = min(one.due, now + maintenance.LONGEST_LEASE)
 
     def furthest(self, one, longest):
@@ -332,13 +336,13 @@ class Outboxes(RuleBasedStateMachine):
     @rule()
     def prune(self):
         pruned = self.run(self.outbox.prune())
-        on_the_way = {Telling.WAITING, Telling.QUEUED, Telling.CALLING}
+        on_the_way = {CallbackState.WAITING, CallbackState.QUEUED, CallbackState.CALLING}
         old = [
             one.id
             for one in self.messages.values()
             if one.state in ENDED
             and one.ended <= self.now - RETENTION
-            and not any(told.telling in on_the_way for told in one.told)
+            and not any(told.callback_state in on_the_way for told in one.told)
         ]
         assert pruned == len(old)
         for identity in old:
@@ -366,8 +370,8 @@ class Outboxes(RuleBasedStateMachine):
                 if message.deaths == 3:
                     message.state, message.due = State.HELD, message.expires
             for one in message.told:
-                if one.telling is Telling.CALLING:
-                    one.telling, one.due, one.lost = Telling.QUEUED, self.now, one.lost + 1
+                if one.callback_state is CallbackState.CALLING:
+                    one.callback_state, one.due, one.lost = CallbackState.QUEUED, self.now, one.lost + 1
 
     # What must hold after each step.
 
@@ -402,9 +406,9 @@ class Outboxes(RuleBasedStateMachine):
         for message in self.messages.values():
             lines = [row for row in told if row.message_id == message.id]
             assert [row.status for row in lines] == [one.status for one in message.told]
-            assert [row.telling for row in lines] == [one.telling for one in message.told]
+            assert [row.callback_state for row in lines] == [one.callback_state for one in message.told]
             for row, one in zip(lines, message.told, strict=True):
-                on_the_way = one.telling in {Telling.QUEUED, Telling.CALLING}
+                on_the_way = one.callback_state in {CallbackState.QUEUED, CallbackState.CALLING}
                 assert row.due_at == (one.due * 1000 if on_the_way else None)
             self.promises(message)
 
@@ -413,14 +417,14 @@ class Outboxes(RuleBasedStateMachine):
         told = [one.status for one in message.told]
         assert len(told) == len(set(told))
         assert Status.ACCEPTED not in told[1:]
-        tellings = [one.telling for one in message.told]
-        begun = [one for one in tellings if one in {Telling.QUEUED, Telling.CALLING}]
+        callback_states = [one.callback_state for one in message.told]
+        begun = [one for one in callback_states if one in {CallbackState.QUEUED, CallbackState.CALLING}]
         assert len(begun) <= 1
-        if Telling.WAITING in tellings:
+        if CallbackState.WAITING in callback_states:
             # Somebody is before it who will let it go, and nobody behind it was let go.
-            first = tellings.index(Telling.WAITING)
+            first = callback_states.index(CallbackState.WAITING)
             assert begun
-            assert set(tellings[first:]) == {Telling.WAITING}
+            assert set(callback_states[first:]) == {CallbackState.WAITING}
 
     def tell_all(self):
         """In the end every status was heard: once, unless a caller was lost or gave up."""
@@ -428,7 +432,7 @@ class Outboxes(RuleBasedStateMachine):
         for _ in range(200):
             claimed = self.run(self.outbox.claim_calls(99, 45))
             if not claimed and not any(
-                one.telling in {Telling.QUEUED, Telling.CALLING, Telling.WAITING}
+                one.callback_state in {CallbackState.QUEUED, CallbackState.CALLING, CallbackState.WAITING}
                 for message in self.messages.values()
                 for one in message.told
             ):
@@ -438,18 +442,22 @@ class Outboxes(RuleBasedStateMachine):
                 message = self.messages[call.message_id]
                 one = next(one for one in message.told if one.status is call.status)
                 one.heard += 1
-                one.telling = Telling.TOLD
+                one.callback_state = CallbackState.ACKNOWLEDGED
                 message.call_next(self.now)
                 assert self.run(
-                    self.outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+                    self.outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
                 )
             self.sweep()
         else:
             pytest.fail("some statuses are never told")
         for message in self.messages.values():
             for one in message.told:
-                assert one.telling in {Telling.TOLD, Telling.DEAD, Telling.UNASKED}
-                if one.telling is Telling.TOLD:
+                assert one.callback_state in {
+                    CallbackState.ACKNOWLEDGED,
+                    CallbackState.DEAD,
+                    CallbackState.NONE,
+                }
+                if one.callback_state is CallbackState.ACKNOWLEDGED:
                     assert 1 <= one.heard <= 1 + one.lost
 
 

@@ -39,14 +39,14 @@ async def end(outbox, state):
 async def call_until_dead(outbox):
     (call,) = await outbox.claim_calls(1, 45.0)
     assert await outbox.finish_call(
-        Called(seq=call.seq, attempt=call.attempt, told=False, problem="HTTP 500")
+        Called(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
     )
     return call.status
 
 
 async def tell(outbox):
     (call,) = await outbox.claim_calls(10, 45.0)
-    assert await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+    assert await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
     return call.status
 
 
@@ -146,7 +146,9 @@ async def test_what_is_erased_can_only_be_sent_anew(outbox, clock, tmp_path, put
 
 async def fail(outbox, seconds=36_000.0):
     (call,) = await outbox.claim_calls(1, 45.0)
-    called = Called(seq=call.seq, attempt=call.attempt, told=False, retry_in=seconds, problem="HTTP 503")
+    called = Called(
+        seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=seconds, problem="HTTP 503"
+    )
     assert await outbox.finish_call(called)
     return call
 
@@ -179,7 +181,7 @@ async def test_a_callback_that_waits_for_its_next_try_is_due_now_with_all_its_tr
     assert (hastened.callbacks, hastened.problem) == (1, "")
     (call,) = await outbox.claim_calls(10, 45.0)
     assert (call.status, call.attempt) == (Status.ACCEPTED, 1)
-    assert await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+    assert await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
     assert await tell(outbox) is Status.DELIVERED
 
 
@@ -193,7 +195,7 @@ async def test_a_call_under_way_is_not_joined_by_a_second_one(outbox, put):
     assert [one.callbacks for one in await outbox.hasten([identity])] == [1]
 
     assert await outbox.claim_calls(10, 45.0) == []
-    await outbox.finish_call(Called(seq=under_way.seq, attempt=under_way.attempt, told=True))
+    await outbox.finish_call(Called(seq=under_way.seq, attempt=under_way.attempt, acknowledged=True))
     assert await tell(outbox) is Status.ACCEPTED
 
 
@@ -203,9 +205,11 @@ async def test_of_many_messages_those_are_hastened_that_wait(outbox, put):
         await end(outbox, State.SENT)
     dead, late, heard, due = [(await outbox.claim_calls(1, 45.0))[0] for _ in ids]
     for call, told, retry_in in ((dead, False, None), (late, False, 300.0), (heard, True, None)):
-        called = Called(seq=call.seq, attempt=call.attempt, told=told, retry_in=retry_in, problem="HTTP 500")
+        called = Called(
+            seq=call.seq, attempt=call.attempt, acknowledged=told, retry_in=retry_in, problem="HTTP 500"
+        )
         await outbox.finish_call(called)
-    await outbox.finish_call(Called(seq=due.seq, attempt=due.attempt, told=False, retry_in=0.0))
+    await outbox.finish_call(Called(seq=due.seq, attempt=due.attempt, acknowledged=False, retry_in=0.0))
 
     unknown = new_id()
     calls = [dead, late, heard, due]

@@ -191,7 +191,7 @@ async def test_the_content_is_gone_from_the_file_when_nobody_needs_it(tmp_path, 
             await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=state))
         if end == "pruned":
             (call,) = await outbox.claim_calls(9, 30)
-            await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+            await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
             assert await outbox.prune() == 1
         else:
             # What failed may be sent again by the operator.

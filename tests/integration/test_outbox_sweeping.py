@@ -150,7 +150,7 @@ async def test_a_restart_takes_back_what_was_in_hand(place, hold, new, look, clo
         (again,) = await outbox.claim_calls(9, 30)
         assert (again.seq, again.message_id, again.attempt) == (call.seq, sent.id, 2)
         assert [one.id for one in await outbox.claim(Channel.EMAIL, 9, 30)] == [waiting.id]
-        assert not await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+        assert not await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
 
 
 @pytest.mark.parametrize("jump", [-YEAR, -HOUR, HOUR, YEAR])
@@ -232,7 +232,9 @@ async def test_no_jump_of_the_clock_strands_a_call(store, hold, clock, jump):
     for uid in ("lost", "later"):
         await store.finish(outcome(await hold(store, uid)))
     lost, later = await store.claim_calls(2, 45)
-    await store.finish_call(Called(seq=later.seq, attempt=later.attempt, told=False, retry_in=10 * HOUR))
+    await store.finish_call(
+        Called(seq=later.seq, attempt=later.attempt, acknowledged=False, retry_in=10 * HOUR)
+    )
 
     clock.advance(jump)
     await settle(store)
@@ -248,7 +250,9 @@ async def test_no_jump_of_the_clock_strands_a_call(store, hold, clock, jump):
 async def test_a_call_that_is_far_off_by_rights_is_not_pulled_in(store, hold, clock):
     await store.finish(outcome(await hold(store)))
     (call,) = await store.claim_calls(1, 45)
-    await store.finish_call(Called(seq=call.seq, attempt=call.attempt, told=False, retry_in=12 * HOUR))
+    await store.finish_call(
+        Called(seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=12 * HOUR)
+    )
 
     assert (await store.sweep()).calls == 0
     assert await store.claim_calls(1, 45) == []
@@ -271,7 +275,7 @@ async def test_what_ended_is_forgotten_after_the_retention_and_not_before(place,
         claim = await hold(store)
         await store.finish(outcome(claim, State.FAILED))
         (call,) = await store.claim_calls(1, 45)
-        await store.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+        await store.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
         assert await everything(store, claim.id) == [1, 1, 1]
         clock.advance(999)
         assert await store.prune() == 0
@@ -284,7 +288,7 @@ async def test_what_ended_is_forgotten_after_the_retention_and_not_before(place,
         assert (await store.put(anew)).id == anew.id
 
 
-@pytest.mark.parametrize("ending", ["told", "dead"])
+@pytest.mark.parametrize("ending", ["acknowledged", "dead"])
 async def test_nothing_is_forgotten_while_smartico_does_not_know(place, hold, look, clock, ending):
     async with place.opened(retention=1000) as store:
         claim = await hold(store)
@@ -297,7 +301,9 @@ async def test_nothing_is_forgotten_while_smartico_does_not_know(place, hold, lo
             assert await store.prune() == 0
             (call,) = await store.claim_calls(1, 45)
             assert await store.prune() == 0
-            await store.finish_call(Called(seq=call.seq, attempt=call.attempt, told=ending == "told"))
+            await store.finish_call(
+                Called(seq=call.seq, attempt=call.attempt, acknowledged=ending == "acknowledged")
+            )
 
         assert await store.prune() == 1
         assert await everything(store, claim.id) == [0, 0, 0]

@@ -171,7 +171,7 @@ async def test_a_status_recorded_while_the_one_before_it_ends_is_never_stranded(
         await one.record(Reported(instance="i", events=[event]))
 
     async def end(call):
-        assert await other.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+        assert await other.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
 
     races = [report(message) for message in messages] + [end(call) for call in calls]
     random.Random(1).shuffle(races)
@@ -184,11 +184,11 @@ async def test_a_status_recorded_while_the_one_before_it_ends_is_never_stranded(
         told += len(calls)
     assert told == 200
     still = ", ".join(f"'{state.value}'" for state in OPEN)
-    assert database.psql(f"SELECT count(*) FROM statuses WHERE telling IN ({still})") == "0"
+    assert database.psql(f"SELECT count(*) FROM statuses WHERE callback_state IN ({still})") == "0"
 
 
 async def end_with(replica, call):
-    assert await replica.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+    assert await replica.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
 
 
 async def test_cut_off_backends_lose_nothing(database, new):
@@ -290,7 +290,7 @@ async def test_a_status_that_waits_for_nobody_is_found_once(database, replicas, 
     await replicas[0].put(message)
     event = StatusEvent(status=Status.DELIVERED, message_id=message.id)
     await replicas[0].record(Reported(instance="i", events=[event]))
-    database.psql("UPDATE statuses SET telling = 'waiting', due_at = NULL")
+    database.psql("UPDATE statuses SET callback_state = 'waiting', due_at = NULL")
 
     assert sum(await asyncio.gather(*(replica.mend() for replica in replicas))) == 1
 
@@ -398,7 +398,7 @@ async def test_nothing_reads_a_whole_table(database, new):
             (claim,) = await replica.claim(Channel.EMAIL, 1, 30.0)
             await replica.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
             (call,) = await replica.claim_calls(1, 30.0)
-            await replica.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+            await replica.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
             await replica.sweep()
 
     assert database.counted(whole) == before

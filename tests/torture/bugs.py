@@ -59,8 +59,8 @@ def tell_before_it_is_due() -> None:
 
     real = reports._status_row
 
-    def row(tx, identity, status, code, telling, url):
-        found = real(tx, identity, status, code, reports.Telling.QUEUED, url)
+    def row(tx, identity, status, code, callback_state, url):
+        found = real(tx, identity, status, code, reports.CallbackState.QUEUED, url)
         if status is Status.ACCEPTED:
             found["due_at"] = tx.after(0.5)
         return found

@@ -68,7 +68,10 @@ async def _life(outbox: Outbox, count: int) -> None:
         for _ in range(2):
             calls = await outbox.claim_calls(AT_ONCE, 45.0, client="brand")
             await asyncio.gather(
-                *(outbox.finish_call(Called(seq=one.seq, attempt=one.attempt, told=True)) for one in calls)
+                *(
+                    outbox.finish_call(Called(seq=one.seq, attempt=one.attempt, acknowledged=True))
+                    for one in calls
+                )
             )
 
 
@@ -86,7 +89,7 @@ async def measured(server: postgres.Server, folder: Path, count: int) -> Mapping
         count = count // AT_ONCE * AT_ONCE
         cpu, own = _server_cpu(server) - cpu, _own_cpu() - own
         wal = int(ask(f"SELECT pg_current_wal_insert_lsn() - '{written}'::pg_lsn"))
-    told = int(ask("SELECT count(*) FROM statuses WHERE telling = 'told'"))
+    told = int(ask("SELECT count(*) FROM statuses WHERE callback_state = 'acknowledged'"))
     kept = int(ask("SELECT count(*) FROM messages"))
     ask("VACUUM messages; VACUUM statuses; VACUUM contents")
     size = int(

@@ -38,9 +38,9 @@ SELECT 'new-' || n, 'brand', 'email', 'new-' || n, {blob}, 'anna', '', '', 'queu
 """
 _CONTENTS = "INSERT INTO contents (message_id, content) SELECT 'new-' || n, {blob} FROM {numbers}"
 _TOLD = """
-INSERT INTO statuses (message_id, status, code, recorded_at, telling, due_at, attempt, holder, client, target,
+INSERT INTO statuses (message_id, status, code, recorded_at, callback_state, due_at, attempt, holder, client, target,
     problem)
-SELECT 'old-' || n, 'accepted', '', {now}, 'told', NULL, 1, 'somebody', 'brand', 'crm.example:443', '' FROM {numbers}
+SELECT 'old-' || n, 'accepted', '', {now}, 'acknowledged', NULL, 1, 'somebody', 'brand', 'crm.example:443', '' FROM {numbers}
 """
 _POSTGRESQL = {"numbers": "generate_series({first}, {last}) AS n", "blob": "'\\x01'::bytea"}
 _SQLITE = {

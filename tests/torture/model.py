@@ -17,7 +17,7 @@ from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Status
 from gatepost.outbox import deaths
 from gatepost.outbox.maintenance import UNANSWERED
-from gatepost.outbox.states import ENDS, OPEN, State, Telling, to_record
+from gatepost.outbox.states import ENDS, OPEN, CallbackState, State, to_record
 from gatepost.throttle import Throttle
 
 LEASE, WAIT, LIFE, CALL_LEASE = 30.0, 120.0, 14_400.0, 45.0
@@ -51,7 +51,7 @@ class Row:
     """A row of ``statuses``."""
 
     status: Status
-    telling: Telling
+    callback_state: CallbackState
     due: float | None
     attempt: int = 0
     holder: int = 0
@@ -169,10 +169,10 @@ class World:
         if "recorded twice" in self.bugs:
             fresh = [status]
         for one in fresh:
-            busy = any(row.telling in OPEN for row in m.statuses)
+            busy = any(row.callback_state in OPEN for row in m.statuses)
             waits = busy and "told side by side" not in self.bugs
-            telling = Telling.WAITING if waits else Telling.QUEUED
-            m.statuses.append(Row(one, telling, None if waits else self.now))
+            callback_state = CallbackState.WAITING if waits else CallbackState.QUEUED
+            m.statuses.append(Row(one, callback_state, None if waits else self.now))
 
     def record(self, m: Message, status: Status) -> None:
         self.append(m, status, by_provider=True)
@@ -182,30 +182,34 @@ class World:
     def claim_call(self, holder: int) -> None:
         for m in self.messages:
             for row in m.statuses:
-                if row.telling is Telling.QUEUED and row.due <= self.now:
-                    row.telling, row.due = Telling.CALLING, self.now + CALL_LEASE
+                if row.callback_state is CallbackState.QUEUED and row.due <= self.now:
+                    row.callback_state, row.due = CallbackState.CALLING, self.now + CALL_LEASE
                     row.attempt += 1
                     row.holder = holder
                     self.calls.append(Call(m, row, row.attempt, holder))
                     return
 
-    def finish_call(self, call: Call, *, told: bool) -> None:
+    def finish_call(self, call: Call, *, acknowledged: bool) -> None:
         row = call.row
-        if (row.attempt, row.holder, row.telling) != (call.attempt, call.holder, Telling.CALLING):
+        if (row.attempt, row.holder, row.callback_state) != (
+            call.attempt,
+            call.holder,
+            CallbackState.CALLING,
+        ):
             return
         retry = callback_worker.pause(call.attempt, None, self.rng.uniform)
-        if told:
-            row.telling, row.due = Telling.TOLD, None
+        if acknowledged:
+            row.callback_state, row.due = CallbackState.ACKNOWLEDGED, None
         elif retry is None:
-            row.telling, row.due = Telling.DEAD, None
+            row.callback_state, row.due = CallbackState.DEAD, None
         else:
-            row.telling, row.due = Telling.QUEUED, self.now + retry
+            row.callback_state, row.due = CallbackState.QUEUED, self.now + retry
             return
         if "nobody let go" not in self.bugs:
             for other in call.message.statuses:
-                if other.telling in OPEN:
-                    if other.telling is Telling.WAITING:
-                        other.telling, other.due = Telling.QUEUED, self.now
+                if other.callback_state in OPEN:
+                    if other.callback_state is CallbackState.WAITING:
+                        other.callback_state, other.due = CallbackState.QUEUED, self.now
                     return
 
     def sweep(self, holder: int) -> None:
@@ -227,8 +231,8 @@ class World:
                 held = self.hold or m.unanswered >= UNANSWERED
                 m.state, m.due = (State.HELD, m.expires) if held else (self._waiting(m), self.now)
             for row in m.statuses:
-                if row.telling is Telling.CALLING and row.due <= self.now:
-                    row.telling, row.due = Telling.QUEUED, self.now
+                if row.callback_state is CallbackState.CALLING and row.due <= self.now:
+                    row.callback_state, row.due = CallbackState.QUEUED, self.now
 
     def _nobody_knows(self, m: Message) -> None:
         self.excused[m.id] = self.excused.get(m.id, 0) + 1
@@ -304,7 +308,10 @@ class World:
     @staticmethod
     def _told_before(call: Call, status: Status) -> bool:
         """Whether that status ought to have been heard: one given up never will be."""
-        return any(row.status is status and row.telling is not Telling.DEAD for row in call.message.statuses)
+        return any(
+            row.status is status and row.callback_state is not CallbackState.DEAD
+            for row in call.message.statuses
+        )
 
     # The schedule.
 
@@ -359,11 +366,11 @@ class World:
     def _call(self, call: Call, fate: str) -> None:
         # Who woke up after its lease may call late; that is a repeat, which Smartico must bear.
         current = (call.row.attempt, call.row.holder) == (call.attempt, call.holder)
-        if fate != "refused" and current and call.row.telling is Telling.CALLING:
+        if fate != "refused" and current and call.row.callback_state is CallbackState.CALLING:
             self.tell(call)
         self.calls.remove(call)
         if fate != "heard and lost":
-            self.finish_call(call, told=fate == "heard")
+            self.finish_call(call, acknowledged=fate == "heard")
 
     def check(self) -> None:
         for m in self.messages:
@@ -392,9 +399,11 @@ class World:
             if m.state is State.SENT and not self.taken.get(m.id):
                 raise Broken("lost: nobody has it")
             for row in m.statuses:
-                if row.telling in OPEN:
+                if row.callback_state in OPEN:
                     raise Broken("never told")
-                if row.telling is Telling.TOLD and row.status not in self.heard.get(m.id, ()):
+                if row.callback_state is CallbackState.ACKNOWLEDGED and row.status not in self.heard.get(
+                    m.id, ()
+                ):
                     raise Broken("noted as told and never heard")
 
     def _work(self) -> bool:

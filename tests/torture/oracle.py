@@ -32,7 +32,7 @@ class Told:
     """A status as the store has it at the end."""
 
     status: str
-    telling: str
+    callback_state: str
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _statuses(history: History, verdict: Verdict, identity: str, heard: Sequence
     known = history.statuses.get(identity, [])
     names = [one.status for one in known]
     wanted = {*names, *history.reported.get(identity, ())}
-    told = all(one.telling == "told" for one in known)
+    told = all(one.callback_state == "acknowledged" for one in known)
     if wanted - set(heard) or set(history.reported.get(identity, ())) - set(names) or not told:
         verdict.untold.append(identity)
     first = list(dict.fromkeys(heard))

@@ -29,7 +29,7 @@ SECTOR = 512
 COMMIT = "COMMIT"
 _TABLES = (
     "SELECT id, uid, state, due_at, attempt, holder, provider_id FROM messages ORDER BY id",
-    "SELECT message_id, status, telling, due_at, attempt FROM statuses ORDER BY seq",
+    "SELECT message_id, status, callback_state, due_at, attempt FROM statuses ORDER BY seq",
     "SELECT message_id, content FROM contents ORDER BY message_id",
 )
 
@@ -65,7 +65,7 @@ async def statements(folder: Path, messages: int) -> list[Statement]:
             events = [StatusEvent(status=Status.DELIVERED, message_id=claim.id) for claim in claims]
             await outbox.record(Reported(instance="provider", events=events))
             for call in await outbox.claim_calls(5, 45.0):
-                await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=True))
+                await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
     return noted
 
 

@@ -9,10 +9,10 @@ from torture.oracle import Row, Told
 from torture.postgres import Server
 
 _MESSAGES = "SELECT id, uid, state, due_at IS NOT NULL, holder FROM messages"
-_STATUSES = "SELECT message_id, status, telling FROM statuses ORDER BY seq"
+_STATUSES = "SELECT message_id, status, callback_state FROM statuses ORDER BY seq"
 _WAITING = (
     "SELECT (SELECT count(*) FROM messages WHERE due_at IS NOT NULL) + "
-    "(SELECT count(*) FROM statuses WHERE telling IN ('waiting', 'queued', 'calling'))"
+    "(SELECT count(*) FROM statuses WHERE callback_state IN ('waiting', 'queued', 'calling'))"
 )
 _HELD = "SELECT count(*) FROM messages WHERE state = 'held'"
 
@@ -65,8 +65,8 @@ class Store:
             for identity, uid, state, waits, _ in self.query(_MESSAGES)
         }
         statuses: dict[str, list[Told]] = {}
-        for identity, status, telling in self.query(_STATUSES):
-            statuses.setdefault(identity, []).append(Told(status, telling))
+        for identity, status, callback_state in self.query(_STATUSES):
+            statuses.setdefault(identity, []).append(Told(status, callback_state))
         return rows, statuses
 
 

@@ -24,8 +24,8 @@ def history():
         ],
         rows={FIRST: Row("uid-1", "sent", waits=False), SECOND: Row("uid-2", "sent", waits=False)},
         statuses={
-            FIRST: [Told("accepted", "told"), Told("delivered", "told")],
-            SECOND: [Told("accepted", "told")],
+            FIRST: [Told("accepted", "acknowledged"), Told("delivered", "acknowledged")],
+            SECOND: [Told("accepted", "acknowledged")],
         },
     )
 

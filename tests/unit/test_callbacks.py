@@ -147,7 +147,7 @@ async def test_a_call_that_the_stop_cuts_off_is_due_at_once_and_is_no_try(outbox
     await accepted(outbox)
     for _ in range(TRIES - 1):
         (call,) = await outbox.claim_calls(1, 45.0)
-        await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, told=False, retry_in=0.0))
+        await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=0.0))
     hosts = Hosts("crm.example")
     running = asyncio.create_task(callbacks_of(outbox, hosts).run())
     await hosts.reached.wait()

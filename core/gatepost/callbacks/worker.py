@@ -198,7 +198,7 @@ class Callbacks:
             called = Called(
                 seq=call.seq,
                 attempt=call.attempt,
-                told=not problem,
+                acknowledged=not problem,
                 retry_in=0.0 if cut_off else pause(call.attempt, retry_after, self._draw),
                 counts=not cut_off,
                 problem=problem,
@@ -246,9 +246,9 @@ class Callbacks:
 
     async def _finish(self, call: Call, called: Called) -> None:
         """Record what became of a call, however long the store takes; out of time it is asked once more."""
-        outcome = "told" if called.told else "dead" if called.retry_in is None else "retry"
+        outcome = "acknowledged" if called.acknowledged else "dead" if called.retry_in is None else "retry"
         self._metrics.callbacks.labels(call.status.value, outcome).inc()
-        if not called.told:
+        if not called.acknowledged:
             (_log.error if outcome == "dead" else _log.warning)(
                 f"callback_{outcome}",
                 message=call.message_id,

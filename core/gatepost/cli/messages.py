@@ -19,8 +19,8 @@ from gatepost.cli.common import config_option, counted, fail, faults_shown, show
 from gatepost.config.settings import Settings, locate
 from gatepost.model import Channel
 from gatepost.outbox import Hastened, Retried, queries, retries
-from gatepost.outbox.queries import MessageView, ToldStatus
-from gatepost.outbox.states import State, Telling
+from gatepost.outbox.queries import MessageView, StatusView
+from gatepost.outbox.states import CallbackState, State
 from gatepost.web.admin import Rest
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -33,13 +33,13 @@ _COLOURS = {
     State.HELD: "yellow",
     State.UNCERTAIN: "yellow",
 }
-_TELLING = {
-    Telling.UNASKED: "recorded",
-    Telling.WAITING: "waits for the one before",
-    Telling.QUEUED: "to be told",
-    Telling.CALLING: "being told",
-    Telling.TOLD: "told",
-    Telling.DEAD: "given up",
+_CALLBACK_STATES = {
+    CallbackState.NONE: "recorded",
+    CallbackState.WAITING: "waits for the one before",
+    CallbackState.QUEUED: "to be told",
+    CallbackState.CALLING: "being told",
+    CallbackState.ACKNOWLEDGED: "acknowledged",
+    CallbackState.DEAD: "given up",
 }
 
 
@@ -242,9 +242,9 @@ def _brief(one: MessageView) -> Text:
     return text
 
 
-def _told(status: ToldStatus) -> str:
-    text = _TELLING[Telling(status.telling)]
-    if status.telling == Telling.TOLD or not status.problem:
+def _told(status: StatusView) -> str:
+    text = _CALLBACK_STATES[CallbackState(status.callback_state)]
+    if status.callback_state == CallbackState.ACKNOWLEDGED or not status.problem:
         return text
     return f"{text} ({status.tries} {'try' if status.tries == 1 else 'tries'}: {shown(status.problem)})"
 

@@ -17,7 +17,7 @@ from gatepost.model import Channel, Status
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 SEND_OUTCOMES = ("sent", "rejected", "unavailable", "uncertain")
-CALLBACK_OUTCOMES = ("told", "retry", "dead")
+CALLBACK_OUTCOMES = ("acknowledged", "retry", "dead")
 TEXT_PART_OUTCOMES = ("derived", "empty", "too_large", "failed")
 WEBHOOK_STATUSES = (200, 400, 401, 404, 503)
 EVENT_KINDS = (*Status, "repeated", "unknown", "ignored.invalid", "ignored.malformed")

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Row
 from gatepost.model import Channel, Status
 from gatepost.outbox.records import Call, Called
 from gatepost.outbox.schema import messages, statuses
-from gatepost.outbox.states import OPEN, Telling
+from gatepost.outbox.states import OPEN, CallbackState
 from gatepost.outbox.transaction import IDS, Transaction, chunks, dialect_pair
 from gatepost.outbox.watermark import EVERYTHING, ClaimProgress, progress, taking
 
@@ -61,7 +61,7 @@ def _taking(which: tuple[str, ...], *, many_writers: bool) -> Executable:
     due = (
         select(statuses.c.seq, statuses.c.due_at)
         .where(
-            statuses.c.telling == Telling.QUEUED.value,
+            statuses.c.callback_state == CallbackState.QUEUED.value,
             statuses.c.due_at >= bindparam("since"),
             statuses.c.due_at <= bindparam("now"),
             *(_WHICH[name] for name in which),
@@ -73,7 +73,7 @@ def _taking(which: tuple[str, ...], *, many_writers: bool) -> Executable:
         statuses.c.seq,
         due,
         {
-            "telling": Telling.CALLING.value,
+            "callback_state": CallbackState.CALLING.value,
             "due_at": bindparam("until"),
             "attempt": statuses.c.attempt + 1,
             "holder": bindparam("by"),
@@ -125,7 +125,11 @@ _about = dialect_pair(
 )
 _called = dialect_pair(
     lambda _: select(
-        statuses.c.seq, statuses.c.message_id, statuses.c.attempt, statuses.c.holder, statuses.c.telling
+        statuses.c.seq,
+        statuses.c.message_id,
+        statuses.c.attempt,
+        statuses.c.holder,
+        statuses.c.callback_state,
     ).where(statuses.c.seq.in_(IDS))
 )
 _messages = dialect_pair(
@@ -139,10 +143,10 @@ _ending = (
         statuses.c.seq == bindparam("status_seq"),
         statuses.c.attempt == bindparam("by_attempt"),
         statuses.c.holder == bindparam("by_holder"),
-        statuses.c.telling == Telling.CALLING.value,
+        statuses.c.callback_state == CallbackState.CALLING.value,
     )
     .values(
-        telling=bindparam("telling"),
+        callback_state=bindparam("callback_state"),
         due_at=bindparam("due_at"),
         attempt=bindparam("attempt"),
         problem=bindparam("problem"),
@@ -161,7 +165,7 @@ def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
     held = {
         row.seq: row.attempt
         for row in rows.values()
-        if row.holder == tx.holder and row.telling == Telling.CALLING
+        if row.holder == tx.holder and row.callback_state == CallbackState.CALLING
     }
     valid = []
     for call in called:
@@ -173,7 +177,7 @@ def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
     kept = [call for call, good in zip(called, valid, strict=True) if good]
     if kept:
         tx.execute_many(_ending, [_ended(tx, call) for call in kept])
-        promote(tx, {rows[c.seq].message_id for c in kept if c.told or c.retry_in is None})
+        promote(tx, {rows[c.seq].message_id for c in kept if c.acknowledged or c.retry_in is None})
     return valid
 
 
@@ -185,17 +189,17 @@ def hold(tx: Transaction, ids: Iterable[str]) -> None:
 
 
 def _ended(tx: Transaction, call: Called) -> dict[str, object]:
-    if call.told:
-        telling, due_at = Telling.TOLD, None
+    if call.acknowledged:
+        callback_state, due_at = CallbackState.ACKNOWLEDGED, None
     elif call.retry_in is None:
-        telling, due_at = Telling.DEAD, None
+        callback_state, due_at = CallbackState.DEAD, None
     else:
-        telling, due_at = Telling.QUEUED, tx.after(call.retry_in)
+        callback_state, due_at = CallbackState.QUEUED, tx.after(call.retry_in)
     return {
         "status_seq": call.seq,
         "by_attempt": call.attempt,
         "by_holder": tx.holder,
-        "telling": telling.value,
+        "callback_state": callback_state.value,
         "due_at": due_at,
         "attempt": call.attempt if call.counts else call.attempt - 1,
         "problem": call.problem,
@@ -209,14 +213,14 @@ def promote(tx: Transaction, ids: Iterable[str]) -> int:
 
 _heads = (
     select(func.min(statuses.c.seq))
-    .where(statuses.c.message_id.in_(IDS), statuses.c.telling.in_([one.value for one in OPEN]))
+    .where(statuses.c.message_id.in_(IDS), statuses.c.callback_state.in_([one.value for one in OPEN]))
     .group_by(statuses.c.message_id)
 )
 _promoting = dialect_pair(
     lambda _: (
         update(statuses)
-        .where(statuses.c.seq.in_(_heads), statuses.c.telling == Telling.WAITING.value)
-        .values(telling=Telling.QUEUED.value, due_at=bindparam("now"))
+        .where(statuses.c.seq.in_(_heads), statuses.c.callback_state == CallbackState.WAITING.value)
+        .values(callback_state=CallbackState.QUEUED.value, due_at=bindparam("now"))
     )
 )
 
@@ -252,10 +256,10 @@ def _mend(tx: Transaction, after: int) -> Mended:
     return Mended(promote(tx, stranded), seqs[-1] if len(seqs) == LOOK else 0)
 
 
-_under_way = (Telling.QUEUED.value, Telling.CALLING.value)
+_under_way = (CallbackState.QUEUED.value, CallbackState.CALLING.value)
 _others = statuses.alias()
 _waiting = select(statuses.c.message_id).where(
     statuses.c.seq.between(bindparam("first"), bindparam("last")),
-    statuses.c.telling == Telling.WAITING.value,
-    ~exists().where(_others.c.message_id == statuses.c.message_id, _others.c.telling.in_(_under_way)),
+    statuses.c.callback_state == CallbackState.WAITING.value,
+    ~exists().where(_others.c.message_id == statuses.c.message_id, _others.c.callback_state.in_(_under_way)),
 )

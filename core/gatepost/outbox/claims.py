@@ -268,10 +268,10 @@ def finish(tx: Transaction, outcomes: Sequence[SendResult]) -> list[Finished]:
     ]
     if told:
         append(tx, rows, told, by_provider=False)
-    telling = {identity for identity, _, _ in told if rows[identity].callback_url}
+    callback_state = {identity for identity, _, _ in told if rows[identity].callback_url}
     ends = _ends(rows, values)
     return [
-        Finished(good, good and outcome.id in telling, ends.pop(outcome.id, None) if good else None)
+        Finished(good, good and outcome.id in callback_state, ends.pop(outcome.id, None) if good else None)
         for outcome, good in zip(outcomes, valid, strict=True)
     ]
 

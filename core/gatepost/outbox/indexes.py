@@ -26,10 +26,10 @@ INDEXES = (
     _partial(
         "statuses_due",
         "due_at IS NOT NULL",
-        statuses.c.telling,
+        statuses.c.callback_state,
         statuses.c.client,
         statuses.c.due_at,
         statuses.c.target,
     ),
-    _partial("statuses_dead", "telling = 'dead'", statuses.c.telling),
+    _partial("statuses_dead", "callback_state = 'dead'", statuses.c.callback_state),
 )

@@ -11,7 +11,7 @@ from gatepost.outbox import deaths
 from gatepost.outbox.records import Ended, Swept
 from gatepost.outbox.reports import append
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.outbox.states import OPEN, State, Telling
+from gatepost.outbox.states import OPEN, CallbackState, State
 from gatepost.outbox.transaction import Transaction
 
 UNANSWERED = 2
@@ -96,8 +96,8 @@ def orphan_all(tx: Transaction, asked: Sequence[None]) -> list[deaths.Orphaned]:
     orphaned = deaths.orphan(tx, (messages.c.state == State.SENDING.value) & messages.c.due_at.is_not(None))
     tx.connection.execute(
         update(statuses)
-        .where(statuses.c.telling == Telling.CALLING.value, statuses.c.due_at.is_not(None))
-        .values(telling=Telling.QUEUED.value, due_at=tx.now)
+        .where(statuses.c.callback_state == CallbackState.CALLING.value, statuses.c.due_at.is_not(None))
+        .values(callback_state=CallbackState.QUEUED.value, due_at=tx.now)
     )
     return [orphaned] * len(asked)
 
@@ -152,13 +152,16 @@ def _lifetimes_pulled_in(tx: Transaction) -> int:
 
 def _calls(tx: Transaction) -> int:
     """Calls whose caller was lost, and those set further off than any pause is."""
-    due_at, telling = statuses.c.due_at, statuses.c.telling
-    lost = (telling == Telling.CALLING.value) & (due_at <= tx.now)
+    due_at, callback_state = statuses.c.due_at, statuses.c.callback_state
+    lost = (callback_state == CallbackState.CALLING.value) & (due_at <= tx.now)
     # As with messages: the first call is due at once.
     too_far = or_(due_at > tx.after(LONGEST_CALL_PAUSE), statuses.c.attempt == 0)
-    far = (telling == Telling.QUEUED.value) & (due_at > tx.now) & too_far
-    held_on = (telling == Telling.CALLING.value) & (due_at > tx.after(LONGEST_LEASE))
-    queued = sum(_move_calls(tx, which, telling=Telling.QUEUED.value, due_at=tx.now) for which in (lost, far))
+    far = (callback_state == CallbackState.QUEUED.value) & (due_at > tx.now) & too_far
+    held_on = (callback_state == CallbackState.CALLING.value) & (due_at > tx.after(LONGEST_LEASE))
+    queued = sum(
+        _move_calls(tx, which, callback_state=CallbackState.QUEUED.value, due_at=tx.now)
+        for which in (lost, far)
+    )
     return queued + _move_calls(tx, held_on, due_at=tx.after(LONGEST_LEASE))
 
 
@@ -171,7 +174,7 @@ def _move_calls(tx: Transaction, which: ColumnElement[bool], **values: Any) -> i
 def prune(tx: Transaction, asked: Sequence[None]) -> list[int]:
     """Forget what ended longer ago than the retention; at most MOST messages."""
     still_told = exists().where(
-        statuses.c.message_id == messages.c.id, statuses.c.telling.in_([one.value for one in OPEN])
+        statuses.c.message_id == messages.c.id, statuses.c.callback_state.in_([one.value for one in OPEN])
     )
     old = tx.locking(
         select(messages.c.id)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, bindparam, func, literal_column, sele
 
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.outbox.states import State, Telling
+from gatepost.outbox.states import CallbackState, State
 
 _EVERY: Mapping[str, str] = {}
 
@@ -28,13 +28,13 @@ class Depth(msgspec.Struct, frozen=True, kw_only=True):
     """Statuses that were given up."""
 
 
-class ToldStatus(msgspec.Struct, frozen=True, kw_only=True):
+class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     """One status of a message; times in seconds since the epoch."""
 
     status: str
     code: str
     recorded_at: float
-    telling: str
+    callback_state: str
     tries: int
     next_try_at: float | None
     problem: str
@@ -61,7 +61,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     reason: str
     code: str
     content_kept: bool
-    statuses: Sequence[ToldStatus]
+    statuses: Sequence[StatusView]
 
 
 def depth(connection: Connection, now: int) -> Depth:
@@ -86,20 +86,22 @@ def depth(connection: Connection, now: int) -> Depth:
     return Depth(
         messages=counts,
         oldest=oldest,
-        callbacks={row.telling: row.n for row in calls},
+        callbacks={row.callback_state: row.n for row in calls},
         callbacks_age=max(0.0, (now - recorded_at) / 1000) if recorded_at is not None else 0.0,
         callbacks_dead=connection.execute(_dead).scalar_one(),
     )
 
 
 _calls = (
-    select(statuses.c.telling, func.count().label("n"), func.min(statuses.c.seq).label("first"))
+    select(statuses.c.callback_state, func.count().label("n"), func.min(statuses.c.seq).label("first"))
     .where(statuses.c.due_at.is_not(None))
-    .group_by(statuses.c.telling)
+    .group_by(statuses.c.callback_state)
 )
 _recorded = select(statuses.c.recorded_at).where(statuses.c.seq == bindparam("first"))
 # The word itself and no parameter: only then is it known beforehand that the index has them all.
-_dead = select(func.count()).where(statuses.c.telling == literal_column(f"'{Telling.DEAD.value}'"))
+_dead = select(func.count()).where(
+    statuses.c.callback_state == literal_column(f"'{CallbackState.DEAD.value}'")
+)
 
 
 def list_messages(
@@ -121,7 +123,9 @@ def list_messages(
         query = query.where(messages.c.state.in_([state.value for state in states]))
     if dead:
         query = query.where(
-            messages.c.id.in_(select(statuses.c.message_id).where(statuses.c.telling == Telling.DEAD.value))
+            messages.c.id.in_(
+                select(statuses.c.message_id).where(statuses.c.callback_state == CallbackState.DEAD.value)
+            )
         )
     return _views(connection, query)
 
@@ -141,16 +145,16 @@ def known_by(connection: Connection, identity: str, most: int = 10) -> list[Mess
 def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]
-    told: dict[str, list[ToldStatus]] = {identity: [] for identity in ids}
+    told: dict[str, list[StatusView]] = {identity: [] for identity in ids}
     for row in connection.execute(
         select(statuses).where(statuses.c.message_id.in_(ids)).order_by(statuses.c.seq)
     ):
         told[row.message_id].append(
-            ToldStatus(
+            StatusView(
                 status=row.status,
                 code=row.code,
                 recorded_at=row.recorded_at / 1000,
-                telling=row.telling,
+                callback_state=row.callback_state,
                 tries=row.attempt,
                 next_try_at=_seconds(row.due_at),
                 problem=row.problem,

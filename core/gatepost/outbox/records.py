@@ -105,9 +105,9 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
 
     seq: int
     attempt: int
-    told: bool
+    acknowledged: bool
     retry_in: float | None = None
-    """Seconds until the next try; None with ``told`` False: it is dead."""
+    """Seconds until the next try; None with ``acknowledged`` False: it is dead."""
     counts: bool = True
     """Whether it was a try; False gives the claim's attempt back."""
     problem: str = ""

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Row
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox.records import Ended, Recorded, Reported
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.outbox.states import OPEN, State, Telling, to_record
+from gatepost.outbox.states import OPEN, CallbackState, State, to_record
 from gatepost.outbox.transaction import IDS, Transaction, chunks, dialect_pair
 
 _WANTED = (
@@ -120,7 +120,7 @@ def forget_contents(tx: Transaction, ids: Iterable[str]) -> None:
 
 
 _known = dialect_pair(
-    lambda _: select(statuses.c.message_id, statuses.c.status, statuses.c.telling).where(
+    lambda _: select(statuses.c.message_id, statuses.c.status, statuses.c.callback_state).where(
         statuses.c.message_id.in_(IDS)
     )
 )
@@ -141,9 +141,9 @@ def append(
     """
     known: dict[str, list[Status]] = {identity: [] for identity, _, _ in news}
     busy: set[str] = set()
-    for identity, status, telling in tx.execute_about(_known, known):
+    for identity, status, callback_state in tx.execute_about(_known, known):
         known[identity].append(Status(status))
-        if telling in OPEN:
+        if callback_state in OPEN:
             busy.add(identity)
     added: list[int] = []
     new_rows: list[dict[str, object]] = []
@@ -154,28 +154,35 @@ def append(
         message = rows[identity]
         for one in fresh:
             if not message.callback_url:
-                telling = Telling.UNASKED
+                callback_state = CallbackState.NONE
             elif identity in busy:
-                telling = Telling.WAITING
+                callback_state = CallbackState.WAITING
             else:
-                telling = Telling.QUEUED
+                callback_state = CallbackState.QUEUED
                 busy.add(identity)
-            new_rows.append(_status_row(tx, identity, one, code if one is status else "", telling, message))
+            new_rows.append(
+                _status_row(tx, identity, one, code if one is status else "", callback_state, message)
+            )
     if new_rows:
         tx.execute_many(_appending, new_rows)
     return added
 
 
 def _status_row(
-    tx: Transaction, identity: str, status: Status, code: str, telling: Telling, message: Row[Any]
+    tx: Transaction,
+    identity: str,
+    status: Status,
+    code: str,
+    callback_state: CallbackState,
+    message: Row[Any],
 ) -> dict[str, object]:
     return {
         "message_id": identity,
         "status": status.value,
         "code": code,
         "recorded_at": tx.now,
-        "telling": telling.value,
-        "due_at": tx.now if telling is Telling.QUEUED else None,
+        "callback_state": callback_state.value,
+        "due_at": tx.now if callback_state is CallbackState.QUEUED else None,
         "attempt": 0,
         "holder": "",
         "client": message.client,

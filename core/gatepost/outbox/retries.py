@@ -10,7 +10,7 @@ from gatepost.outbox import deaths
 from gatepost.outbox.callbacks import hold, promote
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.outbox.states import State, Telling
+from gatepost.outbox.states import CallbackState, State
 from gatepost.outbox.transaction import IDS, Transaction, chunks, dialect_pair
 
 RETRIED = "queued again by the operator"
@@ -64,8 +64,8 @@ def untold(connection: Connection, *, client: str = "", host: str = "") -> list[
     Only of this ``client``, and only to this ``host``: a name or an address, with or without a port.
     """
     failed = or_(
-        statuses.c.telling == Telling.DEAD.value,
-        (statuses.c.telling == Telling.QUEUED.value) & (statuses.c.attempt > 0),
+        statuses.c.callback_state == CallbackState.DEAD.value,
+        (statuses.c.callback_state == CallbackState.QUEUED.value) & (statuses.c.attempt > 0),
     )
     query = select(statuses.c.message_id).where(failed).distinct()
     if client:
@@ -124,14 +124,16 @@ def _send_again(tx: Transaction, identity: str, state: State, lifetime: float) -
 
 _callbacks = dialect_pair(
     lambda _: (
-        select(messages.c.id, statuses.c.client, statuses.c.target, statuses.c.telling, statuses.c.due_at)
+        select(
+            messages.c.id, statuses.c.client, statuses.c.target, statuses.c.callback_state, statuses.c.due_at
+        )
         .select_from(messages.outerjoin(statuses, statuses.c.message_id == messages.c.id))
         .where(messages.c.id.in_(IDS))
     )
 )
 _under_way = dialect_pair(
     lambda _: select(statuses.c.message_id).where(
-        statuses.c.message_id.in_(IDS), statuses.c.telling == Telling.CALLING.value
+        statuses.c.message_id.in_(IDS), statuses.c.callback_state == CallbackState.CALLING.value
     )
 )
 _reviving = dialect_pair(
@@ -139,9 +141,9 @@ _reviving = dialect_pair(
         update(statuses)
         .where(
             statuses.c.message_id.in_(IDS),
-            statuses.c.telling.in_([Telling.DEAD.value, Telling.QUEUED.value]),
+            statuses.c.callback_state.in_([CallbackState.DEAD.value, CallbackState.QUEUED.value]),
         )
-        .values(telling=Telling.WAITING.value, attempt=0, due_at=None)
+        .values(callback_state=CallbackState.WAITING.value, attempt=0, due_at=None)
     )
 )
 
@@ -158,7 +160,9 @@ def _hasten(tx: Transaction, ids: Sequence[str]) -> list[Hastened]:
     hold(tx, ids)
     found: dict[str, Hastened] = {}
     for row in tx.execute_about(_callbacks, sorted(set(ids))):
-        late = row.telling == Telling.DEAD or (row.telling == Telling.QUEUED and row.due_at > tx.now)
+        late = row.callback_state == CallbackState.DEAD or (
+            row.callback_state == CallbackState.QUEUED and row.due_at > tx.now
+        )
         before = found.get(row.id)
         found[row.id] = Hastened(
             id=row.id,

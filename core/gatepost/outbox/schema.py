@@ -70,7 +70,7 @@ statuses = Table(
     Column("status", Text, nullable=False),
     Column("code", Text, nullable=False),
     Column("recorded_at", _big, nullable=False),
-    Column("telling", Text, nullable=False),
+    Column("callback_state", Text, nullable=False),
     Column("due_at", _big),
     Column("attempt", Integer, nullable=False),
     Column("holder", Text, nullable=False),

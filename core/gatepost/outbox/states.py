@@ -65,10 +65,10 @@ def to_record(known: Iterable[Status], reported: Sequence[Status], *, by_provide
     return added
 
 
-class Telling(StrEnum):
+class CallbackState(StrEnum):
     """How far a recorded status is on its way to Smartico."""
 
-    UNASKED = "unasked"
+    NONE = "none"
     """Recorded only: the message has no callback_url."""
     WAITING = "waiting"
     """An earlier status of the same message is not told yet."""
@@ -76,10 +76,11 @@ class Telling(StrEnum):
     """To be told when its due time comes."""
     CALLING = "calling"
     """Claimed; its due time is the end of the lease."""
-    TOLD = "told"
+    ACKNOWLEDGED = "acknowledged"
+    """Smartico has answered the callback."""
     DEAD = "dead"
     """Given up after the last try; kept for the operator to see and to send again."""
 
 
-OPEN = frozenset({Telling.WAITING, Telling.QUEUED, Telling.CALLING})
+OPEN = frozenset({CallbackState.WAITING, CallbackState.QUEUED, CallbackState.CALLING})
 """Those that hold back the next status of the same message."""

@@ -12,7 +12,7 @@ from gatepost.model import Channel
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Depth, Outbox
-from gatepost.outbox.states import ENDS, State, Telling
+from gatepost.outbox.states import ENDS, CallbackState, State
 from gatepost.throttle import BreakerSnapshot, BreakerState, Throttle
 
 MISCONFIGURED = "misconfigured"
@@ -135,7 +135,7 @@ def _figures(depth: Depth) -> dict[str, dict[tuple[str, ...], float]]:
         },
         "queue_age_seconds": {(channel,): depth.oldest.get(channel, 0.0) for channel in Channel},
         "callbacks_waiting": {
-            (one,): depth.callbacks.get(one, 0) for one in (Telling.QUEUED, Telling.CALLING)
+            (one,): depth.callbacks.get(one, 0) for one in (CallbackState.QUEUED, CallbackState.CALLING)
         },
         "callbacks_age_seconds": {(): depth.callbacks_age},
         "callbacks_dead": {(): depth.callbacks_dead},

@@ -57,7 +57,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("code", sa.Text, nullable=False),
         sa.Column("recorded_at", _big, nullable=False),
-        sa.Column("telling", sa.Text, nullable=False),
+        sa.Column("callback_state", sa.Text, nullable=False),
         sa.Column("due_at", _big),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("holder", sa.Text, nullable=False),
@@ -67,8 +67,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("message_id", "status", name="statuses_once"),
         sqlite_strict=True,
     )
-    _partial("statuses_due", "statuses", ["telling", "client", "due_at", "target"], "due_at IS NOT NULL")
-    _partial("statuses_dead", "statuses", ["telling"], "telling = 'dead'")
+    _partial(
+        "statuses_due", "statuses", ["callback_state", "client", "due_at", "target"], "due_at IS NOT NULL"
+    )
+    _partial("statuses_dead", "statuses", ["callback_state"], "callback_state = 'dead'")
 
 
 def _partial(name: str, table: str, columns: list[str], where: str) -> None:
