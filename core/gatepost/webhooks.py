@@ -18,7 +18,7 @@ from gatepost.model import Channel, Report, WebhookRequest
 from gatepost.observe import logs
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Outbox, Reported
+from gatepost.outbox import Outbox, ReportedEvents
 from gatepost.plugin_host.instances import Instance
 
 MAX_BODY = 8 * 1_048_576
@@ -82,7 +82,9 @@ class Webhooks:
         channels = self._channels[name]
         for start in range(0, len(report.events), AT_ONCE):
             events = report.events[start : start + AT_ONCE]
-            recorded = await self._outbox.record(Reported(instance=name, events=events, channels=channels))
+            recorded = await self._outbox.record(
+                ReportedEvents(instance=name, events=events, channels=channels)
+            )
             unknown += recorded.unknown
             self._count(name, {"repeated": recorded.repeated, "unknown": recorded.unknown})
         self._count(name, Counter(event.status.value for event in report.events))

@@ -235,7 +235,7 @@ async def test_a_message_that_was_in_hand_at_three_deaths_is_shown_and_sent_agai
 
 
 @pytest.fixture
-async def untold(tmp_path, start, config):
+async def failed_callbacks(tmp_path, start, config):
     """A message about which Smartico heard something once, and a Smartico; no gateway runs."""
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
     async with Smartico(api_key="the-api-key") as crm:
@@ -259,36 +259,40 @@ due_at = (unixepoch() + 36000) * 1000"""
 
 @pytest.mark.parametrize("which", [["--all"], ["--client", "brand"], ["--host", "127.0.0.1"], []])
 async def test_what_smartico_never_heard_is_told_when_the_operator_says_so(
-    tmp_path, start, config, run, untold, which
+    tmp_path, start, config, run, failed_callbacks, which
 ):
-    identity, crm = untold
+    identity, crm = failed_callbacks
     changed(tmp_path, DEAD)
 
     assert [one["ext_message_id"] for one in await listed(run, "--dead")] == [identity]
     assert "accepted given up (8 tries: HTTP 500)" in await run("messages", "list")
     async with start(tmp_path, config):
-        said = await run("messages", "tell", *(which or [identity]), "--yes")
+        said = await run("messages", "retry-callbacks", *(which or [identity]), "--yes")
         assert f"{identity}  1 callback to 127.0.0.1:" in said
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
     assert await listed(run, "--dead") == []
 
 
-async def test_after_an_outage_what_waits_for_hours_is_told_at_once(tmp_path, start, config, run, untold):
-    identity, crm = untold
+async def test_after_an_outage_what_waits_for_hours_is_told_at_once(
+    tmp_path, start, config, run, failed_callbacks
+):
+    identity, crm = failed_callbacks
     changed(tmp_path, LATE)
     async with start(tmp_path, config):
-        assert "Call back about 1 message now?" in await run("messages", "tell", "--all", input="n\n", code=1)
-        assert "1 callback to be made now" in await run("messages", "tell", "--all", input="y\n")
+        assert "Call back about 1 message now?" in await run(
+            "messages", "retry-callbacks", "--all", input="n\n", code=1
+        )
+        assert "1 callback to be made now" in await run("messages", "retry-callbacks", "--all", input="y\n")
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
-        said = await run("messages", "tell", identity, code=1)
+        said = await run("messages", "retry-callbacks", identity, code=1)
         assert "not changed: none of its callbacks waits for another try or was given up" in said
-        assert "0 callbacks to be made now" in await run("messages", "tell", "--client", "other")
+        assert "0 callbacks to be made now" in await run("messages", "retry-callbacks", "--client", "other")
 
 
 async def test_a_host_that_rests_is_tried_at_once_when_the_operator_says_so(
-    tmp_path, start, config, run, untold, monkeypatch
+    tmp_path, start, config, run, failed_callbacks, monkeypatch
 ):
-    identity, crm = untold
+    identity, crm = failed_callbacks
     changed(tmp_path, LATE)
     (other,) = await listed(run)
     gateways = []
@@ -300,7 +304,7 @@ async def test_a_host_that_rests_is_tried_at_once_when_the_operator_says_so(
             slots.begin(target, 0.0)
             slots.end(target, 1e9, Unavailable("down", retry_after=3600.0))
 
-        await run("messages", "tell", identity)
+        await run("messages", "retry-callbacks", identity)
 
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
     assert other["statuses"][0]["callback_state"] == "queued"
@@ -320,7 +324,9 @@ def _noted(kind, made):
 @pytest.mark.parametrize("wrong", [[], ["--all", "--client", "brand"], ["x", "--all"], ["x", "--host", "y"]])
 async def test_what_is_to_be_told_is_said_in_one_way(config, run, tmp_path, wrong):
     (tmp_path / "gatepost.toml").write_text(config)
-    assert "give either ids, or --client, --host, or --all" in await run("messages", "tell", *wrong, code=2)
+    assert "give either ids, or --client, --host, or --all" in await run(
+        "messages", "retry-callbacks", *wrong, code=2
+    )
 
 
 async def _heard(crm, identity):
@@ -584,7 +590,7 @@ async def test_who_has_no_token_finds_nothing_to_control(gateway, run):
             return response.status
 
     assert await status("retry", Authorization=f"Bearer {token}") == 200
-    assert await status("tell", Authorization=f"Bearer {token}") == 200
+    assert await status("retry-callbacks", Authorization=f"Bearer {token}") == 200
     assert await status("rests", Authorization=f"Bearer {token}") == 400
     assert await status("retry") == 404
     assert await status("retry", Authorization="Bearer ") == 404

@@ -213,13 +213,13 @@ async def test_what_the_client_lists_no_more_is_not_called_any_more(world, sendg
         message = await world.email()
         await world.crm.wait_for(message, "accepted", attempted=True)
     world.crm.recover()
-    called = len(world.crm.attempts)
+    attempts = len(world.crm.attempts)
     world.tables["clients.brand"]["callback_hosts"] = ["*.smartico.example"]
     async with world.running() as gateway:
         await gateway.settled()
         figures = await gateway.metrics()
     assert figures["gatepost_callbacks_total", "dead", "accepted"] == 1
-    assert len(world.crm.attempts) == called
+    assert len(world.crm.attempts) == attempts
 
 
 async def test_what_was_not_told_before_a_stop_is_told_after_it(world, sendgrid, monkeypatch):

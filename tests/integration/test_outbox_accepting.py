@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Policy, Reported, SendResult, Stored, group_commit, new_id
+from gatepost.outbox import Policy, ReportedEvents, SendResult, StoredMessage, group_commit, new_id
 from gatepost.outbox.schema import contents
 from gatepost.outbox.states import State
 
@@ -26,14 +26,14 @@ def commits(outbox):
 async def test_a_new_message_is_stored_under_its_own_id(store, new):
     message = new()
 
-    assert await store.put(message) == Stored(message.id, message.fingerprint)
+    assert await store.put(message) == StoredMessage(message.id, message.fingerprint)
 
 
 async def test_the_same_uid_gives_what_was_stored_first(store, new):
     first, again = new(), new(fingerprint=b"\x02" * 32)
     await store.put(first)
 
-    assert await store.put(again) == Stored(first.id, first.fingerprint)
+    assert await store.put(again) == StoredMessage(first.id, first.fingerprint)
 
 
 async def test_only_the_first_of_a_uid_is_ever_sent(store, new):
@@ -103,7 +103,7 @@ async def test_a_stored_message_is_found_and_another_is_not(store, new):
     message = new()
     await store.put(message)
 
-    assert await store.find("brand", Channel.EMAIL, "uid-1") == Stored(message.id, message.fingerprint)
+    assert await store.find("brand", Channel.EMAIL, "uid-1") == StoredMessage(message.id, message.fingerprint)
     assert await store.find("brand", Channel.SMS, "uid-1") is None
     assert await store.find("other", Channel.EMAIL, "uid-1") is None
     assert await store.find("brand", Channel.EMAIL, "uid-1 ") is None
@@ -135,14 +135,14 @@ async def test_a_thousand_at_once_share_a_few_commits(store, new):
 async def test_different_wishes_share_a_commit(store, new, hold):
     claims = [await hold(store, f"uid-{n}") for n in range(10)]
     count = commits(store)
-    report = Reported(instance="x", events=[StatusEvent(status=Status.OPENED, message_id=claims[0].id)])
+    report = ReportedEvents(instance="x", events=[StatusEvent(status=Status.OPENED, message_id=claims[0].id)])
 
     await asyncio.gather(
         store.put(new("another")),
         *(store.finish(SendResult(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims),
         *(store.renew(claim, 30) for claim in claims),
         store.record(report),
-        store.claim_calls(10, 30),
+        store.claim_callbacks(10, 30),
         store.sweep(),
     )
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import event
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Reported, SendResult, callbacks
+from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, callbacks
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import State
 
@@ -12,17 +12,17 @@ A, D, O = "accepted", "delivered", "opened"  # noqa: E741  as they stand in the 
 
 
 def heard(call):
-    return Called(seq=call.seq, attempt=call.attempt, acknowledged=True)
+    return CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
 
 
 def again(call, seconds=5.0):
-    return Called(
+    return CallbackResult(
         seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=seconds, problem="HTTP 503"
     )
 
 
 def given_up(call):
-    return Called(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 404")
+    return CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 404")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def sent(hold):
         claim = await hold(outbox, uid, **fields)
         await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
         events = [StatusEvent(status=Status(one), message_id=claim.id) for one in statuses]
-        await outbox.record(Reported(instance="relay", events=events))
+        await outbox.record(ReportedEvents(instance="relay", events=events))
         return claim.id
 
     return make
@@ -43,7 +43,7 @@ async def test_a_call_brings_all_that_a_caller_needs(store, sent):
     url = "https://CRM.example:8443/status?a=1"
     identity = await sent(store, channel=Channel.SMS, callback_url=url)
 
-    (call,) = await store.claim_calls(9, 45)
+    (call,) = await store.claim_callbacks(9, 45)
 
     assert (call.message_id, call.client, call.channel) == (identity, "brand", Channel.SMS)
     assert (call.status, call.callback_url, call.target) == (Status.ACCEPTED, url, "crm.example:8443")
@@ -55,84 +55,84 @@ async def test_statuses_are_told_in_their_order_and_one_at_a_time(store, sent):
     order = []
 
     for _ in range(3):
-        (call,) = await store.claim_calls(9, 45)
-        assert await store.claim_calls(9, 45) == []
-        assert await store.finish_call(heard(call))
+        (call,) = await store.claim_callbacks(9, 45)
+        assert await store.claim_callbacks(9, 45) == []
+        assert await store.finish_callback(heard(call))
         order.append(call.status)
 
     assert order == [A, D, O]
-    assert await store.claim_calls(9, 45) == []
+    assert await store.claim_callbacks(9, 45) == []
 
 
 async def test_a_status_that_comes_during_a_call_waits_for_it(store, sent):
     identity = await sent(store)
-    (call,) = await store.claim_calls(9, 45)
+    (call,) = await store.claim_callbacks(9, 45)
     event = StatusEvent(status=Status.DELIVERED, message_id=identity)
-    await store.record(Reported(instance="relay", events=[event]))
+    await store.record(ReportedEvents(instance="relay", events=[event]))
 
-    assert await store.claim_calls(9, 45) == []
-    await store.finish_call(heard(call))
-    assert [one.status for one in await store.claim_calls(9, 45)] == [D]
+    assert await store.claim_callbacks(9, 45) == []
+    await store.finish_callback(heard(call))
+    assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
 
 
 async def test_a_status_that_comes_after_the_last_call_goes_at_once(store, sent):
     identity = await sent(store)
-    (call,) = await store.claim_calls(9, 45)
-    await store.finish_call(heard(call))
+    (call,) = await store.claim_callbacks(9, 45)
+    await store.finish_callback(heard(call))
     event = StatusEvent(status=Status.DELIVERED, message_id=identity)
-    await store.record(Reported(instance="relay", events=[event]))
+    await store.record(ReportedEvents(instance="relay", events=[event]))
 
-    assert [one.status for one in await store.claim_calls(9, 45)] == [D]
+    assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
 
 
 async def test_the_end_of_a_call_and_the_next_status_in_one_commit_lose_nothing(store, sent):
     identities = [await sent(store, f"uid-{n}") for n in range(8)]
-    calls = await store.claim_calls(9, 45)
+    calls = await store.claim_callbacks(9, 45)
     events = [StatusEvent(status=Status.DELIVERED, message_id=one) for one in identities]
 
     await asyncio.gather(
-        *(store.finish_call(heard(call)) for call in calls[:4]),
-        store.record(Reported(instance="relay", events=events)),
-        *(store.finish_call(heard(call)) for call in calls[4:]),
+        *(store.finish_callback(heard(call)) for call in calls[:4]),
+        store.record(ReportedEvents(instance="relay", events=events)),
+        *(store.finish_callback(heard(call)) for call in calls[4:]),
     )
 
-    following = await store.claim_calls(9, 45)
+    following = await store.claim_callbacks(9, 45)
     assert {(call.message_id, call.status.value) for call in following} == {(one, D) for one in identities}
 
 
 async def test_a_failed_call_is_tried_again_later_and_holds_back_the_next(store, sent, clock, look):
     identity = await sent(store, "uid-1", D)
-    (call,) = await store.claim_calls(9, 45)
+    (call,) = await store.claim_callbacks(9, 45)
 
-    assert await store.finish_call(again(call, 300))
+    assert await store.finish_callback(again(call, 300))
 
     (first, second) = (await look(store, identity)).statuses
     assert (first.callback_state, first.tries, first.next_try_at) == ("queued", 1, clock.now + 300)
     assert (first.problem, second.callback_state) == ("HTTP 503", "waiting")
     clock.advance(299)
-    assert await store.claim_calls(9, 45) == []
+    assert await store.claim_callbacks(9, 45) == []
     clock.advance(1)
-    (retry,) = await store.claim_calls(9, 45)
+    (retry,) = await store.claim_callbacks(9, 45)
     assert (retry.seq, retry.attempt, retry.status) == (call.seq, 2, A)
 
 
 async def test_a_dead_call_lets_the_next_go(store, sent, look):
     identity = await sent(store, "uid-1", D)
-    (call,) = await store.claim_calls(9, 45)
+    (call,) = await store.claim_callbacks(9, 45)
 
-    assert await store.finish_call(given_up(call))
+    assert await store.finish_callback(given_up(call))
 
-    assert [one.status for one in await store.claim_calls(9, 45)] == [D]
+    assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
     first = (await look(store, identity)).statuses[0]
     assert (first.callback_state, first.next_try_at, first.problem) == ("dead", None, "HTTP 404")
 
 
 async def test_messages_do_not_wait_for_each_other(store, sent):
     slow, quick = await sent(store, "slow", D), await sent(store, "quick", D)
-    calls = {call.message_id: call for call in await store.claim_calls(9, 45)}
-    await store.finish_call(heard(calls[quick]))
+    calls = {call.message_id: call for call in await store.claim_callbacks(9, 45)}
+    await store.finish_callback(heard(calls[quick]))
 
-    (call,) = await store.claim_calls(9, 45)
+    (call,) = await store.claim_callbacks(9, 45)
 
     assert (call.message_id, call.status.value) == (quick, D)
     assert slow in calls
@@ -144,7 +144,7 @@ async def test_the_longest_due_are_told_first_and_none_twice(store, sent, clock)
         ids.append(await sent(store, f"uid-{n}"))
         clock.advance(1)
 
-    hauls = [{call.message_id for call in await store.claim_calls(2, 45)} for _ in range(4)]
+    hauls = [{call.message_id for call in await store.claim_callbacks(2, 45)} for _ in range(4)]
 
     assert hauls == [set(ids[:2]), set(ids[2:4]), set(ids[4:]), set()]
 
@@ -153,7 +153,7 @@ async def test_calls_claimed_at_once_are_claimed_once(store, sent):
     for n in range(20):
         await sent(store, f"uid-{n}")
 
-    hauls = await asyncio.gather(*(store.claim_calls(3, 45) for _ in range(10)))
+    hauls = await asyncio.gather(*(store.claim_callbacks(3, 45) for _ in range(10)))
 
     seqs = [call.seq for haul in hauls for call in haul]
     assert len(seqs) == len(set(seqs)) == 20
@@ -161,7 +161,7 @@ async def test_calls_claimed_at_once_are_claimed_once(store, sent):
 
 async def test_a_lost_caller_is_replaced(store, sent, clock):
     await sent(store, "uid-1", D)
-    (lost,) = await store.claim_calls(9, 45)
+    (lost,) = await store.claim_callbacks(9, 45)
     clock.advance(44)
     assert (await store.sweep()).calls == 0
     store.reported.clear()
@@ -170,34 +170,34 @@ async def test_a_lost_caller_is_replaced(store, sent, clock):
     assert (await store.sweep()).calls == 1
 
     assert store.reported.is_set()
-    (call,) = await store.claim_calls(9, 45)
+    (call,) = await store.claim_callbacks(9, 45)
     assert (call.seq, call.attempt) == (lost.seq, 2)
 
 
 @pytest.mark.parametrize("what", [heard, again, given_up])
 async def test_what_an_earlier_caller_says_changes_nothing(store, sent, clock, look, what):
     identity = await sent(store, "uid-1", D)
-    (lost,) = await store.claim_calls(9, 45)
+    (lost,) = await store.claim_callbacks(9, 45)
     clock.advance(45)
     await store.sweep()
-    assert not await store.finish_call(what(lost))
-    (call,) = await store.claim_calls(9, 45)
+    assert not await store.finish_callback(what(lost))
+    (call,) = await store.claim_callbacks(9, 45)
     before = await look(store, identity)
 
-    assert not await store.finish_call(what(lost))
+    assert not await store.finish_callback(what(lost))
 
     assert await look(store, identity) == before
-    assert await store.finish_call(heard(call))
+    assert await store.finish_callback(heard(call))
 
 
 @pytest.mark.parametrize("what", [heard, again, given_up])
 async def test_what_another_process_says_changes_nothing(place, sent, what):
     async with place.opened() as outbox:
         await sent(outbox)
-        (call,) = await outbox.claim_calls(9, 45)
+        (call,) = await outbox.claim_callbacks(9, 45)
     async with place.opened() as outbox:
-        assert not await outbox.finish_call(what(call))
-        (other,) = await outbox.claim_calls(9, 45)
+        assert not await outbox.finish_callback(what(call))
+        (other,) = await outbox.claim_callbacks(9, 45)
         assert other.seq == call.seq
 
 
@@ -206,12 +206,12 @@ async def test_what_another_process_says_changes_nothing(place, sent, what):
 @pytest.mark.parametrize("together", [True, False])
 async def test_a_call_ends_once(store, sent, look, first, then, together):
     identity = await sent(store)
-    (call,) = await store.claim_calls(9, 45)
+    (call,) = await store.claim_callbacks(9, 45)
 
     if together:
-        kept = await asyncio.gather(store.finish_call(first(call)), store.finish_call(then(call)))
+        kept = await asyncio.gather(store.finish_callback(first(call)), store.finish_callback(then(call)))
     else:
-        kept = [await store.finish_call(first(call)), await store.finish_call(then(call))]
+        kept = [await store.finish_callback(first(call)), await store.finish_callback(then(call))]
 
     assert kept == [True, False]
     expected = {heard: "acknowledged", again: "queued", given_up: "dead"}[first]
@@ -219,13 +219,13 @@ async def test_a_call_ends_once(store, sent, look, first, then, together):
 
 
 async def test_a_call_about_nothing_we_know_changes_nothing(store):
-    assert not await store.finish_call(Called(seq=99, attempt=1, acknowledged=True))
+    assert not await store.finish_callback(CallbackResult(seq=99, attempt=1, acknowledged=True))
 
 
 async def test_a_message_without_a_callback_url_is_only_recorded(store, sent, look):
     identity = await sent(store, "uid-1", D, callback_url="")
 
-    assert await store.claim_calls(9, 45) == []
+    assert await store.claim_callbacks(9, 45) == []
     statuses = (await look(store, identity)).statuses
     assert [(one.status, one.callback_state) for one in statuses] == [(A, "none"), (D, "none")]
 
@@ -242,7 +242,7 @@ async def test_a_message_without_a_callback_url_is_only_recorded(store, sent, lo
 async def test_a_target_is_a_host_and_a_port(store, sent, url, target):
     await sent(store, callback_url=url)
 
-    assert [call.target for call in await store.claim_calls(9, 45)] == [target]
+    assert [call.target for call in await store.claim_callbacks(9, 45)] == [target]
 
 
 async def test_targets_that_rest_are_passed_over_and_one_may_be_asked_alone(store, sent):
@@ -250,10 +250,10 @@ async def test_targets_that_rest_are_passed_over_and_one_may_be_asked_alone(stor
         await sent(store, host, callback_url=f"https://{host}/status")
 
     resting = frozenset({"a.example:443", "b.example:1"})
-    assert [call.target for call in await store.claim_calls(9, 45, resting=resting)] == ["b.example:2"]
-    assert [call.target for call in await store.claim_calls(9, 45, only="b.example:1")] == ["b.example:1"]
-    assert await store.claim_calls(9, 45, only="nobody.example:443") == []
-    assert [call.target for call in await store.claim_calls(9, 45)] == ["a.example:443"]
+    assert [call.target for call in await store.claim_callbacks(9, 45, resting=resting)] == ["b.example:2"]
+    assert [call.target for call in await store.claim_callbacks(9, 45, only="b.example:1")] == ["b.example:1"]
+    assert await store.claim_callbacks(9, 45, only="nobody.example:443") == []
+    assert [call.target for call in await store.claim_callbacks(9, 45)] == ["a.example:443"]
 
 
 async def test_a_resting_target_does_not_use_up_the_limit(store, sent):
@@ -261,7 +261,7 @@ async def test_a_resting_target_does_not_use_up_the_limit(store, sent):
         await sent(store, f"ill-{n}", callback_url="https://ill.example/")
     await sent(store, "well", callback_url="https://well.example/")
 
-    calls = await store.claim_calls(1, 45, resting=frozenset({"ill.example:443"}))
+    calls = await store.claim_callbacks(1, 45, resting=frozenset({"ill.example:443"}))
 
     assert [call.target for call in calls] == ["well.example:443"]
 
@@ -270,24 +270,24 @@ async def test_calls_may_be_of_one_client_or_of_all_besides_some(store, sent):
     for client in ("a", "b", "c"):
         await sent(store, client, client=client)
 
-    assert [call.client for call in await store.claim_calls(9, 45, client="b")] == ["b"]
-    assert await store.claim_calls(9, 45, client="b") == []
-    assert [call.client for call in await store.claim_calls(9, 45, besides=frozenset({"a"}))] == ["c"]
-    assert [call.client for call in await store.claim_calls(9, 45)] == ["a"]
+    assert [call.client for call in await store.claim_callbacks(9, 45, client="b")] == ["b"]
+    assert await store.claim_callbacks(9, 45, client="b") == []
+    assert [call.client for call in await store.claim_callbacks(9, 45, besides=frozenset({"a"}))] == ["c"]
+    assert [call.client for call in await store.claim_callbacks(9, 45)] == ["a"]
 
 
 async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it_does_not_take(store):
     """However many calls of others wait, or to targets that rest."""
     wants = [
-        callbacks.WantCalls(9, 45, "brand", frozenset({"ill.example:443"})),
-        callbacks.WantCalls(1, 45, "brand", only="ill.example:443"),
+        callbacks.CallbackClaimRequest(9, 45, "brand", frozenset({"ill.example:443"})),
+        callbacks.CallbackClaimRequest(1, 45, "brand", only="ill.example:443"),
     ]
 
     def plans(connection):
         tx = store._begin(connection)
         seen = []
         event.listen(connection, "before_cursor_execute", lambda *call: seen.append(call[2:4]))
-        callbacks.claim_calls(tx, wants)
+        callbacks.claim_callbacks(tx, wants)
         return [
             [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
             for text, values in seen[:2]
@@ -307,7 +307,7 @@ async def test_the_end_of_a_lifetime_is_told(store, hold, clock):
     clock.advance(60)
     await store.sweep()
 
-    (call,) = await store.claim_calls(9, 45)
+    (call,) = await store.claim_callbacks(9, 45)
 
     assert call.status is Status.FAILED
 
@@ -329,24 +329,24 @@ async def test_a_status_that_waits_for_nobody_is_found_and_told(store, sent):
     identity = await sent(store, "uid-1", D)
     assert await strand(store, identity) == 1
     assert (await store.sweep()).moved == 0
-    assert await store.claim_calls(9, 45) == []
+    assert await store.claim_callbacks(9, 45) == []
 
     assert await store.mend() == 1
 
     order = []
-    while calls := await store.claim_calls(9, 45):
+    while calls := await store.claim_callbacks(9, 45):
         order += [call.status for call in calls]
-        assert await store.finish_call(heard(calls[0]))
+        assert await store.finish_callback(heard(calls[0]))
     assert order == [A, D]
 
 
 async def test_what_waits_for_a_call_that_is_queued_or_under_way_is_left_waiting(store, sent):
     await sent(store, "uid-1", D)
     assert await store.mend() == 0
-    (call,) = await store.claim_calls(9, 45)
+    (call,) = await store.claim_callbacks(9, 45)
     assert await store.mend() == 0
-    assert await store.claim_calls(9, 45) == []
-    assert await store.finish_call(again(call, 300))
+    assert await store.claim_callbacks(9, 45) == []
+    assert await store.finish_callback(again(call, 300))
     assert await store.mend() == 0
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Reported, SendResult, queries
+from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, queries
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import ENDS, State
 
@@ -24,7 +24,7 @@ def counted(store):
 
 def report(claim):
     event = StatusEvent(status=Status.DELIVERED, message_id=claim.id)
-    return Reported(instance="box", events=[event])
+    return ReportedEvents(instance="box", events=[event])
 
 
 async def test_every_count_is_there_from_the_start(store):
@@ -101,14 +101,14 @@ async def test_dead_callbacks_are_counted_until_they_are_told_again(store, hold,
     clock.advance(100)
     assert ((await store.depth()).callbacks_dead, (await store.depth()).callbacks_age) == (0, 100.0)
 
-    (call,) = await store.claim_calls(1, 30)
-    await store.finish_call(
-        Called(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
+    (call,) = await store.claim_callbacks(1, 30)
+    await store.finish_callback(
+        CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
     )
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({}, 1, 0.0)
 
-    await store.hasten([claim.id])
+    await store.retry_callbacks([claim.id])
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({"queued": 1}, 0, 100.0)
 

@@ -4,7 +4,7 @@ import pytest
 import structlog
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Reported, SendResult
+from gatepost.outbox import ReportedEvents, SendResult
 from gatepost.outbox.states import State
 
 WAIT = 120
@@ -85,7 +85,7 @@ async def test_a_report_proves_that_a_suspect_or_a_held_one_was_sent(place, susp
     (claim,) = await die(place, clock, the_next_suspect)
     async with place.opened() as store:
         events = [StatusEvent(status=Status.DELIVERED, message_id=claim.id)]
-        await store.record(Reported(instance="relay", events=events))
+        await store.record(ReportedEvents(instance="relay", events=events))
 
         view = await look(store, claim.id)
         assert (view.state, view.reason, view.content_kept) == ("sent", "", False)

@@ -26,7 +26,16 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, NewMessage, Policy, Reported, SendResult, maintenance, new_id, open_outbox
+from gatepost.outbox import (
+    CallbackResult,
+    NewMessage,
+    Policy,
+    ReportedEvents,
+    SendResult,
+    maintenance,
+    new_id,
+    open_outbox,
+)
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import CallbackState, State
 
@@ -221,7 +230,7 @@ class Outboxes(RuleBasedStateMachine):
         before = len(message.told)
         events = [StatusEvent(status=status, message_id=message.id) for status in reported]
 
-        recorded = self.run(self.outbox.record(Reported(instance="relay", events=events)))
+        recorded = self.run(self.outbox.record(ReportedEvents(instance="relay", events=events)))
 
         for status in reported:
             message.record(status, self.now, by_provider=True)
@@ -230,7 +239,7 @@ class Outboxes(RuleBasedStateMachine):
         assert (recorded.new, recorded.unknown) == (len(message.told) - before, 0)
 
     @rule(target=calls, most=st.integers(1, 4))
-    def claim_calls(self, most):
+    def claim_callbacks(self, most):
         due = {
             (message.id, one.status): one
             for message in self.messages.values()
@@ -238,7 +247,7 @@ class Outboxes(RuleBasedStateMachine):
             if one.callback_state is CallbackState.QUEUED and one.due <= self.now
         }
 
-        claimed = self.run(self.outbox.claim_calls(most, 45))
+        claimed = self.run(self.outbox.claim_callbacks(most, 45))
 
         assert len(claimed) == min(most, len(due))
         for call in claimed:
@@ -248,7 +257,7 @@ class Outboxes(RuleBasedStateMachine):
         return multiple(*((self.process, call) for call in claimed))
 
     @rule(mine=consumes(calls), outcome=st.sampled_from(["acknowledged", "dead", "again", "lost"]))
-    def finish_call(self, mine, outcome):
+    def finish_callback(self, mine, outcome):
         process, call = mine
         message = self.messages.get(call.message_id)
         one = message and next(one for one in message.told if one.status is call.status)
@@ -262,11 +271,11 @@ class Outboxes(RuleBasedStateMachine):
             one.callback_state,
         )
         retry_in = 300 if outcome == "again" else None
-        called = Called(
+        callback_result = CallbackResult(
             seq=call.seq, attempt=call.attempt, acknowledged=outcome == "acknowledged", retry_in=retry_in
         )
 
-        assert self.run(self.outbox.finish_call(called)) == valid
+        assert self.run(self.outbox.finish_callback(callback_result)) == valid
 
         if valid and outcome == "again":
             one.callback_state, one.due = CallbackState.QUEUED, self.now + 300
@@ -430,7 +439,7 @@ class Outboxes(RuleBasedStateMachine):
         """In the end every status was heard: once, unless a caller was lost or gave up."""
         self.crash()
         for _ in range(200):
-            claimed = self.run(self.outbox.claim_calls(99, 45))
+            claimed = self.run(self.outbox.claim_callbacks(99, 45))
             if not claimed and not any(
                 one.callback_state in {CallbackState.QUEUED, CallbackState.CALLING, CallbackState.WAITING}
                 for message in self.messages.values()
@@ -445,7 +454,9 @@ class Outboxes(RuleBasedStateMachine):
                 one.callback_state = CallbackState.ACKNOWLEDGED
                 message.call_next(self.now)
                 assert self.run(
-                    self.outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
+                    self.outbox.finish_callback(
+                        CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+                    )
                 )
             self.sweep()
         else:

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Reported, SendResult, new_id, retries
+from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, new_id, retries
 from gatepost.outbox.states import State
 
 LIFETIMES = {Channel.EMAIL: 60.0, Channel.SMS: 30.0}
@@ -37,22 +37,22 @@ async def end(outbox, state):
 
 
 async def call_until_dead(outbox):
-    (call,) = await outbox.claim_calls(1, 45.0)
-    assert await outbox.finish_call(
-        Called(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
+    (call,) = await outbox.claim_callbacks(1, 45.0)
+    assert await outbox.finish_callback(
+        CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
     )
     return call.status
 
 
 async def tell(outbox):
-    (call,) = await outbox.claim_calls(10, 45.0)
-    assert await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
+    (call,) = await outbox.claim_callbacks(10, 45.0)
+    assert await outbox.finish_callback(CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
     return call.status
 
 
 async def report(outbox, identity, *statuses):
     events = [StatusEvent(status=status, message_id=identity) for status in statuses]
-    await outbox.record(Reported(instance="box", events=events))
+    await outbox.record(ReportedEvents(instance="box", events=events))
 
 
 async def test_a_failed_message_is_due_again_with_a_fresh_lifetime(outbox, clock, put):
@@ -145,11 +145,11 @@ async def test_what_is_erased_can_only_be_sent_anew(outbox, clock, tmp_path, put
 
 
 async def fail(outbox, seconds=36_000.0):
-    (call,) = await outbox.claim_calls(1, 45.0)
-    called = Called(
+    (call,) = await outbox.claim_callbacks(1, 45.0)
+    callback_result = CallbackResult(
         seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=seconds, problem="HTTP 503"
     )
-    assert await outbox.finish_call(called)
+    assert await outbox.finish_callback(callback_result)
     return call
 
 
@@ -160,12 +160,12 @@ async def test_dead_callbacks_are_told_again_in_their_order_one_at_a_time(outbox
     assert await call_until_dead(outbox) is Status.ACCEPTED
     assert await call_until_dead(outbox) is Status.DELIVERED
 
-    (hastened,) = await outbox.hasten([identity])
+    (callback_retries,) = await outbox.retry_callbacks([identity])
 
-    assert (hastened.callbacks, hastened.problem) == (2, "")
-    assert (hastened.client, hastened.target) == ("brand", "crm.example:443")
+    assert (callback_retries.callbacks, callback_retries.problem) == (2, "")
+    assert (callback_retries.client, callback_retries.target) == ("brand", "crm.example:443")
     assert [await tell(outbox) for _ in range(3)] == [Status.ACCEPTED, Status.DELIVERED, Status.OPENED]
-    assert await outbox.claim_calls(10, 45.0) == []
+    assert await outbox.claim_callbacks(10, 45.0) == []
 
 
 async def test_a_callback_that_waits_for_its_next_try_is_due_now_with_all_its_tries(outbox, put):
@@ -174,14 +174,14 @@ async def test_a_callback_that_waits_for_its_next_try_is_due_now_with_all_its_tr
     await report(outbox, identity, Status.DELIVERED)
     await fail(outbox, 0.0)
     assert (await fail(outbox)).attempt == 2
-    assert await outbox.claim_calls(10, 45.0) == []
+    assert await outbox.claim_callbacks(10, 45.0) == []
 
-    (hastened,) = await outbox.hasten([identity])
+    (callback_retries,) = await outbox.retry_callbacks([identity])
 
-    assert (hastened.callbacks, hastened.problem) == (1, "")
-    (call,) = await outbox.claim_calls(10, 45.0)
+    assert (callback_retries.callbacks, callback_retries.problem) == (1, "")
+    (call,) = await outbox.claim_callbacks(10, 45.0)
     assert (call.status, call.attempt) == (Status.ACCEPTED, 1)
-    assert await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
+    assert await outbox.finish_callback(CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
     assert await tell(outbox) is Status.DELIVERED
 
 
@@ -190,12 +190,14 @@ async def test_a_call_under_way_is_not_joined_by_a_second_one(outbox, put):
     await end(outbox, State.SENT)
     await report(outbox, identity, Status.DELIVERED)
     await call_until_dead(outbox)
-    (under_way,) = await outbox.claim_calls(10, 45.0)
+    (under_way,) = await outbox.claim_callbacks(10, 45.0)
 
-    assert [one.callbacks for one in await outbox.hasten([identity])] == [1]
+    assert [one.callbacks for one in await outbox.retry_callbacks([identity])] == [1]
 
-    assert await outbox.claim_calls(10, 45.0) == []
-    await outbox.finish_call(Called(seq=under_way.seq, attempt=under_way.attempt, acknowledged=True))
+    assert await outbox.claim_callbacks(10, 45.0) == []
+    await outbox.finish_callback(
+        CallbackResult(seq=under_way.seq, attempt=under_way.attempt, acknowledged=True)
+    )
     assert await tell(outbox) is Status.ACCEPTED
 
 
@@ -203,22 +205,24 @@ async def test_of_many_messages_those_are_hastened_that_wait(outbox, put):
     ids = [await put(outbox) for _ in range(4)]
     for _ in ids:
         await end(outbox, State.SENT)
-    dead, late, heard, due = [(await outbox.claim_calls(1, 45.0))[0] for _ in ids]
+    dead, late, heard, due = [(await outbox.claim_callbacks(1, 45.0))[0] for _ in ids]
     for call, told, retry_in in ((dead, False, None), (late, False, 300.0), (heard, True, None)):
-        called = Called(
+        callback_result = CallbackResult(
             seq=call.seq, attempt=call.attempt, acknowledged=told, retry_in=retry_in, problem="HTTP 500"
         )
-        await outbox.finish_call(called)
-    await outbox.finish_call(Called(seq=due.seq, attempt=due.attempt, acknowledged=False, retry_in=0.0))
+        await outbox.finish_callback(callback_result)
+    await outbox.finish_callback(
+        CallbackResult(seq=due.seq, attempt=due.attempt, acknowledged=False, retry_in=0.0)
+    )
 
     unknown = new_id()
     calls = [dead, late, heard, due]
-    hastened = await outbox.hasten([call.message_id for call in calls] + [unknown])
+    callback_retries = await outbox.retry_callbacks([call.message_id for call in calls] + [unknown])
 
-    assert [one.callbacks for one in hastened] == [1, 1, 0, 0, 0]
-    assert "none of its callbacks" in hastened[2].problem
-    assert "no such message" in hastened[4].problem
-    again = {call.message_id: call.attempt for call in await outbox.claim_calls(9, 45.0)}
+    assert [one.callbacks for one in callback_retries] == [1, 1, 0, 0, 0]
+    assert "none of its callbacks" in callback_retries[2].problem
+    assert "no such message" in callback_retries[4].problem
+    again = {call.message_id: call.attempt for call in await outbox.claim_callbacks(9, 45.0)}
     assert again == {dead.message_id: 1, late.message_id: 1, due.message_id: 2}
 
 
@@ -228,7 +232,7 @@ async def test_a_message_that_failed_is_sent_and_told_each_when_it_is_asked_for(
     await outbox.sweep()
     assert await call_until_dead(outbox) is Status.FAILED
 
-    assert [one.callbacks for one in await outbox.hasten([identity])] == [1]
+    assert [one.callbacks for one in await outbox.retry_callbacks([identity])] == [1]
     assert await outbox.claim(Channel.EMAIL, 1, 30.0) == []
 
     assert (await outbox.retry(identity, LIFETIMES)).queued
@@ -272,7 +276,7 @@ async def failing(outbox, new):
 )
 async def test_failed_callbacks_are_found_by_client_and_host(outbox, failing, client, host, found):
     ids = await outbox._database.transact(
-        lambda connection: retries.untold(connection, client=client, host=host)
+        lambda connection: retries.failed_callbacks(connection, client=client, host=host)
     )
 
     wanted = [tuple(one.split(" ")) for one in found.split("|")] if found else []

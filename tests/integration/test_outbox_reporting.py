@@ -4,7 +4,7 @@ from itertools import permutations
 import pytest
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Recorded, Reported, SendResult
+from gatepost.outbox import RecordResult, ReportedEvents, SendResult
 from gatepost.outbox.states import State
 
 ACCEPTED, DELIVERED, OPENED = Status.ACCEPTED, Status.DELIVERED, Status.OPENED
@@ -17,13 +17,13 @@ def outcome(claim, state=State.SENT, **fields):
 def about(identity, *statuses, instance="relay"):
     """A report that bears our id."""
     events = [StatusEvent(status=status, message_id=identity) for status in statuses]
-    return Reported(instance=instance, events=events)
+    return ReportedEvents(instance=instance, events=events)
 
 
 def about_theirs(provider_id, *statuses, instance="relay"):
     """A report that bears only the provider's id."""
     events = [StatusEvent(status=status, provider_id=provider_id) for status in statuses]
-    return Reported(instance=instance, events=events)
+    return ReportedEvents(instance=instance, events=events)
 
 
 def told(view):
@@ -34,7 +34,7 @@ async def test_a_report_finds_its_message_by_our_id(store, hold, look):
     claim = await hold(store)
     await store.finish(outcome(claim))
 
-    assert await store.record(about(claim.id, DELIVERED)) == Recorded(new=1, repeated=0, unknown=0)
+    assert await store.record(about(claim.id, DELIVERED)) == RecordResult(new=1, repeated=0, unknown=0)
     assert told(await look(store, claim.id)) == ["accepted", "delivered"]
 
 
@@ -55,7 +55,7 @@ async def test_a_providers_id_is_opaque_and_belongs_to_its_instance(store, hold,
 
     recorded = await store.record(about_theirs(provider_id, DELIVERED, instance=instance))
 
-    assert recorded == Recorded(new=0, repeated=0, unknown=1)
+    assert recorded == RecordResult(new=0, repeated=0, unknown=1)
 
 
 async def test_a_message_without_a_providers_id_is_not_found_by_an_empty_one(store, hold):
@@ -70,7 +70,7 @@ async def test_a_foreign_id_beside_the_providers_own_does_no_harm(store, hold):
     await store.finish(outcome(claim, instance="relay", provider_id="p-1"))
     event = StatusEvent(status=DELIVERED, message_id="not one of ours", provider_id="p-1")
 
-    assert (await store.record(Reported(instance="relay", events=[event]))).new == 1
+    assert (await store.record(ReportedEvents(instance="relay", events=[event]))).new == 1
 
 
 async def test_unknown_messages_hurt_no_others_in_the_same_request(store, hold, look):
@@ -83,15 +83,15 @@ async def test_unknown_messages_hurt_no_others_in_the_same_request(store, hold, 
         StatusEvent(status=OPENED, message_id=claim.id),
     ]
 
-    recorded = await store.record(Reported(instance="relay", events=events))
+    recorded = await store.record(ReportedEvents(instance="relay", events=events))
 
-    assert recorded == Recorded(new=2, repeated=0, unknown=2)
+    assert recorded == RecordResult(new=2, repeated=0, unknown=2)
     assert told(await look(store, claim.id)) == ["accepted", "delivered", "opened"]
 
 
 async def test_a_request_without_events_changes_nothing(store):
-    empty = Reported(instance="relay", events=[])
-    assert await store.record(empty) == Recorded(new=0, repeated=0, unknown=0)
+    empty = ReportedEvents(instance="relay", events=[])
+    assert await store.record(empty) == RecordResult(new=0, repeated=0, unknown=0)
 
 
 async def test_a_repeated_report_is_counted_and_told_once(store, hold, look):
@@ -99,7 +99,9 @@ async def test_a_repeated_report_is_counted_and_told_once(store, hold, look):
     await store.finish(outcome(claim))
     await store.record(about(claim.id, DELIVERED))
 
-    assert await store.record(about(claim.id, DELIVERED, DELIVERED)) == Recorded(new=0, repeated=2, unknown=0)
+    assert await store.record(about(claim.id, DELIVERED, DELIVERED)) == RecordResult(
+        new=0, repeated=2, unknown=0
+    )
     assert told(await look(store, claim.id)) == ["accepted", "delivered"]
 
 
@@ -195,7 +197,7 @@ async def test_a_code_stays_with_its_status(store, hold, look):
     claim = await hold(store)
     event = StatusEvent(status=Status.FAILED, message_id=claim.id, code="5.1.1")
 
-    await store.record(Reported(instance="relay", events=[event]))
+    await store.record(ReportedEvents(instance="relay", events=[event]))
 
     view = await look(store, claim.id)
     assert [(one.status, one.code) for one in view.statuses] == [("accepted", ""), ("failed", "5.1.1")]
@@ -206,9 +208,9 @@ async def test_a_thousand_events_in_one_request_are_all_recorded(store, new):
     await asyncio.gather(*(store.put(message) for message in many))
     events = [StatusEvent(status=DELIVERED, message_id=message.id) for message in many]
 
-    recorded = await store.record(Reported(instance="relay", events=events))
+    recorded = await store.record(ReportedEvents(instance="relay", events=events))
 
-    assert recorded == Recorded(new=2000, repeated=0, unknown=0)
+    assert recorded == RecordResult(new=2000, repeated=0, unknown=0)
 
 
 async def test_the_same_id_at_two_instances_are_two_messages(store, hold, look):

@@ -4,7 +4,7 @@ import pytest
 
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Reported, SendResult
+from gatepost.outbox import ReportedEvents, SendResult
 from gatepost.outbox.driver_errors import Lost
 from gatepost.outbox.states import State
 
@@ -269,7 +269,7 @@ async def test_a_receipt_counts_until_somebody_claims_again(place, hold, look, c
 async def test_a_receipt_after_the_report_adds_only_the_providers_id(store, hold, look, clock):
     claim = await hold(store)
     await store.record(
-        Reported(instance="relay", events=[StatusEvent(status=Status.DELIVERED, message_id=claim.id)])
+        ReportedEvents(instance="relay", events=[StatusEvent(status=Status.DELIVERED, message_id=claim.id)])
     )
     ended = (await look(store, claim.id)).ended_at
     clock.advance(5)
@@ -285,7 +285,7 @@ async def test_a_receipt_after_the_report_adds_only_the_providers_id(store, hold
 async def test_after_the_report_nothing_but_a_receipt_counts(store, hold, look, state):
     claim = await hold(store)
     await store.record(
-        Reported(instance="relay", events=[StatusEvent(status=Status.DELIVERED, message_id=claim.id)])
+        ReportedEvents(instance="relay", events=[StatusEvent(status=Status.DELIVERED, message_id=claim.id)])
     )
     before = await look(store, claim.id)
 

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, Policy, Reported, SendResult, open_outbox, sqlite
+from gatepost.outbox import CallbackResult, Policy, ReportedEvents, SendResult, open_outbox, sqlite
 from gatepost.outbox.states import State
 
 OTHER_PROCESS = """
@@ -75,7 +75,7 @@ async def test_a_killed_process_lets_go_of_the_file_and_loses_nothing(tmp_path, 
         states = {one: (await look(outbox, one)).state for one in ("sms", "sent", "queued")}
         assert states == {"sms": "uncertain", "sent": "sent", "queued": "queued"}
         assert [one.content for one in await outbox.claim(Channel.EMAIL, 9, 30)] == [b"queued"]
-        assert [one.message_id for one in await outbox.claim_calls(9, 30)] == ["sent"]
+        assert [one.message_id for one in await outbox.claim_callbacks(9, 30)] == ["sent"]
 
 
 async def test_a_second_one_in_the_same_process_is_refused_until_the_first_has_closed(tmp_path):
@@ -185,13 +185,15 @@ async def test_the_content_is_gone_from_the_file_when_nobody_needs_it(tmp_path, 
 
         if end == "reported":
             event = StatusEvent(status=Status.DELIVERED, message_id=claim.id)
-            await outbox.record(Reported(instance="relay", events=[event]))
+            await outbox.record(ReportedEvents(instance="relay", events=[event]))
         else:
             state = State.FAILED if end == "pruned" else State(end)
             await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=state))
         if end == "pruned":
-            (call,) = await outbox.claim_calls(9, 30)
-            await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
+            (call,) = await outbox.claim_callbacks(9, 30)
+            await outbox.finish_callback(
+                CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+            )
             assert await outbox.prune() == 1
         else:
             # What failed may be sent again by the operator.

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func, select
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import Called, Reported, SendResult, maintenance
+from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, maintenance
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import State
 
@@ -84,7 +84,7 @@ async def test_a_report_settles_an_uncertain_message(store, hold, look, clock):
     claim = await hold(store)
     await store.finish(outcome(claim, State.UNCERTAIN, delay=120))
     await store.record(
-        Reported(instance="relay", events=[StatusEvent(status=Status.DELIVERED, message_id=claim.id)])
+        ReportedEvents(instance="relay", events=[StatusEvent(status=Status.DELIVERED, message_id=claim.id)])
     )
     clock.advance(HOUR)
 
@@ -108,7 +108,7 @@ async def test_a_message_fails_when_its_lifetime_ends(store, hold, look, clock, 
     assert told(view) == ["failed"]
     assert view.content_kept
     assert store.reported.is_set()
-    assert len(await store.claim_calls(1, 30)) == 1
+    assert len(await store.claim_callbacks(1, 30)) == 1
 
 
 async def test_what_is_being_sent_is_not_given_up_before_its_sender_is_lost(store, hold, look, clock):
@@ -133,7 +133,7 @@ async def test_more_than_one_sweeps_worth_is_swept_in_the_end(store, new, clock)
     await settle(store)
 
     assert first.failed == maintenance.MOST
-    assert len(await store.claim_calls(10_000, 30)) == number
+    assert len(await store.claim_callbacks(10_000, 30)) == number
 
 
 async def test_a_restart_takes_back_what_was_in_hand(place, hold, new, look, clock):
@@ -141,16 +141,18 @@ async def test_a_restart_takes_back_what_was_in_hand(place, hold, new, look, clo
         sending = await hold(outbox, "sending", lease=1000)
         sent = await hold(outbox, "sent")
         await outbox.finish(outcome(sent))
-        (call,) = await outbox.claim_calls(1, 1000)
+        (call,) = await outbox.claim_callbacks(1, 1000)
         waiting = new("waiting")
         await outbox.put(waiting)
     async with place.opened() as outbox:
         view = await look(outbox, sending.id)
         assert (view.state, view.due_at) == ("uncertain", clock.now + 120)
-        (again,) = await outbox.claim_calls(9, 30)
+        (again,) = await outbox.claim_callbacks(9, 30)
         assert (again.seq, again.message_id, again.attempt) == (call.seq, sent.id, 2)
         assert [one.id for one in await outbox.claim(Channel.EMAIL, 9, 30)] == [waiting.id]
-        assert not await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
+        assert not await outbox.finish_callback(
+            CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+        )
 
 
 @pytest.mark.parametrize("jump", [-YEAR, -HOUR, HOUR, YEAR])
@@ -231,31 +233,31 @@ async def test_a_sender_caught_by_a_jump_ahead_still_brings_its_receipt(store, h
 async def test_no_jump_of_the_clock_strands_a_call(store, hold, clock, jump):
     for uid in ("lost", "later"):
         await store.finish(outcome(await hold(store, uid)))
-    lost, later = await store.claim_calls(2, 45)
-    await store.finish_call(
-        Called(seq=later.seq, attempt=later.attempt, acknowledged=False, retry_in=10 * HOUR)
+    lost, later = await store.claim_callbacks(2, 45)
+    await store.finish_callback(
+        CallbackResult(seq=later.seq, attempt=later.attempt, acknowledged=False, retry_in=10 * HOUR)
     )
 
     clock.advance(jump)
     await settle(store)
-    found = {call.seq for call in await store.claim_calls(9, 45)}
+    found = {call.seq for call in await store.claim_callbacks(9, 45)}
     for _ in range(26):
         clock.advance(HOUR)
         await settle(store)
-        found |= {call.seq for call in await store.claim_calls(9, 45)}
+        found |= {call.seq for call in await store.claim_callbacks(9, 45)}
 
     assert found == {lost.seq, later.seq}
 
 
 async def test_a_call_that_is_far_off_by_rights_is_not_pulled_in(store, hold, clock):
     await store.finish(outcome(await hold(store)))
-    (call,) = await store.claim_calls(1, 45)
-    await store.finish_call(
-        Called(seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=12 * HOUR)
+    (call,) = await store.claim_callbacks(1, 45)
+    await store.finish_callback(
+        CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=12 * HOUR)
     )
 
     assert (await store.sweep()).calls == 0
-    assert await store.claim_calls(1, 45) == []
+    assert await store.claim_callbacks(1, 45) == []
 
 
 async def everything(store, identity):
@@ -274,8 +276,8 @@ async def test_what_ended_is_forgotten_after_the_retention_and_not_before(place,
     async with place.opened(retention=1000) as store:
         claim = await hold(store)
         await store.finish(outcome(claim, State.FAILED))
-        (call,) = await store.claim_calls(1, 45)
-        await store.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
+        (call,) = await store.claim_callbacks(1, 45)
+        await store.finish_callback(CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
         assert await everything(store, claim.id) == [1, 1, 1]
         clock.advance(999)
         assert await store.prune() == 0
@@ -294,15 +296,17 @@ async def test_nothing_is_forgotten_while_smartico_does_not_know(place, hold, lo
         claim = await hold(store)
         await store.finish(outcome(claim))
         await store.record(
-            Reported(instance="relay", events=[StatusEvent(status=Status.DELIVERED, message_id=claim.id)])
+            ReportedEvents(
+                instance="relay", events=[StatusEvent(status=Status.DELIVERED, message_id=claim.id)]
+            )
         )
         clock.advance(5000)
         for _ in range(2):
             assert await store.prune() == 0
-            (call,) = await store.claim_calls(1, 45)
+            (call,) = await store.claim_callbacks(1, 45)
             assert await store.prune() == 0
-            await store.finish_call(
-                Called(seq=call.seq, attempt=call.attempt, acknowledged=ending == "acknowledged")
+            await store.finish_callback(
+                CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=ending == "acknowledged")
             )
 
         assert await store.prune() == 1
@@ -365,7 +369,7 @@ async def test_depth_counts_what_waits_and_for_how_long(store, hold, new, clock)
     assert depth.messages == {("email", "queued"): 2, ("sms", "sending"): 1, ("sms", "queued"): 1}
     assert depth.oldest == {"email": 7, "sms": 0}
     assert depth.callbacks == {"queued": 1}
-    await store.claim_calls(1, 30)
+    await store.claim_callbacks(1, 30)
     assert (await store.depth()).callbacks == {"calling": 1}
 
 
@@ -382,12 +386,12 @@ async def test_what_was_never_tried_does_not_wait_for_a_clock_that_jumped_back(s
     assert [claim.id for claim in await store.claim(Channel.EMAIL, 1, 30)] == [message.id]
 
     clock.advance(3600)
-    await store.record(Reported(instance="i", events=[event]))
+    await store.record(ReportedEvents(instance="i", events=[event]))
     clock.advance(-3600)
-    assert await store.claim_calls(1, 30) == []
+    assert await store.claim_callbacks(1, 30) == []
 
     assert (await store.sweep()).calls == 1
-    assert len(await store.claim_calls(1, 30)) == 1
+    assert len(await store.claim_callbacks(1, 30)) == 1
 
 
 async def test_a_message_whose_answers_are_lost_is_sent_again_but_once(place, new, clock):

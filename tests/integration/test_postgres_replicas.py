@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, Policy, Reported, SendResult, open_outbox, watermark
+from gatepost.outbox import CallbackResult, Policy, ReportedEvents, SendResult, open_outbox, watermark
 from gatepost.outbox.states import OPEN, State
 from gatepost.outbox.watermark import BEHIND
 
@@ -86,9 +86,9 @@ async def test_replicas_never_claim_the_same_call(replicas, new):
     messages = [new(f"uid-{number}") for number in range(200)]
     await asyncio.gather(*(replicas[0].put(message) for message in messages))
     events = [StatusEvent(status=Status.OPENED, message_id=message.id) for message in messages]
-    await replicas[0].record(Reported(instance="i", events=events))
+    await replicas[0].record(ReportedEvents(instance="i", events=events))
 
-    hauls = await asyncio.gather(*(replica.claim_calls(7, 30) for _ in range(20) for replica in replicas))
+    hauls = await asyncio.gather(*(replica.claim_callbacks(7, 30) for _ in range(20) for replica in replicas))
 
     seqs = [call.seq for haul in hauls for call in haul]
     assert len(seqs) == len(set(seqs)) == 200
@@ -163,22 +163,24 @@ async def test_a_status_recorded_while_the_one_before_it_ends_is_never_stranded(
     await asyncio.gather(*(one.put(message) for message in messages))
     for claim in await one.claim(Channel.EMAIL, 200, 30):
         await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
-    calls = await other.claim_calls(200, 30)
+    calls = await other.claim_callbacks(200, 30)
     assert len(calls) == 200
 
     async def report(message):
         event = StatusEvent(status=Status.DELIVERED, message_id=message.id)
-        await one.record(Reported(instance="i", events=[event]))
+        await one.record(ReportedEvents(instance="i", events=[event]))
 
     async def end(call):
-        assert await other.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
+        assert await other.finish_callback(
+            CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+        )
 
     races = [report(message) for message in messages] + [end(call) for call in calls]
     random.Random(1).shuffle(races)
     await asyncio.gather(*races)
 
     told = 0
-    while calls := await one.claim_calls(200, 30):
+    while calls := await one.claim_callbacks(200, 30):
         assert {call.status for call in calls} == {Status.DELIVERED}
         await asyncio.gather(*(end_with(one, call) for call in calls))
         told += len(calls)
@@ -188,7 +190,9 @@ async def test_a_status_recorded_while_the_one_before_it_ends_is_never_stranded(
 
 
 async def end_with(replica, call):
-    assert await replica.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
+    assert await replica.finish_callback(
+        CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+    )
 
 
 async def test_cut_off_backends_lose_nothing(database, new):
@@ -266,7 +270,7 @@ async def test_an_old_replica_works_on_beside_a_newer_schema_but_does_not_start_
     assert await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
     await other.put(new("uid-2"))
     assert len(await one.claim(Channel.EMAIL, 1, 30)) == 1
-    assert len(await other.claim_calls(1, 30)) == 1
+    assert len(await other.claim_callbacks(1, 30)) == 1
     with pytest.raises(ConfigError, match="newer Gatepost"):
         async with database.replica():
             pass
@@ -289,12 +293,12 @@ async def test_a_status_that_waits_for_nobody_is_found_once(database, replicas, 
     message = new()
     await replicas[0].put(message)
     event = StatusEvent(status=Status.DELIVERED, message_id=message.id)
-    await replicas[0].record(Reported(instance="i", events=[event]))
+    await replicas[0].record(ReportedEvents(instance="i", events=[event]))
     database.psql("UPDATE statuses SET callback_state = 'waiting', due_at = NULL")
 
     assert sum(await asyncio.gather(*(replica.mend() for replica in replicas))) == 1
 
-    calls = [call for replica in replicas for call in await replica.claim_calls(9, 45)]
+    calls = [call for replica in replicas for call in await replica.claim_callbacks(9, 45)]
     assert [call.status for call in calls] == [Status.ACCEPTED]
 
 
@@ -343,15 +347,17 @@ async def test_calls_that_were_passed_over_are_claimed_as_soon_as_their_target_m
         messages = [new(f"uid-{number}") for number in range(3)]
         await asyncio.gather(*(outbox.put(message) for message in messages))
         events = [StatusEvent(status=Status.DELIVERED, message_id=message.id) for message in messages]
-        await outbox.record(Reported(instance="i", events=events))
+        await outbox.record(ReportedEvents(instance="i", events=events))
         database.psql("UPDATE statuses SET due_at = due_at - 60000 WHERE due_at IS NOT NULL")
-        (first,) = await outbox.claim_calls(1, 30, client="brand")
+        (first,) = await outbox.claim_callbacks(1, 30, client="brand")
 
         resting = frozenset({first.target})
-        assert await outbox.claim_calls(9, 30, client="brand", resting=resting) == []
-        assert await outbox.claim_calls(9, 30, client="brand", resting=resting | {"other.example:443"}) == []
+        assert await outbox.claim_callbacks(9, 30, client="brand", resting=resting) == []
+        assert (
+            await outbox.claim_callbacks(9, 30, client="brand", resting=resting | {"other.example:443"}) == []
+        )
 
-        assert len(await outbox.claim_calls(9, 30, client="brand")) == 2
+        assert len(await outbox.claim_callbacks(9, 30, client="brand")) == 2
 
 
 async def test_a_claim_does_not_walk_over_what_an_old_transaction_keeps(database, new):
@@ -397,8 +403,10 @@ async def test_nothing_reads_a_whole_table(database, new):
         for _ in range(20):
             (claim,) = await replica.claim(Channel.EMAIL, 1, 30.0)
             await replica.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
-            (call,) = await replica.claim_calls(1, 30.0)
-            await replica.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
+            (call,) = await replica.claim_callbacks(1, 30.0)
+            await replica.finish_callback(
+                CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+            )
             await replica.sweep()
 
     assert database.counted(whole) == before

@@ -14,7 +14,7 @@ from pathlib import Path
 from gatepost import app
 from gatepost.intake import accept
 from gatepost.model import Email, Receipt, Status
-from gatepost.outbox import Outbox, Recorded, Stored
+from gatepost.outbox import Outbox, RecordResult, StoredMessage
 from gatepost.plugin_host.instances import Instance
 
 
@@ -22,14 +22,14 @@ def answer_before_commit() -> None:
     """Promise 1: Smartico hears 0 before the message is on disk."""
     real = Outbox.put
 
-    async def put(self: Outbox, message: accept.NewMessage) -> Stored:
+    async def put(self: Outbox, message: accept.NewMessage) -> StoredMessage:
         async def later() -> None:
             # Longer than a kill after the answer may take on a slow machine.
             await asyncio.sleep(2)
             await real(self, message)
 
         self._late = [*getattr(self, "_late", []), asyncio.ensure_future(later())]
-        return Stored(message.id, message.fingerprint)
+        return StoredMessage(message.id, message.fingerprint)
 
     Outbox.put = put
 
@@ -47,8 +47,8 @@ def resend_at_once() -> None:
 def forget_reports() -> None:
     """Promise 4: a report is answered with 200 and not stored."""
 
-    async def record(_self: Outbox, reported: object) -> Recorded:
-        return Recorded(new=len(reported.events), repeated=0, unknown=0)
+    async def record(_self: Outbox, reported: object) -> RecordResult:
+        return RecordResult(new=len(reported.events), repeated=0, unknown=0)
 
     Outbox.record = record
 
@@ -90,7 +90,7 @@ def leave_at_once() -> None:
     real = Outbox.put
     stopping = False
 
-    async def put(self: Outbox, message: accept.NewMessage) -> Stored:
+    async def put(self: Outbox, message: accept.NewMessage) -> StoredMessage:
         stored = await real(self, message)
         if stopping:
             os._exit(0)

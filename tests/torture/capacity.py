@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, Outbox, Policy, Reported, SendResult, open_outbox
+from gatepost.outbox import CallbackResult, Outbox, Policy, ReportedEvents, SendResult, open_outbox
 from gatepost.outbox.states import State
 from torture import growth, postgres
 
@@ -64,12 +64,14 @@ async def _life(outbox: Outbox, count: int) -> None:
             )
         )
         events = [StatusEvent(message_id=one.id, status=Status.DELIVERED) for one in claims]
-        await outbox.record(Reported(instance="p", events=events))
+        await outbox.record(ReportedEvents(instance="p", events=events))
         for _ in range(2):
-            calls = await outbox.claim_calls(AT_ONCE, 45.0, client="brand")
+            calls = await outbox.claim_callbacks(AT_ONCE, 45.0, client="brand")
             await asyncio.gather(
                 *(
-                    outbox.finish_call(Called(seq=one.seq, attempt=one.attempt, acknowledged=True))
+                    outbox.finish_callback(
+                        CallbackResult(seq=one.seq, attempt=one.attempt, acknowledged=True)
+                    )
                     for one in calls
                 )
             )

@@ -69,7 +69,7 @@ class Send:
 
 
 @dataclass(slots=True)
-class Call:
+class Callback:
     """A claimed status in somebody's hands."""
 
     message: Message
@@ -98,7 +98,7 @@ class World:
         self.messages = [Message(n, self.now + LIFE, due=self.now) for n in range(self.rng.randint(1, 3))]
         self.messages[0].deadly = self.rng.random() < 0.1
         self.sends: list[Send] = []
-        self.calls: list[Call] = []
+        self.calls: list[Callback] = []
         self.taken: dict[int, int] = {}
         self.excused: dict[int, int] = {}
         self.resend_from: dict[int, float] = {}
@@ -186,10 +186,10 @@ class World:
                     row.callback_state, row.due = CallbackState.CALLING, self.now + CALL_LEASE
                     row.attempt += 1
                     row.holder = holder
-                    self.calls.append(Call(m, row, row.attempt, holder))
+                    self.calls.append(Callback(m, row, row.attempt, holder))
                     return
 
-    def finish_call(self, call: Call, *, acknowledged: bool) -> None:
+    def finish_callback(self, call: Callback, *, acknowledged: bool) -> None:
         row = call.row
         if (row.attempt, row.holder, row.callback_state) != (
             call.attempt,
@@ -290,7 +290,7 @@ class World:
         del self.throttles[holder]
         self._join()
 
-    def tell(self, call: Call) -> None:
+    def tell(self, call: Callback) -> None:
         """Smartico hears it; whether we learn of that is another matter."""
         heard = self.heard.setdefault(call.message.id, [])
         status = call.row.status
@@ -306,7 +306,7 @@ class World:
         call.heard = True
 
     @staticmethod
-    def _told_before(call: Call, status: Status) -> bool:
+    def _told_before(call: Callback, status: Status) -> bool:
         """Whether that status ought to have been heard: one given up never will be."""
         return any(
             row.status is status and row.callback_state is not CallbackState.DEAD
@@ -363,14 +363,14 @@ class World:
         else:
             self.answered(send)
 
-    def _call(self, call: Call, fate: str) -> None:
+    def _call(self, call: Callback, fate: str) -> None:
         # Who woke up after its lease may call late; that is a repeat, which Smartico must bear.
         current = (call.row.attempt, call.row.holder) == (call.attempt, call.holder)
         if fate != "refused" and current and call.row.callback_state is CallbackState.CALLING:
             self.tell(call)
         self.calls.remove(call)
         if fate != "heard and lost":
-            self.finish_call(call, acknowledged=fate == "heard")
+            self.finish_callback(call, acknowledged=fate == "heard")
 
     def check(self) -> None:
         for m in self.messages:

@@ -22,7 +22,15 @@ import apsw
 from sqlalchemy import event
 
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Called, NewMessage, Policy, Reported, SendResult, new_id, open_outbox
+from gatepost.outbox import (
+    CallbackResult,
+    NewMessage,
+    Policy,
+    ReportedEvents,
+    SendResult,
+    new_id,
+    open_outbox,
+)
 from gatepost.outbox.states import State
 
 SECTOR = 512
@@ -63,9 +71,11 @@ async def statements(folder: Path, messages: int) -> list[Statement]:
                 )
             )
             events = [StatusEvent(status=Status.DELIVERED, message_id=claim.id) for claim in claims]
-            await outbox.record(Reported(instance="provider", events=events))
-            for call in await outbox.claim_calls(5, 45.0):
-                await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=True))
+            await outbox.record(ReportedEvents(instance="provider", events=events))
+            for call in await outbox.claim_callbacks(5, 45.0):
+                await outbox.finish_callback(
+                    CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
+                )
     return noted
 
 

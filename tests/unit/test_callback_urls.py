@@ -497,10 +497,10 @@ async def test_a_name_with_any_local_address_is_not_called(tls_host, trusting, a
 
 async def test_a_resolver_that_changes_its_mind_wins_nothing(tls_host, trusting, monkeypatch):
     """Public when it is looked at, local a moment later: the second answer must be judged like the first."""
-    called = []
+    connected = []
 
     async def nobody_there(*, addr_infos, **_rest):
-        called.extend(info[4][0] for info in addr_infos)
+        connected.extend(info[4][0] for info in addr_infos)
         raise ConnectionRefusedError
 
     names = Names(["93.184.215.14"], ["127.0.0.1"])
@@ -509,7 +509,7 @@ async def test_a_resolver_that_changes_its_mind_wins_nothing(tls_host, trusting,
     async with CallbackClient(resolver=names, tls=trusting) as client:
         assert (await failure(client, target)).kind == "connect"
     assert names.asked == ["cb.example"]
-    assert called == ["93.184.215.14"]
+    assert connected == ["93.184.215.14"]
     monkeypatch.undo()
     async with CallbackClient(resolver=names, tls=trusting) as client:
         assert (await failure(client, target)).kind == "private"

@@ -13,7 +13,7 @@ from gatepost.callbacks import worker as callback_worker
 from gatepost.errors import StoreBusy, Unavailable
 from gatepost.model import Channel, Secret
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Called, NewMessage, Policy, SendResult, new_id, open_outbox, queries
+from gatepost.outbox import CallbackResult, NewMessage, Policy, SendResult, new_id, open_outbox, queries
 from gatepost.outbox.states import State
 from gatepost.wire import Reply
 
@@ -88,12 +88,12 @@ class Busy:
     def __getattr__(self, name):
         return getattr(self.outbox, name)
 
-    async def finish_call(self, called):
+    async def finish_callback(self, callback_result):
         if self.times > 0:
             self.times -= 1
             self.refused.set()
             raise StoreBusy("the disk is full")
-        return await self.outbox.finish_call(called)
+        return await self.outbox.finish_callback(callback_result)
 
 
 @pytest.fixture
@@ -146,8 +146,10 @@ async def accepted(outbox, *hosts, client="brand"):
 async def test_a_call_that_the_stop_cuts_off_is_due_at_once_and_is_no_try(outbox, callbacks_of):
     await accepted(outbox)
     for _ in range(TRIES - 1):
-        (call,) = await outbox.claim_calls(1, 45.0)
-        await outbox.finish_call(Called(seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=0.0))
+        (call,) = await outbox.claim_callbacks(1, 45.0)
+        await outbox.finish_callback(
+            CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=0.0)
+        )
     hosts = Hosts("crm.example")
     running = asyncio.create_task(callbacks_of(outbox, hosts).run())
     await hosts.reached.wait()
@@ -155,7 +157,7 @@ async def test_a_call_that_the_stop_cuts_off_is_due_at_once_and_is_no_try(outbox
     running.cancel()
     await asyncio.wait([running])
 
-    (call,) = await outbox.claim_calls(1, 45.0)
+    (call,) = await outbox.claim_callbacks(1, 45.0)
     assert call.attempt == TRIES
 
 
@@ -171,7 +173,7 @@ async def test_the_end_of_a_call_is_recorded_although_the_store_is_busy_at_the_s
     await running
 
     await outbox.orphan_all()  # what was not recorded would be due now
-    assert await outbox.claim_calls(9, 45.0) == []
+    assert await outbox.claim_callbacks(9, 45.0) == []
     assert hosts.asked == ["crm.example"]
 
 
@@ -203,7 +205,7 @@ async def test_a_cut_off_recording_gets_a_last_chance(outbox, callbacks_of):
     await asyncio.wait([running])
 
     await outbox.orphan_all()  # what was not recorded would be due now
-    assert await outbox.claim_calls(9, 45.0) == []
+    assert await outbox.claim_callbacks(9, 45.0) == []
 
 
 async def test_a_slow_target_keeps_no_other_of_its_client_waiting(outbox, callbacks_of):
@@ -230,12 +232,12 @@ class Watched:
     def __getattr__(self, name):
         return getattr(self.outbox, name)
 
-    async def claim_calls(self, most, lease, *, client, **which):
+    async def claim_callbacks(self, most, lease, *, client, **which):
         self._in_a_row = 0 if client == "other" else self._in_a_row + (client == "brand")
         # Twice is no sign: the two take turns in who is the first of a round.
         if self._in_a_row > 2:
             self.settled.set()
-        return await self.outbox.claim_calls(most, lease, client=client, **which)
+        return await self.outbox.claim_callbacks(most, lease, client=client, **which)
 
 
 @pytest.mark.parametrize("tripped", [False, True])
@@ -293,8 +295,8 @@ class LateAnswers:
     def __getattr__(self, name):
         return getattr(self.outbox, name)
 
-    async def claim_calls(self, most, lease, *, client, **which):
-        calls = await self.outbox.claim_calls(most, lease, client=client, **which)
+    async def claim_callbacks(self, most, lease, *, client, **which):
+        calls = await self.outbox.claim_callbacks(most, lease, client=client, **which)
         if which["resting"] and not calls:
             self.hosts.let.set()
             if self.under_way:

@@ -84,9 +84,9 @@ class ClientSlots:
         if for_any > 0:
             yield Ask(min(most, for_any), resting)
         else:
-            called = {target for target, breaker in self._breakers.items() if breaker.slots_used}
+            callback_result = {target for target, breaker in self._breakers.items() if breaker.slots_used}
             # One, for two might be for the same target.
-            yield Ask(1, resting | called, reserved=True)
+            yield Ask(1, resting | callback_result, reserved=True)
 
     def claimed(self, ask: Ask, count: int, now: float) -> None:
         """Note how many calls an Ask brought."""

@@ -14,7 +14,7 @@ from gatepost.config.settings import Settings
 from gatepost.errors import StoreBroken, StoreError, Unavailable
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Call, Called, Outbox
+from gatepost.outbox import Callback, CallbackResult, Outbox
 
 PAUSES = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 """Seconds after the first try, the second, …; after one more it is dead. Each ±20 %."""
@@ -166,22 +166,22 @@ class Callbacks:
             asks.append(("", Ask(STRAYS)))
         return asks
 
-    async def _ask(self, name: str, ask: Ask) -> list[Call]:
+    async def _ask(self, name: str, ask: Ask) -> list[Callback]:
         besides = frozenset() if name else frozenset(self._slots)
-        return await self._outbox.claim_calls(
+        return await self._outbox.claim_callbacks(
             ask.most, LEASE, client=name, resting=ask.resting, only=ask.only, besides=besides
         )
 
     def _slots_of(self, client: str) -> ClientSlots:
         return self._slots.get(client, self._stray_slots)
 
-    def _begin(self, call: Call, now: float) -> None:
+    def _begin(self, call: Callback, now: float) -> None:
         self._slots_of(call.client).begin(call.target, now)
         task = asyncio.create_task(self._call(call), name=f"callback-{call.message_id}")
         self._calling.add(task)
         task.add_done_callback(self._calling.discard)
 
-    async def _call(self, call: Call) -> None:
+    async def _call(self, call: Callback) -> None:
         problem, retry_after, ill = "interrupted", None, False
         cut_off = False
         try:
@@ -195,7 +195,7 @@ class Callbacks:
         finally:
             failure = Unavailable(problem) if ill else None
             self._slots_of(call.client).end(call.target, self._clock(), failure)
-            called = Called(
+            callback_result = CallbackResult(
                 seq=call.seq,
                 attempt=call.attempt,
                 acknowledged=not problem,
@@ -204,13 +204,15 @@ class Callbacks:
                 problem=problem,
             )
             # Who cancels the call must not cancel what is being recorded of it: it ends by itself.
-            finishing = asyncio.create_task(self._finish(call, called), name=f"called-{call.message_id}")
+            finishing = asyncio.create_task(
+                self._finish(call, callback_result), name=f"called-{call.message_id}"
+            )
             self._finishing.add(finishing)
             finishing.add_done_callback(self._finishing.discard)
             await asyncio.shield(finishing)
             self._outbox.reported.set()
 
-    async def _tell(self, call: Call) -> tuple[str, float | None, bool]:
+    async def _tell(self, call: Callback) -> tuple[str, float | None, bool]:
         """Make one call; returns what was wrong ("" when it was heard), a wish, whether the target is ill."""
         client = self._settings.clients.get(call.client)
         if client is None:
@@ -244,22 +246,28 @@ class Callbacks:
             return "", None, False
         return f"error_code {code}" if isinstance(code, int) else "an error_code", None, False
 
-    async def _finish(self, call: Call, called: Called) -> None:
+    async def _finish(self, call: Callback, callback_result: CallbackResult) -> None:
         """Record what became of a call, however long the store takes; out of time it is asked once more."""
-        outcome = "acknowledged" if called.acknowledged else "dead" if called.retry_in is None else "retry"
+        outcome = (
+            "acknowledged"
+            if callback_result.acknowledged
+            else "dead"
+            if callback_result.retry_in is None
+            else "retry"
+        )
         self._metrics.callbacks.labels(call.status.value, outcome).inc()
-        if not called.acknowledged:
+        if not callback_result.acknowledged:
             (_log.error if outcome == "dead" else _log.warning)(
                 f"callback_{outcome}",
                 message=call.message_id,
                 status=call.status.value,
                 attempt=call.attempt,
-                problem=called.problem,
+                problem=callback_result.problem,
             )
         while True:
             last = self._out_of_time
             try:
-                if not await self._outbox.finish_call(called):
+                if not await self._outbox.finish_callback(callback_result):
                     _log.warning("call_was_lost", message=call.message_id, status=call.status.value)
                 return
             except StoreBroken:

@@ -18,7 +18,7 @@ from gatepost.cli import store
 from gatepost.cli.common import config_option, counted, fail, faults_shown, shown
 from gatepost.config.settings import Settings, locate
 from gatepost.model import Channel
-from gatepost.outbox import Hastened, Retried, queries, retries
+from gatepost.outbox import CallbackRetry, MessageRetry, queries, retries
 from gatepost.outbox.queries import MessageView, StatusView
 from gatepost.outbox.states import CallbackState, State
 from gatepost.web.admin import Rest
@@ -156,7 +156,7 @@ def retry(
 @yes_option
 @json_option
 @config_option
-def tell(
+def retry_callbacks(
     ids: Sequence[str],
     client: str,
     host: str,
@@ -175,18 +175,18 @@ def tell(
         raise click.UsageError("give either ids, or --client, --host, or --all")
     with faults_shown(locate(config)):
         read = store.settings_of_store(config)
-        which = partial(retries.untold, client=client, host=host)
+        which = partial(retries.failed_callbacks, client=client, host=host)
         wanted = asyncio.run(_by_id(read, ids) if ids else store.look(read, which))
         if wanted and not (ids or yes):
             click.confirm(f"Call back about {counted(len(wanted), 'message')} now?", abort=True, err=True)
-        hastened = asyncio.run(store.tell(read, wanted)) if wanted else []
+        callback_retries = asyncio.run(store.retry_callbacks(read, wanted)) if wanted else []
     if as_json:
-        _print_json(hastened)
+        _print_json(callback_retries)
     else:
-        for one in hastened:
-            click.echo(f"{one.id}  {_hastened(one)}")
-        click.echo(f"{counted(sum(one.callbacks for one in hastened), 'callback')} to be made now")
-    sys.exit(1 if ids and not all(one.callbacks for one in hastened) else 0)
+        for one in callback_retries:
+            click.echo(f"{one.id}  {_callback_retry(one)}")
+        click.echo(f"{counted(sum(one.callbacks for one in callback_retries), 'callback')} to be made now")
+    sys.exit(1 if ids and not all(one.callbacks for one in callback_retries) else 0)
 
 
 async def _one(read: Settings, identity: str) -> MessageView:
@@ -206,7 +206,7 @@ async def _by_id(read: Settings, ids: Sequence[str]) -> list[str]:
     return [(await _one(read, identity)).id for identity in ids]
 
 
-def _print_json(found: MessageView | Sequence[MessageView | Retried | Hastened]) -> None:
+def _print_json(found: MessageView | Sequence[MessageView | MessageRetry | CallbackRetry]) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(_readable(msgspec.to_builtins(found)))).decode())
 
 
@@ -223,7 +223,7 @@ def _readable(value: Any) -> Any:
     return value
 
 
-def _hastened(one: Hastened) -> str:
+def _callback_retry(one: CallbackRetry) -> str:
     if one.problem:
         return f"not changed: {one.problem}"
     return f"{counted(one.callbacks, 'callback')} to {shown(one.target)} to be made now"

@@ -15,7 +15,7 @@ from gatepost.config import settings
 from gatepost.config.settings import Settings
 from gatepost.errors import ConfigError
 from gatepost.model import Channel, Secret
-from gatepost.outbox import Hastened, Outbox, Policy, Retried, open_outbox, postgresql, sqlite
+from gatepost.outbox import CallbackRetry, MessageRetry, Outbox, Policy, open_outbox, postgresql, sqlite
 from gatepost.outbox.driver_errors import store_error
 from gatepost.outbox.store import sqlite_path
 from gatepost.web.admin import MOST, MessagesRequest, Note, Rest, RestsRequest, SendRequest, note_of
@@ -87,19 +87,19 @@ def _expect_store(path: Path) -> None:
         fail(f"there is no store at {path}: the gateway has never run with this configuration")
 
 
-async def retry(read: Settings, ids: Sequence[str]) -> list[Retried]:
+async def retry(read: Settings, ids: Sequence[str]) -> list[MessageRetry]:
     """Have messages sent again: by the gateway that runs here, or in the store where none does."""
     lifetimes = {channel: read.delivery.lifetime(channel) for channel in Channel}
 
-    async def directly(outbox: Outbox, some: Sequence[str]) -> list[Retried]:
+    async def directly(outbox: Outbox, some: Sequence[str]) -> list[MessageRetry]:
         return [await outbox.retry(identity, lifetimes) for identity in some]
 
-    return await _change(read, "retry", ids, list[Retried], directly)
+    return await _change(read, "retry", ids, list[MessageRetry], directly)
 
 
-async def tell(read: Settings, ids: Sequence[str]) -> list[Hastened]:
+async def retry_callbacks(read: Settings, ids: Sequence[str]) -> list[CallbackRetry]:
     """Have the callbacks of messages made now that wait or were given up; by whom, as with ``retry``."""
-    return await _change(read, "tell", ids, list[Hastened], Outbox.hasten)
+    return await _change(read, "retry-callbacks", ids, list[CallbackRetry], Outbox.retry_callbacks)
 
 
 async def _change(

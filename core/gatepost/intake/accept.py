@@ -11,7 +11,7 @@ from gatepost.intake import requests
 from gatepost.intake.requests import EmailRequest, SmsRequest
 from gatepost.model import Channel
 from gatepost.observe import logs
-from gatepost.outbox import NewMessage, Outbox, Stored, new_id
+from gatepost.outbox import NewMessage, Outbox, StoredMessage, new_id
 
 MOST_IN_HAND = 5_000
 """Requests in hand; beyond that the gateway is overloaded and says so at once."""
@@ -116,7 +116,7 @@ def _refuse_unless_reachable(lookup: LookupResult, channel: Channel) -> None:
         raise Refused(Code.NO_ADDRESS, f"the user has no usable {what}")
 
 
-def _known(stored: Stored, request: EmailRequest | SmsRequest, refusal: Refused | None) -> bytes:
+def _known(stored: StoredMessage, request: EmailRequest | SmsRequest, refusal: Refused | None) -> bytes:
     if stored.fingerprint == request.fingerprint:
         return requests.accepted(stored.id)
     field = "email_uid" if request.channel is Channel.EMAIL else "im_uid"

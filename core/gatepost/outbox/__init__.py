@@ -1,36 +1,36 @@
 """The durable store between the rooms: put, claim, record."""
 
-from gatepost.outbox.queries import Depth
+from gatepost.outbox.queries import QueueDepth
 from gatepost.outbox.records import (
-    Call,
-    Called,
+    Callback,
+    CallbackResult,
     Claim,
     NewMessage,
     Policy,
-    Recorded,
-    Reported,
+    RecordResult,
+    ReportedEvents,
     SendResult,
-    Stored,
-    Swept,
+    StoredMessage,
+    SweepResult,
 )
-from gatepost.outbox.retries import Hastened, Retried
+from gatepost.outbox.retries import CallbackRetry, MessageRetry
 from gatepost.outbox.store import Outbox, new_id, open_outbox
 
 __all__ = [
-    "Call",
-    "Called",
+    "Callback",
+    "CallbackResult",
+    "CallbackRetry",
     "Claim",
-    "Depth",
-    "Hastened",
+    "MessageRetry",
     "NewMessage",
     "Outbox",
     "Policy",
-    "Recorded",
-    "Reported",
-    "Retried",
+    "QueueDepth",
+    "RecordResult",
+    "ReportedEvents",
     "SendResult",
-    "Stored",
-    "Swept",
+    "StoredMessage",
+    "SweepResult",
     "new_id",
     "open_outbox",
 ]

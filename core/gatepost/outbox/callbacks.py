@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Executable, bindparam, exists, func, selec
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox.records import Call, Called
+from gatepost.outbox.records import Callback, CallbackResult
 from gatepost.outbox.schema import messages, statuses
 from gatepost.outbox.states import OPEN, CallbackState
 from gatepost.outbox.transaction import IDS, Transaction, chunks, dialect_pair
@@ -18,7 +18,7 @@ LOOK = 2_000
 """Statuses that are looked at for stranded ones in one go."""
 
 
-class WantCalls(NamedTuple):
+class CallbackClaimRequest(NamedTuple):
     """A caller's wish: so many calls, to be held for so many seconds."""
 
     most: int
@@ -35,14 +35,14 @@ class WantCalls(NamedTuple):
     """None that was due before then."""
 
 
-class ClaimedCalls(NamedTuple):
+class ClaimedCallbacks(NamedTuple):
     """What a caller is given, and how far that came."""
 
-    calls: list[Call]
+    calls: list[Callback]
     progress: ClaimProgress
 
 
-def claim_calls(tx: Transaction, wants: Sequence[WantCalls]) -> list[ClaimedCalls]:
+def claim_callbacks(tx: Transaction, wants: Sequence[CallbackClaimRequest]) -> list[ClaimedCallbacks]:
     """Hand out the calls that are due, the longest due first."""
     return [_claim(tx, want) for want in wants]
 
@@ -90,7 +90,7 @@ def _taking(which: tuple[str, ...], *, many_writers: bool) -> Executable:
     )
 
 
-def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
+def _claim(tx: Transaction, want: CallbackClaimRequest) -> ClaimedCallbacks:
     given = {
         "of_client": want.client,
         "besides": sorted(want.besides),
@@ -104,7 +104,7 @@ def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
     ).all()
     about = {row.id: row for row in tx.execute_about(_about, {row.message_id for row in rows})}
     calls = [
-        Call(
+        Callback(
             seq=row.seq,
             attempt=row.attempt,
             message_id=row.message_id,
@@ -117,7 +117,7 @@ def _claim(tx: Transaction, want: WantCalls) -> ClaimedCalls:
         for row in rows
         if row.message_id in about
     ]
-    return ClaimedCalls(calls, progress(tx, rows, want.most))
+    return ClaimedCallbacks(calls, progress(tx, rows, want.most))
 
 
 _about = dialect_pair(
@@ -154,12 +154,12 @@ _ending = (
 )
 
 
-def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
+def finish_callbacks(tx: Transaction, callback_result: Sequence[CallbackResult]) -> list[bool]:
     """Take back what became of calls; False where the claim was lost and nothing was changed.
 
     Told and dead both let the next status of the same message go.
     """
-    ids = sorted({call.seq for call in called})
+    ids = sorted({call.seq for call in callback_result})
     rows: dict[int, Row[Any]] = {row.seq: row for row in tx.execute_about(_called, ids)}
     hold(tx, {row.message_id for row in rows.values()})
     held = {
@@ -168,13 +168,13 @@ def finish_calls(tx: Transaction, called: Sequence[Called]) -> list[bool]:
         if row.holder == tx.holder and row.callback_state == CallbackState.CALLING
     }
     valid = []
-    for call in called:
+    for call in callback_result:
         good = held.get(call.seq) == call.attempt
         valid.append(good)
         if good:
             # Of two about the same claim the second finds it ended, as if it had come later.
             del held[call.seq]
-    kept = [call for call, good in zip(called, valid, strict=True) if good]
+    kept = [call for call, good in zip(callback_result, valid, strict=True) if good]
     if kept:
         tx.execute_many(_ending, [_ended(tx, call) for call in kept])
         promote(tx, {rows[c.seq].message_id for c in kept if c.acknowledged or c.retry_in is None})
@@ -188,7 +188,7 @@ def hold(tx: Transaction, ids: Iterable[str]) -> None:
             tx.execute(_messages, ids=some)
 
 
-def _ended(tx: Transaction, call: Called) -> dict[str, object]:
+def _ended(tx: Transaction, call: CallbackResult) -> dict[str, object]:
     if call.acknowledged:
         callback_state, due_at = CallbackState.ACKNOWLEDGED, None
     elif call.retry_in is None:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
 from gatepost.outbox import deaths
-from gatepost.outbox.records import Claim, Ended, SendResult
+from gatepost.outbox.records import Claim, EndedMessage, SendResult
 from gatepost.outbox.reports import append, forget_contents
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import ENDS, State
@@ -233,7 +233,7 @@ class Finished(NamedTuple):
     """False: the claim was lost, and nothing was changed."""
     tells: bool
     """Whether Smartico may have to be told something now."""
-    ended: Ended | None = None
+    ended: EndedMessage | None = None
     """The end that the message came to now; None where it goes on, or had come to this end before."""
 
 
@@ -276,10 +276,10 @@ def finish(tx: Transaction, outcomes: Sequence[SendResult]) -> list[Finished]:
     ]
 
 
-def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, Ended]:
+def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, EndedMessage]:
     """The ends that messages came to, by their ids; not those in which they were already."""
     return {
-        row.id: Ended(row.id, row.client, Channel(row.channel), State(value["state"]))
+        row.id: EndedMessage(row.id, row.client, Channel(row.channel), State(value["state"]))
         for value in values
         if value["state"] in ENDS and value["state"] != (row := rows[value["message_id"]]).state
     }

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
 from gatepost.outbox import deaths
-from gatepost.outbox.records import Ended, Swept
+from gatepost.outbox.records import EndedMessage, SweepResult
 from gatepost.outbox.reports import append
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import OPEN, CallbackState, State
@@ -34,13 +34,13 @@ LONGEST_LIFETIME = 31 * 86_400.0
 """Seconds; beyond it a message that was made in the future is one that the clock made there."""
 
 
-def sweep(tx: Transaction, asked: Sequence[None]) -> list[tuple[Swept, Sequence[Ended]]]:
+def sweep(tx: Transaction, asked: Sequence[None]) -> list[tuple[SweepResult, Sequence[EndedMessage]]]:
     """Move everything whose time has come, at most MOST rows of each kind; with what has ended by it.
 
     The ends are told to the first who asked alone, so that each is counted once.
     """
     ended, orphaned = _lifetimes_over(tx), _orphaned(tx)
-    swept = Swept(
+    swept = SweepResult(
         failed=len(ended),
         orphaned=orphaned.lost,
         deadly=orphaned.held,
@@ -68,7 +68,7 @@ def _move(tx: Transaction, rows: Sequence[Row[Any]], **values: Any) -> int:
     return len(rows)
 
 
-def _lifetimes_over(tx: Transaction) -> Sequence[Ended]:
+def _lifetimes_over(tx: Transaction) -> Sequence[EndedMessage]:
     """Failed: nobody took it in time. Its content stays for the operator to queue it again."""
     waiting = [one.value for one in (State.QUEUED, State.SUSPECT, State.UNCERTAIN, State.HELD)]
     rows = _rows(tx, messages.c.expires_at <= tx.now, messages.c.state.in_(waiting))
@@ -80,7 +80,7 @@ def _lifetimes_over(tx: Transaction) -> Sequence[Ended]:
             [(row.id, Status.FAILED, "") for row in rows],
             by_provider=False,
         )
-    return [Ended(row.id, row.client, Channel(row.channel), State.FAILED) for row in rows]
+    return [EndedMessage(row.id, row.client, Channel(row.channel), State.FAILED) for row in rows]
 
 
 def _orphaned(tx: Transaction) -> deaths.Orphaned:

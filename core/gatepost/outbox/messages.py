@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import select, tuple_
 
-from gatepost.outbox.records import NewMessage, Stored
+from gatepost.outbox.records import NewMessage, StoredMessage
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction, chunks
@@ -18,7 +18,7 @@ def key(message: NewMessage) -> Key:
     return message.client, message.channel.value, message.uid
 
 
-def put(tx: Transaction, new: Sequence[NewMessage]) -> list[Stored]:
+def put(tx: Transaction, new: Sequence[NewMessage]) -> list[StoredMessage]:
     """Store each message unless its uid is known; returns what now stands under each uid.
 
     A caller whose own id comes back has stored it; another id means that the uid was known.
@@ -27,7 +27,7 @@ def put(tx: Transaction, new: Sequence[NewMessage]) -> list[Stored]:
     for message in new:
         first.setdefault(key(message), message)
     rows = [_row(tx, message) for message in first.values()]
-    standing = {key(message): Stored(message.id, message.fingerprint) for message in first.values()}
+    standing = {key(message): StoredMessage(message.id, message.fingerprint) for message in first.values()}
     if tx.insert_new(messages, rows) == len(rows):
         stored = list(first.values())
     else:
@@ -64,18 +64,18 @@ def _row(tx: Transaction, message: NewMessage) -> dict[str, object]:
     }
 
 
-def find(tx: Transaction, keys: Sequence[Key]) -> list[Stored | None]:
+def find(tx: Transaction, keys: Sequence[Key]) -> list[StoredMessage | None]:
     """What stands under each uid; None where it is not known."""
     found = find_all(tx, keys)
     return [found.get(wanted) for wanted in keys]
 
 
-def find_all(tx: Transaction, keys: Sequence[Key]) -> dict[Key, Stored]:
+def find_all(tx: Transaction, keys: Sequence[Key]) -> dict[Key, StoredMessage]:
     """What stands under these uids."""
-    found: dict[Key, Stored] = {}
+    found: dict[Key, StoredMessage] = {}
     columns = messages.c.client, messages.c.channel, messages.c.uid
     for some in chunks(dict.fromkeys(keys)):
         query = select(*columns, messages.c.id, messages.c.fingerprint).where(tuple_(*columns).in_(some))
         for client, channel, uid, identity, fingerprint in tx.connection.execute(query):
-            found[client, channel, uid] = Stored(identity, bytes(fingerprint))
+            found[client, channel, uid] = StoredMessage(identity, bytes(fingerprint))
     return found

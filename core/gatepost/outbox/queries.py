@@ -13,7 +13,7 @@ from gatepost.outbox.states import CallbackState, State
 _EVERY: Mapping[str, str] = {}
 
 
-class Depth(msgspec.Struct, frozen=True, kw_only=True):
+class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
     """How much waits, and since when."""
 
     messages: Mapping[tuple[str, str], int] = {}
@@ -64,7 +64,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     statuses: Sequence[StatusView]
 
 
-def depth(connection: Connection, now: int) -> Depth:
+def depth(connection: Connection, now: int) -> QueueDepth:
     """Counts of what waits and of what was given up.
 
     Walks indexes that hold nothing else, whatever has piled up behind it; ask every few seconds at most.
@@ -83,7 +83,7 @@ def depth(connection: Connection, now: int) -> Depth:
     calls = connection.execute(_calls).all()
     first = min((row.first for row in calls), default=None)
     recorded_at = connection.execute(_recorded, {"first": first}).scalar() if calls else None
-    return Depth(
+    return QueueDepth(
         messages=counts,
         oldest=oldest,
         callbacks={row.callback_state: row.n for row in calls},

@@ -28,7 +28,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     lifetime: float
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredMessage(msgspec.Struct, frozen=True):
     """What the outbox has under a uid."""
 
     id: str
@@ -67,7 +67,7 @@ class SendResult(msgspec.Struct, frozen=True, kw_only=True):
     """Replaces what is stored, if it is to be kept; empty: it stays as it is."""
 
 
-class Reported(msgspec.Struct, frozen=True, kw_only=True):
+class ReportedEvents(msgspec.Struct, frozen=True, kw_only=True):
     """The events of one webhook request."""
 
     instance: str
@@ -76,7 +76,7 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     """Those on whose route the instance is; of other messages only one that it was asked to send can be its."""
 
 
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+class RecordResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a webhook request's events."""
 
     new: int
@@ -86,7 +86,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """Events about messages that the outbox doesn't have."""
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """A status to be told, in the hands of one caller until its lease ends."""
 
     seq: int
@@ -100,8 +100,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """``host:port`` of the URL."""
 
 
-class Called(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a Call; fenced as an SendResult is."""
+class CallbackResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a Callback; fenced as an SendResult is."""
 
     seq: int
     attempt: int
@@ -113,7 +113,7 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
-class Ended(NamedTuple):
+class EndedMessage(NamedTuple):
     """A message that has come to an end."""
 
     id: str
@@ -123,7 +123,7 @@ class Ended(NamedTuple):
     """SENT, REJECTED or FAILED."""
 
 
-class Swept(msgspec.Struct, frozen=True, kw_only=True):
+class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one sweep moved."""
 
     orphaned: int

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox.records import Ended, Recorded, Reported
+from gatepost.outbox.records import EndedMessage, RecordResult, ReportedEvents
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import OPEN, CallbackState, State, to_record
 from gatepost.outbox.transaction import IDS, Transaction, chunks, dialect_pair
@@ -24,7 +24,9 @@ _WANTED = (
 )
 
 
-def record(tx: Transaction, reports: Sequence[Reported]) -> list[tuple[Recorded, Sequence[Ended]]]:
+def record(
+    tx: Transaction, reports: Sequence[ReportedEvents]
+) -> list[tuple[RecordResult, Sequence[EndedMessage]]]:
     """Record what providers reported. The reports prove that they have the messages.
 
     With the first comes what has ended by any of them, so that each end is counted once.
@@ -53,12 +55,12 @@ def record(tx: Transaction, reports: Sequence[Reported]) -> list[tuple[Recorded,
         new[number] += count
         repeated[number] += not count
     return [
-        (Recorded(new=new[n], repeated=repeated[n], unknown=unknown[n]), () if n else ended)
+        (RecordResult(new=new[n], repeated=repeated[n], unknown=unknown[n]), () if n else ended)
         for n in range(len(reports))
     ]
 
 
-def _can_know(report: Reported, row: Row[Any]) -> bool:
+def _can_know(report: ReportedEvents, row: Row[Any]) -> bool:
     """Whether the instance may have the message: what it was asked last is noted only when it has answered."""
     return row.channel in report.channels or row.instance == report.instance
 
@@ -80,7 +82,7 @@ def _by_our_id(tx: Transaction, ids: Iterable[str]) -> dict[str, Row[Any]]:
 
 
 def _by_their_id(
-    tx: Transaction, reports: Sequence[Reported], found: dict[str, Row[Any]]
+    tx: Transaction, reports: Sequence[ReportedEvents], found: dict[str, Row[Any]]
 ) -> dict[tuple[str, str], str]:
     """Our ids by instance and provider's id, for events that don't bear ours; fills in ``found``."""
     ours: dict[tuple[str, str], str] = {}
@@ -99,10 +101,12 @@ _proven = (
 )
 
 
-def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> Sequence[Ended]:
+def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> Sequence[EndedMessage]:
     """A report proves it: these messages are at a provider, whatever we thought."""
     ended = sorted(
-        Ended(row.id, row.client, Channel(row.channel), State.SENT) for row in rows if row.state != State.SENT
+        EndedMessage(row.id, row.client, Channel(row.channel), State.SENT)
+        for row in rows
+        if row.state != State.SENT
     )
     if ended:
         tx.execute_many(_proven, [{"message_id": one.id, "now": tx.now} for one in ended])

@@ -30,7 +30,7 @@ _NEVER = {
 }
 
 
-class Retried(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
+class MessageRetry(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     """What came of an operator's wish to send a message again."""
 
     id: str
@@ -39,7 +39,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     """Why nothing was changed; for the operator."""
 
 
-class Hastened(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
+class CallbackRetry(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     """What came of an operator's wish to tell now what a message's callbacks have to tell."""
 
     id: str
@@ -58,7 +58,7 @@ def given_up(connection: Connection, states: Sequence[State]) -> list[str]:
     return list(connection.execute(mine).scalars())
 
 
-def untold(connection: Connection, *, client: str = "", host: str = "") -> list[str]:
+def failed_callbacks(connection: Connection, *, client: str = "", host: str = "") -> list[str]:
     """The ids of all messages with a callback that failed: it waits for its next try, or was given up.
 
     Only of this ``client``, and only to this ``host``: a name or an address, with or without a port.
@@ -80,18 +80,18 @@ def untold(connection: Connection, *, client: str = "", host: str = "") -> list[
     return list(connection.execute(query).scalars())
 
 
-def retry(tx: Transaction, asked: Sequence[tuple[str, Mapping[Channel, float]]]) -> list[Retried]:
+def retry(tx: Transaction, asked: Sequence[tuple[str, Mapping[Channel, float]]]) -> list[MessageRetry]:
     """Queue each message again if it failed or is held; with its id the channels' lifetimes in seconds."""
     return [_retry(tx, identity, lifetimes) for identity, lifetimes in asked]
 
 
-def _retry(tx: Transaction, identity: str, lifetimes: Mapping[Channel, float]) -> Retried:
+def _retry(tx: Transaction, identity: str, lifetimes: Mapping[Channel, float]) -> MessageRetry:
     columns = messages.c.state, messages.c.channel
     row = tx.connection.execute(tx.locking(select(*columns).where(messages.c.id == identity))).one_or_none()
     if row is None:
-        return Retried(id=identity, problem=_NOBODY)
+        return MessageRetry(id=identity, problem=_NOBODY)
     problem = _send_again(tx, identity, State(row.state), lifetimes[Channel(row.channel)])
-    return Retried(id=identity, queued=not problem, problem=problem)
+    return MessageRetry(id=identity, queued=not problem, problem=problem)
 
 
 def _send_again(tx: Transaction, identity: str, state: State, lifetime: float) -> str:
@@ -148,23 +148,23 @@ _reviving = dialect_pair(
 )
 
 
-def hasten(tx: Transaction, asked: Sequence[Sequence[str]]) -> list[list[Hastened]]:
+def retry_callbacks(tx: Transaction, asked: Sequence[Sequence[str]]) -> list[list[CallbackRetry]]:
     """Have the callbacks of these messages made now that wait for their next try or were given up.
 
     They have all their tries again, and are made in the order in which their statuses became known.
     """
-    return [_hasten(tx, ids) for ids in asked]
+    return [_retry_callbacks(tx, ids) for ids in asked]
 
 
-def _hasten(tx: Transaction, ids: Sequence[str]) -> list[Hastened]:
+def _retry_callbacks(tx: Transaction, ids: Sequence[str]) -> list[CallbackRetry]:
     hold(tx, ids)
-    found: dict[str, Hastened] = {}
+    found: dict[str, CallbackRetry] = {}
     for row in tx.execute_about(_callbacks, sorted(set(ids))):
         late = row.callback_state == CallbackState.DEAD or (
             row.callback_state == CallbackState.QUEUED and row.due_at > tx.now
         )
         before = found.get(row.id)
-        found[row.id] = Hastened(
+        found[row.id] = CallbackRetry(
             id=row.id,
             client=row.client or "",
             target=row.target or "",
@@ -179,11 +179,11 @@ def _hasten(tx: Transaction, ids: Sequence[str]) -> list[Hastened]:
     return [_told_of(identity, found.get(identity)) for identity in ids]
 
 
-def _told_of(identity: str, hastened: Hastened | None) -> Hastened:
-    if hastened is None:
-        return Hastened(id=identity, problem=_NOBODY)
-    if hastened.callbacks:
-        return hastened
+def _told_of(identity: str, callback_retries: CallbackRetry | None) -> CallbackRetry:
+    if callback_retries is None:
+        return CallbackRetry(id=identity, problem=_NOBODY)
+    if callback_retries.callbacks:
+        return callback_retries
     return msgspec.structs.replace(
-        hastened, problem="none of its callbacks waits for another try or was given up"
+        callback_retries, problem="none of its callbacks waits for another try or was given up"
     )

@@ -33,17 +33,17 @@ from gatepost.outbox.group_commit import Database, Deferred, GroupCommit
 from gatepost.outbox.migrate import migrate
 from gatepost.outbox.pooler_probe import expect_sessions
 from gatepost.outbox.records import (
-    Call,
-    Called,
+    Callback,
+    CallbackResult,
     Claim,
-    Ended,
+    EndedMessage,
     NewMessage,
     Policy,
-    Recorded,
-    Reported,
+    RecordResult,
+    ReportedEvents,
     SendResult,
-    Stored,
-    Swept,
+    StoredMessage,
+    SweepResult,
 )
 from gatepost.outbox.states import ENDS, State
 from gatepost.outbox.transaction import Transaction
@@ -114,7 +114,7 @@ class Outbox:
         # SQLite has one writer, and whoever shares its commit saves a sync of the disk. PostgreSQL has many,
         # and there a request must not wait for a thousand reports.
         lanes = [
-            GroupCommit(database, self._begin, self._broken, (claims.claim, callbacks.claim_calls))
+            GroupCommit(database, self._begin, self._broken, (claims.claim, callbacks.claim_callbacks))
             for _ in range(1 if lock else 4)
         ]
         self._lanes = lanes
@@ -148,14 +148,14 @@ class Outbox:
     def _begin(self, connection: Connection) -> Transaction:
         return Transaction(connection, self._now(connection), self.holder, self._policy)
 
-    async def put(self, message: NewMessage) -> Stored:
+    async def put(self, message: NewMessage) -> StoredMessage:
         """Store a message unless its uid is known; returns what stands under the uid now."""
         stored = await self._accepting.run(messages.put, message)
         if stored.id == message.id:
             self.arrived[message.channel].set()
         return stored
 
-    async def find(self, client: str, channel: Channel, uid: str) -> Stored | None:
+    async def find(self, client: str, channel: Channel, uid: str) -> StoredMessage | None:
         """What stands under a uid."""
         return await self._accepting.run(messages.find, (client, channel.value, uid))
 
@@ -204,14 +204,14 @@ class Outbox:
             self._note([finished.ended])
         return finished.kept
 
-    async def record(self, reported: Reported) -> Recorded:
+    async def record(self, reported: ReportedEvents) -> RecordResult:
         """Record what a provider reported."""
         recorded, ended = await self._reporting.run(reports.record, reported)
         self.reported.set()
         self._note(ended)
         return recorded
 
-    async def claim_calls(
+    async def claim_callbacks(
         self,
         most: int,
         lease: float,
@@ -220,7 +220,7 @@ class Outbox:
         resting: frozenset[str] = frozenset(),
         only: str = "",
         besides: frozenset[str] = frozenset(),
-    ) -> list[Call]:
+    ) -> list[Callback]:
         """Take at most so many calls that are due, the longest due first.
 
         Of one ``client`` or of all, or of all ``besides`` some; none to targets that are ``resting``, or to
@@ -231,19 +231,19 @@ class Outbox:
         if self._call_floors is not None and not only and not besides:
             watermark = self._call_floors.setdefault(client, Watermark())
         since = watermark.since(resting) if watermark else EVERYTHING
-        want = callbacks.WantCalls(most, lease, client, resting, only, besides, since)
-        claimed = await self._calling.run(callbacks.claim_calls, want)
+        want = callbacks.CallbackClaimRequest(most, lease, client, resting, only, besides, since)
+        claimed = await self._calling.run(callbacks.claim_callbacks, want)
         if watermark:
             watermark.reached(since, claimed.progress)
         return claimed.calls
 
-    async def finish_call(self, called: Called) -> bool:
+    async def finish_callback(self, callback_result: CallbackResult) -> bool:
         """Record what became of a call; False when the claim was lost and nothing changed."""
-        kept = await self._calling.run(callbacks.finish_calls, called)
+        kept = await self._calling.run(callbacks.finish_callbacks, callback_result)
         self.reported.set()
         return kept
 
-    async def sweep(self) -> Swept:
+    async def sweep(self) -> SweepResult:
         """Move what nobody holds and whose time has come."""
         swept, ended = await self._sending.run(maintenance.sweep, None)
         self._note(ended)
@@ -280,7 +280,7 @@ class Outbox:
         deaths.log_held(orphaned.held)
         return orphaned.lost
 
-    async def retry(self, identity: str, lifetimes: Mapping[Channel, float]) -> retries.Retried:
+    async def retry(self, identity: str, lifetimes: Mapping[Channel, float]) -> retries.MessageRetry:
         """Send a message again that was given up; ``lifetimes`` (seconds) begin anew."""
         retried = await self._sending.run(retries.retry, (identity, lifetimes))
         if retried.queued:
@@ -288,17 +288,17 @@ class Outbox:
                 event.set()
         return retried
 
-    async def hasten(self, ids: Sequence[str]) -> list[retries.Hastened]:
+    async def retry_callbacks(self, ids: Sequence[str]) -> list[retries.CallbackRetry]:
         """Have the callbacks of these messages made now that wait for their next try or were given up."""
-        hastened = await self._calling.run(retries.hasten, ids)
+        callback_retries = await self._calling.run(retries.retry_callbacks, ids)
         self.reported.set()
-        return hastened
+        return callback_retries
 
-    async def depth(self) -> queries.Depth:
+    async def depth(self) -> queries.QueueDepth:
         """How much waits."""
         return await self._sending.run(_depth, None)
 
-    def _note(self, ended: Iterable[Ended]) -> None:
+    def _note(self, ended: Iterable[EndedMessage]) -> None:
         """Count ends that are on disk by now; log each failed message, since it needs an operator."""
         for one in ended:
             self.ended[one.channel, one.state] += 1
@@ -384,5 +384,5 @@ async def _upgrade(database: Database, name: str, upgrade: Callable[[Connection]
         raise
 
 
-def _depth(tx: Transaction, asked: Sequence[None]) -> list[queries.Depth]:
+def _depth(tx: Transaction, asked: Sequence[None]) -> list[queries.QueueDepth]:
     return [queries.depth(tx.connection, tx.now)] * len(asked)

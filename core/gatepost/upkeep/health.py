@@ -11,7 +11,7 @@ from gatepost.errors import StoreError
 from gatepost.model import Channel
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Depth, Outbox
+from gatepost.outbox import Outbox, QueueDepth
 from gatepost.outbox.states import ENDS, CallbackState, State
 from gatepost.throttle import BreakerSnapshot, BreakerState, Throttle
 
@@ -50,7 +50,7 @@ class Health:
         self._routes = routes
         self._outbox = outbox
         self._throttles = throttles
-        self._figures = _figures(Depth())
+        self._figures = _figures(QueueDepth())
         for name, text, labels in _STORED:
             metrics.gauge(name, text, labels, partial(self._figure, name))
         metrics.gauge(
@@ -124,7 +124,7 @@ class Health:
         self._figures = _figures(depth)
 
 
-def _figures(depth: Depth) -> dict[str, dict[tuple[str, ...], float]]:
+def _figures(depth: QueueDepth) -> dict[str, dict[tuple[str, ...], float]]:
     """The figures of _STORED; zeros too, because an alert knows nothing of a series that comes and goes."""
     return {
         "queue_messages": {

@@ -19,7 +19,7 @@ from gatepost.intake import requests
 from gatepost.intake.accept import Acceptance
 from gatepost.model import Channel
 from gatepost.observe import logs
-from gatepost.outbox import Hastened, Outbox, Retried
+from gatepost.outbox import CallbackRetry, MessageRetry, Outbox
 from gatepost.outbox.sqlite import FileLock
 from gatepost.outbox.store import sqlite_path
 from gatepost.throttle import BreakerState, Throttle
@@ -80,7 +80,7 @@ def _private(path: str, flags: int) -> int:
 
 
 class MessagesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``POST /control/retry`` and ``/control/tell``; the answer is a list of Retried or of Hastened."""
+    """``POST /control/retry`` and ``/control/retry-callbacks``; the answer is a list of MessageRetry or of CallbackRetry."""
 
     ids: Sequence[str]
 
@@ -142,26 +142,26 @@ class Control:
         match what:
             case "retry":
                 return msgspec.json.encode(await self._retry(_ids(body)))
-            case "tell":
-                return msgspec.json.encode(await self._tell(_ids(body)))
+            case "retry-callbacks":
+                return msgspec.json.encode(await self._retry_callbacks(_ids(body)))
             case "rests":
                 return msgspec.json.encode(self._rests(msgspec.json.decode(body, type=RestsRequest).channel))
             case "send":
                 return await self._send(msgspec.json.decode(body, type=SendRequest))
         return None
 
-    async def _retry(self, ids: Sequence[str]) -> list[Retried]:
+    async def _retry(self, ids: Sequence[str]) -> list[MessageRetry]:
         lifetimes = {channel: self._settings.delivery.lifetime(channel) for channel in Channel}
         # All at once: they share a commit.
         retried = await asyncio.gather(*(self._outbox.retry(one, lifetimes) for one in ids))
-        _log.info("retried", messages=sum(one.queued for one in retried))
+        _log.info("messages_retried", messages=sum(one.queued for one in retried))
         return retried
 
-    async def _tell(self, ids: Sequence[str]) -> list[Hastened]:
-        hastened = await self._outbox.hasten(ids)
-        self._callbacks.wake({(one.client, one.target) for one in hastened if one.callbacks})
-        _log.info("hastened", callbacks=sum(one.callbacks for one in hastened))
-        return hastened
+    async def _retry_callbacks(self, ids: Sequence[str]) -> list[CallbackRetry]:
+        callback_retries = await self._outbox.retry_callbacks(ids)
+        self._callbacks.wake({(one.client, one.target) for one in callback_retries if one.callbacks})
+        _log.info("callbacks_retried", callbacks=sum(one.callbacks for one in callback_retries))
+        return callback_retries
 
     def _rests(self, channel: Channel) -> list[Rest]:
         now = asyncio.get_running_loop().time()
