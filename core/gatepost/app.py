@@ -14,8 +14,8 @@ from gatepost.body_limit import BodyLimit
 from gatepost.callback_urls import CallbackUrlPolicy
 from gatepost.callbacks.client import CallbackClient
 from gatepost.callbacks.worker import Callbacks
-from gatepost.config import settings
 from gatepost.config.settings import Settings
+from gatepost.config.toml_file import read_settings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.delivery.worker import Delivery, Provider
 from gatepost.errors import ConfigError, Fault
@@ -24,9 +24,10 @@ from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Outbox, Policy, open_outbox
 from gatepost.outbox.survey import expect_free
-from gatepost.plugin_host import discovery, instances
+from gatepost.plugin_host import discovery
 from gatepost.plugin_host.instances import Instance
 from gatepost.plugin_host.isolation import patience
+from gatepost.plugin_host.startup import build_instances, open_instances
 from gatepost.throttle import Throttle
 from gatepost.upkeep.health import Health
 from gatepost.upkeep.housekeeping import keep_house
@@ -46,57 +47,61 @@ _log = logs.get(__name__)
 
 def load(path: Path) -> tuple[Settings, dict[str, Instance]]:
     """Read the configuration and make its plugins; raises ConfigError with every fault there is."""
-    read, made, faults = examine(path)
-    if read is None or faults:
+    settings, instances, faults = examine(path)
+    if settings is None or faults:
         raise ConfigError(faults)
-    return read, made
+    return settings, instances
 
 
 def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Fault]]:
     """What of the configuration could be used, and all that is wrong with it. Opens no plugin and no store."""
-    read, faults = settings.read(path, discovery.settings_type)
-    if read is None:
+    settings, faults = read_settings(path, discovery.settings_type)
+    if settings is None:
         return None, {}, faults
-    logs.never(read)
-    made, more = instances.build(read)
+    logs.never(settings)
+    instances, more = build_instances(settings)
     faults += more
-    return read, made, [*faults, *preflight.faults(read, {fault.key for fault in faults})]
+    return settings, instances, [*faults, *preflight.faults(settings, {fault.key for fault in faults})]
 
 
 class Gateway:
     """Everything that runs behind the routes."""
 
     def __init__(
-        self, read: Settings, made: Mapping[str, Instance], outbox: Outbox, callback_client: CallbackClient
+        self,
+        settings: Settings,
+        instances: Mapping[str, Instance],
+        outbox: Outbox,
+        callback_client: CallbackClient,
     ) -> None:
-        self.settings = read
-        self.instances = made
+        self.settings = settings
+        self.instances = instances
         self.outbox = outbox
-        self.metrics = _metrics(read, made)
+        self.metrics = _metrics(settings, instances)
         self.providers = {
             name: Provider(
                 one,
                 Throttle(
                     concurrency=one.settings.concurrency,
                     per_second=one.settings.per_second,
-                    clients=len(read.clients),
+                    clients=len(settings.clients),
                 ),
             )
-            for name, one in made.items()
+            for name, one in instances.items()
             if one.channels
         }
         contacts = Contacts(
-            {client: [made[name] for name in read.sources(client)] for client in read.clients},
-            read.contacts.timeout,
-            read.contacts.default_region,
+            {client: [instances[name] for name in settings.sources(client)] for client in settings.clients},
+            settings.contacts.timeout,
+            settings.contacts.default_region,
         )
         self.contact_cache = ContactCache()
         url_policies = {
             name: CallbackUrlPolicy(client.callback_hosts, client.allow_private_callbacks)
-            for name, client in read.clients.items()
+            for name, client in settings.clients.items()
         }
         self.delivery = Delivery(
-            read,
+            settings,
             outbox=outbox,
             providers=self.providers,
             contacts=contacts,
@@ -104,31 +109,31 @@ class Gateway:
             metrics=self.metrics,
         )
         self.callbacks = Callbacks(
-            read,
+            settings,
             outbox=outbox,
             url_policies=url_policies,
             callback_client=callback_client,
             metrics=self.metrics,
         )
         acceptance = Acceptance(
-            read,
+            settings,
             outbox=outbox,
             contacts=contacts,
             contact_cache=self.contact_cache,
             url_policies=url_policies,
         )
         throttles = {name: provider.throttle for name, provider in self.providers.items()}
-        self.control = Control(read, outbox, acceptance, self.callbacks, throttles)
+        self.control = Control(settings, outbox, acceptance, self.callbacks, throttles)
         self.services = routes.Services(
-            settings=read,
-            access=Access(read.clients, read.server.trusted_proxies, read.server.metrics_allow),
+            settings=settings,
+            access=Access(settings.clients, settings.server.trusted_proxies, settings.server.metrics_allow),
             acceptance=acceptance,
-            webhooks=Webhooks(made, read.routes, outbox, self.metrics),
+            webhooks=Webhooks(instances, settings.routes, outbox, self.metrics),
             control=self.control,
             # At least one of the largest that the operator allows must fit.
-            bodies=BodyLimit(max(routes.MOST_HELD, read.server.max_body)),
+            bodies=BodyLimit(max(routes.MOST_HELD, settings.server.max_body)),
             metrics=self.metrics,
-            health=Health(routes=read.routes, outbox=outbox, throttles=throttles, metrics=self.metrics),
+            health=Health(routes=settings.routes, outbox=outbox, throttles=throttles, metrics=self.metrics),
         )
         self._stop_by = math.inf
 
@@ -171,31 +176,31 @@ class Gateway:
             self.outbox.give_up(f"{task.get_name()} fell")
 
 
-def _metrics(read: Settings, made: Mapping[str, Instance]) -> Metrics:
+def _metrics(settings: Settings, instances: Mapping[str, Instance]) -> Metrics:
     """Every series that this configuration can bring about, at zero."""
     metrics = Metrics(
-        clients=read.clients,
-        providers=[name for name, one in made.items() if one.channels],
-        reporters=[name for name, one in made.items() if one.takes_webhooks],
+        clients=settings.clients,
+        providers=[name for name, one in instances.items() if one.channels],
+        reporters=[name for name, one in instances.items() if one.takes_webhooks],
     )
     metrics.counter(
         "plugin_faults",
         "How often a plugin broke its contract",
         ["plugin"],
-        lambda: {(name,): one.faults for name, one in made.items()},
+        lambda: {(name,): one.faults for name, one in instances.items()},
     )
     metrics.counter(
         "contact_lookups_failed",
         "Lookups of users that a contact source could not answer",
         ["plugin"],
-        lambda: {(name,): one.failed_lookups for name, one in made.items() if one.is_source},
+        lambda: {(name,): one.failed_lookups for name, one in instances.items() if one.is_source},
     )
     return metrics
 
 
 @asynccontextmanager
 async def open_gateway(
-    read: Settings, made: Mapping[str, Instance], known: Sequence[Fault] = ()
+    settings: Settings, instances: Mapping[str, Instance], known: Sequence[Fault] = ()
 ) -> AsyncIterator[Gateway]:
     """Open the plugins, the store and the loops; close the loops, the plugins and then the store.
 
@@ -204,7 +209,7 @@ async def open_gateway(
     fault the store is only looked at, and no loop runs. Raises ConfigError with those faults and with everything
     that is wrong with the plugins and the store.
     """
-    delivery = read.delivery
+    delivery = settings.delivery
     policy = Policy(
         uncertain_wait=delivery.uncertain_wait,
         hold=delivery.uncertain == "hold",
@@ -219,20 +224,22 @@ async def open_gateway(
     async with AsyncExitStack() as stack:
         plugins = await stack.enter_async_context(AsyncExitStack())
         try:
-            await plugins.enter_async_context(instances.opened(made.values(), closing))
+            await plugins.enter_async_context(open_instances(instances.values(), closing))
         except ConfigError as error:
             faults += error.faults
         if faults:
             try:
-                await expect_free(read.store.url, read.path.parent)
+                await expect_free(settings.store.url, settings.path.parent)
             except ConfigError as error:
                 faults += error.faults
             raise ConfigError(faults)
-        outbox = await stack.enter_async_context(open_outbox(read.store.url, read.path.parent, policy))
+        outbox = await stack.enter_async_context(
+            open_outbox(settings.store.url, settings.path.parent, policy)
+        )
         # From here on they close before the store does.
         await stack.enter_async_context(plugins.pop_all())
         callback_client = await stack.enter_async_context(CallbackClient())
-        gateway = Gateway(read, made, outbox, callback_client)
+        gateway = Gateway(settings, instances, outbox, callback_client)
         await stack.enter_async_context(gateway.running())
         yield gateway
 

@@ -13,18 +13,18 @@ from gatepost.intake import mail_headers
 from gatepost.outbox.store import sqlite_path
 
 
-def faults(read: Settings, known: Collection[str]) -> list[Fault]:
+def faults(settings: Settings, known: Collection[str]) -> list[Fault]:
     """Everything that is wrong, but for keys in ``known``: what stands in the place of their value is ours."""
-    found = [*_store(read), *_server(read.server), *_region(read.contacts.default_region)]
-    for name, client in read.clients.items():
+    found = [*_store(settings), *_server(settings.server), *_region(settings.contacts.default_region)]
+    for name, client in settings.clients.items():
         found += _client(f"clients.{name}", client, known)
-    found += [*_ambiguous(read.clients), *_shared_contacts(read, known)]
+    found += [*_ambiguous(settings.clients), *_shared_contacts(settings, known)]
     return [fault for fault in found if fault.key not in known]
 
 
-def _store(read: Settings) -> Sequence[Fault]:
+def _store(settings: Settings) -> Sequence[Fault]:
     try:
-        sqlite_path(read.store.url, read.path.parent)
+        sqlite_path(settings.store.url, settings.path.parent)
     except ConfigError as error:
         return error.faults
     return ()
@@ -119,19 +119,19 @@ def _ambiguous(clients: Mapping[str, Client]) -> list[Fault]:
     return faults
 
 
-def _shared_contacts(read: Settings, known: Collection[str]) -> Iterator[Fault]:
+def _shared_contacts(settings: Settings, known: Collection[str]) -> Iterator[Fault]:
     """Clients that look users up in the same source, where one user id may be two people."""
-    if len(read.clients) < 2 or read.contacts.shared:
+    if len(settings.clients) < 2 or settings.contacts.shared:
         return
     if "contacts" in known or _misspelled("contacts.shared", known):
         return
     danger = "the same user id may be somebody else's there"
     unless = "if these clients really have the same users, write shared = true in [contacts]"
     first: dict[str, str] = {}
-    for name, client in read.clients.items():
+    for name, client in settings.clients.items():
         key = f"clients.{name}.contacts"
         if not client.contacts and not _misspelled(key, known):
-            others = ", ".join(f"clients.{other}" for other in read.clients if other != name)
+            others = ", ".join(f"clients.{other}" for other in settings.clients if other != name)
             yield Fault(
                 key,
                 f"is missing, and there is also {others}: {danger}. "

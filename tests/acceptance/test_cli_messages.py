@@ -18,7 +18,7 @@ from sqlalchemy import event
 
 from gatepost import app, throttle
 from gatepost.cli import main, send, store
-from gatepost.config import settings
+from gatepost.config.toml_file import read_settings
 from gatepost.errors import Unavailable
 from gatepost.model import Channel
 from gatepost.observe import logs
@@ -397,7 +397,7 @@ async def test_a_look_at_the_store_is_of_one_moment(gateway, run):
     """What is written between two questions is seen by neither."""
     identity = (await gateway.email("uid-1"))["ext_message_id"]
     await until(lambda: _state(run, identity), State.SENT)
-    read = store.settings_of_store(gateway.folder / "gatepost.toml")
+    settings = store.settings_of_store(gateway.folder / "gatepost.toml")
 
     def at(connection):
         @event.listens_for(connection, "after_cursor_execute")
@@ -407,7 +407,7 @@ async def test_a_look_at_the_store_is_of_one_moment(gateway, run):
 
         return queries.known_by(connection, identity)
 
-    (one,) = await store.look(read, at)
+    (one,) = await store.look(settings, at)
     assert [status.code for status in one.statuses] == [""]
     assert (await listed(run))[0]["statuses"][0]["code"] == "later"
 
@@ -526,10 +526,10 @@ async def test_a_gateway_that_may_not_leave_its_note_runs_all_the_same(tmp_path,
     monkeypatch.setattr(admin, "_log", log)
     path = tmp_path / "gatepost.toml"
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
-    read, _ = settings.read(path, lambda _use: None)
+    settings, _ = read_settings(path, lambda _use: None)
     (tmp_path / "gatepost.toml.running").mkdir()
 
-    with admin.noted(read, "http://127.0.0.1:1", "token"):
+    with admin.noted(settings, "http://127.0.0.1:1", "token"):
         pass
 
     assert [call.args for call in log.calls] == [("note_not_left",)]
@@ -538,11 +538,11 @@ async def test_a_gateway_that_may_not_leave_its_note_runs_all_the_same(tmp_path,
 async def test_a_note_is_written_through_no_link(tmp_path):
     path = tmp_path / "gatepost.toml"
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
-    read, _ = settings.read(path, lambda _use: None)
+    settings, _ = read_settings(path, lambda _use: None)
     (tmp_path / "precious").write_text("precious")
-    admin.note_of(read).symlink_to(tmp_path / "precious")
+    admin.note_of(settings).symlink_to(tmp_path / "precious")
 
-    with admin.noted(read, "http://127.0.0.1:1", "token"):
+    with admin.noted(settings, "http://127.0.0.1:1", "token"):
         pass
 
     assert (tmp_path / "precious").read_text() == "precious"
@@ -551,15 +551,15 @@ async def test_a_note_is_written_through_no_link(tmp_path):
 async def test_a_note_that_another_process_left_since_stays(tmp_path):
     path = tmp_path / "gatepost.toml"
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
-    read, _ = settings.read(path, lambda _use: None)
+    settings, _ = read_settings(path, lambda _use: None)
 
-    with admin.noted(read, "http://127.0.0.1:1", "one"):
-        with admin.noted(read, "http://127.0.0.1:2", "two"):
+    with admin.noted(settings, "http://127.0.0.1:1", "one"):
+        with admin.noted(settings, "http://127.0.0.1:2", "two"):
             pass
-        assert not admin.note_of(read).exists()
-        admin.note_of(read).write_text("somebody's")
+        assert not admin.note_of(settings).exists()
+        admin.note_of(settings).write_text("somebody's")
 
-    assert admin.note_of(read).read_text() == "somebody's"
+    assert admin.note_of(settings).read_text() == "somebody's"
 
 
 async def test_a_test_message_is_refused_like_every_other(gateway, run):

@@ -36,9 +36,9 @@ def brisk(monkeypatch):
 @asynccontextmanager
 async def serving(folder):
     """A gateway; yields its address. On the way out it is told to stop, and has stopped."""
-    read, made = load(gateway.write(folder))
+    settings, instances = load(gateway.write(folder))
     listening = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(read, made, listening=listening.set_result))
+    task = asyncio.create_task(serve(settings, instances, listening=listening.set_result))
     await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
     host, _, port = listening.result().removeprefix("http://").partition(":")
     yield host, int(port)

@@ -341,9 +341,9 @@ def test_secrets_are_read_from_the_environment_and_from_files(
         (tmp_path / name).write_text(TELLING[name] + "\n")
         named = where.format(name if where.startswith("env") else tmp_path / name)
         table[key] = [named] if key == "authorization" else named
-    (read, _), _ = read_anew(tables)
-    brand = read.clients["brand"]
-    found = [*brand.authorization, brand.callback_api_key, read.plugins["sendgrid"].settings.api_key]
+    (settings, _), _ = read_anew(tables)
+    brand = settings.clients["brand"]
+    found = [*brand.authorization, brand.callback_api_key, settings.plugins["sendgrid"].settings.api_key]
     assert [one.reveal() for one in found] == [TELLING[name] for name in places]
 
 
@@ -361,10 +361,10 @@ async def test_a_database_that_can_not_be_reached_or_refuses_is_told_without_its
     config, read_anew, postgres_server
 ):
     loaded, _ = read_anew(config)
-    read, _ = loaded
+    settings, _ = loaded
     served = postgres_server.new_database()
     urls = [
-        read.store.url.reveal(),
+        settings.store.url.reveal(),
         f"postgresql://nobody:{TELLING['database']}@/nothing?host={served.rpartition('host=')[2]}",
         f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:port/x",
         f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:1/x?sslmode={TELLING['database']}",
@@ -373,7 +373,9 @@ async def test_a_database_that_can_not_be_reached_or_refuses_is_told_without_its
         TELLING["database"],
     ]
     for url in urls:
-        anew = msgspec.structs.replace(read, store=msgspec.structs.replace(read.store, url=Secret(url)))
+        anew = msgspec.structs.replace(
+            settings, store=msgspec.structs.replace(settings.store, url=Secret(url))
+        )
         with pytest.raises(ConfigError) as raised:
             async with app.open_gateway(anew, {}):
                 pass

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from gatepost.cli import config
 from gatepost.config import settings
+from gatepost.config.toml_file import read_settings
 from gatepost.plugin_host import discovery
 
 STRUCTS = {
@@ -53,11 +54,11 @@ def test_with_every_key_set_the_gateway_would_read_it(printed, tmp_path, monkeyp
     file = tmp_path / "gatepost.toml"
     file.write_text(re.sub(r'"file:[^"]+"', '"the content of a file"', text))
 
-    read, faults = settings.read(file, discovery.settings_type)
+    found, faults = read_settings(file, discovery.settings_type)
 
     assert faults == []
-    assert read is not None
-    assert read.plugins.keys() == discovery.installed().keys()
+    assert found is not None
+    assert found.plugins.keys() == discovery.installed().keys()
     for section, kind in settings.SECTIONS.items():
         assert tomllib.loads(text)[section].keys() == {
             field.encode_name for field in msgspec.structs.fields(kind)
@@ -71,8 +72,8 @@ def test_what_is_printed_as_a_default_is_the_default(printed, tmp_path, monkeypa
     every.write_text(re.sub(r"^#(\w+ = .*)$", r"\1", printed.partition("#[plugins")[0], flags=re.MULTILINE))
     monkeypatch.setenv("SMARTICO_API_KEY", "a key")
 
-    one, _ = settings.read(as_printed, discovery.settings_type)
-    other, faults = settings.read(every, discovery.settings_type)
+    one, _ = read_settings(as_printed, discovery.settings_type)
+    other, faults = read_settings(every, discovery.settings_type)
 
     assert faults == []
     assert one is not None

@@ -14,6 +14,7 @@ from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
 from gatepost import hookspecs
 from gatepost.config import settings
+from gatepost.config.toml_file import read_settings
 from gatepost.model import Status
 
 REPO = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ def read_config(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     text = re.sub(r'"file:[^"]+"', '"the content of a file"', text)
     file = folder / "gatepost.toml"
     file.write_text(text if "clients" in tables else text + SOME_CLIENT)
-    _, faults = settings.read(file, settings_type)
+    _, faults = read_settings(file, settings_type)
     assert [str(fault) for fault in faults] == []
 
 

@@ -10,7 +10,7 @@ import structlog
 
 from gatepost import app
 from gatepost.config.settings import Instance as InstanceSettings
-from gatepost.config.settings import read
+from gatepost.config.toml_file import read_settings
 from gatepost.errors import (
     BadSignature,
     BadWebhook,
@@ -41,7 +41,8 @@ from gatepost.model import (
 from gatepost.observe import logs
 from gatepost.plugin_host import instances, isolation
 from gatepost.plugin_host.discovery import installed, settings_type
-from gatepost.plugin_host.instances import Instance, build, opened
+from gatepost.plugin_host.instances import Instance
+from gatepost.plugin_host.startup import build_instances, open_instances
 
 EMAIL = Email(
     id="0" * 36,
@@ -500,7 +501,9 @@ class Living:
 class TestOpened:
     async def test_lifespans_are_left_in_the_reverse_order(self):
         notes = []
-        async with opened([instance(Living(notes, "a")), instance(Fake()), instance(Living(notes, "b"))]):
+        async with open_instances(
+            [instance(Living(notes, "a")), instance(Fake()), instance(Living(notes, "b"))]
+        ):
             notes.append("open")
         assert notes == ["+a", "+b", "open", "-b", "-a"]
 
@@ -514,7 +517,7 @@ class TestOpened:
             instance(Living(notes, "e", cancel_itself), "e"),
         ]
         with pytest.raises(ConfigError) as raised:
-            async with opened(parts):
+            async with open_instances(parts):
                 pytest.fail("must not open")
         assert [fault.key for fault in raised.value.faults] == [
             "plugins.b.file",
@@ -529,14 +532,16 @@ class TestOpened:
     async def test_one_that_does_not_open_in_time_is_a_fault(self, monkeypatch):
         monkeypatch.setattr(isolation, "OPENING", 0.01)
         with pytest.raises(ConfigError, match="did not open within"):
-            async with opened([instance(Living([], "a", hang))]):
+            async with open_instances([instance(Living([], "a", hang))]):
                 pytest.fail("must not open")
 
     @pytest.mark.parametrize("leaving", [RuntimeError("x"), SystemExit(1), hang, ignore_cancellation])
     async def test_leaving_never_raises_and_is_logged(self, leaving, logged, monkeypatch):
         monkeypatch.setattr(isolation, "CLOSING", 0.01)
         notes = []
-        async with opened([instance(Living(notes, "a")), instance(Living(notes, "b", leaving=leaving))]):
+        async with open_instances(
+            [instance(Living(notes, "a")), instance(Living(notes, "b", leaving=leaving))]
+        ):
             pass
         assert notes[-1] == "-a"
         assert logged[0]["hook"] == "lifespan"
@@ -547,13 +552,13 @@ class TestOpened:
         both = asyncio.Barrier(2)
         notes = []
         parts = [instance(Living(notes, name, leaving=both.wait), name) for name in "ab"]
-        async with opened(parts):
+        async with open_instances(parts):
             pass
         assert sorted(notes) == ["+a", "+b", "-a", "-b"]
         assert logged == []
 
     async def test_leaving_takes_no_longer_than_there_is_time(self, logged):
-        async with opened([instance(Living([], "a", leaving=hang))], lambda: 0.01):
+        async with open_instances([instance(Living([], "a", leaving=hang))], lambda: 0.01):
             pass
         assert [entry["problem"] for entry in logged] == ["took longer than 0.01 s to leave"]
 
@@ -584,7 +589,7 @@ class TestOpened:
             async def fall(self):
                 raise RuntimeError("x")
 
-        async with opened([instance(Falling())]):
+        async with open_instances([instance(Falling())]):
             await fell.wait()
             await asyncio.sleep(0)
             still_here = True
@@ -617,7 +622,7 @@ class TestOpened:
                 return Receipt("x")
 
         one = instance(Ending())
-        async with opened([one]):
+        async with open_instances([one]):
             await one.send(EMAIL)
             fall.set()
             await ended.wait()
@@ -637,7 +642,7 @@ class TestOpened:
             await hang()
 
         async def run():
-            async with opened([instance(Living(notes, "a")), instance(Living(notes, "b", wait))]):
+            async with open_instances([instance(Living(notes, "a")), instance(Living(notes, "b", wait))]):
                 pytest.fail("must not open")
 
         task = asyncio.create_task(run())
@@ -766,7 +771,7 @@ class TestLoading:
 def configured(tmp_path, text):
     path = tmp_path / "gatepost.toml"
     path.write_text(text)
-    settings, _faults = read(path, settings_type)
+    settings, _faults = read_settings(path, settings_type)
     return settings
 
 
@@ -778,7 +783,7 @@ class TestBuild:
             '[server]\npublic_url = "https://gate.example.com/"\n'
             '[plugins.one]\nuse = "acme"\n[plugins.two]\nuse = "acme"\n[routes]\nemail = ["one", "two"]\n',
         )
-        made, faults = build(settings)
+        made, faults = build_instances(settings)
         assert faults == []
         assert list(made) == ["one", "two"]
         assert await made["one"].send(EMAIL) == Receipt("https://gate.example.com/webhooks/one")
@@ -792,7 +797,7 @@ class TestBuild:
             '[routes]\nemail = ["one", "three", "nobody"]\nsms = ["three"]\n'
             '[contacts]\nsources = ["three", "nobody"]\n',
         )
-        made, faults = build(settings)
+        made, faults = build_instances(settings)
         assert list(made) == ["three"]
         assert [fault.key for fault in faults] == [
             "plugins.one.port",

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gatepost.cli.common import config_option, counted, shown
 from gatepost.cli.inspection import inspect
-from gatepost.config.settings import locate
+from gatepost.config.toml_file import locate
 
 _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗", "bold red")}
 

@@ -21,24 +21,24 @@ _Leaf = tuple[str, Any, Any]
 """Where a value is set, the value, and what stands in the file in its place."""
 
 
-def exposed(read: Settings) -> Iterator[tuple[str, str]]:
+def exposed(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield each key under which something private can be read by everybody, and what to do."""
-    leaves = list(_settings(read))
+    leaves = list(_settings(settings))
     everybody = "every user of this machine can read"
-    if (mode := _mode(read.path)) & stat.S_IROTH and (found := ", ".join(_literal_secrets(leaves))):
+    if (mode := _mode(settings.path)) & stat.S_IROTH and (found := ", ".join(_literal_secrets(leaves))):
         yield "", f"{everybody} it (mode {mode:04o}), and it holds {found}: chmod o-r, or env: or file:"
-    for where, path in dict.fromkeys([*_files(read, leaves), *_database(read)]):
+    for where, path in dict.fromkeys([*_files(settings, leaves), *_database(settings)]):
         if (mode := _mode(path)) & stat.S_IROTH and not _is_public(path):
             yield where, f"{everybody} {path} (mode {mode:04o}): chmod o-r"
 
 
-def _settings(read: Settings) -> Iterator[_Leaf]:
-    content = tomllib.loads(read.path.read_text("utf-8"))
-    yield from _leaves("server", read.server, content.get("server"))
-    yield from _leaves("store", read.store, content.get("store"))
-    for name, client in read.clients.items():
+def _settings(settings: Settings) -> Iterator[_Leaf]:
+    content = tomllib.loads(settings.path.read_text("utf-8"))
+    yield from _leaves("server", settings.server, content.get("server"))
+    yield from _leaves("store", settings.store, content.get("store"))
+    for name, client in settings.clients.items():
         yield from _leaves(f"clients.{name}", client, content["clients"][name])
-    for name, instance in read.plugins.items():
+    for name, instance in settings.plugins.items():
         yield from _leaves(f"plugins.{name}", instance.settings, content["plugins"][name])
 
 
@@ -65,18 +65,18 @@ def _literal_secrets(leaves: list[_Leaf]) -> Iterator[str]:
             yield where
 
 
-def _files(read: Settings, leaves: list[_Leaf]) -> Iterator[tuple[str, Path]]:
+def _files(settings: Settings, leaves: list[_Leaf]) -> Iterator[tuple[str, Path]]:
     """The files that settings name: by a path, or as the place where a secret stands."""
     for where, value, written in leaves:
         if isinstance(value, Path):
             yield where, value
         elif isinstance(value, Secret) and isinstance(written, str) and written.startswith("file:"):
-            yield where, read.path.parent.resolve() / written.removeprefix("file:")
+            yield where, settings.path.parent.resolve() / written.removeprefix("file:")
 
 
-def _database(read: Settings) -> Iterator[tuple[str, Path]]:
+def _database(settings: Settings) -> Iterator[tuple[str, Path]]:
     try:
-        path = sqlite_path(read.store.url, read.path.parent)
+        path = sqlite_path(settings.store.url, settings.path.parent)
     except ConfigError:
         return
     if path is not None:

@@ -33,24 +33,32 @@ class Line(NamedTuple):
 
 async def inspect(path: Path, *, live: bool) -> list[Line]:
     """Everything that can be said of a configuration, in the file's usual order."""
-    read, made, faults = app.examine(path)
+    settings, instances, faults = app.examine(path)
     lines = [Line("fault", fault.key, fault.problem) for fault in faults]
-    if read is None:
+    if settings is None:
         return lines
     faulty = _at_fault(lines)
-    opened = await asyncio.gather(*(_instance(read, one, live=live) for one in made.values()))
-    lines += [*_server(read), *_clients(read), *_contacts(read, faulty), *_routes(read, made)]
-    lines += [Line("warning", where, problem) for where, problem in exposure.exposed(read)]
+    opened = await asyncio.gather(*(_instance(settings, one, live=live) for one in instances.values()))
+    lines += [
+        *_server(settings),
+        *_clients(settings),
+        *_contacts(settings, faulty),
+        *_routes(settings, instances),
+    ]
+    lines += [Line("warning", where, problem) for where, problem in exposure.exposed(settings)]
     # What stands in the place of a value at fault is the default, and not what the operator means.
-    lines += [] if "store" in faulty else [await _store(read)]
+    lines += [] if "store" in faulty else [await _store(settings)]
     lines += [line for some in opened for line in some]
-    lines += _idle(read, made, faulty)
-    return _in_order(lines, read)
+    lines += _idle(settings, instances, faulty)
+    return _in_order(lines, settings)
 
 
-def _in_order(lines: Sequence[Line], read: Settings) -> list[Line]:
+def _in_order(lines: Sequence[Line], settings: Settings) -> list[Line]:
     """By table; of one that has a fault nothing else is said, for it may be a consequence."""
-    names = [*(f"clients.{name}" for name in read.clients), *(f"plugins.{name}" for name in read.plugins)]
+    names = [
+        *(f"clients.{name}" for name in settings.clients),
+        *(f"plugins.{name}" for name in settings.plugins),
+    ]
     faulty = _at_fault(lines)
     kept = [line for line in dict.fromkeys(lines) if line.grade == "fault" or _table(line) not in faulty]
     grades = ("good", "fault", "warning")
@@ -78,8 +86,8 @@ def _table(line: Line) -> str:
     return ".".join(words[: 2 if words[0] in {"clients", "plugins"} else 1])
 
 
-def _server(read: Settings) -> Iterator[Line]:
-    server = read.server
+def _server(settings: Settings) -> Iterator[Line]:
+    server = settings.server
     tls = server.certificate and server.key
     yield Line("good", "server", f"{server.host} port {server.port}{', with TLS' if tls else ''}")
     if not tls and _is_loopback(server.host) and not server.trusted_proxies:
@@ -96,9 +104,9 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
-async def _store(read: Settings) -> Line:
+async def _store(settings: Settings) -> Line:
     try:
-        found = await survey(read.store.url, read.path.parent)
+        found = await survey(settings.store.url, settings.path.parent)
     except ConfigError as error:
         return Line("fault", error.faults[0].key, error.faults[0].problem)
     at_start = {
@@ -110,8 +118,8 @@ async def _store(read: Settings) -> Line:
     return Line("good", "store", f"{found.store}{in_use}{at_start[found.tables]}")
 
 
-def _clients(read: Settings) -> Iterator[Line]:
-    for name, client in read.clients.items():
+def _clients(settings: Settings) -> Iterator[Line]:
+    for name, client in settings.clients.items():
         where = f"clients.{name}"
         calls = "tells statuses" if client.callback_hosts else "tells no statuses"
         yield Line("good", where, f"from {', '.join(map(repr, client.allow_ips)) or 'nowhere'}; {calls}")
@@ -127,7 +135,7 @@ def _clients(read: Settings) -> Iterator[Line]:
             yield Line(
                 "warning", f"{where}.callback_api_key", "is not set: callbacks go out with an empty one"
             )
-        yield from _senders(read, where, client)
+        yield from _senders(settings, where, client)
         if client.allow_private_callbacks:
             yield Line(
                 "warning",
@@ -136,12 +144,12 @@ def _clients(read: Settings) -> Iterator[Line]:
             )
 
 
-def _senders(read: Settings, where: str, client: Client) -> Iterator[Line]:
+def _senders(settings: Settings, where: str, client: Client) -> Iterator[Line]:
     for channel, senders, what in (
         (Channel.EMAIL, client.email_senders, "from any address"),
         (Channel.SMS, client.sms_senders, "under any sender id"),
     ):
-        if read.routes.of(channel) and not senders:
+        if settings.routes.of(channel) and not senders:
             yield Line(
                 "warning",
                 f"{where}.{channel}_senders",
@@ -149,10 +157,10 @@ def _senders(read: Settings, where: str, client: Client) -> Iterator[Line]:
             )
 
 
-def _contacts(read: Settings, faulty: Collection[str]) -> Iterator[Line]:
+def _contacts(settings: Settings, faulty: Collection[str]) -> Iterator[Line]:
     """Which client asks which sources."""
-    for name in read.clients:
-        sources = read.sources(name)
+    for name in settings.clients:
+        sources = settings.sources(name)
         if f"clients.{name}" in faulty:
             continue
         if sources:
@@ -165,21 +173,21 @@ def _contacts(read: Settings, faulty: Collection[str]) -> Iterator[Line]:
             )
 
 
-def _routes(read: Settings, made: Mapping[str, Instance]) -> Iterator[Line]:
-    routes = {channel: read.routes.of(channel) for channel in Channel}
+def _routes(settings: Settings, instances: Mapping[str, Instance]) -> Iterator[Line]:
+    routes = {channel: settings.routes.of(channel) for channel in Channel}
     said = [f"{channel}: {', then '.join(names) or 'nobody'}" for channel, names in routes.items()]
     yield Line("good", "routes", "; ".join(said))
     if not any(routes.values()):
         yield Line("warning", "routes", "nobody sends anything: every message is refused with code 8")
     for channel, names in routes.items():
         for name in names:
-            if name in made and made[name].use == "sandbox":
+            if name in instances and instances[name].use == "sandbox":
                 yield Line(
                     "warning", f"routes.{channel}", f"{name} is a sandbox: what it takes reaches nobody"
                 )
 
 
-async def _instance(read: Settings, instance: Instance, *, live: bool) -> list[Line]:
+async def _instance(settings: Settings, instance: Instance, *, live: bool) -> list[Line]:
     """Open one plugin as the gateway would, and ask it what can be asked."""
     where = f"plugins.{instance.name}"
     opened = instance.living() if "lifespan" in instance.can else nullcontext()
@@ -189,7 +197,7 @@ async def _instance(read: Settings, instance: Instance, *, live: bool) -> list[L
             if not any(line.grade == "fault" for line in lines):
                 said = [instance.use, "opened", *(line.text for line in lines)]
                 lines = [Line("good", where, ", ".join(said))]
-            return [*lines, *await _reports(read, instance, where)]
+            return [*lines, *await _reports(settings, instance, where)]
     except ConfigError as error:
         return [Line("fault", fault.key, fault.problem) for fault in error.faults]
 
@@ -203,9 +211,9 @@ async def _ping(instance: Instance, where: str) -> Line:
     return Line("good", where, "ready to send")
 
 
-async def _reports(read: Settings, instance: Instance, where: str) -> list[Line]:
+async def _reports(settings: Settings, instance: Instance, where: str) -> list[Line]:
     """Whether a sending instance hears what became of its messages."""
-    if not any(instance.name in read.routes.of(channel) for channel in Channel):
+    if not any(instance.name in settings.routes.of(channel) for channel in Channel):
         return []
     deaf = "Smartico hears of no delivery and no bounce"
     if not instance.takes_webhooks:
@@ -218,7 +226,7 @@ async def _reports(read: Settings, instance: Instance, where: str) -> list[Line]
         return [Line("warning", where, f"no key to verify reports with, so it takes none: {deaf}")]
     except WebhookError:
         pass
-    if read.server.public_url:
+    if settings.server.public_url:
         return []
     return [
         Line(
@@ -230,15 +238,15 @@ async def _reports(read: Settings, instance: Instance, where: str) -> list[Line]
     ]
 
 
-def _idle(read: Settings, made: Mapping[str, Instance], faulty: Collection[str]) -> Iterator[Line]:
+def _idle(settings: Settings, instances: Mapping[str, Instance], faulty: Collection[str]) -> Iterator[Line]:
     if any(table.partition(".")[0] in {"routes", "contacts", "clients"} for table in faulty):
         return
     used = {
-        *read.routes.email,
-        *read.routes.sms,
-        *(one for name in read.clients for one in read.sources(name)),
+        *settings.routes.email,
+        *settings.routes.sms,
+        *(one for name in settings.clients for one in settings.sources(name)),
     }
-    for name in made.keys() - used:
+    for name in instances.keys() - used:
         yield Line(
             "warning", f"plugins.{name}", "is on no route and no client's contact source: nobody asks it"
         )

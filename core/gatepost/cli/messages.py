@@ -16,7 +16,8 @@ from rich.text import Text
 
 from gatepost.cli import store
 from gatepost.cli.common import config_option, counted, fail, faults_shown, shown
-from gatepost.config.settings import Settings, locate
+from gatepost.config.settings import Settings
+from gatepost.config.toml_file import locate
 from gatepost.model import Channel
 from gatepost.outbox import CallbackRetry, MessageRetry, queries, retries
 from gatepost.outbox.queries import MessageView, StatusView
@@ -100,10 +101,10 @@ def list_(
 def show(identity: str, as_json: bool, config: Path | None) -> None:
     """One message in full, by its ext_message_id, by Smartico's uid or by the provider's id."""
     with faults_shown(locate(config)):
-        read = store.settings_of_store(config)
-        one = asyncio.run(_one(read, identity))
+        settings = store.settings_of_store(config)
+        one = asyncio.run(_one(settings, identity))
         waits = one.state in {State.QUEUED, State.SUSPECT}
-        resting = asyncio.run(_resting(read, Channel(one.channel))) if waits else ""
+        resting = asyncio.run(_resting(settings, Channel(one.channel))) if waits else ""
     if as_json:
         _print_json(one)
     else:
@@ -132,13 +133,13 @@ def retry(
     if bool(ids) == (failed or held):
         raise click.UsageError("give either ids or --failed, --held")
     with faults_shown(locate(config)):
-        read = store.settings_of_store(config)
+        settings = store.settings_of_store(config)
         states = [state for state, wanted in ((State.FAILED, failed), (State.HELD, held)) if wanted]
         which = partial(retries.given_up, states=states)
-        wanted = asyncio.run(_by_id(read, ids) if ids else store.look(read, which))
+        wanted = asyncio.run(_by_id(settings, ids) if ids else store.look(settings, which))
         if wanted and not (ids or yes):
             click.confirm(f"Send {counted(len(wanted), 'message')} again?", abort=True, err=True)
-        retried = asyncio.run(store.retry(read, wanted)) if wanted else []
+        retried = asyncio.run(store.retry(settings, wanted)) if wanted else []
     if as_json:
         _print_json(retried)
     else:
@@ -174,12 +175,12 @@ def retry_callbacks(
     if bool(ids) + bool(client or host) + every != 1:
         raise click.UsageError("give either ids, or --client, --host, or --all")
     with faults_shown(locate(config)):
-        read = store.settings_of_store(config)
+        settings = store.settings_of_store(config)
         which = partial(retries.failed_callbacks, client=client, host=host)
-        wanted = asyncio.run(_by_id(read, ids) if ids else store.look(read, which))
+        wanted = asyncio.run(_by_id(settings, ids) if ids else store.look(settings, which))
         if wanted and not (ids or yes):
             click.confirm(f"Call back about {counted(len(wanted), 'message')} now?", abort=True, err=True)
-        callback_retries = asyncio.run(store.retry_callbacks(read, wanted)) if wanted else []
+        callback_retries = asyncio.run(store.retry_callbacks(settings, wanted)) if wanted else []
     if as_json:
         _print_json(callback_retries)
     else:
@@ -189,8 +190,8 @@ def retry_callbacks(
     sys.exit(1 if ids and not all(one.callbacks for one in callback_retries) else 0)
 
 
-async def _one(read: Settings, identity: str) -> MessageView:
-    found = await store.look(read, partial(queries.known_by, identity=identity))
+async def _one(settings: Settings, identity: str) -> MessageView:
+    found = await store.look(settings, partial(queries.known_by, identity=identity))
     if not found:
         fail(
             f"no message is known by {shown(identity)}: it was refused when it came, or it ended longer ago "
@@ -202,8 +203,8 @@ async def _one(read: Settings, identity: str) -> MessageView:
     return found[0]
 
 
-async def _by_id(read: Settings, ids: Sequence[str]) -> list[str]:
-    return [(await _one(read, identity)).id for identity in ids]
+async def _by_id(settings: Settings, ids: Sequence[str]) -> list[str]:
+    return [(await _one(settings, identity)).id for identity in ids]
 
 
 def _print_json(found: MessageView | Sequence[MessageView | MessageRetry | CallbackRetry]) -> None:
@@ -290,10 +291,10 @@ def _full(one: MessageView, resting: str) -> Text:
     return text
 
 
-async def _resting(read: Settings, channel: Channel) -> str:
+async def _resting(settings: Settings, channel: Channel) -> str:
     """Which instances of a channel's route rest, for how long and why; empty when none of them does."""
     try:
-        return "; ".join(_rest(one) for one in await store.rests(read, channel))
+        return "; ".join(_rest(one) for one in await store.rests(settings, channel))
     except store.Unanswered as error:
         return f"not known: {error}"
 

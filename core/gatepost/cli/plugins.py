@@ -10,7 +10,7 @@ from rich.text import Text
 
 from gatepost import hookspecs
 from gatepost.cli.common import config_option, shown
-from gatepost.config import settings
+from gatepost.config.toml_file import locate, plugin_uses
 from gatepost.errors import ConfigError
 from gatepost.plugin_host import discovery
 
@@ -27,10 +27,10 @@ _CAN = {
 @config_option
 def command(config: Path | None) -> None:
     """Show which plugins are installed, and which instances of them the configuration has."""
-    path = settings.locate(config)
+    path = locate(config)
     console = Console(highlight=False)
     try:
-        tables = settings.uses(path)
+        tables = plugin_uses(path)
         note = "" if tables else f"{path} has no [plugins.NAME] table."
     except ConfigError as error:
         tables, note = {}, f"What is enabled is not known. {error}"

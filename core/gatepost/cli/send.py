@@ -11,8 +11,8 @@ import rich_click as click
 
 from gatepost.cli import store
 from gatepost.cli.common import config_option, fail, faults_shown, shown
-from gatepost.config import settings
-from gatepost.config.settings import Settings, locate
+from gatepost.config.settings import Settings
+from gatepost.config.toml_file import client_names, locate
 from gatepost.model import Channel, Status
 from gatepost.outbox import queries
 from gatepost.outbox.queries import MessageView
@@ -57,7 +57,7 @@ def command(  # noqa: PLR0913, PLR0917  click hands each option over
     client's callback_url says. The exit code is 0 unless it was refused or failed.
     """
     with faults_shown(locate(config)):
-        read = store.settings_of_store(config)
+        settings = store.settings_of_store(config)
         fields = {"ext_user_id": user, "body": body}
         uid = f"test-{uuid4()}"
         if channel == Channel.EMAIL:
@@ -66,24 +66,24 @@ def command(  # noqa: PLR0913, PLR0917  click hands each option over
             fields |= {"from_email_address": sender, "subject": subject, "email_uid": uid}
         else:
             fields |= {"im_uid": uid} | ({"from_number": sender} if sender else {})
-        request = SendRequest(client=_client(read, client), channel=Channel(channel), fields=fields)
-        good = asyncio.run(_send(read, request, 0.0 if no_wait else wait))
+        request = SendRequest(client=_client(settings, client), channel=Channel(channel), fields=fields)
+        good = asyncio.run(_send(settings, request, 0.0 if no_wait else wait))
     sys.exit(0 if good else 1)
 
 
-def _client(read: Settings, given: str | None) -> str:
+def _client(settings: Settings, given: str | None) -> str:
     # Of the file no more than the tables' names: the clients' secrets are in the gateway's environment.
     if given is not None:
         return given
-    names = settings.callers(read.path)
+    names = client_names(settings.path)
     if len(names) != 1:
         fail(f"say with --client in whose name; there are: {', '.join(names) or 'none'}")
     return names[0]
 
 
-async def _send(read: Settings, request: SendRequest, wait: float) -> bool:
+async def _send(settings: Settings, request: SendRequest, wait: float) -> bool:
     try:
-        answer = await store.send(read, request)
+        answer = await store.send(settings, request)
     except store.NoGateway as error:
         fail(f"{error}: start it with gatepost serve")
     except store.Unanswered as error:
@@ -93,16 +93,16 @@ async def _send(read: Settings, request: SendRequest, wait: float) -> bool:
         return False
     identity = str(answer["ext_message_id"])
     click.echo(f"accepted as {identity}")
-    return await _follow(read, identity, wait) if wait else True
+    return await _follow(settings, identity, wait) if wait else True
 
 
-async def _follow(read: Settings, identity: str, wait: float) -> bool:
+async def _follow(settings: Settings, identity: str, wait: float) -> bool:
     """Print each step as it is taken, until there are no more; returns whether all of them were good."""
     deadline = time.monotonic() + wait
     step = ""
     told = 0
     while True:
-        (one,) = await store.look(read, partial(queries.known_by, identity=identity))
+        (one,) = await store.look(settings, partial(queries.known_by, identity=identity))
         if (now := _step(one)) != step:
             step = now
             click.echo(step)

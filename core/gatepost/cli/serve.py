@@ -18,7 +18,8 @@ import rich_click as click
 
 from gatepost.app import load
 from gatepost.cli.common import config_option, fault_line
-from gatepost.config.settings import Settings, locate, logging_of
+from gatepost.config.settings import Settings
+from gatepost.config.toml_file import locate, log_settings
 from gatepost.errors import ConfigError, Fault
 from gatepost.observe import logs, output_capture, watchdog
 from gatepost.plugin_host.instances import Instance
@@ -41,7 +42,7 @@ def command(config: Path | None) -> None:
     that fails names every fault in a line of its own, and ends with exit code 1.
     """
     path = locate(config)
-    wanted = logging_of(path)
+    wanted = log_settings(path)
     form = logs.form_of(wanted.format)
     # Before the plugins are made, who keep their loggers, and before stderr is caught.
     logs.configure(wanted.level, form)
@@ -64,8 +65,8 @@ def _start(
     """
     try:
         with nullcontext(lambda: None) if verbose else output_capture.held_back() as started:
-            read, made = load(path)
-            return _to_the_end(loop, _served(read, made, started))
+            settings, instances = load(path)
+            return _to_the_end(loop, _served(settings, instances, started))
     except ConfigError as error:
         for fault in error.faults:
             refuse(fault)
@@ -88,16 +89,16 @@ def _refuse(stderr: TextIO, path: Path, form: str, fault: Fault) -> None:
         click.echo(fault_line(path, fault), stderr)
 
 
-async def _served(read: Settings, made: Mapping[str, Instance], started: Callable[[], None]) -> int:
+async def _served(settings: Settings, instances: Mapping[str, Instance], started: Callable[[], None]) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(output_capture.loop_error)
-    owners = {one.package: name for name, one in made.items()}
+    owners = {one.package: name for name, one in instances.items()}
     listening = threading.Event()
 
     def tell(held: watchdog.Held) -> None:
         # Until then nobody waits for the loop, and to import what is needed takes a slow machine a second.
         if listening.is_set():
-            _tell(held, made)
+            _tell(held, instances)
 
     def settle(_url: str) -> None:
         _settle()
@@ -105,7 +106,7 @@ async def _served(read: Settings, made: Mapping[str, Instance], started: Callabl
         listening.set()
 
     with watchdog.watching(loop, owners, tell, output_capture.Keeper().mend):
-        return await process.serve(read, made, listening=settle)
+        return await process.serve(settings, instances, listening=settle)
 
 
 def _settle() -> None:
@@ -122,7 +123,7 @@ def _settle() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def _tell(held: watchdog.Held, made: Mapping[str, Instance]) -> None:
+def _tell(held: watchdog.Held, instances: Mapping[str, Instance]) -> None:
     if held.frozen:
         _log.warning(
             "process_frozen",
@@ -136,10 +137,10 @@ def _tell(held: watchdog.Held, made: Mapping[str, Instance]) -> None:
         return
     problem = f"has held the event loop, and with it everybody, for {held.seconds:.1f} s"
     instance, _, hook = held.task.rpartition(".")
-    if instance not in made:
+    if instance not in instances:
         instance, hook = held.owner, ""
     if instance:
-        made[instance].held_loop()
+        instances[instance].held_loop()
         _log.error("plugin_fault", instance=instance, hook=hook, problem=problem, place=held.place)
     else:
         _log.warning("loop_held", task=held.task, problem=problem, place=held.place)

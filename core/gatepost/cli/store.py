@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from gatepost.cli.common import fail
-from gatepost.config import settings
 from gatepost.config.settings import Settings
+from gatepost.config.toml_file import locate, read_settings
 from gatepost.errors import ConfigError
 from gatepost.model import Channel, Secret
 from gatepost.outbox import CallbackRetry, MessageRetry, Outbox, Policy, open_outbox, postgresql, sqlite
@@ -43,22 +43,22 @@ def settings_of_store(config: Path | None) -> Settings:
     def none(_use: str) -> NoReturn:
         raise ConfigError([])
 
-    read, faults = settings.read(settings.locate(config), none)
+    settings, faults = read_settings(locate(config), none)
     ours = [one for one in faults if one.key.partition(".")[0] in {"", "store", "delivery"}]
-    if read is None or ours:
+    if settings is None or ours:
         raise ConfigError(ours or faults)
-    return read
+    return settings
 
 
-async def look(read: Settings, at: Callable[[Connection], Result]) -> Result:
+async def look(settings: Settings, at: Callable[[Connection], Result]) -> Result:
     """Read from the store, beside a running gateway or without one: what it holds at one moment.
 
     Ends the command where that can't be done.
     """
-    path = sqlite_path(read.store.url, read.path.parent)
+    path = sqlite_path(settings.store.url, settings.path.parent)
     try:
         if path is None:
-            return await _look_there(read.store.url, at)
+            return await _look_there(settings.store.url, at)
         _expect_store(path)
         engine = sqlite.reading_engine(path)
         with closing(engine.connect()) as connection:
@@ -87,23 +87,23 @@ def _expect_store(path: Path) -> None:
         fail(f"there is no store at {path}: the gateway has never run with this configuration")
 
 
-async def retry(read: Settings, ids: Sequence[str]) -> list[MessageRetry]:
+async def retry(settings: Settings, ids: Sequence[str]) -> list[MessageRetry]:
     """Have messages sent again: by the gateway that runs here, or in the store where none does."""
-    lifetimes = {channel: read.delivery.lifetime(channel) for channel in Channel}
+    lifetimes = {channel: settings.delivery.lifetime(channel) for channel in Channel}
 
     async def directly(outbox: Outbox, some: Sequence[str]) -> list[MessageRetry]:
         return [await outbox.retry(identity, lifetimes) for identity in some]
 
-    return await _change(read, "retry", ids, list[MessageRetry], directly)
+    return await _change(settings, "retry", ids, list[MessageRetry], directly)
 
 
-async def retry_callbacks(read: Settings, ids: Sequence[str]) -> list[CallbackRetry]:
+async def retry_callbacks(settings: Settings, ids: Sequence[str]) -> list[CallbackRetry]:
     """Have the callbacks of messages made now that wait or were given up; by whom, as with ``retry``."""
-    return await _change(read, "retry-callbacks", ids, list[CallbackRetry], Outbox.retry_callbacks)
+    return await _change(settings, "retry-callbacks", ids, list[CallbackRetry], Outbox.retry_callbacks)
 
 
 async def _change(
-    read: Settings,
+    settings: Settings,
     what: str,
     ids: Sequence[str],
     kind: type[list[Result]],
@@ -111,12 +111,12 @@ async def _change(
 ) -> list[Result]:
     """Ask the gateway in portions, or do it ``directly`` where no gateway runs here."""
     portions = [ids[start : start + MOST] for start in range(0, len(ids), MOST)]
-    path = sqlite_path(read.store.url, read.path.parent)
+    path = sqlite_path(settings.store.url, settings.path.parent)
     if path is not None:
         _expect_store(path)
     done: list[Result] = []
     try:
-        async with _control(read) as ask:
+        async with _control(settings) as ask:
             for some in portions:
                 done += msgspec.json.decode(await ask(what, MessagesRequest(ids=some)), type=kind)
         return done
@@ -124,29 +124,31 @@ async def _change(
         pass  # then nobody else has a file open, and on PostgreSQL the gateways elsewhere find it by themselves
     except Unanswered as error:
         fail(str(error))
-    policy = Policy(uncertain_wait=read.delivery.uncertain_wait, hold=read.delivery.uncertain == "hold")
-    async with open_outbox(read.store.url, read.path.parent, policy) as outbox:
+    policy = Policy(
+        uncertain_wait=settings.delivery.uncertain_wait, hold=settings.delivery.uncertain == "hold"
+    )
+    async with open_outbox(settings.store.url, settings.path.parent, policy) as outbox:
         for some in portions[len(done) // MOST :]:
             done += await directly(outbox, some)
     return done
 
 
-async def rests(read: Settings, channel: Channel) -> list[Rest]:
+async def rests(settings: Settings, channel: Channel) -> list[Rest]:
     """Which instances of a channel's route rest, as the gateway that runs here says. Raises Unanswered."""
-    async with _control(read, patience=5.0) as ask:
+    async with _control(settings, patience=5.0) as ask:
         return msgspec.json.decode(await ask("rests", RestsRequest(channel=channel)), type=list[Rest])
 
 
-async def send(read: Settings, request: SendRequest) -> dict[str, object]:
+async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
     """Have the running gateway take a message in; returns its answer. Raises Unanswered."""
-    async with _control(read) as ask:
+    async with _control(settings) as ask:
         return msgspec.json.decode(await ask("send", request), type=dict[str, object])
 
 
 @asynccontextmanager
-async def _control(read: Settings, patience: float = _PATIENCE) -> AsyncIterator["_Ask"]:
+async def _control(settings: Settings, patience: float = _PATIENCE) -> AsyncIterator["_Ask"]:
     """Who can be asked for things, of the gateway that runs with this configuration. Raises Unanswered."""
-    path = note_of(read)
+    path = note_of(settings)
     try:
         written = path.read_bytes()
     except FileNotFoundError:

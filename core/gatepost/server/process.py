@@ -83,7 +83,10 @@ class _Uvicorn(uvicorn.Server):
 
 
 async def serve(
-    read: Settings, made: Mapping[str, Instance], *, listening: Callable[[str], None] = lambda _url: None
+    settings: Settings,
+    instances: Mapping[str, Instance],
+    *,
+    listening: Callable[[str], None] = lambda _url: None,
 ) -> int:
     """Run the gateway until SIGTERM, SIGINT or SIGHUP; returns the exit code.
 
@@ -91,14 +94,14 @@ async def serve(
     One: the store or a loop broke, and the process had to stop. Raises ConfigError when it can't start,
     with the faults of the address, the store and the plugins.
     """
-    certificate, key = read.server.certificate, read.server.key
+    certificate, key = settings.server.certificate, settings.server.key
     tls = Certificate(certificate, key) if certificate and key else None
-    listener = _listen(read.server)
+    listener = _listen(settings.server)
     known = [listener] if isinstance(listener, Fault) else []
     try:
-        async with open_gateway(read, made, known) as gateway:
+        async with open_gateway(settings, instances, known) as gateway:
             assert isinstance(listener, socket.socket)
-            await _run(read, gateway, listener, tls, listening)
+            await _run(settings, gateway, listener, tls, listening)
             broken = gateway.outbox.broken.done()
             _log.info("stopping")
     finally:
@@ -111,18 +114,18 @@ async def serve(
 
 
 async def _run(
-    read: Settings,
+    settings: Settings,
     gateway: Gateway,
     listener: socket.socket,
     tls: Certificate | None,
     listening: Callable[[str], None],
 ) -> None:
     """Take requests until a signal comes or the store breaks."""
-    url = _url(read.server, listener)
+    url = _url(settings.server, listener)
     notes = contextlib.ExitStack()
 
     def announce() -> None:
-        notes.enter_context(admin.noted(read, url, gateway.control.token))
+        notes.enter_context(admin.noted(settings, url, gateway.control.token))
         _log.info("listening", url=url)
         listening(url)
 

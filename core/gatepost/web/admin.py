@@ -45,19 +45,19 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     token: str
 
 
-def note_of(read: Settings) -> Path:
+def note_of(settings: Settings) -> Path:
     """The file of the note: the store's lock, or one beside the configuration where the store is no file."""
-    database = sqlite_path(read.store.url, read.path.parent)
-    return FileLock(database).path if database else read.path.with_name(read.path.name + _RUNNING)
+    database = sqlite_path(settings.store.url, settings.path.parent)
+    return FileLock(database).path if database else settings.path.with_name(settings.path.name + _RUNNING)
 
 
 @contextlib.contextmanager
-def noted(read: Settings, url: str, token: str) -> Iterator[None]:
+def noted(settings: Settings, url: str, token: str) -> Iterator[None]:
     """Leave the note while the block runs.
 
     Where that can't be done the gateway is as good without: the log says what the commands will miss.
     """
-    path = note_of(read)
+    path = note_of(settings)
     content = msgspec.json.encode(Note(pid=os.getpid(), url=url, token=token))
     try:
         # Also where the file was there before, nobody else can read what stands in it from now on.
