@@ -11,7 +11,7 @@ PACKAGES := gatepost $(notdir $(patsubst %/__init__.py,%,$(wildcard plugins/*/ga
 # What an installed gateway can have: constraints.txt pins this, and neither the developers' tools nor the template.
 SHIPPED := $(filter-out plugin_template/%,$(PROJECTS))
 ARGS :=
-QUICK := tests/unit tests/architecture plugins/csv plugins/sandbox
+QUICK := tests/architecture tests/callbacks tests/cli tests/config tests/contacts tests/docs tests/html_text tests/intake tests/observe tests/plugin_host tests/testing tests/web plugins/csv plugins/sandbox
 DIST := dist
 SEED := 1
 # Not in requirements.lock: it has wheels for Linux only, and each release for some Pythons only.
@@ -41,7 +41,7 @@ PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reord
 test: setup  ## run every test; ARGS is handed to pytest
 	$(PYTEST) $(ARGS)
 
-fast: setup  ## run the quick tests: tests/unit, tests/architecture and those of the plugins csv and sandbox
+fast: setup  ## run the tests that take less than a minute together
 	$(PYTEST) $(QUICK) $(ARGS)
 
 bench: setup  ## what it costs, beside other ways to do it (10 minutes, an idle Linux); ARGS is handed to bench.py

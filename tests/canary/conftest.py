@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from canary.world import EMAIL, SECRETS, TELLING, Canary, Sink
+from canary.gateway import EMAIL, SECRETS, TELLING, Canary, Sink
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.serving import stop
 from gatepost.testing.smartico import Smartico

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 
 from canary import searcher
-from canary.world import COLD, EMAIL, EVERYTHING, NAMES, PHONE, PREVIEW, SECRETS, TELLING, UNLISTED
+from canary.gateway import COLD, EMAIL, EVERYTHING, NAMES, PHONE, PREVIEW, SECRETS, TELLING, UNLISTED
 from gatepost.testing import emulator, smartico
 
 
@@ -87,10 +87,10 @@ async def test_nothing_is_told_by_plugins_that_misbehave(canary):
     user = {"email": EMAIL, "phone": PHONE, "first_name": "Thessaly", "last_name": "Quäsimont"}
     users = {f"source-{trick}": {**COLD, "trick": trick} for trick in cold}
     users |= {f"source-{trick}": {**user, "trick": trick} for trick in warm}
-    canary.beast("others", users=users)
-    canary.beast("beast", sabotage=True, concurrency=1)
-    canary.beast("other")
-    started = canary.write(email=["beast"], sms=["beast", "other"])
+    canary.misbehaving("others", users=users)
+    canary.misbehaving("misbehaving", sabotage=True, concurrency=1)
+    canary.misbehaving("other")
+    started = canary.write(email=["misbehaving"], sms=["misbehaving", "other"])
     await asyncio.to_thread(started.start)
     canary.crm.gateway_url = started.url
 
@@ -112,7 +112,7 @@ async def test_nothing_is_told_by_plugins_that_misbehave(canary):
     for trick in ("retry", "bad", "signature", "report", "endless", "log", "print", *cold):
         who = " ".join(COLD.values()) if trick in cold else TELLING
         body = json.dumps({"trick": trick, "who": who, "id": ids[0]})
-        await canary.raw("POST", "/webhooks/beast", body.encode())
+        await canary.raw("POST", "/webhooks/misbehaving", body.encode())
     canary.contacts([EMAIL, PHONE], [EMAIL, PHONE, "x" * 2_000_000], [f'"{EMAIL}', PHONE])
     await canary.tried(len(BAD))
     await canary.logged("contacts file", "thread_fell", "ignored_exception", "loop_error", "printed")
@@ -137,13 +137,13 @@ async def test_nothing_is_told_on_postgresql(canary, postgres_server):
     url = postgres_server.new_database()
     database = url.partition("?")[0].rpartition("/")[2]
     canary.tables["store"] = {"url": url}
-    canary.beast("beast", sabotage=True)
+    canary.misbehaving("misbehaving", sabotage=True)
     canary.tables["plugins.box"] = {
         "use": "sandbox",
         "folder": "box",
         "webhook_secret": SECRETS["sandbox secret"],
     }
-    started = canary.write(email=["beast"], sms=["box"])
+    started = canary.write(email=["misbehaving"], sms=["box"])
     await asyncio.to_thread(started.start)
     canary.crm.gateway_url = started.url
 
@@ -162,7 +162,7 @@ async def test_nothing_is_told_on_postgresql(canary, postgres_server):
     await canary.email(activity_type="1", to_email_address=PREVIEW, text_body="reject")
     await canary.tried(5)
     body = json.dumps({"trick": "report", "who": TELLING, "id": answer["ext_message_id"]})
-    await canary.raw("POST", "/webhooks/beast", body.encode())
+    await canary.raw("POST", "/webhooks/misbehaving", body.encode())
     postgres_server.terminate_backends(database)
     await canary.email(text_body="reject")
     await canary.command("messages", "list", "--json")
@@ -198,8 +198,8 @@ def planted(hits):
 
 async def planting(canary):
     """A gateway that tells in each kind of place what it must not."""
-    canary.beast("beast", plants={place: text for place, (_, text) in PLANTED.items()})
-    started = canary.write(email=["beast"])
+    canary.misbehaving("misbehaving", plants={place: text for place, (_, text) in PLANTED.items()})
+    started = canary.write(email=["misbehaving"])
     await asyncio.to_thread(started.start)
     canary.crm.gateway_url = started.url
     await canary.email(text_body="raise")

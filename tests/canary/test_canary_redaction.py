@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary import searcher
-from canary.world import EMAIL, NAMES, PEOPLE, PHONE
+from canary.gateway import EMAIL, NAMES, PEOPLE, PHONE
 from gatepost.model import Contact, Secret
 from gatepost.observe import logs, redaction
 

@@ -20,7 +20,7 @@ import uvloop
 
 from torture import goals, growth, model, outage, postgres, powerloss, scenarios
 from torture.clocks import ProcessClock, StoreClock
-from torture.replica import Zygote
+from torture.replica import ForkServer
 from torture.stores import Postgresql, Sqlite
 
 Figures = Mapping[str, object]
@@ -30,13 +30,13 @@ class Run:
     """What every scenario is given."""
 
     def __init__(
-        self, folder: Path, seed: int, scale: float, server: postgres.Server, zygote: Zygote
+        self, folder: Path, seed: int, scale: float, server: postgres.Server, fork_server: ForkServer
     ) -> None:
         self.folder = folder
         self.seed = seed
         self.scale = scale
         self.server = server
-        self.zygote = zygote
+        self.fork_server = fork_server
 
     def some(self, count: int) -> int:
         """So many, or fewer where a shorter run is wanted."""
@@ -63,7 +63,7 @@ class Run:
         kills = self.some(kills)
         return asyncio.run(
             scenarios.kill(
-                self.zygote,
+                self.fork_server,
                 folder,
                 store,
                 self.seed,
@@ -88,7 +88,9 @@ class Run:
         """The store's clock, which is handed in."""
         folder = self.place(name)
         clock = StoreClock(folder)
-        return asyncio.run(scenarios.clock(self.zygote, folder, self.seed, jumps=self.some(40), clock=clock))
+        return asyncio.run(
+            scenarios.clock(self.fork_server, folder, self.seed, jumps=self.some(40), clock=clock)
+        )
 
     def clock_process(self, name: str) -> Figures:
         """The clock of the whole process, where that can be had."""
@@ -97,8 +99,10 @@ class Run:
             clock = ProcessClock(folder)
         except RuntimeError as error:
             return {"skipped": error}
-        with Zygote(clock.environment) as zygote:
-            return asyncio.run(scenarios.clock(zygote, folder, self.seed, jumps=self.some(40), clock=clock))
+        with ForkServer(clock.environment) as fork_server:
+            return asyncio.run(
+                scenarios.clock(fork_server, folder, self.seed, jumps=self.some(40), clock=clock)
+            )
 
     def simulation(self, name: str) -> Figures:
         """Random schedules of the decisions, on every core."""
@@ -132,30 +136,34 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
     "kill-postgresql": lambda run, name: run.kill(name, several=True, reports=True, kills=200),
     "kill-unreported": lambda run, name: run.kill(name, several=False, reports=False, kills=50),
     "poison-sqlite": lambda run, name: asyncio.run(
-        scenarios.poison(run.zygote, *run.sqlite(name), run.seed, poisons=run.some(20))
+        scenarios.poison(run.fork_server, *run.sqlite(name), run.seed, poisons=run.some(20))
     ),
     "poison-postgresql": lambda run, name: asyncio.run(
-        scenarios.poison(run.zygote, *run.postgresql(name), run.seed, poisons=run.some(20))
+        scenarios.poison(run.fork_server, *run.postgresql(name), run.seed, poisons=run.some(20))
     ),
     "zombie": lambda run, name: asyncio.run(
-        scenarios.zombie(run.zygote, *run.postgresql(name), run.seed, zombies=run.some(100))
+        scenarios.zombie(run.fork_server, *run.postgresql(name), run.seed, zombies=run.some(100))
     ),
     "orphan": lambda run, name: asyncio.run(
-        scenarios.orphan(run.zygote, *run.postgresql(name), run.seed, orphans=run.some(10))
+        scenarios.orphan(run.fork_server, *run.postgresql(name), run.seed, orphans=run.some(10))
     ),
     "database": lambda run, name: asyncio.run(
         scenarios.database(
-            run.zygote, *run.postgresql(name), run.seed, restarts=run.some(100), terminations=run.some(100)
+            run.fork_server,
+            *run.postgresql(name),
+            run.seed,
+            restarts=run.some(100),
+            terminations=run.some(100),
         )
     ),
     "full-disk": lambda run, name: asyncio.run(
-        scenarios.full_disk(run.zygote, run.place(name), run.seed, messages=max(200, run.some(600)))
+        scenarios.full_disk(run.fork_server, run.place(name), run.seed, messages=max(200, run.some(600)))
     ),
     "provider": lambda run, name: asyncio.run(
-        scenarios.provider(run.zygote, *run.sqlite(name), run.seed, messages=run.some(500))
+        scenarios.provider(run.fork_server, *run.sqlite(name), run.seed, messages=run.some(500))
     ),
     "provider-hold": lambda run, name: asyncio.run(
-        scenarios.provider(run.zygote, *run.sqlite(name), run.seed, messages=run.some(200), hold=True)
+        scenarios.provider(run.fork_server, *run.sqlite(name), run.seed, messages=run.some(200), hold=True)
     ),
     "outage": lambda run, name: outage.run(run.place(name), seconds=max(300, run.some(3_600))),
     "clock": Run.clock,
@@ -177,7 +185,7 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
         growth.pinned(run.server, run.place(name), run.some(100_000))
     ),
     "drain": lambda run, name: asyncio.run(
-        scenarios.drain(run.zygote, *run.sqlite(name), run.seed, drains=run.some(100))
+        scenarios.drain(run.fork_server, *run.sqlite(name), run.seed, drains=run.some(100))
     ),
 }
 
@@ -200,9 +208,9 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="gatepost-torture-") as temporary,
         postgres.running() as server,
-        Zygote() as zygote,
+        ForkServer() as fork_server,
     ):
-        run = Run(wanted.keep or Path(temporary), wanted.seed, wanted.scale, server, zygote)
+        run = Run(wanted.keep or Path(temporary), wanted.seed, wanted.scale, server, fork_server)
         for name in wanted.scenario or SCENARIOS:
             figures = _figures(run, name)
             every += goals.lines(name, figures)

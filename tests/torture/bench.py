@@ -21,7 +21,7 @@ from gatepost.testing.emulator import FINE, Fault, Taken
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.smartico import Smartico
 from torture.oracle import Excuse, History, Verdict, judge
-from torture.replica import Replica, Zygote
+from torture.replica import ForkServer, Replica
 from torture.stores import Store
 
 USERS = 50
@@ -139,7 +139,7 @@ class Bench:
         rng: random.Random,
         crm: Smartico,
         provider: Provider,
-        zygote: Zygote,
+        fork_server: ForkServer,
     ) -> None:
         self.folder = folder
         self.store = store
@@ -161,7 +161,7 @@ class Bench:
         """When replicas were asked to stop."""
         self.broken_off: list[tuple[str, float, str]] = []
         """Requests under way at a stop that were not answered with 0: uid, when that was known, how."""
-        self._zygote = zygote
+        self._fork_server = fork_server
         self._news = asyncio.Event()
 
     def add_replica(
@@ -204,7 +204,9 @@ class Bench:
                 for name, table in tables.items()
             )
         )
-        replica = Replica(self._zygote, config, f"http://127.0.0.1:{port}", {"set": QUICK, **(order or {})})
+        replica = Replica(
+            self._fork_server, config, f"http://127.0.0.1:{port}", {"set": QUICK, **(order or {})}
+        )
         self.replicas.append(replica)
         self.provider.webhook_url = f"{self.replicas[0].url}/webhooks/provider"
         # In half of the gateway's time: so much it may need to hear what was answered.
@@ -348,7 +350,13 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    zygote: Zygote, folder: Path, store: Store, seed: int, *, reports: bool = True, most: float = 0.03
+    fork_server: ForkServer,
+    folder: Path,
+    store: Store,
+    seed: int,
+    *,
+    reports: bool = True,
+    most: float = 0.03,
 ) -> AsyncIterator[Bench]:
     """A world without a gateway yet; ``most`` (seconds) is half of what the provider may take to answer."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -359,6 +367,6 @@ async def bench(
         crm = await stack.enter_async_context(Smartico(api_key="the-key", authorization="the-secret"))
         provider = Provider(random.Random(seed + 1), reports=reports, most=most)
         await stack.enter_async_context(provider)
-        world = Bench(folder, store, rng, crm, provider, zygote)
-        stack.push_async_callback(world.killed)
-        yield world
+        run = Bench(folder, store, rng, crm, provider, fork_server)
+        stack.push_async_callback(run.killed)
+        yield run

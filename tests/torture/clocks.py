@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class StoreClock:
-    """Read by ``torture.bugs.jumping_clock`` in the gateway."""
+    """Read by ``torture.planted_faults.jumping_clock`` in the gateway."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "clock"

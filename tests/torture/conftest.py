@@ -2,11 +2,11 @@
 
 import pytest
 
-from torture.replica import Zygote
+from torture.replica import ForkServer
 
 
 @pytest.fixture(scope="session")
-def zygote():
+def fork_server():
     """Importing all of Gatepost takes seconds: once for all the gateways of the run."""
-    with Zygote() as made:
+    with ForkServer() as made:
         yield made

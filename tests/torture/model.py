@@ -83,12 +83,12 @@ class Broken(AssertionError):
     """A promise was broken."""
 
 
-class World:
+class Simulation:
     """One schedule."""
 
-    def __init__(self, seed: int, bugs: Collection[str] = ()) -> None:
+    def __init__(self, seed: int, planted: Collection[str] = ()) -> None:
         self.rng = random.Random(seed)
-        self.bugs = bugs
+        self.planted = planted
         self.now = 1_000.0
         self.hold = self.rng.random() < 0.2
         self.holders = 0
@@ -140,7 +140,7 @@ class World:
         m = send.message
         mine = (m.attempt, m.holder) == (send.attempt, send.holder)
         good = mine and (m.state is State.SENDING or state is State.SENT)
-        if "no fence" in self.bugs:
+        if "no fence" in self.planted:
             good = True
         if not good:
             return
@@ -161,16 +161,16 @@ class World:
         return State.SUSPECT if self._is_suspect(m) else State.QUEUED
 
     def _is_suspect(self, m: Message) -> bool:
-        return m.deaths >= deaths.SUSPECT and "suspects are as others" not in self.bugs
+        return m.deaths >= deaths.SUSPECT and "suspects are as others" not in self.planted
 
     def append(self, m: Message, status: Status, *, by_provider: bool) -> None:
         known = [row.status for row in m.statuses]
         fresh = to_record(known, [status], by_provider=by_provider)
-        if "recorded twice" in self.bugs:
+        if "recorded twice" in self.planted:
             fresh = [status]
         for one in fresh:
             busy = any(row.callback_state in OPEN for row in m.statuses)
-            waits = busy and "told side by side" not in self.bugs
+            waits = busy and "told side by side" not in self.planted
             callback_state = CallbackState.WAITING if waits else CallbackState.QUEUED
             m.statuses.append(Row(one, callback_state, None if waits else self.now))
 
@@ -205,7 +205,7 @@ class World:
         else:
             row.callback_state, row.due = CallbackState.QUEUED, self.now + retry
             return
-        if "nobody let go" not in self.bugs:
+        if "nobody let go" not in self.planted:
             for other in call.message.statuses:
                 if other.callback_state in OPEN:
                     if other.callback_state is CallbackState.WAITING:
@@ -218,9 +218,9 @@ class World:
             if m.state in waiting and m.expires <= self.now:
                 m.state, m.due = State.FAILED, None
                 self.append(m, Status.FAILED, by_provider=False)
-            elif m.state is State.SENDING and m.due <= self.now and "no rescue" not in self.bugs:
+            elif m.state is State.SENDING and m.due <= self.now and "no rescue" not in self.planted:
                 m.state, m.due = State.UNCERTAIN, self.now + WAIT
-                m.deaths += m.holder != holder and "deaths don't count" not in self.bugs
+                m.deaths += m.holder != holder and "deaths don't count" not in self.planted
                 if m.deaths >= deaths.MOST:
                     m.state, m.due = State.HELD, m.expires
                     if not m.alone:
@@ -279,7 +279,7 @@ class World:
         elif isinstance(send.answer, Uncertain):
             if (m.attempt, m.holder, m.state) == (send.attempt, send.holder, State.SENDING):
                 self._nobody_knows(m)
-            at_once = "resent at once" in self.bugs
+            at_once = "resent at once" in self.planted
             self.finish(send, State.QUEUED if at_once else State.UNCERTAIN, 0.0 if at_once else WAIT)
         else:
             self.finish(send, State.QUEUED, attempt.pause(send.attempt, self.rng.uniform))
@@ -425,10 +425,10 @@ class World:
         return busy or bool(self.sends or self.calls)
 
 
-def violation(seed: int, bugs: Collection[str] = ()) -> str:
+def violation(seed: int, planted: Collection[str] = ()) -> str:
     """What the schedule of this seed breaks; empty when it breaks nothing."""
     try:
-        World(seed, bugs).run()
+        Simulation(seed, planted).run()
     except Broken as error:
         return f"seed {seed}: {error}"
     return ""

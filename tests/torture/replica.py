@@ -16,7 +16,7 @@ PATIENCE = 60.0
 """Seconds that a start or an end may take on a busy machine."""
 
 
-class Zygote:
+class ForkServer:
     """The process that the gateways are forked from; a context manager that ends them all."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -26,7 +26,7 @@ class Zygote:
     def __enter__(self) -> Self:
         paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "torture.zygote"],
+            [sys.executable, "-m", "torture.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **self._environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
@@ -36,7 +36,7 @@ class Zygote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # With its stdin the zygote ends, and with it every gateway.
+        # With its stdin the fork server ends, and with it every gateway.
         self._process.stdin.close()
         self._process.wait(PATIENCE)
         self._process.stdout.close()
@@ -55,12 +55,12 @@ class Zygote:
 class Replica:
     """A gateway on a port of its own, through all its lives."""
 
-    def __init__(self, zygote: Zygote, config: Path, url: str, order: Mapping[str, object]) -> None:
+    def __init__(self, fork_server: ForkServer, config: Path, url: str, order: Mapping[str, object]) -> None:
         self.url = url
         self.config = config
         self.log = config.with_suffix(".log")
         self.pid = 0
-        self._zygote = zygote
+        self._fork_server = fork_server
         self._order = {"config": str(config), "log": str(self.log), **order}
 
     @property
@@ -76,7 +76,7 @@ class Replica:
     async def start(self) -> None:
         """Returns when it listens; raises RuntimeError with the end of its log when it does not."""
         begin = self.log.stat().st_size if self.log.exists() else 0
-        self.pid = await self._zygote.fork(self._order)
+        self.pid = await self._fork_server.fork(self._order)
         try:
             async with asyncio.timeout(PATIENCE):
                 while self.running:

@@ -15,18 +15,18 @@ import asyncpg
 
 from gatepost.plugin_host.instances import MARGIN
 from gatepost.testing import emulator
-from torture import bugs
+from torture import planted_faults
 from torture.bench import CONCURRENCY, QUICK, bench
 from torture.clocks import ProcessClock, StoreClock
 from torture.oracle import figures
-from torture.replica import Zygote
+from torture.replica import ForkServer
 from torture.stores import Postgresql, Sqlite, Store
 
 Figures = Mapping[str, object]
 
 
 async def kill(
-    zygote: Zygote,
+    fork_server: ForkServer,
     folder: Path,
     store: Store,
     seed: int,
@@ -41,31 +41,31 @@ async def kill(
     # With time enough that it is kills that are counted, and not how slow the machine is.
     wait, timeout, leases = (6.0, 3.0, 1.5) if reports else (0.5, 2.0, 1.5)
     began = time.monotonic()
-    async with bench(zygote, folder, store, seed, reports=reports) as world:
+    async with bench(fork_server, folder, store, seed, reports=reports) as run:
         for _ in range(replicas):
             order = {"plant": plant, "set": {**QUICK, "gatepost.delivery.worker:LEASES": leases}}
-            world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
-        await asyncio.gather(*(replica.start() for replica in world.replicas))
-        world.store.watch()
-        load = asyncio.create_task(world.load(messages))
+            run.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
+        await asyncio.gather(*(replica.start() for replica in run.replicas))
+        run.store.watch()
+        load = asyncio.create_task(run.load(messages))
         share = messages // kills
         for number in range(kills):
-            world.allow(share)
-            await world.answered(number * share + world.rng.randint(1, share))
-            await asyncio.sleep(world.rng.uniform(0, 0.15))
-            victim = world.rng.choice(world.replicas)
-            world.crashed()
+            run.allow(share)
+            await run.answered(number * share + run.rng.randint(1, share))
+            await asyncio.sleep(run.rng.uniform(0, 0.15))
+            victim = run.rng.choice(run.replicas)
+            run.crashed()
             await victim.kill()
-            world.crashed()
+            run.crashed()
             await victim.start()
-        world.allow(messages)
+        run.allow(messages)
         await load
-        await world.settle()
-        history, verdict = await world.judged()
+        await run.settle()
+        history, verdict = await run.judged()
     return {
         **figures(history, verdict),
         "kills": kills,
-        "blamed for them, and sent again": len(world.blamed),
+        "blamed for them, and sent again": len(run.blamed),
         "resent a kill": round(len(verdict.resent) / kills, 3),
         "in flight at most": kills * CONCURRENCY,
         "resent of what was in flight": round(len(verdict.resent) / (kills * CONCURRENCY), 3),
@@ -74,36 +74,36 @@ async def kill(
 
 
 async def poison(
-    zygote: Zygote, folder: Path, store: Store, seed: int, *, poisons: int, plant: str = "poison"
+    fork_server: ForkServer, folder: Path, store: Store, seed: int, *, poisons: int, plant: str = "poison"
 ) -> Figures:
     """Messages that kill the process that sends them, each among fifteen that don't, one after the other."""
     began = time.monotonic()
     died = []
-    async with bench(zygote, folder, store, seed, reports=False, most=bugs.SICKENING) as world:
+    async with bench(fork_server, folder, store, seed, reports=False, most=planted_faults.SICKENING) as run:
         order = {
             "plant": plant,
             "set": {**QUICK, "gatepost.delivery.worker:LEASES": 0.5, "gatepost.delivery.suspects:POLL": 0.1},
         }
-        replica = world.add_replica(delivery={"uncertain_wait": 0.1}, timeout=1.0, order=order)
+        replica = run.add_replica(delivery={"uncertain_wait": 0.1}, timeout=1.0, order=order)
         await replica.start()
         store.watch()
-        world.allow(bugs.DEADLY * poisons)
+        run.allow(planted_faults.DEADLY * poisons)
         for number in range(poisons):
-            first = number * bugs.DEADLY
-            load = asyncio.create_task(world.load_range(first, first + bugs.DEADLY))
+            first = number * planted_faults.DEADLY
+            load = asyncio.create_task(run.load_range(first, first + planted_faults.DEADLY))
             deaths = 0
             while not load.done() or await asyncio.to_thread(_goes_on, store):
                 if not replica.running:
                     deaths += 1
-                    world.crashed()
+                    run.crashed()
                     await replica.start()
                 await asyncio.sleep(0.02)
             died.append(deaths)
             await load
         alone = int(store.query("SELECT count(*) FROM messages WHERE state = 'sent' AND deaths = 2")[0][0])
         blamed = set(store.blamed())
-        history, verdict = await world.judged()
-    deadly = {identity for identity, row in history.rows.items() if bugs.is_deadly(row.uid)}
+        history, verdict = await run.judged()
+    deadly = {identity for identity, row in history.rows.items() if planted_faults.is_deadly(row.uid)}
     verdict.unfinished = [identity for identity in verdict.unfinished if identity not in deadly & blamed]
     return {
         **figures(history, verdict),
@@ -122,43 +122,43 @@ def _goes_on(store: Store) -> bool:
 
 
 async def zombie(
-    zygote: Zygote, folder: Path, store: Store, seed: int, *, zombies: int, plant: str = ""
+    fork_server: ForkServer, folder: Path, store: Store, seed: int, *, zombies: int, plant: str = ""
 ) -> Figures:
     """Replicas stopped past their lease and woken again, three at a time, while two others work on."""
     began = time.monotonic()
     # Nobody shall lose an answer but by being stopped, however slow the machine is.
     timeout, wait, leases = 2.0, 0.3, 1.5
     lease = leases * (timeout + MARGIN)
-    async with bench(zygote, folder, store, seed, reports=False, most=0.1) as world:
+    async with bench(fork_server, folder, store, seed, reports=False, most=0.1) as run:
         for _ in range(5):
             order = {"plant": plant, "set": {**QUICK, "gatepost.delivery.worker:LEASES": leases}}
-            world.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
-        await asyncio.gather(*(replica.start() for replica in world.replicas))
+            run.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
+        await asyncio.gather(*(replica.start() for replica in run.replicas))
         store.watch()
-        load = asyncio.create_task(world.load(10_000_000))
-        world.allow(100)
+        load = asyncio.create_task(run.load(10_000_000))
+        run.allow(100)
         stopped = 0
         while stopped < zombies:
-            world.allow(80)
-            await world.busy(12)
-            victims = world.rng.sample(world.replicas, min(3, zombies - stopped))
+            run.allow(80)
+            await run.busy(12)
+            victims = run.rng.sample(run.replicas, min(3, zombies - stopped))
             stopped += len(victims)
-            world.asleep = set(victims)
-            world.crashed()
+            run.asleep = set(victims)
+            run.crashed()
             for victim in victims:
                 victim.signal(signal.SIGSTOP)
             # Past the lease, the sweep that finds it, the wait, and the sweep that queues it again.
             await asyncio.sleep(lease + wait + 2.0)
-            world.crashed()
+            run.crashed()
             for victim in victims:
                 victim.signal(signal.SIGCONT)
-            world.asleep = set()
-        await world.answered(world.allowed)
+            run.asleep = set()
+        await run.answered(run.allowed)
         load.cancel()
         await asyncio.gather(load, return_exceptions=True)
-        await world.settle()
-        history, verdict = await world.judged()
-        lost_claims = sum(replica.said("claim_was_lost") for replica in world.replicas)
+        await run.settle()
+        history, verdict = await run.judged()
+        lost_claims = sum(replica.said("claim_was_lost") for replica in run.replicas)
     return {
         **figures(history, verdict),
         "zombies": zombies,
@@ -169,38 +169,38 @@ async def zombie(
     }
 
 
-async def orphan(zygote: Zygote, folder: Path, store: Store, seed: int, *, orphans: int) -> Figures:
+async def orphan(fork_server: ForkServer, folder: Path, store: Store, seed: int, *, orphans: int) -> Figures:
     """A replica that never comes back, and one that does under the same name: who takes over, and when."""
     began = time.monotonic()
     timeout, leases = 3.0, 1.5
     lease = leases * (timeout + MARGIN)
     taken_over = []
-    async with bench(zygote, folder, store, seed, reports=False, most=0.1) as world:
+    async with bench(fork_server, folder, store, seed, reports=False, most=0.1) as run:
         for _ in range(2):
             order = {"set": {**QUICK, "gatepost.delivery.worker:LEASES": leases}}
-            world.add_replica(delivery={"uncertain_wait": 0.3}, timeout=timeout, order=order)
-        await asyncio.gather(*(replica.start() for replica in world.replicas))
+            run.add_replica(delivery={"uncertain_wait": 0.3}, timeout=timeout, order=order)
+        await asyncio.gather(*(replica.start() for replica in run.replicas))
         store.watch()
         total = 0
         for number in range(orphans):
             total += 60
-            load = asyncio.create_task(world.load_range(total - 60, total))
-            world.allow(60)
-            await world.busy(12)
-            victim = world.replicas[1]
-            world.crashed()
+            load = asyncio.create_task(run.load_range(total - 60, total))
+            run.allow(60)
+            await run.busy(12)
+            victim = run.replicas[1]
+            run.crashed()
             watching = await _watching(store, lease)
             await victim.kill()
             if number % 2:
                 await victim.start()
-            world.asleep = set() if number % 2 else {victim}
+            run.asleep = set() if number % 2 else {victim}
             taken_over.append(await watching)
             await load
             if not number % 2:
                 await victim.start()
-                world.asleep = set()
-        await world.settle()
-        history, verdict = await world.judged()
+                run.asleep = set()
+        await run.settle()
+        history, verdict = await run.judged()
     return {
         **figures(history, verdict),
         "orphans": orphans,
@@ -242,46 +242,46 @@ async def held_before(connection: asyncpg.Connection, then: float, lease: float)
 
 
 async def database(
-    zygote: Zygote, folder: Path, store: Postgresql, seed: int, *, restarts: int, terminations: int
+    fork_server: ForkServer, folder: Path, store: Postgresql, seed: int, *, restarts: int, terminations: int
 ) -> Figures:
     """The server restarted, by a crash every other time, and backends terminated, all under load."""
     began = time.monotonic()
-    async with bench(zygote, folder, store, seed) as world:
+    async with bench(fork_server, folder, store, seed) as run:
         for _ in range(2):
-            world.add_replica(delivery={"uncertain_wait": 10.0}, timeout=5.0)
-        await asyncio.gather(*(replica.start() for replica in world.replicas))
+            run.add_replica(delivery={"uncertain_wait": 10.0}, timeout=5.0)
+        await asyncio.gather(*(replica.start() for replica in run.replicas))
         store.watch()
         faults = ["restart"] * restarts + ["terminate"] * terminations
-        world.rng.shuffle(faults)
+        run.rng.shuffle(faults)
         messages = 30 * len(faults)
-        load = asyncio.create_task(world.load(messages))
+        load = asyncio.create_task(run.load(messages))
         cut = 0
         for number, fault in enumerate(faults):
-            world.allow(30)
-            await world.answered(number * 30 + world.rng.randint(1, 20))
-            world.crashed()
+            run.allow(30)
+            await run.answered(number * 30 + run.rng.randint(1, 20))
+            run.crashed()
             if fault == "restart":
-                await asyncio.to_thread(store.server.restart, world.rng.choice(["fast", "immediate"]))
+                await asyncio.to_thread(store.server.restart, run.rng.choice(["fast", "immediate"]))
             else:
                 cut += await asyncio.to_thread(store.server.terminate_backends, store.name)
-            world.crashed()
-        world.allow(messages)
+            run.crashed()
+        run.allow(messages)
         await load
-        await world.settle()
-        running = sum(replica.running for replica in world.replicas)
-        history, verdict = await world.judged()
+        await run.settle()
+        running = sum(replica.running for replica in run.replicas)
+        history, verdict = await run.judged()
     return {
         **figures(history, verdict),
         "restarts": restarts,
         "terminations": terminations,
         "backends cut off": cut,
-        "answered with 12": world.refused,
-        "gateways that ended": len(world.replicas) - running,
+        "answered with 12": run.refused,
+        "gateways that ended": len(run.replicas) - running,
         "seconds": round(time.monotonic() - began),
     }
 
 
-async def full_disk(zygote: Zygote, folder: Path, seed: int, *, messages: int) -> Figures:
+async def full_disk(fork_server: ForkServer, folder: Path, seed: int, *, messages: int) -> Figures:
     """A file on a disk that fills up, and has room again; and a file that somebody else holds locked."""
     began = time.monotonic()
     disk = folder / "disk"
@@ -294,38 +294,38 @@ async def full_disk(zygote: Zygote, folder: Path, seed: int, *, messages: int) -
     store = Sqlite(disk)
     store.url = f"sqlite:///{disk}/outbox.db"
     try:
-        async with bench(zygote, folder, store, seed) as world:
-            world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=1.0)
-            await world.replicas[0].start()
-            load = asyncio.create_task(world.load(messages))
-            world.allow(messages // 3)
-            await world.answered(messages // 6)
+        async with bench(fork_server, folder, store, seed) as run:
+            run.add_replica(delivery={"uncertain_wait": 3.0}, timeout=1.0)
+            await run.replicas[0].start()
+            load = asyncio.create_task(run.load(messages))
+            run.allow(messages // 3)
+            await run.answered(messages // 6)
             _fill(disk / "filler")
-            world.crashed()
-            await _until(lambda: world.refused > 20)
+            run.crashed()
+            await _until(lambda: run.refused > 20)
             (disk / "filler").unlink()
-            world.crashed()
-            world.allow(messages // 3)
-            await world.answered(messages // 2)
-            refused = world.refused
+            run.crashed()
+            run.allow(messages // 3)
+            await run.answered(messages // 2)
+            refused = run.refused
             locking = sqlite3.connect(store.path, isolation_level=None)
             locking.execute("BEGIN IMMEDIATE")
-            world.crashed()
-            await _until(lambda: world.refused > refused)
+            run.crashed()
+            await _until(lambda: run.refused > refused)
             locking.execute("ROLLBACK")
             locking.close()
-            world.crashed()
-            world.allow(messages)
+            run.crashed()
+            run.allow(messages)
             await load
-            await world.settle()
-            up = world.replicas[0].running
-            history, verdict = await world.judged()
+            await run.settle()
+            up = run.replicas[0].running
+            history, verdict = await run.judged()
     finally:
         subprocess.run(["umount", "-l", disk], check=False)
     return {
         **figures(history, verdict),
         "refused on the full disk": refused,
-        "refused while locked": world.refused - refused,
+        "refused while locked": run.refused - refused,
         "gateways that ended": int(not up),
         "seconds": round(time.monotonic() - began),
     }
@@ -344,45 +344,43 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 async def drain(
-    zygote: Zygote, folder: Path, store: Store, seed: int, *, drains: int, plant: str = ""
+    fork_server: ForkServer, folder: Path, store: Store, seed: int, *, drains: int, plant: str = ""
 ) -> Figures:
     """SIGTERM under load; what was in hand is answered, and nothing is sent twice."""
     began = time.monotonic()
     codes = []
-    async with bench(zygote, folder, store, seed) as world:
-        world.add_replica(delivery={"uncertain_wait": 3.0}, timeout=5.0, order={"plant": plant})
-        (replica,) = world.replicas
+    async with bench(fork_server, folder, store, seed) as run:
+        run.add_replica(delivery={"uncertain_wait": 3.0}, timeout=5.0, order={"plant": plant})
+        (replica,) = run.replicas
         await replica.start()
-        load = asyncio.create_task(world.load(40 * drains))
+        load = asyncio.create_task(run.load(40 * drains))
         longest = 0.0
         for number in range(drains):
-            world.allow(40)
-            await world.answered(40 * number + world.rng.randint(1, 20))
+            run.allow(40)
+            await run.answered(40 * number + run.rng.randint(1, 20))
             asked = time.monotonic()
-            world.stops.append(asked)
+            run.stops.append(asked)
             replica.signal(signal.SIGTERM)
             codes.append(await replica.ended())
             longest = max(longest, time.monotonic() - asked)
             await replica.start()
-        world.allow(40 * drains)
+        run.allow(40 * drains)
         await load
-        await world.settle()
+        await run.settle()
         created = dict(store.query("SELECT uid, created_at FROM messages"))
         # What was on disk before its request broke off was in the gateway's hands.
         stored_unanswered = [
-            uid
-            for uid, known, how in world.broken_off
-            if how == "cut off" and int(created[uid]) < known * 1000
+            uid for uid, known, how in run.broken_off if how == "cut off" and int(created[uid]) < known * 1000
         ]
-        history, verdict = await world.judged()
+        history, verdict = await run.judged()
     return {
         **figures(history, verdict),
         "drains": drains,
         "ended with another code than 0": sum(code != 0 for code in codes),
         "stored and not answered": len(stored_unanswered),
-        "refused": sum(how.startswith("refused") for _, _, how in world.broken_off),
-        "cut off unread": sum(how == "cut off" for _, _, how in world.broken_off) - len(stored_unanswered),
-        "repeats cut off": sum(how == "cut off, repeated" for _, _, how in world.broken_off),
+        "refused": sum(how.startswith("refused") for _, _, how in run.broken_off),
+        "cut off unread": sum(how == "cut off" for _, _, how in run.broken_off) - len(stored_unanswered),
+        "repeats cut off": sum(how == "cut off, repeated" for _, _, how in run.broken_off),
         "longest": f"{longest:.1f} s",
         "seconds": round(time.monotonic() - began),
     }
@@ -403,7 +401,7 @@ _FAULTS: Sequence[Callable[[random.Random], emulator.Fault]] = (
 
 
 async def provider(
-    zygote: Zygote, folder: Path, store: Store, seed: int, *, messages: int, hold: bool = False
+    fork_server: ForkServer, folder: Path, store: Store, seed: int, *, messages: int, hold: bool = False
 ) -> Figures:
     """A provider that fails in every way it can, three times out of ten."""
     began = time.monotonic()
@@ -413,24 +411,24 @@ async def provider(
         "uncertain": "hold" if hold else "resend",
         "email_lifetime": 40.0 if hold else 60.0,
     }
-    async with bench(zygote, folder, store, seed, reports=not hold) as world:
+    async with bench(fork_server, folder, store, seed, reports=not hold) as run:
         faults = random.Random(seed)
-        world.provider.choose = lambda: (
+        run.provider.choose = lambda: (
             faults.choice(_FAULTS)(faults) if faults.random() < 0.3 else emulator.FINE
         )
-        world.add_replica(delivery=policy, timeout=1.0)
-        await world.replicas[0].start()
-        world.allow(messages)
-        await world.load(messages)
-        await world.settle()
+        run.add_replica(delivery=policy, timeout=1.0)
+        await run.replicas[0].start()
+        run.allow(messages)
+        await run.load(messages)
+        await run.settle()
         # After every one of these the gateway can't know; without a report it may send once more.
-        world.excuses = [] if hold else world.provider.lost_answers
-        history, verdict = await world.judged()
+        run.excuses = [] if hold else run.provider.lost_answers
+        history, verdict = await run.judged()
     states = [row.state for row in history.rows.values()]
     return {
         **figures(history, verdict),
-        "faults": world.provider.faults,
-        "answers lost after taking": len(world.provider.lost_answers),
+        "faults": run.provider.faults,
+        "answers lost after taking": len(run.provider.lost_answers),
         "policy": policy["uncertain"],
         "ended as sent": states.count("sent"),
         "ended as failed": states.count("failed"),
@@ -439,34 +437,34 @@ async def provider(
 
 
 async def clock(
-    zygote: Zygote, folder: Path, seed: int, *, jumps: int, clock: StoreClock | ProcessClock
+    fork_server: ForkServer, folder: Path, seed: int, *, jumps: int, clock: StoreClock | ProcessClock
 ) -> Figures:
     """The clock jumps by an hour or a year, both ways, under load."""
     began = time.monotonic()
     store = Sqlite(folder)
     hour, year = 3600, 365 * 86_400
     # By a clock that is a year off the signature of a report is none, and rightly so.
-    async with bench(zygote, folder, store, seed, reports=isinstance(clock, StoreClock)) as world:
+    async with bench(fork_server, folder, store, seed, reports=isinstance(clock, StoreClock)) as run:
         delivery = {"uncertain_wait": 1.0, "retention": 9.0 * year}
-        world.add_replica(delivery=delivery, timeout=2.0, order=clock.order)
-        await world.replicas[0].start()
-        load = asyncio.create_task(world.load(40 * jumps))
+        run.add_replica(delivery=delivery, timeout=2.0, order=clock.order)
+        await run.replicas[0].start()
+        load = asyncio.create_task(run.load(40 * jumps))
         taken = 0
         for number in range(jumps):
-            world.allow(40)
-            await world.answered(40 * number + world.rng.randint(1, 30))
+            run.allow(40)
+            await run.answered(40 * number + run.rng.randint(1, 30))
             # Something shall have ended by the clock as it is.
-            await world.sent(taken + 15)
-            taken = len(world.provider.history_sends)
-            world.crashed()
+            await run.sent(taken + 15)
+            taken = len(run.provider.history_sends)
+            run.crashed()
             clock.put((year, -hour, 0, -year, hour)[number % 5])
-        world.allow(40 * jumps)
+        run.allow(40 * jumps)
         await load
         # What was tried in the hour that was taken back is due when that hour has passed: let it pass.
         clock.put(hour + hour // 2)
-        world.crashed()
-        await world.settle()
-        history, verdict = await world.judged()
+        run.crashed()
+        await run.settle()
+        history, verdict = await run.judged()
     states = [row.state for row in history.rows.values()]
     ended = [int(row[0]) for row in store.query("SELECT ended_at FROM messages")]
     return {

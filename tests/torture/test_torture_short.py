@@ -11,7 +11,7 @@ from gatepost.outbox.states import State
 from torture import growth, scenarios
 from torture.clocks import ProcessClock
 from torture.oracle import Verdict
-from torture.replica import Zygote
+from torture.replica import ForkServer
 from torture.stores import Postgresql, Sqlite
 
 VIOLATIONS = set(Verdict.__dataclass_fields__) - {"resent"}
@@ -21,24 +21,24 @@ def violations(figures):
     return {name: figures[name] for name in VIOLATIONS & set(figures)}
 
 
-async def test_kills_lose_nothing_on_sqlite(zygote, tmp_path):
-    figures = await scenarios.kill(zygote, tmp_path, Sqlite(tmp_path), 1, messages=120, kills=4)
+async def test_kills_lose_nothing_on_sqlite(fork_server, tmp_path):
+    figures = await scenarios.kill(fork_server, tmp_path, Sqlite(tmp_path), 1, messages=120, kills=4)
 
     assert violations(figures) == {}
     assert figures["accepted"] == 120
     assert figures["resent"] <= figures["in flight at most"]
 
 
-async def test_kills_lose_nothing_on_postgresql(zygote, tmp_path, postgres_server):
+async def test_kills_lose_nothing_on_postgresql(fork_server, tmp_path, postgres_server):
     store = Postgresql(postgres_server)
-    figures = await scenarios.kill(zygote, tmp_path, store, 1, messages=90, kills=3, replicas=2)
+    figures = await scenarios.kill(fork_server, tmp_path, store, 1, messages=90, kills=3, replicas=2)
 
     assert violations(figures) == {}
     assert figures["accepted"] == 90
 
 
-async def test_one_poisoned_message_among_fifteen_is_held_and_no_other(zygote, tmp_path):
-    figures = await scenarios.poison(zygote, tmp_path, Sqlite(tmp_path), 1, poisons=1)
+async def test_one_poisoned_message_among_fifteen_is_held_and_no_other(fork_server, tmp_path):
+    figures = await scenarios.poison(fork_server, tmp_path, Sqlite(tmp_path), 1, poisons=1)
 
     assert violations(figures) == {}
     assert figures["accepted"] == 16
@@ -46,20 +46,20 @@ async def test_one_poisoned_message_among_fifteen_is_held_and_no_other(zygote, t
     assert figures["deaths for each at most"] == 3
 
 
-async def test_suspects_that_are_sent_together_are_found(zygote, tmp_path):
+async def test_suspects_that_are_sent_together_are_found(fork_server, tmp_path):
     """With the first seed already, but on a slow machine the second death may have caught the poison alone."""
     for seed in range(1, 5):
         folder = tmp_path / str(seed)
         figures = await scenarios.poison(
-            zygote, folder, Sqlite(folder), seed, poisons=1, plant="send_suspects_together"
+            fork_server, folder, Sqlite(folder), seed, poisons=1, plant="send_suspects_together"
         )
         if figures["innocents held"]:
             return
     raise AssertionError("the bug was not found")
 
 
-async def test_zombies_finish_nothing_twice(zygote, tmp_path, postgres_server):
-    figures = await scenarios.zombie(zygote, tmp_path, Postgresql(postgres_server), 1, zombies=2)
+async def test_zombies_finish_nothing_twice(fork_server, tmp_path, postgres_server):
+    figures = await scenarios.zombie(fork_server, tmp_path, Postgresql(postgres_server), 1, zombies=2)
 
     assert violations(figures) == {}
 
@@ -73,32 +73,32 @@ async def test_zombies_finish_nothing_twice(zygote, tmp_path, postgres_server):
         ("resend_at_once", "resent"),
     ],
 )
-async def test_a_bug_that_breaks_a_promise_is_found(zygote, tmp_path, plant, found):
+async def test_a_bug_that_breaks_a_promise_is_found(fork_server, tmp_path, plant, found):
     """With the first seed already, but for a kill that on a slow machine caught nothing in flight."""
     for seed in range(1, 5):
         folder = tmp_path / str(seed)
         figures = await scenarios.kill(
-            zygote, folder, Sqlite(folder), seed, messages=90, kills=3, plant=plant
+            fork_server, folder, Sqlite(folder), seed, messages=90, kills=3, plant=plant
         )
         if figures.get(found):
             return
     raise AssertionError("the bug was not found")
 
 
-async def test_an_outcome_that_ignores_the_fence_is_found(zygote, tmp_path, postgres_server):
+async def test_an_outcome_that_ignores_the_fence_is_found(fork_server, tmp_path, postgres_server):
     """Found as soon as a stop catches a send; on a slow machine the first may not."""
     for seed in range(1, 5):
         store = Postgresql(postgres_server)
         figures = await scenarios.zombie(
-            zygote, tmp_path / str(seed), store, seed, zombies=4, plant="finish_whoever_holds"
+            fork_server, tmp_path / str(seed), store, seed, zombies=4, plant="finish_whoever_holds"
         )
         if "finished_twice" in figures:
             return
     raise AssertionError("the bug was not found")
 
 
-async def test_a_sigterm_under_load_refuses_nothing_in_hand(zygote, tmp_path):
-    figures = await scenarios.drain(zygote, tmp_path, Sqlite(tmp_path), 1, drains=2)
+async def test_a_sigterm_under_load_refuses_nothing_in_hand(fork_server, tmp_path):
+    figures = await scenarios.drain(fork_server, tmp_path, Sqlite(tmp_path), 1, drains=2)
 
     assert violations(figures) == {}
     assert figures["ended with another code than 0"] == 0
@@ -107,8 +107,10 @@ async def test_a_sigterm_under_load_refuses_nothing_in_hand(zygote, tmp_path):
     assert figures["resent"] == 0
 
 
-async def test_answers_that_are_owed_at_a_stop_are_found(zygote, tmp_path):
-    figures = await scenarios.drain(zygote, tmp_path, Sqlite(tmp_path), 1, drains=2, plant="leave_at_once")
+async def test_answers_that_are_owed_at_a_stop_are_found(fork_server, tmp_path):
+    figures = await scenarios.drain(
+        fork_server, tmp_path, Sqlite(tmp_path), 1, drains=2, plant="leave_at_once"
+    )
 
     assert figures["stored and not answered"]
 
@@ -160,8 +162,8 @@ async def test_a_process_whose_clock_jumps_loses_nothing(tmp_path):
         clock = ProcessClock(tmp_path)
     except RuntimeError as error:
         pytest.skip(str(error))
-    with Zygote(clock.environment) as zygote:
-        figures = await scenarios.clock(zygote, tmp_path, 1, jumps=2, clock=clock)
+    with ForkServer(clock.environment) as fork_server:
+        figures = await scenarios.clock(fork_server, tmp_path, 1, jumps=2, clock=clock)
 
     assert violations(figures) == {}
     assert figures["days between the first and the last"] == 365

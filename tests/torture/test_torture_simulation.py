@@ -1,4 +1,4 @@
-"""The decisions through random schedules, and the bugs that these must find."""
+"""The decisions through random schedules, and the planted faults that these must find."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_every_promise_is_kept_on_random_schedules():
 
 
 @pytest.mark.parametrize(
-    ("bug", "found"),
+    ("fault", "found"),
     [
         ("no fence", "finished by one who had lost it"),
         ("recorded twice", "a status recorded twice"),
@@ -24,10 +24,10 @@ def test_every_promise_is_kept_on_random_schedules():
         ("resent at once", "sent again before the wait for a report was over"),
     ],
 )
-def test_a_planted_bug_is_found_and_its_seed_replays_it(bug, found):
-    problems = [problem for seed in range(300) if (problem := violation(seed, [bug]))]
+def test_a_planted_fault_is_found_and_its_seed_replays_it(fault, found):
+    problems = [problem for seed in range(300) if (problem := violation(seed, [fault]))]
 
     problem = next(problem for problem in problems if problem.endswith(found))
     seed = int(problem.removeprefix("seed ").partition(":")[0])
-    assert violation(seed, [bug]) == problem
+    assert violation(seed, [fault]) == problem
     assert not violation(seed)

@@ -29,11 +29,11 @@ def long_rests(brisk, monkeypatch):
 
 
 @pytest.fixture
-async def other(world):
+async def other(deployment):
     """Another brand's Smartico, as the client ``other``; it uses the same providers."""
     async with Smartico(api_key="the-other-key", authorization="the-other-secret") as crm:
-        world.tables["contacts"]["shared"] = True
-        world.tables["clients.other"] = world.tables["clients.brand"] | {
+        deployment.tables["contacts"]["shared"] = True
+        deployment.tables["clients.other"] = deployment.tables["clients.brand"] | {
             "authorization": [crm.authorization],
             "callback_api_key": crm.api_key,
         }
@@ -56,31 +56,31 @@ def silent():
 
 @pytest.mark.parametrize("dead", ["refused", "silent"])
 async def test_a_dead_target_of_one_client_holds_up_nobody_elses_callbacks(
-    world, other, sendgrid, wait_until, silent, dead
+    deployment, other, sendgrid, wait_until, silent, dead
 ):
     """Both clients' callbacks go to one host, each to a port of its own."""
-    async with world.running(email=["sendgrid-main"]) as gateway:
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         other.gateway_url = gateway.url
         port = 1 if dead == "refused" else silent.getsockname()[1]
         await sent(other, ILL, callback_url=f"http://127.0.0.1:{port}/")
         await wait_until(lambda: len(sendgrid.taken) == ILL)
 
-        ids = await sent(world.crm, WELL)
+        ids = await sent(deployment.crm, WELL)
         for message in ids:
-            await world.hears(message, "accepted")
+            await deployment.hears(message, "accepted")
 
         figures = await gateway.metrics()
         assert figures["gatepost_callbacks_waiting", "queued"] >= ILL - 80
         assert figures["gatepost_callbacks_total", "dead", "accepted"] == 0
         silent.close()  # or else the stop would wait for those calls
-    assert len(world.crm.attempts) == WELL
+    assert len(deployment.crm.attempts) == WELL
 
 
-async def test_clients_that_share_a_target_do_not_share_its_breaker(world, other, sendgrid, wait_until):
-    world.crm.fail(smartico.answer(503), calls=None)
-    async with world.running(email=["sendgrid-main"]) as gateway:
+async def test_clients_that_share_a_target_do_not_share_its_breaker(deployment, other, sendgrid, wait_until):
+    deployment.crm.fail(smartico.answer(503), calls=None)
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         other.gateway_url = gateway.url
-        await sent(world.crm, throttle.TRIP)
+        await sent(deployment.crm, throttle.TRIP)
 
         async def tripped():
             retries = (await gateway.metrics()).get(("gatepost_callbacks_total", "retry", "accepted"), 0)
@@ -88,10 +88,10 @@ async def test_clients_that_share_a_target_do_not_share_its_breaker(world, other
 
         await wait_until(tripped)
 
-        await sent(other, 1, callback_url=world.crm.callback_url)
+        await sent(other, 1, callback_url=deployment.crm.callback_url)
 
         # It comes with the other client's key, with which this stand-in finds fault.
-        await wait_until(lambda: world.crm.faults)
+        await wait_until(lambda: deployment.crm.faults)
 
 
 class Choosy:
@@ -112,31 +112,31 @@ class Choosy:
 
 @pytest.mark.parametrize("subjects", ["one", "thirty"])
 async def test_a_content_that_the_relay_refuses_holds_up_nobody_elses_mail(
-    world, other, mailboxes, wait_until, subjects
+    deployment, other, mailboxes, wait_until, subjects
 ):
     """Thirty mails of a campaign, each with its recipient's name in it, tried again and again."""
     relay = Choosy(mailboxes, lambda subject: subject.startswith("An offer"))
-    async with world.running(email=["relay"]) as gateway:
+    async with deployment.running(email=["relay"]) as gateway:
         other.gateway_url = gateway.url
         for number in range(30):
             subject = f"An offer to you, number {number}" if subjects == "thirty" else "An offer"
             await sent(other, 1, subject=subject, body=f"<p>Hello {number}</p>")
         await wait_until(lambda: len(relay.refused) > 60)
 
-        for message in await sent(world.crm, 5, subject="Your code"):
-            await world.hears(message, "accepted")
+        for message in await sent(deployment.crm, 5, subject="Your code"):
+            await deployment.hears(message, "accepted")
 
         refused = len(relay.refused)
         await wait_until(lambda: len(relay.refused) > refused)
         assert (await gateway.get("/health/ready"))[0] == 200
 
 
-async def test_a_relay_that_refuses_five_contents_in_a_row_rests(world, other, mailboxes, wait_until):
+async def test_a_relay_that_refuses_five_contents_in_a_row_rests(deployment, other, mailboxes, wait_until):
     relay = Choosy(mailboxes, lambda _subject: True)
-    async with world.running(email=["relay"]) as gateway:
+    async with deployment.running(email=["relay"]) as gateway:
         other.gateway_url = gateway.url
         for number in range(throttle.TRIP):
-            await sent((world.crm, other)[number % 2], 1, subject=f"Number {number}")
+            await sent((deployment.crm, other)[number % 2], 1, subject=f"Number {number}")
 
         async def rests():
             return (await gateway.get("/health/ready"))[0] == 503

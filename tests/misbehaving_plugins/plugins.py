@@ -38,13 +38,13 @@ from gatepost.model import Contact, Email, Receipt, Report, Secret, Sms, Status,
 
 
 def placed(folder: Path) -> dict[str, str]:
-    """The environment in which ``use = "beast"`` is a plugin."""
+    """The environment in which ``use = "misbehaving"`` is a plugin."""
     folder.mkdir(exist_ok=True)
-    shutil.copy(__file__, folder / "beasts.py")
-    metadata = folder / "beasts-1.0.dist-info"
+    shutil.copy(__file__, folder / "misbehaving.py")
+    metadata = folder / "misbehaving-1.0.dist-info"
     metadata.mkdir(exist_ok=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: beasts\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[gatepost]\nbeast = beasts:Beast\n")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: misbehaving\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[gatepost]\nmisbehaving = misbehaving:Misbehaving\n")
     return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))}
 
 
@@ -116,7 +116,7 @@ class RejectedOddly(Rejected):
         raise RuntimeError(self.text)
 
 
-class Beast(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, WebhookParser):
+class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, WebhookParser):
     api_version: ClassVar[int] = 1
     settings_type: ClassVar[type[msgspec.Struct]] = Settings
 
@@ -185,7 +185,7 @@ class Beast(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, Webhook
             msgspec.structs.force_setattr(message, "attributes", {})
             raise Unavailable("after it spoilt the message", message_only=True)
         given = await self.play(trick, recipient, recipient, dict(message.attributes))
-        return Receipt(f"beast-{message.id}") if given is None else given
+        return Receipt(f"misbehaving-{message.id}") if given is None else given
 
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
@@ -261,7 +261,7 @@ class Beast(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, Webhook
 
     async def do_cancel_everybody(self, telling, address):
         for task in asyncio.all_tasks():
-            if task.get_name().startswith("beast-") or task is asyncio.current_task():
+            if task.get_name().startswith("misbehaving-") or task is asyncio.current_task():
                 task.cancel(telling)
         await asyncio.sleep(0)
 

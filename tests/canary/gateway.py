@@ -13,7 +13,7 @@ import aiohttp
 from canary import searcher
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.smartico import Smartico
-from hostile import beasts
+from misbehaving_plugins import plugins as misbehaving
 
 EMAIL = "jabberwock.vorpal+tag@snicker-snack.example"
 PHONE = "+447700900461"
@@ -35,7 +35,7 @@ SECRETS = {
     "SendGrid key": "SG.tumtum-tree-41ae",
     "relay password": "galumphing-back-88b0",
     "sandbox secret": "callooh-callay-03c3",
-    "beast's key": "outgrabe-mome-rath-5e5e",
+    "misbehaving's key": "outgrabe-mome-rath-5e5e",
 }
 
 PEOPLE = {
@@ -126,8 +126,12 @@ class Canary:
             "plugins.players": {"use": "csv", "path": "contacts.csv", "check_every": 0.05},
         }
 
-    def beast(self, name: str, **settings: object) -> None:
-        self.tables[f"plugins.{name}"] = {"use": "beast", "key": SECRETS["beast's key"], **settings}
+    def misbehaving(self, name: str, **settings: object) -> None:
+        self.tables[f"plugins.{name}"] = {
+            "use": "misbehaving",
+            "key": SECRETS["misbehaving's key"],
+            **settings,
+        }
 
     def write(self, **routes: list[str]) -> GatewayProcess:
         """A process that is not started yet; the messages go these ways."""
@@ -140,7 +144,7 @@ class Canary:
         config.write_text("\n".join(lines))
         self.contacts([EMAIL, PHONE, *NAMES])
         environment = {
-            **beasts.placed(self.folder / "dist"),
+            **misbehaving.placed(self.folder / "dist"),
             "PYTHONFAULTHANDLER": "1",
             "PYTHONASYNCIODEBUG": "1",
             "PYTHONUNBUFFERED": "1",

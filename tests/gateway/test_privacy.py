@@ -93,10 +93,10 @@ class Gossip(SendGridEmulator):
 
 
 @pytest.fixture
-async def gossip(world, sendgrid):
+async def gossip(deployment, sendgrid):
     async with Gossip() as made:
-        world.emulators["sendgrid-main"] = made
-        world.tables["plugins.sendgrid-main"] |= {
+        deployment.emulators["sendgrid-main"] = made
+        deployment.tables["plugins.sendgrid-main"] |= {
             "base_url": made.base_url,
             "webhook_public_key": made.public_key,
         }
@@ -104,16 +104,16 @@ async def gossip(world, sendgrid):
 
 
 async def test_nothing_that_the_gateway_leaves_says_who_it_wrote_to(
-    world, gossip, vonage, mailboxes, begin, wait_until
+    deployment, gossip, vonage, mailboxes, begin, wait_until
 ):
-    world.contacts += f"canary,{ADDRESS},{NUMBER},{NAME}\nbroken2,canary.zq7x@@x,{NUMBER}x,{NAME}\n"
-    world.tables["clients.brand"]["preview_recipients"] = [PREVIEW]
-    world.tables["delivery"]["uncertain_wait"] = 3600
+    deployment.contacts += f"canary,{ADDRESS},{NUMBER},{NAME}\nbroken2,canary.zq7x@@x,{NUMBER}x,{NAME}\n"
+    deployment.tables["clients.brand"]["preview_recipients"] = [PREVIEW]
+    deployment.tables["delivery"]["uncertain_wait"] = 3600
     process, gateway = await begin(email=["sendgrid-main", "relay"], sms=["vonage-eu"])
     answers = [
-        await _emails(world, gossip, mailboxes, wait_until),
-        await _texts(world, vonage),
-        await _refusals(world),
+        await _emails(deployment, gossip, mailboxes, wait_until),
+        await _texts(deployment, vonage),
+        await _refusals(deployment),
         await _hostile_webhooks(gossip),
     ]
     await gateway.settled()
@@ -121,9 +121,9 @@ async def test_nothing_that_the_gateway_leaves_says_who_it_wrote_to(
         for path in ("/metrics", "/health/ready", "/nowhere", f"/webhooks/{ADDRESS}"):
             async with http.get(gateway.url + path) as response:
                 answers.append(await response.read())
-    left = _left_behind(world, process.log)
+    left = _left_behind(deployment, process.log)
     assert process.terminate() == 0
-    left |= {f"{name}, stopped": data for name, data in _left_behind(world, process.log).items()}
+    left |= {f"{name}, stopped": data for name, data in _left_behind(deployment, process.log).items()}
     left |= {f"answer {number}": answer for number, answer in enumerate(answers)}
 
     # The search does reach what went out, and what it searches is not empty.
@@ -138,15 +138,15 @@ async def test_nothing_that_the_gateway_leaves_says_who_it_wrote_to(
     assert {name: found for name, data in left.items() if (found := leaks(data))} == {}
 
 
-def _left_behind(world, log):
+def _left_behind(deployment, log):
     """The log, the database, its WAL and whatever else stands beside them that the test did not write."""
     written_by_the_test = {"contacts.csv", "gatepost.toml", "ca.pem"}
-    files = [path for path in world.folder.iterdir() if path.name not in written_by_the_test]
+    files = [path for path in deployment.folder.iterdir() if path.name not in written_by_the_test]
     assert log in files
     return {path.name: path.read_bytes() for path in files}
 
 
-async def _emails(world, provider, mailboxes, wait_until):
+async def _emails(deployment, provider, mailboxes, wait_until):
     """Taken, refused, unavailable, refused by the second too, lost, previewed; and every event about them."""
 
     async def refuse(_server, _session, envelope, address, _options):
@@ -157,54 +157,54 @@ async def _emails(world, provider, mailboxes, wait_until):
 
     mailboxes.mood = ""
     mailboxes.handle_RCPT = refuse
-    taken = await world.email("canary")
-    await world.hears(taken, "accepted")
+    taken = await deployment.email("canary")
+    await deployment.hears(taken, "accepted")
     provider.plan(emulator.answer(400))
-    await world.hears(await world.email("canary"), "rejected")
+    await deployment.hears(await deployment.email("canary"), "rejected")
     provider.plan(emulator.answer(503))
-    await world.hears(await world.email("canary"), "accepted")
+    await deployment.hears(await deployment.email("canary"), "accepted")
     provider.plan(emulator.answer(503))
     mailboxes.mood = "refuse"
-    await world.hears(await world.email("canary"), "rejected")
+    await deployment.hears(await deployment.email("canary"), "rejected")
     mailboxes.mood = ""
     provider.plan(emulator.answer(503))
-    preview = await world.email("nobody", activity_type="preview", to_email_address=PREVIEW)
-    await world.hears(preview, "accepted")
+    preview = await deployment.email("nobody", activity_type="preview", to_email_address=PREVIEW)
+    await deployment.hears(preview, "accepted")
     provider.plan(emulator.close_after_body(taken=True))
-    lost = await world.email("canary")
+    lost = await deployment.email("canary")
     await wait_until(lambda: provider.sends(lost))
     events = [provider.event("bounce", one) for one in provider.taken if one.id == lost]
     assert await provider.report(events) == [200]
-    await world.hears(lost, "accepted", "failed")
+    await deployment.hears(lost, "accepted", "failed")
     gossiping = smartico.Failure(status=500, headers={"Retry-After": "1"}, body=ADDRESS.encode())
-    world.crm.fail(gossiping, statuses=["complained"])
+    deployment.crm.fail(gossiping, statuses=["complained"])
     kinds = "delivered", "open", "blocked", "click", "group_unsubscribe", "spamreport", "dropped"
     events = [provider.event(kind, one) for kind in kinds for one in provider.taken if one.id == taken]
     assert set(await provider.report(events)) == {200}
-    await world.crm.wait_for(taken, "rejected")
+    await deployment.crm.wait_for(taken, "rejected")
     return msgspec.json.encode([taken, preview, lost])
 
 
-async def _texts(world, provider):
-    taken = await world.sms("canary")
-    await world.hears(taken, "accepted")
+async def _texts(deployment, provider):
+    taken = await deployment.sms("canary")
+    await deployment.hears(taken, "accepted")
     provider.plan(emulator.answer(422))
-    await world.hears(await world.sms("canary"), "rejected")
+    await deployment.hears(await deployment.sms("canary"), "rejected")
     assert set(await provider.report([provider.event("undeliverable:1110", provider.taken[0])])) == {200}
-    await world.hears(taken, "accepted", "failed")
+    await deployment.hears(taken, "accepted", "failed")
     return taken.encode()
 
 
-async def _refusals(world):
+async def _refusals(deployment):
     """Requests that hold the address where it should not be, and ask for users whose address is no use."""
     answers = [
-        await world.crm.send_email(ext_user_id="broken2"),
-        await world.crm.send_sms(ext_user_id="broken2"),
-        await world.crm.send_email(activity_type="preview", to_email_address=ADDRESS),
-        await world.crm.send_email(to_email_address=ADDRESS),
-        await world.crm.send_email(from_email_address=f"<{ADDRESS}> {NUMBER}"),
-        await world.crm.send_email(callback_url=f"https://{ADDRESS}/"),
-        await world.crm.send_email(ext_user_id="canary", subject=f"{ADDRESS}\n{NUMBER}"),
+        await deployment.crm.send_email(ext_user_id="broken2"),
+        await deployment.crm.send_sms(ext_user_id="broken2"),
+        await deployment.crm.send_email(activity_type="preview", to_email_address=ADDRESS),
+        await deployment.crm.send_email(to_email_address=ADDRESS),
+        await deployment.crm.send_email(from_email_address=f"<{ADDRESS}> {NUMBER}"),
+        await deployment.crm.send_email(callback_url=f"https://{ADDRESS}/"),
+        await deployment.crm.send_email(ext_user_id="canary", subject=f"{ADDRESS}\n{NUMBER}"),
     ]
     assert [answer["error_code"] for answer in answers] == [2, 2, 11, 5, 5, 7, 5]
     return msgspec.json.encode(answers)

@@ -10,8 +10,8 @@ from gatepost.outbox import driver_errors, sqlite
 from gatepost.testing import emulator
 
 
-async def test_a_gateway_that_works_is_live_and_ready(world, sendgrid):
-    async with world.running(email=["sendgrid-main"]) as gateway:
+async def test_a_gateway_that_works_is_live_and_ready(deployment, sendgrid):
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         assert await gateway.get("/health/live") == (200, {"live": True})
         status, ready = await gateway.get("/health/ready")
     assert status == 200
@@ -19,10 +19,10 @@ async def test_a_gateway_that_works_is_live_and_ready(world, sendgrid):
     assert ready["instances"]["sendgrid-main"]["state"] == "usable"
 
 
-async def test_it_is_not_ready_while_everybody_on_a_route_rests(world, sendgrid, wait_until):
+async def test_it_is_not_ready_while_everybody_on_a_route_rests(deployment, sendgrid, wait_until):
     sendgrid.standing = emulator.answer(429, {"Retry-After": "3600"})
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        await world.email()
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        await deployment.email()
         await wait_until(lambda: _unready(gateway))
         status, ready = await gateway.get("/health/ready")
         assert status == 503
@@ -30,13 +30,13 @@ async def test_it_is_not_ready_while_everybody_on_a_route_rests(world, sendgrid,
         assert ready["instances"]["sendgrid-main"]["state"] == "resting"
         # It is alive, and takes messages all the same.
         assert (await gateway.get("/health/live"))[0] == 200
-        await world.email()
+        await deployment.email()
 
 
-async def test_a_wrong_key_is_shown_as_the_operators_to_mend(world, sendgrid, wait_until):
+async def test_a_wrong_key_is_shown_as_the_operators_to_mend(deployment, sendgrid, wait_until):
     sendgrid.standing = emulator.answer(401)
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        await world.email()
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        await deployment.email()
 
         async def shown() -> bool:
             _, ready = await gateway.get("/health/ready")
@@ -58,12 +58,12 @@ async def test_a_wrong_key_is_shown_as_the_operators_to_mend(world, sendgrid, wa
     ids=["misconfigured", "resting"],
 )
 async def test_a_second_way_out_keeps_it_ready_and_the_first_is_named(
-    world, sendgrid, mailboxes, answer, problem, state
+    deployment, sendgrid, mailboxes, answer, problem, state
 ):
     sendgrid.standing = answer
-    async with world.running(email=["sendgrid-main", "relay"]) as gateway:
+    async with deployment.running(email=["sendgrid-main", "relay"]) as gateway:
         before = await gateway.metrics()
-        await world.hears(await world.email(), "accepted")
+        await deployment.hears(await deployment.email(), "accepted")
         status, ready = await gateway.get("/health/ready")
         after = await gateway.metrics()
     assert (status, ready["ready"]) == (200, True)
@@ -73,8 +73,8 @@ async def test_a_second_way_out_keeps_it_ready_and_the_first_is_named(
     assert (before[figure], after[figure], after["gatepost_ready",]) == (0, 1, 1)
 
 
-async def test_the_states_of_a_breaker_are_there_before_anything_is_sent(world, sendgrid):
-    async with world.running(email=["sendgrid-main"]) as gateway:
+async def test_the_states_of_a_breaker_are_there_before_anything_is_sent(deployment, sendgrid):
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         figures = await gateway.metrics()
     states = {
         tuple(labels): figure
@@ -89,35 +89,35 @@ async def test_the_states_of_a_breaker_are_there_before_anything_is_sent(world, 
     }
 
 
-async def test_a_store_that_refuses_is_a_figure_too(world, sendgrid, monkeypatch):
+async def test_a_store_that_refuses_is_a_figure_too(deployment, sendgrid, monkeypatch):
     monkeypatch.setattr("gatepost.outbox.group_commit.GroupCommit.refusing", True)
-    async with world.running(email=["sendgrid-main"]) as gateway:
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         assert (await gateway.metrics())["gatepost_ready",] == 0
 
 
-async def test_a_message_that_failed_is_counted(world, sendgrid):
-    world.tables["delivery"]["email_lifetime"] = 0.5
+async def test_a_message_that_failed_is_counted(deployment, sendgrid):
+    deployment.tables["delivery"]["email_lifetime"] = 0.5
     sendgrid.standing = emulator.answer(503)
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        await world.hears(await world.email(), "failed")
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        await deployment.hears(await deployment.email(), "failed")
         await gateway.settled()
         figures = await gateway.metrics()
     assert figures["gatepost_messages_ended_total", "email", "failed"] == 1
     assert figures["gatepost_messages_ended_total", "email", "sent"] == 0
 
 
-async def test_metrics_count_answers_sends_callbacks_and_what_waits(world, sendgrid):
-    world.tables["plugins.sendgrid-main"]["concurrency"] = 1
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        await world.hears(await world.email(), "accepted")
-        assert (await world.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
-        world.crm.authorization = "wrong"
-        assert (await world.crm.send_email(ext_user_id="anna"))["error_code"] == 3
-        world.crm.authorization = "the-secret"
+async def test_metrics_count_answers_sends_callbacks_and_what_waits(deployment, sendgrid):
+    deployment.tables["plugins.sendgrid-main"]["concurrency"] = 1
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        await deployment.hears(await deployment.email(), "accepted")
+        assert (await deployment.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
+        deployment.crm.authorization = "wrong"
+        assert (await deployment.crm.send_email(ext_user_id="anna"))["error_code"] == 3
+        deployment.crm.authorization = "the-secret"
         await gateway.settled()
         sendgrid.standing = emulator.hang(taken=False)
         for _ in range(3):
-            await world.email()
+            await deployment.email()
         await gateway.waits("email", "sending")
         figures = await gateway.metrics()
         sendgrid.standing = emulator.FINE
@@ -133,9 +133,12 @@ async def test_metrics_count_answers_sends_callbacks_and_what_waits(world, sendg
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/health/ready"])
-async def test_only_the_loopback_and_metrics_allow_may_observe(world, sendgrid, path):
-    world.tables["server"] |= {"trusted_proxies": ["127.0.0.1"], "metrics_allow": ["10.1.0.0/16", "fd00::/8"]}
-    async with world.running(email=["sendgrid-main"]) as gateway:
+async def test_only_the_loopback_and_metrics_allow_may_observe(deployment, sendgrid, path):
+    deployment.tables["server"] |= {
+        "trusted_proxies": ["127.0.0.1"],
+        "metrics_allow": ["10.1.0.0/16", "fd00::/8"],
+    }
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         for caller in ("10.1.2.3", "fd00::1", "10.1.2.3, 127.0.0.1"):
             assert await _observes(gateway, path, {"X-Forwarded-For": caller}), caller
         for caller in ("10.2.0.1", "192.168.0.1", "8.8.8.8", "::1", "127.0.0.1", "nonsense", ""):
@@ -146,25 +149,25 @@ async def test_only_the_loopback_and_metrics_allow_may_observe(world, sendgrid, 
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/health/ready"])
-async def test_what_a_proxy_passed_on_that_nobody_trusts_observes_nothing(world, sendgrid, path):
+async def test_what_a_proxy_passed_on_that_nobody_trusts_observes_nothing(deployment, sendgrid, path):
     """It comes from this machine, and from a network that may observe, whoever it is from."""
-    world.tables["server"]["metrics_allow"] = ["127.0.0.0/8"]
+    deployment.tables["server"]["metrics_allow"] = ["127.0.0.0/8"]
     headers = "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "Via"
-    async with world.running(email=["sendgrid-main"]) as gateway:
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         for header in headers:
             assert not await _observes(gateway, path, {header: "127.0.0.1"}), header
         assert await _observes(gateway, path)
 
 
-async def test_a_stranger_hears_whether_it_is_ready_and_not_why(world, sendgrid, wait_until):
+async def test_a_stranger_hears_whether_it_is_ready_and_not_why(deployment, sendgrid, wait_until):
     sendgrid.standing = emulator.answer(429, {"Retry-After": "3600"})
-    async with world.running(email=["sendgrid-main"]) as gateway:
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         for stands in (True, False):
             stranger = gateway.http.get(f"{gateway.url}/health/ready", headers={"Via": "1.1 proxy"})
             async with stranger as response:
                 assert (response.status, await response.json()) == (200 if stands else 503, {"ready": stands})
             if stands:
-                await world.email()
+                await deployment.email()
                 await wait_until(lambda: _unready(gateway))
 
 
@@ -179,47 +182,49 @@ async def _observes(gateway, path: str, headers: dict[str, str] | None = None) -
 
 
 async def test_it_is_not_ready_while_requests_hear_that_the_store_refuses(
-    world, sendgrid, monkeypatch, wait_until
+    deployment, sendgrid, monkeypatch, wait_until
 ):
     quick = tuple(text for text in sqlite._PRAGMAS if not text.startswith("busy_timeout"))
     monkeypatch.setattr(sqlite, "_PRAGMAS", (*quick, "busy_timeout=20"))
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        with contextlib.closing(sqlite3.connect(world.folder / "gatepost.db")) as other:
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        with contextlib.closing(sqlite3.connect(deployment.folder / "gatepost.db")) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert (await world.crm.send_email(ext_user_id="anna"))["error_code"] == 12
+            assert (await deployment.crm.send_email(ext_user_id="anna"))["error_code"] == 12
             status, ready = await gateway.get("/health/ready")
             assert (status, ready["problems"]) == (503, ["the store refuses"])
-        await world.hears(await world.email(), "accepted")
+        await deployment.hears(await deployment.email(), "accepted")
         await wait_until(lambda: _ready(gateway))
 
 
-async def test_a_full_disk_is_not_forgotten_because_what_needs_no_room_goes_on(world, sendgrid, monkeypatch):
+async def test_a_full_disk_is_not_forgotten_because_what_needs_no_room_goes_on(
+    deployment, sendgrid, monkeypatch
+):
     """A limit on the file's pages gives the same SQLITE_FULL as a disk without room."""
     monkeypatch.setattr(sqlite, "_PRAGMAS", (*sqlite._PRAGMAS, "max_page_count=100"))
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        large = await world.crm.send_email(ext_user_id="anna", body="x" * 800_000)
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        large = await deployment.crm.send_email(ext_user_id="anna", body="x" * 800_000)
         assert large["error_code"] == 12
         assert await gateway.metrics()  # which has what waits counted in the same store
         status, ready = await gateway.get("/health/ready")
         assert (status, ready["problems"]) == (503, ["the store refuses"])
-        await world.hears(await world.email(), "accepted")
+        await deployment.hears(await deployment.email(), "accepted")
         assert (await gateway.get("/health/ready"))[0] == 200
 
 
-async def test_a_store_that_breaks_stops_the_process_with_1(world, sendgrid, monkeypatch, wait_until):
+async def test_a_store_that_breaks_stops_the_process_with_1(deployment, sendgrid, monkeypatch, wait_until):
     """Nobody knows what is on the disk any more, so nothing is answered with yes."""
     quick = tuple(text for text in sqlite._PRAGMAS if not text.startswith("busy_timeout"))
     monkeypatch.setattr(sqlite, "_PRAGMAS", (*quick, "busy_timeout=20"))
-    async with world.running(code=1, email=["sendgrid-main"]) as gateway:
-        await world.hears(await world.email(), "accepted")
+    async with deployment.running(code=1, email=["sendgrid-main"]) as gateway:
+        await deployment.hears(await deployment.email(), "accepted")
         # What is only locked looks damaged from here on.
         monkeypatch.setattr(driver_errors, "_BROKEN", {sqlite3.SQLITE_BUSY: "the file is damaged"})
-        with contextlib.closing(sqlite3.connect(world.folder / "gatepost.db")) as other:
+        with contextlib.closing(sqlite3.connect(deployment.folder / "gatepost.db")) as other:
             other.execute("BEGIN IMMEDIATE")
 
             async def gone() -> bool:
                 try:
-                    answer = await world.crm.send_email(ext_user_id="anna")
+                    answer = await deployment.crm.send_email(ext_user_id="anna")
                     ready, _ = await gateway.get("/health/ready")
                 except (aiohttp.ClientError, OSError):
                     return True

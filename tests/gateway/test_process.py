@@ -13,16 +13,16 @@ from gatepost.errors import Code
 from gatepost.testing import emulator, smartico
 
 
-async def test_kill_9_between_the_answer_and_the_send_loses_nothing(world, sendgrid, begin, wait_until):
+async def test_kill_9_between_the_answer_and_the_send_loses_nothing(deployment, sendgrid, begin, wait_until):
     """60 messages are accepted; 4 are at the provider, which never answers, when the gateway is killed.
 
     Until then a second gateway on the same file is refused; afterwards it starts.
     """
-    world.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
-    world.tables["delivery"]["uncertain_wait"] = 3600
+    deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
+    deployment.tables["delivery"]["uncertain_wait"] = 3600
     sendgrid.standing = emulator.hang(taken=True)
     process, _ = await begin(email=["sendgrid-main"])
-    messages = await asyncio.gather(*(world.email() for _ in range(60)))
+    messages = await asyncio.gather(*(deployment.email() for _ in range(60)))
     await wait_until(lambda: len(sendgrid.taken) == 4)
     with pytest.raises(RuntimeError, match=r"ended with 1:\n(?s:.*)another gatepost has .*gatepost\.db open"):
         await begin()
@@ -30,20 +30,20 @@ async def test_kill_9_between_the_answer_and_the_send_loses_nothing(world, sendg
 
     sendgrid.standing = emulator.FINE
     cleared, resent = sendgrid.taken[:2], sendgrid.taken[2:]
-    async with world.running() as gateway:
+    async with deployment.running() as gateway:
         unclear = {one.id for one in (*cleared, *resent)}
         for message in messages:
             if message not in unclear:
-                await world.hears(message, "accepted")
+                await deployment.hears(message, "accepted")
         # Whether these were sent is not known, so they wait for a report.
         assert len(sendgrid.taken) == len(messages)
         assert set(await sendgrid.report([sendgrid.event("processed", one) for one in cleared])) == {200}
         for one in cleared:
-            await world.hears(one.id, "accepted")
-    world.tables["delivery"]["uncertain_wait"] = 0.1
-    async with world.running() as gateway:
+            await deployment.hears(one.id, "accepted")
+    deployment.tables["delivery"]["uncertain_wait"] = 0.1
+    async with deployment.running() as gateway:
         for one in resent:
-            await world.hears(one.id, "accepted")
+            await deployment.hears(one.id, "accepted")
         await gateway.settled()
     sends = Counter({message: sendgrid.sends(message) for message in messages})
     assert {one.id: sends.pop(one.id) for one in cleared} == dict.fromkeys((one.id for one in cleared), 1)
@@ -51,10 +51,10 @@ async def test_kill_9_between_the_answer_and_the_send_loses_nothing(world, sendg
     assert set(sends.values()) == {1}
 
 
-async def test_kill_9_in_the_midst_of_everything_loses_nothing(world, sendgrid, begin, wait_until):
+async def test_kill_9_in_the_midst_of_everything_loses_nothing(deployment, sendgrid, begin, wait_until):
     """While messages are taken in, sent, reported on and called back; Smartico repeats what failed."""
     crashes, total = 1, 200
-    world.tables["delivery"]["uncertain_wait"] = 1.0
+    deployment.tables["delivery"]["uncertain_wait"] = 1.0
     sendgrid.automatic = emulator.Automatic(kinds=["delivered"])
     sendgrid.time_scale = 0.0
     process, _ = await begin(email=["sendgrid-main"])
@@ -62,7 +62,7 @@ async def test_kill_9_in_the_midst_of_everything_loses_nothing(world, sendgrid, 
 
     async def client(uids: list[str]) -> None:
         for uid in uids:
-            ids[uid].add(await _accepted(world, uid))
+            ids[uid].add(await _accepted(deployment, uid))
 
     def accepted() -> int:
         return sum(map(len, ids.values()))
@@ -70,30 +70,30 @@ async def test_kill_9_in_the_midst_of_everything_loses_nothing(world, sendgrid, 
     clients = asyncio.gather(*(client(list(ids)[number::8]) for number in range(8)))
     await wait_until(lambda: accepted() >= total / 2)
     process.kill()
-    async with world.running() as gateway:
+    async with deployment.running() as gateway:
         await clients
         # What was answered before a crash has the same id after it.
         await client(list(ids))
         assert {len(found) for found in ids.values()} == {1}
         messages = [message for (message,) in ids.values()]
         for message in messages:
-            await world.crm.wait_for(message, "accepted")
+            await deployment.crm.wait_for(message, "accepted")
         # The provider reports again what met with a gateway that was not there.
         reports = await sendgrid.report(sendgrid.event("delivered", taken) for taken in sendgrid.taken)
         assert set(reports) == {200}
         await gateway.settled()
     assert {sendgrid.sends(message) for message in messages} <= set(range(1, 2 + crashes))
     # Each at least once, and none before another that came first.
-    heard = {tuple(dict.fromkeys(world.crm.statuses_of(message))) for message in messages}
+    heard = {tuple(dict.fromkeys(deployment.crm.statuses_of(message))) for message in messages}
     assert heard == {("accepted", "delivered")}
-    assert not world.crm.faults
+    assert not deployment.crm.faults
 
 
-async def _accepted(world, uid: str) -> str:
+async def _accepted(deployment, uid: str) -> str:
     """Sends as Smartico does: again and again, until there is an id."""
     while True:
         try:
-            answer = await world.crm.send_email(ext_user_id="anna", email_uid=uid)
+            answer = await deployment.crm.send_email(ext_user_id="anna", email_uid=uid)
         except (aiohttp.ClientError, OSError):
             await asyncio.sleep(0.05)
             continue
@@ -103,72 +103,72 @@ async def _accepted(world, uid: str) -> str:
 
 
 async def test_sigterm_under_load_finishes_what_is_in_hand_and_ends_with_0(
-    world, sendgrid, begin, wait_until
+    deployment, sendgrid, begin, wait_until
 ):
-    world.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
+    deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
     sendgrid.standing = emulator.late(0.5)
     process, _ = await begin(email=["sendgrid-main"])
-    messages = list(await asyncio.gather(*(world.email() for _ in range(40))))
-    half = await _half_a_request(world)
+    messages = list(await asyncio.gather(*(deployment.email() for _ in range(40))))
+    half = await _half_a_request(deployment)
     await wait_until(lambda: len(sendgrid.requests) >= 4)
     ending = asyncio.create_task(asyncio.to_thread(process.terminate))
-    await wait_until(lambda: _is_refused(world))
+    await wait_until(lambda: _is_refused(deployment))
     messages.append(await half())
     assert await ending == 0
     begun = len(sendgrid.requests)
     assert begun < len(messages)
 
     sendgrid.standing = emulator.FINE
-    async with world.running() as gateway:
+    async with deployment.running() as gateway:
         for message in messages:
-            await world.hears(message, "accepted")
+            await deployment.hears(message, "accepted")
         await gateway.settled()
     # What was in hand was not cut off: else it would have been sent again.
     assert {sendgrid.sends(message) for message in messages} == {1}
 
 
-async def test_sighup_is_sigterm_and_not_a_kill(world, sendgrid, begin, wait_until):
+async def test_sighup_is_sigterm_and_not_a_kill(deployment, sendgrid, begin, wait_until):
     sendgrid.standing = emulator.late(0.3)
     process, _ = await begin(email=["sendgrid-main"])
-    message = await world.email()
+    message = await deployment.email()
     await wait_until(lambda: len(sendgrid.requests) == 1)
     os.kill(process.pid, signal.SIGHUP)
     assert await asyncio.to_thread(process.wait) == 0
 
     # Its outcome was recorded: it is not sent again, and no report is waited for.
-    async with world.running() as gateway:
-        await world.hears(message, "accepted")
+    async with deployment.running() as gateway:
+        await deployment.hears(message, "accepted")
         await gateway.settled()
     assert sendgrid.sends(message) == 1
 
 
-async def test_a_stop_does_not_wait_for_ever(world, sendgrid, monkeypatch, wait_until):
+async def test_a_stop_does_not_wait_for_ever(deployment, sendgrid, monkeypatch, wait_until):
     """The provider, Smartico and a caller all hang; what was at the provider waits for a report."""
     monkeypatch.setattr("gatepost.app.DRAIN", 1.0)
     monkeypatch.setattr("gatepost.server.process.DRAIN", 1.0)
-    world.tables["delivery"]["uncertain_wait"] = 0.5
-    world.crm.fail(smartico.hang(), calls=1)
-    async with world.running(email=["sendgrid-main"]):
-        told = await world.email()
-        await world.crm.wait_for(told, "accepted", attempted=True)
+    deployment.tables["delivery"]["uncertain_wait"] = 0.5
+    deployment.crm.fail(smartico.hang(), calls=1)
+    async with deployment.running(email=["sendgrid-main"]):
+        told = await deployment.email()
+        await deployment.crm.wait_for(told, "accepted", attempted=True)
         sendgrid.standing = emulator.hang(taken=True)
-        sent = await world.email()
+        sent = await deployment.email()
         await wait_until(lambda: len(sendgrid.taken) == 2)
-        rest = await _half_a_request(world)
+        rest = await _half_a_request(deployment)
     with pytest.raises(AssertionError):
         await rest()
-    assert world.crm.callbacks == []
+    assert deployment.crm.callbacks == []
     sendgrid.standing = emulator.FINE
-    async with world.running() as gateway:
-        await world.hears(told, "accepted")
-        await world.hears(sent, "accepted")
+    async with deployment.running() as gateway:
+        await deployment.hears(told, "accepted")
+        await deployment.hears(sent, "accepted")
         await gateway.settled()
     assert (sendgrid.sends(told), sendgrid.sends(sent)) == (1, 2)
 
 
-async def _half_a_request(world):
+async def _half_a_request(deployment):
     """Sends the first half of a request; the gateway waits for the other, which the result sends."""
-    host, _, port = world.crm.gateway_url.removeprefix("http://").partition(":")
+    host, _, port = deployment.crm.gateway_url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     fields = {
         "ext_user_id": "anna",
@@ -176,11 +176,11 @@ async def _half_a_request(world):
         "subject": "Hello",
         "body": "Hello",
         "email_uid": "in two halves",
-        "callback_url": world.crm.callback_url,
+        "callback_url": deployment.crm.callback_url,
     }
     body = json.dumps(fields).encode()
     head = (
-        f"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: {world.crm.authorization}\r\n"
+        f"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: {deployment.crm.authorization}\r\n"
         f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
     )
     writer.write(head.encode() + body[:10])
@@ -199,8 +199,8 @@ async def _half_a_request(world):
     return rest
 
 
-async def _is_refused(world) -> bool:
-    host, _, port = world.crm.gateway_url.removeprefix("http://").partition(":")
+async def _is_refused(deployment) -> bool:
+    host, _, port = deployment.crm.gateway_url.removeprefix("http://").partition(":")
     try:
         _, writer = await asyncio.open_connection(host, int(port))
     except OSError:

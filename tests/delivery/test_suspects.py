@@ -59,7 +59,7 @@ class Sends:
         return Receipt()
 
 
-class World:
+class Deployment:
     """A store with suspects in it, and one process that sends."""
 
     def __init__(self, folder, new):
@@ -133,71 +133,71 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, new):
-    return World(tmp_path, new)
+def deployment(tmp_path, new):
+    return Deployment(tmp_path, new)
 
 
-async def test_a_suspect_is_the_only_one_in_hand_on_all_channels(world):
-    ids = await world.suspects(Channel.EMAIL, Channel.SMS, Channel.EMAIL)
-    async with world.sending() as outbox:
+async def test_a_suspect_is_the_only_one_in_hand_on_all_channels(deployment):
+    ids = await deployment.suspects(Channel.EMAIL, Channel.SMS, Channel.EMAIL)
+    async with deployment.sending() as outbox:
         others = [
-            await world.put(outbox, f"{channel}-{n}", channel) for channel in Channel for n in range(20)
+            await deployment.put(outbox, f"{channel}-{n}", channel) for channel in Channel for n in range(20)
         ]
         while len(others) < 50:
             # They come while a suspect is in hand.
-            if world.sends.in_hand & set(ids) or world.sends.ended.keys() >= set(ids):
+            if deployment.sends.in_hand & set(ids) or deployment.sends.ended.keys() >= set(ids):
                 channel = list(Channel)[len(others) % 2]
-                others.append(await world.put(outbox, f"late-{len(others)}", channel))
+                others.append(await deployment.put(outbox, f"late-{len(others)}", channel))
             await asyncio.sleep(0.25)
-        await world.sent(*ids, *others)
+        await deployment.sent(*ids, *others)
 
     for one in ids:
-        assert world.sends.together[one] == {one}
-    assert max(len(together) for together in world.sends.together.values()) > 4
+        assert deployment.sends.together[one] == {one}
+    assert max(len(together) for together in deployment.sends.together.values()) > 4
 
 
-async def test_between_two_suspects_the_others_have_a_turn_as_long(world):
-    ids = await world.suspects(*[Channel.EMAIL] * 6)
-    async with world.sending() as outbox:
-        others = [await world.put(outbox, f"other-{n}", Channel.EMAIL) for n in range(100)]
-        await world.sent(*ids)
-        over = max(world.sends.ended[one] for one in ids)
-        await world.sent(*others)
+async def test_between_two_suspects_the_others_have_a_turn_as_long(deployment):
+    ids = await deployment.suspects(*[Channel.EMAIL] * 6)
+    async with deployment.sending() as outbox:
+        others = [await deployment.put(outbox, f"other-{n}", Channel.EMAIL) for n in range(100)]
+        await deployment.sent(*ids)
+        over = max(deployment.sends.ended[one] for one in ids)
+        await deployment.sent(*others)
 
-    first = min(world.sends.ended[one] for one in ids)
-    ends = sorted(world.sends.ended[one] for one in others)
+    first = min(deployment.sends.ended[one] for one in ids)
+    ends = sorted(deployment.sends.ended[one] for one in others)
     # Four at a time would take 25 s without suspects, and with them no more than twice as long.
     meanwhile = sum(first < end < over for end in ends)
     assert meanwhile >= 5 * 8
     assert max(after - before for before, after in itertools.pairwise(ends)) <= 3 * TAKES
 
 
-async def test_what_takes_too_long_holds_nobody_up_for_a_suspect(world):
-    (suspect,) = await world.suspects(Channel.EMAIL)
-    async with world.sending() as outbox:
-        slow = world.new("slow").id
-        world.sends.takes = {slow: 300.0}
+async def test_what_takes_too_long_holds_nobody_up_for_a_suspect(deployment):
+    (suspect,) = await deployment.suspects(Channel.EMAIL)
+    async with deployment.sending() as outbox:
+        slow = deployment.new("slow").id
+        deployment.sends.takes = {slow: 300.0}
         content = msgspec.msgpack.encode(SmsContent(text="Hello"))
-        message = world.new("slow", channel=Channel.SMS, content=content, callback_url="", id=slow)
+        message = deployment.new("slow", channel=Channel.SMS, content=content, callback_url="", id=slow)
         await outbox.put(message)
-        while slow not in world.sends.in_hand:  # noqa: ASYNC110  nobody could tell it
+        while slow not in deployment.sends.in_hand:  # noqa: ASYNC110  nobody could tell it
             await asyncio.sleep(0.01)
         began = asyncio.get_running_loop().time()
         for number in range(20):
-            other = await world.put(outbox, f"other-{number}", Channel.EMAIL)
+            other = await deployment.put(outbox, f"other-{number}", Channel.EMAIL)
             asked = asyncio.get_running_loop().time()
-            await world.sent(other)
-            assert world.sends.ended[other] - asked <= suspects.DRAIN + 2 * TAKES
+            await deployment.sent(other)
+            assert deployment.sends.ended[other] - asked <= suspects.DRAIN + 2 * TAKES
         assert asyncio.get_running_loop().time() - began < 300.0
-        assert suspect not in world.sends.ended
-        await world.sent(slow, suspect)
+        assert suspect not in deployment.sends.ended
+        await deployment.sent(slow, suspect)
 
-    assert world.sends.together[suspect] == {suspect}
+    assert deployment.sends.together[suspect] == {suspect}
 
 
-async def test_a_stop_does_not_wait_for_suspects(world):
-    ids = await world.suspects(*[Channel.EMAIL] * 6)
-    async with world.sending():
-        await world.sent(*ids[:1])
+async def test_a_stop_does_not_wait_for_suspects(deployment):
+    ids = await deployment.suspects(*[Channel.EMAIL] * 6)
+    async with deployment.sending():
+        await deployment.sent(*ids[:1])
 
-    assert world.sends.ended.keys() < set(ids)
+    assert deployment.sends.ended.keys() < set(ids)

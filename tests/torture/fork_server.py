@@ -3,7 +3,7 @@
 It imports everything once, then forks: each child runs ``gatepost serve`` on a configuration, in a process of
 its own, which may be killed, stopped and woken like any other. Orders come on stdin, one JSON object a line;
 each is answered with the child's process id. ``set`` in an order replaces constants in that child alone, so
-that a lease of 45 s need not be waited out; ``plant`` names a bug from ``torture.bugs``.
+that a lease of 45 s need not be waited out; ``plant`` names a bug from ``torture.planted_faults``.
 """
 
 import contextlib
@@ -74,7 +74,7 @@ def _serve(order: dict) -> None:
             assert hasattr(importlib.import_module(module), name), place
             setattr(importlib.import_module(module), name, value)
         if order.get("plant"):
-            getattr(importlib.import_module("torture.bugs"), order["plant"])()
+            getattr(importlib.import_module("torture.planted_faults"), order["plant"])()
         from gatepost.cli.serve import command  # noqa: PLC0415  the parent must not run it
 
         command.main(["--config", order["config"]], standalone_mode=False)

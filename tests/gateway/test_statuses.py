@@ -20,33 +20,33 @@ BEHAVIOURS = {
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
-async def test_the_sandbox_brings_forth_every_status(world, channel):
-    world.contacts = "ext_user_id,email,phone\n" + "".join(
+async def test_the_sandbox_brings_forth_every_status(deployment, channel):
+    deployment.contacts = "ext_user_id,email,phone\n" + "".join(
         f"{word},{word}@players.example,+4477009001{ending}\n" for word, (ending, _) in BEHAVIOURS.items()
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    world.tables["server"] |= {"port": port, "public_url": f"http://127.0.0.1:{port}"}
-    world.tables["delivery"]["uncertain_wait"] = 3600
-    world.tables["plugins.box"] = {
+    deployment.tables["server"] |= {"port": port, "public_url": f"http://127.0.0.1:{port}"}
+    deployment.tables["delivery"]["uncertain_wait"] = 3600
+    deployment.tables["plugins.box"] = {
         "use": "sandbox",
         "folder": "box",
         "webhook_secret": "box-secret",
         "report_after": 0.02,
         "slow": 0.2,
     }
-    send = world.email if channel == "email" else world.sms
-    async with world.running(**{channel: ["box"]}) as gateway:
+    send = deployment.email if channel == "email" else deployment.sms
+    async with deployment.running(**{channel: ["box"]}) as gateway:
         messages = {word: await send(word) for word in BEHAVIOURS if word != "down"}
         for word, message in messages.items():
-            await world.crm.wait_for(message, BEHAVIOURS[word][1][-1])
+            await deployment.crm.wait_for(message, BEHAVIOURS[word][1][-1])
         await gateway.settled()
-    world.tables["delivery"][f"{channel}_lifetime"] = 0.3
-    async with world.running() as gateway:
+    deployment.tables["delivery"][f"{channel}_lifetime"] = 0.3
+    async with deployment.running() as gateway:
         messages["down"] = await send("down")
         await gateway.settled()
-    heard = {word: world.crm.statuses_of(message) for word, message in messages.items()}
+    heard = {word: deployment.crm.statuses_of(message) for word, message in messages.items()}
     assert heard == {word: statuses for word, (_, statuses) in BEHAVIOURS.items()}
     assert {status for statuses in heard.values() for status in statuses} == {
         *("accepted", "delivered", "failed", "rejected", "complained", "opened", "unsubscribed")
@@ -80,17 +80,17 @@ VONAGE = {
 }
 
 
-async def test_what_smartico_hears_of_sendgrids_events(world, sendgrid):
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        assert await _heard(world, gateway, sendgrid, world.email, SENDGRID) == SENDGRID
+async def test_what_smartico_hears_of_sendgrids_events(deployment, sendgrid):
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        assert await _heard(deployment, gateway, sendgrid, deployment.email, SENDGRID) == SENDGRID
 
 
-async def test_what_smartico_hears_of_vonages_events(world, vonage):
-    async with world.running(sms=["vonage-eu"]) as gateway:
-        assert await _heard(world, gateway, vonage, world.sms, VONAGE) == VONAGE
+async def test_what_smartico_hears_of_vonages_events(deployment, vonage):
+    async with deployment.running(sms=["vonage-eu"]) as gateway:
+        assert await _heard(deployment, gateway, vonage, deployment.sms, VONAGE) == VONAGE
 
 
-async def _heard(world, gateway, provider, send, kinds):
+async def _heard(deployment, gateway, provider, send, kinds):
     """A message for each kind of event, and what Smartico heard of it."""
     ids = dict(zip(kinds, await asyncio.gather(*(send() for _ in kinds)), strict=True))
     await gateway.settled()
@@ -98,16 +98,16 @@ async def _heard(world, gateway, provider, send, kinds):
     answers = await provider.report([provider.event(kind, taken[ids[kind]]) for kind in kinds])
     assert set(answers) == {200}
     await gateway.settled()
-    assert not world.crm.faults
-    return {kind: world.crm.statuses_of(message) for kind, message in ids.items()}
+    assert not deployment.crm.faults
+    return {kind: deployment.crm.statuses_of(message) for kind, message in ids.items()}
 
 
-async def test_reports_on_what_was_accepted_while_smartico_is_told_keep_their_order(world, sendgrid):
+async def test_reports_on_what_was_accepted_while_smartico_is_told_keep_their_order(deployment, sendgrid):
     """All of a message's life in one request, in the order in which it happened and in the opposite one."""
     kinds = ["processed", "delivered", "open", "unsubscribe", "spamreport"]
     statuses = ["accepted", "delivered", "opened", "unsubscribed", "complained"]
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        first, second = await world.email(), await world.email()
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        first, second = await deployment.email(), await deployment.email()
         await gateway.settled()
         taken = {one.id: one for one in sendgrid.taken}
         timed = [
@@ -115,8 +115,8 @@ async def test_reports_on_what_was_accepted_while_smartico_is_told_keep_their_or
             for n, kind in enumerate(kinds)
         ]
         await sendgrid.report(reversed(timed))
-        await world.hears(first, *statuses)
+        await deployment.hears(first, *statuses)
         # One request each: what has become known is told at once, so the order is that of the requests.
         await sendgrid.report([sendgrid.event(kind, taken[second]) for kind in reversed(kinds)], batch=1)
-        await world.hears(second, "accepted", *reversed(statuses[1:]))
+        await deployment.hears(second, "accepted", *reversed(statuses[1:]))
         await gateway.settled()

@@ -3,7 +3,7 @@
 import pytest
 
 from gatepost.delivery.html_text import text_of
-from unit.mails import MAILS, TEXTS
+from html_text.mails import MAILS, TEXTS
 
 
 @pytest.mark.parametrize("name", MAILS)

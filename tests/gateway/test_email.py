@@ -3,15 +3,15 @@
 import asyncio
 
 
-async def test_a_mail_arrives_through_a_real_mail_server_and_smartico_hears_it(world, mailboxes):
-    async with world.running(email=["relay"]):
-        message = await world.email(
+async def test_a_mail_arrives_through_a_real_mail_server_and_smartico_hears_it(deployment, mailboxes):
+    async with deployment.running(email=["relay"]):
+        message = await deployment.email(
             from_email_address="Amazing Games <noreply@amazing.example>",
             reply_to_email_address="Support <help@amazing.example>",
             subject="Grüße, Anna",
             body="<p>Hello <b>Anna</b>, see you at 5 €</p>",
         )
-        await world.hears(message, "accepted")
+        await deployment.hears(message, "accepted")
     (mail,) = mailboxes.mails
     (envelope,) = mailboxes.envelopes
     assert mailboxes.sessions == [(True, True)]
@@ -31,37 +31,37 @@ async def test_a_mail_arrives_through_a_real_mail_server_and_smartico_hears_it(w
     assert html.get_content().strip() == "<p>Hello <b>Anna</b>, see you at 5 €</p>"
 
 
-async def test_a_text_of_smarticos_own_goes_out_as_it_is(world, mailboxes):
-    async with world.running(email=["relay"]):
-        await world.hears(await world.email(text_body="Only for you:\n. . .\n.\n"), "accepted")
+async def test_a_text_of_smarticos_own_goes_out_as_it_is(deployment, mailboxes):
+    async with deployment.running(email=["relay"]):
+        await deployment.hears(await deployment.email(text_body="Only for you:\n. . .\n.\n"), "accepted")
     (mail,) = mailboxes.mails
     assert next(mail.iter_parts()).get_content().replace("\r", "") == "Only for you:\n. . .\n.\n"
 
 
-async def test_the_same_mail_a_hundred_times_at_once_is_one_mail(world, mailboxes):
-    async with world.running(email=["relay"]) as gateway:
-        ids = await asyncio.gather(*(world.email(email_uid="the-same") for _ in range(100)))
+async def test_the_same_mail_a_hundred_times_at_once_is_one_mail(deployment, mailboxes):
+    async with deployment.running(email=["relay"]) as gateway:
+        ids = await asyncio.gather(*(deployment.email(email_uid="the-same") for _ in range(100)))
         await gateway.settled()
-        assert await world.email(email_uid="the-same") == ids[0]
-    async with world.running():
-        assert await world.email(email_uid="the-same") == ids[0]
+        assert await deployment.email(email_uid="the-same") == ids[0]
+    async with deployment.running():
+        assert await deployment.email(email_uid="the-same") == ids[0]
     assert len(set(ids)) == len(mailboxes.mails) == 1
-    assert world.crm.statuses_of(ids[0]) == ["accepted"]
+    assert deployment.crm.statuses_of(ids[0]) == ["accepted"]
 
 
-async def test_a_text_message_reaches_the_handset_and_back(world, vonage):
-    async with world.running(sms=["vonage-eu"]):
-        message = await world.sms(body="Grüße, 5 €")
-        await world.hears(message, "accepted")
+async def test_a_text_message_reaches_the_handset_and_back(deployment, vonage):
+    async with deployment.running(sms=["vonage-eu"]):
+        message = await deployment.sms(body="Grüße, 5 €")
+        await deployment.hears(message, "accepted")
         (taken,) = vonage.taken
         await vonage.report([vonage.event("delivered", taken)])
-        await world.hears(message, "accepted", "delivered")
+        await deployment.hears(message, "accepted", "delivered")
     assert (taken.message["to"], taken.message["from"]) == ("447700900100", "Brand")
     assert taken.message["text"] == "Grüße, 5 €"
-    assert world.crm.callbacks[-1].type == "sms"
+    assert deployment.crm.callbacks[-1].type == "sms"
 
 
-async def test_html_that_is_made_to_hurt_is_a_mail_like_any_other(world, mailboxes):
+async def test_html_that_is_made_to_hurt_is_a_mail_like_any_other(deployment, mailboxes):
     """Each of these held the process for seconds, or made megabytes of text."""
     hostile = [
         '<p style="padding-left:' + "." * 30_000 + '">x',
@@ -70,9 +70,9 @@ async def test_html_that_is_made_to_hurt_is_a_mail_like_any_other(world, mailbox
         '<pre style="padding-left:100000em">' + "x\n" * 100,
         "<div>" * 100_000 + "x",
     ]
-    async with world.running(email=["relay"]):
+    async with deployment.running(email=["relay"]):
         for html in hostile:
-            await world.hears(await world.email(body=html), "accepted")
+            await deployment.hears(await deployment.email(body=html), "accepted")
     sent = [
         [part.get_content().replace("\r", "") for part in mail.iter_parts()]
         for mail in mailboxes.mails

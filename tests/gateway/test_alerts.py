@@ -140,8 +140,8 @@ def with_target(series: str) -> str:
     return f'{metric}{{job="gatepost",instance="10.0.0.11:8080"{"," if labels else ""}{labels or "}"}'
 
 
-async def test_what_a_scenario_and_a_rule_speak_of_is_there_from_the_start(world, sendgrid):
-    async with world.running(email=["sendgrid-main"]) as gateway:
+async def test_what_a_scenario_and_a_rule_speak_of_is_there_from_the_start(deployment, sendgrid):
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         start = await scraped(gateway)
     spoken_of = {one for _, happens in FIRST_TIME.values() for one in happens} - {"up"}
     assert spoken_of - start.keys() == set()
@@ -167,9 +167,9 @@ def test_the_closed_lists_of_labels_have_all_that_can_happen():
 
 @pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool (Debian's package prometheus)")
 async def test_each_alert_fires_for_the_first_event_after_a_start_and_for_nothing_else(
-    world, sendgrid, tmp_path
+    deployment, sendgrid, tmp_path
 ):
-    async with world.running(email=["sendgrid-main"]) as gateway:
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         start = await scraped(gateway)
     test = tmp_path / "test.yml"
     test.write_text(
@@ -182,17 +182,17 @@ async def test_each_alert_fires_for_the_first_event_after_a_start_and_for_nothin
     assert process.returncode == 0, said.decode()
 
 
-async def test_what_happens_begins_no_series(world, sendgrid, wait_until):
+async def test_what_happens_begins_no_series(deployment, sendgrid, wait_until):
     """An alert on a series that begins with its first event would miss that event."""
-    async with world.running(email=["sendgrid-main"]) as gateway:
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         before = await scraped(gateway)
-        await world.hears(await world.email(), "accepted")
-        assert (await world.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
-        world.crm.authorization = "wrong"
-        assert (await world.crm.send_email(ext_user_id="anna"))["error_code"] == 3
-        world.crm.authorization = "the-secret"
+        await deployment.hears(await deployment.email(), "accepted")
+        assert (await deployment.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
+        deployment.crm.authorization = "wrong"
+        assert (await deployment.crm.send_email(ext_user_id="anna"))["error_code"] == 3
+        deployment.crm.authorization = "the-secret"
         sendgrid.standing = emulator.answer(400)
-        await world.hears(await world.email(), "rejected")
+        await deployment.hears(await deployment.email(), "rejected")
         sendgrid.standing = emulator.FINE
         async with gateway.http.post(f"{gateway.url}/webhooks/sendgrid-main", data=b"[]") as response:
             assert response.status == 401

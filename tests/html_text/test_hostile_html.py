@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gatepost.delivery.html_text import SLICE, TooMuch, conversion, text_of
-from hostile.html_cases import CASES, FRAGMENTS, MIXED, NAMES
+from html_text.cases import CASES, FRAGMENTS, MIXED, NAMES
 
 NO_LIMIT = 2**40
 ALLOWANCE = 64

@@ -13,7 +13,7 @@ import pytest
 
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.smartico import Smartico
-from hostile import beasts
+from misbehaving_plugins import plugins as misbehaving
 
 EMAIL = "jabberwock.vorpal@snicker-snack.example"
 PATIENCE = 60.0
@@ -46,17 +46,17 @@ path = "contacts.csv"
 use = "sandbox"
 folder = "box"
 [plugins.bad]
-use = "beast"
+use = "misbehaving"
 timeout = 0.3
 concurrency = 2
 [plugins.clinging]
-use = "beast"
+use = "misbehaving"
 lives = "clings"
 [plugins.dying]
-use = "beast"
+use = "misbehaving"
 lives = "dies"
 [plugins.odd]
-use = "beast"
+use = "misbehaving"
 [plugins.odd.users.odd-hang]
 email = "odd@users.example"
 phone = "+447700900999"
@@ -105,7 +105,7 @@ TRICKS = {
 }
 
 
-class Zoo:
+class Bench:
     def __init__(self, process: GatewayProcess, crm: Smartico, folder: Path) -> None:
         self.process = process
         self.crm = crm
@@ -149,70 +149,70 @@ class Zoo:
 
 
 @pytest.fixture
-async def zoo(tmp_path):
+async def bench(tmp_path):
     (tmp_path / "gatepost.toml").write_text(CONFIG)
     (tmp_path / "contacts.csv").write_text(
         f"ext_user_id,email,phone,name\nanna,{EMAIL},+447700900461,Anna Vorpal\n"
     )
-    environment = beasts.placed(tmp_path / "dist") | {"PYTHONUNBUFFERED": "1"}
+    environment = misbehaving.placed(tmp_path / "dist") | {"PYTHONUNBUFFERED": "1"}
     async with Smartico(api_key="the-api-key", authorization="the-secret") as crm:
         process = GatewayProcess(tmp_path / "gatepost.toml", environment=environment)
         try:
             await asyncio.to_thread(process.start)
             crm.gateway_url = process.url
-            yield Zoo(process, crm, tmp_path)
+            yield Bench(process, crm, tmp_path)
         finally:
             process.kill()
 
 
-async def test_every_trick_hurts_the_trickster_only(zoo):
+async def test_every_trick_hurts_the_trickster_only(bench):
     mended = 0
     for trick, ((state, instance), problem) in TRICKS.items():
-        fate = await zoo.fate("email", text_body=trick)
+        fate = await bench.fate("email", text_body=trick)
         assert (trick, *fate[:2]) == (trick, state, instance)
         assert len(fate[2]) <= 200
         if problem:
-            [told, *_] = await zoo.until(lambda problem=problem: zoo.said_of(problem))
+            [told, *_] = await bench.until(lambda problem=problem: bench.said_of(problem))
             assert (told["instance"], told["hook"]) == ("bad", "send_email"), told
         if trick in {"new-logging", "close-everything"}:
             # What is said until it is mended, which may take a moment, nobody hears.
             mended += 1
-            await zoo.until(lambda mended=mended: len(zoo.said_of("changed the logging")) >= mended)
+            await bench.until(lambda mended=mended: len(bench.said_of("changed the logging")) >= mended)
         # The other channel works, and what is refused shows that the trickster is asked again as well.
-        assert (await zoo.fate("sms", body=f"after {trick}"))[:2] == HANDED_ON
-        assert (await zoo.fate("email", text_body="reject"))[:2] == REJECTED
+        assert (await bench.fate("sms", body=f"after {trick}"))[:2] == HANDED_ON
+        assert (await bench.fate("email", text_body="reject"))[:2] == REJECTED
 
-    [held] = {one["place"].partition(" in ")[2] for one in zoo.said_of("has held the event loop")}
-    assert held == "Beast.do_block"
+    [held] = {one["place"].partition(" in ")[2] for one in bench.said_of("has held the event loop")}
+    assert held == "Misbehaving.do_block"
     for event in ("logging_mended", "loop_was_stopped", "thread_fell", "ignored_exception", "loop_error"):
-        assert await zoo.until(lambda event=event: [one for one in zoo.logged() if one["event"] == event])
+        assert await bench.until(lambda event=event: [one for one in bench.logged() if one["event"] == event])
     # Each counts, also one that nobody heard of because the logging was gone.
-    said = [one for one in zoo.logged() if one["event"] == "plugin_fault" and one["instance"] == "bad"]
-    assert await zoo.figure('gatepost_plugin_faults_total{plugin="bad"}') >= len(said) > 0
-    assert await zoo.figure('gatepost_plugin_faults_total{plugin="players"}') == 0
-    [dead] = zoo.said_of("ended by itself")
+    said = [one for one in bench.logged() if one["event"] == "plugin_fault" and one["instance"] == "bad"]
+    assert await bench.figure('gatepost_plugin_faults_total{plugin="bad"}') >= len(said) > 0
+    assert await bench.figure('gatepost_plugin_faults_total{plugin="players"}') == 0
+    [dead] = bench.said_of("ended by itself")
     assert dead["instance"] == "dying"
-    for printed in (one for one in zoo.logged() if one["event"] == "printed" and "hook" in one):
+    for printed in (one for one in bench.logged() if one["event"] == "printed" and "hook" in one):
         assert printed["instance"] == "bad"
-    handed_on = [path.read_text() for path in (zoo.folder / "box").glob("*.eml")]
+    handed_on = [path.read_text() for path in (bench.folder / "box").glob("*.eml")]
     assert [EMAIL in mail for mail in handed_on] == [True, True]
-    log = zoo.process.log.read_text()
+    log = bench.process.log.read_text()
     for telling in ("jabberwock", "snicker", "700900461", "Anna Vorpal"):
         assert telling not in log
 
     # Also with tasks, threads and a lifespan that don't let go.
-    assert await asyncio.to_thread(zoo.process.terminate) == 0
-    assert "took longer than 5 s to leave" in zoo.process.log.read_text()
+    assert await asyncio.to_thread(bench.process.terminate) == 0
+    assert "took longer than 5 s to leave" in bench.process.log.read_text()
 
 
-async def test_a_source_that_hangs_or_raises_is_passed_over_and_named(zoo):
+async def test_a_source_that_hangs_or_raises_is_passed_over_and_named(bench):
     for user in ("odd-hang", "odd-raise"):
         # Nobody else knows the user, so that the message is taken and looked up again later.
-        answer = await zoo.crm.send_email(ext_user_id=user)
+        answer = await bench.crm.send_email(ext_user_id=user)
         assert answer["error_code"] == 0
-    assert (await zoo.fate("email", text_body="fine"))[:2] == SENT
+    assert (await bench.fate("email", text_body="fine"))[:2] == SENT
     for problem in ("took longer than 0.5 s", "raised Unspeakable"):
-        assert {one["instance"] for one in zoo.said_of(problem) if "hook" in one} == {"odd"}
+        assert {one["instance"] for one in bench.said_of(problem) if "hook" in one} == {"odd"}
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,8 @@ async def test_a_source_that_hangs_or_raises_is_passed_over_and_named(zoo):
     ],
 )
 async def test_a_plugin_that_can_not_even_be_made_refuses_the_start_by_name(tmp_path, code):
-    environment = {**os.environ, **beasts.placed(tmp_path / "dist")}
-    module = tmp_path / "dist" / "beasts.py"
+    environment = {**os.environ, **misbehaving.placed(tmp_path / "dist")}
+    module = tmp_path / "dist" / "misbehaving.py"
     module.write_text(f"{code}\n{module.read_text()}")
     config = CONFIG if "print" not in code else CONFIG.replace("concurrency = 2", 'concurrency = "two"')
     assert tomllib.loads(config)

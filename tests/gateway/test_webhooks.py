@@ -15,7 +15,7 @@ from gatepost.testing import emulator
 
 
 @pytest.fixture
-def report(world, sendgrid):
+def report(deployment, sendgrid):
     """Reports one event about the first message; returns the HTTP status."""
 
     async def send(kind="delivered", **how):
@@ -25,20 +25,20 @@ def report(world, sendgrid):
     return send
 
 
-async def test_unknown_names_and_instances_without_a_key_are_not_there(world, sendgrid, vonage):
-    del world.tables["plugins.sendgrid-main"]["webhook_public_key"]
-    async with world.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
+async def test_unknown_names_and_instances_without_a_key_are_not_there(deployment, sendgrid, vonage):
+    del deployment.tables["plugins.sendgrid-main"]["webhook_public_key"]
+    async with deployment.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
         for name in ("sendgrid-main", "players", "nobody", "sendgrid-main/x", ""):
             async with gateway.http.post(f"{gateway.url}/webhooks/{name}", json=[]) as response:
                 assert (name, response.status) == (name, 404)
 
 
 @pytest.fixture
-async def answers(world, sendgrid):
+async def answers(deployment, sendgrid):
     """Asks for names that there are not and for instances without a key; gives their whole answers, each once."""
-    del world.tables["plugins.sendgrid-main"]["webhook_public_key"]
-    world.tables["plugins.relay"] = {"use": "smtp", "host": "127.0.0.1", "port": 1, "security": "none"}
-    async with world.running(email=["sendgrid-main", "relay"]) as gateway:
+    del deployment.tables["plugins.sendgrid-main"]["webhook_public_key"]
+    deployment.tables["plugins.relay"] = {"use": "smtp", "host": "127.0.0.1", "port": 1, "security": "none"}
+    async with deployment.running(email=["sendgrid-main", "relay"]) as gateway:
 
         async def answer(name, method, data):
             data = data() if callable(data) else data
@@ -89,14 +89,14 @@ async def test_bodies_are_read_within_the_same_limits_whether_an_instance_is_the
     assert status == 408
 
 
-async def test_no_query_is_taken_apart_for_a_stranger(world, sendgrid, monkeypatch):
+async def test_no_query_is_taken_apart_for_a_stranger(deployment, sendgrid, monkeypatch):
     """It may be as long as a request's head, and would take milliseconds of everybody's time."""
     seen = []
     unquote = urllib.parse.unquote
     monkeypatch.setattr(
         urllib.parse, "unquote", lambda text, *how, **more: seen.append(text) or unquote(text, *how, **more)
     )
-    async with world.running(email=["sendgrid-main"]) as gateway:
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         for name, status in (("sendgrid-main", 401), ("nobody", 404)):
             url = f"{gateway.url}/webhooks/{name}?{'callback_state=%41&' * 2000}"
             async with gateway.http.post(yarl.URL(url, encoded=True), data=b"[]") as response:
@@ -105,42 +105,42 @@ async def test_no_query_is_taken_apart_for_a_stranger(world, sendgrid, monkeypat
 
 
 @pytest.mark.parametrize("tampering", ["unsigned", "forged", "flipped"])
-async def test_what_the_provider_did_not_sign_is_401(world, report, tampering):
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        message = await world.email()
-        await world.hears(message, "accepted")
+async def test_what_the_provider_did_not_sign_is_401(deployment, report, tampering):
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        message = await deployment.email()
+        await deployment.hears(message, "accepted")
         assert await report(tampering=tampering) == 401
         await gateway.settled()
-        assert world.crm.statuses_of(message) == ["accepted"]
+        assert deployment.crm.statuses_of(message) == ["accepted"]
 
 
-async def test_a_stale_signature_is_401_and_one_of_a_day_ago_is_not(world, report):
-    async with world.running(email=["sendgrid-main"]):
-        message = await world.email()
-        await world.hears(message, "accepted")
+async def test_a_stale_signature_is_401_and_one_of_a_day_ago_is_not(deployment, report):
+    async with deployment.running(email=["sendgrid-main"]):
+        message = await deployment.email()
+        await deployment.hears(message, "accepted")
         assert await report(at=time.time() - 26 * 3600 - 60) == 401
         assert await report(at=time.time() - 25 * 3600) == 200
-        await world.hears(message, "accepted", "delivered")
+        await deployment.hears(message, "accepted", "delivered")
 
 
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"{}", b'"text"', b"[" * 5000, b"\xff\xfe"])
-async def test_a_signed_body_that_is_none_of_the_providers_is_400(world, sendgrid, body):
-    async with world.running(email=["sendgrid-main"]) as gateway:
+async def test_a_signed_body_that_is_none_of_the_providers_is_400(deployment, sendgrid, body):
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         headers = sendgrid.sign(body, time.time(), forged=False)
         async with gateway.http.post(sendgrid.webhook_url, data=body, headers=headers) as response:
             assert response.status == 400
 
 
-async def test_other_methods_are_405(world, sendgrid):
-    async with world.running(email=["sendgrid-main"]) as gateway:
+async def test_other_methods_are_405(deployment, sendgrid):
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         for method in ("PUT", "DELETE", "PATCH"):
             async with gateway.http.request(method, sendgrid.webhook_url) as response:
                 assert (method, response.status) == (method, 405)
 
 
-async def test_a_body_that_is_too_large_is_413(world, sendgrid, monkeypatch):
+async def test_a_body_that_is_too_large_is_413(deployment, sendgrid, monkeypatch):
     monkeypatch.setattr("gatepost.webhooks.MAX_BODY", 10_000)
-    async with world.running(email=["sendgrid-main"]) as gateway:
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
         async with gateway.http.post(sendgrid.webhook_url, data=b"x" * 10_001) as response:
             assert response.status == 413
 
@@ -152,13 +152,13 @@ async def test_a_body_that_is_too_large_is_413(world, sendgrid, monkeypatch):
             assert response.status == 413
 
 
-async def test_all_bodies_together_have_a_limit_too(world, sendgrid, report, monkeypatch, wait_until):
+async def test_all_bodies_together_have_a_limit_too(deployment, sendgrid, report, monkeypatch, wait_until):
     """Anybody may begin one, and let it wait until its time is over."""
     limit = BodyLimit(30_000)
     monkeypatch.setattr("gatepost.webhooks.BodyLimit", lambda _most: limit)
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        message = await world.email()
-        await world.hears(message, "accepted")
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        message = await deployment.email()
+        await deployment.hears(message, "accepted")
         go_on = asyncio.Event()
 
         async def slowly():
@@ -177,12 +177,12 @@ async def test_all_bodies_together_have_a_limit_too(world, sendgrid, report, mon
         assert await asyncio.gather(*waiting) == [401, 401]
         assert await post(b"x" * 29_000) == 401
         assert await report() == 200
-        await world.hears(message, "accepted", "delivered")
+        await deployment.hears(message, "accepted", "delivered")
 
 
-async def test_refusals_do_not_fill_the_log(world, sendgrid, report):
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        await world.hears(await world.email(), "accepted")
+async def test_refusals_do_not_fill_the_log(deployment, sendgrid, report):
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        await deployment.hears(await deployment.email(), "accepted")
         with structlog.testing.capture_logs() as logged:
             for _ in range(20):
                 assert await report(tampering="unsigned") == 401
@@ -192,134 +192,138 @@ async def test_refusals_do_not_fill_the_log(world, sendgrid, report):
     assert figures["gatepost_webhooks_total", "sendgrid-main", "401"] == 21
 
 
-async def test_while_the_store_is_down_a_report_is_503_and_a_message_12(world, sendgrid, report, monkeypatch):
+async def test_while_the_store_is_down_a_report_is_503_and_a_message_12(
+    deployment, sendgrid, report, monkeypatch
+):
     """Another process holds the file locked; when it lets go everything goes on."""
     patient = tuple(text for text in sqlite._PRAGMAS if not text.startswith("busy_timeout"))
     monkeypatch.setattr(sqlite, "_PRAGMAS", (*patient, "busy_timeout=20"))
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        message = await world.email(email_uid="one")
-        await world.hears(message, "accepted")
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        message = await deployment.email(email_uid="one")
+        await deployment.hears(message, "accepted")
         await gateway.settled()
-        other = sqlite3.connect(world.folder / "gatepost.db")
+        other = sqlite3.connect(deployment.folder / "gatepost.db")
         other.execute("BEGIN IMMEDIATE")
         assert await report() == 503
-        assert (await world.crm.send_email(ext_user_id="anna", email_uid="two"))["error_code"] == 12
-        assert (await world.crm.send_email(ext_user_id="anna", email_uid="one"))["error_code"] == 12
+        assert (await deployment.crm.send_email(ext_user_id="anna", email_uid="two"))["error_code"] == 12
+        assert (await deployment.crm.send_email(ext_user_id="anna", email_uid="one"))["error_code"] == 12
         other.rollback()
         other.close()
         assert await report() == 200
-        await world.hears(message, "accepted", "delivered")
-        assert await world.email(email_uid="one") == message
-        await world.hears(await world.email(email_uid="two"), "accepted")
+        await deployment.hears(message, "accepted", "delivered")
+        assert await deployment.email(email_uid="one") == message
+        await deployment.hears(await deployment.email(email_uid="two"), "accepted")
     assert len(sendgrid.taken) == 2
 
 
-async def test_a_message_that_nobody_knows_is_counted_and_the_good_beside_it_is_kept(world, sendgrid):
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        message = await world.email()
-        await world.hears(message, "accepted")
+async def test_a_message_that_nobody_knows_is_counted_and_the_good_beside_it_is_kept(deployment, sendgrid):
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        message = await deployment.email()
+        await deployment.hears(message, "accepted")
         good = sendgrid.event("delivered", sendgrid.taken[0])
         stranger = {**good, "gp_id": "0" * 8 + "-0000-7000-8000-" + "0" * 12, "sg_message_id": "x" * 22}
         answers = await sendgrid.report([stranger, "no event", {"event": 7}, good, stranger])
         assert answers == [200]
-        await world.hears(message, "accepted", "delivered")
+        await deployment.hears(message, "accepted", "delivered")
         figures = await gateway.metrics()
     assert figures["gatepost_webhook_events_total", "unknown", "sendgrid-main"] == 2
     assert figures["gatepost_webhook_events_total", "ignored.malformed", "sendgrid-main"] == 2
 
 
-async def test_replays_duplicates_and_disorder_tell_each_status_once(world, sendgrid):
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        message = await world.email()
-        await world.hears(message, "accepted")
+async def test_replays_duplicates_and_disorder_tell_each_status_once(deployment, sendgrid):
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        message = await deployment.email()
+        await deployment.hears(message, "accepted")
         events = [
             sendgrid.event(kind, sendgrid.taken[0]) for kind in ("open", "delivered", "open", "processed")
         ]
         for _ in range(3):
             assert await sendgrid.report(events, batch=1, copies=2) == [200] * 8
         await gateway.settled()
-        await world.hears(message, "accepted", "opened", "delivered")
+        await deployment.hears(message, "accepted", "opened", "delivered")
         figures = await gateway.metrics()
     assert figures["gatepost_webhook_events_total", "repeated", "sendgrid-main"] == 3 * 8 - 2
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
 async def test_a_report_that_overtakes_the_answer_to_the_send_finds_its_message(
-    world, sendgrid, vonage, channel
+    deployment, sendgrid, vonage, channel
 ):
     provider = sendgrid if channel == "email" else vonage
     provider.automatic = emulator.Automatic(kinds=["delivered"], before_answer=True)
-    async with world.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
-        message = await (world.email() if channel == "email" else world.sms())
-        await world.hears(message, "accepted", "delivered")
+    async with deployment.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
+        message = await (deployment.email() if channel == "email" else deployment.sms())
+        await deployment.hears(message, "accepted", "delivered")
         await gateway.settled()
         # The provider's id came only afterwards, and reports without ours find the message by it all the same.
         kind = "spamreport" if channel == "email" else "read"
         event = provider.event(kind, provider.taken[0])
         del event["gp_id" if channel == "email" else "client_ref"]
         assert await provider.report([event]) == [200]
-        await world.hears(message, "accepted", "delivered", "complained" if channel == "email" else "opened")
+        await deployment.hears(
+            message, "accepted", "delivered", "complained" if channel == "email" else "opened"
+        )
         await gateway.settled()
     assert provider.sends(message) == 1
 
 
-async def test_a_report_that_bears_only_the_providers_id_is_that_instances_alone(world, sendgrid):
-    world.tables["plugins.other"] = world.tables["plugins.sendgrid-main"]
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        message = await world.email()
-        await world.hears(message, "accepted")
+async def test_a_report_that_bears_only_the_providers_id_is_that_instances_alone(deployment, sendgrid):
+    deployment.tables["plugins.other"] = deployment.tables["plugins.sendgrid-main"]
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        message = await deployment.email()
+        await deployment.hears(message, "accepted")
         event = sendgrid.event("delivered", sendgrid.taken[0])
         del event["gp_id"]
         assert await sendgrid.report([event], to=f"{gateway.url}/webhooks/other") == [200]
         await gateway.settled()
-        assert world.crm.statuses_of(message) == ["accepted"]
+        assert deployment.crm.statuses_of(message) == ["accepted"]
         assert await sendgrid.report([event]) == [200]
-        await world.hears(message, "accepted", "delivered")
+        await deployment.hears(message, "accepted", "delivered")
 
 
-async def test_an_instance_on_no_route_is_not_believed_about_others_messages(world, sendgrid, vonage):
+async def test_an_instance_on_no_route_is_not_believed_about_others_messages(deployment, sendgrid, vonage):
     """Its key may be an old one, or somebody else's: it was never asked to send this."""
-    world.tables["plugins.other"] = world.tables["plugins.sendgrid-main"]
-    async with world.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
-        message = await world.email()
-        await world.hears(message, "accepted")
+    deployment.tables["plugins.other"] = deployment.tables["plugins.sendgrid-main"]
+    async with deployment.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
+        message = await deployment.email()
+        await deployment.hears(message, "accepted")
         event = sendgrid.event("unsubscribe", sendgrid.taken[0])
         assert await sendgrid.report([event], to=f"{gateway.url}/webhooks/other") == [200]
         # One that sends texts knows nothing of emails.
-        text = await world.sms()
-        await world.hears(text, "accepted")
+        text = await deployment.sms()
+        await deployment.hears(text, "accepted")
         foreign = {**vonage.event("delivered", vonage.taken[0]), "client_ref": message}
         assert await vonage.report([foreign]) == [200]
         await gateway.settled()
-        assert world.crm.statuses_of(message) == ["accepted"]
+        assert deployment.crm.statuses_of(message) == ["accepted"]
         figures = await gateway.metrics()
         assert figures["gatepost_webhook_events_total", "unknown", "other"] == 1
         assert figures["gatepost_webhook_events_total", "unknown", "vonage-eu"] == 1
 
 
-async def test_an_instance_that_was_taken_off_the_route_is_believed_about_what_it_sent(world, sendgrid):
-    world.tables["plugins.other"] = world.tables["plugins.sendgrid-main"]
-    async with world.running(email=["sendgrid-main"]):
-        message = await world.email()
-        await world.hears(message, "accepted")
-    async with world.running(email=["other"]):
+async def test_an_instance_that_was_taken_off_the_route_is_believed_about_what_it_sent(deployment, sendgrid):
+    deployment.tables["plugins.other"] = deployment.tables["plugins.sendgrid-main"]
+    async with deployment.running(email=["sendgrid-main"]):
+        message = await deployment.email()
+        await deployment.hears(message, "accepted")
+    async with deployment.running(email=["other"]):
         assert await sendgrid.report([sendgrid.event("delivered", sendgrid.taken[0])]) == [200]
-        await world.hears(message, "accepted", "delivered")
+        await deployment.hears(message, "accepted", "delivered")
 
 
 async def test_a_report_about_what_was_not_taken_is_believed_and_it_is_not_sent_again(
-    world, sendgrid, monkeypatch, wait_until
+    deployment, sendgrid, monkeypatch, wait_until
 ):
     """The provider's answer was an error, and the message would be due again in an hour."""
     monkeypatch.setattr("gatepost.delivery.attempt.pause", lambda _attempt: 3600.0)
     sendgrid.plan(emulator.answer(503))
-    async with world.running(email=["sendgrid-main"]) as gateway:
-        other = await world.email()
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        other = await deployment.email()
         await wait_until(lambda: sendgrid.requests)
-        message = await world.email()
-        await world.hears(message, "accepted")
+        message = await deployment.email()
+        await deployment.hears(message, "accepted")
         event = {**sendgrid.event("delivered", sendgrid.taken[0]), "gp_id": other}
         assert await sendgrid.report([event]) == [200]
-        await world.hears(other, "accepted", "delivered")
+        await deployment.hears(other, "accepted", "delivered")
         await gateway.settled()
     assert sendgrid.sends(other) == 0

@@ -11,25 +11,25 @@ OTHER_SECRET = "the-other-secret"
 
 
 @pytest.fixture
-def brands(world, sendgrid):
+def brands(deployment, sendgrid):
     """A second client with a source of its own; both sources know the user anna, each another person."""
-    world.tables["contacts"]["sources"] = []
-    world.tables["clients.brand"]["contacts"] = ["players"]
-    world.tables["clients.other"] = {
-        **world.tables["clients.brand"],
+    deployment.tables["contacts"]["sources"] = []
+    deployment.tables["clients.brand"]["contacts"] = ["players"]
+    deployment.tables["clients.other"] = {
+        **deployment.tables["clients.brand"],
         "authorization": [OTHER_SECRET],
         "contacts": ["members"],
     }
-    world.tables["plugins.members"] = {"use": "csv", "path": "members.csv"}
-    (world.folder / "members.csv").write_text(
+    deployment.tables["plugins.members"] = {"use": "csv", "path": "members.csv"}
+    (deployment.folder / "members.csv").write_text(
         "ext_user_id,email,phone\nanna,anna@members.example,\nonly,only@members.example,\n"
     )
-    return world
+    return deployment
 
 
-async def _of_other(world, gateway, user: str = "anna") -> dict[str, object]:
+async def _of_other(deployment, gateway, user: str = "anna") -> dict[str, object]:
     fields = {"from_email_address": "other@other.example", "subject": "Hello", "body": "<p>Hello</p>"}
-    uid = {"ext_user_id": user, "email_uid": "the-same", "callback_url": world.crm.callback_url}
+    uid = {"ext_user_id": user, "email_uid": "the-same", "callback_url": deployment.crm.callback_url}
     return await gateway.post("/email", {**fields, **uid}, secret=OTHER_SECRET)
 
 

@@ -206,7 +206,7 @@ def toml(tables: Mapping[str, Mapping[str, object]]) -> str:
     )
 
 
-class World:
+class Deployment:
     """Smartico on one side, providers on the other, and room for a gateway between them.
 
     A fixture that makes a provider adds the provider's table and nothing to the routes.
@@ -275,18 +275,18 @@ class World:
 
 
 @pytest.fixture
-async def begin(world):
+async def begin(deployment):
     """Starts a gateway in a process of its own, and again after it has ended; nothing is left running."""
     processes: list[GatewayProcess] = []
     async with aiohttp.ClientSession() as http:
 
         async def start(**routes: list[str]) -> tuple[GatewayProcess, Gateway]:
-            world.tables["routes"] |= routes
-            process = GatewayProcess(world.write())
+            deployment.tables["routes"] |= routes
+            process = GatewayProcess(deployment.write())
             processes.append(process)
             await asyncio.to_thread(process.start)
-            world.found_at(process.url)
-            return process, Gateway(process.url, world.folder, http)
+            deployment.found_at(process.url)
+            return process, Gateway(process.url, deployment.folder, http)
 
         yield start
         for process in processes:
@@ -314,19 +314,19 @@ def brisk(monkeypatch):
 
 
 @pytest.fixture
-async def world(tmp_path, brisk):
+async def deployment(tmp_path, brisk):
     async with Smartico(api_key="the-api-key", authorization="the-secret") as crm:
-        yield World(tmp_path, crm)
+        yield Deployment(tmp_path, crm)
 
 
 @pytest.fixture
-async def deadlines_pass(world, set_ahead):
+async def deadlines_pass(deployment, set_ahead):
     """Whenever a provider withholds an answer, the loop's clock jumps past the deadline for it."""
 
     async def hurry():
         seen = 0
         while True:
-            withheld = sum(emulator.withheld for emulator in world.emulators.values())
+            withheld = sum(emulator.withheld for emulator in deployment.emulators.values())
             if withheld > seen:
                 set_ahead(10.0)
             seen = withheld
@@ -338,11 +338,11 @@ async def deadlines_pass(world, set_ahead):
 
 
 @pytest.fixture
-async def sendgrid(world):
+async def sendgrid(deployment):
     """SendGrid, as the instance ``sendgrid-main``."""
     async with SendGridEmulator() as emulator:
-        world.emulators["sendgrid-main"] = emulator
-        world.tables["plugins.sendgrid-main"] = {
+        deployment.emulators["sendgrid-main"] = emulator
+        deployment.tables["plugins.sendgrid-main"] = {
             "use": "sendgrid",
             "api_key": emulator.api_key,
             "base_url": emulator.base_url,
@@ -352,11 +352,11 @@ async def sendgrid(world):
 
 
 @pytest.fixture
-async def vonage(world):
+async def vonage(deployment):
     """Vonage, as the instance ``vonage-eu``."""
     async with VonageEmulator() as emulator:
-        world.emulators["vonage-eu"] = emulator
-        world.tables["plugins.vonage-eu"] = {
+        deployment.emulators["vonage-eu"] = emulator
+        deployment.tables["plugins.vonage-eu"] = {
             "use": "vonage",
             "application_id": emulator.application_id,
             "private_key": emulator.private_key,
@@ -398,11 +398,11 @@ def authority():
 
 
 @pytest.fixture
-async def mailboxes(world, authority):
+async def mailboxes(deployment, authority):
     """A mail server that wants STARTTLS and a login, as the instance ``relay``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
-    authority.cert_pem.write_to_path(world.folder / "ca.pem")
+    authority.cert_pem.write_to_path(deployment.folder / "ca.pem")
     made = Mailboxes()
 
     def sign_in(_server, _session, _envelope, _mechanism, data):
@@ -427,7 +427,7 @@ async def mailboxes(world, authority):
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     async with server:
-        world.tables["plugins.relay"] = {
+        deployment.tables["plugins.relay"] = {
             "use": "smtp",
             "host": "localhost",
             "port": server.sockets[0].getsockname()[1],
