@@ -83,9 +83,9 @@ def test_whoever_follows_the_lesson_ends_where_it_says(environment, lesson):
     emulator.write_text(before.replace(the_class[0], f"{theirs}\n\n"))
     assert results(its_tests(environment, lesson, code=1)) == said("`refuse`, `take` and all")
 
-    (body, *_) = blocks("python", "## Say it in Acme's words")
+    (body, *_) = blocks("python", "## Build Acme's requests")
     (lesson / "acme_sms/messages.py").write_text(body)
-    changes = "".join(blocks("diff", "## Say it in Acme's words"))
+    changes = "".join(blocks("diff", "## Build Acme's requests"))
     patched = subprocess.run(
         ["git", "apply", "--verbose", "-"],
         cwd=lesson,
@@ -96,7 +96,7 @@ def test_whoever_follows_the_lesson_ends_where_it_says(environment, lesson):
     )
     assert "offset" not in patched.stderr
     report = its_tests(environment, lesson)
-    assert results(report) == said("## Say what the tests shall expect")
+    assert results(report) == said("## Update the tests")
     assert re.findall(r"TestConformance: .*", report)[0] in PAGE
     assert int(re.findall(r"TestConformance: (\d+) checks", report)[0]) >= 40
 
