@@ -1,10 +1,6 @@
-"""What these tests share: each kind of store, on a clock of the test's own; an empty environment."""
+"""What these tests share: each kind of store, on a clock of the test's own."""
 
-import os
 import shutil
-import subprocess
-import sysconfig
-import venv
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from gatepost.model import Channel, Secret
-from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox, queries, sqlite
+from gatepost.model import Secret
+from gatepost.outbox import Outbox, Policy, open_outbox, queries, sqlite
 from gatepost.outbox.migrate import migrate
 
 REPO = Path(__file__).parents[2]
@@ -79,29 +75,6 @@ async def store(place):
 
 
 @pytest.fixture
-def new():
-    """Makes messages that could be accepted."""
-
-    def make(uid: str = "uid-1", **fields: object) -> NewMessage:
-        made = {
-            "id": new_id(),
-            "client": "brand",
-            "channel": Channel.EMAIL,
-            "uid": uid,
-            "fingerprint": b"\x01" * 32,
-            "ext_user_id": "anna",
-            "preview": "",
-            "callback_url": "https://crm.example/status",
-            "content": b"content of " + uid.encode(),
-            "lifetime": 86_400.0,
-            **fields,
-        }
-        return NewMessage(**made)
-
-    return make
-
-
-@pytest.fixture
 def look():
     """Shows a message as an operator sees it; None where it is forgotten."""
 
@@ -124,55 +97,3 @@ def hold(new):
         return claim
 
     return held
-
-
-class Environment:
-    """A virtual environment into which nothing but wheels is installed; what they need is lent by ours."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        venv.create(folder / "venv", with_pip=False)
-        self.python = folder / "venv" / "bin" / "python"
-        lent = folder / "lent"
-        lent.mkdir()
-        for entry in Path(sysconfig.get_path("purelib")).iterdir():
-            if not entry.name.startswith(("gatepost", "_editable")):
-                (lent / entry.name).symlink_to(entry)
-        (site,) = (folder / "venv").glob("lib/python*/site-packages")
-        (site / "lent.pth").write_text(f"{lent}\n")
-
-    @property
-    def variables(self):
-        """Nothing of this checkout may come in by the way of the environment."""
-        clean = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))
-        }
-        return {**clean, "COLUMNS": "200"}
-
-    def run(self, *command, cwd=None, code=0, **variables):
-        done = subprocess.run(
-            [self.python, *command],
-            cwd=cwd or self.folder,
-            env=self.variables | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
-
-    def install(self, project):
-        """Build the project's wheel and install it, without asking anybody for anything."""
-        wheels = self.folder / f"wheel-{project.name}"
-        self.run("-m", "hatchling", "build", "-t", "wheel", "-d", wheels, cwd=project)
-        (wheel,) = wheels.glob("*.whl")
-        options = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
-        self.run("-m", "pip", "install", *options, wheel)
-
-
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory):
-    """One in which Gatepost is installed, and none of its plugins."""
-    environment = Environment(tmp_path_factory.mktemp("environment"))
-    environment.install(REPO)
-    return environment

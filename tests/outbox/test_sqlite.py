@@ -33,7 +33,7 @@ async def main():
         await outbox.put(new("sent"))
         (claim,) = await outbox.claim(Channel.EMAIL, 1, 3600)
         await outbox.finish(SendResult(id="sent", attempt=1, state=State.SENT))
-        await outbox.claim_calls(1, 3600)
+        await outbox.claim_callbacks(1, 3600)
         await outbox.put(new("queued"))
         print("ready", flush=True)
         sys.stdin.read()

@@ -76,7 +76,7 @@ class Verdict:
     """Sent, and the store knows nothing of it."""
     duplicated: list[str] = field(default_factory=list)
     """Sent again, and no crash or lost answer since the send before."""
-    failed_callbacks: list[str] = field(default_factory=list)
+    unacknowledged: list[str] = field(default_factory=list)
     """Of which a status that is known was never heard."""
     out_of_order: list[str] = field(default_factory=list)
     stranded: list[str] = field(default_factory=list)
@@ -121,7 +121,7 @@ def _answers(history: History, verdict: Verdict, sent: set[str]) -> None:
         if row is None or (row.state == "sent" and ids[0] not in sent):
             verdict.lost.append(uid)
         elif row.state in ENDS and not history.statuses.get(ids[0]):
-            verdict.failed_callbacks.append(ids[0])
+            verdict.unacknowledged.append(ids[0])
 
 
 def _sends(history: History, verdict: Verdict) -> None:
@@ -146,7 +146,7 @@ def _statuses(history: History, verdict: Verdict, identity: str, heard: Sequence
     wanted = {*names, *history.reported.get(identity, ())}
     told = all(one.callback_state == "acknowledged" for one in known)
     if wanted - set(heard) or set(history.reported.get(identity, ())) - set(names) or not told:
-        verdict.failed_callbacks.append(identity)
+        verdict.unacknowledged.append(identity)
     first = list(dict.fromkeys(heard))
     in_order = [status for status in names if status in first]
     if first != in_order or "accepted" in heard[len(list(_leading(heard))) :]:

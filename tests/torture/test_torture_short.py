@@ -68,7 +68,7 @@ async def test_zombies_finish_nothing_twice(fork_server, tmp_path, postgres_serv
     ("plant", "found"),
     [
         ("answer_before_commit", "lost"),
-        ("forget_reports", "untold"),
+        ("forget_reports", "unacknowledged"),
         ("tell_before_it_is_due", "out_of_order"),
         ("resend_at_once", "resent"),
     ],
