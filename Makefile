@@ -24,7 +24,7 @@ RUNS := 200000
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast bench torture lint fuzz docs dist lock hooks clean
+.PHONY: help setup run test fast coverage bench torture lint fuzz docs dist lock hooks clean
 
 help:  ## list these targets
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,13 +36,21 @@ run: setup  ## show the whole way on this machine; ARGS=--exit ends with it
 	$(BIN)/gatepost demo $(ARGS)
 
 # Whole files are shared out, so that fixtures of a module are made once.
-PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest $(SPREAD)
 
 test: setup  ## run every test; ARGS is handed to pytest
 	$(PYTEST) $(ARGS)
 
 fast: setup  ## run the tests that take less than a minute together
 	$(PYTEST) $(QUICK) $(ARGS)
+
+# A directory of its own: each process writes a file, and many have a working directory that a test looks at.
+coverage: setup  ## run every test and measure which lines and branches they reach; fails under the limit in pyproject.toml
+	rm -rf build/coverage && mkdir -p build/coverage
+	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage run -m pytest $(SPREAD) --quiet $(ARGS)
+	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage combine --quiet build/coverage
+	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage report
 
 bench: setup  ## what it costs, beside other ways to do it (10 minutes, an idle Linux); ARGS is handed to bench.py
 	$(BIN)/python benchmarks/bench.py $(ARGS)
