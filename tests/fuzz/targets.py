@@ -19,7 +19,7 @@ from gatepost.errors import BadSignature, BadWebhook, Code, Refused, WebhookRetr
 from gatepost.intake import requests
 from gatepost.model import Channel, Report, Status, WebhookRequest
 from gatepost.web.auth import Access
-from gatepost_csv import reading, rows
+from gatepost_csv import parser, snapshot
 from gatepost_sendgrid import webhook
 from gatepost_vonage import reports
 
@@ -76,8 +76,8 @@ def csv(data: bytes) -> None:
     for content in (data, b"ext_user_id,email,phone\n" + data):
         file.write_bytes(content)
         try:
-            contacts = reading.read(file, ",", lambda: None).contacts
-        except rows.BadFile:
+            contacts = snapshot.read_snapshot(file, ",", lambda: None).contacts
+        except parser.BadFile:
             continue
         assert contacts.find("\0") is None
 

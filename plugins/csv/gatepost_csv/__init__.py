@@ -1,5 +1,6 @@
-"""A contact source for Gatepost: the users stand in a CSV file that the operator exports."""
+"""Gatepost's contact source for a CSV file that the operator exports."""
 
-from gatepost_csv.source import CsvSource, Settings
+from gatepost_csv.plugin import CsvSource
+from gatepost_csv.settings import Settings
 
 __all__ = ["CsvSource", "Settings"]

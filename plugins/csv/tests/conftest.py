@@ -1,3 +1,5 @@
+"""Fixtures: a contacts file, sources that read it, and their log."""
+
 import os
 
 import anyio
@@ -9,21 +11,21 @@ from gatepost.hookspecs import Context
 from gatepost_csv import CsvSource, Settings
 
 
-class Players:
-    """A contacts file, a source that reads it, and what that logs."""
+class ContactsFile:
+    """A contacts file, and the log of the sources that read it."""
 
     def __init__(self, folder):
         self.path = folder / "players.csv"
         self.captured = LogCapture()
 
     def write(self, text):
-        """Rename a new file into its place, as a careful exporter does."""
+        """Write a new file and rename it into place, as a careful exporter does."""
         fresh = self.path.with_suffix(".new")
         fresh.write_bytes(text if isinstance(text, bytes) else text.encode())
         fresh.replace(self.path)
 
     def rewrite(self, text, *, keep_time=False):
-        """Write into the file that is there."""
+        """Write into the existing file."""
         before = self.path.stat()
         with self.path.open("r+b") as file:
             file.write(text.encode())
@@ -36,23 +38,25 @@ class Players:
         settings = Settings(path=self.path, **{"check_every": 0.01, **settings})
         return CsvSource(settings, Context(name="players", log=log))
 
-    def logged(self, event="contacts file not taken over, the old contacts stay"):
+    def logged(self, event="contacts_file_refused"):
         return [entry for entry in self.captured.entries if entry["event"] == event]
 
-    def looked_at(self):
-        """What was said about rows: problem -> (count, lines)."""
-        return {str(e["problem"]): (e["count"], e["lines"]) for e in self.logged("contact rows to look at")}
+    def row_problems(self):
+        """The logged problems of rows: problem -> (count, lines)."""
+        return {
+            str(e["problem"]): (e["count"], e["lines"]) for e in self.logged("contact_rows_with_problems")
+        }
 
 
 @pytest.fixture
-def players(tmp_path):
-    return Players(tmp_path)
+def contacts_file(tmp_path):
+    return ContactsFile(tmp_path)
 
 
 @pytest.fixture
 def until():
     async def until(condition):
-        """Waits for what another thread does: for its log or for what it has changed."""
+        """Wait for something that another thread does: for its log or for a change that it makes."""
         with anyio.fail_after(30):
             while not await condition():  # noqa: ASYNC110  a thread sets no event of ours
                 await anyio.sleep(0.002)

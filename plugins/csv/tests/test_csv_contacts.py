@@ -1,4 +1,4 @@
-"""What is found in a file, and what is said about the rows that can't be used."""
+"""Contacts are found in a file, and the rows that can't be used are logged."""
 
 import msgspec
 import pytest
@@ -8,9 +8,9 @@ from gatepost.model import Secret
 from gatepost_csv import Settings
 
 
-async def found(players, text, ext_user_id, **settings):
-    players.write(text)
-    source = players.source(**settings)
+async def find(contacts_file, text, ext_user_id, **settings):
+    contacts_file.write(text)
+    source = contacts_file.source(**settings)
     async with source.lifespan():
         contact = source.find_contact(ext_user_id)
     return contact and (
@@ -43,33 +43,33 @@ ANN = ("ann@example.com", "+447700900001", {"name": "Ann"})
         "other order", "other case", "nameless columns",
     ],
 )  # fmt: skip
-async def test_a_user_is_found(players, text):
-    assert await found(players, text, "u1") == ANN
+async def test_a_user_is_found(contacts_file, text):
+    assert await find(contacts_file, text, "u1") == ANN
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-async def test_other_delimiters(players, delimiter):
+async def test_every_delimiter(contacts_file, delimiter):
     text = "ext_user_id,email,phone,name\nu1,ann@example.com,+447700900001,Ann\n".replace(",", delimiter)
-    assert await found(players, text, "u1", delimiter=delimiter) == ANN
+    assert await find(contacts_file, text, "u1", delimiter=delimiter) == ANN
 
 
-async def test_quoted_fields_may_hold_anything(players):
+async def test_quoted_fields_may_hold_anything(contacts_file):
     text = 'ext_user_id,email,phone,name\n"u,""1",a@x.org,,"O\'Neil, ""Ann""\r\nsecond\nthird"\n'
-    assert await found(players, text, 'u,"1') == (
+    assert await find(contacts_file, text, 'u,"1') == (
         "a@x.org",
         None,
         {"name": 'O\'Neil, "Ann"\r\nsecond\nthird'},
     )
 
 
-async def test_empty_is_none_and_the_rest_stays_as_it_is(players):
+async def test_empty_fields_are_none_and_others_stay_unchanged(contacts_file):
     text = 'ext_user_id,email,phone,name\nu1, ,"",\nu2, a@x.org ,=CMD(),"=1+1"\n'
-    assert await found(players, text, "u1") == (None, None, {"name": ""})
-    assert await found(players, text, "u2") == (" a@x.org ", "=CMD()", {"name": "=1+1"})
+    assert await find(contacts_file, text, "u1") == (None, None, {"name": ""})
+    assert await find(contacts_file, text, "u2") == (" a@x.org ", "=CMD()", {"name": "=1+1"})
 
 
-async def test_no_further_columns(players):
-    assert await found(players, "ext_user_id,email,phone\nu1,a@x.org,\n", "u1") == ("a@x.org", None, {})
+async def test_a_file_without_attribute_columns(contacts_file):
+    assert await find(contacts_file, "ext_user_id,email,phone\nu1,a@x.org,\n", "u1") == ("a@x.org", None, {})
 
 
 @pytest.mark.parametrize(
@@ -89,20 +89,20 @@ async def test_no_further_columns(players):
         "user" * 60,
     ],
 )
-async def test_ids_are_opaque(players, ext_user_id):
-    players.write("ext_user_id,email,phone\n007,a@x.org,\nu,b@x.org,\n\u00c9,c@x.org,\n")
-    source = players.source()
+async def test_only_the_exact_id_is_found(contacts_file, ext_user_id):
+    contacts_file.write("ext_user_id,email,phone\n007,a@x.org,\nu,b@x.org,\n\u00c9,c@x.org,\n")
+    source = contacts_file.source()
     async with source.lifespan():
         assert source.find_contact(ext_user_id) is None
         assert (source.find_contact("007")).email == Secret("a@x.org")
 
 
-async def test_everyone_is_found_in_a_file_of_several_blocks(players):
+async def test_every_user_is_found_in_a_file_of_several_blocks(contacts_file):
     count, name = 3000, "ö" * 600
-    players.write(
+    contacts_file.write(
         "ext_user_id,email,phone,name\n" + "".join(f"u{n},{n}@x.org,,{name}\n" for n in range(count))
     )
-    source = players.source()
+    source = contacts_file.source()
     async with source.lifespan():
         for number in range(count):
             contact = source.find_contact(f"u{number}")
@@ -111,23 +111,25 @@ async def test_everyone_is_found_in_a_file_of_several_blocks(players):
         assert source.find_contact(f"u{count}") is None
 
 
-async def test_rows_longer_than_a_block(players):
+async def test_rows_that_fill_more_than_a_block_at_once(contacts_file):
     rows = "".join(f"u{n},{n}@x.org,,{'n' * 120_000},{'m' * 120_000}\n" for n in range(150))
-    players.write("ext_user_id,email,phone,name,more\n" + rows)
-    source = players.source()
+    contacts_file.write("ext_user_id,email,phone,name,more\n" + rows)
+    source = contacts_file.source()
     async with source.lifespan():
         for number in range(150):
             assert (source.find_contact(f"u{number}")).email.reveal() == f"{number}@x.org"
 
 
-async def test_of_repeated_ids_the_last_row_counts(players):
+async def test_the_last_row_of_a_repeated_id_counts(contacts_file):
     text = "ext_user_id,email,phone\nu1,old@x.org,\nu2,b@x.org,\nu1,new@x.org,\nu1,newest@x.org,\n"
-    assert (await found(players, text, "u1"))[0] == "newest@x.org"
-    assert players.looked_at() == {"the ext_user_id of an earlier row, which this one replaces": (2, [4, 5])}
-    assert players.logged("contacts read")[0]["users"] == 2
+    assert (await find(contacts_file, text, "u1"))[0] == "newest@x.org"
+    assert contacts_file.row_problems() == {
+        "the ext_user_id of an earlier row, which this row replaces": (2, [4, 5])
+    }
+    assert contacts_file.logged("contacts_read")[0]["users"] == 2
 
 
-async def test_unusable_rows_are_named_by_the_line_where_they_begin(players):
+async def test_unusable_rows_are_logged_with_the_line_where_they_begin(contacts_file):
     text = (
         'ext_user_id,email,phone,name\nu1,a@x.org,,"two\nlines"\n'  # 2 and 3
         "u2,b@x.org\n"  # 4
@@ -140,36 +142,38 @@ async def test_unusable_rows_are_named_by_the_line_where_they_begin(players):
         "u7,h@x.org,,Hal\n"
         "u8\n"  # 14
     )
-    assert (await found(players, text, "u7"))[0] == "h@x.org"
-    assert players.looked_at() == {
+    assert (await find(contacts_file, text, "u7"))[0] == "h@x.org"
+    assert contacts_file.row_problems() == {
         "not as many columns as the header": (3, [4, 5, 14]),
         "no ext_user_id": (2, [7, 8]),
         "a line break in ext_user_id, email or phone": (2, [9, 11]),
     }
     for unusable in ("u2", "u3", "", "  ", "u4", "u4\nu5", "u6", "u8"):
-        assert await found(players, text, unusable) is None
+        assert await find(contacts_file, text, unusable) is None
 
 
-async def test_only_some_lines_are_named(players):
-    await found(players, "ext_user_id,email,phone\n" + "x\n" * 5000, "x")
-    ((count, lines),) = players.looked_at().values()
+async def test_only_the_first_lines_are_logged(contacts_file):
+    await find(contacts_file, "ext_user_id,email,phone\n" + "x\n" * 5000, "x")
+    ((count, lines),) = contacts_file.row_problems().values()
     assert count == 5000
     assert lines == list(range(2, 22))
 
 
-async def test_nothing_of_a_row_is_logged(players):
-    await found(players, "ext_user_id,email,phone\nzelda\nu1,zelda@x.org,\nu1,zelda@x.org,\n,zelda,\n", "u1")
-    assert len(players.looked_at()) == 3
-    assert "zelda" not in repr(players.captured.entries)
+async def test_nothing_of_a_row_is_logged(contacts_file):
+    await find(
+        contacts_file, "ext_user_id,email,phone\nzelda\nu1,zelda@x.org,\nu1,zelda@x.org,\n,zelda,\n", "u1"
+    )
+    assert len(contacts_file.row_problems()) == 3
+    assert "zelda" not in repr(contacts_file.captured.entries)
 
 
-async def test_a_header_without_rows_is_a_source_that_knows_nobody(players):
-    assert await found(players, "ext_user_id,email,phone\n", "u1") is None
+async def test_a_file_with_only_a_header_has_no_users(contacts_file):
+    assert await find(contacts_file, "ext_user_id,email,phone\n", "u1") is None
 
 
-async def test_outside_of_its_lifespan_it_can_not_be_asked(players):
-    players.write("ext_user_id,email,phone\nu1,a@x.org,\n")
-    source = players.source()
+async def test_outside_its_lifespan_the_source_is_unavailable(contacts_file):
+    contacts_file.write("ext_user_id,email,phone\nu1,a@x.org,\n")
+    source = contacts_file.source()
     with pytest.raises(Unavailable):
         source.find_contact("u1")
     async with source.lifespan():
@@ -182,6 +186,6 @@ async def test_outside_of_its_lifespan_it_can_not_be_asked(players):
     "table",
     [{}, {"path": "x", "delimeter": ";"}, {"path": "x", "delimiter": ""}, {"path": "x", "check_every": 0}],
 )
-def test_settings_that_are_refused(table):
+def test_invalid_settings_are_refused(table):
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(table, Settings, dec_hook=lambda kind, value: kind(value))

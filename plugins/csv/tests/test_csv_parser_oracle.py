@@ -1,4 +1,4 @@
-"""Whatever a file holds: what is found is what the standard library's own reader finds."""
+"""For any file the plugin finds the contacts that the standard library's reader finds."""
 
 import csv
 import io
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gatepost_csv import reading, rows
+from gatepost_csv import parser, snapshot
 
-NEEDED = ["ext_user_id", "email", "phone"]
+REQUIRED_COLUMNS = ["ext_user_id", "email", "phone"]
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
 tricky = st.text(st.sampled_from('a ",;\n\r\t\x1c\u2028\ufeffé\x85'), max_size=6)
@@ -21,23 +21,23 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("csv") / "file.csv"
 
 
-def by_oracle(text, delimiter):
-    """Last row by id, by csv.DictReader and the rules of the README; raises csv.Error."""
+def expected_contacts(text, delimiter):
+    """Return the last row of each id, by csv.DictReader and the rules of the README; raise csv.Error."""
     found = {}
     for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
         if None in row or None in row.values():
             continue
-        needed = [row.pop(name) for name in NEEDED]
-        if needed[0].strip() and not any("\n" in field or "\r" in field for field in needed):
-            found[needed[0]] = (*(field if field.strip() else None for field in needed[1:]), row)
+        required = [row.pop(name) for name in REQUIRED_COLUMNS]
+        if required[0].strip() and not any("\n" in field or "\r" in field for field in required):
+            found[required[0]] = (*(field if field.strip() else None for field in required[1:]), row)
     return found
 
 
 def read(file, content, delimiter, batch):
     file.write_bytes(content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "_ROWS_A_BATCH", batch)
-        return reading.read(file, delimiter, lambda: None).contacts
+        patch.setattr(parser, "_BATCH_ROWS", batch)
+        return snapshot.read_snapshot(file, delimiter, lambda: None).contacts
 
 
 def check(contacts, expected):
@@ -53,21 +53,21 @@ def check(contacts, expected):
 @settings(max_examples=300, deadline=None)
 @given(
     table=st.lists(st.lists(fields, min_size=5, max_size=5) | st.lists(fields, max_size=7), max_size=12),
-    header=st.permutations([*NEEDED, "name", "Country"]),
+    header=st.permutations([*REQUIRED_COLUMNS, "name", "Country"]),
     line_end=st.sampled_from(["\n", "\r\n", "\r"]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     delimiter=st.sampled_from([",", ";", "\t", "|"]),
     bom=st.booleans(),
     batch=st.sampled_from([1, 2, 3, 512]),
 )
-def test_what_was_written_is_found(file, table, header, line_end, quoting, delimiter, bom, batch):
+def test_every_written_contact_is_found(file, table, header, line_end, quoting, delimiter, bom, batch):
     written = io.StringIO(newline="")
     csv.writer(written, delimiter=delimiter, lineterminator=line_end, quoting=quoting).writerows(
         [header, *table]
     )
     text = written.getvalue()
     contacts = read(file, text.encode("utf-8-sig" if bom else "utf-8"), delimiter, batch)
-    check(contacts, by_oracle(text, delimiter))
+    check(contacts, expected_contacts(text, delimiter))
 
 
 @settings(max_examples=1000, deadline=None)
@@ -79,19 +79,19 @@ def test_what_was_written_is_found(file, table, header, line_end, quoting, delim
 @example(body='u1,"a"b,\n', batch=1)
 @example(body='u1,a"b,\n', batch=1)
 @example(body="u1,,\r\ru2,,\r\n\n\ru3,,", batch=2)
-def test_any_text_is_read_as_the_standard_library_reads_it_or_refused(file, body, batch):
-    text = f"{','.join(NEEDED)}\n{body}"
+def test_any_text_is_read_like_the_standard_library_or_refused(file, body, batch):
+    text = f"{','.join(REQUIRED_COLUMNS)}\n{body}"
     try:
         contacts = read(file, text.encode(), ",", batch)
-    except rows.BadFile as error:
+    except parser.BadFile as error:
         refused = error
     else:
-        check(contacts, by_oracle(text, ","))
+        check(contacts, expected_contacts(text, ","))
         return
     assert 2 <= refused.line <= len(text)
-    if "cut short" not in refused.problem:
+    if "incomplete" not in refused.problem:
         with pytest.raises(csv.Error):
-            by_oracle(text, ",")
+            expected_contacts(text, ",")
 
 
 @settings(max_examples=500, deadline=None)
@@ -100,6 +100,6 @@ def test_any_bytes_are_read_or_refused(file, content, headed):
     head = b"ext_user_id,email,phone\n" if headed else b""
     try:
         contacts = read(file, head + content, ",", 2)
-    except rows.BadFile:
+    except parser.BadFile:
         return
-    check(contacts, by_oracle((head + content).decode("utf-8-sig"), ","))
+    check(contacts, expected_contacts((head + content).decode("utf-8-sig"), ","))

@@ -1,0 +1,169 @@
+"""An index of a million contacts in a few large blocks of memory.
+
+A dict of a million Python objects would take 300 MB and more. The garbage collector would traverse it, and
+to grow or free it would stop every thread for longer than the gateway may pause. So the contacts are stored
+as bytes in blocks of a megabyte, and a hash table of plain integers holds their positions.
+
+Blocks and table are mapped memory (mmap), because malloc keeps memory that is freed: after a few new files
+the process would hold twice the memory that it uses.
+"""
+
+import mmap
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from operator import add
+
+from gatepost.model import Contact, Secret
+from gatepost_csv.parser import FIELD_SEPARATOR, REQUIRED_COLUMNS, Batch, ProblemCounts, RowProblem
+
+_BLOCK_SIZE = 1 << 20
+"""Bytes. Only a batch of unusually long rows makes a larger block."""
+
+# UTF-8 never contains this byte.
+_RECORD_END = b"\xff"
+
+# An entry of the hash table holds the upper 20 bits of the id's hash, and below them 44 bits for the record's
+# position: the number of its block, counted from 1, and the offset of its first byte. 0 is an empty entry.
+_OFFSET_BITS = 24
+_OFFSET_MASK = (1 << _OFFSET_BITS) - 1
+_POSITION_MASK = (1 << 44) - 1
+_HASH_MASK = ((1 << 64) - 1) ^ _POSITION_MASK
+
+_SLICE_ROWS = 2048
+"""Rows that are put into the table between two pauses: one to two milliseconds of work."""
+
+
+class ContactIndex:
+    """The contacts of one file, found by their id; never changed after it is built."""
+
+    __slots__ = ("_attributes", "_blocks", "_slot_mask", "_table", "_users")
+
+    def __init__(
+        self, blocks: "RecordBlocks", table: "memoryview[int]", attributes: tuple[str, ...], users: int
+    ) -> None:
+        self._blocks = blocks
+        self._table = table
+        self._slot_mask = len(table) - 1
+        self._attributes = attributes
+        self._users = users
+
+    def __len__(self) -> int:
+        """Return the number of users."""
+        return self._users
+
+    def find(self, ext_user_id: str) -> Contact | None:
+        """Return the contact of this user; takes a few microseconds for any id."""
+        id_hash = hash(ext_user_id)
+        hash_bits = id_hash & _HASH_MASK
+        table, slot_mask = self._table, self._slot_mask
+        slot = id_hash & slot_mask
+        while entry := table[slot]:
+            if entry & _HASH_MASK == hash_bits:
+                fields = self._blocks.fields(entry & _POSITION_MASK)
+                if fields[0] == ext_user_id:
+                    return Contact(
+                        email=_secret(fields[1]),
+                        phone=_secret(fields[2]),
+                        # Both have the same length; `strict` would double the time of a lookup.
+                        attributes=dict(zip(self._attributes, fields[len(REQUIRED_COLUMNS) :])),  # noqa: B905
+                    )
+            slot = (slot + 1) & slot_mask
+        return None
+
+    def release(self, pause: Callable[[], None]) -> None:
+        """Free the memory block by block; call it in a thread, after the last lookup.
+
+        The garbage collector would free it in one piece, and stop all threads for 30 ms per million contacts.
+        """
+        self._blocks.release(pause)
+
+
+class RecordBlocks:
+    """Records in memory, found by their position."""
+
+    __slots__ = ("_blocks", "_unfinished")
+
+    def __init__(self) -> None:
+        self._blocks: list[mmap.mmap] = []
+        self._unfinished = bytearray()
+
+    def add(self, records: Sequence[bytes]) -> Iterable[int]:
+        """Return the position of each record; ``fields`` can read it after its block is finished."""
+        joined = _RECORD_END.join(records)
+        if len(joined) > _OFFSET_MASK and len(records) > 1:
+            half = len(records) // 2
+            return [*self.add(records[:half]), *self.add(records[half:])]
+        if len(self._unfinished) + len(joined) > _BLOCK_SIZE:
+            self.finish_block()
+        start = len(self._blocks) + 1 << _OFFSET_BITS | len(self._unfinished)
+        self._unfinished += joined
+        self._unfinished += _RECORD_END
+        # A record begins after the lengths of those before it and one end mark for each of them.
+        return map(add, accumulate(map(len, records), initial=start), range(len(records)))
+
+    def finish_block(self) -> None:
+        """Move the unfinished block to its final place; call it once more after the last record."""
+        if self._unfinished:
+            block = mmap.mmap(-1, len(self._unfinished))
+            block.write(self._unfinished)
+            self._blocks.append(block)
+            self._unfinished.clear()
+
+    def fields(self, position: int) -> list[str]:
+        """Return the record's id, email, phone and attributes."""
+        block = self._blocks[(position >> _OFFSET_BITS) - 1]
+        start = position & _OFFSET_MASK
+        return block[start : block.find(_RECORD_END, start)].decode().split(FIELD_SEPARATOR)
+
+    def release(self, pause: Callable[[], None]) -> None:
+        for block in self._blocks:
+            block.close()
+            pause()
+
+
+def build_index(
+    batches: Iterable[Batch], attributes: tuple[str, ...], problems: ProblemCounts, pause: Callable[[], None]
+) -> ContactIndex:
+    """Return an index of the rows; the last of several rows with the same id counts.
+
+    Each row that replaces an earlier one is counted in ``problems``. It calls ``pause`` every one or two
+    milliseconds; an exception from ``pause`` ends the work.
+    """
+    blocks = RecordBlocks()
+    hashes, positions, lines = array("q"), array("Q"), array("Q")
+    for batch in batches:
+        pause()
+        hashes.extend(map(hash, batch.ids))
+        positions.extend(blocks.add(batch.records))
+        lines.extend(batch.lines)
+    blocks.finish_block()
+    # At most half full, so that a search takes one or two steps. Python seeds its hashes with a random number,
+    # so that nobody can choose ids that collide.
+    table = _zeros(1 << (2 * len(hashes)).bit_length())
+    slot_mask = len(table) - 1
+    repeated = 0
+    for number, (id_hash, position) in enumerate(zip(hashes, positions, strict=True)):
+        if not number % _SLICE_ROWS:
+            pause()
+        slot = id_hash & slot_mask
+        while entry := table[slot]:
+            if not (entry ^ id_hash) & _HASH_MASK and _same_id(blocks, entry & _POSITION_MASK, position):
+                problems.add(RowProblem.REPEATED, lines[number])
+                repeated += 1
+                break
+            slot = (slot + 1) & slot_mask
+        table[slot] = id_hash & _HASH_MASK | position
+    return ContactIndex(blocks, table, attributes, len(hashes) - repeated)
+
+
+def _same_id(blocks: RecordBlocks, position: int, other_position: int) -> bool:
+    return blocks.fields(position)[0] == blocks.fields(other_position)[0]
+
+
+def _zeros(size: int) -> "memoryview[int]":
+    return memoryview(mmap.mmap(-1, 8 * size)).cast("Q")
+
+
+def _secret(text: str) -> Secret | None:
+    return Secret(text) if text and not text.isspace() else None

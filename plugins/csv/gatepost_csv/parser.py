@@ -1,0 +1,226 @@
+"""Parse the text of a CSV file into one record per contact, and name what is wrong with the file or a row.
+
+Errors and logs quote nothing of a file's content, only line numbers: even the first line, where the header
+should be, may hold a person's data.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
+from itertools import accumulate, islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+REQUIRED_COLUMNS = ("ext_user_id", "email", "phone")
+
+FIELD_SEPARATOR = "\0"
+"""The character between the fields of a record. A file that holds this character anywhere is refused."""
+
+_BATCH_ROWS = 512
+"""Rows parsed at once: one to two milliseconds of work."""
+
+_MAX_LINE_LENGTH = 1 << 20
+"""Characters. A longer line is no contact, and to read on would only fill the memory."""
+
+_MAX_LOGGED_LINES = 20
+
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_first_field = itemgetter(0)
+
+_BAD_QUOTES = (
+    "a quoted field is not closed or continues after its closing quote, or a field is longer than "
+    f"{csv.field_size_limit():,} characters"
+)
+
+
+class BadFile(Exception):
+    """The file as a whole can't be used; ``line`` counts from 1, and 0 means that no line is to blame."""
+
+    def __init__(self, problem: str, line: int = 0) -> None:
+        # With thousands separators nobody takes a line number for a phone number.
+        super().__init__(f"line {line:,}: {problem}" if line else problem)
+        self.problem = problem
+        self.line = line
+
+
+class RowProblem(StrEnum):
+    """The reason why a row is ignored or replaces another row."""
+
+    WIDTH = "not as many columns as the header"
+    NO_ID = "no ext_user_id"
+    LINE_BREAK = "a line break in ext_user_id, email or phone"
+    REPEATED = "the ext_user_id of an earlier row, which this row replaces"
+
+
+class ProblemCounts:
+    """The number of rows with each problem, and the first lines where it occurs."""
+
+    def __init__(self) -> None:
+        self.counts: dict[RowProblem, int] = {}
+        self.lines: dict[RowProblem, list[int]] = {}
+
+    def add(self, problem: RowProblem, line: int) -> None:
+        self.counts[problem] = self.counts.get(problem, 0) + 1
+        lines = self.lines.setdefault(problem, [])
+        if len(lines) < _MAX_LOGGED_LINES:
+            lines.append(line)
+
+
+class Batch(NamedTuple):
+    """Some usable rows, in the order of the file."""
+
+    lines: Sequence[int]
+    """The line where each row begins."""
+    ids: Sequence[str]
+    records: Sequence[bytes]
+    """Each row's fields in UTF-8, separated by FIELD_SEPARATOR: id, email, phone, attributes."""
+
+
+class Columns(NamedTuple):
+    """The columns that the header names."""
+
+    width: int
+    select: Callable[[list[str]], tuple[str, ...]]
+    """Returns a row's fields in the order id, email, phone, attributes."""
+    attributes: tuple[str, ...]
+
+
+def open_reader(text: TextIO, delimiter: str) -> tuple[Columns, "Reader"]:
+    """Read the header and return its columns and a reader of the rows below it.
+
+    ``text`` must be opened with ``newline=""`` and ``errors="surrogateescape"``. Raises BadFile.
+    """
+    # Strict, because after an unclosed quote the lenient reader would give one user the address of the next.
+    reader = csv.reader(_read_lines(text), delimiter=delimiter, strict=True)
+    try:
+        header = next(reader, None)
+    except csv.Error:
+        raise BadFile(_BAD_QUOTES, 1) from None
+    if header is None:
+        raise BadFile("the file is empty: its first line must name the columns")
+    return _parse_header(header), reader
+
+
+def _read_lines(text: TextIO) -> Iterator[str]:
+    readline = text.readline
+    number = 0
+    while line := readline(_MAX_LINE_LENGTH):
+        number += 1
+        if len(line) == _MAX_LINE_LENGTH:
+            raise BadFile(f"a line of {_MAX_LINE_LENGTH:,} characters or more", number)
+        yield line
+
+
+def _parse_header(header: list[str]) -> Columns:
+    names = [name.strip() for name in header]
+    _check_text(1, names)
+    names = [name.lower() if name.lower() in REQUIRED_COLUMNS else name for name in names]
+    if missing := [name for name in REQUIRED_COLUMNS if name not in names]:
+        raise BadFile(
+            f"the header has no column {', '.join(missing)}; it must name ext_user_id, email and phone, "
+            "separated by the character that `delimiter` sets",
+            1,
+        )
+    for position, name in enumerate(names):
+        if name and name in names[:position]:
+            raise BadFile(f"columns {names.index(name) + 1} and {position + 1} have the same name", 1)
+    attributes = tuple(name for name in names if name and name not in REQUIRED_COLUMNS)
+    order = [names.index(name) for name in (*REQUIRED_COLUMNS, *attributes)]
+    return Columns(len(names), itemgetter(*order), attributes)
+
+
+def parse_batches(
+    reader: "Reader", columns: Columns, problems: ProblemCounts, *, ends_with_line_break: bool
+) -> Iterator[Batch]:
+    """Yield the usable rows in batches of a few milliseconds' work; count the other rows in ``problems``.
+
+    ``ends_with_line_break`` says whether the file's last line has a line break. If it has none and the last
+    row has the wrong width, another program is still writing the file. Raises BadFile.
+    """
+    separators = len(REQUIRED_COLUMNS) + len(columns.attributes) - 1
+    last_row: list[str] = []
+    next_line = reader.line_num + 1
+    while rows := _read_rows(reader, next_line):
+        last_row = rows[-1]
+        lines: Sequence[int] = range(next_line, next_line + len(rows))
+        next_line = reader.line_num + 1
+        if next_line - lines[0] > len(rows):
+            lines = list(accumulate(map(_line_count, rows[:-1]), initial=lines[0]))
+        selected = list(map(columns.select, rows)) if {*map(len, rows)} == {columns.width} else None
+        if (
+            selected is None
+            or not isinstance(lines, range)
+            or not all(map(str.strip, map(_first_field, selected)))
+        ):
+            lines, selected = _select_usable(zip(lines, rows, strict=True), columns, problems)
+        yield Batch(lines, list(map(_first_field, selected)), _encode(lines, selected, separators))
+    if not ends_with_line_break and last_row and len(last_row) != columns.width:
+        raise BadFile(
+            "the last line is incomplete; the export may not be finished", next_line - _line_count(last_row)
+        )
+
+
+def _read_rows(reader: "Reader", first_line: int) -> list[list[str]]:
+    rows: list[list[str]] = []
+    try:
+        rows.extend(islice(reader, _BATCH_ROWS))
+    except csv.Error:
+        # The rows before the bad one are in the list: their lines tell where the bad one begins.
+        raise BadFile(_BAD_QUOTES, first_line + sum(map(_line_count, rows))) from None
+    return rows
+
+
+def _select_usable(
+    rows: Iterable[tuple[int, list[str]]], columns: Columns, problems: ProblemCounts
+) -> tuple[list[int], list[tuple[str, ...]]]:
+    """Return the lines and fields of the usable rows, in a batch that may hold others."""
+    lines: list[int] = []
+    selected: list[tuple[str, ...]] = []
+    for line, row in rows:
+        _check_text(line, row)
+        if len(row) != columns.width:
+            if row:  # an empty line is no problem
+                problems.add(RowProblem.WIDTH, line)
+            continue
+        fields = columns.select(row)
+        if not fields[0].strip():
+            problems.add(RowProblem.NO_ID, line)
+        elif _line_count(fields[: len(REQUIRED_COLUMNS)]) > 1:
+            # A quote that was closed too late has swallowed the lines of other users.
+            problems.add(RowProblem.LINE_BREAK, line)
+        else:
+            lines.append(line)
+            selected.append(fields)
+    return lines, selected
+
+
+def _encode(lines: Sequence[int], rows: list[tuple[str, ...]], separators: int) -> list[bytes]:
+    """Return the record of each row, which has ``separators`` separators. Raises BadFile."""
+    try:
+        records = list(map(str.encode, map(FIELD_SEPARATOR.join, rows)))
+    except UnicodeEncodeError:
+        records = []
+    if len(records) < len(rows) or b"".join(records).count(b"\0") != separators * len(records):
+        for line, row in zip(lines, rows, strict=True):
+            _check_text(line, row)
+    return records
+
+
+def _check_text(line: int, row: Iterable[str]) -> None:
+    """Raise BadFile if the row holds a NUL character or bytes that are not UTF-8."""
+    text = "".join(row)
+    if "\0" in text:
+        raise BadFile("a NUL character: the file is not UTF-8, or the export is not finished", line)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadFile("not UTF-8: save the file as UTF-8 (Excel: 'CSV UTF-8')", line) from None
+
+
+def _line_count(fields: Iterable[str]) -> int:
+    """Return the number of lines that a row takes in the file."""
+    return 1 + sum(len(_LINE_BREAK.findall(field)) for field in fields)
