@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from gatepost.errors import ConfigError, Fault, Unavailable
-from gatepost.hookspecs import API_VERSION, Context, HasLifespan, MemorySource, hookimpl
+from gatepost.hookspecs import Context, HasLifespan, MemorySource, hookimpl
 from gatepost.model import Contact
 from gatepost_csv.parser import BadFile
 from gatepost_csv.settings import Settings
@@ -26,7 +26,7 @@ class _Stopping(Exception):
 class CsvSource(HasLifespan, MemorySource):
     """A contact source that holds the contacts of a CSV file in memory."""
 
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[int] = 1
     settings_type: ClassVar[type[msgspec.Struct]] = Settings
 
     def __init__(self, settings: Settings, context: Context) -> None:

@@ -1,5 +1,6 @@
-"""A provider without an account: writes each message into a folder, and reports back like a real one."""
+"""Gatepost's provider for trying and testing: it writes each message into a folder, and reports on it."""
 
-from gatepost_sandbox.plugin import Sandbox, SandboxSettings
+from gatepost_sandbox.plugin import Sandbox
+from gatepost_sandbox.settings import Settings
 
-__all__ = ["Sandbox", "SandboxSettings"]
+__all__ = ["Sandbox", "Settings"]

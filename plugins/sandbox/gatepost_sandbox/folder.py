@@ -1,4 +1,4 @@
-"""The folder that plays the mailbox and the handset. Everything here blocks: call it in a thread."""
+"""The folder that holds the messages. Every function blocks: call it in a thread."""
 
 import itertools
 import os
@@ -9,28 +9,27 @@ from gatepost.errors import ConfigError, Fault
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder, for its owner alone, where there is none; raises ConfigError where it is no use.
+    """Create the folder with access for its owner alone; raise ConfigError if it can't be used.
 
-    One that is there keeps its mode: it may be anything of the operator's.
+    A folder that exists keeps its mode, because the operator may use it for other files too.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError([Fault("folder", f"can't be made: {error.strerror}")]) from None
-    if not usable(folder):
-        raise ConfigError([Fault("folder", "can't be written to by the user that Gatepost runs as")])
+        raise ConfigError([Fault("folder", f"can't be created: {error.strerror}")]) from None
+    if not is_writable(folder):
+        raise ConfigError([Fault("folder", "the user that Gatepost runs as can't write to it")])
 
 
-def usable(folder: Path) -> bool:
-    """Whether a message could be put there now."""
+def is_writable(folder: Path) -> bool:
+    """Tell whether a message can be written into the folder now."""
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
-def put(folder: Path, name: str, suffix: str, content: bytes) -> str:
-    """Write one message, whole or not at all, and return the file's name: ``name`` + ``suffix``.
+def write_message(folder: Path, name: str, suffix: str, content: bytes) -> str:
+    """Write a message, all of it or nothing, and return the file's name: ``name`` + ``suffix``.
 
-    A message that was sent twice shall be seen twice: the second is called ``name.2`` + ``suffix``.
-    Raises OSError.
+    A message that is sent twice has two files: the second is called ``name.2`` + ``suffix``. Raises OSError.
     """
     draft = folder / f".{name}.{secrets.token_hex(4)}.tmp"
     try:
@@ -45,7 +44,7 @@ def _publish(draft: Path, name: Path, suffix: str) -> str:
     for copy in itertools.count(1):
         target = name.with_name(f"{name.name}{f'.{copy}' if copy > 1 else ''}{suffix}")
         try:
-            # A link appears at once like a rename, but never takes the place of another file.
+            # A link appears at once, as a renamed file does, but never replaces another file.
             target.hardlink_to(draft)
         except FileExistsError:
             continue

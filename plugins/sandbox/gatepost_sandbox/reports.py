@@ -1,11 +1,11 @@
-"""The sandbox's reports: what they look like, how they are signed and what they mean. Pure functions.
+"""The sandbox's reports: their form, their signature and their translation. Pure functions.
 
 A report is a POST with a JSON body::
 
     {"reports": [{"message": "<ext_message_id>", "status": "delivered"}, …]}
 
-Its header ``Sandbox-Timestamp`` bears the seconds since the epoch, ``Sandbox-Signature`` the HMAC-SHA256
-over timestamp + ``.`` + body in hexadecimal.
+The header ``Sandbox-Timestamp`` holds the seconds since the epoch. ``Sandbox-Signature`` holds the
+HMAC-SHA256 over timestamp + ``.`` + body, in hexadecimal.
 """
 
 import hmac
@@ -21,8 +21,8 @@ from gatepost.model import Report, Secret, Status, StatusEvent, WebhookRequest
 TIMESTAMP_HEADER = "Sandbox-Timestamp"
 SIGNATURE_HEADER = "Sandbox-Signature"
 
-# What a word means to Smartico, and the code that goes with it.
-_MEANINGS = {
+# Gatepost's status for each of the sandbox's words, and the code that it gets.
+_STATUSES = {
     "delivered": (Status.DELIVERED, ""),
     "bounced": (Status.FAILED, "bounced"),
     "complained": (Status.COMPLAINED, ""),
@@ -31,22 +31,36 @@ _MEANINGS = {
 }
 
 
-class Line(msgspec.Struct, frozen=True):
-    """One message's news. Fields that are not known are ignored."""
+class ReportItem(msgspec.Struct, frozen=True):
+    """A message and its status; other fields are ignored."""
 
     message: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"\A[!-~]+\Z")]
     status: str
 
 
-def encode(lines: Sequence[Line]) -> bytes:
-    """The body that reports these."""
-    return msgspec.json.encode({"reports": lines})
+def encode_body(items: Sequence[ReportItem]) -> bytes:
+    """Return the body of a request that reports these items."""
+    return msgspec.json.encode({"reports": items})
 
 
 def signed_headers(secret: Secret, body: bytes, at: float) -> dict[str, str]:
-    """The headers that prove who reports; ``at`` is in seconds since the epoch."""
+    """Return the headers that sign a body at ``at`` (seconds since the epoch)."""
     timestamp = str(int(at))
     return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: _signature(secret, timestamp, body).decode()}
+
+
+def verify(secret: Secret, request: WebhookRequest) -> None:
+    """Raise BadSignature unless this body was signed with ``secret``, and not too long ago."""
+    timestamp = request.headers.get(TIMESTAMP_HEADER.lower(), "")
+    signature = request.headers.get(SIGNATURE_HEADER.lower(), "")
+    # As bytes, because compare_digest refuses a str with non-ASCII characters.
+    if not hmac.compare_digest(
+        signature.encode("utf-8", "replace"), _signature(secret, timestamp, request.body)
+    ):
+        raise BadSignature("the signature is missing, or is not by webhook_secret over this body")
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        raise BadSignature("the timestamp is not a number of seconds")
+    request.expect_fresh(int(timestamp))
 
 
 def _signature(secret: Secret, timestamp: str, body: bytes) -> bytes:
@@ -54,37 +68,23 @@ def _signature(secret: Secret, timestamp: str, body: bytes) -> bytes:
     return hmac.digest(secret.reveal().encode("utf-8", "replace"), signed, "sha256").hex().encode()
 
 
-def verify(secret: Secret, request: WebhookRequest) -> None:
-    """Return when the request was signed with ``secret`` for this body, lately; else raise BadSignature."""
-    timestamp = request.headers.get(TIMESTAMP_HEADER.lower(), "")
-    signature = request.headers.get(SIGNATURE_HEADER.lower(), "")
-    # Bytes: compare_digest takes no str outside ASCII.
-    if not hmac.compare_digest(
-        signature.encode("utf-8", "replace"), _signature(secret, timestamp, request.body)
-    ):
-        raise BadSignature("the signature is missing, or was not made with our secret for this body")
-    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
-        raise BadSignature("the timestamp is not a number of seconds")
-    request.expect_fresh(int(timestamp))
-
-
 def translate(request: WebhookRequest) -> Report:
-    """What a request that was verified says. Raises BadWebhook where it is not the sandbox's at all."""
+    """Translate a verified request; raise BadWebhook if its body is not the sandbox's."""
     body = request.json()
-    lines = body.get("reports") if isinstance(body, Mapping) else None
-    if not isinstance(lines, list):
+    items = body.get("reports") if isinstance(body, Mapping) else None
+    if not isinstance(items, list):
         raise BadWebhook('the body is not an object with a list "reports"')
     events: list[StatusEvent] = []
     ignored: Counter[str] = Counter()
-    for item in lines:
+    for entry in items:
         try:
-            line = msgspec.convert(item, Line)
+            item = msgspec.convert(entry, ReportItem)
         except msgspec.ValidationError:
             ignored["malformed"] += 1
             continue
-        if line.status not in _MEANINGS:
+        if item.status not in _STATUSES:
             ignored["unknown"] += 1
             continue
-        status, code = _MEANINGS[line.status]
-        events.append(StatusEvent(status=status, message_id=line.message, code=code))
+        status, code = _STATUSES[item.status]
+        events.append(StatusEvent(status=status, message_id=item.message, code=code))
     return Report(events=events, ignored=ignored)

@@ -1,4 +1,4 @@
-"""What every plugin has to do; the checks are Gatepost's own."""
+"""Gatepost's checks of every plugin, run on this one."""
 
 import pytest
 
@@ -13,15 +13,15 @@ from gatepost.testing.suites import (
     WebhookSuite,
 )
 from gatepost_sandbox import Sandbox
-from gatepost_sandbox.reports import Line, encode, signed_headers
+from gatepost_sandbox.reports import ReportItem, encode_body, signed_headers
 
-# What a recipient begins or ends with, for the stand-in to misbehave.
-WORDS = {Trouble.REFUSE: ("reject", 92), Trouble.OUTAGE: ("down", 97), Trouble.LOSE: ("lost", 98)}
+# The beginning of an address and the ending of a number that select the scenario for each trouble.
+RECIPIENTS = {Trouble.REFUSE: ("reject", 92), Trouble.OUTAGE: ("down", 97), Trouble.LOSE: ("lost", 98)}
 SECRET = "shared by both sides"
 
 
 class Folder:
-    """The folder as a provider: to a message it does as the recipient says; in an outage it is gone."""
+    """The folder as the provider: the recipient selects the outcome of a send; in an outage the folder is away."""
 
     def __init__(self, path):
         self._path = path
@@ -38,19 +38,19 @@ class Folder:
         return [file.read_bytes().decode() for file in self._path.glob(f"{message_id}*")]
 
     def report(self, kinds, message_id, *, spoiled=False):
-        lines = [Line(message=message_id, status=kind) for kind in kinds]
+        items = [ReportItem(message=message_id, status=kind) for kind in kinds]
         if not spoiled:
-            return encode(lines)
+            return encode_body(items)
         junk = [None, 7, {}, {"message": message_id}, {"message": "", "status": "delivered"}]
-        return encode([*junk, *(part for line in lines for part in (line, *junk))])
+        return encode_body([*junk, *(part for item in items for part in (item, *junk))])
 
     def sign(self, body, at, *, forged=False):
-        return signed_headers(Secret("somebody else's" if forged else SECRET), body, at)
+        return signed_headers(Secret("another secret" if forged else SECRET), body, at)
 
 
 class TestConformance(LifespanSuite, PingSuite, EmailSuite, SmsSuite, WebhookSuite):
     plugin = Sandbox
-    plays = set(WORDS)
+    plays = set(RECIPIENTS)
     reports_are = set(Form)
     meanings = {
         "delivered": [Status.DELIVERED],
@@ -63,7 +63,7 @@ class TestConformance(LifespanSuite, PingSuite, EmailSuite, SmsSuite, WebhookSui
     verification_keys = {"webhook_secret"}
 
     def recipient(self, channel, number, trouble):
-        word, ending = WORDS.get(trouble, ("canary", 10 + number % 80))
+        word, ending = RECIPIENTS.get(trouble, ("canary", 10 + number % 80))
         if channel is Channel.EMAIL:
             return f"{word}.{number}+tag@people.example"
         return f"+44770{number:05}{ending}"

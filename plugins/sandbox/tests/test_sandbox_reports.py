@@ -1,205 +1,235 @@
-import asyncio
+"""The verification and the translation of reports."""
+
 import hashlib
 import hmac
 import json
-from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gatepost.model import Secret
-from gatepost.wire import connect
-from gatepost_sandbox.reporter import BATCH, PAUSES, Reporter
+from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey, WebhookError
+from gatepost.hookspecs import Context
+from gatepost.model import Report, Secret, Status, StatusEvent, WebhookRequest
+from gatepost_sandbox import Sandbox, Settings
 
-
-@pytest.fixture
-def reporting(gateway, build, log):
-    """Run a Reporter of its own against the gateway; ``started=False`` leaves its task to the test."""
-    gateway.plugin = build(webhook_secret=Secret("shared"))
-    logger = structlog.wrap_logger(None, [log], structlog.stdlib.BoundLogger)
-
-    @asynccontextmanager
-    async def run(**how):
-        how = {"after": 0.0, "pauses": [0.0] * 5, **how}
-        async with connect(gateway.url, timeout=10.0, connections=1) as http:
-            reporter = Reporter(http, Secret("shared"), logger, **how)
-            reporter.start = lambda: tasks.append(asyncio.create_task(reporter.run()))
-            tasks = []
-            yield reporter
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    return run
+NOW = 1_800_000_000.0
+SECRET = "shared"
 
 
-class TestOnTheWire:
-    async def test_a_report_is_what_the_readme_says(self, running, gateway, email):
-        seen = []
-        parse = gateway._parse
-
-        async def spy(request):
-            seen.append((request.method, request.headers, await request.read()))
-            return await parse(request)
-
-        gateway._parse = spy
-        async with running() as sandbox:
-            await sandbox.send_email(email(id="m"))
-            await gateway.statuses("m", 1)
-        [(method, headers, body)] = seen
-        assert (method, headers["Content-Type"]) == ("POST", "application/json")
-        assert json.loads(body) == {"reports": [{"message": "m", "status": "delivered"}]}
-        signed = headers["Sandbox-Timestamp"].encode() + b"." + body
-        assert headers["Sandbox-Signature"] == hmac.new(b"shared", signed, hashlib.sha256).hexdigest()
-
-    async def test_one_that_was_signed_with_another_secret_is_not_taken(self, running, build, gateway, email):
-        async with running() as sandbox:
-            gateway.plugin = build(webhook_secret=Secret("other"))
-            await sandbox.send_email(email())
-            await gateway.until(lambda: gateway.answers)
-        assert gateway.answers[0] == 401
-
-    async def test_many_travel_together(self, reporting, gateway):
-        async with reporting() as reporter:
-            for number in range(2 * BATCH + 1):
-                reporter.report(f"m{number}", ("delivered",))
-            reporter.start()
-            await gateway.until(lambda: len(gateway.events) == 2 * BATCH + 1)
-        assert len(gateway.bodies) == 3
-        assert [event.message_id for event in gateway.events] == [f"m{n}" for n in range(2 * BATCH + 1)]
-
-    async def test_a_message_has_one_status_a_request_in_order(self, reporting, gateway):
-        async with reporting() as reporter:
-            reporter.report("a", ("delivered", "opened", "unsubscribed"))
-            reporter.report("b", ("delivered",))
-            reporter.start()
-            assert await gateway.statuses("a", 3) == ["delivered", "opened", "unsubscribed"]
-        assert [len(json.loads(body)["reports"]) for body in gateway.bodies] == [2, 1, 1]
-
-    async def test_one_that_is_not_due_waits(self, reporting, gateway):
-        async with reporting(after=3600.0) as reporter:
-            reporter.start()
-            reporter.report("a", ("delivered",))
-            await asyncio.sleep(0)
-            assert reporter.waiting == 1
-        assert gateway.bodies == []
-
-    async def test_one_that_is_not_due_does_not_travel_with_one_that_is(self, reporting, gateway):
-        async with reporting() as reporter:
-            reporter.report("a", ("delivered",))
-            reporter._after = 3600.0
-            reporter.report("b", ("delivered",))
-            reporter.start()
-            await gateway.statuses("a", 1)
-            assert reporter.waiting == 1
-        assert [event.message_id for event in gateway.events] == ["a"]
+def plugin(secret=SECRET):
+    settings = Settings(folder=Path("unused"), webhook_secret=Secret(secret) if secret else None)
+    return Sandbox(settings, Context(name="sandbox", log=structlog.stdlib.get_logger()))
 
 
-class TestRepeats:
-    @pytest.mark.parametrize("status", [503, 500, 404, 401, 400, 302, 0])
-    async def test_whatever_is_not_2xx_is_tried_again(self, reporting, gateway, status):
-        gateway.plan.extend([status] * 3)
-        async with reporting() as reporter:
-            reporter.start()
-            reporter.report("a", ("delivered", "opened"))
-            assert await gateway.statuses("a", 2) == ["delivered", "opened"]
-        assert gateway.answers == [status, status, status, 200, 200]
-        assert len(set(gateway.bodies[:4])) == 1
-
-    async def test_a_gateway_that_is_not_there_yet_is_waited_for(self, reporting, gateway, log):
-        async with reporting(pauses=[0.0] * 10_000) as reporter:
-            there = reporter._http._base_url
-            reporter._http._base_url = "http://127.0.0.1:1/"
-            reporter.start()
-            reporter.report("a", ("delivered",))
-            while not log.entries:  # noqa: ASYNC110  the log is where a try that failed can be seen
-                await asyncio.sleep(0)
-            reporter._http._base_url = there
-            assert await gateway.statuses("a", 1) == ["delivered"]
-
-    async def test_it_is_given_up_in_the_end_and_the_next_is_tried(self, reporting, gateway, log):
-        gateway.plan.extend([500] * 3)
-        async with reporting(pauses=[0.0, 0.0]) as reporter:
-            reporter.start()
-            reporter.report("a", ("delivered", "opened"))
-            await gateway.until(lambda: len(gateway.answers) == 3)
-            reporter.report("b", ("delivered",))
-            assert await gateway.statuses("b", 1) == ["delivered"]
-        assert {event.message_id for event in gateway.events} == {"b"}
-        [given_up] = [entry for entry in log.entries if entry["log_level"] == "error"]
-        assert given_up["messages"] == 1
-
-    def test_the_pauses_grow_and_end(self):
-        assert list(PAUSES) == sorted(PAUSES)
-        assert sum(PAUSES) < 60
+def signature(timestamp, body, secret=SECRET):
+    """Sign as the README says, without the plugin's own code."""
+    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
-class TestBounds:
-    async def test_those_beyond_the_capacity_are_dropped_and_it_is_said_once(self, reporting, gateway, log):
-        async with reporting(capacity=3) as reporter:
-            for number in range(10):
-                reporter.report(f"m{number}", ("delivered",))
-            assert reporter.waiting == 3
-            reporter.start()
-            await gateway.until(lambda: len(gateway.events) == 3)
-            reporter.report("later", ("delivered",))
-            await gateway.statuses("later", 1)
-        assert [entry["log_level"] for entry in log.entries] == ["warning"]
+def request(body, headers, *, method="POST", at=NOW):
+    return WebhookRequest(
+        method=method, url="http://x/webhooks/sandbox", headers=headers, body=body, received_at=at
+    )
 
 
-class TestLifespan:
-    async def test_it_leaves_no_task_and_no_connection(self, running, gateway, email):
-        before = asyncio.all_tasks()
-        async with running() as sandbox:
-            assert len(asyncio.all_tasks() - before) == 1
-            await sandbox.send_email(email(id="m"))
-            await gateway.statuses("m", 1)
-        gone = {task for task in asyncio.all_tasks() - before if task.get_name() == "sandbox reports"}
-        assert gone == set()
+def signed(body, *, timestamp=None, secret=SECRET):
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    timestamp = str(int(NOW)) if timestamp is None else timestamp
+    return request(
+        body, {"sandbox-timestamp": timestamp, "sandbox-signature": signature(timestamp, body, secret)}
+    )
 
-    async def test_it_ends_though_the_gateway_never_answers(self, running, gateway, email, log):
-        answering = asyncio.Event()
 
-        async def never(request):
-            await answering.wait()
-            return 200
+def item(status="delivered", message="m1", **more):
+    return {"message": message, "status": status, **more}
 
-        gateway._parse = never
-        async with running() as sandbox:
-            await sandbox.send_email(email(id="first"))
-            while not gateway.bodies:  # noqa: ASYNC110  nothing tells of a request that is not answered
-                await asyncio.sleep(0)
-            await sandbox.send_email(email(id="second"))
-        answering.set()
-        assert log.entries[-1]["messages"] == 1
 
-    async def test_an_error_of_the_task_is_heard_at_the_end(self, running, gateway, email, monkeypatch):
-        async def broken(self):
-            raise RuntimeError("broken")
+class TestSignature:
+    async def test_without_a_secret_no_report_is_accepted(self):
+        with pytest.raises(NoVerificationKey):
+            await plugin(secret=None).parse_webhook(signed({"reports": []}))
 
-        monkeypatch.setattr(Reporter, "run", broken)
-        with pytest.raises(RuntimeError, match="broken"):
-            async with running():
-                await asyncio.sleep(0)
+    async def test_a_valid_signature_is_accepted(self):
+        assert await plugin().parse_webhook(signed({"reports": []})) == Report(events=[], ignored={})
+
+    async def test_a_signature_by_another_secret(self):
+        with pytest.raises(BadSignature):
+            await plugin().parse_webhook(signed({"reports": []}, secret="shareD"))
+
+    async def test_a_flipped_bit_anywhere_in_the_body(self):
+        valid = signed({"reports": [item()]})
+        for place in range(len(valid.body)):
+            for bit in range(8):
+                body = bytearray(valid.body)
+                body[place] ^= 1 << bit
+                with pytest.raises(BadSignature):
+                    await plugin().parse_webhook(request(bytes(body), valid.headers))
+
+    async def test_a_signature_for_another_timestamp(self):
+        valid = signed({"reports": []})
+        headers = {**valid.headers, "sandbox-timestamp": str(int(NOW) + 1)}
+        with pytest.raises(BadSignature):
+            await plugin().parse_webhook(request(valid.body, headers))
+
+    @pytest.mark.parametrize("missing", ["sandbox-timestamp", "sandbox-signature"])
+    async def test_a_missing_header(self, missing):
+        valid = signed({"reports": []})
+        headers = {name: value for name, value in valid.headers.items() if name != missing}
+        with pytest.raises(BadSignature):
+            await plugin().parse_webhook(request(valid.body, headers))
+
+    @pytest.mark.parametrize("value", ["", "é", "\ud800", "0" * 64, "0" * 100_000])
+    async def test_an_invalid_signature(self, value):
+        valid = signed({"reports": []})
+        with pytest.raises(BadSignature):
+            await plugin().parse_webhook(request(valid.body, {**valid.headers, "sandbox-signature": value}))
+
+    async def test_a_repeated_signature(self):
+        valid = signed({"reports": []})
+        twice = ", ".join([valid.headers["sandbox-signature"]] * 2)
+        with pytest.raises(BadSignature):
+            await plugin().parse_webhook(request(valid.body, {**valid.headers, "sandbox-signature": twice}))
+
+    @pytest.mark.parametrize("age", [26 * 3600, 0, -300])
+    async def test_the_oldest_and_the_newest_accepted_timestamp(self, age):
+        await plugin().parse_webhook(signed({"reports": []}, timestamp=str(int(NOW) - age)))
+
+    @pytest.mark.parametrize("age", [26 * 3600 + 1, -301, 10**9])
+    async def test_a_timestamp_too_old_or_too_far_ahead(self, age):
+        with pytest.raises(BadSignature):
+            await plugin().parse_webhook(signed({"reports": []}, timestamp=str(int(NOW) - age)))
 
     @pytest.mark.parametrize(
-        ("settings", "lacking"),
+        "timestamp", ["", "now", "-1", "1e9", " 1800000000", "１８００００００００", "9" * 5000]
+    )
+    async def test_a_signed_timestamp_that_is_not_a_number(self, timestamp):
+        with pytest.raises(BadSignature):
+            await plugin().parse_webhook(signed({"reports": []}, timestamp=timestamp))
+
+
+class TestTranslation:
+    @pytest.mark.parametrize(
+        ("word", "status", "code"),
         [
-            ({"webhook_url": ""}, "server.public_url"),
-            ({"webhook_secret": None}, "webhook_secret"),
+            ("delivered", Status.DELIVERED, ""),
+            ("bounced", Status.FAILED, "bounced"),
+            ("complained", Status.COMPLAINED, ""),
+            ("opened", Status.OPENED, ""),
+            ("unsubscribed", Status.UNSUBSCRIBED, ""),
         ],
     )
-    async def test_where_it_can_not_report_it_says_so_and_sends(
-        self, running, gateway, email, log, settings, lacking
-    ):
-        async with running(**settings) as sandbox:
-            await sandbox.send_email(email())
-        assert gateway.bodies == []
-        assert [entry["lacking"] for entry in log.entries] == [lacking]
+    async def test_each_word_has_a_status(self, word, status, code):
+        report = await plugin().parse_webhook(signed({"reports": [item(word)]}))
+        assert report.events == [StatusEvent(status=status, message_id="m1", code=code)]
 
-    async def test_it_can_be_opened_again(self, running, gateway, email):
-        async with running() as sandbox:
-            pass
-        async with sandbox.lifespan():
-            await sandbox.send_email(email(id="m"))
-            assert await gateway.statuses("m", 1) == ["delivered"]
+    async def test_valid_items_keep_their_order_beside_invalid_ones(self):
+        items = [
+            item("delivered"),
+            item("clicked"),
+            item("Delivered"),
+            item(message=""),
+            item(message="x" * 256),
+            item(message="m 1"),
+            item(message="m\n"),
+            item(message="m\x00"),
+            item(message="ü"),
+            item(message=5),
+            item(status=None),
+            {"message": "m1"},
+            {"status": "delivered"},
+            "delivered",
+            None,
+            [],
+            item("opened", message="x" * 255, more={"fields": 1}),
+            item("complained", message="0001"),
+        ]
+        report = await plugin().parse_webhook(signed({"reports": items}))
+        assert [(event.message_id, event.status) for event in report.events] == [
+            ("m1", "delivered"),
+            ("x" * 255, "opened"),
+            ("0001", "complained"),
+        ]
+        assert report.ignored == {"unknown": 2, "malformed": 13}
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"\xff",
+            b"{",
+            b"[]",
+            b"null",
+            b"5",
+            b"{}",
+            b'{"reports": null}',
+            b'{"reports": {}}',
+            b'{"reports": "delivered"}',
+            b'{"reports": ' + b"[" * 5000,
+            b'{"reports": []} x',
+        ],
+    )
+    async def test_a_body_that_is_not_a_report(self, body):
+        with pytest.raises(BadWebhook):
+            await plugin().parse_webhook(signed(body))
+
+    async def test_a_hundred_thousand_reports(self):
+        report = await plugin().parse_webhook(
+            signed({"reports": [item(message=str(n)) for n in range(100_000)]})
+        )
+        assert len(report.events) == 100_000
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+ITEMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "message": st.text() | ANYTHING,
+        "status": st.sampled_from(["delivered", "bounced", "clicked"]) | ANYTHING,
+    },
+)
+
+
+class TestFuzz:
+    """Any request gives a Report or an error that the hook may raise."""
+
+    @given(st.binary() | st.text().map(str.encode))
+    async def test_random_bytes_with_a_valid_signature(self, body):
+        try:
+            report = await plugin().parse_webhook(signed(body))
+        except WebhookError:
+            return
+        assert isinstance(report, Report)
+
+    @given(ANYTHING | st.fixed_dictionaries({"reports": ANYTHING | st.lists(ITEMS | ANYTHING)}))
+    async def test_random_json_with_a_valid_signature(self, body):
+        try:
+            report = await plugin().parse_webhook(signed(body))
+        except WebhookError:
+            assert not (isinstance(body, dict) and isinstance(body.get("reports"), list)) or _is_not_json(
+                body
+            )
+            return
+        assert len(report.events) + sum(report.ignored.values()) == len(body["reports"])
+        assert set(report.ignored) <= {"unknown", "malformed"}
+
+    @given(
+        st.sampled_from(["GET", "POST"]),
+        st.dictionaries(st.sampled_from(["sandbox-timestamp", "sandbox-signature", "x"]), st.text()),
+        st.binary(),
+        st.floats(min_value=0, max_value=1e12),
+    )
+    async def test_random_requests_are_refused(self, method, headers, body, at):
+        with pytest.raises(BadSignature):
+            await plugin().parse_webhook(request(body, headers, method=method, at=at))
+
+
+def _is_not_json(body):
+    """Tell whether Python wrote something that not every parser takes for JSON: NaN, Infinity, half a surrogate pair."""
+    text = json.dumps(body)
+    return "NaN" in text or "Infinity" in text or "\\ud" in text

@@ -1,3 +1,5 @@
+"""The message files: any content is stored, and no content adds a header or a recipient."""
+
 import json
 from email import message_from_bytes, policy
 
@@ -7,10 +9,10 @@ from hypothesis import strategies as st
 
 from gatepost.errors import Rejected
 from gatepost.model import Email, Mailbox, Secret, Sms
-from gatepost_sandbox import compose
+from gatepost_sandbox import messages
 
 HEADERS = ["Date", "Message-ID", "From", "To", "Reply-To", "Subject"]
-OF_THE_BODY = {"MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
+BODY_HEADERS = {"MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
 
 HOSTILE = (
     st.text()
@@ -32,47 +34,47 @@ def email(recipient="anna@people.example", subject="Hello", name="", body="Hello
     )
 
 
-def headers_of(content):
+def header_names(content):
     return message_from_bytes(content).keys()
 
 
-def squeezed(text):
+def without_whitespace(text):
     return "".join(str(text).split())
 
 
 def check_headers(content):
-    names = headers_of(content)
+    names = header_names(content)
     assert names[:6] == HEADERS
-    assert set(names[6:]) <= OF_THE_BODY
+    assert set(names[6:]) <= BODY_HEADERS
     assert len(names) == len(set(names))
 
 
 @given(HOSTILE, HOSTILE, HOSTILE)
-def test_no_text_adds_a_header_and_every_text_arrives(subject, name, body):
-    content = compose.eml(email(subject=subject, name=name, body=body))
+def test_no_content_adds_a_header_and_all_of_it_is_stored(subject, name, body):
+    content = messages.email_file(email(subject=subject, name=name, body=body))
     check_headers(content)
     mail = message_from_bytes(content, policy=policy.SMTP)
     [sender] = mail["From"].addresses
     assert sender.addr_spec == "noreply@amazing.example"
     assert [address.addr_spec for address in mail["To"].addresses] == ["anna@people.example"]
     if not any(sign in subject + name for sign in "=\x00\ud800") and (subject + name).isprintable():
-        assert squeezed(mail["Subject"]) == squeezed(subject)
-        assert squeezed(sender.display_name) == squeezed(name)
+        assert without_whitespace(mail["Subject"]) == without_whitespace(subject)
+        assert without_whitespace(sender.display_name) == without_whitespace(name)
 
 
 @given(HOSTILE | st.from_regex(r".{0,20}@.{0,20}"))
 def test_no_recipient_adds_a_header_or_another_recipient(recipient):
     try:
-        content = compose.eml(email(recipient))
+        content = messages.email_file(email(recipient))
     except Rejected:
         return
     check_headers(content)
     [to] = message_from_bytes(content, policy=policy.SMTPUTF8)["To"].addresses
-    assert squeezed(to.addr_spec).strip("<>")
+    assert without_whitespace(to.addr_spec).strip("<>")
 
 
 @pytest.mark.parametrize(
-    "hidden",
+    "injection",
     [
         "=?utf-8?q?Hi=0D=0ABcc=3A_eve=40evil.example?=",
         "=?utf-8?b?SGkNCkJjYzogZXZlQGV2aWwuZXhhbXBsZQ==?=",
@@ -83,8 +85,8 @@ def test_no_recipient_adds_a_header_or_another_recipient(recipient):
         "Hi\u2028Bcc: eve@evil.example",
     ],
 )
-def test_a_header_hidden_in_a_subject_or_a_name_stays_hidden(hidden):
-    content = compose.eml(email(subject=hidden, name=hidden))
+def test_a_header_in_a_subject_or_a_name_stays_text(injection):
+    content = messages.email_file(email(subject=injection, name=injection))
     check_headers(content)
     assert not any(line.lower().startswith(b"bcc") for line in content.splitlines())
 
@@ -105,14 +107,14 @@ def test_a_header_hidden_in_a_subject_or_a_name_stays_hidden(hidden):
         "ü, eve@evil.example",
     ],
 )
-def test_a_recipient_that_is_none_is_rejected(recipient):
+def test_an_invalid_recipient_is_rejected(recipient):
     with pytest.raises(Rejected) as caught:
-        compose.eml(email(recipient))
+        messages.email_file(email(recipient))
     assert "evil" not in repr(caught.value)
 
 
-def test_a_local_part_outside_ascii_is_written_as_it_is():
-    content = compose.eml(email("änne@people.example"))
+def test_a_non_ascii_local_part_is_stored_unchanged():
+    content = messages.email_file(email("änne@people.example"))
     assert "To: änne@people.example\r\n".encode() in content
 
 
@@ -124,7 +126,7 @@ def test_a_local_part_outside_ascii_is_written_as_it_is():
         ("", "<p>a</p>", ["text/html"]),
     ],
 )
-def test_there_are_no_empty_parts(text, html, kinds):
+def test_no_part_is_empty(text, html, kinds):
     message = Email(
         id="m",
         recipient=Secret("a@b.example"),
@@ -134,13 +136,13 @@ def test_there_are_no_empty_parts(text, html, kinds):
         text=text,
         lifetime=1.0,
     )
-    mail = message_from_bytes(compose.eml(message), policy=policy.SMTP)
+    mail = message_from_bytes(messages.email_file(message), policy=policy.SMTP)
     assert [part.get_content_type() for part in mail.walk()] == kinds
 
 
 @given(HOSTILE, HOSTILE)
 def test_any_text_message_is_json(text, sender):
     message = Sms(id="m", recipient=Secret("+447700900123"), sender=sender, text=text, lifetime=1.0)
-    fields = json.loads(compose.sms_json(message, sender))
+    fields = json.loads(messages.sms_file(message, sender))
     assert fields["to"] == "+447700900123"
     assert fields["text"] == text.replace("\ud800", "?")
