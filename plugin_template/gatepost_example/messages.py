@@ -1,4 +1,4 @@
-"""The bodies of ``POST /v1/messages``. Pure functions."""
+"""The request bodies of ``POST /v1/messages``. Pure functions."""
 
 import msgspec
 
@@ -10,10 +10,14 @@ from gatepost.model import (
 
 
 # <email>
-def email(message: Email, *, report_to: str) -> bytes:
-    """The body for an email. ``report_to`` is where its reports shall go; empty: as the account is set."""
+def email_body(message: Email, *, webhook_url: str) -> bytes:
+    """Return the body for an email.
+
+    Its reports go to ``webhook_url``; if that is empty, to the address that the account is configured with.
+    """
     body = {
         "channel": "email",
+        # Our id: reports repeat it, so that Gatepost finds the message.
         "reference": message.id,
         "to": message.recipient.reveal(),
         "from": {"address": message.sender.address, "name": message.sender.name},
@@ -24,28 +28,32 @@ def email(message: Email, *, report_to: str) -> bytes:
     }
     if message.reply_to:
         body["reply_to"] = message.reply_to.address
-    if report_to:
-        body["report_to"] = report_to
+    if webhook_url:
+        body["report_to"] = webhook_url
     return msgspec.json.encode(body)
 
 
 # </email>
 # <sms>
-def sms(message: Sms, *, default_sender: str, report_to: str) -> bytes:
-    """The body for a text message. Raises Rejected where there is nobody that it could be from."""
+def sms_body(message: Sms, *, default_sender: str, webhook_url: str) -> bytes:
+    """Return the body for a text message; raise Rejected if it has no sender.
+
+    Its reports go to ``webhook_url``; if that is empty, to the address that the account is configured with.
+    """
     sender = message.sender or default_sender
     if not sender:
-        raise Rejected("there is no sender: set default_sender, or let Smartico send a from_number")
+        raise Rejected("no sender: set default_sender, or let Smartico send a from_number")
     body = {
         "channel": "sms",
+        # Our id: reports repeat it, so that Gatepost finds the message.
         "reference": message.id,
         "to": message.recipient.reveal(),
         "from": sender,
         "text": message.text,
         "expires_in": int(message.lifetime),
     }
-    if report_to:
-        body["report_to"] = report_to
+    if webhook_url:
+        body["report_to"] = webhook_url
     return msgspec.json.encode(body)
 
 

@@ -1,4 +1,4 @@
-"""The hooks: what Gatepost calls."""
+"""The hooks that Gatepost calls; ``gatepost.hookspecs`` says what each of them promises."""
 
 import asyncio  # <send>
 import re
@@ -33,15 +33,15 @@ from gatepost.model import (
 )
 from gatepost_example import (
     messages,  # <send>
-    people,  # <contacts>
     reports,  # <send>
+    users,  # <contacts>
 )
 from gatepost_example.settings import Settings, check
 
-# Bytes of a report from which on reading it is a thread's work: more than a millisecond of CPU.
-_LARGE = 32 * 1024  # <send>
+# Translating a larger report takes more than a millisecond of CPU, so a thread does it.
+_MAX_INLINE_BYTES = 32 * 1024  # <send>
 
-# An error's code is kept for the operator, so it must be one: its free text likes to quote addresses.
+# Operators see the code of an error. Only a code passes, because free text may quote an address.
 _CODE = re.compile(r"[a-z_]{1,40}")
 
 
@@ -55,6 +55,7 @@ class Example(
 ):
     """One account at Example."""
 
+    # The version of the plugin contract that this plugin is written for.
     api_version: ClassVar[int] = 1
     settings_type: ClassVar[type[Settings]] = Settings
 
@@ -66,7 +67,7 @@ class Example(
     @hookimpl
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Keep connections to the API open."""
+        """Keep a pool of connections to the API open."""
         async with wire.connect(
             self._settings.base_url,
             timeout=self._context.timeout,
@@ -77,32 +78,32 @@ class Example(
 
     @hookimpl
     async def ping(self) -> None:
-        """Read the account, which costs nothing; proves that the key is good."""
+        """Read the account, which costs nothing and proves that the key is valid."""
         await self._get("/v1/account")
 
     # <contacts>
     @hookimpl
     async def find_contact(self, ext_user_id: str) -> Contact | None:
-        """Ask the API for this user."""
-        path = people.path(ext_user_id)
-        return people.contact(await self._get(path), ext_user_id) if path else None
+        """Look the user up."""
+        path = users.lookup_path(ext_user_id)
+        return users.contact(await self._get(path), ext_user_id) if path else None
 
     # </contacts>
     # <email>
     @hookimpl
     async def send_email(self, message: Email) -> Receipt:
-        """Hand one email to the API."""
-        return await self._send(messages.email(message, report_to=self._context.webhook_url))
+        """Send one email."""
+        return await self._send(messages.email_body(message, webhook_url=self._context.webhook_url))
 
     # </email>
     # <sms>
     @hookimpl
     async def send_sms(self, message: Sms) -> Receipt:
-        """Hand one text message to the API."""
-        body = messages.sms(
+        """Send one text message."""
+        body = messages.sms_body(
             message,
             default_sender=self._settings.default_sender,
-            report_to=self._context.webhook_url,
+            webhook_url=self._context.webhook_url,
         )
         return await self._send(body)
 
@@ -110,42 +111,43 @@ class Example(
     # <send>
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
-        """Verify a report's signature, then translate it."""
+        """Verify a report's signature, then translate the report."""
         secret = self._settings.webhook_secret
         if secret is None:
             raise NoVerificationKey("webhook_secret is not set")
         reports.verify(request, secret.reveal())
-        if len(request.body) > _LARGE:
+        if len(request.body) > _MAX_INLINE_BYTES:
             return await asyncio.to_thread(reports.translate, request)
         return reports.translate(request)
 
     async def _send(self, body: bytes) -> Receipt:
         reply = await self._http.post("/v1/messages", body)
-        wire.expect_success(reply, code=_code(reply))
+        wire.expect_success(reply, code=_error_code(reply))
         answer = reply.json()
         provider_id = answer.get("id") if isinstance(answer, dict) else None
         if not isinstance(provider_id, str):
-            # A yes, but not one of this API's: who knows what has become of the message.
-            raise Uncertain("the answer is none of Example's: check base_url", code=str(reply.status))
+            # A success, but not from this API: the message may have been sent or not.
+            raise Uncertain("the answer is not from Example: check base_url", code=str(reply.status))
         return Receipt(provider_id[:255])
 
     # </send>
     async def _get(self, path: str) -> wire.Reply:
-        """Ask for something; Unavailable where no good answer comes. 404 is one where it may be."""
+        """Return a successful answer or a 404; raise Unavailable for any other."""
         try:
             reply = await self._http.get(path)
             if reply.status != 404:
-                wire.expect_success(reply, code=_code(reply))
+                wire.expect_success(reply, code=_error_code(reply))
         except (Rejected, Uncertain) as error:
-            # Nothing was to be sent, so nothing can be uncertain, and no message be refused.
-            refused = Unavailable(error.reason, code=error.code)
+            # These two are about messages, and a GET sends none.
+            unavailable = Unavailable(error.reason, code=error.code)
         else:
             return reply
-        raise refused
+        # Raised here, so that the original error is not its context.
+        raise unavailable
 
 
-def _code(reply: wire.Reply) -> str:
-    """The API's own code of what went wrong; empty where there is none."""
+def _error_code(reply: wire.Reply) -> str:
+    """Return the API's own code of an error; empty if there is none."""
     match reply.json():
         case {"error": {"code": str(code)}} if _CODE.fullmatch(code):
             return code

@@ -1,10 +1,10 @@
-"""Reports: are they Example's, and what do they say. Pure functions.
+"""Example's reports: their signature and their translation. Pure functions.
 
 A report is a POST with a JSON body::
 
     {"events": [{"event": "delivered", "id": "<theirs>", "reference": "<ours>", "code": ""}, …]}
 
-Its header ``Example-Signature`` is ``t=<seconds>,v1=<hex>``: the HMAC-SHA256 over seconds + ``.`` + body.
+The header ``Example-Signature`` is ``t=<seconds>,v1=<hex>``: the HMAC-SHA256 over seconds + ``.`` + body.
 """
 
 import hashlib
@@ -17,12 +17,9 @@ import msgspec
 from gatepost.errors import BadSignature, BadWebhook
 from gatepost.model import Report, Status, StatusEvent, WebhookRequest
 
-HEADER = "Example-Signature"
+SIGNATURE_HEADER = "Example-Signature"
 
-_SIGNATURE = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
-_CODE = re.compile(r"[a-z_]{0,40}")
-
-MEANINGS = {
+STATUSES = {
     "sent": Status.ACCEPTED,
     "delivered": Status.DELIVERED,
     "failed": Status.FAILED,
@@ -34,6 +31,11 @@ MEANINGS = {
     "unsubscribed": Status.UNSUBSCRIBED,
 }
 
+_SIGNATURE = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
+
+# Only a code passes, because free text may quote an address.
+_CODE = re.compile(r"[a-z_]{0,40}")
+
 
 class _Event(msgspec.Struct):
     event: str
@@ -43,40 +45,42 @@ class _Event(msgspec.Struct):
 
 
 def signature(secret: str, at: int, body: bytes) -> str:
-    """The header's value for a body that is signed at ``at`` (seconds since the epoch)."""
+    """Return the value of the header for a body that is signed at ``at`` (seconds since the epoch)."""
     digest = hmac.digest(secret.encode("utf-8", "replace"), b"%d." % at + body, hashlib.sha256)
     return f"t={at},v1={digest.hex()}"
 
 
 def verify(request: WebhookRequest, secret: str) -> None:
-    """Raise BadSignature unless this very body was signed with the secret, neither long ago nor ahead."""
-    given = request.headers.get(HEADER.lower(), "")
-    found = _SIGNATURE.fullmatch(given)
-    if not found:
-        raise BadSignature(f"the header {HEADER} is missing or has another form")
-    at = int(found[1])
-    # Both are ASCII here; compare_digest takes no other text.
-    if not hmac.compare_digest(f"t={at},v1={found[2]}", signature(secret, at, request.body)):
-        raise BadSignature("the signature was not made with webhook_secret for this body")
+    """Raise BadSignature unless this body was signed with the secret, and not too long ago."""
+    header = _SIGNATURE.fullmatch(request.headers.get(SIGNATURE_HEADER.lower(), ""))
+    if not header:
+        raise BadSignature(f"the header {SIGNATURE_HEADER} is missing or has another form")
+    at = int(header[1])
+    # compare_digest takes only ASCII texts; both are ASCII here.
+    if not hmac.compare_digest(f"t={at},v1={header[2]}", signature(secret, at, request.body)):
+        raise BadSignature("the signature is not by webhook_secret over this body")
     request.expect_fresh(at)
 
 
 def translate(request: WebhookRequest) -> Report:
-    """What a verified request says. Raises BadWebhook where it is none of Example's."""
+    """Translate a verified request; raise BadWebhook if its body is not a report of Example.
+
+    An event that can't be used is counted, and does not affect the other events.
+    """
     body = request.json()
-    listed = body.get("events") if isinstance(body, dict) else None
-    if not isinstance(listed, list):
-        raise BadWebhook('the body is no object with a list "events"')
+    items = body.get("events") if isinstance(body, dict) else None
+    if not isinstance(items, list):
+        raise BadWebhook('the body is not an object with a list "events"')
     events: list[StatusEvent] = []
     ignored: Counter[str] = Counter()
-    for item in listed:
+    for item in items:
         try:
             event = msgspec.convert(item, _Event)
         except msgspec.ValidationError:
             ignored["malformed"] += 1
             continue
-        status = MEANINGS.get(event.event)
-        message_id, provider_id = _id(event.reference), _id(event.id)
+        status = STATUSES.get(event.event)
+        message_id, provider_id = _valid_id(event.reference), _valid_id(event.id)
         if status is None:
             ignored["unknown"] += 1
         elif not (message_id or provider_id):
@@ -89,6 +93,6 @@ def translate(request: WebhookRequest) -> Report:
     return Report(events=events, ignored=ignored)
 
 
-def _id(text: str) -> str:
-    """``text`` where it can be an id; otherwise empty."""
+def _valid_id(text: str) -> str:
+    """Return ``text`` if it can be an id, otherwise an empty text."""
     return text if len(text) <= 255 and text.isascii() and text.isprintable() and " " not in text else ""

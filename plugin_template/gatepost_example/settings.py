@@ -1,4 +1,4 @@
-"""What an operator writes into ``[plugins.NAME]`` with ``use = "example"``."""
+"""The settings that an operator writes into ``[plugins.NAME]``."""
 
 import re
 from collections.abc import Iterator
@@ -11,41 +11,41 @@ from gatepost import wire
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
 
-# What may stand in a header.
-_WORD = re.compile(r"[!-~]+")
+# The key travels in an HTTP header, which can't hold spaces or line breaks.
+_KEY = re.compile(r"[!-~]+")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The account at Example."""
+    """A ``[plugins.NAME]`` table with ``use = "example"``."""
 
-    api_key: Annotated[Secret, Meta(description="the account's key")]
-    base_url: Annotated[str, Meta(description="where the API is")] = "https://api.example.invalid"
+    api_key: Annotated[Secret, Meta(description="the account's API key")]
+    base_url: Annotated[str, Meta(description="the address of the API")] = "https://api.example.invalid"
     # <send>
     webhook_secret: Annotated[
-        Secret | None, Meta(description="reports are verified with it; without it none are taken")
+        Secret | None, Meta(description="the secret that signs reports; without it no reports are accepted")
     ] = None
     # </send>
     # <sms>
     default_sender: Annotated[
-        str, Meta(description="who a text message is from where Smartico names nobody")
+        str, Meta(description="the sender of a text message for which Smartico names none")
     ] = ""
     # </sms>
 
 
 def check(settings: Settings) -> None:
-    """Raise ConfigError with everything that the types can't express, key by key."""
+    """Raise ConfigError with every fault that the types can't express."""
     faults = list(_faults(settings))
     if faults:
         raise ConfigError(faults)
 
 
 def _faults(settings: Settings) -> Iterator[Fault]:
-    if not _WORD.fullmatch(settings.api_key.reveal()):
-        yield Fault("api_key", "must be the key as Example shows it: one word, no blanks")
+    if not _KEY.fullmatch(settings.api_key.reveal()):
+        yield Fault("api_key", "must be the key as Example shows it: one word, without spaces")
     # <send>
     if settings.webhook_secret is not None and not settings.webhook_secret:
-        # Anybody can sign with an empty secret.
-        yield Fault("webhook_secret", "is empty: leave it out to take no reports")
+        # Anyone can sign with an empty secret.
+        yield Fault("webhook_secret", "is empty: leave it out to accept no reports")
     # </send>
     try:
         wire.check_base_url(settings.base_url)

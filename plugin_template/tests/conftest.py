@@ -1,4 +1,4 @@
-"""Example, emulated: a real HTTP server that is as strict as the API and fails as it is told to."""
+"""An emulator of Example, a real HTTP server as strict as the API; and fixtures."""
 
 import secrets  # <send>
 import time  # <send>
@@ -19,12 +19,12 @@ from gatepost.model import (
 )
 from gatepost.testing.emulator import Emulator, Event, Taken
 from gatepost_example import Example, Settings
-from gatepost_example.reports import HEADER, signature  # <send>
+from gatepost_example.reports import SIGNATURE_HEADER, signature  # <send>
 
 # <send>
 ID = "0b9f4d3c-8a52-4c1e-9d47-1f2e3a4b5c6d"
 
-NEEDED = {
+REQUIRED_FIELDS = {
     "email": {"reference", "to", "from", "subject", "html", "text", "expires_in"},
     "sms": {"reference", "to", "from", "text", "expires_in"},
 }
@@ -66,8 +66,8 @@ class ExampleEmulator(Emulator):
         try:
             message = msgspec.json.decode(body, type=dict)
         except msgspec.DecodeError:
-            return self.refuse(400, "no_json")
-        if NEEDED.get(message.get("channel"), {""}) - message.keys():
+            return self.refuse(400, "not_json")
+        if REQUIRED_FIELDS.get(message.get("channel"), {""}) - message.keys():
             return self.refuse(400, "fields_missing")
         provider_id = secrets.token_hex(8)
         await self.take(
@@ -79,7 +79,7 @@ class ExampleEmulator(Emulator):
 
     def error(self, status, why):
         code = why if why.replace("_", "").isalpha() else "failed"
-        return {"error": {"code": code, "message": f"{status}, in words that nobody should keep"}}
+        return {"error": {"code": code, "message": f"free text that must not be kept, about {status}"}}
 
     def event(self, kind: str, taken: Taken) -> Event:
         to = taken.message["to"]
@@ -88,7 +88,7 @@ class ExampleEmulator(Emulator):
             "id": taken.provider_id,
             "reference": taken.id,
             "code": "no_such_recipient" if kind == "failed" else "",
-            "detail": f"in prose, which likes to quote {to}",
+            "detail": f"free text that quotes {to}",
         }
 
     def bodies(self, events: Sequence[Event], *, batch: int):
@@ -101,7 +101,7 @@ class ExampleEmulator(Emulator):
         headers = {}
         # <send>
         secret = "another secret" if forged else self.webhook_secret
-        headers[HEADER] = signature(secret, int(at), body)
+        headers[SIGNATURE_HEADER] = signature(secret, int(at), body)
         # </send>
         return headers
 
@@ -119,7 +119,7 @@ async def provider():
 
 @pytest.fixture
 async def plugin(provider):
-    """An instance inside its lifespan, for the emulator."""
+    """An instance that is inside its lifespan and sends to the emulator."""
     settings = Settings(
         api_key=Secret(provider.api_key),
         base_url=provider.base_url,
@@ -156,10 +156,10 @@ def sms():
 # </sms>
 # <send>
 @pytest.fixture
-def reported(provider):
-    """A genuine request that bears these events."""
+def signed_report(provider):
+    """Create a correctly signed request with these events."""
 
-    def make(*events):
+    def create(*events):
         (body,) = provider.bodies(events, batch=0)
         headers = provider.sign(body, time.time(), forged=False)
         return WebhookRequest(
@@ -170,7 +170,7 @@ def reported(provider):
             received_at=time.time(),
         )
 
-    return make
+    return create
 
 
 # </send>

@@ -1,4 +1,4 @@
-"""What only Example has: the words of its API."""
+"""The form of Example's requests, answers and reports."""
 
 import msgspec  # <sms>
 import pytest
@@ -20,13 +20,13 @@ from gatepost.testing import emulator
 from gatepost_example import Example, Settings
 
 
-async def test_the_provider_can_be_asked(plugin, provider):
+async def test_ping_reads_the_account(plugin, provider):
     await plugin.ping()
 
     assert provider.requests == [("GET", "/v1/account")]
 
 
-async def test_a_pause_that_is_asked_for_is_passed_on(plugin, provider):
+async def test_the_delay_of_retry_after_is_passed_on(plugin, provider):
     provider.plan(emulator.answer(429, {"Retry-After": "30"}))
 
     with pytest.raises(Unavailable) as error:
@@ -45,7 +45,7 @@ def test_every_fault_of_the_settings_is_named_at_once():
 
 
 # <contacts>
-async def test_an_answer_about_somebody_else_finds_nobody(plugin, provider):
+async def test_an_answer_about_another_user_is_refused(plugin, provider):
     provider.users["anna"] = {"id": "ANNA", "email": "anna@people.invalid"}
 
     with pytest.raises(Unavailable):
@@ -54,7 +54,7 @@ async def test_an_answer_about_somebody_else_finds_nobody(plugin, provider):
 
 # </contacts>
 # <email>
-async def test_an_email_is_sent_in_the_words_of_the_api(plugin, provider, email):
+async def test_an_email_has_the_form_of_the_api(plugin, provider, email):
     receipt = await plugin.send_email(email)
 
     assert receipt == Receipt(provider.taken[0].provider_id)
@@ -72,7 +72,7 @@ async def test_an_email_is_sent_in_the_words_of_the_api(plugin, provider, email)
 
 # </email>
 # <sms>
-async def test_a_text_message_is_sent_in_the_words_of_the_api(plugin, provider, sms):
+async def test_a_text_message_has_the_form_of_the_api(plugin, provider, sms):
     receipt = await plugin.send_sms(sms)
 
     assert receipt == Receipt(provider.taken[0].provider_id)
@@ -86,17 +86,17 @@ async def test_a_text_message_is_sent_in_the_words_of_the_api(plugin, provider, 
     }
 
 
-async def test_a_text_message_needs_somebody_to_be_from(plugin, sms):
+async def test_a_text_message_without_a_sender_is_rejected(plugin, sms):
     with pytest.raises(Rejected):
         await plugin.send_sms(msgspec.structs.replace(sms, sender=None))
 
 
 # </sms>
 # <send>
-async def test_a_report_says_why_in_the_providers_code(plugin, reported):
+async def test_a_report_of_a_failure_has_the_providers_code(plugin, signed_report):
     event = {"event": "failed", "reference": "ours", "id": "theirs", "code": "no_such_recipient"}
 
-    report = await plugin.parse_webhook(reported(event, {"event": "priced", "reference": "ours"}))
+    report = await plugin.parse_webhook(signed_report(event, {"event": "priced", "reference": "ours"}))
 
     assert list(report.events) == [
         StatusEvent(status=Status.FAILED, message_id="ours", provider_id="theirs", code="no_such_recipient")

@@ -1,4 +1,4 @@
-"""What every plugin has to do; the checks are Gatepost's own."""
+"""Gatepost's checks of every plugin, run on this one."""
 
 import pytest
 

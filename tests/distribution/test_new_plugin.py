@@ -69,7 +69,7 @@ def test_only_what_was_asked_for_is_there(new_plugin, tmp_path):
     sms = "".join(texts(tmp_path / "acme-sms").values())
     users = "".join(texts(tmp_path / "crm-users").values())
 
-    assert not (tmp_path / "acme-sms/acme_sms/people.py").exists()
+    assert not (tmp_path / "acme-sms/acme_sms/users.py").exists()
     assert not (tmp_path / "crm-users/crm_users/messages.py").exists()
     assert not (tmp_path / "crm-users/crm_users/reports.py").exists()
     assert "send_sms" in sms

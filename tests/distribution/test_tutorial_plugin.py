@@ -78,7 +78,7 @@ def test_whoever_follows_the_lesson_ends_where_it_says(environment, lesson):
 
     emulator = lesson / "tests/conftest.py"
     before = emulator.read_text()
-    the_class = re.search(r"^NEEDED.*?(?=^@pytest)", before, re.MULTILINE | re.DOTALL)
+    the_class = re.search(r"^REQUIRED_FIELDS.*?(?=^@pytest)", before, re.MULTILINE | re.DOTALL)
     (theirs, *_) = blocks("python", "## First the emulator")
     emulator.write_text(before.replace(the_class[0], f"{theirs}\n\n"))
     assert results(its_tests(environment, lesson, code=1)) == said("`refuse`, `take` and all")

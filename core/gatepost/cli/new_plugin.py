@@ -26,7 +26,7 @@ _SINGLE = re.compile(r"\s+# <(\w+)>(?=\n?\Z)")
 
 _WORD = re.compile(r"gatepost[-_]example|(?<=_)example|example(?=_)|example|Example|EXAMPLE")
 
-_MODULES = {"people.py": "contacts", "messages.py": "send", "reports.py": "send"}
+_MODULES = {"users.py": "contacts", "messages.py": "send", "reports.py": "send"}
 """Modules that are one part as a whole."""
 
 

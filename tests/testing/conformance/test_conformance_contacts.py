@@ -10,7 +10,7 @@ from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Contact, Secret
 from gatepost.testing.conformance import yardstick
-from gatepost_example import Example, people
+from gatepost_example import Example, users
 
 WRONG = []
 
@@ -176,8 +176,8 @@ class BlamesNobody(Example):
 class UncertainWhoItIs(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
-        reply = await self._http.get(people.path(ext_user_id))
-        return people.contact(reply, ext_user_id)
+        reply = await self._http.get(users.lookup_path(ext_user_id))
+        return users.contact(reply, ext_user_id)
 
 
 @pytest.mark.parametrize(("check_id", "plugin", "says"), WRONG)

@@ -25,7 +25,7 @@ def wrong(check_id, says):
 
 
 def body_of(message, **other):
-    body = msgspec.json.decode(messages.sms(message, default_sender="x", report_to=""))
+    body = msgspec.json.decode(messages.sms_body(message, default_sender="x", webhook_url=""))
     return msgspec.json.encode({**body, **other})
 
 

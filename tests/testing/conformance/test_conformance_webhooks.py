@@ -22,7 +22,7 @@ def wrong(check_id, says):
 
 
 def signed_at(request):
-    return int(re.match(r"t=(\d+)", request.headers[reports.HEADER.lower()])[1])
+    return int(re.match(r"t=(\d+)", request.headers[reports.SIGNATURE_HEADER.lower()])[1])
 
 
 class Retelling(Example):
@@ -93,7 +93,7 @@ class VerifiesNothing(Example):
 class LooksAtTheFormAlone(Example):
     @hookimpl
     async def parse_webhook(self, request):
-        if not request.headers.get(reports.HEADER.lower(), "").startswith("t="):
+        if not request.headers.get(reports.SIGNATURE_HEADER.lower(), "").startswith("t="):
             raise BadSignature("no")
         return reports.translate(request)
 
@@ -144,7 +144,7 @@ class StumblesOverGarbage(Example):
 class StumblesOverHeaders(Example):
     @hookimpl
     async def parse_webhook(self, request):
-        request.headers.get(reports.HEADER.lower(), "t=0,").split(",")[1].encode("ascii")
+        request.headers.get(reports.SIGNATURE_HEADER.lower(), "t=0,").split(",")[1].encode("ascii")
         return await super().parse_webhook(request)
 
 
@@ -152,7 +152,7 @@ class StumblesOverHeaders(Example):
 class WantsItsHeader(Example):
     @hookimpl
     async def parse_webhook(self, request):
-        request.headers[reports.HEADER.lower()]
+        request.headers[reports.SIGNATURE_HEADER.lower()]
         return await super().parse_webhook(request)
 
 

@@ -1,4 +1,4 @@
-"""Users, as ``GET /v1/users`` knows them. Pure functions."""
+"""User lookups: the path of a request, and the translation of its answer. Pure functions."""
 
 from contextlib import suppress
 from urllib.parse import quote
@@ -16,10 +16,10 @@ class _User(msgspec.Struct):
     phone: str | None = None
 
 
-def path(ext_user_id: str) -> str:
-    """Where this user is asked for; empty where no user can have such an id.
+def lookup_path(ext_user_id: str) -> str:
+    """Return the path of a lookup; empty if no user can have this id.
 
-    In the query and not in the path: there an id such as ``..`` would lead elsewhere.
+    The id goes into the query, because in the path an id such as ``..`` would lead to another resource.
     """
     try:
         return f"/v1/users?id={quote(ext_user_id, safe='')}"
@@ -28,15 +28,18 @@ def path(ext_user_id: str) -> str:
 
 
 def contact(reply: wire.Reply, ext_user_id: str) -> Contact | None:
-    """What the answer says; None for 404. Raises Unavailable where it says nothing about this user."""
+    """Return the contact in an answer; None for 404.
+
+    Raises Unavailable if the answer is not about this user.
+    """
     if reply.status == 404:
         return None
     user = None
     with suppress(msgspec.ValidationError):
         user = msgspec.convert(reply.json(), _User)
-    # Another's address would be worse than none.
+    # An answer about another user would send the message to the wrong person.
     if user is None or user.id != ext_user_id:
-        raise Unavailable("the answer is none about this user: check base_url", code=str(reply.status))
+        raise Unavailable("the answer is not about this user: check base_url", code=str(reply.status))
     return Contact(
         email=None if user.email is None else Secret(user.email),
         phone=None if user.phone is None else Secret(user.phone),
