@@ -1,6 +1,6 @@
-"""The alphabet of a plain text message: GSM 03.38, the default table and its extension."""
+"""The alphabet of a plain text message: the default table of GSM 03.38 and its extension."""
 
-# In the order of the table's code points, sixteen to a line; 0x1B is the escape to the extension.
+# In the order of the table's code points, sixteen per line; 0x1B is the escape to the extension.
 _DEFAULT = (
     "@£$¥èéùìòÇ\nØø\rÅå"
     "Δ_ΦΓΛΩΠΨΣΘΞÆæßÉ"
@@ -17,5 +17,5 @@ _ALPHABET = frozenset(_DEFAULT + _EXTENSION)
 
 
 def is_gsm7(text: str) -> bool:
-    """Whether every character is in the alphabet; one that is not would arrive as something else."""
+    """Tell whether the alphabet has every character; another one would arrive as a different character."""
     return _ALPHABET.issuperset(text)

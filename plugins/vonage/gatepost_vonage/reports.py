@@ -1,4 +1,4 @@
-"""Status webhooks, form v1: is it Vonage's, and what does it say."""
+"""Vonage's status webhooks (version v1): their signature and their translation. Pure functions."""
 
 import hashlib
 import hmac
@@ -10,23 +10,23 @@ from jwt.types import Options
 
 from gatepost.errors import BadSignature, BadWebhook, WebhookRetry
 from gatepost.model import Report, Status, StatusEvent, WebhookRequest
-from gatepost_vonage.problems import problem_code
+from gatepost_vonage.error_codes import error_code
 
-_MEANINGS = {
+_STATUSES = {
     "submitted": Status.ACCEPTED,
     "delivered": Status.DELIVERED,
     "read": Status.OPENED,
     "undeliverable": Status.FAILED,
 }
-_OPTED_OUT = "1240"
-# `rejected` with one of these: Vonage took the message, and the network or the handset did not.
-_NETWORK_OR_HANDSET = frozenset(
+_OPTED_OUT_CODE = "1240"
+# `rejected` with one of these codes: Vonage accepted the message, but the network or the handset did not.
+_NETWORK_OR_HANDSET_CODES = frozenset(
     "1030 1100 1180 1190 1200 1220 1230 1250 1251 1260 1270 1280 1290 1300 1310 1330 1331 1360".split()  # noqa: SIM905  one line, not eighteen
 )
 
-# Of the claims only iat and payload_hash are judged, below and by the core's clock. Not a token's own end:
-# it may have passed when Vonage tries again, and a replay is harmless.
-_SIGNATURE_ALONE: Options = {
+# Of the claims only iat and payload_hash are checked: below, and by the core's clock. The token's expiry is
+# not, because it may have passed when Vonage repeats a report, and a replay is harmless.
+_JWT_OPTIONS: Options = {
     "verify_exp": False,
     "verify_iat": False,
     "verify_nbf": False,
@@ -38,107 +38,104 @@ _SIGNATURE_ALONE: Options = {
 
 _SECONDS = re.compile(r"[0-9]{1,15}")
 _ID = re.compile(r"[\x21-\x7e]{1,255}")
-_OLDER_API_FIELDS = frozenset({"messageId", "err-code", "msisdn"})
-_LONGEST_RECEIPT = 4096
-_OLDER_API = (
-    "this is a delivery receipt of Vonage's SMS API; Gatepost sends by the Messages API and expects that "
-    "one's status webhooks (v1): in the Vonage dashboard choose the Messages API for SMS, and take this "
-    "address out of the account's delivery receipt webhook"
+_SMS_API_FIELDS = frozenset({"messageId", "err-code", "msisdn"})
+_MAX_SMS_API_RECEIPT = 4096  # bytes
+_SMS_API_PROBLEM = (
+    "this is a delivery receipt of Vonage's SMS API; Gatepost sends by the Messages API and expects its status "
+    "webhooks (v1): in the Vonage dashboard choose the Messages API for SMS, and remove this address from the "
+    "account's delivery receipt webhook"
 )
 
 
 def read_report(request: WebhookRequest, signature_secret: str) -> Report:
-    """Verify the request, then translate it; raises as ``parse_webhook`` may."""
+    """Verify the request and translate it; raise the errors of the hook ``parse_webhook``."""
     authorization = request.headers.get("authorization", "").strip()
-    # The older API's receipts bear no token, and to answer them like a report that lost its own would have
-    # Vonage send them again for a day.
-    if not authorization and _is_older_api(request):
-        raise BadWebhook(_OLDER_API)
+    # A receipt of the SMS API has no token. The answer to a report that lost its token would make Vonage
+    # repeat the receipt for a day.
+    if not authorization and _is_sms_api_receipt(request):
+        raise BadWebhook(_SMS_API_PROBLEM)
     if request.method != "POST":
         raise BadWebhook("a status webhook of the Messages API (v1) is a POST with a JSON body")
     if not authorization:
-        raise WebhookRetry("the report is not signed; Vonage signs it when it sends it again")
+        raise WebhookRetry("the report is not signed; Vonage signs it when it repeats it")
     _verify(request, authorization, signature_secret)
     body = request.json()
     if not isinstance(body, dict):
-        raise BadWebhook("the body is not a JSON object, so no status webhook of the Messages API (v1)")
-    if _is_older_api(request):
-        raise BadWebhook(_OLDER_API)
+        raise BadWebhook(
+            "the body is not a JSON object, so it is not a status webhook of the Messages API (v1)"
+        )
+    if _is_sms_api_receipt(request):
+        raise BadWebhook(_SMS_API_PROBLEM)
     return _translate(body)
 
 
 def _verify(request: WebhookRequest, authorization: str, signature_secret: str) -> None:
-    """Raise BadSignature unless Vonage signed this very body, not too long ago."""
+    """Raise BadSignature unless Vonage signed this body, and not too long ago."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise BadSignature("the Authorization header holds no bearer token")
-    # Zeros at its end leave an HMAC as it is (RFC 2104), and PyJWT warns about keys of less than 32 bytes.
+    # Zeros at the end of a key do not change an HMAC (RFC 2104), and PyJWT warns about keys under 32 bytes.
     key = signature_secret.encode().ljust(32, b"\0")
     try:
-        claims = jwt.decode(
-            token.strip(),
-            key,
-            algorithms=["HS256"],
-            options=_SIGNATURE_ALONE,
-        )
-    # PyJWT raises the other two for lone surrogates and, in 2.12, for a header that is nested too deep.
+        claims = jwt.decode(token.strip(), key, algorithms=["HS256"], options=_JWT_OPTIONS)
+    # PyJWT raises ValueError for lone surrogates, and version 2.12 RecursionError for a deeply nested header.
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise BadSignature("the token is not signed with the account's signature secret") from None
-    issued, stated = claims.get("iat"), claims.get("payload_hash")
-    if not isinstance(stated, str):
-        raise BadSignature("the token says nothing about the body")
-    found = hashlib.sha256(request.body).hexdigest()
-    if not hmac.compare_digest(stated.lower().encode("utf-8", "replace"), found.encode()):
-        raise BadSignature("the token was made for another body")
-    # A number by RFC 7519. One that comes as a text is signed all the same, and a 401 would lose the report.
+    issued, claimed_hash = claims.get("iat"), claims.get("payload_hash")
+    if not isinstance(claimed_hash, str):
+        raise BadSignature("the token has no hash of the body")
+    actual_hash = hashlib.sha256(request.body).hexdigest()
+    if not hmac.compare_digest(claimed_hash.lower().encode("utf-8", "replace"), actual_hash.encode()):
+        raise BadSignature("the token was issued for another body")
+    # RFC 7519 says a number. A text is signed all the same, and a 401 would lose the report.
     if isinstance(issued, str) and _SECONDS.fullmatch(issued):
         issued = int(issued)
     if not isinstance(issued, int | float):
-        raise BadSignature("the token does not say when it was made")
+        raise BadSignature("the token does not say when it was issued")
     request.expect_fresh(issued)
 
 
-def _is_older_api(request: WebhookRequest) -> bool:
-    """Whether this looks like a receipt of the SMS API: a query, a form or JSON, as the account has it."""
+def _is_sms_api_receipt(request: WebhookRequest) -> bool:
+    """Tell whether this looks like a receipt of the SMS API; the account may send a query, a form or JSON."""
     names: set[str] = set(request.query)
-    if len(request.body) < _LONGEST_RECEIPT:
+    if len(request.body) < _MAX_SMS_API_RECEIPT:
         try:
             body = request.json()
         except BadWebhook:
             body = parse_qs(request.body.decode("utf-8", "replace"))
         names.update(body if isinstance(body, dict) else ())
-    return len(names & _OLDER_API_FIELDS) >= 2
+    return len(names & _SMS_API_FIELDS) >= 2
 
 
 def _translate(body: dict[str, object]) -> Report:
     status = body.get("status")
-    message_id, provider_id = _id(body.get("client_ref")), _id(body.get("message_uuid"))
+    message_id, provider_id = _valid_id(body.get("client_ref")), _valid_id(body.get("message_uuid"))
     if not isinstance(status, str):
-        raise BadWebhook("there is no status in it: only the application's status URL belongs here")
+        raise BadWebhook("the body has no status: give this address only as the application's status URL")
     if not (message_id or provider_id):
-        raise BadWebhook("there is neither a client_ref nor a message_uuid in it")
-    code = problem_code(body.get("error"))
-    meanings = _meanings(status, code)
-    if not meanings:
+        raise BadWebhook("the body has neither a client_ref nor a message_uuid")
+    code = error_code(body.get("error"))
+    statuses = _statuses(status, code)
+    if not statuses:
         return Report(ignored={"unknown_status": 1})
     return Report(
         events=[
-            StatusEvent(status=meaning, message_id=message_id, provider_id=provider_id, code=code)
-            for meaning in meanings
+            StatusEvent(status=status, message_id=message_id, provider_id=provider_id, code=code)
+            for status in statuses
         ]
     )
 
 
-def _meanings(status: str, code: str) -> list[Status]:
+def _statuses(status: str, code: str) -> list[Status]:
     if status != "rejected":
-        meaning = _MEANINGS.get(status)
-        return [meaning] if meaning else []
-    if code == _OPTED_OUT:
-        # The cause before its effect: because the user had opted out, the message was refused.
+        translated = _STATUSES.get(status)
+        return [translated] if translated else []
+    if code == _OPTED_OUT_CODE:
+        # The cause before its effect: the message was refused because the user had opted out.
         return [Status.UNSUBSCRIBED, Status.REJECTED]
-    return [Status.FAILED if code in _NETWORK_OR_HANDSET else Status.REJECTED]
+    return [Status.FAILED if code in _NETWORK_OR_HANDSET_CODES else Status.REJECTED]
 
 
-def _id(value: object) -> str:
-    """``value`` where it can be an id (ASCII without spaces), otherwise empty."""
+def _valid_id(value: object) -> str:
+    """Return ``value`` if it can be an id (ASCII without spaces), otherwise an empty text."""
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""

@@ -1,4 +1,4 @@
-"""What the operator says about an instance, and what of it can't be used."""
+"""The settings of a Vonage instance."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -9,11 +9,11 @@ from msgspec import Meta
 from gatepost import wire
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
-from gatepost_vonage.addressing import SENDER_FORM, sender_id
+from gatepost_vonage.addresses import SENDER_FORM, sender_id
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One ``[plugins.NAME]`` table with ``use = "vonage"``."""
+    """A ``[plugins.NAME]`` table with ``use = "vonage"``."""
 
     application_id: Annotated[
         str, Meta(description="the id of the Vonage application, as the dashboard shows it")
@@ -28,22 +28,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ]
     signature_secret: Annotated[
         Secret | None,
-        Meta(description="the account's signature secret, for status webhooks; without it none are taken"),
+        Meta(
+            description="the account's signature secret, which verifies status webhooks; without it none are "
+            "accepted"
+        ),
     ] = None
     default_sender: Annotated[
         str,
         Meta(
-            description="who a message is from when Smartico names nobody: up to 11 of A-Z a-z 0-9, or up "
-            "to 15 digits"
+            description="the sender of a message for which Smartico names none: up to 11 of A-Z a-z 0-9, or "
+            "up to 15 digits"
         ),
     ] = ""
-    base_url: Annotated[str, Meta(description="where Vonage's API is")] = "https://api.nexmo.com"
+    base_url: Annotated[str, Meta(description="the address of Vonage's API")] = "https://api.nexmo.com"
 
 
 def check(settings: Settings) -> None:
-    """Raise ConfigError with everything that the types of the settings can't express.
+    """Raise ConfigError with every fault that the types can't express.
 
-    The private key is not looked at: that takes cryptography, see ``tokens``.
+    The private key is not checked here but in ``tokens``, because that needs cryptography.
     """
     faults = list(_faults(settings))
     if faults:
@@ -54,8 +57,8 @@ def _faults(settings: Settings) -> Iterator[Fault]:
     if not settings.application_id.strip():
         yield Fault("application_id", "is empty: take the application's id from the Vonage dashboard")
     if settings.signature_secret is not None and not settings.signature_secret:
-        # Anybody can sign with an empty secret.
-        yield Fault("signature_secret", "is empty: leave it out to take no status webhooks")
+        # Anyone can sign with an empty secret.
+        yield Fault("signature_secret", "is empty: leave it out to accept no status webhooks")
     if settings.default_sender and sender_id(settings.default_sender) is None:
         yield Fault("default_sender", f"must be {SENDER_FORM}")
     try:

@@ -1,3 +1,5 @@
+"""Fixtures: the emulated Vonage, instances that send to it, webhook requests."""
+
 import time
 import uuid
 from contextlib import asynccontextmanager
@@ -22,7 +24,7 @@ NUMBER = "+447700900123"
 
 
 class Clock:
-    """Seconds since the epoch, moved by the test."""
+    """A clock that the test sets."""
 
     def __init__(self):
         self.now = time.time()
@@ -32,8 +34,8 @@ class Clock:
 
 
 @pytest.fixture(autouse=True)
-def quickly_read_keys(monkeypatch):
-    """Leave out the arithmetic of an RSA key's check: 50 ms for each instance, and the key is the same."""
+def skip_key_validation(monkeypatch):
+    """Skip the arithmetic check of the RSA key: it takes 50 ms per instance, and the key is always the same."""
     quick = partial(load_pem_private_key, unsafe_skip_rsa_key_validation=True)
     monkeypatch.setattr("gatepost_vonage.tokens.load_pem_private_key", quick)
 
@@ -51,9 +53,9 @@ async def vonage(clock):
 
 @pytest.fixture
 def settings(vonage):
-    """Settings for the emulator, with what a test wants otherwise."""
+    """Create settings for the emulator; keywords replace the defaults."""
 
-    def make(**other):
+    def create(**other):
         return Settings(
             **{
                 "application_id": vonage.application_id,
@@ -65,7 +67,7 @@ def settings(vonage):
             | other
         )
 
-    return make
+    return create
 
 
 @pytest.fixture
@@ -73,9 +75,9 @@ def opened(settings, clock):
     """``async with opened({"timeout": 1.0}, base_url=…) as plugin``: an instance inside its lifespan."""
 
     @asynccontextmanager
-    async def instance(place=None, **other):
-        context = Context(name="vonage-test", log=structlog.get_logger(), **place or {})
-        plugin = Vonage(settings(**other), context, clock)
+    async def instance(context=None, **other):
+        instance_context = Context(name="vonage-test", log=structlog.get_logger(), **context or {})
+        plugin = Vonage(settings(**other), instance_context, clock)
         async with plugin.lifespan():
             yield plugin
 
@@ -90,18 +92,18 @@ async def plugin(opened):
 
 @pytest.fixture
 def sms():
-    def make(text="Hello", **other):
+    def create(text="Hello", **other):
         fields = {"id": str(uuid.uuid4()), "recipient": Secret(NUMBER), "sender": None, "lifetime": 14_400.0}
         return Sms(text=text, **fields | other)
 
-    return make
+    return create
 
 
 @pytest.fixture
 def request_for(vonage, clock):
-    """A webhook request as it reaches the plugin, genuine unless the test says otherwise."""
+    """Create a webhook request as the plugin gets it, correctly signed by default."""
 
-    def make(body, *, method="POST", query=None, at=None, authorization=None, forged=False):
+    def create(body, *, method="POST", query=None, at=None, authorization=None, forged=False):
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
         signed = vonage.sign(raw, clock() if at is None else at, forged=forged)["Authorization"]
         authorization = signed if authorization is None else authorization
@@ -113,7 +115,7 @@ def request_for(vonage, clock):
             received_at=clock(),
         )
 
-    return make
+    return create
 
 
 _ANSWERS = {NoVerificationKey: 404, BadSignature: 401, BadWebhook: 400, WebhookRetry: 503}
@@ -121,9 +123,9 @@ _ANSWERS = {NoVerificationKey: 404, BadSignature: 401, BadWebhook: 400, WebhookR
 
 @pytest.fixture
 async def webhook(plugin, clock):
-    """The plugin behind a real HTTP server; ``events`` is what it understood."""
+    """The plugin behind a real HTTP server, and the events that it translated."""
 
-    heard = SimpleNamespace(url="", events=[])
+    server = SimpleNamespace(url="", events=[])
 
     async def answer(request):
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -139,7 +141,7 @@ async def webhook(plugin, clock):
             )
         except tuple(_ANSWERS) as error:
             return web.Response(status=_ANSWERS[type(error)])
-        heard.events += report.events
+        server.events += report.events
         return web.Response(status=204)
 
     application = web.Application()
@@ -147,6 +149,6 @@ async def webhook(plugin, clock):
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    heard.url = f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks/vonage-test"
-    yield heard
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks/vonage-test"
+    yield server
     await runner.cleanup()

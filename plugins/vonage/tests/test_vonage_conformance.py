@@ -1,4 +1,4 @@
-"""What every plugin has to do; the checks are Gatepost's own."""
+"""Gatepost's checks of every plugin, run on this one."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from gatepost_vonage import Vonage
 class TestConformance(LifespanSuite, PingSuite, SmsSuite, WebhookSuite):
     plugin = Vonage
     plays = {*EMULATED, Trouble.UNREACHABLE}
-    # One report a request.
+    # Vonage sends one report per request.
     reports_are = {Form.BODY_SIGNED, Form.TIME_SIGNED}
     meanings = {
         "submitted": [Status.ACCEPTED],
@@ -35,7 +35,7 @@ class TestConformance(LifespanSuite, PingSuite, SmsSuite, WebhookSuite):
 
     @pytest.fixture
     async def provider(self):
-        # With the clock on the wall, which is the one that the kit goes by.
+        # With the real clock, which the checks use too.
         async with VonageEmulator() as emulator:
             yield emulator
 

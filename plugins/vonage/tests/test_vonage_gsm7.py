@@ -1,3 +1,5 @@
+"""The alphabet of accepted text messages."""
+
 import pytest
 
 from gatepost_vonage.gsm7 import is_gsm7
@@ -13,19 +15,19 @@ DEFAULT = [
 EXTENSION = [0x0C, 0x5E, 0x7B, 0x7D, 0x5C, 0x5B, 0x7E, 0x5D, 0x7C, 0x20AC]
 
 
-def test_exactly_the_alphabet_and_its_extension_are_plain():
-    plain = {code for code in range(0x3000) if is_gsm7(chr(code))}
+def test_gsm7_is_exactly_the_default_table_and_its_extension():
+    accepted = {code for code in range(0x3000) if is_gsm7(chr(code))}
 
-    # 127 characters and the escape, which is none.
+    # 127 characters; the escape is not one.
     assert len(set(DEFAULT)) == 127
-    assert plain == {*DEFAULT, *EXTENSION}
+    assert accepted == {*DEFAULT, *EXTENSION}
 
 
 @pytest.mark.parametrize("text", ["", "All in, {1} for 5 €\n", "Größe"])
-def test_a_text_is_plain_when_all_of_it_is(text):
+def test_a_text_of_the_alphabet_is_gsm7(text):
     assert is_gsm7(text)
 
 
 @pytest.mark.parametrize("text", ["`", "ç", "’", "Hello…", "á", "\t", "\x1b", "\xa0", "Hi 👋", "Ώ"])
-def test_one_other_character_makes_it_unicode(text):
+def test_a_text_with_another_character_is_not_gsm7(text):
     assert not is_gsm7(text)

@@ -1,4 +1,4 @@
-"""What the SDK's own client would have sent is what the plugin sends."""
+"""The plugin sends the same request as the SDK's own client."""
 
 import asyncio
 
@@ -12,13 +12,13 @@ from vonage_messages.models import SmsOptions
 
 @pytest.fixture
 def sdk_sends(vonage, monkeypatch):
-    """Sends with the SDK's client, whose hard-coded https:// becomes http://."""
+    """Send with the SDK's client, with its hard-coded https:// replaced by http://."""
     original = requests.Session.request
 
-    def in_clear(self, method, url, **other):
+    def without_tls(self, method, url, **other):
         return original(self, method, url.replace("https://", "http://", 1), **other)
 
-    monkeypatch.setattr(requests.Session, "request", in_clear)
+    monkeypatch.setattr(requests.Session, "request", without_tls)
 
     def send(request):
         client = HttpClient(
@@ -44,8 +44,8 @@ def claims_of(taken):
 @pytest.mark.parametrize(
     ("text", "encoding"), [("Hello {you}, 5 €", "text"), ('Привет "you" \\ \n 👋', "unicode")]
 )
-async def test_the_request_is_the_sdks(vonage, opened, sms, sdk_sends, clock, text, encoding):
-    clock.now += 5  # the SDK has its own clock, and its token shall not be from the future
+async def test_the_request_is_the_same_as_the_sdks(vonage, opened, sms, sdk_sends, clock, text, encoding):
+    clock.now += 5  # the SDK has its own clock, and its token must not be from the future
     message = sms(text, sender="+447700900999")
     async with opened({"webhook_url": "https://gatepost.example/webhooks/v"}) as plugin:
         receipt = await plugin.send_sms(message)

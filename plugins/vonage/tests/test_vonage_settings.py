@@ -1,3 +1,5 @@
+"""The settings: their defaults, and what refuses the start."""
+
 import subprocess
 import sys
 
@@ -28,7 +30,7 @@ def faults_of(settings):
     return {fault.key: fault.problem for fault in refusal.value.faults}
 
 
-def test_every_fault_is_named_at_once_and_no_secret_is():
+def test_every_fault_is_named_at_once_without_secrets():
     settings = Settings(
         application_id=" ",
         private_key=Secret("sesame"),
@@ -65,7 +67,7 @@ def pem(key, form=PrivateFormat.PKCS8, encryption=None):
         (lambda _: pem(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),
     ],
 )
-async def test_a_private_key_that_cant_be_used_refuses_the_start(settings, vonage, spoil, problem):
+async def test_an_unusable_private_key_refuses_the_start(settings, vonage, spoil, problem):
     key = load_pem_private_key(vonage.private_key.encode(), None)
 
     faults = faults_of(settings(private_key=Secret(spoil(key))))
@@ -84,14 +86,14 @@ async def test_a_private_key_that_cant_be_used_refuses_the_start(settings, vonag
     ],
     ids=["BEGIN RSA PRIVATE KEY", "CR LF", "one line", "trimmed"],
 )
-async def test_a_key_in_another_dress_serves_as_well(vonage, opened, sms, form):
+async def test_a_key_in_another_pem_form_is_accepted(vonage, opened, sms, form):
     key = load_pem_private_key(vonage.private_key.encode(), None)
 
     async with opened(private_key=Secret(form(key))) as plugin:
         assert await plugin.send_sms(sms()) == Receipt(vonage.taken[0].provider_id)
 
 
-def test_the_settings_are_those_of_the_table_and_no_others():
+def test_unknown_settings_are_refused_and_others_have_defaults():
     table = {"application_id": "a", "private_key": "k"}
 
     def secret(kind, value):
@@ -106,11 +108,11 @@ def test_the_settings_are_those_of_the_table_and_no_others():
         msgspec.convert(table | {"api_key": "x"}, Settings, dec_hook=secret)
 
 
-def test_it_was_written_for_this_contract():
+def test_the_api_version_is_current():
     assert Vonage.api_version == API_VERSION
 
 
-def test_naming_the_plugin_loads_neither_the_sdk_nor_cryptography():
+def test_importing_the_plugin_loads_neither_the_sdk_nor_cryptography():
     heavy = "{'vonage', 'vonage_messages', 'vonage_jwt', 'pydantic', 'requests', 'cryptography', 'jwt'}"
     probe = f"import sys; from gatepost_vonage import Vonage; print(sorted({heavy} & set(sys.modules)))"
 

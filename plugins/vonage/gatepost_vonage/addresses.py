@@ -1,4 +1,4 @@
-"""Numbers and sender ids in the form that the Messages API takes them in."""
+"""Phone numbers and sender ids in the form that the Messages API accepts. Pure functions."""
 
 import re
 
@@ -9,15 +9,15 @@ _SENDER = re.compile(r"[0-9]{1,15}|[A-Za-z0-9]{1,11}")
 
 
 def recipient_number(number: str) -> str | None:
-    """``number`` (E.164, with its plus sign) as Vonage takes it: digits only; None where it would not."""
+    """Return an E.164 number without its plus sign, or None if Vonage would refuse it."""
     digits = number.removeprefix("+")
     return digits if _RECIPIENT.fullmatch(digits) else None
 
 
 def sender_id(sender: str) -> str | None:
-    """``sender`` as Vonage takes it; None where it would not.
+    """Return the sender, a number without its plus sign; None if Vonage would refuse it.
 
-    A number loses its plus sign. Letters are not taken by every country; only Vonage knows.
+    Some countries refuse senders with letters; only Vonage knows which.
     """
     digits = sender.removeprefix("+")
     if digits.isascii() and digits.isdigit():

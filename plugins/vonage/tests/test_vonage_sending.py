@@ -1,3 +1,5 @@
+"""The sends: their requests, and what each answer means."""
+
 import asyncio
 import logging
 
@@ -12,7 +14,7 @@ DIGITS = "447700900123"
 SENT = ("POST", "/v1/messages")
 
 
-async def test_a_message_is_taken_and_named_by_vonage(vonage, plugin, sms):
+async def test_an_accepted_message_has_vonages_id(vonage, plugin, sms):
     message = sms("Hello")
 
     receipt = await plugin.send_sms(message)
@@ -34,7 +36,7 @@ async def test_a_message_is_taken_and_named_by_vonage(vonage, plugin, sms):
     assert vonage.refused == []
 
 
-async def test_statuses_are_asked_for_at_the_gateway_where_it_is_known(vonage, opened, sms):
+async def test_the_request_names_the_webhook_url_if_it_is_known(vonage, opened, sms):
     async with opened({"webhook_url": "https://gatepost.example/webhooks/v"}) as plugin:
         await plugin.send_sms(sms())
 
@@ -45,7 +47,7 @@ async def test_statuses_are_asked_for_at_the_gateway_where_it_is_known(vonage, o
     ("text", "encoding"),
     [("Grüße, 5 € {ok}", "text"), ("garçon", "unicode"), ("Привет", "unicode"), ("👋", "unicode")],
 )
-async def test_the_content_chooses_the_encoding(vonage, plugin, sms, text, encoding):
+async def test_the_content_determines_the_encoding(vonage, plugin, sms, text, encoding):
     await plugin.send_sms(sms(text))
 
     assert vonage.taken[0].message["text"] == text
@@ -56,14 +58,14 @@ async def test_the_content_chooses_the_encoding(vonage, plugin, sms, text, encod
     ("lifetime", "ttl"),
     [(0.5, 20), (20.0, 20), (90.9, 90), (604_800.0, 604_800), (10_000_000.0, 604_800)],
 )
-async def test_the_time_to_live_is_kept_within_vonages_bounds(vonage, plugin, sms, lifetime, ttl):
+async def test_the_time_to_live_is_within_vonages_limits(vonage, plugin, sms, lifetime, ttl):
     await plugin.send_sms(sms(lifetime=lifetime))
 
     assert vonage.taken[0].message["ttl"] == ttl
 
 
 @pytest.mark.parametrize(
-    ("asked", "sent"),
+    ("sender", "expected"),
     [
         ("Casino", "Casino"),
         ("ABCDEFGHIJK", "ABCDEFGHIJK"),
@@ -72,10 +74,10 @@ async def test_the_time_to_live_is_kept_within_vonages_bounds(vonage, plugin, sm
         ("447700900999000", "447700900999000"),
     ],
 )
-async def test_smarticos_sender_goes_before_the_default(vonage, plugin, sms, asked, sent):
-    await plugin.send_sms(sms(sender=asked))
+async def test_smarticos_sender_has_priority_over_the_default(vonage, plugin, sms, sender, expected):
+    await plugin.send_sms(sms(sender=sender))
 
-    assert vonage.taken[0].message["from"] == sent
+    assert vonage.taken[0].message["from"] == expected
 
 
 @pytest.mark.parametrize(
@@ -92,15 +94,15 @@ async def test_smarticos_sender_goes_before_the_default(vonage, plugin, sms, ask
         "Amazing\n",
     ],
 )
-async def test_a_sender_that_vonage_would_refuse_is_rejected_before_the_call(vonage, plugin, sms, sender):
-    with pytest.raises(Rejected, match="the sender is not one for Vonage: it must be up to 11") as refusal:
+async def test_an_invalid_sender_is_rejected_without_a_request(vonage, plugin, sms, sender):
+    with pytest.raises(Rejected, match="Vonage does not accept the sender: it must be up to 11") as refusal:
         await plugin.send_sms(sms(sender=sender))
 
     assert sender not in str(refusal.value)
     assert vonage.requests == []
 
 
-async def test_without_any_sender_a_message_is_rejected(vonage, opened, sms):
+async def test_a_message_without_a_sender_is_rejected(vonage, opened, sms):
     async with opened(default_sender="") as plugin:
         with pytest.raises(Rejected, match="set default_sender"):
             await plugin.send_sms(sms())
@@ -109,8 +111,8 @@ async def test_without_any_sender_a_message_is_rejected(vonage, opened, sms):
 
 
 @pytest.mark.parametrize("number", ["+0447700900123", "+44770", "+4477009001234567", "+4٤٧٧٠٠٩٠٠١٢٣", ""])
-async def test_a_number_that_vonage_would_refuse_is_rejected_before_the_call(vonage, plugin, sms, number):
-    with pytest.raises(Rejected, match="the recipient's number is not one for Vonage") as refusal:
+async def test_an_invalid_number_is_rejected_without_a_request(vonage, plugin, sms, number):
+    with pytest.raises(Rejected, match="Vonage does not accept the recipient's number") as refusal:
         await plugin.send_sms(sms(recipient=Secret(number)))
 
     assert not number or number.strip("+") not in str(refusal.value)
@@ -121,7 +123,7 @@ async def test_a_number_that_vonage_would_refuse_is_rejected_before_the_call(von
     ("text", "fault"),
     [("x" * 1001, "the text is longer than the 1,000 characters"), ("\ud800", r"text \(string_unicode\)")],
 )
-async def test_what_vonage_would_refuse_is_rejected_without_quoting_it(vonage, plugin, sms, text, fault):
+async def test_the_error_for_an_invalid_text_does_not_quote_it(vonage, plugin, sms, text, fault):
     with pytest.raises(Rejected, match=fault) as refusal:
         await plugin.send_sms(sms(text))
 
@@ -132,7 +134,7 @@ async def test_what_vonage_would_refuse_is_rejected_without_quoting_it(vonage, p
 
 
 @pytest.mark.parametrize("character", ["x", "ж", "😀"])
-async def test_the_longest_text_that_vonage_takes_goes_out(vonage, plugin, sms, character):
+async def test_the_longest_text_is_sent(vonage, plugin, sms, character):
     await plugin.send_sms(sms(character * 1000))
 
     assert vonage.requests == [SENT]
@@ -162,7 +164,7 @@ async def test_the_longest_text_that_vonage_takes_goes_out(vonage, plugin, sms, 
         (emulator.drip(60), Uncertain, {}),
     ],
 )
-async def test_each_fault_has_its_outcome_and_is_posted_once(
+async def test_each_fault_has_its_outcome_after_one_request(
     vonage, plugin, sms, past_deadline, fault, outcome, expected
 ):
     vonage.plan(fault)
@@ -183,9 +185,7 @@ async def test_each_fault_has_its_outcome_and_is_posted_once(
         emulator.close_after_body(taken=False),
     ],
 )
-async def test_a_kept_connection_that_dies_under_a_message_is_not_replaced_by_another(
-    vonage, plugin, sms, fault
-):
+async def test_a_message_is_not_repeated_when_its_connection_is_lost(vonage, plugin, sms, fault):
     await plugin.send_sms(sms())
     vonage.plan(fault)
 
@@ -196,14 +196,14 @@ async def test_a_kept_connection_that_dies_under_a_message_is_not_replaced_by_an
     assert vonage.connections == 1
 
 
-async def test_the_instances_own_timeout_ends_the_wait(vonage, opened, sms, set_ahead):
+async def test_the_timeout_of_the_instance_ends_the_wait(vonage, opened, sms, set_ahead):
     vonage.plan(emulator.hang(taken=True))
     async with opened({"timeout": 100.0}) as plugin:
         sending = asyncio.create_task(plugin.send_sms(sms()))
-        while not vonage.withheld:  # noqa: ASYNC110  the emulator tells nobody
+        while not vonage.withheld:  # noqa: ASYNC110  the emulator has no event for it
             await asyncio.sleep(0.001)
         set_ahead(90)
-        # Room for a deadline that was over to end it.
+        # A deadline that has passed would end it in this time.
         assert not (await asyncio.wait({sending}, timeout=0.05))[0]
         set_ahead(10)
         with pytest.raises(Uncertain, match="no answer in time"):
@@ -211,7 +211,7 @@ async def test_the_instances_own_timeout_ends_the_wait(vonage, opened, sms, set_
 
 
 @pytest.mark.parametrize("fault", [emulator.late(0.05), emulator.drip(0.0001)])
-async def test_a_slow_provider_is_waited_for(vonage, plugin, sms, fault):
+async def test_a_slow_answer_is_accepted(vonage, plugin, sms, fault):
     vonage.plan(fault)
 
     receipt = await plugin.send_sms(sms())
@@ -219,7 +219,7 @@ async def test_a_slow_provider_is_waited_for(vonage, plugin, sms, fault):
     assert receipt.provider_id == vonage.taken[0].provider_id
 
 
-async def test_where_nobody_listens_the_message_was_surely_not_taken(opened, sms, vonage):
+async def test_without_a_connection_vonage_is_unavailable(opened, sms, vonage):
     async with opened() as plugin:
         await vonage.__aexit__()
         with pytest.raises(Unavailable, match="no connection") as raised:
@@ -229,7 +229,7 @@ async def test_where_nobody_listens_the_message_was_surely_not_taken(opened, sms
     assert not raised.value.misconfigured
 
 
-async def test_connections_are_kept_and_not_more_than_the_instance_may_have(vonage, opened, sms):
+async def test_connections_are_reused_and_limited(vonage, opened, sms):
     async with opened({"concurrency": 3}) as plugin:
         for _ in range(4):
             await asyncio.gather(*(plugin.send_sms(sms()) for _ in range(12)))
@@ -239,7 +239,7 @@ async def test_connections_are_kept_and_not_more_than_the_instance_may_have(vona
     assert vonage.busiest <= 3
 
 
-async def test_connections_that_the_server_closed_meanwhile_cost_no_message(vonage, plugin, sms):
+async def test_a_connection_that_the_server_closed_loses_no_message(vonage, plugin, sms):
     await plugin.send_sms(sms())
     await vonage.drop_connections()
     await plugin.send_sms(sms())
@@ -266,7 +266,7 @@ async def test_nothing_of_the_recipient_is_logged(vonage, plugin, sms, caplog, p
         await plugin.send_sms(sms(sender="not a sender", text="x"))
     texts.append(str(raised.value))
 
-    # What the records hold beside their text counts too: a formatter may print any of it.
+    # A formatter may print any attribute of a record, so all of them are searched.
     seen = caplog.text + "".join(repr(vars(record)) for record in caplog.records) + "".join(texts)
     assert DIGITS not in seen
     assert vonage.private_key[100:140] not in seen
@@ -275,16 +275,16 @@ async def test_nothing_of_the_recipient_is_logged(vonage, plugin, sms, caplog, p
 @pytest.mark.parametrize(
     "answer", [b"", b"null", b"[]", b'{"message_uuid": 7}', b'{"message_uuid": "' + b"x" * 256 + b'"}']
 )
-async def test_a_202_counts_even_without_a_usable_id(vonage, plugin, sms, answer, monkeypatch):
-    async def strange(_request, _body):
+async def test_a_202_without_a_valid_id_is_a_receipt(vonage, plugin, sms, answer, monkeypatch):
+    async def odd_answer(_request, _body):
         return web.Response(status=202, body=answer)
 
-    monkeypatch.setattr(vonage, "answer_to", strange)
+    monkeypatch.setattr(vonage, "answer_to", odd_answer)
 
     assert await plugin.send_sms(sms()) == Receipt("")
 
 
-async def test_ping_proves_that_the_token_is_taken_and_sends_nothing(vonage, plugin):
+async def test_ping_uses_the_token_and_sends_nothing(vonage, plugin):
     await plugin.ping()
 
     assert vonage.requests == [("GET", "/v1/users")]
@@ -304,7 +304,7 @@ async def test_ping_proves_that_the_token_is_taken_and_sends_nothing(vonage, plu
         (emulator.hang(taken=False), False),
     ],
 )
-async def test_ping_raises_nothing_but_unavailable(vonage, plugin, past_deadline, fault, misconfigured):
+async def test_ping_raises_only_unavailable(vonage, plugin, past_deadline, fault, misconfigured):
     vonage.plan(fault)
     with pytest.raises(Unavailable) as raised:
         await past_deadline(vonage, plugin.ping())
@@ -312,7 +312,7 @@ async def test_ping_raises_nothing_but_unavailable(vonage, plugin, past_deadline
     assert raised.value.misconfigured is misconfigured
 
 
-async def test_another_applications_key_is_the_operators_to_mend(vonage, opened, sms):
+async def test_another_applications_key_is_misconfigured(vonage, opened, sms):
     async with opened(application_id="00000000-0000-0000-0000-000000000000") as plugin:
         with pytest.raises(Unavailable) as raised:
             await plugin.send_sms(sms())

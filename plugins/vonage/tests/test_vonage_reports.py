@@ -1,3 +1,5 @@
+"""The verification and the translation of status webhooks."""
+
 import hashlib
 import hmac
 import json
@@ -16,8 +18,8 @@ from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey, Webhook
 from gatepost.model import Report, Secret, Status, StatusEvent
 from gatepost.testing.emulator import Automatic, Taken
 
-OURS = "6a6f2c1e-8d1b-4c5e-9f57-0d9f3b1e7a10"
-VONAGES = "aaaaaaaa-bbbb-4ccc-8ddd-0123456789ab"
+MESSAGE_ID = "6a6f2c1e-8d1b-4c5e-9f57-0d9f3b1e7a10"
+PROVIDER_ID = "aaaaaaaa-bbbb-4ccc-8ddd-0123456789ab"
 
 NETWORK_OR_HANDSET = (
     *("1030", "1100", "1180", "1190", "1200", "1220", "1230", "1250", "1251", "1260", "1270"),
@@ -27,11 +29,11 @@ OTHERS = ("1000", "1020", "1040", "1050", "1060", "1070", "1120", "1160", "1170"
 
 
 @pytest.fixture
-def told(vonage):
-    """A report of this kind as Vonage would write it, about a message of ours."""
+def status_body(vonage):
+    """Create the body of a status webhook about a message of ours."""
     taken = Taken(
-        id=OURS,
-        provider_id=VONAGES,
+        id=MESSAGE_ID,
+        provider_id=PROVIDER_ID,
         message={"to": "447700900123", "from": "Amazing"},
         headers={},
     )
@@ -61,20 +63,21 @@ def statuses(report):
         *((f"rejected:{code}", [Status.REJECTED]) for code in OTHERS),
     ],
 )
-async def test_each_status_of_the_table_has_its_meaning(plugin, request_for, told, kind, expected):
-    report = await plugin.parse_webhook(request_for(told(kind)))
+async def test_each_status_is_translated(plugin, request_for, status_body, kind, expected):
+    report = await plugin.parse_webhook(request_for(status_body(kind)))
 
     code = kind.partition(":")[2]
     assert report == Report(
         events=[
-            StatusEvent(status=status, message_id=OURS, provider_id=VONAGES, code=code) for status in expected
+            StatusEvent(status=status, message_id=MESSAGE_ID, provider_id=PROVIDER_ID, code=code)
+            for status in expected
         ]
     )
 
 
 @pytest.mark.parametrize("status", ["queued", "Delivered", "", "submitted ", "x" * 5000])
-async def test_an_unknown_status_is_counted_and_means_nothing(plugin, request_for, told, status):
-    report = await plugin.parse_webhook(request_for(told("delivered", status=status)))
+async def test_an_unknown_status_is_only_counted(plugin, request_for, status_body, status):
+    report = await plugin.parse_webhook(request_for(status_body("delivered", status=status)))
 
     assert report == Report(ignored={"unknown_status": 1})
 
@@ -107,8 +110,8 @@ async def test_an_unknown_status_is_counted_and_means_nothing(plugin, request_fo
         ({"code": {"1300": 1}}, "", "rejected"),
     ],
 )
-async def test_of_an_error_only_its_code_is_kept(plugin, request_for, told, error, code, expected):
-    report = await plugin.parse_webhook(request_for(told("rejected", error=error)))
+async def test_only_the_code_of_an_error_is_used(plugin, request_for, status_body, error, code, expected):
+    report = await plugin.parse_webhook(request_for(status_body("rejected", error=error)))
 
     assert [(event.status, event.code) for event in report.events] == [(expected, code)]
 
@@ -116,18 +119,18 @@ async def test_of_an_error_only_its_code_is_kept(plugin, request_for, told, erro
 @pytest.mark.parametrize(
     ("ids", "found"),
     [
-        ({}, (OURS, VONAGES)),
-        ({"client_ref": None}, ("", VONAGES)),
-        ({"client_ref": ""}, ("", VONAGES)),
-        ({"client_ref": 7}, ("", VONAGES)),
-        ({"client_ref": "a\x00b"}, ("", VONAGES)),
-        ({"client_ref": "x" * 256}, ("", VONAGES)),
-        ({"message_uuid": None}, (OURS, "")),
-        ({"message_uuid": ["x"]}, (OURS, "")),
+        ({}, (MESSAGE_ID, PROVIDER_ID)),
+        ({"client_ref": None}, ("", PROVIDER_ID)),
+        ({"client_ref": ""}, ("", PROVIDER_ID)),
+        ({"client_ref": 7}, ("", PROVIDER_ID)),
+        ({"client_ref": "a\x00b"}, ("", PROVIDER_ID)),
+        ({"client_ref": "x" * 256}, ("", PROVIDER_ID)),
+        ({"message_uuid": None}, (MESSAGE_ID, "")),
+        ({"message_uuid": ["x"]}, (MESSAGE_ID, "")),
     ],
 )
-async def test_a_report_is_found_by_our_id_or_else_by_vonages(plugin, request_for, told, ids, found):
-    body = {name: value for name, value in (told("read") | ids).items() if value is not None}
+async def test_an_event_has_the_valid_ids_of_its_report(plugin, request_for, status_body, ids, found):
+    body = {name: value for name, value in (status_body("read") | ids).items() if value is not None}
 
     [event] = (await plugin.parse_webhook(request_for(body))).events
 
@@ -144,59 +147,59 @@ async def test_a_report_is_found_by_our_id_or_else_by_vonages(plugin, request_fo
         (b"[]", "not a JSON object"),
         (b'"delivered"', "not a JSON object"),
         (b"null", "not a JSON object"),
-        ({"message_uuid": VONAGES, "text": "STOP"}, "no status"),
-        ({"message_uuid": VONAGES, "status": 7}, "no status"),
-        ({"message_uuid": VONAGES, "status": ["delivered"]}, "no status"),
+        ({"message_uuid": PROVIDER_ID, "text": "STOP"}, "no status"),
+        ({"message_uuid": PROVIDER_ID, "status": 7}, "no status"),
+        ({"message_uuid": PROVIDER_ID, "status": ["delivered"]}, "no status"),
         ({"status": "delivered"}, "neither a client_ref nor a message_uuid"),
     ],
 )
-async def test_a_body_that_is_no_report_is_refused(plugin, request_for, body, problem):
+async def test_a_body_that_is_not_a_report_is_refused(plugin, request_for, body, problem):
     with pytest.raises(BadWebhook, match=problem):
         await plugin.parse_webhook(request_for(body))
 
 
-async def test_without_a_signature_secret_no_webhook_is_taken(opened, request_for, told):
+async def test_without_a_signature_secret_no_webhook_is_accepted(opened, request_for, status_body):
     async with opened(signature_secret=None) as plugin:
         with pytest.raises(NoVerificationKey):
-            await plugin.parse_webhook(request_for(told("delivered")))
+            await plugin.parse_webhook(request_for(status_body("delivered")))
 
 
-async def test_an_unsigned_report_is_to_be_sent_again(plugin, request_for, told):
+async def test_an_unsigned_report_must_be_repeated(plugin, request_for, status_body):
     with pytest.raises(WebhookRetry, match="not signed"):
-        await plugin.parse_webhook(request_for(told("delivered"), authorization=""))
+        await plugin.parse_webhook(request_for(status_body("delivered"), authorization=""))
 
 
-async def test_a_forged_report_is_refused(plugin, request_for, told):
+async def test_a_forged_report_is_refused(plugin, request_for, status_body):
     with pytest.raises(BadSignature, match="signature secret"):
-        await plugin.parse_webhook(request_for(told("delivered"), forged=True))
+        await plugin.parse_webhook(request_for(status_body("delivered"), forged=True))
 
 
-async def test_a_report_signed_for_another_body_is_refused(plugin, request_for, told):
-    honest = request_for(told("delivered"))
-    for body in (honest.body + b" ", b"", honest.body.replace(b"delivered", b"submitted")):
+async def test_a_report_signed_for_another_body_is_refused(plugin, request_for, status_body):
+    valid = request_for(status_body("delivered"))
+    for body in (valid.body + b" ", b"", valid.body.replace(b"delivered", b"submitted")):
         with pytest.raises(BadSignature, match="another body"):
-            await plugin.parse_webhook(msgspec.structs.replace(honest, body=body))
+            await plugin.parse_webhook(msgspec.structs.replace(valid, body=body))
 
 
 @pytest.mark.parametrize("age", [0, 25 * 3600, 26 * 3600 - 1, -30, -299])
-async def test_an_honest_retry_and_a_clock_a_little_ahead_are_taken(plugin, request_for, told, clock, age):
-    report = await plugin.parse_webhook(request_for(told("read"), at=clock() - age))
+async def test_an_old_retry_and_a_clock_slightly_ahead_are_accepted(
+    plugin, request_for, status_body, clock, age
+):
+    report = await plugin.parse_webhook(request_for(status_body("read"), at=clock() - age))
 
     assert statuses(report) == [Status.OPENED]
 
 
 @pytest.mark.parametrize("age", [26 * 3600 + 2, 365 * 86_400, -302, -86_400])
-async def test_a_stale_signature_and_one_from_the_future_are_refused(plugin, request_for, told, clock, age):
+async def test_a_signature_too_old_or_too_far_ahead_is_refused(plugin, request_for, status_body, clock, age):
     with pytest.raises(BadSignature, match="older than 26 hours"):
-        await plugin.parse_webhook(request_for(told("read"), at=clock() - age))
+        await plugin.parse_webhook(request_for(status_body("read"), at=clock() - age))
 
 
-async def test_age_is_judged_by_the_time_of_arrival_not_by_this_machines_clock(
-    plugin, request_for, told, clock
-):
+async def test_the_age_is_measured_at_the_time_of_arrival(plugin, request_for, status_body, clock):
     clock.now -= 10 * 365 * 86_400
 
-    assert statuses(await plugin.parse_webhook(request_for(told("read")))) == [Status.OPENED]
+    assert statuses(await plugin.parse_webhook(request_for(status_body("read")))) == [Status.OPENED]
 
 
 def encoded(part):
@@ -204,49 +207,49 @@ def encoded(part):
 
 
 @pytest.fixture
-def bearing(vonage, request_for, told, clock):
-    """A report whose token is made by hand: other claims, another algorithm, another header."""
+def request_with_token(vonage, request_for, status_body, clock):
+    """Create a report with a token of other claims, another algorithm or another header."""
 
-    def make(*, algorithm="HS256", scheme="Bearer", header=None, secret=None, **claims):
-        request = request_for(told("read"))
-        good = {"iat": int(clock()), "payload_hash": hashlib.sha256(request.body).hexdigest()}
-        held = {name: value for name, value in (good | claims).items() if value is not None}
-        signed = encoded({"alg": algorithm, "typ": "JWT"} | (header or {})) + b"." + encoded(held)
+    def create(*, algorithm="HS256", scheme="Bearer", header=None, secret=None, **claims):
+        request = request_for(status_body("read"))
+        defaults = {"iat": int(clock()), "payload_hash": hashlib.sha256(request.body).hexdigest()}
+        payload = {name: value for name, value in (defaults | claims).items() if value is not None}
+        signed = encoded({"alg": algorithm, "typ": "JWT"} | (header or {})) + b"." + encoded(payload)
         digest = algorithm.replace("HS", "sha").replace("none", "sha256")
         mac = hmac.digest((secret or vonage.signature_secret).encode(), signed, digest)
         token = signed + b"." + (b"" if algorithm == "none" else jwt.utils.base64url_encode(mac))
         return msgspec.structs.replace(request, headers={"authorization": f"{scheme} {token.decode()}"})
 
-    return make
+    return create
 
 
 @pytest.mark.parametrize(
     "claims",
     [{}, {"exp": 1}, {"nbf": 9_999_999_999}, {"aud": "x"}, {"iss": "Vonage", "api_key": "a"}, {"jti": "j"}],
 )
-async def test_further_claims_decide_nothing(plugin, bearing, claims):
-    assert statuses(await plugin.parse_webhook(bearing(**claims))) == [Status.OPENED]
+async def test_other_claims_are_ignored(plugin, request_with_token, claims):
+    assert statuses(await plugin.parse_webhook(request_with_token(**claims))) == [Status.OPENED]
 
 
-async def test_a_token_whose_time_is_a_text_is_believed(plugin, bearing, clock):
-    """By RFC 7519 it is a number. But it is signed, and Vonage would never send the report again after a 401."""
-    assert statuses(await plugin.parse_webhook(bearing(iat=str(int(clock()))))) == [Status.OPENED]
+async def test_a_token_with_its_time_as_text_is_accepted(plugin, request_with_token, clock):
+    """RFC 7519 says a number, but the text is signed, and after a 401 Vonage would not repeat the report."""
+    assert statuses(await plugin.parse_webhook(request_with_token(iat=str(int(clock()))))) == [Status.OPENED]
 
 
-async def test_a_hash_in_capitals_and_a_scheme_in_small_letters_are_the_same(plugin, bearing, told):
-    digest = hashlib.sha256(msgspec.json.encode(told("read"))).hexdigest().upper()
+async def test_the_case_of_hash_and_scheme_does_not_matter(plugin, request_with_token, status_body):
+    digest = hashlib.sha256(msgspec.json.encode(status_body("read"))).hexdigest().upper()
 
-    report = await plugin.parse_webhook(bearing(scheme="bearer", payload_hash=digest))
+    report = await plugin.parse_webhook(request_with_token(scheme="bearer", payload_hash=digest))
 
     assert statuses(report) == [Status.OPENED]
 
 
 @pytest.mark.parametrize("secret", ["short", "x" * 32, "y" * 64, "z" * 200, "naïve secret"])
-async def test_a_secret_may_have_any_length(opened, bearing, secret):
+async def test_a_secret_may_have_any_length(opened, request_with_token, secret):
     async with opened(signature_secret=Secret(secret)) as plugin:
-        assert statuses(await plugin.parse_webhook(bearing(secret=secret))) == [Status.OPENED]
+        assert statuses(await plugin.parse_webhook(request_with_token(secret=secret))) == [Status.OPENED]
         with pytest.raises(BadSignature):
-            await plugin.parse_webhook(bearing(secret=secret + "!"))
+            await plugin.parse_webhook(request_with_token(secret=secret + "!"))
 
 
 @pytest.mark.parametrize(
@@ -281,9 +284,9 @@ async def test_a_secret_may_have_any_length(opened, bearing, secret):
         {"header": {"kid": 7}},
     ],
 )
-async def test_a_token_that_does_not_prove_it_is_refused(plugin, bearing, claims):
+async def test_an_invalid_token_is_refused(plugin, request_with_token, claims):
     with pytest.raises(BadSignature):
-        await plugin.parse_webhook(bearing(**claims))
+        await plugin.parse_webhook(request_with_token(**claims))
 
 
 @given(
@@ -293,17 +296,17 @@ async def test_a_token_that_does_not_prove_it_is_refused(plugin, bearing, claims
 )
 @examples(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @example(token="\ud800")
-async def test_no_authorization_makes_it_stumble(plugin, request_for, told, token):
+async def test_any_invalid_authorization_is_refused(plugin, request_for, status_body, token):
     with pytest.raises((BadSignature, WebhookRetry)):
-        await plugin.parse_webhook(request_for(told("read"), authorization=token))
+        await plugin.parse_webhook(request_for(status_body("read"), authorization=token))
     with pytest.raises(BadSignature):
-        await plugin.parse_webhook(request_for(told("read"), authorization=f"Bearer {token}"))
+        await plugin.parse_webhook(request_for(status_body("read"), authorization=f"Bearer {token}"))
 
 
-async def test_a_tokens_header_that_is_nested_too_deep_is_refused(plugin, request_for, told):
+async def test_a_token_with_a_deeply_nested_header_is_refused(plugin, request_for, status_body):
     deep = jwt.utils.base64url_encode(b"[" * 100_000).decode()
     with pytest.raises(BadSignature):
-        await plugin.parse_webhook(request_for(told("read"), authorization=f"Bearer {deep}.e30.AA"))
+        await plugin.parse_webhook(request_for(status_body("read"), authorization=f"Bearer {deep}.e30.AA"))
 
 
 JSON = st.recursive(
@@ -317,17 +320,17 @@ NAMES = ("status", "client_ref", "message_uuid", "error")
 @given(
     body=st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, JSON))
     | st.fixed_dictionaries(
-        {"status": st.just("rejected"), "message_uuid": st.just(VONAGES)},
+        {"status": st.just("rejected"), "message_uuid": st.just(PROVIDER_ID)},
         optional={"error": st.fixed_dictionaries({}, optional={"type": JSON, "title": JSON})},
     )
     | JSON
 )
 @examples(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-async def test_whatever_is_signed_is_a_report_or_a_clear_refusal(plugin, request_for, body):
+async def test_any_signed_body_is_a_report_or_a_bad_webhook(plugin, request_for, body):
     try:
         report = await plugin.parse_webhook(request_for(body))
     except WebhookError as refusal:
-        assert type(refusal) is BadWebhook  # noqa: PT017  either outcome is fine, a third is not
+        assert type(refusal) is BadWebhook  # noqa: PT017  both outcomes are right
     else:
         assert all(event.message_id or event.provider_id for event in report.events)
         assert all(len(event.code) <= 40 for event in report.events)
@@ -344,9 +347,9 @@ RECEIPT = {"msisdn": "447700900123", "messageId": "0A00", "err-code": "0", "stat
         {"method": "POST", "body": urlencode(RECEIPT).encode(), "authorization": ""},
         {"method": "POST", "body": RECEIPT},
     ],
-    ids=["query", "JSON", "form", "signed all the same"],
+    ids=["query", "JSON", "form", "signed"],
 )
-async def test_a_receipt_of_the_older_api_is_told_which_one_is_expected(plugin, request_for, shape):
+async def test_a_receipt_of_the_sms_api_is_refused_with_advice(plugin, request_for, shape):
     with pytest.raises(BadWebhook, match=r"receipt of Vonage's SMS API.*expects.*Messages API") as refusal:
         await plugin.parse_webhook(request_for(**shape))
 
@@ -375,7 +378,7 @@ async def test_reports_arrive_over_http(vonage, plugin, webhook, sms):
     )
 
 
-async def test_tampered_reports_get_their_answers_over_http(vonage, plugin, webhook, sms):
+async def test_tampered_reports_are_refused_over_http(vonage, plugin, webhook, sms):
     await plugin.send_sms(sms())
     events = [vonage.event("delivered", vonage.taken[0])]
     vonage.time_scale = 0.0
@@ -383,14 +386,14 @@ async def test_tampered_reports_get_their_answers_over_http(vonage, plugin, webh
     assert await vonage.report(events, to=webhook.url, tampering="forged", tries=3) == [401]
     assert await vonage.report(events, to=webhook.url, tampering="flipped", tries=3) == [401]
     assert webhook.events == []
-    # Unsigned is answered with 503, and Vonage signs it the next time.
+    # An unsigned report is answered with 503, and Vonage signs the repeat.
     assert await vonage.report(events, to=webhook.url, tampering="unsigned", tries=3) == [204]
     assert dict(vonage.webhook_answers) == {401: 2, 503: 1, 204: 1}
     assert statuses(webhook) == [Status.DELIVERED]
 
 
 @pytest.mark.parametrize("before_answer", [False, True])
-async def test_a_message_says_itself_where_its_reports_go(vonage, opened, webhook, sms, before_answer):
+async def test_reports_go_to_the_webhook_url_of_the_message(vonage, opened, webhook, sms, before_answer):
     vonage.webhook_url = "http://127.0.0.1:9/elsewhere"
     vonage.automatic = Automatic(kinds=("submitted", "rejected:1240"), before_answer=before_answer)
     message = sms(id=str(uuid.uuid4()))

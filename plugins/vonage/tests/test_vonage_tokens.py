@@ -1,3 +1,5 @@
+"""The cache of the application's token."""
+
 import asyncio
 
 import jwt
@@ -6,11 +8,11 @@ import pytest
 from gatepost.errors import Unavailable
 from gatepost.model import Secret
 from gatepost.testing import emulator
-from gatepost_vonage.tokens import LIFETIME, RENEWED, Tokens
+from gatepost_vonage.tokens import LIFETIME, RENEWAL_MARGIN, TokenCache
 
 
 def tokens_of(vonage):
-    """The tokens that came with messages, each once, in order."""
+    """Return the different tokens of the messages, in order."""
     return list(dict.fromkeys(taken.headers["Authorization"] for taken in vonage.taken))
 
 
@@ -23,7 +25,7 @@ async def test_one_token_serves_many_messages(vonage, plugin, sms):
     assert len(tokens_of(vonage)) == 1
 
 
-async def test_a_token_says_what_vonage_asks_for(vonage, plugin, sms, clock):
+async def test_a_token_has_the_claims_that_vonage_needs(vonage, plugin, sms, clock):
     await plugin.send_sms(sms())
 
     token = vonage.taken[0].headers["Authorization"].removeprefix("Bearer ")
@@ -37,9 +39,9 @@ async def test_a_token_says_what_vonage_asks_for(vonage, plugin, sms, clock):
     }
 
 
-async def test_a_token_is_renewed_before_its_end(vonage, plugin, sms, clock):
+async def test_a_token_is_renewed_before_it_expires(vonage, plugin, sms, clock):
     await plugin.send_sms(sms())
-    clock.now += LIFETIME - RENEWED - 1
+    clock.now += LIFETIME - RENEWAL_MARGIN - 1
     await plugin.send_sms(sms())
     assert len(tokens_of(vonage)) == 1
 
@@ -49,7 +51,7 @@ async def test_a_token_is_renewed_before_its_end(vonage, plugin, sms, clock):
     assert vonage.refused == []
 
 
-async def test_a_clock_that_was_put_back_makes_a_new_token(vonage, plugin, sms, clock):
+async def test_a_clock_that_is_set_back_leads_to_a_new_token(vonage, plugin, sms, clock):
     await plugin.send_sms(sms())
     clock.now -= 7200
     await plugin.send_sms(sms())
@@ -58,7 +60,7 @@ async def test_a_clock_that_was_put_back_makes_a_new_token(vonage, plugin, sms, 
     assert vonage.refused == []
 
 
-async def test_a_refused_token_is_not_shown_again(vonage, plugin, sms):
+async def test_a_refused_token_is_not_used_again(vonage, plugin, sms):
     await plugin.send_sms(sms())
     vonage.plan(emulator.answer(401))
     with pytest.raises(Unavailable, match="check the key"):
@@ -68,25 +70,25 @@ async def test_a_refused_token_is_not_shown_again(vonage, plugin, sms):
     assert len(tokens_of(vonage)) == 2
 
 
-async def test_a_late_refusal_does_not_cost_the_next_token(vonage, clock):
-    tokens = Tokens(vonage.application_id, Secret(vonage.private_key), clock)
+async def test_a_late_refusal_does_not_discard_the_next_token(vonage, clock):
+    tokens = TokenCache(vonage.application_id, Secret(vonage.private_key), clock)
     first = await tokens.current()
-    tokens.forget(first)
+    tokens.discard(first)
     second = await tokens.current()
-    tokens.forget(first)
+    tokens.discard(first)
 
     assert second != first
     assert await tokens.current() == second
 
 
-async def test_whoever_gives_up_waiting_leaves_the_next_a_token(vonage, clock):
-    tokens = Tokens(vonage.application_id, Secret(vonage.private_key), clock)
-    impatient = asyncio.create_task(tokens.current())
+async def test_a_cancelled_wait_does_not_affect_the_next(vonage, clock):
+    tokens = TokenCache(vonage.application_id, Secret(vonage.private_key), clock)
+    cancelled = asyncio.create_task(tokens.current())
     await asyncio.sleep(0)
-    patient = asyncio.create_task(tokens.current())
+    waiting = asyncio.create_task(tokens.current())
     await asyncio.sleep(0)
-    impatient.cancel()
+    cancelled.cancel()
 
-    assert (await patient).count(".") == 2
+    assert (await waiting).count(".") == 2
     with pytest.raises(asyncio.CancelledError):
-        await impatient
+        await cancelled
