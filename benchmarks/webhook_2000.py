@@ -31,7 +31,7 @@ from gatepost.plugin_host.instances import Instance
 from gatepost.testing.emulator import Taken
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.webhooks import Webhooks
-from gatepost_sendgrid import SendGrid, Settings, webhook
+from gatepost_sendgrid import SendGrid, Settings, reports
 
 ROUNDS = 5
 BOUND = 250.0
@@ -109,7 +109,7 @@ async def measure(events: int, folder: Path, *, quiet: bool) -> dict[str, float]
     settings = Settings(api_key=Secret(vendor.api_key), webhook_public_key=vendor.public_key)
     plugin = SendGrid(settings, Context(name="sendgrid", log=logs.get("benchmark")))
     instance = Instance(InstanceSettings(name="sendgrid", use="sendgrid"), plugin)
-    key = webhook.public_key(vendor.public_key)
+    key = reports.parse_public_key(vendor.public_key)
     url = Secret(f"sqlite:///{folder / 'outbox.db'}")
     recorded: dict[bool, list[float]] = {False: [], True: []}
     verified: list[float] = []
@@ -120,9 +120,9 @@ async def measure(events: int, folder: Path, *, quiet: bool) -> dict[str, float]
             for _ in range(ROUNDS):
                 signed = request(vendor, await stored(outbox, events), spoilt=spoilt)
                 begun = time.process_time()
-                webhook.verify(key, signed)
+                reports.verify(key, signed)
                 middle = time.process_time()
-                webhook.translate(signed.body, count_machine_opens=False)
+                reports.translate(signed.body, count_machine_opens=False)
                 if not spoilt:
                     verified.append((middle - begun) * 1000)
                     translated.append((time.process_time() - middle) * 1000)

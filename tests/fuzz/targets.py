@@ -20,8 +20,8 @@ from gatepost.intake import requests
 from gatepost.model import Channel, Report, Status, WebhookRequest
 from gatepost.web.auth import Access
 from gatepost_csv import parser, snapshot
-from gatepost_sendgrid import webhook
-from gatepost_vonage import reports
+from gatepost_sendgrid import reports as sendgrid_reports
+from gatepost_vonage import reports as vonage_reports
 
 LISTED = ("crm.example", "*.smartico.example", "198.51.100.7")
 PROXIES = (Network("10.0.0.0/8"), Network("fd00::/8"))
@@ -85,7 +85,7 @@ def csv(data: bytes) -> None:
 def sendgrid(data: bytes) -> None:
     """A report's body is translated, or no report; a signature nobody made is none."""
     with contextlib.suppress(BadWebhook):
-        _check(webhook.translate(data, count_machine_opens=True))
+        _check(sendgrid_reports.translate(data, count_machine_opens=True))
 
 
 def vonage(data: bytes) -> None:
@@ -94,11 +94,11 @@ def vonage(data: bytes) -> None:
         {"iat": NOW, "payload_hash": sha256(data).hexdigest()}, SIGNATURE_SECRET.encode(), algorithm="HS256"
     )
     with contextlib.suppress(BadWebhook, WebhookRetry):
-        _check(reports.read_report(_report(data, f"Bearer {token}"), SIGNATURE_SECRET))
+        _check(vonage_reports.read_report(_report(data, f"Bearer {token}"), SIGNATURE_SECRET))
     shown = data.decode("latin-1")
     for authorization in (shown, f"Bearer {shown}"):
         try:
-            reports.read_report(_report(b"{}", authorization), SIGNATURE_SECRET)
+            vonage_reports.read_report(_report(b"{}", authorization), SIGNATURE_SECRET)
         except (BadWebhook, BadSignature, WebhookRetry):
             continue
         raise AssertionError("a report that nobody signed was believed")

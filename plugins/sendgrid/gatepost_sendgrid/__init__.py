@@ -1,5 +1,6 @@
-"""Email through SendGrid: its v3 Mail Send to send, its signed Event Webhook to hear what became of it."""
+"""Gatepost's plugin for email through SendGrid: v3 Mail Send, and the signed Event Webhook."""
 
-from gatepost_sendgrid.plugin import SendGrid, Settings
+from gatepost_sendgrid.plugin import SendGrid
+from gatepost_sendgrid.settings import Settings
 
 __all__ = ["SendGrid", "Settings"]

@@ -1,3 +1,5 @@
+"""Fixtures: the emulated SendGrid, instances that send to it, webhook requests."""
+
 import time
 from contextlib import asynccontextmanager
 
@@ -14,30 +16,30 @@ MESSAGE_ID = "0b9f4d3c-8a52-4c1e-9d47-1f2e3a4b5c6d"
 
 
 @pytest.fixture
-async def vendor():
+async def provider():
     async with SendGridEmulator() as emulator:
         yield emulator
 
 
 @pytest.fixture
-def make_plugin(vendor):
-    """A plugin for the emulator, with these settings and this context beside the usual."""
+def make_plugin(provider):
+    """Create an instance that sends to the emulator; keywords replace the default settings."""
 
-    def make(*, timeout=10.0, concurrency=16, **settings):
-        usual = {
-            "api_key": Secret(vendor.api_key),
-            "base_url": vendor.base_url,
-            "webhook_public_key": vendor.public_key,
+    def create(*, timeout=10.0, concurrency=16, **settings):
+        defaults = {
+            "api_key": Secret(provider.api_key),
+            "base_url": provider.base_url,
+            "webhook_public_key": provider.public_key,
         }
         context = Context(name="sendgrid", log=logs.get("test"), timeout=timeout, concurrency=concurrency)
-        return SendGrid(Settings(**usual | settings), context)
+        return SendGrid(Settings(**defaults | settings), context)
 
-    return make
+    return create
 
 
 @pytest.fixture
 def running(make_plugin):
-    """The same, inside its lifespan."""
+    """Create such an instance, and keep it inside its lifespan while the block runs."""
 
     @asynccontextmanager
     async def run(**options):
@@ -56,8 +58,8 @@ async def plugin(running):
 
 @pytest.fixture
 def make_email():
-    def make(**fields):
-        usual = {
+    def create(**fields):
+        defaults = {
             "id": MESSAGE_ID,
             "recipient": Secret(RECIPIENT),
             "sender": Mailbox("news@brand.example", "Brand"),
@@ -66,18 +68,18 @@ def make_email():
             "text": "Hello",
             "lifetime": 3600.0,
         }
-        return Email(**usual | fields)
+        return Email(**defaults | fields)
 
-    return make
+    return create
 
 
 @pytest.fixture
-def make_request(vendor):
-    """A webhook request as it reaches the plugin, signed by the vendor unless told otherwise."""
+def make_request(provider):
+    """Create a webhook request as the plugin gets it, signed by the provider by default."""
 
-    def make(body, *, at=None, received_at=None, forged=False, headers=None):
+    def create(body, *, at=None, received_at=None, forged=False, headers=None):
         now = time.time()
-        signed = vendor.sign(body, now if at is None else at, forged=forged) if headers is None else headers
+        signed = provider.sign(body, now if at is None else at, forged=forged) if headers is None else headers
         return WebhookRequest(
             method="POST",
             url="https://gatepost.example/webhooks/sendgrid",
@@ -86,4 +88,4 @@ def make_request(vendor):
             received_at=now if received_at is None else received_at,
         )
 
-    return make
+    return create

@@ -1,4 +1,4 @@
-"""What every plugin has to do; the checks are Gatepost's own."""
+"""Gatepost's checks of every plugin, run on this one."""
 
 import pytest
 
@@ -37,15 +37,11 @@ class TestConformance(LifespanSuite, PingSuite, EmailSuite, WebhookSuite):
     verification_keys = {"webhook_public_key"}
 
     @pytest.fixture
-    def provider(self, vendor):
-        return vendor
-
-    @pytest.fixture
-    def table(self, vendor):
+    def table(self, provider):
         return {
-            "api_key": vendor.api_key,
-            "base_url": vendor.base_url,
-            "webhook_public_key": vendor.public_key,
+            "api_key": provider.api_key,
+            "base_url": provider.base_url,
+            "webhook_public_key": provider.public_key,
         }
 
     def at_port(self, port):

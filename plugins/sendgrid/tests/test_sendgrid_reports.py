@@ -1,4 +1,4 @@
-"""Webhooks: whose they are, and what each event means."""
+"""The verification of webhooks and the translation of their events."""
 
 import base64
 import contextlib
@@ -14,7 +14,7 @@ from sendgrid.helpers.eventwebhook import EventWebhook
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey
 from gatepost.model import Status, StatusEvent
-from gatepost_sendgrid import webhook
+from gatepost_sendgrid import reports
 
 RECIPIENT = "canary.4711@mail.example"
 MESSAGE_ID = "0b9f4d3c-8a52-4c1e-9d47-1f2e3a4b5c6d"
@@ -33,10 +33,10 @@ def encode(*events):
 
 
 def translate(*events, count_machine_opens=False):
-    return webhook.translate(encode(*events), count_machine_opens=count_machine_opens)
+    return reports.translate(encode(*events), count_machine_opens=count_machine_opens)
 
 
-TABLE = [
+STATUSES = [
     ("processed", Status.ACCEPTED, ""),
     ("deferred", Status.ACCEPTED, ""),
     ("delivered", Status.DELIVERED, ""),
@@ -50,10 +50,10 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "status", "code"), TABLE)
-async def test_each_row_of_the_table(vendor, plugin, make_email, make_request, kind, status, code):
+@pytest.mark.parametrize(("kind", "status", "code"), STATUSES)
+async def test_each_event_is_translated(provider, plugin, make_email, make_request, kind, status, code):
     receipt = await plugin.send_email(make_email())
-    (body,) = vendor.bodies([vendor.event(kind, vendor.taken[0])], batch=0)
+    (body,) = provider.bodies([provider.event(kind, provider.taken[0])], batch=0)
     report = await plugin.parse_webhook(make_request(body))
     assert report.events == [
         StatusEvent(status=status, message_id=MESSAGE_ID, provider_id=receipt.provider_id, code=code)
@@ -62,24 +62,24 @@ async def test_each_row_of_the_table(vendor, plugin, make_email, make_request, k
 
 
 @pytest.mark.parametrize("kind", ["click", "group_resubscribe", "machine_open"])
-async def test_what_means_no_status(vendor, plugin, make_email, make_request, kind):
+async def test_events_without_a_status_are_counted(provider, plugin, make_email, make_request, kind):
     await plugin.send_email(make_email())
-    (body,) = vendor.bodies([vendor.event(kind, vendor.taken[0])], batch=0)
+    (body,) = provider.bodies([provider.event(kind, provider.taken[0])], batch=0)
     report = await plugin.parse_webhook(make_request(body))
     assert (report.events, report.ignored) == ([], {kind: 1})
 
 
-async def test_machine_opens_count_where_the_operator_wants_them(vendor, running, make_email, make_request):
+async def test_machine_opens_count_if_configured(provider, running, make_email, make_request):
     async with running(count_machine_opens=True) as plugin:
         await plugin.send_email(make_email())
-        (body,) = vendor.bodies([vendor.event("machine_open", vendor.taken[0])], batch=0)
+        (body,) = provider.bodies([provider.event("machine_open", provider.taken[0])], batch=0)
         report = await plugin.parse_webhook(make_request(body))
     assert [event.status for event in report.events] == [Status.OPENED]
 
 
-async def test_a_message_without_our_id_is_found_by_the_vendors(vendor, plugin, make_email, make_request):
+async def test_an_event_without_our_id_has_sendgrids(provider, plugin, make_email, make_request):
     receipt = await plugin.send_email(make_email())
-    event = vendor.event("delivered", vendor.taken[0])
+    event = provider.event("delivered", provider.taken[0])
     del event["gp_id"]
     report = await plugin.parse_webhook(make_request(encode(event)))
     assert report.events == [StatusEvent(status=Status.DELIVERED, provider_id=receipt.provider_id)]
@@ -98,7 +98,7 @@ async def test_a_message_without_our_id_is_found_by_the_vendors(vendor, plugin, 
         ("x" * 300, "x" * 255),
     ],
 )
-def test_the_vendors_id(sg_message_id, provider_id):
+def test_sendgrids_id(sg_message_id, provider_id):
     (event,) = translate(BASE | {"event": "delivered", "gp_id": None, "sg_message_id": sg_message_id}).events
     assert (event.message_id, event.provider_id) == ("", provider_id)
 
@@ -108,11 +108,11 @@ def test_the_vendors_id(sg_message_id, provider_id):
     [
         {"gp_id": None, "sg_message_id": None},
         {"gp_id": "", "sg_message_id": ""},
-        {"gp_id": "somebody-else's", "sg_message_id": None},
+        {"gp_id": "of-another-system", "sg_message_id": None},
         {"gp_id": MESSAGE_ID.upper(), "sg_message_id": None},
     ],
 )
-def test_an_event_that_names_no_message(fields):
+def test_an_event_without_an_id_is_counted(fields):
     report = translate(BASE | {"event": "open"} | fields, BASE | {"event": "delivered"})
     assert [event.status for event in report.events] == [Status.DELIVERED]
     assert report.ignored == {"no_id": 1}
@@ -137,7 +137,7 @@ def test_an_asynchronous_bounce_has_only_our_id():
         ({}, "bounce"),
     ],
 )
-def test_why_it_bounced(fields, code):
+def test_the_code_of_a_bounce(fields, code):
     assert translate(BASE | {"event": "bounce"} | fields).events[0].code == code
 
 
@@ -158,12 +158,12 @@ def test_why_it_bounced(fields, code):
         (None, "dropped"),
     ],
 )
-def test_why_it_was_dropped(reason, code):
+def test_the_code_of_a_drop(reason, code):
     assert translate(BASE | {"event": "dropped", "reason": reason}).events[0].code == code
 
 
 @pytest.mark.parametrize("category", ["smartico", ["smartico", "bonus"], [], None, {"odd": 1}])
-def test_a_category_is_of_any_shape(category):
+def test_a_category_may_have_any_type(category):
     assert len(translate(BASE | {"event": "open", "category": category}).events) == 1
 
 
@@ -188,7 +188,7 @@ BAD_ELEMENTS = [
 
 
 @pytest.mark.parametrize("element", BAD_ELEMENTS, ids=str)
-def test_a_bad_event_loses_nothing_of_the_good_ones(element):
+def test_a_bad_event_does_not_affect_the_others(element):
     report = translate(BASE | {"event": "delivered"}, element, BASE | {"event": "open"})
     assert [event.status for event in report.events] == [Status.DELIVERED, Status.OPENED]
     assert report.ignored == {"malformed": 1}
@@ -205,14 +205,14 @@ def test_a_bad_event_loses_nothing_of_the_good_ones(element):
         (rb'"sg_message_id": "\u0000"', "bounce"),
     ],
 )
-def test_an_event_that_is_hardly_json_is_not_lost(fields, code):
+def test_an_event_with_invalid_json_details_is_translated(fields, code):
     bounce = f'{{"event": "bounce", "gp_id": "{MESSAGE_ID}", '.encode() + fields + b"}"
-    report = webhook.translate(b"[" + bounce + b"," + encode(BASE)[1:], count_machine_opens=False)
+    report = reports.translate(b"[" + bounce + b"," + encode(BASE)[1:], count_machine_opens=False)
     assert report.events == [StatusEvent(status=Status.FAILED, message_id=MESSAGE_ID, code=code)]
     assert report.ignored == {"malformed": 1}
 
 
-def test_disorder_within_a_request_is_put_right_and_duplicates_are_kept():
+def test_events_are_sorted_by_time_and_duplicates_stay():
     kinds = ["processed", "delivered", "open", "spamreport"]
     events = [BASE | {"event": kind, "timestamp": 1_700_000_000 + at} for at, kind in enumerate(kinds)] * 2
     random.Random(3).shuffle(events)
@@ -235,7 +235,7 @@ def test_events_of_one_second_keep_their_order():
 
 
 @pytest.mark.parametrize("timestamp", [None, "soon", 1.5e9, 10**30, -1])
-def test_odd_times_are_no_reason_to_lose_an_event(timestamp):
+def test_an_event_with_an_odd_time_is_translated(timestamp):
     assert len(translate(BASE | {"event": "open", "timestamp": timestamp}).events) == 1
 
 
@@ -255,13 +255,13 @@ def test_odd_times_are_no_reason_to_lose_an_event(timestamp):
         b"[{}] [{}]",
     ],
 )
-async def test_what_is_not_a_list_of_events(plugin, make_request, body):
+async def test_a_body_that_is_not_a_list_of_events(plugin, make_request, body):
     with pytest.raises(BadWebhook) as caught:
         await plugin.parse_webhook(make_request(body))
     assert "canary" not in str(caught.value)
 
 
-async def test_no_events_are_no_fault(plugin, make_request):
+async def test_an_empty_list_is_accepted(plugin, make_request):
     report = await plugin.parse_webhook(make_request(b"[]\r\n"))
     assert (list(report.events), report.ignored) == ([], {})
 
@@ -274,22 +274,22 @@ async def test_a_hundred_thousand_events(plugin, make_request):
     assert (len(report.events), report.ignored) == (99_999, {"malformed": 1})
 
 
-async def test_a_full_batch(vendor, plugin, make_email, make_request):
+async def test_a_full_batch(provider, plugin, make_email, make_request):
     await plugin.send_email(make_email())
-    bodies = vendor.bodies([vendor.event("delivered", vendor.taken[0]) for _ in range(3000)], batch=0)
+    bodies = provider.bodies([provider.event("delivered", provider.taken[0]) for _ in range(3000)], batch=0)
     assert len(bodies) > 1
     assert max(len(body) for body in bodies) <= 768 * 1024
-    reports = [await plugin.parse_webhook(make_request(body)) for body in bodies]
-    assert sum(len(report.events) for report in reports) == 3000
+    parsed = [await plugin.parse_webhook(make_request(body)) for body in bodies]
+    assert sum(len(report.events) for report in parsed) == 3000
 
 
-async def test_without_a_key_nothing_is_taken(running, make_request):
+async def test_without_a_key_no_webhook_is_accepted(running, make_request):
     async with running(webhook_public_key="") as plugin:
         with pytest.raises(NoVerificationKey):
             await plugin.parse_webhook(make_request(encode(BASE | {"event": "delivered"})))
 
 
-async def refused(plugin, request):
+async def refusal(plugin, request):
     with pytest.raises(BadSignature) as caught:
         await plugin.parse_webhook(request)
     assert "canary" not in str(caught.value)
@@ -297,16 +297,16 @@ async def refused(plugin, request):
 
 
 async def test_a_forged_signature(plugin, make_request):
-    assert "compare the key" in await refused(plugin, make_request(encode(BASE), forged=True))
+    assert "compare the key" in await refusal(plugin, make_request(encode(BASE), forged=True))
 
 
-async def test_a_signature_for_another_body_or_time(vendor, plugin, make_request):
+async def test_a_signature_for_another_body_or_time(provider, plugin, make_request):
     body = encode(BASE | {"event": "delivered"})
-    headers = vendor.sign(body, time.time(), forged=False)
+    headers = provider.sign(body, time.time(), forged=False)
     for other in (body + b"\n", body[:-1], body.replace(b"delivered", b"bounce"), b""):
-        await refused(plugin, make_request(other, headers=headers))
+        await refusal(plugin, make_request(other, headers=headers))
     later = headers | {"X-Twilio-Email-Event-Webhook-Timestamp": str(int(time.time()) + 5)}
-    await refused(plugin, make_request(body, headers=later))
+    await refusal(plugin, make_request(body, headers=later))
 
 
 @pytest.mark.parametrize(
@@ -324,60 +324,62 @@ async def test_a_signature_for_another_body_or_time(vendor, plugin, make_request
         {"X-Twilio-Email-Event-Webhook-Timestamp": "9" * 5000},
     ],
 )
-async def test_headers_that_make_no_sense(vendor, plugin, make_request, change):
+async def test_invalid_signature_headers(provider, plugin, make_request, change):
     body = encode(BASE | {"event": "delivered"})
-    headers = vendor.sign(body, time.time(), forged=False) | change
-    await refused(plugin, make_request(body, headers=headers))
+    headers = provider.sign(body, time.time(), forged=False) | change
+    await refusal(plugin, make_request(body, headers=headers))
 
 
-async def test_a_signature_with_something_beside_it(vendor, plugin, make_request):
+async def test_a_signature_with_a_suffix(provider, plugin, make_request):
     body = encode(BASE | {"event": "delivered"})
-    headers = vendor.sign(body, time.time(), forged=False)
+    headers = provider.sign(body, time.time(), forged=False)
     headers["X-Twilio-Email-Event-Webhook-Signature"] += ", !"
-    await refused(plugin, make_request(body, headers=headers))
+    await refusal(plugin, make_request(body, headers=headers))
 
 
-async def test_no_headers_at_all(plugin, make_request):
-    assert "not signed" in await refused(plugin, make_request(encode(BASE), headers={}))
+async def test_a_request_without_headers(plugin, make_request):
+    assert "not signed" in await refusal(plugin, make_request(encode(BASE), headers={}))
 
 
 @pytest.mark.parametrize(
-    ("age", "taken"),
+    ("age", "accepted"),
     [(0, True), (25 * 3600, True), (26 * 3600, True), (26 * 3600 + 1, False), (-300, True), (-301, False)],
 )
-async def test_a_signature_has_its_time(plugin, make_request, age, taken):
+async def test_the_age_of_a_signature_is_limited(plugin, make_request, age, accepted):
     request = make_request(
         encode(BASE | {"event": "delivered"}), at=1_700_000_000, received_at=1_700_000_000 + age
     )
-    if taken:
+    if accepted:
         assert len((await plugin.parse_webhook(request)).events) == 1
     else:
-        await refused(plugin, request)
+        await refusal(plugin, request)
 
 
-async def test_the_sdk_finds_the_same_signatures_good(vendor):
-    body = vendor.bodies([BASE | {"event": "delivered"}], batch=0)[0]
+async def test_the_sdk_accepts_the_same_signatures(provider):
+    body = provider.bodies([BASE | {"event": "delivered"}], batch=0)[0]
     for forged in (False, True):
-        headers = vendor.sign(body, 1_700_000_000, forged=forged)
-        good = EventWebhook(vendor.public_key).verify_signature(
+        headers = provider.sign(body, 1_700_000_000, forged=forged)
+        accepted = EventWebhook(provider.public_key).verify_signature(
             body.decode(),
             headers["X-Twilio-Email-Event-Webhook-Signature"],
             headers["X-Twilio-Email-Event-Webhook-Timestamp"],
         )
-        assert good is not forged
+        assert accepted is not forged
 
 
-async def test_nothing_of_the_recipient_comes_out(vendor, plugin, make_email, make_request, caplog, capsys):
+async def test_nothing_of_the_recipient_is_logged_or_reported(
+    provider, plugin, make_email, make_request, caplog, capsys
+):
     caplog.set_level(logging.DEBUG)
     await plugin.send_email(make_email())
-    kinds = [kind for kind, _, _ in TABLE] + ["click", "machine_open"]
-    events = [vendor.event(kind, vendor.taken[0]) for kind in kinds] + [RECIPIENT, {"event": RECIPIENT}]
+    kinds = [kind for kind, _, _ in STATUSES] + ["click", "machine_open"]
+    events = [provider.event(kind, provider.taken[0]) for kind in kinds] + [RECIPIENT, {"event": RECIPIENT}]
     assert RECIPIENT in encode(*events).decode()
     report = await plugin.parse_webhook(make_request(encode(*events)))
-    assert len(report.events) == len(TABLE)
-    said = "\n".join([repr(report), caplog.text, *capsys.readouterr()])
-    assert "canary" not in said
-    assert "4711" not in said
+    assert len(report.events) == len(STATUSES)
+    texts = "\n".join([repr(report), caplog.text, *capsys.readouterr()])
+    assert "canary" not in texts
+    assert "4711" not in texts
 
 
 JSON = st.recursive(
@@ -389,7 +391,7 @@ FIELDS = ("event", "gp_id", "sg_message_id", "timestamp", "type", "status", "rea
 
 
 @given(st.lists(JSON | st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)), max_size=5))
-def test_whatever_stands_beside_it_a_good_event_is_found(others):
+def test_a_good_event_is_found_beside_any_others(others):
     report = translate(*others, BASE | {"event": "spamreport"})
     assert Status.COMPLAINED in [event.status for event in report.events]
     assert len(report.events) + sum(report.ignored.values()) == len(others) + 1
@@ -398,4 +400,4 @@ def test_whatever_stands_beside_it_a_good_event_is_found(others):
 @given(st.binary())
 def test_any_bytes_are_a_report_or_a_bad_webhook(body):
     with contextlib.suppress(BadWebhook):
-        webhook.translate(body, count_machine_opens=False)
+        reports.translate(body, count_machine_opens=False)

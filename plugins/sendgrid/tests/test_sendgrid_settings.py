@@ -1,4 +1,4 @@
-"""Settings: what is refused before anything starts, and with what words."""
+"""The settings: their defaults, and what refuses the start."""
 
 import base64
 
@@ -13,7 +13,7 @@ from gatepost.model import Secret
 from gatepost_sendgrid import SendGrid, Settings
 
 
-def public(key):
+def public_key_text(key):
     der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(der).decode()
 
@@ -22,18 +22,18 @@ def convert(table):
     return msgspec.convert(table, Settings, dec_hook=lambda _, value: Secret(value))
 
 
-def test_it_is_written_for_this_contract():
+def test_the_api_version_is_current():
     assert SendGrid.api_version == API_VERSION
     assert SendGrid.settings_type is Settings
 
 
-def test_an_api_key_is_enough():
+def test_only_the_api_key_is_required():
     settings = convert({"api_key": "SG.x"})
     assert settings.base_url == "https://api.sendgrid.com"
     assert not settings.webhook_public_key
 
 
-def test_everything_there_is():
+def test_every_setting():
     settings = convert(
         {
             "api_key": "SG.x",
@@ -62,7 +62,7 @@ def test_everything_there_is():
         {"api_key": "SG.x", "categories": [str(number) for number in range(11)]},
     ],
 )
-def test_what_the_types_refuse(table):
+def test_values_of_other_types_are_refused(table):
     with pytest.raises(msgspec.ValidationError):
         convert(table)
 
@@ -79,11 +79,17 @@ def test_what_the_types_refuse(table):
         ({"webhook_public_key": "nonsense"}, "webhook_public_key"),
         ({"webhook_public_key": "ключ"}, "webhook_public_key"),
         ({"webhook_public_key": base64.b64encode(b"nonsense").decode()}, "webhook_public_key"),
-        ({"webhook_public_key": public(rsa.generate_private_key(65537, 2048))}, "webhook_public_key"),
-        ({"webhook_public_key": public(ec.generate_private_key(ec.SECP384R1()))}, "webhook_public_key"),
+        (
+            {"webhook_public_key": public_key_text(rsa.generate_private_key(65537, 2048))},
+            "webhook_public_key",
+        ),
+        (
+            {"webhook_public_key": public_key_text(ec.generate_private_key(ec.SECP384R1()))},
+            "webhook_public_key",
+        ),
     ],
 )
-async def test_what_the_constructor_refuses(make_plugin, settings, key):
+async def test_invalid_values_refuse_the_start(make_plugin, settings, key):
     with pytest.raises(ConfigError) as caught:
         make_plugin(**settings)
     (fault,) = caught.value.faults

@@ -1,4 +1,4 @@
-"""The alphabet of accepted text messages."""
+"""The alphabet of plain text messages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""SendGrid's Event Webhook: is it SendGrid's, and what do its events mean. Pure functions."""
+"""SendGrid's Event Webhook: its signature and the translation of its events. Pure functions."""
 
 import base64
 import json
@@ -15,8 +15,8 @@ from sendgrid.helpers.eventwebhook import EventWebhook, EventWebhookHeader  # ty
 from gatepost.errors import BadSignature, BadWebhook, ConfigError, Fault
 from gatepost.model import Report, Status, StatusEvent, WebhookRequest
 
-_SIGNATURE = EventWebhookHeader.SIGNATURE.lower()
-_TIMESTAMP = EventWebhookHeader.TIMESTAMP.lower()
+_SIGNATURE_HEADER = EventWebhookHeader.SIGNATURE.lower()
+_TIMESTAMP_HEADER = EventWebhookHeader.TIMESTAMP.lower()
 
 _STATUSES: Mapping[str, Status] = {
     "processed": Status.ACCEPTED,
@@ -29,10 +29,10 @@ _STATUSES: Mapping[str, Status] = {
     "unsubscribe": Status.UNSUBSCRIBED,
     "group_unsubscribe": Status.UNSUBSCRIBED,
 }
-_NO_STATUS = frozenset({"click", "group_resubscribe"})
-_BOUNCES = frozenset({"bounce", "blocked", "expired"})
-# All the reasons that SendGrid documents for a drop.
-_DROPS: Mapping[str, str] = {
+_WITHOUT_STATUS = frozenset({"click", "group_resubscribe"})
+_BOUNCE_TYPES = frozenset({"bounce", "blocked", "expired"})
+# The reasons for a drop that SendGrid documents.
+_DROP_REASONS: Mapping[str, str] = {
     reason.lower(): reason
     for reason in (
         "Bounced Address",
@@ -46,14 +46,14 @@ _DROPS: Mapping[str, str] = {
 }
 _REPLY_CODE = re.compile(r"\s*([245]\d\d)(?!\d)", re.ASCII)
 _ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}", re.ASCII)
-_OUR_ID = re.compile(r"[0-9a-f-]{36}")
-# sg_message_id is the X-Message-Id of the send with a suffix. An X-Message-Id is 22 characters without a
-# dot; older ones hold dots themselves.
+_MESSAGE_ID = re.compile(r"[0-9a-f-]{36}")
+# sg_message_id is the X-Message-Id of the send and a suffix. An X-Message-Id is 22 characters without a dot;
+# older ones contain dots.
 _PROVIDER_ID = re.compile(r"[\w-]{22}(?=\.|$)|[!-~]+?(?=\.filter|\.recvd|$)", re.ASCII)
 
 
 class _Event(msgspec.Struct):
-    """The fields that matter here; others, custom arguments and categories among them, are not looked at."""
+    """An event: the fields that are used, among them our custom argument ``gp_id``."""
 
     event: str
     gp_id: str | None = None
@@ -65,11 +65,11 @@ class _Event(msgspec.Struct):
     sg_machine_open: bool | None = None
 
 
-_EVENTS = msgspec.json.Decoder(list[_Event])
+_EVENT_LIST = msgspec.json.Decoder(list[_Event])
 
 
-def public_key(text: str) -> ec.EllipticCurvePublicKey | None:
-    """The verification key as SendGrid shows it, parsed; None for an empty text. Raises ConfigError."""
+def parse_public_key(text: str) -> ec.EllipticCurvePublicKey | None:
+    """Parse the verification key as SendGrid shows it; return None for an empty text. Raises ConfigError."""
     if not text:
         return None
     try:
@@ -89,31 +89,31 @@ def public_key(text: str) -> ec.EllipticCurvePublicKey | None:
 
 
 def verify(key: ec.EllipticCurvePublicKey, request: WebhookRequest) -> None:
-    """Raise BadSignature unless SendGrid signed this very body, neither long ago nor in the future."""
-    signature = request.headers.get(_SIGNATURE, "")
-    timestamp = request.headers.get(_TIMESTAMP, "")
+    """Raise BadSignature unless SendGrid signed this body, and not too long ago."""
+    signature = request.headers.get(_SIGNATURE_HEADER, "")
+    timestamp = request.headers.get(_TIMESTAMP_HEADER, "")
     if not signature or not timestamp:
-        raise BadSignature("it is not signed: switch on the Event Webhook's signature at SendGrid")
+        raise BadSignature("the request is not signed: switch on the Event Webhook's signature at SendGrid")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
-        raise BadSignature("the signature's time is not a number of seconds")
+        raise BadSignature("the timestamp is not a number of seconds")
     try:
         der = base64.b64decode(signature, validate=True)
         key.verify(der, timestamp.encode() + request.body, ec.ECDSA(hashes.SHA256()))
     except (ValueError, InvalidSignature):
         raise BadSignature(
-            "the signature is not one of webhook_public_key's for this body: compare the key with SendGrid's"
+            "the signature does not match webhook_public_key and this body: compare the key with SendGrid's"
         ) from None
     request.expect_fresh(int(timestamp))
 
 
 def translate(body: bytes, *, count_machine_opens: bool) -> Report:
-    """What a verified request says, in the order in which it happened. Raises BadWebhook."""
+    """Translate the body of a verified request; sort the events by their time. Raises BadWebhook."""
     ignored: Counter[str] = Counter()
-    reported: list[tuple[float, StatusEvent]] = []
+    timed_events: list[tuple[float, StatusEvent]] = []
     for event in _decode(body, ignored):
-        kind = _kind_without_status(event, count_machine_opens=count_machine_opens)
-        if kind:
-            ignored[kind] += 1
+        reason = _ignored_as(event, count_machine_opens=count_machine_opens)
+        if reason:
+            ignored[reason] += 1
             continue
         status_event = StatusEvent(
             status=_STATUSES[event.event],
@@ -122,22 +122,23 @@ def translate(body: bytes, *, count_machine_opens: bool) -> Report:
             code=_code(event),
         )
         if status_event.message_id or status_event.provider_id:
-            happened = event.timestamp if isinstance(event.timestamp, float) else 0.0
-            reported.append((happened, status_event))
+            at = event.timestamp if isinstance(event.timestamp, float) else 0.0
+            timed_events.append((at, status_event))
         else:
             ignored["no_id"] += 1
-    reported.sort(key=lambda timed: timed[0])
-    return Report(events=[status_event for _, status_event in reported], ignored=dict(ignored))
+    # Stable: events of the same second keep their order.
+    timed_events.sort(key=lambda timed: timed[0])
+    return Report(events=[status_event for _, status_event in timed_events], ignored=dict(ignored))
 
 
 def _decode(body: bytes, ignored: Counter[str]) -> Iterator[_Event]:
     try:
-        yield from _EVENTS.decode(body)
+        yield from _EVENT_LIST.decode(body)
         return
     except (ValueError, RecursionError):
-        # Perhaps a single event is at fault: no object, a number for a text, half a character.
+        # One bad event may be the cause: not an object, a number in place of a text, half a character.
         pass
-    for element in _tolerant(body):
+    for element in _decode_leniently(body):
         try:
             event = msgspec.convert(element, _Event)
         except ValueError:
@@ -146,10 +147,10 @@ def _decode(body: bytes, ignored: Counter[str]) -> Iterator[_Event]:
             yield event
 
 
-def _tolerant(body: bytes) -> list[object]:
-    """What msgspec refuses, the standard library takes; at several times the cost."""
+def _decode_leniently(body: bytes) -> list[object]:
+    """Decode the body with the standard library, which accepts more than msgspec at several times the cost."""
     try:
-        # float, because int refuses thousands of digits.
+        # As float, because int refuses numbers of thousands of digits.
         elements = json.loads(body.decode("utf-8", "replace"), parse_int=float)
     except (ValueError, RecursionError):
         raise BadWebhook("the body is not JSON") from None
@@ -158,16 +159,17 @@ def _tolerant(body: bytes) -> list[object]:
     return elements
 
 
-def _kind_without_status(event: _Event, *, count_machine_opens: bool) -> str:
+def _ignored_as(event: _Event, *, count_machine_opens: bool) -> str:
+    """Return the name under which an event without a status is counted; empty if it has a status."""
     if event.event == "open" and event.sg_machine_open and not count_machine_opens:
         return "machine_open"
     if event.event in _STATUSES:
         return ""
-    return event.event if event.event in _NO_STATUS else "unknown"
+    return event.event if event.event in _WITHOUT_STATUS else "unknown"
 
 
 def _message_id(event: _Event) -> str:
-    return event.gp_id if event.gp_id and _OUR_ID.fullmatch(event.gp_id) else ""
+    return event.gp_id if event.gp_id and _MESSAGE_ID.fullmatch(event.gp_id) else ""
 
 
 def _provider_id(event: _Event) -> str:
@@ -176,12 +178,15 @@ def _provider_id(event: _Event) -> str:
 
 
 def _code(event: _Event) -> str:
-    """Why, from closed lists: ``bounce 550 5.1.1``, ``Spam Content``; the rest quotes addresses."""
+    """Return the cause, such as ``bounce 550 5.1.1`` or ``Spam Content``.
+
+    Only values of closed lists pass, because everything else may quote an address.
+    """
     if event.event == "dropped":
-        return _DROPS.get((event.reason or "").strip().lower(), "dropped")
+        return _DROP_REASONS.get((event.reason or "").strip().lower(), "dropped")
     if event.event != "bounce":
         return ""
-    words = [event.type if event.type in _BOUNCES else "bounce"]
+    words = [event.type if event.type in _BOUNCE_TYPES else "bounce"]
     if reply := _REPLY_CODE.match(event.reason or ""):
         words.append(reply[1])
     if enhanced := _ENHANCED_CODE.fullmatch(str(event.status)):
