@@ -1,6 +1,6 @@
-"""Gatepost's plugin for SMTP relays: kept connections out, bounce and complaint reports in."""
+"""Gatepost's plugin for email through an SMTP relay, with bounce and complaint reports."""
 
-from gatepost_smtp.relay import SmtpRelay
+from gatepost_smtp.plugin import SmtpRelay
 from gatepost_smtp.settings import Settings
 
 __all__ = ["Settings", "SmtpRelay"]

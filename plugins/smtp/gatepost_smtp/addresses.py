@@ -1,59 +1,59 @@
-"""What may stand as an address in an SMTP command and in a header, and the signed return paths."""
+"""Email addresses for SMTP commands and headers, and signed return paths. Pure functions."""
 
 import hashlib
 import hmac
 import re
 
-# An address goes onto a command line and into a header as it is, so only what needs no quoting in
-# either is let through: dot-atoms. Quoted local parts ("a b"@…) exist on paper and in attacks.
+# An address is written into a command and into a header unchanged, so only an address that needs no quotes in
+# either is accepted: dot-atoms. Quoted local parts ("a b"@…) are valid by the RFC, but only attacks use them.
 _ATOM = r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]|[^\x00-\x9f\s])+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_LOCAL_PART = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MESSAGE_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RETURN_PATH = re.compile(r"b\+([0-9a-f]{32})-([0-9a-f]{20})@([a-z0-9.-]+)", re.IGNORECASE)
 
 
 def is_domain(text: str) -> bool:
-    """Whether this is a domain in ASCII."""
+    """Tell whether ``text`` is an ASCII domain."""
     return len(text) <= 253 and _DOMAIN.fullmatch(text) is not None
 
 
 def is_address(text: str) -> bool:
-    """Whether this is one bare address that may be put on a command line and into a header."""
-    local, _, domain = text.rpartition("@")
+    """Tell whether ``text`` is one plain address that is safe in an SMTP command and in a header."""
+    local_part, _, domain = text.rpartition("@")
     return (
-        text.isprintable()  # neither controls nor separators nor lone surrogates
-        and "=?" not in text  # atoms, but a reader of headers may decode them to something else
+        text.isprintable()  # no control characters, separators or lone surrogates
+        and "=?" not in text  # valid in an atom, but a reader of headers may decode what follows
         and len(text.encode()) <= 254
-        and _LOCAL.fullmatch(local) is not None
+        and _LOCAL_PART.fullmatch(local_part) is not None
         and is_domain(domain)
     )
 
 
 def is_message_id(text: str) -> bool:
-    """Whether this has the shape of our own ids."""
-    return _ID.fullmatch(text) is not None
+    """Tell whether ``text`` has the form of Gatepost's message ids."""
+    return _MESSAGE_ID.fullmatch(text) is not None
 
 
 def return_path(message_id: str, domain: str, key: str) -> str:
-    """The envelope sender that brings a bounce home: our id, and a signature so that none is made up."""
-    compact = message_id.replace("-", "")
-    return f"b+{compact}-{_signature(compact, key)}@{domain}"
+    """Return the envelope sender that identifies a bounce: the message id and a signature against forgery."""
+    hex_id = message_id.replace("-", "")
+    return f"b+{hex_id}-{_signature(hex_id, key)}@{domain}"
 
 
 def find_return_path(text: str, domain: str, key: str) -> str:
-    """Our id out of the first signed return path in ``text``; empty where there is none of ours."""
-    for compact, signature, at in _RETURN_PATH.findall(text):
-        if at.lower() == domain.lower() and hmac.compare_digest(
-            signature.lower(), _signature(compact.lower(), key)
+    """Return the message id of the first validly signed return path in ``text``; empty if there is none."""
+    for found_id, signature, found_domain in _RETURN_PATH.findall(text):
+        hex_id = found_id.lower()
+        if found_domain.lower() == domain.lower() and hmac.compare_digest(
+            signature.lower(), _signature(hex_id, key)
         ):
-            plain = compact.lower()
-            return "-".join((plain[:8], plain[8:12], plain[12:16], plain[16:20], plain[20:]))
+            return "-".join((hex_id[:8], hex_id[8:12], hex_id[12:16], hex_id[16:20], hex_id[20:]))
     return ""
 
 
-def _signature(compact: str, key: str) -> str:
-    # Ten bytes: a local part holds 64 characters, and a forger gets a few thousand guesses a mail.
-    return hmac.new(key.encode(), b"return-path:" + compact.encode(), hashlib.sha256).hexdigest()[:20]
+def _signature(hex_id: str, key: str) -> str:
+    # Ten bytes, because a local part holds 64 characters; a forger has only a few thousand guesses per mail.
+    return hmac.new(key.encode(), b"return-path:" + hex_id.encode(), hashlib.sha256).hexdigest()[:20]

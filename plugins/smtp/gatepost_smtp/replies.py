@@ -1,4 +1,4 @@
-"""What a server's answer means, kept as codes: its text quotes the recipient more often than not."""
+"""The meaning of a server's answers, reduced to codes, because their texts often quote the recipient."""
 
 import re
 
@@ -6,64 +6,67 @@ from aiosmtplib import SMTPResponseException
 
 from gatepost.errors import Rejected, SendError, Unavailable
 
-CLOSING = 421
-_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?!\S)")
+SERVICE_CLOSING = 421
+_ENHANCED_CODE = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?!\S)")
 
-# "Authentication required" and its like (RFC 4954 §6), at whatever command they come.
+# "Authentication required" and similar (RFC 4954 §6), in answer to any command.
 _SIGN_IN = frozenset({530, 534, 535, 538})
 _TOO_LARGE = 552
 _NO_STORAGE = 452
 
-# What an enhanced code is about, its second number (RFC 3463 §3): the address, the mail system, the network.
-_ADDRESS, _SYSTEM, _NETWORK = "1", "3", "4"
+# The subject of an enhanced code, its second number (RFC 3463 §3).
+_ADDRESS, _MAIL_SYSTEM, _NETWORK = "1", "3", "4"
 
 
-def code_of(code: int, text: str) -> str:
-    """``550 5.1.1``: the code, and the enhanced one where the text begins with it (RFC 2034)."""
-    enhanced = _ENHANCED.match(text)
+def full_code(code: int, text: str) -> str:
+    """Return ``550 5.1.1``: the code, and the enhanced code if the text begins with one (RFC 2034)."""
+    enhanced = _ENHANCED_CODE.match(text)
     return f"{code} {enhanced[1]}" if enhanced else str(code)
 
 
 def failure_code(error: Exception) -> str:
-    """The code in what aiosmtplib raised; empty where the server gave none."""
+    """Return the code in an exception of aiosmtplib; empty if the server gave none."""
     if isinstance(error, SMTPResponseException) and error.code > 0:
-        return code_of(error.code, error.message)
+        return full_code(error.code, error.message)
     return ""
 
 
-def refusal(command: str, code: int, text: str, *, own_sender: bool) -> SendError:
-    """What an answer other than success to MAIL, RCPT or DATA means: the message was not taken.
+def refusal(command: str, code: int, text: str, *, configured_sender: bool) -> SendError:
+    """Return the error for an answer that refuses MAIL, RCPT, DATA or the mail.
 
-    ``own_sender`` says that the envelope sender is out of the settings, so that the operator and not
-    the message is to blame where it is refused.
+    ``configured_sender`` says that the envelope sender is from the settings. If the relay refuses it, the
+    configuration is wrong and not the message.
     """
-    shown = code_of(code, text)
-    reason = f"the relay answered {shown} to {command}"
+    full = full_code(code, text)
+    reason = f"the relay answered {full} to {command}"
     if code in _SIGN_IN:
-        return Unavailable(f"{reason}: check username and password", code=shown, misconfigured=True)
-    if command == "MAIL" and own_sender and 500 <= code < 600 and code != _TOO_LARGE:
-        return Unavailable(f"{reason}: check return_path or bounce_domain", code=shown, misconfigured=True)
+        return Unavailable(f"{reason}: check username and password", code=full, misconfigured=True)
+    if command == "MAIL" and configured_sender and 500 <= code < 600 and code != _TOO_LARGE:
+        return Unavailable(f"{reason}: check return_path or bounce_domain", code=full, misconfigured=True)
     if 500 <= code < 600:
-        return Rejected(reason, code=shown)
-    return Unavailable(reason, code=shown, **_concern(command, code, _about(shown), own_sender=own_sender))
+        return Rejected(reason, code=full)
+    scope = _scope(command, code, _subject(full), configured_sender=configured_sender)
+    return Unavailable(reason, code=full, **scope)
 
 
-def _about(shown: str) -> str:
-    return shown.partition(" ")[2].partition(".")[2].partition(".")[0]
+def _subject(full: str) -> str:
+    """Return the subject of an enhanced code; empty if there is no enhanced code."""
+    return full.partition(" ")[2].partition(".")[2].partition(".")[0]
 
 
-def _concern(command: str, code: int, about: str, *, own_sender: bool) -> dict[str, bool]:
-    """Whom a temporary refusal concerns, as Unavailable takes it; empty: everybody who asks now.
+def _scope(command: str, code: int, subject: str, *, configured_sender: bool) -> dict[str, bool]:
+    """Return which messages a temporary refusal affects, as arguments of Unavailable; empty: all of them.
 
-    Greylisting and full mailboxes are the recipient's, whatever the code: many relays pass on what the next
-    server said. A sender's address is refused for that sender. What is refused with its content was read.
+    Greylisting and a full mailbox affect one recipient, whatever the code is, because many relays pass on the
+    answer of the next server. A refused sender affects the mails of that sender. A refusal after DATA may be
+    about the content.
     """
-    if code == CLOSING:
+    if code == SERVICE_CLOSING:
         return {}
     if command == "RCPT":
         return {"message_only": True}
-    if code == _NO_STORAGE or about in {_SYSTEM, _NETWORK}:
+    if code == _NO_STORAGE or subject in {_MAIL_SYSTEM, _NETWORK}:
         return {}
-    if command == "MAIL" and (own_sender or about != _ADDRESS):
+    if command == "MAIL" and (configured_sender or subject != _ADDRESS):
         return {}
     return {"content_only": True}

@@ -1,4 +1,4 @@
-"""What mail servers report back: bounces (RFC 3464 or in words) and complaints (RFC 5965, JMRP)."""
+"""Reports of mail servers: bounces (RFC 3464 or plain text) and complaints (RFC 5965 or Hotmail's JMRP)."""
 
 import asyncio
 import hashlib
@@ -10,35 +10,33 @@ from email.policy import compat32
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey
 from gatepost.model import NO_COUNTS, Report, Status, StatusEvent, WebhookRequest
-from gatepost_smtp.identify import Arrived, arrived, find_message_id
-from gatepost_smtp.mail_parts import blocks, field, returned
-from gatepost_smtp.plain_bounces import Verdict, judge
+from gatepost_smtp.incoming_mail import IncomingMail, field, field_blocks, incoming_mail, returned_messages
+from gatepost_smtp.message_ids import find_message_id
 from gatepost_smtp.settings import Settings
+from gatepost_smtp.text_bounces import Verdict, classify
 
-_ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?!\S)")
-_BASIC = re.compile(r"\s*smtp\s*;\s*([245]\d\d)(?!\d)", re.IGNORECASE)
+_ENHANCED_CODE = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?!\S)")
+_SMTP_CODE = re.compile(r"\s*smtp\s*;\s*([245]\d\d)(?!\d)", re.IGNORECASE)
 _ACTION = re.compile(r"\s*([a-z]+)\s*(?:\(|$)", re.IGNORECASE)
 # OpenSMTPD writes "error".
-_BOUNCES = {"failed": Status.FAILED, "error": Status.FAILED, "delivered": Status.DELIVERED}
-_ACTIONS = frozenset({"delayed", "relayed", "expanded"})
+_STATUSES = {"failed": Status.FAILED, "error": Status.FAILED, "delivered": Status.DELIVERED}
+_ACTIONS_WITHOUT_STATUS = frozenset({"delayed", "relayed", "expanded"})
 _COMPLAINTS = frozenset({"abuse", "fraud"})
-_FEEDBACK = frozenset({"auth-failure", "dmarc", "not-spam", "opt-out", "other", "virus"})
-# Hotmail's form of a complaint (JMRP): the mail that is complained of, with this field and no report.
-_JMRP = "x-hmxmroriginalrecipient"
+_OTHER_FEEDBACK = frozenset({"auth-failure", "dmarc", "not-spam", "opt-out", "other", "virus"})
+# Hotmail's form of a complaint (JMRP): the returned mail with this field, and no report.
+_JMRP_FIELD = "x-hmxmroriginalrecipient"
 
-# Whoever knows the bounce address writes the mails that arrive here, and the parser's work grows with
-# length times depth. What counts stands before the body of the mail that is returned.
-_LENGTH = 128 * 1024
-_NESTING = re.compile(rb"(?:multipart|message)/", re.IGNORECASE)
-_MAX_NESTING = 20
+# Anyone who knows the bounce address can send mails to this parser, whose work grows with length times depth.
+# The parts that matter come before the body of the returned mail.
+_MAX_BYTES = 128 * 1024
+_NESTED_PART = re.compile(rb"(?:multipart|message)/", re.IGNORECASE)
+_MAX_NESTED_PARTS = 20
 
 
-async def read_report(request: WebhookRequest, settings: Settings, readers: asyncio.Semaphore) -> Report:
-    """Check the bearer token, read the report; mail that reports nothing is counted and ignored.
+async def read_report(request: WebhookRequest, settings: Settings, slots: asyncio.Semaphore) -> Report:
+    """Check the bearer token and read the report; count a mail that reports nothing as ignored.
 
-    ``readers`` bounds the threads that read at once.
-
-    Raises NoVerificationKey, BadSignature or BadWebhook as parse_webhook promises.
+    ``slots`` limits the threads that parse at once. Raises NoVerificationKey, BadSignature or BadWebhook.
     """
     if not settings.webhook_secret:
         raise NoVerificationKey("webhook_secret is not set")
@@ -47,91 +45,102 @@ async def read_report(request: WebhookRequest, settings: Settings, readers: asyn
         raise BadSignature("the Authorization header is missing or wrong")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "message/rfc822" or not request.body.strip():
-        raise BadWebhook("expected a mail: Content-Type message/rfc822 and the mail as it came")
-    async with readers:
-        return await asyncio.to_thread(_read, request.body[:_LENGTH], settings)
+        raise BadWebhook("expected a mail: Content-Type message/rfc822 and the unchanged mail as the body")
+    async with slots:
+        return await asyncio.to_thread(_parse, request.body[:_MAX_BYTES], settings)
 
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def _read(body: bytes, settings: Settings) -> Report:
-    if len(_NESTING.findall(body)) > _MAX_NESTING:
-        return Report(ignored={"too nested": 1})
+def _parse(body: bytes, settings: Settings) -> Report:
+    if len(_NESTED_PART.findall(body)) > _MAX_NESTED_PARTS:
+        return Report(ignored={"too_nested": 1})
     try:
-        mail = arrived(BytesParser(policy=compat32).parsebytes(body))
-        return _reported(mail, settings) or _attached(mail, settings) or _in_words(mail, settings)
+        mail = incoming_mail(BytesParser(policy=compat32).parsebytes(body))
+        return (
+            _standard_report(mail, settings)
+            or _attached_report(mail, settings)
+            or _text_report(mail, settings)
+        )
     except (RecursionError, ValueError, LookupError):
         return Report(ignored={"malformed": 1})
 
 
-def _reported(mail: Arrived, settings: Settings) -> Report | None:
-    """What a report for machines says; None where the mail holds none."""
+def _standard_report(mail: IncomingMail, settings: Settings) -> Report | None:
+    """Translate a report in a standard format; return None if the mail has none."""
     for part in mail.parts:
-        kind = part.get_content_type()
-        if kind == "message/delivery-status":
-            return _bounce(mail, blocks(part), settings)
-        if kind == "message/feedback-report":
-            return _complaint(mail, blocks(part), settings)
+        content_type = part.get_content_type()
+        if content_type == "message/delivery-status":
+            return _bounce(mail, field_blocks(part), settings)
+        if content_type == "message/feedback-report":
+            return _complaint(mail, field_blocks(part), settings)
     return None
 
 
-def _attached(mail: Arrived, settings: Settings) -> Report | None:
-    """What a report says that was forwarded as an attachment, or a complaint that is nothing but one."""
+def _attached_report(mail: IncomingMail, settings: Settings) -> Report | None:
+    """Translate an attached mail: a complaint of Hotmail, or a forwarded report; return None otherwise."""
     for part in mail.parts:
-        for inner in returned(part):
-            if field(inner, _JMRP) or field(mail.heads[0], _JMRP):
-                return _event(Status.COMPLAINED, "abuse", find_message_id(mail, [], settings))
-            if report := _reported(arrived(inner, *mail.heads), settings):
+        for attached in returned_messages(part):
+            if field(attached, _JMRP_FIELD) or field(mail.headers[0], _JMRP_FIELD):
+                return _report(Status.COMPLAINED, "abuse", find_message_id(mail, [], settings))
+            if report := _standard_report(incoming_mail(attached, *mail.headers), settings):
                 return report
     return None
 
 
-def _in_words(mail: Arrived, settings: Settings) -> Report:
-    """What a mail system says to a person."""
-    verdict = judge(mail)
+def _text_report(mail: IncomingMail, settings: Settings) -> Report:
+    """Translate a bounce in plain text; count any other mail as ignored."""
+    verdict = classify(mail)
     if verdict is not Verdict.FAILED:
         return Report(ignored={verdict: 1})
-    return _event(Status.FAILED, "", find_message_id(mail, [], settings))
+    return _report(Status.FAILED, "", find_message_id(mail, [], settings))
 
 
-def _event(status: Status, code: str, message_id: str) -> Report:
+def _report(status: Status, code: str, message_id: str) -> Report:
     if not message_id:
-        return Report(ignored={"unidentified": 1})
+        return Report(ignored={"no_id": 1})
     return Report(events=[StatusEvent(status=status, message_id=message_id, code=code)])
 
 
-def _bounce(mail: Arrived, fields_of_each: list[Message], settings: Settings) -> Report:
-    message_id = find_message_id(mail, fields_of_each, settings)
+def _bounce(mail: IncomingMail, blocks: list[Message], settings: Settings) -> Report:
+    message_id = find_message_id(mail, blocks, settings)
     events: list[StatusEvent] = []
     ignored: dict[str, int] = {}
-    for block in fields_of_each:
-        said = field(block, "action").strip()
-        if not said:
+    for block in blocks:
+        text = field(block, "action").strip()
+        if not text:
             continue
-        named = _ACTION.match(said)
-        action = named[1].lower() if named else ""
-        if action in _BOUNCES and message_id:
-            events.append(StatusEvent(status=_BOUNCES[action], message_id=message_id, code=_code(block)))
+        match = _ACTION.match(text)
+        action = match[1].lower() if match else ""
+        if action in _STATUSES and message_id:
+            events.append(StatusEvent(status=_STATUSES[action], message_id=message_id, code=_code(block)))
         else:
-            kind = action if action in _ACTIONS else "unidentified" if action in _BOUNCES else "malformed"
-            ignored[kind] = ignored.get(kind, 0) + 1
+            reason = _ignored_as(action)
+            ignored[reason] = ignored.get(reason, 0) + 1
     if not events and not ignored:
         ignored["malformed"] = 1
     return Report(events=events, ignored=ignored or NO_COUNTS)
 
 
-def _complaint(mail: Arrived, fields_of_each: list[Message], settings: Settings) -> Report:
-    kinds = [kind for block in fields_of_each if (kind := field(block, "feedback-type").strip().lower())]
-    kind = kinds[0] if kinds else ""
-    if kind not in _COMPLAINTS:
-        return Report(ignored={kind if kind in _FEEDBACK else "malformed": 1})
-    return _event(Status.COMPLAINED, kind, find_message_id(mail, fields_of_each, settings))
+def _ignored_as(action: str) -> str:
+    """Return the name under which a block of a bounce without a status is counted."""
+    if action in _ACTIONS_WITHOUT_STATUS:
+        return action
+    return "no_id" if action in _STATUSES else "malformed"
+
+
+def _complaint(mail: IncomingMail, blocks: list[Message], settings: Settings) -> Report:
+    types = [text for block in blocks if (text := field(block, "feedback-type").strip().lower())]
+    feedback_type = types[0] if types else ""
+    if feedback_type not in _COMPLAINTS:
+        return Report(ignored={feedback_type if feedback_type in _OTHER_FEEDBACK else "malformed": 1})
+    return _report(Status.COMPLAINED, feedback_type, find_message_id(mail, blocks, settings))
 
 
 def _code(block: Message) -> str:
-    """``550 5.1.1``, as much of it as the report says; never its text, which quotes the recipient."""
-    basic = _BASIC.match(field(block, "diagnostic-code"))
-    enhanced = _ENHANCED.match(field(block, "status"))
-    return " ".join(found[1] for found in (basic, enhanced) if found)
+    """Return ``550 5.1.1``, or the part of it that the report has; its text may quote the recipient."""
+    smtp_code = _SMTP_CODE.match(field(block, "diagnostic-code"))
+    enhanced_code = _ENHANCED_CODE.match(field(block, "status"))
+    return " ".join(code[1] for code in (smtp_code, enhanced_code) if code)

@@ -1,4 +1,4 @@
-"""What an operator writes into ``[plugins.NAME]`` with ``use = "smtp"``."""
+"""The settings of an SMTP relay."""
 
 import re
 from pathlib import Path
@@ -16,14 +16,14 @@ _HELO = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The relay, how to sign in to it, and where bounces go."""
+    """A ``[plugins.NAME]`` table with ``use = "smtp"``."""
 
     host: Annotated[
         str,
         Meta(
             min_length=1,
             max_length=255,
-            description="the relay's name; its certificate must bear it",
+            description="the relay's host name, which its certificate must name",
             examples=["relay.example"],
         ),
     ]
@@ -33,79 +33,85 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = None
     security: Annotated[
         Literal["none", "starttls", "tls"],
-        Meta(description="starttls and tls never fall back to clear text"),
+        Meta(description="the encryption; starttls and tls never fall back to clear text"),
     ] = "starttls"
-    username: Annotated[str, Meta(description="to sign in with; empty: without signing in")] = ""
-    password: Annotated[Secret | None, Meta(description="the username's")] = None
+    username: Annotated[str, Meta(description="the user name for the sign-in; empty: no sign-in")] = ""
+    password: Annotated[Secret | None, Meta(description="the password of username")] = None
     ca_file: Annotated[
         Path | None,
         Meta(description="certificates (PEM) to trust instead of the system's", examples=["ca.pem"]),
     ] = None
     connections: Annotated[
-        int, Meta(ge=1, le=1000, description="connections that are open at once, at the most")
+        int, Meta(ge=1, le=1000, description="the maximum number of connections open at once")
     ] = 8
     helo: Annotated[
         str,
-        Meta(description="what to greet the relay with; empty: the machine's full name, or else its address"),
+        Meta(
+            description="the name that greets the relay; empty: the machine's full name, or else its address"
+        ),
     ] = ""
     return_path: Annotated[
-        str, Meta(description="the envelope sender, where bounces go; empty: the message's own sender")
+        str, Meta(description="the envelope sender, which gets the bounces; empty: the message's own sender")
     ] = ""
     bounce_domain: Annotated[
-        str, Meta(description="a domain for signed return paths, one a message; needs webhook_secret")
+        str,
+        Meta(description="a domain for signed return paths, one per message; needs webhook_secret"),
     ] = ""
     webhook_secret: Annotated[
         Secret | None,
-        Meta(description="the bearer token with which a mail server hands reports to /webhooks/NAME"),
+        Meta(description="the bearer token with which a mail server posts reports to /webhooks/NAME"),
     ] = None
 
     def effective_port(self) -> int:
-        """The port to connect to."""
+        """Return the port to connect to."""
         return self.port if self.port is not None else _PORTS[self.security]
 
-    def check(self) -> None:
-        """Raise ConfigError for what the types can't express, with every fault named."""
-        faults = [Fault(key, problem) for key, wrong, problem in self._rules() if wrong]
-        if faults:
-            raise ConfigError(faults)
 
-    def _rules(self) -> list[tuple[str, bool, str]]:
-        return [
-            (
-                "host",
-                not self.host.isascii() or not self.host.isprintable() or " " in self.host,
-                "must be a host name (in ASCII: xn--…) or an address",
-            ),
-            ("password", bool(self.username) and not self.password, "missing, but a username is given"),
-            ("username", bool(self.password) and not self.username, "missing, but a password is given"),
-            (
-                "ca_file",
-                self.ca_file is not None and self.security == "none",
-                'of no use with security = "none": choose starttls or tls',
-            ),
-            (
-                "helo",
-                bool(self.helo) and not _HELO.fullmatch(self.helo),
-                "must be a host name, or an address in brackets",
-            ),
-            (
-                "return_path",
-                bool(self.return_path) and not is_address(self.return_path),
-                "must be one plain address",
-            ),
-            (
-                "bounce_domain",
-                bool(self.bounce_domain) and not is_domain(self.bounce_domain),
-                "must be a domain (in ASCII: xn--…)",
-            ),
-            (
-                "bounce_domain",
-                bool(self.bounce_domain and self.return_path),
-                "give either this or return_path: both say where bounces go",
-            ),
-            (
-                "webhook_secret",
-                bool(self.bounce_domain) and not self.webhook_secret,
-                "missing: return paths at bounce_domain are signed with it",
-            ),
-        ]
+def check(settings: Settings) -> None:
+    """Raise ConfigError with every fault that the types can't express."""
+    faults = [Fault(key, problem) for key, broken, problem in _rules(settings) if broken]
+    if faults:
+        raise ConfigError(faults)
+
+
+def _rules(settings: Settings) -> list[tuple[str, bool, str]]:
+    """Return the rules: a key, whether it is broken, and what is wrong then."""
+    return [
+        (
+            "host",
+            not settings.host.isascii() or not settings.host.isprintable() or " " in settings.host,
+            "must be a host name (in ASCII: xn--…) or an address",
+        ),
+        ("password", bool(settings.username) and not settings.password, "missing, but username is set"),
+        ("username", bool(settings.password) and not settings.username, "missing, but password is set"),
+        (
+            "ca_file",
+            settings.ca_file is not None and settings.security == "none",
+            'has no effect with security = "none": choose starttls or tls',
+        ),
+        (
+            "helo",
+            bool(settings.helo) and not _HELO.fullmatch(settings.helo),
+            "must be a host name, or an address in brackets",
+        ),
+        (
+            "return_path",
+            bool(settings.return_path) and not is_address(settings.return_path),
+            "must be one plain address",
+        ),
+        (
+            "bounce_domain",
+            bool(settings.bounce_domain) and not is_domain(settings.bounce_domain),
+            "must be a domain (in ASCII: xn--…)",
+        ),
+        (
+            "bounce_domain",
+            bool(settings.bounce_domain and settings.return_path),
+            "set either this or return_path: both say where bounces go",
+        ),
+        (
+            "webhook_secret",
+            bool(settings.bounce_domain) and not settings.webhook_secret,
+            "missing: it signs the return paths at bounce_domain",
+        ),
+    ]

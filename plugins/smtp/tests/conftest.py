@@ -1,4 +1,4 @@
-"""A byte-exact SMTP server that misbehaves where it is told to, and what every test here sends."""
+"""Fixtures: an SMTP server with faults, relays that send to it, and a message."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ class Fault:
 
 @dataclass
 class Received:
-    """One mail as it came: commands and content byte for byte, still dot-stuffed."""
+    """A received mail: its commands and its content, byte for byte and still dot-stuffed."""
 
     mail: bytes
     recipients: list[bytes] = field(default_factory=list)
@@ -50,28 +50,31 @@ class Received:
         return self.raw.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
 
 
-class HungUp(Exception):
+class ConnectionClosed(Exception):
     pass
 
 
 class Sink:
-    """Stages: connect, EHLO, AUTH, MAIL, RCPT, DATA, BODY (in the midst of it), END, RSET, NOOP, QUIT."""
+    """An SMTP server that records every byte, with faults at the stages that a test chooses.
 
-    def __init__(self, passes):
-        self._passes = passes
+    Stages: connect, EHLO, AUTH, MAIL, RCPT, DATA, BODY (in the middle of the content), END, RSET, NOOP, QUIT.
+    """
+
+    def __init__(self, advance_clock):
+        self._advance_clock = advance_clock
         self.extensions = list(EXTENSIONS)
         self.mails = []
         self.commands = []
         self.sessions = 0
         self.open = 0
-        self.most_open = 0
-        self.allows = float("inf")
-        """Sessions at once; those beyond are refused at ``refuses_at`` with ``refusal``, or silently if it is empty."""
-        self.refuses_at = "connect"
+        self.max_open = 0
+        self.max_sessions = float("inf")
+        """Sessions at once; more are refused at ``refusal_stage`` with ``refusal``, or closed if that is empty."""
+        self.refusal_stage = "connect"
         self.refusal = "421 4.7.0 too many connections from you"
         self.refused = 0
-        self.lingers = 0.0
-        """Seconds for which a session still counts after its QUIT was answered."""
+        self.quit_delay = 0.0
+        """Seconds that a session still counts after the answer to QUIT."""
         self.reached = defaultdict(asyncio.Event)
         self.gate = asyncio.Event()
         self._faults = defaultdict(list)
@@ -84,28 +87,28 @@ class Sink:
         self._faults[stage].append(Fault("hang_up", after, times))
 
     def stall(self, stage, times=float("inf"), seconds=3600):
-        """Say nothing any more; the loop's clock jumps ahead by these seconds."""
+        """Stop answering, and advance the loop's clock by these seconds."""
         self._faults[stage].append(Fault("stall", "", times, seconds))
 
     def drip(self, stage, text, seconds=1):
-        """Say it byte by byte; for each the loop's clock jumps ahead by these seconds."""
+        """Answer byte by byte, and advance the loop's clock by these seconds for each."""
         self._faults[stage].append(Fault("drip", text, float("inf"), seconds))
 
     def wait_at(self, stage):
-        """Answer only once ``gate`` is set."""
+        """Answer only after ``gate`` is set."""
         self._faults[stage].append(Fault("gate", "", float("inf")))
 
-    def recover(self):
-        """Misbehave no more."""
+    def clear_faults(self):
+        """Behave correctly from now on."""
         self._faults.clear()
 
-    def drop_everybody(self):
-        """Hang up on all who are connected."""
+    def close_all_sessions(self):
+        """Close every connection."""
         for writer in self._tasks.values():
             writer.close()
 
-    async def everybody_gone(self):
-        """Wait until every session that there is has come to its end."""
+    async def wait_for_all_sessions(self):
+        """Wait until every session has ended."""
         await asyncio.wait(list(self._tasks))
 
     @contextlib.asynccontextmanager
@@ -127,14 +130,14 @@ class Sink:
         self._tasks[task] = writer
         self.sessions += 1
         self.open += 1
-        allowed = self.open <= self.allows
+        allowed = self.open <= self.max_sessions
         self.refused += not allowed
-        self.most_open = max(self.most_open, self.open)
+        self.max_open = max(self.max_open, self.open)
         try:
             if not allowed:
                 await self._refuse(reader, writer)
-            await self._dialogue(reader, writer)
-        except (HungUp, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await self._handle_commands(reader, writer)
+        except (ConnectionClosed, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self.open -= 1
@@ -143,7 +146,7 @@ class Sink:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _dialogue(self, reader, writer):
+    async def _handle_commands(self, reader, writer):
         await self._reply(writer, "connect")
         current = None
         while line := await reader.readline():
@@ -156,7 +159,7 @@ class Sink:
                 continue
             code = await self._reply(writer, verb, DEFAULTS.get(verb, "500 5.5.1 what?"))
             if verb == "QUIT":
-                await asyncio.sleep(self.lingers)
+                await asyncio.sleep(self.quit_delay)
                 return
             if verb == "RSET":
                 current = None
@@ -174,14 +177,14 @@ class Sink:
                 current = None
 
     async def _refuse(self, reader, writer):
-        if self.refuses_at != "connect":
+        if self.refusal_stage != "connect":
             await self._reply(writer, "connect")
             await reader.readline()
         if self.refusal:
             writer.write(f"{self.refusal}\r\n".encode())
         else:
             writer.transport.abort()
-        raise HungUp
+        raise ConnectionClosed
 
     async def _reply(self, writer, stage, text=None):
         self.reached[stage].set()
@@ -194,9 +197,9 @@ class Sink:
                 text = fault.text
             elif fault.kind == "hang_up":
                 writer.write(f"{fault.text}\r\n".encode() if fault.text else b"")
-                raise HungUp
+                raise ConnectionClosed
             elif fault.kind == "stall":
-                self._passes(fault.seconds)
+                self._advance_clock(fault.seconds)
                 await asyncio.Event().wait()
             elif fault.kind == "gate":
                 writer.transport.pause_reading()
@@ -205,8 +208,8 @@ class Sink:
             if fault.kind == "drip":
                 for byte in f"{text}\r\n".encode():
                     writer.write(bytes([byte]))
-                    self._passes(fault.seconds)
-                    # Time for the other side to read it.
+                    self._advance_clock(fault.seconds)
+                    # Time for the client to read it.
                     await asyncio.sleep(0.001)
                 return text
         if text:
@@ -223,10 +226,10 @@ async def sink(set_ahead):
 
 @pytest.fixture
 def closed_port():
-    """A port on which nobody listens and nobody can begin to."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
+    """A port on which no process listens or can start to listen."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
 
 
 @pytest.fixture
@@ -234,7 +237,7 @@ def connected():
     """``async with connected(port, timeout=…, **settings) as relay``"""
 
     @contextlib.asynccontextmanager
-    async def open_relay(port, *, timeout=20.0, **settings):  # noqa: ASYNC109  it is the plugin's
+    async def open_relay(port, *, timeout=20.0, **settings):  # noqa: ASYNC109  the plugin's own
         settings = Settings(**{"host": "127.0.0.1", "port": port, "security": "none"} | settings)
         relay = SmtpRelay(settings, Context(name="relay", log=logs.get("relay"), timeout=timeout))
         async with relay.lifespan():
@@ -251,9 +254,9 @@ async def relay(sink, connected):
 
 @pytest.fixture
 def an_email():
-    """A message; keyword arguments change what matters."""
+    """Create a message; keywords replace the defaults."""
 
-    def make(**changes):
+    def create(**changes):
         changes.setdefault("recipient", "ann.example+tag@post.example")
         changes["recipient"] = Secret(changes["recipient"])
         values = {
@@ -266,4 +269,4 @@ def an_email():
         }
         return Email(**(values | changes))
 
-    return make
+    return create

@@ -1,4 +1,4 @@
-"""The script with which a mail server hands bounces to Gatepost, run as a mail server runs it."""
+"""The script that posts a mail server's bounces to Gatepost, run as a mail server runs it."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ if not (shutil.which("curl") and shutil.which("sh") and SCRIPT.exists()):
 
 
 class Gateway:
-    """Answers each POST with one status, or never."""
+    """A gateway that answers each POST with the same status, or never."""
 
     def __init__(self, answer):
         self._answer = answer
@@ -49,10 +49,10 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def serving(self):
-        async with await asyncio.start_server(self._take, "127.0.0.1", 0) as server:
+        async with await asyncio.start_server(self._handle, "127.0.0.1", 0) as server:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/webhooks/relay"
 
-    async def _take(self, reader, writer):
+    async def _handle(self, reader, writer):
         with contextlib.closing(writer):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             lines = [line.partition(": ") for line in head.split("\r\n")[1:] if line]
@@ -76,8 +76,8 @@ def secret_file(tmp_path):
 
 
 @pytest.fixture
-def seen(tmp_path):
-    """curl's arguments, as `ps` shows them; its patience is cut short where it was given any."""
+def curl_arguments(tmp_path):
+    """The file with curl's arguments, as `ps` shows them; a shorter timeout replaces the script's own."""
     folder, arguments = tmp_path / "bin", tmp_path / "arguments"
     folder.mkdir()
     curl = folder / "curl"
@@ -90,25 +90,25 @@ def seen(tmp_path):
     return arguments
 
 
-async def hand_over(seen, *arguments, mail=BOUNCE):
-    """Run the script; returns its exit code and what it said."""
+async def run_script(curl_arguments, *arguments, mail=BOUNCE):
+    """Run the script; return its exit code and its output."""
     process = await asyncio.create_subprocess_exec(
         SCRIPT,
         *map(str, arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": f"{seen.parent / 'bin'}:/usr/bin:/bin"},
+        env={"PATH": f"{curl_arguments.parent / 'bin'}:/usr/bin:/bin"},
     )
-    said, _ = await process.communicate(mail.encode())
-    return process.returncode, said.decode()
+    output, _ = await process.communicate(mail.encode())
+    return process.returncode, output.decode()
 
 
 @pytest.mark.parametrize("answer", [200, 202, 204])
-async def test_what_was_taken_is_done(seen, secret_file, answer):
+async def test_an_accepted_mail_is_done(curl_arguments, secret_file, answer):
     gateway = Gateway(answer)
     async with gateway.serving() as url:
-        assert await hand_over(seen, url, secret_file) == (0, "")
+        assert await run_script(curl_arguments, url, secret_file) == (0, "")
 
     [(headers, body)] = gateway.requests
     assert headers["authorization"] == f"Bearer {SECRET}"
@@ -117,57 +117,61 @@ async def test_what_was_taken_is_done(seen, secret_file, answer):
 
 
 @pytest.mark.parametrize("answer", [302, 400, 401, 403, 404, 408, 413, 429, 500, 502, 503, None])
-async def test_what_was_not_taken_is_kept_for_later(seen, secret_file, answer):
+async def test_a_mail_that_is_not_accepted_is_tried_again_later(curl_arguments, secret_file, answer):
     async with Gateway(answer).serving() as url:
-        code, said = await hand_over(seen, url, secret_file)
+        code, output = await run_script(curl_arguments, url, secret_file)
 
     assert code == TRY_AGAIN
-    assert ("no answer" if answer is None else str(answer)) in said
+    assert ("no answer" if answer is None else str(answer)) in output
 
 
-async def test_a_gateway_that_is_down_is_asked_later(seen, secret_file, closed_port):
-    code, said = await hand_over(seen, f"http://127.0.0.1:{closed_port}/webhooks/relay", secret_file)
+async def test_without_a_gateway_a_mail_is_tried_again_later(curl_arguments, secret_file, closed_port):
+    code, output = await run_script(
+        curl_arguments, f"http://127.0.0.1:{closed_port}/webhooks/relay", secret_file
+    )
 
     assert code == TRY_AGAIN
-    assert "no answer" in said
+    assert "no answer" in output
 
 
-async def test_a_script_that_is_called_wrongly_loses_nothing(seen, secret_file):
+async def test_wrong_arguments_lose_no_mail(curl_arguments, secret_file):
     for arguments in ((), ("http://127.0.0.1:1/",), ("http://127.0.0.1:1/", secret_file.parent / "none")):
-        code, said = await hand_over(seen, *arguments)
+        code, output = await run_script(curl_arguments, *arguments)
 
         assert code == TRY_AGAIN
-        assert "usage" in said
+        assert "usage" in output
 
 
-async def test_the_secret_is_no_argument_and_is_not_told(seen, secret_file):
+async def test_the_secret_is_neither_an_argument_nor_output(curl_arguments, secret_file):
     async with Gateway(401).serving() as url:
-        _, said = await hand_over(seen, url, secret_file)
+        _, output = await run_script(curl_arguments, url, secret_file)
 
-    assert url in seen.read_text()
-    assert "secret" not in seen.read_text()
-    assert SECRET not in said
+    assert url in curl_arguments.read_text()
+    assert "secret" not in curl_arguments.read_text()
+    assert SECRET not in output
 
 
-async def test_of_a_large_mail_the_beginning_is_sent(seen, secret_file):
+async def test_only_the_beginning_of_a_large_mail_is_posted(curl_arguments, secret_file):
     gateway = Gateway(200)
     async with gateway.serving() as url:
-        code, _ = await hand_over(seen, url, secret_file, mail=BOUNCE.replace("the body", "x" * 3_000_000))
+        code, _ = await run_script(
+            curl_arguments, url, secret_file, mail=BOUNCE.replace("the body", "x" * 3_000_000)
+        )
 
     [(_, body)] = gateway.requests
     assert code == 0
     assert len(body) == 262144
 
 
-async def test_what_is_handed_over_is_understood(seen, secret_file, connected):
+async def test_the_plugin_reads_what_the_script_posts(curl_arguments, secret_file, connected):
     gateway = Gateway(200)
     async with gateway.serving() as url:
-        await hand_over(seen, url, secret_file)
+        await run_script(curl_arguments, url, secret_file)
     [(headers, body)] = gateway.requests
 
     async with connected(1, webhook_secret=Secret(SECRET)) as relay:
-        found = await relay.parse_webhook(
+        report = await relay.parse_webhook(
             WebhookRequest(method="POST", url=url, headers=headers, body=body, received_at=0.0)
         )
 
-    assert found.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="5.1.1")]
+    assert report.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="5.1.1")]

@@ -1,4 +1,4 @@
-"""What every plugin has to do; the checks are Gatepost's own."""
+"""Gatepost's checks of every plugin, run on this one."""
 
 import pytest
 
@@ -13,7 +13,7 @@ ANSWERS = {
     Trouble.THROTTLE: ("RCPT", "451 4.7.1 too many, come back later"),
     Trouble.OUTAGE: ("END", "451 4.3.0 our disk is full"),
     Trouble.DENY: ("MAIL", "530 5.7.0 sign in first"),
-    Trouble.REDIRECT: ("RCPT", "551 5.1.6 gone, try <somebody@elsewhere.example>"),
+    Trouble.REDIRECT: ("RCPT", "551 5.1.6 moved, try <other@elsewhere.example>"),
     Trouble.NONSENSE: ("END", "299 2.9.9 \x01\xff"),
 }
 
@@ -43,7 +43,7 @@ COMPLAINT = "Feedback-Type: {1}\nUser-Agent: relay/1\nVersion: 1\nOriginal-Rcpt-
 
 
 class Relay:
-    """The sink, as the kit sees a provider; a ping signs in and ends with NOOP."""
+    """The sink as the provider of the checks; a ping signs in and ends with NOOP."""
 
     def __init__(self, sink):
         self._sink = sink
@@ -92,14 +92,14 @@ class Relay:
         return text.encode()
 
     def sign(self, body, at, *, forged=False):
-        token = "somebody else's" if forged else SECRET
+        token = "another secret" if forged else SECRET
         return {"Authorization": f"Bearer {token}", "Content-Type": "message/rfc822"}
 
 
 class TestConformance(LifespanSuite, PingSuite, EmailSuite, WebhookSuite):
     plugin = SmtpRelay
     plays = {*ANSWERS, Trouble.HANG, Trouble.DRIP, Trouble.LOSE, Trouble.DROP, Trouble.UNREACHABLE}
-    # A bearer token: it stands for whoever reports, not for what is reported.
+    # A bearer token proves who reports, but signs neither the body nor the time.
     reports_are = set()
     meanings = {
         "failed": [Status.FAILED],

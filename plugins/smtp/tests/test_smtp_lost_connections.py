@@ -1,4 +1,4 @@
-"""Servers that hang up, stall and drip; callers that give up; connections that are never shared."""
+"""Lost connections, silent servers, cancelled sends, and connections that are never shared."""
 
 import asyncio
 
@@ -6,16 +6,16 @@ import pytest
 
 from gatepost.errors import Unavailable, Uncertain
 from gatepost.model import Receipt
-from gatepost_smtp.connections import PATIENCE, Deadline
-from gatepost_smtp.dialogue import Envelope, deliver
+from gatepost_smtp.deadline import MAX_WAIT_SHARE, Deadline
 from gatepost_smtp.mime import Mail
+from gatepost_smtp.transaction import Envelope, send
 
 BEFORE = ["connect", "EHLO", "MAIL", "RCPT", "DATA"]
 AFTER = ["BODY", "END"]
 
 
 @pytest.mark.parametrize("stage", BEFORE)
-async def test_lost_before_the_mail_is_out_is_unavailable(sink, relay, an_email, stage):
+async def test_a_connection_lost_before_the_mail_is_sent_is_unavailable(sink, relay, an_email, stage):
     sink.hang_up(stage)
 
     with pytest.raises(Unavailable):
@@ -25,7 +25,9 @@ async def test_lost_before_the_mail_is_out_is_unavailable(sink, relay, an_email,
 
 
 @pytest.mark.parametrize("stage", AFTER)
-async def test_lost_after_the_mail_was_out_is_uncertain_and_not_repeated(sink, relay, an_email, stage):
+async def test_a_connection_lost_after_the_mail_was_sent_is_uncertain_without_a_repeat(
+    sink, relay, an_email, stage
+):
     sink.hang_up(stage)
 
     with pytest.raises(Uncertain):
@@ -36,9 +38,7 @@ async def test_lost_after_the_mail_was_out_is_uncertain_and_not_repeated(sink, r
 
 
 @pytest.mark.parametrize("stage", AFTER)
-async def test_lost_after_the_mail_was_out_is_uncertain_on_a_kept_connection_too(
-    sink, relay, an_email, stage
-):
+async def test_a_reused_connection_lost_after_the_mail_was_sent_is_uncertain(sink, relay, an_email, stage):
     await relay.send_email(an_email())
     sink.hang_up(stage)
 
@@ -50,7 +50,7 @@ async def test_lost_after_the_mail_was_out_is_uncertain_on_a_kept_connection_too
 
 
 @pytest.mark.parametrize("stage", BEFORE)
-async def test_silence_before_the_mail_is_out_is_unavailable(sink, relay, an_email, stage):
+async def test_silence_before_the_mail_is_sent_is_unavailable(sink, relay, an_email, stage):
     sink.stall(stage)
 
     with pytest.raises(Unavailable):
@@ -58,15 +58,15 @@ async def test_silence_before_the_mail_is_out_is_unavailable(sink, relay, an_ema
 
 
 @pytest.mark.parametrize("stage", AFTER)
-async def test_silence_after_the_mail_was_out_is_uncertain(sink, relay, an_email, stage):
+async def test_silence_after_the_mail_was_sent_is_uncertain(sink, relay, an_email, stage):
     sink.stall(stage)
 
     with pytest.raises(Uncertain, match="in time"):
         await relay.send_email(an_email())
 
 
-async def test_the_deadline_holds_for_all_steps_together(sink, connected, an_email):
-    # Each step takes a second a byte and would end in time by itself; five of them must not.
+async def test_all_steps_share_one_deadline(sink, connected, an_email):
+    # Each step takes a second per byte. One step would end in time; five together must not.
     for stage in BEFORE:
         sink.drip(stage, {"connect": "220 a", "DATA": "354 a"}.get(stage, "250 a"))
     async with connected(sink.port, timeout=16) as relay:
@@ -76,7 +76,7 @@ async def test_the_deadline_holds_for_all_steps_together(sink, connected, an_ema
     assert not sink.mails
 
 
-async def test_no_server_at_all_is_unavailable(sink, connected, an_email, closed_port):
+async def test_without_a_server_the_relay_is_unavailable(sink, connected, an_email, closed_port):
     async with connected(closed_port) as relay:
         with pytest.raises(Unavailable, match="ConnectionRefusedError"):
             await relay.send_email(an_email())
@@ -84,23 +84,23 @@ async def test_no_server_at_all_is_unavailable(sink, connected, an_email, closed
             await relay.ping()
 
 
-async def test_a_name_that_does_not_exist_is_unavailable(connected, an_email):
+async def test_an_unknown_host_name_is_unavailable(connected, an_email):
     async with connected(2525, host="relay.invalid") as relay:
         with pytest.raises(Unavailable, match="name can't be resolved"):
             await relay.send_email(an_email())
 
 
-async def test_a_server_that_hung_up_on_the_idle_connection_costs_no_mail(sink, relay, an_email):
+async def test_an_idle_connection_that_the_server_closed_loses_no_mail(sink, relay, an_email):
     for _ in range(3):
         await relay.send_email(an_email())
-        sink.drop_everybody()
+        sink.close_all_sessions()
 
     assert len(sink.mails) == 3
     assert sink.sessions == 3
 
 
 @pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
-async def test_a_kept_connection_lost_before_the_mail_was_out_is_replaced_once(sink, relay, an_email, stage):
+async def test_a_reused_connection_lost_before_the_mail_is_replaced_once(sink, relay, an_email, stage):
     await relay.send_email(an_email())
     sink.hang_up(stage, times=1)
 
@@ -110,7 +110,7 @@ async def test_a_kept_connection_lost_before_the_mail_was_out_is_replaced_once(s
     assert sink.sessions == 2
 
 
-async def test_a_kept_connection_that_is_closed_with_421_is_replaced(sink, relay, an_email):
+async def test_a_reused_connection_closed_with_421_is_replaced(sink, relay, an_email):
     await relay.send_email(an_email())
     sink.hang_up("MAIL", times=1, after="421 4.4.2 you were silent too long")
 
@@ -119,7 +119,7 @@ async def test_a_kept_connection_that_is_closed_with_421_is_replaced(sink, relay
     assert len(sink.mails) == 2
 
 
-async def test_a_kept_connection_gone_silent_leaves_time_for_another(sink, connected, an_email):
+async def test_a_silent_reused_connection_leaves_time_for_another(sink, connected, an_email):
     async with connected(sink.port, timeout=600) as relay:
         await relay.send_email(an_email())
         sink.stall("MAIL", times=1, seconds=200)
@@ -129,7 +129,7 @@ async def test_a_kept_connection_gone_silent_leaves_time_for_another(sink, conne
     assert sink.sessions == 2
 
 
-async def test_a_server_that_always_hangs_up_is_tried_once_more_and_no_further(sink, relay, an_email):
+async def test_a_mail_is_tried_over_two_connections_at_most(sink, relay, an_email):
     await relay.send_email(an_email())
     sink.hang_up("RCPT")
 
@@ -140,7 +140,7 @@ async def test_a_server_that_always_hangs_up_is_tried_once_more_and_no_further(s
 
 
 @pytest.mark.parametrize("stage", ["connect", "EHLO", "MAIL", "RCPT", "DATA", "BODY", "END"])
-async def test_after_a_cancelled_send_the_next_mail_goes_to_one_person(sink, relay, an_email, stage):
+async def test_after_a_cancelled_send_the_next_mail_has_one_recipient(sink, relay, an_email, stage):
     sink.wait_at(stage)
     first = asyncio.create_task(relay.send_email(an_email(recipient="first@post.example")))
     await sink.reached[stage].wait()
@@ -156,15 +156,15 @@ async def test_after_a_cancelled_send_the_next_mail_goes_to_one_person(sink, rel
     assert sink.sessions == 2
 
 
-async def test_a_mail_that_was_given_up_half_way_is_not_completed_afterwards(sink, connected):
+async def test_a_cancelled_mail_is_never_completed(sink, connected):
     sink.wait_at("BODY")
     content = b"Subject: long\r\n\r\n" + b"too much for what sockets hold\r\n" * 600_000
-    envelope = Envelope("an-id", "news@amazing.example", "ann@post.example", own_sender=False)
+    envelope = Envelope("an-id", "news@amazing.example", "ann@post.example", configured_sender=False)
     async with connected(sink.port) as relay:
         deadline = Deadline(60)
         sending = asyncio.create_task(
-            relay._connections.use(
-                lambda connection: deliver(connection, envelope, Mail(content, utf8=False), deadline),
+            relay._pool.run(
+                lambda connection: send(connection, envelope, Mail(content, utf8=False), deadline),
                 deadline,
             )
         )
@@ -173,12 +173,12 @@ async def test_a_mail_that_was_given_up_half_way_is_not_completed_afterwards(sin
         with pytest.raises(asyncio.CancelledError):
             await sending
         sink.gate.set()
-        await sink.everybody_gone()
+        await sink.wait_for_all_sessions()
 
     assert not sink.mails
 
 
-async def test_never_more_connections_than_allowed(sink, connected, an_email):
+async def test_the_number_of_connections_is_limited(sink, connected, an_email):
     sink.wait_at("DATA")
     async with connected(sink.port, connections=3) as relay, asyncio.TaskGroup() as group:
         for _ in range(20):
@@ -187,20 +187,20 @@ async def test_never_more_connections_than_allowed(sink, connected, an_email):
         sink.gate.set()
 
     assert len(sink.mails) == 20
-    assert sink.most_open <= 3
+    assert sink.max_open <= 3
     assert sink.sessions <= 3
 
 
-async def test_who_finds_no_free_connection_in_time_is_unavailable(sink, connected, an_email):
+async def test_a_send_without_a_free_connection_is_unavailable(sink, connected, an_email):
     async with connected(sink.port, connections=1, timeout=0.1) as relay, asyncio.TaskGroup() as group:
-        held, release = asyncio.Event(), asyncio.Event()
+        started, release = asyncio.Event(), asyncio.Event()
 
         async def hold(connection):
-            held.set()
+            started.set()
             await release.wait()
 
-        group.create_task(relay._connections.use(hold, Deadline(60)))
-        await held.wait()
+        group.create_task(relay._pool.run(hold, Deadline(60)))
+        await started.wait()
         with pytest.raises(Unavailable, match="none of the 1 connections") as caught:
             await relay.send_email(an_email())
         release.set()
@@ -209,28 +209,28 @@ async def test_who_finds_no_free_connection_in_time_is_unavailable(sink, connect
     assert not sink.mails
 
 
-async def test_a_crowd_at_a_slow_relay_leaves_nobody_in_doubt(sink, connected, an_email, set_ahead):
-    """Those without a connection give up while the others still have time to hear the answer."""
+async def test_waiting_sends_end_before_those_with_a_connection(sink, connected, an_email, set_ahead):
+    """Sends without a connection give up while the others still have time to get their answers."""
     sink.wait_at("END")
     async with connected(sink.port, timeout=600) as relay:
         mails = {asyncio.create_task(relay.send_email(an_email())) for _ in range(16)}
-        crowd = set(mails)
-        while sink.commands.count(b"DATA\r\n") < 8:  # noqa: ASYNC110  the sink tells nobody
+        all_mails = set(mails)
+        while sink.commands.count(b"DATA\r\n") < 8:  # noqa: ASYNC110  the sink has no event for it
             await asyncio.sleep(0.001)
-        set_ahead(600 * PATIENCE)
+        set_ahead(600 * MAX_WAIT_SHARE)
         while len(mails) > 8:
             done, mails = await asyncio.wait(mails, return_when=asyncio.FIRST_COMPLETED)
             refusals = [mail.exception() for mail in done]
             assert [type(error) for error in refusals] == [Unavailable] * len(done)
             assert all(error.message_only for error in refusals)
         sink.gate.set()
-        ended = await asyncio.gather(*crowd, return_exceptions=True)
+        ended = await asyncio.gather(*all_mails, return_exceptions=True)
 
     assert ended.count(Receipt()) == len(sink.mails) == 8
     assert sink.sessions == 8
 
 
-async def test_a_mail_is_not_begun_with_little_time_left(sink, connected, an_email):
+async def test_a_mail_is_not_started_with_little_time_left(sink, connected, an_email):
     sink.drip("connect", "220 slowly")
     async with connected(sink.port, timeout=20) as relay:
         with pytest.raises(Unavailable, match="in time") as caught:
@@ -240,7 +240,7 @@ async def test_a_mail_is_not_begun_with_little_time_left(sink, connected, an_ema
     assert not [line for line in sink.commands if line.startswith(b"MAIL")]
 
 
-async def test_a_cancelled_wait_for_a_connection_takes_none(sink, connected, an_email):
+async def test_a_cancelled_wait_takes_no_connection(sink, connected, an_email):
     sink.wait_at("RCPT")
     async with connected(sink.port, connections=1) as relay:
         first = asyncio.create_task(relay.send_email(an_email()))

@@ -10,8 +10,8 @@ from gatepost_smtp.addresses import find_return_path, return_path
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
 
-# A busy machine is no fault of the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Without a deadline, because the machine may be busy.
+without_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 OTHER = "ffffffff-5b6c-7d8e-9f00-112233445566"
 KEY = "a shared secret"
 
@@ -67,55 +67,57 @@ def complaint(kind="abuse", *, more="", **rest):
 @pytest.mark.parametrize(
     "action", ["failed", "Failed", " FAILED ", "failed (ann@post.example unknown)", "error"]
 )
-async def test_a_failed_delivery_is_failed_with_its_codes_and_no_text(relay, action):
+async def test_a_failure_has_its_codes_and_no_text(relay, action):
     body = bounce(action, diagnostic="smtp; 550 5.1.1 <ann@post.example> unknown", envelope_id=ID)
 
-    found = await relay.parse_webhook(request(body))
+    parsed = await relay.parse_webhook(request(body))
 
-    assert found.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="550 5.1.1")]
-    assert found.ignored == {}
+    assert parsed.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="550 5.1.1")]
+    assert parsed.ignored == {}
 
 
-async def test_a_delivered_mail_is_delivered(relay):
-    found = await relay.parse_webhook(request(bounce("delivered", "2.0.0", envelope_id=ID)))
+async def test_a_delivery_is_translated(relay):
+    parsed = await relay.parse_webhook(request(bounce("delivered", "2.0.0", envelope_id=ID)))
 
-    assert found.events == [StatusEvent(status=Status.DELIVERED, message_id=ID, code="2.0.0")]
+    assert parsed.events == [StatusEvent(status=Status.DELIVERED, message_id=ID, code="2.0.0")]
 
 
 @pytest.mark.parametrize("action", ["delayed", "relayed", "expanded"])
-async def test_what_is_no_end_is_counted(relay, action):
-    found = await relay.parse_webhook(request(bounce(action, "4.4.1", envelope_id=ID)))
+async def test_an_intermediate_action_is_counted(relay, action):
+    parsed = await relay.parse_webhook(request(bounce(action, "4.4.1", envelope_id=ID)))
 
-    assert (list(found.events), found.ignored) == ([], {action: 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {action: 1})
 
 
-async def test_an_action_that_nobody_knows_is_not_quoted(relay):
-    found = await relay.parse_webhook(request(bounce("ann@post.example", envelope_id=ID)))
+async def test_an_unknown_action_is_counted_without_its_text(relay):
+    parsed = await relay.parse_webhook(request(bounce("ann@post.example", envelope_id=ID)))
 
-    assert (list(found.events), found.ignored) == ([], {"malformed": 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {"malformed": 1})
 
 
 @pytest.mark.parametrize("status", ["", "5", "5.1", "ann@post.example", "5.1.1.ann@post.example", "9.1.1"])
-async def test_a_status_that_is_none_is_left_out(relay, status):
-    found = await relay.parse_webhook(request(bounce(status=status, envelope_id=ID, diagnostic="smtp; what")))
+async def test_an_invalid_status_is_left_out(relay, status):
+    parsed = await relay.parse_webhook(
+        request(bounce(status=status, envelope_id=ID, diagnostic="smtp; what"))
+    )
 
-    assert found.events == [StatusEvent(status=Status.FAILED, message_id=ID)]
+    assert parsed.events == [StatusEvent(status=Status.FAILED, message_id=ID)]
 
 
 @pytest.mark.parametrize("kind", ["abuse", "fraud"])
-async def test_a_complaint_is_complained(relay, kind):
-    found = await relay.parse_webhook(request(complaint(kind)))
+async def test_a_complaint_is_translated(relay, kind):
+    parsed = await relay.parse_webhook(request(complaint(kind)))
 
-    assert found.events == [StatusEvent(status=Status.COMPLAINED, message_id=ID, code=kind)]
+    assert parsed.events == [StatusEvent(status=Status.COMPLAINED, message_id=ID, code=kind)]
 
 
 @pytest.mark.parametrize(
     ("kind", "counted"), [("not-spam", "not-spam"), ("", "malformed"), ("a@b", "malformed")]
 )
-async def test_feedback_that_is_no_complaint_is_counted(relay, kind, counted):
-    found = await relay.parse_webhook(request(complaint(kind)))
+async def test_feedback_other_than_a_complaint_is_counted(relay, kind, counted):
+    parsed = await relay.parse_webhook(request(complaint(kind)))
 
-    assert (list(found.events), found.ignored) == ([], {counted: 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {counted: 1})
 
 
 def signed(message_id=ID, domain="bounces.example", key=KEY):
@@ -134,18 +136,18 @@ def signed(message_id=ID, domain="bounces.example", key=KEY):
     ],
     ids=["return path", "return path in capitals", "envelope id", "whole mail", "its headers", "odd ones"],
 )
-async def test_our_id_is_found_by_whatever_came_back(relay, body):
-    found = await relay.parse_webhook(request(body))
+async def test_the_message_is_identified_by_anything_that_is_returned(relay, body):
+    parsed = await relay.parse_webhook(request(body))
 
-    assert [event.message_id for event in found.events] == [ID]
+    assert [event.message_id for event in parsed.events] == [ID]
 
 
-async def test_a_complaint_is_found_by_the_return_path_when_all_else_is_blotted_out(relay):
+async def test_a_redacted_complaint_is_identified_by_its_return_path(relay):
     body = complaint(more=f"Original-Mail-From: <{signed()}>\n", returned="")
 
-    found = await relay.parse_webhook(request(body))
+    parsed = await relay.parse_webhook(request(body))
 
-    assert [event.message_id for event in found.events] == [ID]
+    assert [event.message_id for event in parsed.events] == [ID]
 
 
 @pytest.mark.parametrize(
@@ -153,71 +155,71 @@ async def test_a_complaint_is_found_by_the_return_path_when_all_else_is_blotted_
     [signed(key="another"), signed(domain="evil.example"), signed(OTHER).replace("ffffffff", "0192d3a4")],
 )
 async def test_a_forged_return_path_identifies_nothing(relay, forged):
-    found = await relay.parse_webhook(request(bounce(to=forged, returned="")))
+    parsed = await relay.parse_webhook(request(bounce(to=forged, returned="")))
 
-    assert (list(found.events), found.ignored) == ([], {"unidentified": 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {"no_id": 1})
 
 
 async def test_an_ordinary_mail_reports_nothing(relay):
-    found = await relay.parse_webhook(request("From: ann@post.example\nSubject: Out of office\n\nBack soon"))
+    parsed = await relay.parse_webhook(request("From: ann@post.example\nSubject: Out of office\n\nBack soon"))
 
-    assert (list(found.events), found.ignored) == ([], {"no report": 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {"no_report": 1})
 
 
 def attached(mail):
-    """A mail as the attachment of another, which is how some mailboxes pass it on."""
+    """Attach a mail to another one, as some mailboxes do when they forward it."""
     return (
         "From: ann@post.example\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=outer\n\n"
         f"--outer\nContent-Type: text/plain\n\nSee below.\n--outer\nContent-Type: message/rfc822\n\n{mail}\n--outer--\n"
     )
 
 
-@pytest.mark.parametrize("pass_on", [attached, "Content-Type: message/rfc822\n\n{}".format])
-async def test_a_report_that_was_passed_on_as_an_attachment_is_read(relay, pass_on):
-    found = await relay.parse_webhook(request(pass_on(bounce())))
+@pytest.mark.parametrize("forward", [attached, "Content-Type: message/rfc822\n\n{}".format])
+async def test_an_attached_report_is_translated(relay, forward):
+    parsed = await relay.parse_webhook(request(forward(bounce())))
 
-    assert found.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="5.1.1")]
+    assert parsed.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="5.1.1")]
 
 
-async def test_a_report_further_down_is_not_believed(relay):
+async def test_a_report_attached_to_an_attached_mail_is_ignored(relay):
     inner = bounce(envelope_id=ID).replace("boundary=limit", "boundary=inner").replace("--limit", "--inner")
-    found = await relay.parse_webhook(request(attached(f"Content-Type: message/rfc822\n\n{inner}")))
+    parsed = await relay.parse_webhook(request(attached(f"Content-Type: message/rfc822\n\n{inner}")))
 
-    assert found.ignored == {"no report": 1}
+    assert parsed.ignored == {"no_report": 1}
 
 
-async def test_a_report_counts_and_not_one_that_it_returns(relay):
+async def test_a_report_that_is_returned_by_another_is_ignored(relay):
     inner = bounce(envelope_id=ID).replace("boundary=limit", "boundary=inner").replace("--limit", "--inner")
     outer = bounce("delayed", returned="").replace(
         "--limit--", f"--limit\nContent-Type: message/rfc822\n\n{inner}\n--limit--"
     )
 
-    found = await relay.parse_webhook(request(outer))
+    parsed = await relay.parse_webhook(request(outer))
 
-    assert (list(found.events), found.ignored) == ([], {"delayed": 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {"delayed": 1})
 
 
 @pytest.mark.parametrize("field", ["In-Reply-To", "References"])
-async def test_a_report_that_returns_nothing_is_found_by_what_it_answers(relay, field):
-    answered = (
+async def test_a_report_without_a_returned_mail_is_identified_by_its_references(relay, field):
+    references = (
         f"<older@elsewhere.example> <{ID}@amazing.example>" if field == "References" else f"<{ID}@a.example>"
     )
 
-    found = await relay.parse_webhook(request(f"{field}: {answered}\n" + bounce(returned="")))
+    parsed = await relay.parse_webhook(request(f"{field}: {references}\n" + bounce(returned="")))
 
-    assert [event.message_id for event in found.events] == [ID]
+    assert [event.message_id for event in parsed.events] == [ID]
 
 
-async def test_the_last_of_several_that_it_refers_to_is_meant(relay):
-    answered = f"References: <{OTHER}@amazing.example>\n <{ID}@amazing.example>\n"
+async def test_the_last_of_several_references_counts(relay):
+    references = f"References: <{OTHER}@amazing.example>\n <{ID}@amazing.example>\n"
 
-    found = await relay.parse_webhook(request(answered + bounce(returned="")))
+    parsed = await relay.parse_webhook(request(references + bounce(returned="")))
 
-    assert [event.message_id for event in found.events] == [ID]
+    assert [event.message_id for event in parsed.events] == [ID]
 
 
 def jmrp(field="X-HmXmrOriginalRecipient: <ann@hotmail.example>"):
-    """A complaint in Hotmail's form."""
+    """Return a complaint in Hotmail's form."""
     return (
         "From: <staff@hotmail.example>\nTo: abuse@amazing.example\n"
         "Subject: complaint about message from 192.0.2.7\nMIME-Version: 1.0\n"
@@ -227,36 +229,36 @@ def jmrp(field="X-HmXmrOriginalRecipient: <ann@hotmail.example>"):
     )
 
 
-async def test_hotmails_complaint_is_complained(relay):
-    found = await relay.parse_webhook(request(jmrp()))
+async def test_a_complaint_of_hotmail_is_translated(relay):
+    parsed = await relay.parse_webhook(request(jmrp()))
 
-    assert found.events == [StatusEvent(status=Status.COMPLAINED, message_id=ID, code="abuse")]
+    assert parsed.events == [StatusEvent(status=Status.COMPLAINED, message_id=ID, code="abuse")]
 
 
-async def test_a_mail_of_ours_that_was_forwarded_is_no_complaint(relay):
-    found = await relay.parse_webhook(request(jmrp("X-Other: 1")))
+async def test_a_forwarded_mail_of_ours_is_not_a_complaint(relay):
+    parsed = await relay.parse_webhook(request(jmrp("X-Other: 1")))
 
-    assert (list(found.events), found.ignored) == ([], {"no report": 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {"no_report": 1})
 
 
 @pytest.mark.parametrize(
     "authorization", [None, "", KEY, "Bearer ", f"Bearer {KEY} ", f"bearer {KEY}", "Bearer ä", f"Basic {KEY}"]
 )
-async def test_without_the_secret_nothing_is_read(relay, authorization):
+async def test_a_request_without_the_secret_is_refused(relay, authorization):
     with pytest.raises(BadSignature) as caught:
         await relay.parse_webhook(request(bounce(), authorization=authorization))
 
     assert KEY not in str(caught.value)
 
 
-async def test_without_a_secret_of_its_own_an_instance_takes_no_reports(connected):
+async def test_an_instance_without_a_secret_accepts_no_reports(connected):
     async with connected(1) as relay:
         with pytest.raises(NoVerificationKey):
             await relay.parse_webhook(request(bounce(), authorization="Bearer "))
 
 
 @pytest.mark.parametrize("changes", [{"content-type": "application/json"}, {"content-type": None}])
-async def test_what_is_no_mail_is_refused(relay, changes):
+async def test_a_body_that_is_not_a_mail_is_refused(relay, changes):
     with pytest.raises(BadWebhook, match="message/rfc822"):
         await relay.parse_webhook(request(bounce(), **changes))
 
@@ -267,37 +269,37 @@ async def test_an_empty_body_is_refused(relay, body):
         await relay.parse_webhook(request(body))
 
 
-async def test_a_mail_nested_without_end_is_ignored(relay):
+async def test_a_deeply_nested_mail_is_ignored(relay):
     body = "".join(f'Content-Type: multipart/mixed; boundary="{n}"\r\n\r\n--{n}\r\n' for n in range(2000))
 
-    found = await relay.parse_webhook(request(body))
+    parsed = await relay.parse_webhook(request(body))
 
-    assert (list(found.events), found.ignored) == ([], {"too nested": 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {"too_nested": 1})
 
 
 async def test_the_length_of_the_returned_mail_does_not_matter(relay):
-    found = await relay.parse_webhook(request(bounce().replace("the body", "long \n" * 200_000)))
+    parsed = await relay.parse_webhook(request(bounce().replace("the body", "long \n" * 200_000)))
 
-    assert [event.message_id for event in found.events] == [ID]
+    assert [event.message_id for event in parsed.events] == [ID]
 
 
-async def test_each_mail_gets_a_return_path_that_brings_its_bounce_home(sink, connected, an_email):
+async def test_the_return_path_of_a_mail_identifies_its_bounce(sink, connected, an_email):
     async with connected(sink.port, webhook_secret=Secret(KEY), bounce_domain="bounces.example") as relay:
         await relay.send_email(an_email())
         sender = sink.mails[0].mail.split(b"<")[1].split(b">")[0].decode()
-        found = await relay.parse_webhook(request(bounce(to=sender, returned="")))
+        parsed = await relay.parse_webhook(request(bounce(to=sender, returned="")))
 
     assert len(sender.rpartition("@")[0]) <= 64
-    assert [event.message_id for event in found.events] == [ID]
+    assert [event.message_id for event in parsed.events] == [ID]
 
 
-@unhurried
+@without_deadline
 @given(st.uuids(), st.text(min_size=1).filter(str.isprintable))
-def test_a_return_path_gives_back_the_id_it_was_made_of(message_id, key):
-    made = return_path(str(message_id), "bounces.example", key)
+def test_a_return_path_holds_its_message_id(message_id, key):
+    path = return_path(str(message_id), "bounces.example", key)
 
-    assert find_return_path(f"<{made}>", "bounces.example", key) == str(message_id)
-    assert find_return_path(made, "bounces.example", key + "x") == ""
+    assert find_return_path(f"<{path}>", "bounces.example", key) == str(message_id)
+    assert find_return_path(path, "bounces.example", key + "x") == ""
 
 
 LINES = [
@@ -334,20 +336,20 @@ LINES = [
 ]
 
 
-@unhurried
+@without_deadline
 @given(body=st.one_of(st.binary(min_size=1), st.lists(st.sampled_from(LINES)).map("\r\n".join)))
-async def test_whatever_is_posted_is_read_or_refused(relay_for_all, body):
+async def test_any_body_is_a_report_or_refused(unconnected_relay, body):
     try:
-        found = await relay_for_all.parse_webhook(request(body))
+        parsed = await unconnected_relay.parse_webhook(request(body))
     except BadWebhook:
         return
-    for event in found.events:
+    for event in parsed.events:
         assert event.message_id == ID
         assert event.status in {Status.FAILED, Status.DELIVERED, Status.COMPLAINED}
 
 
 @pytest.fixture(scope="module")
-def relay_for_all():
+def unconnected_relay():
     from gatepost.hookspecs import Context  # noqa: PLC0415
     from gatepost.observe import logs  # noqa: PLC0415
     from gatepost_smtp import Settings, SmtpRelay  # noqa: PLC0415  only here without a connection

@@ -1,4 +1,4 @@
-"""One mail, as a relay sees it byte for byte."""
+"""The mails and commands that the relay gets, and the reuse of connections."""
 
 import asyncio
 import email
@@ -8,7 +8,7 @@ import pytest
 
 from gatepost.errors import Rejected, Unavailable
 from gatepost.model import Mailbox, Receipt
-from gatepost_smtp import connections
+from gatepost_smtp import connection
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
 
@@ -37,7 +37,7 @@ async def test_the_envelope_and_the_headers_name_exactly_one_recipient(sink, rel
     assert [part.get_content() for part in mail.iter_parts()] == ["Hello", "<p>Hello</p>"]
 
 
-async def test_our_id_is_the_envelope_id_where_the_server_says_dsn(sink, relay, an_email):
+async def test_our_id_is_the_envelope_id_if_the_server_supports_dsn(sink, relay, an_email):
     await relay.send_email(an_email())
 
     options = sink.mails[0].mail.split(b"> ")[1].split()
@@ -45,7 +45,7 @@ async def test_our_id_is_the_envelope_id_where_the_server_says_dsn(sink, relay, 
     assert options[0] == b"SIZE=%d" % len(sink.mails[0].content)
 
 
-async def test_a_server_without_extensions_gets_bare_commands_and_seven_bits(sink, relay, an_email):
+async def test_a_server_without_extensions_gets_plain_commands_and_ascii(sink, relay, an_email):
     sink.extensions = ["HELP"]
 
     await relay.send_email(an_email(subject="Grüße", text="Grüße", html="<p>Grüße ✓</p>"))
@@ -57,7 +57,7 @@ async def test_a_server_without_extensions_gets_bare_commands_and_seven_bits(sin
     assert parsed(received)["Subject"] == "Grüße"
 
 
-async def test_a_name_outside_ascii_needs_smtputf8(sink, relay, an_email):
+async def test_a_non_ascii_local_part_needs_smtputf8(sink, relay, an_email):
     await relay.send_email(an_email(recipient="jürgen@post.example"))
 
     [received] = sink.mails
@@ -75,9 +75,7 @@ async def test_a_name_outside_ascii_needs_smtputf8(sink, relay, an_email):
     ],
     ids=["recipient", "sender", "reply-to"],
 )
-async def test_without_smtputf8_a_name_outside_ascii_is_rejected_and_the_next_mail_goes(
-    sink, relay, an_email, changes
-):
+async def test_without_smtputf8_only_a_non_ascii_local_part_is_rejected(sink, relay, an_email, changes):
     sink.extensions.remove("SMTPUTF8")
 
     with pytest.raises(Rejected, match="SMTPUTF8"):
@@ -98,7 +96,7 @@ async def test_no_part_is_empty(sink, relay, an_email, parts, kind):
     assert parsed(sink.mails[0]).get_content_type() == kind
 
 
-async def test_a_fixed_return_path_is_the_envelope_sender_only(sink, connected, an_email):
+async def test_a_configured_return_path_is_only_the_envelope_sender(sink, connected, an_email):
     async with connected(sink.port, return_path="bounces@amazing.example") as relay:
         await relay.send_email(an_email())
 
@@ -106,7 +104,7 @@ async def test_a_fixed_return_path_is_the_envelope_sender_only(sink, connected, 
     assert parsed(sink.mails[0])["From"].addresses[0].addr_spec == "news@amazing.example"
 
 
-async def test_a_connection_is_kept_for_the_next_mail(sink, relay, an_email):
+async def test_a_connection_is_reused(sink, relay, an_email):
     for _ in range(5):
         await relay.send_email(an_email())
 
@@ -115,28 +113,28 @@ async def test_a_connection_is_kept_for_the_next_mail(sink, relay, an_email):
     assert sink.commands.count(b"DATA\r\n") == 5
 
 
-async def test_a_connection_is_left_after_so_many_mails(sink, relay, an_email, monkeypatch):
-    monkeypatch.setattr(connections, "MAX_MAILS", 3)
+async def test_a_connection_is_closed_after_its_maximum_of_mails(sink, relay, an_email, monkeypatch):
+    monkeypatch.setattr(connection, "MAX_MAILS", 3)
 
     for _ in range(7):
         await relay.send_email(an_email())
 
     assert sink.sessions == 3
     assert sink.commands.count(b"QUIT\r\n") == 2
-    assert sink.most_open == 1
+    assert sink.max_open == 1
 
 
 @pytest.mark.parametrize("limit", ["MAX_AGE", "MAX_IDLE"])
-async def test_a_connection_is_left_when_it_is_old_or_was_idle(sink, relay, an_email, monkeypatch, limit):
+async def test_an_old_or_idle_connection_is_closed(sink, relay, an_email, monkeypatch, limit):
     await relay.send_email(an_email())
-    monkeypatch.setattr(connections, limit, 0.0)
+    monkeypatch.setattr(connection, limit, 0.0)
     await relay.send_email(an_email())
 
     assert sink.sessions == 2
     assert len(sink.mails) == 2
 
 
-async def test_the_lifespan_takes_leave_on_every_connection(sink, connected, an_email):
+async def test_the_lifespan_closes_every_connection_with_quit(sink, connected, an_email):
     sink.wait_at("RCPT")
     async with connected(sink.port) as relay, asyncio.TaskGroup() as group:
         for _ in range(3):
@@ -148,33 +146,33 @@ async def test_the_lifespan_takes_leave_on_every_connection(sink, connected, an_
     assert len(sink.mails) == 3
 
 
-async def test_nothing_is_connected_before_the_first_mail(sink, connected):
+async def test_no_connection_is_opened_before_the_first_mail(sink, connected):
     async with connected(sink.port):
         pass
 
     assert sink.sessions == 0
 
 
-async def test_ping_greets_and_leaves_without_a_mail(sink, relay):
+async def test_ping_sends_no_mail(sink, relay):
     await relay.ping()
 
     verbs = [line.split()[0] for line in sink.commands]
     assert verbs == [b"EHLO", b"NOOP", b"QUIT"]
 
 
-async def test_ping_connects_anew_and_is_not_one_connection_too_many(sink, connected, an_email):
+async def test_ping_opens_a_new_connection_within_the_limit(sink, connected, an_email):
     async with connected(sink.port, connections=1) as relay:
         await relay.send_email(an_email())
         await relay.ping()
         await relay.send_email(an_email())
 
     assert sink.sessions == 3
-    assert sink.most_open == 1
+    assert sink.max_open == 1
 
 
 @pytest.mark.parametrize("stage", ["NOOP", "QUIT"])
 @pytest.mark.parametrize("answer", ["421 4.3.2 closing", "500 what", "hello"])
-async def test_a_server_that_is_odd_at_ping_is_told_of_or_left(sink, relay, stage, answer):
+async def test_ping_needs_an_answer_to_noop_but_not_to_quit(sink, relay, stage, answer):
     sink.answer(stage, answer)
 
     if stage == "QUIT":
@@ -184,9 +182,11 @@ async def test_a_server_that_is_odd_at_ping_is_told_of_or_left(sink, relay, stag
             await relay.ping()
 
 
-async def test_a_worn_connection_that_is_silent_when_left_costs_no_mail(sink, relay, an_email, monkeypatch):
+async def test_an_expired_connection_without_an_answer_to_quit_loses_no_mail(
+    sink, relay, an_email, monkeypatch
+):
     await relay.send_email(an_email())
-    monkeypatch.setattr(connections, "MAX_IDLE", 0.0)
+    monkeypatch.setattr(connection, "MAX_IDLE", 0.0)
     sink.stall("QUIT", seconds=2)
 
     await relay.send_email(an_email())
@@ -201,7 +201,7 @@ async def test_the_greeting_is_the_configured_name(sink, connected):
     assert sink.commands[0] == b"EHLO mail.amazing.example\r\n"
 
 
-async def test_the_greeting_is_an_address_where_the_machine_has_no_full_name(sink, relay, monkeypatch):
+async def test_the_greeting_is_an_address_if_the_machine_has_no_full_name(sink, relay, monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "box")
 
     await relay.ping()
@@ -209,7 +209,7 @@ async def test_the_greeting_is_an_address_where_the_machine_has_no_full_name(sin
     assert sink.commands[0] == b"EHLO [127.0.0.1]\r\n"
 
 
-async def test_a_long_mail_arrives_whole(sink, relay, an_email):
+async def test_a_long_mail_is_complete(sink, relay, an_email):
     html = "<p>" + "long ✓ " * 60_000 + "</p>"
 
     await relay.send_email(an_email(html=html))

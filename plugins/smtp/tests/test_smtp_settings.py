@@ -1,3 +1,5 @@
+"""The settings: their defaults, and what refuses the start."""
+
 import importlib.metadata
 
 import msgspec
@@ -17,7 +19,7 @@ def relay(**settings):
 
 
 @pytest.mark.parametrize(("security", "port"), [("none", 25), ("starttls", 587), ("tls", 465)])
-def test_the_port_follows_from_the_security(security, port):
+def test_the_default_port_depends_on_the_security(security, port):
     assert Settings(host="relay.example", security=security).effective_port() == port
     assert Settings(host="relay.example", security=security, port=2525).effective_port() == 2525
 
@@ -49,7 +51,7 @@ def test_the_default_is_encrypted():
         ),
     ],
 )
-def test_what_makes_no_sense_refuses_the_start_with_every_fault_named(settings, keys):
+def test_invalid_settings_refuse_the_start_with_every_fault(settings, keys):
     with pytest.raises(ConfigError) as caught:
         relay(**settings)
 

@@ -1,4 +1,4 @@
-"""Nothing in a message becomes a second message, recipient or header, byte for byte at the server."""
+"""No content becomes a second message, recipient or header."""
 
 import email
 import email.policy
@@ -9,11 +9,11 @@ import pytest
 
 from gatepost.errors import Rejected
 from gatepost.model import Mailbox
-from gatepost_smtp.connections import Deadline
-from gatepost_smtp.dialogue import Envelope, deliver
+from gatepost_smtp.deadline import Deadline
 from gatepost_smtp.mime import Mail
+from gatepost_smtp.transaction import Envelope, send
 
-# What servers are known to have taken for the end of a mail, with what an attacker puts behind it.
+# The sequences that some servers took for the end of a mail, and the text of an attacker after it.
 LINE_ENDS = ["\r\n", "\n", "\r", "\r\r\n", "\n\r", "\x00\r\n", "\r\n\x00", "\u2028", "\x85", "\x0b", "\x0c"]
 ENDS = [f"{before}.{after}" for before, after in itertools.product(LINE_ENDS, repeat=2)]
 SECOND = (
@@ -22,12 +22,12 @@ SECOND = (
 EXPECTED = ["Date", "From", "To", "Subject", "Message-ID", "MIME-Version", "Content-Type"]
 
 
-def assert_one_honest_mail(sink, mails):
+def assert_only_our_mails(sink, mails):
     assert len(sink.mails) == mails
     for received in sink.mails:
         assert len(received.recipients) == 1
         assert received.recipients[0].startswith(b"RCPT TO:<ann.example+tag@post.example>")
-        # Not even the laxest server finds an end before the end, or a line that begins with a dot.
+        # Even the most tolerant server finds no earlier end, and no line that begins with a dot.
         assert not re.search(rb"[\r\n\x00]\.", received.raw.removesuffix(b"\r\n.\r\n"))
         assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\x00", received.raw)
         parsed = email.message_from_bytes(received.content, policy=email.policy.default)
@@ -49,7 +49,7 @@ async def test_no_end_of_mail_in_a_body_ends_the_mail(sink, relay, an_email):
                 assert "\x00" in body
 
     assert sent > 200
-    assert_one_honest_mail(sink, sent)
+    assert_only_our_mails(sink, sent)
 
 
 @pytest.mark.parametrize("field", ["subject", "sender", "reply_to"])
@@ -77,7 +77,7 @@ async def test_no_name_becomes_a_second_sender(sink, relay, an_email, quote):
             )
         )
 
-    assert_one_honest_mail(sink, len(names))
+    assert_only_our_mails(sink, len(names))
     for received in sink.mails:
         parsed = email.message_from_bytes(received.content, policy=email.policy.default)
         assert [each.addr_spec for each in parsed["From"].addresses] == ["news@amazing.example"]
@@ -103,13 +103,13 @@ async def test_no_address_becomes_two(sink, relay, an_email, injected):
 
 
 async def test_lines_that_begin_with_a_dot_are_stuffed(sink, connected):
-    # A mail of ours has no such line, for base64 has no dots. The dialogue doesn't rely on it.
+    # A mail of ours has no such line, because base64 has no dots; the transaction does not rely on that.
     content = b"Subject: dots\r\n\r\n.\r\n..\r\n.a\r\na.\r\n"
-    envelope = Envelope("an-id", "news@amazing.example", "ann@post.example", own_sender=False)
+    envelope = Envelope("an-id", "news@amazing.example", "ann@post.example", configured_sender=False)
     async with connected(sink.port) as relay:
         deadline = Deadline(20)
-        await relay._connections.use(
-            lambda connection: deliver(connection, envelope, Mail(content, utf8=False), deadline), deadline
+        await relay._pool.run(
+            lambda connection: send(connection, envelope, Mail(content, utf8=False), deadline), deadline
         )
 
     [received] = sink.mails

@@ -1,4 +1,4 @@
-"""A mail server of somebody else's making, with TLS and sign-in."""
+"""TLS and sign-in with an independent mail server (aiosmtpd)."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ USER, PASSWORD = "gatepost", "correct horse 🐴"
 
 
 class Mailbox:
-    """aiosmtpd's handler: keeps what arrives."""
+    """A handler of aiosmtpd that records the mails."""
 
     def __init__(self):
         self.envelopes = []
@@ -37,8 +37,8 @@ class Mailbox:
 
 
 def authenticate(server, session, envelope, mechanism, data):
-    good = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
-    return aiosmtpd.smtp.AuthResult(success=good, handled=False)
+    correct = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
+    return aiosmtpd.smtp.AuthResult(success=correct, handled=False)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ async def serving(mailbox, authority, security, name="localhost"):
 
     def protocol():
         with warnings.catch_warnings():
-            # aiosmtpd knows only TLS by STARTTLS, and thinks a sign-in inside of the other kind unsafe.
+            # aiosmtpd knows only STARTTLS and warns about a sign-in over implicit TLS.
             warnings.simplefilter("ignore", UserWarning)
             session = aiosmtpd.smtp.SMTP(
                 mailbox,
@@ -89,7 +89,7 @@ async def serving(mailbox, authority, security, name="localhost"):
     async with server:
         yield server.sockets[0].getsockname()[1]
         await stop(server)
-    # The server itself ends none of those that it had.
+    # The server does not end its sessions.
     for session in sessions:
         if session.transport:
             session.transport.abort()
@@ -112,7 +112,7 @@ def signed_in(connected, ca_file):
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_mails_go_encrypted_and_signed_in(mailbox, authority, signed_in, an_email, security):
+async def test_mails_are_sent_encrypted_after_the_sign_in(mailbox, authority, signed_in, an_email, security):
     async with serving(mailbox, authority, security) as port, signed_in(port, security) as relay:
         await relay.ping()
         for text in ("one", ".", "..\r\n.\r\n", "grüße"):
@@ -127,7 +127,7 @@ async def test_mails_go_encrypted_and_signed_in(mailbox, authority, signed_in, a
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_a_wrong_password_is_the_operators_fault(mailbox, authority, signed_in, an_email, security):
+async def test_a_wrong_password_is_misconfigured(mailbox, authority, signed_in, an_email, security):
     wrong = Secret("wrong")
     async with (
         serving(mailbox, authority, security) as port,
@@ -145,7 +145,7 @@ async def test_a_wrong_password_is_the_operators_fault(mailbox, authority, signe
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_a_certificate_of_somebody_else_is_not_taken(mailbox, authority, signed_in, an_email, security):
+async def test_a_certificate_for_another_name_is_refused(mailbox, authority, signed_in, an_email, security):
     async with (
         serving(mailbox, authority, security, name="other.example") as port,
         signed_in(port, security) as relay,
@@ -158,14 +158,14 @@ async def test_a_certificate_of_somebody_else_is_not_taken(mailbox, authority, s
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_an_unknown_authority_is_not_taken(mailbox, authority, signed_in, security):
-    stranger = trustme.CA()
-    async with serving(mailbox, stranger, security) as port, signed_in(port, security) as relay:
+async def test_an_unknown_authority_is_refused(mailbox, authority, signed_in, security):
+    unknown = trustme.CA()
+    async with serving(mailbox, unknown, security) as port, signed_in(port, security) as relay:
         with pytest.raises(Unavailable, match="certificate"):
             await relay.ping()
 
 
-async def test_a_server_without_starttls_hears_neither_password_nor_mail(sink, signed_in, an_email):
+async def test_a_server_without_starttls_gets_neither_password_nor_mail(sink, signed_in, an_email):
     sink.extensions.append("AUTH PLAIN LOGIN")
     async with signed_in(sink.port, "starttls") as relay:
         with pytest.raises(Unavailable, match="STARTTLS") as caught:
@@ -175,7 +175,7 @@ async def test_a_server_without_starttls_hears_neither_password_nor_mail(sink, s
     assert [line.split()[0] for line in sink.commands] == [b"EHLO"]
 
 
-async def test_a_server_that_refuses_starttls_hears_neither_password_nor_mail(sink, signed_in, an_email):
+async def test_a_server_that_refuses_starttls_gets_neither_password_nor_mail(sink, signed_in, an_email):
     sink.extensions += ["STARTTLS", "AUTH PLAIN LOGIN"]
     sink.answer("STAR", "454 4.7.0 no TLS today")
     async with signed_in(sink.port, "starttls") as relay:
@@ -185,7 +185,7 @@ async def test_a_server_that_refuses_starttls_hears_neither_password_nor_mail(si
     assert [line.split()[0] for line in sink.commands] == [b"EHLO", b"STARTTLS"]
 
 
-async def test_tls_against_a_port_without_is_the_operators_fault(sink, signed_in, an_email):
+async def test_a_port_without_tls_is_misconfigured(sink, signed_in, an_email):
     async with signed_in(sink.port, "tls") as relay:
         with pytest.raises(Unavailable, match="port") as caught:
             await relay.send_email(an_email())
@@ -193,7 +193,7 @@ async def test_tls_against_a_port_without_is_the_operators_fault(sink, signed_in
     assert caught.value.misconfigured
 
 
-async def test_a_server_without_sign_in_is_the_operators_fault(sink, connected):
+async def test_a_server_without_sign_in_is_misconfigured(sink, connected):
     async with connected(sink.port, username=USER, password=Secret(PASSWORD)) as relay:
         with pytest.raises(Unavailable, match="sign in") as caught:
             await relay.ping()
@@ -201,10 +201,10 @@ async def test_a_server_without_sign_in_is_the_operators_fault(sink, connected):
     assert caught.value.misconfigured
 
 
-async def test_one_tls_context_serves_all_connections(mailbox, authority, signed_in, an_email, monkeypatch):
-    made = []
+async def test_all_connections_share_one_tls_context(mailbox, authority, signed_in, an_email, monkeypatch):
+    created = []
     create = ssl.create_default_context
-    monkeypatch.setattr(ssl, "create_default_context", lambda **kw: made.append(1) or create(**kw))
+    monkeypatch.setattr(ssl, "create_default_context", lambda **kw: created.append(1) or create(**kw))
     async with (
         serving(mailbox, authority, "starttls") as port,
         signed_in(port, "starttls") as relay,
@@ -214,11 +214,11 @@ async def test_one_tls_context_serves_all_connections(mailbox, authority, signed
             group.create_task(relay.send_email(an_email()))
 
     assert len(mailbox.envelopes) == 12
-    assert made == [1]
+    assert created == [1]
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-async def test_a_ca_file_that_is_none_refuses_the_start(tmp_path, content):
+async def test_an_invalid_ca_file_refuses_the_start(tmp_path, content):
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)

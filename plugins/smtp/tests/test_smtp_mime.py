@@ -1,4 +1,4 @@
-"""Mails built by hand, read back with the standard library's parser."""
+"""The standard library parses every built mail back to the message."""
 
 import email
 import email.policy
@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from gatepost.errors import Rejected
 from gatepost.model import Email, Mailbox, Secret
-from gatepost_smtp.mime import build
+from gatepost_smtp.mime import build_mail
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
 
-# A busy machine is no fault of the code.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Without a deadline, because the machine may be busy.
+without_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SEPARATORS = "\u2028\u2029"
 
 plain = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters=SEPARATORS), max_size=300)
@@ -86,16 +86,16 @@ def raw_content(part):
     return part.get_payload(decode=True).decode()
 
 
-def built_or_rejected(message):
+def content_or_none(message):
     try:
-        return build(message).content
+        return build_mail(message).content
     except Rejected:
         return None
 
 
-@unhurried
+@without_deadline
 @given(subject=headers, name=headers, reply_name=headers, text=bodies, html=bodies)
-def test_every_mail_reads_back_as_what_it_was(subject, name, reply_name, text, html):
+def test_every_mail_is_parsed_back_to_the_message(subject, name, reply_name, text, html):
     message = an_email(
         subject=subject,
         sender=Mailbox("news@amazing.example", name),
@@ -103,7 +103,7 @@ def test_every_mail_reads_back_as_what_it_was(subject, name, reply_name, text, h
         text=text,
         html=html,
     )
-    content = built_or_rejected(message)
+    content = content_or_none(message)
     if content is None:
         hidden = any("=?" in each for each in (subject, name, reply_name))
         assert hidden or not (text.strip() or html.strip())
@@ -130,10 +130,10 @@ def test_every_mail_reads_back_as_what_it_was(subject, name, reply_name, text, h
     assert [(part.get_content_type(), raw_content(part)) for part in parts] == expected
 
 
-@unhurried
+@without_deadline
 @given(subject=headers, name=headers, text=bodies)
 def test_every_line_is_short_enough_and_ends_in_crlf(subject, name, text):
-    content = built_or_rejected(
+    content = content_or_none(
         an_email(subject=subject, sender=Mailbox("news@amazing.example", name), text=text)
     )
     if content is None:
@@ -144,10 +144,10 @@ def test_every_line_is_short_enough_and_ends_in_crlf(subject, name, text):
     assert max(map(len, content.split(b"\r\n"))) <= 78
 
 
-@unhurried
+@without_deadline
 @given(st.text(), st.text(), st.text())
-def test_whatever_comes_in_is_built_or_rejected(subject, name, text):
-    built_or_rejected(an_email(subject=subject, sender=Mailbox("news@amazing.example", name), text=text))
+def test_any_content_is_built_or_rejected(subject, name, text):
+    content_or_none(an_email(subject=subject, sender=Mailbox("news@amazing.example", name), text=text))
 
 
 CONTROLS = ["\r\n", "\r", "\n", "\x00", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x1b", "\x7f", "\ud800"]
@@ -169,11 +169,11 @@ HIDDEN = [
 
 @pytest.mark.parametrize("bad", CONTROLS + HIDDEN)
 @pytest.mark.parametrize("field", ["subject", "sender", "reply_to"])
-def test_a_control_character_in_a_header_is_rejected_also_behind_encoded_words(field, bad):
+def test_a_control_character_in_a_header_is_rejected_even_in_encoded_words(field, bad):
     value = f"before{bad}after" if field == "subject" else Mailbox("news@amazing.example", f"a{bad}b")
 
     with pytest.raises(Rejected) as caught:
-        build(an_email(**{field: value}))
+        build_mail(an_email(**{field: value}))
 
     assert bad not in str(caught.value)
 
@@ -182,7 +182,7 @@ def test_a_control_character_in_a_header_is_rejected_also_behind_encoded_words(f
 @pytest.mark.parametrize("field", ["text", "html"])
 def test_nul_and_lone_surrogates_in_a_body_are_rejected(field, bad):
     with pytest.raises(Rejected):
-        build(an_email(**{field: f"hello {bad}"}))
+        build_mail(an_email(**{field: f"hello {bad}"}))
 
 
 BAD_ADDRESSES = [
@@ -224,21 +224,21 @@ def test_an_address_that_is_not_one_plain_address_is_rejected(field, address):
     value = Secret(address) if field == "recipient" else Mailbox(address)
 
     with pytest.raises(Rejected) as caught:
-        build(an_email(**{field: value}))
+        build_mail(an_email(**{field: value}))
 
     assert not address or address not in str(caught.value)
 
 
-def test_a_long_url_in_a_subject_is_not_torn():
+def test_a_long_url_in_a_subject_is_unchanged():
     url = "https://amazing.example/" + "x" * 120
 
-    assert parse(build(an_email(subject=f"see {url} now")).content)["Subject"] == f"see {url} now"
+    assert parse(build_mail(an_email(subject=f"see {url} now")).content)["Subject"] == f"see {url} now"
 
 
-def test_a_short_ascii_subject_stays_legible():
+def test_a_short_ascii_subject_is_not_encoded():
     subject = "A sale! 100% off, until Monday; see https://amazing.example/sale?a=b " * 3
 
-    content = build(an_email(subject=subject.strip())).content
+    content = build_mail(an_email(subject=subject.strip())).content
 
     assert b"=?" not in content
     assert parse(content)["Subject"] == subject.strip()
@@ -246,4 +246,4 @@ def test_a_short_ascii_subject_stays_legible():
 
 def test_a_mail_without_content_is_rejected():
     with pytest.raises(Rejected):
-        build(an_email(text="", html=" \n"))
+        build_mail(an_email(text="", html=" \n"))

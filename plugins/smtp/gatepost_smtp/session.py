@@ -1,4 +1,4 @@
-"""Opening one connection to the relay: connect, greet, encrypt, sign in, and say why that failed."""
+"""The start of an SMTP session: connect, greet, encrypt and sign in; and the reasons why that fails."""
 
 import asyncio
 import ipaddress
@@ -13,11 +13,11 @@ from gatepost_smtp.settings import Settings
 
 
 def new_client(settings: Settings, tls: ssl.SSLContext | None) -> SMTP:
-    """A client that is not connected yet."""
+    """Return a client that is not connected yet."""
     return SMTP(
         hostname=settings.host,
         port=settings.effective_port(),
-        # Only a stand-in: without one the client asks the DNS, which may take half a minute.
+        # A placeholder: without one the client asks the DNS, which may take half a minute.
         local_hostname="localhost",
         use_tls=settings.security == "tls",
         start_tls=False,
@@ -26,18 +26,18 @@ def new_client(settings: Settings, tls: ssl.SSLContext | None) -> SMTP:
     )
 
 
-async def introduce(client: SMTP, settings: Settings, limit: asyncio.Timeout) -> None:
-    """Connect, greet, encrypt and sign in within ``limit``. Raises Unavailable where one of them fails."""
+async def open_session(client: SMTP, settings: Settings, time_limit: asyncio.Timeout) -> None:
+    """Connect, greet, encrypt and sign in within ``time_limit``; raise Unavailable if one of them fails."""
     try:
-        async with limit:
-            await _introduce(client, settings)
+        async with time_limit:
+            await _open_session(client, settings)
     except (SMTPException, OSError, ValueError) as error:
-        raise _not_opened(error) from None
+        raise _unavailable(error) from None
 
 
-async def _introduce(client: SMTP, settings: Settings) -> None:
+async def _open_session(client: SMTP, settings: Settings) -> None:
     await client.connect()
-    helo = settings.helo or _own_name(client)
+    helo = settings.helo or _host_name(client)
     await client.ehlo(hostname=helo)
     if settings.security == "starttls":
         if not client.supports_extension("starttls"):
@@ -53,22 +53,24 @@ async def _introduce(client: SMTP, settings: Settings) -> None:
         await client.login(settings.username, settings.password.reveal())
 
 
-def _own_name(client: SMTP) -> str:
-    """The machine's full name, or else the address that it has towards the relay (RFC 5321 §4.1.3)."""
+def _host_name(client: SMTP) -> str:
+    """Return the machine's full name, or else its address on this connection (RFC 5321 §4.1.3)."""
     name = socket.gethostname()
     if "." in name and name.isascii() and name.replace("-", "").replace(".", "").isalnum():
         return name
-    own = ipaddress.ip_address(client.get_transport_info("sockname")[0].partition("%")[0])
-    return f"[IPv6:{own}]" if own.version == 6 else f"[{own}]"
+    address = ipaddress.ip_address(client.get_transport_info("sockname")[0].partition("%")[0])
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
 
 
-def _not_opened(error: Exception) -> Unavailable:
-    """Why there is no connection, in our own words."""
+def _unavailable(error: Exception) -> Unavailable:
+    """Return the reason why there is no session, without the server's own text."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     if isinstance(error, SMTPResponseException):
         code = failure_code(error)
         return Unavailable(
-            f"the relay refused the connection or the sign-in ({code})" if code else "that is no SMTP server",
+            f"the relay refused the connection or the sign-in ({code})"
+            if code
+            else "the server does not speak SMTP: check host and port",
             code=code,
             misconfigured=not 400 <= error.code < 500,
         )

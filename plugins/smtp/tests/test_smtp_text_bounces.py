@@ -1,4 +1,4 @@
-"""Bounces of mail systems that send no delivery-status: each form as such a system writes it, in our own words."""
+"""Bounces in plain text: the form of each mail system, with our own content."""
 
 import asyncio
 import logging
@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gatepost.model import Secret, Status, StatusEvent, WebhookRequest
-from gatepost_smtp import plain_bounces, reports
+from gatepost_smtp import reports, text_bounces
 from gatepost_smtp.addresses import return_path
-from gatepost_smtp.identify import arrived
+from gatepost_smtp.incoming_mail import incoming_mail
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
 KEY = "a shared secret"
@@ -55,12 +55,12 @@ def plain(head, text):
     return f"{head.strip()}\nTo: news@amazing.example\n\n{text}"
 
 
-def mixed(head, text, *, kind="mixed", returned=OURS, described=""):
-    """A mail of two parts: the text, and the mail that is returned."""
+def mixed(head, text, *, kind="mixed", returned=OURS, description=""):
+    """Return a mail with two parts: the text and the returned mail."""
     return (
         f"{head.strip()}\nTo: news@amazing.example\nMIME-Version: 1.0\n"
         f"Content-Type: multipart/{kind}; boundary=limit\n\n"
-        f"--limit\n{described}Content-Type: text/plain; charset=us-ascii\n\n{text}\n"
+        f"--limit\n{description}Content-Type: text/plain; charset=us-ascii\n\n{text}\n"
         f"--limit\nContent-Type: message/rfc822\n\n{returned}\n--limit--\n"
     )
 
@@ -83,7 +83,7 @@ This is a permanent error; I've given up. Sorry it didn't work out.
 
 <{ANN}>:
 192.0.2.25 does not like recipient.
-Remote host said: 550 no mailbox here by that name
+Remote host text: 550 no mailbox here by that name
 Giving up on 192.0.2.25.
 
 --- Below this line is a copy of the message.
@@ -154,7 +154,7 @@ I'm sorry to have to inform you that your message could not be delivered.
 
                         The Postfix program
 
-<{ANN}>: host mx.post.example said: 550 no such user
+<{ANN}>: host mx.post.example text: 550 no such user
 """
 EXCHANGE = f"""\
 Your message
@@ -171,7 +171,7 @@ did not reach the following recipient(s):
 """
 GROUPWISE = f"""\
 The message that you sent was undeliverable to the following:
-        Ann Example <{ANN}> (user not found)
+        Ann Example <{ANN}> (user not parsed)
 """
 MDAEMON = f"""\
 The following addresses did NOT receive a copy of your message:
@@ -221,7 +221,7 @@ FORMS = {
         GROUPS + OURS,
     ),
     "sendmail": mixed(DAEMON, SENDMAIL),
-    "Postfix before 2.3": mixed(DAEMON, POSTFIX, described="Content-Description: Notification\n"),
+    "Postfix before 2.3": mixed(DAEMON, POSTFIX, description="Content-Description: Notification\n"),
     "Exchange 5.5": mixed("From: System Administrator <postmaster@post.example>", EXCHANGE),
     "GroupWise": mixed(
         "From: Mailer-Daemon@post.example\nX-Mailer: Novell GroupWise Internet Agent 8.0", GROUPWISE
@@ -234,49 +234,49 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_each_form_is_failed(relay, form):
-    found = await relay.parse_webhook(request(FORMS[form]))
+async def test_each_form_is_a_failure(relay, form):
+    parsed = await relay.parse_webhook(request(FORMS[form]))
 
-    assert found.events == [StatusEvent(status=Status.FAILED, message_id=ID)]
-    assert found.ignored == {}
+    assert parsed.events == [StatusEvent(status=Status.FAILED, message_id=ID)]
+    assert parsed.ignored == {}
 
 
-async def test_in_base64_too(relay):
+async def test_a_bounce_in_base64_is_a_failure(relay):
     mail = EmailMessage()
     mail["From"] = "MAILER-DAEMON@relay.example"
     mail.set_content(QMAIL + OURS, cte="base64")
 
-    found = await relay.parse_webhook(request(mail.as_string()))
+    parsed = await relay.parse_webhook(request(mail.as_string()))
 
-    assert [event.message_id for event in found.events] == [ID]
+    assert [event.message_id for event in parsed.events] == [ID]
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_each_form_is_found_by_its_return_path_alone(relay, form):
+async def test_each_form_is_identified_by_its_return_path_alone(relay, form):
     own = return_path(ID, "bounces.example", KEY)
     mail = FORMS[form].replace("news@amazing.example", own, 1).replace(f"{ID}@amazing", "other@amazing")
 
-    found = await relay.parse_webhook(request(mail))
+    parsed = await relay.parse_webhook(request(mail))
 
-    assert [event.message_id for event in found.events] == [ID]
-
-
-@pytest.mark.parametrize("form", FORMS)
-async def test_what_is_not_ours_is_counted(relay, form):
-    found = await relay.parse_webhook(request(FORMS[form].replace(ID, "somebody-elses")))
-
-    assert (list(found.events), found.ignored) == ([], {"unidentified": 1})
+    assert [event.message_id for event in parsed.events] == [ID]
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_person_who_quotes_a_bounce_reports_none(relay, form):
+async def test_a_bounce_of_another_system_is_counted(relay, form):
+    parsed = await relay.parse_webhook(request(FORMS[form].replace(ID, "of-another-system")))
+
+    assert (list(parsed.events), parsed.ignored) == ([], {"no_id": 1})
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_person_who_quotes_a_bounce_reports_nothing(relay, form):
     mail = re.sub(
         r"^(From:).*|^X-Failed-Recipients:.*\n", r"\1 ann@post.example", FORMS[form], flags=re.MULTILINE
     )
 
-    found = await relay.parse_webhook(request(mail))
+    parsed = await relay.parse_webhook(request(mail))
 
-    assert (list(found.events), found.ignored) == ([], {"no report": 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {"no_report": 1})
 
 
 DELAYS = {
@@ -308,13 +308,13 @@ DELAYS = {
 
 
 @pytest.mark.parametrize("form", DELAYS)
-async def test_a_delay_is_no_failure(relay, form):
-    found = await relay.parse_webhook(request(DELAYS[form]))
+async def test_a_delay_is_not_a_failure(relay, form):
+    parsed = await relay.parse_webhook(request(DELAYS[form]))
 
-    assert (list(found.events), found.ignored) == ([], {"delayed": 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {"delayed": 1})
 
 
-NOTES = {
+REPLIES = {
     "a person's": plain(
         f"From: {ANN}\nSubject: Out of office\nAuto-Submitted: auto-replied\nIn-Reply-To: <{ID}@amazing.example>",
         "I am away. In urgent cases ask Bob, bob@post.example, or Eve <eve@post.example>: they help.\n",
@@ -334,59 +334,59 @@ NOTES = {
 }
 
 
-@pytest.mark.parametrize("note", NOTES)
-async def test_a_note_of_absence_is_no_failure(relay, note):
-    found = await relay.parse_webhook(request(NOTES[note]))
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_an_automatic_reply_is_not_a_failure(relay, reply):
+    parsed = await relay.parse_webhook(request(REPLIES[reply]))
 
-    assert (list(found.events), found.ignored) == ([], {"no report": 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {"no_report": 1})
 
 
-async def test_no_form_leaves_an_address_in_a_log(relay, caplog):
+async def test_no_form_logs_an_address(relay, caplog):
     caplog.set_level(logging.DEBUG)
-    strange = (
+    odd_mail = (
         f"From: daemon <{ANN}>\nX-Mailer: <SMTP32 v1>\nContent-Type: multipart/mixed\n\nunknown user: {ANN}\n"
     )
 
-    for mail in (*FORMS.values(), *DELAYS.values(), *NOTES.values(), strange):
+    for mail in (*FORMS.values(), *DELAYS.values(), *REPLIES.values(), odd_mail):
         await relay.parse_webhook(request(mail))
     logging.getLogger("flufl.bounce").error("Exception in detector: %s", ANN)
 
     assert "post.example" not in caplog.text
 
 
-async def test_a_mail_over_which_the_patterns_fall_is_counted(relay, monkeypatch):
-    def fall(mail):
+async def test_a_mail_that_breaks_the_patterns_is_counted(relay, monkeypatch):
+    def fail(mail):
         raise AttributeError(str(mail))
 
-    monkeypatch.setattr(plain_bounces, "all_failures", fall)
+    monkeypatch.setattr(text_bounces, "all_failures", fail)
 
-    found = await relay.parse_webhook(request(FORMS["qmail"]))
+    parsed = await relay.parse_webhook(request(FORMS["qmail"]))
 
-    assert (list(found.events), found.ignored) == ([], {"malformed": 1})
+    assert (list(parsed.events), parsed.ignored) == ([], {"malformed": 1})
 
 
 WORDS = st.sampled_from(["<", ",", "@", " ", "a" * 500, "é", "\n", "Your message\n", ", bob@post.example,"])
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(said=st.lists(WORDS, max_size=2000).map("".join), parts=st.integers(min_value=0, max_value=3))
-@example(said="<" * 5000, parts=0)
-@example(said=f"{'<' * 100}\n" * 5000, parts=3)
-def test_what_the_patterns_see_is_bounded(said, parts):
-    """Their time grows with the cube of a line's length, of its brackets and of its commas."""
-    mail = plain(DAEMON, said)
+@given(text=st.lists(WORDS, max_size=2000).map("".join), parts=st.integers(min_value=0, max_value=3))
+@example(text="<" * 5000, parts=0)
+@example(text=f"{'<' * 100}\n" * 5000, parts=3)
+def test_the_input_of_the_patterns_is_limited(text, parts):
+    """Their time grows with the cube of the number of characters, brackets and commas in a line."""
+    mail = plain(DAEMON, text)
     if parts:
-        each = "".join(f"--limit\n\n{said}\n" for _ in range(parts))
+        each = "".join(f"--limit\n\n{text}\n" for _ in range(parts))
         mail = f"{DAEMON}\nX-Mailer: {'<,' * 300}\nContent-Type: multipart/mixed; boundary=limit\n\n{each}--limit--\n"
     seen = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(plain_bounces, "all_failures", lambda outline: seen.append(outline) or ((), ()))
-        plain_bounces.judge(arrived(message_from_string(mail)))
+        patched.setattr(text_bounces, "all_failures", lambda excerpt: seen.append(excerpt) or ((), ()))
+        text_bounces.classify(incoming_mail(message_from_string(mail)))
 
-    [outline] = seen
+    [excerpt] = seen
     lines = [
         line
-        for part in outline.walk()
+        for part in excerpt.walk()
         if not part.is_multipart()
         for line in [*map(str, part.values()), *str(part.get_payload() or "").split("\n")]
     ]
@@ -396,22 +396,22 @@ def test_what_the_patterns_see_is_bounded(said, parts):
     assert all(line.count(",") <= 1 for line in lines)
 
 
-async def test_two_threads_read_at_once_and_no_more(relay, monkeypatch):
-    lock, reading = threading.Lock(), []
-    most = 0
+async def test_at_most_two_threads_parse_at_once(relay, monkeypatch):
+    lock, parsing = threading.Lock(), []
+    maximum = 0
 
-    def read(body, settings):
-        nonlocal most
+    def parse(body, settings):
+        nonlocal maximum
         with lock:
-            reading.append(1)
-            most = max(most, len(reading))
+            parsing.append(1)
+            maximum = max(maximum, len(parsing))
         time.sleep(0.01)
         with lock:
-            reading.pop()
+            parsing.pop()
         return reports.Report()
 
-    monkeypatch.setattr(reports, "_read", read)
+    monkeypatch.setattr(reports, "_parse", parse)
 
     await asyncio.gather(*(relay.parse_webhook(request(FORMS["qmail"])) for _ in range(12)))
 
-    assert most <= 2
+    assert maximum <= 2

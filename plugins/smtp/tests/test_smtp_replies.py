@@ -1,4 +1,4 @@
-"""What each answer of a server makes of the message."""
+"""The outcome of each answer of the server."""
 
 import pytest
 
@@ -48,11 +48,11 @@ RELAY, RECIPIENT, CONTENT = (False, False), (True, False), (False, True)
 
 
 @pytest.mark.parametrize(
-    ("stage", "answer", "concerns"),
+    ("stage", "answer", "scope"),
     [
         *((stage, "421 4.3.2 closing", RELAY) for stage in COMMANDS),
         *((stage, "421 4.7.0 too many connections", RELAY) for stage in COMMANDS),
-        # Greylisted, full, unknown just now; also in the words of a server behind the relay.
+        # Greylisted, full, temporarily unknown; also in the words of a server behind the relay.
         *(
             ("RCPT", answer, RECIPIENT)
             for answer in (
@@ -70,23 +70,23 @@ RELAY, RECIPIENT, CONTENT = (False, False), (True, False), (False, True)
         *((stage, "451 4.7.1 this content is suspicious", CONTENT) for stage in ("DATA", "END")),
         *((stage, "450 4.6.0 what is that", CONTENT) for stage in ("DATA", "END")),
         *((stage, "451", CONTENT) for stage in ("DATA", "END")),
-        # Of MAIL the relay has read nothing but the sender.
+        # At MAIL the relay knows only the sender.
         ("MAIL", "450 4.1.8 the sender's domain is not found", CONTENT),
         ("MAIL", "450 4.7.1 who are you", RELAY),
         ("MAIL", "451", RELAY),
     ],
 )
-async def test_whom_a_temporary_refusal_concerns(sink, relay, an_email, stage, answer, concerns):
-    """The relay rests for what anybody would hear now, and not for one message, one sender or one content."""
+async def test_the_scope_of_a_temporary_refusal(sink, relay, an_email, stage, answer, scope):
+    """Only a refusal that affects every message counts against the relay."""
     sink.answer(stage, answer)
 
     with pytest.raises(Unavailable) as caught:
         await relay.send_email(an_email())
 
-    assert (caught.value.message_only, caught.value.content_only) == concerns
+    assert (caught.value.message_only, caught.value.content_only) == scope
 
 
-async def test_a_configured_return_path_that_is_not_found_concerns_everybody(sink, connected, an_email):
+async def test_an_unknown_configured_return_path_affects_every_message(sink, connected, an_email):
     sink.answer("MAIL", "450 4.1.8 the sender's domain is not found")
     async with connected(sink.port, return_path="bounces@amazing.example") as relay:
         with pytest.raises(Unavailable) as caught:
@@ -97,9 +97,7 @@ async def test_a_configured_return_path_that_is_not_found_concerns_everybody(sin
 
 @pytest.mark.parametrize("stage", COMMANDS)
 @pytest.mark.parametrize("answer", ["530 5.7.0 sign in first", "535 5.7.8 no"])
-async def test_a_missing_sign_in_is_the_operators_fault_wherever_it_is_told(
-    sink, relay, an_email, stage, answer
-):
+async def test_a_missing_sign_in_is_misconfigured_at_every_stage(sink, relay, an_email, stage, answer):
     sink.answer(stage, answer)
 
     with pytest.raises(Unavailable, match="username") as caught:
@@ -109,7 +107,7 @@ async def test_a_missing_sign_in_is_the_operators_fault_wherever_it_is_told(
 
 
 @pytest.mark.parametrize("stage", ["connect", "EHLO"])
-async def test_5xx_before_any_message_is_the_operators_fault(sink, relay, an_email, stage):
+async def test_5xx_before_any_message_is_misconfigured(sink, relay, an_email, stage):
     sink.answer(stage, "554 5.7.1 your address is on a list")
 
     with pytest.raises(Unavailable) as caught:
@@ -119,7 +117,7 @@ async def test_5xx_before_any_message_is_the_operators_fault(sink, relay, an_ema
     assert caught.value.code == "554 5.7.1"
 
 
-async def test_a_configured_return_path_that_is_refused_is_the_operators_fault(sink, connected, an_email):
+async def test_a_refused_configured_return_path_is_misconfigured(sink, connected, an_email):
     sink.answer("MAIL", "553 5.7.1 not yours")
     async with connected(sink.port, return_path="bounces@amazing.example") as relay:
         with pytest.raises(Unavailable, match="return_path") as caught:
@@ -130,7 +128,7 @@ async def test_a_configured_return_path_that_is_refused_is_the_operators_fault(s
 
 @pytest.mark.parametrize("stage", ["connect", "EHLO", "MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("answer", ["hello?", "999 what", "100 perhaps", "334 dGVsbA=="])
-async def test_nonsense_before_the_mail_is_out_is_unavailable(sink, relay, an_email, stage, answer):
+async def test_an_invalid_answer_before_the_mail_is_unavailable(sink, relay, an_email, stage, answer):
     if (stage, answer[:1]) == ("DATA", "3"):
         answer = "250 ok"
     sink.answer(stage, answer)
@@ -142,7 +140,7 @@ async def test_nonsense_before_the_mail_is_out_is_unavailable(sink, relay, an_em
 
 
 @pytest.mark.parametrize("answer", ["hello?", "999 what", "354 more", "2xx ok"])
-async def test_nonsense_after_the_mail_is_out_is_uncertain(sink, relay, an_email, answer):
+async def test_an_invalid_answer_after_the_mail_is_uncertain(sink, relay, an_email, answer):
     sink.answer("END", answer)
 
     with pytest.raises(Uncertain):
@@ -151,9 +149,7 @@ async def test_nonsense_after_the_mail_is_out_is_uncertain(sink, relay, an_email
 
 @pytest.mark.parametrize("stage", COMMANDS)
 @pytest.mark.parametrize("answer", ["550 5.1.1 no", "450 4.2.1 later"])
-async def test_a_refused_mail_leaves_nothing_to_the_next_one_on_the_connection(
-    sink, relay, an_email, stage, answer
-):
+async def test_a_refused_mail_does_not_affect_the_next_one(sink, relay, an_email, stage, answer):
     sink.answer(stage, answer, times=1)
 
     with pytest.raises((Rejected, Unavailable)):
@@ -167,7 +163,7 @@ async def test_a_refused_mail_leaves_nothing_to_the_next_one_on_the_connection(
 
 
 @pytest.mark.parametrize("fault", ["answer", "hang_up"])
-async def test_a_connection_that_can_not_forget_a_mail_is_not_used_again(sink, relay, an_email, fault):
+async def test_a_connection_without_a_successful_reset_is_not_reused(sink, relay, an_email, fault):
     sink.answer("RCPT", "550 5.1.1 no", times=1)
     if fault == "answer":
         sink.answer("RSET", "500 what", times=1)
@@ -182,7 +178,7 @@ async def test_a_connection_that_can_not_forget_a_mail_is_not_used_again(sink, r
     assert len(sink.mails) == 1
 
 
-async def test_a_refusal_stands_although_the_server_is_silent_afterwards(sink, connected, an_email):
+async def test_a_refusal_counts_even_if_the_server_is_silent_afterwards(sink, connected, an_email):
     sink.answer("RCPT", "550 5.1.1 no")
     sink.stall("RSET")
     async with connected(sink.port) as relay:

@@ -1,0 +1,107 @@
+"""The plugin's hooks."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+from gatepost.errors import ConfigError, Fault
+from gatepost.hookspecs import Context, EmailSender, HasLifespan, HasPing, WebhookParser, hookimpl
+from gatepost.model import Email, Receipt, Report, WebhookRequest
+from gatepost_smtp.addresses import return_path
+from gatepost_smtp.connection import Connection
+from gatepost_smtp.deadline import Deadline
+from gatepost_smtp.mime import build_mail
+from gatepost_smtp.pool import ConnectionPool
+from gatepost_smtp.reports import read_report
+from gatepost_smtp.settings import Settings, check
+from gatepost_smtp.transaction import Envelope, send
+
+_MAX_INLINE_CHARACTERS = 100_000
+"""A mail with a longer body is built in a thread: it takes about a millisecond or more."""
+
+_REPORT_THREADS = 2
+"""Threads that parse reports at once; the event loop's threads are few, and every plugin shares them."""
+
+
+class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
+    """Sends email through an SMTP relay, and reads the reports that a mail server posts."""
+
+    api_version: ClassVar[int] = 1
+    settings_type: ClassVar[type[Settings]] = Settings
+
+    _pool: ConnectionPool  # set by the lifespan
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        check(settings)
+        self._settings = settings
+        self._context = context
+        self._report_slots = asyncio.Semaphore(_REPORT_THREADS)
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Create the pool, whose connections the first sends open, and close it at the end."""
+        tls = None
+        if self._settings.security != "none":
+            # One context for all connections, in a thread because it reads files.
+            tls = await asyncio.to_thread(_tls_context, self._settings)
+        elif self._settings.password:
+            self._context.log.warning(
+                "password_in_clear_text", problem='security = "none": the password is sent unencrypted'
+            )
+        self._pool = ConnectionPool(self._settings, tls, self._context.log.warning)
+        try:
+            yield
+        finally:
+            await self._pool.close()
+
+    @hookimpl
+    async def ping(self) -> None:
+        """Open a new connection, with TLS and sign-in as configured, and send NOOP."""
+        await self._pool.probe(Deadline(self._context.timeout))
+
+    @hookimpl
+    async def send_email(self, message: Email) -> Receipt:
+        """Send a mail; one deadline covers the wait for a connection, its opening and the transaction."""
+        deadline = Deadline(self._context.timeout)
+        if len(message.html) + len(message.text) > _MAX_INLINE_CHARACTERS:
+            mail = await asyncio.to_thread(build_mail, message)
+        else:
+            mail = build_mail(message)
+        envelope = self._envelope(message)
+
+        async def operation(connection: Connection) -> Exception | None:
+            return await send(connection, envelope, mail, deadline)
+
+        error = await self._pool.run(operation, deadline)
+        if error is not None:
+            raise error
+        return Receipt()
+
+    @hookimpl
+    async def parse_webhook(self, request: WebhookRequest) -> Report:
+        """Read a bounce or a complaint: a ``message/rfc822`` with webhook_secret as bearer token."""
+        return await read_report(request, self._settings, self._report_slots)
+
+    def _envelope(self, message: Email) -> Envelope:
+        settings = self._settings
+        configured = settings.return_path
+        if settings.bounce_domain and settings.webhook_secret:
+            configured = return_path(message.id, settings.bounce_domain, settings.webhook_secret.reveal())
+        return Envelope(
+            id=message.id,
+            sender=configured or message.sender.address,
+            recipient=message.recipient.reveal(),
+            configured_sender=bool(configured),
+        )
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError):
+        raise ConfigError(
+            [Fault("ca_file", "can't be read as PEM certificates: check its path, permissions and content")]
+        ) from None

@@ -1,0 +1,192 @@
+"""A pool of connections to the relay: opened when needed, reused, and used by one mail at a time."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from aiosmtplib import SMTPException
+
+from gatepost.errors import Unavailable
+from gatepost_smtp.connection import Connection, ConnectionLost
+from gatepost_smtp.connection_limit import ConnectionLimit
+from gatepost_smtp.deadline import Deadline
+from gatepost_smtp.replies import failure_code
+from gatepost_smtp.session import new_client, open_session
+from gatepost_smtp.settings import Settings
+
+T = TypeVar("T")
+
+
+class LimitReached(Exception):
+    """The relay refused a connection while ``others`` of ours were open or being opened."""
+
+    def __init__(self, cause: Unavailable, others: int) -> None:
+        super().__init__(cause.reason)
+        self.cause = cause
+        self.others = others
+
+
+class ConnectionPool:
+    """At most ``settings.connections`` connections, shared by all sends of an instance.
+
+    If the relay refuses a connection while another one works, the relay only allows fewer. The send then waits
+    for an open connection, as if fewer were configured. ``warn`` logs a new limit.
+    """
+
+    def __init__(self, settings: Settings, tls: ssl.SSLContext | None, warn: Callable[..., object]) -> None:
+        self._settings = settings
+        self._tls = tls
+        self._warn = warn
+        self._limit = ConnectionLimit(settings.connections, asyncio.get_running_loop().time)
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._opening = 0
+        """Sends that have a slot and are about to have a connection."""
+        self._lowest_limit = settings.connections
+
+    async def run(self, operation: Callable[[Connection], Awaitable[T]], deadline: Deadline) -> T:
+        """Run ``operation`` with a connection of its own, an idle or a new one.
+
+        If an idle connection turns out to be lost (ConnectionLost), the operation is run once more with a new
+        one. Any other exception of the operation, cancellation included, aborts the connection and is passed
+        on. Raises Unavailable if there is no connection while there is time to start.
+        """
+        refusal: Unavailable | None = None
+        while True:
+            await self._acquire_slot(deadline, refusal)
+            try:
+                result = await self._run_on_any(operation, deadline)
+            except LimitReached as error:
+                refusal = error.cause
+                self._limit.withhold(error.others)
+                self._warn_of_limit(error)
+            except BaseException:
+                self._limit.release()
+                raise
+            else:
+                self._limit.release()
+                return result
+
+    async def probe(self, deadline: Deadline) -> None:
+        """Open a new connection, sign in, send NOOP and close it. Raises as ``run`` does."""
+        await self._acquire_slot(deadline)
+        try:
+            idle = await self._take_idle(deadline)
+            if idle is not None:
+                # Closed, so that the new connection does not exceed the limit.
+                await idle.quit()
+            connection = await self._open(deadline)
+            try:
+                async with deadline.until_end():
+                    await connection.client.noop()
+            except (SMTPException, OSError) as error:
+                raise Unavailable("the relay doesn't answer NOOP", code=failure_code(error)) from None
+            finally:
+                await connection.quit()
+        except LimitReached as error:
+            raise error.cause from None
+        finally:
+            self._limit.release()
+
+    async def close(self) -> None:
+        """Close every idle connection with QUIT."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(connection.quit() for connection in idle))
+
+    def _open_count(self) -> int:
+        return sum(connection.client.is_connected for connection in (*self._idle, *self._busy))
+
+    async def _acquire_slot(self, deadline: Deadline, refusal: Unavailable | None = None) -> None:
+        """Wait for a slot; ``refusal`` says why this send could not open a connection before."""
+        if self._limit.is_retry_due() and self._open_count():
+            self._limit.retry()
+        try:
+            async with deadline.until_wait_ends():
+                await self._limit.acquire()
+        except TimeoutError:
+            raise Unavailable(
+                f"none of the {self._open_count() or self._settings.connections} connections became free in time",
+                # If a connection works, only our own load is too high: that says nothing about the relay.
+                message_only=self._open_count() > 0,
+            ) from None
+        if refusal and not self._open_count():
+            # None of the connections that were being opened succeeded, so another try is of no use.
+            self._limit.release()
+            raise refusal
+
+    async def _take_idle(self, deadline: Deadline) -> Connection | None:
+        """Return the idle connection that was used last; if it is too old, close it and return None."""
+        if not self._idle:
+            return None
+        connection = self._idle.pop()
+        if connection.is_usable():
+            return connection
+        self._opening += 1
+        try:
+            # Closed before this mail and not after the last one: at this moment no mail can be lost.
+            with contextlib.suppress(TimeoutError):
+                async with deadline.until_start(0.5):
+                    await connection.quit()
+        finally:
+            self._opening -= 1
+        return None
+
+    async def _run_on_any(self, operation: Callable[[Connection], Awaitable[T]], deadline: Deadline) -> T:
+        idle = await self._take_idle(deadline)
+        if idle is not None:
+            with contextlib.suppress(ConnectionLost):
+                return await self._run_on(idle, operation)
+        return await self._run_on(await self._open(deadline), operation)
+
+    async def _run_on(self, connection: Connection, operation: Callable[[Connection], Awaitable[T]]) -> T:
+        self._busy.add(connection)
+        try:
+            result = await operation(connection)
+        except BaseException:
+            # It may have ended between two commands, with a recipient already named: the next mail would go to
+            # both recipients. So the connection is never used again.
+            connection.abort()
+            raise
+        finally:
+            self._busy.discard(connection)
+        connection.count_mail()
+        if connection.client.is_connected:
+            self._idle.append(connection)
+        return result
+
+    async def _open(self, deadline: Deadline) -> Connection:
+        """Open a connection.
+
+        If that fails, raises LimitReached beside other connections, and Unavailable without any.
+        """
+        connection = Connection(new_client(self._settings, self._tls))
+        self._opening += 1
+        try:
+            # Beside others it leaves time to wait for one of them.
+            time_limit = deadline.until_start(0.5 if self._open_count() else 1.0)
+            await open_session(connection.client, self._settings, time_limit)
+        except BaseException as error:
+            connection.abort()
+            others = self._open_count() + self._opening - 1
+            if not others:
+                self._limit.reset()
+            elif isinstance(error, Unavailable):
+                raise LimitReached(error, others) from None
+            raise
+        finally:
+            self._opening -= 1
+        self._limit.record_open(self._open_count() + 1)
+        return connection
+
+    def _warn_of_limit(self, error: LimitReached) -> None:
+        """Warn the operator if the relay allows fewer connections than ever before."""
+        # While others are being opened, their number is not known yet.
+        if not self._opening and error.others < self._lowest_limit:
+            self._lowest_limit = error.others
+            self._warn(
+                "relay_limits_connections",
+                problem=f"the relay allows only {error.others} of {self._settings.connections} connections at "
+                f"once ({error.cause.reason}): lower connections",
+            )
