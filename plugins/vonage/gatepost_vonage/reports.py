@@ -117,7 +117,7 @@ def _translate(body: dict[str, object]) -> Report:
     code = error_code(body.get("error"))
     statuses = _statuses(status, code)
     if not statuses:
-        return Report(ignored={"unknown_status": 1})
+        return Report(ignored={"unknown": 1})
     return Report(
         events=[
             StatusEvent(status=status, message_id=message_id, provider_id=provider_id, code=code)

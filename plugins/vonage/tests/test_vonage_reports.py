@@ -79,7 +79,7 @@ async def test_each_status_is_translated(plugin, request_for, status_body, kind,
 async def test_an_unknown_status_is_only_counted(plugin, request_for, status_body, status):
     report = await plugin.parse_webhook(request_for(status_body("delivered", status=status)))
 
-    assert report == Report(ignored={"unknown_status": 1})
+    assert report == Report(ignored={"unknown": 1})
 
 
 @pytest.mark.parametrize(
