@@ -19,7 +19,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A ``[plugins.NAME]`` table with ``use = "example"``."""
 
     api_key: Annotated[Secret, Meta(description="the account's API key")]
-    base_url: Annotated[str, Meta(description="the address of the API")] = "https://api.example.invalid"
+    base_url: Annotated[str, Meta(description="the URL of the API")] = "https://api.example.invalid"
     # <send>
     webhook_secret: Annotated[
         Secret | None, Meta(description="the secret that signs reports; without it no reports are accepted")
@@ -27,7 +27,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # </send>
     # <sms>
     default_sender: Annotated[
-        str, Meta(description="the sender of a text message for which Smartico names none")
+        str, Meta(description="the sender of a text message if Smartico sends no from_number")
     ] = ""
     # </sms>
 

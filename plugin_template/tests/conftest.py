@@ -79,7 +79,7 @@ class ExampleEmulator(Emulator):
 
     def error(self, status, why):
         code = why if why.replace("_", "").isalpha() else "failed"
-        return {"error": {"code": code, "message": f"free text that must not be kept, about {status}"}}
+        return {"error": {"code": code, "message": f"{status}: free text that must not be stored"}}
 
     def event(self, kind: str, taken: Taken) -> Event:
         to = taken.message["to"]

@@ -76,7 +76,7 @@ class Sandbox(HasLifespan, HasPing, EmailSender, SmsSender, WebhookParser):
     async def send_sms(self, message: Sms) -> Receipt:
         sender = message.sender or self._settings.default_sender
         if not sender:
-            raise Rejected("no sender: Smartico names none and default_sender is empty", code="sender")
+            raise Rejected("no sender: set default_sender, or let Smartico send a from_number", code="sender")
         scenario = sms_scenario(message.recipient)
         return await self._send(scenario, message.id, ".json", lambda: messages.sms_file(message, sender))
 

@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(description="seconds that a message to a slow recipient takes; less than timeout"),
     ] = 0.5
     default_sender: Annotated[
-        str, Meta(description="the sender of a text message for which Smartico names none")
+        str, Meta(description="the sender of a text message if Smartico sends no from_number")
     ] = "Sandbox"
 
 

@@ -23,7 +23,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     api_key: Annotated[Secret, Meta(description="an API key with the permission Mail Send")]
     base_url: Annotated[
         str,
-        Meta(description="the address of the API; https://api.eu.sendgrid.com for a subuser in the EU"),
+        Meta(description="the URL of the API; https://api.eu.sendgrid.com for a subuser in the EU"),
     ] = "https://api.sendgrid.com"
     webhook_public_key: Annotated[
         str,

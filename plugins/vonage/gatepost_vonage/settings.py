@@ -36,11 +36,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     default_sender: Annotated[
         str,
         Meta(
-            description="the sender of a message for which Smartico names none: up to 11 of A-Z a-z 0-9, or "
-            "up to 15 digits"
+            description="the sender of a message if Smartico sends no from_number: up to 11 of A-Z a-z 0-9, "
+            "or up to 15 digits"
         ),
     ] = ""
-    base_url: Annotated[str, Meta(description="the address of Vonage's API")] = "https://api.nexmo.com"
+    base_url: Annotated[str, Meta(description="the URL of Vonage's API")] = "https://api.nexmo.com"
 
 
 def check(settings: Settings) -> None:
