@@ -87,11 +87,11 @@ async def test_a_file_that_changes_while_it_is_read(contacts_file, monkeypatch):
     source = contacts_file.source()
     append = contacts_file.path.open("ab")
 
-    def write_on():
+    def append_row():
         append.write(GOOD)
         append.flush()
 
-    monkeypatch.setattr(source, "_pause", write_on)
+    monkeypatch.setattr(source, "_pause", append_row)
     with append:
         assert (
             await refusal(source)

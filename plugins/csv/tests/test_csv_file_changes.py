@@ -237,13 +237,13 @@ async def test_a_file_that_changes_while_it_is_read(
     source = contacts_file.source()
     pause = source._pause
 
-    def write_on():
+    def append_row():
         monkeypatch.setattr(source, "_pause", pause)
         with contacts_file.path.open("a") as file:
             file.write("u77,a@x.org,\n")
 
     async with source.lifespan():
-        monkeypatch.setattr(source, "_pause", write_on)
+        monkeypatch.setattr(source, "_pause", append_row)
         contacts_file.write(NEW)
         assert await wait_for_refusal() == "another program changed the file while it was read"
         await wait_for_email(source, "new1@x.org")

@@ -37,18 +37,18 @@ def reporting(gateway, build, log):
 
 class TestRequests:
     async def test_a_report_has_the_documented_form_and_signature(self, running, gateway, email):
-        seen = []
+        requests = []
         parse = gateway._parse
 
         async def spy(request):
-            seen.append((request.method, request.headers, await request.read()))
+            requests.append((request.method, request.headers, await request.read()))
             return await parse(request)
 
         gateway._parse = spy
         async with running() as sandbox:
             await sandbox.send_email(email(id="m"))
             await gateway.statuses("m", 1)
-        [(method, headers, body)] = seen
+        [(method, headers, body)] = requests
         assert (method, headers["Content-Type"]) == ("POST", "application/json")
         assert json.loads(body) == {"reports": [{"message": "m", "status": "delivered"}]}
         signed = headers["Sandbox-Timestamp"].encode() + b"." + body

@@ -230,6 +230,6 @@ class TestFuzz:
 
 
 def _is_not_json(body):
-    """Tell whether Python wrote something that not every parser takes for JSON: NaN, Infinity, half a surrogate pair."""
+    """Tell whether Python's JSON holds what other parsers refuse: NaN, Infinity or a lone surrogate."""
     text = json.dumps(body)
     return "NaN" in text or "Infinity" in text or "\\ud" in text

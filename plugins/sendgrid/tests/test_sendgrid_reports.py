@@ -279,8 +279,8 @@ async def test_a_full_batch(provider, plugin, make_email, make_request):
     bodies = provider.bodies([provider.event("delivered", provider.taken[0]) for _ in range(3000)], batch=0)
     assert len(bodies) > 1
     assert max(len(body) for body in bodies) <= 768 * 1024
-    parsed = [await plugin.parse_webhook(make_request(body)) for body in bodies]
-    assert sum(len(report.events) for report in parsed) == 3000
+    results = [await plugin.parse_webhook(make_request(body)) for body in bodies]
+    assert sum(len(report.events) for report in results) == 3000
 
 
 async def test_without_a_key_no_webhook_is_accepted(running, make_request):

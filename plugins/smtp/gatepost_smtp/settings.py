@@ -1,6 +1,7 @@
 """The settings of an SMTP relay."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,49 +70,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def check(settings: Settings) -> None:
     """Raise ConfigError with every fault that the types can't express."""
-    faults = [Fault(key, problem) for key, broken, problem in _rules(settings) if broken]
+    faults = list(_faults(settings))
     if faults:
         raise ConfigError(faults)
 
 
-def _rules(settings: Settings) -> list[tuple[str, bool, str]]:
-    """Return the rules: a key, whether it is broken, and what is wrong then."""
-    return [
-        (
-            "host",
-            not settings.host.isascii() or not settings.host.isprintable() or " " in settings.host,
-            "must be a host name (in ASCII: xn--…) or an address",
-        ),
-        ("password", bool(settings.username) and not settings.password, "missing, but username is set"),
-        ("username", bool(settings.password) and not settings.username, "missing, but password is set"),
-        (
-            "ca_file",
-            settings.ca_file is not None and settings.security == "none",
-            'has no effect with security = "none": choose starttls or tls',
-        ),
-        (
-            "helo",
-            bool(settings.helo) and not _HELO.fullmatch(settings.helo),
-            "must be a host name, or an address in brackets",
-        ),
-        (
-            "return_path",
-            bool(settings.return_path) and not is_address(settings.return_path),
-            "must be one plain address",
-        ),
-        (
-            "bounce_domain",
-            bool(settings.bounce_domain) and not is_domain(settings.bounce_domain),
-            "must be a domain (in ASCII: xn--…)",
-        ),
-        (
-            "bounce_domain",
-            bool(settings.bounce_domain and settings.return_path),
-            "set either this or return_path: both say where bounces go",
-        ),
-        (
-            "webhook_secret",
-            bool(settings.bounce_domain) and not settings.webhook_secret,
-            "missing: it signs the return paths at bounce_domain",
-        ),
-    ]
+def _faults(settings: Settings) -> Iterator[Fault]:
+    host = settings.host
+    if not host.isascii() or not host.isprintable() or " " in host:
+        yield Fault("host", "must be a host name (in ASCII: xn--…) or an address")
+    if settings.username and not settings.password:
+        yield Fault("password", "missing, but username is set")
+    if settings.password and not settings.username:
+        yield Fault("username", "missing, but password is set")
+    if settings.ca_file is not None and settings.security == "none":
+        yield Fault("ca_file", 'has no effect with security = "none": choose starttls or tls')
+    if settings.helo and not _HELO.fullmatch(settings.helo):
+        yield Fault("helo", "must be a host name, or an address in brackets")
+    if settings.return_path and not is_address(settings.return_path):
+        yield Fault("return_path", "must be one plain address")
+    if settings.bounce_domain:
+        yield from _bounce_faults(settings)
+
+
+def _bounce_faults(settings: Settings) -> Iterator[Fault]:
+    if not is_domain(settings.bounce_domain):
+        yield Fault("bounce_domain", "must be a domain (in ASCII: xn--…)")
+    if settings.return_path:
+        yield Fault("bounce_domain", "set either this or return_path: both say where bounces go")
+    if not settings.webhook_secret:
+        yield Fault("webhook_secret", "missing: it signs the return paths at bounce_domain")

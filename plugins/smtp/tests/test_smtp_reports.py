@@ -70,54 +70,54 @@ def complaint(kind="abuse", *, more="", **rest):
 async def test_a_failure_has_its_codes_and_no_text(relay, action):
     body = bounce(action, diagnostic="smtp; 550 5.1.1 <ann@post.example> unknown", envelope_id=ID)
 
-    parsed = await relay.parse_webhook(request(body))
+    result = await relay.parse_webhook(request(body))
 
-    assert parsed.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="550 5.1.1")]
-    assert parsed.ignored == {}
+    assert result.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="550 5.1.1")]
+    assert result.ignored == {}
 
 
 async def test_a_delivery_is_translated(relay):
-    parsed = await relay.parse_webhook(request(bounce("delivered", "2.0.0", envelope_id=ID)))
+    result = await relay.parse_webhook(request(bounce("delivered", "2.0.0", envelope_id=ID)))
 
-    assert parsed.events == [StatusEvent(status=Status.DELIVERED, message_id=ID, code="2.0.0")]
+    assert result.events == [StatusEvent(status=Status.DELIVERED, message_id=ID, code="2.0.0")]
 
 
 @pytest.mark.parametrize("action", ["delayed", "relayed", "expanded"])
 async def test_an_intermediate_action_is_counted(relay, action):
-    parsed = await relay.parse_webhook(request(bounce(action, "4.4.1", envelope_id=ID)))
+    result = await relay.parse_webhook(request(bounce(action, "4.4.1", envelope_id=ID)))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {action: 1})
+    assert (list(result.events), result.ignored) == ([], {action: 1})
 
 
 async def test_an_unknown_action_is_counted_without_its_text(relay):
-    parsed = await relay.parse_webhook(request(bounce("ann@post.example", envelope_id=ID)))
+    result = await relay.parse_webhook(request(bounce("ann@post.example", envelope_id=ID)))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"malformed": 1})
+    assert (list(result.events), result.ignored) == ([], {"malformed": 1})
 
 
 @pytest.mark.parametrize("status", ["", "5", "5.1", "ann@post.example", "5.1.1.ann@post.example", "9.1.1"])
 async def test_an_invalid_status_is_left_out(relay, status):
-    parsed = await relay.parse_webhook(
+    result = await relay.parse_webhook(
         request(bounce(status=status, envelope_id=ID, diagnostic="smtp; what"))
     )
 
-    assert parsed.events == [StatusEvent(status=Status.FAILED, message_id=ID)]
+    assert result.events == [StatusEvent(status=Status.FAILED, message_id=ID)]
 
 
 @pytest.mark.parametrize("kind", ["abuse", "fraud"])
 async def test_a_complaint_is_translated(relay, kind):
-    parsed = await relay.parse_webhook(request(complaint(kind)))
+    result = await relay.parse_webhook(request(complaint(kind)))
 
-    assert parsed.events == [StatusEvent(status=Status.COMPLAINED, message_id=ID, code=kind)]
+    assert result.events == [StatusEvent(status=Status.COMPLAINED, message_id=ID, code=kind)]
 
 
 @pytest.mark.parametrize(
     ("kind", "counted"), [("not-spam", "not-spam"), ("", "malformed"), ("a@b", "malformed")]
 )
 async def test_feedback_other_than_a_complaint_is_counted(relay, kind, counted):
-    parsed = await relay.parse_webhook(request(complaint(kind)))
+    result = await relay.parse_webhook(request(complaint(kind)))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {counted: 1})
+    assert (list(result.events), result.ignored) == ([], {counted: 1})
 
 
 def signed(message_id=ID, domain="bounces.example", key=KEY):
@@ -137,17 +137,17 @@ def signed(message_id=ID, domain="bounces.example", key=KEY):
     ids=["return path", "return path in capitals", "envelope id", "whole mail", "its headers", "odd ones"],
 )
 async def test_the_message_is_identified_by_anything_that_is_returned(relay, body):
-    parsed = await relay.parse_webhook(request(body))
+    result = await relay.parse_webhook(request(body))
 
-    assert [event.message_id for event in parsed.events] == [ID]
+    assert [event.message_id for event in result.events] == [ID]
 
 
 async def test_a_redacted_complaint_is_identified_by_its_return_path(relay):
     body = complaint(more=f"Original-Mail-From: <{signed()}>\n", returned="")
 
-    parsed = await relay.parse_webhook(request(body))
+    result = await relay.parse_webhook(request(body))
 
-    assert [event.message_id for event in parsed.events] == [ID]
+    assert [event.message_id for event in result.events] == [ID]
 
 
 @pytest.mark.parametrize(
@@ -155,15 +155,15 @@ async def test_a_redacted_complaint_is_identified_by_its_return_path(relay):
     [signed(key="another"), signed(domain="evil.example"), signed(OTHER).replace("ffffffff", "0192d3a4")],
 )
 async def test_a_forged_return_path_identifies_nothing(relay, forged):
-    parsed = await relay.parse_webhook(request(bounce(to=forged, returned="")))
+    result = await relay.parse_webhook(request(bounce(to=forged, returned="")))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"no_id": 1})
+    assert (list(result.events), result.ignored) == ([], {"no_id": 1})
 
 
 async def test_an_ordinary_mail_reports_nothing(relay):
-    parsed = await relay.parse_webhook(request("From: ann@post.example\nSubject: Out of office\n\nBack soon"))
+    result = await relay.parse_webhook(request("From: ann@post.example\nSubject: Out of office\n\nBack soon"))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"no_report": 1})
+    assert (list(result.events), result.ignored) == ([], {"no_report": 1})
 
 
 def attached(mail):
@@ -176,16 +176,16 @@ def attached(mail):
 
 @pytest.mark.parametrize("forward", [attached, "Content-Type: message/rfc822\n\n{}".format])
 async def test_an_attached_report_is_translated(relay, forward):
-    parsed = await relay.parse_webhook(request(forward(bounce())))
+    result = await relay.parse_webhook(request(forward(bounce())))
 
-    assert parsed.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="5.1.1")]
+    assert result.events == [StatusEvent(status=Status.FAILED, message_id=ID, code="5.1.1")]
 
 
 async def test_a_report_attached_to_an_attached_mail_is_ignored(relay):
     inner = bounce(envelope_id=ID).replace("boundary=limit", "boundary=inner").replace("--limit", "--inner")
-    parsed = await relay.parse_webhook(request(attached(f"Content-Type: message/rfc822\n\n{inner}")))
+    result = await relay.parse_webhook(request(attached(f"Content-Type: message/rfc822\n\n{inner}")))
 
-    assert parsed.ignored == {"no_report": 1}
+    assert result.ignored == {"no_report": 1}
 
 
 async def test_a_report_that_is_returned_by_another_is_ignored(relay):
@@ -194,9 +194,9 @@ async def test_a_report_that_is_returned_by_another_is_ignored(relay):
         "--limit--", f"--limit\nContent-Type: message/rfc822\n\n{inner}\n--limit--"
     )
 
-    parsed = await relay.parse_webhook(request(outer))
+    result = await relay.parse_webhook(request(outer))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"delayed": 1})
+    assert (list(result.events), result.ignored) == ([], {"delayed": 1})
 
 
 @pytest.mark.parametrize("field", ["In-Reply-To", "References"])
@@ -205,17 +205,17 @@ async def test_a_report_without_a_returned_mail_is_identified_by_its_references(
         f"<older@elsewhere.example> <{ID}@amazing.example>" if field == "References" else f"<{ID}@a.example>"
     )
 
-    parsed = await relay.parse_webhook(request(f"{field}: {references}\n" + bounce(returned="")))
+    result = await relay.parse_webhook(request(f"{field}: {references}\n" + bounce(returned="")))
 
-    assert [event.message_id for event in parsed.events] == [ID]
+    assert [event.message_id for event in result.events] == [ID]
 
 
 async def test_the_last_of_several_references_counts(relay):
     references = f"References: <{OTHER}@amazing.example>\n <{ID}@amazing.example>\n"
 
-    parsed = await relay.parse_webhook(request(references + bounce(returned="")))
+    result = await relay.parse_webhook(request(references + bounce(returned="")))
 
-    assert [event.message_id for event in parsed.events] == [ID]
+    assert [event.message_id for event in result.events] == [ID]
 
 
 def jmrp(field="X-HmXmrOriginalRecipient: <ann@hotmail.example>"):
@@ -230,15 +230,15 @@ def jmrp(field="X-HmXmrOriginalRecipient: <ann@hotmail.example>"):
 
 
 async def test_a_complaint_of_hotmail_is_translated(relay):
-    parsed = await relay.parse_webhook(request(jmrp()))
+    result = await relay.parse_webhook(request(jmrp()))
 
-    assert parsed.events == [StatusEvent(status=Status.COMPLAINED, message_id=ID, code="abuse")]
+    assert result.events == [StatusEvent(status=Status.COMPLAINED, message_id=ID, code="abuse")]
 
 
 async def test_a_forwarded_mail_of_ours_is_not_a_complaint(relay):
-    parsed = await relay.parse_webhook(request(jmrp("X-Other: 1")))
+    result = await relay.parse_webhook(request(jmrp("X-Other: 1")))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"no_report": 1})
+    assert (list(result.events), result.ignored) == ([], {"no_report": 1})
 
 
 @pytest.mark.parametrize(
@@ -272,25 +272,25 @@ async def test_an_empty_body_is_refused(relay, body):
 async def test_a_deeply_nested_mail_is_ignored(relay):
     body = "".join(f'Content-Type: multipart/mixed; boundary="{n}"\r\n\r\n--{n}\r\n' for n in range(2000))
 
-    parsed = await relay.parse_webhook(request(body))
+    result = await relay.parse_webhook(request(body))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"too_nested": 1})
+    assert (list(result.events), result.ignored) == ([], {"too_nested": 1})
 
 
 async def test_the_length_of_the_returned_mail_does_not_matter(relay):
-    parsed = await relay.parse_webhook(request(bounce().replace("the body", "long \n" * 200_000)))
+    result = await relay.parse_webhook(request(bounce().replace("the body", "long \n" * 200_000)))
 
-    assert [event.message_id for event in parsed.events] == [ID]
+    assert [event.message_id for event in result.events] == [ID]
 
 
 async def test_the_return_path_of_a_mail_identifies_its_bounce(sink, connected, an_email):
     async with connected(sink.port, webhook_secret=Secret(KEY), bounce_domain="bounces.example") as relay:
         await relay.send_email(an_email())
         sender = sink.mails[0].mail.split(b"<")[1].split(b">")[0].decode()
-        parsed = await relay.parse_webhook(request(bounce(to=sender, returned="")))
+        result = await relay.parse_webhook(request(bounce(to=sender, returned="")))
 
     assert len(sender.rpartition("@")[0]) <= 64
-    assert [event.message_id for event in parsed.events] == [ID]
+    assert [event.message_id for event in result.events] == [ID]
 
 
 @without_deadline
@@ -340,10 +340,10 @@ LINES = [
 @given(body=st.one_of(st.binary(min_size=1), st.lists(st.sampled_from(LINES)).map("\r\n".join)))
 async def test_any_body_is_a_report_or_refused(unconnected_relay, body):
     try:
-        parsed = await unconnected_relay.parse_webhook(request(body))
+        result = await unconnected_relay.parse_webhook(request(body))
     except BadWebhook:
         return
-    for event in parsed.events:
+    for event in result.events:
         assert event.message_id == ID
         assert event.status in {Status.FAILED, Status.DELIVERED, Status.COMPLAINED}
 

@@ -13,7 +13,7 @@ from gatepost_smtp import connection
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
 
 
-def parsed(received):
+def parse(received):
     return email.message_from_bytes(received.content, policy=email.policy.default)
 
 
@@ -24,7 +24,7 @@ async def test_the_envelope_and_the_headers_name_exactly_one_recipient(sink, rel
     [received] = sink.mails
     assert received.mail.startswith(b"MAIL FROM:<news@amazing.example> SIZE=")
     assert received.recipients == [b"RCPT TO:<ann.example+tag@post.example> NOTIFY=FAILURE,DELAY\r\n"]
-    mail = parsed(received)
+    mail = parse(received)
     assert mail["From"] == '"Amazing, Inc" <news@amazing.example>'
     assert mail["To"] == "ann.example+tag@post.example"
     assert mail["Reply-To"] == "Help <help@amazing.example>"
@@ -54,7 +54,7 @@ async def test_a_server_without_extensions_gets_plain_commands_and_ascii(sink, r
     assert received.mail == b"MAIL FROM:<news@amazing.example>\r\n"
     assert received.recipients == [b"RCPT TO:<ann.example+tag@post.example>\r\n"]
     assert received.raw.isascii()
-    assert parsed(received)["Subject"] == "Grüße"
+    assert parse(received)["Subject"] == "Grüße"
 
 
 async def test_a_non_ascii_local_part_needs_smtputf8(sink, relay, an_email):
@@ -63,7 +63,7 @@ async def test_a_non_ascii_local_part_needs_smtputf8(sink, relay, an_email):
     [received] = sink.mails
     assert received.mail.split(b"> ")[1].split()[1:3] == [b"BODY=8BITMIME", b"SMTPUTF8"]
     assert received.recipients[0].startswith("RCPT TO:<jürgen@post.example>".encode())
-    assert parsed(received)["To"] == "jürgen@post.example"
+    assert parse(received)["To"] == "jürgen@post.example"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ async def test_without_smtputf8_only_a_non_ascii_local_part_is_rejected(sink, re
 async def test_no_part_is_empty(sink, relay, an_email, parts, kind):
     await relay.send_email(an_email(**parts))
 
-    assert parsed(sink.mails[0]).get_content_type() == kind
+    assert parse(sink.mails[0]).get_content_type() == kind
 
 
 async def test_a_configured_return_path_is_only_the_envelope_sender(sink, connected, an_email):
@@ -101,7 +101,7 @@ async def test_a_configured_return_path_is_only_the_envelope_sender(sink, connec
         await relay.send_email(an_email())
 
     assert sink.mails[0].mail.startswith(b"MAIL FROM:<bounces@amazing.example> ")
-    assert parsed(sink.mails[0])["From"].addresses[0].addr_spec == "news@amazing.example"
+    assert parse(sink.mails[0])["From"].addresses[0].addr_spec == "news@amazing.example"
 
 
 async def test_a_connection_is_reused(sink, relay, an_email):
@@ -214,4 +214,4 @@ async def test_a_long_mail_is_complete(sink, relay, an_email):
 
     await relay.send_email(an_email(html=html))
 
-    assert list(parsed(sink.mails[0]).iter_parts())[1].get_content() == html
+    assert list(parse(sink.mails[0]).iter_parts())[1].get_content() == html

@@ -30,9 +30,9 @@ def assert_only_our_mails(sink, mails):
         # Even the most tolerant server finds no earlier end, and no line that begins with a dot.
         assert not re.search(rb"[\r\n\x00]\.", received.raw.removesuffix(b"\r\n.\r\n"))
         assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\x00", received.raw)
-        parsed = email.message_from_bytes(received.content, policy=email.policy.default)
-        assert [name for name in parsed.keys() if name != "Reply-To"] == EXPECTED  # noqa: SIM118  repeats count
-        assert [part.get_content_type() for part in parsed.iter_parts()] == ["text/plain", "text/html"]
+        mail = email.message_from_bytes(received.content, policy=email.policy.default)
+        assert [name for name in mail.keys() if name != "Reply-To"] == EXPECTED  # noqa: SIM118  repeats count
+        assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
     verbs = {line.split()[0].partition(b":")[0] for line in sink.commands}
     assert verbs <= {b"EHLO", b"MAIL", b"RCPT", b"DATA", b"RSET", b"QUIT"}
     assert b"evil" not in b"".join(sink.commands)
@@ -79,9 +79,9 @@ async def test_no_name_becomes_a_second_sender(sink, relay, an_email, quote):
 
     assert_only_our_mails(sink, len(names))
     for received in sink.mails:
-        parsed = email.message_from_bytes(received.content, policy=email.policy.default)
-        assert [each.addr_spec for each in parsed["From"].addresses] == ["news@amazing.example"]
-        assert [each.addr_spec for each in parsed["Reply-To"].addresses] == ["help@amazing.example"]
+        mail = email.message_from_bytes(received.content, policy=email.policy.default)
+        assert [each.addr_spec for each in mail["From"].addresses] == ["news@amazing.example"]
+        assert [each.addr_spec for each in mail["Reply-To"].addresses] == ["help@amazing.example"]
 
 
 @pytest.mark.parametrize(

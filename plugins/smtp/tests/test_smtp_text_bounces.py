@@ -83,7 +83,7 @@ This is a permanent error; I've given up. Sorry it didn't work out.
 
 <{ANN}>:
 192.0.2.25 does not like recipient.
-Remote host text: 550 no mailbox here by that name
+Remote host said: 550 no mailbox here by that name
 Giving up on 192.0.2.25.
 
 --- Below this line is a copy of the message.
@@ -154,7 +154,7 @@ I'm sorry to have to inform you that your message could not be delivered.
 
                         The Postfix program
 
-<{ANN}>: host mx.post.example text: 550 no such user
+<{ANN}>: host mx.post.example said: 550 no such user
 """
 EXCHANGE = f"""\
 Your message
@@ -171,7 +171,7 @@ did not reach the following recipient(s):
 """
 GROUPWISE = f"""\
 The message that you sent was undeliverable to the following:
-        Ann Example <{ANN}> (user not parsed)
+        Ann Example <{ANN}> (user not found)
 """
 MDAEMON = f"""\
 The following addresses did NOT receive a copy of your message:
@@ -235,10 +235,10 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_each_form_is_a_failure(relay, form):
-    parsed = await relay.parse_webhook(request(FORMS[form]))
+    result = await relay.parse_webhook(request(FORMS[form]))
 
-    assert parsed.events == [StatusEvent(status=Status.FAILED, message_id=ID)]
-    assert parsed.ignored == {}
+    assert result.events == [StatusEvent(status=Status.FAILED, message_id=ID)]
+    assert result.ignored == {}
 
 
 async def test_a_bounce_in_base64_is_a_failure(relay):
@@ -246,9 +246,9 @@ async def test_a_bounce_in_base64_is_a_failure(relay):
     mail["From"] = "MAILER-DAEMON@relay.example"
     mail.set_content(QMAIL + OURS, cte="base64")
 
-    parsed = await relay.parse_webhook(request(mail.as_string()))
+    result = await relay.parse_webhook(request(mail.as_string()))
 
-    assert [event.message_id for event in parsed.events] == [ID]
+    assert [event.message_id for event in result.events] == [ID]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -256,16 +256,16 @@ async def test_each_form_is_identified_by_its_return_path_alone(relay, form):
     own = return_path(ID, "bounces.example", KEY)
     mail = FORMS[form].replace("news@amazing.example", own, 1).replace(f"{ID}@amazing", "other@amazing")
 
-    parsed = await relay.parse_webhook(request(mail))
+    result = await relay.parse_webhook(request(mail))
 
-    assert [event.message_id for event in parsed.events] == [ID]
+    assert [event.message_id for event in result.events] == [ID]
 
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_bounce_of_another_system_is_counted(relay, form):
-    parsed = await relay.parse_webhook(request(FORMS[form].replace(ID, "of-another-system")))
+    result = await relay.parse_webhook(request(FORMS[form].replace(ID, "of-another-system")))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"no_id": 1})
+    assert (list(result.events), result.ignored) == ([], {"no_id": 1})
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -274,9 +274,9 @@ async def test_a_person_who_quotes_a_bounce_reports_nothing(relay, form):
         r"^(From:).*|^X-Failed-Recipients:.*\n", r"\1 ann@post.example", FORMS[form], flags=re.MULTILINE
     )
 
-    parsed = await relay.parse_webhook(request(mail))
+    result = await relay.parse_webhook(request(mail))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"no_report": 1})
+    assert (list(result.events), result.ignored) == ([], {"no_report": 1})
 
 
 DELAYS = {
@@ -309,9 +309,9 @@ DELAYS = {
 
 @pytest.mark.parametrize("form", DELAYS)
 async def test_a_delay_is_not_a_failure(relay, form):
-    parsed = await relay.parse_webhook(request(DELAYS[form]))
+    result = await relay.parse_webhook(request(DELAYS[form]))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"delayed": 1})
+    assert (list(result.events), result.ignored) == ([], {"delayed": 1})
 
 
 REPLIES = {
@@ -336,9 +336,9 @@ REPLIES = {
 
 @pytest.mark.parametrize("reply", REPLIES)
 async def test_an_automatic_reply_is_not_a_failure(relay, reply):
-    parsed = await relay.parse_webhook(request(REPLIES[reply]))
+    result = await relay.parse_webhook(request(REPLIES[reply]))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"no_report": 1})
+    assert (list(result.events), result.ignored) == ([], {"no_report": 1})
 
 
 async def test_no_form_logs_an_address(relay, caplog):
@@ -360,9 +360,9 @@ async def test_a_mail_that_breaks_the_patterns_is_counted(relay, monkeypatch):
 
     monkeypatch.setattr(text_bounces, "all_failures", fail)
 
-    parsed = await relay.parse_webhook(request(FORMS["qmail"]))
+    result = await relay.parse_webhook(request(FORMS["qmail"]))
 
-    assert (list(parsed.events), parsed.ignored) == ([], {"malformed": 1})
+    assert (list(result.events), result.ignored) == ([], {"malformed": 1})
 
 
 WORDS = st.sampled_from(["<", ",", "@", " ", "a" * 500, "é", "\n", "Your message\n", ", bob@post.example,"])
@@ -378,12 +378,12 @@ def test_the_input_of_the_patterns_is_limited(text, parts):
     if parts:
         each = "".join(f"--limit\n\n{text}\n" for _ in range(parts))
         mail = f"{DAEMON}\nX-Mailer: {'<,' * 300}\nContent-Type: multipart/mixed; boundary=limit\n\n{each}--limit--\n"
-    seen = []
+    excerpts = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(text_bounces, "all_failures", lambda excerpt: seen.append(excerpt) or ((), ()))
+        patched.setattr(text_bounces, "all_failures", lambda excerpt: excerpts.append(excerpt) or ((), ()))
         text_bounces.classify(incoming_mail(message_from_string(mail)))
 
-    [excerpt] = seen
+    [excerpt] = excerpts
     lines = [
         line
         for part in excerpt.walk()
