@@ -1,7 +1,9 @@
-"""What the documentation shows is true: its code runs, its configuration can be read, nothing is left out."""
+"""The documentation is true and complete: its code runs, its configuration is valid, and its paths exist."""
 
+import importlib.util
 import re
 import tomllib
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from gatepost import hookspecs
 from gatepost.config import settings
 from gatepost.config.toml_file import read_settings
 from gatepost.model import Status
+from gatepost.testing import suites
+from gatepost.testing.conformance import registry
 
 REPO = Path(__file__).parents[2]
 DOCS = REPO / "docs"
@@ -35,8 +39,8 @@ authorization = ["some"]
 def read_config(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read a TOML block as the gateway reads its file, with the plugins that it names.
 
-    What it wants from the environment and from files is there; a caller that it leaves out is added.
-    A part of a pyproject.toml only has to be TOML.
+    The environment variables and files that the block refers to are provided, and a client is added to a block
+    without one. A part of a pyproject.toml is only parsed.
     """
     tables = tomllib.loads(text)
     if "project" in tables:
@@ -71,12 +75,17 @@ def test_what_a_page_shows_works(page, tmp_path, monkeypatch):
         example.evaluate()
 
 
+@cache
 def headings(page: Path) -> set[str]:
-    return set(re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE))
+    """Return the headings of a page and of the pages that it includes."""
+    text = page.read_text()
+    included = re.findall(r"^```\{include\} (.+)$", text, re.MULTILINE)
+    own = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {*own, *(heading for name in included for heading in headings(page.parent / name))}
 
 
 def hooks() -> list[str]:
-    """The names that pluggy would know as hooks."""
+    """Return the names that pluggy knows as hooks."""
     marked = pluggy.PluginManager(hookspecs.PROJECT)
     marked.add_hookspecs(hookspecs.Hooks)
     return sorted(name for name in vars(marked.hook) if not name.startswith("_"))
@@ -88,19 +97,16 @@ def test_every_hook_has_a_heading(hook):
 
 
 @pytest.mark.parametrize("hook", hooks())
-def test_every_hook_has_a_test_that_calls_it(hook):
-    # A plugin's own hook, or the guarded call that stands around it.
-    guarded = {"send_email": "send", "send_sms": "send", "lifespan": "living"}.get(hook, hook)
-    called = re.compile(rf"\.({hook}|{guarded})\(")
-    tests = (path for folder in ("tests", "plugins") for path in (REPO / folder).rglob("test_*.py"))
+def test_every_hook_has_checks_in_the_conformance_kit(hook):
+    groups = [group for suite in suites.SUITES if suite.hook == hook for group in suite.groups]
 
-    assert any(called.search(path.read_text()) for path in tests)
+    assert registry.of(groups)
 
 
 def test_the_whole_file_shows_every_key():
     page = (DOCS / "reference" / "settings.md").read_text()
     block = page.partition("```toml\n")[2].partition("```")[0]
-    # Keys that come in pairs with a default of none stand there as comments.
+    # Keys that come in pairs and have no default are commented out there.
     tables = tomllib.loads(re.sub(r"^# (?=\w+ = )", "", block, flags=re.MULTILINE))
 
     for name, struct in settings.SECTIONS.items():
@@ -138,19 +144,72 @@ def test_the_log_says_what_the_page_says_and_nothing_else():
     written = set(re.findall(r"_log\.(?:\w+)\(\s*\"([^\"]+)\"", code))
 
     assert written - described - infos == set()
-    # Some are put together: send_ and the outcome, callback_ and what came of it.
-    made = {f"send_{word}" for word in ("unavailable", "rejected", "uncertain")}
-    made |= {"callback_retry", "callback_dead", "logging_mended"}
+    # The code builds some names from two parts, such as send_ and the result.
+    built = {f"send_{word}" for word in ("unavailable", "rejected", "uncertain")}
+    built |= {"callback_retry", "callback_dead", "logging_mended"}
     plugins = "".join(path.read_text() for path in (REPO / "plugins").glob("*/gatepost_*/*.py"))
-    assert {event for event in described - made if f'"{event}' not in code + plugins} == set()
+    assert {event for event in described - built if f'"{event}' not in code + plugins} == set()
 
 
 def test_links_between_pages_lead_somewhere():
-    """Links between pages lead to a file, for those who read them in the repository."""
+    """Each link leads to a file and a heading, for readers of the repository too."""
     broken = [
-        f"{shown(page)}: {target}"
+        f"{shown(page)}: {target}#{anchor}"
         for page in PAGES
-        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
+        for target, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)#?([^)\s]*)\)", page.read_text())
         if not (page.parent / target).exists()
+        or (anchor and anchor not in anchors(page.parent / target if target else page))
     ]
     assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings: the form of GitHub and MyST, and that of docutils."""
+    words = [heading.lower() for heading in headings(page)]
+    usual = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in words}
+    return usual | {re.sub(r"[^a-z0-9]+", "-", heading).strip("-") for heading in words}
+
+
+def imported(file: Path):
+    """Import a module from the folder of the documentation, which is not a package."""
+    spec = importlib.util.spec_from_file_location(f"docs_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_picture_of_the_demo_is_up_to_date():
+    picture = imported(DOCS / "demo_picture.py")
+
+    assert picture.FILE.read_text() == picture.picture(), "run .venv/bin/python docs/demo_picture.py"
+
+
+def test_every_package_of_the_core_is_in_the_table_of_layers():
+    conf = imported(DOCS / "conf.py")
+    listed = set(re.findall(r"\| `([\w.]+)/?` \|", "\n".join(conf.layers())))
+
+    packages = {path.parent.name for path in conf.CORE.glob("*/__init__.py")}
+    modules = {path.name for path in conf.CORE.glob("*.py")} - {"__init__.py"}
+    assert listed == packages | modules
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [REPO / "core/gatepost", *sorted(REPO.glob("plugins/*/gatepost_*"))],
+    ids=shown,
+)
+def test_every_module_has_a_line_in_the_generated_lists(folder):
+    listed = "\n".join(imported(DOCS / "conf.py").tree(folder))
+    modules = {path.name for path in [*folder.glob("*.py"), *folder.glob("*/*.py")]}
+
+    assert {name for name in modules if f"`{name}`: " not in listed} <= {"__init__.py", "__main__.py"}
+
+
+# What looks like a path: it has a slash inside, or the ending of a file.
+PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|toml|md))`")
+GUIDES = [DOCS / "onboarding.md", DOCS / "explanation/design.md", REPO / "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("path", sorted({path for page in GUIDES for path in PATH.findall(page.read_text())}))
+def test_the_files_that_contributors_are_sent_to_exist(path):
+    assert (REPO / path).exists() or (REPO / "core/gatepost" / path).exists()
