@@ -18,7 +18,7 @@ from gatepost.outbox.postgresql import PostgresDatabase
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.sqlite import SqliteDatabase
 from gatepost.outbox.states import State
-from gatepost.outbox.store import sqlite_path
+from gatepost.outbox.store_url import sqlite_path
 
 SQLITE = "sqlite:///gatepost.db"
 
@@ -127,7 +127,7 @@ def fill(
 
 
 def _chunks(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
-    """Rows of queued messages, as ``outbox.accepting`` makes them; a thousand at a time."""
+    """Rows of queued messages, as ``outbox.messages`` makes them; a thousand at a time."""
     now = int(time.time() * 1000)
     for begin in range(0, count, 1000):
         yield [
@@ -147,7 +147,7 @@ def _chunks(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
                 "expires_at": now + 86_400_000,
                 "attempt": 0,
                 "holder": "",
-                "unanswered": 0,
+                "lost_answers": 0,
                 "deaths": 0,
                 "instance": "",
                 "reason": "",

@@ -23,7 +23,7 @@ from gatepost.intake.accept import Acceptance
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Outbox, Policy, open_outbox
-from gatepost.outbox.survey import expect_free
+from gatepost.outbox.inspection import check_store
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.instances import Instance
 from gatepost.plugin_host.isolation import patience
@@ -173,7 +173,7 @@ class Gateway:
         """A loop must not end by an error of ours in silence: without it nothing is sent any more."""
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.critical("loop_fell", loop=task.get_name(), exc_info=error)
-            self.outbox.give_up(f"{task.get_name()} fell")
+            self.outbox.fail(f"{task.get_name()} fell")
 
 
 def _metrics(settings: Settings, instances: Mapping[str, Instance]) -> Metrics:
@@ -212,7 +212,7 @@ async def open_gateway(
     delivery = settings.delivery
     policy = Policy(
         uncertain_wait=delivery.uncertain_wait,
-        hold=delivery.uncertain == "hold",
+        hold_uncertain=delivery.uncertain == "hold",
         retention=delivery.retention,
     )
     faults = [*known]
@@ -229,7 +229,7 @@ async def open_gateway(
             faults += error.faults
         if faults:
             try:
-                await expect_free(settings.store.url, settings.path.parent)
+                await check_store(settings.store.url, settings.path.parent)
             except ConfigError as error:
                 faults += error.faults
             raise ConfigError(faults)

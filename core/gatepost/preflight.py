@@ -10,7 +10,7 @@ from gatepost.config.toml_table import nearest
 from gatepost.contacts.addresses import canonical_email, check_region
 from gatepost.errors import ConfigError, Fault
 from gatepost.intake import mail_headers
-from gatepost.outbox.store import sqlite_path
+from gatepost.outbox.store_url import sqlite_path
 
 
 def faults(settings: Settings, known: Collection[str]) -> list[Fault]:

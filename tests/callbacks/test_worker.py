@@ -172,7 +172,7 @@ async def test_the_end_of_a_call_is_recorded_although_the_store_is_busy_at_the_s
     hosts.let.set()
     await running
 
-    await outbox.orphan_all()  # what was not recorded would be due now
+    await outbox.expire_all_claims()  # what was not recorded would be due now
     assert await outbox.claim_callbacks(9, 45.0) == []
     assert hosts.asked == ["crm.example"]
 
@@ -204,7 +204,7 @@ async def test_a_cut_off_recording_gets_a_last_chance(outbox, callbacks_of):
     running.cancel()
     await asyncio.wait([running])
 
-    await outbox.orphan_all()  # what was not recorded would be due now
+    await outbox.expire_all_claims()  # what was not recorded would be due now
     assert await outbox.claim_callbacks(9, 45.0) == []
 
 
@@ -280,7 +280,9 @@ async def test_what_is_to_be_told_for_a_client_that_is_gone_is_tried_and_holds_u
     await running
 
     assert hosts.asked == ["crm.example"]
-    (view,) = await outbox._database.transact(lambda at: queries.list_messages(at, only={"client": "gone"}))
+    (view,) = await outbox._database.transact(
+        lambda at: queries.list_messages(at, filters={"client": "gone"})
+    )
     assert (view.statuses[0].tries, view.statuses[0].problem) == (1, "the client is no longer configured")
 
 
@@ -297,7 +299,7 @@ class LateAnswers:
 
     async def claim_callbacks(self, most, lease, *, client, **which):
         calls = await self.outbox.claim_callbacks(most, lease, client=client, **which)
-        if which["resting"] and not calls:
+        if which["excluded_targets"] and not calls:
             self.hosts.let.set()
             if self.under_way:
                 await asyncio.wait(self.under_way)

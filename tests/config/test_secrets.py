@@ -387,7 +387,7 @@ async def test_a_database_that_can_not_be_reached_or_refuses_is_told_without_its
 FAILING = sql("SELECT nothing_like_it(:content)")
 
 
-@pytest.mark.parametrize("made", [sqlite._engine, sqlite.reading_engine])
+@pytest.mark.parametrize("made", [sqlite._engine, sqlite.read_only_engine])
 def test_an_error_of_sqlite_shows_no_content(tmp_path, made):
     path = tmp_path / "gatepost.db"
     sqlite3.connect(path).close()

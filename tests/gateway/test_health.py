@@ -90,7 +90,7 @@ async def test_the_states_of_a_breaker_are_there_before_anything_is_sent(deploym
 
 
 async def test_a_store_that_refuses_is_a_figure_too(deployment, sendgrid, monkeypatch):
-    monkeypatch.setattr("gatepost.outbox.group_commit.GroupCommit.refusing", True)
+    monkeypatch.setattr("gatepost.outbox.group_commit.GroupCommit.is_failing", True)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         assert (await gateway.metrics())["gatepost_ready",] == 0
 
@@ -218,7 +218,7 @@ async def test_a_store_that_breaks_stops_the_process_with_1(deployment, sendgrid
     async with deployment.running(code=1, email=["sendgrid-main"]) as gateway:
         await deployment.hears(await deployment.email(), "accepted")
         # What is only locked looks damaged from here on.
-        monkeypatch.setattr(driver_errors, "_BROKEN", {sqlite3.SQLITE_BUSY: "the file is damaged"})
+        monkeypatch.setattr(driver_errors, "_BROKEN_CODES", {sqlite3.SQLITE_BUSY: "the file is damaged"})
         with contextlib.closing(sqlite3.connect(deployment.folder / "gatepost.db")) as other:
             other.execute("BEGIN IMMEDIATE")
 

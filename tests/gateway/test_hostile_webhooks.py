@@ -180,7 +180,7 @@ def served(tmp_path_factory, emulators):
                 "expires_at": 2**41,
                 "ended_at": 2**41,
                 "attempt": 1,
-                "unanswered": 0,
+                "lost_answers": 0,
                 "deaths": 0,
                 "fingerprint": b"",
             }

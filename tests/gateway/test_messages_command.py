@@ -33,7 +33,7 @@ from gatepost.web import admin
 
 @pytest.fixture(autouse=True)
 def quiet_gateway(monkeypatch):
-    """It shares the process with the command, whose output is looked at."""
+    """Silence the gateway's log: it shares the process with the command, whose output the tests check."""
     monkeypatch.setattr(logs, "configure", lambda *_: None)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
@@ -42,7 +42,7 @@ def quiet_gateway(monkeypatch):
 
 @pytest.fixture
 def run(tmp_path):
-    """Run the command in a thread: the gateway lives on this test's loop."""
+    """Return a function that runs a command in a thread, because the gateway runs on this test's loop."""
 
     def run(*arguments, **options):
         return CliRunner().invoke(main, [*arguments, "--config", str(tmp_path / "gatepost.toml")], **options)
@@ -57,15 +57,14 @@ def run(tmp_path):
 
 @pytest.fixture
 def config(config):
-    """Messages whose answer is lost are held at once, and there is a number that loses it."""
+    """Add the setting that holds messages soon after their answer was lost."""
     return config + '\n[delivery]\nuncertain_wait = 0.01\nuncertain = "hold"\n'
 
 
-async def until(look, wanted):
+async def until(value, expected):
     async with asyncio.timeout(60):
-        while (seen := await look()) != wanted:  # noqa: ASYNC110  nobody tells us
+        while await value() != expected:  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.05)
-    return seen
 
 
 async def listed(run, *arguments):
@@ -73,7 +72,7 @@ async def listed(run, *arguments):
 
 
 async def held_message(gateway, run):
-    """A message that is held, because the sandbox loses its answer."""
+    """Send a message that is held because the sandbox loses its answer; return its id."""
     contacts = gateway.folder / "contacts.csv"
     assert "lost" in contacts.read_text()
     answer = await gateway.email("uid-lost", ext_user_id="lost")
@@ -113,7 +112,7 @@ async def test_a_message_is_found_by_every_id_that_anybody_has(gateway, run):
 
 
 async def test_an_id_that_nobody_knows_is_no_traceback(gateway, run):
-    assert "no message is known by never\\x1b[31m" in await run("messages", "show", "never\x1b[31m", code=1)
+    assert "no message has the id never\\x1b[31m" in await run("messages", "show", "never\x1b[31m", code=1)
 
 
 async def test_the_list_is_of_the_states_that_were_asked_for(gateway, run):
@@ -130,7 +129,7 @@ async def test_the_list_is_of_the_states_that_were_asked_for(gateway, run):
     text = await run("messages", "list", "rejected")
     assert refused in text
     assert "the sandbox refuses this recipient" in text
-    assert "There is none" in await run("messages", "list", "held")
+    assert "There is no such message" in await run("messages", "list", "held")
 
 
 async def test_the_list_is_of_the_channel_the_client_and_the_user_that_were_asked_for(gateway, run):
@@ -152,10 +151,10 @@ async def test_an_id_of_several_messages_is_nobodys(gateway, run):
     await until(lambda: _state(run, text), State.SENT)
 
     for command in ("show", "retry"):
-        said = await run("messages", command, "uid-1", code=1)
-        assert "uid-1 is the id of several messages" in said
-        assert f"{mail}  email of brand, sent" in said
-        assert f"{text}  sms of brand, sent" in said
+        output = await run("messages", command, "uid-1", code=1)
+        assert "uid-1 is the id of several messages" in output
+        assert f"{mail}  email of brand, sent" in output
+        assert f"{text}  sms of brand, sent" in output
 
 
 async def test_a_running_gateway_sends_a_held_message_again(gateway, run):
@@ -194,13 +193,13 @@ async def test_without_a_gateway_the_command_does_it_itself(tmp_path, start, con
 
 
 async def test_a_message_that_was_in_hand_at_three_deaths_is_shown_and_sent_again(tmp_path, config, run):
-    """Each process ends without a word, as far as the store can see."""
+    """Each process ends without releasing its claim."""
     (tmp_path / "gatepost.toml").write_text(config)
     message = NewMessage(
         id=new_id(),
         client="brand",
         channel=Channel.EMAIL,
-        uid="deadly",
+        uid="uid-1",
         fingerprint=b"",
         ext_user_id="anna",
         preview="",
@@ -208,7 +207,7 @@ async def test_a_message_that_was_in_hand_at_three_deaths_is_shown_and_sent_agai
         content=b"content",
         lifetime=86_400.0,
     )
-    url = store.settings_of_store(tmp_path / "gatepost.toml").store.url
+    url = store.load_settings(tmp_path / "gatepost.toml").store.url
     policy = Policy(uncertain_wait=0.0)
     async with open_outbox(url, tmp_path, policy) as outbox:
         await outbox.put(message)
@@ -222,21 +221,21 @@ async def test_a_message_that_was_in_hand_at_three_deaths_is_shown_and_sent_agai
     async with open_outbox(url, tmp_path, policy):
         pass
 
-    said = await run("messages", "list", "held")
-    assert message.id in said
-    assert "in hand at three deaths of the process" in said
-    lines = [line.split(maxsplit=1) for line in (await run("messages", "show", "deadly")).splitlines()]
+    output = await run("messages", "list", "held")
+    assert message.id in output
+    assert "the process died three times while it was sending this message" in output
+    lines = [line.split(maxsplit=1) for line in (await run("messages", "show", "uid-1")).splitlines()]
     assert ["state", "held"] in lines
-    assert ["because", "in hand at three deaths of the process"] in lines
-    assert ["process", "died    3 times while it had this in hand"] in lines
-    assert "queued again" in await run("messages", "retry", "deadly")
+    assert ["reason", "the process died three times while it was sending this message"] in lines
+    assert ["process", "died    3 times while it was sending this message"] in lines
+    assert "queued again" in await run("messages", "retry", "uid-1")
     assert await _state(run, message.id) == State.SUSPECT
-    assert "not known: no gateway is running" in await run("messages", "show", "deadly")
+    assert "not known: no gateway is running" in await run("messages", "show", "uid-1")
 
 
 @pytest.fixture
 async def failed_callbacks(tmp_path, start, config):
-    """A message about which Smartico heard something once, and a Smartico; no gateway runs."""
+    """Yield a message with an acknowledged callback, and its Smartico; no gateway runs."""
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
     async with Smartico(api_key="the-api-key") as crm:
         async with start(tmp_path, config) as gateway:
@@ -245,15 +244,15 @@ async def failed_callbacks(tmp_path, start, config):
         yield answer["ext_message_id"], crm
 
 
-def changed(folder, statement):
-    """Change the store as if much time had passed."""
+def change(folder, statement):
+    """Change the store with a statement, for example as if much time had passed."""
     with closing(sqlite3.connect(folder / "gatepost.db", isolation_level=None)) as store:
         store.execute(statement)
 
 
-# As after eight calls in vain, which takes more than a day; and as after six.
+# As after eight failed calls, which take more than a day; and as after six.
 DEAD = "UPDATE statuses SET callback_state = 'dead', attempt = 8, problem = 'HTTP 500'"
-LATE = """UPDATE statuses SET callback_state = 'queued', attempt = 6, problem = 'HTTP 503',
+WAITING = """UPDATE statuses SET callback_state = 'queued', attempt = 6, problem = 'HTTP 503',
 due_at = (unixepoch() + 36000) * 1000"""
 
 
@@ -262,41 +261,37 @@ async def test_what_smartico_never_heard_is_told_when_the_operator_says_so(
     tmp_path, start, config, run, failed_callbacks, which
 ):
     identity, crm = failed_callbacks
-    changed(tmp_path, DEAD)
+    change(tmp_path, DEAD)
 
     assert [one["ext_message_id"] for one in await listed(run, "--dead")] == [identity]
     assert "accepted given up (8 tries: HTTP 500)" in await run("messages", "list")
     async with start(tmp_path, config):
-        said = await run("messages", "retry-callbacks", *(which or [identity]), "--yes")
-        assert f"{identity}  1 callback to 127.0.0.1:" in said
+        output = await run("messages", "retry-callbacks", *(which or [identity]), "--yes")
+        assert f"{identity}  1 callback to 127.0.0.1:" in output
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
     assert await listed(run, "--dead") == []
 
 
-async def test_after_an_outage_what_waits_for_hours_is_told_at_once(
-    tmp_path, start, config, run, failed_callbacks
-):
+async def test_after_an_outage_what_waits_for_hours_is_told_at_once(tmp_path, start, config, run, failed_callbacks):
     identity, crm = failed_callbacks
-    changed(tmp_path, LATE)
+    change(tmp_path, WAITING)
     async with start(tmp_path, config):
-        assert "Call back about 1 message now?" in await run(
+        assert "Make the failed callbacks of 1 message now?" in await run(
             "messages", "retry-callbacks", "--all", input="n\n", code=1
         )
         assert "1 callback to be made now" in await run("messages", "retry-callbacks", "--all", input="y\n")
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
-        said = await run("messages", "retry-callbacks", identity, code=1)
-        assert "not changed: none of its callbacks waits for another try or was given up" in said
+        output = await run("messages", "retry-callbacks", identity, code=1)
+        assert "not changed: none of its callbacks waits for another try or was given up" in output
         assert "0 callbacks to be made now" in await run("messages", "retry-callbacks", "--client", "other")
 
 
-async def test_a_host_that_rests_is_tried_at_once_when_the_operator_says_so(
-    tmp_path, start, config, run, failed_callbacks, monkeypatch
-):
+async def test_a_host_that_rests_is_tried_at_once_when_the_operator_says_so(tmp_path, start, config, run, failed_callbacks, monkeypatch):
     identity, crm = failed_callbacks
-    changed(tmp_path, LATE)
+    change(tmp_path, WAITING)
     (other,) = await listed(run)
     gateways = []
-    monkeypatch.setattr(app, "Gateway", _noted(app.Gateway, gateways))
+    monkeypatch.setattr(app, "Gateway", _recording(app.Gateway, gateways))
     async with start(tmp_path, config):
         (gateway,) = gateways
         slots, target = gateway.callbacks._slots["brand"], crm.callback_url.split("/")[2]
@@ -310,15 +305,15 @@ async def test_a_host_that_rests_is_tried_at_once_when_the_operator_says_so(
     assert other["statuses"][0]["callback_state"] == "queued"
 
 
-def _noted(kind, made):
-    """A class that makes the same, and notes what it made."""
+def _recording(base, instances):
+    """Return a subclass that appends each instance to ``instances``."""
 
-    class Noted(kind):
+    class Recording(base):
         def __init__(self, *arguments):
             super().__init__(*arguments)
-            made.append(self)
+            instances.append(self)
 
-    return Noted
+    return Recording
 
 
 @pytest.mark.parametrize("wrong", [[], ["--all", "--client", "brand"], ["x", "--all"], ["x", "--host", "y"]])
@@ -394,28 +389,26 @@ async def _tries(run, identity):
 
 
 async def test_a_look_at_the_store_is_of_one_moment(gateway, run):
-    """What is written between two questions is seen by neither."""
+    """A write between two statements of a read is seen by neither of them."""
     identity = (await gateway.email("uid-1"))["ext_message_id"]
     await until(lambda: _state(run, identity), State.SENT)
-    settings = store.settings_of_store(gateway.folder / "gatepost.toml")
+    settings = store.load_settings(gateway.folder / "gatepost.toml")
 
-    def at(connection):
+    def query(connection):
         @event.listens_for(connection, "after_cursor_execute")
-        def meanwhile(_connection, _cursor, statement, *_more):
+        def write(_connection, _cursor, statement, *_more):
             if statement.startswith("SELECT"):
-                changed(gateway.folder, "UPDATE statuses SET code = 'later'")
+                change(gateway.folder, "UPDATE statuses SET code = 'later'")
 
-        return queries.known_by(connection, identity)
+        return queries.find_messages(connection, identity)
 
-    (one,) = await store.look(settings, at)
+    (one,) = await store.fetch(settings, query)
     assert [status.code for status in one.statuses] == [""]
     assert (await listed(run))[0]["statuses"][0]["code"] == "later"
 
 
 @pytest.mark.slow
-async def test_on_postgresql_the_commands_do_all_of_it_themselves(
-    tmp_path, start, config, run, postgres_server
-):
+async def test_on_postgresql_the_commands_do_all_of_it_themselves(tmp_path, start, config, run, postgres_server):
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nlost,lost.me@players.example,\n")
     config += f'\n[store]\nurl = "{postgres_server.new_database()}"\n'
     async with start(tmp_path, config) as gateway:
@@ -423,14 +416,14 @@ async def test_on_postgresql_the_commands_do_all_of_it_themselves(
 
         assert [one["ext_message_id"] for one in await listed(run, "held")] == [identity]
         assert "1 message queued again" in await run("messages", "retry", "--held", "--yes")
-        # The gateway finds it by itself; nobody told it.
+        # The gateway finds the change in the store by itself.
         await until(lambda: _mails(gateway, identity), 2)
         assert "PostgreSQL, signed in" in await run("check", "--live")
         note = tmp_path / "gatepost.toml.running"
         assert stat.S_IMODE(note.stat().st_mode) == 0o600
         assert "refused with error_code 1:" in await run("send", "sms", "--user", "nobody", code=1)
-        said = await run("send", "email", "--user", "lost", "--from", "a@brand.example", "--no-wait")
-        assert "accepted as" in said
+        output = await run("send", "email", "--user", "lost", "--from", "a@brand.example", "--no-wait")
+        assert "accepted as" in output
     assert not note.exists()
     assert "no gateway is running" in await run("send", "sms", "--user", "lost", code=1)
 
@@ -452,22 +445,24 @@ async def test_a_note_that_was_half_written_is_no_gateway_and_no_traceback(tmp_p
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
     (tmp_path / "gatepost.db.lock").write_bytes(note)
 
-    assert "no gateway has left a whole note in" in await run("send", "sms", "--user", "anna", code=1)
+    assert "is not complete; try again, or restart the gateway" in await run(
+        "send", "sms", "--user", "anna", code=1
+    )
 
 
 async def test_a_test_message_goes_the_way_of_every_other(gateway, run):
-    said = await run("send", "email", "--user", "anna", "--from", "noreply@brand.example", "--wait", "2")
+    output = await run("send", "email", "--user", "anna", "--from", "noreply@brand.example", "--wait", "2")
 
-    assert "accepted as " in said
-    assert "sent through box" in said
-    assert "status accepted" in said
-    assert "messages show" in said
+    assert "accepted as " in output
+    assert "sent through box" in output
+    assert "status accepted" in output
+    assert "messages show" in output
     (mail,) = (gateway.folder / "box").glob("*.eml")
     assert "Subject: A test from Gatepost" in mail.read_text()
 
 
 async def test_a_test_message_says_why_it_waits(monkeypatch, capsys):
-    """It is queued before the first try and after it; what came of that try is the news."""
+    """The message is queued before the first try and after it; the second line shows the reason."""
     view = MessageView(
         **dict.fromkeys(("id", "client", "channel", "uid", "ext_user_id"), "x"),
         **dict.fromkeys(("instance", "provider_id", "reason", "code"), ""),
@@ -475,7 +470,7 @@ async def test_a_test_message_says_why_it_waits(monkeypatch, capsys):
         state="queued",
         tries=0,
         deaths=0,
-        content_kept=True,
+        has_content=True,
         statuses=[],
     )
     tried = {"tries": 1, "instance": "relay", "reason": "the relay answered 451", "code": "451"}
@@ -496,11 +491,11 @@ async def test_a_test_message_says_why_it_waits(monkeypatch, capsys):
         replace(view, **tried, state="failed", statuses=[failed]),
     ]
 
-    async def look(_read, _at):
+    async def fetch(_settings, _query):
         return [views.pop(0)]
 
-    monkeypatch.setattr(store, "look", look)
-    monkeypatch.setattr(send, "_LOOK", 0.0)
+    monkeypatch.setattr(store, "fetch", fetch)
+    monkeypatch.setattr(send, "_POLL_INTERVAL", 0.0)
 
     assert not await send._follow(None, "x", 60.0)
 
@@ -557,15 +552,15 @@ async def test_a_note_that_another_process_left_since_stays(tmp_path):
         with admin.noted(settings, "http://127.0.0.1:2", "two"):
             pass
         assert not admin.note_of(settings).exists()
-        admin.note_of(settings).write_text("somebody's")
+        admin.note_of(settings).write_text("another")
 
-    assert admin.note_of(settings).read_text() == "somebody's"
+    assert admin.note_of(settings).read_text() == "another"
 
 
 async def test_a_test_message_is_refused_like_every_other(gateway, run):
-    said = await run("send", "email", "--user", "anna", "--from", "me@elsewhere.example", code=1)
+    output = await run("send", "email", "--user", "anna", "--from", "me@elsewhere.example", code=1)
 
-    assert "refused with error_code 10: from_email_address is not one of" in said
+    assert "refused with error_code 10: from_email_address is not one of" in output
     assert "refused with error_code 1:" in await run("send", "sms", "--user", "nobody", code=1)
     assert "the running gateway has no such client" in await run(
         "send", "sms", "--user", "a", "--client", "other", code=1
@@ -573,9 +568,9 @@ async def test_a_test_message_is_refused_like_every_other(gateway, run):
 
 
 async def test_a_test_message_that_is_rejected_ends_with_one(gateway, run):
-    said = await run("send", "email", "--user", "reject", "--from", "noreply@brand.example", code=1)
+    output = await run("send", "email", "--user", "reject", "--from", "noreply@brand.example", code=1)
 
-    assert "rejected through box: the sandbox refuses this recipient [reject]" in said
+    assert "rejected through box: the sandbox refuses this recipient [reject]" in output
 
 
 async def test_who_has_no_token_finds_nothing_to_control(gateway, run):

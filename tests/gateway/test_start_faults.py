@@ -219,7 +219,7 @@ async def test_a_store_that_can_not_be_opened_is_said(starts, postgres_server):
         [("store.url", "PostgreSQL has no database of this name")],
         [("store.url", "PostgreSQL refuses the user or the password of this URL")],
         [("store.url", "PostgreSQL needs the driver asyncpg")],
-        [("store.url", f"{UNWRITABLE}/gatepost.db.lock can't be made (No such file or directory)")],
+        [("store.url", f"{UNWRITABLE}/gatepost.db.lock can't be created (No such file or directory)")],
     ]
     assert "vorpal" not in str(refused)
 

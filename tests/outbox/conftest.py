@@ -1,4 +1,4 @@
-"""What these tests share: each kind of store, on a clock of the test's own."""
+"""Fixtures for the tests of the outbox: a store on the test's own clock, claims, views of messages."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ REPO = Path(__file__).parents[2]
 
 
 class Clock:
-    """Seconds since the epoch, as the test wants them."""
+    """A clock, in seconds since the epoch, that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -29,7 +29,7 @@ class Clock:
 
 
 class Place:
-    """Where a store is; it can be opened again and again, one time after the other."""
+    """The location of a store, which can be opened several times, one after the other."""
 
     def __init__(self, url: str, base: Path, clock: Clock) -> None:
         self.url = Secret(url)
@@ -39,8 +39,8 @@ class Place:
     @asynccontextmanager
     async def opened(self, **policy: object) -> AsyncIterator[Outbox]:
         async with open_outbox(self.url, self.base, Policy(**policy), clock=self.clock) as outbox:
-            # PostgreSQL has a clock of its own, which nobody can turn.
-            outbox._now = sqlite.clock_of(self.clock)
+            # On PostgreSQL the server's clock would count, which a test can't advance.
+            outbox._now = sqlite.database_clock(self.clock)
             yield outbox
 
 
@@ -51,7 +51,7 @@ def clock():
 
 @pytest.fixture(scope="session")
 def empty_sqlite(tmp_path_factory):
-    """A file with the tables in it: to copy it is quicker than to make them for each test."""
+    """Return a file with the tables in it: to copy it is faster than to create them for each test."""
     path = tmp_path_factory.mktemp("empty") / "outbox.db"
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
@@ -62,38 +62,40 @@ def empty_sqlite(tmp_path_factory):
 
 @pytest.fixture(params=["sqlite"])
 def place(request, tmp_path, clock, empty_sqlite):
-    """An empty store of each kind, not open yet."""
+    """Return the location of an empty store, which is not open yet."""
     shutil.copy(empty_sqlite, tmp_path / "outbox.db")
     return Place("sqlite:///outbox.db", tmp_path, clock)
 
 
 @pytest.fixture
 async def store(place):
-    """An open outbox of each kind, with the default policy."""
+    """Yield an open outbox with the default policy."""
     async with place.opened() as outbox:
         yield outbox
 
 
 @pytest.fixture
-def look():
-    """Shows a message as an operator sees it; None where it is forgotten."""
+def view_of():
+    """Return a function for a message as an operator sees it; None when it is deleted."""
 
-    async def one(outbox: Outbox, identity: str) -> queries.MessageView | None:
-        found = await outbox._database.transact(lambda connection: queries.known_by(connection, identity))
+    async def view(outbox: Outbox, identity: str) -> queries.MessageView | None:
+        found = await outbox._database.transact(
+            lambda connection: queries.find_messages(connection, identity)
+        )
         return found[0] if found else None
 
-    return one
+    return view
 
 
 @pytest.fixture
-def hold(new):
-    """Puts a message and claims it; returns the claim."""
+def put_and_claim(new):
+    """Return a function that stores a message and claims it; it returns the claim."""
 
-    async def held(outbox: Outbox, uid: str = "uid-1", lease: float = 30.0, **fields: object):
+    async def claim_new(outbox: Outbox, uid: str = "uid-1", lease: float = 30.0, **fields: object):
         message = new(uid, **fields)
         await outbox.put(message)
         (claim,) = await outbox.claim(message.channel, 1, lease)
         assert claim.id == message.id
         return claim
 
-    return held
+    return claim_new

@@ -4,33 +4,33 @@ import pytest
 from sqlalchemy import event
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, callbacks
+from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, callbacks, stuck_statuses
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import State
 
-A, D, O = "accepted", "delivered", "opened"  # noqa: E741  as they stand in the columns below
+A, D, O = "accepted", "delivered", "opened"  # noqa: E741  short names for the expected lists below
 
 
-def heard(call):
+def acknowledged(call):
     return CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
 
 
-def again(call, seconds=5.0):
+def failed(call, seconds=5.0):
     return CallbackResult(
         seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=seconds, problem="HTTP 503"
     )
 
 
-def given_up(call):
+def dead(call):
     return CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 404")
 
 
 @pytest.fixture
-def sent(hold):
-    """A message that a provider took, with further statuses; returns its id."""
+def sent(put_and_claim):
+    """Return a function that sends a message and records further statuses; it returns the message's id."""
 
     async def make(outbox, uid="uid-1", *statuses, **fields):
-        claim = await hold(outbox, uid, **fields)
+        claim = await put_and_claim(outbox, uid, **fields)
         await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
         events = [StatusEvent(status=Status(one), message_id=claim.id) for one in statuses]
         await outbox.record(ReportedEvents(instance="relay", events=events))
@@ -57,7 +57,7 @@ async def test_statuses_are_told_in_their_order_and_one_at_a_time(store, sent):
     for _ in range(3):
         (call,) = await store.claim_callbacks(9, 45)
         assert await store.claim_callbacks(9, 45) == []
-        assert await store.finish_callback(heard(call))
+        assert await store.finish_callback(acknowledged(call))
         order.append(call.status)
 
     assert order == [A, D, O]
@@ -71,14 +71,14 @@ async def test_a_status_that_comes_during_a_call_waits_for_it(store, sent):
     await store.record(ReportedEvents(instance="relay", events=[event]))
 
     assert await store.claim_callbacks(9, 45) == []
-    await store.finish_callback(heard(call))
+    await store.finish_callback(acknowledged(call))
     assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
 
 
 async def test_a_status_that_comes_after_the_last_call_goes_at_once(store, sent):
     identity = await sent(store)
     (call,) = await store.claim_callbacks(9, 45)
-    await store.finish_callback(heard(call))
+    await store.finish_callback(acknowledged(call))
     event = StatusEvent(status=Status.DELIVERED, message_id=identity)
     await store.record(ReportedEvents(instance="relay", events=[event]))
 
@@ -91,22 +91,22 @@ async def test_the_end_of_a_call_and_the_next_status_in_one_commit_lose_nothing(
     events = [StatusEvent(status=Status.DELIVERED, message_id=one) for one in identities]
 
     await asyncio.gather(
-        *(store.finish_callback(heard(call)) for call in calls[:4]),
+        *(store.finish_callback(acknowledged(call)) for call in calls[:4]),
         store.record(ReportedEvents(instance="relay", events=events)),
-        *(store.finish_callback(heard(call)) for call in calls[4:]),
+        *(store.finish_callback(acknowledged(call)) for call in calls[4:]),
     )
 
     following = await store.claim_callbacks(9, 45)
     assert {(call.message_id, call.status.value) for call in following} == {(one, D) for one in identities}
 
 
-async def test_a_failed_call_is_tried_again_later_and_holds_back_the_next(store, sent, clock, look):
+async def test_a_failed_call_is_tried_again_later_and_holds_back_the_next(store, sent, clock, view_of):
     identity = await sent(store, "uid-1", D)
     (call,) = await store.claim_callbacks(9, 45)
 
-    assert await store.finish_callback(again(call, 300))
+    assert await store.finish_callback(failed(call, 300))
 
-    (first, second) = (await look(store, identity)).statuses
+    (first, second) = (await view_of(store, identity)).statuses
     assert (first.callback_state, first.tries, first.next_try_at) == ("queued", 1, clock.now + 300)
     assert (first.problem, second.callback_state) == ("HTTP 503", "waiting")
     clock.advance(299)
@@ -116,21 +116,21 @@ async def test_a_failed_call_is_tried_again_later_and_holds_back_the_next(store,
     assert (retry.seq, retry.attempt, retry.status) == (call.seq, 2, A)
 
 
-async def test_a_dead_call_lets_the_next_go(store, sent, look):
+async def test_a_dead_call_lets_the_next_go(store, sent, view_of):
     identity = await sent(store, "uid-1", D)
     (call,) = await store.claim_callbacks(9, 45)
 
-    assert await store.finish_callback(given_up(call))
+    assert await store.finish_callback(dead(call))
 
     assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
-    first = (await look(store, identity)).statuses[0]
+    first = (await view_of(store, identity)).statuses[0]
     assert (first.callback_state, first.next_try_at, first.problem) == ("dead", None, "HTTP 404")
 
 
 async def test_messages_do_not_wait_for_each_other(store, sent):
     slow, quick = await sent(store, "slow", D), await sent(store, "quick", D)
     calls = {call.message_id: call for call in await store.claim_callbacks(9, 45)}
-    await store.finish_callback(heard(calls[quick]))
+    await store.finish_callback(acknowledged(calls[quick]))
 
     (call,) = await store.claim_callbacks(9, 45)
 
@@ -144,89 +144,89 @@ async def test_the_longest_due_are_told_first_and_none_twice(store, sent, clock)
         ids.append(await sent(store, f"uid-{n}"))
         clock.advance(1)
 
-    hauls = [{call.message_id for call in await store.claim_callbacks(2, 45)} for _ in range(4)]
+    answers = [{call.message_id for call in await store.claim_callbacks(2, 45)} for _ in range(4)]
 
-    assert hauls == [set(ids[:2]), set(ids[2:4]), set(ids[4:]), set()]
+    assert answers == [set(ids[:2]), set(ids[2:4]), set(ids[4:]), set()]
 
 
 async def test_calls_claimed_at_once_are_claimed_once(store, sent):
     for n in range(20):
         await sent(store, f"uid-{n}")
 
-    hauls = await asyncio.gather(*(store.claim_callbacks(3, 45) for _ in range(10)))
+    answers = await asyncio.gather(*(store.claim_callbacks(3, 45) for _ in range(10)))
 
-    seqs = [call.seq for haul in hauls for call in haul]
+    seqs = [call.seq for answer in answers for call in answer]
     assert len(seqs) == len(set(seqs)) == 20
 
 
 async def test_a_lost_caller_is_replaced(store, sent, clock):
     await sent(store, "uid-1", D)
-    (lost,) = await store.claim_callbacks(9, 45)
+    (first,) = await store.claim_callbacks(9, 45)
     clock.advance(44)
-    assert (await store.sweep()).calls == 0
-    store.reported.clear()
+    assert (await store.sweep()).callbacks == 0
+    store.callbacks_due.clear()
     clock.advance(1)
 
-    assert (await store.sweep()).calls == 1
+    assert (await store.sweep()).callbacks == 1
 
-    assert store.reported.is_set()
+    assert store.callbacks_due.is_set()
     (call,) = await store.claim_callbacks(9, 45)
-    assert (call.seq, call.attempt) == (lost.seq, 2)
+    assert (call.seq, call.attempt) == (first.seq, 2)
 
 
-@pytest.mark.parametrize("what", [heard, again, given_up])
-async def test_what_an_earlier_caller_says_changes_nothing(store, sent, clock, look, what):
+@pytest.mark.parametrize("result_of", [acknowledged, failed, dead])
+async def test_what_an_earlier_caller_says_changes_nothing(store, sent, clock, view_of, result_of):
     identity = await sent(store, "uid-1", D)
-    (lost,) = await store.claim_callbacks(9, 45)
+    (first,) = await store.claim_callbacks(9, 45)
     clock.advance(45)
     await store.sweep()
-    assert not await store.finish_callback(what(lost))
+    assert not await store.finish_callback(result_of(first))
     (call,) = await store.claim_callbacks(9, 45)
-    before = await look(store, identity)
+    before = await view_of(store, identity)
 
-    assert not await store.finish_callback(what(lost))
+    assert not await store.finish_callback(result_of(first))
 
-    assert await look(store, identity) == before
-    assert await store.finish_callback(heard(call))
+    assert await view_of(store, identity) == before
+    assert await store.finish_callback(acknowledged(call))
 
 
-@pytest.mark.parametrize("what", [heard, again, given_up])
-async def test_what_another_process_says_changes_nothing(place, sent, what):
+@pytest.mark.parametrize("result_of", [acknowledged, failed, dead])
+async def test_what_another_process_says_changes_nothing(place, sent, result_of):
     async with place.opened() as outbox:
         await sent(outbox)
         (call,) = await outbox.claim_callbacks(9, 45)
     async with place.opened() as outbox:
-        assert not await outbox.finish_callback(what(call))
+        assert not await outbox.finish_callback(result_of(call))
         (other,) = await outbox.claim_callbacks(9, 45)
         assert other.seq == call.seq
 
 
-@pytest.mark.parametrize("first", [heard, again, given_up])
-@pytest.mark.parametrize("then", [heard, again, given_up])
+@pytest.mark.parametrize("first", [acknowledged, failed, dead])
+@pytest.mark.parametrize("then", [acknowledged, failed, dead])
 @pytest.mark.parametrize("together", [True, False])
-async def test_a_call_ends_once(store, sent, look, first, then, together):
+async def test_a_call_ends_once(store, sent, view_of, first, then, together):
     identity = await sent(store)
     (call,) = await store.claim_callbacks(9, 45)
 
     if together:
-        kept = await asyncio.gather(store.finish_callback(first(call)), store.finish_callback(then(call)))
+        recorded = await asyncio.gather(store.finish_callback(first(call)), store.finish_callback(then(call)))
     else:
-        kept = [await store.finish_callback(first(call)), await store.finish_callback(then(call))]
+        recorded = [await store.finish_callback(first(call)), await store.finish_callback(then(call))]
 
-    assert kept == [True, False]
-    expected = {heard: "acknowledged", again: "queued", given_up: "dead"}[first]
-    assert (await look(store, identity)).statuses[0].callback_state == expected
+    assert recorded == [True, False]
+    expected = {acknowledged: "acknowledged", failed: "queued", dead: "dead"}[first]
+    assert (await view_of(store, identity)).statuses[0].callback_state == expected
 
 
 async def test_a_call_about_nothing_we_know_changes_nothing(store):
     assert not await store.finish_callback(CallbackResult(seq=99, attempt=1, acknowledged=True))
 
 
-async def test_a_message_without_a_callback_url_is_only_recorded(store, sent, look):
+async def test_a_message_without_a_callback_url_is_only_recorded(store, sent, view_of):
     identity = await sent(store, "uid-1", D, callback_url="")
 
     assert await store.claim_callbacks(9, 45) == []
-    statuses = (await look(store, identity)).statuses
+    statuses = (await view_of(store, identity)).statuses
     assert [(one.status, one.callback_state) for one in statuses] == [(A, "none"), (D, "none")]
 
 
@@ -249,21 +249,25 @@ async def test_targets_that_rest_are_passed_over_and_one_may_be_asked_alone(stor
     for host in ("a.example", "b.example:1", "b.example:2"):
         await sent(store, host, callback_url=f"https://{host}/status")
 
-    resting = frozenset({"a.example:443", "b.example:1"})
-    assert [call.target for call in await store.claim_callbacks(9, 45, resting=resting)] == ["b.example:2"]
-    assert [call.target for call in await store.claim_callbacks(9, 45, only="b.example:1")] == ["b.example:1"]
-    assert await store.claim_callbacks(9, 45, only="nobody.example:443") == []
+    excluded = frozenset({"a.example:443", "b.example:1"})
+    assert [call.target for call in await store.claim_callbacks(9, 45, excluded_targets=excluded)] == [
+        "b.example:2"
+    ]
+    assert [call.target for call in await store.claim_callbacks(9, 45, target="b.example:1")] == [
+        "b.example:1"
+    ]
+    assert await store.claim_callbacks(9, 45, target="unknown.example:443") == []
     assert [call.target for call in await store.claim_callbacks(9, 45)] == ["a.example:443"]
 
 
 async def test_a_resting_target_does_not_use_up_the_limit(store, sent):
     for n in range(5):
-        await sent(store, f"ill-{n}", callback_url="https://ill.example/")
-    await sent(store, "well", callback_url="https://well.example/")
+        await sent(store, f"slow-{n}", callback_url="https://slow.example/")
+    await sent(store, "fast", callback_url="https://fast.example/")
 
-    calls = await store.claim_callbacks(1, 45, resting=frozenset({"ill.example:443"}))
+    calls = await store.claim_callbacks(1, 45, excluded_targets=frozenset({"slow.example:443"}))
 
-    assert [call.target for call in calls] == ["well.example:443"]
+    assert [call.target for call in calls] == ["fast.example:443"]
 
 
 async def test_calls_may_be_of_one_client_or_of_all_besides_some(store, sent):
@@ -272,25 +276,27 @@ async def test_calls_may_be_of_one_client_or_of_all_besides_some(store, sent):
 
     assert [call.client for call in await store.claim_callbacks(9, 45, client="b")] == ["b"]
     assert await store.claim_callbacks(9, 45, client="b") == []
-    assert [call.client for call in await store.claim_callbacks(9, 45, besides=frozenset({"a"}))] == ["c"]
+    assert [
+        call.client for call in await store.claim_callbacks(9, 45, excluded_clients=frozenset({"a"}))
+    ] == ["c"]
     assert [call.client for call in await store.claim_callbacks(9, 45)] == ["a"]
 
 
 async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it_does_not_take(store):
-    """However many calls of others wait, or to targets that rest."""
-    wants = [
-        callbacks.CallbackClaimRequest(9, 45, "brand", frozenset({"ill.example:443"})),
-        callbacks.CallbackClaimRequest(1, 45, "brand", only="ill.example:443"),
+    """The number of other callbacks that wait does not matter."""
+    requests = [
+        callbacks.CallbackClaimRequest(9, 45, "brand", frozenset({"slow.example:443"})),
+        callbacks.CallbackClaimRequest(1, 45, "brand", target="slow.example:443"),
     ]
 
     def plans(connection):
         tx = store._begin(connection)
-        seen = []
-        event.listen(connection, "before_cursor_execute", lambda *call: seen.append(call[2:4]))
-        callbacks.claim_callbacks(tx, wants)
+        statements = []
+        event.listen(connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2:4]))
+        callbacks.claim_callbacks(tx, requests)
         return [
             [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
-            for text, values in seen[:2]
+            for text, values in statements[:2]
         ]
 
     for plan in await store._database.transact(plans):
@@ -301,8 +307,8 @@ async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it
         assert not any("TEMP B-TREE" in step for step in plan)
 
 
-async def test_the_end_of_a_lifetime_is_told(store, hold, clock):
-    claim = await hold(store, lifetime=60)
+async def test_the_end_of_a_lifetime_is_told(store, put_and_claim, clock):
+    claim = await put_and_claim(store, lifetime=60)
     await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.QUEUED, delay=30))
     clock.advance(60)
     await store.sweep()
@@ -312,50 +318,50 @@ async def test_the_end_of_a_lifetime_is_told(store, hold, clock):
     assert call.status is Status.FAILED
 
 
-def strand(outbox, identity):
-    """Make every status of this message wait, though there is nothing left to wait for."""
+def make_stuck(outbox, identity):
+    """Set every queued status of this message to waiting, so that nothing would ever let it go."""
 
-    def work(connection):
+    def update(connection):
         return connection.execute(
             statuses.update()
             .where(statuses.c.message_id == identity, statuses.c.callback_state == "queued")
             .values(callback_state="waiting", due_at=None)
         ).rowcount
 
-    return outbox._database.transact(work)
+    return outbox._database.transact(update)
 
 
 async def test_a_status_that_waits_for_nobody_is_found_and_told(store, sent):
     identity = await sent(store, "uid-1", D)
-    assert await strand(store, identity) == 1
-    assert (await store.sweep()).moved == 0
+    assert await make_stuck(store, identity) == 1
+    assert (await store.sweep()).changes == 0
     assert await store.claim_callbacks(9, 45) == []
 
-    assert await store.mend() == 1
+    assert await store.queue_stuck_statuses() == 1
 
     order = []
     while calls := await store.claim_callbacks(9, 45):
         order += [call.status for call in calls]
-        assert await store.finish_callback(heard(calls[0]))
+        assert await store.finish_callback(acknowledged(calls[0]))
     assert order == [A, D]
 
 
 async def test_what_waits_for_a_call_that_is_queued_or_under_way_is_left_waiting(store, sent):
     await sent(store, "uid-1", D)
-    assert await store.mend() == 0
+    assert await store.queue_stuck_statuses() == 0
     (call,) = await store.claim_callbacks(9, 45)
-    assert await store.mend() == 0
+    assert await store.queue_stuck_statuses() == 0
     assert await store.claim_callbacks(9, 45) == []
-    assert await store.finish_callback(again(call, 300))
-    assert await store.mend() == 0
+    assert await store.finish_callback(failed(call, 300))
+    assert await store.queue_stuck_statuses() == 0
 
 
 async def test_each_look_goes_on_where_the_last_one_ended(store, sent, monkeypatch):
-    monkeypatch.setattr(callbacks, "LOOK", 2)
-    made = [await sent(store, f"uid-{number}") for number in range(5)]
-    for identity in made:
-        await strand(store, identity)
+    monkeypatch.setattr(stuck_statuses, "SEARCH_BATCH", 2)
+    ids = [await sent(store, f"uid-{number}") for number in range(5)]
+    for identity in ids:
+        await make_stuck(store, identity)
 
-    assert [await store.mend() for _ in range(4)] == [2, 2, 1, 0]
-    await strand(store, made[0])
-    assert [await store.mend() for _ in range(3)].count(1) == 1
+    assert [await store.queue_stuck_statuses() for _ in range(4)] == [2, 2, 1, 0]
+    await make_stuck(store, ids[0])
+    assert [await store.queue_stuck_statuses() for _ in range(3)].count(1) == 1

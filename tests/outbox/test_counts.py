@@ -1,4 +1,4 @@
-"""What is counted of the outbox: each end once, when it is on disk, and what waits or was given up."""
+"""Counts of the outbox: each end once, when it is on disk, and what waits or is dead."""
 
 import asyncio
 
@@ -9,17 +9,17 @@ from structlog.testing import capture_logs
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, queries
 from gatepost.outbox.schema import statuses
-from gatepost.outbox.states import ENDS, State
+from gatepost.outbox.states import FINAL_STATES, State
 
 LIFETIMES = dict.fromkeys(Channel, 3600.0)
 
 
-def outcome(claim, state, **fields):
+def result_of(claim, state, **fields):
     return SendResult(id=claim.id, attempt=claim.attempt, state=state, **fields)
 
 
 def counted(store):
-    return {key: figure for key, figure in store.ended.items() if figure}
+    return {key: count for key, count in store.end_counts.items() if count}
 
 
 def report(claim):
@@ -28,38 +28,38 @@ def report(claim):
 
 
 async def test_every_count_is_there_from_the_start(store):
-    assert store.ended == {(channel, state): 0 for channel in Channel for state in ENDS}
+    assert store.end_counts == {(channel, state): 0 for channel in Channel for state in FINAL_STATES}
 
 
-@pytest.mark.parametrize("state", sorted(ENDS))
-async def test_an_end_is_counted_once(store, hold, state):
-    claim = await hold(store)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
+async def test_an_end_is_counted_once(store, put_and_claim, state):
+    claim = await put_and_claim(store)
 
-    await asyncio.gather(*(store.finish(outcome(claim, state)) for _ in range(2)))
-    await store.finish(outcome(claim, state))
+    await asyncio.gather(*(store.finish(result_of(claim, state)) for _ in range(2)))
+    await store.finish(result_of(claim, state))
 
     assert counted(store) == {(Channel.EMAIL, state): 1}
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.UNCERTAIN])
-async def test_what_goes_on_is_no_end(store, hold, state):
-    await store.finish(outcome(await hold(store), state, delay=10))
+async def test_what_goes_on_is_no_end(store, put_and_claim, state):
+    await store.finish(result_of(await put_and_claim(store), state, delay=10))
 
     assert counted(store) == {}
 
 
-async def test_a_report_that_comes_first_is_the_end_and_the_receipt_is_none(store, hold):
-    claim = await hold(store)
+async def test_a_report_that_comes_first_is_the_end_and_the_receipt_is_none(store, put_and_claim):
+    claim = await put_and_claim(store)
 
     await asyncio.gather(store.record(report(claim)), store.record(report(claim)))
-    await store.finish(outcome(claim, State.SENT, provider_id="its-id"))
+    await store.finish(result_of(claim, State.SENT, provider_id="its-id"))
 
     assert counted(store) == {(Channel.EMAIL, State.SENT): 1}
 
 
 async def test_lifetimes_that_end_while_nobody_looks_are_counted_and_named(store, new, clock):
-    late = [new(f"uid-{n}", lifetime=60) for n in range(3)]
-    await asyncio.gather(*(store.put(message) for message in late))
+    expired = [new(f"uid-{n}", lifetime=60) for n in range(3)]
+    await asyncio.gather(*(store.put(message) for message in expired))
     clock.advance(60)
 
     with capture_logs() as logged:
@@ -67,37 +67,37 @@ async def test_lifetimes_that_end_while_nobody_looks_are_counted_and_named(store
 
     assert counted(store) == {(Channel.EMAIL, State.FAILED): 3}
     lines = [line for line in logged if line["event"] == "message_failed"]
-    assert {line["message"] for line in lines} == {message.id for message in late}
+    assert {line["message"] for line in lines} == {message.id for message in expired}
     assert {(line["log_level"], line["client"], line["channel"]) for line in lines} == {
         ("error", "brand", "email")
     }
 
 
-async def test_a_last_try_that_comes_too_late_is_counted_and_named(store, hold, clock):
-    claim = await hold(store, lifetime=60)
+async def test_a_last_try_that_comes_too_late_is_counted_and_named(store, put_and_claim, clock):
+    claim = await put_and_claim(store, lifetime=60)
     clock.advance(61)
 
     with capture_logs() as logged:
-        await store.finish(outcome(claim, State.QUEUED, delay=1, reason="busy"))
+        await store.finish(result_of(claim, State.QUEUED, delay=1, reason="busy"))
 
     assert counted(store) == {(Channel.EMAIL, State.FAILED): 1}
     assert [line["message"] for line in logged if line["event"] == "message_failed"] == [claim.id]
 
 
-async def test_a_message_that_is_sent_after_all_ends_twice(store, hold, clock):
-    claim = await hold(store)
-    await store.finish(outcome(claim, State.FAILED))
+async def test_a_message_that_is_sent_after_all_ends_twice(store, put_and_claim, clock):
+    claim = await put_and_claim(store)
+    await store.finish(result_of(claim, State.FAILED))
     await store.retry(claim.id, LIFETIMES)
     (again,) = await store.claim(Channel.EMAIL, 1, 30)
 
-    await store.finish(outcome(again, State.SENT))
+    await store.finish(result_of(again, State.SENT))
 
     assert counted(store) == {(Channel.EMAIL, State.FAILED): 1, (Channel.EMAIL, State.SENT): 1}
 
 
-async def test_dead_callbacks_are_counted_until_they_are_told_again(store, hold, clock):
-    claim = await hold(store)
-    await store.finish(outcome(claim, State.SENT))
+async def test_dead_callbacks_are_counted_until_they_are_told_again(store, put_and_claim, clock):
+    claim = await put_and_claim(store)
+    await store.finish(result_of(claim, State.SENT))
     clock.advance(100)
     assert ((await store.depth()).callbacks_dead, (await store.depth()).callbacks_age) == (0, 100.0)
 
@@ -114,19 +114,19 @@ async def test_dead_callbacks_are_counted_until_they_are_told_again(store, hold,
 
 
 async def test_no_figure_is_read_by_looking_at_every_row(store):
-    """With a million messages at their end a scrape must cost what it costs with none."""
+    """A scrape must cost the same with a million finished messages as with none."""
     steps = await store._database.transact(_steps)
 
     assert len(steps) >= 3
-    # Those that hold only what waits or was given up may be walked from end to end.
+    # Indexes that hold only waiting or dead rows may be read as a whole.
     small = {"messages_due", "statuses_due", "statuses_dead"}
     assert [step for step in steps if step.startswith("SCAN") and step.split()[-1] not in small] == []
 
 
 def _steps(connection):
-    """How SQLite goes about each statement of a look at the depth."""
-    asked = []
-    event.listen(connection, "before_cursor_execute", lambda *given: asked.append(given[2:4]))
+    """Return SQLite's query plan of each statement of ``depth``."""
+    statements = []
+    event.listen(connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2:4]))
     connection.execute(
         statuses.insert().values(
             message_id="one",
@@ -142,10 +142,10 @@ def _steps(connection):
             problem="",
         )
     )
-    asked.clear()
+    statements.clear()
     queries.depth(connection, 0)
     return [
         row[-1]
-        for statement, parameters in tuple(asked)
+        for statement, parameters in tuple(statements)
         for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     ]

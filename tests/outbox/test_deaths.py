@@ -1,4 +1,4 @@
-"""What a death of the process says about the messages that it had in hand."""
+"""Deaths of the process, counted for the messages that it was sending."""
 
 import pytest
 import structlog
@@ -11,123 +11,125 @@ WAIT = 120
 LIFETIMES = dict.fromkeys(Channel, 3600.0)
 
 
-async def die(place, clock, claim):
-    """The process ends while it has in hand what ``claim`` claims."""
+async def claim_and_die(place, clock, claim):
+    """Let the process die after it claimed messages with ``claim``; return these claims."""
     async with place.opened() as store:
         claims = await claim(store)
     clock.advance(WAIT)
     return claims
 
 
-def everything(store):
+def claim_all(store):
     return store.claim(Channel.EMAIL, 9, 30)
 
 
-def the_next_suspect(store):
+def claim_suspect(store):
     return store.claim_suspect(Channel.EMAIL, 30)
 
 
 @pytest.fixture
 async def suspects(place, new, clock):
-    """Two messages that were in hand at two deaths; the store is not open."""
+    """Store two messages that the process was sending at two deaths; the store is closed."""
     async with place.opened() as store:
         for uid in "ab":
             await store.put(new(uid))
             clock.advance(1)
     for _ in range(2):
-        assert len(await die(place, clock, everything)) == 2
+        assert len(await claim_and_die(place, clock, claim_all)) == 2
         async with place.opened() as store:
             clock.advance(WAIT)
             await store.sweep()
 
 
-async def test_after_two_deaths_a_message_is_claimed_alone(place, suspects, new, look):
+async def test_after_two_deaths_a_message_is_claimed_alone(place, suspects, new, view_of):
     async with place.opened() as store:
         await store.put(new("innocent"))
 
-        assert [one.content for one in await everything(store)] == [b"content of innocent"]
+        assert [one.content for one in await claim_all(store)] == [b"content of innocent"]
         assert await store.channels_with_suspects() == [Channel.EMAIL]
-        (first,) = await the_next_suspect(store)
-        (second,) = await the_next_suspect(store)
+        (first,) = await claim_suspect(store)
+        (second,) = await claim_suspect(store)
         assert {first.content, second.content} == {b"content of a", b"content of b"}
         assert await store.channels_with_suspects() == []
-        assert await the_next_suspect(store) == []
-        view = await look(store, first.id)
+        assert await claim_suspect(store) == []
+        view = await view_of(store, first.id)
         assert (view.deaths, view.tries) == (2, 3)
 
 
-async def test_at_the_third_death_what_was_in_hand_is_held_and_said_so(place, suspects, clock, look):
-    (claim,) = await die(place, clock, the_next_suspect)
+async def test_at_the_third_death_what_was_in_hand_is_held_and_said_so(place, suspects, clock, view_of):
+    (claim,) = await claim_and_die(place, clock, claim_suspect)
 
     with structlog.testing.capture_logs() as logged:
         async with place.opened() as store:
-            view = await look(store, claim.id)
+            view = await view_of(store, claim.id)
             others = await store.depth()
 
-    assert (view.state, view.reason, view.deaths) == ("held", "in hand at three deaths of the process", 3)
-    assert (view.due_at, view.content_kept, view.statuses) == (view.expires_at, True, [])
+    assert (view.state, view.reason, view.deaths) == (
+        "held",
+        "the process died three times while it was sending this message",
+        3,
+    )
+    assert (view.due_at, view.has_content, view.statuses) == (view.expires_at, True, [])
     assert others.messages == {("email", "held"): 1, ("email", "suspect"): 1}
     lines = [line for line in logged if line["event"] == "message_held"]
     assert [(line["log_level"], line["message"]) for line in lines] == [("error", claim.id)]
 
 
-async def test_what_is_held_for_that_fails_when_its_lifetime_ends(place, suspects, clock, look):
-    (claim,) = await die(place, clock, the_next_suspect)
+async def test_what_is_held_for_that_fails_when_its_lifetime_ends(place, suspects, clock, view_of):
+    (claim,) = await claim_and_die(place, clock, claim_suspect)
     async with place.opened() as store:
         clock.advance(86_400)
         await store.sweep()
 
-        view = await look(store, claim.id)
+        view = await view_of(store, claim.id)
         assert (view.state, [one.status for one in view.statuses]) == ("failed", ["failed"])
 
 
-async def test_a_report_proves_that_a_suspect_or_a_held_one_was_sent(place, suspects, clock, look):
-    (claim,) = await die(place, clock, the_next_suspect)
+async def test_a_report_proves_that_a_suspect_or_a_held_one_was_sent(place, suspects, clock, view_of):
+    (claim,) = await claim_and_die(place, clock, claim_suspect)
     async with place.opened() as store:
         events = [StatusEvent(status=Status.DELIVERED, message_id=claim.id)]
         await store.record(ReportedEvents(instance="relay", events=events))
 
-        view = await look(store, claim.id)
-        assert (view.state, view.reason, view.content_kept) == ("sent", "", False)
+        view = await view_of(store, claim.id)
+        assert (view.state, view.reason, view.has_content) == ("sent", "", False)
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.UNCERTAIN])
-async def test_a_suspect_that_has_to_be_tried_again_is_tried_alone(place, suspects, clock, look, state):
+async def test_a_suspect_that_has_to_be_tried_again_is_tried_alone(place, suspects, clock, view_of, state):
     async with place.opened() as store:
-        (claim,) = await the_next_suspect(store)
+        (claim,) = await claim_suspect(store)
 
         await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=state, delay=60))
 
         clock.advance(60)
         await store.sweep()
-        assert (await look(store, claim.id)).state == State.SUSPECT
-        assert await everything(store) == []
+        assert (await view_of(store, claim.id)).state == State.SUSPECT
+        assert await claim_all(store) == []
 
 
-async def test_a_suspect_whose_claim_was_not_answered_is_given_back_as_one(place, suspects, look):
+async def test_a_suspect_whose_claim_was_not_answered_is_given_back_as_one(place, suspects, view_of):
     async with place.opened() as store:
-        (claim,) = await the_next_suspect(store)
+        (claim,) = await claim_suspect(store)
 
-        assert await store.give_back(Channel.EMAIL, []) == 1
+        assert await store.release_claims(Channel.EMAIL, []) == 1
 
-        assert (await look(store, claim.id)).state == State.SUSPECT
+        assert (await view_of(store, claim.id)).state == State.SUSPECT
 
 
-async def test_what_the_operator_sends_again_is_tried_alone_and_may_kill_once_more(
-    place, suspects, clock, look
-):
-    (claim,) = await die(place, clock, the_next_suspect)
+async def test_what_the_operator_sends_again_is_tried_alone_and_may_kill_once_more(place, suspects, clock, view_of):
+    (claim,) = await claim_and_die(place, clock, claim_suspect)
     async with place.opened() as store:
         assert (await store.retry(claim.id, LIFETIMES)).queued
-        view = await look(store, claim.id)
+        view = await view_of(store, claim.id)
         assert (view.state, view.deaths, view.reason) == ("suspect", 2, "queued again by the operator")
-        (other,) = await the_next_suspect(store)
+        (other,) = await claim_suspect(store)
         await store.finish(SendResult(id=other.id, attempt=other.attempt, state=State.SENT))
 
-    (again,) = await die(place, clock, the_next_suspect)
+    (again,) = await claim_and_die(place, clock, claim_suspect)
     async with place.opened() as store:
         assert again.id == claim.id
-        assert (await look(store, claim.id)).state == State.HELD
+        assert (await view_of(store, claim.id)).state == State.HELD
 
 
 async def test_a_lifetime_that_ends_while_a_suspect_waits_is_told(place, suspects, clock):
@@ -138,24 +140,24 @@ async def test_a_lifetime_that_ends_while_a_suspect_waits_is_told(place, suspect
         assert await store.channels_with_suspects() == []
 
 
-async def test_a_sender_that_was_late_and_lives_has_not_died(store, hold, clock, look):
-    claim = await hold(store, lease=30)
+async def test_a_sender_that_was_late_and_lives_has_not_died(store, put_and_claim, clock, view_of):
+    claim = await put_and_claim(store, lease=30)
     clock.advance(30)
 
     await store.sweep()
 
-    view = await look(store, claim.id)
+    view = await view_of(store, claim.id)
     assert (view.state, view.deaths) == ("uncertain", 0)
 
 
-async def test_what_was_finished_before_a_death_was_not_in_hand(place, new, clock, look):
+async def test_what_was_finished_before_a_death_was_not_in_hand(place, new, clock, view_of):
     async with place.opened() as store:
         await store.put(new("done"))
-        (claim,) = await everything(store)
+        (claim,) = await claim_all(store)
         await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.UNCERTAIN, delay=60))
 
     async with place.opened() as store:
-        assert (await look(store, claim.id)).deaths == 0
+        assert (await view_of(store, claim.id)).deaths == 0
 
 
 async def test_a_suspect_that_waits_shows_in_the_age_of_the_queue(place, suspects, clock):

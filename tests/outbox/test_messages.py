@@ -13,7 +13,7 @@ from gatepost.outbox.states import State
 
 
 def commits(outbox):
-    """Counts transactions from now on, in a list of one number."""
+    """Count commits from now on; return a list of one number."""
     count = [0]
 
     @event.listens_for(outbox._database.engine, "commit")
@@ -48,9 +48,11 @@ async def test_nothing_is_kept_of_a_message_that_was_known_already(store, new):
     await asyncio.gather(store.put(first), store.put(new()))
     await store.put(new())
 
-    kept = await store._database.transact(lambda it: it.execute(select(contents.c.message_id)).all())
+    message_ids = await store._database.transact(
+        lambda connection: connection.execute(select(contents.c.message_id)).all()
+    )
 
-    assert kept == [(first.id,)]
+    assert message_ids == [(first.id,)]
 
 
 @pytest.mark.parametrize(
@@ -63,12 +65,12 @@ async def test_another_client_channel_or_uid_is_another_message(store, new, othe
 
 
 async def test_fifty_at_once_with_one_uid_hear_the_same_id(store, new):
-    everyone = [new() for _ in range(50)]
+    messages = [new() for _ in range(50)]
 
-    stored = await asyncio.gather(*(store.put(message) for message in everyone))
+    stored = await asyncio.gather(*(store.put(message) for message in messages))
 
     assert len({one.id for one in stored}) == 1
-    assert stored[0].id in {message.id for message in everyone}
+    assert stored[0].id in {message.id for message in messages}
     assert len(await store.claim(Channel.EMAIL, 99, 30)) == 1
 
 
@@ -91,8 +93,8 @@ async def test_a_uid_is_known_after_a_restart(place, new):
         assert (await outbox.put(new())).id == first.id
 
 
-async def test_a_uid_is_known_after_its_message_was_sent(store, new, hold):
-    claim = await hold(store)
+async def test_a_uid_is_known_after_its_message_was_sent(store, new, put_and_claim):
+    claim = await put_and_claim(store)
     await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
     assert (await store.put(new())).id == claim.id
@@ -119,8 +121,8 @@ async def test_a_uid_may_be_any_text(store, new):
 
 async def test_who_stores_a_message_wakes_its_senders_and_nobody_else(store, new):
     await store.put(new(channel=Channel.SMS))
-    assert store.arrived[Channel.SMS].is_set()
-    assert not store.arrived[Channel.EMAIL].is_set()
+    assert store.messages_due[Channel.SMS].is_set()
+    assert not store.messages_due[Channel.EMAIL].is_set()
 
 
 async def test_a_thousand_at_once_share_a_few_commits(store, new):
@@ -128,12 +130,12 @@ async def test_a_thousand_at_once_share_a_few_commits(store, new):
 
     await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(1000)))
 
-    # 256 go together; the first transaction may begin with whoever came first.
+    # A batch has 256 calls; the first transaction may begin with a few only.
     assert count[0] <= 6
 
 
-async def test_different_wishes_share_a_commit(store, new, hold):
-    claims = [await hold(store, f"uid-{n}") for n in range(10)]
+async def test_different_wishes_share_a_commit(store, new, put_and_claim):
+    claims = [await put_and_claim(store, f"uid-{n}") for n in range(10)]
     count = commits(store)
     report = ReportedEvents(instance="x", events=[StatusEvent(status=Status.OPENED, message_id=claims[0].id)])
 
@@ -146,22 +148,22 @@ async def test_different_wishes_share_a_commit(store, new, hold):
         store.sweep(),
     )
 
-    # One lane of transactions a kind of work at most.
+    # At most one transaction per lane.
     assert count[0] <= 4
 
 
 async def test_what_nobody_can_store_hurts_nobody_else(store, new):
-    poison = new("poison", content="not bytes")
-    good = [new(f"uid-{n}") for n in range(20)]
+    invalid = new("invalid", content="not bytes")
+    valid = [new(f"uid-{n}") for n in range(20)]
 
     answers = await asyncio.gather(
-        *(store.put(message) for message in (*good[:10], poison, *good[10:])), return_exceptions=True
+        *(store.put(message) for message in (*valid[:10], invalid, *valid[10:])), return_exceptions=True
     )
 
     assert isinstance(answers.pop(10), StoreBusy)
-    assert [answer.id for answer in answers] == [message.id for message in good]
-    assert not store.broken.done()
-    assert await store.find("brand", Channel.EMAIL, "poison") is None
+    assert [answer.id for answer in answers] == [message.id for message in valid]
+    assert not store.failure.done()
+    assert await store.find("brand", Channel.EMAIL, "invalid") is None
 
 
 async def test_an_error_never_shows_what_was_to_be_stored(store, new):
@@ -170,12 +172,12 @@ async def test_an_error_never_shows_what_was_to_be_stored(store, new):
 
     (entry,) = logged
     assert entry["event"] == "outbox_call_failed"
-    said = "".join(traceback.format_exception(entry["exc_info"]))
-    assert "canary" not in str(caught.value) + said
+    text = "".join(traceback.format_exception(entry["exc_info"]))
+    assert "canary" not in str(caught.value) + text
 
 
 async def test_who_comes_a_little_later_shares_the_commit(store, new, monkeypatch, set_ahead):
-    monkeypatch.setattr(group_commit, "GATHERING", 60.0)
+    monkeypatch.setattr(group_commit, "GATHER_INTERVAL", 60.0)
     transact, sizes = store._database.transact, []
 
     def counted(work):
@@ -186,22 +188,22 @@ async def test_who_comes_a_little_later_shares_the_commit(store, new, monkeypatc
     first = [asyncio.create_task(store.put(new(f"uid-{number}"))) for number in range(2)]
     await asyncio.sleep(0.05)
     assert sizes == []
-    coming = [asyncio.create_task(store.put(new("uid-later"))), *first]
-    while not all(one.done() for one in coming):
+    tasks = [asyncio.create_task(store.put(new("uid-later"))), *first]
+    while not all(one.done() for one in tasks):
         await asyncio.sleep(0.01)
         set_ahead(60)
     assert sizes == [3]
 
 
 async def test_who_is_alone_waits_for_nobody(store, new, monkeypatch):
-    monkeypatch.setattr(group_commit, "GATHERING", 60.0)
+    monkeypatch.setattr(group_commit, "GATHER_INTERVAL", 60.0)
     async with asyncio.timeout(30):
         for number in range(3):
             await store.put(new(f"uid-{number}"))
 
 
 async def test_too_many_who_wait_hear_so_at_once(store, new, monkeypatch):
-    monkeypatch.setattr(group_commit, "WAITING", 10)
+    monkeypatch.setattr(group_commit, "MAX_PENDING", 10)
 
     answers = await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(15)), return_exceptions=True)
 
@@ -228,7 +230,7 @@ async def test_what_is_waiting_at_the_end_is_still_done(place, new):
     assert len({one.id for one in stored}) == 600
 
     with pytest.raises(StoreBusy, match="shutting down"):
-        await outbox.put(new("late"))
+        await outbox.put(new("later"))
 
 
 def test_ids_sort_by_the_time_of_their_making_and_are_uuids_of_version_7():
@@ -240,4 +242,4 @@ def test_ids_sort_by_the_time_of_their_making_and_are_uuids_of_version_7():
 
 
 def test_the_default_policy_waits_for_reports_and_remembers_for_thirty_days():
-    assert Policy() == Policy(uncertain_wait=120, hold=False, retention=30 * 86_400)
+    assert Policy() == Policy(uncertain_wait=120, hold_uncertain=False, retention=30 * 86_400)

@@ -8,20 +8,20 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
 from gatepost.outbox import indexes
-from gatepost.outbox import migrate as migrating
+from gatepost.outbox import migrate as migrate_module
 from gatepost.outbox.migrate import HEAD, migrate
 from gatepost.outbox.schema import metadata
 
 
 @pytest.fixture
 def engine(tmp_path):
-    made = create_engine(f"sqlite:///{tmp_path / 'outbox.db'}")
-    yield made
-    made.dispose()
+    engine = create_engine(f"sqlite:///{tmp_path / 'outbox.db'}")
+    yield engine
+    engine.dispose()
 
 
-def described(connection):
-    """Every table and index as SQLite wrote them down, whatever the spacing."""
+def sql_of(connection):
+    """Return the SQL of every table and index as SQLite stored it, without spaces."""
     rows = connection.execute(text("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
     return {(kind, name): "".join(sql.split()) for kind, name, sql in rows if "alembic" not in name}
 
@@ -36,24 +36,24 @@ def test_the_migrations_make_the_tables_that_the_code_means(engine):
 def test_the_migrations_make_them_to_the_letter(engine):
     with engine.begin() as connection:
         migrate(connection)
-        migrated = described(connection)
+        migrated = sql_of(connection)
         metadata.drop_all(connection)
         metadata.create_all(connection)
-        assert migrated == described(connection)
+        assert migrated == sql_of(connection)
 
 
 def test_a_store_that_is_up_to_date_is_left_alone(engine):
     with engine.begin() as connection:
         migrate(connection)
-        before = described(connection)
+        before = sql_of(connection)
 
         assert not migrate(connection)
 
-        assert described(connection) == before
+        assert sql_of(connection) == before
 
 
 def test_the_newest_revision_is_the_one_that_is_asked_for():
     config = Config()
-    config.set_main_option("script_location", str(Path(migrating.__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(Path(migrate_module.__file__).with_name("migrations")))
 
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]

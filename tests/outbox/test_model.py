@@ -1,6 +1,6 @@
-"""The outbox against a model of it that fits on a page, through random histories.
+"""The outbox compared with a simple model of it, through random histories.
 
-The model says in the simplest words what must be in the store after each step; the store is a real file.
+The model states what must be in the store after each step; the store is a real SQLite file.
 """
 
 import asyncio
@@ -46,15 +46,15 @@ JUMPS = [1, 30, 120, 900, 3600, LIFETIME, RETENTION, YEAR, -3600, -YEAR]
 
 
 @dataclass
-class Told:
+class StatusModel:
     status: Status
     callback_state: CallbackState
     due: float = 0
     attempt: int = 0
-    heard: int = 0
-    """How often Smartico heard it."""
-    lost: int = 0
-    """How often a caller was lost that may have told it."""
+    calls: int = 0
+    """How often Smartico got it."""
+    lost_claims: int = 0
+    """How often a claim was lost after which Smartico may have got it."""
 
 
 @dataclass
@@ -68,27 +68,29 @@ class Message:
     state: State = State.QUEUED
     ended: float = 0
     attempt: int = 0
-    unanswered: int = 0
+    lost_answers: int = 0
     deaths: int = 0
-    told: list[Told] = field(default_factory=list)
+    statuses: list[StatusModel] = field(default_factory=list)
 
     def record(self, status: Status, now: float, *, by_provider: bool) -> None:
-        known = [one.status for one in self.told]
+        known = [one.status for one in self.statuses]
         for one in [Status.ACCEPTED, status] if by_provider else [status]:
             if one in known or (one is Status.ACCEPTED and known):
                 continue
             known.append(one)
-            self.told.append(Told(one, CallbackState.WAITING if self.url else CallbackState.NONE))
+            self.statuses.append(StatusModel(one, CallbackState.WAITING if self.url else CallbackState.NONE))
         self.call_next(now)
 
     def call_next(self, now: float) -> None:
-        waiting = [one for one in self.told if one.callback_state is CallbackState.WAITING]
-        busy = any(one.callback_state in {CallbackState.QUEUED, CallbackState.CALLING} for one in self.told)
+        waiting = [one for one in self.statuses if one.callback_state is CallbackState.WAITING]
+        busy = any(
+            one.callback_state in {CallbackState.QUEUED, CallbackState.CALLING} for one in self.statuses
+        )
         if waiting and not busy:
             waiting[0].callback_state, waiting[0].due = CallbackState.QUEUED, now
 
-    def wait_for_a_try(self):
-        """Queued, or to be sent alone after two deaths of its senders."""
+    def wait_for_next_try(self):
+        """Queue the message, or let it wait as a suspect after two deaths of the process."""
         self.state = State.SUSPECT if self.deaths >= 2 else State.QUEUED
 
     def end(self, state: State, now: float) -> None:
@@ -101,12 +103,12 @@ class Outboxes(RuleBasedStateMachine):
     claims = Bundle("claims")
     calls = Bundle("calls")
 
-    @initialize(hold=st.booleans())
-    def begin(self, hold):
+    @initialize(hold_uncertain=st.booleans())
+    def begin(self, hold_uncertain):
         self.folder = Path(tempfile.mkdtemp())
         shutil.copy(self.empty, self.folder / "outbox.db")
         self.now = 1_800_000_000
-        self.policy = Policy(uncertain_wait=WAIT, hold=hold, retention=RETENTION)
+        self.policy = Policy(uncertain_wait=WAIT, hold_uncertain=hold_uncertain, retention=RETENTION)
         self.messages: dict[str, Message] = {}
         self.numbers = itertools.count()
         self.runner = asyncio.Runner()
@@ -127,13 +129,13 @@ class Outboxes(RuleBasedStateMachine):
         if not hasattr(self, "runner"):
             return
         try:
-            self.tell_all()
+            self.check_every_status_is_called_back()
         finally:
             self.run(self.opened.__aexit__(None, None, None))
             self.runner.close()
             shutil.rmtree(self.folder)
 
-    # What the world does.
+    # Steps.
 
     @rule(uid=st.sampled_from("abcdef"), called_back=st.booleans())
     def put(self, uid, called_back):
@@ -158,37 +160,39 @@ class Outboxes(RuleBasedStateMachine):
         if not known:
             self.messages[message.id] = Message(message.id, uid, url, self.now, self.now, self.now + LIFETIME)
 
-    @rule(target=claims, most=st.integers(1, 4), lease=st.sampled_from([30, 300]), alone=st.booleans())
-    def claim(self, most, lease, alone):
+    @rule(target=claims, limit=st.integers(1, 4), lease=st.sampled_from([30, 300]), alone=st.booleans())
+    def claim(self, limit, lease, alone):
         if not alone:
-            return self.claimed(State.QUEUED, self.outbox.claim(Channel.EMAIL, most, lease), most, lease)
+            return self.check_claims(
+                State.QUEUED, self.outbox.claim(Channel.EMAIL, limit, lease), limit, lease
+            )
         suspects = any(one.due <= self.now for one in self.messages.values() if one.state is State.SUSPECT)
         assert self.run(self.outbox.channels_with_suspects()) == [Channel.EMAIL] * suspects
-        return self.claimed(State.SUSPECT, self.outbox.claim_suspect(Channel.EMAIL, lease), 1, lease)
+        return self.check_claims(State.SUSPECT, self.outbox.claim_suspect(Channel.EMAIL, lease), 1, lease)
 
-    def claimed(self, state, claiming, most, lease):
+    def check_claims(self, state, claiming, limit, lease):
         due = [one for one in self.messages.values() if one.state is state and one.due <= self.now]
 
-        claimed = self.run(claiming)
+        claims = self.run(claiming)
 
-        mine = [self.messages[claim.id] for claim in claimed]
-        assert len({claim.id for claim in claimed}) == len(claimed) == min(most, len(due))
-        assert all(one in due for one in mine)
-        left = [one.due for one in due if one not in mine]
-        assert not left or max(one.due for one in mine) <= min(left)
-        for message, claim in zip(mine, claimed, strict=True):
+        claimed = [self.messages[claim.id] for claim in claims]
+        assert len({claim.id for claim in claims}) == len(claims) == min(limit, len(due))
+        assert all(one in due for one in claimed)
+        others = [one.due for one in due if one not in claimed]
+        assert not others or max(one.due for one in claimed) <= min(others)
+        for message, claim in zip(claimed, claims, strict=True):
             message.state, message.due, message.attempt = State.SENDING, self.now + lease, message.attempt + 1
             assert (claim.attempt, claim.content) == (message.attempt, b"content")
             assert claim.lifetime == message.expires - self.now
-        return multiple(*((self.process, claim) for claim in claimed))
+        return multiple(*((self.process, claim) for claim in claims))
 
     @rule(
-        mine=claims,
+        process_claim=claims,
         state=st.sampled_from([State.SENT, State.QUEUED, State.UNCERTAIN, State.REJECTED, State.FAILED]),
         delay=st.sampled_from([0, 5, 900]),
     )
-    def finish(self, mine, state, delay):
-        process, claim = mine
+    def finish(self, process_claim, state, delay):
+        process, claim = process_claim
         message = self.messages.get(claim.id)
         valid = (
             message is not None
@@ -196,8 +200,8 @@ class Outboxes(RuleBasedStateMachine):
             and (message.state is State.SENDING or state is State.SENT)
         )
 
-        outcome = SendResult(id=claim.id, attempt=claim.attempt, state=state, delay=delay)
-        assert self.run(self.outbox.finish(outcome)) == valid
+        result = SendResult(id=claim.id, attempt=claim.attempt, state=state, delay=delay)
+        assert self.run(self.outbox.finish(result)) == valid
 
         if not valid:
             return
@@ -206,20 +210,20 @@ class Outboxes(RuleBasedStateMachine):
         if state in {State.QUEUED, State.UNCERTAIN}:
             message.state, message.due = state, min(self.now + delay, message.expires)
             if state is State.QUEUED:
-                message.wait_for_a_try()
-            message.unanswered += state is State.UNCERTAIN
+                message.wait_for_next_try()
+            message.lost_answers += state is State.UNCERTAIN
             return
         message.end(state, self.now)
-        told = {State.SENT: "accepted", State.REJECTED: "rejected", State.FAILED: "failed"}[state]
-        message.record(Status(told), self.now, by_provider=False)
+        status = {State.SENT: "accepted", State.REJECTED: "rejected", State.FAILED: "failed"}[state]
+        message.record(Status(status), self.now, by_provider=False)
 
-    @rule(mine=claims)
-    def renew(self, mine):
-        process, claim = mine
+    @rule(process_claim=claims)
+    def renew(self, process_claim):
+        process, claim = process_claim
         self.run(self.outbox.renew(claim, 30))
         message = self.messages.get(claim.id)
-        mine = message is not None and (process, claim.attempt) == (self.process, message.attempt)
-        if mine and message.state is State.SENDING:
+        is_valid = message is not None and (process, claim.attempt) == (self.process, message.attempt)
+        if is_valid and message.state is State.SENDING:
             message.due = self.now + 30
 
     @rule(data=st.data(), reported=st.lists(st.sampled_from(Status), min_size=1, max_size=3))
@@ -227,7 +231,7 @@ class Outboxes(RuleBasedStateMachine):
         if not self.messages:
             return
         message = self.messages[data.draw(st.sampled_from(sorted(self.messages)))]
-        before = len(message.told)
+        before = len(message.statuses)
         events = [StatusEvent(status=status, message_id=message.id) for status in reported]
 
         recorded = self.run(self.outbox.record(ReportedEvents(instance="relay", events=events)))
@@ -236,51 +240,51 @@ class Outboxes(RuleBasedStateMachine):
             message.record(status, self.now, by_provider=True)
         if message.state is not State.SENT:
             message.state, message.ended = State.SENT, self.now
-        assert (recorded.new, recorded.unknown) == (len(message.told) - before, 0)
+        assert (recorded.new, recorded.unknown) == (len(message.statuses) - before, 0)
 
-    @rule(target=calls, most=st.integers(1, 4))
-    def claim_callbacks(self, most):
+    @rule(target=calls, limit=st.integers(1, 4))
+    def claim_callbacks(self, limit):
         due = {
             (message.id, one.status): one
             for message in self.messages.values()
-            for one in message.told
+            for one in message.statuses
             if one.callback_state is CallbackState.QUEUED and one.due <= self.now
         }
 
-        claimed = self.run(self.outbox.claim_callbacks(most, 45))
+        claimed = self.run(self.outbox.claim_callbacks(limit, 45))
 
-        assert len(claimed) == min(most, len(due))
+        assert len(claimed) == min(limit, len(due))
         for call in claimed:
             one = due.pop((call.message_id, call.status))
             one.callback_state, one.due, one.attempt = CallbackState.CALLING, self.now + 45, one.attempt + 1
             assert call.attempt == one.attempt
         return multiple(*((self.process, call) for call in claimed))
 
-    @rule(mine=consumes(calls), outcome=st.sampled_from(["acknowledged", "dead", "again", "lost"]))
-    def finish_callback(self, mine, outcome):
-        process, call = mine
+    @rule(process_call=consumes(calls), end=st.sampled_from(["acknowledged", "dead", "failed", "lost"]))
+    def finish_callback(self, process_call, end):
+        process, call = process_call
         message = self.messages.get(call.message_id)
-        one = message and next(one for one in message.told if one.status is call.status)
-        if outcome == "acknowledged" and one:
-            one.heard += 1
-        if outcome == "lost":
+        one = message and next(one for one in message.statuses if one.status is call.status)
+        if end == "acknowledged" and one:
+            one.calls += 1
+        if end == "lost":
             return
         valid = bool(one) and (process, call.attempt, CallbackState.CALLING) == (
             self.process,
             one.attempt,
             one.callback_state,
         )
-        retry_in = 300 if outcome == "again" else None
+        retry_in = 300 if end == "failed" else None
         callback_result = CallbackResult(
-            seq=call.seq, attempt=call.attempt, acknowledged=outcome == "acknowledged", retry_in=retry_in
+            seq=call.seq, attempt=call.attempt, acknowledged=end == "acknowledged", retry_in=retry_in
         )
 
         assert self.run(self.outbox.finish_callback(callback_result)) == valid
 
-        if valid and outcome == "again":
+        if valid and end == "failed":
             one.callback_state, one.due = CallbackState.QUEUED, self.now + 300
         elif valid:
-            one.callback_state = CallbackState(outcome)
+            one.callback_state = CallbackState(end)
             message.call_next(self.now)
 
     @rule(seconds=st.sampled_from(JUMPS))
@@ -290,10 +294,10 @@ class Outboxes(RuleBasedStateMachine):
     @rule()
     def sweep(self):
         for _ in range(20):
-            if not self.run(self.outbox.sweep()).moved:
+            if not self.run(self.outbox.sweep()).changes:
                 break
         else:
-            pytest.fail("sweeping never ends")
+            pytest.fail("the sweep never ends")
         for _ in range(3):
             for message in self.messages.values():
                 self.sweep_one(message)
@@ -307,69 +311,69 @@ class Outboxes(RuleBasedStateMachine):
         if message.state is State.SENDING and message.due <= now:
             message.state, message.due = State.UNCERTAIN, now + WAIT
         if message.state is State.UNCERTAIN and message.due <= now:
-            held = self.policy.hold or message.unanswered >= 2
-            message.wait_for_a_try()
+            held = self.policy.hold_uncertain or message.lost_answers >= 2
+            message.wait_for_next_try()
             message.state = State.HELD if held else message.state
             message.due = message.expires if held else now
-        far = message.expires > now + maintenance.LONGEST_LIFETIME
-        if far and message.state not in ENDED and message.created > now + maintenance.LONGEST_PAUSE:
+        far = message.expires > now + maintenance.MAX_LIFETIME
+        if far and message.state not in ENDED and message.created > now + maintenance.MAX_PAUSE:
             message.expires += now - message.created
             message.created = now
-        self.pull_in(message)
-        for one in message.told:
+        self.correct_due_time(message)
+        for one in message.statuses:
             if one.callback_state is CallbackState.CALLING and one.due <= now:
-                one.callback_state, one.due, one.lost = CallbackState.QUEUED, now, one.lost + 1
-            if one.callback_state is CallbackState.QUEUED and one.due > self.furthest(
-                one, maintenance.LONGEST_CALL_PAUSE
+                one.callback_state, one.due, one.lost_claims = CallbackState.QUEUED, now, one.lost_claims + 1
+            if one.callback_state is CallbackState.QUEUED and one.due > self.latest_due_time(
+                one, maintenance.MAX_CALLBACK_PAUSE
             ):
                 one.due = now
             if one.callback_state is CallbackState.CALLING:
-                one.due = min(one.due, now + maintenance.LONGEST_LEASE)
+                one.due = min(one.due, now + maintenance.MAX_LEASE)
 
-    def furthest(self, one, longest):
-        """What was never tried is due at once, and nothing is due after the longest pause."""
+    def latest_due_time(self, one, longest):
+        """Return the latest possible due time: now before the first try, then after the longest pause."""
         return self.now + (longest if one.attempt else 0)
 
-    def pull_in(self, message):
+    def correct_due_time(self, message):
         now = self.now
         waits = message.state in {State.QUEUED, State.SUSPECT}
-        if waits and message.due > self.furthest(message, maintenance.LONGEST_PAUSE):
+        if waits and message.due > self.latest_due_time(message, maintenance.MAX_PAUSE):
             message.due = now
         elif message.state is State.UNCERTAIN:
             message.due = min(message.due, now + WAIT)
         elif message.state is State.SENDING:
-            message.due = min(message.due, now + maintenance.LONGEST_LEASE)
+            message.due = min(message.due, now + maintenance.MAX_LEASE)
         elif message.state is State.HELD:
             message.due = message.expires
 
     @rule()
     def prune(self):
         pruned = self.run(self.outbox.prune())
-        on_the_way = {CallbackState.WAITING, CallbackState.QUEUED, CallbackState.CALLING}
+        open_states = {CallbackState.WAITING, CallbackState.QUEUED, CallbackState.CALLING}
         old = [
             one.id
             for one in self.messages.values()
             if one.state in ENDED
             and one.ended <= self.now - RETENTION
-            and not any(told.callback_state in on_the_way for told in one.told)
+            and not any(status.callback_state in open_states for status in one.statuses)
         ]
         assert pruned == len(old)
         for identity in old:
             del self.messages[identity]
 
     @rule(before=st.integers(0, 2))
-    def crashes(self, before):
-        """The last of so many that the same messages may have caused: drawn one by one they would be too rare."""
+    def die_repeatedly(self, before):
+        """Let the process die up to three times with the same messages: drawn one by one this would be too rare."""
         for _ in range(before):
             self.claim(4, 30, alone=False)
-            self.crash()
+            self.die()
             self.advance(WAIT)
             self.sweep()
             self.claim(1, 30, alone=True)
-        self.crash()
+        self.die()
 
-    def crash(self):
-        """What was in hand is nobody's any more; all else is as it was."""
+    def die(self):
+        """Restart the process: its claims expire, and everything else stays as it was."""
         self.run(self.opened.__aexit__(None, None, None))
         self.open()
         for message in self.messages.values():
@@ -378,14 +382,18 @@ class Outboxes(RuleBasedStateMachine):
                 message.deaths += 1
                 if message.deaths == 3:
                     message.state, message.due = State.HELD, message.expires
-            for one in message.told:
+            for one in message.statuses:
                 if one.callback_state is CallbackState.CALLING:
-                    one.callback_state, one.due, one.lost = CallbackState.QUEUED, self.now, one.lost + 1
+                    one.callback_state, one.due, one.lost_claims = (
+                        CallbackState.QUEUED,
+                        self.now,
+                        one.lost_claims + 1,
+                    )
 
-    # What must hold after each step.
+    # Checks after each step.
 
     async def rows(self):
-        def read(connection):
+        def select_all(connection):
             return [
                 connection.execute(query).all()
                 for query in (
@@ -395,15 +403,15 @@ class Outboxes(RuleBasedStateMachine):
                 )
             ]
 
-        return await self.outbox._database.transact(read)
+        return await self.outbox._database.transact(select_all)
 
     @invariant()
     def the_store_is_as_the_model_says(self):
         if not hasattr(self, "outbox"):
             return
-        stored, kept, told = self.run(self.rows())
-        assert {row.id for row in stored} == self.messages.keys()
-        for row in stored:
+        message_rows, content_rows, status_rows = self.run(self.rows())
+        assert {row.id for row in message_rows} == self.messages.keys()
+        for row in message_rows:
             message = self.messages[row.id]
             assert (row.state, row.deaths) == (message.state, message.deaths)
             assert (row.due_at is None) == (row.ended_at is not None) == (message.state in ENDED)
@@ -411,46 +419,46 @@ class Outboxes(RuleBasedStateMachine):
             assert row.ended_at is None or row.ended_at == message.ended * 1000
         erased = {State.SENT, State.REJECTED}
         needed = {one.id for one in self.messages.values() if one.state not in erased}
-        assert {row.message_id for row in kept} == needed
+        assert {row.message_id for row in content_rows} == needed
         for message in self.messages.values():
-            lines = [row for row in told if row.message_id == message.id]
-            assert [row.status for row in lines] == [one.status for one in message.told]
-            assert [row.callback_state for row in lines] == [one.callback_state for one in message.told]
-            for row, one in zip(lines, message.told, strict=True):
+            lines = [row for row in status_rows if row.message_id == message.id]
+            assert [row.status for row in lines] == [one.status for one in message.statuses]
+            assert [row.callback_state for row in lines] == [one.callback_state for one in message.statuses]
+            for row, one in zip(lines, message.statuses, strict=True):
                 on_the_way = one.callback_state in {CallbackState.QUEUED, CallbackState.CALLING}
                 assert row.due_at == (one.due * 1000 if on_the_way else None)
             self.promises(message)
 
     @staticmethod
     def promises(message):
-        told = [one.status for one in message.told]
-        assert len(told) == len(set(told))
-        assert Status.ACCEPTED not in told[1:]
-        callback_states = [one.callback_state for one in message.told]
+        names = [one.status for one in message.statuses]
+        assert len(names) == len(set(names))
+        assert Status.ACCEPTED not in names[1:]
+        callback_states = [one.callback_state for one in message.statuses]
         begun = [one for one in callback_states if one in {CallbackState.QUEUED, CallbackState.CALLING}]
         assert len(begun) <= 1
         if CallbackState.WAITING in callback_states:
-            # Somebody is before it who will let it go, and nobody behind it was let go.
+            # A status before it is queued or calling, and every status after it waits too.
             first = callback_states.index(CallbackState.WAITING)
             assert begun
             assert set(callback_states[first:]) == {CallbackState.WAITING}
 
-    def tell_all(self):
-        """In the end every status was heard: once, unless a caller was lost or gave up."""
-        self.crash()
+    def check_every_status_is_called_back(self):
+        """In the end Smartico got every status: once, unless a claim was lost or a callback is dead."""
+        self.die()
         for _ in range(200):
             claimed = self.run(self.outbox.claim_callbacks(99, 45))
             if not claimed and not any(
                 one.callback_state in {CallbackState.QUEUED, CallbackState.CALLING, CallbackState.WAITING}
                 for message in self.messages.values()
-                for one in message.told
+                for one in message.statuses
             ):
                 break
             self.now += 13 * 3600
             for call in claimed:
                 message = self.messages[call.message_id]
-                one = next(one for one in message.told if one.status is call.status)
-                one.heard += 1
+                one = next(one for one in message.statuses if one.status is call.status)
+                one.calls += 1
                 one.callback_state = CallbackState.ACKNOWLEDGED
                 message.call_next(self.now)
                 assert self.run(
@@ -460,19 +468,19 @@ class Outboxes(RuleBasedStateMachine):
                 )
             self.sweep()
         else:
-            pytest.fail("some statuses are never told")
+            pytest.fail("some statuses are never called back")
         for message in self.messages.values():
-            for one in message.told:
+            for one in message.statuses:
                 assert one.callback_state in {
                     CallbackState.ACKNOWLEDGED,
                     CallbackState.DEAD,
                     CallbackState.NONE,
                 }
                 if one.callback_state is CallbackState.ACKNOWLEDGED:
-                    assert 1 <= one.heard <= 1 + one.lost
+                    assert 1 <= one.calls <= 1 + one.lost_claims
 
 
-def test_no_history_breaks_a_promise(empty_sqlite):
+def test_the_outbox_matches_the_model_in_random_histories(empty_sqlite):
     Outboxes.empty = empty_sqlite
     run_state_machine_as_test(
         Outboxes,

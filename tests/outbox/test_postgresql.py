@@ -1,4 +1,4 @@
-"""What only PostgreSQL has: several processes at once, a server that may go away, a clock of its own."""
+"""What is different on PostgreSQL: several replicas, a server that may stop, the server's own clock."""
 
 import asyncio
 import random
@@ -13,12 +13,12 @@ from sqlalchemy import text
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import CallbackResult, Policy, ReportedEvents, SendResult, open_outbox, watermark
-from gatepost.outbox.states import OPEN, State
-from gatepost.outbox.watermark import BEHIND
+from gatepost.outbox.states import OPEN_CALLBACK_STATES, State
+from gatepost.outbox.watermark import COMMIT_DELAY
 
 
 class Database:
-    """One database, which any number of replicas may open."""
+    """A database that several replicas may open."""
 
     def __init__(self, server, folder):
         self.server = server
@@ -32,10 +32,10 @@ class Database:
     def psql(self, command):
         return self.server.psql(command, self.name)
 
-    def counted(self, query):
-        """What the server's statistics say; of a connection they do when it has hung up, and that takes a moment."""
-        mine = "datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'"
-        while self.psql(f"SELECT count(*) FROM pg_stat_activity WHERE {mine}") != "0":
+    def statistic(self, query):
+        """Return a statistic of the server; it includes a connection only a moment after that has ended."""
+        others = "datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'"
+        while self.psql(f"SELECT count(*) FROM pg_stat_activity WHERE {others}") != "0":
             time.sleep(0.02)
         return int(self.psql(query))
 
@@ -47,15 +47,15 @@ def database(postgres_server, tmp_path):
 
 @pytest.fixture
 async def replicas(database):
-    """Two of them, both at work."""
+    """Yield two replicas of one database."""
     async with database.replica(uncertain_wait=0.001) as one, database.replica(uncertain_wait=0.001) as other:
         yield one, other
 
 
 async def test_replicas_that_start_at_once_make_the_tables_once(database, new):
     async with AsyncExitStack() as stack:
-        made = await asyncio.gather(*(stack.enter_async_context(database.replica()) for _ in range(4)))
-        for number, outbox in enumerate(made):
+        outboxes = await asyncio.gather(*(stack.enter_async_context(database.replica()) for _ in range(4)))
+        for number, outbox in enumerate(outboxes):
             await outbox.put(new(f"uid-{number}"))
 
         assert database.psql("SELECT count(*) FROM messages") == "4"
@@ -74,11 +74,11 @@ async def test_the_same_uid_at_two_replicas_is_one_message(replicas, new):
 async def test_replicas_never_claim_the_same_message(replicas, new):
     await asyncio.gather(*(replicas[0].put(new(f"uid-{number}")) for number in range(300)))
 
-    hauls = await asyncio.gather(
+    answers = await asyncio.gather(
         *(replica.claim(Channel.EMAIL, 7, 30) for _ in range(30) for replica in replicas)
     )
 
-    ids = [claim.id for haul in hauls for claim in haul]
+    ids = [claim.id for answer in answers for claim in answer]
     assert len(ids) == len(set(ids)) == 300
 
 
@@ -88,56 +88,60 @@ async def test_replicas_never_claim_the_same_call(replicas, new):
     events = [StatusEvent(status=Status.OPENED, message_id=message.id) for message in messages]
     await replicas[0].record(ReportedEvents(instance="i", events=events))
 
-    hauls = await asyncio.gather(*(replica.claim_callbacks(7, 30) for _ in range(20) for replica in replicas))
+    answers = await asyncio.gather(
+        *(replica.claim_callbacks(7, 30) for _ in range(20) for replica in replicas)
+    )
 
-    seqs = [call.seq for haul in hauls for call in haul]
+    seqs = [call.seq for answer in answers for call in answer]
     assert len(seqs) == len(set(seqs)) == 200
 
 
-async def test_a_lease_of_another_replica_that_ended_counts_as_its_death(database, replicas, hold, look):
+async def test_a_lease_of_another_replica_that_ended_counts_as_its_death(
+    database, replicas, put_and_claim, view_of
+):
     one, other = replicas
-    claim = await hold(one, lease=0.001)
+    claim = await put_and_claim(one, lease=0.001)
     for deaths in 1, 2:
-        while not (await other.sweep()).resent:
+        while not (await other.sweep()).requeued:
             pass
-        assert (await look(other, claim.id)).deaths == deaths
+        assert (await view_of(other, claim.id)).deaths == deaths
         claims = (
             one.claim(Channel.EMAIL, 1, 0.001) if deaths == 1 else one.claim_suspect(Channel.EMAIL, 0.001)
         )
         assert [again.id for again in await claims] == [claim.id]
-    while not (swept := await other.sweep()).deadly:
+    while not (result := await other.sweep()).held_after_deaths:
         pass
 
-    assert swept.deadly == [claim.id]
-    view = await look(one, claim.id)
+    assert result.held_after_deaths == [claim.id]
+    view = await view_of(one, claim.id)
     assert (view.state, view.due_at) == ("held", view.expires_at)
     assert not await one.finish(SendResult(id=claim.id, attempt=3, state=State.REJECTED))
-    # It lives after all, and what a provider took is true.
+    # The first replica runs after all, and its receipt is true.
     assert await one.finish(SendResult(id=claim.id, attempt=3, state=State.SENT))
 
 
-async def test_who_lost_a_claim_to_another_replica_changes_nothing(replicas, hold, look):
+async def test_who_lost_a_claim_to_another_replica_changes_nothing(replicas, put_and_claim, view_of):
     one, other = replicas
-    lost = await hold(one, lease=0.001)
-    while not (await other.sweep()).resent:
+    lost = await put_and_claim(one, lease=0.001)
+    while not (await other.sweep()).requeued:
         pass
-    (taken,) = await other.claim(Channel.EMAIL, 1, 30)
+    (newer,) = await other.claim(Channel.EMAIL, 1, 30)
 
-    assert (taken.id, taken.attempt) == (lost.id, lost.attempt + 1)
+    assert (newer.id, newer.attempt) == (lost.id, lost.attempt + 1)
     for state in State.SENT, State.QUEUED, State.REJECTED:
         assert not await one.finish(SendResult(id=lost.id, attempt=lost.attempt, state=state))
-        # Not even with the attempt that another has in hand.
-        assert not await one.finish(SendResult(id=lost.id, attempt=taken.attempt, state=state))
+        # Not even with the attempt of the newer claim.
+        assert not await one.finish(SendResult(id=lost.id, attempt=newer.attempt, state=state))
     await one.renew(lost, 3600)
-    assert (await look(one, lost.id)).state == State.SENDING
-    assert await other.finish(SendResult(id=taken.id, attempt=taken.attempt, state=State.SENT))
+    assert (await view_of(one, lost.id)).state == State.SENDING
+    assert await other.finish(SendResult(id=newer.id, attempt=newer.attempt, state=State.SENT))
     assert not await one.finish(SendResult(id=lost.id, attempt=lost.attempt, state=State.REJECTED))
-    assert [status.status for status in (await look(one, lost.id)).statuses] == [Status.ACCEPTED]
+    assert [status.status for status in (await view_of(one, lost.id)).statuses] == [Status.ACCEPTED]
 
 
-async def test_content_that_one_replica_stores_is_what_another_sends(replicas, hold):
+async def test_content_that_one_replica_stores_is_what_another_sends(replicas, put_and_claim):
     one, other = replicas
-    claim = await hold(one)
+    claim = await put_and_claim(one)
 
     await one.finish(
         SendResult(id=claim.id, attempt=claim.attempt, state=State.QUEUED, content=b"with its text")
@@ -147,17 +151,17 @@ async def test_content_that_one_replica_stores_is_what_another_sends(replicas, h
     assert (again.id, again.content) == (claim.id, b"with its text")
 
 
-async def test_leases_run_by_the_clock_of_the_database(replicas, hold, monkeypatch):
+async def test_leases_run_by_the_clock_of_the_database(replicas, put_and_claim, monkeypatch):
     one, other = replicas
     monkeypatch.setattr("time.time", lambda: 4_000_000_000.0)
-    claim = await hold(one, lease=3600)
+    claim = await put_and_claim(one, lease=3600)
 
-    assert not (await other.sweep()).moved
+    assert not (await other.sweep()).changes
     assert await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
 
 async def test_a_status_recorded_while_the_one_before_it_ends_is_never_stranded(replicas, new, database):
-    """Who records sees the earlier status open and lets the new one wait; who ends the call looks for it."""
+    """One replica sees the earlier status open and records a waiting one; the other ends the callback and queues it."""
     one, other = replicas
     messages = [new(f"uid-{number}") for number in range(200)]
     await asyncio.gather(*(one.put(message) for message in messages))
@@ -179,14 +183,14 @@ async def test_a_status_recorded_while_the_one_before_it_ends_is_never_stranded(
     random.Random(1).shuffle(races)
     await asyncio.gather(*races)
 
-    told = 0
+    count = 0
     while calls := await one.claim_callbacks(200, 30):
         assert {call.status for call in calls} == {Status.DELIVERED}
         await asyncio.gather(*(end_with(one, call) for call in calls))
-        told += len(calls)
-    assert told == 200
-    still = ", ".join(f"'{state.value}'" for state in OPEN)
-    assert database.psql(f"SELECT count(*) FROM statuses WHERE callback_state IN ({still})") == "0"
+        count += len(calls)
+    assert count == 200
+    open_states = ", ".join(f"'{state.value}'" for state in OPEN_CALLBACK_STATES)
+    assert database.psql(f"SELECT count(*) FROM statuses WHERE callback_state IN ({open_states})") == "0"
 
 
 async def end_with(replica, call):
@@ -196,7 +200,7 @@ async def end_with(replica, call):
 
 
 async def test_cut_off_backends_lose_nothing(database, new):
-    """Whatever a COMMIT met, the uid settles it: the caller's repeat finds the message or stores it."""
+    """Whether a COMMIT was done or not, a repeated request with the same uid finds the message or stores it."""
     stop = asyncio.Event()
     stored = {}
 
@@ -227,18 +231,18 @@ async def test_cut_off_backends_lose_nothing(database, new):
 
 
 async def test_a_server_that_is_away_is_busy_and_comes_back(tmp_path, new):
-    from torture import postgres  # noqa: PLC0415  the other tests need theirs to stay
+    from torture import postgres  # noqa: PLC0415  a server of its own: the other tests share one
 
     with postgres.running() as server:
         database = Database(server, tmp_path)
         async with database.replica() as outbox:
             await outbox.put(new("before"))
             server.stop()
-            refused = await asyncio.gather(
-                *(outbox.put(new(f"away-{number}")) for number in range(300)), return_exceptions=True
+            errors = await asyncio.gather(
+                *(outbox.put(new(f"stopped-{number}")) for number in range(300)), return_exceptions=True
             )
-            assert {type(error) for error in refused} == {StoreBusy}
-            assert not outbox.broken.done()
+            assert {type(error) for error in errors} == {StoreBusy}
+            assert not outbox.failure.done()
             server.start()
             await outbox.put(new("after"))
             server.restart("immediate")
@@ -257,10 +261,10 @@ async def test_a_database_that_is_not_there_is_a_fault_in_the_configuration(data
 
 
 async def test_an_old_replica_works_on_beside_a_newer_schema_but_does_not_start_on_it(
-    replicas, database, new, hold
+    replicas, database, new, put_and_claim
 ):
     one, other = replicas
-    claim = await hold(one, "uid-1")
+    claim = await put_and_claim(one, "uid-1")
 
     database.psql(
         "ALTER TABLE messages ADD COLUMN later text; ALTER TABLE statuses ADD COLUMN later bigint DEFAULT 7;"
@@ -296,7 +300,7 @@ async def test_a_status_that_waits_for_nobody_is_found_once(database, replicas, 
     await replicas[0].record(ReportedEvents(instance="i", events=[event]))
     database.psql("UPDATE statuses SET callback_state = 'waiting', due_at = NULL")
 
-    assert sum(await asyncio.gather(*(replica.mend() for replica in replicas))) == 1
+    assert sum(await asyncio.gather(*(replica.queue_stuck_statuses() for replica in replicas))) == 1
 
     calls = [call for replica in replicas for call in await replica.claim_callbacks(9, 45)]
     assert [call.status for call in calls] == [Status.ACCEPTED]
@@ -304,29 +308,29 @@ async def test_a_status_that_waits_for_nobody_is_found_once(database, replicas, 
 
 async def test_what_is_wrong_with_the_database_itself_is_not_looked_for_in_each_call(database, new):
     async with database.replica() as outbox:
-        database.psql("ALTER TABLE messages RENAME TO taken_away")
-        transact, tries = outbox._database.transact, []
+        database.psql("ALTER TABLE messages RENAME TO renamed")
+        transact, transactions = outbox._database.transact, []
 
         def counted(work):
-            tries.append(work)
+            transactions.append(work)
             return transact(work)
 
         outbox._database.transact = counted
-        refused = await asyncio.gather(
+        errors = await asyncio.gather(
             *(outbox.put(new(f"uid-{number}")) for number in range(64)), return_exceptions=True
         )
 
-        assert {type(error) for error in refused} == {StoreBusy}
-        assert outbox.refusing
-        # All together, and perhaps one that came a moment before the others.
-        assert len(tries) <= 2
-        database.psql("ALTER TABLE taken_away RENAME TO messages")
+        assert {type(error) for error in errors} == {StoreBusy}
+        assert outbox.is_failing
+        # One batch, and perhaps a first call a moment before the others.
+        assert len(transactions) <= 2
+        database.psql("ALTER TABLE renamed RENAME TO messages")
         assert await outbox.put(new("uid-later"))
 
 
 async def test_what_was_due_long_before_the_last_claim_is_not_stranded(database, new, monkeypatch):
-    """Committed late, or given back by a replica that had skipped it from the others."""
-    monkeypatch.setattr(watermark, "LOOK", 0.5)
+    """It was committed late, or released by a replica while the others had passed it."""
+    monkeypatch.setattr(watermark, "FULL_SCAN_INTERVAL", 0.5)
     async with database.replica() as replica:
         for uid in ("uid-1", "uid-2"):
             await replica.put(new(uid))
@@ -351,54 +355,57 @@ async def test_calls_that_were_passed_over_are_claimed_as_soon_as_their_target_m
         database.psql("UPDATE statuses SET due_at = due_at - 60000 WHERE due_at IS NOT NULL")
         (first,) = await outbox.claim_callbacks(1, 30, client="brand")
 
-        resting = frozenset({first.target})
-        assert await outbox.claim_callbacks(9, 30, client="brand", resting=resting) == []
+        excluded = frozenset({first.target})
+        assert await outbox.claim_callbacks(9, 30, client="brand", excluded_targets=excluded) == []
         assert (
-            await outbox.claim_callbacks(9, 30, client="brand", resting=resting | {"other.example:443"}) == []
+            await outbox.claim_callbacks(
+                9, 30, client="brand", excluded_targets=excluded | {"other.example:443"}
+            )
+            == []
         )
 
         assert len(await outbox.claim_callbacks(9, 30, client="brand")) == 2
 
 
 async def test_a_claim_does_not_walk_over_what_an_old_transaction_keeps(database, new):
-    """Otherwise each claim is slower than the one before, for as long as a backup runs."""
+    """Otherwise each claim is slower than the one before, as long as a backup runs."""
     rows, rounds, claimed = 300, 10, 10
-    walked = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'messages_due'"
-    pinning = await asyncpg.connect(database.url)
+    entries_read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'messages_due'"
+    reader = await asyncpg.connect(database.url)
     async with database.replica() as replica:
         await asyncio.gather(*(replica.put(new(f"uid-{number}")) for number in range(rows)))
-        old = pinning.transaction(isolation="repeatable_read")
+        old = reader.transaction(isolation="repeatable_read")
         await old.start()
-        assert await pinning.fetchval("SELECT count(*) FROM messages") == rows
+        assert await reader.fetchval("SELECT count(*) FROM messages") == rows
         for _ in range(rounds):
             claims = await replica.claim(Channel.EMAIL, rows, 30.0)
             await asyncio.gather(
                 *(replica.finish(SendResult(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
             )
-        # What was claimed in the last second is walked over.
-        await asyncio.sleep(2 * BEHIND / 1000)
+        # Entries of the last second are read again.
+        await asyncio.sleep(2 * COMMIT_DELAY / 1000)
         claims = await replica.claim(Channel.EMAIL, rows, 30.0)
         await asyncio.gather(
             *(replica.finish(SendResult(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
         )
-    before = database.counted(walked)
+    before = database.statistic(entries_read)
     async with database.replica() as replica:
         for _ in range(claimed):
             assert len(await replica.claim(Channel.EMAIL, 1, 30.0)) == 1
-    looked_at = database.counted(walked) - before
-    await pinning.close()
+    count = database.statistic(entries_read) - before
+    await reader.close()
 
-    # Everything once, and then no more than the last second's, which on a slow machine is looked at anew.
-    assert rows * rounds <= looked_at < rows * rounds * claimed / 2
+    # All entries once, and then only those of the last second, which a slow machine reads several times.
+    assert rows * rounds <= count < rows * rounds * claimed / 2
 
 
 async def test_nothing_reads_a_whole_table(database, new):
-    """The planner, left alone, plans for the empty table of the first claim, and keeps to that plan."""
-    whole = "SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname IN ('messages', 'contents')"
+    """With its default settings the planner would plan for the empty table of the first claim and keep that plan."""
+    full_scans = "SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname IN ('messages', 'contents')"
     async with database.replica() as replica:
         await replica.claim(Channel.EMAIL, 10, 30.0)
         await asyncio.gather(*(replica.put(new(f"uid-{number}")) for number in range(500)))
-    before = database.counted(whole)
+    before = database.statistic(full_scans)
     async with database.replica() as replica:
         for _ in range(20):
             (claim,) = await replica.claim(Channel.EMAIL, 1, 30.0)
@@ -409,4 +416,4 @@ async def test_nothing_reads_a_whole_table(database, new):
             )
             await replica.sweep()
 
-    assert database.counted(whole) == before
+    assert database.statistic(full_scans) == before

@@ -1,4 +1,4 @@
-"""What `gatepost check` and a start say of PostgreSQL, and of a pooler before it."""
+"""What `gatepost check` and a start say about PostgreSQL, and about a pooler before it."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ BOUNCER = """\
 * = host={server} user=postgres
 [pgbouncer]
 pool_mode = {mode}
-server_round_robin = {in_turn}
+server_round_robin = {round_robin}
 default_pool_size = {size}
 auth_type = any
 listen_addr =
@@ -42,12 +42,12 @@ logfile = {folder}/log
 
 
 @pytest.fixture
-def looked_at(tmp_path, monkeypatch):
-    """What `gatepost check` says of a store, beside the loop of the test; ``code`` is what it ends with."""
+def store_line(tmp_path, monkeypatch):
+    """Return a function for the line of `gatepost check` about a store; ``code`` is the expected exit code."""
     monkeypatch.setenv("COLUMNS", "300")
     file = tmp_path / "gatepost.toml"
 
-    async def look(url, code=0):
+    async def check_store(url, code=0):
         file.write_text(CONFIG.format(url=url))
         file.chmod(0o600)
         result = await asyncio.to_thread(CliRunner().invoke, check.command, ["--config", str(file)])
@@ -55,12 +55,12 @@ def looked_at(tmp_path, monkeypatch):
         (line,) = [one.strip() for one in result.output.splitlines() if " store" in one]
         return line
 
-    return look
+    return check_store
 
 
 @contextmanager
-def pooler(server_url, mode, size=20, *, in_turn=False):
-    """PgBouncer before the tests' server; yields the database's URL through it."""
+def pooler(server_url, mode, size=20, *, round_robin=False):
+    """Run PgBouncer before the tests' server; yield the database's URL through it."""
     database = urlsplit(server_url)
     (server,) = parse_qs(database.query)["host"]
     folder = Path(server) / f"bouncer-{time.monotonic_ns()}"
@@ -69,9 +69,9 @@ def pooler(server_url, mode, size=20, *, in_turn=False):
     os.chown(folder, owner.st_uid, owner.st_gid)
     config = folder / "pgbouncer.ini"
     config.write_text(
-        BOUNCER.format(server=server, mode=mode, size=size, in_turn=int(in_turn), folder=folder)
+        BOUNCER.format(server=server, mode=mode, size=size, round_robin=int(round_robin), folder=folder)
     )
-    # It refuses to run as root, and the server's socket is its owner's.
+    # PgBouncer refuses to run as root, and only its owner may use the server's socket.
     user = owner.st_uid if os.geteuid() == 0 else None
     process = subprocess.Popen([PGBOUNCER, "-q", config], user=user)
     try:
@@ -89,29 +89,31 @@ def opened(url, folder):
     return open_outbox(Secret(url), folder, Policy())
 
 
-async def test_check_signs_in_and_makes_nothing(postgres_server, looked_at, tmp_path):
+async def test_check_signs_in_and_makes_nothing(postgres_server, store_line, tmp_path):
     url = postgres_server.new_database()
     name = urlsplit(url).path.lstrip("/")
 
-    assert await looked_at(url) == "✓ store: PostgreSQL, signed in (will be made at the first start)"
+    assert await store_line(url) == "✓ store: PostgreSQL, signed in (will be made at the first start)"
     assert postgres_server.psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", name) == "0"
     async with opened(url, tmp_path):
-        assert await looked_at(url) == "✓ store: PostgreSQL, signed in"
+        assert await store_line(url) == "✓ store: PostgreSQL, signed in"
     postgres_server.psql("UPDATE alembic_version SET version_num = '9999'", name)
-    assert "✗ store.url: a newer Gatepost has upgraded this store" in await looked_at(url, code=1)
+    assert "✗ store.url: a newer Gatepost has upgraded this store" in await store_line(url, code=1)
 
 
-async def test_what_would_forbid_a_start_is_a_fault_of_the_check(postgres_server, looked_at):
+async def test_what_would_forbid_a_start_is_a_fault_of_the_check(postgres_server, store_line):
     url = postgres_server.new_database()
     name = urlsplit(url).path.lstrip("/")
     postgres_server.psql("DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN")
     visitor = url.replace("postgres:@", "visitor@")
 
-    away = "postgresql://gatepost@127.0.0.1:1/gatepost"
-    assert "✗ store.url: PostgreSQL can't be reached (Connection refused)" in await looked_at(away, code=1)
-    assert "✗ store.url: this user can't make tables in this database" in await looked_at(visitor, code=1)
+    unreachable = "postgresql://gatepost@127.0.0.1:1/gatepost"
+    assert "✗ store.url: PostgreSQL can't be reached (Connection refused)" in await store_line(
+        unreachable, code=1
+    )
+    assert "✗ store.url: this user can't create tables in this database" in await store_line(visitor, code=1)
     postgres_server.psql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    assert "✗ store.url: PostgreSQL takes no writes here" in await looked_at(url, code=1)
+    assert "✗ store.url: PostgreSQL takes no writes here" in await store_line(url, code=1)
 
 
 @pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
@@ -120,25 +122,25 @@ async def test_what_would_forbid_a_start_is_a_fault_of_the_check(postgres_server
     [
         ("transaction", {}),
         ("transaction", {"size": 1}),
-        ("transaction", {"in_turn": True}),
-        ("transaction", {"in_turn": True, "size": 3}),
+        ("transaction", {"round_robin": True}),
+        ("transaction", {"round_robin": True, "size": 3}),
         ("statement", {}),
         ("session", {}),
     ],
     ids=str,
 )
 async def test_a_pooler_that_keeps_no_sessions_is_named_by_the_start_and_by_the_check(
-    postgres_server, looked_at, tmp_path, mode, options
+    postgres_server, store_line, tmp_path, mode, options
 ):
     with pooler(postgres_server.new_database(), mode, **options) as url:
         if mode == "session":
             async with opened(url, tmp_path):
                 pass
-            assert await looked_at(url) == "✓ store: PostgreSQL, signed in"
+            assert await store_line(url) == "✓ store: PostgreSQL, signed in"
             return
         for _ in range(2):
             with pytest.raises(ConfigError, match="pool_mode"):
                 async with opened(url, tmp_path):
                     pytest.fail("must not open")
-        assert "✗ store.url: " in (line := await looked_at(url, code=1))
+        assert "✗ store.url: " in (line := await store_line(url, code=1))
         assert "pool_mode" in line

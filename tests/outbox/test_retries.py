@@ -1,4 +1,4 @@
-"""What an operator may do to messages that were given up, at a real store."""
+"""Retries of failed and held messages and of failed callbacks, in a real store."""
 
 import sqlite3
 from contextlib import closing
@@ -14,13 +14,13 @@ LIFETIMES = {Channel.EMAIL: 60.0, Channel.SMS: 30.0}
 
 @pytest.fixture
 async def outbox(place):
-    async with place.opened(uncertain_wait=5.0, hold=True) as outbox:
+    async with place.opened(uncertain_wait=5.0, hold_uncertain=True) as outbox:
         yield outbox
 
 
 @pytest.fixture
 def put(new):
-    """Puts a message that lives for a minute; returns its id."""
+    """Return a function that stores a message with a lifetime of a minute; it returns the message's id."""
 
     async def make(outbox):
         message = new(new_id(), content=b"content", lifetime=60.0)
@@ -36,7 +36,7 @@ async def end(outbox, state):
     return claim
 
 
-async def call_until_dead(outbox):
+async def fail_for_good(outbox):
     (call,) = await outbox.claim_callbacks(1, 45.0)
     assert await outbox.finish_callback(
         CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=False, problem="HTTP 500")
@@ -44,7 +44,7 @@ async def call_until_dead(outbox):
     return call.status
 
 
-async def tell(outbox):
+async def acknowledge(outbox):
     (call,) = await outbox.claim_callbacks(10, 45.0)
     assert await outbox.finish_callback(CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
     return call.status
@@ -80,7 +80,7 @@ async def test_a_held_message_is_due_again(outbox, clock, put):
 
 
 @pytest.mark.parametrize(
-    ("late", "claimed", "kept"),
+    ("state", "claimed_again", "recorded"),
     [
         (State.QUEUED, False, False),
         (State.REJECTED, False, False),
@@ -89,22 +89,22 @@ async def test_a_held_message_is_due_again(outbox, clock, put):
     ],
 )
 async def test_of_who_held_the_message_before_a_receipt_counts_until_the_next_claim(
-    outbox, clock, late, claimed, kept, put
+    outbox, clock, state, claimed_again, recorded, put
 ):
     identity = await put(outbox)
     (claim,) = await outbox.claim(Channel.EMAIL, 1, 1.0)
     clock.advance(61)
-    await outbox.sweep()  # the lease is over
-    await outbox.sweep()  # and so is the lifetime
+    await outbox.sweep()  # the lease ends
+    await outbox.sweep()  # the lifetime ends
     assert (await outbox.retry(identity, LIFETIMES)).queued
-    if claimed:
+    if claimed_again:
         await outbox.claim(Channel.EMAIL, 1, 30.0)
 
-    assert await outbox.finish(SendResult(id=identity, attempt=claim.attempt, state=late)) is kept
+    assert await outbox.finish(SendResult(id=identity, attempt=claim.attempt, state=state)) is recorded
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "reason"),
     [
         (None, "being sent"),
         (State.QUEUED, "queued already"),
@@ -113,7 +113,7 @@ async def test_of_who_held_the_message_before_a_receipt_counts_until_the_next_cl
         (State.REJECTED, "with a new uid"),
     ],
 )
-async def test_what_was_not_given_up_is_left_alone(outbox, state, said, put):
+async def test_what_was_not_given_up_is_left_alone(outbox, state, reason, put):
     identity = await put(outbox)
     if state is None:
         await outbox.claim(Channel.EMAIL, 1, 30.0)
@@ -123,7 +123,7 @@ async def test_what_was_not_given_up_is_left_alone(outbox, state, said, put):
     retried = await outbox.retry(identity, LIFETIMES)
 
     assert not retried.queued
-    assert said in retried.problem
+    assert reason in retried.problem
 
 
 async def test_a_message_that_nobody_knows_is_said_to_be_unknown(outbox):
@@ -144,7 +144,7 @@ async def test_what_is_erased_can_only_be_sent_anew(outbox, clock, tmp_path, put
     assert await outbox.claim(Channel.EMAIL, 1, 30.0) == []
 
 
-async def fail(outbox, seconds=36_000.0):
+async def fail_once(outbox, seconds=36_000.0):
     (call,) = await outbox.claim_callbacks(1, 45.0)
     callback_result = CallbackResult(
         seq=call.seq, attempt=call.attempt, acknowledged=False, retry_in=seconds, problem="HTTP 503"
@@ -157,14 +157,14 @@ async def test_dead_callbacks_are_told_again_in_their_order_one_at_a_time(outbox
     identity = await put(outbox)
     await end(outbox, State.SENT)
     await report(outbox, identity, Status.DELIVERED, Status.OPENED)
-    assert await call_until_dead(outbox) is Status.ACCEPTED
-    assert await call_until_dead(outbox) is Status.DELIVERED
+    assert await fail_for_good(outbox) is Status.ACCEPTED
+    assert await fail_for_good(outbox) is Status.DELIVERED
 
     (callback_retries,) = await outbox.retry_callbacks([identity])
 
     assert (callback_retries.callbacks, callback_retries.problem) == (2, "")
     assert (callback_retries.client, callback_retries.target) == ("brand", "crm.example:443")
-    assert [await tell(outbox) for _ in range(3)] == [Status.ACCEPTED, Status.DELIVERED, Status.OPENED]
+    assert [await acknowledge(outbox) for _ in range(3)] == [Status.ACCEPTED, Status.DELIVERED, Status.OPENED]
     assert await outbox.claim_callbacks(10, 45.0) == []
 
 
@@ -172,8 +172,8 @@ async def test_a_callback_that_waits_for_its_next_try_is_due_now_with_all_its_tr
     identity = await put(outbox)
     await end(outbox, State.SENT)
     await report(outbox, identity, Status.DELIVERED)
-    await fail(outbox, 0.0)
-    assert (await fail(outbox)).attempt == 2
+    await fail_once(outbox, 0.0)
+    assert (await fail_once(outbox)).attempt == 2
     assert await outbox.claim_callbacks(10, 45.0) == []
 
     (callback_retries,) = await outbox.retry_callbacks([identity])
@@ -182,33 +182,37 @@ async def test_a_callback_that_waits_for_its_next_try_is_due_now_with_all_its_tr
     (call,) = await outbox.claim_callbacks(10, 45.0)
     assert (call.status, call.attempt) == (Status.ACCEPTED, 1)
     assert await outbox.finish_callback(CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True))
-    assert await tell(outbox) is Status.DELIVERED
+    assert await acknowledge(outbox) is Status.DELIVERED
 
 
 async def test_a_call_under_way_is_not_joined_by_a_second_one(outbox, put):
     identity = await put(outbox)
     await end(outbox, State.SENT)
     await report(outbox, identity, Status.DELIVERED)
-    await call_until_dead(outbox)
-    (under_way,) = await outbox.claim_callbacks(10, 45.0)
+    await fail_for_good(outbox)
+    (in_progress,) = await outbox.claim_callbacks(10, 45.0)
 
     assert [one.callbacks for one in await outbox.retry_callbacks([identity])] == [1]
 
     assert await outbox.claim_callbacks(10, 45.0) == []
     await outbox.finish_callback(
-        CallbackResult(seq=under_way.seq, attempt=under_way.attempt, acknowledged=True)
+        CallbackResult(seq=in_progress.seq, attempt=in_progress.attempt, acknowledged=True)
     )
-    assert await tell(outbox) is Status.ACCEPTED
+    assert await acknowledge(outbox) is Status.ACCEPTED
 
 
 async def test_of_many_messages_those_are_hastened_that_wait(outbox, put):
     ids = [await put(outbox) for _ in range(4)]
     for _ in ids:
         await end(outbox, State.SENT)
-    dead, late, heard, due = [(await outbox.claim_callbacks(1, 45.0))[0] for _ in ids]
-    for call, told, retry_in in ((dead, False, None), (late, False, 300.0), (heard, True, None)):
+    dead, waiting, done, due = [(await outbox.claim_callbacks(1, 45.0))[0] for _ in ids]
+    for call, acknowledged, retry_in in ((dead, False, None), (waiting, False, 300.0), (done, True, None)):
         callback_result = CallbackResult(
-            seq=call.seq, attempt=call.attempt, acknowledged=told, retry_in=retry_in, problem="HTTP 500"
+            seq=call.seq,
+            attempt=call.attempt,
+            acknowledged=acknowledged,
+            retry_in=retry_in,
+            problem="HTTP 500",
         )
         await outbox.finish_callback(callback_result)
     await outbox.finish_callback(
@@ -216,21 +220,21 @@ async def test_of_many_messages_those_are_hastened_that_wait(outbox, put):
     )
 
     unknown = new_id()
-    calls = [dead, late, heard, due]
+    calls = [dead, waiting, done, due]
     callback_retries = await outbox.retry_callbacks([call.message_id for call in calls] + [unknown])
 
     assert [one.callbacks for one in callback_retries] == [1, 1, 0, 0, 0]
     assert "none of its callbacks" in callback_retries[2].problem
     assert "no such message" in callback_retries[4].problem
     again = {call.message_id: call.attempt for call in await outbox.claim_callbacks(9, 45.0)}
-    assert again == {dead.message_id: 1, late.message_id: 1, due.message_id: 2}
+    assert again == {dead.message_id: 1, waiting.message_id: 1, due.message_id: 2}
 
 
 async def test_a_message_that_failed_is_sent_and_told_each_when_it_is_asked_for(outbox, clock, put):
     identity = await put(outbox)
     clock.advance(61)
     await outbox.sweep()
-    assert await call_until_dead(outbox) is Status.FAILED
+    assert await fail_for_good(outbox) is Status.FAILED
 
     assert [one.callbacks for one in await outbox.retry_callbacks([identity])] == [1]
     assert await outbox.claim(Channel.EMAIL, 1, 30.0) == []
@@ -239,8 +243,8 @@ async def test_a_message_that_failed_is_sent_and_told_each_when_it_is_asked_for(
 
 
 @pytest.fixture
-async def failing(outbox, new):
-    """Failed callbacks of two clients to several targets; the ids by target."""
+async def failed_ids(outbox, new):
+    """Store failed callbacks of two clients to several targets; return the message ids by client and target."""
     ids = {}
     for client, target in (
         ("a", "crm.example"),
@@ -252,9 +256,9 @@ async def failing(outbox, new):
         message = new(new_id(), client=client, callback_url=f"https://{target}/status")
         await outbox.put(message)
         await end(outbox, State.SENT)
-        await fail(outbox)
+        await fail_once(outbox)
         ids[client, target] = message.id
-    # And one that is due for the first time.
+    # And one callback that is due for the first time.
     await outbox.put(new(new_id(), client="a"))
     await end(outbox, State.SENT)
     return ids
@@ -274,10 +278,10 @@ async def failing(outbox, new):
         ("c", "", ""),
     ],
 )
-async def test_failed_callbacks_are_found_by_client_and_host(outbox, failing, client, host, found):
+async def test_failed_callbacks_are_found_by_client_and_host(outbox, failed_ids, client, host, found):
     ids = await outbox._database.transact(
-        lambda connection: retries.failed_callbacks(connection, client=client, host=host)
+        lambda connection: retries.ids_with_failed_callbacks(connection, client=client, host=host)
     )
 
-    wanted = [tuple(one.split(" ")) for one in found.split("|")] if found else []
-    assert sorted(ids) == sorted(failing[one] for one in wanted)
+    expected = [tuple(one.split(" ")) for one in found.split("|")] if found else []
+    assert sorted(ids) == sorted(failed_ids[one] for one in expected)

@@ -1,4 +1,4 @@
-"""One file, one process; and what stands in the file."""
+"""The SQLite store: one file for one process, and what is in that file."""
 
 import asyncio
 import os
@@ -52,7 +52,7 @@ def outbox_at(folder, url="sqlite:///outbox.db", **policy):
 
 
 async def refusal(folder, url="sqlite:///outbox.db"):
-    """What it says when the store can't be opened."""
+    """Return the problem of a store that can't be opened."""
     with pytest.raises(ConfigError) as caught:
         async with outbox_at(folder, url):
             pass
@@ -61,7 +61,7 @@ async def refusal(folder, url="sqlite:///outbox.db"):
     return fault.problem
 
 
-async def test_a_killed_process_lets_go_of_the_file_and_loses_nothing(tmp_path, look):
+async def test_a_killed_process_lets_go_of_the_file_and_loses_nothing(tmp_path, view_of):
     with another_process(tmp_path) as process:
         assert process.stdout.readline() == b"ready\n"
         problem = await refusal(tmp_path)
@@ -72,7 +72,7 @@ async def test_a_killed_process_lets_go_of_the_file_and_loses_nothing(tmp_path, 
         "stop that one, or use PostgreSQL for several"
     )
     async with outbox_at(tmp_path) as outbox:
-        states = {one: (await look(outbox, one)).state for one in ("sms", "sent", "queued")}
+        states = {one: (await view_of(outbox, one)).state for one in ("sms", "sent", "queued")}
         assert states == {"sms": "uncertain", "sent": "sent", "queued": "queued"}
         assert [one.content for one in await outbox.claim(Channel.EMAIL, 9, 30)] == [b"queued"]
         assert [one.message_id for one in await outbox.claim_callbacks(9, 30)] == ["sent"]
@@ -119,7 +119,7 @@ async def test_what_is_no_url_is_refused_without_being_shown(tmp_path):
 
 
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
-    content = b"this is somebody's letter, and no database" * 100
+    content = b"this is a letter, not a database" * 100
     (tmp_path / "outbox.db").write_bytes(content)
 
     for _ in range(2):
@@ -147,23 +147,23 @@ async def test_closing_leaves_one_file_and_its_lock(tmp_path, new):
 async def test_closing_while_busy_finishes_what_was_asked_and_refuses_the_rest(tmp_path, new):
     opened = outbox_at(tmp_path)
     outbox = await opened.__aenter__()
-    asked = [asyncio.create_task(outbox.put(new(f"uid-{n}"))) for n in range(50)]
+    calls = [asyncio.create_task(outbox.put(new(f"uid-{n}"))) for n in range(50)]
     await asyncio.sleep(0)
     closing = asyncio.create_task(opened.__aexit__(None, None, None))
     await asyncio.sleep(0)
 
     with pytest.raises(StoreBusy, match="shutting down"):
-        await outbox.put(new("late"))
+        await outbox.put(new("later"))
 
-    assert len(await asyncio.gather(*asked)) == 50
+    assert len(await asyncio.gather(*calls)) == 50
     await closing
     async with outbox_at(tmp_path) as again:
         assert len(await again.claim(Channel.EMAIL, 99, 30)) == 50
-        assert await again.find("brand", Channel.EMAIL, "late") is None
+        assert await again.find("brand", Channel.EMAIL, "later") is None
 
 
 def checkpoint(folder):
-    """Move all of the WAL into the database, beside the store that has it open."""
+    """Move the whole WAL into the database, while the store has it open."""
     engine = create_engine(f"sqlite:///{folder / 'outbox.db'}", isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()[0] == 0
@@ -172,14 +172,16 @@ def checkpoint(folder):
 
 @pytest.mark.parametrize("size", [100, 5_000, 200_000])
 @pytest.mark.parametrize("end", ["sent", "rejected", "reported", "failed", "pruned"])
-async def test_the_content_is_gone_from_the_file_when_nobody_needs_it(tmp_path, hold, look, size, end):
+async def test_the_content_is_gone_from_the_file_when_nobody_needs_it(
+    tmp_path, put_and_claim, view_of, size, end
+):
     canary = b"canary-" + os.urandom(8).hex().encode()
     content = canary * (size // len(canary) + 1)
     async with outbox_at(tmp_path, retention=0) as outbox:
-        # Others stand around it, so that its pages stay in use.
-        await hold(outbox, "before", content=b"other" * 1000)
-        claim = await hold(outbox, content=content)
-        await hold(outbox, "after", content=b"other" * 1000)
+        # Other messages before and after it, so that its pages stay in use.
+        await put_and_claim(outbox, "before", content=b"other" * 1000)
+        claim = await put_and_claim(outbox, content=content)
+        await put_and_claim(outbox, "after", content=b"other" * 1000)
         checkpoint(tmp_path)
         assert canary in (tmp_path / "outbox.db").read_bytes()
 
@@ -196,23 +198,25 @@ async def test_the_content_is_gone_from_the_file_when_nobody_needs_it(tmp_path, 
             )
             assert await outbox.prune() == 1
         else:
-            # What failed may be sent again by the operator.
-            assert (await look(outbox, claim.id)).content_kept == (end == "failed")
+            # A failed message may be retried by the operator.
+            assert (await view_of(outbox, claim.id)).has_content == (end == "failed")
 
         checkpoint(tmp_path)
         assert (canary in (tmp_path / "outbox.db").read_bytes()) == (end == "failed")
 
 
-async def test_nothing_of_the_content_outlives_a_closed_store_in_its_folder(tmp_path, hold):
+async def test_nothing_of_the_content_outlives_a_closed_store_in_its_folder(tmp_path, put_and_claim):
     canary = b"canary-" + os.urandom(8).hex().encode()
     async with outbox_at(tmp_path) as outbox:
-        claim = await hold(outbox, content=canary * 1000)
+        claim = await put_and_claim(outbox, content=canary * 1000)
         await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
     assert not [one for one in tmp_path.iterdir() if canary in one.read_bytes()]
 
 
 async def pragma(outbox, words):
-    return await outbox._database.transact(lambda it: it.exec_driver_sql(f"PRAGMA {words}").scalar())
+    return await outbox._database.transact(
+        lambda connection: connection.exec_driver_sql(f"PRAGMA {words}").scalar()
+    )
 
 
 def files_with(folder, word):
@@ -220,77 +224,77 @@ def files_with(folder, word):
 
 
 @pytest.fixture
-def sent(hold):
-    """Puts a message with this content, and finishes it."""
+def sent(put_and_claim):
+    """Return a function that stores a message with this content and sends it."""
 
     async def send(outbox, content):
-        claim = await hold(outbox, content=content)
+        claim = await put_and_claim(outbox, content=content)
         await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
     return send
 
 
 async def test_nothing_of_the_content_outlives_traffic_for_long(tmp_path, sent, monkeypatch):
-    """Neither in the database nor in the write-ahead log, while the store stays open."""
+    """Checked in the database and in the write-ahead log, while the store stays open."""
     canary = b"canary-" + os.urandom(8).hex().encode()
     async with outbox_at(tmp_path) as outbox:
         await sent(outbox, canary * 1000)
-        # While there is traffic nothing is done about it: not even when it is looked at.
+        # During traffic a purge does nothing.
         for _ in range(3):
-            await outbox.scrub()
+            await outbox.purge_wal()
         assert files_with(tmp_path, canary) == {"outbox.db-wal"}
 
-        monkeypatch.setattr(sqlite, "SCRUB_AFTER", 0.0)
-        await outbox.scrub()
+        monkeypatch.setattr(sqlite, "WAL_PURGE_DELAY", 0.0)
+        await outbox.purge_wal()
 
         assert files_with(tmp_path, canary) == set()
         assert (tmp_path / "outbox.db-wal").stat().st_size == 0
 
 
 async def test_a_gateway_that_is_written_to_is_not_scrubbed(tmp_path, sent, new, monkeypatch):
-    monkeypatch.setattr(sqlite, "SCRUB_AFTER", 0.0)
+    monkeypatch.setattr(sqlite, "WAL_PURGE_DELAY", 0.0)
     async with outbox_at(tmp_path) as outbox:
         for number in range(5):
             await outbox.put(new(f"uid-{number}"))
-            await outbox.scrub()
+            await outbox.purge_wal()
             assert (tmp_path / "outbox.db-wal").stat().st_size > 0
-        await outbox.scrub()
+        await outbox.purge_wal()
         assert (tmp_path / "outbox.db-wal").stat().st_size == 0
         assert len(await outbox.claim(Channel.EMAIL, 9, 30)) == 5
 
 
 async def test_who_reads_is_not_waited_for_and_is_scrubbed_behind_later(tmp_path, sent, monkeypatch):
-    monkeypatch.setattr(sqlite, "SCRUB_AFTER", 0.0)
+    monkeypatch.setattr(sqlite, "WAL_PURGE_DELAY", 0.0)
     canary = b"canary-" + os.urandom(8).hex().encode()
     async with outbox_at(tmp_path) as outbox:
         await sent(outbox, canary)
-        reading = sqlite.reading_engine(tmp_path / "outbox.db")
-        with reading.connect() as connection:
+        reader = sqlite.read_only_engine(tmp_path / "outbox.db")
+        with reader.connect() as connection:
             connection.execute(text("SELECT count(*) FROM messages")).scalar()
-            # Longer than anybody's patience.
-            monkeypatch.setattr(sqlite, "BUSY", 600_000)
+            # Longer than the test may take.
+            monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 600_000)
             await pragma(outbox, "busy_timeout=600000")
             async with asyncio.timeout(30):
                 for _ in range(2):
-                    await outbox.scrub()
+                    await outbox.purge_wal()
             assert "outbox.db-wal" in files_with(tmp_path, canary)
             assert await pragma(outbox, "busy_timeout") == 600_000
-        reading.dispose()
-        await outbox.scrub()
+        reader.dispose()
+        await outbox.purge_wal()
         assert files_with(tmp_path, canary) == set()
 
 
-async def test_a_write_ahead_log_that_had_to_grow_shrinks_again(tmp_path, hold, sent, new):
-    """What stands behind its end would stay until the store is closed: traffic never gets there again."""
+async def test_a_write_ahead_log_that_had_to_grow_shrinks_again(tmp_path, put_and_claim, sent, new):
+    """Pages behind its end would stay until the store is closed: traffic never overwrites them."""
     canary = b"canary-" + os.urandom(8).hex().encode()
     wal = tmp_path / "outbox.db-wal"
     async with outbox_at(tmp_path) as outbox:
-        reading = sqlite.reading_engine(tmp_path / "outbox.db")
-        with reading.connect() as connection:
+        reader = sqlite.read_only_engine(tmp_path / "outbox.db")
+        with reader.connect() as connection:
             connection.execute(text("SELECT count(*) FROM messages")).scalar()
-            await hold(outbox, "large", content=bytes(6_000_000))
+            await put_and_claim(outbox, "large", content=bytes(6_000_000))
             await sent(outbox, canary)
-        reading.dispose()
+        reader.dispose()
         assert wal.stat().st_size > 6_000_000
         for number in range(3):
             await outbox.put(new(f"uid-{number}"))
@@ -302,9 +306,9 @@ async def test_a_write_ahead_log_that_had_to_grow_shrinks_again(tmp_path, hold, 
 async def test_files_that_others_may_read_are_closed_to_them(tmp_path, sent):
     async with outbox_at(tmp_path) as outbox:
         await sent(outbox, b"content")
-        left = {one.name: one.read_bytes() for one in tmp_path.iterdir() if one.suffix != ".lock"}
-    # As a process leaves them that was killed.
-    for name, content in left.items():
+        contents = {one.name: one.read_bytes() for one in tmp_path.iterdir() if one.suffix != ".lock"}
+    # As a killed process leaves them.
+    for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         (tmp_path / name).chmod(0o644)
 
@@ -314,37 +318,37 @@ async def test_files_that_others_may_read_are_closed_to_them(tmp_path, sent):
 
     assert modes.keys() > {"outbox.db", "outbox.db-wal", "outbox.db-shm"}
     assert set(modes.values()) == {0o600}, modes
-    said = [(one["path"], one["mode"]) for one in logged if one["event"] == "store_was_open_to_others"]
-    assert sorted(said) == sorted((str(tmp_path / name), "0644") for name in left)
+    warnings = [(one["path"], one["mode"]) for one in logged if one["event"] == "store_permissions_fixed"]
+    assert sorted(warnings) == sorted((str(tmp_path / name), "0644") for name in contents)
 
 
 @pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
 async def test_what_the_lock_leads_to_is_not_touched(tmp_path, link):
     precious = tmp_path / "precious"
-    precious.write_text("of somebody else")
+    precious.write_text("another user's")
     getattr(tmp_path / "outbox.db.lock", link)(precious)
 
     problem = await refusal(tmp_path)
 
     assert "outbox.db.lock is" in problem
     assert "move it away" in problem
-    assert precious.read_text() == "of somebody else"
+    assert precious.read_text() == "another user's"
 
 
 async def test_a_lock_that_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "outbox.db.lock")
 
-    assert "is no file of its own" in await refusal(tmp_path)
+    assert "is not a plain file" in await refusal(tmp_path)
 
 
 def test_every_commit_reaches_the_disk_before_it_is_answered(tmp_path):
-    """FULL and WAL, as a fresh store has them; a weaker setting loses acknowledged messages at a power cut."""
+    """FULL and WAL in a new store; a weaker setting loses acknowledged messages at a power cut."""
 
     async def settings():
         names = ("journal_mode", "synchronous", "secure_delete")
         async with outbox_at(tmp_path) as outbox:
             return await outbox._database.transact(
-                lambda it: [it.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+                lambda connection: [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
             )
 
     assert asyncio.run(settings()) == ["wal", 2, 1]
@@ -367,5 +371,5 @@ async def test_a_store_from_a_newer_gatepost_is_refused_and_left_alone(tmp_path)
 async def test_a_write_ahead_log_that_can_not_be_looked_at_stops_nothing(tmp_path):
     (tmp_path / "outbox.db-wal").symlink_to(tmp_path / "outbox.db-wal")
     writer = sqlite.SqliteDatabase(tmp_path / "outbox.db")
-    await writer.scrub()
+    await writer.purge_wal()
     await writer.close()

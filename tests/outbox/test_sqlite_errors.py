@@ -1,4 +1,4 @@
-"""What SQLite's faults mean; each is a real one unless it says otherwise."""
+"""SQLite's errors as the outbox reports them; each one is real unless the test says otherwise."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,9 @@ def file(tmp_path):
 
 
 async def pragma(outbox, text):
-    return await outbox._database.transact(lambda it: it.exec_driver_sql(f"PRAGMA {text}").scalar())
+    return await outbox._database.transact(
+        lambda connection: connection.exec_driver_sql(f"PRAGMA {text}").scalar()
+    )
 
 
 @contextlib.contextmanager
@@ -46,7 +48,7 @@ def locked_by_another_process(file) -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_file_longer_than(size) -> Iterator[None]:
-    """Writes beyond it fail with EFBIG, which is no disk that is full."""
+    """Let writes beyond this size fail with EFBIG, which SQLite does not take for a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -57,8 +59,8 @@ def no_file_longer_than(size) -> Iterator[None]:
 
 async def test_a_locked_file_is_busy_for_everybody_at_once_and_recovers(store, new, file):
     await pragma(store, "busy_timeout=0")
-    tries = []
-    event.listen(store._database.engine, "begin", tries.append)
+    transactions = []
+    event.listen(store._database.engine, "begin", transactions.append)
 
     with locked_by_another_process(file):
         answers = await asyncio.gather(
@@ -67,24 +69,24 @@ async def test_a_locked_file_is_busy_for_everybody_at_once_and_recovers(store, n
 
     assert {type(answer) for answer in answers} == {StoreBusy}
     assert str(answers[0]) == "another process has locked the file"
-    # Nobody waited for the lock on his own after all had waited together.
-    assert len(tries) <= 2
-    assert not store.broken.done()
+    # After the batch had waited for the lock, no single call waited for it again.
+    assert len(transactions) <= 2
+    assert not store.failure.done()
     message = new("uid-0")
     assert (await store.put(message)).id == message.id
 
 
-async def test_a_full_disk_is_busy_and_recovers(store, new, hold, look):
-    """A limit on the file's pages gives the same SQLITE_FULL as a disk without room."""
-    claim = await hold(store)
+async def test_a_full_disk_is_busy_and_recovers(store, new, put_and_claim, view_of):
+    """A limit on the file's pages gives the same SQLITE_FULL as a full disk."""
+    claim = await put_and_claim(store)
     await pragma(store, f"max_page_count={await pragma(store, 'page_count')}")
 
     with pytest.raises(StoreBusy, match="the disk is full"):
         await store.put(new("large", content=b"x" * 100_000))
 
     assert await store.find("brand", Channel.EMAIL, "large") is None
-    assert not store.broken.done()
-    # What needs no room goes on.
+    assert not store.failure.done()
+    # Work that needs no space still succeeds.
     assert await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.REJECTED))
     await pragma(store, "max_page_count=1073741823")
     message = new("large", content=b"x" * 100_000)
@@ -92,9 +94,9 @@ async def test_a_full_disk_is_busy_and_recovers(store, new, hold, look):
 
 
 async def test_a_write_that_fails_breaks_the_store_and_loses_nothing_acknowledged(place, new, file):
-    kept, lost = new("kept"), new("lost", content=b"x" * 50_000)
+    stored, lost = new("stored"), new("lost", content=b"x" * 50_000)
     async with place.opened() as outbox:
-        await outbox.put(kept)
+        await outbox.put(stored)
         wal = file.with_name("outbox.db-wal").stat().st_size
 
         with no_file_longer_than(wal + 10_000):
@@ -102,13 +104,13 @@ async def test_a_write_that_fails_breaks_the_store_and_loses_nothing_acknowledge
 
         assert {type(answer) for answer in answers} == {StoreBroken}
         assert "reading or writing the file failed" in str(answers[0])
-        assert outbox.broken.result() is answers[0]
+        assert outbox.failure.result() is answers[0]
         with pytest.raises(StoreBroken):
             await outbox.put(new("later"))
         with pytest.raises(StoreBroken):
             await outbox.claim(Channel.EMAIL, 1, 30)
     async with place.opened() as outbox:
-        assert (await outbox.find("brand", Channel.EMAIL, "kept")).id == kept.id
+        assert (await outbox.find("brand", Channel.EMAIL, "stored")).id == stored.id
         assert await outbox.find("brand", Channel.EMAIL, "lost") is None
 
 
@@ -129,10 +131,10 @@ PLANTED = [
 
 @pytest.mark.parametrize(("code", "expected"), PLANTED)
 async def test_each_error_breaks_the_store_or_leaves_it_usable(store, new, code, expected):
-    """The error is planted into the insert; its text, as SQLite's own, quotes what it should not."""
+    """The error code is planted into a failed insert, whose text quotes values as SQLite's own does."""
 
     @event.listens_for(store._database.engine, "handle_error")
-    def _keep(context):
+    def _set_code(context):
         context.original_exception.sqlite_errorcode = code
         context.original_exception.sqlite_errorname = "PLANTED"
 
@@ -140,22 +142,22 @@ async def test_each_error_breaks_the_store_or_leaves_it_usable(store, new, code,
         await store.put(new("canary-7", ext_user_id={"no": "text"}))
 
     assert "canary" not in str(caught.value)
-    assert store.broken.done() == (expected is StoreBroken)
+    assert store.failure.done() == (expected is StoreBroken)
 
 
 async def test_what_is_given_up_from_outside_is_broken_for_all_who_wait(store, new):
-    waiting = [asyncio.create_task(store.put(new(f"uid-{n}"))) for n in range(3)]
+    calls = [asyncio.create_task(store.put(new(f"uid-{n}"))) for n in range(3)]
     await asyncio.sleep(0)
 
-    store.give_up("a loop fell")
+    store.fail("a loop fell")
 
-    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    answers = await asyncio.gather(*calls, return_exceptions=True)
     assert {str(answer) for answer in answers} == {"a loop fell"}
-    assert str(store.broken.result()) == "a loop fell"
+    assert str(store.failure.result()) == "a loop fell"
 
 
 async def test_the_first_reason_for_breaking_is_the_one_that_stays(store):
-    store.give_up("first")
-    store.give_up("second")
+    store.fail("first")
+    store.fail("second")
 
-    assert str(store.broken.result()) == "first"
+    assert str(store.failure.result()) == "first"

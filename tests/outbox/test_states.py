@@ -2,85 +2,85 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.model import Status
-from gatepost.outbox.states import to_record
+from gatepost.outbox.states import new_statuses
 
 A, D, F, R, O = Status.ACCEPTED, Status.DELIVERED, Status.FAILED, Status.REJECTED, Status.OPENED  # noqa: E741
 
 reports = st.lists(st.tuples(st.lists(st.sampled_from(Status)), st.booleans()))
 
 
-def led(told):
-    """All that is recorded when these reports come one after the other."""
+def statuses_after(history):
+    """Return the statuses recorded when these reports come one after the other."""
     known = []
-    for reported, by_provider in told:
-        known += to_record(known, reported, by_provider=by_provider)
+    for reported, by_provider in history:
+        known += new_statuses(known, reported, by_provider=by_provider)
     return known
 
 
 def test_a_providers_report_proves_that_it_took_the_message():
-    assert to_record([], [D], by_provider=True) == [A, D]
+    assert new_statuses([], [D], by_provider=True) == [A, D]
 
 
 def test_what_the_gateway_itself_finds_proves_nothing():
-    assert to_record([], [F], by_provider=False) == [F]
+    assert new_statuses([], [F], by_provider=False) == [F]
 
 
 def test_a_receipt_is_told_once_whoever_brings_it():
-    assert to_record([], [A, A], by_provider=False) == [A]
-    assert to_record([A], [A], by_provider=True) == []
+    assert new_statuses([], [A, A], by_provider=False) == [A]
+    assert new_statuses([A], [A], by_provider=True) == []
 
 
 def test_accepted_never_follows_what_was_already_told():
-    assert to_record([F], [A], by_provider=False) == []
-    assert to_record([R], [A, D], by_provider=True) == [D]
+    assert new_statuses([F], [A], by_provider=False) == []
+    assert new_statuses([R], [A, D], by_provider=True) == [D]
 
 
 def test_news_are_told_in_the_order_in_which_they_became_known():
-    assert to_record([A], [O, D, O], by_provider=True) == [O, D]
+    assert new_statuses([A], [O, D, O], by_provider=True) == [O, D]
 
 
 def test_no_news_change_nothing():
-    assert to_record([], [], by_provider=True) == []
+    assert new_statuses([], [], by_provider=True) == []
 
 
 @given(reports)
-def test_every_status_is_recorded_once(told):
-    known = led(told)
+def test_every_status_is_recorded_once(history):
+    known = statuses_after(history)
 
     assert len(known) == len(set(known))
 
 
 @given(reports)
-def test_every_reported_status_is_recorded_except_an_accepted_that_comes_too_late(told):
-    known = led(told)
-    reported = {status for statuses, _ in told for status in statuses}
+def test_every_reported_status_is_recorded_except_an_accepted_that_comes_too_late(history):
+    known = statuses_after(history)
+    reported = {status for statuses, _ in history for status in statuses}
 
     assert reported - {A} == set(known) - {A}
 
 
 @given(reports)
-def test_accepted_is_the_first_or_not_there(told):
-    known = led(told)
+def test_accepted_is_the_first_or_not_there(history):
+    known = statuses_after(history)
 
     assert A not in known[1:]
 
 
-@given(reports.filter(lambda told: told and told[0][0]))
-def test_accepted_is_there_exactly_if_the_first_news_prove_it(told):
-    (first, *_), by_provider = told[0]
+@given(reports.filter(lambda history: history and history[0][0]))
+def test_accepted_is_there_exactly_if_the_first_news_prove_it(history):
+    (first, *_), by_provider = history[0]
 
-    assert (A in led(told)) == (by_provider or first is A)
+    assert (A in statuses_after(history)) == (by_provider or first is A)
 
 
 @given(st.lists(st.sampled_from(Status)), st.lists(st.sampled_from(Status)))
 def test_reports_may_be_told_together_or_apart(one, other):
-    apart = led([(one, True), (other, True)])
+    apart = statuses_after([(one, True), (other, True)])
 
-    assert apart == led([([*one, *other], True)])
+    assert apart == statuses_after([([*one, *other], True)])
 
 
 @given(reports)
-def test_a_repeated_report_adds_nothing(told):
-    known = led(told)
+def test_a_repeated_report_adds_nothing(history):
+    known = statuses_after(history)
 
-    assert all(not to_record(known, reported, by_provider=by) for reported, by in told)
+    assert all(not new_statuses(known, reported, by_provider=by) for reported, by in history)

@@ -1,8 +1,8 @@
-"""From where a claim looks, so that it need not walk over what was claimed long ago, and strands nothing."""
+"""The due time from which a claim reads the index, so that it skips dead entries and leaves no row behind."""
 
 import pytest
 
-from gatepost.outbox.watermark import BEHIND, EVERYTHING, LOOK, ClaimProgress, Watermark
+from gatepost.outbox.watermark import COMMIT_DELAY, FULL_SCAN, FULL_SCAN_INTERVAL, ClaimProgress, Watermark
 
 NOW = 1_800_000_000_000
 
@@ -22,57 +22,57 @@ def clock():
 
 @pytest.fixture
 def watermark(clock):
-    made = Watermark(clock)
-    made.reached(made.since(), ClaimProgress(last=NOW - 9000, now=NOW, ended=False))
-    return made
+    watermark = Watermark(clock)
+    watermark.advance(watermark.min_due_at(), ClaimProgress(max_due_at=NOW - 9000, now=NOW, exhausted=False))
+    return watermark
 
 
 def test_the_first_claim_looks_at_everything(clock):
-    assert Watermark(clock).since() == EVERYTHING
+    assert Watermark(clock).min_due_at() == FULL_SCAN
 
 
 def test_the_next_begins_a_little_before_the_last_that_was_taken(watermark):
-    assert watermark.since() == NOW - 9000 - BEHIND
+    assert watermark.min_due_at() == NOW - 9000 - COMMIT_DELAY
 
 
 def test_when_all_was_taken_the_next_begins_a_little_before_the_present(watermark):
-    watermark.reached(watermark.since(), ClaimProgress(last=None, now=NOW, ended=True))
+    watermark.advance(watermark.min_due_at(), ClaimProgress(max_due_at=None, now=NOW, exhausted=True))
 
-    assert watermark.since() == NOW - BEHIND
+    assert watermark.min_due_at() == NOW - COMMIT_DELAY
 
 
 def test_it_never_moves_back_between_two_looks(watermark):
-    since = watermark.since()
-    watermark.reached(since, ClaimProgress(last=NOW - 9500, now=NOW, ended=False))
+    before = watermark.min_due_at()
+    watermark.advance(before, ClaimProgress(max_due_at=NOW - 9500, now=NOW, exhausted=False))
 
-    assert watermark.since() == since
+    assert watermark.min_due_at() == before
 
 
 def test_every_few_seconds_everything_is_looked_at(watermark, clock):
-    clock.now += LOOK
+    clock.now += FULL_SCAN_INTERVAL
 
-    assert watermark.since() == EVERYTHING
+    assert watermark.min_due_at() == FULL_SCAN
 
 
 def test_old_ones_that_a_look_finds_are_all_taken_before_the_newer(watermark, clock):
-    clock.now += LOOK
-    watermark.reached(EVERYTHING, ClaimProgress(last=NOW - 60_000, now=NOW, ended=False))
+    clock.now += FULL_SCAN_INTERVAL
+    watermark.advance(FULL_SCAN, ClaimProgress(max_due_at=NOW - 60_000, now=NOW, exhausted=False))
 
-    assert watermark.since() == NOW - 60_000 - BEHIND
+    assert watermark.min_due_at() == NOW - 60_000 - COMMIT_DELAY
 
 
 def test_a_claim_that_failed_is_no_look(watermark, clock):
-    clock.now += LOOK
-    watermark.since()
+    clock.now += FULL_SCAN_INTERVAL
+    watermark.min_due_at()
 
-    assert watermark.since() == EVERYTHING
+    assert watermark.min_due_at() == FULL_SCAN
 
 
 def test_what_was_passed_over_is_looked_for_as_soon_as_it_is_not_any_more(watermark):
-    ill, slow = frozenset({"ill:443"}), frozenset({"slow:443"})
-    for passed_over in (ill, ill | slow):
-        assert watermark.since(passed_over) == NOW - 9000 - BEHIND
+    one, other = frozenset({"one:443"}), frozenset({"other:443"})
+    for excluded in (one, one | other):
+        assert watermark.min_due_at(excluded) == NOW - 9000 - COMMIT_DELAY
 
-    assert watermark.since(ill) == EVERYTHING
-    watermark.reached(EVERYTHING, ClaimProgress(last=None, now=NOW, ended=True))
-    assert watermark.since(ill) == NOW - BEHIND
+    assert watermark.min_due_at(one) == FULL_SCAN
+    watermark.advance(FULL_SCAN, ClaimProgress(max_due_at=None, now=NOW, exhausted=True))
+    assert watermark.min_due_at(one) == NOW - COMMIT_DELAY

@@ -322,7 +322,7 @@ class Bench:
         blamed = await asyncio.to_thread(self.store.blamed)
         if blamed:
             self.blamed |= set(blamed)
-            settings = cli.settings_of_store(self.replicas[0].config)
+            settings = cli.load_settings(self.replicas[0].config)
             await cli.retry(settings, blamed)
 
     async def killed(self) -> None:

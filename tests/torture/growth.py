@@ -23,7 +23,7 @@ IN_A_ROW = 20
 
 _ENDED = """
 INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, preview, callback_url, state, due_at,
-    created_at, expires_at, ended_at, attempt, holder, unanswered, deaths, instance, provider_id, reason,
+    created_at, expires_at, ended_at, attempt, holder, lost_answers, deaths, instance, provider_id, reason,
     code)
 SELECT 'old-' || n, 'brand', 'email', 'old-' || n, {blob}, 'anna', '', 'https://crm.example/status', 'sent', NULL,
     {now} - n, {now} + 86400000, {now}, 1, 'somebody', 0, 0, 'provider', 'theirs-' || n, '', '' FROM {numbers}
@@ -31,7 +31,7 @@ SELECT 'old-' || n, 'brand', 'email', 'old-' || n, {blob}, 'anna', '', 'https://
 # A thousand came in a second.
 _WAITING = """
 INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, preview, callback_url, state, due_at,
-    created_at, expires_at, ended_at, attempt, holder, unanswered, deaths, instance, provider_id, reason,
+    created_at, expires_at, ended_at, attempt, holder, lost_answers, deaths, instance, provider_id, reason,
     code)
 SELECT 'new-' || n, 'brand', 'email', 'new-' || n, {blob}, 'anna', '', '', 'queued', {now} - {count} + n,
     {now} - {count} + n, {now} + 86400000, NULL, 0, '', 0, 0, '', NULL, '', '' FROM {numbers}

@@ -2,7 +2,7 @@
 
 Time and effects are in the hands of the schedule: between any two steps a replica may die or be stopped, an
 answer get lost, a report come too early. The rules that exist as pure functions are the gateway's own
-(``to_record``, ``pause``, ``Throttle``); the outbox is modelled, claim by claim, after its SQL. A schedule is
+(``new_statuses``, ``pause``, ``Throttle``); the outbox is modelled, claim by claim, after its SQL. A schedule is
 its seed: the same seed is the same schedule, step by step.
 """
 
@@ -16,8 +16,8 @@ from gatepost.delivery import attempt
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Status
 from gatepost.outbox import deaths
-from gatepost.outbox.maintenance import UNANSWERED
-from gatepost.outbox.states import ENDS, OPEN, CallbackState, State, to_record
+from gatepost.outbox.maintenance import MAX_LOST_ANSWERS
+from gatepost.outbox.states import FINAL_STATES, OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
 from gatepost.throttle import Throttle
 
 LEASE, WAIT, LIFE, CALL_LEASE = 30.0, 120.0, 14_400.0, 45.0
@@ -36,7 +36,7 @@ class Message:
     due: float | None = 0.0
     attempt: int = 0
     holder: int = 0
-    unanswered: int = 0
+    lost_answers: int = 0
     deaths: int = 0
     deadly: bool = False
     """Whoever sends it dies."""
@@ -152,7 +152,7 @@ class Simulation:
             if state is State.QUEUED and m.expires <= self.now:
                 state, due = State.FAILED, None
         m.state, m.due = self._waiting(m) if state is State.QUEUED else state, due
-        m.unanswered += state is State.UNCERTAIN
+        m.lost_answers += state is State.UNCERTAIN
         told = {State.SENT: Status.ACCEPTED, State.REJECTED: Status.REJECTED, State.FAILED: Status.FAILED}
         if state in told:
             self.append(m, told[state], by_provider=False)
@@ -161,15 +161,15 @@ class Simulation:
         return State.SUSPECT if self._is_suspect(m) else State.QUEUED
 
     def _is_suspect(self, m: Message) -> bool:
-        return m.deaths >= deaths.SUSPECT and "suspects are as others" not in self.planted
+        return m.deaths >= deaths.SUSPECT_DEATHS and "suspects are as others" not in self.planted
 
     def append(self, m: Message, status: Status, *, by_provider: bool) -> None:
         known = [row.status for row in m.statuses]
-        fresh = to_record(known, [status], by_provider=by_provider)
+        fresh = new_statuses(known, [status], by_provider=by_provider)
         if "recorded twice" in self.planted:
             fresh = [status]
         for one in fresh:
-            busy = any(row.callback_state in OPEN for row in m.statuses)
+            busy = any(row.callback_state in OPEN_CALLBACK_STATES for row in m.statuses)
             waits = busy and "told side by side" not in self.planted
             callback_state = CallbackState.WAITING if waits else CallbackState.QUEUED
             m.statuses.append(Row(one, callback_state, None if waits else self.now))
@@ -207,7 +207,7 @@ class Simulation:
             return
         if "nobody let go" not in self.planted:
             for other in call.message.statuses:
-                if other.callback_state in OPEN:
+                if other.callback_state in OPEN_CALLBACK_STATES:
                     if other.callback_state is CallbackState.WAITING:
                         other.callback_state, other.due = CallbackState.QUEUED, self.now
                     return
@@ -221,14 +221,14 @@ class Simulation:
             elif m.state is State.SENDING and m.due <= self.now and "no rescue" not in self.planted:
                 m.state, m.due = State.UNCERTAIN, self.now + WAIT
                 m.deaths += m.holder != holder and "deaths don't count" not in self.planted
-                if m.deaths >= deaths.MOST:
+                if m.deaths >= deaths.MAX_DEATHS:
                     m.state, m.due = State.HELD, m.expires
                     if not m.alone:
                         raise Broken("held although others were in hand with it")
                 # Its sender may be gone, or only late: from here on two may send it.
                 self._nobody_knows(m)
             elif m.state is State.UNCERTAIN and m.due <= self.now:
-                held = self.hold or m.unanswered >= UNANSWERED
+                held = self.hold or m.lost_answers >= MAX_LOST_ANSWERS
                 m.state, m.due = (State.HELD, m.expires) if held else (self._waiting(m), self.now)
             for row in m.statuses:
                 if row.callback_state is CallbackState.CALLING and row.due <= self.now:
@@ -246,7 +246,7 @@ class Simulation:
         if m.deadly:
             # Who was late still has in hand what has passed on: that claim was counted when it did.
             m.killed += (m.attempt, m.holder, m.state) == (send.attempt, send.holder, State.SENDING)
-            if m.killed > deaths.MOST:
+            if m.killed > deaths.MAX_DEATHS:
                 raise Broken("killed one more although it was known")
             self.crash(send.holder)
             return
@@ -374,7 +374,7 @@ class Simulation:
 
     def check(self) -> None:
         for m in self.messages:
-            if (m.due is None) != (m.state in ENDS):
+            if (m.due is None) != (m.state in FINAL_STATES):
                 raise Broken("stranded: neither an end nor a due time")
             names = [row.status for row in m.statuses]
             if len(set(names)) != len(names):
@@ -394,12 +394,12 @@ class Simulation:
                 self.now = max(min(dues), self.now) + max(rest, 0.001)
         self.check()
         for m in self.messages:
-            if m.state not in ENDS:
+            if m.state not in FINAL_STATES:
                 raise Broken(f"never finished: {m.state}")
             if m.state is State.SENT and not self.taken.get(m.id):
                 raise Broken("lost: nobody has it")
             for row in m.statuses:
-                if row.callback_state in OPEN:
+                if row.callback_state in OPEN_CALLBACK_STATES:
                     raise Broken("never told")
                 if row.callback_state is CallbackState.ACKNOWLEDGED and row.status not in self.heard.get(
                     m.id, ()

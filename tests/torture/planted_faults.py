@@ -70,19 +70,19 @@ def tell_before_it_is_due() -> None:
 
 def finish_whoever_holds() -> None:
     """Promise 2 among replicas: an outcome counts whoever claimed the message meanwhile."""
-    from gatepost.outbox import claims  # noqa: PLC0415
+    from gatepost.outbox import send_results  # noqa: PLC0415
 
-    real = claims.finish
+    real = send_results.finish
 
     def finish(tx, outcomes):
         for outcome in outcomes:
-            statement = claims.messages.update().where(claims.messages.c.id == outcome.id)
+            statement = send_results.messages.update().where(send_results.messages.c.id == outcome.id)
             tx.connection.execute(
                 statement.values(holder=tx.holder, attempt=outcome.attempt, state="sending")
             )
         return real(tx, outcomes)
 
-    claims.finish = finish
+    send_results.finish = finish
 
 
 def leave_at_once() -> None:

@@ -16,7 +16,7 @@ _WAITING = (
 )
 _HELD = "SELECT count(*) FROM messages WHERE state = 'held'"
 
-_BLAMED = f"SELECT id FROM messages WHERE state = 'held' AND reason = '{deaths.REASON}'"
+_BLAMED = f"SELECT id FROM messages WHERE state = 'held' AND reason = '{deaths.HELD_REASON}'"
 
 _WATCH = """
 CREATE TABLE finished_again (id text);
@@ -55,7 +55,7 @@ class Store:
         return int(self.query(_HELD)[0][0])
 
     def blamed(self) -> list[str]:
-        """Messages that are held because they were in hand at too many deaths."""
+        """Messages that are held because the process died too often while it was sending them."""
         return [row[0] for row in self.query(_BLAMED)]
 
     def dump(self) -> tuple[dict[str, Row], dict[str, list[Told]]]:

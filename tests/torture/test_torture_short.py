@@ -138,7 +138,7 @@ async def test_what_a_dead_replica_holds_is_seen_until_somebody_takes_it_over(tm
 
         assert await scenarios.held_before(asking, killed, lease) == 1
 
-        while not (await outbox.sweep()).orphaned:  # noqa: ASYNC110  the database's clock tells nobody
+        while not (await outbox.sweep()).expired_claims:  # noqa: ASYNC110  the database's clock tells nobody
             await asyncio.sleep(lease / 10)
 
         assert await scenarios.held_before(asking, killed, lease) == 0

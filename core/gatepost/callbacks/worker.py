@@ -97,16 +97,16 @@ class Callbacks:
         now = self._clock()
         for client, target in targets:
             self._slots_of(client).wake(target, now)
-        self._outbox.reported.set()
+        self._outbox.callbacks_due.set()
 
     def stop(self) -> None:
         """Claim nothing more."""
         self._stopping = True
-        self._outbox.reported.set()
+        self._outbox.callbacks_due.set()
 
     async def _loop(self) -> None:
         while not self._stopping:
-            self._outbox.reported.clear()
+            self._outbox.callbacks_due.clear()
             claimed = 0
             try:
                 claimed = await self._claim()
@@ -120,7 +120,7 @@ class Callbacks:
     async def _wait(self) -> None:
         try:
             async with asyncio.timeout(POLL):
-                await self._outbox.reported.wait()
+                await self._outbox.callbacks_due.wait()
         except TimeoutError:
             pass
 
@@ -169,7 +169,12 @@ class Callbacks:
     async def _ask(self, name: str, ask: Ask) -> list[Callback]:
         besides = frozenset() if name else frozenset(self._slots)
         return await self._outbox.claim_callbacks(
-            ask.most, LEASE, client=name, resting=ask.resting, only=ask.only, besides=besides
+            ask.most,
+            LEASE,
+            client=name,
+            excluded_targets=ask.resting,
+            target=ask.only,
+            excluded_clients=besides,
         )
 
     def _slots_of(self, client: str) -> ClientSlots:
@@ -210,7 +215,7 @@ class Callbacks:
             self._finishing.add(finishing)
             finishing.add_done_callback(self._finishing.discard)
             await asyncio.shield(finishing)
-            self._outbox.reported.set()
+            self._outbox.callbacks_due.set()
 
     async def _tell(self, call: Callback) -> tuple[str, float | None, bool]:
         """Make one call; returns what was wrong ("" when it was heard), a wish, whether the target is ill."""

@@ -13,7 +13,7 @@ from gatepost.config.settings import Settings
 from gatepost.config.toml_table import MAX_FILE
 from gatepost.errors import ConfigError
 from gatepost.model import Secret
-from gatepost.outbox.store import sqlite_path
+from gatepost.outbox.store_url import sqlite_path
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 

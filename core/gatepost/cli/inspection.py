@@ -14,7 +14,7 @@ from gatepost.config.settings import Client, Settings
 from gatepost.config.toml_table import nearest
 from gatepost.errors import ConfigError, NoVerificationKey, Unavailable, WebhookError
 from gatepost.model import Channel, WebhookRequest
-from gatepost.outbox.survey import survey
+from gatepost.outbox.inspection import inspect_store
 from gatepost.plugin_host.instances import Instance
 
 Grade = Literal["good", "warning", "fault"]
@@ -106,7 +106,7 @@ def _is_loopback(host: str) -> bool:
 
 async def _store(settings: Settings) -> Line:
     try:
-        found = await survey(settings.store.url, settings.path.parent)
+        found = await inspect_store(settings.store.url, settings.path.parent)
     except ConfigError as error:
         return Line("fault", error.faults[0].key, error.faults[0].problem)
     at_start = {

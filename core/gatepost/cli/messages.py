@@ -1,63 +1,49 @@
 """``gatepost messages``."""
 
 import asyncio
-import math
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import rich_click as click
 from rich.console import Console
-from rich.text import Text
 
 from gatepost.cli import store
 from gatepost.cli.common import config_option, counted, fail, faults_shown, shown
+from gatepost.cli.message_view import callback_retry_text, full_text, print_json, rest_text, short_text
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import locate
 from gatepost.model import Channel
-from gatepost.outbox import CallbackRetry, MessageRetry, queries, retries
-from gatepost.outbox.queries import MessageView, StatusView
-from gatepost.outbox.states import CallbackState, State
-from gatepost.web.admin import Rest
+from gatepost.outbox import queries, retries
+from gatepost.outbox.queries import MessageView
+from gatepost.outbox.states import State
 
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
-
-_COLOURS = {
-    State.SENT: "green",
-    State.REJECTED: "red",
-    State.FAILED: "red",
-    State.SUSPECT: "yellow",
-    State.HELD: "yellow",
-    State.UNCERTAIN: "yellow",
-}
-_CALLBACK_STATES = {
-    CallbackState.NONE: "recorded",
-    CallbackState.WAITING: "waits for the one before",
-    CallbackState.QUEUED: "to be told",
-    CallbackState.CALLING: "being told",
-    CallbackState.ACKNOWLEDGED: "acknowledged",
-    CallbackState.DEAD: "given up",
-}
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 @click.group()
 def command() -> None:
-    """See what became of messages; send again what failed, tell now what was not heard."""
+    """Show the state of messages, send failed messages again, and repeat failed callbacks."""
 
 
 @command.command("list")
 @click.argument("states", nargs=-1, type=click.Choice([state.value for state in State]))
-@click.option("--dead", is_flag=True, help="Only those with a callback that was given up.")
+@click.option("--dead", is_flag=True, help="Only messages with a callback that was given up.")
 @click.option(
-    "--channel", type=click.Choice([channel.value for channel in Channel]), help="Only of this channel."
+    "--channel",
+    type=click.Choice([channel.value for channel in Channel]),
+    help="Only messages of this channel.",
 )
-@click.option("--client", help="Only of this client.")
-@click.option("--user", help="Only to this user (ext_user_id).")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option("--client", help="Only messages of this client.")
+@click.option("--user", help="Only messages to this user (ext_user_id).")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="The largest number of messages.",
+)
 @json_option
 @config_option
 def list_(
@@ -70,26 +56,26 @@ def list_(
     as_json: bool,
     config: Path | None,
 ) -> None:
-    """The newest messages, of all STATES or of those given."""
-    wanted = {"channel": channel, "client": client, "ext_user_id": user}
-    at = partial(
+    """List the newest messages, in all states or only in the given ones."""
+    filters = {"channel": channel, "client": client, "ext_user_id": user}
+    query = partial(
         queries.list_messages,
         states=[State(state) for state in states],
         dead=dead,
-        only={name: value for name, value in wanted.items() if value is not None},
-        # One more shows whether there are more.
-        most=limit + 1,
+        filters={name: value for name, value in filters.items() if value is not None},
+        # One more than is shown, to know whether there are more.
+        limit=limit + 1,
     )
     with faults_shown(locate(config)):
-        found = asyncio.run(store.look(store.settings_of_store(config), at))
+        found = asyncio.run(store.fetch(store.load_settings(config), query))
     if as_json:
-        _print_json(found[:limit])
+        print_json(found[:limit])
         return
     console = Console(highlight=False)
-    for one in found[:limit]:
-        console.print(_brief(one))
+    for message in found[:limit]:
+        console.print(short_text(message))
     if not found:
-        console.print("There is none.", style="dim")
+        console.print("There is no such message.", style="dim")
     elif len(found) > limit:
         console.print(f"The newest {limit}; --limit shows more.", style="dim")
 
@@ -99,20 +85,20 @@ def list_(
 @json_option
 @config_option
 def show(identity: str, as_json: bool, config: Path | None) -> None:
-    """One message in full, by its ext_message_id, by Smartico's uid or by the provider's id."""
+    """Show one message in full. ID is its ext_message_id, Smartico's uid or the provider's id."""
     with faults_shown(locate(config)):
-        settings = store.settings_of_store(config)
-        one = asyncio.run(_one(settings, identity))
-        waits = one.state in {State.QUEUED, State.SUSPECT}
-        resting = asyncio.run(_resting(settings, Channel(one.channel))) if waits else ""
+        settings = store.load_settings(config)
+        message = asyncio.run(_find_one(settings, identity))
+        is_waiting = message.state in {State.QUEUED, State.SUSPECT}
+        resting = asyncio.run(_resting(settings, Channel(message.channel))) if is_waiting else ""
     if as_json:
-        _print_json(one)
+        print_json(message)
     else:
-        Console(highlight=False).print(_full(one, resting))
+        Console(highlight=False).print(full_text(message, resting))
 
 
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
-yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
+yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 
 
 @command.command()
@@ -125,35 +111,39 @@ yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
 def retry(
     ids: Sequence[str], failed: bool, held: bool, yes: bool, as_json: bool, config: Path | None
 ) -> None:
-    """Send failed and held messages again, each by any ID that show takes.
+    """Send failed and held messages again. An ID is any id that show accepts.
 
-    A message is due at once, with a fresh lifetime. A gateway that runs does it; without one it is written
-    down for the next start.
+    A message is sent as soon as possible, and its lifetime begins again. If a gateway runs, it does this now; without
+    one, it happens at the next start.
     """
     if bool(ids) == (failed or held):
         raise click.UsageError("give either ids or --failed, --held")
     with faults_shown(locate(config)):
-        settings = store.settings_of_store(config)
-        states = [state for state, wanted in ((State.FAILED, failed), (State.HELD, held)) if wanted]
-        which = partial(retries.given_up, states=states)
-        wanted = asyncio.run(_by_id(settings, ids) if ids else store.look(settings, which))
-        if wanted and not (ids or yes):
-            click.confirm(f"Send {counted(len(wanted), 'message')} again?", abort=True, err=True)
-        retried = asyncio.run(store.retry(settings, wanted)) if wanted else []
+        settings = store.load_settings(config)
+        states = [state for state, chosen in ((State.FAILED, failed), (State.HELD, held)) if chosen]
+        query = partial(retries.ids_in_states, states=states)
+        message_ids = asyncio.run(_find_ids(settings, ids) if ids else store.fetch(settings, query))
+        if message_ids and not (ids or yes):
+            click.confirm(f"Send {counted(len(message_ids), 'message')} again?", abort=True, err=True)
+        results = asyncio.run(store.retry(settings, message_ids)) if message_ids else []
     if as_json:
-        _print_json(retried)
+        print_json(results)
     else:
-        for one in retried:
-            click.echo(f"{one.id}  {'queued again' if one.queued else f'not changed: {one.problem}'}")
-        click.echo(f"{counted(sum(one.queued for one in retried), 'message')} queued again")
-    sys.exit(1 if ids and not all(one.queued for one in retried) else 0)
+        for result in results:
+            click.echo(
+                f"{result.id}  {'queued again' if result.queued else f'not changed: {result.problem}'}"
+            )
+        click.echo(f"{counted(sum(result.queued for result in results), 'message')} queued again")
+    sys.exit(1 if ids and not all(result.queued for result in results) else 0)
 
 
 @command.command()
 @ids_argument
-@click.option("--client", default="", help="Callbacks of this client that failed.")
-@click.option("--host", default="", help="Callbacks to this host that failed; with :PORT to this port alone.")
-@click.option("--all", "every", is_flag=True, help="All callbacks that failed.")
+@click.option("--client", default="", help="All failed callbacks of this client.")
+@click.option(
+    "--host", default="", help="All failed callbacks to this host; with :PORT only those to this port."
+)
+@click.option("--all", "every", is_flag=True, help="All failed callbacks.")
 @yes_option
 @json_option
 @config_option
@@ -166,144 +156,51 @@ def retry_callbacks(
     as_json: bool,
     config: Path | None,
 ) -> None:
-    """Make callbacks now that failed: those that wait for their next try, and those that were given up.
+    """Make failed callbacks now: those that wait for their next try, and those that were given up.
 
-    An ID is a message's, as show takes it. The callbacks have all their tries again, and a host that rests is
-    tried at once. A gateway that runs on this machine does it; without one it is written down for the next
-    start.
+    An ID is any id of a message that show accepts. Each callback gets all its tries again, and a host that rests is
+    called at once. If a gateway runs on this machine, it does this now; without one, it happens at the next start.
     """
     if bool(ids) + bool(client or host) + every != 1:
         raise click.UsageError("give either ids, or --client, --host, or --all")
     with faults_shown(locate(config)):
-        settings = store.settings_of_store(config)
-        which = partial(retries.failed_callbacks, client=client, host=host)
-        wanted = asyncio.run(_by_id(settings, ids) if ids else store.look(settings, which))
-        if wanted and not (ids or yes):
-            click.confirm(f"Call back about {counted(len(wanted), 'message')} now?", abort=True, err=True)
-        callback_retries = asyncio.run(store.retry_callbacks(settings, wanted)) if wanted else []
+        settings = store.load_settings(config)
+        query = partial(retries.ids_with_failed_callbacks, client=client, host=host)
+        message_ids = asyncio.run(_find_ids(settings, ids) if ids else store.fetch(settings, query))
+        if message_ids and not (ids or yes):
+            question = f"Make the failed callbacks of {counted(len(message_ids), 'message')} now?"
+            click.confirm(question, abort=True, err=True)
+        results = asyncio.run(store.retry_callbacks(settings, message_ids)) if message_ids else []
     if as_json:
-        _print_json(callback_retries)
+        print_json(results)
     else:
-        for one in callback_retries:
-            click.echo(f"{one.id}  {_callback_retry(one)}")
-        click.echo(f"{counted(sum(one.callbacks for one in callback_retries), 'callback')} to be made now")
-    sys.exit(1 if ids and not all(one.callbacks for one in callback_retries) else 0)
+        for result in results:
+            click.echo(f"{result.id}  {callback_retry_text(result)}")
+        click.echo(f"{counted(sum(result.callbacks for result in results), 'callback')} to be made now")
+    sys.exit(1 if ids and not all(result.callbacks for result in results) else 0)
 
 
-async def _one(settings: Settings, identity: str) -> MessageView:
-    found = await store.look(settings, partial(queries.known_by, identity=identity))
+async def _find_one(settings: Settings, identity: str) -> MessageView:
+    """Return the message with this id; end the command when there is none, or more than one."""
+    found = await store.fetch(settings, partial(queries.find_messages, identity=identity))
     if not found:
         fail(
-            f"no message is known by {shown(identity)}: it was refused when it came, or it ended longer ago "
-            "than delivery.retention"
+            f"no message has the id {shown(identity)}: it was refused at acceptance, or it ended longer ago than "
+            "delivery.retention"
         )
     if len(found) > 1:
-        each = "".join(f"\n  {one.id}  {one.channel} of {shown(one.client)}, {one.state}" for one in found)
-        fail(f"{shown(identity)} is the id of several messages; say which:{each}")
+        lines = "".join(f"\n  {one.id}  {one.channel} of {shown(one.client)}, {one.state}" for one in found)
+        fail(f"{shown(identity)} is the id of several messages; give one of these ids:{lines}")
     return found[0]
 
 
-async def _by_id(settings: Settings, ids: Sequence[str]) -> list[str]:
-    return [(await _one(settings, identity)).id for identity in ids]
-
-
-def _print_json(found: MessageView | Sequence[MessageView | MessageRetry | CallbackRetry]) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(_readable(msgspec.to_builtins(found)))).decode())
-
-
-def _readable(value: Any) -> Any:
-    """The same with its times as ``when`` writes them; a time's name ends in ``_at``."""
-    match value:
-        case dict():
-            return {
-                name: when(one) if name.endswith("_at") and one is not None else _readable(one)
-                for name, one in value.items()
-            }
-        case list():
-            return [_readable(one) for one in value]
-    return value
-
-
-def _callback_retry(one: CallbackRetry) -> str:
-    if one.problem:
-        return f"not changed: {one.problem}"
-    return f"{counted(one.callbacks, 'callback')} to {shown(one.target)} to be made now"
-
-
-def _brief(one: MessageView) -> Text:
-    text = Text(no_wrap=False)
-    text.append(f"{when(one.created_at)}  {one.id}  {one.channel} ")
-    text.append(one.state, _COLOURS.get(State(one.state), "bold"))
-    text.append(f"\n    {shown(one.client)}, user {shown(one.ext_user_id)}, uid {shown(one.uid)}", "dim")
-    told = [f"{status.status} {_told(status)}" for status in one.statuses]
-    if told:
-        text.append(f"\n    {'; '.join(told)}")
-    if one.reason:
-        text.append(f"\n    {_reason(one)}", "yellow")
-    return text
-
-
-def _told(status: StatusView) -> str:
-    text = _CALLBACK_STATES[CallbackState(status.callback_state)]
-    if status.callback_state == CallbackState.ACKNOWLEDGED or not status.problem:
-        return text
-    return f"{text} ({status.tries} {'try' if status.tries == 1 else 'tries'}: {shown(status.problem)})"
-
-
-def _reason(one: MessageView) -> str:
-    asked = f"{one.instance}: " if one.instance else ""
-    return shown(f"{asked}{one.reason}{f' [{one.code}]' if one.code else ''}")
-
-
-def _full(one: MessageView, resting: str) -> Text:
-    rows = {
-        "ext_message_id": one.id,
-        "uid": one.uid,
-        "channel": one.channel,
-        "client": one.client,
-        "user": one.ext_user_id,
-        "state": one.state,
-        "accepted": when(one.created_at),
-        "next step": "" if one.due_at is None else when(one.due_at),
-        "ended": "" if one.ended_at is None else when(one.ended_at),
-        "tried until": "" if one.ended_at is not None else when(one.expires_at),
-        "tries": str(one.tries),
-        "process died": f"{counted(one.deaths, 'time')} while it had this in hand" if one.deaths else "",
-        "last asked": one.instance,
-        "provider's id": one.provider_id,
-        "because": _reason(one) if one.reason else "",
-        "resting": resting,
-        "content": "kept" if one.content_kept else "erased",
-    }
-    text = Text()
-    for name, value in rows.items():
-        if value:
-            text.append(f"{name:16}", "dim")
-            text.append(
-                f"{shown(value)}\n", _COLOURS.get(State(one.state), "bold") if name == "state" else ""
-            )
-    text.append("statuses\n" if one.statuses else "no status yet\n", "dim")
-    for status in one.statuses:
-        code = f" [{shown(status.code)}]" if status.code else ""
-        text.append(f"  {when(status.recorded_at)}  {status.status}{code}: {_told(status)}")
-        text.append(f", next try {when(status.next_try_at)}\n" if status.next_try_at else "\n")
-    text.rstrip()
-    return text
+async def _find_ids(settings: Settings, ids: Sequence[str]) -> list[str]:
+    return [(await _find_one(settings, identity)).id for identity in ids]
 
 
 async def _resting(settings: Settings, channel: Channel) -> str:
-    """Which instances of a channel's route rest, for how long and why; empty when none of them does."""
+    """Return which instances of a channel's route rest, for how long and why; empty when none does."""
     try:
-        return "; ".join(_rest(one) for one in await store.rests(settings, channel))
-    except store.Unanswered as error:
+        return "; ".join([rest_text(rest) for rest in await store.resting_instances(settings, channel)])
+    except store.ControlError as error:
         return f"not known: {error}"
-
-
-def _rest(one: Rest) -> str:
-    until = f"for {math.ceil(one.seconds)} s more" if one.seconds else "until one message shows that it works"
-    return f"{one.instance} {until}{f': {one.reason}' if one.reason else ''}"
-
-
-def when(moment: float) -> str:
-    """Seconds since the epoch in UTC, as the log has them (ISO 8601)."""
-    return f"{datetime.fromtimestamp(moment, UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"

@@ -16,31 +16,36 @@ from gatepost.config.toml_file import client_names, locate
 from gatepost.model import Channel, Status
 from gatepost.outbox import queries
 from gatepost.outbox.queries import MessageView
-from gatepost.outbox.states import ENDS, State
+from gatepost.outbox.states import FINAL_STATES, State
 from gatepost.web.admin import SendRequest
 
-_LOOK = 0.3
-"""Seconds between two looks at what became of it."""
+_POLL_INTERVAL = 0.3
+"""Seconds between two reads of the message's state."""
 
-_LAST = frozenset({Status.DELIVERED, Status.FAILED, Status.REJECTED})
-"""After these there is nothing more to wait for."""
+_LAST_STATUSES = frozenset({Status.DELIVERED, Status.FAILED, Status.REJECTED})
+"""Statuses after which the command waits for no other."""
 
-_BAD = frozenset({Status.FAILED, Status.REJECTED})
+_FAILURES = frozenset({Status.FAILED, Status.REJECTED})
 
 
 @click.command()
 @click.argument("channel", type=click.Choice([channel.value for channel in Channel]))
 @click.option("--user", required=True, help="The user's id as Smartico knows it (ext_user_id).")
-@click.option("--client", help="In whose name; needed where there are several [clients.NAME].")
-@click.option("--from", "sender", help="An address or a number; an email needs one.")
-@click.option("--subject", default="A test from Gatepost", show_default=True, help="Of an email.")
+@click.option("--client", help="The client to send as; required if there are several [clients.NAME].")
+@click.option("--from", "sender", help="The sender: an address or a number. Required for an email.")
+@click.option("--subject", default="A test from Gatepost", show_default=True, help="The subject of an email.")
 @click.option(
-    "--body", default="This is a test.", show_default=True, help="HTML of an email, text of an SMS."
+    "--body",
+    default="This is a test.",
+    show_default=True,
+    help="The HTML of an email or the text of an SMS.",
 )
-@click.option("--no-wait", is_flag=True, help="End when the gateway has it.")
-@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait for what becomes of it.")
+@click.option("--no-wait", is_flag=True, help="End as soon as the gateway has accepted the message.")
+@click.option(
+    "--wait", default=60.0, show_default=True, metavar="SECONDS", help="How long to wait for the result."
+)
 @config_option
-def command(  # noqa: PLR0913, PLR0917  click hands each option over
+def command(  # noqa: PLR0913, PLR0917  click passes each option
     channel: str,
     user: str,
     client: str | None,
@@ -51,13 +56,13 @@ def command(  # noqa: PLR0913, PLR0917  click hands each option over
     wait: float,
     config: Path | None,
 ) -> None:
-    """Send one message through the running gateway, as Smartico would, and say what became of it.
+    """Send one message through the running gateway, as Smartico would, and show its progress.
 
-    It really goes out, to the user whom the contact sources find. Its statuses are called back where the
-    client's callback_url says. The exit code is 0 unless it was refused or failed.
+    The message is really sent, to the user that the contact sources find. Its statuses go to the client's
+    callback_url. The exit code is 0 unless the message was refused or failed.
     """
     with faults_shown(locate(config)):
-        settings = store.settings_of_store(config)
+        settings = store.load_settings(config)
         fields = {"ext_user_id": user, "body": body}
         uid = f"test-{uuid4()}"
         if channel == Channel.EMAIL:
@@ -67,26 +72,26 @@ def command(  # noqa: PLR0913, PLR0917  click hands each option over
         else:
             fields |= {"im_uid": uid} | ({"from_number": sender} if sender else {})
         request = SendRequest(client=_client(settings, client), channel=Channel(channel), fields=fields)
-        good = asyncio.run(_send(settings, request, 0.0 if no_wait else wait))
-    sys.exit(0 if good else 1)
+        succeeded = asyncio.run(_send(settings, request, 0.0 if no_wait else wait))
+    sys.exit(0 if succeeded else 1)
 
 
-def _client(settings: Settings, given: str | None) -> str:
-    # Of the file no more than the tables' names: the clients' secrets are in the gateway's environment.
-    if given is not None:
-        return given
+def _client(settings: Settings, option: str | None) -> str:
+    if option is not None:
+        return option
+    # Only the names of the tables are read: the clients' secrets may be in the gateway's environment only.
     names = client_names(settings.path)
     if len(names) != 1:
-        fail(f"say with --client in whose name; there are: {', '.join(names) or 'none'}")
+        fail(f"name the client with --client; there are: {', '.join(names) or 'none'}")
     return names[0]
 
 
 async def _send(settings: Settings, request: SendRequest, wait: float) -> bool:
     try:
         answer = await store.send(settings, request)
-    except store.NoGateway as error:
+    except store.GatewayNotRunning as error:
         fail(f"{error}: start it with gatepost serve")
-    except store.Unanswered as error:
+    except store.ControlError as error:
         fail(str(error))
     if answer.get("error_code") != 0:
         click.echo(f"refused with error_code {answer.get('error_code')}: {answer.get('error_message')}")
@@ -97,30 +102,36 @@ async def _send(settings: Settings, request: SendRequest, wait: float) -> bool:
 
 
 async def _follow(settings: Settings, identity: str, wait: float) -> bool:
-    """Print each step as it is taken, until there are no more; returns whether all of them were good."""
+    """Print each step of the message until the last one; return whether none of them was a failure."""
     deadline = time.monotonic() + wait
     step = ""
-    told = 0
+    printed = 0
     while True:
-        (one,) = await store.look(settings, partial(queries.known_by, identity=identity))
-        if (now := _step(one)) != step:
-            step = now
+        (message,) = await store.fetch(settings, partial(queries.find_messages, identity=identity))
+        if (new_step := _step(message)) != step:
+            step = new_step
             click.echo(step)
-        for status in one.statuses[told:]:
+        for status in message.statuses[printed:]:
             click.echo(f"status {status.status}")
-        told = len(one.statuses)
-        known = {Status(status.status) for status in one.statuses}
-        if known & _LAST:
-            return not known & _BAD
+        printed = len(message.statuses)
+        statuses = {Status(status.status) for status in message.statuses}
+        if statuses & _LAST_STATUSES:
+            return not statuses & _FAILURES
         if time.monotonic() > deadline:
-            click.echo(f"nothing more in {wait:g} s; later: gatepost messages show {identity}")
-            return one.state not in ENDS or one.state == State.SENT
-        await asyncio.sleep(_LOOK)
+            click.echo(
+                f"no last status within {wait:g} s; look later with: gatepost messages show {identity}"
+            )
+            return message.state not in FINAL_STATES or message.state == State.SENT
+        await asyncio.sleep(_POLL_INTERVAL)
 
 
-def _step(one: MessageView) -> str:
-    through = f" through {shown(one.instance)}" if one.instance else ""
-    # While it is being sent again, what stands there is of the last try, and was said then.
-    told = one.reason and one.state != State.SENDING
-    why = f": {shown(one.reason)}{f' [{shown(one.code)}]' if one.code else ''}" if told else ""
-    return f"{one.state}{through}{why}"
+def _step(message: MessageView) -> str:
+    through = f" through {shown(message.instance)}" if message.instance else ""
+    # During a try the reason is still that of the try before, and has been printed already.
+    has_reason = message.reason and message.state != State.SENDING
+    reason = (
+        f": {shown(message.reason)}{f' [{shown(message.code)}]' if message.code else ''}"
+        if has_reason
+        else ""
+    )
+    return f"{message.state}{through}{reason}"

@@ -1,4 +1,4 @@
-"""How commands look into the store, and how what they want changed reaches the gateway."""
+"""How commands read the store, and how they ask the running gateway for changes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
@@ -17,187 +17,201 @@ from gatepost.errors import ConfigError
 from gatepost.model import Channel, Secret
 from gatepost.outbox import CallbackRetry, MessageRetry, Outbox, Policy, open_outbox, postgresql, sqlite
 from gatepost.outbox.driver_errors import store_error
-from gatepost.outbox.store import sqlite_path
+from gatepost.outbox.store_url import sqlite_path
 from gatepost.web.admin import MOST, MessagesRequest, Note, Rest, RestsRequest, SendRequest, note_of
 
 Result = TypeVar("Result")
 
-_PATIENCE = 60.0
-"""Seconds for an answer; a gateway under load gives it in tenths of one."""
+_REQUEST_TIMEOUT = 60.0
+"""Seconds for an answer of the gateway; under load it answers in tenths of a second."""
+
+_RESTS_TIMEOUT = 5.0
+"""Seconds for the answer of which instances rest, which is only an addition to what the store says."""
 
 
-class Unanswered(Exception):
-    """The gateway on this machine can't be asked, or did not answer; the text says why."""
+class ControlError(Exception):
+    """The gateway on this machine can't be reached, did not answer, or refused; the text says which."""
 
 
-class NoGateway(Unanswered):
+class GatewayNotRunning(ControlError):
     """No gateway runs on this machine."""
 
 
-def settings_of_store(config: Path | None) -> Settings:
-    """The configuration as far as the store needs it; raises ConfigError for faults in that part alone.
+def load_settings(config: Path | None) -> Settings:
+    """Return the settings; raise ConfigError only for faults in the parts that concern the store.
 
-    Secrets of the plugins are often in the environment of the gateway only, and no matter here.
+    The plugins' settings are not checked: their secrets are often in the gateway's environment only.
     """
 
-    def none(_use: str) -> NoReturn:
+    def skip_plugin(_use: str) -> NoReturn:
         raise ConfigError([])
 
-    settings, faults = read_settings(locate(config), none)
-    ours = [one for one in faults if one.key.partition(".")[0] in {"", "store", "delivery"}]
-    if settings is None or ours:
-        raise ConfigError(ours or faults)
+    settings, faults = read_settings(locate(config), skip_plugin)
+    concerning_store = [fault for fault in faults if fault.key.partition(".")[0] in {"", "store", "delivery"}]
+    if settings is None or concerning_store:
+        raise ConfigError(concerning_store or faults)
     return settings
 
 
-async def look(settings: Settings, at: Callable[[Connection], Result]) -> Result:
-    """Read from the store, beside a running gateway or without one: what it holds at one moment.
+async def fetch(settings: Settings, query: Callable[[Connection], Result]) -> Result:
+    """Return what ``query`` reads from the store, which sees the data of one moment.
 
-    Ends the command where that can't be done.
+    Works beside a running gateway and without one. Ends the command when the store can't be read.
     """
     path = sqlite_path(settings.store.url, settings.path.parent)
     try:
         if path is None:
-            return await _look_there(settings.store.url, at)
-        _expect_store(path)
-        engine = sqlite.reading_engine(path)
+            return await _read_postgresql(settings.store.url, query)
+        _require_file(path)
+        engine = sqlite.read_only_engine(path)
         with closing(engine.connect()) as connection:
-            return at(connection)
+            return query(connection)
     except DBAPIError as error:
         fail(f"the store can't be read: {store_error(error)}")
     except OSError as error:
         fail(f"the store can't be reached ({type(error).__name__})")
 
 
-async def _look_there(url: Secret, at: Callable[[Connection], Result]) -> Result:
+async def _read_postgresql(url: Secret, query: Callable[[Connection], Result]) -> Result:
     database = postgresql.PostgresDatabase(url)
 
-    def look(connection: Connection) -> Result:
-        postgresql.of_one_moment(connection)
-        return at(connection)
+    def read_snapshot(connection: Connection) -> Result:
+        postgresql.use_snapshot(connection)
+        return query(connection)
 
     try:
-        return await database.transact(look)
+        return await database.transact(read_snapshot)
     finally:
         await database.close()
 
 
-def _expect_store(path: Path) -> None:
+def _require_file(path: Path) -> None:
     if not path.exists():
         fail(f"there is no store at {path}: the gateway has never run with this configuration")
 
 
 async def retry(settings: Settings, ids: Sequence[str]) -> list[MessageRetry]:
-    """Have messages sent again: by the gateway that runs here, or in the store where none does."""
+    """Queue messages again: through the gateway that runs here, or in the store when none does."""
     lifetimes = {channel: settings.delivery.lifetime(channel) for channel in Channel}
 
-    async def directly(outbox: Outbox, some: Sequence[str]) -> list[MessageRetry]:
-        return [await outbox.retry(identity, lifetimes) for identity in some]
+    async def change_store(outbox: Outbox, chunk: Sequence[str]) -> list[MessageRetry]:
+        return [await outbox.retry(message_id, lifetimes) for message_id in chunk]
 
-    return await _change(settings, "retry", ids, list[MessageRetry], directly)
+    return await _change(settings, "retry", ids, list[MessageRetry], change_store)
 
 
 async def retry_callbacks(settings: Settings, ids: Sequence[str]) -> list[CallbackRetry]:
-    """Have the callbacks of messages made now that wait or were given up; by whom, as with ``retry``."""
+    """Queue the failed callbacks of messages now: through the gateway or in the store, as ``retry`` does."""
     return await _change(settings, "retry-callbacks", ids, list[CallbackRetry], Outbox.retry_callbacks)
 
 
 async def _change(
     settings: Settings,
-    what: str,
+    action: str,
     ids: Sequence[str],
-    kind: type[list[Result]],
-    directly: Callable[[Outbox, Sequence[str]], Awaitable[list[Result]]],
+    answer_type: type[list[Result]],
+    change_store: Callable[[Outbox, Sequence[str]], Awaitable[list[Result]]],
 ) -> list[Result]:
-    """Ask the gateway in portions, or do it ``directly`` where no gateway runs here."""
-    portions = [ids[start : start + MOST] for start in range(0, len(ids), MOST)]
+    """Ask the gateway for the action in chunks of ids, or call ``change_store`` when no gateway runs here."""
+    chunks = [ids[start : start + MOST] for start in range(0, len(ids), MOST)]
     path = sqlite_path(settings.store.url, settings.path.parent)
     if path is not None:
-        _expect_store(path)
-    done: list[Result] = []
+        _require_file(path)
+    results: list[Result] = []
     try:
-        async with _control(settings) as ask:
-            for some in portions:
-                done += msgspec.json.decode(await ask(what, MessagesRequest(ids=some)), type=kind)
-        return done
-    except NoGateway:
-        pass  # then nobody else has a file open, and on PostgreSQL the gateways elsewhere find it by themselves
-    except Unanswered as error:
+        async with _gateway(settings) as gateway:
+            for chunk in chunks:
+                answer = await gateway.request(action, MessagesRequest(ids=chunk))
+                results += msgspec.json.decode(answer, type=answer_type)
+        return results
+    except GatewayNotRunning:
+        # A SQLite file is then open nowhere else; on PostgreSQL the gateways elsewhere find the change by themselves.
+        pass
+    except ControlError as error:
         fail(str(error))
     policy = Policy(
-        uncertain_wait=settings.delivery.uncertain_wait, hold=settings.delivery.uncertain == "hold"
+        uncertain_wait=settings.delivery.uncertain_wait,
+        hold_uncertain=settings.delivery.uncertain == "hold",
     )
     async with open_outbox(settings.store.url, settings.path.parent, policy) as outbox:
-        for some in portions[len(done) // MOST :]:
-            done += await directly(outbox, some)
-    return done
+        for chunk in chunks[len(results) // MOST :]:
+            results += await change_store(outbox, chunk)
+    return results
 
 
-async def rests(settings: Settings, channel: Channel) -> list[Rest]:
-    """Which instances of a channel's route rest, as the gateway that runs here says. Raises Unanswered."""
-    async with _control(settings, patience=5.0) as ask:
-        return msgspec.json.decode(await ask("rests", RestsRequest(channel=channel)), type=list[Rest])
+async def resting_instances(settings: Settings, channel: Channel) -> list[Rest]:
+    """Return which instances of a channel's route rest in the gateway that runs here. Raises ControlError."""
+    async with _gateway(settings, _RESTS_TIMEOUT) as gateway:
+        answer = await gateway.request("rests", RestsRequest(channel=channel))
+        return msgspec.json.decode(answer, type=list[Rest])
 
 
 async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
-    """Have the running gateway take a message in; returns its answer. Raises Unanswered."""
-    async with _control(settings) as ask:
-        return msgspec.json.decode(await ask("send", request), type=dict[str, object])
+    """Let the running gateway accept a message; return its answer. Raises ControlError."""
+    async with _gateway(settings) as gateway:
+        return msgspec.json.decode(await gateway.request("send", request), type=dict[str, object])
 
 
 @asynccontextmanager
-async def _control(settings: Settings, patience: float = _PATIENCE) -> AsyncIterator["_Ask"]:
-    """Who can be asked for things, of the gateway that runs with this configuration. Raises Unanswered."""
+async def _gateway(settings: Settings, max_seconds: float = _REQUEST_TIMEOUT) -> AsyncIterator["_Gateway"]:
+    """Open a client of the gateway that runs with this configuration. Raises ControlError."""
     path = note_of(settings)
     try:
-        written = path.read_bytes()
+        content = path.read_bytes()
     except FileNotFoundError:
-        written = b""
+        content = b""
     except OSError as error:
         problem = f"{path}: {error.strerror}; run this as the user that the gateway runs as"
-        raise Unanswered(problem) from None
-    if not written:
-        raise NoGateway(f"no gateway is running with this configuration (it would say so in {path})")
+        raise ControlError(problem) from None
+    if not content:
+        raise GatewayNotRunning(f"no gateway is running with this configuration (it would write {path})")
     try:
-        note = msgspec.json.decode(written, type=Note)
+        note = msgspec.json.decode(content, type=Note)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Somebody is just writing it, or died of it.
-        raise NoGateway(f"no gateway has left a whole note in {path}; try again, or restart it") from None
-    # The certificate names the host as the outside calls it; this never leaves the machine.
-    timeout = aiohttp.ClientTimeout(total=patience, connect=5)
-    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=False)) as session:
-        yield _Ask(session, note)
+        # A gateway is writing it at this moment, or died while it was writing.
+        raise GatewayNotRunning(
+            f"the running gateway's note in {path} is not complete; try again, or restart the gateway"
+        ) from None
+    # The certificate is not verified: it names the host as clients outside know it, and this connection never
+    # leaves the machine.
+    timeout = aiohttp.ClientTimeout(total=max_seconds, connect=5)
+    connector = aiohttp.TCPConnector(ssl=False)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        yield _Gateway(session, note)
 
 
-class _Ask:
-    """A running gateway."""
+class _Gateway:
+    """A client of a running gateway's control requests."""
 
     def __init__(self, session: aiohttp.ClientSession, note: Note) -> None:
         self._session = session
         self._note = note
 
-    async def __call__(self, what: str, request: msgspec.Struct) -> bytes:
-        url = f"{_reachable(self._note.url)}/control/{what}"
+    async def request(self, action: str, body: msgspec.Struct) -> bytes:
+        """Send a control request; return the body of its answer. Raises ControlError."""
+        url = f"{_local_url(self._note.url)}/control/{action}"
         headers = {"Authorization": f"Bearer {self._note.token}"}
         try:
             async with self._session.post(
-                url, data=msgspec.json.encode(request), headers=headers, allow_redirects=False
+                url, data=msgspec.json.encode(body), headers=headers, allow_redirects=False
             ) as response:
                 answer = await response.read()
         except aiohttp.ClientConnectorError:
-            # The note of one that was killed.
-            raise NoGateway("no gateway is running with this configuration") from None
+            # The note was left by a gateway that was killed.
+            raise GatewayNotRunning("no gateway is running with this configuration") from None
         except (aiohttp.ClientError, TimeoutError) as error:
             problem = f"the gateway at {self._note.url} did not answer ({type(error).__name__})"
-            raise Unanswered(problem) from None
+            raise ControlError(problem) from None
         if response.status == 404:
-            raise NoGateway(f"what listens at {self._note.url} is not the gateway of this configuration")
+            raise GatewayNotRunning(
+                f"the server that listens at {self._note.url} is not the gateway of this configuration"
+            )
         if response.status != 200:
             problem = f"the gateway refused ({response.status}): {answer.decode('utf-8', 'replace')}"
-            raise Unanswered(problem)
+            raise ControlError(problem)
         return answer
 
 
-def _reachable(url: str) -> str:
-    """The URL as a client on this machine can use it, where it says: on every address."""
+def _local_url(url: str) -> str:
+    """Return the URL with the loopback address when the gateway listens on every address."""
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")

@@ -118,14 +118,14 @@ class Delivery:
         """Claim nothing more."""
         self._stopping = True
         self._suspects.stop()
-        for event in self._outbox.arrived.values():
+        for event in self._outbox.messages_due.values():
             event.set()
 
     def _route(self, channel: Channel) -> Sequence[Provider]:
         return [self._providers[name] for name in self._settings.routes.of(channel)]
 
     async def _loop(self, channel: Channel, route: Sequence[Provider]) -> None:
-        arrived = self._outbox.arrived[channel]
+        arrived = self._outbox.messages_due[channel]
         while not self._stopping:
             arrived.clear()
             patience = POLL
@@ -133,7 +133,7 @@ class Delivery:
                 if channel in self._stray:
                     # Nobody else would look at those before the lease ends.
                     async with self._gates[channel]:
-                        await self._outbox.give_back(channel, self._held)
+                        await self._outbox.release_claims(channel, self._held)
                     self._stray.discard(channel)
                 provider = self._usable(route)
                 if provider is not None and provider.throttle.free(self._clock()):
@@ -230,7 +230,7 @@ class Delivery:
             outcome = self._interrupted(claim, progress)
         finally:
             # The slot is free before the outcome is on disk: the next is claimed in the same transaction.
-            self._outbox.arrived[claim.channel].set()
+            self._outbox.messages_due[claim.channel].set()
             if outcome is not None:
                 await self._finish(msgspec.structs.replace(outcome, content=progress.content))
             self._held.pop(claim.id, None)

@@ -1,5 +1,6 @@
-"""The durable store between the rooms: put, claim, record."""
+"""The durable store between acceptance, delivery, webhooks and callbacks: put, claim, record."""
 
+from gatepost.outbox.messages import new_id
 from gatepost.outbox.queries import QueueDepth
 from gatepost.outbox.records import (
     Callback,
@@ -14,7 +15,8 @@ from gatepost.outbox.records import (
     SweepResult,
 )
 from gatepost.outbox.retries import CallbackRetry, MessageRetry
-from gatepost.outbox.store import Outbox, new_id, open_outbox
+from gatepost.outbox.startup import open_outbox
+from gatepost.outbox.store import Outbox
 
 __all__ = [
     "Callback",

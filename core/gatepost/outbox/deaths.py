@@ -1,8 +1,9 @@
-"""What a death of the process says about the messages that it had in hand.
+"""Deaths of the process (crashes and kills), counted for each message that it was sending at that moment.
 
-Any of them may have caused it. After two deaths a message is a suspect and is sent alone; who is in hand at the
-third is held, so that it kills no more. A clean stop leaves nothing in hand, and a claim of a process that lives
-and was merely late says nothing. On PostgreSQL a lease that ended is the only sign of a death that there is.
+Any of these messages may have caused the death. After two deaths a message is a suspect and is sent alone; a
+message that was being sent at a third death is held, so that it can't cause another. A clean stop leaves no message
+claimed, and a lease that ended in a process that still runs was merely late: neither counts as a death. On
+PostgreSQL the only sign of a death is that the lease of another replica ended.
 """
 
 from collections.abc import Sequence
@@ -16,56 +17,58 @@ from gatepost.outbox.schema import messages
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction
 
-SUSPECT = 2
+SUSPECT_DEATHS = 2
 """Deaths after which a message is sent alone."""
 
-MOST = 3
+MAX_DEATHS = 3
 """Deaths after which a message is held."""
 
-REASON = "in hand at three deaths of the process"
-"""Of a message that is held for that."""
+HELD_REASON = "the process died three times while it was sending this message"
+"""The reason of a message that is held after MAX_DEATHS."""
 
 waiting_state: ColumnElement[str] = case(
-    (messages.c.deaths >= SUSPECT, State.SUSPECT.value), else_=State.QUEUED.value
+    (messages.c.deaths >= SUSPECT_DEATHS, State.SUSPECT.value), else_=State.QUEUED.value
 )
 """The state in which a message waits for its next try."""
 
-deaths_after_retry: ColumnElement[int] = case((messages.c.deaths > SUSPECT, SUSPECT), else_=messages.c.deaths)
-"""The deaths after an operator's retry: the message is a suspect, and held at the next death."""
+deaths_after_retry: ColumnElement[int] = case(
+    (messages.c.deaths > SUSPECT_DEATHS, SUSPECT_DEATHS), else_=messages.c.deaths
+)
+"""The number of deaths after an operator's retry: the message is a suspect, and held at the next death."""
 
 _log = logs.get(__name__)
 
 
-class Orphaned(NamedTuple):
-    """Claims whose sender is gone."""
+class ExpiredClaims(NamedTuple):
+    """Claims that were ended because their process died or their lease ran out."""
 
-    lost: int
-    held: Sequence[str]
-    """Ids of those that were in hand at MOST deaths."""
+    total: int
+    held_ids: Sequence[str]
+    """Ids of the messages that are now held, after MAX_DEATHS."""
 
 
-def orphan(tx: Transaction, which: ColumnElement[bool]) -> Orphaned:
-    """Take these claims from their senders: whether they were sent is not known."""
+def expire_claims(tx: Transaction, where: ColumnElement[bool]) -> ExpiredClaims:
+    """End the claims of the messages for which ``where`` holds: whether they were sent is not known."""
     deaths = messages.c.deaths + case((messages.c.holder != tx.holder, 1), else_=0)
-    deadly = deaths >= MOST
-    wait = literal(tx.after(tx.policy.uncertain_wait), messages.c.due_at.type)
+    is_held = deaths >= MAX_DEATHS
+    wait_end = literal(tx.after(tx.policy.uncertain_wait), messages.c.due_at.type)
     values: dict[str, Any] = {
         "deaths": deaths,
-        "state": case((deadly, State.HELD.value), else_=State.UNCERTAIN.value),
-        "due_at": case((deadly, messages.c.expires_at), else_=wait),
-        "reason": case((deadly, REASON), else_="the sender was lost"),
+        "state": case((is_held, State.HELD.value), else_=State.UNCERTAIN.value),
+        "due_at": case((is_held, messages.c.expires_at), else_=wait_end),
+        "reason": case((is_held, HELD_REASON), else_="the process that was sending it was lost"),
     }
-    moved = update(messages).where(which).values(values).returning(messages.c.id, messages.c.state)
-    rows = tx.connection.execute(moved).all()
-    return Orphaned(len(rows), [row.id for row in rows if row.state == State.HELD])
+    expire = update(messages).where(where).values(values).returning(messages.c.id, messages.c.state)
+    rows = tx.connection.execute(expire).all()
+    return ExpiredClaims(len(rows), [row.id for row in rows if row.state == State.HELD])
 
 
 any_channel = messages.c.channel.in_([channel.value for channel in Channel])
-"""The index on what is due begins with the channel."""
+"""True for every message; stated because the index on due times begins with the channel."""
 
 
-def channels_with_suspects(tx: Transaction, asked: Sequence[None]) -> list[Sequence[Channel]]:
-    """The channels in which a suspect is due, the longest due first."""
+def channels_with_suspects(tx: Transaction, items: Sequence[None]) -> list[Sequence[Channel]]:
+    """Return the channels in which a suspect is due, the longest due first."""
     due = (
         select(messages.c.channel)
         .where(any_channel, messages.c.state == State.SUSPECT.value, messages.c.due_at <= tx.now)
@@ -73,10 +76,10 @@ def channels_with_suspects(tx: Transaction, asked: Sequence[None]) -> list[Seque
         .order_by(func.min(messages.c.due_at))
     )
     channels = [Channel(name) for name in tx.connection.execute(due).scalars()]
-    return [channels] * len(asked)
+    return [channels] * len(items)
 
 
-def log_held(held: Sequence[str]) -> None:
-    """Tell the operator of each message that was held."""
-    for identity in held:
-        _log.error("message_held", message=identity, reason=REASON)
+def log_held(message_ids: Sequence[str]) -> None:
+    """Log each of these held messages for the operator."""
+    for message_id in message_ids:
+        _log.error("message_held", message=message_id, reason=HELD_REASON)

@@ -1,4 +1,4 @@
-"""What a database's error means for the gateway. Texts are ours: the driver's quote rows and values."""
+"""Database errors as the gateway's own errors. Our texts replace the driver's, which quote rows and values."""
 
 import sqlite3
 
@@ -6,15 +6,15 @@ from sqlalchemy.exc import DBAPIError
 
 from gatepost.errors import StoreBroken, StoreBusy, StoreError
 
-# Primary result codes (https://www.sqlite.org/rescode.html) after which nobody knows what is on disk.
-_BROKEN = {
+# Primary result codes (https://www.sqlite.org/rescode.html) after which it is not known what is on disk.
+_BROKEN_CODES = {
     sqlite3.SQLITE_IOERR: "reading or writing the file failed",
     sqlite3.SQLITE_CORRUPT: "the file is damaged",
     sqlite3.SQLITE_NOTADB: "the file is not a database",
     sqlite3.SQLITE_CANTOPEN: "the file can't be opened",
     sqlite3.SQLITE_READONLY: "the file can't be written",
 }
-_BUSY = {
+_BUSY_CODES = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_BUSY: "another process has locked the file",
     sqlite3.SQLITE_LOCKED: "the table is locked",
@@ -25,62 +25,70 @@ _BUSY = {
 _BROKEN_SQLSTATES = {"XX001": "the data are damaged", "XX002": "an index is damaged"}
 _BUSY_SQLSTATES = {
     "25006": "the database takes no writes: it may be a standby",
-    "28": "the database does not let the gateway in",
+    "28": "the database refuses the gateway's user or password",
     "3D": "there is no such database",
-    "42501": "the user can't use or make the gateway's tables: let it own the database",
-    "42": "the gateway may not use its tables, or they are not as it made them",
-    "53": "the database is out of room, memory or connections",
-    "55": "something else has locked the tables",
-    "58": "the database met an error of its disk",
+    "42501": "the user can't use or create the gateway's tables: make it the owner of the database",
+    "42": "the gateway may not use its tables, or they were changed by something else",
+    "53": "the database has no disk space, memory or connection left",
+    "55": "another program has locked the tables",
+    "58": "the database reports an error of its disk",
 }
-_LOST_SQLSTATES = ("08", "57")
+_CONNECTION_LOST_SQLSTATES = ("08", "57")
 
 
-class Refusal(StoreBusy):
-    """The store took offence at what it was given; something else may succeed."""
+class StatementRefused(StoreBusy):
+    """The store refused a statement because of its values; other statements may succeed."""
 
 
-class Lost(StoreBusy):
-    """The connection is gone, and whether its last transaction was committed nobody knows.
+class ConnectionLost(StoreBusy):
+    """The connection was lost, and it is not known whether its last transaction was committed.
 
-    To do the same once more is right in either case, where a uid, a fence or a status's name settles it.
+    Work that a uid, a fence or a status's name makes idempotent may be repeated in either case.
     """
 
 
 def store_error(error: DBAPIError) -> StoreError:
-    """The same as one of ours: StoreBroken when the process must stop, else StoreBusy."""
+    """Return the gateway's error for it: StoreBroken when the process must stop, else StoreBusy."""
     cause: BaseException = error
     while (inner := cause.orig if isinstance(cause, DBAPIError) else cause.__cause__) is not None:
         cause = inner
         if isinstance(cause, sqlite3.Error):
-            return of_sqlite(cause)
-    return _of_postgresql(cause)
+            return sqlite_error(cause)
+    return _postgresql_error(cause)
 
 
 def opening_problem(name: str, error: DBAPIError) -> str:
-    """Why a store could not be opened, and what to do where that is not plain."""
-    found = store_error(error)
-    todo = ": see that it is the gateway's, or put back a backup" if isinstance(found, StoreBroken) else ""
-    return f"{name}: {found}{todo}"
+    """Return why the store could not be opened, and what to do where that is not obvious."""
+    known = store_error(error)
+    advice = (
+        ": check that this is the gateway's store, or restore a backup"
+        if isinstance(known, StoreBroken)
+        else ""
+    )
+    return f"{name}: {known}{advice}"
 
 
-def of_sqlite(cause: sqlite3.Error) -> StoreError:
-    """The same for an error of the driver's own."""
+def sqlite_error(cause: sqlite3.Error) -> StoreError:
+    """Return the gateway's error for an error of the SQLite driver."""
     primary = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    if primary in _BROKEN:
-        return StoreBroken(f"{_BROKEN[primary]} ({cause.sqlite_errorname})")
-    if primary in _BUSY:
-        return StoreBusy(_BUSY[primary])
-    return Refusal(f"the store refused this ({type(cause).__name__})")
+    if primary in _BROKEN_CODES:
+        return StoreBroken(f"{_BROKEN_CODES[primary]} ({cause.sqlite_errorname})")
+    if primary in _BUSY_CODES:
+        return StoreBusy(_BUSY_CODES[primary])
+    return StatementRefused(f"the store refused this statement ({type(cause).__name__})")
 
 
-def _of_postgresql(cause: BaseException) -> StoreError:
+def _postgresql_error(cause: BaseException) -> StoreError:
     state = getattr(cause, "sqlstate", None)
     kind = type(cause).__name__
-    if state is None or state.startswith(_LOST_SQLSTATES):
-        # Without a state it is not the server who speaks, but the driver about its connection.
-        return Lost(f"the connection to the database was lost ({kind})")
+    if state is None or state.startswith(_CONNECTION_LOST_SQLSTATES):
+        # An error without a state is not from the server, but from the driver about its connection.
+        return ConnectionLost(f"the connection to the database was lost ({kind})")
     if state in _BROKEN_SQLSTATES:
         return StoreBroken(f"{_BROKEN_SQLSTATES[state]} ({kind})")
     busy = _BUSY_SQLSTATES.get(state) or _BUSY_SQLSTATES.get(state[:2])
-    return StoreBusy(f"{busy} ({kind})") if busy else Refusal(f"the store refused this ({kind})")
+    return (
+        StoreBusy(f"{busy} ({kind})")
+        if busy
+        else StatementRefused(f"the store refused this statement ({kind})")
+    )

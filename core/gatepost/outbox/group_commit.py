@@ -1,8 +1,8 @@
-"""Group commit: calls that arrive while a commit is under way share the next one.
+"""Group commit: calls that arrive while a commit is in progress share the next one.
 
-A transaction costs one sync of the disk, however many rows it carries, and a statement costs about
-the same for one row as for ten. So nobody gets a transaction of their own: whoever comes while one is
-under way waits for the next, and all of those go together.
+A transaction costs one sync of the disk, however many rows it carries, and a statement costs about the same for one
+row as for ten. So no call gets a transaction of its own: calls that arrive during a transaction wait for the next
+one, which carries all of them.
 """
 
 import asyncio
@@ -15,66 +15,72 @@ from sqlalchemy.exc import DBAPIError
 
 from gatepost.errors import StoreBroken, StoreBusy, StoreError
 from gatepost.observe import logs
-from gatepost.outbox.driver_errors import Lost, Refusal, store_error
+from gatepost.outbox.driver_errors import ConnectionLost, StatementRefused, store_error
 from gatepost.outbox.transaction import Transaction
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Work = Callable[[Transaction, Sequence[Item]], Sequence[Result]]
-"""Does something for several callers in one transaction; one result each, in their order."""
+"""A function that serves several calls in one transaction: from their items to their results, in the same order."""
 
-MOST = 256
-"""Calls that share a commit: more would not make it cheaper, only slower to answer."""
+MAX_BATCH = 256
+"""Calls that share a commit: a larger batch would not be cheaper per call, only slower to answer."""
 
-WAITING = 20_000
-"""Calls that may wait; beyond that the store is overloaded and says so at once."""
+MAX_PENDING = 20_000
+"""Calls that may wait; beyond that the store is overloaded, and a new call fails at once."""
 
-GATHERING, GATHERINGS = 0.0005, 10
-"""Seconds for which further callers are waited for, and how often at the most, as long as each wait brings one.
+GATHER_INTERVAL = 0.0005
+"""Seconds that a batch waits for further calls, again and again as long as each wait brings at least one.
 
-Otherwise half of the callers come while the other half's commit is under way, and so on for ever: the loop and
-the thread that commits then want the interpreter at the same time. To let all come first took three tenths of
-the CPU off accepting at 64 connections. Who is alone does not wait.
+Without it half of the calls arrive during the commit of the other half, and this goes on for ever: the event loop and
+the thread that commits then want the interpreter at the same time. Waiting until all have arrived saved three tenths
+of the CPU of accepting at 64 connections. A call that is alone does not wait.
 """
 
-_TURNS = 3
-"""Turns of the loop in which what has arrived is read, and gets here."""
+MAX_GATHER_ROUNDS = 10
+"""How often a batch waits for GATHER_INTERVAL at most."""
 
-MEMORY = 30.0
-"""Seconds that a refusal is remembered: whoever is kept away by it could not show that it is over."""
+_LOOP_TURNS = 3
+"""Turns of the event loop from a request in a socket's buffer to its call here."""
+
+FAILURE_MEMORY = 30.0
+"""Seconds for which a failure is remembered. Not longer: a load balancer that avoids this gateway because of it sends
+no work, and without work the gateway can't show that the failure is over."""
 
 _log = logs.get(__name__)
 
 
 class Database(Protocol):
-    """Where the rows are: SQLite's SqliteDatabase or PostgreSQL's PostgresDatabase."""
+    """Where the rows are: SqliteDatabase or PostgresDatabase."""
 
     @property
     def engine(self) -> Engine:
-        """SQLAlchemy's."""
+        """SQLAlchemy's engine."""
 
     async def transact(self, work: Callable[[Connection], Result]) -> Result:
-        """Do the work in a transaction; when this returns it is on disk. Raises what the driver raises."""
+        """Do the work in a transaction, which is on disk when this returns. Raises the driver's errors."""
 
-    async def scrub(self) -> None:
-        """Take what was erased out of the database's files too, if now is a good time. Raises StoreError."""
+    async def purge_wal(self) -> None:
+        """Remove erased contents from the database's log file, when it is idle. Raises StoreError."""
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Close all connections."""
 
 
 class Deferred(Generic[Item]):
-    """Stands for an item that is made when its transaction begins, and not before."""
+    """An item that is made only when its transaction begins."""
 
     __slots__ = ("make",)
 
     def __init__(self, make: Callable[[], Item]) -> None:
-        """``make`` is called in the loop's thread, once; it must not raise."""
+        """``make`` is called once, in the event loop's thread; it must not raise."""
         self.make = make
 
 
-class _Waiting(Generic[Item, Result]):
+class _Call(Generic[Item, Result]):
+    """A call that waits for its transaction."""
+
     __slots__ = ("future", "item", "work")
 
     def __init__(
@@ -86,164 +92,169 @@ class _Waiting(Generic[Item, Result]):
 
 
 class GroupCommit:
-    """One lane of transactions, one after the other, each for all who are waiting."""
+    """One lane of transactions, one after the other, each for all calls that wait."""
 
     def __init__(
         self,
         database: Database,
         begin: Callable[[Connection], Transaction],
-        broken: asyncio.Future[StoreBroken],
-        once: Collection[Work[Any, Any]] = (),
+        failure: asyncio.Future[StoreBroken],
+        not_repeatable: Collection[Work[Any, Any]] = (),
     ) -> None:
-        """``broken`` is done when the store can't be trusted any more; lanes of one store share it.
+        """``failure`` is done when the store can't be trusted any more; all lanes of a store share it.
 
-        ``once``: work that is not to be repeated when the connection was lost in the middle of it.
+        ``not_repeatable``: work that must not be repeated after the connection was lost in the middle of it.
         """
-        self._once = once
+        self._not_repeatable = not_repeatable
         self._database = database
         self._begin = begin
-        self.broken = broken
-        self._waiting: list[_Waiting[Any, Any]] = []
-        self._arrived = asyncio.Event()
-        self._refused: dict[Work[Any, Any], float] = {}
+        self.failure = failure
+        self._pending: list[_Call[Any, Any]] = []
+        self._call_arrived = asyncio.Event()
+        self._failed_at: dict[Work[Any, Any], float] = {}
         self._closing = False
         self._task = asyncio.create_task(self._run(), name="group-commit")
 
     @property
-    def refusing(self) -> bool:
-        """Whether some kind of work failed lately, and has not succeeded since.
+    def is_failing(self) -> bool:
+        """Whether some kind of work failed within FAILURE_MEMORY and has not succeeded since.
 
-        By kinds, because on a full disk all goes on that needs no room.
+        By kind of work, because on a full disk all work that needs no space still succeeds.
         """
-        since = asyncio.get_running_loop().time() - MEMORY
-        return any(at > since for at in self._refused.values())
+        since = asyncio.get_running_loop().time() - FAILURE_MEMORY
+        return any(failed_at > since for failed_at in self._failed_at.values())
 
     async def run(self, work: Work[Item, Result], item: Item | Deferred[Item]) -> Result:
-        """Do ``work`` for ``item`` in the next transaction; returns once that is committed.
+        """Do ``work`` for ``item`` in the next transaction; return its result once that is committed.
 
-        Raises StoreBusy when it was not done and may be tried again, StoreBroken when the store has to
-        be given up. A caller that is cancelled meanwhile does not undo it.
+        Raises StoreBusy when it was not done and may be tried again, StoreBroken when the store can't be trusted any
+        more. If the calling task is cancelled meanwhile, the work is done all the same.
         """
         if self._closing:
             raise StoreBusy("shutting down")
-        if self.broken.done():
-            raise self.broken.result()
-        if len(self._waiting) >= WAITING:
-            raise StoreBusy("too many are waiting for the store")
+        if self.failure.done():
+            raise self.failure.result()
+        if len(self._pending) >= MAX_PENDING:
+            raise StoreBusy("too many calls are waiting for the store")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(work, item, future))
-        self._arrived.set()
+        self._pending.append(_Call(work, item, future))
+        self._call_arrived.set()
         return await future
 
     async def close(self) -> None:
-        """Finish what is waiting, then take nothing more."""
+        """Finish the calls that wait, and refuse new ones."""
         self._closing = True
-        self._arrived.set()
+        self._call_arrived.set()
         await self._task
 
     async def _run(self) -> None:
         while True:
-            if not self._waiting:
+            if not self._pending:
                 if self._closing:
                     return
-                self._arrived.clear()
-                await self._arrived.wait()
-                # One turn of the loop: whoever is ready at the same moment comes along.
+                self._call_arrived.clear()
+                await self._call_arrived.wait()
+                # One turn of the loop, so that calls made at the same moment come along.
                 await asyncio.sleep(0)
                 continue
             await self._gather()
-            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            for waiting in batch:
-                if isinstance(waiting.item, Deferred):
-                    waiting.item = waiting.item.make()
+            batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+            for call in batch:
+                if isinstance(call.item, Deferred):
+                    call.item = call.item.make()
             await self._commit(batch)
 
     async def _gather(self) -> None:
-        for _ in range(GATHERINGS):
-            waiting = len(self._waiting)
-            if waiting == 1 or waiting >= MOST or self._closing:
+        for _ in range(MAX_GATHER_ROUNDS):
+            count = len(self._pending)
+            if count == 1 or count >= MAX_BATCH or self._closing:
                 return
-            await asyncio.sleep(GATHERING)
-            # The loop may have been busy for all of that time with answers to the last ones; their next
-            # requests are in the sockets' buffers, and a few turns away.
-            for _ in range(_TURNS):
+            await asyncio.sleep(GATHER_INTERVAL)
+            # The loop may have spent all of that time on answers to the last batch; the next requests are in the
+            # sockets' buffers, a few turns away.
+            for _ in range(_LOOP_TURNS):
                 await asyncio.sleep(0)
-            if len(self._waiting) == waiting:
+            if len(self._pending) == count:
                 return
 
-    async def _commit(self, batch: Sequence[_Waiting[Any, Any]], *, again: bool = True) -> None:
+    async def _commit(self, batch: Sequence[_Call[Any, Any]], *, may_repeat: bool = True) -> None:
         try:
             results = await self._transaction(batch)
-        except Lost as error:
-            await self._after_loss(error, batch, again=again)
+        except ConnectionLost as error:
+            await self._after_connection_loss(error, batch, may_repeat=may_repeat)
         except StoreBroken as error:
-            self.give_up(error, batch)
-        except Exception as error:  # noqa: BLE001  whatever it is, somebody waits for an answer
-            known = isinstance(error, StoreError)
-            if len(batch) > 1 and (not known or isinstance(error, Refusal)):
-                # One of them may be the cause; apart from it, it hurts nobody. A lock or a full disk is
-                # nobody's fault, and each alone would wait for it as long as all together.
+            self.fail(error, batch)
+        except Exception as error:  # noqa: BLE001  whatever it is, the calls wait for an answer
+            is_known = isinstance(error, StoreError)
+            if len(batch) > 1 and (not is_known or isinstance(error, StatementRefused)):
+                # One call may be the cause, so halve the batch until it fails alone. A locked file or a full disk
+                # has no such cause: there each call alone would wait as long as all together.
                 middle = len(batch) // 2
                 await self._commit(batch[:middle])
                 await self._commit(batch[middle:])
                 return
-            if not known:
+            if not is_known:
                 _log.error("outbox_call_failed", error=type(error).__name__, exc_info=error)
-            for waiting in batch:
-                self._answer(waiting, error if known else Refusal("the store refused this"))
+            for call in batch:
+                self._reject(
+                    call, error if is_known else StatementRefused("the store refused this statement")
+                )
         else:
-            for waiting, result in zip(batch, results, strict=True):
-                self._refused.pop(waiting.work, None)
-                if not waiting.future.done():
-                    waiting.future.set_result(result)
+            for call, result in zip(batch, results, strict=True):
+                self._failed_at.pop(call.work, None)
+                if not call.future.done():
+                    call.future.set_result(result)
 
-    async def _after_loss(self, error: Lost, batch: Sequence[_Waiting[Any, Any]], *, again: bool) -> None:
-        """Once more: the server may be back, or only that connection was old. But not what claims.
+    async def _after_connection_loss(
+        self, error: ConnectionLost, batch: Sequence[_Call[Any, Any]], *, may_repeat: bool
+    ) -> None:
+        """Repeat the batch once, except its claims: perhaps only that connection was old.
 
-        A claim that was committed after all would be made a second time, of other rows, and the first would
-        be nobody's.
+        If a lost claim was committed after all, its repetition would claim other rows, and the first ones would
+        wait for the end of their lease.
         """
-        repeated = [waiting for waiting in batch if again and waiting.work not in self._once]
-        for waiting in batch:
-            if waiting not in repeated:
-                self._answer(waiting, error)
-        if repeated:
-            await self._commit(repeated, again=False)
+        repeatable = [call for call in batch if may_repeat and call.work not in self._not_repeatable]
+        for call in batch:
+            if call not in repeatable:
+                self._reject(call, error)
+        if repeatable:
+            await self._commit(repeatable, may_repeat=False)
 
-    async def _transaction(self, batch: Sequence[_Waiting[Any, Any]]) -> list[Any]:
-        if self.broken.done():
-            raise self.broken.result()
+    async def _transaction(self, batch: Sequence[_Call[Any, Any]]) -> list[Any]:
+        if self.failure.done():
+            raise self.failure.result()
         try:
-            return await self._database.transact(partial(self._together, batch))
+            return await self._database.transact(partial(self._work, batch))
         except DBAPIError as error:
             raise store_error(error) from None
         except (OSError, TimeoutError) as error:
-            # The driver's own, where there is no connection or nothing comes back over it.
+            # From the driver, when there is no connection or no answer comes over it.
             raise StoreBusy(f"the database can't be reached ({type(error).__name__})") from None
 
-    def give_up(self, error: StoreBroken, batch: Sequence[_Waiting[Any, Any]] = ()) -> None:
-        """Do nothing more, for anybody."""
-        if not self.broken.done():
-            _log.critical("the store can't be trusted any more", reason=str(error))
-            self.broken.set_result(error)
-        waiting, self._waiting = [*batch, *self._waiting], []
-        for one in waiting:
-            self._answer(one, error)
+    def fail(self, error: StoreBroken, batch: Sequence[_Call[Any, Any]] = ()) -> None:
+        """Stop all work of the store: fail this batch, the calls that wait, and every later call."""
+        if not self.failure.done():
+            _log.critical("store_broken", reason=str(error))
+            self.failure.set_result(error)
+        calls, self._pending = [*batch, *self._pending], []
+        for call in calls:
+            self._reject(call, error)
 
-    def _answer(self, waiting: _Waiting[Any, Any], error: Exception) -> None:
-        if not isinstance(error, Refusal):
-            self._refused[waiting.work] = asyncio.get_running_loop().time()
-        if not waiting.future.done():
-            waiting.future.set_exception(error)
+    def _reject(self, call: _Call[Any, Any], error: Exception) -> None:
+        if not isinstance(error, StatementRefused):
+            self._failed_at[call.work] = asyncio.get_running_loop().time()
+        if not call.future.done():
+            call.future.set_exception(error)
 
-    def _together(self, batch: Sequence[_Waiting[Any, Any]], connection: Connection) -> list[Any]:
-        """Each kind of work once, for all who want it; the kinds in the order of their first caller."""
+    def _work(self, batch: Sequence[_Call[Any, Any]], connection: Connection) -> list[Any]:
+        """Run each kind of work once, for all its calls; the kinds in the order of their first calls."""
         transaction = self._begin(connection)
-        places: dict[Work[Any, Any], list[int]] = {}
-        for place, waiting in enumerate(batch):
-            places.setdefault(waiting.work, []).append(place)
+        places_by_work: dict[Work[Any, Any], list[int]] = {}
+        for place, call in enumerate(batch):
+            places_by_work.setdefault(call.work, []).append(place)
         results: list[Any] = [None] * len(batch)
-        for work, mine in places.items():
-            for place, result in zip(mine, work(transaction, [batch[i].item for i in mine]), strict=True):
+        for work, places in places_by_work.items():
+            items = [batch[place].item for place in places]
+            for place, result in zip(places, work(transaction, items), strict=True):
                 results[place] = result
         return results

@@ -1,10 +1,11 @@
-"""The indexes; made by the migrations, and looked at by whoever writes the next one.
+"""The indexes. The migrations create them; the author of the next migration reads them here.
 
-Only what is not at its end has a ``due_at``, and the indexes that claims run on hold only such rows: they
-stay as small as the queue is, whatever has piled up behind it. So does the one on what was given up.
+Only a row that is not in a final state has a ``due_at``, and the indexes for claims hold only rows with one: they
+stay as small as the queue is, however many finished rows there are. The index on dead callbacks is partial for the
+same reason.
 
-Apart from the tables, because nothing that runs needs them: to say on PostgreSQL which rows an index holds
-loads SQLAlchemy's part for PostgreSQL, a tenth of the time in which a gateway on SQLite starts.
+They are apart from the tables because the gateway itself does not need them: the PostgreSQL condition of a partial
+index loads SQLAlchemy's PostgreSQL dialect, which takes a tenth of the start of a gateway on SQLite.
 """
 
 from sqlalchemy import Column, Index, text
@@ -13,16 +14,16 @@ from gatepost.outbox.schema import messages, statuses
 
 
 def _partial(name: str, where: str, *columns: Column[int] | Column[str]) -> Index:
-    """Over the rows of which this holds."""
+    """Return an index over the rows for which the condition ``where`` holds."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 INDEXES = (
     _partial("messages_due", "due_at IS NOT NULL", messages.c.channel, messages.c.state, messages.c.due_at),
-    _partial("messages_expiring", "due_at IS NOT NULL", messages.c.expires_at),
-    _partial("messages_ended", "ended_at IS NOT NULL", messages.c.ended_at),
-    _partial("messages_provider", "provider_id IS NOT NULL", messages.c.instance, messages.c.provider_id),
-    # The target is the last, so that what rests is passed over without a look at its row.
+    _partial("messages_expires_at", "due_at IS NOT NULL", messages.c.expires_at),
+    _partial("messages_ended_at", "ended_at IS NOT NULL", messages.c.ended_at),
+    _partial("messages_provider_id", "provider_id IS NOT NULL", messages.c.instance, messages.c.provider_id),
+    # The target comes last, so that a paused target is skipped within the index, without reading its rows.
     _partial(
         "statuses_due",
         "due_at IS NOT NULL",

@@ -1,5 +1,7 @@
-"""Taking messages in: exactly once a uid."""
+"""Storing accepted messages: each uid once."""
 
+import os
+import time
 from collections.abc import Sequence
 
 from sqlalchemy import select, tuple_
@@ -7,35 +9,42 @@ from sqlalchemy import select, tuple_
 from gatepost.outbox.records import NewMessage, StoredMessage
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import Transaction, chunks
+from gatepost.outbox.transaction import Transaction, id_chunks
 
 Key = tuple[str, str, str]
-"""Client, channel, uid."""
+"""Client, channel and uid: what identifies a message to its client."""
+
+
+def new_id() -> str:
+    """Return a new ext_message_id: a UUID of version 7 (RFC 9562), so that new rows are neighbours on disk."""
+    bits = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    digits = f"{bits & ~(0xF000 << 64) & ~(0xC000 << 48) | 0x7000 << 64 | 0x8000 << 48:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def key(message: NewMessage) -> Key:
-    """What makes a message the same message."""
+    """Return the key of a message: two messages with the same key are the same message."""
     return message.client, message.channel.value, message.uid
 
 
 def put(tx: Transaction, new: Sequence[NewMessage]) -> list[StoredMessage]:
-    """Store each message unless its uid is known; returns what now stands under each uid.
+    """Store each message unless its key is known; return for each what is now stored under its key.
 
-    A caller whose own id comes back has stored it; another id means that the uid was known.
+    If the returned id is the message's own, it was stored; another id means that the key was known.
     """
-    first: dict[Key, NewMessage] = {}
+    by_key: dict[Key, NewMessage] = {}
     for message in new:
-        first.setdefault(key(message), message)
-    rows = [_row(tx, message) for message in first.values()]
-    standing = {key(message): StoredMessage(message.id, message.fingerprint) for message in first.values()}
+        by_key.setdefault(key(message), message)
+    rows = [_row(tx, message) for message in by_key.values()]
+    stored = {key(message): StoredMessage(message.id, message.fingerprint) for message in by_key.values()}
     if tx.insert_new(messages, rows) == len(rows):
-        stored = list(first.values())
+        inserted = list(by_key.values())
     else:
-        standing = find_all(tx, list(first))
-        stored = [message for message in first.values() if standing[key(message)].id == message.id]
-    if stored:
-        tx.insert_new(contents, [{"message_id": m.id, "content": m.content} for m in stored])
-    return [standing[key(message)] for message in new]
+        stored = _find_by_key(tx, list(by_key))
+        inserted = [message for message in by_key.values() if stored[key(message)].id == message.id]
+    if inserted:
+        tx.insert_new(contents, [{"message_id": m.id, "content": m.content} for m in inserted])
+    return [stored[key(message)] for message in new]
 
 
 def _row(tx: Transaction, message: NewMessage) -> dict[str, object]:
@@ -55,7 +64,7 @@ def _row(tx: Transaction, message: NewMessage) -> dict[str, object]:
         "ended_at": None,
         "attempt": 0,
         "holder": "",
-        "unanswered": 0,
+        "lost_answers": 0,
         "deaths": 0,
         "instance": "",
         "provider_id": None,
@@ -65,17 +74,16 @@ def _row(tx: Transaction, message: NewMessage) -> dict[str, object]:
 
 
 def find(tx: Transaction, keys: Sequence[Key]) -> list[StoredMessage | None]:
-    """What stands under each uid; None where it is not known."""
-    found = find_all(tx, keys)
-    return [found.get(wanted) for wanted in keys]
+    """Return what is stored under each key; None where the key is not known."""
+    found = _find_by_key(tx, keys)
+    return [found.get(one) for one in keys]
 
 
-def find_all(tx: Transaction, keys: Sequence[Key]) -> dict[Key, StoredMessage]:
-    """What stands under these uids."""
+def _find_by_key(tx: Transaction, keys: Sequence[Key]) -> dict[Key, StoredMessage]:
     found: dict[Key, StoredMessage] = {}
     columns = messages.c.client, messages.c.channel, messages.c.uid
-    for some in chunks(dict.fromkeys(keys)):
-        query = select(*columns, messages.c.id, messages.c.fingerprint).where(tuple_(*columns).in_(some))
-        for client, channel, uid, identity, fingerprint in tx.connection.execute(query):
-            found[client, channel, uid] = StoredMessage(identity, bytes(fingerprint))
+    for chunk in id_chunks(dict.fromkeys(keys)):
+        query = select(*columns, messages.c.id, messages.c.fingerprint).where(tuple_(*columns).in_(chunk))
+        for client, channel, uid, message_id, fingerprint in tx.connection.execute(query):
+            found[client, channel, uid] = StoredMessage(message_id, bytes(fingerprint))
     return found

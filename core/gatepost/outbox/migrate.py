@@ -1,4 +1,4 @@
-"""Bringing a store to this version's tables."""
+"""Migration of a store to the tables of this version."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,21 +11,20 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD = "0001"
-"""The newest revision in migrations/versions; a test compares."""
+"""The newest revision in migrations/versions; a test compares them."""
 
-
-Tables = Literal["missing", "older", "current"]
-"""How the tables of a store stand to those of this version."""
+TablesState = Literal["missing", "older", "current"]
+"""The state of a store's tables, compared with this version's."""
 
 
 def migrate(connection: Connection) -> bool:
-    """Create or upgrade the tables; returns whether there was something to do.
+    """Create or upgrade the tables; return whether there was something to do.
 
     Raises ConfigError for a store that a newer Gatepost has already upgraded.
     """
-    if tables(connection) == "current":
+    if tables_state(connection) == "current":
         return False
-    # Late: most starts find nothing to do, and this costs memory for as long as the process lives.
+    # Imported late: most starts find nothing to do, and the import costs memory as long as the process runs.
     from alembic import command  # noqa: PLC0415
 
     config = _config()
@@ -34,14 +33,14 @@ def migrate(connection: Connection) -> bool:
     return True
 
 
-def tables(connection: Connection) -> Tables:
-    """Compare, and change nothing; raises ConfigError as ``migrate`` does."""
+def tables_state(connection: Connection) -> TablesState:
+    """Return the state of the tables, and change nothing; raise ConfigError as ``migrate`` does."""
     revision = _revision(connection)
     if not revision:
         return "missing"
     if revision == HEAD:
         return "current"
-    # Late, as above.
+    # Imported late, as above.
     from alembic.script import ScriptDirectory  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
 
@@ -49,8 +48,8 @@ def tables(connection: Connection) -> Tables:
         ScriptDirectory.from_config(_config()).get_revision(revision)
     except CommandError:
         problem = (
-            f"a newer Gatepost has upgraded this store (revision {revision}), which this one can't read: "
-            "start the newer one, or put back a backup from before the upgrade"
+            f"a newer Gatepost has upgraded this store (revision {revision}), which this version can't read: "
+            "start the newer Gatepost, or restore a backup from before the upgrade"
         )
         raise ConfigError([Fault("store.url", problem)]) from None
     return "older"

@@ -1,4 +1,4 @@
-"""The outbox in PostgreSQL: several replicas at once, one database."""
+"""The outbox in PostgreSQL: one database for several replicas."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,63 +9,63 @@ from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
 
 if TYPE_CHECKING:
-    # Otherwise late: who keeps messages in a file shall not hold this in memory.
+    # Otherwise imported late: a gateway on SQLite must not spend memory on this.
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 Result = TypeVar("Result")
 
-CONNECTIONS = 4
-"""One a lane: accepting, sending, reporting and calling don't wait for each other."""
+POOL_SIZE = 4
+"""Connections, one for each lane: accepting, sending, reporting and calling back don't wait for each other."""
 
-CONNECT = 10.0
-"""Seconds that a connection may take to come about."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds."""
 
-COMMAND = 30.0
-"""Seconds that a statement may take; no statement of ours takes one, so a connection is dead by then."""
+COMMAND_TIMEOUT = 30.0
+"""Seconds for a statement. No statement of ours takes as long as one second, so after this the connection is dead."""
 
-# A queue is empty at one moment and long at the next, and what the planner believes about it is always old: it
-# would plan for an empty table, keep that plan, and read all of the table at each claim. Every statement of ours
-# has one good way, which is through an index.
-_ONE_PLAN = """
+# A queue is empty at one moment and long at the next, so the planner's statistics are always old: it would plan for an
+# empty table, keep that plan, and read the whole table at each claim. Each of our statements has one good plan, which
+# uses an index.
+_PLANNER_SETTINGS = """
 SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan
 """
 
-# Any number that nobody else takes: held while the tables are brought up to date.
+# An arbitrary number that no other program uses; locked while the tables are brought up to date.
 _MIGRATION_LOCK = 0x6761746570
 
 
 class PostgresDatabase:
-    """Connections to one server, one a lane."""
+    """Connections to one server, one for each lane."""
 
     def __init__(self, url: Secret) -> None:
-        """``url`` in libpq's words, ``?sslmode=verify-full`` and all.
+        """``url`` is in libpq's syntax, for example with ``?sslmode=verify-full``.
 
-        Raises ConfigError where the driver is not installed.
+        Raises ConfigError when the driver is not installed.
         """
         self._engine = _engine(url)
 
     @property
     def engine(self) -> Engine:
-        """SQLAlchemy's, for its events."""
+        """SQLAlchemy's engine, for its events."""
         return self._engine.sync_engine
 
     async def transact(self, work: Callable[[Connection], Result]) -> Result:
-        """Do the work in a transaction; when this returns it is on disk. Raises what the driver raises."""
+        """Do the work in a transaction, which is on disk when this returns. Raises the driver's errors."""
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 
-    async def scrub(self) -> None:
-        """Nothing: the server's vacuum and its own log decide how long old rows are kept."""
+    async def purge_wal(self) -> None:
+        """Do nothing: the server's vacuum and write-ahead log decide how long old rows stay on its disk."""
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         await self._engine.dispose()
 
 
 def driver() -> Any:
-    """The module asyncpg; raises ConfigError where it is not installed."""
+    """Return the module asyncpg; raise ConfigError when it is not installed."""
     try:
-        import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  comes with the extra
+        import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  an optional dependency
     except ImportError:
         problem = "PostgreSQL needs the driver asyncpg: from your checkout, pip install '.[postgres]'"
         raise ConfigError([Fault("store.url", problem)]) from None
@@ -78,10 +78,12 @@ def _engine(url: Secret) -> "AsyncEngine":
     asyncpg = driver()
 
     async def connect() -> Any:
-        connection = await asyncpg.connect(url.reveal(), timeout=CONNECT, command_timeout=COMMAND)
+        connection = await asyncpg.connect(
+            url.reveal(), timeout=CONNECT_TIMEOUT, command_timeout=COMMAND_TIMEOUT
+        )
         try:
-            # Not when connecting: PgBouncer refuses whoever asks for such settings there.
-            await connection.execute(_ONE_PLAN)
+            # Not as parameters of the connection: PgBouncer refuses a client that sends such settings.
+            await connection.execute(_PLANNER_SETTINGS)
         except BaseException:
             connection.terminate()
             raise
@@ -90,25 +92,28 @@ def _engine(url: Secret) -> "AsyncEngine":
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
-        pool_size=CONNECTIONS,
+        pool_size=POOL_SIZE,
         max_overflow=1,
         pool_recycle=1800,
-        # As on SQLite: an error's text may end in a log, and a message's content must not.
+        # As on SQLite: an error's text may be logged, and a message's content must not be.
         hide_parameters=True,
     )
 
 
 def now(connection: Connection) -> int:
-    """The server's clock: replicas need not agree about the time among themselves."""
+    """Return the server's time in milliseconds since the epoch: the replicas' clocks may differ."""
     moment = connection.exec_driver_sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
     return int(moment.scalar_one())
 
 
-def alone(connection: Connection) -> None:
-    """Hold other replicas off until this transaction ends: only one of them upgrades the tables."""
+def lock_migration(connection: Connection) -> None:
+    """Wait until no other replica upgrades the tables, and lock them out until this transaction ends."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
 
 
-def of_one_moment(connection: Connection) -> None:
-    """At the begin of a transaction that only reads: all its statements see what was there at the first."""
+def use_snapshot(connection: Connection) -> None:
+    """Make the transaction read-only, and let all its statements see the data of its first one.
+
+    To be called before its first statement.
+    """
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))

@@ -1,4 +1,4 @@
-"""Looking at the outbox without touching it: for operators, metrics and tests."""
+"""Reads of the outbox that change nothing: for operators, metrics and tests."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,22 +10,22 @@ from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import CallbackState, State
 
-_EVERY: Mapping[str, str] = {}
+_NO_FILTERS: Mapping[str, str] = {}
 
 
 class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
-    """How much waits, and since when."""
+    """How many messages and callbacks wait, and for how long."""
 
     messages: Mapping[tuple[str, str], int] = {}
-    """Messages not at their end, by channel and state."""
+    """Messages not in a final state, by channel and state."""
     oldest: Mapping[str, float] = {}
-    """Seconds since the longest waiting message became due, queued or suspect, by channel."""
+    """Seconds since the longest waiting message (queued or suspect) became due, by channel."""
     callbacks: Mapping[str, int] = {}
-    """Statuses whose turn it is to be told, by how far they are: queued or calling."""
+    """Callbacks that are queued or calling, by callback state."""
     callbacks_age: float = 0.0
-    """Seconds since the first of these became known; 0 where there is none."""
+    """Seconds since the oldest of these statuses became known; 0 without any."""
     callbacks_dead: int = 0
-    """Statuses that were given up."""
+    """Callbacks that were given up."""
 
 
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
-    """One message as an operator may see it: nothing of its recipient but Smartico's id."""
+    """One message as an operator may see it: of its recipient only Smartico's id."""
 
     id: str
     client: str
@@ -55,19 +55,20 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     ended_at: float | None
     tries: int
     deaths: int
-    """How often the process died while it had the message in hand."""
+    """How often the process died while it was sending the message."""
     instance: str
     provider_id: str
     reason: str
     code: str
-    content_kept: bool
+    has_content: bool
+    """Whether the content is stored; it is erased as soon as no further try can need it."""
     statuses: Sequence[StatusView]
 
 
 def depth(connection: Connection, now: int) -> QueueDepth:
-    """Counts of what waits and of what was given up.
+    """Count what waits and what was given up.
 
-    Walks indexes that hold nothing else, whatever has piled up behind it; ask every few seconds at most.
+    It reads indexes that hold nothing else, so finished rows cost nothing; call it every few seconds at most.
     """
     queue = (
         select(messages.c.channel, messages.c.state, func.count(), func.min(messages.c.due_at))
@@ -80,26 +81,26 @@ def depth(connection: Connection, now: int) -> QueueDepth:
         counts[channel, state] = count
         if state in {State.QUEUED, State.SUSPECT}:
             oldest[channel] = max(oldest.get(channel, 0.0), (now - due_at) / 1000)
-    calls = connection.execute(_calls).all()
-    first = min((row.first for row in calls), default=None)
-    recorded_at = connection.execute(_recorded, {"first": first}).scalar() if calls else None
+    callbacks = connection.execute(_count_callbacks).all()
+    first = min((row.first for row in callbacks), default=None)
+    recorded_at = connection.execute(_recorded_at, {"first": first}).scalar() if callbacks else None
     return QueueDepth(
         messages=counts,
         oldest=oldest,
-        callbacks={row.callback_state: row.n for row in calls},
+        callbacks={row.callback_state: row.n for row in callbacks},
         callbacks_age=max(0.0, (now - recorded_at) / 1000) if recorded_at is not None else 0.0,
-        callbacks_dead=connection.execute(_dead).scalar_one(),
+        callbacks_dead=connection.execute(_count_dead).scalar_one(),
     )
 
 
-_calls = (
+_count_callbacks = (
     select(statuses.c.callback_state, func.count().label("n"), func.min(statuses.c.seq).label("first"))
     .where(statuses.c.due_at.is_not(None))
     .group_by(statuses.c.callback_state)
 )
-_recorded = select(statuses.c.recorded_at).where(statuses.c.seq == bindparam("first"))
-# The word itself and no parameter: only then is it known beforehand that the index has them all.
-_dead = select(func.count()).where(
+_recorded_at = select(statuses.c.recorded_at).where(statuses.c.seq == bindparam("first"))
+# A literal, not a parameter: only then does the planner know beforehand that the partial index has all these rows.
+_count_dead = select(func.count()).where(
     statuses.c.callback_state == literal_column(f"'{CallbackState.DEAD.value}'")
 )
 
@@ -109,16 +110,16 @@ def list_messages(
     *,
     states: Sequence[State] = (),
     dead: bool = False,
-    only: Mapping[str, str] = _EVERY,
-    most: int = 50,
+    filters: Mapping[str, str] = _NO_FILTERS,
+    limit: int = 50,
 ) -> list[MessageView]:
-    """The newest messages first; only of these states, or only those with a dead callback.
+    """Return messages, the newest first; only in these states, or only those with a dead callback.
 
-    ``only``: columns of a message and what has to stand in them.
+    ``filters`` maps columns of a message to the values that they must have.
     """
-    query = select(messages).order_by(messages.c.id.desc()).limit(most)
-    for column, wanted in only.items():
-        query = query.where(messages.c[column] == wanted)
+    query = select(messages).order_by(messages.c.id.desc()).limit(limit)
+    for column, value in filters.items():
+        query = query.where(messages.c[column] == value)
     if states:
         query = query.where(messages.c.state.in_([state.value for state in states]))
     if dead:
@@ -130,13 +131,14 @@ def list_messages(
     return _views(connection, query)
 
 
-def known_by(connection: Connection, identity: str, most: int = 10) -> list[MessageView]:
-    """By ext_message_id, or else by Smartico's uid, or else by the provider's id; the newest first.
+def find_messages(connection: Connection, identity: str, limit: int = 10) -> list[MessageView]:
+    """Return the message with this ext_message_id, or else those with this uid, or else with this provider's id.
 
-    By the last two it may be several: a uid is one client's on one channel, a provider's id one instance's.
+    A uid or a provider's id may belong to several messages (a uid is unique per client and channel, a provider's id
+    per instance): the newest come first.
     """
     for column in (messages.c.id, messages.c.uid, messages.c.provider_id):
-        query = select(messages).where(column == identity).order_by(messages.c.id.desc()).limit(most)
+        query = select(messages).where(column == identity).order_by(messages.c.id.desc()).limit(limit)
         if views := _views(connection, query):
             return views
     return []
@@ -145,22 +147,8 @@ def known_by(connection: Connection, identity: str, most: int = 10) -> list[Mess
 def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]
-    told: dict[str, list[StatusView]] = {identity: [] for identity in ids}
-    for row in connection.execute(
-        select(statuses).where(statuses.c.message_id.in_(ids)).order_by(statuses.c.seq)
-    ):
-        told[row.message_id].append(
-            StatusView(
-                status=row.status,
-                code=row.code,
-                recorded_at=row.recorded_at / 1000,
-                callback_state=row.callback_state,
-                tries=row.attempt,
-                next_try_at=_seconds(row.due_at),
-                problem=row.problem,
-            )
-        )
-    kept = set(
+    views = _status_views(connection, ids)
+    with_content = set(
         connection.execute(select(contents.c.message_id).where(contents.c.message_id.in_(ids))).scalars()
     )
     return [
@@ -181,12 +169,31 @@ def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
             provider_id=row.provider_id or "",
             reason=row.reason,
             code=row.code,
-            content_kept=row.id in kept,
-            statuses=told[row.id],
+            has_content=row.id in with_content,
+            statuses=views[row.id],
         )
         for row in rows
     ]
 
 
-def _seconds(moment: int | None) -> float | None:
-    return None if moment is None else moment / 1000
+def _status_views(connection: Connection, ids: Sequence[str]) -> dict[str, list[StatusView]]:
+    """Return the statuses of these messages in their order, by message id."""
+    views: dict[str, list[StatusView]] = {message_id: [] for message_id in ids}
+    query = select(statuses).where(statuses.c.message_id.in_(ids)).order_by(statuses.c.seq)
+    for row in connection.execute(query):
+        views[row.message_id].append(
+            StatusView(
+                status=row.status,
+                code=row.code,
+                recorded_at=row.recorded_at / 1000,
+                callback_state=row.callback_state,
+                tries=row.attempt,
+                next_try_at=_seconds(row.due_at),
+                problem=row.problem,
+            )
+        )
+    return views
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000

@@ -1,4 +1,4 @@
-"""What goes into the outbox and what comes out of it. Durations in seconds, in both directions."""
+"""What goes into the outbox and what comes out of it. All durations are in seconds."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox.states import State
 
 OUR_ID = {"id": "ext_message_id"}
-"""What an operator sees: a message's id under the name that it has in the contract with Smartico."""
+"""Renames ``id`` in JSON for operators: to the name that a message's id has in the contract with Smartico."""
 
 
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was accepted; its id is already Smartico's ext_message_id."""
+    """A message to be stored; its id is already Smartico's ext_message_id."""
 
     id: str
     client: str
@@ -22,21 +22,21 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: bytes
     ext_user_id: str
     preview: str
-    """The reference of a preview's recipient; empty for everybody else's message."""
+    """The reference of a preview's recipient; empty for every message that is not a preview."""
     callback_url: str
     content: bytes
     lifetime: float
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
-    """What the outbox has under a uid."""
+    """What the outbox has stored under a uid."""
 
     id: str
     fingerprint: bytes
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A message in the hands of one sender, until its lease ends. ``attempt`` is its fence."""
+    """A message that one process may send until its lease ends. ``attempt`` is the fence."""
 
     id: str
     attempt: int
@@ -46,25 +46,25 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     preview: str
     content: bytes
     lifetime: float
-    """Seconds until it has failed; may be negative."""
+    """Seconds until the message fails; may be negative."""
 
 
 class SendResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a claim. Changes nothing when the claim was lost meanwhile."""
+    """The result of a claim. It changes nothing when the claim was lost meanwhile."""
 
     id: str
     attempt: int
     state: State
     """SENT, QUEUED, UNCERTAIN, REJECTED or FAILED."""
     delay: float = 0.0
-    """QUEUED: until it is due again; UNCERTAIN: how long to wait for a report."""
+    """QUEUED: until the next try is due; UNCERTAIN: how long to wait for a report."""
     instance: str = ""
-    """Who was asked last."""
+    """The plugin instance that was asked last to send the message."""
     provider_id: str = ""
     reason: str = ""
     code: str = ""
     content: bytes = b""
-    """Replaces what is stored, if it is to be kept; empty: it stays as it is."""
+    """Replaces the stored content if the message is to be tried again; empty: the content stays as it is."""
 
 
 class ReportedEvents(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,21 +73,22 @@ class ReportedEvents(msgspec.Struct, frozen=True, kw_only=True):
     instance: str
     events: Sequence[StatusEvent]
     channels: frozenset[Channel] = frozenset(Channel)
-    """Those on whose route the instance is; of other messages only one that it was asked to send can be its."""
+    """The channels that have the instance on their route. On another channel only a message that the instance
+    was asked to send can be its own."""
 
 
 class RecordResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a webhook request's events."""
+    """The counts of one webhook request's events."""
 
     new: int
-    """Statuses that were not known before, ``accepted`` included where a report proved it."""
+    """Statuses that were not known before, including each ``accepted`` that a report proved."""
     repeated: int
     unknown: int
     """Events about messages that the outbox doesn't have."""
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """A status to be told, in the hands of one caller until its lease ends."""
+    """A status that one process may call back until its lease ends. ``attempt`` is the fence."""
 
     seq: int
     attempt: int
@@ -101,20 +102,20 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallbackResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a Callback; fenced as an SendResult is."""
+    """The result of a Callback. It changes nothing when the claim was lost meanwhile."""
 
     seq: int
     attempt: int
     acknowledged: bool
     retry_in: float | None = None
-    """Seconds until the next try; None with ``acknowledged`` False: it is dead."""
+    """Seconds until the next try; None with ``acknowledged`` False: the callback is dead."""
     counts: bool = True
-    """Whether it was a try; False gives the claim's attempt back."""
+    """Whether it counts as a try; False gives the claim's attempt back."""
     problem: str = ""
 
 
 class EndedMessage(NamedTuple):
-    """A message that has come to an end."""
+    """A message that has reached a final state."""
 
     id: str
     client: str
@@ -124,30 +125,40 @@ class EndedMessage(NamedTuple):
 
 
 class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What one sweep moved."""
+    """What one sweep changed."""
 
-    orphaned: int
-    """Claims whose lease ended: now uncertain, or held."""
-    deadly: Sequence[str]
-    """Ids of those of them that are held, because they were in hand at too many deaths of the process."""
-    resent: int
+    expired_claims: int
+    """Claims whose lease ended: the messages are now uncertain, or held."""
+    held_after_deaths: Sequence[str]
+    """Ids of those messages that are now held, because the process died too often while it was sending them."""
+    requeued: int
+    """Uncertain messages without a report that are queued again."""
     held: int
+    """Uncertain messages without a report that now wait for the operator."""
     failed: int
     """Messages whose lifetime ended."""
-    pulled_in: int
-    """Due times further off than any pause is: the clock had jumped."""
-    calls: int
-    """Callbacks whose caller was lost."""
+    clock_corrections: int
+    """Times that were further in the future than any wait: the clock had jumped."""
+    callbacks: int
+    """Callbacks that are queued again because the process that claimed them was lost."""
 
     @property
-    def moved(self) -> int:
-        """How much there was to do; zero means that nothing is left."""
-        return self.orphaned + self.resent + self.held + self.failed + self.pulled_in + self.calls
+    def changes(self) -> int:
+        """The number of rows changed; zero means that there was nothing to do."""
+        return (
+            self.expired_claims
+            + self.requeued
+            + self.held
+            + self.failed
+            + self.clock_corrections
+            + self.callbacks
+        )
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """How the outbox treats what nobody holds; from the `delivery` settings."""
+    """How the outbox treats uncertain and old messages; from the `delivery` settings."""
 
     uncertain_wait: float = 120.0
-    hold: bool = False
+    hold_uncertain: bool = False
+    """Hold a message without a report for the operator, instead of queueing it again."""
     retention: float = 2_592_000.0

@@ -1,4 +1,4 @@
-"""Statuses becoming known: recorded once, queued for Smartico in their order."""
+"""Recording statuses: each of a message's statuses once, queued for Smartico in their order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from sqlalchemy.engine import Row
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox.records import EndedMessage, RecordResult, ReportedEvents
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.outbox.states import OPEN, CallbackState, State, to_record
-from gatepost.outbox.transaction import IDS, Transaction, chunks, dialect_pair
+from gatepost.outbox.states import OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
+from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
 
-_WANTED = (
+_COLUMNS = (
     messages.c.id,
     messages.c.client,
     messages.c.channel,
@@ -27,31 +27,31 @@ _WANTED = (
 def record(
     tx: Transaction, reports: Sequence[ReportedEvents]
 ) -> list[tuple[RecordResult, Sequence[EndedMessage]]]:
-    """Record what providers reported. The reports prove that they have the messages.
+    """Record the events of each report, which prove that the provider has these messages.
 
-    With the first comes what has ended by any of them, so that each end is counted once.
+    The first result carries the ended messages of all reports, so that each end is counted once.
     """
-    found = _by_our_id(tx, {e.message_id for r in reports for e in r.events if e.message_id})
-    by_provider = _by_their_id(tx, reports, found)
-    told: list[tuple[int, str, StatusEvent]] = []
+    rows = _by_message_id(tx, {e.message_id for r in reports for e in r.events if e.message_id})
+    by_provider_id = _by_provider_id(tx, reports, rows)
+    matched: list[tuple[int, str, StatusEvent]] = []
     unknown = [0] * len(reports)
     for number, report in enumerate(reports):
         for event in report.events:
-            row = found.get(event.message_id)
+            row = rows.get(event.message_id)
             if row is not None:
-                # By its id anybody could report on it: who has one may have seen it in a mail.
-                identity = row.id if _can_know(report, row) else ""
+                # Our id alone proves nothing: a recipient may have read it in a mail and report on it.
+                message_id = row.id if _may_have_sent(report, row) else ""
             else:
-                identity = by_provider.get((report.instance, event.provider_id), "")
-            if identity:
-                told.append((number, identity, event))
+                message_id = by_provider_id.get((report.instance, event.provider_id), "")
+            if message_id:
+                matched.append((number, message_id, event))
             else:
                 unknown[number] += 1
-    added = append(tx, found, [(identity, event.status, event.code) for _, identity, event in told])
-    ended = _now_sent(tx, [found[identity] for identity in {identity for _, identity, _ in told}])
+    added = append_statuses(tx, rows, [(message_id, e.status, e.code) for _, message_id, e in matched])
+    ended = _mark_sent(tx, [rows[message_id] for message_id in {message_id for _, message_id, _ in matched}])
     new = [0] * len(reports)
     repeated = [0] * len(reports)
-    for (number, _, _), count in zip(told, added, strict=True):
+    for (number, _, _), count in zip(matched, added, strict=True):
         new[number] += count
         repeated[number] += not count
     return [
@@ -60,128 +60,131 @@ def record(
     ]
 
 
-def _can_know(report: ReportedEvents, row: Row[Any]) -> bool:
-    """Whether the instance may have the message: what it was asked last is noted only when it has answered."""
+def _may_have_sent(report: ReportedEvents, row: Row[Any]) -> bool:
+    """Return whether the instance may have sent the message.
+
+    The row's instance is known only after that instance has answered; until then the channel has to do.
+    """
     return row.channel in report.channels or row.instance == report.instance
 
 
-_ours = dialect_pair(
-    lambda locking: locking(select(*_WANTED).where(messages.c.id.in_(IDS)).order_by(messages.c.id))
+_select_by_id = dialect_pair(
+    lambda add_lock: add_lock(select(*_COLUMNS).where(messages.c.id.in_(IDS)).order_by(messages.c.id))
 )
-_theirs = dialect_pair(
-    lambda locking: locking(
-        select(*_WANTED)
+_select_by_provider_id = dialect_pair(
+    lambda add_lock: add_lock(
+        select(*_COLUMNS)
         .where(messages.c.instance == bindparam("instance"), messages.c.provider_id.in_(IDS))
         .order_by(messages.c.id)
     )
 )
 
 
-def _by_our_id(tx: Transaction, ids: Iterable[str]) -> dict[str, Row[Any]]:
-    return {row.id: row for row in tx.execute_about(_ours, sorted(ids))}
+def _by_message_id(tx: Transaction, ids: Iterable[str]) -> dict[str, Row[Any]]:
+    return {row.id: row for row in tx.select_by_ids(_select_by_id, sorted(ids))}
 
 
-def _by_their_id(
-    tx: Transaction, reports: Sequence[ReportedEvents], found: dict[str, Row[Any]]
+def _by_provider_id(
+    tx: Transaction, reports: Sequence[ReportedEvents], rows: dict[str, Row[Any]]
 ) -> dict[tuple[str, str], str]:
-    """Our ids by instance and provider's id, for events that don't bear ours; fills in ``found``."""
-    ours: dict[tuple[str, str], str] = {}
+    """Return our ids by instance and provider's id, for events without our id; add their rows to ``rows``."""
+    ids: dict[tuple[str, str], str] = {}
     for report in reports:
-        theirs = {e.provider_id for e in report.events if e.provider_id and e.message_id not in found}
-        for row in tx.execute_about(_theirs, sorted(theirs), instance=report.instance):
-            found[row.id] = row
-            ours[report.instance, row.provider_id] = row.id
-    return ours
+        provider_ids = {e.provider_id for e in report.events if e.provider_id and e.message_id not in rows}
+        for row in tx.select_by_ids(_select_by_provider_id, sorted(provider_ids), instance=report.instance):
+            rows[row.id] = row
+            ids[report.instance, row.provider_id] = row.id
+    return ids
 
 
-_proven = (
+_update_to_sent = (
     update(messages)
     .where(messages.c.id == bindparam("message_id"))
     .values(state=State.SENT.value, due_at=None, ended_at=bindparam("now"), reason="", code="")
 )
 
 
-def _now_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> Sequence[EndedMessage]:
-    """A report proves it: these messages are at a provider, whatever we thought."""
+def _mark_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> Sequence[EndedMessage]:
+    """Mark these messages as sent, whatever their state was; return those that were not sent before."""
     ended = sorted(
         EndedMessage(row.id, row.client, Channel(row.channel), State.SENT)
         for row in rows
         if row.state != State.SENT
     )
     if ended:
-        tx.execute_many(_proven, [{"message_id": one.id, "now": tx.now} for one in ended])
-        forget_contents(tx, [one.id for one in ended])
+        tx.execute_many(_update_to_sent, [{"message_id": message.id, "now": tx.now} for message in ended])
+        delete_contents(tx, [message.id for message in ended])
     return ended
 
 
-_forgetting = dialect_pair(lambda _: delete(contents).where(contents.c.message_id.in_(IDS)))
+_delete_contents = dialect_pair(lambda _: delete(contents).where(contents.c.message_id.in_(IDS)))
 
 
-def forget_contents(tx: Transaction, ids: Iterable[str]) -> None:
-    """Erase what nobody will send any more."""
-    for some in chunks(ids):
-        tx.execute(_forgetting, ids=some)
+def delete_contents(tx: Transaction, message_ids: Iterable[str]) -> None:
+    """Delete the contents of messages that will not be sent again."""
+    for chunk in id_chunks(message_ids):
+        tx.execute(_delete_contents, ids=chunk)
 
 
-_known = dialect_pair(
+_select_statuses = dialect_pair(
     lambda _: select(statuses.c.message_id, statuses.c.status, statuses.c.callback_state).where(
         statuses.c.message_id.in_(IDS)
     )
 )
-_appending = statuses.insert()
+_insert_statuses = statuses.insert()
 
 
-def append(
+def append_statuses(
     tx: Transaction,
     rows: Mapping[str, Row[Any]],
-    news: Sequence[tuple[str, Status, str]],
+    reported: Sequence[tuple[str, Status, str]],
     *,
     by_provider: bool = True,
 ) -> list[int]:
-    """Add statuses (message, status, code) in this order; returns how many each of them added.
+    """Add statuses (message id, status, code) in this order; return how many rows each of them added.
 
-    ``rows`` holds each message's ``client`` and ``callback_url``, and on PostgreSQL the caller holds their locks: who
-    records and who finishes a call must not pass each other.
+    ``rows`` holds each message's ``client`` and ``callback_url``. On PostgreSQL the rows must be locked: otherwise
+    another replica could finish a callback of the message at the same moment, and no status would be queued next.
     """
-    known: dict[str, list[Status]] = {identity: [] for identity, _, _ in news}
-    busy: set[str] = set()
-    for identity, status, callback_state in tx.execute_about(_known, known):
-        known[identity].append(Status(status))
-        if callback_state in OPEN:
-            busy.add(identity)
-    added: list[int] = []
+    known: dict[str, list[Status]] = {message_id: [] for message_id, _, _ in reported}
+    with_open_callback: set[str] = set()
+    for message_id, status, callback_state in tx.select_by_ids(_select_statuses, known):
+        known[message_id].append(Status(status))
+        if callback_state in OPEN_CALLBACK_STATES:
+            with_open_callback.add(message_id)
+    counts: list[int] = []
     new_rows: list[dict[str, object]] = []
-    for identity, status, code in news:
-        fresh = to_record(known[identity], [status], by_provider=by_provider)
-        known[identity] += fresh
-        added.append(len(fresh))
-        message = rows[identity]
-        for one in fresh:
+    for message_id, status, code in reported:
+        added = new_statuses(known[message_id], [status], by_provider=by_provider)
+        known[message_id] += added
+        counts.append(len(added))
+        message = rows[message_id]
+        for one in added:
             if not message.callback_url:
                 callback_state = CallbackState.NONE
-            elif identity in busy:
+            elif message_id in with_open_callback:
                 callback_state = CallbackState.WAITING
             else:
                 callback_state = CallbackState.QUEUED
-                busy.add(identity)
+                with_open_callback.add(message_id)
             new_rows.append(
-                _status_row(tx, identity, one, code if one is status else "", callback_state, message)
+                _status_row(tx, message_id, one, code if one is status else "", callback_state, message)
             )
     if new_rows:
-        tx.execute_many(_appending, new_rows)
-    return added
+        tx.execute_many(_insert_statuses, new_rows)
+    return counts
 
 
 def _status_row(
     tx: Transaction,
-    identity: str,
+    message_id: str,
     status: Status,
     code: str,
     callback_state: CallbackState,
     message: Row[Any],
 ) -> dict[str, object]:
     return {
-        "message_id": identity,
+        "message_id": message_id,
         "status": status.value,
         "code": code,
         "recorded_at": tx.now,
@@ -196,7 +199,7 @@ def _status_row(
 
 
 def _target(url: str) -> str:
-    """``host:port`` of a callback URL, which was checked when its message was accepted; empty for none."""
+    """Return ``host:port`` of a callback URL, which was checked at acceptance; empty for an empty URL."""
     if not url:
         return ""
     parts = urlsplit(url)

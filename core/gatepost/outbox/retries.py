@@ -1,4 +1,4 @@
-"""What an operator asks for: to send again what was given up, to tell now what was not heard."""
+"""Retries that an operator asks for: send messages again, call back now."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,31 +7,31 @@ from sqlalchemy import Connection, or_, select, update
 
 from gatepost.model import Channel
 from gatepost.outbox import deaths
-from gatepost.outbox.callbacks import hold, promote
+from gatepost.outbox.callbacks import lock_messages, queue_next_statuses
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import CallbackState, State
-from gatepost.outbox.transaction import IDS, Transaction, chunks, dialect_pair
+from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
 
-RETRIED = "queued again by the operator"
-"""Stands as the reason of a message until its next outcome."""
+RETRY_REASON = "queued again by the operator"
+"""The reason of a retried message until the result of its next try."""
 
-_NOBODY = "there is no such message"
+_NOT_FOUND = "there is no such message"
 
-_AGAIN = frozenset({State.FAILED, State.HELD})
+_RETRYABLE = frozenset({State.FAILED, State.HELD})
 
-_NEVER = {
+_NOT_RETRYABLE = {
     State.QUEUED: "it is queued already",
     State.SUSPECT: "it is queued already, and will be sent alone",
     State.SENDING: "it is being sent now",
     State.UNCERTAIN: "it was perhaps sent, and the gateway still waits for a report about it",
     State.SENT: "a provider has it",
-    State.REJECTED: "it was refused for good: Smartico has to send it anew, with a new uid",
+    State.REJECTED: "a provider refused it for good: Smartico has to send it again with a new uid",
 }
 
 
 class MessageRetry(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
-    """What came of an operator's wish to send a message again."""
+    """The result of an operator's request to send a message again."""
 
     id: str
     queued: bool = False
@@ -40,26 +40,26 @@ class MessageRetry(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
 
 
 class CallbackRetry(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
-    """What came of an operator's wish to tell now what a message's callbacks have to tell."""
+    """The result of an operator's request to make a message's callbacks now."""
 
     id: str
     client: str = ""
     target: str = ""
     """``host:port`` that is called."""
     callbacks: int = 0
-    """How many were waiting or given up, and are on their way now."""
+    """How many callbacks waited for a retry or were dead, and are queued now."""
     problem: str = ""
     """Why nothing was changed; for the operator."""
 
 
-def given_up(connection: Connection, states: Sequence[State]) -> list[str]:
-    """The ids of all messages in these states, in no particular order."""
-    mine = select(messages.c.id).where(messages.c.state.in_([state.value for state in states]))
-    return list(connection.execute(mine).scalars())
+def ids_in_states(connection: Connection, states: Sequence[State]) -> list[str]:
+    """Return the ids of all messages in these states, in no particular order."""
+    query = select(messages.c.id).where(messages.c.state.in_([state.value for state in states]))
+    return list(connection.execute(query).scalars())
 
 
-def failed_callbacks(connection: Connection, *, client: str = "", host: str = "") -> list[str]:
-    """The ids of all messages with a callback that failed: it waits for its next try, or was given up.
+def ids_with_failed_callbacks(connection: Connection, *, client: str = "", host: str = "") -> list[str]:
+    """Return the ids of all messages with a failed callback: it waits for its next try, or is dead.
 
     Only of this ``client``, and only to this ``host``: a name or an address, with or without a port.
     """
@@ -71,7 +71,7 @@ def failed_callbacks(connection: Connection, *, client: str = "", host: str = ""
     if client:
         query = query.where(statuses.c.client == client)
     if host:
-        # An IPv6 address is all colons; with a port it has its brackets.
+        # An IPv6 address without brackets has several colons and no port.
         name = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
         target = statuses.c.target
         query = query.where(
@@ -80,49 +80,49 @@ def failed_callbacks(connection: Connection, *, client: str = "", host: str = ""
     return list(connection.execute(query).scalars())
 
 
-def retry(tx: Transaction, asked: Sequence[tuple[str, Mapping[Channel, float]]]) -> list[MessageRetry]:
-    """Queue each message again if it failed or is held; with its id the channels' lifetimes in seconds."""
-    return [_retry(tx, identity, lifetimes) for identity, lifetimes in asked]
+def retry(tx: Transaction, requests: Sequence[tuple[str, Mapping[Channel, float]]]) -> list[MessageRetry]:
+    """Queue each message again if it failed or is held; a request is an id and the channels' lifetimes (s)."""
+    return [_retry(tx, message_id, lifetimes) for message_id, lifetimes in requests]
 
 
-def _retry(tx: Transaction, identity: str, lifetimes: Mapping[Channel, float]) -> MessageRetry:
-    columns = messages.c.state, messages.c.channel
-    row = tx.connection.execute(tx.locking(select(*columns).where(messages.c.id == identity))).one_or_none()
+def _retry(tx: Transaction, message_id: str, lifetimes: Mapping[Channel, float]) -> MessageRetry:
+    query = select(messages.c.state, messages.c.channel).where(messages.c.id == message_id)
+    row = tx.connection.execute(tx.with_lock(query)).one_or_none()
     if row is None:
-        return MessageRetry(id=identity, problem=_NOBODY)
-    problem = _send_again(tx, identity, State(row.state), lifetimes[Channel(row.channel)])
-    return MessageRetry(id=identity, queued=not problem, problem=problem)
+        return MessageRetry(id=message_id, problem=_NOT_FOUND)
+    problem = _queue_again(tx, message_id, State(row.state), lifetimes[Channel(row.channel)])
+    return MessageRetry(id=message_id, queued=not problem, problem=problem)
 
 
-def _send_again(tx: Transaction, identity: str, state: State, lifetime: float) -> str:
-    """Queue a message that failed or is held, due now, its lifetime begun anew; returns why not.
+def _queue_again(tx: Transaction, message_id: str, state: State, lifetime: float) -> str:
+    """Queue a failed or held message, due now, with a new lifetime; return why not, or an empty text.
 
-    One that was held because it may have killed the process is tried alone. From its previous holder only a
-    receipt counts, until the message is claimed again: then it need not be sent twice.
+    A message that was held because the process died is sent alone. Until the message is claimed again, only a receipt
+    counts from the process that claimed it before: then it need not be sent twice.
     """
-    if state not in _AGAIN:
-        return _NEVER[state]
-    kept = select(contents.c.message_id).where(contents.c.message_id == identity)
-    if tx.connection.execute(kept).one_or_none() is None:
-        return "its content is erased: Smartico has to send it anew, with a new uid"
+    if state not in _RETRYABLE:
+        return _NOT_RETRYABLE[state]
+    content = select(contents.c.message_id).where(contents.c.message_id == message_id)
+    if tx.connection.execute(content).one_or_none() is None:
+        return "its content is erased: Smartico has to send it again with a new uid"
     tx.connection.execute(
         update(messages)
-        .where(messages.c.id == identity)
+        .where(messages.c.id == message_id)
         .values(
             state=deaths.waiting_state,
             deaths=deaths.deaths_after_retry,
             due_at=tx.now,
             expires_at=tx.after(lifetime),
             ended_at=None,
-            unanswered=0,
-            reason=RETRIED,
+            lost_answers=0,
+            reason=RETRY_REASON,
             code="",
         )
     )
     return ""
 
 
-_callbacks = dialect_pair(
+_select_callbacks = dialect_pair(
     lambda _: (
         select(
             messages.c.id, statuses.c.client, statuses.c.target, statuses.c.callback_state, statuses.c.due_at
@@ -131,12 +131,12 @@ _callbacks = dialect_pair(
         .where(messages.c.id.in_(IDS))
     )
 )
-_under_way = dialect_pair(
+_select_calling = dialect_pair(
     lambda _: select(statuses.c.message_id).where(
         statuses.c.message_id.in_(IDS), statuses.c.callback_state == CallbackState.CALLING.value
     )
 )
-_reviving = dialect_pair(
+_reset_callbacks = dialect_pair(
     lambda _: (
         update(statuses)
         .where(
@@ -148,19 +148,19 @@ _reviving = dialect_pair(
 )
 
 
-def retry_callbacks(tx: Transaction, asked: Sequence[Sequence[str]]) -> list[list[CallbackRetry]]:
-    """Have the callbacks of these messages made now that wait for their next try or were given up.
+def retry_callbacks(tx: Transaction, requests: Sequence[Sequence[str]]) -> list[list[CallbackRetry]]:
+    """Queue now the callbacks of these messages that wait for their next try or are dead.
 
-    They have all their tries again, and are made in the order in which their statuses became known.
+    They get all their tries again, and are made in the order in which their statuses became known.
     """
-    return [_retry_callbacks(tx, ids) for ids in asked]
+    return [_retry_callbacks(tx, ids) for ids in requests]
 
 
 def _retry_callbacks(tx: Transaction, ids: Sequence[str]) -> list[CallbackRetry]:
-    hold(tx, ids)
+    lock_messages(tx, ids)
     found: dict[str, CallbackRetry] = {}
-    for row in tx.execute_about(_callbacks, sorted(set(ids))):
-        late = row.callback_state == CallbackState.DEAD or (
+    for row in tx.select_by_ids(_select_callbacks, sorted(set(ids))):
+        is_late = row.callback_state == CallbackState.DEAD or (
             row.callback_state == CallbackState.QUEUED and row.due_at > tx.now
         )
         before = found.get(row.id)
@@ -168,22 +168,23 @@ def _retry_callbacks(tx: Transaction, ids: Sequence[str]) -> list[CallbackRetry]
             id=row.id,
             client=row.client or "",
             target=row.target or "",
-            callbacks=late + (before.callbacks if before else 0),
+            callbacks=is_late + (before.callbacks if before else 0),
         )
-    moved = {identity for identity, one in found.items() if one.callbacks}
-    for some in chunks(sorted(moved)):
-        tx.execute(_reviving, ids=some)
-    # A call that is under way goes on, and the next begins when it has ended. Asked now, as nothing of these
-    # messages can be claimed any more.
-    promote(tx, moved - {row.message_id for row in tx.execute_about(_under_way, sorted(moved))})
-    return [_told_of(identity, found.get(identity)) for identity in ids]
+    retried = {message_id for message_id, one in found.items() if one.callbacks}
+    for chunk in id_chunks(sorted(retried)):
+        tx.execute(_reset_callbacks, ids=chunk)
+    # A callback in progress goes on, and the next one starts after it. Read only now: after the update above no
+    # other callback of these messages can be claimed.
+    calling = {row.message_id for row in tx.select_by_ids(_select_calling, sorted(retried))}
+    queue_next_statuses(tx, retried - calling)
+    return [_callback_retry(message_id, found.get(message_id)) for message_id in ids]
 
 
-def _told_of(identity: str, callback_retries: CallbackRetry | None) -> CallbackRetry:
-    if callback_retries is None:
-        return CallbackRetry(id=identity, problem=_NOBODY)
-    if callback_retries.callbacks:
-        return callback_retries
+def _callback_retry(message_id: str, found: CallbackRetry | None) -> CallbackRetry:
+    if found is None:
+        return CallbackRetry(id=message_id, problem=_NOT_FOUND)
+    if found.callbacks:
+        return found
     return msgspec.structs.replace(
-        callback_retries, problem="none of its callbacks waits for another try or was given up"
+        found, problem="none of its callbacks waits for another try or was given up"
     )

@@ -1,7 +1,7 @@
 """The tables. Times are milliseconds since the epoch, by the database's clock.
 
-A row is small and is rewritten at every step, so the content, which is large and never changes, stands in
-a table of its own and goes as soon as nobody will need it. What the claims run on stands in ``indexes``.
+A message's row is small and is rewritten at every step. Its content is large and hardly ever changes, so it has a
+table of its own, and is deleted as soon as no further try can need it. The indexes are in ``indexes``.
 """
 
 from sqlalchemy import (
@@ -17,7 +17,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-# On SQLite an INTEGER is as wide; it is the only one that counts up by itself, and that a STRICT table knows.
+# On SQLite an INTEGER is as wide. Only an INTEGER can be an autoincrement key there, and STRICT tables know no BIGINT.
 _big = BigInteger().with_variant(Integer(), "sqlite")
 
 messages = Table(
@@ -29,7 +29,7 @@ messages = Table(
     Column("uid", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("ext_user_id", Text, nullable=False),
-    # The reference of a preview's recipient; the address itself stands in the configuration only.
+    # The reference of a preview's recipient; the address itself is in the configuration only.
     Column("preview", Text, nullable=False),
     Column("callback_url", Text, nullable=False),
     Column("state", Text, nullable=False),
@@ -39,10 +39,11 @@ messages = Table(
     Column("ended_at", _big),
     # How often it was claimed; together with the holder this is the fence.
     Column("attempt", Integer, nullable=False),
+    # The process that claimed it last.
     Column("holder", Text, nullable=False),
-    # How often an answer was lost; it is sent again but once for that.
-    Column("unanswered", Integer, nullable=False),
-    # How often the process died while it had this message in hand.
+    # How often a provider's answer was lost; for that reason it is queued again only once.
+    Column("lost_answers", Integer, nullable=False),
+    # How often the process died while it was sending this message.
     Column("deaths", Integer, nullable=False),
     Column("instance", Text, nullable=False),
     Column("provider_id", Text),
@@ -72,13 +73,15 @@ statuses = Table(
     Column("recorded_at", _big, nullable=False),
     Column("callback_state", Text, nullable=False),
     Column("due_at", _big),
+    # How often its callback was claimed; together with the holder this is the fence.
     Column("attempt", Integer, nullable=False),
+    # The process that claimed its callback last.
     Column("holder", Text, nullable=False),
-    # Whose message it is, and `host:port` of its callback URL. Claims go client by client, and together the two
-    # are what rests as a whole when calls keep failing.
+    # The message's client, and `host:port` of its callback URL. Claims are made for one client each, and callbacks
+    # of one client to one target are paused together when they keep failing.
     Column("client", Text, nullable=False),
     Column("target", Text, nullable=False),
-    # What the last failed call met: an HTTP status or a kind of error.
+    # Why the last callback failed: an HTTP status or a kind of error.
     Column("problem", Text, nullable=False),
     UniqueConstraint("message_id", "status", name="statuses_once"),
     sqlite_strict=True,

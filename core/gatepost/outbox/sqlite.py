@@ -1,4 +1,4 @@
-"""The outbox in one file: nothing to install, one process."""
+"""The outbox in one SQLite file: nothing to install, one process."""
 
 import asyncio
 import errno
@@ -19,41 +19,41 @@ from sqlalchemy.pool import StaticPool
 
 from gatepost.errors import ConfigError, Fault
 from gatepost.observe import logs
-from gatepost.outbox.driver_errors import of_sqlite
+from gatepost.outbox.driver_errors import sqlite_error
 
 Result = TypeVar("Result")
 
-SCRUB_AFTER = 5.0
-"""Seconds without a write after which what was erased is taken out of the write-ahead log too."""
+WAL_PURGE_DELAY = 5.0
+"""Seconds without a write after which the write-ahead log (WAL) is emptied, because erased contents are in it."""
 
-BUSY = 5000
-"""Milliseconds that the file is waited for while another process has locked it."""
+BUSY_TIMEOUT = 5000
+"""Milliseconds to wait for the file while another process has locked it."""
 
-_WAL_BYTES = 4 * 1_048_576
-"""Bytes of the write-ahead log that are kept when it begins anew: what is behind them would stay for ever."""
+_MAX_WAL_BYTES = 4 * 1_048_576
+"""Bytes to which the WAL is cut when it starts anew: pages behind them would never be overwritten."""
 
 _PRIVATE = 0o600
 
 _log = logs.get(__name__)
 
-# FULL: a commit returns when it is on disk. With NORMAL a power cut takes the last commits with it,
-# although they were acknowledged.
+# FULL: a commit returns when it is on disk. With NORMAL a power cut loses the last commits, although they were
+# acknowledged.
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
-    f"busy_timeout={BUSY}",
+    f"busy_timeout={BUSY_TIMEOUT}",
     "temp_store=MEMORY",
     "cache_size=-8192",
-    # What is deleted is overwritten, as far as the file reaches: erased contents do not linger in free pages.
-    # Costs no CPU that could be measured, and as many more bytes in the WAL as the content had. The WAL itself
-    # keeps old pages until it is written over, is truncated (see ``scrub``) or the store is closed.
+    # Deleted data are overwritten in the database file, so that erased contents do not stay in free pages. It costs no
+    # measurable CPU, and as many more bytes in the WAL as the content had. The WAL itself keeps old pages until it is
+    # overwritten, is truncated (see ``purge_wal``) or the store is closed.
     "secure_delete=ON",
-    f"journal_size_limit={_WAL_BYTES}",
+    f"journal_size_limit={_MAX_WAL_BYTES}",
 )
 
 
 class FileLock:
-    """One `gatepost serve` a file; the operating system lets go of it when the process ends, however."""
+    """The lock that allows one `gatepost serve` per file; the operating system releases it when the process ends."""
 
     def __init__(self, database: Path) -> None:
         self.database = database
@@ -61,10 +61,10 @@ class FileLock:
         self._descriptor = -1
 
     def acquire(self) -> None:
-        """Make the file, and see to it that it is ours alone.
+        """Create the lock file and lock it.
 
-        Raises ConfigError when another process has it, when the folder can't be written, or when something else
-        stands where the lock is to be: what is written into the lock must not end up there.
+        Raises ConfigError when another process has it, when the folder can't be written, or when the lock's path is a
+        link or another special file: what is written into the lock must not end up elsewhere.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,15 +73,17 @@ class FileLock:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise _no_lock(self.path, "is a symbolic link") from None
-            problem = f"{self.path} can't be made ({error.strerror}): the gateway's user has to write there"
+            problem = (
+                f"{self.path} can't be created ({error.strerror}): the gateway's user needs write access"
+            )
             raise ConfigError([Fault("store.url", problem)]) from None
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             os.close(descriptor)
-            raise _no_lock(self.path, "is no file of its own")
-        if not _locked(descriptor):
+            raise _no_lock(self.path, "is not a plain file, or has a second name")
+        if not _try_lock(descriptor):
             os.close(descriptor)
-            raise self.refusal()
+            raise self.in_use_error()
         self._descriptor = descriptor
         try:
             _make_private(self.database)
@@ -89,16 +91,16 @@ class FileLock:
             self.release()
             raise ConfigError([Fault("store.url", f"{self.database}: {error.strerror}")]) from None
 
-    def refusal(self) -> ConfigError:
-        """What is said to a process that can't have it."""
+    def in_use_error(self) -> ConfigError:
+        """Return the error for a process that can't have the lock."""
         problem = (
             f"another gatepost has {self.database} open, and only one process can have it: "
             "stop that one, or use PostgreSQL for several"
         )
         return ConfigError([Fault("store.url", problem)])
 
-    def taken(self) -> bool:
-        """Whether a process has it; changes nothing, and makes no file."""
+    def is_held(self) -> bool:
+        """Return whether a process has the lock; change nothing, and create no file."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -112,15 +114,18 @@ class FileLock:
         return False
 
     def release(self) -> None:
-        """Let the next one have it, without what was written into it meanwhile (see ``control``)."""
+        """Release the lock, and empty the file of the control note that the gateway wrote into it."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-def _locked(descriptor: int) -> bool:
-    """Lock the file; False when another process has it. One that merely asks has it for an instant."""
+def _try_lock(descriptor: int) -> bool:
+    """Lock the file; return False when another process has it.
+
+    Tried several times, because ``is_held`` in another process has the lock for an instant.
+    """
     for _ in range(20):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,29 +137,30 @@ def _locked(descriptor: int) -> bool:
 
 
 def _no_lock(path: Path, problem: str) -> ConfigError:
-    return ConfigError([Fault("store.url", f"{path} {problem}, and can't be the lock: move it away")])
+    return ConfigError([Fault("store.url", f"{path} {problem}, and can't be used as the lock: move it away")])
 
 
 def _make_private(database: Path) -> None:
     """Give the database's files mode 0600.
 
-    Called while the lock is held. SQLite gives the files beside a new database the database's mode; those that a
-    dead process left have their own. By their names: to open and close one of them would undo SQLite's locks.
+    Called while the lock is held. SQLite gives the files beside a new database the database's mode; files left by a
+    process that died keep their own. The mode is changed by name: to open and close a file would undo SQLite's
+    locks on it.
     """
     database.touch(mode=_PRIVATE)
     for path in (database, _beside(database, "-wal"), _beside(database, "-shm")):
         with suppress(FileNotFoundError):
-            _close_to_others(path, path.lstat().st_mode)
+            _remove_access(path, path.lstat().st_mode)
 
 
-def _close_to_others(path: Path, mode: int) -> None:
+def _remove_access(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode) or not mode & 0o077:
         return
-    event = "store_was_open_to_others"
+    event = "store_permissions_fixed"
     try:
         path.chmod(_PRIVATE)
     except PermissionError:
-        event = "store_is_open_to_others"
+        event = "store_permissions_too_open"
     _log.warning(event, path=str(path), mode=f"{stat.S_IMODE(mode):04o}")
 
 
@@ -165,58 +171,58 @@ def _beside(database: Path, suffix: str) -> Path:
 class SqliteDatabase:
     """The one connection that writes, in a thread of its own.
 
-    One, because SQLite below 3.51.3 can damage a WAL that two of them checkpoint. In one thread for a whole
-    transaction, because to hand every statement over by itself cost three times the CPU.
+    There is one connection, because SQLite below 3.51.3 can damage a WAL that two connections checkpoint. The thread
+    gets a whole transaction, because passing it each statement by itself cost three times the CPU.
     """
 
     def __init__(self, path: Path) -> None:
         self.engine = _engine(path)
         self._wal = _beside(path, "-wal")
-        self._seen: tuple[int, int] = 0, 0
-        """Size and time of the last write of the WAL when it was looked at..."""
-        self._since = 0.0
-        """...and since when they are so, in seconds of the monotonic clock."""
+        self._wal_state: tuple[int, int] = 0, 0
+        """Size of the WAL and time of its last write, when it was checked last."""
+        self._unchanged_since = 0.0
+        """Since when they have been so, in seconds of the monotonic clock."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
 
     async def transact(self, work: Callable[[Connection], Result]) -> Result:
-        """Do the work in a transaction; when this returns it is on disk. Raises what the driver raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._begun, work)
+        """Do the work in a transaction, which is on disk when this returns. Raises the driver's errors."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
-    def _begun(self, work: Callable[[Connection], Result]) -> Result:
+    def _transact(self, work: Callable[[Connection], Result]) -> Result:
         with self.engine.begin() as connection:
             return work(connection)
 
-    async def scrub(self) -> None:
-        """Empty the write-ahead log when nothing was written for SCRUB_AFTER seconds: erased contents are in it.
+    async def purge_wal(self) -> None:
+        """Empty the WAL when nothing was written for WAL_PURGE_DELAY seconds: erased contents are in it.
 
-        To be called every now and then. Not while there is traffic, which would wait for it, and not while somebody
-        reads, for whom it would have to wait. Raises StoreError.
+        Call it about once a second. It does nothing during traffic, which would wait for it, and nothing while another
+        process reads, for which it would have to wait. Raises StoreError.
         """
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._scrub)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._purge_wal)
 
-    def _scrub(self) -> None:
+    def _purge_wal(self) -> None:
         try:
             status = self._wal.stat()
         except OSError:
-            # It is not there, or its file system does not answer: the next look is soon.
+            # There is no WAL, or its file system does not answer: the next call is soon.
             return
-        now, seen = time.monotonic(), (status.st_size, status.st_mtime_ns)
-        if seen != self._seen:
-            self._seen, self._since = seen, now
-        elif status.st_size and now - self._since >= SCRUB_AFTER:
-            self._since = now
-            self._truncate()
+        now, state = time.monotonic(), (status.st_size, status.st_mtime_ns)
+        if state != self._wal_state:
+            self._wal_state, self._unchanged_since = state, now
+        elif status.st_size and now - self._unchanged_since >= WAL_PURGE_DELAY:
+            self._unchanged_since = now
+            self._truncate_wal()
 
-    def _truncate(self) -> None:
-        # The driver's connection: SQLAlchemy's would begin a transaction.
+    def _truncate_wal(self) -> None:
+        # The driver's own connection, because SQLAlchemy's would begin a transaction.
         with closing(self.engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
             cursor.execute("PRAGMA busy_timeout=0")
             try:
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except sqlite3.Error as error:
-                raise of_sqlite(error) from None
+                raise sqlite_error(error) from None
             finally:
-                cursor.execute(f"PRAGMA busy_timeout={BUSY}")
+                cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
 
     async def close(self) -> None:
         """Close the connection and end the thread."""
@@ -229,13 +235,13 @@ def _engine(path: Path) -> Engine:
         URL.create("sqlite", database=str(path)),
         poolclass=StaticPool,
         connect_args={"check_same_thread": False},
-        # An error's text may end in a log, and a message's content must not.
+        # An error's text may be logged, and a message's content must not be.
         hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
-        # We begin transactions ourselves: the driver's own way leaves reads and DDL outside of them.
+        # Transactions are begun below: the driver on its own leaves reads and DDL outside of them.
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in _PRAGMAS:
@@ -249,17 +255,17 @@ def _engine(path: Path) -> Engine:
     return engine
 
 
-def reading_engine(path: Path, *, alone: bool = False) -> Engine:
-    """For looking only, beside a running gateway: what one connection sees is of one moment.
+def read_only_engine(path: Path, *, immutable: bool = False) -> Engine:
+    """Return an engine for reads beside a running gateway: a transaction sees the data of one moment.
 
-    ``alone``: no process writes to it, and there is no WAL. Then not even SQLite's own files are engine.
+    ``immutable``: no process writes to the file, and there is no WAL. Then SQLite creates no files beside it.
     """
-    options = "mode=ro&immutable=1" if alone else "mode=ro"
+    options = "mode=ro&immutable=1" if immutable else "mode=ro"
     engine = create_engine(f"sqlite:///file:{quote(str(path))}?{options}&uri=true", hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
-        # The driver's own way begins no transaction for reads, and each would see what was written meanwhile.
+        # The driver on its own begins no transaction for reads: each read would see what was written meanwhile.
         connection.isolation_level = None
 
     @event.listens_for(engine, "begin")
@@ -269,8 +275,8 @@ def reading_engine(path: Path, *, alone: bool = False) -> Engine:
     return engine
 
 
-def clock_of(clock: Callable[[], float]) -> Callable[[Connection], int]:
-    """The database's clock is this machine's: both live in one process."""
+def database_clock(clock: Callable[[], float]) -> Callable[[Connection], int]:
+    """Return the function for the database's time in milliseconds, which on SQLite is this process's ``clock``."""
 
     def now(_connection: Connection) -> int:
         return int(clock() * 1000)

@@ -1,4 +1,4 @@
-"""Which status may follow which, and which states a message passes through. One place, pure functions."""
+"""The states of messages and callbacks, and which status may follow which: pure functions."""
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -7,51 +7,51 @@ from gatepost.model import Status
 
 
 class State(StrEnum):
-    """Where a message is on its way to a provider.
+    """How far a message is on its way to a provider.
 
     ::
 
         queued ──► sending ──► sent
           ▲  ▲        │ │
           │  └────────┘ ├────► rejected
-          │             ├────► failed      (its lifetime ended, from any state before an end)
+          │             ├────► failed      (its lifetime ended, from any state that is not final)
           │             ▼
           └─────── uncertain ──► held      (policy `hold`; the operator may queue it again)
 
-    A message that was in hand at two deaths of the process waits as a ``suspect`` wherever another would be
-    ``queued``; at the third it is ``held`` at once. A report from the provider proves that it has the message,
-    and leads from any state to ``sent``.
+    A message that the process was sending at two deaths is ``suspect`` wherever another would be ``queued``; at
+    the third death it is ``held`` at once. A report from the provider proves that the provider has the message, and
+    leads from any state to ``sent``.
     """
 
     QUEUED = "queued"
-    """To be sent when its due time comes."""
+    """To be sent at its due time."""
     SUSPECT = "suspect"
-    """As queued, but it was in hand at two deaths of the process: it is sent alone."""
+    """As queued, but the process was sending it at two deaths: it is sent alone."""
     SENDING = "sending"
-    """Claimed by a sender; its due time is the end of the lease."""
+    """Claimed by a process; its due time is the end of the lease."""
     UNCERTAIN = "uncertain"
     """Perhaps sent; its due time is the end of the wait for a report."""
     HELD = "held"
-    """Perhaps sent, or perhaps what kills the process: the operator decides. Its due time is the end of its
+    """Perhaps sent, or perhaps the cause of deaths: the operator decides. Its due time is the end of its
     lifetime."""
     SENT = "sent"
-    """A provider has it. An end."""
+    """A provider has it. Final."""
     REJECTED = "rejected"
-    """Refused for good. An end."""
+    """Refused by a provider for good. Final."""
     FAILED = "failed"
-    """Its lifetime ended before anybody took it. An end, but the operator may queue it again."""
+    """Its lifetime ended before a provider took it. Final, but the operator may queue it again."""
 
 
-ENDS = frozenset({State.SENT, State.REJECTED, State.FAILED})
-"""States without a due time: nothing happens any more unless somebody asks for it."""
+FINAL_STATES = frozenset({State.SENT, State.REJECTED, State.FAILED})
+"""States without a due time: nothing more happens unless an operator or a report asks for it."""
 
 
-def to_record(known: Iterable[Status], reported: Sequence[Status], *, by_provider: bool) -> list[Status]:
-    """The statuses that a report adds to those already known, in the order in which to tell them.
+def new_statuses(known: Iterable[Status], reported: Sequence[Status], *, by_provider: bool) -> list[Status]:
+    """Return the statuses to add after the known ones, in the order in which to call them back.
 
-    Every distinct status is told once. A provider's report proves that it took the message: ``accepted``
-    comes before it. ``accepted`` never comes after another status: where one was already told (the
-    gateway had given the message up, and then a report came after all), it is left out.
+    Each status is called back once. A provider's report proves that the provider accepted the message, so
+    ``accepted`` is added before it. ``accepted`` never follows another status: when another one is known already
+    (the gateway had given the message up, and a report came after all), it is left out.
     """
     seen = set(known)
     added: list[Status] = []
@@ -71,16 +71,16 @@ class CallbackState(StrEnum):
     NONE = "none"
     """Recorded only: the message has no callback_url."""
     WAITING = "waiting"
-    """An earlier status of the same message is not told yet."""
+    """An earlier status of the same message is not finished yet."""
     QUEUED = "queued"
-    """To be told when its due time comes."""
+    """To be called back at its due time."""
     CALLING = "calling"
     """Claimed; its due time is the end of the lease."""
     ACKNOWLEDGED = "acknowledged"
-    """Smartico has answered the callback."""
+    """Smartico has answered the callback with success."""
     DEAD = "dead"
-    """Given up after the last try; kept for the operator to see and to send again."""
+    """Given up after the last try; it stays so that the operator can see it and call back again."""
 
 
-OPEN = frozenset({CallbackState.WAITING, CallbackState.QUEUED, CallbackState.CALLING})
-"""Those that hold back the next status of the same message."""
+OPEN_CALLBACK_STATES = frozenset({CallbackState.WAITING, CallbackState.QUEUED, CallbackState.CALLING})
+"""States of a status that is not finished: the next status of the same message waits for it."""

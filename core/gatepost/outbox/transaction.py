@@ -1,4 +1,4 @@
-"""What every piece of work in the outbox gets: a connection inside a transaction, and the time."""
+"""What every work function of the outbox gets: a connection inside a transaction, the time, the policy."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,53 +14,51 @@ from gatepost.outbox.records import Policy
 
 T = TypeVar("T")
 
-CHUNK = 500
+MAX_IDS = 500
 """Ids in one IN list."""
 
 
 IDS: Any = bindparam("ids", expanding=True)
-"""The parameter of a statement that is about many rows: ``column.in_(IDS)``."""
+"""The parameter of a statement about many rows: ``column.in_(IDS)``."""
 
 
 class DialectPair(NamedTuple):
-    """A statement that was put together once: to do so took longer than to run it.
+    """A statement built once, in one form per dialect: to build it took longer than to run it.
 
-    It comes in the two forms that the dialects want; made by ``dialect_pair``.
+    Made by ``dialect_pair``.
     """
 
     sqlite: Executable
-    """For SQLite, which has one writer anyway."""
+    """For SQLite, which has a single writer and needs no row locks."""
     postgresql: Executable
-    """For PostgreSQL: holds what it reads against other replicas."""
+    """For PostgreSQL: it locks the rows that it reads against other replicas."""
 
 
-Locking = Callable[[Select[Any]], Select[Any]]
+AddLock = Callable[[Select[Any]], Select[Any]]
+"""A function that returns a select with row locks; for SQLite it returns the select unchanged."""
 
 
-def dialect_pair(put_together: Callable[[Locking], Executable]) -> DialectPair:
-    """The statement that ``put_together`` gives; it is handed what makes a select a locking one."""
-    return DialectPair(
-        put_together(lambda query: query),
-        put_together(lambda query: query.with_for_update()),
-    )
+def dialect_pair(build: Callable[[AddLock], Executable]) -> DialectPair:
+    """Return both forms of the statement that ``build`` makes; ``build`` is given the dialect's AddLock."""
+    return DialectPair(build(lambda query: query), build(lambda query: query.with_for_update()))
 
 
 @cache
-def _insert_new(table: Table, *, many_writers: bool) -> Insert:
-    if many_writers:
-        # Late: a tenth of the time that a gateway on SQLite needs to start.
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+def _insert_new(table: Table, *, postgresql: bool) -> Insert:
+    if postgresql:
+        # Imported late: it would add a tenth to the time in which a gateway on SQLite starts.
+        from sqlalchemy.dialects import postgresql as dialect  # noqa: PLC0415
 
-        # The driver does not count for many rows at once, but it gives back what went in.
-        return postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+        # The driver returns no row count for many rows at once, so the statement returns the inserted keys.
+        return dialect.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
 @cache
-def _words(
+def _compiled(
     statement: UpdateBase, dialect: Dialect, keys: tuple[str, ...]
 ) -> tuple[str, Sequence[str], Mapping[str, Any]]:
-    """A statement as the driver takes it, its parameters' names in their order, and those that are constant."""
+    """Return a statement's SQL for the driver, its parameter names in their order, and the constant parameters."""
     insert = isinstance(statement, Insert)
     compiled = statement.compile(dialect=dialect, column_keys=list(keys) if insert else None)
     assert isinstance(compiled, SQLCompiler)
@@ -70,43 +68,43 @@ def _words(
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One transaction. The two dialects differ in what this class hides and in nothing else."""
+    """One transaction. This class hides every difference between the two dialects."""
 
     connection: Connection
     now: int
     """Milliseconds since the epoch, by the database's clock."""
     holder: str
-    """Who claims: this process, never to be used again by another."""
+    """The id of this process, written into its claims; no other process ever has the same."""
     policy: Policy
 
     @property
-    def many_writers(self) -> bool:
-        """Whether others write at the same time: on PostgreSQL, not on SQLite."""
+    def on_postgresql(self) -> bool:
+        """Whether other replicas write at the same time: on PostgreSQL, not on SQLite."""
         return self.connection.dialect.name == "postgresql"
 
     def after(self, seconds: float) -> int:
-        """The time in so many seconds."""
+        """Return the time ``seconds`` from now."""
         return self.now + round(seconds * 1000)
 
     def seconds_until(self, moment: int) -> float:
-        """The duration from now until then; negative when it has passed."""
+        """Return the seconds from now until ``moment``; negative when it has passed."""
         return (moment - self.now) / 1000
 
     def insert_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Insert rows, leaving out those that collide; returns how many went in."""
-        insert = _insert_new(table, many_writers=self.many_writers)
-        if self.many_writers:
+        """Insert the rows that collide with no other; return how many were inserted."""
+        insert = _insert_new(table, postgresql=self.on_postgresql)
+        if self.on_postgresql:
             return len(self.connection.execute(insert, list(rows)).all())
         return self.execute_many(insert, rows).rowcount
 
     def execute_many(self, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> CursorResult[Any]:
-        """Run a statement for each of these rows; all of them have the same keys, and there is one at least.
+        """Run a statement once per row; there is at least one row, and all rows have the same keys.
 
-        In the driver's own words and by places: to bind every row by name took as long as to write it.
+        The parameters go to the driver by position: to bind each row by name took as long as to write it.
         """
-        text, names, fixed = _words(statement, self.connection.dialect, tuple(rows[0]))
-        whole = [{**fixed, **row} for row in rows] if fixed else rows
-        if isinstance(statement, Insert) and not self.many_writers:
+        text, names, constants = _compiled(statement, self.connection.dialect, tuple(rows[0]))
+        whole = [{**constants, **row} for row in rows] if constants else rows
+        if isinstance(statement, Insert) and not self.on_postgresql:
             return self._insert_at_once(text, names, whole)
         result = self.connection.exec_driver_sql(text, [tuple(row[name] for name in names) for row in whole])
         assert isinstance(result, CursorResult)
@@ -115,37 +113,37 @@ class Transaction:
     def _insert_at_once(
         self, text: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]]
     ) -> CursorResult[Any]:
-        """All rows in one statement of SQLite's.
+        """Insert all rows with one SQLite statement.
 
-        For each row that is a step of its own SQLite's thread lets go of the interpreter and asks for it
-        again, while the loop wants it too: that cost more than the row.
+        With one statement per row, SQLite's thread released and reacquired the interpreter for each of them, while
+        the event loop wanted it too: that cost more than the row itself.
         """
         places = f"({', '.join('?' * len(names))})"
         text = text.replace(places, ", ".join([places] * len(rows)), 1)
         return self.connection.exec_driver_sql(text, tuple(row[name] for row in rows for name in names))
 
     def execute(self, statement: DialectPair, **parameters: object) -> CursorResult[Any]:
-        """Run a statement that was made before."""
-        form = statement.postgresql if self.many_writers else statement.sqlite
+        """Run the statement in this dialect's form."""
+        form = statement.postgresql if self.on_postgresql else statement.sqlite
         result = self.connection.execute(form, parameters)
         assert isinstance(result, CursorResult)
         return result
 
-    def execute_about(
+    def select_by_ids(
         self, statement: DialectPair, ids: Iterable[Any], **parameters: object
     ) -> Iterator[Any]:
-        """The rows that a statement with ``IDS`` gives for these ids."""
-        for some in chunks(ids):
-            # All at once: to fetch a row releases the interpreter, and others take their turn.
-            yield from self.execute(statement, ids=some, **parameters).all()
+        """Yield the rows that a statement with ``IDS`` returns for these ids."""
+        for chunk in id_chunks(ids):
+            # All rows at once: each separate fetch releases the interpreter to other threads.
+            yield from self.execute(statement, ids=chunk, **parameters).all()
 
-    def locking(self, query: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
-        """The query, holding what it reads against other replicas; SQLite has one writer anyway."""
-        return query.with_for_update(skip_locked=skip_locked) if self.many_writers else query
+    def with_lock(self, query: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
+        """Return the query with row locks against other replicas; on SQLite unchanged."""
+        return query.with_for_update(skip_locked=skip_locked) if self.on_postgresql else query
 
 
-def chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    """The items in lists short enough for one IN."""
-    every = list(items)
-    for start in range(0, len(every), CHUNK):
-        yield every[start : start + CHUNK]
+def id_chunks(ids: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the ids in lists short enough for one IN."""
+    every = list(ids)
+    for start in range(0, len(every), MAX_IDS):
+        yield every[start : start + MAX_IDS]

@@ -102,7 +102,7 @@ async def serve(
         async with open_gateway(settings, instances, known) as gateway:
             assert isinstance(listener, socket.socket)
             await _run(settings, gateway, listener, tls, listening)
-            broken = gateway.outbox.broken.done()
+            broken = gateway.outbox.failure.done()
             _log.info("stopping")
     finally:
         if isinstance(listener, socket.socket):
@@ -139,7 +139,7 @@ async def _run(
 
     for number in _stopping_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    gateway.outbox.broken.add_done_callback(lambda _broken: stop())
+    gateway.outbox.failure.add_done_callback(lambda _broken: stop())
     with notes:
         await server.serve(sockets=[listener])
 

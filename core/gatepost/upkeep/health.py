@@ -12,7 +12,7 @@ from gatepost.model import Channel
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Outbox, QueueDepth
-from gatepost.outbox.states import ENDS, CallbackState, State
+from gatepost.outbox.states import FINAL_STATES, CallbackState, State
 from gatepost.throttle import BreakerSnapshot, BreakerState, Throttle
 
 MISCONFIGURED = "misconfigured"
@@ -69,16 +69,16 @@ class Health:
             "messages_ended",
             "Messages that came to an end, by the end",
             ["channel", "state"],
-            lambda: self._outbox.ended,
+            lambda: self._outbox.end_counts,
         )
 
     def ready(self) -> Ready:
         """Whether messages would be taken and sent now."""
         conditions = self._conditions()
         hindrances = []
-        if self._outbox.broken.done():
+        if self._outbox.failure.done():
             hindrances = ["the store is broken"]
-        elif self._outbox.refusing:
+        elif self._outbox.is_failing:
             hindrances = ["the store refuses"]
         hindrances += [
             f"routes.{channel}: nobody on it can send now"
@@ -131,7 +131,7 @@ def _figures(depth: QueueDepth) -> dict[str, dict[tuple[str, ...], float]]:
             (channel, state): depth.messages.get((channel, state), 0)
             for channel in Channel
             for state in State
-            if state not in ENDS
+            if state not in FINAL_STATES
         },
         "queue_age_seconds": {(channel,): depth.oldest.get(channel, 0.0) for channel in Channel},
         "callbacks_waiting": {

@@ -24,16 +24,16 @@ async def keep_house(outbox: Outbox, contact_cache: ContactCache) -> None:
     while True:
         contact_cache.forget()
         try:
-            while (swept := await outbox.sweep()).moved:
+            while (swept := await outbox.sweep()).changes:
                 _log.info("swept", **{name: getattr(swept, name) for name in swept.__struct_fields__})
             if loop.time() >= prune_at:
                 prune_at = loop.time() + PRUNE_EVERY
                 await _prune(outbox)
-                if mended := await outbox.mend():
+                if mended := await outbox.queue_stuck_statuses():
                     _log.error(
-                        "statuses_were_stranded", count=mended, problem="none should be; please report it"
+                        "stuck_statuses_queued", count=mended, problem="none should be; please report it"
                     )
-            await outbox.scrub()
+            await outbox.purge_wal()
         except StoreError as error:
             _log.warning("sweep_failed", reason=str(error))
         await asyncio.sleep(SWEEP_EVERY)

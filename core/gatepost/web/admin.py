@@ -21,7 +21,7 @@ from gatepost.model import Channel
 from gatepost.observe import logs
 from gatepost.outbox import CallbackRetry, MessageRetry, Outbox
 from gatepost.outbox.sqlite import FileLock
-from gatepost.outbox.store import sqlite_path
+from gatepost.outbox.store_url import sqlite_path
 from gatepost.throttle import BreakerState, Throttle
 
 MAX_BODY = 8 * 1_048_576

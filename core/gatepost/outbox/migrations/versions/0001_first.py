@@ -12,7 +12,13 @@ _big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Messages, their contents and their statuses; see gatepost.outbox.schema."""
+    """Create the tables and indexes of gatepost.outbox.schema and gatepost.outbox.indexes."""
+    _create_messages()
+    _create_contents()
+    _create_statuses()
+
+
+def _create_messages() -> None:
     op.create_table(
         "messages",
         sa.Column("id", sa.Text, primary_key=True),
@@ -30,7 +36,7 @@ def upgrade() -> None:
         sa.Column("ended_at", _big),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("holder", sa.Text, nullable=False),
-        sa.Column("unanswered", sa.Integer, nullable=False),
+        sa.Column("lost_answers", sa.Integer, nullable=False),
         sa.Column("deaths", sa.Integer, nullable=False),
         sa.Column("instance", sa.Text, nullable=False),
         sa.Column("provider_id", sa.Text),
@@ -41,15 +47,21 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     _partial("messages_due", "messages", ["channel", "state", "due_at"], "due_at IS NOT NULL")
-    _partial("messages_expiring", "messages", ["expires_at"], "due_at IS NOT NULL")
-    _partial("messages_ended", "messages", ["ended_at"], "ended_at IS NOT NULL")
-    _partial("messages_provider", "messages", ["instance", "provider_id"], "provider_id IS NOT NULL")
+    _partial("messages_expires_at", "messages", ["expires_at"], "due_at IS NOT NULL")
+    _partial("messages_ended_at", "messages", ["ended_at"], "ended_at IS NOT NULL")
+    _partial("messages_provider_id", "messages", ["instance", "provider_id"], "provider_id IS NOT NULL")
+
+
+def _create_contents() -> None:
     op.create_table(
         "contents",
         sa.Column("message_id", sa.Text, primary_key=True),
         sa.Column("content", sa.LargeBinary, nullable=False),
         sqlite_strict=True,
     )
+
+
+def _create_statuses() -> None:
     op.create_table(
         "statuses",
         sa.Column("seq", _big, primary_key=True, autoincrement=True),
@@ -74,5 +86,5 @@ def upgrade() -> None:
 
 
 def _partial(name: str, table: str, columns: list[str], where: str) -> None:
-    """An index over the rows of which this holds."""
+    """Create an index over the rows for which the condition ``where`` holds."""
     op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))

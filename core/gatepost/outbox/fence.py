@@ -1,0 +1,40 @@
+"""The fence: only the holder of the newest claim may record a result."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from gatepost.outbox.transaction import Transaction
+
+
+class Result(Protocol):
+    """The result of a claim: of a message or of a callback."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt of the claim; together with the process's holder id it is the fence."""
+
+
+def check_fence(
+    tx: Transaction,
+    ids: Sequence[Any],
+    results: Sequence[Result],
+    rows: Mapping[Any, Any],
+    claimed_state: str,
+    *,
+    allow_late: Sequence[bool],
+) -> list[bool]:
+    """Return for each result whether it counts: this process holds the claim, and no later claim was made.
+
+    ``ids`` are the results' row ids, in their order; ``rows`` holds id, holder, attempt and state of each row that
+    exists. A row must still be in ``claimed_state``, unless ``allow_late`` (one per result) is true. Of two results of
+    one claim the first counts; the second is treated as if the claim had ended before it.
+    """
+    attempts = {row_id: row.attempt for row_id, row in rows.items() if row.holder == tx.holder}
+    claimed = {row_id for row_id, row in rows.items() if row.state == claimed_state}
+    valid = []
+    for row_id, result, may_be_late in zip(ids, results, allow_late, strict=True):
+        is_valid = attempts.get(row_id) == result.attempt and (may_be_late or row_id in claimed)
+        valid.append(is_valid)
+        if is_valid:
+            claimed.discard(row_id)
+    return valid

@@ -1,0 +1,95 @@
+"""Inspection of a store without changing it: what `gatepost serve` would find there."""
+
+import asyncio
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from gatepost.errors import ConfigError, Fault
+from gatepost.model import Secret
+from gatepost.outbox import postgresql, sqlite
+from gatepost.outbox.driver_errors import opening_problem
+from gatepost.outbox.migrate import TablesState, tables_state
+from gatepost.outbox.pooler_probe import check_sessions
+from gatepost.outbox.store_url import sqlite_path
+
+
+class Inspection(NamedTuple):
+    """The result of an inspection."""
+
+    store: str
+    """Which kind of store it is, and for SQLite its path."""
+    tables: TablesState
+    in_use: bool = False
+    """Whether a running gateway has the file open."""
+
+
+async def inspect_store(url: Secret, base: Path) -> Inspection:
+    """Inspect the store; raise ConfigError when `gatepost serve` could not open it.
+
+    A store that a gateway has open already raises nothing.
+    """
+    path = sqlite_path(url, base)
+    try:
+        return await (_inspect_postgresql(url) if path is None else asyncio.to_thread(_inspect_sqlite, path))
+    except DBAPIError as error:
+        raise _fault(opening_problem(str(path or "the database"), error)) from None
+    except OSError as error:
+        raise _fault(f"{error.filename or path or 'the database'}: {error.strerror}") from None
+
+
+async def check_store(url: Secret, base: Path) -> None:
+    """Inspect the store; raise ConfigError also when another gateway has it open."""
+    if (await inspect_store(url, base)).in_use and (path := sqlite_path(url, base)):
+        raise sqlite.FileLock(path).in_use_error()
+
+
+def _inspect_sqlite(path: Path) -> Inspection:
+    name = f"SQLite, {path}"
+    files = {suffix: path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", ".lock")}
+    if path.is_dir():
+        raise _fault(f"{path} is a folder: name a file in it")
+    # Missing folders are created, in the nearest one that exists.
+    folder = next(one for one in path.parents if one.exists())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _fault(f"{path} can't be written: the gateway's user needs write access to {folder}")
+    for file in files.values():
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            raise _fault(f"{file} can't be written: make the gateway's user its owner")
+    if not path.exists():
+        return Inspection(name, "missing")
+    in_use = sqlite.FileLock(path).is_held()
+    engine = sqlite.read_only_engine(path, immutable=not in_use and not files["-wal"].exists())
+    try:
+        with closing(engine.connect()) as connection:
+            return Inspection(name, tables_state(connection), in_use)
+    finally:
+        engine.dispose()
+
+
+async def _inspect_postgresql(url: Secret) -> Inspection:
+    await check_sessions(url)
+    database = postgresql.PostgresDatabase(url)
+    try:
+        return Inspection("PostgreSQL, signed in", await database.transact(_inspect_tables))
+    finally:
+        await database.close()
+
+
+def _inspect_tables(connection: Connection) -> TablesState:
+    if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
+        raise _fault("PostgreSQL takes no writes here: it may be a standby, so name the primary")
+    connection.execute(text("SET TRANSACTION READ ONLY"))
+    state = tables_state(connection)
+    may_create = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
+    if state != "current" and not connection.execute(text(may_create)).scalar():
+        raise _fault("this user can't create tables in this database: make it the owner of the database")
+    return state
+
+
+def _fault(problem: str) -> ConfigError:
+    return ConfigError([Fault("store.url", problem)])

@@ -1,0 +1,158 @@
+"""Recording the results of claims: state, statuses and content of each message."""
+
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.engine import Row
+
+from gatepost.model import Channel, Status
+from gatepost.outbox import deaths
+from gatepost.outbox.fence import check_fence
+from gatepost.outbox.records import EndedMessage, SendResult
+from gatepost.outbox.reports import append_statuses, delete_contents
+from gatepost.outbox.schema import contents, messages
+from gatepost.outbox.states import FINAL_STATES, State
+from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
+
+_FINAL_STATUSES = {
+    State.SENT: Status.ACCEPTED,
+    State.REJECTED: Status.REJECTED,
+    State.FAILED: Status.FAILED,
+}
+"""The status that each final state reports to Smartico."""
+
+_claimed_rows = dialect_pair(
+    lambda add_lock: add_lock(
+        select(
+            messages.c.id,
+            messages.c.client,
+            messages.c.channel,
+            messages.c.attempt,
+            messages.c.holder,
+            messages.c.state,
+            messages.c.deaths,
+            messages.c.expires_at,
+            messages.c.callback_url,
+            messages.c.ended_at,
+            messages.c.instance,
+            messages.c.reason,
+            messages.c.code,
+        )
+        .where(messages.c.id.in_(IDS))
+        .order_by(messages.c.id)
+    )
+)
+_update_message = (
+    update(messages)
+    .where(messages.c.id == bindparam("message_id"))
+    .values(
+        state=bindparam("state"),
+        due_at=bindparam("due_at"),
+        ended_at=bindparam("ended_at"),
+        lost_answers=messages.c.lost_answers + bindparam("new_lost_answers"),
+        instance=bindparam("instance"),
+        provider_id=bindparam("provider_id"),
+        reason=bindparam("reason"),
+        code=bindparam("code"),
+    )
+)
+_update_content = (
+    update(contents)
+    .where(contents.c.message_id == bindparam("of_message"))
+    .values(content=bindparam("content"))
+)
+
+
+class FinishResult(NamedTuple):
+    """What recording a SendResult changed."""
+
+    recorded: bool
+    """False: the claim was lost, and nothing was changed."""
+    callback_due: bool
+    """Whether a new status may have to be called back now."""
+    end: EndedMessage | None = None
+    """The end of the message; None when the message goes on, or had reached this end before."""
+
+
+def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]:
+    """Record the results of claims, as far as the fence allows.
+
+    A receipt (SENT) counts until the message is claimed again: even when the lease had ended and the message was
+    queued again, held or failed meanwhile, and when a report came first, which leaves only the provider's id to be
+    noted.
+    """
+    ids = [result.id for result in results]
+    rows: dict[str, Row[Any]] = {row.id: row for row in tx.select_by_ids(_claimed_rows, sorted(set(ids)))}
+    receipts = [result.state is State.SENT for result in results]
+    valid = check_fence(tx, ids, results, rows, State.SENDING, allow_late=receipts)
+    valid_results = list(compress(results, valid))
+    if not valid_results:
+        return [FinishResult(recorded=False, callback_due=False)] * len(results)
+    values = [_message_values(tx, result, rows[result.id]) for result in valid_results]
+    tx.execute_many(_update_message, values)
+    _update_contents(tx, valid_results)
+    statuses = [
+        (result.id, _FINAL_STATUSES[State(str(value["state"]))], result.code)
+        for result, value in zip(valid_results, values, strict=True)
+        if value["state"] in _FINAL_STATUSES
+    ]
+    if statuses:
+        append_statuses(tx, rows, statuses, by_provider=False)
+    callback_due = {message_id for message_id, _, _ in statuses if rows[message_id].callback_url}
+    ends = _ends(rows, values)
+    return [
+        FinishResult(
+            is_valid, is_valid and result.id in callback_due, ends.pop(result.id, None) if is_valid else None
+        )
+        for result, is_valid in zip(results, valid, strict=True)
+    ]
+
+
+def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, EndedMessage]:
+    """Return by message id the ends that were reached now; an end that was reached before is left out."""
+    return {
+        row.id: EndedMessage(row.id, row.client, Channel(row.channel), State(value["state"]))
+        for value in values
+        if value["state"] in FINAL_STATES and value["state"] != (row := rows[value["message_id"]]).state
+    }
+
+
+def _update_contents(tx: Transaction, results: Sequence[SendResult]) -> None:
+    """Erase the contents of sent and rejected messages; store a derived text for the next try of others."""
+    done = {result.id for result in results if result.state in {State.SENT, State.REJECTED}}
+    delete_contents(tx, done)
+    derived = [
+        {"of_message": result.id, "content": result.content}
+        for result in results
+        if result.content and result.id not in done
+    ]
+    if derived:
+        tx.execute_many(_update_content, derived)
+
+
+def _message_values(tx: Transaction, result: SendResult, row: Row[Any]) -> dict[str, object]:
+    """Return the new values of a message's columns after this result."""
+    state = result.state
+    due_at = None
+    expires_at, ended_at = row.expires_at, row.ended_at
+    # When a lifetime ends, the reason of the last try tells an operator more than "its lifetime ended".
+    explained = row if state is State.FAILED and row.reason else result
+    if state in {State.QUEUED, State.UNCERTAIN}:
+        due_at = min(tx.after(result.delay), expires_at)
+        if state is State.QUEUED and expires_at <= tx.now:
+            state, due_at = State.FAILED, None
+        elif state is State.QUEUED and row.deaths >= deaths.SUSPECT_DEATHS:
+            state = State.SUSPECT
+    return {
+        "message_id": result.id,
+        "state": state.value,
+        "due_at": due_at,
+        "new_lost_answers": int(state is State.UNCERTAIN),
+        "ended_at": None if due_at is not None else (ended_at or tx.now),
+        "instance": explained.instance,
+        "provider_id": result.provider_id or None,
+        "reason": explained.reason,
+        "code": explained.code,
+    }

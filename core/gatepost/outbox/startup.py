@@ -1,0 +1,88 @@
+"""Opening the outbox: connect, lock, bring the tables up to date."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from gatepost.errors import ConfigError, Fault, StoreError
+from gatepost.model import Secret
+from gatepost.outbox import postgresql, sqlite
+from gatepost.outbox.driver_errors import opening_problem
+from gatepost.outbox.group_commit import Database
+from gatepost.outbox.migrate import migrate
+from gatepost.outbox.pooler_probe import check_sessions
+from gatepost.outbox.records import Policy
+from gatepost.outbox.store import Outbox
+from gatepost.outbox.store_url import sqlite_path
+
+
+@asynccontextmanager
+async def open_outbox(
+    url: Secret, base: Path, policy: Policy, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Outbox]:
+    """Open the store and bring its tables up to date; on SQLite also end the claims of the process before.
+
+    ``clock`` (seconds since the epoch) is used on SQLite; on PostgreSQL the server's clock counts. Raises
+    ConfigError when the store can't be opened, or when another process has it open.
+    """
+    path = sqlite_path(url, base)
+    opened = _open_postgresql(url, policy) if path is None else _open_sqlite(path, policy, clock)
+    async with opened as outbox:
+        yield outbox
+
+
+@asynccontextmanager
+async def _open_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -> AsyncIterator[Outbox]:
+    lock = sqlite.FileLock(path)
+    lock.acquire()
+    try:
+        database = sqlite.SqliteDatabase(path)
+        await _upgrade(database, str(path), migrate)
+    except BaseException:
+        lock.release()
+        raise
+    outbox = Outbox(database, sqlite.database_clock(clock), policy, lock=lock)
+    try:
+        try:
+            await outbox.expire_all_claims()
+        except StoreError as error:
+            raise ConfigError([Fault("store.url", f"{path}: {error}")]) from None
+        yield outbox
+    finally:
+        await outbox.close()
+
+
+@asynccontextmanager
+async def _open_postgresql(url: Secret, policy: Policy) -> AsyncIterator[Outbox]:
+    await check_sessions(url)
+    database = postgresql.PostgresDatabase(url)
+
+    def upgrade(connection: Connection) -> None:
+        postgresql.lock_migration(connection)
+        migrate(connection)
+
+    await _upgrade(database, "the database", upgrade)
+    outbox = Outbox(database, postgresql.now, policy)
+    try:
+        yield outbox
+    finally:
+        await outbox.close()
+
+
+async def _upgrade(database: Database, name: str, upgrade: Callable[[Connection], object]) -> None:
+    try:
+        try:
+            await database.transact(upgrade)
+        except DBAPIError as error:
+            raise ConfigError([Fault("store.url", opening_problem(name, error))]) from None
+        except (OSError, ValueError) as error:
+            # Without a connection the driver raises the errors of its socket or of its URL parser.
+            problem = f"{name} can't be reached ({type(error).__name__})"
+            raise ConfigError([Fault("store.url", problem)]) from None
+    except BaseException:
+        await database.close()
+        raise
