@@ -94,7 +94,7 @@ async def gateway(tmp_path, start, config):
         yield gateway
 
 
-async def test_a_message_is_found_by_every_id_that_anybody_has(gateway, run):
+async def test_a_message_is_found_by_each_of_its_ids(gateway, run):
     identity = (await gateway.email("uid-1"))["ext_message_id"]
     await until(lambda: _state(run, identity), State.SENT)
 
@@ -111,11 +111,11 @@ async def test_a_message_is_found_by_every_id_that_anybody_has(gateway, run):
     assert "players.example" not in shown
 
 
-async def test_an_id_that_nobody_knows_is_no_traceback(gateway, run):
+async def test_an_unknown_id_is_reported(gateway, run):
     assert "no message has the id never\\x1b[31m" in await run("messages", "show", "never\x1b[31m", code=1)
 
 
-async def test_the_list_is_of_the_states_that_were_asked_for(gateway, run):
+async def test_the_list_can_be_limited_to_states(gateway, run):
     sent = (await gateway.email("uid-1"))["ext_message_id"]
     refused = (await gateway.email("uid-2", ext_user_id="reject"))["ext_message_id"]
     await until(lambda: _state(run, sent), State.SENT)
@@ -132,7 +132,7 @@ async def test_the_list_is_of_the_states_that_were_asked_for(gateway, run):
     assert "There is no such message" in await run("messages", "list", "held")
 
 
-async def test_the_list_is_of_the_channel_the_client_and_the_user_that_were_asked_for(gateway, run):
+async def test_the_list_can_be_limited_to_a_channel_a_client_and_a_user(gateway, run):
     mail = (await gateway.email("uid-1"))["ext_message_id"]
     text = (await gateway.sms("uid-1"))["ext_message_id"]
 
@@ -144,7 +144,7 @@ async def test_the_list_is_of_the_channel_the_client_and_the_user_that_were_aske
     assert await listed(run, "--user", "somebody") == await listed(run, "--client", "other") == []
 
 
-async def test_an_id_of_several_messages_is_nobodys(gateway, run):
+async def test_an_id_of_several_messages_is_refused(gateway, run):
     mail = (await gateway.email("uid-1"))["ext_message_id"]
     text = (await gateway.sms("uid-1"))["ext_message_id"]
     await until(lambda: _state(run, mail), State.SENT)
@@ -166,7 +166,7 @@ async def test_a_running_gateway_sends_a_held_message_again(gateway, run):
     await until(lambda: _mails(gateway, identity), 2)
 
 
-async def test_all_that_is_held_is_sent_again_when_the_operator_says_yes(gateway, run):
+async def test_all_held_messages_are_retried_after_confirmation(gateway, run):
     identity = await held_message(gateway, run)
 
     assert "Send 1 message again?" in await run("messages", "retry", "--held", input="n\n", code=1)
@@ -175,14 +175,14 @@ async def test_all_that_is_held_is_sent_again_when_the_operator_says_yes(gateway
     assert json.loads(await run("messages", "retry", "--failed", "--yes", "--json")) == []
 
 
-async def test_what_was_sent_is_not_sent_again(gateway, run):
+async def test_a_sent_message_is_not_retried(gateway, run):
     identity = (await gateway.email())["ext_message_id"]
     await until(lambda: _state(run, identity), State.SENT)
 
     assert "not changed: a provider has it" in await run("messages", "retry", identity, code=1)
 
 
-async def test_without_a_gateway_the_command_does_it_itself(tmp_path, start, config, run):
+async def test_without_a_gateway_the_command_changes_the_store_itself(tmp_path, start, config, run):
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nlost,lost.me@players.example,\n")
     async with start(tmp_path, config) as gateway:
         identity = await held_message(gateway, run)
@@ -192,7 +192,7 @@ async def test_without_a_gateway_the_command_does_it_itself(tmp_path, start, con
     assert "no gateway is running" in await run("send", "sms", "--user", "anna", code=1)
 
 
-async def test_a_message_that_was_in_hand_at_three_deaths_is_shown_and_sent_again(tmp_path, config, run):
+async def test_a_message_held_after_three_deaths_is_shown_and_retried(tmp_path, config, run):
     """Each process ends without releasing its claim."""
     (tmp_path / "gatepost.toml").write_text(config)
     message = NewMessage(
@@ -257,7 +257,7 @@ due_at = (unixepoch() + 36000) * 1000"""
 
 
 @pytest.mark.parametrize("which", [["--all"], ["--client", "brand"], ["--host", "127.0.0.1"], []])
-async def test_what_smartico_never_heard_is_told_when_the_operator_says_so(
+async def test_dead_callbacks_are_made_when_the_operator_retries_them(
     tmp_path, start, config, run, failed_callbacks, which
 ):
     identity, crm = failed_callbacks
@@ -272,7 +272,7 @@ async def test_what_smartico_never_heard_is_told_when_the_operator_says_so(
     assert await listed(run, "--dead") == []
 
 
-async def test_after_an_outage_what_waits_for_hours_is_told_at_once(tmp_path, start, config, run, failed_callbacks):
+async def test_callbacks_that_wait_for_hours_are_made_now(tmp_path, start, config, run, failed_callbacks):
     identity, crm = failed_callbacks
     change(tmp_path, WAITING)
     async with start(tmp_path, config):
@@ -286,7 +286,7 @@ async def test_after_an_outage_what_waits_for_hours_is_told_at_once(tmp_path, st
         assert "0 callbacks to be made now" in await run("messages", "retry-callbacks", "--client", "other")
 
 
-async def test_a_host_that_rests_is_tried_at_once_when_the_operator_says_so(tmp_path, start, config, run, failed_callbacks, monkeypatch):
+async def test_a_retry_ends_the_rest_of_a_host(tmp_path, start, config, run, failed_callbacks, monkeypatch):
     identity, crm = failed_callbacks
     change(tmp_path, WAITING)
     (other,) = await listed(run)
@@ -317,7 +317,7 @@ def _recording(base, instances):
 
 
 @pytest.mark.parametrize("wrong", [[], ["--all", "--client", "brand"], ["x", "--all"], ["x", "--host", "y"]])
-async def test_what_is_to_be_told_is_said_in_one_way(config, run, tmp_path, wrong):
+async def test_retry_callbacks_takes_exactly_one_selection(config, run, tmp_path, wrong):
     (tmp_path / "gatepost.toml").write_text(config)
     assert "give either ids, or --client, --host, or --all" in await run(
         "messages", "retry-callbacks", *wrong, code=2
@@ -328,7 +328,7 @@ async def _heard(crm, identity):
     return crm.statuses_of(identity)
 
 
-async def test_more_messages_are_promised_only_where_there_are_more(gateway, run):
+async def test_the_list_mentions_more_messages_only_when_there_are_more(gateway, run):
     for number in range(3):
         await gateway.sms(f"uid-{number}")
 
@@ -341,7 +341,7 @@ async def test_more_messages_are_promised_only_where_there_are_more(gateway, run
 UTC_TIME = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
 
-async def test_every_time_is_in_utc_and_says_so(gateway, run, monkeypatch):
+async def test_every_time_is_shown_in_utc(gateway, run, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Manila")
     time.tzset()
     try:
@@ -361,7 +361,7 @@ async def test_every_time_is_in_utc_and_says_so(gateway, run, monkeypatch):
     assert {one["created_at"], one["ended_at"]} <= set(UTC_TIME.findall(shown))
 
 
-async def test_a_message_that_waits_shows_which_instance_rests_and_why(tmp_path, start, config, run):
+async def test_a_waiting_message_shows_which_instance_rests_and_why(tmp_path, start, config, run):
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
     async with SendGridEmulator() as vendor:
         vendor.standing = emulator.answer(503, {"Retry-After": "1800"})
@@ -388,7 +388,7 @@ async def _tries(run, identity):
     return one["state"], one["tries"]
 
 
-async def test_a_look_at_the_store_is_of_one_moment(gateway, run):
+async def test_a_read_of_the_store_sees_one_moment(gateway, run):
     """A write between two statements of a read is seen by neither of them."""
     identity = (await gateway.email("uid-1"))["ext_message_id"]
     await until(lambda: _state(run, identity), State.SENT)
@@ -408,7 +408,7 @@ async def test_a_look_at_the_store_is_of_one_moment(gateway, run):
 
 
 @pytest.mark.slow
-async def test_on_postgresql_the_commands_do_all_of_it_themselves(tmp_path, start, config, run, postgres_server):
+async def test_the_commands_work_on_postgresql(tmp_path, start, config, run, postgres_server):
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nlost,lost.me@players.example,\n")
     config += f'\n[store]\nurl = "{postgres_server.new_database()}"\n'
     async with start(tmp_path, config) as gateway:
@@ -432,7 +432,7 @@ async def _mails(gateway, identity):
     return len(list((gateway.folder / "box").glob(f"{identity}*")))
 
 
-async def test_a_store_that_never_was_is_said_to_be_missing(tmp_path, config, run):
+async def test_a_missing_store_is_reported(tmp_path, config, run):
     (tmp_path / "gatepost.toml").write_text(config)
 
     for arguments in (["list"], ["show", "x"], ["retry", "--failed", "--yes"]):
@@ -440,7 +440,7 @@ async def test_a_store_that_never_was_is_said_to_be_missing(tmp_path, config, ru
 
 
 @pytest.mark.parametrize("note", [b'{"pid": 1, "ur', b"\x00\xff", b"[]", b'{"pid": 1}'])
-async def test_a_note_that_was_half_written_is_no_gateway_and_no_traceback(tmp_path, config, run, note):
+async def test_an_incomplete_note_is_reported(tmp_path, config, run, note):
     (tmp_path / "gatepost.toml").write_text(config)
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
     (tmp_path / "gatepost.db.lock").write_bytes(note)
@@ -450,7 +450,7 @@ async def test_a_note_that_was_half_written_is_no_gateway_and_no_traceback(tmp_p
     )
 
 
-async def test_a_test_message_goes_the_way_of_every_other(gateway, run):
+async def test_a_test_message_is_sent_like_every_other(gateway, run):
     output = await run("send", "email", "--user", "anna", "--from", "noreply@brand.example", "--wait", "2")
 
     assert "accepted as " in output
@@ -461,7 +461,7 @@ async def test_a_test_message_goes_the_way_of_every_other(gateway, run):
     assert "Subject: A test from Gatepost" in mail.read_text()
 
 
-async def test_a_test_message_says_why_it_waits(monkeypatch, capsys):
+async def test_a_test_message_shows_why_it_waits(monkeypatch, capsys):
     """The message is queued before the first try and after it; the second line shows the reason."""
     view = MessageView(
         **dict.fromkeys(("id", "client", "channel", "uid", "ext_user_id"), "x"),
@@ -509,14 +509,14 @@ async def test_a_test_message_says_why_it_waits(monkeypatch, capsys):
     ]
 
 
-async def test_a_test_message_needs_no_secret_of_the_gateways(gateway, run):
+async def test_a_test_message_needs_no_secret_of_the_gateway(gateway, run):
     path = gateway.folder / "gatepost.toml"
     path.write_text(path.read_text().replace('"the-secret"', '"env:ONLY_THE_GATEWAY_HAS_IT"'))
 
     assert "accepted as " in await run("send", "sms", "--user", "anna", "--from", "Brand", "--no-wait")
 
 
-async def test_a_gateway_that_may_not_leave_its_note_runs_all_the_same(tmp_path, monkeypatch):
+async def test_a_gateway_that_cannot_write_its_note_runs_all_the_same(tmp_path, monkeypatch):
     log = structlog.testing.CapturingLogger()
     monkeypatch.setattr(admin, "_log", log)
     path = tmp_path / "gatepost.toml"
@@ -530,7 +530,7 @@ async def test_a_gateway_that_may_not_leave_its_note_runs_all_the_same(tmp_path,
     assert [call.args for call in log.calls] == [("note_not_left",)]
 
 
-async def test_a_note_is_written_through_no_link(tmp_path):
+async def test_a_note_is_not_written_through_a_link(tmp_path):
     path = tmp_path / "gatepost.toml"
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
     settings, _ = read_settings(path, lambda _use: None)
@@ -543,7 +543,7 @@ async def test_a_note_is_written_through_no_link(tmp_path):
     assert (tmp_path / "precious").read_text() == "precious"
 
 
-async def test_a_note_that_another_process_left_since_stays(tmp_path):
+async def test_a_note_of_another_process_stays(tmp_path):
     path = tmp_path / "gatepost.toml"
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
     settings, _ = read_settings(path, lambda _use: None)
@@ -567,13 +567,13 @@ async def test_a_test_message_is_refused_like_every_other(gateway, run):
     )
 
 
-async def test_a_test_message_that_is_rejected_ends_with_one(gateway, run):
+async def test_a_rejected_test_message_ends_with_exit_code_1(gateway, run):
     output = await run("send", "email", "--user", "reject", "--from", "noreply@brand.example", code=1)
 
     assert "rejected through box: the sandbox refuses this recipient [reject]" in output
 
 
-async def test_who_has_no_token_finds_nothing_to_control(gateway, run):
+async def test_control_requests_without_the_token_get_404(gateway, run):
     lock = gateway.folder / "gatepost.db.lock"
     assert stat.S_IMODE(lock.stat().st_mode) == 0o600
     assert stat.S_IMODE(lock.with_suffix("").stat().st_mode) == 0o600

@@ -39,7 +39,7 @@ def sent(put_and_claim):
     return make
 
 
-async def test_a_call_brings_all_that_a_caller_needs(store, sent):
+async def test_a_claimed_callback_has_everything_for_its_request(store, sent):
     url = "https://CRM.example:8443/status?a=1"
     identity = await sent(store, channel=Channel.SMS, callback_url=url)
 
@@ -50,7 +50,7 @@ async def test_a_call_brings_all_that_a_caller_needs(store, sent):
     assert call.attempt == 1
 
 
-async def test_statuses_are_told_in_their_order_and_one_at_a_time(store, sent):
+async def test_statuses_are_called_back_in_order_one_at_a_time(store, sent):
     await sent(store, "uid-1", D, O)
     order = []
 
@@ -64,7 +64,7 @@ async def test_statuses_are_told_in_their_order_and_one_at_a_time(store, sent):
     assert await store.claim_callbacks(9, 45) == []
 
 
-async def test_a_status_that_comes_during_a_call_waits_for_it(store, sent):
+async def test_a_status_recorded_during_a_callback_waits_for_its_end(store, sent):
     identity = await sent(store)
     (call,) = await store.claim_callbacks(9, 45)
     event = StatusEvent(status=Status.DELIVERED, message_id=identity)
@@ -75,7 +75,7 @@ async def test_a_status_that_comes_during_a_call_waits_for_it(store, sent):
     assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
 
 
-async def test_a_status_that_comes_after_the_last_call_goes_at_once(store, sent):
+async def test_a_status_recorded_after_the_last_callback_is_due_immediately(store, sent):
     identity = await sent(store)
     (call,) = await store.claim_callbacks(9, 45)
     await store.finish_callback(acknowledged(call))
@@ -85,7 +85,7 @@ async def test_a_status_that_comes_after_the_last_call_goes_at_once(store, sent)
     assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
 
 
-async def test_the_end_of_a_call_and_the_next_status_in_one_commit_lose_nothing(store, sent):
+async def test_a_result_and_a_new_status_in_one_commit_lose_nothing(store, sent):
     identities = [await sent(store, f"uid-{n}") for n in range(8)]
     calls = await store.claim_callbacks(9, 45)
     events = [StatusEvent(status=Status.DELIVERED, message_id=one) for one in identities]
@@ -100,7 +100,7 @@ async def test_the_end_of_a_call_and_the_next_status_in_one_commit_lose_nothing(
     assert {(call.message_id, call.status.value) for call in following} == {(one, D) for one in identities}
 
 
-async def test_a_failed_call_is_tried_again_later_and_holds_back_the_next(store, sent, clock, view_of):
+async def test_a_failed_callback_is_retried_and_delays_the_next_status(store, sent, clock, view_of):
     identity = await sent(store, "uid-1", D)
     (call,) = await store.claim_callbacks(9, 45)
 
@@ -116,7 +116,7 @@ async def test_a_failed_call_is_tried_again_later_and_holds_back_the_next(store,
     assert (retry.seq, retry.attempt, retry.status) == (call.seq, 2, A)
 
 
-async def test_a_dead_call_lets_the_next_go(store, sent, view_of):
+async def test_a_dead_callback_does_not_delay_the_next_status(store, sent, view_of):
     identity = await sent(store, "uid-1", D)
     (call,) = await store.claim_callbacks(9, 45)
 
@@ -138,7 +138,7 @@ async def test_messages_do_not_wait_for_each_other(store, sent):
     assert slow in calls
 
 
-async def test_the_longest_due_are_told_first_and_none_twice(store, sent, clock):
+async def test_the_longest_due_callbacks_are_claimed_first_and_once(store, sent, clock):
     ids = []
     for n in range(6):
         ids.append(await sent(store, f"uid-{n}"))
@@ -149,7 +149,7 @@ async def test_the_longest_due_are_told_first_and_none_twice(store, sent, clock)
     assert answers == [set(ids[:2]), set(ids[2:4]), set(ids[4:]), set()]
 
 
-async def test_calls_claimed_at_once_are_claimed_once(store, sent):
+async def test_concurrent_claims_get_different_callbacks(store, sent):
     for n in range(20):
         await sent(store, f"uid-{n}")
 
@@ -159,7 +159,7 @@ async def test_calls_claimed_at_once_are_claimed_once(store, sent):
     assert len(seqs) == len(set(seqs)) == 20
 
 
-async def test_a_lost_caller_is_replaced(store, sent, clock):
+async def test_a_callback_whose_lease_ended_can_be_claimed_again(store, sent, clock):
     await sent(store, "uid-1", D)
     (first,) = await store.claim_callbacks(9, 45)
     clock.advance(44)
@@ -175,7 +175,7 @@ async def test_a_lost_caller_is_replaced(store, sent, clock):
 
 
 @pytest.mark.parametrize("result_of", [acknowledged, failed, dead])
-async def test_what_an_earlier_caller_says_changes_nothing(store, sent, clock, view_of, result_of):
+async def test_a_result_of_an_earlier_claim_changes_nothing(store, sent, clock, view_of, result_of):
     identity = await sent(store, "uid-1", D)
     (first,) = await store.claim_callbacks(9, 45)
     clock.advance(45)
@@ -191,7 +191,7 @@ async def test_what_an_earlier_caller_says_changes_nothing(store, sent, clock, v
 
 
 @pytest.mark.parametrize("result_of", [acknowledged, failed, dead])
-async def test_what_another_process_says_changes_nothing(place, sent, result_of):
+async def test_a_callback_result_from_another_process_changes_nothing(place, sent, result_of):
     async with place.opened() as outbox:
         await sent(outbox)
         (call,) = await outbox.claim_callbacks(9, 45)
@@ -204,7 +204,7 @@ async def test_what_another_process_says_changes_nothing(place, sent, result_of)
 @pytest.mark.parametrize("first", [acknowledged, failed, dead])
 @pytest.mark.parametrize("then", [acknowledged, failed, dead])
 @pytest.mark.parametrize("together", [True, False])
-async def test_a_call_ends_once(store, sent, view_of, first, then, together):
+async def test_only_the_first_result_of_a_callback_counts(store, sent, view_of, first, then, together):
     identity = await sent(store)
     (call,) = await store.claim_callbacks(9, 45)
 
@@ -218,11 +218,11 @@ async def test_a_call_ends_once(store, sent, view_of, first, then, together):
     assert (await view_of(store, identity)).statuses[0].callback_state == expected
 
 
-async def test_a_call_about_nothing_we_know_changes_nothing(store):
+async def test_a_result_of_an_unknown_callback_changes_nothing(store):
     assert not await store.finish_callback(CallbackResult(seq=99, attempt=1, acknowledged=True))
 
 
-async def test_a_message_without_a_callback_url_is_only_recorded(store, sent, view_of):
+async def test_statuses_without_a_callback_url_are_only_recorded(store, sent, view_of):
     identity = await sent(store, "uid-1", D, callback_url="")
 
     assert await store.claim_callbacks(9, 45) == []
@@ -245,7 +245,7 @@ async def test_a_target_is_a_host_and_a_port(store, sent, url, target):
     assert [call.target for call in await store.claim_callbacks(9, 45)] == [target]
 
 
-async def test_targets_that_rest_are_passed_over_and_one_may_be_asked_alone(store, sent):
+async def test_a_claim_can_exclude_targets_or_name_one(store, sent):
     for host in ("a.example", "b.example:1", "b.example:2"):
         await sent(store, host, callback_url=f"https://{host}/status")
 
@@ -260,7 +260,7 @@ async def test_targets_that_rest_are_passed_over_and_one_may_be_asked_alone(stor
     assert [call.target for call in await store.claim_callbacks(9, 45)] == ["a.example:443"]
 
 
-async def test_a_resting_target_does_not_use_up_the_limit(store, sent):
+async def test_excluded_targets_do_not_count_against_the_limit(store, sent):
     for n in range(5):
         await sent(store, f"slow-{n}", callback_url="https://slow.example/")
     await sent(store, "fast", callback_url="https://fast.example/")
@@ -270,7 +270,7 @@ async def test_a_resting_target_does_not_use_up_the_limit(store, sent):
     assert [call.target for call in calls] == ["fast.example:443"]
 
 
-async def test_calls_may_be_of_one_client_or_of_all_besides_some(store, sent):
+async def test_a_claim_can_name_a_client_or_exclude_some(store, sent):
     for client in ("a", "b", "c"):
         await sent(store, client, client=client)
 
@@ -282,7 +282,7 @@ async def test_calls_may_be_of_one_client_or_of_all_besides_some(store, sent):
     assert [call.client for call in await store.claim_callbacks(9, 45)] == ["a"]
 
 
-async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it_does_not_take(store):
+async def test_a_callback_claim_reads_the_index_in_order_and_no_other_rows(store):
     """The number of other callbacks that wait does not matter."""
     requests = [
         callbacks.CallbackClaimRequest(9, 45, "brand", frozenset({"slow.example:443"})),
@@ -292,7 +292,9 @@ async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it
     def plans(connection):
         tx = store._begin(connection)
         statements = []
-        event.listen(connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2:4]))
+        event.listen(
+            connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2:4])
+        )
         callbacks.claim_callbacks(tx, requests)
         return [
             [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
@@ -307,7 +309,7 @@ async def test_a_claim_of_calls_reads_the_queue_in_its_order_and_no_rows_that_it
         assert not any("TEMP B-TREE" in step for step in plan)
 
 
-async def test_the_end_of_a_lifetime_is_told(store, put_and_claim, clock):
+async def test_the_end_of_a_lifetime_is_called_back(store, put_and_claim, clock):
     claim = await put_and_claim(store, lifetime=60)
     await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.QUEUED, delay=30))
     clock.advance(60)
@@ -331,7 +333,7 @@ def make_stuck(outbox, identity):
     return outbox._database.transact(update)
 
 
-async def test_a_status_that_waits_for_nobody_is_found_and_told(store, sent):
+async def test_a_stuck_status_is_found_and_called_back(store, sent):
     identity = await sent(store, "uid-1", D)
     assert await make_stuck(store, identity) == 1
     assert (await store.sweep()).changes == 0
@@ -346,7 +348,7 @@ async def test_a_status_that_waits_for_nobody_is_found_and_told(store, sent):
     assert order == [A, D]
 
 
-async def test_what_waits_for_a_call_that_is_queued_or_under_way_is_left_waiting(store, sent):
+async def test_a_status_behind_a_queued_or_calling_one_is_not_stuck(store, sent):
     await sent(store, "uid-1", D)
     assert await store.queue_stuck_statuses() == 0
     (call,) = await store.claim_callbacks(9, 45)
@@ -356,7 +358,7 @@ async def test_what_waits_for_a_call_that_is_queued_or_under_way_is_left_waiting
     assert await store.queue_stuck_statuses() == 0
 
 
-async def test_each_look_goes_on_where_the_last_one_ended(store, sent, monkeypatch):
+async def test_each_search_continues_where_the_last_one_stopped(store, sent, monkeypatch):
     monkeypatch.setattr(stuck_statuses, "SEARCH_BATCH", 2)
     ids = [await sent(store, f"uid-{number}") for number in range(5)]
     for identity in ids:

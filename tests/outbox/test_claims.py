@@ -17,7 +17,7 @@ def status_names(view):
     return [one.status for one in view.statuses]
 
 
-async def test_a_claim_brings_all_that_a_sender_needs(store, new, clock):
+async def test_a_claim_has_everything_for_the_send(store, new, clock):
     message = new(preview="ref", content=bytes(range(256)) * 100, lifetime=600)
     await store.put(message)
     clock.advance(60)
@@ -29,7 +29,7 @@ async def test_a_claim_brings_all_that_a_sender_needs(store, new, clock):
     assert (claim.attempt, claim.lifetime) == (1, 540)
 
 
-async def test_the_longest_due_go_first(store, new, clock):
+async def test_the_longest_due_messages_are_claimed_first(store, new, clock):
     ids = []
     for n in range(6):
         message = new(f"uid-{n}")
@@ -42,7 +42,7 @@ async def test_the_longest_due_go_first(store, new, clock):
     assert claimed == [set(ids[:2]), set(ids[2:4]), set(ids[4:]), set()]
 
 
-async def test_how_many_are_claimed_is_asked_when_the_transaction_begins(store, new):
+async def test_a_callable_limit_is_called_when_the_transaction_begins(store, new):
     """Slots may have become free since the claim began to wait."""
     await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(5)))
     limit = 0
@@ -54,7 +54,7 @@ async def test_how_many_are_claimed_is_asked_when_the_transaction_begins(store, 
     assert len(await claiming) == 3
 
 
-async def test_nothing_is_claimed_twice(store, new):
+async def test_no_message_is_claimed_twice(store, new):
     await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(50)))
 
     answers = await asyncio.gather(*(store.claim(Channel.EMAIL, 7, 30) for _ in range(10)))
@@ -64,7 +64,7 @@ async def test_nothing_is_claimed_twice(store, new):
     assert len(ids) == len(set(ids)) == 50
 
 
-async def test_each_channel_is_claimed_for_itself(store, new):
+async def test_a_claim_is_for_one_channel(store, new):
     await store.put(new())
     await store.put(new(channel=Channel.SMS))
 
@@ -75,7 +75,7 @@ async def test_each_channel_is_claimed_for_itself(store, new):
     assert len(await store.claim(Channel.EMAIL, 10, 30)) == 1
 
 
-async def test_what_is_not_due_yet_is_left_alone(store, put_and_claim, clock):
+async def test_a_message_that_is_not_due_is_not_claimed(store, put_and_claim, clock):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, State.QUEUED, delay=60))
 
@@ -86,7 +86,7 @@ async def test_what_is_not_due_yet_is_left_alone(store, put_and_claim, clock):
     assert (again.id, again.attempt, again.content) == (claim.id, 2, claim.content)
 
 
-async def test_a_message_whose_time_is_up_may_be_claimed_and_says_so(store, new, clock):
+async def test_an_expired_message_is_claimed_with_a_negative_lifetime(store, new, clock):
     await store.put(new(lifetime=10))
     clock.advance(15)
 
@@ -95,7 +95,7 @@ async def test_a_message_whose_time_is_up_may_be_claimed_and_says_so(store, new,
     assert claim.lifetime == -5
 
 
-async def test_a_receipt_ends_a_message_and_is_told(store, put_and_claim, view_of, clock):
+async def test_a_receipt_ends_a_message_and_records_accepted(store, put_and_claim, view_of, clock):
     claim = await put_and_claim(store)
     clock.advance(1)
 
@@ -107,7 +107,7 @@ async def test_a_receipt_ends_a_message_and_is_told(store, put_and_claim, view_o
     assert status_names(view) == ["accepted"]
 
 
-async def test_a_refusal_ends_a_message_and_is_told_with_its_code(store, put_and_claim, view_of):
+async def test_a_rejection_ends_a_message_and_records_its_code(store, put_and_claim, view_of):
     claim = await put_and_claim(store)
 
     assert await store.finish(result_of(claim, State.REJECTED, reason="no such user", code="550"))
@@ -117,7 +117,7 @@ async def test_a_refusal_ends_a_message_and_is_told_with_its_code(store, put_and
     assert [(one.status, one.code) for one in view.statuses] == [("rejected", "550")]
 
 
-async def test_a_failure_ends_a_message_and_is_told(store, put_and_claim, view_of):
+async def test_a_failure_ends_a_message_and_records_failed(store, put_and_claim, view_of):
     claim = await put_and_claim(store)
 
     assert await store.finish(result_of(claim, State.FAILED, reason="its lifetime ended"))
@@ -128,7 +128,7 @@ async def test_a_failure_ends_a_message_and_is_told(store, put_and_claim, view_o
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.UNCERTAIN])
-async def test_what_goes_on_is_not_told_and_has_a_due_time(
+async def test_a_message_that_goes_on_has_a_due_time_and_no_status(
     store, put_and_claim, view_of, clock, state
 ):
     claim = await put_and_claim(store)
@@ -141,14 +141,14 @@ async def test_what_goes_on_is_not_told_and_has_a_due_time(
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.UNCERTAIN])
-async def test_no_pause_reaches_beyond_the_lifetime(store, put_and_claim, view_of, clock, state):
+async def test_no_pause_is_longer_than_the_lifetime(store, put_and_claim, view_of, clock, state):
     claim = await put_and_claim(store, lifetime=60)
     await store.finish(result_of(claim, state, delay=3600))
 
     assert (await view_of(store, claim.id)).due_at == clock.now + 60
 
 
-async def test_a_message_put_back_after_its_lifetime_has_failed(store, put_and_claim, view_of, clock):
+async def test_a_message_queued_again_after_its_lifetime_fails(store, put_and_claim, view_of, clock):
     claim = await put_and_claim(store, lifetime=60)
     clock.advance(60)
 
@@ -160,7 +160,7 @@ async def test_a_message_put_back_after_its_lifetime_has_failed(store, put_and_c
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.UNCERTAIN, State.FAILED])
-async def test_content_that_an_outcome_brings_is_what_the_next_try_gets(store, put_and_claim, clock, state):
+async def test_the_next_try_gets_the_content_of_the_last_result(store, put_and_claim, clock, state):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, state, content=b"with its text"))
 
@@ -172,7 +172,7 @@ async def test_content_that_an_outcome_brings_is_what_the_next_try_gets(store, p
     assert (again.id, again.content) == (claim.id, b"with its text")
 
 
-async def test_the_content_of_an_outcome_that_came_too_late_is_not_stored(store, put_and_claim):
+async def test_the_content_of_an_outdated_result_is_not_stored(store, put_and_claim):
     old = await put_and_claim(store)
     await store.finish(result_of(old, State.QUEUED))
     (claim,) = await store.claim(Channel.EMAIL, 1, 30)
@@ -188,7 +188,7 @@ async def test_the_content_of_an_outcome_that_came_too_late_is_not_stored(store,
 
 
 @pytest.mark.parametrize("state", [State.SENT, State.REJECTED])
-async def test_erased_content_does_not_come_back_with_an_outcome(store, put_and_claim, view_of, state):
+async def test_a_final_result_does_not_store_content(store, put_and_claim, view_of, state):
     claim = await put_and_claim(store)
 
     await store.finish(result_of(claim, state, content=b"with its text"))
@@ -197,7 +197,7 @@ async def test_erased_content_does_not_come_back_with_an_outcome(store, put_and_
 
 
 @pytest.mark.parametrize("state", [one for one in State if one not in {State.SENDING, State.HELD}])
-async def test_the_outcome_of_an_earlier_attempt_changes_nothing(store, put_and_claim, view_of, clock, state):
+async def test_the_result_of_an_earlier_attempt_changes_nothing(store, put_and_claim, view_of, clock, state):
     old = await put_and_claim(store)
     await store.finish(result_of(old, State.QUEUED))
     (claim,) = await store.claim(Channel.EMAIL, 1, 30)
@@ -210,7 +210,7 @@ async def test_the_outcome_of_an_earlier_attempt_changes_nothing(store, put_and_
 
 
 @pytest.mark.parametrize("state", [one for one in State if one not in {State.SENDING, State.HELD}])
-async def test_the_outcome_of_another_holder_changes_nothing(place, put_and_claim, view_of, state):
+async def test_the_result_of_another_process_changes_nothing(place, put_and_claim, view_of, state):
     async with place.opened() as outbox:
         claim = await put_and_claim(outbox)
     async with place.opened() as outbox:
@@ -224,7 +224,7 @@ async def test_the_outcome_of_another_holder_changes_nothing(place, put_and_clai
 @pytest.mark.parametrize("first", [State.SENT, State.REJECTED, State.FAILED, State.QUEUED, State.UNCERTAIN])
 @pytest.mark.parametrize("then", [State.REJECTED, State.FAILED, State.QUEUED, State.UNCERTAIN])
 @pytest.mark.parametrize("together", [False, True])
-async def test_a_claim_ends_once(store, put_and_claim, view_of, first, then, together):
+async def test_only_the_first_result_of_a_claim_counts(store, put_and_claim, view_of, first, then, together):
     claim = await put_and_claim(store)
     one, other = result_of(claim, first, reason="first"), result_of(claim, then, reason="then")
 
@@ -242,7 +242,7 @@ async def test_a_claim_ends_once(store, put_and_claim, view_of, first, then, tog
     )
 
 
-async def test_an_outcome_about_nothing_we_know_changes_nothing(store):
+async def test_the_result_of_an_unknown_message_changes_nothing(store):
     assert not await store.finish(SendResult(id="unknown", attempt=1, state=State.SENT))
 
 
@@ -250,7 +250,7 @@ async def test_an_outcome_about_nothing_we_know_changes_nothing(store):
 @pytest.mark.parametrize(
     "wait", [0, 31, 31 + 121, 90_000], ids=["claimed", "lease ended", "wait ended", "expired"]
 )
-async def test_a_receipt_counts_until_somebody_claims_again(
+async def test_a_receipt_counts_until_the_next_claim(
     place, put_and_claim, view_of, clock, wait, hold_uncertain
 ):
     async with place.opened(hold_uncertain=hold_uncertain) as store:
@@ -288,7 +288,7 @@ async def test_a_receipt_after_the_report_adds_only_the_providers_id(store, put_
 
 
 @pytest.mark.parametrize("state", [State.REJECTED, State.FAILED, State.QUEUED, State.UNCERTAIN])
-async def test_after_the_report_nothing_but_a_receipt_counts(store, put_and_claim, view_of, state):
+async def test_after_a_report_only_a_receipt_counts(store, put_and_claim, view_of, state):
     claim = await put_and_claim(store)
     await store.record(
         ReportedEvents(instance="relay", events=[StatusEvent(status=Status.DELIVERED, message_id=claim.id)])
@@ -299,7 +299,7 @@ async def test_after_the_report_nothing_but_a_receipt_counts(store, put_and_clai
     assert await view_of(store, claim.id) == before
 
 
-async def test_a_renewed_lease_holds_from_now_on(store, put_and_claim, clock):
+async def test_a_renewed_lease_begins_again(store, put_and_claim, clock):
     claim = await put_and_claim(store, lease=30)
     clock.advance(29)
     await store.renew(claim, 30)
@@ -310,7 +310,7 @@ async def test_a_renewed_lease_holds_from_now_on(store, put_and_claim, clock):
     assert (await store.sweep()).expired_claims == 1
 
 
-async def test_a_lost_claim_can_not_be_renewed(store, put_and_claim, view_of, clock):
+async def test_a_lost_claim_cannot_be_renewed(store, put_and_claim, view_of, clock):
     claim = await put_and_claim(store, lease=30)
     clock.advance(30)
     await store.sweep()
@@ -321,7 +321,7 @@ async def test_a_lost_claim_can_not_be_renewed(store, put_and_claim, view_of, cl
     assert await view_of(store, claim.id) == before
 
 
-async def test_renewing_an_older_attempt_leaves_the_newer_lease_alone(store, put_and_claim, view_of):
+async def test_renewing_an_older_attempt_does_not_change_the_newer_lease(store, put_and_claim, view_of):
     old = await put_and_claim(store)
     await store.finish(result_of(old, State.QUEUED))
     await store.claim(Channel.EMAIL, 1, 30)
@@ -332,7 +332,7 @@ async def test_renewing_an_older_attempt_leaves_the_newer_lease_alone(store, put
     assert await view_of(store, old.id) == before
 
 
-async def test_renewing_after_a_restart_is_too_late(place, put_and_claim, view_of):
+async def test_a_claim_cannot_be_renewed_after_a_restart(place, put_and_claim, view_of):
     async with place.opened() as outbox:
         claim = await put_and_claim(outbox)
     async with place.opened() as outbox:
@@ -341,7 +341,7 @@ async def test_renewing_after_a_restart_is_too_late(place, put_and_claim, view_o
         assert await view_of(outbox, claim.id) == before
 
 
-async def test_an_ended_message_is_not_brought_back_by_a_renewal(store, put_and_claim, view_of):
+async def test_a_renewal_does_not_reopen_an_ended_message(store, put_and_claim, view_of):
     claim = await put_and_claim(store)
     await asyncio.gather(store.finish(result_of(claim)), store.renew(claim, 30))
 
@@ -349,7 +349,7 @@ async def test_an_ended_message_is_not_brought_back_by_a_renewal(store, put_and_
     assert (view.state, view.due_at) == ("sent", None)
 
 
-async def test_what_was_claimed_without_an_answer_is_given_back(store, new):
+async def test_a_claim_that_got_no_answer_is_released(store, new):
     known, unknown = new("known"), new("unknown")
     await store.put(known)
     (in_progress,) = await store.claim(Channel.EMAIL, 1, 30.0)
@@ -363,7 +363,7 @@ async def test_what_was_claimed_without_an_answer_is_given_back(store, new):
     assert await store.finish(SendResult(id=in_progress.id, attempt=in_progress.attempt, state=State.SENT))
 
 
-async def test_a_claim_whose_connection_was_lost_is_not_made_twice(store, new, monkeypatch):
+async def test_a_claim_is_not_repeated_after_a_lost_connection(store, new, monkeypatch):
     for number in range(4):
         await store.put(new(f"uid-{number}"))
     transact, lost = store._database.transact, [True]
@@ -381,7 +381,7 @@ async def test_a_claim_whose_connection_was_lost_is_not_made_twice(store, new, m
     assert len(await store.claim(Channel.EMAIL, 9, 30.0)) == 4
 
 
-async def test_a_message_whose_time_is_over_keeps_its_last_trouble(store, new, view_of):
+async def test_an_expired_message_keeps_the_reason_of_its_last_try(store, new, view_of):
     message = new()
     await store.put(message)
     (claim,) = await store.claim(Channel.EMAIL, 1, 30.0)

@@ -27,7 +27,7 @@ def report(claim):
     return ReportedEvents(instance="box", events=[event])
 
 
-async def test_every_count_is_there_from_the_start(store):
+async def test_every_count_exists_from_the_start(store):
     assert store.end_counts == {(channel, state): 0 for channel in Channel for state in FINAL_STATES}
 
 
@@ -42,13 +42,13 @@ async def test_an_end_is_counted_once(store, put_and_claim, state):
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.UNCERTAIN])
-async def test_what_goes_on_is_no_end(store, put_and_claim, state):
+async def test_a_message_that_goes_on_is_not_counted(store, put_and_claim, state):
     await store.finish(result_of(await put_and_claim(store), state, delay=10))
 
     assert counted(store) == {}
 
 
-async def test_a_report_that_comes_first_is_the_end_and_the_receipt_is_none(store, put_and_claim):
+async def test_a_receipt_after_a_report_is_not_counted_again(store, put_and_claim):
     claim = await put_and_claim(store)
 
     await asyncio.gather(store.record(report(claim)), store.record(report(claim)))
@@ -57,7 +57,7 @@ async def test_a_report_that_comes_first_is_the_end_and_the_receipt_is_none(stor
     assert counted(store) == {(Channel.EMAIL, State.SENT): 1}
 
 
-async def test_lifetimes_that_end_while_nobody_looks_are_counted_and_named(store, new, clock):
+async def test_messages_whose_lifetime_ended_are_counted_and_logged(store, new, clock):
     expired = [new(f"uid-{n}", lifetime=60) for n in range(3)]
     await asyncio.gather(*(store.put(message) for message in expired))
     clock.advance(60)
@@ -73,7 +73,7 @@ async def test_lifetimes_that_end_while_nobody_looks_are_counted_and_named(store
     }
 
 
-async def test_a_last_try_that_comes_too_late_is_counted_and_named(store, put_and_claim, clock):
+async def test_a_message_that_expires_during_its_last_try_is_counted_and_logged(store, put_and_claim, clock):
     claim = await put_and_claim(store, lifetime=60)
     clock.advance(61)
 
@@ -84,7 +84,7 @@ async def test_a_last_try_that_comes_too_late_is_counted_and_named(store, put_an
     assert [line["message"] for line in logged if line["event"] == "message_failed"] == [claim.id]
 
 
-async def test_a_message_that_is_sent_after_all_ends_twice(store, put_and_claim, clock):
+async def test_a_retried_message_is_counted_at_each_end(store, put_and_claim, clock):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, State.FAILED))
     await store.retry(claim.id, LIFETIMES)
@@ -95,7 +95,7 @@ async def test_a_message_that_is_sent_after_all_ends_twice(store, put_and_claim,
     assert counted(store) == {(Channel.EMAIL, State.FAILED): 1, (Channel.EMAIL, State.SENT): 1}
 
 
-async def test_dead_callbacks_are_counted_until_they_are_told_again(store, put_and_claim, clock):
+async def test_dead_callbacks_are_counted_until_they_are_retried(store, put_and_claim, clock):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, State.SENT))
     clock.advance(100)
@@ -113,7 +113,7 @@ async def test_dead_callbacks_are_counted_until_they_are_told_again(store, put_a
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({"queued": 1}, 0, 100.0)
 
 
-async def test_no_figure_is_read_by_looking_at_every_row(store):
+async def test_no_count_reads_every_row(store):
     """A scrape must cost the same with a million finished messages as with none."""
     steps = await store._database.transact(_steps)
 

@@ -56,7 +56,7 @@ async def test_after_two_deaths_a_message_is_claimed_alone(place, suspects, new,
         assert (view.deaths, view.tries) == (2, 3)
 
 
-async def test_at_the_third_death_what_was_in_hand_is_held_and_said_so(place, suspects, clock, view_of):
+async def test_at_the_third_death_a_claimed_message_is_held_and_logged(place, suspects, clock, view_of):
     (claim,) = await claim_and_die(place, clock, claim_suspect)
 
     with structlog.testing.capture_logs() as logged:
@@ -75,7 +75,7 @@ async def test_at_the_third_death_what_was_in_hand_is_held_and_said_so(place, su
     assert [(line["log_level"], line["message"]) for line in lines] == [("error", claim.id)]
 
 
-async def test_what_is_held_for_that_fails_when_its_lifetime_ends(place, suspects, clock, view_of):
+async def test_a_message_held_after_deaths_fails_when_its_lifetime_ends(place, suspects, clock, view_of):
     (claim,) = await claim_and_die(place, clock, claim_suspect)
     async with place.opened() as store:
         clock.advance(86_400)
@@ -85,7 +85,7 @@ async def test_what_is_held_for_that_fails_when_its_lifetime_ends(place, suspect
         assert (view.state, [one.status for one in view.statuses]) == ("failed", ["failed"])
 
 
-async def test_a_report_proves_that_a_suspect_or_a_held_one_was_sent(place, suspects, clock, view_of):
+async def test_a_report_proves_that_a_held_message_was_sent(place, suspects, clock, view_of):
     (claim,) = await claim_and_die(place, clock, claim_suspect)
     async with place.opened() as store:
         events = [StatusEvent(status=Status.DELIVERED, message_id=claim.id)]
@@ -96,7 +96,7 @@ async def test_a_report_proves_that_a_suspect_or_a_held_one_was_sent(place, susp
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.UNCERTAIN])
-async def test_a_suspect_that_has_to_be_tried_again_is_tried_alone(place, suspects, clock, view_of, state):
+async def test_a_suspect_stays_a_suspect_for_its_next_try(place, suspects, clock, view_of, state):
     async with place.opened() as store:
         (claim,) = await claim_suspect(store)
 
@@ -108,7 +108,7 @@ async def test_a_suspect_that_has_to_be_tried_again_is_tried_alone(place, suspec
         assert await claim_all(store) == []
 
 
-async def test_a_suspect_whose_claim_was_not_answered_is_given_back_as_one(place, suspects, view_of):
+async def test_a_released_suspect_stays_a_suspect(place, suspects, view_of):
     async with place.opened() as store:
         (claim,) = await claim_suspect(store)
 
@@ -117,7 +117,7 @@ async def test_a_suspect_whose_claim_was_not_answered_is_given_back_as_one(place
         assert (await view_of(store, claim.id)).state == State.SUSPECT
 
 
-async def test_what_the_operator_sends_again_is_tried_alone_and_may_kill_once_more(place, suspects, clock, view_of):
+async def test_a_retried_message_is_a_suspect_until_the_next_death(place, suspects, clock, view_of):
     (claim,) = await claim_and_die(place, clock, claim_suspect)
     async with place.opened() as store:
         assert (await store.retry(claim.id, LIFETIMES)).queued
@@ -132,7 +132,7 @@ async def test_what_the_operator_sends_again_is_tried_alone_and_may_kill_once_mo
         assert (await view_of(store, claim.id)).state == State.HELD
 
 
-async def test_a_lifetime_that_ends_while_a_suspect_waits_is_told(place, suspects, clock):
+async def test_a_suspect_fails_when_its_lifetime_ends(place, suspects, clock):
     async with place.opened() as store:
         clock.advance(86_400)
 
@@ -140,7 +140,7 @@ async def test_a_lifetime_that_ends_while_a_suspect_waits_is_told(place, suspect
         assert await store.channels_with_suspects() == []
 
 
-async def test_a_sender_that_was_late_and_lives_has_not_died(store, put_and_claim, clock, view_of):
+async def test_a_lease_that_ended_in_a_running_process_is_not_a_death(store, put_and_claim, clock, view_of):
     claim = await put_and_claim(store, lease=30)
     clock.advance(30)
 
@@ -150,7 +150,7 @@ async def test_a_sender_that_was_late_and_lives_has_not_died(store, put_and_clai
     assert (view.state, view.deaths) == ("uncertain", 0)
 
 
-async def test_what_was_finished_before_a_death_was_not_in_hand(place, new, clock, view_of):
+async def test_a_message_finished_before_a_death_does_not_count_it(place, new, clock, view_of):
     async with place.opened() as store:
         await store.put(new("done"))
         (claim,) = await claim_all(store)
@@ -160,7 +160,7 @@ async def test_what_was_finished_before_a_death_was_not_in_hand(place, new, cloc
         assert (await view_of(store, claim.id)).deaths == 0
 
 
-async def test_a_suspect_that_waits_shows_in_the_age_of_the_queue(place, suspects, clock):
+async def test_a_waiting_suspect_counts_in_the_age_of_the_queue(place, suspects, clock):
     async with place.opened() as store:
         before = (await store.depth()).oldest["email"]
         clock.advance(7)

@@ -27,14 +27,14 @@ async def sweep_all(outbox):
     pytest.fail("the sweep never ends")
 
 
-async def test_a_sweep_with_nothing_to_do_moves_nothing(store, new, put_and_claim):
+async def test_a_sweep_without_due_rows_changes_nothing(store, new, put_and_claim):
     assert (await store.sweep()).changes == 0
     await put_and_claim(store)
     await store.put(new("uid-2"))
     assert (await store.sweep()).changes == 0
 
 
-async def test_a_lost_sender_leaves_its_message_uncertain(store, put_and_claim, view_of, clock):
+async def test_a_message_whose_lease_ended_is_uncertain(store, put_and_claim, view_of, clock):
     claim = await put_and_claim(store, lease=30)
     clock.advance(30)
 
@@ -51,7 +51,7 @@ async def test_a_lost_sender_leaves_its_message_uncertain(store, put_and_claim, 
     assert await store.claim(Channel.EMAIL, 1, 30) == []
 
 
-async def test_an_uncertain_message_is_sent_again_when_no_report_came(store, put_and_claim, clock):
+async def test_an_uncertain_message_without_a_report_is_queued_again(store, put_and_claim, clock):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, State.UNCERTAIN, delay=120))
     clock.advance(119)
@@ -66,7 +66,7 @@ async def test_an_uncertain_message_is_sent_again_when_no_report_came(store, put
     assert (again.id, again.attempt, again.content) == (claim.id, 2, claim.content)
 
 
-async def test_an_uncertain_message_is_held_if_the_operator_wants_to_decide(place, put_and_claim, view_of, clock):
+async def test_an_uncertain_message_is_held_if_the_policy_says_so(place, put_and_claim, view_of, clock):
     async with place.opened(hold_uncertain=True) as store:
         claim = await put_and_claim(store, lifetime=HOUR)
         expires_at = clock.now + HOUR
@@ -85,7 +85,7 @@ async def test_an_uncertain_message_is_held_if_the_operator_wants_to_decide(plac
         assert (view.state, status_names(view)) == ("failed", ["failed"])
 
 
-async def test_a_report_settles_an_uncertain_message(store, put_and_claim, view_of, clock):
+async def test_a_report_ends_an_uncertain_message(store, put_and_claim, view_of, clock):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, State.UNCERTAIN, delay=120))
     await store.record(
@@ -116,7 +116,7 @@ async def test_a_message_fails_when_its_lifetime_ends(store, put_and_claim, view
     assert len(await store.claim_callbacks(1, 30)) == 1
 
 
-async def test_what_is_being_sent_is_not_given_up_before_its_sender_is_lost(store, put_and_claim, view_of, clock):
+async def test_a_claimed_message_does_not_fail_before_its_lease_ends(store, put_and_claim, view_of, clock):
     claim = await put_and_claim(store, lifetime=60, lease=600)
     clock.advance(599)
     assert (await store.sweep()).changes == 0
@@ -128,7 +128,7 @@ async def test_what_is_being_sent_is_not_given_up_before_its_sender_is_lost(stor
     assert not await store.finish(result_of(claim, State.QUEUED))
 
 
-async def test_more_than_one_sweeps_worth_is_swept_in_the_end(store, new, clock):
+async def test_repeated_sweeps_change_everything_that_is_due(store, new, clock):
     number = 2 * maintenance.SWEEP_BATCH + 7
     many = [new(f"uid-{n}", lifetime=60) for n in range(number)]
     await asyncio.gather(*(store.put(message) for message in many))
@@ -141,7 +141,7 @@ async def test_more_than_one_sweeps_worth_is_swept_in_the_end(store, new, clock)
     assert len(await store.claim_callbacks(10_000, 30)) == number
 
 
-async def test_a_restart_takes_back_what_was_in_hand(place, put_and_claim, new, view_of, clock):
+async def test_a_restart_ends_every_claim(place, put_and_claim, new, view_of, clock):
     async with place.opened() as outbox:
         sending = await put_and_claim(outbox, "sending", lease=1000)
         sent = await put_and_claim(outbox, "sent")
@@ -162,7 +162,7 @@ async def test_a_restart_takes_back_what_was_in_hand(place, put_and_claim, new, 
 
 @pytest.mark.parametrize("jump", [-YEAR, -HOUR, HOUR, YEAR])
 @pytest.mark.parametrize("hold_uncertain", [False, True])
-async def test_no_jump_of_the_clock_strands_a_message(place, new, view_of, clock, jump, hold_uncertain):
+async def test_every_message_ends_after_a_jump_of_the_clock(place, new, view_of, clock, jump, hold_uncertain):
     async with place.opened(hold_uncertain=hold_uncertain) as store:
         claims = {}
         for name in ("sending", "paused", "uncertain", "held"):
@@ -198,7 +198,7 @@ async def test_no_jump_of_the_clock_strands_a_message(place, new, view_of, clock
         assert [status_names(view) for view in views] == [["failed"]] * 5
 
 
-async def test_a_jump_back_wakes_the_senders(store, put_and_claim, clock):
+async def test_a_clock_set_back_makes_messages_due(store, put_and_claim, clock):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, State.QUEUED, delay=900))
     store.messages_due[Channel.EMAIL].clear()
@@ -212,7 +212,7 @@ async def test_a_jump_back_wakes_the_senders(store, put_and_claim, clock):
     assert again.lifetime == 86_400
 
 
-async def test_a_living_sender_keeps_its_claim_through_a_jump_back(store, put_and_claim, clock):
+async def test_a_claim_can_be_renewed_after_the_clock_was_set_back(store, put_and_claim, clock):
     claim = await put_and_claim(store, lease=30)
     clock.advance(-YEAR)
     await sweep_all(store)
@@ -223,7 +223,7 @@ async def test_a_living_sender_keeps_its_claim_through_a_jump_back(store, put_an
     assert await store.finish(result_of(claim))
 
 
-async def test_a_sender_caught_by_a_jump_ahead_still_brings_its_receipt(store, put_and_claim, view_of, clock):
+async def test_a_receipt_counts_after_the_clock_was_set_ahead(store, put_and_claim, view_of, clock):
     claim = await put_and_claim(store, lease=30)
     clock.advance(HOUR)
     await sweep_all(store)
@@ -235,7 +235,7 @@ async def test_a_sender_caught_by_a_jump_ahead_still_brings_its_receipt(store, p
 
 
 @pytest.mark.parametrize("jump", [-YEAR, -HOUR, HOUR, YEAR])
-async def test_no_jump_of_the_clock_strands_a_call(store, put_and_claim, clock, jump):
+async def test_every_callback_is_made_after_a_jump_of_the_clock(store, put_and_claim, clock, jump):
     for uid in ("claimed", "waiting"):
         await store.finish(result_of(await put_and_claim(store, uid)))
     claimed, waiting = await store.claim_callbacks(2, 45)
@@ -254,7 +254,7 @@ async def test_no_jump_of_the_clock_strands_a_call(store, put_and_claim, clock, 
     assert found == {claimed.seq, waiting.seq}
 
 
-async def test_a_call_that_is_far_off_by_rights_is_not_pulled_in(store, put_and_claim, clock):
+async def test_a_long_callback_pause_is_not_corrected(store, put_and_claim, clock):
     await store.finish(result_of(await put_and_claim(store)))
     (call,) = await store.claim_callbacks(1, 45)
     await store.finish_callback(
@@ -277,7 +277,7 @@ async def row_counts(store, identity):
     return await store._database.transact(count)
 
 
-async def test_what_ended_is_forgotten_after_the_retention_and_not_before(place, put_and_claim, new, view_of, clock):
+async def test_an_ended_message_is_deleted_after_the_retention(place, put_and_claim, new, view_of, clock):
     async with place.opened(retention=1000) as store:
         claim = await put_and_claim(store)
         await store.finish(result_of(claim, State.FAILED))
@@ -296,7 +296,7 @@ async def test_what_ended_is_forgotten_after_the_retention_and_not_before(place,
 
 
 @pytest.mark.parametrize("ending", ["acknowledged", "dead"])
-async def test_nothing_is_forgotten_while_smartico_does_not_know(
+async def test_no_message_is_deleted_before_its_callbacks_are_finished(
     place, put_and_claim, view_of, clock, ending
 ):
     async with place.opened(retention=1000) as store:
@@ -321,7 +321,7 @@ async def test_nothing_is_forgotten_while_smartico_does_not_know(
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.UNCERTAIN, State.SENDING])
-async def test_nothing_is_forgotten_before_its_end(place, put_and_claim, clock, state):
+async def test_no_message_is_deleted_before_its_end(place, put_and_claim, clock, state):
     async with place.opened(retention=1000) as store:
         claim = await put_and_claim(store, lifetime=YEAR)
         if state is not State.SENDING:
@@ -331,7 +331,7 @@ async def test_nothing_is_forgotten_before_its_end(place, put_and_claim, clock, 
         assert await store.prune() == 0
 
 
-async def test_a_message_without_callbacks_is_forgotten_too(place, put_and_claim, view_of, clock):
+async def test_a_message_without_callbacks_is_deleted_too(place, put_and_claim, view_of, clock):
     async with place.opened(retention=1000) as store:
         claim = await put_and_claim(store, callback_url="")
         await store.finish(result_of(claim))
@@ -341,7 +341,7 @@ async def test_a_message_without_callbacks_is_forgotten_too(place, put_and_claim
         assert await row_counts(store, claim.id) == [0, 0, 0]
 
 
-async def test_forgetting_goes_in_small_steps_the_oldest_first(place, new, clock):
+async def test_messages_are_deleted_in_small_batches_the_oldest_first(place, new, clock):
     number = maintenance.SWEEP_BATCH + 50
     async with place.opened(retention=1000) as store:
         last = new("last", callback_url="")
@@ -382,7 +382,7 @@ async def test_depth_counts_what_waits_and_for_how_long(store, put_and_claim, ne
     assert (await store.depth()).callbacks == {"calling": 1}
 
 
-async def test_what_was_never_tried_does_not_wait_for_a_clock_that_jumped_back(store, new, clock):
+async def test_an_untried_message_is_due_after_the_clock_was_set_back(store, new, clock):
     """An hour is less than the longest pause, but a message that was never tried has no pause."""
     message = new()
     clock.advance(3600)
@@ -403,7 +403,7 @@ async def test_what_was_never_tried_does_not_wait_for_a_clock_that_jumped_back(s
     assert len(await store.claim_callbacks(1, 30)) == 1
 
 
-async def test_a_message_whose_answers_are_lost_is_sent_again_but_once(place, new, clock):
+async def test_a_message_whose_answers_are_lost_is_sent_twice_then_held(place, new, clock):
     """A relay that takes every mail and answers too late must not get the same one all day."""
     async with place.opened(uncertain_wait=0.0) as store:
         message = new()

@@ -29,21 +29,21 @@ async def test_a_new_message_is_stored_under_its_own_id(store, new):
     assert await store.put(message) == StoredMessage(message.id, message.fingerprint)
 
 
-async def test_the_same_uid_gives_what_was_stored_first(store, new):
+async def test_a_repeated_uid_returns_the_first_message(store, new):
     first, again = new(), new(fingerprint=b"\x02" * 32)
     await store.put(first)
 
     assert await store.put(again) == StoredMessage(first.id, first.fingerprint)
 
 
-async def test_only_the_first_of_a_uid_is_ever_sent(store, new):
+async def test_only_the_first_message_of_a_uid_is_sent(store, new):
     await store.put(new(content=b"first"))
     await store.put(new(content=b"second"))
 
     assert [claim.content for claim in await store.claim(Channel.EMAIL, 10, 30)] == [b"first"]
 
 
-async def test_nothing_is_kept_of_a_message_that_was_known_already(store, new):
+async def test_nothing_is_stored_of_a_message_with_a_known_uid(store, new):
     first = new()
     await asyncio.gather(store.put(first), store.put(new()))
     await store.put(new())
@@ -64,7 +64,7 @@ async def test_another_client_channel_or_uid_is_another_message(store, new, othe
     assert [(await store.put(one)).id for one in (first, second)] == [first.id, second.id]
 
 
-async def test_fifty_at_once_with_one_uid_hear_the_same_id(store, new):
+async def test_fifty_concurrent_messages_with_one_uid_get_the_same_id(store, new):
     messages = [new() for _ in range(50)]
 
     stored = await asyncio.gather(*(store.put(message) for message in messages))
@@ -74,7 +74,7 @@ async def test_fifty_at_once_with_one_uid_hear_the_same_id(store, new):
     assert len(await store.claim(Channel.EMAIL, 99, 30)) == 1
 
 
-async def test_new_and_known_ones_in_one_batch_are_told_apart(store, new):
+async def test_known_and_new_uids_in_one_batch_are_distinguished(store, new):
     known = new("known")
     await store.put(known)
 
@@ -101,7 +101,7 @@ async def test_a_uid_is_known_after_its_message_was_sent(store, new, put_and_cla
     assert await store.claim(Channel.EMAIL, 1, 30) == []
 
 
-async def test_a_stored_message_is_found_and_another_is_not(store, new):
+async def test_only_a_stored_message_is_found(store, new):
     message = new()
     await store.put(message)
 
@@ -119,13 +119,13 @@ async def test_a_uid_may_be_any_text(store, new):
     assert len({one.id for one in stored}) == len(uids)
 
 
-async def test_who_stores_a_message_wakes_its_senders_and_nobody_else(store, new):
+async def test_storing_a_message_signals_its_channel_only(store, new):
     await store.put(new(channel=Channel.SMS))
     assert store.messages_due[Channel.SMS].is_set()
     assert not store.messages_due[Channel.EMAIL].is_set()
 
 
-async def test_a_thousand_at_once_share_a_few_commits(store, new):
+async def test_a_thousand_concurrent_messages_share_a_few_commits(store, new):
     count = commits(store)
 
     await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(1000)))
@@ -134,7 +134,7 @@ async def test_a_thousand_at_once_share_a_few_commits(store, new):
     assert count[0] <= 6
 
 
-async def test_different_wishes_share_a_commit(store, new, put_and_claim):
+async def test_different_kinds_of_work_share_a_commit(store, new, put_and_claim):
     claims = [await put_and_claim(store, f"uid-{n}") for n in range(10)]
     count = commits(store)
     report = ReportedEvents(instance="x", events=[StatusEvent(status=Status.OPENED, message_id=claims[0].id)])
@@ -152,7 +152,7 @@ async def test_different_wishes_share_a_commit(store, new, put_and_claim):
     assert count[0] <= 4
 
 
-async def test_what_nobody_can_store_hurts_nobody_else(store, new):
+async def test_a_message_that_cannot_be_stored_does_not_affect_others(store, new):
     invalid = new("invalid", content="not bytes")
     valid = [new(f"uid-{n}") for n in range(20)]
 
@@ -166,7 +166,7 @@ async def test_what_nobody_can_store_hurts_nobody_else(store, new):
     assert await store.find("brand", Channel.EMAIL, "invalid") is None
 
 
-async def test_an_error_never_shows_what_was_to_be_stored(store, new):
+async def test_an_error_does_not_quote_the_values(store, new):
     with capture_logs() as logged, pytest.raises(StoreBusy) as caught:
         await store.put(new(ext_user_id="canary-7", lifetime="canary-7: no seconds"))
 
@@ -176,7 +176,7 @@ async def test_an_error_never_shows_what_was_to_be_stored(store, new):
     assert "canary" not in str(caught.value) + text
 
 
-async def test_who_comes_a_little_later_shares_the_commit(store, new, monkeypatch, set_ahead):
+async def test_a_call_during_the_gathering_shares_the_commit(store, new, monkeypatch, set_ahead):
     monkeypatch.setattr(group_commit, "GATHER_INTERVAL", 60.0)
     transact, sizes = store._database.transact, []
 
@@ -195,14 +195,14 @@ async def test_who_comes_a_little_later_shares_the_commit(store, new, monkeypatc
     assert sizes == [3]
 
 
-async def test_who_is_alone_waits_for_nobody(store, new, monkeypatch):
+async def test_a_single_call_does_not_wait_for_others(store, new, monkeypatch):
     monkeypatch.setattr(group_commit, "GATHER_INTERVAL", 60.0)
     async with asyncio.timeout(30):
         for number in range(3):
             await store.put(new(f"uid-{number}"))
 
 
-async def test_too_many_who_wait_hear_so_at_once(store, new, monkeypatch):
+async def test_calls_beyond_the_limit_fail_immediately(store, new, monkeypatch):
     monkeypatch.setattr(group_commit, "MAX_PENDING", 10)
 
     answers = await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(15)), return_exceptions=True)
@@ -210,7 +210,7 @@ async def test_too_many_who_wait_hear_so_at_once(store, new, monkeypatch):
     assert [isinstance(answer, StoreBusy) for answer in answers] == [False] * 10 + [True] * 5
 
 
-async def test_who_goes_away_does_not_undo_what_he_asked_for(store, new):
+async def test_a_cancelled_call_is_done_all_the_same(store, new):
     message = new()
     task = asyncio.create_task(store.put(message))
     await asyncio.sleep(0)
@@ -222,7 +222,7 @@ async def test_who_goes_away_does_not_undo_what_he_asked_for(store, new):
     assert (await store.find("brand", Channel.EMAIL, "uid-1")).id == message.id
 
 
-async def test_what_is_waiting_at_the_end_is_still_done(place, new):
+async def test_calls_that_wait_at_the_close_are_still_done(place, new):
     async with place.opened() as outbox:
         tasks = [asyncio.create_task(outbox.put(new(f"uid-{n}"))) for n in range(600)]
         await asyncio.sleep(0)
@@ -233,7 +233,7 @@ async def test_what_is_waiting_at_the_end_is_still_done(place, new):
         await outbox.put(new("later"))
 
 
-def test_ids_sort_by_the_time_of_their_making_and_are_uuids_of_version_7():
+def test_ids_sort_by_time_and_are_uuids_of_version_7():
     ids = [new_id() for _ in range(1000)]
 
     assert len(set(ids)) == 1000
@@ -241,5 +241,5 @@ def test_ids_sort_by_the_time_of_their_making_and_are_uuids_of_version_7():
     assert [one[:13] for one in ids] == sorted(one[:13] for one in ids)
 
 
-def test_the_default_policy_waits_for_reports_and_remembers_for_thirty_days():
+def test_the_default_policy():
     assert Policy() == Policy(uncertain_wait=120, hold_uncertain=False, retention=30 * 86_400)

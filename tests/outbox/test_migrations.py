@@ -26,14 +26,14 @@ def sql_of(connection):
     return {(kind, name): "".join(sql.split()) for kind, name, sql in rows if "alembic" not in name}
 
 
-def test_the_migrations_make_the_tables_that_the_code_means(engine):
+def test_the_migrations_create_the_tables_of_the_schema(engine):
     with engine.begin() as connection:
         assert migrate(connection)
         assert len(indexes.INDEXES) == 6
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_the_migrations_make_them_to_the_letter(engine):
+def test_the_migrations_create_exactly_the_same_sql(engine):
     with engine.begin() as connection:
         migrate(connection)
         migrated = sql_of(connection)
@@ -42,7 +42,7 @@ def test_the_migrations_make_them_to_the_letter(engine):
         assert migrated == sql_of(connection)
 
 
-def test_a_store_that_is_up_to_date_is_left_alone(engine):
+def test_a_current_store_is_not_changed(engine):
     with engine.begin() as connection:
         migrate(connection)
         before = sql_of(connection)
@@ -52,7 +52,7 @@ def test_a_store_that_is_up_to_date_is_left_alone(engine):
         assert sql_of(connection) == before
 
 
-def test_the_newest_revision_is_the_one_that_is_asked_for():
+def test_the_newest_revision_is_head():
     config = Config()
     config.set_main_option("script_location", str(Path(migrate_module.__file__).with_name("migrations")))
 

@@ -52,7 +52,7 @@ async def replicas(database):
         yield one, other
 
 
-async def test_replicas_that_start_at_once_make_the_tables_once(database, new):
+async def test_replicas_that_start_together_create_the_tables_once(database, new):
     async with AsyncExitStack() as stack:
         outboxes = await asyncio.gather(*(stack.enter_async_context(database.replica()) for _ in range(4)))
         for number, outbox in enumerate(outboxes):
@@ -82,7 +82,7 @@ async def test_replicas_never_claim_the_same_message(replicas, new):
     assert len(ids) == len(set(ids)) == 300
 
 
-async def test_replicas_never_claim_the_same_call(replicas, new):
+async def test_replicas_never_claim_the_same_callback(replicas, new):
     messages = [new(f"uid-{number}") for number in range(200)]
     await asyncio.gather(*(replicas[0].put(message) for message in messages))
     events = [StatusEvent(status=Status.OPENED, message_id=message.id) for message in messages]
@@ -96,7 +96,7 @@ async def test_replicas_never_claim_the_same_call(replicas, new):
     assert len(seqs) == len(set(seqs)) == 200
 
 
-async def test_a_lease_of_another_replica_that_ended_counts_as_its_death(
+async def test_an_ended_lease_of_another_replica_counts_as_a_death(
     database, replicas, put_and_claim, view_of
 ):
     one, other = replicas
@@ -120,7 +120,7 @@ async def test_a_lease_of_another_replica_that_ended_counts_as_its_death(
     assert await one.finish(SendResult(id=claim.id, attempt=3, state=State.SENT))
 
 
-async def test_who_lost_a_claim_to_another_replica_changes_nothing(replicas, put_and_claim, view_of):
+async def test_a_claim_lost_to_another_replica_changes_nothing(replicas, put_and_claim, view_of):
     one, other = replicas
     lost = await put_and_claim(one, lease=0.001)
     while not (await other.sweep()).requeued:
@@ -139,7 +139,7 @@ async def test_who_lost_a_claim_to_another_replica_changes_nothing(replicas, put
     assert [status.status for status in (await view_of(one, lost.id)).statuses] == [Status.ACCEPTED]
 
 
-async def test_content_that_one_replica_stores_is_what_another_sends(replicas, put_and_claim):
+async def test_content_stored_by_one_replica_is_sent_by_another(replicas, put_and_claim):
     one, other = replicas
     claim = await put_and_claim(one)
 
@@ -151,7 +151,7 @@ async def test_content_that_one_replica_stores_is_what_another_sends(replicas, p
     assert (again.id, again.content) == (claim.id, b"with its text")
 
 
-async def test_leases_run_by_the_clock_of_the_database(replicas, put_and_claim, monkeypatch):
+async def test_leases_use_the_clock_of_the_database(replicas, put_and_claim, monkeypatch):
     one, other = replicas
     monkeypatch.setattr("time.time", lambda: 4_000_000_000.0)
     claim = await put_and_claim(one, lease=3600)
@@ -160,7 +160,7 @@ async def test_leases_run_by_the_clock_of_the_database(replicas, put_and_claim, 
     assert await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
 
-async def test_a_status_recorded_while_the_one_before_it_ends_is_never_stranded(replicas, new, database):
+async def test_a_status_recorded_while_the_one_before_ends_is_never_stuck(replicas, new, database):
     """One replica sees the earlier status open and records a waiting one; the other ends the callback and queues it."""
     one, other = replicas
     messages = [new(f"uid-{number}") for number in range(200)]
@@ -199,7 +199,7 @@ async def end_with(replica, call):
     )
 
 
-async def test_cut_off_backends_lose_nothing(database, new):
+async def test_terminated_backends_lose_nothing(database, new):
     """Whether a COMMIT was done or not, a repeated request with the same uid finds the message or stores it."""
     stop = asyncio.Event()
     stored = {}
@@ -230,7 +230,7 @@ async def test_cut_off_backends_lose_nothing(database, new):
     assert database.psql("SELECT count(*) FROM contents") == "400"
 
 
-async def test_a_server_that_is_away_is_busy_and_comes_back(tmp_path, new):
+async def test_a_stopped_server_is_busy_until_it_runs_again(tmp_path, new):
     from torture import postgres  # noqa: PLC0415  a server of its own: the other tests share one
 
     with postgres.running() as server:
@@ -252,7 +252,7 @@ async def test_a_server_that_is_away_is_busy_and_comes_back(tmp_path, new):
         assert uids == ["before", "after", "after a crash"]
 
 
-async def test_a_database_that_is_not_there_is_a_fault_in_the_configuration(database):
+async def test_a_missing_database_is_a_configuration_fault(database):
     database.url = database.url.replace(database.name, "not_there")
 
     with pytest.raises(ConfigError, match="PostgreSQL has no database of this name"):
@@ -260,7 +260,7 @@ async def test_a_database_that_is_not_there_is_a_fault_in_the_configuration(data
             pass
 
 
-async def test_an_old_replica_works_on_beside_a_newer_schema_but_does_not_start_on_it(
+async def test_an_old_replica_continues_on_a_newer_schema_but_does_not_start_on_it(
     replicas, database, new, put_and_claim
 ):
     one, other = replicas
@@ -280,7 +280,7 @@ async def test_an_old_replica_works_on_beside_a_newer_schema_but_does_not_start_
             pass
 
 
-async def test_an_old_replica_waits_out_an_upgrade_and_goes_on(replicas, new):
+async def test_an_old_replica_waits_for_an_upgrade_and_continues(replicas, new):
     one, other = replicas
     stored = []
     async with other._database._engine.begin() as connection:
@@ -293,7 +293,7 @@ async def test_an_old_replica_waits_out_an_upgrade_and_goes_on(replicas, new):
     assert stored == ["upgraded", "stored"]
 
 
-async def test_a_status_that_waits_for_nobody_is_found_once(database, replicas, new):
+async def test_a_stuck_status_is_found_by_one_replica(database, replicas, new):
     message = new()
     await replicas[0].put(message)
     event = StatusEvent(status=Status.DELIVERED, message_id=message.id)
@@ -306,7 +306,7 @@ async def test_a_status_that_waits_for_nobody_is_found_once(database, replicas, 
     assert [call.status for call in calls] == [Status.ACCEPTED]
 
 
-async def test_what_is_wrong_with_the_database_itself_is_not_looked_for_in_each_call(database, new):
+async def test_an_error_of_the_database_does_not_split_the_batch(database, new):
     async with database.replica() as outbox:
         database.psql("ALTER TABLE messages RENAME TO renamed")
         transact, transactions = outbox._database.transact, []
@@ -328,7 +328,7 @@ async def test_what_is_wrong_with_the_database_itself_is_not_looked_for_in_each_
         assert await outbox.put(new("uid-later"))
 
 
-async def test_what_was_due_long_before_the_last_claim_is_not_stranded(database, new, monkeypatch):
+async def test_a_message_due_long_before_the_last_claim_is_claimed(database, new, monkeypatch):
     """It was committed late, or released by a replica while the others had passed it."""
     monkeypatch.setattr(watermark, "FULL_SCAN_INTERVAL", 0.5)
     async with database.replica() as replica:
@@ -346,7 +346,7 @@ async def test_what_was_due_long_before_the_last_claim_is_not_stranded(database,
     assert len(claims) == 1
 
 
-async def test_calls_that_were_passed_over_are_claimed_as_soon_as_their_target_may_be_called(database, new):
+async def test_callbacks_are_claimed_as_soon_as_their_target_is_not_excluded(database, new):
     async with database.replica() as outbox:
         messages = [new(f"uid-{number}") for number in range(3)]
         await asyncio.gather(*(outbox.put(message) for message in messages))
@@ -367,7 +367,7 @@ async def test_calls_that_were_passed_over_are_claimed_as_soon_as_their_target_m
         assert len(await outbox.claim_callbacks(9, 30, client="brand")) == 2
 
 
-async def test_a_claim_does_not_walk_over_what_an_old_transaction_keeps(database, new):
+async def test_a_claim_does_not_read_dead_rows_of_an_old_transaction(database, new):
     """Otherwise each claim is slower than the one before, as long as a backup runs."""
     rows, rounds, claimed = 300, 10, 10
     entries_read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'messages_due'"
@@ -399,7 +399,7 @@ async def test_a_claim_does_not_walk_over_what_an_old_transaction_keeps(database
     assert rows * rounds <= count < rows * rounds * claimed / 2
 
 
-async def test_nothing_reads_a_whole_table(database, new):
+async def test_no_statement_reads_a_whole_table(database, new):
     """With its default settings the planner would plan for the empty table of the first claim and keep that plan."""
     full_scans = "SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname IN ('messages', 'contents')"
     async with database.replica() as replica:

@@ -89,7 +89,7 @@ def opened(url, folder):
     return open_outbox(Secret(url), folder, Policy())
 
 
-async def test_check_signs_in_and_makes_nothing(postgres_server, store_line, tmp_path):
+async def test_check_signs_in_and_creates_nothing(postgres_server, store_line, tmp_path):
     url = postgres_server.new_database()
     name = urlsplit(url).path.lstrip("/")
 
@@ -101,7 +101,7 @@ async def test_check_signs_in_and_makes_nothing(postgres_server, store_line, tmp
     assert "✗ store.url: a newer Gatepost has upgraded this store" in await store_line(url, code=1)
 
 
-async def test_what_would_forbid_a_start_is_a_fault_of_the_check(postgres_server, store_line):
+async def test_check_names_what_would_prevent_a_start(postgres_server, store_line):
     url = postgres_server.new_database()
     name = urlsplit(url).path.lstrip("/")
     postgres_server.psql("DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN")
@@ -129,7 +129,7 @@ async def test_what_would_forbid_a_start_is_a_fault_of_the_check(postgres_server
     ],
     ids=str,
 )
-async def test_a_pooler_that_keeps_no_sessions_is_named_by_the_start_and_by_the_check(
+async def test_start_and_check_name_a_pooler_that_keeps_no_sessions(
     postgres_server, store_line, tmp_path, mode, options
 ):
     with pooler(postgres_server.new_database(), mode, **options) as url:

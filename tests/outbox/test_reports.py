@@ -49,7 +49,7 @@ async def test_a_report_finds_its_message_by_the_providers_id(store, put_and_cla
 @pytest.mark.parametrize(
     ("provider_id", "instance"), [("7", "relay"), ("007 ", "relay"), ("007", "other"), ("", "relay")]
 )
-async def test_a_providers_id_is_opaque_and_belongs_to_its_instance(
+async def test_a_providers_id_is_matched_exactly_and_per_instance(
     store, put_and_claim, provider_id, instance
 ):
     claim = await put_and_claim(store)
@@ -60,14 +60,14 @@ async def test_a_providers_id_is_opaque_and_belongs_to_its_instance(
     assert result == RecordResult(new=0, repeated=0, unknown=1)
 
 
-async def test_a_message_without_a_providers_id_is_not_found_by_an_empty_one(store, put_and_claim):
+async def test_an_empty_providers_id_matches_no_message(store, put_and_claim):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, instance="relay"))
 
     assert (await store.record(report_by_provider_id("", DELIVERED))).unknown == 1
 
 
-async def test_a_foreign_id_beside_the_providers_own_does_no_harm(store, put_and_claim):
+async def test_an_unknown_message_id_does_not_prevent_a_match_by_the_providers_id(store, put_and_claim):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, instance="relay", provider_id="p-1"))
     event = StatusEvent(status=DELIVERED, message_id="not one of ours", provider_id="p-1")
@@ -75,7 +75,7 @@ async def test_a_foreign_id_beside_the_providers_own_does_no_harm(store, put_and
     assert (await store.record(ReportedEvents(instance="relay", events=[event]))).new == 1
 
 
-async def test_unknown_messages_hurt_no_others_in_the_same_request(store, put_and_claim, view_of):
+async def test_unknown_messages_do_not_affect_others_in_the_same_request(store, put_and_claim, view_of):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim))
     events = [
@@ -96,7 +96,7 @@ async def test_a_request_without_events_changes_nothing(store):
     assert await store.record(empty) == RecordResult(new=0, repeated=0, unknown=0)
 
 
-async def test_a_repeated_report_is_counted_and_told_once(store, put_and_claim, view_of):
+async def test_a_repeated_report_is_counted_and_recorded_once(store, put_and_claim, view_of):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim))
     await store.record(report_by_id(claim.id, DELIVERED))
@@ -107,7 +107,7 @@ async def test_a_repeated_report_is_counted_and_told_once(store, put_and_claim, 
     assert status_names(await view_of(store, claim.id)) == ["accepted", "delivered"]
 
 
-async def test_fifty_identical_reports_at_once_are_told_once(store, put_and_claim, view_of):
+async def test_fifty_concurrent_identical_reports_are_recorded_once(store, put_and_claim, view_of):
     claim = await put_and_claim(store)
 
     results = await asyncio.gather(*(store.record(report_by_id(claim.id, DELIVERED)) for _ in range(50)))
@@ -130,7 +130,7 @@ async def test_a_report_proves_accepted_and_counts_it_as_new(store, new, view_of
 
 @pytest.mark.parametrize("order", list(permutations([ACCEPTED, DELIVERED, OPENED])))
 @pytest.mark.parametrize("together", [True, False])
-async def test_whatever_the_disorder_accepted_is_the_first(store, put_and_claim, view_of, order, together):
+async def test_accepted_comes_first_in_every_order_of_reports(store, put_and_claim, view_of, order, together):
     claim = await put_and_claim(store)
 
     for report in (
@@ -143,7 +143,7 @@ async def test_whatever_the_disorder_accepted_is_the_first(store, put_and_claim,
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.REJECTED])
-async def test_after_the_gateways_own_verdict_a_report_is_told_but_no_accepted(
+async def test_after_the_gateways_own_final_status_a_report_adds_no_accepted(
     store, put_and_claim, view_of, state
 ):
     claim = await put_and_claim(store)
@@ -156,7 +156,7 @@ async def test_after_the_gateways_own_verdict_a_report_is_told_but_no_accepted(
     assert (view.state, view.reason, view.code, view.has_content) == ("sent", "", "", False)
 
 
-async def test_a_report_may_overtake_the_answer_of_the_send(store, put_and_claim, view_of):
+async def test_a_report_may_come_before_the_receipt(store, put_and_claim, view_of):
     claim = await put_and_claim(store)
     await store.record(report_by_id(claim.id, DELIVERED))
 
@@ -167,7 +167,7 @@ async def test_a_report_may_overtake_the_answer_of_the_send(store, put_and_claim
     assert (await store.record(report_by_provider_id("p-1", OPENED))).new == 1
 
 
-async def test_report_and_answer_in_one_commit_agree(store, put_and_claim, view_of):
+async def test_a_report_and_a_receipt_in_one_commit_agree(store, put_and_claim, view_of):
     claims = [await put_and_claim(store, f"uid-{n}") for n in range(6)]
 
     await asyncio.gather(
@@ -182,7 +182,7 @@ async def test_report_and_answer_in_one_commit_agree(store, put_and_claim, view_
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.UNCERTAIN, State.HELD])
-async def test_a_report_ends_the_waiting_whatever_we_thought(place, put_and_claim, view_of, clock, state):
+async def test_a_report_ends_a_message_in_any_waiting_state(place, put_and_claim, view_of, clock, state):
     async with place.opened(hold_uncertain=True) as store:
         claim = await put_and_claim(store)
         await store.finish(
@@ -219,7 +219,7 @@ async def test_a_thousand_events_in_one_request_are_all_recorded(store, new):
     assert result == RecordResult(new=2000, repeated=0, unknown=0)
 
 
-async def test_the_same_id_at_two_instances_are_two_messages(store, put_and_claim, view_of):
+async def test_the_same_providers_id_at_two_instances_is_two_messages(store, put_and_claim, view_of):
     one, other = await put_and_claim(store, "one"), await put_and_claim(store, "other")
     await store.finish(result_of(one, instance="relay", provider_id="1"))
     await store.finish(result_of(other, instance="backup", provider_id="1"))

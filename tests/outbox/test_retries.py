@@ -55,7 +55,7 @@ async def report(outbox, identity, *statuses):
     await outbox.record(ReportedEvents(instance="box", events=events))
 
 
-async def test_a_failed_message_is_due_again_with_a_fresh_lifetime(outbox, clock, put):
+async def test_a_retried_failed_message_is_due_with_a_new_lifetime(outbox, clock, put):
     identity = await put(outbox)
     clock.advance(61)
     assert (await outbox.sweep()).failed == 1
@@ -68,7 +68,7 @@ async def test_a_failed_message_is_due_again_with_a_fresh_lifetime(outbox, clock
     assert (claim.id, claim.content, claim.lifetime) == (identity, b"content", 60.0)
 
 
-async def test_a_held_message_is_due_again(outbox, clock, put):
+async def test_a_retried_held_message_is_due(outbox, clock, put):
     identity = await put(outbox)
     await end(outbox, State.UNCERTAIN)
     clock.advance(6)
@@ -88,7 +88,7 @@ async def test_a_held_message_is_due_again(outbox, clock, put):
         (State.SENT, True, False),
     ],
 )
-async def test_of_who_held_the_message_before_a_receipt_counts_until_the_next_claim(
+async def test_after_a_retry_only_a_receipt_of_the_last_claim_counts(
     outbox, clock, state, claimed_again, recorded, put
 ):
     identity = await put(outbox)
@@ -113,7 +113,7 @@ async def test_of_who_held_the_message_before_a_receipt_counts_until_the_next_cl
         (State.REJECTED, "with a new uid"),
     ],
 )
-async def test_what_was_not_given_up_is_left_alone(outbox, state, reason, put):
+async def test_a_message_that_is_neither_failed_nor_held_is_not_retried(outbox, state, reason, put):
     identity = await put(outbox)
     if state is None:
         await outbox.claim(Channel.EMAIL, 1, 30.0)
@@ -126,11 +126,11 @@ async def test_what_was_not_given_up_is_left_alone(outbox, state, reason, put):
     assert reason in retried.problem
 
 
-async def test_a_message_that_nobody_knows_is_said_to_be_unknown(outbox):
+async def test_a_retry_of_an_unknown_message_says_so(outbox):
     assert "no such message" in (await outbox.retry(new_id(), LIFETIMES)).problem
 
 
-async def test_what_is_erased_can_only_be_sent_anew(outbox, clock, tmp_path, put):
+async def test_a_message_with_erased_content_is_not_retried(outbox, clock, tmp_path, put):
     identity = await put(outbox)
     clock.advance(61)
     await outbox.sweep()
@@ -153,7 +153,7 @@ async def fail_once(outbox, seconds=36_000.0):
     return call
 
 
-async def test_dead_callbacks_are_told_again_in_their_order_one_at_a_time(outbox, put):
+async def test_retried_dead_callbacks_are_made_in_order_one_at_a_time(outbox, put):
     identity = await put(outbox)
     await end(outbox, State.SENT)
     await report(outbox, identity, Status.DELIVERED, Status.OPENED)
@@ -168,7 +168,7 @@ async def test_dead_callbacks_are_told_again_in_their_order_one_at_a_time(outbox
     assert await outbox.claim_callbacks(10, 45.0) == []
 
 
-async def test_a_callback_that_waits_for_its_next_try_is_due_now_with_all_its_tries(outbox, put):
+async def test_a_retried_callback_is_due_now_with_all_its_tries(outbox, put):
     identity = await put(outbox)
     await end(outbox, State.SENT)
     await report(outbox, identity, Status.DELIVERED)
@@ -185,7 +185,7 @@ async def test_a_callback_that_waits_for_its_next_try_is_due_now_with_all_its_tr
     assert await acknowledge(outbox) is Status.DELIVERED
 
 
-async def test_a_call_under_way_is_not_joined_by_a_second_one(outbox, put):
+async def test_a_retry_does_not_start_a_second_callback_beside_one_in_progress(outbox, put):
     identity = await put(outbox)
     await end(outbox, State.SENT)
     await report(outbox, identity, Status.DELIVERED)
@@ -201,7 +201,7 @@ async def test_a_call_under_way_is_not_joined_by_a_second_one(outbox, put):
     assert await acknowledge(outbox) is Status.ACCEPTED
 
 
-async def test_of_many_messages_those_are_hastened_that_wait(outbox, put):
+async def test_only_waiting_and_dead_callbacks_are_retried(outbox, put):
     ids = [await put(outbox) for _ in range(4)]
     for _ in ids:
         await end(outbox, State.SENT)
@@ -230,7 +230,7 @@ async def test_of_many_messages_those_are_hastened_that_wait(outbox, put):
     assert again == {dead.message_id: 1, waiting.message_id: 1, due.message_id: 2}
 
 
-async def test_a_message_that_failed_is_sent_and_told_each_when_it_is_asked_for(outbox, clock, put):
+async def test_a_failed_message_and_its_callback_are_retried_separately(outbox, clock, put):
     identity = await put(outbox)
     clock.advance(61)
     await outbox.sweep()

@@ -61,7 +61,7 @@ async def refusal(folder, url="sqlite:///outbox.db"):
     return fault.problem
 
 
-async def test_a_killed_process_lets_go_of_the_file_and_loses_nothing(tmp_path, view_of):
+async def test_a_killed_process_releases_the_file_and_loses_nothing(tmp_path, view_of):
     with another_process(tmp_path) as process:
         assert process.stdout.readline() == b"ready\n"
         problem = await refusal(tmp_path)
@@ -78,7 +78,7 @@ async def test_a_killed_process_lets_go_of_the_file_and_loses_nothing(tmp_path, 
         assert [one.message_id for one in await outbox.claim_callbacks(9, 30)] == ["sent"]
 
 
-async def test_a_second_one_in_the_same_process_is_refused_until_the_first_has_closed(tmp_path):
+async def test_a_second_outbox_in_the_same_process_is_refused_until_the_first_is_closed(tmp_path):
     async with outbox_at(tmp_path):
         assert "another gatepost has" in await refusal(tmp_path)
     async with outbox_at(tmp_path):
@@ -108,17 +108,17 @@ async def test_a_file_may_have_any_name(tmp_path, new, name):
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
-async def test_memory_is_no_store(tmp_path, url):
+async def test_a_database_in_memory_is_refused(tmp_path, url):
     assert "does not survive a crash" in await refusal(tmp_path, url)
 
 
-async def test_what_is_no_url_is_refused_without_being_shown(tmp_path):
+async def test_an_invalid_url_is_refused_and_not_shown(tmp_path):
     problem = await refusal(tmp_path, "hunter2")
     assert problem.startswith("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
     assert "hunter2" not in problem
 
 
-async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+async def test_a_file_that_is_not_a_database_is_refused_and_not_changed(tmp_path):
     content = b"this is a letter, not a database" * 100
     (tmp_path / "outbox.db").write_bytes(content)
 
@@ -127,12 +127,12 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
     assert (tmp_path / "outbox.db").read_bytes() == content
 
 
-async def test_a_folder_is_no_database(tmp_path):
+async def test_a_folder_is_refused(tmp_path):
     (tmp_path / "outbox.db").mkdir()
     assert "the file can't be opened" in await refusal(tmp_path)
 
 
-async def test_a_folder_that_can_not_be_made_is_named(tmp_path):
+async def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     assert str(tmp_path / "file") in await refusal(tmp_path, "sqlite:///file/outbox.db")
 
@@ -144,7 +144,7 @@ async def test_closing_leaves_one_file_and_its_lock(tmp_path, new):
     assert (tmp_path / "outbox.db.lock").read_bytes() == b""
 
 
-async def test_closing_while_busy_finishes_what_was_asked_and_refuses_the_rest(tmp_path, new):
+async def test_closing_finishes_waiting_calls_and_refuses_later_ones(tmp_path, new):
     opened = outbox_at(tmp_path)
     outbox = await opened.__aenter__()
     calls = [asyncio.create_task(outbox.put(new(f"uid-{n}"))) for n in range(50)]
@@ -172,7 +172,7 @@ def checkpoint(folder):
 
 @pytest.mark.parametrize("size", [100, 5_000, 200_000])
 @pytest.mark.parametrize("end", ["sent", "rejected", "reported", "failed", "pruned"])
-async def test_the_content_is_gone_from_the_file_when_nobody_needs_it(
+async def test_content_is_erased_from_the_file_when_it_is_not_needed(
     tmp_path, put_and_claim, view_of, size, end
 ):
     canary = b"canary-" + os.urandom(8).hex().encode()
@@ -205,7 +205,7 @@ async def test_the_content_is_gone_from_the_file_when_nobody_needs_it(
         assert (canary in (tmp_path / "outbox.db").read_bytes()) == (end == "failed")
 
 
-async def test_nothing_of_the_content_outlives_a_closed_store_in_its_folder(tmp_path, put_and_claim):
+async def test_no_erased_content_is_left_after_closing(tmp_path, put_and_claim):
     canary = b"canary-" + os.urandom(8).hex().encode()
     async with outbox_at(tmp_path) as outbox:
         claim = await put_and_claim(outbox, content=canary * 1000)
@@ -234,7 +234,7 @@ def sent(put_and_claim):
     return send
 
 
-async def test_nothing_of_the_content_outlives_traffic_for_long(tmp_path, sent, monkeypatch):
+async def test_no_erased_content_is_left_in_the_write_ahead_log_for_long(tmp_path, sent, monkeypatch):
     """Checked in the database and in the write-ahead log, while the store stays open."""
     canary = b"canary-" + os.urandom(8).hex().encode()
     async with outbox_at(tmp_path) as outbox:
@@ -251,7 +251,7 @@ async def test_nothing_of_the_content_outlives_traffic_for_long(tmp_path, sent, 
         assert (tmp_path / "outbox.db-wal").stat().st_size == 0
 
 
-async def test_a_gateway_that_is_written_to_is_not_scrubbed(tmp_path, sent, new, monkeypatch):
+async def test_the_write_ahead_log_is_not_purged_during_traffic(tmp_path, sent, new, monkeypatch):
     monkeypatch.setattr(sqlite, "WAL_PURGE_DELAY", 0.0)
     async with outbox_at(tmp_path) as outbox:
         for number in range(5):
@@ -263,7 +263,7 @@ async def test_a_gateway_that_is_written_to_is_not_scrubbed(tmp_path, sent, new,
         assert len(await outbox.claim(Channel.EMAIL, 9, 30)) == 5
 
 
-async def test_who_reads_is_not_waited_for_and_is_scrubbed_behind_later(tmp_path, sent, monkeypatch):
+async def test_a_purge_does_not_wait_for_a_reader_and_is_done_later(tmp_path, sent, monkeypatch):
     monkeypatch.setattr(sqlite, "WAL_PURGE_DELAY", 0.0)
     canary = b"canary-" + os.urandom(8).hex().encode()
     async with outbox_at(tmp_path) as outbox:
@@ -284,7 +284,7 @@ async def test_who_reads_is_not_waited_for_and_is_scrubbed_behind_later(tmp_path
         assert files_with(tmp_path, canary) == set()
 
 
-async def test_a_write_ahead_log_that_had_to_grow_shrinks_again(tmp_path, put_and_claim, sent, new):
+async def test_a_write_ahead_log_that_grew_shrinks_again(tmp_path, put_and_claim, sent, new):
     """Pages behind its end would stay until the store is closed: traffic never overwrites them."""
     canary = b"canary-" + os.urandom(8).hex().encode()
     wal = tmp_path / "outbox.db-wal"
@@ -303,7 +303,7 @@ async def test_a_write_ahead_log_that_had_to_grow_shrinks_again(tmp_path, put_an
         assert canary not in wal.read_bytes()
 
 
-async def test_files_that_others_may_read_are_closed_to_them(tmp_path, sent):
+async def test_file_permissions_of_other_users_are_removed(tmp_path, sent):
     async with outbox_at(tmp_path) as outbox:
         await sent(outbox, b"content")
         contents = {one.name: one.read_bytes() for one in tmp_path.iterdir() if one.suffix != ".lock"}
@@ -323,7 +323,7 @@ async def test_files_that_others_may_read_are_closed_to_them(tmp_path, sent):
 
 
 @pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
-async def test_what_the_lock_leads_to_is_not_touched(tmp_path, link):
+async def test_a_link_in_place_of_the_lock_is_refused(tmp_path, link):
     precious = tmp_path / "precious"
     precious.write_text("another user's")
     getattr(tmp_path / "outbox.db.lock", link)(precious)
@@ -335,13 +335,13 @@ async def test_what_the_lock_leads_to_is_not_touched(tmp_path, link):
     assert precious.read_text() == "another user's"
 
 
-async def test_a_lock_that_is_no_file_is_refused(tmp_path):
+async def test_a_lock_that_is_not_a_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "outbox.db.lock")
 
     assert "is not a plain file" in await refusal(tmp_path)
 
 
-def test_every_commit_reaches_the_disk_before_it_is_answered(tmp_path):
+def test_every_commit_is_on_disk_before_it_returns(tmp_path):
     """FULL and WAL in a new store; a weaker setting loses acknowledged messages at a power cut."""
 
     async def settings():
@@ -354,7 +354,7 @@ def test_every_commit_reaches_the_disk_before_it_is_answered(tmp_path):
     assert asyncio.run(settings()) == ["wal", 2, 1]
 
 
-async def test_a_store_from_a_newer_gatepost_is_refused_and_left_alone(tmp_path):
+async def test_a_store_of_a_newer_gatepost_is_refused_and_not_changed(tmp_path):
     async with outbox_at(tmp_path):
         pass
     engine = create_engine(f"sqlite:///{tmp_path / 'outbox.db'}")
@@ -368,7 +368,7 @@ async def test_a_store_from_a_newer_gatepost_is_refused_and_left_alone(tmp_path)
     engine.dispose()
 
 
-async def test_a_write_ahead_log_that_can_not_be_looked_at_stops_nothing(tmp_path):
+async def test_a_write_ahead_log_without_a_file_status_is_ignored(tmp_path):
     (tmp_path / "outbox.db-wal").symlink_to(tmp_path / "outbox.db-wal")
     writer = sqlite.SqliteDatabase(tmp_path / "outbox.db")
     await writer.purge_wal()

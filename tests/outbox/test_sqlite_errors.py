@@ -57,7 +57,7 @@ def no_file_longer_than(size) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-async def test_a_locked_file_is_busy_for_everybody_at_once_and_recovers(store, new, file):
+async def test_a_locked_file_fails_all_calls_together_and_recovers(store, new, file):
     await pragma(store, "busy_timeout=0")
     transactions = []
     event.listen(store._database.engine, "begin", transactions.append)
@@ -93,7 +93,7 @@ async def test_a_full_disk_is_busy_and_recovers(store, new, put_and_claim, view_
     assert (await store.put(message)).id == message.id
 
 
-async def test_a_write_that_fails_breaks_the_store_and_loses_nothing_acknowledged(place, new, file):
+async def test_a_failed_write_breaks_the_store_and_loses_no_acknowledged_message(place, new, file):
     stored, lost = new("stored"), new("lost", content=b"x" * 50_000)
     async with place.opened() as outbox:
         await outbox.put(stored)
@@ -145,7 +145,7 @@ async def test_each_error_breaks_the_store_or_leaves_it_usable(store, new, code,
     assert store.failure.done() == (expected is StoreBroken)
 
 
-async def test_what_is_given_up_from_outside_is_broken_for_all_who_wait(store, new):
+async def test_a_failure_from_outside_fails_all_waiting_calls(store, new):
     calls = [asyncio.create_task(store.put(new(f"uid-{n}"))) for n in range(3)]
     await asyncio.sleep(0)
 
@@ -156,7 +156,7 @@ async def test_what_is_given_up_from_outside_is_broken_for_all_who_wait(store, n
     assert str(store.failure.result()) == "a loop fell"
 
 
-async def test_the_first_reason_for_breaking_is_the_one_that_stays(store):
+async def test_the_first_reason_of_a_failure_stays(store):
     store.fail("first")
     store.fail("second")
 

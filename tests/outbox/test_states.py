@@ -17,29 +17,29 @@ def statuses_after(history):
     return known
 
 
-def test_a_providers_report_proves_that_it_took_the_message():
+def test_a_providers_report_proves_accepted():
     assert new_statuses([], [D], by_provider=True) == [A, D]
 
 
-def test_what_the_gateway_itself_finds_proves_nothing():
+def test_the_gateways_own_status_does_not_prove_accepted():
     assert new_statuses([], [F], by_provider=False) == [F]
 
 
-def test_a_receipt_is_told_once_whoever_brings_it():
+def test_accepted_is_added_once():
     assert new_statuses([], [A, A], by_provider=False) == [A]
     assert new_statuses([A], [A], by_provider=True) == []
 
 
-def test_accepted_never_follows_what_was_already_told():
+def test_accepted_never_follows_another_status():
     assert new_statuses([F], [A], by_provider=False) == []
     assert new_statuses([R], [A, D], by_provider=True) == [D]
 
 
-def test_news_are_told_in_the_order_in_which_they_became_known():
+def test_statuses_are_added_in_the_reported_order():
     assert new_statuses([A], [O, D, O], by_provider=True) == [O, D]
 
 
-def test_no_news_change_nothing():
+def test_an_empty_report_adds_nothing():
     assert new_statuses([], [], by_provider=True) == []
 
 
@@ -66,14 +66,14 @@ def test_accepted_is_the_first_or_not_there(history):
 
 
 @given(reports.filter(lambda history: history and history[0][0]))
-def test_accepted_is_there_exactly_if_the_first_news_prove_it(history):
+def test_accepted_is_recorded_exactly_if_the_first_report_proves_it(history):
     (first, *_), by_provider = history[0]
 
     assert (A in statuses_after(history)) == (by_provider or first is A)
 
 
 @given(st.lists(st.sampled_from(Status)), st.lists(st.sampled_from(Status)))
-def test_reports_may_be_told_together_or_apart(one, other):
+def test_statuses_of_one_report_or_of_two_are_recorded_alike(one, other):
     apart = statuses_after([(one, True), (other, True)])
 
     assert apart == statuses_after([([*one, *other], True)])

@@ -27,48 +27,48 @@ def watermark(clock):
     return watermark
 
 
-def test_the_first_claim_looks_at_everything(clock):
+def test_the_first_claim_is_a_full_scan(clock):
     assert Watermark(clock).min_due_at() == FULL_SCAN
 
 
-def test_the_next_begins_a_little_before_the_last_that_was_taken(watermark):
+def test_the_next_claim_starts_a_little_below_the_last_claimed_row(watermark):
     assert watermark.min_due_at() == NOW - 9000 - COMMIT_DELAY
 
 
-def test_when_all_was_taken_the_next_begins_a_little_before_the_present(watermark):
+def test_after_an_exhausted_claim_the_next_starts_a_little_before_now(watermark):
     watermark.advance(watermark.min_due_at(), ClaimProgress(max_due_at=None, now=NOW, exhausted=True))
 
     assert watermark.min_due_at() == NOW - COMMIT_DELAY
 
 
-def test_it_never_moves_back_between_two_looks(watermark):
+def test_the_watermark_never_moves_back_between_two_full_scans(watermark):
     before = watermark.min_due_at()
     watermark.advance(before, ClaimProgress(max_due_at=NOW - 9500, now=NOW, exhausted=False))
 
     assert watermark.min_due_at() == before
 
 
-def test_every_few_seconds_everything_is_looked_at(watermark, clock):
+def test_a_full_scan_is_due_after_its_interval(watermark, clock):
     clock.now += FULL_SCAN_INTERVAL
 
     assert watermark.min_due_at() == FULL_SCAN
 
 
-def test_old_ones_that_a_look_finds_are_all_taken_before_the_newer(watermark, clock):
+def test_after_a_full_scan_found_old_rows_the_next_claim_starts_there(watermark, clock):
     clock.now += FULL_SCAN_INTERVAL
     watermark.advance(FULL_SCAN, ClaimProgress(max_due_at=NOW - 60_000, now=NOW, exhausted=False))
 
     assert watermark.min_due_at() == NOW - 60_000 - COMMIT_DELAY
 
 
-def test_a_claim_that_failed_is_no_look(watermark, clock):
+def test_a_failed_claim_does_not_count_as_a_full_scan(watermark, clock):
     clock.now += FULL_SCAN_INTERVAL
     watermark.min_due_at()
 
     assert watermark.min_due_at() == FULL_SCAN
 
 
-def test_what_was_passed_over_is_looked_for_as_soon_as_it_is_not_any_more(watermark):
+def test_a_target_that_is_no_longer_excluded_causes_a_full_scan(watermark):
     one, other = frozenset({"one:443"}), frozenset({"other:443"})
     for excluded in (one, one | other):
         assert watermark.min_due_at(excluded) == NOW - 9000 - COMMIT_DELAY
