@@ -288,7 +288,7 @@ def test_what_is_remembered_is_served_once():
 
 def test_what_is_old_is_forgotten():
     clock = Clock()
-    memory = ContactCache(seconds=60, clock=clock)
+    memory = ContactCache(ttl=60, clock=clock)
     memory.put("1", LookupResult(LookupOutcome.NO_ADDRESS))
     memory.put("2", LookupResult(LookupOutcome.NO_ADDRESS))
     clock.now = 59.0
@@ -299,16 +299,16 @@ def test_what_is_old_is_forgotten():
 
 def test_old_findings_leave_the_memory_when_new_ones_come():
     clock = Clock()
-    memory = ContactCache(seconds=60, clock=clock)
+    memory = ContactCache(ttl=60, clock=clock)
     for number in range(100):
         memory.put(str(number), LookupResult(LookupOutcome.NO_ADDRESS))
     clock.now = 60.0
     memory.put("new", LookupResult(LookupOutcome.NO_ADDRESS))
-    assert len(memory._kept) == 1
+    assert len(memory._entries) == 1
 
 
 def test_the_memory_is_bounded_and_the_oldest_goes_first():
-    memory = ContactCache(most=4, clock=Clock())
+    memory = ContactCache(max_entries=4, clock=Clock())
     for name in ["1", "2", "3", "1", "4", "5"]:
         memory.put(name, LookupResult(LookupOutcome.NO_ADDRESS))
     assert [name for name in "12345" if memory.take(name)] == ["1", "3", "4", "5"]
@@ -316,11 +316,11 @@ def test_the_memory_is_bounded_and_the_oldest_goes_first():
 
 def test_what_nobody_asks_for_is_forgotten_when_its_time_is_over():
     now = [0.0]
-    contact_cache = ContactCache(seconds=60, clock=lambda: now[0])
+    contact_cache = ContactCache(ttl=60, clock=lambda: now[0])
     contact_cache.put("a", LookupResult(LookupOutcome.FOUND, Secret("anna@players.example")))
     now[0] = 59.0
-    contact_cache.forget()
-    assert contact_cache._kept
+    contact_cache.drop_expired()
+    assert contact_cache._entries
     now[0] = 60.0
-    contact_cache.forget()
-    assert not contact_cache._kept
+    contact_cache.drop_expired()
+    assert not contact_cache._entries
