@@ -8,16 +8,26 @@ import pytest
 
 from gatepost import throttle
 from gatepost.callback_urls import CallbackUrlPolicy
+from gatepost.callbacks import attempt as callback_attempt
 from gatepost.callbacks import slots as callback_slots
 from gatepost.callbacks import worker as callback_worker
 from gatepost.errors import StoreBusy, Unavailable
 from gatepost.model import Channel, Secret
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import CallbackResult, NewMessage, Policy, SendResult, new_id, open_outbox, queries
+from gatepost.outbox import (
+    CallbackResult,
+    NewMessage,
+    Policy,
+    SendResult,
+    new_id,
+    open_outbox,
+    polling,
+    queries,
+)
 from gatepost.outbox.states import State
 from gatepost.wire import Reply
 
-TRIES = len(callback_worker.PAUSES) + 1
+TRIES = len(callback_attempt.RETRY_DELAYS) + 1
 SLOW = [f"slow.example:{port}" for port in range(1, 401)]
 QUICK = [f"quick{number}.example" for number in range(20)]
 
@@ -27,18 +37,20 @@ def later(_low, high):
 
 
 def usual(attempt):
-    return callback_worker.pause(attempt, None, later)
+    return callback_attempt.retry_delay(attempt, None, later)
 
 
 def test_a_retry_after_never_shortens_a_pause():
     for attempt in range(1, TRIES):
-        assert callback_worker.pause(attempt, 1.0, later) == usual(attempt)
-    assert usual(TRIES) is callback_worker.pause(TRIES, 1.0, later) is None
+        assert callback_attempt.retry_delay(attempt, 1.0, later) == usual(attempt)
+    assert usual(TRIES) is callback_attempt.retry_delay(TRIES, 1.0, later) is None
 
 
 @pytest.mark.parametrize("wish", [-5.0, 0.0, 1.0, 600.0, 40_000.0, 1e12])
 def test_a_retry_after_lengthens_a_pause_up_to_the_longest(wish):
-    pauses = [callback_worker.pause(attempt, wish, lambda low, _high: low) for attempt in range(1, TRIES)]
+    pauses = [
+        callback_attempt.retry_delay(attempt, wish, lambda low, _high: low) for attempt in range(1, TRIES)
+    ]
     assert all(later >= earlier for earlier, later in itertools.pairwise(pauses))
     assert min(wish, 36_000.0) <= pauses[0] <= 36_000.0
 
@@ -106,7 +118,7 @@ async def outbox(tmp_path):
 def callbacks_of():
     def make(outbox, hosts, *clients):
         client = SimpleNamespace(callback_api_key=Secret("key"))
-        return callback_worker.Callbacks(
+        return callback_worker.CallbackWorker(
             SimpleNamespace(clients=dict.fromkeys(clients or ["brand"], client)),
             outbox=outbox,
             url_policies=dict.fromkeys(
@@ -209,7 +221,7 @@ async def test_a_cut_off_recording_gets_a_last_chance(outbox, callbacks_of):
 
 
 async def test_a_slow_target_keeps_no_other_of_its_client_waiting(outbox, callbacks_of):
-    await accepted(outbox, *["slow.example"] * callback_worker.AT_ONCE)
+    await accepted(outbox, *["slow.example"] * callback_worker.MAX_CALLS)
     await accepted(outbox, *QUICK)
     hosts = Hosts("slow.example")
     running = asyncio.create_task(callbacks_of(outbox, hosts).run())
@@ -245,19 +257,19 @@ async def test_as_many_slow_targets_as_there_can_be_keep_no_other_client_waiting
     outbox, callbacks_of, monkeypatch, tripped
 ):
     """Whether they are called for the first time or probed: each hangs, and holds a call until it is let."""
-    monkeypatch.setattr(callback_worker, "POLL", 0.01)
-    monkeypatch.setattr(callback_slots, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(polling, "POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(callback_slots, "RECHECK_INTERVAL", 0.0)
     await accepted(outbox, *SLOW, client="other")
     hosts, watched = Hosts("slow.example"), Watched(outbox)
     calling = callbacks_of(watched, hosts, "other", "brand")
     slots = calling._slots["other"]
-    for target, _ in itertools.product(SLOW, range(throttle.TRIP if tripped else 0)):
+    for target, _ in itertools.product(SLOW, range(throttle.FAILURE_THRESHOLD if tripped else 0)):
         slots.begin(target, 0.0)
         slots.end(target, 0.0, Unavailable("down"))
     running = asyncio.create_task(calling.run())
     async with asyncio.timeout(20):
         await watched.settled.wait()
-    assert len(hosts.asked) <= callback_worker.AT_ONCE * 3 // 4
+    assert len(hosts.asked) <= callback_worker.MAX_CALLS * 3 // 4
 
     await accepted(outbox, *QUICK)
     await hosts.all_asked(QUICK)
@@ -308,13 +320,13 @@ async def test_calls_that_end_while_a_claim_is_under_way_are_followed_by_others(
     outbox, callbacks_of, monkeypatch
 ):
     """A pause would last longer than the test."""
-    monkeypatch.setattr(callback_slots, "LOOK_AGAIN", 3600.0)
-    await accepted(outbox, *["slow.example"] * callback_worker.AT_ONCE)
+    monkeypatch.setattr(callback_slots, "RECHECK_INTERVAL", 3600.0)
+    await accepted(outbox, *["slow.example"] * callback_worker.MAX_CALLS)
     hosts = Hosts("slow.example")
     late = LateAnswers(outbox, hosts)
     calling = callbacks_of(late, hosts)
     late.under_way = calling._calling
     running = asyncio.create_task(calling.run())
-    await hosts.were_asked(callback_worker.AT_ONCE)
+    await hosts.were_asked(callback_worker.MAX_CALLS)
     calling.stop()
     await running

@@ -8,7 +8,8 @@ import pytest
 from gatepost.config.settings import Instance as InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
-from gatepost.delivery.worker import Delivery, Provider
+from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Receipt, Secret
@@ -51,7 +52,7 @@ class Slow:
 
 def provider(name, plugin, timeout):
     instance = Instance(InstanceSettings(name=name, use=name, timeout=timeout), plugin)
-    return Provider(instance, Throttle(concurrency=4, per_second=0.0))
+    return RouteMember(instance, Throttle(concurrency=4, per_second=0.0))
 
 
 async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path, new):
@@ -62,10 +63,10 @@ async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path, ne
         Secret("sqlite:///outbox.db"), tmp_path, Policy(), clock=lambda: 1_800_000_000.0 + loop.time()
     ) as outbox:
         contact_cache = ContactCache()
-        delivery = Delivery(
+        delivery = DeliveryWorker(
             texting(tmp_path, "down", "slow"),
             outbox=outbox,
-            providers={"down": provider("down", Down(), 1.0), "slow": provider("slow", slow, 600.0)},
+            members={"down": provider("down", Down(), 1.0), "slow": provider("slow", slow, 600.0)},
             contacts=Contacts(
                 {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
             ),

@@ -12,7 +12,8 @@ from gatepost.config.settings import Routes
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent, SmsContent
 from gatepost.delivery import suspects
-from gatepost.delivery.worker import Delivery, Provider
+from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.worker import DeliveryWorker
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Mailbox, Receipt, Secret
 from gatepost.observe.metrics import Metrics
@@ -108,10 +109,10 @@ class Deployment:
         relay = Instance(InstanceSettings(name="relay", use="relay", timeout=600.0), self.sends)
         async with self.opened() as outbox:
             await outbox.sweep()
-            delivery = Delivery(
+            delivery = DeliveryWorker(
                 settings,
                 outbox=outbox,
-                providers={"relay": Provider(relay, Throttle(concurrency=4, per_second=0.0))},
+                members={"relay": RouteMember(relay, Throttle(concurrency=4, per_second=0.0))},
                 contacts=Contacts(
                     {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
                 ),
@@ -187,7 +188,7 @@ async def test_what_takes_too_long_holds_nobody_up_for_a_suspect(deployment):
             other = await deployment.put(outbox, f"other-{number}", Channel.EMAIL)
             asked = asyncio.get_running_loop().time()
             await deployment.sent(other)
-            assert deployment.sends.ended[other] - asked <= suspects.DRAIN + 2 * TAKES
+            assert deployment.sends.ended[other] - asked <= suspects.DRAIN_TIMEOUT + 2 * TAKES
         assert asyncio.get_running_loop().time() - began < 300.0
         assert suspect not in deployment.sends.ended
         await deployment.sent(slow, suspect)

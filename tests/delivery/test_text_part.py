@@ -13,9 +13,10 @@ from gatepost.config.settings import Routes
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent
 from gatepost.delivery import html_text
+from gatepost.delivery.failover import RouteMember
 from gatepost.delivery.html_text import SLICE, TextParts
 from gatepost.delivery.html_text.render import Renderer
-from gatepost.delivery.worker import Delivery, Provider
+from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Mailbox, Receipt, Secret
@@ -65,10 +66,10 @@ async def delivering(folder, relay, metrics):
     ) as outbox:
         settings = msgspec.structs.replace(texting(folder), routes=Routes(email=("relay",)))
         instance = Instance(InstanceSettings(name="relay", use="relay"), relay)
-        delivery = Delivery(
+        delivery = DeliveryWorker(
             settings,
             outbox=outbox,
-            providers={"relay": Provider(instance, Throttle(concurrency=4, per_second=0.0))},
+            members={"relay": RouteMember(instance, Throttle(concurrency=4, per_second=0.0))},
             contacts=Contacts(
                 {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
             ),

@@ -3,6 +3,7 @@
 import pytest
 
 from gatepost import throttle
+from gatepost.callbacks import attempt as callback_attempt
 from gatepost.callbacks import worker as callback_worker
 from gatepost.testing import smartico
 
@@ -109,7 +110,7 @@ async def test_after_the_last_try_a_call_is_dead_and_the_next_status_goes(deploy
 
 async def test_retry_after_is_honoured(deployment, sendgrid, monkeypatch):
     """Without it the next call would be due at once."""
-    monkeypatch.setattr(callback_worker, "PAUSES", (0.05,) * 6 + (3600.0,))
+    monkeypatch.setattr(callback_attempt, "RETRY_DELAYS", (0.05,) * 6 + (3600.0,))
     deployment.crm.fail(smartico.answer(503, retry_after=1))
     async with deployment.running(email=["sendgrid-main"]):
         message = await deployment.email()
@@ -128,18 +129,19 @@ async def test_a_host_that_keeps_failing_rests_and_is_told_everything_afterwards
 
     monkeypatch.setattr(throttle, "SystemRandom", AsLongAsCanBe)
     monkeypatch.setattr(throttle, "FIRST_REST", 0.2)
-    monkeypatch.setattr(throttle, "LONGEST_REST", 3600.0)
-    monkeypatch.setattr(callback_worker, "AT_ONCE", 1)
+    monkeypatch.setattr(throttle, "MAX_REST", 3600.0)
+    monkeypatch.setattr(callback_worker, "MAX_CALLS", 1)
     deployment.crm.fail(smartico.answer(503), calls=None)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         ids = [await deployment.email() for _ in range(30)]
         # Rests of 0.2, 0.4 and 0.8 seconds, each ended by a single call; 30 statuses, each due every 0.05 seconds.
-        await wait_until(lambda: len(deployment.crm.attempts) >= throttle.TRIP + 3)
+        await wait_until(lambda: len(deployment.crm.attempts) >= throttle.FAILURE_THRESHOLD + 3)
         deployment.crm.recover()
         times = [call.at for call in deployment.crm.attempts]
-        assert [times[throttle.TRIP + n] - times[throttle.TRIP + n - 1] >= 0.19 * 2**n for n in range(3)] == [
-            True
-        ] * 3
+        assert [
+            times[throttle.FAILURE_THRESHOLD + n] - times[throttle.FAILURE_THRESHOLD + n - 1] >= 0.19 * 2**n
+            for n in range(3)
+        ] == [True] * 3
         for message in ids:
             await deployment.hears(message, "accepted")
         await gateway.settled()
@@ -150,16 +152,16 @@ async def test_one_hosts_rest_is_not_anothers(deployment, sendgrid, monkeypatch,
     """The other host is the same machine by another name; only the first one fails."""
     deployment.tables["clients.brand"]["callback_hosts"] = ["127.0.0.1", "localhost"]
     monkeypatch.setattr(throttle, "FIRST_REST", 3600.0)
-    monkeypatch.setattr(throttle, "LONGEST_REST", 3600.0)
-    monkeypatch.setattr(callback_worker, "AT_ONCE", 1)
+    monkeypatch.setattr(throttle, "MAX_REST", 3600.0)
+    monkeypatch.setattr(callback_worker, "MAX_CALLS", 1)
     async with (
         smartico.Smartico(api_key=deployment.crm.api_key) as other,
         deployment.running(email=["sendgrid-main"]),
     ):
         other.fail(smartico.answer(503), calls=None)
-        for _ in range(2 * throttle.TRIP):
+        for _ in range(2 * throttle.FAILURE_THRESHOLD):
             await deployment.email(callback_url=other.callback_url.replace("127.0.0.1", "localhost"))
-        await wait_until(lambda: len(other.attempts) >= throttle.TRIP)
+        await wait_until(lambda: len(other.attempts) >= throttle.FAILURE_THRESHOLD)
         await deployment.hears(await deployment.email(), "accepted")
 
 
@@ -226,7 +228,7 @@ async def test_what_the_client_lists_no_more_is_not_called_any_more(deployment, 
 
 
 async def test_what_was_not_told_before_a_stop_is_told_after_it(deployment, sendgrid, monkeypatch):
-    monkeypatch.setattr(callback_worker, "PAUSES", (1.0,) * 7)
+    monkeypatch.setattr(callback_attempt, "RETRY_DELAYS", (1.0,) * 7)
     deployment.crm.fail(smartico.answer(500), calls=None)
     async with deployment.running(email=["sendgrid-main"]):
         message = await deployment.email()

@@ -25,7 +25,7 @@ def long_rests(brisk, monkeypatch):
 
     monkeypatch.setattr(throttle, "SystemRandom", AsLongAsCanBe)
     monkeypatch.setattr(throttle, "FIRST_REST", 3600.0)
-    monkeypatch.setattr(throttle, "LONGEST_REST", 3600.0)
+    monkeypatch.setattr(throttle, "MAX_REST", 3600.0)
 
 
 @pytest.fixture
@@ -80,11 +80,11 @@ async def test_clients_that_share_a_target_do_not_share_its_breaker(deployment, 
     deployment.crm.fail(smartico.answer(503), calls=None)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         other.gateway_url = gateway.url
-        await sent(deployment.crm, throttle.TRIP)
+        await sent(deployment.crm, throttle.FAILURE_THRESHOLD)
 
         async def tripped():
             retries = (await gateway.metrics()).get(("gatepost_callbacks_total", "retry", "accepted"), 0)
-            return retries >= throttle.TRIP
+            return retries >= throttle.FAILURE_THRESHOLD
 
         await wait_until(tripped)
 
@@ -135,11 +135,11 @@ async def test_a_relay_that_refuses_five_contents_in_a_row_rests(deployment, oth
     relay = Choosy(mailboxes, lambda _subject: True)
     async with deployment.running(email=["relay"]) as gateway:
         other.gateway_url = gateway.url
-        for number in range(throttle.TRIP):
+        for number in range(throttle.FAILURE_THRESHOLD):
             await sent((deployment.crm, other)[number % 2], 1, subject=f"Number {number}")
 
         async def rests():
             return (await gateway.get("/health/ready"))[0] == 503
 
         await wait_until(rests)
-    assert set(relay.refused) == {f"Number {number}" for number in range(throttle.TRIP)}
+    assert set(relay.refused) == {f"Number {number}" for number in range(throttle.FAILURE_THRESHOLD)}

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from gatepost.delivery import worker as delivery_worker
+from gatepost.outbox import polling
 from gatepost.testing import emulator
 
 ROUTE = ["sendgrid-main", "relay"]
@@ -161,7 +161,7 @@ async def test_an_instance_that_keeps_failing_rests_and_a_probe_wakes_it(
     deployment, sendgrid, mailboxes, monkeypatch
 ):
     monkeypatch.setattr("gatepost.throttle.FIRST_REST", 3600.0)
-    monkeypatch.setattr("gatepost.throttle.LONGEST_REST", 3600.0)
+    monkeypatch.setattr("gatepost.throttle.MAX_REST", 3600.0)
     rests = _Rests()
     monkeypatch.setattr("gatepost.throttle.SystemRandom", lambda: rests)
     sendgrid.standing = emulator.answer(503)
@@ -213,15 +213,15 @@ async def test_what_is_busy_is_waited_for_and_not_turned_in_circles(
     deployment, sendgrid, mailboxes, monkeypatch
 ):
     turns = 0
-    original = delivery_worker._wait
+    original = polling.wait_for
 
     async def counted(event, seconds):
         nonlocal turns
         turns += 1
         await original(event, seconds)
 
-    monkeypatch.setattr(delivery_worker, "_wait", counted)
-    monkeypatch.setattr(delivery_worker, "POLL", 60.0)
+    monkeypatch.setattr(polling, "wait_for", counted)
+    monkeypatch.setattr(polling, "POLL_INTERVAL", 60.0)
     deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 2}
     sendgrid.standing = emulator.late(0.5)
     async with deployment.running(email=ROUTE) as gateway:

@@ -300,7 +300,7 @@ async def test_a_host_that_rests_is_tried_at_once_when_the_operator_says_so(
     async with start(tmp_path, config):
         (gateway,) = gateways
         slots, target = gateway.callbacks._slots["brand"], crm.callback_url.split("/")[2]
-        for _ in range(throttle.TRIP):
+        for _ in range(throttle.FAILURE_THRESHOLD):
             slots.begin(target, 0.0)
             slots.end(target, 1e9, Unavailable("down", retry_after=3600.0))
 

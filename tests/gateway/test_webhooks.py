@@ -64,7 +64,7 @@ async def test_whether_an_instance_without_a_key_is_there_shows_in_no_answer(ans
 @pytest.fixture
 def little_room(monkeypatch):
     """Bodies of a few hundred bytes fill a gateway that starts now."""
-    monkeypatch.setattr("gatepost.webhooks.MOST_HELD", 500)
+    monkeypatch.setattr("gatepost.webhooks.MAX_BODIES", 500)
 
 
 async def test_bodies_are_read_within_the_same_limits_whether_an_instance_is_there_or_not(
@@ -155,7 +155,7 @@ async def test_a_body_that_is_too_large_is_413(deployment, sendgrid, monkeypatch
 async def test_all_bodies_together_have_a_limit_too(deployment, sendgrid, report, monkeypatch, wait_until):
     """Anybody may begin one, and let it wait until its time is over."""
     limit = BodyLimit(30_000)
-    monkeypatch.setattr("gatepost.webhooks.BodyLimit", lambda _most: limit)
+    monkeypatch.setattr("gatepost.webhooks.BodyLimit", lambda _max_bytes: limit)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -170,7 +170,7 @@ async def test_all_bodies_together_have_a_limit_too(deployment, sendgrid, report
                 return response.status
 
         waiting = [asyncio.create_task(post(slowly())) for _ in range(2)]
-        await wait_until(lambda: limit.held == 28_000)
+        await wait_until(lambda: limit.used == 28_000)
         assert await post(b"x" * 14_000) == 503
         assert await post(b"x" * 1_000) == 401
         go_on.set()
@@ -315,7 +315,7 @@ async def test_a_report_about_what_was_not_taken_is_believed_and_it_is_not_sent_
     deployment, sendgrid, monkeypatch, wait_until
 ):
     """The provider's answer was an error, and the message would be due again in an hour."""
-    monkeypatch.setattr("gatepost.delivery.attempt.pause", lambda _attempt: 3600.0)
+    monkeypatch.setattr("gatepost.delivery.attempt.retry_delay", lambda _attempt: 3600.0)
     sendgrid.plan(emulator.answer(503))
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         other = await deployment.email()
