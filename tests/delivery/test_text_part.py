@@ -14,7 +14,7 @@ from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent
 from gatepost.delivery import html_text
 from gatepost.delivery.failover import RouteMember
-from gatepost.delivery.html_text import SLICE, TextParts
+from gatepost.delivery.html_text import SLICE_LENGTH, TextParts
 from gatepost.delivery.html_text.render import Renderer
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import Unavailable
@@ -144,7 +144,7 @@ async def test_one_whose_html_gives_no_text_goes_out_with_html_alone(tmp_path, n
 
 async def test_a_fault_in_the_conversion_is_not_the_mails(tmp_path, new):
     relay, metrics = Relay(), Metrics()
-    with structlog.testing.capture_logs() as logs, patch.object(Renderer, "take", side_effect=RuntimeError):
+    with structlog.testing.capture_logs() as logs, patch.object(Renderer, "add", side_effect=RuntimeError):
         async with delivering(tmp_path, relay, metrics) as outbox:
             await outbox.put(new(content=mail(), callback_url=""))
             await tried(relay, 3)
@@ -161,7 +161,7 @@ async def test_a_client_with_many_hostile_mails_costs_another_a_turn_each_time(m
     real = html_text.conversion
 
     def counting(html):
-        steps = real(html, max_marks=2**40)
+        steps = real(html, max_markup=2**40)
         while True:
             turns["hostile" if html.startswith("<b>") else "other"] += 1
             try:
@@ -171,10 +171,12 @@ async def test_a_client_with_many_hostile_mails_costs_another_a_turn_each_time(m
 
     monkeypatch.setattr(html_text, "conversion", counting)
     parts = TextParts(["hostile", "other"], Metrics())
-    flood = [asyncio.create_task(parts.derive(f"{n}", "hostile", "<b>" * (10 * SLICE))) for n in range(20)]
+    flood = [
+        asyncio.create_task(parts.derive(f"{n}", "hostile", "<b>" * (10 * SLICE_LENGTH))) for n in range(20)
+    ]
     await asyncio.sleep(0)
     before = turns["hostile"]
-    await parts.derive("x", "other", "<p>word " * SLICE)
+    await parts.derive("x", "other", "<p>word " * SLICE_LENGTH)
     taken = turns["hostile"] - before
     for task in flood:
         task.cancel()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gatepost.delivery.html_text import SLICE, TooMuch, conversion, text_of
+from gatepost.delivery.html_text import SLICE_LENGTH, HtmlTooLarge, conversion, text_of
 from html_text.cases import CASES, FRAGMENTS, MIXED, NAMES
 
 NO_LIMIT = 2**40
@@ -25,7 +25,7 @@ TRIES = 25
 
 
 def whole(html):
-    return text_of(html, max_length=NO_LIMIT, max_marks=NO_LIMIT)
+    return text_of(html, max_length=NO_LIMIT, max_markup=NO_LIMIT)
 
 
 def check(html):
@@ -107,17 +107,17 @@ def test_a_field_that_is_filled_in_later_comes_through(html, field):
     "name", ["nested div", "many 'x '", "many '&amp;'", "many '<!-->'", "many references"]
 )
 def test_others_have_their_turn_after_each_slice(name):
-    html = CASES[name](20 * SLICE)
-    assert sum(1 for _ in conversion(html, max_marks=NO_LIMIT)) >= 15
+    html = CASES[name](20 * SLICE_LENGTH)
+    assert sum(1 for _ in conversion(html, max_markup=NO_LIMIT)) >= 15
 
 
 def test_what_no_one_would_read_is_not_converted():
-    with pytest.raises(TooMuch):
+    with pytest.raises(HtmlTooLarge):
         text_of("x" * 2_000_000)
-    with pytest.raises(TooMuch):
+    with pytest.raises(HtmlTooLarge):
         text_of("<b>" * 30_000)
-    with pytest.raises(TooMuch):
+    with pytest.raises(HtmlTooLarge):
         text_of("&lt;" * 30_000)
-    with pytest.raises(TooMuch):
+    with pytest.raises(HtmlTooLarge):
         text_of("<!-->" * 30_000)
     assert text_of("<p>A word.</p>" * 9_000).count("A word.") == 9_000
