@@ -7,6 +7,7 @@ closed once, and the time is linear in the number of tags, however they are nest
 import re
 from typing import NamedTuple
 
+from gatepost.delivery.html_text import links
 from gatepost.delivery.html_text.elements import (
     BLOCKS,
     HIDDEN,
@@ -18,18 +19,16 @@ from gatepost.delivery.html_text.elements import (
     SCOPES,
     VOID,
 )
+from gatepost.delivery.html_text.links import Link
 from gatepost.delivery.html_text.page import BLANK, LINE, SPACE, Page
 from gatepost.delivery.html_text.styles import PLAIN, Style, style_of
 from gatepost.delivery.html_text.tokens import Token, attributes, decode, decode_value
 
 _MAX_INDENT = 8
 """Characters."""
-_MAX_VALUE_LENGTH = 4096
-"""Characters of a link's target and of a picture's description that are read."""
+_MAX_DESCRIPTION_LENGTH = 4096
+"""Characters of a picture's description that are read."""
 
-_TARGET = re.compile(r"https?://|mailto:|tel:|\{\{|\{%|%%|\[\[", re.IGNORECASE)
-"""The targets of links that are shown: an address, or a field that is filled in later."""
-_PREFIX = re.compile(r"(?:https?://|mailto:|tel:)?+(?:www\.)?+", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
 
@@ -72,17 +71,6 @@ _Open = tuple[str, _State, dict[str, int] | None]
 it, where the names inside are counted separately."""
 
 
-class _Link:
-    """An open link."""
-
-    def __init__(self, target: str, page: Page) -> None:
-        self.target = target
-        self.start, self.size = page.position(), page.size
-        """The position on the page where the link begins, and the size of the page there."""
-        self.picture = False
-        """Whether the link contains a picture."""
-
-
 class Renderer:
     """A renderer of one document: ``add`` takes its tags and texts in order, ``text`` returns the result.
 
@@ -97,7 +85,7 @@ class Renderer:
         """The number of open elements by name, in the innermost table or list."""
         self._tables: list[bool] = []
         """For each open table whether it contains data: it has a heading cell."""
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._pre_begins = False
 
     def add(self, token: Token) -> None:
@@ -210,7 +198,7 @@ class Renderer:
             self._close("p")
             page.add_rule()
         elif name in {"img", "area"} and not style_of(source).hidden:
-            alternative = decode_value(attributes(source).get("alt", "")[:_MAX_VALUE_LENGTH])
+            alternative = decode_value(attributes(source).get("alt", "")[:_MAX_DESCRIPTION_LENGTH])
             page.request_gap(SPACE)
             page.add_words(alternative)
             page.request_gap(SPACE)
@@ -260,39 +248,14 @@ class Renderer:
 
     def _start_link(self, source: str) -> None:
         self._end_link()
-        target = attributes(source).get("href", "")
-        if len(target) > _MAX_VALUE_LENGTH:
-            return
-        target = decode_value(target).translate(_NO_BREAKS).strip()
-        if _TARGET.match(target):
-            self._link = _Link(target, self._page)
+        target = links.target_of(source)
+        if target:
+            self._link = Link(target, self._page)
 
     def _end_link(self) -> None:
-        """Write the target of the link, unless the text shows it already or the link shows nothing."""
         link, self._link = self._link, None
-        page = self._page
-        if link is None or self._state.hidden:
-            return
-        target = _shown_target(link.target)
-        if page.size == link.size:
-            if link.picture:
-                page.add_words(target)
-        elif page.size - link.size > len(target) + 16 or _bare(page.text_since(link.start)) != _bare(target):
-            page.add(f" ({target})")
-
-
-_NO_BREAKS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000)])
-
-
-def _bare(target: str) -> str:
-    """Return the bare form of a text or a target, by which the two are compared."""
-    return _PREFIX.sub("", target.strip(" \n()*"), count=1).rstrip("/").casefold()
-
-
-def _shown_target(target: str) -> str:
-    """Return a target as it is shown: mail addresses and numbers without their scheme."""
-    scheme, colon, rest = target.partition(":")
-    return rest.partition("?")[0] if colon and scheme.lower() in {"mailto", "tel"} else target
+        if link is not None and not self._state.hidden:
+            link.end()
 
 
 def _first_number(source: str) -> int:
