@@ -69,7 +69,7 @@ class CallbackUrl(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"<CallbackUrl {self.host}:{self.port}>"
 
-    def url(self, parameters: Mapping[str, str]) -> yarl.URL:
+    def with_parameters(self, parameters: Mapping[str, str]) -> yarl.URL:
         """Return the URL with these parameters at its end; they replace those of the same names."""
         others = [
             part

@@ -1,4 +1,4 @@
-"""HTML that is made to hurt whatever reads it, in any length."""
+"""Hostile HTML in any length."""
 
 import itertools
 import random
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 Case = Callable[[int], str]
-"""Makes the case about so many characters long."""
+"""A function that returns the HTML of a case, with about the given number of characters."""
 
 NAMES = [
     "a",

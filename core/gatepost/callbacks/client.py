@@ -111,18 +111,18 @@ class CallbackClient:
             auto_decompress=False,
         )
 
-    async def get(self, target: CallbackUrl, query: Mapping[str, str]) -> wire.Reply:
-        """GET the target with these parameters; return the answer whatever its status, redirects included.
+    async def get(self, url: CallbackUrl, query: Mapping[str, str]) -> wire.Reply:
+        """GET the URL with these parameters; return the answer whatever its status, redirects included.
 
         Raises CallbackFailed. Raises CallbackUrlRefused for an address that is not public: a literal address does not
         pass the resolver. Neither error contains the URL, which contains the api_key.
         """
-        literal = parse_address(target.host)
-        if literal is not None and not (target.private or is_public(literal)):
-            raise CallbackUrlRefused(f"the callback_url's host {target.host} is not a public address")
-        session = self._sessions[target.private]
+        literal = parse_address(url.host)
+        if literal is not None and not (url.private or is_public(literal)):
+            raise CallbackUrlRefused(f"the callback_url's host {url.host} is not a public address")
+        session = self._sessions[url.private]
         try:
-            async with session.get(target.url(query), allow_redirects=False) as response:
+            async with session.get(url.with_parameters(query), allow_redirects=False) as response:
                 return await wire.read(response)
         except (aiohttp.ClientError, OSError, ValueError, _NotPublicError) as error:
             raise CallbackFailed(_kind(error)) from None

@@ -42,9 +42,8 @@ class ClaimPlan(NamedTuple):
 
     limit: int
     """Number of calls at most."""
-    resting: frozenset[str] = frozenset()
-    """Targets to leave out."""
-    only: str = ""
+    excluded_targets: frozenset[str] = frozenset()
+    target: str = ""
     """The single target of a probe; empty: any target."""
     reserved: bool = False
     """Whether the call takes one of the slots reserved for targets with no call in flight."""
@@ -78,7 +77,7 @@ class ClientSlots:
         for target in probed:
             self._tripped[target] = now + RECHECK_INTERVAL
             self._tripped.move_to_end(target)
-            yield ClaimPlan(1, only=target)
+            yield ClaimPlan(1, target=target)
         used, max_used = self.in_flight + len(probed), self.in_flight + allowed
         if used >= max_used or now < self._next_check:
             return
@@ -93,12 +92,12 @@ class ClientSlots:
 
     def note_claim(self, plan: ClaimPlan, calls: int, now: float) -> None:
         """Note how many calls a claim brought."""
-        if plan.only:
+        if plan.target:
             return
         if not plan.reserved:
             self.busy = calls > 0
         # A call that ended during the claim freed a slot and a target that the plan could not count on.
-        if plan.resting and not calls and not self._call_ended:
+        if plan.excluded_targets and not calls and not self._call_ended:
             self._next_check = now + RECHECK_INTERVAL
 
     def begin(self, target: str, now: float) -> None:

@@ -139,7 +139,12 @@ class CallbackWorker:
         """Claim callbacks of a client, or with an empty name those of removed clients."""
         besides = frozenset() if name else frozenset(self._slots)
         return await self._outbox.claim_callbacks(
-            plan.limit, CALLBACK_LEASE, client=name, resting=plan.resting, only=plan.only, besides=besides
+            plan.limit,
+            CALLBACK_LEASE,
+            client=name,
+            resting=plan.excluded_targets,
+            only=plan.target,
+            besides=besides,
         )
 
     def _slots_of(self, client: str) -> ClientSlots:
