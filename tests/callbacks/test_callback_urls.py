@@ -308,7 +308,9 @@ def test_an_unusable_entry_is_a_fault_of_the_config(entry):
     ],
 )
 def test_parameters_are_added_and_the_rest_is_unchanged(url, expected):
-    called = CallbackUrlPolicy(LISTED, allow_private=False).check(url).with_parameters({"type": "a b", "x": "ü"})
+    called = (
+        CallbackUrlPolicy(LISTED, allow_private=False).check(url).with_parameters({"type": "a b", "x": "ü"})
+    )
     assert called.raw_path_qs == expected.replace("a+b", "a%20b").replace("ü", "%C3%BC")
 
 
