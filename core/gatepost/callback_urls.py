@@ -159,10 +159,10 @@ def _literal(entry: str) -> Address | None:
 
 
 def _syntax_problem(url: str) -> str:
-    """Return why the parser refused the URL; names the most common reasons."""
+    """Return why the parser refused the URL, for the most common reasons."""
     authority = url.partition("://")[2].partition("/")[0]
     if "@" in authority:
-        return "the callback_url must not hold a user name or a password"
+        return "the callback_url must not contain a user name or a password"
     if "#" in url:
         return "the callback_url must not have a fragment (#…)"
     if not url.isascii():

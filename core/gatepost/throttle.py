@@ -31,7 +31,7 @@ FIRST_REST = 1.0
 MAX_REST = 300.0
 """Seconds that a rest takes at most, unless the provider asked for more."""
 MIN_RETRY_AFTER, MAX_RETRY_AFTER = 1.0, 3600.0
-"""Seconds; a provider's ``retry_after`` outside of these limits is replaced by the nearer limit."""
+"""Seconds; a ``retry_after`` of a provider outside of these limits is replaced by the nearer limit."""
 CLAIM_AHEAD = 0.1
 """Seconds before their turn at which sends may be claimed, so that the time of a claim does not lower the rate."""
 
@@ -57,7 +57,7 @@ class BreakerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     rest_remaining: float
     """Seconds until the rest is over; 0 where the instance does not rest."""
     misconfigured: bool
-    """Whether only the operator can mend the cause of the last failure."""
+    """Whether only the operator can fix the cause of the last failure."""
     reason: str
     """The reason of the last failure; empty after a success."""
 
@@ -134,8 +134,8 @@ class Throttle:
     def end(self, now: float, failure: SendError | None, content: ContentKey = UNKNOWN_CONTENT) -> None:
         """Free the slot of a send and learn from its outcome; ``failure`` None means a Receipt.
 
-        Rejected shows that the instance works. A failure that concerns one message or one content changes nothing
-        but this: it is an answer to a probe, and ``snapshot`` shows what only the operator can mend.
+        Rejected shows that the instance works. A failure that concerns one message or one content has only two
+        effects: it counts as the answer to a probe, and ``snapshot`` shows a misconfiguration.
         """
         at = self._clock(now)
         was_probe = self._free_slot()

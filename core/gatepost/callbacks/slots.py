@@ -27,21 +27,21 @@ RECHECK_INTERVAL = 1.0
 has to skip every call that waits for a resting target, which takes longer the more of them there are."""
 
 
-def allowed_calls(in_flight: int, free: int, idle_clients: int = 0) -> int:
-    """Return how many more calls a client may begin while it has ``in_flight`` calls and ``free`` slots are left.
+def allowed_calls(in_flight: int, free_slots: int, idle_clients: int = 0) -> int:
+    """Return how many more calls a client may begin while it has ``in_flight`` calls and ``free_slots`` are left.
 
     One slot is left for each of the ``idle_clients``: other clients with no call in flight. A client with no call in
     flight may take the last slot.
     """
-    more = (SLOTS_PER_FREE_SLOT * (free - idle_clients) - in_flight) // (1 + SLOTS_PER_FREE_SLOT)
-    return min(free, max(more, 0 if in_flight else 1))
+    more = (SLOTS_PER_FREE_SLOT * (free_slots - idle_clients) - in_flight) // (1 + SLOTS_PER_FREE_SLOT)
+    return min(free_slots, max(more, 0 if in_flight else 1))
 
 
 class ClaimPlan(NamedTuple):
     """The description of one claim of callbacks for a client."""
 
     limit: int
-    """Number of calls at most."""
+    """Maximum number of calls."""
     excluded_targets: frozenset[str] = frozenset()
     target: str = ""
     """The single target of a probe; empty: any target."""
@@ -118,7 +118,7 @@ class ClientSlots:
         self._next_check = 0.0
 
     def end_rest(self, target: str, now: float) -> None:
-        """End the rest of a target, if it rests: it may be probed now."""
+        """End the rest of a target, if it is resting: it may be probed now."""
         if target in self._tripped:
             self._breakers[target].end_rest(now)
             self._tripped[target] = 0.0

@@ -114,22 +114,22 @@ class CallbackWorker:
         return None if begun else polling.POLL_INTERVAL
 
     def _plan_claims(self, now: float) -> list[tuple[str, ClaimPlan]]:
-        """Return the claims to make now with their clients, for no more calls together than slots are free."""
-        free = MAX_CALLS - len(self._calling)
+        """Return the claims to make now with their clients, for no more calls together than there are free slots."""
+        free_slots = MAX_CALLS - len(self._calling)
         # Each client is the first one in turn. The limit is one call for a client whose last claim brought none.
         self._turns.rotate()
         all_slots = self._slots.values()
         busy = sum(slots.busy for slots in all_slots)
-        limit = max(1, (free - len(all_slots) + busy) // max(1, busy))
+        limit = max(1, (free_slots - len(all_slots) + busy) // max(1, busy))
         idle = sum(not slots.in_flight for slots in all_slots)
         plans: list[tuple[str, ClaimPlan]] = []
         for name in self._turns:
             slots = self._slots[name]
             idle -= not slots.in_flight
-            allowed = allowed_calls(slots.in_flight, free, idle)
+            allowed = allowed_calls(slots.in_flight, free_slots, idle)
             for plan in slots.plan_claims(now, limit if slots.busy else 1, allowed):
                 plans.append((name, plan))
-                free -= plan.limit
+                free_slots -= plan.limit
         if now >= self._removed_clients_at:
             self._removed_clients_at = now + REMOVED_CLIENTS_INTERVAL
             plans.append(("", ClaimPlan(REMOVED_CLIENTS_CALLS)))

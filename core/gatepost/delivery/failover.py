@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gatepost.delivery import attempt, leases
+from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
-from gatepost.delivery.leases import Leases
+from gatepost.delivery.leases import Leases, lease_for
 from gatepost.errors import SendError, Unavailable, Uncertain
 from gatepost.model import Email, Receipt, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Claim, polling
-from gatepost.plugin_host.instances import MARGIN, Instance
+from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import BreakerState, Throttle
 
 _log = logs.get(__name__)
@@ -27,8 +27,7 @@ class RouteMember(NamedTuple):
     @property
     def lease(self) -> float:
         """Seconds for which a claim for this member is held."""
-        # With the margin: even with a short timeout the lease must not end while the plugin is still sending.
-        return leases.LEASE_FACTOR * (self.instance.settings.timeout + MARGIN)
+        return lease_for(self.instance.settings.timeout)
 
 
 Route = Sequence[RouteMember]
@@ -43,7 +42,7 @@ class Delivery:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.sending = ""
-        """The name of the instance that is sending the message; empty: none is."""
+        """The name of the instance that is sending the message now; empty outside of a try."""
         self.answer: InstanceAnswer | None = None
         """The last answer of an instance."""
         self.content = b""
@@ -51,7 +50,7 @@ class Delivery:
 
 
 def first_usable(route: Route, now: float) -> RouteMember | None:
-    """Return the first member that works; one without a free slot is waited for and not passed over."""
+    """Return the first member that works, also where it has no free slot: a busy member is waited for."""
     for member in route:
         state = member.throttle.state(now)
         if state is BreakerState.USABLE or (
@@ -68,7 +67,7 @@ def next_claim_in(members: Route, now: float) -> float:
 
 
 async def wait_for_turn(member: RouteMember, seconds: float) -> None:
-    """Wait for the turn that ``throttle.begin`` has given; free the slot when cancelled meanwhile."""
+    """Wait for a turn, ``seconds`` from now; free the slot of the member when cancelled meanwhile."""
     if seconds <= 0:
         return
     try:
@@ -81,8 +80,8 @@ async def wait_for_turn(member: RouteMember, seconds: float) -> None:
 class Failover:
     """Sends messages through the members of a route."""
 
-    def __init__(self, held: Leases, metrics: Metrics, clock: Callable[[], float]) -> None:
-        self._leases = held
+    def __init__(self, leases: Leases, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._leases = leases
         self._metrics = metrics
         self._clock = clock
 
@@ -107,7 +106,7 @@ class Failover:
         return answer
 
     async def _try(self, member: RouteMember, delivery: Delivery, message: Email | Sms) -> InstanceAnswer:
-        """Make one try with this member, and free its slot in any case."""
+        """Hand the message to this member and record its answer; free its slot in any case."""
         name = member.instance.name
         answer: Receipt | SendError | None = None
         delivery.sending = name

@@ -47,7 +47,7 @@ async def claim_repeatedly(
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> None:
-    """Wait until the event is set, for at most so many seconds."""
+    """Wait until the event is set, but at most ``seconds``."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -48,10 +48,10 @@ class Page:
     """
 
     def __init__(self) -> None:
-        self.read = 0
-        """Characters of the document that have been read."""
+        self.html_size = 0
+        """Characters of the HTML that have been read."""
         self.size = 0
-        """Characters that have been written."""
+        """Characters of the text that have been written."""
         self.shown = 0
         """Characters of words among them."""
         self.breaks = 0
@@ -181,7 +181,7 @@ class Page:
 
     def _space_left(self) -> int:
         """Return how many characters may be written before the text is as long as the HTML that was read."""
-        return self.read - self.size
+        return self.html_size - self.size
 
     def _write(self, text: str, *, shown: bool) -> None:
         self._parts.append(text)

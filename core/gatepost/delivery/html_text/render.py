@@ -90,7 +90,7 @@ class Renderer:
 
     def add(self, token: Token) -> None:
         """Render the next tag or text."""
-        self._page.read, tag, data = token
+        self._page.html_size, tag, data = token
         if not tag:
             self._text(data)
         elif tag[0] == "/":
