@@ -598,7 +598,7 @@ async def test_hosts_that_can_not_be_reached():
         assert (await failure(client, public_url("https://cb.example/"))).kind == "resolve"
     async with CallbackClient(resolver=ListResolver([])) as client:
         assert (await failure(client, public_url("https://cb.example/"))).kind == "resolve"
-    async with listening() as gone:
-        port = gone.port
+    async with listening() as stopped:
+        port = stopped.port
     async with CallbackClient() as client:
         assert (await failure(client, private_url(f"http://127.0.0.1:{port}/"))).kind == "connect"

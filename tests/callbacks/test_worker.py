@@ -245,12 +245,12 @@ class WatchedOutbox:
     def __getattr__(self, name):
         return getattr(self.outbox, name)
 
-    async def claim_callbacks(self, most, lease, *, client, **which):
+    async def claim_callbacks(self, limit, lease, *, client, **which):
         self._in_a_row = 0 if client == "other" else self._in_a_row + (client == "brand")
         # Twice is not enough: the two clients take turns in being the first of a round.
         if self._in_a_row > 2:
             self.settled.set()
-        return await self.outbox.claim_callbacks(most, lease, client=client, **which)
+        return await self.outbox.claim_callbacks(limit, lease, client=client, **which)
 
 
 @pytest.mark.parametrize("tripped", [False, True])
@@ -279,7 +279,7 @@ async def test_many_slow_targets_do_not_delay_another_client(outbox, worker_of, 
 
 
 async def test_callbacks_of_a_removed_client_fail_and_delay_no_others(outbox, worker_of):
-    await store_messages(outbox, client="gone")
+    await store_messages(outbox, client="removed")
     await store_messages(outbox)
     hosts = Hosts()
     worker = worker_of(outbox, hosts)
@@ -289,11 +289,13 @@ async def test_callbacks_of_a_removed_client_fail_and_delay_no_others(outbox, wo
     await running
 
     assert hosts.called == ["crm.example"]
-    (view,) = await outbox._database.transact(lambda at: queries.list_messages(at, only={"client": "gone"}))
+    (view,) = await outbox._database.transact(
+        lambda at: queries.list_messages(at, only={"client": "removed"})
+    )
     assert (view.statuses[0].tries, view.statuses[0].problem) == (1, "the client is no longer configured")
 
 
-class LateAnswers:
+class SlowOutbox:
     """An outbox in which a claim that finds nothing ends after all calls in flight."""
 
     def __init__(self, outbox, hosts):
@@ -304,8 +306,8 @@ class LateAnswers:
     def __getattr__(self, name):
         return getattr(self.outbox, name)
 
-    async def claim_callbacks(self, most, lease, *, client, **which):
-        calls = await self.outbox.claim_callbacks(most, lease, client=client, **which)
+    async def claim_callbacks(self, limit, lease, *, client, **which):
+        calls = await self.outbox.claim_callbacks(limit, lease, client=client, **which)
         if which["resting"] and not calls:
             self.hosts.answer_now.set()
             if self.in_flight:
@@ -318,9 +320,9 @@ async def test_calls_that_end_during_a_claim_are_followed_by_others_at_once(outb
     monkeypatch.setattr(callback_slots, "RECHECK_INTERVAL", 3600.0)
     await store_messages(outbox, *["slow.example"] * callback_worker.MAX_CALLS)
     hosts = Hosts("slow.example")
-    late = LateAnswers(outbox, hosts)
-    worker = worker_of(late, hosts)
-    late.in_flight = worker._calling
+    slow_outbox = SlowOutbox(outbox, hosts)
+    worker = worker_of(slow_outbox, hosts)
+    slow_outbox.in_flight = worker._calling
     running = asyncio.create_task(worker.run())
     await hosts.wait_for_calls(callback_worker.MAX_CALLS)
     worker.stop()

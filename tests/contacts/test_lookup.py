@@ -151,11 +151,11 @@ DOMAINS = st.one_of(
 @given(st.builds("{}@{}".format, LOCALS, DOMAINS))
 def test_the_fast_path_for_plain_addresses_agrees_with_the_library(text):
     try:
-        found = validate_email(text, check_deliverability=False, test_environment=True)
+        valid = validate_email(text, check_deliverability=False, test_environment=True)
     except ValueError:
         expected = None
     else:
-        expected = f"{found.local_part}@{found.ascii_domain}"
+        expected = f"{valid.local_part}@{valid.ascii_domain}"
     assert canonical_email(text) == expected
 
 
@@ -210,8 +210,8 @@ JOE = Contact(email=Secret("joe@EXAMPLE.com"), phone=Secret("07700 900123"), att
 
 async def test_the_first_source_that_knows_the_user_decides():
     first, second, third = Source(None), Source(JOE), Source(Contact(email=Secret("ann@example.com")))
-    found = await contacts_of(first, second, third).find("brand", "joe", Channel.EMAIL)
-    assert found == LookupResult(LookupOutcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"})
+    result = await contacts_of(first, second, third).find("brand", "joe", Channel.EMAIL)
+    assert result == LookupResult(LookupOutcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"})
     assert (first.lookups, second.lookups, third.lookups) == (["joe"], ["joe"], [])
 
 
@@ -245,25 +245,25 @@ async def test_a_user_that_no_source_knows_is_unknown():
 
 async def test_a_known_user_without_an_address_is_not_looked_up_in_further_sources():
     last = Source(JOE)
-    found = await contacts_of(Source(Contact(phone=Secret("+447700900123"))), last).find(
+    result = await contacts_of(Source(Contact(phone=Secret("+447700900123"))), last).find(
         "brand", "joe", Channel.EMAIL
     )
-    assert found == LookupResult(LookupOutcome.NO_ADDRESS)
+    assert result == LookupResult(LookupOutcome.NO_ADDRESS)
     assert last.lookups == []
 
 
 @pytest.mark.parametrize("text", HOSTILE_EMAILS)
 async def test_hostile_addresses_are_no_address(text):
-    found = await contacts_of(Source(Contact(email=Secret(text)))).find("brand", "joe", Channel.EMAIL)
-    assert found == LookupResult(LookupOutcome.NO_ADDRESS)
+    result = await contacts_of(Source(Contact(email=Secret(text)))).find("brand", "joe", Channel.EMAIL)
+    assert result == LookupResult(LookupOutcome.NO_ADDRESS)
 
 
 @pytest.mark.parametrize("text", HOSTILE_PHONES)
 async def test_hostile_numbers_are_no_address(text):
-    found = await contacts_of(Source(Contact(phone=Secret(text))), region="GB").find(
+    result = await contacts_of(Source(Contact(phone=Secret(text))), region="GB").find(
         "brand", "joe", Channel.SMS
     )
-    assert found == LookupResult(LookupOutcome.NO_ADDRESS)
+    assert result == LookupResult(LookupOutcome.NO_ADDRESS)
 
 
 def test_an_unknown_region_refuses_the_start():

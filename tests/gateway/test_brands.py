@@ -64,7 +64,7 @@ async def test_a_message_of_a_removed_client_waits_and_uses_no_other_clients_sou
 ):
     sendgrid.standing = emulator.answer(503)
     async with brands.running(email=["sendgrid-main"]) as gateway:
-        orphan = (await _send_as_other(brands, gateway))["ext_message_id"]
+        waiting = (await _send_as_other(brands, gateway))["ext_message_id"]
         await wait_until(lambda: sendgrid.requests)
     sendgrid.standing = emulator.FINE
     del brands.tables["clients.other"]
@@ -75,7 +75,7 @@ async def test_a_message_of_a_removed_client_waits_and_uses_no_other_clients_sou
         def how() -> tuple[str, str]:
             query = "SELECT state, reason FROM messages WHERE id = ?"
             with closing(sqlite3.connect(brands.folder / "gatepost.db")) as store:
-                return store.execute(query, [orphan]).fetchone()
+                return store.execute(query, [waiting]).fetchone()
 
         await wait_until(lambda: how() == ("queued", "its client is no longer configured"))
     assert sendgrid.taken == []

@@ -54,12 +54,12 @@ async def test_while_a_source_is_down_unknown_users_are_looked_up_later(
     deployment, sendgrid, unreliable_source
 ):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
-        late, nobody = await deployment.email("late"), await deployment.email("nobody")
+        late, unknown = await deployment.email("late"), await deployment.email("nobody")
         await gateway.waits("email", "queued")
         assert deployment.crm.attempts == []
         unreliable_source.down = False
         await deployment.hears(late, "accepted")
-        await deployment.hears(nobody, "rejected")
+        await deployment.hears(unknown, "rejected")
         assert (await deployment.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
     (taken,) = sendgrid.taken
     assert taken.message["personalizations"][0]["to"] == [{"email": "late@players.example"}]
@@ -103,7 +103,7 @@ async def test_a_preview_whose_recipient_is_no_longer_listed_is_rejected(deploym
     client["preview_recipients"] = ["one@brand.example", "two@brand.example"]
     sendgrid.standing = emulator.answer(503)
     async with deployment.running(email=["sendgrid-main"]):
-        gone, kept = [
+        unlisted, listed = [
             await deployment.email(
                 "nobody", activity_type="preview", to_email_address=f"{name}@brand.example"
             )
@@ -113,8 +113,8 @@ async def test_a_preview_whose_recipient_is_no_longer_listed_is_rejected(deploym
     sendgrid.standing = emulator.FINE
     client["preview_recipients"] = ["two@brand.example"]
     async with deployment.running():
-        await deployment.hears(gone, "rejected")
-        await deployment.hears(kept, "accepted")
+        await deployment.hears(unlisted, "rejected")
+        await deployment.hears(listed, "accepted")
     (taken,) = sendgrid.taken
     assert taken.message["personalizations"][0]["to"] == [{"email": "two@brand.example"}]
 

@@ -249,18 +249,18 @@ async def test_any_changed_bit_invalidates_the_signature(gate, name):
 async def test_without_a_signature_or_with_another_one_nothing_is_recorded(gate, name):
     signer = gate.signers[name]
     body = signer.body()
-    mine = {key: value for key, value in signer.headers(body).items() if key != "Content-Type"}
+    signature = {key: value for key, value in signer.headers(body).items() if key != "Content-Type"}
     # For the signatures of a body; a bearer token does not depend on it.
     bodies = [] if name == "relay" else [signer.headers(body + b" "), signer.headers(b"")]
     given = [
         {},
         signer.headers(body, other=True),
         *bodies,
-        *({header: value} for header in mine if len(mine) > 1 for value in (mine[header], "")),
-        dict.fromkeys(mine, ""),
-        dict.fromkeys(mine, "\xff\xfe"),
-        dict.fromkeys(mine, "x" * 4000),
-        {key: f"{value}x" for key, value in mine.items()},
+        *({header: value} for header in signature if len(signature) > 1 for value in (signature[header], "")),
+        dict.fromkeys(signature, ""),
+        dict.fromkeys(signature, "\xff\xfe"),
+        dict.fromkeys(signature, "x" * 4000),
+        {key: f"{value}x" for key, value in signature.items()},
         {"Authorization": "Bearer "},
         {"Authorization": "Basic Z2F0ZTpwb3N0"},
         *(gate.signers[other].headers(body) for other in NAMES if other != name),
@@ -395,7 +395,7 @@ def test_fuzzed_bodies_get_a_permitted_status(served, emulators):
     parts = urlsplit(process.url)
     signers = {name: Signer(name, *emulators) for name in NAMES}
 
-    def ask(name, body, headers):
+    def post(name, body, headers):
         head = [f"POST /webhooks/{name} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
         head += [f"{key}: {value}" for key, value in headers.items()]
         connection.sendall("\r\n".join([*head, "", ""]).encode() + body)
@@ -406,7 +406,7 @@ def test_fuzzed_bodies_get_a_permitted_status(served, emulators):
     @given(body=BODIES, signed=st.booleans())
     def fuzz(body, signed):
         for name, signer in signers.items():
-            status = ask(name, body, signer.headers(body, other=not signed))
+            status = post(name, body, signer.headers(body, other=not signed))
             assert status in PERMITTED, (name, status)
             assert signed or status in {400, 401}
 

@@ -7,7 +7,7 @@ import pytest
 
 BEHAVIOURS = {
     # The start of an address: the last digits of a number, and the statuses that Smartico gets.
-    "anybody": ("00", ["accepted", "delivered"]),
+    "other": ("00", ["accepted", "delivered"]),
     "bounce": ("91", ["accepted", "failed"]),
     "reject": ("92", ["rejected"]),
     "complain": ("93", ["accepted", "delivered", "complained"]),

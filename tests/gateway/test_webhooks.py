@@ -46,19 +46,19 @@ async def answers(deployment, sendgrid):
                 headers = frozenset((key, value) for key, value in response.headers.items() if key != "Date")
                 return response.status, headers, await response.read()
 
-        async def ask(method="POST", data=b""):
+        async def call_all(method="POST", data=b""):
             names = "sendgrid-main", "relay", "players", "nobody", "x" * 200, "%00"
             return set(await asyncio.gather(*(answer(name, method, data) for name in names)))
 
-        yield ask
+        yield call_all
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"not JSON", b"x" * 100_000])
 async def test_no_answer_shows_whether_an_instance_without_a_key_exists(answers, body):
-    ((status, _, said),) = await answers(data=body)
-    assert (status, said) == (404, b"")
-    ((status, _, said),) = await answers("GET")
-    assert (status, said) == (404, b"")
+    ((status, _, text),) = await answers(data=body)
+    assert (status, text) == (404, b"")
+    ((status, _, text),) = await answers("GET")
+    assert (status, text) == (404, b"")
 
 
 @pytest.fixture
@@ -220,9 +220,9 @@ async def test_events_about_unknown_messages_are_counted_and_the_others_recorded
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
-        good = sendgrid.event("delivered", sendgrid.taken[0])
-        stranger = {**good, "gp_id": "0" * 8 + "-0000-7000-8000-" + "0" * 12, "sg_message_id": "x" * 22}
-        answers = await sendgrid.report([stranger, "no event", {"event": 7}, good, stranger])
+        known = sendgrid.event("delivered", sendgrid.taken[0])
+        unknown = {**known, "gp_id": "0" * 8 + "-0000-7000-8000-" + "0" * 12, "sg_message_id": "x" * 22}
+        answers = await sendgrid.report([unknown, "no event", {"event": 7}, known, unknown])
         assert answers == [200]
         await deployment.hears(message, "accepted", "delivered")
         figures = await gateway.metrics()
