@@ -72,7 +72,7 @@ class CallbackWorker:
             while self._calling:
                 await asyncio.wait(self._calling)
         finally:
-            # Reached only when there was no time to wait for them: each is recorded as a call that was never made.
+            # Some are left only when there was no time to wait for them: each is recorded as a call that was never made.
             self._out_of_time.set()
             for task in self._calling:
                 task.cancel()

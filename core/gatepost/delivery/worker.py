@@ -94,7 +94,7 @@ class DeliveryWorker:
                 await asyncio.wait(self._in_flight)
         finally:
             renewal.cancel()
-            # Reached only when there was no time to wait for them: each records an uncertain result.
+            # Some are left only when there was no time to wait for them: each of these records an uncertain result.
             for task in self._in_flight:
                 task.cancel()
             await asyncio.gather(renewal, *self._in_flight, return_exceptions=True)
