@@ -22,6 +22,7 @@ class CallOutcome(NamedTuple):
 
 
 ACKNOWLEDGED = CallOutcome()
+INTERRUPTED = CallOutcome("interrupted")
 
 
 def outcome_of(answer: wire.Reply) -> CallOutcome:
@@ -72,5 +73,5 @@ def interrupted_result(call: Callback) -> CallbackResult:
         acknowledged=False,
         retry_in=0.0,
         counts=False,
-        problem="interrupted",
+        problem=INTERRUPTED.problem,
     )

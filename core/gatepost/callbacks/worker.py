@@ -158,7 +158,7 @@ class CallbackWorker:
 
     async def _process(self, call: Callback) -> None:
         """Make one call and record its result."""
-        outcome = CallOutcome("interrupted")
+        outcome = attempt.INTERRUPTED
         cancelled = False
         try:
             outcome = await self._call(call)

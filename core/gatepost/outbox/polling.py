@@ -1,8 +1,8 @@
 """What the two workers of the outbox share: the loop that claims, and the recording of results in a busy store.
 
-``delivery`` and ``callbacks`` both need it, and neither may import the other. It stands in the outbox, below both of
-them, because it knows nothing else: an event that says that there may be work, and the two errors of the store.
-These are functions and not a base class, since the workers share no state.
+``delivery`` and ``callbacks`` both need it and may not import each other. This module is in the outbox, which both
+import, because it knows nothing else: an event that says that there may be work, and the two errors of the store.
+It has functions and no base class, because the workers share no state.
 """
 
 import asyncio
