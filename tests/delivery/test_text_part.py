@@ -84,7 +84,7 @@ async def delivering(folder, relay, metrics):
 
 
 async def wait_for_tries(relay, times):
-    """Wait for so many tries; on this clock an hour passes at once."""
+    """Wait until the relay was tried ``times`` times; on this clock an hour passes at once."""
     for _ in range(3600):
         if len(relay.messages) >= times:
             return

@@ -42,7 +42,7 @@ async def other(deployment):
 
 
 async def accepted(crm, count, **fields):
-    """Send so many emails, all of which are accepted; return their ids."""
+    """Send ``count`` emails, all of which are accepted; return their ids."""
     answers = await asyncio.gather(*(crm.send_email(ext_user_id="anna", **fields) for _ in range(count)))
     assert [answer["error_code"] for answer in answers] == [0] * count
     return [answer["ext_message_id"] for answer in answers]
