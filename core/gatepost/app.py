@@ -13,11 +13,12 @@ from gatepost import preflight
 from gatepost.body_limit import BodyLimit
 from gatepost.callback_urls import CallbackUrlPolicy
 from gatepost.callbacks.client import CallbackClient
-from gatepost.callbacks.worker import Callbacks
+from gatepost.callbacks.worker import CallbackWorker
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import read_settings
 from gatepost.contacts.lookup import ContactCache, Contacts
-from gatepost.delivery.worker import Delivery, Provider
+from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
 from gatepost.observe import logs
@@ -78,8 +79,8 @@ class Gateway:
         self.instances = instances
         self.outbox = outbox
         self.metrics = _metrics(settings, instances)
-        self.providers = {
-            name: Provider(
+        members = {
+            name: RouteMember(
                 one,
                 Throttle(
                     concurrency=one.settings.concurrency,
@@ -100,15 +101,15 @@ class Gateway:
             name: CallbackUrlPolicy(client.callback_hosts, client.allow_private_callbacks)
             for name, client in settings.clients.items()
         }
-        self.delivery = Delivery(
+        self.delivery = DeliveryWorker(
             settings,
             outbox=outbox,
-            providers=self.providers,
+            members=members,
             contacts=contacts,
             contact_cache=self.contact_cache,
             metrics=self.metrics,
         )
-        self.callbacks = Callbacks(
+        self.callbacks = CallbackWorker(
             settings,
             outbox=outbox,
             url_policies=url_policies,
@@ -122,7 +123,7 @@ class Gateway:
             contact_cache=self.contact_cache,
             url_policies=url_policies,
         )
-        throttles = {name: provider.throttle for name, provider in self.providers.items()}
+        throttles = {name: member.throttle for name, member in members.items()}
         self.control = Control(settings, outbox, acceptance, self.callbacks, throttles)
         self.services = routes.Services(
             settings=settings,

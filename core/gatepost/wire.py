@@ -11,6 +11,7 @@ read.
 """
 
 import io
+import ssl
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 import yarl
+from aiohttp.abc import AbstractResolver
 
 from gatepost import __version__
 from gatepost.errors import ConfigError, Fault, Rejected, Unavailable, Uncertain
@@ -159,19 +161,46 @@ async def connect(
     answer. ``headers`` go out with every request. Raises ConfigError when base_url is not one.
     """
     check_base_url(base_url)
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEEPALIVE),
-        timeout=aiohttp.ClientTimeout(total=timeout),
-        headers={
-            "User-Agent": f"gatepost/{__version__}",
-            "Content-Type": "application/json",
-            **(headers or {}),
-        },
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
+    async with open_session(
+        connections=connections,
+        timeout=timeout,
+        headers={"Content-Type": "application/json", **(headers or {})},
         request_class=_Request,
     ) as session:
         yield Http(session, base_url.rstrip("/"))
+
+
+def open_session(
+    *,
+    connections: int,
+    timeout: float,
+    headers: Mapping[str, str],
+    resolver: AbstractResolver | None = None,
+    tls: ssl.SSLContext | None = None,
+    dns_cache_ttl: int = 10,
+    auto_decompress: bool = True,
+    request_class: type[aiohttp.ClientRequest] = aiohttp.ClientRequest,
+) -> aiohttp.ClientSession:
+    """Return a session that reads no proxy variable, cookie or ``.netrc``; for the core's own HTTP clients.
+
+    ``timeout`` (seconds) bounds each request, ``connections`` the pool. ``resolver`` and ``tls`` replace those of the
+    system.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=connections,
+            keepalive_timeout=_KEEPALIVE,
+            resolver=resolver,
+            ssl=tls or True,
+            ttl_dns_cache=dns_cache_ttl,
+        ),
+        timeout=aiohttp.ClientTimeout(total=timeout),
+        headers={"User-Agent": f"gatepost/{__version__}", **headers},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=auto_decompress,
+        request_class=request_class,
+    )
 
 
 def check_base_url(base_url: str, key: str = "base_url") -> None:

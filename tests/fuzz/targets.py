@@ -63,7 +63,7 @@ def callback_url(data: bytes) -> None:
             continue
         listed = target.host in {"crm.example", "198.51.100.7"} or target.host.endswith(".smartico.example")
         assert listed, "a host that is not listed"
-        said = target.url({"api_key": "sesame"})
+        said = target.with_parameters({"api_key": "sesame"})
         assert said.host == target.host
         assert said.scheme == "https"
         assert said.user is None

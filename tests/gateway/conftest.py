@@ -305,12 +305,11 @@ def plugins_looked_up_once():
 def brisk(monkeypatch):
     """A gateway in this process does at once for what it otherwise takes seconds and minutes."""
     monkeypatch.setattr("gatepost.upkeep.housekeeping.SWEEP_EVERY", 0.05)
-    monkeypatch.setattr("gatepost.delivery.worker.POLL", 0.05)
-    monkeypatch.setattr("gatepost.delivery.attempt.pause", lambda _attempt: 0.05)
-    monkeypatch.setattr("gatepost.callbacks.worker.POLL", 0.05)
-    monkeypatch.setattr("gatepost.callbacks.worker.PAUSES", (0.05,) * 7)
+    monkeypatch.setattr("gatepost.outbox.polling.POLL_INTERVAL", 0.05)
+    monkeypatch.setattr("gatepost.delivery.attempt.retry_delay", lambda _attempt: 0.05)
+    monkeypatch.setattr("gatepost.callbacks.attempt.RETRY_DELAYS", (0.05,) * 7)
     monkeypatch.setattr("gatepost.throttle.FIRST_REST", 0.05)
-    monkeypatch.setattr("gatepost.throttle.LONGEST_REST", 0.05)
+    monkeypatch.setattr("gatepost.throttle.MAX_REST", 0.05)
 
 
 @pytest.fixture

@@ -414,7 +414,7 @@ def plant(texts: Mapping[str, str]) -> object:
     from gatepost.observe.metrics import Metrics  # noqa: PLC0415
     from gatepost.upkeep.health import Health  # noqa: PLC0415
 
-    refused, redact, outcome_of = requests.refused, logs._redact, attempt.outcome_of
+    refused, redact, send_result = requests.refused, logs._redact, attempt.send_result
     ready, expose = Health.ready, Metrics.expose
 
     def told(logger, method, event):
@@ -427,7 +427,9 @@ def plant(texts: Mapping[str, str]) -> object:
     formatter = logging.getLogger().handlers[0].formatter
     formatter.processors = [told if one is redact else one for one in formatter.processors]
     requests.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
-    attempt.outcome_of = lambda *given: msgspec.structs.replace(outcome_of(*given), reason=texts["database"])
+    attempt.send_result = lambda *given: msgspec.structs.replace(
+        send_result(*given), reason=texts["database"]
+    )
     Health.ready = lambda self: msgspec.structs.replace(ready(self), problems=[texts["health"]])
     Metrics.expose = lambda self: expose(self) + f"# {texts['metric']}\n".encode()
     # It ends when the gateway does, for then nobody holds the other end of its input.

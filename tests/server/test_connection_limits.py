@@ -287,13 +287,13 @@ async def test_all_unfinished_bodies_together_have_a_limit(limit, address):
     ):
         for one in (begun, begun_too):
             one.write(whole[:-1])
-        while limit.held < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
+        while limit.used < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
             await asyncio.sleep(0.01)
 
         # As soon as it says how large it is, and not when it has sent all that.
         writer.write(head)
         assert (await answer(reader)).code == 12
-        assert limit.held == 2 * 59_999
+        assert limit.used == 2 * 59_999
         strange.write(request(body=body, secret=b"wrong")[:-60_000])
         assert (await answer(stranger)).code == 3
         assert await asked(address) == 1
@@ -303,7 +303,7 @@ async def test_all_unfinished_bodies_together_have_a_limit(limit, address):
         assert await larger(address, whole) == 5
         begun_too.write(b"x")
         assert (await answer(second)).code == 5
-    assert limit.held == 0
+    assert limit.used == 0
 
 
 async def larger(address, data):
@@ -317,7 +317,7 @@ async def test_a_body_that_does_not_say_how_large_it_is_is_refused_when_it_grows
     async with connected(address) as (first, begun), connected(address) as (second, begun_too):
         for one in (begun, begun_too):
             one.write(whole[:-1])
-        while limit.held < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
+        while limit.used < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
             await asyncio.sleep(0.01)
 
         unmeasured = request("/email", b"Transfer-Encoding: chunked", body=b"")
@@ -327,7 +327,7 @@ async def test_a_body_that_does_not_say_how_large_it_is_is_refused_when_it_grows
         for reader, writer in ((first, begun), (second, begun_too)):
             writer.write(b"x")
             assert (await answer(reader)).code == 5
-    assert limit.held == 0
+    assert limit.used == 0
 
 
 @each_loop

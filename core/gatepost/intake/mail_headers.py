@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 
+from gatepost.contacts.addresses import canonical_sender
 from gatepost.errors import Code, Refused
 from gatepost.model import Mailbox
 
@@ -71,32 +72,12 @@ def mailbox(name: str, text: str) -> Mailbox:
         if len(shown) > 1 and shown[0] == shown[-1] == '"':
             shown = re.sub(r"\\(.)", r"\1", shown[1:-1])
             refuse_control(name, shown)
-    canonical = _canonical(address)
+    canonical = canonical_sender(address)
     if canonical is None:
         raise Refused(
             Code.MALFORMED, f"{name} is not an address, alone or as in: Name <address>; its name is ASCII"
         )
     return Mailbox(canonical, shown)
-
-
-def _canonical(address: str) -> str | None:
-    """The address with its domain in ASCII and lower case; None when it is not one that can send."""
-    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  it costs 60 ms
-
-    if "=?" in address:
-        return None  # a reader of headers may decode it to another address
-    try:
-        # An operator's own relay may well send from a domain that only their network or their tests know.
-        valid = validate_email(
-            address,
-            strict=True,
-            check_deliverability=False,
-            globally_deliverable=False,
-            test_environment=True,
-        )
-    except (EmailNotValidError, ValueError):
-        return None
-    return valid.ascii_email
 
 
 @lru_cache(maxsize=256)
@@ -108,9 +89,9 @@ def permitted(entries: tuple[str, ...]) -> frozenset[str]:
 
 def _canonical_entry(entry: str) -> str | None:
     if entry.startswith("@"):
-        address = _canonical("x" + entry)
+        address = canonical_sender("x" + entry)
         return address and address[1:]
-    return _canonical(entry)
+    return canonical_sender(entry)
 
 
 def faults(entries: Sequence[str]) -> list[str]:

@@ -92,7 +92,7 @@ class Health:
             instances={
                 name: {
                     "state": one.state,
-                    "rests": round(one.rests, 1),
+                    "rests": round(one.rest_remaining, 1),
                     "misconfigured": one.misconfigured,
                     "reason": one.reason,
                 }
@@ -105,7 +105,7 @@ class Health:
 
     def _conditions(self) -> dict[str, BreakerSnapshot]:
         now = asyncio.get_running_loop().time()
-        return {name: throttle.describe(now) for name, throttle in self._throttles.items()}
+        return {name: throttle.snapshot(now) for name, throttle in self._throttles.items()}
 
     def _breakers(self) -> dict[tuple[str, str], float]:
         figures: dict[tuple[str, str], float] = {}
@@ -148,4 +148,4 @@ def _problems(conditions: Mapping[str, BreakerSnapshot]) -> Iterator[str]:
         if one.misconfigured:
             yield f"plugins.{name}: misconfigured: {one.reason}"
         elif one.state is BreakerState.RESTING:
-            yield f"plugins.{name}: rests for {one.rests:.0f} s: {one.reason}"
+            yield f"plugins.{name}: rests for {one.rest_remaining:.0f} s: {one.reason}"

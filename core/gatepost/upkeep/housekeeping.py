@@ -22,7 +22,7 @@ async def keep_house(outbox: Outbox, contact_cache: ContactCache) -> None:
     loop = asyncio.get_running_loop()
     prune_at = loop.time() + PRUNE_EVERY
     while True:
-        contact_cache.forget()
+        contact_cache.drop_expired()
         try:
             while (swept := await outbox.sweep()).changes:
                 _log.info("swept", **{name: getattr(swept, name) for name in swept.__struct_fields__})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from gatepost.callbacks.worker import Callbacks
+from gatepost.callbacks.worker import CallbackWorker
 from gatepost.config.settings import Settings
 from gatepost.errors import Refused
 from gatepost.intake import requests
@@ -118,7 +118,7 @@ class Control:
         settings: Settings,
         outbox: Outbox,
         acceptance: Acceptance,
-        callbacks: Callbacks,
+        callbacks: CallbackWorker,
         throttles: Mapping[str, Throttle],
     ) -> None:
         """``throttles``: of every sending instance, by its name."""
@@ -159,15 +159,15 @@ class Control:
 
     async def _retry_callbacks(self, ids: Sequence[str]) -> list[CallbackRetry]:
         callback_retries = await self._outbox.retry_callbacks(ids)
-        self._callbacks.wake({(one.client, one.target) for one in callback_retries if one.callbacks})
+        self._callbacks.end_rests({(one.client, one.target) for one in callback_retries if one.callbacks})
         _log.info("callbacks_retried", callbacks=sum(one.callbacks for one in callback_retries))
         return callback_retries
 
     def _rests(self, channel: Channel) -> list[Rest]:
         now = asyncio.get_running_loop().time()
-        seen = {name: self._throttles[name].describe(now) for name in self._settings.routes.of(channel)}
+        seen = {name: self._throttles[name].snapshot(now) for name in self._settings.routes.of(channel)}
         return [
-            Rest(instance=name, seconds=one.rests, reason=one.reason)
+            Rest(instance=name, seconds=one.rest_remaining, reason=one.reason)
             for name, one in seen.items()
             if one.state is not BreakerState.USABLE
         ]

@@ -143,7 +143,7 @@ async def _contract(
         headers = scope["headers"]
         name, client = _admit(services, scope, channel)
         announced = _announced(headers)
-        with services.bodies.holding(receive, announced.length) as counted:
+        with services.bodies.counting(receive, announced.length) as counted:
             body = await _contract_body(services, counted, announced)
             answer, code = await services.acceptance.take(name, client, channel, body), Code.ACCEPTED
     except Refused as refusal:
@@ -182,7 +182,7 @@ async def _contract_body(services: Services, receive: Receive, announced: _Annou
         ) from None
     except BodyLimitReached:
         if services.strangers.due("contract"):
-            _log.warning("too_many_requests_at_once", most=services.bodies.most)
+            _log.warning("too_many_requests_at_once", most=services.bodies.max_bytes)
         problem = "the gateway has as much in hand as it can hold: try again later"
         raise Refused(Code.TRY_AGAIN, problem) from None
     except TimeoutError:
@@ -243,16 +243,16 @@ async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     try:
         # Of any name: whether there is such an instance must not show in what is read, nor in when it is answered.
         length, _ = _announced(request.scope["headers"])
-        with services.webhooks.bodies.holding(request.receive, length) as receive:
+        with services.webhooks.bodies.counting(request.receive, length) as receive:
             body = await _body(receive, length, webhooks.MAX_BODY)
             report = _webhook_request(services, request.scope, request.method, body)
-            status = await services.webhooks.take(name, report)
+            status = await services.webhooks.handle(name, report)
     except _TooLong:
         status = 413
     except BodyLimitReached:
         status = 503
         if services.strangers.due("webhooks"):
-            _log.warning("too_many_reports_at_once", most=services.webhooks.bodies.most)
+            _log.warning("too_many_reports_at_once", most=services.webhooks.bodies.max_bytes)
     except (TimeoutError, _Gone):
         status = 408
     except Exception as error:  # noqa: BLE001  after a 503 most providers try again
