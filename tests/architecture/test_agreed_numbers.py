@@ -49,7 +49,7 @@ def test_a_provider_is_tried_again_after_twice_as_long_each_time_up_to_a_quarter
 
 
 def test_a_signature_is_good_for_26_hours():
-    assert model.STALE == 26 * 3600
+    assert model.MAX_SIGNATURE_AGE == 26 * 3600
 
 
 def test_a_stop_ends_within_twelve_seconds():
