@@ -44,7 +44,7 @@ def decoder(data: bytes) -> None:
             assert refusal.code is Code.MALFORMED, refusal.code
             assert refusal.message.isascii(), "an answer quotes the caller"
             continue
-        stored = decode_content(channel, requests.content(request))
+        stored = decode_content(channel, requests.stored_content(request))
         assert "\0" not in repr(json.dumps([request.ext_user_id, request.uid]))
         if channel is Channel.EMAIL:
             header = request.subject + request.sender.name + request.sender.address

@@ -148,7 +148,7 @@ async def test_other_methods_are_405(gateway, path, method):
 
 async def test_who_is_overloaded_still_says_what_is_malformed_or_known(gateway, make, monkeypatch):
     first = await gateway.post("/email", make("email"))
-    monkeypatch.setattr("gatepost.intake.accept.MOST_IN_HAND", 0)
+    monkeypatch.setattr("gatepost.intake.accept.MAX_IN_FLIGHT", 0)
     assert (await gateway.post("/email", make("email", email_uid="new")))["error_code"] == 12
     assert (await gateway.post("/email", make("email", subject=None)))["error_code"] == 5
     assert await gateway.post("/email", make("email")) == first

@@ -362,13 +362,13 @@ async def test_a_body_of_many_lines_is_not_parsed_line_by_line(address, monkeypa
 
 @each_loop
 async def test_invalid_bytes_after_many_requests_suppress_no_answer(address, monkeypatch):
-    accept = Acceptance.take
+    accept = Acceptance.accept
 
     async def slow_accept(*arguments):
         await asyncio.sleep(0.002)
         return await accept(*arguments)
 
-    monkeypatch.setattr(Acceptance, "take", slow_accept)
+    monkeypatch.setattr(Acceptance, "accept", slow_accept)
     loop = asyncio.get_running_loop()
     with socket() as client:
         client.setblocking(False)  # noqa: FBT003  the library's own
@@ -394,7 +394,7 @@ async def test_a_shutdown_reads_pipelined_requests_for_a_limited_time(tmp_path, 
         await asyncio.sleep(0.005)
         return b"{}"
 
-    monkeypatch.setattr(Acceptance, "take", slow_accept)
+    monkeypatch.setattr(Acceptance, "accept", slow_accept)
     async with serving(tmp_path) as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(request(body=message()) * 2_000)
@@ -436,7 +436,7 @@ async def test_a_slow_handler_has_no_deadline(short_timeout, address, monkeypatc
         await go_on.wait()
         return b"{}"
 
-    monkeypatch.setattr(Acceptance, "take", slow_accept)
+    monkeypatch.setattr(Acceptance, "accept", slow_accept)
     async with connected(address) as (reader, writer):
         writer.write(request(body=message()))
         async with connected(address) as (silent, _):
@@ -449,14 +449,14 @@ async def test_a_slow_handler_has_no_deadline(short_timeout, address, monkeypatc
 async def test_the_handler_finishes_after_the_client_disconnected(limits, address, monkeypatch):
     """A client that disconnects does not know whether its message was accepted; its repeat must get that answer."""
     begun, go_on = asyncio.Event(), asyncio.Event()
-    accept = Acceptance.take
+    accept = Acceptance.accept
 
     async def slow_accept(*arguments):
         begun.set()
         await go_on.wait()
         return await accept(*arguments)
 
-    monkeypatch.setattr(Acceptance, "take", slow_accept)
+    monkeypatch.setattr(Acceptance, "accept", slow_accept)
     body = message(ext_user_id="anna", email_uid="gone")
     async with asyncio.timeout(TEST_TIMEOUT):
         _, writer = await asyncio.open_connection(*address)

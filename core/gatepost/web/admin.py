@@ -15,7 +15,7 @@ import msgspec
 from gatepost.callbacks.worker import Callbacks
 from gatepost.config.settings import Settings
 from gatepost.errors import Refused
-from gatepost.intake import requests
+from gatepost.intake import answers
 from gatepost.intake.accept import Acceptance
 from gatepost.model import Channel
 from gatepost.observe import logs
@@ -177,11 +177,11 @@ class Control:
         if client is None:
             raise ValueError("the running gateway has no such client")
         try:
-            return await self._acceptance.take(
+            return await self._acceptance.accept(
                 request.client, client, request.channel, msgspec.json.encode(request.fields)
             )
         except Refused as refusal:
-            return requests.refused(refusal)
+            return answers.refused(refusal)
 
 
 def _ids(body: bytes) -> Sequence[str]:

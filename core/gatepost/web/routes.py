@@ -17,7 +17,7 @@ from gatepost import webhooks
 from gatepost.body_limit import BodyLimit, BodyLimitReached
 from gatepost.config.settings import Settings
 from gatepost.errors import Code, Refused, StoreError
-from gatepost.intake import requests
+from gatepost.intake import answers
 from gatepost.intake.accept import Acceptance
 from gatepost.model import Channel, WebhookRequest
 from gatepost.observe import logs
@@ -145,9 +145,9 @@ async def _contract(
         announced = _announced(headers)
         with services.bodies.holding(receive, announced.length) as counted:
             body = await _contract_body(services, counted, announced)
-            answer, code = await services.acceptance.take(name, client, channel, body), Code.ACCEPTED
+            answer, code = await services.acceptance.accept(name, client, channel, body), Code.ACCEPTED
     except Refused as refusal:
-        answer, code = requests.refused(refusal), refusal.code
+        answer, code = answers.refused(refusal), refusal.code
         if name:
             _log.info("refused", client=name, channel=channel.value, code=int(code), reason=refusal.message)
     except _Gone:
@@ -155,7 +155,7 @@ async def _contract(
     except Exception as error:  # noqa: BLE001  the caller reads an error_code whatever happens
         _log.error("internal_error", channel=channel.value, exc_info=error)
         code = Code.INTERNAL
-        answer = requests.refused(Refused(code, "an internal error; the gateway's log says more"))
+        answer = answers.refused(Refused(code, "an internal error; the gateway's log says more"))
     services.metrics.answered(name, channel.value, code)
     await _answer(send, 200, answer, _JSON)
 
