@@ -119,7 +119,7 @@ async def test_a_wrong_or_missing_secret_is_3_and_two_headers_are_too(gateway, m
 
 
 async def test_a_body_that_does_not_arrive_is_5(gateway, monkeypatch, raw):
-    monkeypatch.setattr("gatepost.web.routes.BODY_DEADLINE", 0.2)
+    monkeypatch.setattr("gatepost.web.body.BODY_TIMEOUT", 0.2)
     head = b"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: the-secret\r\nContent-Length: 50\r\n\r\n{"
     assert (await raw(gateway.url, head))["error_code"] == 5
 

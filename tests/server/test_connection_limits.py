@@ -146,7 +146,7 @@ async def test_a_connection_with_a_slow_second_head_is_closed(short_timeout, add
 
 
 async def test_a_slow_body_is_refused_with_5_and_the_connection_closed(short_timeout, address, monkeypatch):
-    monkeypatch.setattr("gatepost.web.routes.BODY_DEADLINE", 0.2)
+    monkeypatch.setattr("gatepost.web.body.BODY_TIMEOUT", 0.2)
     begin = request(body=message()).replace(b"Content-Length: ", b"Content-Length: 1") + b" "
     await send_slowly_until_closed(address, begin, b" ", accepts=lambda it: it.code == 5)
 

@@ -22,7 +22,7 @@ from gatepost.model import Channel
 from gatepost.outbox import CallbackRetry, MessageRetry, queries, retries
 from gatepost.outbox.queries import MessageView, StatusView
 from gatepost.outbox.states import CallbackState, State
-from gatepost.web.admin import Rest
+from gatepost.web.admin import RestingInstance
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
@@ -299,7 +299,7 @@ async def _resting(settings: Settings, channel: Channel) -> str:
         return f"not known: {error}"
 
 
-def _rest(one: Rest) -> str:
+def _rest(one: RestingInstance) -> str:
     until = f"for {math.ceil(one.seconds)} s more" if one.seconds else "until one message shows that it works"
     return f"{one.instance} {until}{f': {one.reason}' if one.reason else ''}"
 

@@ -18,7 +18,15 @@ from gatepost.model import Channel, Secret
 from gatepost.outbox import CallbackRetry, MessageRetry, Outbox, Policy, open_outbox, postgresql, sqlite
 from gatepost.outbox.driver_errors import store_error
 from gatepost.outbox.store import sqlite_path
-from gatepost.web.admin import MOST, MessagesRequest, Note, Rest, RestsRequest, SendRequest, note_of
+from gatepost.web.admin import (
+    MAX_IDS,
+    AdminFile,
+    RestingInstance,
+    RestingInstancesRequest,
+    RetryRequest,
+    SendRequest,
+    admin_file_path,
+)
 
 Result = TypeVar("Result")
 
@@ -110,7 +118,7 @@ async def _change(
     directly: Callable[[Outbox, Sequence[str]], Awaitable[list[Result]]],
 ) -> list[Result]:
     """Ask the gateway in portions, or do it ``directly`` where no gateway runs here."""
-    portions = [ids[start : start + MOST] for start in range(0, len(ids), MOST)]
+    portions = [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
     path = sqlite_path(settings.store.url, settings.path.parent)
     if path is not None:
         _expect_store(path)
@@ -118,7 +126,7 @@ async def _change(
     try:
         async with _control(settings) as ask:
             for some in portions:
-                done += msgspec.json.decode(await ask(what, MessagesRequest(ids=some)), type=kind)
+                done += msgspec.json.decode(await ask(what, RetryRequest(ids=some)), type=kind)
         return done
     except NoGateway:
         pass  # then nobody else has a file open, and on PostgreSQL the gateways elsewhere find it by themselves
@@ -128,15 +136,18 @@ async def _change(
         uncertain_wait=settings.delivery.uncertain_wait, hold=settings.delivery.uncertain == "hold"
     )
     async with open_outbox(settings.store.url, settings.path.parent, policy) as outbox:
-        for some in portions[len(done) // MOST :]:
+        for some in portions[len(done) // MAX_IDS :]:
             done += await directly(outbox, some)
     return done
 
 
-async def rests(settings: Settings, channel: Channel) -> list[Rest]:
+async def rests(settings: Settings, channel: Channel) -> list[RestingInstance]:
     """Which instances of a channel's route rest, as the gateway that runs here says. Raises Unanswered."""
     async with _control(settings, patience=5.0) as ask:
-        return msgspec.json.decode(await ask("rests", RestsRequest(channel=channel)), type=list[Rest])
+        return msgspec.json.decode(
+            await ask("resting-instances", RestingInstancesRequest(channel=channel)),
+            type=list[RestingInstance],
+        )
 
 
 async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
@@ -148,7 +159,7 @@ async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
 @asynccontextmanager
 async def _control(settings: Settings, patience: float = _PATIENCE) -> AsyncIterator["_Ask"]:
     """Who can be asked for things, of the gateway that runs with this configuration. Raises Unanswered."""
-    path = note_of(settings)
+    path = admin_file_path(settings)
     try:
         written = path.read_bytes()
     except FileNotFoundError:
@@ -159,7 +170,7 @@ async def _control(settings: Settings, patience: float = _PATIENCE) -> AsyncIter
     if not written:
         raise NoGateway(f"no gateway is running with this configuration (it would say so in {path})")
     try:
-        note = msgspec.json.decode(written, type=Note)
+        note = msgspec.json.decode(written, type=AdminFile)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Somebody is just writing it, or died of it.
         raise NoGateway(f"no gateway has left a whole note in {path}; try again, or restart it") from None
@@ -172,12 +183,12 @@ async def _control(settings: Settings, patience: float = _PATIENCE) -> AsyncIter
 class _Ask:
     """A running gateway."""
 
-    def __init__(self, session: aiohttp.ClientSession, note: Note) -> None:
+    def __init__(self, session: aiohttp.ClientSession, note: AdminFile) -> None:
         self._session = session
         self._note = note
 
     async def __call__(self, what: str, request: msgspec.Struct) -> bytes:
-        url = f"{_reachable(self._note.url)}/control/{what}"
+        url = f"{_reachable(self._note.url)}/admin/{what}"
         headers = {"Authorization": f"Bearer {self._note.token}"}
         try:
             async with self._session.post(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from litestar import Litestar
 
-from gatepost.app import DRAIN, Gateway, create_app, open_gateway
+from gatepost.app import DRAIN_TIMEOUT, Gateway, create_app, open_gateway
 from gatepost.config.certificate import Certificate
 from gatepost.config.settings import Server, Settings
 from gatepost.errors import Fault
@@ -19,7 +19,7 @@ from gatepost.plugin_host.instances import Instance
 from gatepost.server import uvicorn_api as uvicorn
 from gatepost.server.connection_limits import ConnectionLimits
 from gatepost.server.protocol import Connection
-from gatepost.web import admin
+from gatepost.web.admin import admin_file
 
 BACKLOG = 2048
 
@@ -75,7 +75,7 @@ class _Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         await _read_accepted_connections()
-        self.config.timeout_graceful_shutdown = max(1, int(DRAIN - (loop.time() - begun)))
+        self.config.timeout_graceful_shutdown = max(1, int(DRAIN_TIMEOUT - (loop.time() - begun)))
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -126,7 +126,7 @@ async def _run(
     cleanup = contextlib.ExitStack()
 
     def announce() -> None:
-        cleanup.enter_context(admin.noted(settings, url, gateway.control.token))
+        cleanup.enter_context(admin_file(settings, url, gateway.admin.token))
         _log.info("listening", url=url)
         on_listening(url)
 
