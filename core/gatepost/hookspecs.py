@@ -23,9 +23,9 @@ hooks are written as ``async def``, except ``lifespan``, and ``find_contact`` wh
 marked.
 
 All hooks of an instance run on one event loop, and any number of calls run at the same time. A hook never blocks the
-loop: a blocking call, and work that needs more than 2 ms of CPU, runs in a thread. A hook that is cancelled releases
-everything that it holds and re-raises. An exception that is not listed for a hook counts as Uncertain in a send, and
-as Unavailable elsewhere. Logs, exceptions and returned texts hold nothing about a recipient.
+loop: a blocking call, and work that needs more than one or two milliseconds of CPU, runs in a thread. A hook that is
+cancelled releases everything that it holds and re-raises. An exception that is not listed for a hook counts as
+Uncertain in a send, and as Unavailable elsewhere. Logs, exceptions and returned texts hold nothing about a recipient.
 """
 
 from contextlib import AbstractAsyncContextManager

@@ -29,7 +29,7 @@ MAX_REPLY_BYTES = 64 * 1024
 """Bytes of an answer's body that are read; a provider's answer to a send has a few hundred."""
 
 # Less than the idle timeouts of common servers (nginx 75 s, many load balancers 60 s, some 15 s): a send on a
-# connection that the server is just closing would be uncertain without need.
+# connection that the server is just closing would become uncertain needlessly.
 _KEEPALIVE_TIMEOUT = 14.0
 
 _LARGE_BODY = 1_048_576

@@ -129,7 +129,7 @@ def test_no_header_keeps_a_valid_request_from_its_answer(line, headers):
     "encoding", [b"gzip", b"GZIP", b"br \t", b"identity, gzip", b"447700900123", b"\xff"]
 )
 def test_an_encoded_body_is_5_and_the_encoding_is_named(line, encoding):
-    """Whatever the body really is; only a registered encoding is named."""
+    """Also for a body that is not encoded; only a registered encoding is named."""
     answer = answer_to(line, request("/email", b"Content-Encoding: " + encoding, body=message()))
     assert answer.code == 5
     named = {b"gzip": "gzip", b"GZIP": "gzip", b"br \t": "br"}.get(encoding, "(unknown)")

@@ -1,4 +1,3 @@
-import itertools
 from contextlib import suppress
 
 import pytest
@@ -9,7 +8,6 @@ from gatepost.config.networks import Network, parse_address
 from gatepost.config.settings import Client
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel, Secret
-from gatepost.observe.log_throttle import LogThrottle
 from gatepost.web.auth import Authenticator
 
 PROXIES = (Network("10.0.0.0/8"), Network("fd00::/8"))
@@ -266,21 +264,3 @@ def test_who_may_read_the_metrics(peer, headers, allowed):
     authenticator = Authenticator({}, [Network("10.9.0.0/24")], [Network("10.0.0.20")])
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     assert authenticator.may_read_metrics(peer, raw) is allowed
-
-
-def test_a_log_line_is_due_once_a_minute_for_each_key():
-    now = [100.0]
-    throttle = LogThrottle(lambda: now[0])
-    assert [throttle.due(key) for key in ("a", "a", "b", "a", "b")] == [True, False, True, False, False]
-    now[0] = 159.9
-    assert not throttle.due("a")
-    now[0] = 160.0
-    assert [throttle.due(key) for key in ("b", "a", "a")] == [True, True, False]
-
-
-def test_many_keys_fill_neither_memory_nor_log():
-    now = [0.0]
-    throttle = LogThrottle(lambda: now[0], keys=10)
-    assert sum(throttle.due(str(key)) for key in range(1000)) == 10
-    now[0] = 61.0
-    assert sum(throttle.due(str(key)) for key in itertools.chain(range(500), range(500))) == 10

@@ -39,7 +39,7 @@ class Acceptance:
         self._in_flight = 0
 
     async def accept(self, name: str, client: Client, channel: Channel, body: bytes) -> bytes:
-        """Accept a client's message and return the answer: it is on disk, or was accepted earlier.
+        """Return the answer to a client's request once its message is on disk, or when it was accepted earlier.
 
         Raises Refused. When several refusals apply, docs/reference/contract.md says which one is given. A uid that
         is known already is answered whatever else is wrong now, so it is looked up before any refusal is given;
