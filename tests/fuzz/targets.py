@@ -111,7 +111,9 @@ def forwarded(data: bytes) -> None:
     for stranger in (b"203.0.113.9", b"2001:db8::9"):
         end = _authenticator.client_address("10.0.0.1", [(b"x-forwarded-for", data + b"," + stranger)])
         assert end == ipaddress.ip_address(stranger.decode())
-        two = _authenticator.client_address("10.0.0.1", [(b"X-Forwarded-For", data), (b"x-forwarded-for", stranger)])
+        two = _authenticator.client_address(
+            "10.0.0.1", [(b"X-Forwarded-For", data), (b"x-forwarded-for", stranger)]
+        )
         assert two == end
     assert str(_authenticator.client_address("203.0.113.8", [(b"x-forwarded-for", data)])) == "203.0.113.8"
 
