@@ -78,7 +78,7 @@ class Authenticator:
         return listed and trusted and b"x-forwarded-for" in names
 
     def authenticate(self, address: Address | None, headers: Headers, channel: Channel) -> tuple[str, Client]:
-        """Return the client that this address and this Authorization header belong to, after its name.
+        """Return the name and the settings of the client that the address and the Authorization header belong to.
 
         Raises Refused: NOT_ALLOWED when no client lists the address, before any secret is compared;
         WRONG_AUTHORIZATION when none of the clients that list it has this secret.
