@@ -32,12 +32,13 @@ from gatepost.plugin_host.startup import build_instances, open_instances
 from gatepost.throttle import Throttle
 from gatepost.upkeep.health import Health
 from gatepost.upkeep.housekeeping import keep_house
-from gatepost.web import routes
-from gatepost.web.admin import Control
-from gatepost.web.auth import Access
+from gatepost.web import messages, routes
+from gatepost.web.admin import AdminApi
+from gatepost.web.auth import Authenticator
+from gatepost.web.services import SERVICES_KEY, Services
 from gatepost.webhooks import Webhooks
 
-DRAIN = 11.0
+DRAIN_TIMEOUT = 11.0
 """Seconds that a stop waits for what is in hand, of the 12 that the contract gives it."""
 
 LEAVING = 0.5
@@ -124,15 +125,17 @@ class Gateway:
             url_policies=url_policies,
         )
         throttles = {name: member.throttle for name, member in members.items()}
-        self.control = Control(settings, outbox, acceptance, self.callbacks, throttles)
-        self.services = routes.Services(
+        self.admin = AdminApi(settings, outbox, acceptance, self.callbacks, throttles)
+        self.services = Services(
             settings=settings,
-            access=Access(settings.clients, settings.server.trusted_proxies, settings.server.metrics_allow),
+            authenticator=Authenticator(
+                settings.clients, settings.server.trusted_proxies, settings.server.metrics_allow
+            ),
             acceptance=acceptance,
             webhooks=Webhooks(instances, settings.routes, outbox, self.metrics),
-            control=self.control,
+            admin=self.admin,
             # At least one of the largest that the operator allows must fit.
-            bodies=BodyLimit(max(routes.MOST_HELD, settings.server.max_body)),
+            bodies=BodyLimit(max(messages.MAX_BYTES_IN_FLIGHT, settings.server.max_body)),
             metrics=self.metrics,
             health=Health(routes=settings.routes, outbox=outbox, throttles=throttles, metrics=self.metrics),
         )
@@ -140,7 +143,7 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the loops; on the way out finish what is in hand, for at most DRAIN seconds."""
+        """Run the loops; on the way out finish what is in hand, for at most DRAIN_TIMEOUT seconds."""
         loops = [
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
@@ -160,8 +163,8 @@ class Gateway:
             await asyncio.gather(*loops, keeping, return_exceptions=True)
 
     def stop(self) -> None:
-        """Claim nothing more; what is in hand goes on, for at most DRAIN seconds from the first call."""
-        self._stop_by = min(self._stop_by, asyncio.get_running_loop().time() + DRAIN)
+        """Claim nothing more; what is in hand goes on, for at most DRAIN_TIMEOUT seconds from the first call."""
+        self._stop_by = min(self._stop_by, asyncio.get_running_loop().time() + DRAIN_TIMEOUT)
         self.delivery.stop()
         self.callbacks.stop()
 
@@ -245,7 +248,7 @@ async def open_gateway(
         yield gateway
 
 
-def create_app(services: routes.Services) -> Litestar:
+def create_app(services: Services) -> Litestar:
     """The routes as an ASGI application.
 
     It has no lifespan: Litestar would wrap whatever is raised in one into an ExceptionGroup.
@@ -253,11 +256,11 @@ def create_app(services: routes.Services) -> Litestar:
     app = routes.Api(
         route_handlers=routes.routes(),
         after_exception=[routes.log_unexpected],
-        exception_handlers={HTTPException: routes.refuse},
+        exception_handlers={HTTPException: routes.empty_answer},
         # Its pages load scripts from elsewhere and would be open to everybody.
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
-    app.state[routes.SERVICES_KEY] = services
+    app.state[SERVICES_KEY] = services
     return app

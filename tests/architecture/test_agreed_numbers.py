@@ -15,7 +15,7 @@ from gatepost.delivery import attempt
 from gatepost.errors import Code
 from gatepost.model import Channel, Status
 from gatepost.plugin_host import isolation
-from gatepost.web import routes
+from gatepost.web import body
 
 
 def between(low, high):
@@ -38,7 +38,7 @@ def test_a_callback_is_dead_after_its_eighth_try():
 
 def test_a_callback_has_fifteen_seconds_and_a_body_ten():
     assert inspect.signature(CallbackClient).parameters["timeout"].default == 15
-    assert routes.BODY_DEADLINE == 10
+    assert body.BODY_TIMEOUT == 10
 
 
 def test_a_provider_is_tried_again_after_twice_as_long_each_time_up_to_a_quarter_of_an_hour():
@@ -49,11 +49,11 @@ def test_a_provider_is_tried_again_after_twice_as_long_each_time_up_to_a_quarter
 
 
 def test_a_signature_is_good_for_26_hours():
-    assert model.STALE == 26 * 3600
+    assert model.MAX_SIGNATURE_AGE == 26 * 3600
 
 
 def test_a_stop_ends_within_twelve_seconds():
-    assert app.DRAIN + app.LEAVING + isolation.GRACE <= 12
+    assert app.DRAIN_TIMEOUT + app.LEAVING + isolation.GRACE <= 12
 
 
 def test_the_codes():

@@ -171,7 +171,7 @@ async def running(folder: Path, config: str = CONFIG, *, code: int = 0) -> Async
     path = _written(folder, config)
     settings, instances = load(path)
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(settings, instances, listening=listening.set_result))
+    task = asyncio.create_task(serve(settings, instances, on_listening=listening.set_result))
     await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
     if not listening.done():
         await task

@@ -84,7 +84,7 @@ async def test_bodies_have_the_same_limits_whether_an_instance_exists_or_not(
     assert status == 413
     ((status, _, _),) = await answers(data=b"x" * 900)
     assert status == 503
-    monkeypatch.setattr("gatepost.web.routes.BODY_DEADLINE", 0.05)
+    monkeypatch.setattr("gatepost.web.body.BODY_TIMEOUT", 0.05)
     ((status, _, _),) = await answers(data=unfinished)
     assert status == 408
 

@@ -409,12 +409,12 @@ def plant(texts: Mapping[str, str]) -> object:
     """Have the gateway tell each text in its place, behind all that would keep it from that."""
     from gatepost.delivery import attempt  # noqa: PLC0415
     from gatepost.errors import Refused  # noqa: PLC0415
-    from gatepost.intake import requests  # noqa: PLC0415
+    from gatepost.intake import answers  # noqa: PLC0415
     from gatepost.observe import logs  # noqa: PLC0415
     from gatepost.observe.metrics import Metrics  # noqa: PLC0415
     from gatepost.upkeep.health import Health  # noqa: PLC0415
 
-    refused, redact, send_result = requests.refused, logs._redact, attempt.send_result
+    refused, redact, send_result = answers.refused, logs._redact, attempt.send_result
     ready, expose = Health.ready, Metrics.expose
 
     def told(logger, method, event):
@@ -426,7 +426,7 @@ def plant(texts: Mapping[str, str]) -> object:
     # The log is set up already, with a list of its processors.
     formatter = logging.getLogger().handlers[0].formatter
     formatter.processors = [told if one is redact else one for one in formatter.processors]
-    requests.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
+    answers.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
     attempt.send_result = lambda *given: msgspec.structs.replace(
         send_result(*given), reason=texts["database"]
     )

@@ -563,7 +563,7 @@ class TestOpened:
         assert [entry["problem"] for entry in logged] == ["took longer than 0.01 s to leave"]
 
     async def test_a_stop_leaves_them_what_the_drain_has_left(self, logged, tmp_path, monkeypatch):
-        monkeypatch.setattr(app, "DRAIN", 0.0)
+        monkeypatch.setattr(app, "DRAIN_TIMEOUT", 0.0)
         path = tmp_path / "gatepost.toml"
         path.write_text('[clients.brand]\nauthorization = ["a secret"]\n')
         settings, _ = app.load(path)

@@ -123,7 +123,7 @@ class CallbackClient:
         session = self._sessions[url.private]
         try:
             async with session.get(url.with_parameters(query), allow_redirects=False) as response:
-                return await wire.read(response)
+                return await wire.read_reply(response)
         except (aiohttp.ClientError, OSError, ValueError, _NotPublicError) as error:
             raise CallbackFailed(_kind(error)) from None
 

@@ -106,7 +106,7 @@ async def _served(settings: Settings, instances: Mapping[str, Instance], started
         listening.set()
 
     with watchdog.watching(loop, owners, tell, output_capture.Keeper().mend):
-        return await process.serve(settings, instances, listening=settle)
+        return await process.serve(settings, instances, on_listening=settle)
 
 
 def _settle() -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from gatepost.contacts.addresses import canonical_email, canonical_phone, check_region
 from gatepost.errors import Unavailable
-from gatepost.model import NO_TEXT, Channel, Contact, Secret
+from gatepost.model import NO_ATTRIBUTES, Channel, Contact, Secret
 from gatepost.observe import logs
 from gatepost.plugin_host.instances import Instance
 
@@ -36,7 +36,7 @@ class LookupResult(msgspec.Struct, frozen=True):
 
     outcome: LookupOutcome
     recipient: Secret | None = None
-    attributes: Mapping[str, str] = NO_TEXT
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
     """Further attributes of the contact, for the sending plugin alone."""
 
     def __repr__(self) -> str:
