@@ -39,12 +39,12 @@ def _recipients(sendgrid) -> dict[str, str]:
 
 async def test_each_try_asks_the_sources_of_the_messages_own_client(brands, sendgrid, wait_until):
     """The first try may use what the arrival found; the later ones, and those after a restart, look again."""
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with brands.running(email=["sendgrid-main"]) as gateway:
         ours = await brands.email("anna", email_uid="the-same")
         theirs = (await _of_other(brands, gateway))["ext_message_id"]
         await wait_until(lambda: len(sendgrid.requests) >= 6)
-    sendgrid.standing = emulator.FINE
+    sendgrid.failure = emulator.NO_FAILURE
     async with brands.running():
         await brands.hears(ours, "accepted")
         await brands.hears(theirs, "accepted")
@@ -62,11 +62,11 @@ async def test_what_another_clients_source_knows_is_unknown(brands, sendgrid):
 async def test_a_message_whose_client_is_gone_waits_and_asks_no_other_clients_sources(
     brands, sendgrid, wait_until
 ):
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with brands.running(email=["sendgrid-main"]) as gateway:
         orphan = (await _of_other(brands, gateway))["ext_message_id"]
         await wait_until(lambda: sendgrid.requests)
-    sendgrid.standing = emulator.FINE
+    sendgrid.failure = emulator.NO_FAILURE
     del brands.tables["clients.other"]
     brands.tables["clients.brand"]["contacts"] = []
     brands.tables["contacts"] = {"sources": ["players", "members"]}

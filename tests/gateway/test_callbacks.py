@@ -178,7 +178,7 @@ async def test_without_any_url_statuses_are_recorded_and_nobody_is_called(deploy
         figures = await gateway.metrics()
         assert figures["gatepost_webhook_events_total", "delivered", "sendgrid-main"] == 1
     assert deployment.crm.attempts == []
-    assert not deployment.crm.faults
+    assert not deployment.crm.violations
 
 
 async def test_the_urls_own_query_stays_and_what_has_our_names_is_replaced(deployment, sendgrid):
@@ -190,7 +190,7 @@ async def test_the_urls_own_query_stays_and_what_has_our_names_is_replaced(deplo
     ):
         message = await deployment.email(callback_url=crm.callback_url)
         call = await crm.wait_for(message, "accepted")
-        assert not crm.faults
+        assert not crm.violations
     assert call.query == {
         "brand": "a b&c",
         "empty": "",
@@ -207,7 +207,7 @@ async def test_a_redirect_is_not_followed(deployment, sendgrid):
         async with deployment.running(email=["sendgrid-main"]):
             await deployment.hears(await deployment.email(), "accepted")
         assert not elsewhere.attempts
-        assert not elsewhere.faults
+        assert not elsewhere.violations
 
 
 async def test_what_the_client_lists_no_more_is_not_called_any_more(deployment, sendgrid):

@@ -91,7 +91,7 @@ async def test_clients_that_share_a_target_do_not_share_its_breaker(deployment, 
         await sent(other, 1, callback_url=deployment.crm.callback_url)
 
         # It comes with the other client's key, with which this stand-in finds fault.
-        await wait_until(lambda: deployment.crm.faults)
+        await wait_until(lambda: deployment.crm.violations)
 
 
 class Choosy:

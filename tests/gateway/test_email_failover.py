@@ -30,7 +30,7 @@ MOVED_ON = {
 
 @pytest.mark.parametrize("fault", MOVED_ON)
 async def test_what_was_surely_not_taken_goes_to_the_next_at_once(deployment, sendgrid, mailboxes, fault):
-    sendgrid.standing = MOVED_ON[fault]
+    sendgrid.failure = MOVED_ON[fault]
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -52,7 +52,7 @@ async def test_a_connection_that_never_came_about_goes_to_the_next_at_once(deplo
 
 
 async def test_what_was_rejected_is_offered_to_nobody_else(deployment, sendgrid, mailboxes):
-    sendgrid.standing = emulator.answer(400)
+    sendgrid.failure = emulator.answer(400)
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "rejected")
@@ -92,7 +92,7 @@ async def test_after_the_wait_the_second_gets_what_the_first_does_not_take(
     deployment, sendgrid, mailboxes, impatient
 ):
     sendgrid.plan(emulator.close_after_body(taken=False))
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -118,7 +118,7 @@ async def test_what_is_held_is_not_sent_again_and_fails_when_its_lifetime_ends(
     deployment, sendgrid, mailboxes, impatient
 ):
     deployment.tables["delivery"] |= {"uncertain": "hold", "email_lifetime": 3600}
-    sendgrid.standing = emulator.close_after_body(taken=False)
+    sendgrid.failure = emulator.close_after_body(taken=False)
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
         await gateway.waits("email", "held")
@@ -148,7 +148,7 @@ async def test_a_report_frees_what_is_held(deployment, sendgrid, mailboxes, impa
 
 async def test_nobody_takes_it_until_its_lifetime_ends(deployment, sendgrid, mailboxes):
     deployment.tables["delivery"]["email_lifetime"] = 0.5
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     deployment.tables["plugins.relay"]["password"] = "wrong"
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
@@ -164,7 +164,7 @@ async def test_an_instance_that_keeps_failing_rests_and_a_probe_wakes_it(
     monkeypatch.setattr("gatepost.throttle.LONGEST_REST", 3600.0)
     rests = _Rests()
     monkeypatch.setattr("gatepost.throttle.SystemRandom", lambda: rests)
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with deployment.running(email=ROUTE) as gateway:
         for _ in range(8):
             await deployment.hears(await deployment.email(), "accepted")
@@ -223,13 +223,13 @@ async def test_what_is_busy_is_waited_for_and_not_turned_in_circles(
     monkeypatch.setattr(delivery_worker, "_wait", counted)
     monkeypatch.setattr(delivery_worker, "POLL", 60.0)
     deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 2}
-    sendgrid.standing = emulator.late(0.5)
+    sendgrid.failure = emulator.late(0.5)
     async with deployment.running(email=ROUTE) as gateway:
         ids = [await deployment.email() for _ in range(4)]
         for message in ids:
             await deployment.hears(message, "accepted")
         await gateway.settled()
-    assert sendgrid.busiest == 2
+    assert sendgrid.max_concurrent == 2
     assert not mailboxes.mails
     assert turns < 100
 

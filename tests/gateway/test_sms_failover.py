@@ -16,7 +16,7 @@ def handset(deployment, vonage):
 
 @pytest.mark.parametrize("status", [401, 402, 429, 500, 503])
 async def test_what_was_surely_not_taken_goes_to_the_next_at_once(deployment, vonage, handset, status):
-    vonage.standing = emulator.answer(status)
+    vonage.failure = emulator.answer(status)
     async with deployment.running(sms=ROUTE) as gateway:
         message = await deployment.sms()
         await deployment.hears(message, "accepted")
@@ -25,7 +25,7 @@ async def test_what_was_surely_not_taken_goes_to_the_next_at_once(deployment, vo
 
 
 async def test_what_was_rejected_is_offered_to_nobody_else(deployment, vonage, handset):
-    vonage.standing = emulator.answer(422)
+    vonage.failure = emulator.answer(422)
     async with deployment.running(sms=ROUTE):
         await deployment.hears(await deployment.sms(), "rejected")
     assert (len(vonage.requests), handset()) == (1, [])
@@ -41,7 +41,7 @@ async def test_a_sender_that_no_network_takes_is_rejected_before_the_call(deploy
 async def test_a_lost_answer_waits_and_then_the_whole_route_is_tried(deployment, vonage, handset, taken):
     deployment.tables["delivery"]["uncertain_wait"] = 0.3
     vonage.plan(emulator.close_after_body(taken=taken))
-    vonage.standing = emulator.answer(503)
+    vonage.failure = emulator.answer(503)
     async with deployment.running(sms=ROUTE) as gateway:
         message = await deployment.sms()
         await deployment.hears(message, "accepted")
@@ -63,7 +63,7 @@ async def test_a_report_proves_that_a_lost_answer_was_a_yes(deployment, vonage, 
 
 async def test_what_is_held_is_not_sent_again(deployment, vonage, handset, deadlines_pass):
     deployment.tables["delivery"] |= {"uncertain": "hold", "uncertain_wait": 0.3}
-    vonage.standing = emulator.hang(taken=True)
+    vonage.failure = emulator.hang(taken=True)
     async with deployment.running(sms=ROUTE) as gateway:
         message = await deployment.sms()
         await gateway.waits("sms", "held")
@@ -76,7 +76,7 @@ async def test_what_is_held_is_not_sent_again(deployment, vonage, handset, deadl
 
 async def test_one_channels_trouble_is_not_the_others(deployment, sendgrid, vonage, handset):
     deployment.tables["plugins.vonage-eu"]["timeout"] = 2.0
-    vonage.standing = emulator.hang(taken=False)
+    vonage.failure = emulator.hang(taken=False)
     async with deployment.running(sms=["vonage-eu"], email=["sendgrid-main"]):
         for _ in range(20):
             await deployment.sms()

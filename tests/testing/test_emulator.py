@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gatepost.testing import emulator
+from gatepost.testing import emulator, report_sender
 
 
 class Tiny(emulator.Emulator):
@@ -24,7 +24,7 @@ class Tiny(emulator.Emulator):
         if "id" not in message:
             return self.refuse(400, "no id")
         await self.take(
-            emulator.Taken(
+            report_sender.TakenMessage(
                 id=message["id"],
                 provider_id=f"tiny-{len(self.taken)}",
                 message=message,
@@ -120,11 +120,11 @@ async def test_refuses_with_a_reason(provider, client):
 
 
 async def test_plans_come_one_after_the_other_and_standing_faults_stay(provider, client):
-    provider.plan(emulator.answer(429, {"Retry-After": "7"}), emulator.FINE, emulator.answer(503))
+    provider.plan(emulator.answer(429, {"Retry-After": "7"}), emulator.NO_FAILURE, emulator.answer(503))
     answers = [await send(client, provider) for _ in range(4)]
     assert [status for status, _, _ in answers] == [429, 202, 503, 202]
     assert answers[0][1]["Retry-After"] == "7"
-    provider.standing = emulator.answer(401)
+    provider.failure = emulator.answer(401)
     assert [(await send(client, provider))[0] for _ in range(2)] == [401, 401]
     assert provider.sends("m1") == 2
 
@@ -175,9 +175,9 @@ async def test_drips_the_same_answer(provider, client):
 
 
 async def test_late_answers_show_how_many_wait_at_once(provider, client):
-    provider.standing = emulator.late(0.05)
+    provider.failure = emulator.late(0.05)
     await asyncio.gather(*(send(client, provider, str(number)) for number in range(5)))
-    assert provider.busiest == 5
+    assert provider.max_concurrent == 5
     assert provider.connections == 5
 
 
@@ -228,15 +228,15 @@ async def test_nobody_home(provider, hook):
 
 async def test_reports_of_its_own_accord(provider, hook, client):
     provider.webhook_url = hook.url
-    provider.automatic = emulator.Automatic(kinds=["processed", "delivered"], delay=0.01)
+    provider.automatic_reports = report_sender.AutomaticReports(kinds=["processed", "delivered"], delay=0.01)
     await send(client, provider, "a")
-    await provider.reported()
+    await provider.wait_for_reports()
     assert hook.events() == [{"kind": "processed", "id": "a"}, {"kind": "delivered", "id": "a"}]
 
 
 async def test_reports_overtake_the_answer(provider, hook, client):
     provider.webhook_url = hook.url
-    provider.automatic = emulator.Automatic(kinds=["processed"], before_answer=True)
+    provider.automatic_reports = report_sender.AutomaticReports(kinds=["processed"], before_answer=True)
     provider.plan(emulator.close_after_body(taken=True))
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await send(client, provider, "a")
@@ -246,9 +246,9 @@ async def test_reports_overtake_the_answer(provider, hook, client):
 async def test_ends_what_is_under_way(hook, client):
     async with Tiny() as provider:
         provider.webhook_url = hook.url
-        provider.automatic = emulator.Automatic(kinds=["delivered"], delay=3600)
+        provider.automatic_reports = report_sender.AutomaticReports(kinds=["delivered"], delay=3600)
         await send(client, provider)
-        provider.standing = emulator.hang(taken=True)
+        provider.failure = emulator.hang(taken=True)
         waiting = asyncio.create_task(send(client, provider))
         await until(lambda: provider.sends("m1") == 2)
     with pytest.raises(aiohttp.ServerDisconnectedError):

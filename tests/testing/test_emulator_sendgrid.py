@@ -6,7 +6,7 @@ import re
 import aiohttp
 import pytest
 
-from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost_sendgrid.testing import SendGridEmulator
 
 GOOD = {
     "personalizations": [{"to": [{"email": "player@mail.example"}], "custom_args": {"gp_id": "m1"}}],

@@ -49,7 +49,7 @@ class TestHearing:
         [call] = crm.callbacks
         assert (call.type, call.ext_message_id, call.status) == (kind, ID, status)
         assert call.query == {**GOOD, "type": kind, "status": status}
-        assert crm.faults == []
+        assert crm.violations == []
 
     @pytest.mark.parametrize(
         "changes",
@@ -75,25 +75,25 @@ class TestHearing:
     )
     async def test_anything_else_is_a_fault_and_not_a_callback(self, crm, http, changes):
         assert await status_of(http, address(crm, **changes)) == 400
-        assert (crm.callbacks, crm.attempts, len(crm.faults)) == ([], [], 1)
+        assert (crm.callbacks, crm.attempts, len(crm.violations)) == ([], [], 1)
 
     @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT"])
     async def test_another_method_is_a_fault(self, crm, http, method):
         assert await status_of(http, address(crm), method) == 400
-        assert len(crm.faults) == 1
+        assert len(crm.violations) == 1
 
     async def test_a_body_is_a_fault(self, crm, http):
         assert await status_of(http, address(crm), data=b"{}") == 400
-        assert crm.faults == ["the call has a body"]
+        assert crm.violations == ["the callback has a body"]
 
     async def test_another_path_is_a_fault(self, crm, http):
         assert await status_of(http, address(crm).replace("/callback", "/callbacks")) == 400
-        assert len(crm.faults) == 1
+        assert len(crm.violations) == 1
 
     async def test_faults_quote_no_values(self, crm, http):
         await status_of(http, address(crm, api_key="hunter2", status="hunter2", hunter2="hunter2"))
-        assert crm.faults
-        assert "hunter2" not in " ".join(crm.faults)
+        assert crm.violations
+        assert "hunter2" not in " ".join(crm.violations)
 
     async def test_a_fault_of_one_call_leaves_the_next_alone(self, crm, http):
         await status_of(http, address(crm, status="clicked"))
@@ -193,7 +193,9 @@ class TestWaiting:
     async def test_giving_up_tells_what_was_heard_instead(self, crm, http):
         await status_of(http, address(crm))
         await status_of(http, address(crm, status="clicked"))
-        with pytest.raises(TimeoutError, match=r"no 'delivered' .* accepted was heard; fault: status"):
+        with pytest.raises(
+            TimeoutError, match=r"no 'delivered' .* received: accepted; the contract was broken: status"
+        ):
             await crm.wait_for(ID, "delivered", timeout=0.01)
 
 

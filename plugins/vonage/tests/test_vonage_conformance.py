@@ -12,8 +12,8 @@ from gatepost.testing.suites import (
     Trouble,
     WebhookSuite,
 )
-from gatepost.testing.vonage import VonageEmulator
 from gatepost_vonage import Vonage
+from gatepost_vonage.testing import VonageEmulator
 
 
 class TestConformance(LifespanSuite, PingSuite, SmsSuite, WebhookSuite):

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import msgspec
 
 from gatepost.testing import emulator as faults
-from gatepost.testing.emulator import Emulator, Taken
+from gatepost.testing.emulator import Emulator
+from gatepost.testing.report_sender import TakenMessage
 
 _RETRY_AFTER = 7
 """Seconds that the stand-in asks a throttled plugin to wait."""
@@ -90,7 +91,7 @@ class Reporter(Protocol):
         ...
 
 
-_STANDING: Mapping[Trouble, faults.Fault] = {
+_STANDING: Mapping[Trouble, faults.Failure] = {
     Trouble.REFUSE: faults.answer(400),
     Trouble.THROTTLE: faults.answer(429, {"Retry-After": str(_RETRY_AFTER)}),
     Trouble.OUTAGE: faults.answer(503),
@@ -120,7 +121,7 @@ class Emulated:
         return sum(method == "POST" for method, _ in self._emulator.requests)
 
     def play(self, trouble: Trouble | None) -> None:
-        self._emulator.standing = _STANDING[trouble] if trouble else faults.FINE
+        self._emulator.failure = _STANDING[trouble] if trouble else faults.NO_FAILURE
 
     def taken(self, message_id: str) -> Sequence[str]:
         return [_whole(taken) for taken in self._emulator.taken if taken.id == message_id]
@@ -137,5 +138,5 @@ class Emulated:
         return self._emulator.sign(body, at, forged=forged)
 
 
-def _whole(taken: Taken) -> str:
+def _whole(taken: TakenMessage) -> str:
     return msgspec.json.encode([taken.message, dict(taken.headers)]).decode()

@@ -1,0 +1,53 @@
+"""The providers that the demo can show: those that an installed plugin offers in its module ``testing``."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from gatepost.model import Channel, Status
+from gatepost.plugin_host import discovery
+from gatepost.testing.demo_provider import DemoProvider
+
+_POLL_INTERVAL = 0.05
+"""Seconds between two looks at the messages that a provider has."""
+
+
+def names() -> list[str]:
+    """Return the plugin kinds whose package has a module ``testing``; imports none of them."""
+    return sorted(use for use in discovery.installed() if _has_testing(_package(use)))
+
+
+def _package(use: str) -> str:
+    return discovery.installed()[use].module.partition(".")[0]
+
+
+def _has_testing(package: str) -> bool:
+    found = find_spec(package)
+    folders = [Path(folder) for folder in (found.submodule_search_locations if found else None) or ()]
+    return any((folder / "testing.py").exists() or (folder / "testing").is_dir() for folder in folders)
+
+
+def make(use: str) -> DemoProvider:
+    """Return the provider that this plugin kind offers for the demo, not started yet."""
+    provider: DemoProvider = import_module(f"{_package(use)}.testing").DEMO_PROVIDER()
+    return provider
+
+
+def channels(use: str) -> list[Channel]:
+    """Return what the plugin kind sends. Raises ConfigError where it can't be used."""
+    plugin = discovery.load(use)
+    return [channel for channel in Channel if hasattr(plugin, f"send_{channel}")]
+
+
+async def report_statuses(provider: DemoProvider, statuses_of: Callable[[str], Sequence[Status]]) -> None:
+    """Report of each message what ``statuses_of`` returns for its recipient, until cancelled."""
+    reported: set[str] = set()
+    while True:
+        for arrival in provider.arrivals():
+            if arrival.id not in reported:
+                reported.add(arrival.id)
+                for status in statuses_of(arrival.recipient):
+                    await provider.report_status(arrival.id, status)
+        await asyncio.sleep(_POLL_INTERVAL)
