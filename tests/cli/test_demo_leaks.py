@@ -1,4 +1,4 @@
-"""The demo's own search for addresses finds those that are there."""
+"""The demo's search for leaked addresses finds every one."""
 
 import time
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: a process of its own, no terminal."""
+"""The demo as a new user runs it: in a process of its own, without a terminal."""
 
 import os
 import signal
@@ -69,11 +69,11 @@ def test_it_stays_up_with_a_request_that_works_until_it_is_told_to_end(tmp_path)
             followed.append(line.split(maxsplit=1)[1] if line.strip() else "")
             if f"{identity} delivered" in line:
                 break
-        told = "".join(followed)
-        assert "anna@players.example gets “Hello”" in told
-        assert f"callback {identity} accepted" in told
-        look = printed[printed.index("messages:\n\n") + 11 : printed.index("\n\nCallbacks")]
-        seen = subprocess.run(["bash", "-c", look], env=plain, capture_output=True, text=True, check=True)
+        shown = "".join(followed)
+        assert "anna@players.example gets “Hello”" in shown
+        assert f"callback {identity} accepted" in shown
+        command = printed[printed.index("messages:\n\n") + 11 : printed.index("\n\nCallbacks")]
+        seen = subprocess.run(["bash", "-c", command], env=plain, capture_output=True, text=True, check=True)
         assert f"{identity}  email sent" in seen.stdout
     finally:
         process.send_signal(signal.SIGTERM)

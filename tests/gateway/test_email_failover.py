@@ -223,7 +223,7 @@ async def test_what_is_busy_is_waited_for_and_not_turned_in_circles(
     monkeypatch.setattr(delivery_worker, "_wait", counted)
     monkeypatch.setattr(delivery_worker, "POLL", 60.0)
     deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 2}
-    sendgrid.failure = emulator.late(0.5)
+    sendgrid.failure = emulator.delay(0.5)
     async with deployment.running(email=ROUTE) as gateway:
         ids = [await deployment.email() for _ in range(4)]
         for message in ids:

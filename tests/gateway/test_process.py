@@ -106,7 +106,7 @@ async def test_sigterm_under_load_finishes_what_is_in_hand_and_ends_with_0(
     deployment, sendgrid, begin, wait_until
 ):
     deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
-    sendgrid.failure = emulator.late(0.5)
+    sendgrid.failure = emulator.delay(0.5)
     process, _ = await begin(email=["sendgrid-main"])
     messages = list(await asyncio.gather(*(deployment.email() for _ in range(40))))
     half = await _half_a_request(deployment)
@@ -128,7 +128,7 @@ async def test_sigterm_under_load_finishes_what_is_in_hand_and_ends_with_0(
 
 
 async def test_sighup_is_sigterm_and_not_a_kill(deployment, sendgrid, begin, wait_until):
-    sendgrid.failure = emulator.late(0.3)
+    sendgrid.failure = emulator.delay(0.3)
     process, _ = await begin(email=["sendgrid-main"])
     message = await deployment.email()
     await wait_until(lambda: len(sendgrid.requests) == 1)

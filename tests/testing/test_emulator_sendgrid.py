@@ -1,4 +1,4 @@
-"""The emulated SendGrid: as strict as the vendor, in the vendor's own shapes."""
+"""The emulated SendGrid is as strict as the vendor, and answers in the vendor's formats."""
 
 import json
 import re

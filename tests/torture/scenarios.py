@@ -396,7 +396,7 @@ _FAULTS: Sequence[Callable[[random.Random], emulator.Failure]] = (
     lambda rng: emulator.hang(taken=rng.random() < 0.5),
     lambda _: emulator.stall(),
     lambda _: emulator.drip(1.0),
-    lambda _: emulator.late(1.5),
+    lambda _: emulator.delay(1.5),
 )
 
 

@@ -21,20 +21,22 @@ _POLL_INTERVAL = 0.1
 
 
 @click.command()
-@click.option("--exit", "ends", is_flag=True, help="End at once; exit code 0 only if everything arrived.")
+@click.option(
+    "--exit", "ends", is_flag=True, help="End after the messages; exit code 0 only if everything arrived."
+)
 @click.option(
     "--provider",
     default=DEFAULT_PROVIDER,
     show_default=True,
     metavar="NAME",
-    help="The plugin that sends: one that has a provider for the demo.",
+    help="The plugin that sends; it must have a provider for the demo.",
 )
 def command(ends: bool, provider: str) -> None:
-    """See a whole gateway at work on this machine, without any account.
+    """Run a complete gateway on this machine, without any account.
 
-    Starts a real gateway with a sample CSV between a stand-in for Smartico and a provider that runs on
-    this machine, sends a few messages and shows what each side saw of them. Then it keeps running, with a
-    request to try by hand.
+    The command starts a real gateway with a sample CSV file, a stand-in for Smartico, and a provider that
+    runs only on this machine. It sends some messages and shows what each side saw. Then it keeps running
+    and prints a request that you can try by hand.
     """
     console = Console()
     _check_installed(provider)
@@ -97,7 +99,7 @@ async def _follow(console: Console, environment: DemoEnvironment) -> None:
 
 
 def _new_lines(environment: DemoEnvironment) -> Iterator[list[str]]:
-    """Yield a line for each message and callback since the last time; those before the first time have none."""
+    """Yield a line for each message and callback since the last time; the first time yields none."""
     callbacks = len(environment.smartico.callbacks)
     seen = [len(provider.arrivals()) for provider in environment.providers]
     while True:

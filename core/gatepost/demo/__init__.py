@@ -1,1 +1,1 @@
-"""The demo: a real gateway on this machine, between a stand-in for Smartico and a provider without an account."""
+"""The demo: a real gateway on this machine, between a stand-in for Smartico and an emulated provider."""

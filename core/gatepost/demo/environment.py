@@ -1,4 +1,4 @@
-"""Everything that the demo needs: a gateway, its files in a temporary folder, a stand-in for Smartico, providers."""
+"""What the demo runs: a gateway with its files in a temporary folder, a stand-in for Smartico, providers."""
 
 import asyncio
 import csv
@@ -80,6 +80,7 @@ async def run_environment(provider: str) -> AsyncIterator[DemoEnvironment]:
         )
         sends = providers.channels(provider)
         routes = {channel: provider if channel in sends else DEFAULT_PROVIDER for channel in Channel}
+        running = {use: await _start_provider(use, stack) for use in sorted(set(routes.values()))}
         port = _free_port()
         config = _CONFIG.format(
             port=port,
@@ -89,10 +90,9 @@ async def run_environment(provider: str) -> AsyncIterator[DemoEnvironment]:
             source=CONTACT_SOURCE,
             **routes,
         )
-        running = []
-        for use in sorted(set(routes.values())):
-            running.append(await _start_provider(use, port, stack))
-            config += _plugin_table(use, running[-1].table)
+        for use, started in running.items():
+            started.webhook_url = f"http://127.0.0.1:{port}/webhooks/{use}"
+            config += _plugin_table(use, started.table)
         _write_contacts(folder / "contacts.csv")
         file = folder / "gatepost.toml"
         file.write_text(config)
@@ -100,13 +100,12 @@ async def run_environment(provider: str) -> AsyncIterator[DemoEnvironment]:
         gateway = GatewayProcess(file)
         stack.push_async_callback(_stop, gateway)
         smartico.gateway_url = await asyncio.to_thread(gateway.start)
-        yield DemoEnvironment(folder, gateway, smartico, running, routes)
+        yield DemoEnvironment(folder, gateway, smartico, list(running.values()), routes)
 
 
-async def _start_provider(use: str, port: int, stack: AsyncExitStack) -> DemoProvider:
-    """Start the provider of a plugin kind, which reports to the gateway on this port until the stack ends."""
+async def _start_provider(use: str, stack: AsyncExitStack) -> DemoProvider:
+    """Start the provider of a plugin kind, which takes and reports messages until the stack ends."""
     provider = await stack.enter_async_context(providers.make(use))
-    provider.webhook_url = f"http://127.0.0.1:{port}/webhooks/{use}"
     reporting = asyncio.create_task(providers.report_statuses(provider, statuses_of))
     stack.push_async_callback(_cancel, reporting)
     return provider
@@ -133,9 +132,15 @@ async def _stop(gateway: GatewayProcess) -> None:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port on which no program listens.
+
+    It is below those that systems give to outgoing connections (from 32768 on): such a port could be taken
+    in the seconds until the gateway listens.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def _write_contacts(path: Path) -> None:

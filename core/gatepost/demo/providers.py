@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gatepost.model import Channel, Status
 from gatepost.plugin_host import discovery
+from gatepost.testing.conformance.running_plugin import HOOKS, implements
 from gatepost.testing.demo_provider import DemoProvider
 
 _POLL_INTERVAL = 0.05
@@ -30,15 +31,22 @@ def _has_testing(package: str) -> bool:
 
 
 def make(use: str) -> DemoProvider:
-    """Return the provider that this plugin kind offers for the demo, not started yet."""
-    provider: DemoProvider = import_module(f"{_package(use)}.testing").DEMO_PROVIDER()
+    """Return the provider that this plugin kind has for the demo, not started yet.
+
+    Raises RuntimeError where its module ``testing`` can't be imported or has no DEMO_PROVIDER.
+    """
+    name = f"{_package(use)}.testing"
+    try:
+        provider: DemoProvider = import_module(name).DEMO_PROVIDER()
+    except (ImportError, AttributeError) as error:
+        raise RuntimeError(f"{name} has no usable DEMO_PROVIDER: {error}") from None
     return provider
 
 
 def channels(use: str) -> list[Channel]:
     """Return what the plugin kind sends. Raises ConfigError where it can't be used."""
     plugin = discovery.load(use)
-    return [channel for channel in Channel if hasattr(plugin, f"send_{channel}")]
+    return [channel for channel, hook in HOOKS.items() if implements(plugin, hook)]
 
 
 async def report_statuses(provider: DemoProvider, statuses_of: Callable[[str], Sequence[Status]]) -> None:

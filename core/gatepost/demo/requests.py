@@ -11,7 +11,7 @@ _SUCCESS = (Status.ACCEPTED, Status.DELIVERED)
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the sample CSV. The default provider decides by the beginning of the address what happens."""
+    """One row of the sample CSV. The default provider decides by the address what becomes of a message."""
 
     ext_user_id: str
     email: str

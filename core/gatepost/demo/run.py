@@ -98,7 +98,7 @@ def _result(
 
 
 def find_leaks(environment: DemoEnvironment, results: Sequence[Result]) -> list[str]:
-    """Return where an address or number is that must not be: what Smartico received, the database, the log."""
+    """Return the places with an address or number: what Smartico received, the database files, the log."""
     secrets = [text.encode() for user in USERS for text in (user.email, user.phone.removeprefix("+"))]
     received = [msgspec.json.encode([result.answer for result in results])]
     received += [msgspec.json.encode(callback.query) for callback in environment.smartico.attempts]

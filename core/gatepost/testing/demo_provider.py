@@ -1,8 +1,8 @@
 """What a plugin offers so that ``gatepost demo --provider`` can show it without an account.
 
-The plugin's package has a module ``testing`` whose ``DEMO_PROVIDER`` is a class (or a function without
-arguments) that makes a DemoProvider: usually the plugin's emulator. The core imports that module only for
-the demo, by the name of the package that the plugin's entry point is in.
+A plugin can have a module ``testing`` in its top-level package, with the name ``DEMO_PROVIDER``: a class or
+function without arguments that returns a DemoProvider, usually the plugin's emulator. The core finds the
+package by the plugin's entry point, and imports its module ``testing`` only for the demo.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """One message in a recipient's mailbox or on a handset."""
 
     id: str
-    """The message's ext_message_id, as the plugin sent it along."""
+    """The message's ext_message_id, as it came with the message."""
     recipient: str
     """The address, or the number in E.164 with its plus sign."""
     text: str
@@ -32,7 +32,7 @@ class DemoProvider(Protocol):
 
     @property
     def table(self) -> Mapping[str, str]:
-        """The keys of the plugin's ``[plugins.NAME]`` table that lead to this provider; read once entered."""
+        """The keys of the plugin's ``[plugins.NAME]`` table that lead to this provider; valid once entered."""
         ...
 
     def arrivals(self) -> list[Arrival]:
@@ -40,7 +40,7 @@ class DemoProvider(Protocol):
         ...
 
     async def report_status(self, message_id: str, status: Status) -> None:
-        """Report this status of a message; do nothing where the provider decides by itself what it reports."""
+        """Report this status of a message; do nothing where the provider itself decides what it reports."""
         ...
 
     async def __aenter__(self) -> Self: ...

@@ -57,9 +57,9 @@ def answer(status: int, headers: Mapping[str, str] | None = None) -> Failure:
     return Failure(status=status, headers=headers or {}, taken=False)
 
 
-def late(delay: float) -> Failure:
-    """Do as usual, ``delay`` seconds later."""
-    return Failure(delay=delay)
+def delay(seconds: float) -> Failure:
+    """Do as usual, this many seconds later."""
+    return Failure(delay=seconds)
 
 
 def close_before_body() -> Failure:

@@ -116,7 +116,7 @@ class ReportSender(ABC):
         return statuses
 
     async def report_status(self, message_id: str, status: Status) -> None:
-        """Report this status of a message with an id of ours; ``report_kinds`` says by which kind of report."""
+        """Report this status of a message with an id of ours, by the kind in ``report_kinds``."""
         taken = next(taken for taken in self.taken if taken.id == message_id)
         await self._report_on(taken, AutomaticReports(kinds=[self.report_kinds[status]]))
 

@@ -148,7 +148,7 @@ class Smartico:
         self._planned.clear()
 
     def statuses_of(self, ext_message_id: str) -> list[str]:
-        """Return the statuses of this message's successful callbacks, in order; repeated ones are repeated."""
+        """Return the statuses of this message's successful callbacks, in order, with repetitions."""
         return [callback.status for callback in self.callbacks if callback.ext_message_id == ext_message_id]
 
     async def wait_for(

@@ -277,7 +277,7 @@ async def test_the_delay_that_sendgrid_wants(provider, plugin, make_email, heade
     assert minimum <= caught.value.retry_after <= maximum
 
 
-@pytest.mark.parametrize("fault", [emulator.drip(0.0), emulator.late(0.05)])
+@pytest.mark.parametrize("fault", [emulator.drip(0.0), emulator.delay(0.05)])
 async def test_a_slow_answer_is_accepted(provider, plugin, make_email, fault):
     provider.plan(fault)
     receipt = await plugin.send_email(make_email())
@@ -295,7 +295,7 @@ async def test_without_a_connection_sendgrid_is_unavailable(make_plugin, make_em
 
 
 async def test_connections_are_reused_and_limited(provider, running, make_email):
-    provider.failure = emulator.late(0.01)
+    provider.failure = emulator.delay(0.01)
     async with running(concurrency=4) as plugin:
         await asyncio.gather(*(plugin.send_email(make_email()) for _ in range(40)))
     assert provider.sends(MESSAGE_ID) == len(provider.requests) == 40

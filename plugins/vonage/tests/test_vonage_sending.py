@@ -210,7 +210,7 @@ async def test_the_timeout_of_the_instance_ends_the_wait(vonage, opened, sms, se
             await sending
 
 
-@pytest.mark.parametrize("fault", [emulator.late(0.05), emulator.drip(0.0001)])
+@pytest.mark.parametrize("fault", [emulator.delay(0.05), emulator.drip(0.0001)])
 async def test_a_slow_answer_is_accepted(vonage, plugin, sms, fault):
     vonage.plan(fault)
 

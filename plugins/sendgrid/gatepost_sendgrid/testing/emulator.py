@@ -173,7 +173,7 @@ class SendGridEmulator(Emulator):
         return {name: value for name, value in event.items() if value is not None}
 
     def bodies(self, events: Sequence[Event], *, batch: int) -> list[bytes]:
-        """Return arrays of ``batch`` events, or of as many as fit, with line ends as the vendor writes them."""
+        """Return arrays of ``batch`` events, or of as many as fit, with line ends as the vendor's."""
         bodies: list[bytes] = []
         waiting: list[bytes] = []
         size = 0

@@ -96,7 +96,7 @@ def check(body: bytes) -> tuple[Mail | None, list[Error]]:
 
 
 def _located(error: msgspec.ValidationError) -> Error:
-    """Return the field as the vendor names it (``personalizations.0.to.0.email``), and what is wrong with it."""
+    """Return the field as the vendor names it (``personalizations.0.to.0.email``) and what is wrong."""
     problem, _, path = str(error).partition(" - at `")
     steps = re.sub(r"\[(\w+|\.\.\.)\]", r".\1", path.rstrip("`").removeprefix("$")).split(".")[1:]
     if missing := re.search(r"missing required field `(\w+)`", problem):
