@@ -21,7 +21,7 @@ async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, von
 
     # Those that SendGrid can't take now go on to the relay, which has its own opinion of them.
     sendgrid.plan(
-        emulator.FINE,
+        emulator.NO_FAILURE,
         emulator.answer(400),
         emulator.answer(500),
         emulator.answer(429, {"Retry-After": "1", "X-About": EMAIL}),
@@ -34,7 +34,7 @@ async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, von
     sink.plans = [("RCPT", f"451 4.2.1 {TELLING}"), ("RCPT", f"999 {TELLING}"), ("MAIL", f"421 {TELLING}")]
     ids += [(await canary.email())["ext_message_id"] for _ in range(3)]
     vonage.plan(
-        emulator.FINE,
+        emulator.NO_FAILURE,
         emulator.answer(422),
         emulator.answer(402),
         emulator.close_after_body(taken=False),

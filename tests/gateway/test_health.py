@@ -20,7 +20,7 @@ async def test_a_gateway_that_works_is_live_and_ready(deployment, sendgrid):
 
 
 async def test_it_is_not_ready_while_everybody_on_a_route_rests(deployment, sendgrid, wait_until):
-    sendgrid.standing = emulator.answer(429, {"Retry-After": "3600"})
+    sendgrid.failure = emulator.answer(429, {"Retry-After": "3600"})
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         await deployment.email()
         await wait_until(lambda: _unready(gateway))
@@ -34,7 +34,7 @@ async def test_it_is_not_ready_while_everybody_on_a_route_rests(deployment, send
 
 
 async def test_a_wrong_key_is_shown_as_the_operators_to_mend(deployment, sendgrid, wait_until):
-    sendgrid.standing = emulator.answer(401)
+    sendgrid.failure = emulator.answer(401)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         await deployment.email()
 
@@ -60,7 +60,7 @@ async def test_a_wrong_key_is_shown_as_the_operators_to_mend(deployment, sendgri
 async def test_a_second_way_out_keeps_it_ready_and_the_first_is_named(
     deployment, sendgrid, mailboxes, answer, problem, state
 ):
-    sendgrid.standing = answer
+    sendgrid.failure = answer
     async with deployment.running(email=["sendgrid-main", "relay"]) as gateway:
         before = await gateway.metrics()
         await deployment.hears(await deployment.email(), "accepted")
@@ -97,7 +97,7 @@ async def test_a_store_that_refuses_is_a_figure_too(deployment, sendgrid, monkey
 
 async def test_a_message_that_failed_is_counted(deployment, sendgrid):
     deployment.tables["delivery"]["email_lifetime"] = 0.5
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         await deployment.hears(await deployment.email(), "failed")
         await gateway.settled()
@@ -115,12 +115,12 @@ async def test_metrics_count_answers_sends_callbacks_and_what_waits(deployment, 
         assert (await deployment.crm.send_email(ext_user_id="anna"))["error_code"] == 3
         deployment.crm.authorization = "the-secret"
         await gateway.settled()
-        sendgrid.standing = emulator.hang(taken=False)
+        sendgrid.failure = emulator.hang(taken=False)
         for _ in range(3):
             await deployment.email()
         await gateway.waits("email", "sending")
         figures = await gateway.metrics()
-        sendgrid.standing = emulator.FINE
+        sendgrid.failure = emulator.NO_FAILURE
         await sendgrid.drop_connections()
     assert figures["gatepost_answers_total", "email", "brand", "0"] == 4
     assert figures["gatepost_answers_total", "email", "brand", "1"] == 1
@@ -160,7 +160,7 @@ async def test_what_a_proxy_passed_on_that_nobody_trusts_observes_nothing(deploy
 
 
 async def test_a_stranger_hears_whether_it_is_ready_and_not_why(deployment, sendgrid, wait_until):
-    sendgrid.standing = emulator.answer(429, {"Retry-After": "3600"})
+    sendgrid.failure = emulator.answer(429, {"Retry-After": "3600"})
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         for stands in (True, False):
             stranger = gateway.http.get(f"{gateway.url}/health/ready", headers={"Via": "1.1 proxy"})

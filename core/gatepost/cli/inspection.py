@@ -181,9 +181,11 @@ def _routes(settings: Settings, instances: Mapping[str, Instance]) -> Iterator[L
         yield Line("warning", "routes", "nobody sends anything: every message is refused with code 8")
     for channel, names in routes.items():
         for name in names:
-            if name in instances and instances[name].use == "sandbox":
+            if name in instances and not instances[name].delivers:
                 yield Line(
-                    "warning", f"routes.{channel}", f"{name} is a sandbox: what it takes reaches nobody"
+                    "warning",
+                    f"routes.{channel}",
+                    f"{name} delivers nothing: its messages reach no recipient",
                 )
 
 

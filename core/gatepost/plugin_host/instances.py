@@ -63,6 +63,8 @@ class Instance:
         self.use = settings.use
         self.package = type(plugin).__module__.partition(".")[0]
         """Where the plugin's code is."""
+        self.delivers: bool = getattr(plugin, "delivers", True)
+        """Whether a message that it takes reaches its recipient."""
         # A manager each: two relays of one kind can't be mixed up, and no call asks more than one plugin.
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs.Hooks)
