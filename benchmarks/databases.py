@@ -17,7 +17,7 @@ class Postgres:
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
-        self._server = self._stack.enter_context(postgres.running())
+        self._server = self._stack.enter_context(postgres.start_server())
         folder = Path(self._server.psql("SHOW data_directory"))
         self._pid = int((folder / "postmaster.pid").read_text().split()[0])
         return self

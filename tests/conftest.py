@@ -25,7 +25,7 @@ def keep_logging_of_pytest():
 @pytest.fixture(scope="session")
 def postgres_server():
     """Start one PostgreSQL server for the whole run; each test creates its own database."""
-    with postgres.running() as server:
+    with postgres.start_server() as server:
         yield server
 
 
