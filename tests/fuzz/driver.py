@@ -133,15 +133,15 @@ class Fuzzer:
 
     def _framed(self, turn: int) -> None:
         """Send three requests on every keep-alive connection without waiting, then check the answers."""
-        batches = []
+        sent_batches = []
         for number, connection in enumerate(self._connections):
             is_webhook = (turn + number) % 20 == 0
             batch: list[Framed] = []
             while len(batch) < 3 and not (batch and batch[-1].closes):
                 batch.append(self._requests.webhook() if is_webhook else self._requests.framed())
             connection.send(b"".join(request.data for request in batch))
-            batches.append((connection, batch, is_webhook))
-        for connection, batch, is_webhook in batches:
+            sent_batches.append((connection, batch, is_webhook))
+        for connection, batch, is_webhook in sent_batches:
             for request in batch:
                 self._check(request.data, connection.receive(), contract=not is_webhook)
             if batch[-1].closes:

@@ -5,8 +5,8 @@ import functools
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from gatepost.model import Channel, Secret
@@ -182,6 +182,36 @@ async def claims_by_rows(
     }
 
 
+@asynccontextmanager
+async def _open_transaction(server: Server, database: str) -> AsyncIterator[None]:
+    """Hold a transaction open that has read the messages of a database."""
+    psql = await asyncio.create_subprocess_exec(
+        server.binary("psql"),
+        "-XqAt",
+        server.url(database),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    psql.stdin.write(b"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM messages;\n")
+    await psql.stdin.drain()
+    assert await psql.stdout.readline() == f"{QUEUED}\n".encode()
+    yield
+    psql.stdin.close()
+    await psql.wait()
+
+
+async def _update_messages(outbox: Outbox, updates: int) -> None:
+    """Insert messages, claim and finish them: two updates of each."""
+    await _fill(outbox, updates // 2, (_WAITING, _CONTENTS))
+    remaining = updates // 2
+    while remaining:
+        claims = await outbox.claim(Channel.EMAIL, min(QUEUED, remaining), 30.0)
+        remaining -= len(claims)
+        await asyncio.gather(
+            *(outbox.finish(SendResult(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims)
+        )
+
+
 async def claims_with_old_transaction(server: Server, folder: Path, updates: int) -> Figures:
     """Measure claims with a transaction that was open during ``updates`` updates, and without one."""
     async with AsyncExitStack() as stack:
@@ -192,29 +222,12 @@ async def claims_with_old_transaction(server: Server, folder: Path, updates: int
             outbox = await stack.enter_async_context(open_outbox(Secret(url), folder, Policy()))
             await _queue(outbox, QUEUED)
             measured.append(Claims(outbox, _backends(server, url)))
-        psql = await asyncio.create_subprocess_exec(
-            server.binary("psql"),
-            "-XqAt",
-            server.url(name),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        psql.stdin.write(b"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM messages;\n")
-        await psql.stdin.drain()
-        assert await psql.stdout.readline() == f"{QUEUED}\n".encode()
-        # A claim and its result are two updates of a message.
-        await _fill(outbox, updates // 2, (_WAITING, _CONTENTS))
-        remaining = updates // 2
-        while remaining:
-            claims = await outbox.claim(Channel.EMAIL, min(QUEUED, remaining), 30.0)
-            remaining -= len(claims)
-            await asyncio.gather(
-                *(outbox.finish(SendResult(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims)
+        async with _open_transaction(server, name):
+            await _update_messages(outbox, updates)
+            await _measure_in_turns(*measured)
+            dead_rows = server.psql(
+                "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'messages'", name
             )
-        await _measure_in_turns(*measured)
-        dead_rows = server.psql("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'messages'", name)
-        psql.stdin.close()
-        await psql.wait()
     without, pinned = measured
     return {
         **without.figures("without an old transaction"),

@@ -140,19 +140,25 @@ async def _simulate(
         delivery.stop()
         housekeeping.cancel()
         await asyncio.gather(worker, housekeeping, return_exceptions=True)
+    return {
+        "outage": f"{ended - began:.0f} s",
+        "queued at the end of the outage": queued,
+        "queue empty after": f"{drained - ended:.1f} s",
+        "usual peak": f"{usual_peak} per second",
+        **_figures(provider, accepted, ended, usual_peak),
+    }
+
+
+def _figures(provider: FlakyProvider, accepted: list[str], ended: float, usual_peak: int) -> Figures:
     sends_after = [(time, message_id) for time, message_id in provider.sends if time >= ended]
     peak = _peak(sends_after)
     counts = Counter(message_id for _, message_id in provider.sends)
     return {
-        "outage": f"{ended - began:.0f} s",
         "accepted": len(accepted),
-        "queued at the end of the outage": queued,
         "failed tries during the outage": provider.unavailable,
         "first message after": f"{sends_after[0][0] - ended:.1f} s",
-        "usual peak": f"{usual_peak} per second",
         "peak after": f"{peak} per second",
         "peak after / usual peak": round(peak / usual_peak, 2),
-        "queue empty after": f"{drained - ended:.1f} s",
         "lost": sum(message_id not in counts for message_id in accepted),
         "duplicated": sum(count > 1 for count in counts.values()),
     }

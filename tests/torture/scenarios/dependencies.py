@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC110, ASYNC221  it polls other processes, and runs short commands
+# ruff: noqa: ASYNC110, ASYNC221, ASYNC240  it polls other processes, and runs short commands
 """Scenarios in which what a gateway depends on fails: the database, the disk, the provider, the clock."""
 
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gatepost.testing import emulator
 from torture.clocks import ProcessClock, StoreClock
-from torture.deployment import deployment
+from torture.deployment import Deployment, deployment
 from torture.oracle import Figures, figures
 from torture.replica import ForkServer
 from torture.stores import Postgresql, Sqlite, Store
@@ -72,21 +72,11 @@ async def full_disk(fork_server: ForkServer, folder: Path, seed: int, *, message
             load = asyncio.create_task(system.load.run(messages))
             system.load.allow(messages // 3)
             await system.load.wait_for_answers(messages // 6)
-            _fill_disk(disk / "filler")
-            system.excuse_resends()
-            await _wait_until(lambda: system.load.refused > 20)
-            (disk / "filler").unlink()
-            system.excuse_resends()
+            await _fill_disk_for_a_while(system, disk / "filler")
             system.load.allow(messages // 3)
             await system.load.wait_for_answers(messages // 2)
             refused = system.load.refused
-            connection = sqlite3.connect(store.path, isolation_level=None)
-            connection.execute("BEGIN IMMEDIATE")
-            system.excuse_resends()
-            await _wait_until(lambda: system.load.refused > refused)
-            connection.execute("ROLLBACK")
-            connection.close()
-            system.excuse_resends()
+            await _lock_for_a_while(system, store)
             system.load.allow(messages)
             await load
             await system.settle()
@@ -102,10 +92,25 @@ async def full_disk(fork_server: ForkServer, folder: Path, seed: int, *, message
     }
 
 
-def _fill_disk(path: Path) -> None:
-    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+async def _fill_disk_for_a_while(system: Deployment, filler: Path) -> None:
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
+    system.excuse_resends()
+    await _wait_until(lambda: system.load.refused > 20)
+    filler.unlink()
+    system.excuse_resends()
+
+
+async def _lock_for_a_while(system: Deployment, store: Sqlite) -> None:
+    refused = system.load.refused
+    connection = sqlite3.connect(store.path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    system.excuse_resends()
+    await _wait_until(lambda: system.load.refused > refused)
+    connection.execute("ROLLBACK")
+    connection.close()
+    system.excuse_resends()
 
 
 async def _wait_until(is_true: Callable[[], bool]) -> None:

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from torture import planted_faults
-from torture.deployment import CONCURRENCY, deployment
+from torture.deployment import CONCURRENCY, Deployment, deployment
 from torture.oracle import Figures, figures
-from torture.replica import ForkServer
+from torture.replica import ForkServer, Replica
 from torture.stores import Store
 
 
@@ -36,19 +36,7 @@ async def kill(
                 planted_fault=planted_fault,
             )
         await system.start_replicas()
-        load = asyncio.create_task(system.load.run(messages))
-        share = messages // kills
-        for number in range(kills):
-            system.load.allow(share)
-            await system.load.wait_for_answers(number * share + system.rng.randint(1, share))
-            await asyncio.sleep(system.rng.uniform(0, 0.15))
-            replica = system.rng.choice(system.replicas)
-            system.excuse_resends()
-            await replica.kill()
-            system.excuse_resends()
-            await replica.start()
-        system.load.allow(messages)
-        await load
+        await _kill_under_load(system, messages, kills)
         await system.settle()
         history, verdict = await system.judge()
     max_in_flight = kills * CONCURRENCY
@@ -62,6 +50,22 @@ async def kill(
     }
 
 
+async def _kill_under_load(system: Deployment, messages: int, kills: int) -> None:
+    load = asyncio.create_task(system.load.run(messages))
+    share = messages // kills
+    for number in range(kills):
+        system.load.allow(share)
+        await system.load.wait_for_answers(number * share + system.rng.randint(1, share))
+        await asyncio.sleep(system.rng.uniform(0, 0.15))
+        replica = system.rng.choice(system.replicas)
+        system.excuse_resends()
+        await replica.kill()
+        system.excuse_resends()
+        await replica.start()
+    system.load.allow(messages)
+    await load
+
+
 async def poison(
     fork_server: ForkServer,
     folder: Path,
@@ -72,7 +76,6 @@ async def poison(
     planted_fault: str = "die_of_poison_messages",
 ) -> Figures:
     """Send messages that kill the process that sends them, each among fifteen others, one after the other."""
-    max_deaths = 0
     async with deployment(
         fork_server, folder, store, seed, reports=False, max_delay=planted_faults.DEATH_DELAY
     ) as system:
@@ -84,18 +87,7 @@ async def poison(
         )
         await system.start_replicas()
         system.load.allow(planted_faults.POISON_EVERY * poison_messages)
-        for number in range(poison_messages):
-            first = number * planted_faults.POISON_EVERY
-            load = asyncio.create_task(system.load.run(first + planted_faults.POISON_EVERY, first))
-            deaths = 0
-            while not load.done() or await asyncio.to_thread(_is_busy, store):
-                if not replica.running:
-                    deaths += 1
-                    system.excuse_resends()
-                    await replica.start()
-                await asyncio.sleep(0.02)
-            max_deaths = max(max_deaths, deaths)
-            await load
+        deaths = [await _send_poison(system, replica, number) for number in range(poison_messages)]
         sent_alone = store.query("SELECT count(*) FROM messages WHERE state = 'sent' AND deaths = 2")
         held = set(store.held_for_deaths())
         history, verdict = await system.judge()
@@ -105,10 +97,26 @@ async def poison(
         **figures(history, verdict),
         "poison messages": poison_messages,
         "poison messages held": len(held & poison_ids),
-        "max deaths per poison message": max_deaths,
+        "max deaths per poison message": max(deaths),
         "other messages held": len(held - poison_ids),
         "other messages sent alone": int(sent_alone[0][0]),
     }
+
+
+async def _send_poison(system: Deployment, replica: Replica, number: int) -> int:
+    """Send a poison message among others, restart the replica whenever it dies, and return how often it did."""
+    first = number * planted_faults.POISON_EVERY
+    load = asyncio.create_task(system.load.run(first + planted_faults.POISON_EVERY, first))
+    deaths = 0
+    # No event tells that the replica has died or that the store has no work left.
+    while not load.done() or await asyncio.to_thread(_is_busy, system.store):
+        if not replica.running:
+            deaths += 1
+            system.excuse_resends()
+            await replica.start()
+        await asyncio.sleep(0.02)
+    await load
+    return deaths
 
 
 def _is_busy(store: Store) -> bool:

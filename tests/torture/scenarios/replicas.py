@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 
 from gatepost.plugin_host.instances import MARGIN
-from torture.deployment import deployment
+from torture.deployment import Deployment, deployment
 from torture.oracle import Figures, figures
 from torture.replica import ForkServer
 from torture.stores import Store
@@ -42,17 +42,9 @@ async def zombie(
         while suspended < zombies:
             system.load.allow(80)
             await system.wait_for_open_requests(12)
-            replicas = system.rng.sample(system.replicas, min(3, zombies - suspended))
-            suspended += len(replicas)
-            system.out_of_service = set(replicas)
-            system.excuse_resends()
-            for replica in replicas:
-                replica.signal(signal.SIGSTOP)
-            await asyncio.sleep(suspension)
-            system.excuse_resends()
-            for replica in replicas:
-                replica.signal(signal.SIGCONT)
-            system.out_of_service = set()
+            count = min(3, zombies - suspended)
+            await _suspend_replicas(system, count, suspension)
+            suspended += count
         await system.load.wait_for_answers(system.load.allowed)
         load.cancel()
         await asyncio.gather(load, return_exceptions=True)
@@ -66,6 +58,19 @@ async def zombie(
         "finished twice": len(verdict.finished_twice),
         "late results rejected": lost_claims,
     }
+
+
+async def _suspend_replicas(system: Deployment, count: int, seconds: float) -> None:
+    replicas = system.rng.sample(system.replicas, count)
+    system.out_of_service = set(replicas)
+    system.excuse_resends()
+    for replica in replicas:
+        replica.signal(signal.SIGSTOP)
+    await asyncio.sleep(seconds)
+    system.excuse_resends()
+    for replica in replicas:
+        replica.signal(signal.SIGCONT)
+    system.out_of_service = set()
 
 
 async def orphan(fork_server: ForkServer, folder: Path, store: Store, seed: int, *, orphans: int) -> Figures:
