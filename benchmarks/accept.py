@@ -75,7 +75,7 @@ def _rows(
 
 
 def slow_disk(rounds: int, seconds: float) -> Iterator[Row]:
-    """Measure with 10 ms more in every commit, for which group commit must make up."""
+    """Measure with 10 ms more in every commit; group commit must keep the throughput high."""
     name = "accept, slow disk: throughput"
     with TemporaryDirectory() as folder:
         port = free_port()

@@ -122,14 +122,14 @@ def fill_queue(
             pass  # opening the outbox creates the tables
         path = sqlite_path(url, folder)
         database = PostgresDatabase(url) if path is None else SqliteDatabase(path)
-        for rows in _batches(count, callback_url):
+        for rows in _row_batches(count, callback_url):
             await database.transact(partial(put, rows))
         await database.close()
 
     asyncio.run(put_all())
 
 
-def _batches(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
+def _row_batches(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
     """Yield rows of queued messages, as the outbox inserts them, a thousand at a time."""
     now = int(time.time() * 1000)
     for begin in range(0, count, 1000):

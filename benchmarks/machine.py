@@ -27,7 +27,7 @@ class Row(NamedTuple):
     goal: float | None = None
     """None if the figure has no goal."""
     at_least: bool = True
-    """Whether the goal is the least figure; otherwise it is the largest."""
+    """Whether the figure must be at least the goal, and not at most."""
     note: str = ""
 
     @property

@@ -13,7 +13,7 @@ from machine import Row, free_port, rss
 from gatepost.testing.process import GatewayProcess
 
 SETTLE_SECONDS = 4.0
-"""Seconds from the start to the measurement: the first claims have failed, and the relay's breaker rests."""
+"""Seconds from the start to the measurement; by then the gateway has found no relay, and its breaker rests."""
 
 IDLE_GOAL = 130.0
 ALL_PLUGINS_GOAL = 180.0

@@ -114,7 +114,9 @@ def forwarded(data: bytes) -> None:
     found = _authenticator.client_address("10.0.0.1", [(b"x-forwarded-for", data)])
     assert found is None or found == ipaddress.ip_address(str(found))
     for untrusted in (b"203.0.113.9", b"2001:db8::9"):
-        one_header = _authenticator.client_address("10.0.0.1", [(b"x-forwarded-for", data + b"," + untrusted)])
+        one_header = _authenticator.client_address(
+            "10.0.0.1", [(b"x-forwarded-for", data + b"," + untrusted)]
+        )
         assert one_header == ipaddress.ip_address(untrusted.decode())
         two_headers = _authenticator.client_address(
             "10.0.0.1", [(b"X-Forwarded-For", data), (b"x-forwarded-for", untrusted)]

@@ -25,7 +25,7 @@ CLAIMS = 400
 """Claims that are measured."""
 
 QUIET_CLAIMS = 20
-"""Length of the runs of claims of which the quietest is searched."""
+"""Successive claims in a window; the window with the lowest median is reported too."""
 
 _ENDED = """
 INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, preview, callback_url, state, due_at,

@@ -219,7 +219,9 @@ class Simulation:
                 due += [row.due for m in messages for row in m.statuses if row.due is not None]
                 if not due:
                     break
-                rest = min(throttle.next_allowed_in(self.outbox.now) or 0.0 for throttle in self.throttles.values())
+                rest = min(
+                    throttle.next_allowed_in(self.outbox.now) or 0.0 for throttle in self.throttles.values()
+                )
                 self.outbox.now = max(min(due), self.outbox.now) + max(rest, 0.001)
         self._check()
         self._check_ends()

@@ -48,7 +48,7 @@ Operation = tuple[Any, ...]
 async def statements(folder: Path, messages: int) -> list[Statement]:
     """Take messages from acceptance to their callbacks, and return the statements of the outbox.
 
-    Leaves the file as it was before them as ``begin.db``.
+    Stores a copy of the file from before them as ``begin.db``.
     """
     noted: list[Statement] = []
     policy = Policy()

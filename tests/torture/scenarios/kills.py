@@ -82,7 +82,10 @@ async def poison(
         replica = system.add_replica(
             delivery={"uncertain_wait": 0.1},
             timeout=1.0,
-            constants={"gatepost.delivery.leases:LEASE_FACTOR": 0.5, "gatepost.delivery.suspects:SUSPECT_INTERVAL": 0.1},
+            constants={
+                "gatepost.delivery.leases:LEASE_FACTOR": 0.5,
+                "gatepost.delivery.suspects:SUSPECT_INTERVAL": 0.1,
+            },
             planted_fault=planted_fault,
         )
         await system.start_replicas()
