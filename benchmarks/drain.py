@@ -125,7 +125,7 @@ def _drain(
         fill_queue(Path(folder), count, store, callback_url=url)
         last_port = callback_count_port if callbacks else count_port
         with GatewayProcess(config) as gateway:
-            # CPU is counted from the moment that the gateway listens, when it has sent some messages already.
+            # CPU is counted from now on, but some messages have arrived already: it is scaled up to all of them.
             used, server_used = cpu(gateway.pid), server.cpu() if server else 0.0
             already = query_count(last_port)["count"]
             arrived = wait_for_count(last_port, count)
