@@ -28,6 +28,7 @@ not listed for it counts as Unavailable where the message surely was not out, an
 Nothing of a recipient belongs in a log, an exception or a returned text.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Protocol
 
@@ -35,7 +36,7 @@ import msgspec
 import pluggy
 from structlog.stdlib import BoundLogger
 
-from gatepost.model import Contact, Email, Receipt, Report, Sms, WebhookRequest
+from gatepost.model import Channel, Contact, Email, Receipt, Report, Sms, WebhookRequest
 
 API_VERSION = 1
 """Raised when a plugin written for the last number would no longer work."""
@@ -181,3 +182,15 @@ class WebhookParser(Protocol):
 
 class Hooks(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, WebhookParser, Protocol):
     """All of them; what the core registers with pluggy."""
+
+
+HOOKS: Mapping[str, type] = {
+    name: protocol
+    for protocol in Hooks.__bases__
+    for name, method in vars(protocol).items()
+    if hasattr(method, f"{PROJECT}_spec")
+}
+"""Every hook by its name, with the Protocol that specifies it."""
+
+SEND_HOOKS: Mapping[Channel, str] = {Channel.EMAIL: "send_email", Channel.SMS: "send_sms"}
+"""The hook that sends on each channel."""

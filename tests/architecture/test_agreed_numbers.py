@@ -53,7 +53,7 @@ def test_a_signature_is_good_for_26_hours():
 
 
 def test_a_stop_ends_within_twelve_seconds():
-    assert app.DRAIN + app.LEAVING + isolation.GRACE <= 12
+    assert app.DRAIN_TIMEOUT + app.MIN_PLUGIN_CLOSE_TIMEOUT + isolation.CANCEL_TIMEOUT <= 12
 
 
 def test_the_codes():
@@ -82,7 +82,7 @@ def test_the_seven_statuses():
 
 def test_the_defaults():
     server, delivery, contacts = settings.Server(), settings.Delivery(), settings.Contacts()
-    client, plugin = settings.Client(authorization=()), settings.Instance(name="relay", use="smtp")
+    client, plugin = settings.Client(authorization=()), settings.InstanceSettings(name="relay", use="smtp")
 
     assert (server.host, server.port, server.trusted_proxies) == ("127.0.0.1", 8080, ())
     assert (server.max_body, server.public_url) == (1_048_576, "")

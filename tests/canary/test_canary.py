@@ -115,7 +115,7 @@ async def test_nothing_is_told_by_plugins_that_misbehave(canary):
         await canary.raw("POST", "/webhooks/misbehaving", body.encode())
     canary.contacts([EMAIL, PHONE], [EMAIL, PHONE, "x" * 2_000_000], [f'"{EMAIL}', PHONE])
     await canary.tried(len(BAD))
-    await canary.logged("contacts file", "thread_fell", "ignored_exception", "loop_error", "printed")
+    await canary.logged("contacts file", "thread_failed", "ignored_exception", "loop_error", "printed")
 
     with sqlite3.connect(canary.folder / "gatepost.db", isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -205,7 +205,7 @@ async def planting(canary):
     await canary.email(text_body="raise")
     await canary.email(ext_user_id="nobody")
     await canary.tried(1)
-    await canary.logged("plugin_fault")
+    await canary.logged("plugin_violation")
     canary.listing()
     return started
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from canary import searcher
 from canary.gateway import EMAIL, NAMES, PEOPLE, PHONE
 from gatepost.model import Contact, Secret
-from gatepost.observe import logs, redaction
+from gatepost.observe import redaction
 
 CONTACT = Contact(
     email=Secret(EMAIL), phone=Secret(PHONE), attributes={"first": NAMES[0], "last": NAMES[1], "tier": "gold"}
@@ -69,8 +69,8 @@ SPELLINGS = {
 def test_what_is_private_is_in_no_text_however_it_is_spelled(spelling):
     spelled = SPELLINGS[spelling](TEXT)
     assert searcher.found(spelled.encode(), PEOPLE)
-    with logs.private(CONTACT):
-        scrubbed = logs.scrub(f"550 5.1.1 {spelled} is gone")
+    with redaction.redaction_scope(CONTACT):
+        scrubbed = redaction.redact(f"550 5.1.1 {spelled} is gone")
     assert searcher.found(scrubbed.encode(), PEOPLE) == []
     assert scrubbed.startswith("550 5.1.1 ")
     assert scrubbed.endswith(" is gone")
@@ -84,8 +84,8 @@ def test_what_is_private_is_in_no_text_however_it_is_spelled(spelling):
 )
 def test_also_amidst_other_text(value, spelling, before, after):
     # An encoding of its own: as part of a longer encoded text it is what the test above shows.
-    with logs.private(CONTACT):
-        scrubbed = logs.scrub(f"{before} {SPELLINGS[spelling](value)} {after}")
+    with redaction.redaction_scope(CONTACT):
+        scrubbed = redaction.redact(f"{before} {SPELLINGS[spelling](value)} {after}")
     hits = searcher.found(scrubbed.encode("utf-8", "replace"), PEOPLE)
     # What the text around it happens to hold is not what was put there.
     assert hits == [] or searcher.found(f"{before} {after}".encode("utf-8", "replace"), PEOPLE)
@@ -96,16 +96,16 @@ async def test_tasks_that_outlive_the_work_and_those_of_others_know_what_is_priv
 
     async def waits() -> str:
         await let_go.wait()
-        return logs.scrub(f"sent to {NAMES[1]}")
+        return redaction.redact(f"sent to {NAMES[1]}")
 
     other = asyncio.create_task(waits())
-    with logs.private(CONTACT):
+    with redaction.redaction_scope(CONTACT):
         stray = asyncio.create_task(waits())
         await asyncio.sleep(0)
-        during = logs.scrub(f"sent to {NAMES[1]}")
+        during = redaction.redact(f"sent to {NAMES[1]}")
     # So many others that it is no longer among those that were worked on lately.
-    for number in range(redaction._LINGERING + 1):
-        with logs.private(Secret(f"somebody-{number}@else.example")):
+    for number in range(redaction.MAX_RECENT + 1):
+        with redaction.redaction_scope(Secret(f"somebody-{number}@else.example")):
             pass
     let_go.set()
     assert [during, await stray] == ["sent to [redacted]"] * 2
@@ -123,8 +123,8 @@ async def test_tasks_that_outlive_the_work_and_those_of_others_know_what_is_priv
     ],
 )
 def test_what_is_nobodys_stays(text):
-    with logs.private(CONTACT):
-        assert logs.scrub(text) == text
+    with redaction.redaction_scope(CONTACT):
+        assert redaction.redact(text) == text
 
 
 STRANGER = searcher.of_person("jubjub.bird@tumtum-tree.example", "+447700900852")
@@ -142,15 +142,15 @@ STRANGER = searcher.of_person("jubjub.bird@tumtum-tree.example", "+447700900852"
     ],
 )
 def test_what_looks_like_an_address_or_a_number_goes_although_nobody_named_it(text):
-    scrubbed = logs.scrub(text)
+    scrubbed = redaction.redact(text)
     assert searcher.found(text.encode(), STRANGER) != []
     assert searcher.found(scrubbed.encode(), STRANGER) == []
     assert "[redacted]" in scrubbed
 
 
 def test_a_short_value_is_taken_out_as_a_word_alone():
-    with logs.private(CONTACT):
-        assert logs.scrub("gold, marigold, GOLD!") == "[redacted], marigold, [redacted]!"
+    with redaction.redaction_scope(CONTACT):
+        assert redaction.redact("gold, marigold, GOLD!") == "[redacted], marigold, [redacted]!"
 
 
 def test_huge_texts_cost_what_they_are_long():
@@ -174,6 +174,6 @@ def test_huge_texts_cost_what_they_are_long():
         "00",
         "０",
     ):
-        redaction.without_lookalikes(piece * 400_000)
-        with logs.private(CONTACT):
-            logs.scrub(piece * 20_000)
+        redaction.redact_patterns(piece * 400_000)
+        with redaction.redaction_scope(CONTACT):
+            redaction.redact(piece * 20_000)

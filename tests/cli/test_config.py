@@ -16,7 +16,7 @@ from gatepost.plugin_host import discovery
 STRUCTS = {
     **settings.SECTIONS,
     "clients": settings.Client,
-    "instance": settings.Instance,
+    "instance": settings.InstanceSettings,
     **{f"plugins.{use}": discovery.settings_type(use) for use in discovery.installed()},
 }
 

@@ -5,7 +5,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from gatepost import app
-from gatepost.observe import logs
+from gatepost.observe import redaction
 
 GOOD = """\
 [server]
@@ -33,7 +33,7 @@ def faults(tmp_path):
 
     assert read() == {}
     yield read
-    logs.never(None)
+    redaction.redact_settings(None)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def read_anew(tmp_path_factory):
             return None, f"{error} {error!r} {error.args} {error.faults}"
 
     yield read
-    logs.never(None)
+    redaction.redact_settings(None)
 
 
 def _toml(value):
@@ -168,7 +168,7 @@ def test_a_record_that_can_not_be_written_is_not_printed(monkeypatch):
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
     record = logging.LogRecord("vendor", logging.ERROR, "", 0, "too %s few %s", (TELLING["client"],), None)
-    logs.handler("json").handle(record)
+    logs.stderr_handler("json").handle(record)
     assert "could not be written" in written.getvalue()
     assert searcher.found(written.getvalue().encode(), TELLING) == []
 
@@ -210,7 +210,7 @@ def test_the_log_is_rid_of_secrets_wherever_they_turn_up(config, read_anew, monk
     read_anew(config)
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
-    handler = logs.handler("json")
+    handler = logs.stderr_handler("json")
     for name, secret in TELLING.items():
         for text in (
             secret,
@@ -228,7 +228,7 @@ def test_the_log_is_rid_of_secrets_wherever_they_turn_up(config, read_anew, monk
                 )
     assert written.getvalue().count("\n") == 12 * len(TELLING)
     assert searcher.found(written.getvalue().encode(), TELLING) == []
-    assert redaction.without("the password uffish-thought-6d6d of gatepost@127.0.0.1") == (
+    assert redaction.redact_values("the password uffish-thought-6d6d of gatepost@127.0.0.1") == (
         "the password [redacted] of gatepost@127.0.0.1"
     )
 

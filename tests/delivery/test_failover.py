@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
 from gatepost.delivery.worker import Delivery, Provider
@@ -16,7 +16,7 @@ from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Policy, open_outbox
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
-from gatepost.upkeep.housekeeping import keep_house
+from gatepost.upkeep.housekeeping import run_housekeeping
 from torture.forward import FastForward
 from torture.outage import Users, texting
 
@@ -73,7 +73,10 @@ async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path, ne
             metrics=Metrics(),
             clock=loop.time,
         )
-        tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(keep_house(outbox, contact_cache))]
+        tasks = [
+            asyncio.create_task(delivery.run()),
+            asyncio.create_task(run_housekeeping(outbox, contact_cache)),
+        ]
         content = msgspec.msgpack.encode(SmsContent(text="Hello there"))
         message = new(channel=Channel.SMS, content=content, callback_url="")
         await outbox.put(message)

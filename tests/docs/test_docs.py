@@ -146,7 +146,7 @@ def test_the_log_says_what_the_page_says_and_nothing_else():
     assert written - described - infos == set()
     # The code builds some names from two parts, such as send_ and the result.
     built = {f"send_{word}" for word in ("unavailable", "rejected", "uncertain")}
-    built |= {"callback_retry", "callback_dead", "logging_mended"}
+    built |= {"callback_retry", "callback_dead", "logging_restored"}
     plugins = "".join(path.read_text() for path in (REPO / "plugins").glob("*/gatepost_*/*.py"))
     assert {event for event in described - built if f'"{event}' not in code + plugins} == set()
 

@@ -69,8 +69,8 @@ FIRST_TIME = {
         {'gatepost_sends_total{outcome="uncertain",plugin="sendgrid-main"}': "0x10 8x30"},
     ),
     "a plugin breaks its contract": (
-        {"GatepostPluginFaults"},
-        {'gatepost_plugin_faults_total{plugin="players"}': "0x10 1x30"},
+        {"GatepostPluginViolations"},
+        {'gatepost_plugin_violations_total{plugin="players"}': "0x10 1x30"},
     ),
     "a contact source is away": (
         {"GatepostContactSourceFails"},

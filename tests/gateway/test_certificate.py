@@ -26,7 +26,7 @@ class Files:
 
 @pytest.fixture
 def files(tmp_path, authority, monkeypatch):
-    monkeypatch.setattr("gatepost.config.certificate.RENEW_EVERY", 0.01)
+    monkeypatch.setattr("gatepost.config.certificate.CHECK_INTERVAL", 0.01)
     return Files(tmp_path, authority)
 
 

@@ -135,7 +135,7 @@ class Gate:
         assert '"exception"' not in log
         assert "internal_error" not in log
         # How long anything took is the machine's affair.
-        faults = [line for line in log.splitlines() if "plugin_fault" in line]
+        faults = [line for line in log.splitlines() if "plugin_violation" in line]
         assert [line for line in faults if "held the event loop" not in line] == []
 
 

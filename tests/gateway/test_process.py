@@ -144,8 +144,8 @@ async def test_sighup_is_sigterm_and_not_a_kill(deployment, sendgrid, begin, wai
 
 async def test_a_stop_does_not_wait_for_ever(deployment, sendgrid, monkeypatch, wait_until):
     """The provider, Smartico and a caller all hang; what was at the provider waits for a report."""
-    monkeypatch.setattr("gatepost.app.DRAIN", 1.0)
-    monkeypatch.setattr("gatepost.server.process.DRAIN", 1.0)
+    monkeypatch.setattr("gatepost.app.DRAIN_TIMEOUT", 1.0)
+    monkeypatch.setattr("gatepost.server.process.DRAIN_TIMEOUT", 1.0)
     deployment.tables["delivery"]["uncertain_wait"] = 0.5
     deployment.crm.fail(smartico.hang(), calls=1)
     async with deployment.running(email=["sendgrid-main"]):

@@ -412,10 +412,10 @@ def plant(texts: Mapping[str, str]) -> object:
     from gatepost.intake import requests  # noqa: PLC0415
     from gatepost.observe import logs  # noqa: PLC0415
     from gatepost.observe.metrics import Metrics  # noqa: PLC0415
-    from gatepost.upkeep.health import Health  # noqa: PLC0415
+    from gatepost.upkeep.health import HealthCheck  # noqa: PLC0415
 
-    refused, redact, outcome_of = requests.refused, logs._redact, attempt.outcome_of
-    ready, expose = Health.ready, Metrics.expose
+    refused, redact, outcome_of = requests.refused, logs.redact_record, attempt.outcome_of
+    ready, expose = HealthCheck.readiness, Metrics.expose
 
     def told(logger, method, event):
         event = redact(logger, method, event) | {"planted": texts["log"]}
@@ -428,7 +428,7 @@ def plant(texts: Mapping[str, str]) -> object:
     formatter.processors = [told if one is redact else one for one in formatter.processors]
     requests.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
     attempt.outcome_of = lambda *given: msgspec.structs.replace(outcome_of(*given), reason=texts["database"])
-    Health.ready = lambda self: msgspec.structs.replace(ready(self), problems=[texts["health"]])
+    HealthCheck.readiness = lambda self: msgspec.structs.replace(ready(self), problems=[texts["health"]])
     Metrics.expose = lambda self: expose(self) + f"# {texts['metric']}\n".encode()
     # It ends when the gateway does, for then nobody holds the other end of its input.
     wait = "import sys; sys.stdin.read()"

@@ -89,9 +89,9 @@ TRICKS = {
     "hang": (HELD, "took longer than 1.3 s"),
     "spin": (HELD, "took longer than 1.3 s"),
     "ignore-cancellation": (HELD, "ignores its cancellation"),
-    "block": (SENT, "has held the event loop"),
+    "block": (SENT, "has blocked the event loop"),
     "unequal-id": (SENT, ""),
-    "huge-id": (SENT, "returned a provider_id that is no printable text"),
+    "huge-id": (SENT, "returned a provider_id that is not a printable text"),
     "telling-id": (SENT, "returned a provider_id that holds the recipient"),
     "mutate": (HANDED_ON, ""),
     "leave-a-task": (HANDED_ON, ""),
@@ -177,19 +177,21 @@ async def test_every_trick_hurts_the_trickster_only(bench):
         if trick in {"new-logging", "close-everything"}:
             # What is said until it is mended, which may take a moment, nobody hears.
             mended += 1
-            await bench.until(lambda mended=mended: len(bench.said_of("changed the logging")) >= mended)
+            await bench.until(
+                lambda mended=mended: len(bench.said_of("the logging of the process was changed")) >= mended
+            )
         # The other channel works, and what is refused shows that the trickster is asked again as well.
         assert (await bench.fate("sms", body=f"after {trick}"))[:2] == HANDED_ON
         assert (await bench.fate("email", text_body="reject"))[:2] == REJECTED
 
-    [held] = {one["place"].partition(" in ")[2] for one in bench.said_of("has held the event loop")}
+    [held] = {one["place"].partition(" in ")[2] for one in bench.said_of("has blocked the event loop")}
     assert held == "Misbehaving.do_block"
-    for event in ("logging_mended", "loop_was_stopped", "thread_fell", "ignored_exception", "loop_error"):
+    for event in ("logging_restored", "loop_restarted", "thread_failed", "ignored_exception", "loop_error"):
         assert await bench.until(lambda event=event: [one for one in bench.logged() if one["event"] == event])
     # Each counts, also one that nobody heard of because the logging was gone.
-    said = [one for one in bench.logged() if one["event"] == "plugin_fault" and one["instance"] == "bad"]
-    assert await bench.figure('gatepost_plugin_faults_total{plugin="bad"}') >= len(said) > 0
-    assert await bench.figure('gatepost_plugin_faults_total{plugin="players"}') == 0
+    said = [one for one in bench.logged() if one["event"] == "plugin_violation" and one["instance"] == "bad"]
+    assert await bench.figure('gatepost_plugin_violations_total{plugin="bad"}') >= len(said) > 0
+    assert await bench.figure('gatepost_plugin_violations_total{plugin="players"}') == 0
     [dead] = bench.said_of("ended by itself")
     assert dead["instance"] == "dying"
     for printed in (one for one in bench.logged() if one["event"] == "printed" and "hook" in one):
@@ -202,7 +204,7 @@ async def test_every_trick_hurts_the_trickster_only(bench):
 
     # Also with tasks, threads and a lifespan that don't let go.
     assert await asyncio.to_thread(bench.process.terminate) == 0
-    assert "took longer than 5 s to leave" in bench.process.log.read_text()
+    assert "took longer than 5 s to close" in bench.process.log.read_text()
 
 
 async def test_a_source_that_hangs_or_raises_is_passed_over_and_named(bench):

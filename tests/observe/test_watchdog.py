@@ -17,8 +17,8 @@ HELD = 300_000
 
 @pytest.fixture
 def told(monkeypatch):
-    monkeypatch.setattr(watchdog, "LATE", 0.1)
-    monkeypatch.setattr(watchdog, "EVERY", 0.02)
+    monkeypatch.setattr(watchdog, "BLOCKED_AFTER", 0.1)
+    monkeypatch.setattr(watchdog, "PROBE_INTERVAL", 0.02)
     return []
 
 
@@ -35,19 +35,21 @@ def hold_the_loop(until):
 
 
 async def watched(told, work):
-    with watchdog.watching(asyncio.get_running_loop(), {}, told.append):
+    with watchdog.watch(asyncio.get_running_loop(), {}, told.append):
         # Until the watchdog is at its work.
         for _ in range(3):
-            await asyncio.sleep(watchdog.EVERY)
+            await asyncio.sleep(watchdog.PROBE_INTERVAL)
         asyncio.current_task().set_name("the culprit")
         await work()
         asyncio.current_task().set_name("the innocent")
-        await asyncio.sleep(2 * watchdog.EVERY)
+        await asyncio.sleep(2 * watchdog.PROBE_INTERVAL)
 
 
 async def test_a_call_that_holds_the_interpreter_is_told_afterwards(told):
     def frozen():
-        return [one for one in told if one.frozen and one.seconds > HELD / 1e6 - watchdog.EVERY - 0.01]
+        return [
+            one for one in told if one.stalled and one.seconds > HELD / 1e6 - watchdog.PROBE_INTERVAL - 0.01
+        ]
 
     async def work():
         hold_the_interpreter()
@@ -58,7 +60,7 @@ async def test_a_call_that_holds_the_interpreter_is_told_afterwards(told):
 
     longest = max(frozen(), key=lambda one: one.seconds)
     assert longest.task == "the culprit"
-    assert "test_watchdog.py" in longest.place
+    assert "test_watchdog.py" in longest.location
 
 
 async def test_a_thread_that_holds_the_interpreter_is_among_the_others(told):
@@ -74,7 +76,7 @@ async def test_a_thread_that_holds_the_interpreter_is_among_the_others(told):
 
     async def work():
         begin.set()
-        while not any(one.frozen for one in told):  # noqa: ASYNC110  the watchdog can't set an event of the loop
+        while not any(one.stalled for one in told):  # noqa: ASYNC110  the watchdog can't set an event of the loop
             await asyncio.sleep(0.01)
 
     try:
@@ -83,13 +85,13 @@ async def test_a_thread_that_holds_the_interpreter_is_among_the_others(told):
         end.set()
         thread.join()
 
-    assert any("test_watchdog.py" in place for one in told if one.frozen for place in one.others)
+    assert any("test_watchdog.py" in place for one in told if one.stalled for place in one.other_threads)
 
 
 async def test_a_call_that_holds_the_loop_alone_is_told_while_it_does(told):
     def held():
-        found = [one for one in told if not one.frozen and one.task == "the culprit"]
-        return {one.place.rpartition(" in ")[2] for one in found}
+        found = [one for one in told if not one.stalled and one.task == "the culprit"]
+        return {one.location.rpartition(" in ")[2] for one in found}
 
     async def work():
         hold_the_loop(held)
@@ -107,15 +109,15 @@ async def test_the_log_has_a_line_about_it(told):
     loop = asyncio.get_running_loop()
     with (
         structlog.testing.capture_logs() as logged,
-        watchdog.watching(loop, {}, lambda held: serve._tell(held, {})),
+        watchdog.watch(loop, {}, lambda held: serve._report_blocked(held, {})),
     ):
         for _ in range(3):
-            await asyncio.sleep(watchdog.EVERY)
+            await asyncio.sleep(watchdog.PROBE_INTERVAL)
         hold_the_interpreter()
-        while not any(one["event"] == "process_frozen" for one in logged):  # noqa: ASYNC110  as above
+        while not any(one["event"] == "process_stalled" for one in logged):  # noqa: ASYNC110  as above
             await asyncio.sleep(0.01)
 
-    line = next(one for one in logged if one["event"] == "process_frozen")
+    line = next(one for one in logged if one["event"] == "process_stalled")
     assert line["log_level"] == "warning"
-    assert "nothing of the process ran for 0." in line["problem"]
+    assert "the whole process stood still for 0." in line["problem"]
     assert line.keys() >= {"task", "place", "cpu_seconds", "other_threads"}

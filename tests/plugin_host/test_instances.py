@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from gatepost import app
-from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.config.toml_file import read_settings
 from gatepost.errors import (
     BadSignature,
@@ -24,7 +24,7 @@ from gatepost.errors import (
     WebhookError,
     WebhookRetry,
 )
-from gatepost.hookspecs import ContactSource, EmailSender, hookimpl
+from gatepost.hookspecs import HOOKS, ContactSource, EmailSender, hookimpl
 from gatepost.model import (
     Channel,
     Contact,
@@ -61,8 +61,8 @@ REQUEST = WebhookRequest(method="POST", url="/", headers={}, body=b"", received_
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """The core's own allowances, so that no test waits for a plugin that hangs."""
-    monkeypatch.setattr(instances, "MARGIN", 0.0)
-    monkeypatch.setattr(isolation, "GRACE", 0.01)
+    monkeypatch.setattr(instances, "SEND_OVERRUN", 0.0)
+    monkeypatch.setattr(isolation, "CANCEL_TIMEOUT", 0.01)
 
 
 @pytest.fixture
@@ -176,8 +176,8 @@ class TestSend:
         it = instance(Fake(does), timeout=timeout_for(does))
         with pytest.raises(Uncertain):
             await it.send(EMAIL)
-        assert logged[0]["event"] == "plugin_fault"
-        assert it.faults == len(logged)
+        assert logged[0]["event"] == "plugin_violation"
+        assert it.violations == len(logged)
         assert (logged[0]["instance"], logged[0]["hook"]) == ("relay", "send_email")
         assert "bloggs" not in repr(logged)
 
@@ -186,7 +186,7 @@ class TestSend:
         with pytest.raises(Uncertain):
             await it.send(EMAIL)
         assert "ignores its cancellation" in repr(logged)
-        await asyncio.gather(*it._guard._strays)
+        await asyncio.gather(*it._runner._abandoned)
 
     @pytest.mark.parametrize("message", [EMAIL, SMS])
     @pytest.mark.parametrize("kind", [Rejected, Unavailable, Uncertain])
@@ -235,7 +235,7 @@ class TestSend:
     )
     async def test_an_unusable_provider_id_is_dropped_and_the_message_is_sent(self, provider_id, logged):
         assert await instance(Fake(Receipt(provider_id))).send(EMAIL) == Receipt()
-        assert logged[0]["event"] == "plugin_fault"
+        assert logged[0]["event"] == "plugin_violation"
 
     async def test_a_number_as_the_providers_id_is_dropped(self, logged):
         assert await instance(Fake(Receipt("447700900123-1"))).send(SMS) == Receipt()
@@ -259,7 +259,9 @@ class TestSend:
 
     async def test_the_recipient_is_private_to_logs_while_the_plugin_runs(self, caplog):
         async def leak():
-            logging.getLogger("vendor").error("sending to %s", instances.logs.scrub("JOE.BLOGGS in valletta"))
+            logging.getLogger("vendor").error(
+                "sending to %s", instances.redaction.redact("JOE.BLOGGS in valletta")
+            )
             return Receipt()
 
         await instance(Fake(leak)).send(EMAIL)
@@ -353,11 +355,11 @@ class TestFindContactInMemory:
         class Talking(InMemory):
             @hookimpl
             def find_contact(self, ext_user_id):
-                said.append(logs._name_speaker(None, "", {}))
+                said.append(logs.add_running_hook(None, "", {}))
 
         said = []
         await instance(Talking()).find_contact("joe", 5.0)
-        said.append(logs._name_speaker(None, "", {}))
+        said.append(logs.add_running_hook(None, "", {}))
         assert said == [{"instance": "relay", "hook": "find_contact"}, {}]
 
 
@@ -420,13 +422,13 @@ class TestHooks:
             async def find_contact(self, ext_user_id): ...
 
         it = instance(Some())
-        assert it.can == {"find_contact"}
+        assert it.hooks == {"find_contact"}
         assert (it.channels, it.is_source, it.takes_webhooks) == (frozenset(), True, False)
-        assert instance(Fake()).can == set(instances._HOOKS) - {"lifespan"}
+        assert instance(Fake()).hooks == set(HOOKS) - {"lifespan"}
 
     def test_two_instances_of_one_kind_are_two(self):
         first, second = Fake(Receipt("1")), Fake(Receipt("2"))
-        assert instance(first).hook is not instance(second).hook
+        assert instance(first)._calls is not instance(second)._calls
 
     def test_a_misspelled_hook_is_refused(self):
         class Misspelled:
@@ -530,14 +532,14 @@ class TestOpened:
         assert notes == ["+a", "-a"]
 
     async def test_one_that_does_not_open_in_time_is_a_fault(self, monkeypatch):
-        monkeypatch.setattr(isolation, "OPENING", 0.01)
+        monkeypatch.setattr(isolation, "OPEN_TIMEOUT", 0.01)
         with pytest.raises(ConfigError, match="did not open within"):
             async with open_instances([instance(Living([], "a", hang))]):
                 pytest.fail("must not open")
 
     @pytest.mark.parametrize("leaving", [RuntimeError("x"), SystemExit(1), hang, ignore_cancellation])
     async def test_leaving_never_raises_and_is_logged(self, leaving, logged, monkeypatch):
-        monkeypatch.setattr(isolation, "CLOSING", 0.01)
+        monkeypatch.setattr(isolation, "CLOSE_TIMEOUT", 0.01)
         notes = []
         async with open_instances(
             [instance(Living(notes, "a")), instance(Living(notes, "b", leaving=leaving))]
@@ -560,17 +562,17 @@ class TestOpened:
     async def test_leaving_takes_no_longer_than_there_is_time(self, logged):
         async with open_instances([instance(Living([], "a", leaving=hang))], lambda: 0.01):
             pass
-        assert [entry["problem"] for entry in logged] == ["took longer than 0.01 s to leave"]
+        assert [entry["problem"] for entry in logged] == ["took longer than 0.01 s to close"]
 
     async def test_a_stop_leaves_them_what_the_drain_has_left(self, logged, tmp_path, monkeypatch):
-        monkeypatch.setattr(app, "DRAIN", 0.0)
+        monkeypatch.setattr(app, "DRAIN_TIMEOUT", 0.0)
         path = tmp_path / "gatepost.toml"
         path.write_text('[clients.brand]\nauthorization = ["a secret"]\n')
         settings, _ = app.load(path)
         one = instance(Living([], "a", leaving=hang))
         async with app.open_gateway(settings, {"relay": one}):
             pass
-        assert [entry["problem"] for entry in logged] == ["took longer than 0.5 s to leave"]
+        assert [entry["problem"] for entry in logged] == ["took longer than 0.5 s to close"]
 
     async def test_a_background_task_that_falls_takes_nobody_with_it(self, logged):
         fell = asyncio.Event()
@@ -732,10 +734,10 @@ class TestLoading:
             ("acme_leaving:Plugin", "distribution acme can't be imported (SystemExit at "),
             ("acme_relay:Absent", "distribution acme can't be imported (AttributeError)"),
             ("acme_relay:Old", "api_version is number 0, this Gatepost's is 1"),
-            ("acme_relay:Bare", "settings_type is no msgspec.Struct"),
+            ("acme_relay:Bare", "settings_type is not a msgspec.Struct"),
             ("acme_relay:Thawed", "settings_type is not frozen"),
-            ("acme_relay:Greedy", "keys that are the core's: timeout"),
-            ("acme_relay:function", "names no class"),
+            ("acme_relay:Greedy", "keys that belong to the core: timeout"),
+            ("acme_relay:function", "does not name a class"),
         ],
     )
     def test_what_can_not_be_used_is_a_fault(self, install, value, problem):
@@ -756,7 +758,7 @@ class TestLoading:
         ("use", "said", "unsaid"),
         [
             ("acme-rely", "is it acme-relay?", "pip install"),
-            ("qqqq", "as in pip install ./plugins/qqqq; others as their authors say", "is it"),
+            ("qqqq", "as in pip install ./plugins/qqqq; for others see their documentation", "is it"),
             ("A secret text!", "acme-relay", "secret"),
         ],
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.delivery import worker as delivery_worker
 from gatepost.delivery.worker import Provider
 from gatepost.plugin_host import instances, isolation
@@ -14,6 +14,6 @@ def test_a_claim_outlasts_the_longest_send_and_the_wait_for_its_renewal(timeout)
     instance = instances.Instance(InstanceSettings(name="any", use="any", timeout=timeout), object())
     lease = Provider(instance, Throttle(concurrency=1, per_second=0.0)).lease
 
-    assert lease > timeout + instances.MARGIN + isolation.GRACE
+    assert lease > timeout + instances.SEND_OVERRUN + isolation.CANCEL_TIMEOUT
     # It is renewed when a third of it is over, at the next of the looks that are POLL apart.
     assert lease * 2 / 3 > delivery_worker.POLL

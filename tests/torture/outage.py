@@ -10,10 +10,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from gatepost.config.settings import Client, Logs, Routes, Server, Settings, Store
+from gatepost.config.settings import Client, InstanceSettings, Logs, Routes, Server, Settings, Store
 from gatepost.config.settings import Contacts as ContactSettings
 from gatepost.config.settings import Delivery as DeliverySettings
-from gatepost.config.settings import Instance as InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
 from gatepost.delivery.worker import Delivery, Provider
@@ -24,7 +23,7 @@ from gatepost.observe.metrics import Metrics
 from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
-from gatepost.upkeep.housekeeping import keep_house
+from gatepost.upkeep.housekeeping import run_housekeeping
 from torture.forward import FastForward
 
 CONCURRENCY = 16
@@ -127,7 +126,10 @@ async def _outage(
         )
         accepted: list[str] = []
         await _accept(outbox, accepted, queue)
-        tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(keep_house(outbox, contact_cache))]
+        tasks = [
+            asyncio.create_task(delivery.run()),
+            asyncio.create_task(run_housekeeping(outbox, contact_cache)),
+        ]
         await _drained(outbox)
         usual = _peak(provider.taken)
 

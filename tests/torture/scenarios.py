@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncpg
 
-from gatepost.plugin_host.instances import MARGIN
+from gatepost.plugin_host.instances import SEND_OVERRUN
 from gatepost.testing import emulator
 from torture import planted_faults
 from torture.bench import CONCURRENCY, QUICK, bench
@@ -128,7 +128,7 @@ async def zombie(
     began = time.monotonic()
     # Nobody shall lose an answer but by being stopped, however slow the machine is.
     timeout, wait, leases = 2.0, 0.3, 1.5
-    lease = leases * (timeout + MARGIN)
+    lease = leases * (timeout + SEND_OVERRUN)
     async with bench(fork_server, folder, store, seed, reports=False, most=0.1) as run:
         for _ in range(5):
             order = {"plant": plant, "set": {**QUICK, "gatepost.delivery.worker:LEASES": leases}}
@@ -173,7 +173,7 @@ async def orphan(fork_server: ForkServer, folder: Path, store: Store, seed: int,
     """A replica that never comes back, and one that does under the same name: who takes over, and when."""
     began = time.monotonic()
     timeout, leases = 3.0, 1.5
-    lease = leases * (timeout + MARGIN)
+    lease = leases * (timeout + SEND_OVERRUN)
     taken_over = []
     async with bench(fork_server, folder, store, seed, reports=False, most=0.1) as run:
         for _ in range(2):

@@ -280,7 +280,7 @@ def test_a_line_is_due_once_a_minute_and_key():
 
 def test_a_crowd_fills_neither_the_memory_nor_the_disk():
     now = [0.0]
-    lines = LogThrottle(lambda: now[0], keys=10)
+    lines = LogThrottle(lambda: now[0], max_keys=10)
     assert sum(lines.due(str(key)) for key in range(1000)) == 10
     now[0] = 61.0
     assert sum(lines.due(str(key)) for key in itertools.chain(range(500), range(500))) == 10

@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from gatepost.cli.common import counted, fail, shown
+from gatepost.cli.common import fail, plural, printable
 from gatepost.config.settings import CORE_KEYS
 from gatepost.errors import ConfigError
+from gatepost.hookspecs import SEND_HOOKS
 from gatepost.plugin_host import discovery
-from gatepost.testing.conformance.bench import HOOKS, Bench, implements
+from gatepost.plugin_host.discovery import implements
+from gatepost.testing.conformance.bench import Bench
 from gatepost.testing.conformance.unattended import Verdict, applicable, judge
 
 
@@ -26,15 +28,15 @@ def report(path: Path, name: str, *, live: bool) -> int:
         mark = Text("✗", "bold red") if verdict.problem else Text("✓", "green")
         text = Text(verdict.check.summary)
         if verdict.problem:
-            text.append(f"\n{shown(verdict.problem)}", "red")
+            text.append(f"\n{printable(verdict.problem)}", "red")
         grid.add_row("", mark, Text(verdict.check.id, "bold"), text)
     console = Console(highlight=False)
     console.print(grid)
     failed = sum(bool(verdict.problem) for verdict in verdicts)
     console.print(
-        f"{counted(len(verdicts), 'check')}, {failed} failed", style="bold red" if failed else "green"
+        f"{plural(len(verdicts), 'check')}, {failed} failed", style="bold red" if failed else "green"
     )
-    if sends := [hook for hook in HOOKS.values() if implements(bench.plugin, hook)]:
+    if sends := [hook for hook in SEND_HOOKS.values() if implements(bench.plugin, hook)]:
         console.print(
             f"Not checked: {', '.join(sends)}, and what reports mean. That takes a provider to try it on, "
             "as the plugin's own tests have one (gatepost.testing.suites)."
@@ -54,8 +56,8 @@ def _bench(path: Path, name: str) -> Bench:
         fail(f"{path} can't be read as TOML; gatepost check says more")
     found = [one for one in (name, *_of_kind(tables, name)) if isinstance(tables.get(one), dict)]
     if not found:
-        there = ", ".join(sorted(shown(one) for one in tables)) or "none"
-        fail(f"{path} has no [plugins.{shown(name)}]; there are: {there}")
+        there = ", ".join(sorted(printable(one) for one in tables)) or "none"
+        fail(f"{path} has no [plugins.{printable(name)}]; there are: {there}")
     if found[0] != name and len(found) > 1:
         fail(f"several instances are of that kind; name one: {', '.join(found)}")
     table: dict[str, Any] = tables[found[0]]

@@ -19,7 +19,7 @@ from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Claim, Outbox, SendResult
 from gatepost.outbox.states import State
-from gatepost.plugin_host.instances import MARGIN, Instance
+from gatepost.plugin_host.instances import SEND_OVERRUN, Instance
 from gatepost.throttle import BreakerState, Throttle
 
 POLL = 1.0
@@ -41,7 +41,7 @@ class Provider(NamedTuple):
     def lease(self) -> float:
         """Seconds that a claim for it is held."""
         # With the margin: a short timeout must not make the lease end while the plugin is still at it.
-        return LEASES * (self.instance.settings.timeout + MARGIN)
+        return LEASES * (self.instance.settings.timeout + SEND_OVERRUN)
 
 
 class _Progress:

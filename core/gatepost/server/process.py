@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import uvicorn
 from litestar import Litestar
 
-from gatepost.app import DRAIN, Gateway, create_app, open_gateway
+from gatepost.app import DRAIN_TIMEOUT, Gateway, create_app, open_gateway
 from gatepost.config.certificate import Certificate
 from gatepost.config.settings import Server, Settings
 from gatepost.errors import Fault
@@ -74,7 +74,7 @@ class _Uvicorn(uvicorn.Server):
         for server in self.servers:
             server.close()
         await _turns()
-        self.config.timeout_graceful_shutdown = max(1, int(DRAIN - (loop.time() - begun)))
+        self.config.timeout_graceful_shutdown = max(1, int(DRAIN_TIMEOUT - (loop.time() - begun)))
         await super().shutdown(sockets)
 
     @contextlib.contextmanager

@@ -30,9 +30,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gatepost.hookspecs import Plugin
+from gatepost.hookspecs import SEND_HOOKS, Plugin
 from gatepost.model import Channel, Contact, Status
-from gatepost.testing.conformance.bench import HOOKS, Bench, implements, no_port, usual_recipient
+from gatepost.plugin_host.discovery import implements
+from gatepost.testing.conformance.bench import Bench, no_port, usual_recipient
 from gatepost.testing.conformance.people import PEOPLE
 from gatepost.testing.conformance.provider import EMULATED, Emulated, Form, Provider, Trouble
 from gatepost.testing.conformance.registry import Check, Group, of
@@ -156,14 +157,14 @@ class EmailSuite(PluginSuite):
     """For a plugin that sends email."""
 
     groups = (Group.SEND,)
-    hook = HOOKS[Channel.EMAIL]
+    hook = SEND_HOOKS[Channel.EMAIL]
 
 
 class SmsSuite(PluginSuite):
     """For a plugin that sends text messages."""
 
     groups = (Group.SEND,)
-    hook = HOOKS[Channel.SMS]
+    hook = SEND_HOOKS[Channel.SMS]
 
 
 class WebhookSuite(PluginSuite):
@@ -198,7 +199,7 @@ def hooks(suite: type[PluginSuite]) -> list[str]:
 
 def channels(suite: type[PluginSuite]) -> list[Channel]:
     """What the suites of a class say that the plugin sends."""
-    return [channel for channel, hook in HOOKS.items() if hook in hooks(suite)]
+    return [channel for channel, hook in SEND_HOOKS.items() if hook in hooks(suite)]
 
 
 def cases(suite: type[PluginSuite]) -> dict[str, tuple[Check, Channel | None]]:

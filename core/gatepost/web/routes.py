@@ -23,7 +23,7 @@ from gatepost.model import Channel, WebhookRequest
 from gatepost.observe import logs
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import CONTENT_TYPE, Metrics
-from gatepost.upkeep.health import Health, Ready
+from gatepost.upkeep.health import HealthCheck, Readiness
 from gatepost.web import admin
 from gatepost.web.admin import Control
 from gatepost.web.auth import Access
@@ -56,7 +56,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     webhooks: Webhooks
     control: Control
     metrics: Metrics
-    health: Health
+    health: HealthCheck
     bodies: BodyLimit
     """Of the contract's requests."""
     strangers: LogThrottle = msgspec.field(default_factory=lambda: LogThrottle(time.monotonic))
@@ -307,9 +307,9 @@ def _live() -> dict[str, bool]:
 
 
 @get("/health/ready", sync_to_thread=False)
-def _ready(request: Request[Any, Any, Any]) -> Response[Ready | dict[str, bool]]:
+def _ready(request: Request[Any, Any, Any]) -> Response[Readiness | dict[str, bool]]:
     """The store works and every route has somebody to send with; 503 where not. Why, observers alone hear."""
-    ready = request.app.state[SERVICES_KEY].health.ready()
+    ready = request.app.state[SERVICES_KEY].health.readiness()
     content = ready if _may_observe(request) else {"ready": ready.ready}
     return Response(content, status_code=200 if ready.ready else 503)
 
@@ -320,7 +320,7 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     if not _may_observe(request):
         return Response(b"", status_code=404)
     services: Services = request.app.state[SERVICES_KEY]
-    await services.health.look()
+    await services.health.update_queue_depth()
     return Response(services.metrics.expose(), headers={"content-type": CONTENT_TYPE})
 
 

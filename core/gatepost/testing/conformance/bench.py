@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from gatepost.config.settings import CORE_KEYS
 from gatepost.config.toml_table import Table
 from gatepost.errors import ConfigError, Fault
-from gatepost.hookspecs import PROJECT, Context
+from gatepost.hookspecs import SEND_HOOKS, Context
 from gatepost.model import Channel, Contact, Email, Mailbox, Receipt, Secret, Sms, Status, WebhookRequest
+from gatepost.observe.leaves import secrets
+from gatepost.plugin_host.discovery import implements
 from gatepost.testing.conformance.provider import Form, Provider, Reporter, Trouble
 from gatepost.testing.conformance.watching import (
     Watch,
@@ -37,7 +37,6 @@ SHORT_TIMEOUTS = (0.3, 1.2, 4.8)
 """Seconds of timeout given to a plugin whose stand-in will never answer. The longer ones are tried where a busy
 machine was too slow for the one before."""
 
-HOOKS = {Channel.EMAIL: "send_email", Channel.SMS: "send_sms"}
 
 _DEFAULT_RECIPIENT = {Channel.EMAIL: "canary.{}+tag@people.example", Channel.SMS: "+4477009000{:02}"}
 
@@ -102,7 +101,7 @@ async def _called(hook: Callable[..., Any], *arguments: object) -> Any:
 
 def sending_hook(message: Email | Sms) -> str:
     """The name of the hook that sends this."""
-    return HOOKS[Channel.EMAIL if isinstance(message, Email) else Channel.SMS]
+    return SEND_HOOKS[Channel.EMAIL if isinstance(message, Email) else Channel.SMS]
 
 
 @dataclass(kw_only=True, repr=False)
@@ -141,9 +140,9 @@ class Bench:
 
     def settings(self, table: Mapping[str, Any] | None = None) -> Any:
         """The table as the core would convert it; raises ConfigError as the core does."""
-        source = Table(self.table if table is None else table, base=self.base, environment=os.environ).split(
-            CORE_KEYS
-        )[1]
+        source = Table.root(
+            self.table if table is None else table, base=self.base, environment=os.environ
+        ).split(CORE_KEYS)[1]
         made = source.convert(self.plugin.settings_type, "")
         if made is None:
             raise ConfigError(Fault(key.removeprefix("."), problem) for key, problem in source.faults)
@@ -151,7 +150,7 @@ class Bench:
 
     def secrets(self) -> list[str]:
         """The values of the settings' Secrets."""
-        return list(_secrets_in(self.settings()))
+        return [secret.reveal() for secret in secrets(self.settings())]
 
     def make(
         self,
@@ -236,18 +235,6 @@ class Bench:
         return message, receipt
 
 
-def _secrets_in(value: object) -> Iterator[str]:
-    if isinstance(value, Secret):
-        yield value.reveal()
-    elif isinstance(value, msgspec.Struct):
-        yield from _secrets_in([getattr(value, name) for name in value.__struct_fields__])
-    elif isinstance(value, Mapping):
-        yield from _secrets_in(list(value.values()))
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from _secrets_in(item)
-
-
 @asynccontextmanager
 async def lifespan_of(plugin: Any, watch: Watch) -> AsyncIterator[None]:
     """The plugin's lifespan, where it has one; in and out are the plugin's doing, what lies between is not."""
@@ -266,11 +253,6 @@ async def lifespan_of(plugin: Any, watch: Watch) -> AsyncIterator[None]:
     else:
         with watch.mine():
             await manager.__aexit__(None, None, None)
-
-
-def implements(plugin: type[Any], hook: str) -> bool:
-    """Whether the class has a method of this name that is marked as a hook."""
-    return hasattr(getattr(plugin, hook, None), f"{PROJECT}_impl")
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 
+from gatepost.plugin_host.discovery import implements
 from gatepost.testing.conformance import asking
-from gatepost.testing.conformance.bench import Bench, Live, described, implements, until
+from gatepost.testing.conformance.bench import Bench, Live, described, until
 from gatepost.testing.conformance.provider import Trouble
 from gatepost.testing.conformance.registry import Group, check
 from gatepost.testing.conformance.watching import everything_in, found_in

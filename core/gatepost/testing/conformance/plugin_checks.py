@@ -9,12 +9,12 @@ from typing import Any, get_args
 import msgspec
 
 from gatepost import hookspecs
-from gatepost.config.settings import CORE_KEYS
-from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import CORE_KEYS, InstanceSettings
 from gatepost.errors import ConfigError
 from gatepost.model import Secret
+from gatepost.plugin_host.discovery import implements
 from gatepost.plugin_host.instances import Instance
-from gatepost.testing.conformance.bench import Bench, implements
+from gatepost.testing.conformance.bench import Bench
 from gatepost.testing.conformance.registry import Group, check
 from gatepost.testing.conformance.watching import (
     Watch,

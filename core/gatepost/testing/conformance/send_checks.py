@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.errors import Rejected
 from gatepost.model import Channel, Receipt, Secret
 from gatepost.plugin_host.instances import Instance
@@ -111,7 +111,7 @@ async def guarded(bench: Bench) -> None:
         async with lifespan_of(plugin, watch):
             receipt = await instance.send(message)
     assert isinstance(receipt, Receipt), "the guard had no Receipt"
-    assert "plugin_fault" not in "\n".join(watch.texts), "the gateway's guard found a fault, see the log"
+    assert "plugin_violation" not in "\n".join(watch.texts), "the gateway's guard found a fault, see the log"
 
 
 @check(Group.SEND)

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from gatepost.errors import ConfigError
-from gatepost.observe import logs
-from gatepost.testing.conformance.bench import Bench, implements
+from gatepost.observe import redaction
+from gatepost.plugin_host.discovery import implements
+from gatepost.testing.conformance.bench import Bench
 from gatepost.testing.conformance.registry import Check, Group, of
 
 _HOOKS = {
@@ -38,7 +39,7 @@ async def judge(bench: Bench, check: Check) -> Verdict:
         await check.run(bench)
     except AssertionError as error:
         # Of the first line alone: where pytest has rewritten the check, values come after it.
-        return Verdict(check, logs.scrub(str(error).partition("\n")[0]))
+        return Verdict(check, redaction.redact(str(error).partition("\n")[0]))
     except ConfigError as error:
         return Verdict(check, str(error))
     except Exception as error:  # noqa: BLE001  a plugin may raise anything; its text may hold anything
