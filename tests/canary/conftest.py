@@ -12,16 +12,16 @@ from gatepost.testing.vonage import VonageEmulator
 @pytest.fixture
 async def canary(tmp_path):
     async with Smartico(api_key=SECRETS["callback key"], authorization=SECRETS["authorization"]) as crm:
-        made = Canary(tmp_path, crm)
-        yield made
-        made.process.kill()
+        canary = Canary(tmp_path, crm)
+        yield canary
+        canary.process.kill()
 
 
 @pytest.fixture
 async def sendgrid(canary):
     async with SendGridEmulator() as emulator:
         emulator.api_key = SECRETS["SendGrid key"]
-        # A vendor's errors quote what they are about.
+        # The errors of a provider often quote the request.
         emulator.error = lambda status, why: {"errors": [{"message": f"{why} {TELLING}", "field": EMAIL}]}
         canary.tables["plugins.sendgrid"] = {
             "use": "sendgrid",
@@ -50,8 +50,8 @@ async def vonage(canary):
 
 @pytest.fixture
 async def sink(canary):
-    made = Sink()
-    server = await asyncio.start_server(made.session, "127.0.0.1", 0)
+    sink = Sink()
+    server = await asyncio.start_server(sink.session, "127.0.0.1", 0)
     canary.tables["plugins.relay"] = {
         "use": "smtp",
         "host": "127.0.0.1",
@@ -61,6 +61,6 @@ async def sink(canary):
         "password": SECRETS["relay password"],
         "timeout": 3.0,
     }
-    yield made
+    yield sink
     await stop(server)
-    await made.end()
+    await sink.end()

@@ -1,4 +1,4 @@
-"""What is named is taken out of a text in every spelling, and what is not named is left to be read."""
+"""Private values are removed from a text in every spelling, and everything else stays readable."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""The demo's own search for addresses finds those that are there."""
+"""The demo finds the addresses that are in its files and answers."""
 
 import time
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ ANNA = scenes.PEOPLE[0]
 
 @pytest.fixture
 def stage(tmp_path):
-    (tmp_path / "gatepost.db").write_bytes(b"SQLite format 3\0 nothing of anybody")
+    (tmp_path / "gatepost.db").write_bytes(b"SQLite format 3\0 no address")
     (tmp_path / "gatepost.log").write_text('{"event": "listening"}')
     (tmp_path / "contacts.csv").write_text(ANNA.email)
     return SimpleNamespace(folder=tmp_path, smartico=SimpleNamespace(attempts=[]))
@@ -23,7 +23,7 @@ def shown(**answer):
     return play.Shown(scene=scenes.SCENES[0], answer=answer, callbacks=(), arrived=(), problems=())
 
 
-def test_the_contacts_themselves_are_no_leak(stage):
+def test_the_contacts_file_is_not_a_leak(stage):
     assert play.leaks(stage, [shown(error_code=0, ext_message_id="x")]) == []
 
 

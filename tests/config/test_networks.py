@@ -77,10 +77,10 @@ def test_what_a_network_holds(network, inside, outside):
     [
         ("203.0.113.7/24", "write 203.0.113.0/24"),
         ("2001:db8::1/32", "write 2001:db8::/32"),
-        ("203.0.113.0/33", "is not an address or network"),
-        ("", "is not an address or network"),
-        ("smartico.example", "is not an address or network"),
-        ("203.0.113.0-9", "is not an address or network"),
+        ("203.0.113.0/33", "is not an address or a network"),
+        ("", "is not an address or a network"),
+        ("smartico.example", "is not an address or a network"),
+        ("203.0.113.0-9", "is not an address or a network"),
         ("::ffff:0:0/90", "write ::ffc0:0:0/90"),
     ],
 )
