@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from canary.gateway import EMAIL, SECRETS, TELLING, Canary, Sink
+from canary.gateway import EMAIL, PRIVATE_TEXT, SECRETS, Canary, Sink
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.serving import stop
 from gatepost.testing.smartico import Smartico
@@ -22,7 +22,9 @@ async def sendgrid(canary):
     async with SendGridEmulator() as emulator:
         emulator.api_key = SECRETS["SendGrid key"]
         # The errors of a provider often quote the request.
-        emulator.error = lambda status, why: {"errors": [{"message": f"{why} {TELLING}", "field": EMAIL}]}
+        emulator.error = lambda status, why: {
+            "errors": [{"message": f"{why} {PRIVATE_TEXT}", "field": EMAIL}]
+        }
         canary.tables["plugins.sendgrid"] = {
             "use": "sendgrid",
             "api_key": emulator.api_key,
@@ -36,7 +38,11 @@ async def sendgrid(canary):
 @pytest.fixture
 async def vonage(canary):
     async with VonageEmulator() as emulator:
-        emulator.error = lambda status, why: {"type": "#1", "title": TELLING, "detail": f"{why} {TELLING}"}
+        emulator.error = lambda status, why: {
+            "type": "#1",
+            "title": PRIVATE_TEXT,
+            "detail": f"{why} {PRIVATE_TEXT}",
+        }
         canary.tables["plugins.vonage"] = {
             "use": "vonage",
             "application_id": emulator.application_id,

@@ -27,7 +27,7 @@ COLD = {
 }
 PREVIEW = "bandersnatch.preview@frumious-office.example"
 UNLISTED = "mimsy.borogove@uffish-thought.example"
-TELLING = f"{EMAIL} {PHONE[1:]} {' '.join(NAMES)}"
+PRIVATE_TEXT = f"{EMAIL} {PHONE[1:]} {' '.join(NAMES)}"
 
 SECRETS = {
     "authorization": "Bearer tulgey-wood-7c51",

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 
 from canary import searcher
-from canary.gateway import COLD, EMAIL, EVERYTHING, NAMES, PHONE, PREVIEW, SECRETS, TELLING, UNLISTED
+from canary.gateway import COLD, EMAIL, EVERYTHING, NAMES, PHONE, PREVIEW, PRIVATE_TEXT, SECRETS, UNLISTED
 from gatepost.testing import emulator, smartico
 
 
@@ -27,11 +27,19 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
         emulator.answer(429, {"Retry-After": "1", "X-About": EMAIL}),
         emulator.answer(302, {"Location": f"http://127.0.0.1:1/{EMAIL}"}),
     )
-    sink.plans = [("RCPT", f"550 5.1.1 <{EMAIL}>: {TELLING}"), ("END", f"554 {TELLING}"), ("END", "")]
+    sink.plans = [
+        ("RCPT", f"550 5.1.1 <{EMAIL}>: {PRIVATE_TEXT}"),
+        ("END", f"554 {PRIVATE_TEXT}"),
+        ("END", ""),
+    ]
     ids = [(await canary.email(subject=f"n {n}"))["ext_message_id"] for n in range(5)]
     await canary.wait_for_sends(5)
     sendgrid.plan(emulator.close_after_body(taken=True), emulator.hang(taken=False), emulator.answer(401))
-    sink.plans = [("RCPT", f"451 4.2.1 {TELLING}"), ("RCPT", f"999 {TELLING}"), ("MAIL", f"421 {TELLING}")]
+    sink.plans = [
+        ("RCPT", f"451 4.2.1 {PRIVATE_TEXT}"),
+        ("RCPT", f"999 {PRIVATE_TEXT}"),
+        ("MAIL", f"421 {PRIVATE_TEXT}"),
+    ]
     ids += [(await canary.email())["ext_message_id"] for _ in range(3)]
     vonage.plan(
         emulator.FINE,
@@ -56,7 +64,7 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
             tampering=tampering,
         )
     for name in ("sendgrid", "vonage", "relay", EMAIL):
-        await canary.raw("POST", f"/webhooks/{name}?to={PHONE}", TELLING.encode())
+        await canary.raw("POST", f"/webhooks/{name}?to={PHONE}", PRIVATE_TEXT.encode())
         await canary.raw("GET", f"/webhooks/{name}?to={EMAIL}")
 
     canary.record_processes()
@@ -104,13 +112,15 @@ async def test_misbehaving_plugins_leak_nothing(canary):
     await canary.email(activity_type="1", to_email_address=UNLISTED, text_body="fine")
     await canary.email(ext_user_id="nobody")
     assert (await canary.email(subject="internal-error"))["error_code"] == 99
-    await canary.raw("POST", "/email", b'{"ext_user_id": "' + TELLING.encode())
+    await canary.raw("POST", "/email", b'{"ext_user_id": "' + PRIVATE_TEXT.encode())
     await canary.raw("POST", "/email", json.dumps({"ext_user_id": {EMAIL: PHONE}}).encode())
-    await canary.raw("POST", "/email", json.dumps({"subject": TELLING, "callback_url": TELLING}).encode())
+    await canary.raw(
+        "POST", "/email", json.dumps({"subject": PRIVATE_TEXT, "callback_url": PRIVATE_TEXT}).encode()
+    )
     await canary.raw("POST", f"/email?to={EMAIL}", b"{}", Authorization=f"Basic {EMAIL}")
     await canary.raw("GET", f"/nothing/{EMAIL}", **{"X-To": PHONE})
     for trick in ("retry", "bad", "signature", "report", "endless", "log", "print", *cold):
-        who = " ".join(COLD.values()) if trick in cold else TELLING
+        who = " ".join(COLD.values()) if trick in cold else PRIVATE_TEXT
         body = json.dumps({"trick": trick, "who": who, "id": ids[0]})
         await canary.raw("POST", "/webhooks/misbehaving", body.encode())
     canary.contacts([EMAIL, PHONE], [EMAIL, PHONE, "x" * 2_000_000], [f'"{EMAIL}', PHONE])
@@ -161,7 +171,7 @@ async def test_a_gateway_on_postgresql_leaks_nothing(canary, postgres_server):
     answer = await canary.sms()
     await canary.email(activity_type="1", to_email_address=PREVIEW, text_body="reject")
     await canary.wait_for_sends(5)
-    body = json.dumps({"trick": "report", "who": TELLING, "id": answer["ext_message_id"]})
+    body = json.dumps({"trick": "report", "who": PRIVATE_TEXT, "id": answer["ext_message_id"]})
     await canary.raw("POST", "/webhooks/misbehaving", body.encode())
     postgres_server.terminate_backends(database)
     await canary.email(text_body="reject")

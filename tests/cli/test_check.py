@@ -261,7 +261,7 @@ def test_the_help_says_that_only_live_signs_in_to_providers(run_check):
     run_check(code=0)
     run_check(code=1, live=True)
 
-    assert "Signs in to providers only with --live" in " ".join((check.command.help or "").split())
+    assert "It tries the providers' keys only with --live" in " ".join((check.command.help or "").split())
 
 
 @pytest.mark.parametrize(

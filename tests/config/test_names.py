@@ -115,7 +115,7 @@ def test_a_name_listed_twice_is_a_fault(faults):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "key", "meant"),
+    ("old", "new", "key", "right_name"),
     [
         ("[contacts]\n", "[contacts]\nshard = true\n", "contacts.shard", "shared"),
         ('contacts = ["members"]', 'contact = ["members"]', "clients.splendid.contact", "contacts"),
@@ -130,11 +130,11 @@ def test_a_name_listed_twice_is_a_fault(faults):
         ("[clients.", "[client.", "client", "clients"),
     ],
 )
-def test_a_misspelled_key_is_one_fault_that_names_the_right_key(faults, old, new, key, meant):
+def test_a_misspelled_key_is_one_fault_that_names_the_right_key(faults, old, new, key, right_name):
     (one,) = faults((old, new))
 
     assert one[0] == key
-    assert f"is not a key here; is it {meant}? there are: " in one[1]
+    assert f"is not a key here; is it {right_name}? there are: " in one[1]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A secret is seen by whoever asks for it, and nowhere else: no repr, no encoding, no error, no log."""
+"""No repr, encoding, error or log record shows a secret; only ``Secret.reveal`` does."""
 
 import copy
 import functools
@@ -28,7 +28,7 @@ from gatepost.plugin_host import discovery
 from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.vonage import VonageEmulator
 
-TELLING = {
+SECRETS = {
     "client": "tulgey-wood-7c51",
     "rotated client": "manxome-foe-9d02",
     "callback": "vorpal-blade-0b0b",
@@ -44,7 +44,7 @@ TELLING = {
 
 @pytest.fixture(scope="module", autouse=True)
 def plugins_looked_up_once():
-    """Reading the metadata of everything that is installed is most of a start's work."""
+    """Cache the lookup of plugins: reading the metadata of all distributions is most of the work of a start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discovery, "load", functools.cache(discovery.load))
         patch.setattr(discovery, "installed", functools.cache(discovery.installed))
@@ -53,16 +53,16 @@ def plugins_looked_up_once():
 
 @pytest.fixture(scope="module")
 def config():
-    """Every plugin that is installed, every secret that there is."""
+    """Returns a configuration with every plugin and every kind of secret."""
     return {
         "server": {"port": 0, "public_url": "https://gate.example"},
-        "store": {"url": f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:1/gatepost"},
+        "store": {"url": f"postgresql://gatepost:{SECRETS['database']}@127.0.0.1:1/gatepost"},
         "clients": {
             "brand": {
-                "authorization": [TELLING["client"], TELLING["rotated client"]],
+                "authorization": [SECRETS["client"], SECRETS["rotated client"]],
                 "allow_ips": ["127.0.0.1"],
-                "callback_api_key": TELLING["callback"],
-                "preview_recipients": [TELLING["preview"]],
+                "callback_api_key": SECRETS["callback"],
+                "preview_recipients": [SECRETS["preview"]],
             }
         },
         "contacts": {"sources": ["players"]},
@@ -71,23 +71,23 @@ def config():
             "players": {"use": "csv", "path": "contacts.csv"},
             "sendgrid": {
                 "use": "sendgrid",
-                "api_key": TELLING["sendgrid"],
+                "api_key": SECRETS["sendgrid"],
                 "webhook_public_key": SendGridEmulator().public_key,
             },
             "relay": {
                 "use": "smtp",
                 "host": "relay.example",
                 "username": "gatepost",
-                "password": TELLING["relay"],
-                "webhook_secret": TELLING["relay's webhook"],
+                "password": SECRETS["relay"],
+                "webhook_secret": SECRETS["relay's webhook"],
                 "bounce_domain": "bounces.example",
             },
-            "box": {"use": "sandbox", "folder": "box", "webhook_secret": TELLING["sandbox"]},
+            "box": {"use": "sandbox", "folder": "box", "webhook_secret": SECRETS["sandbox"]},
             "vonage": {
                 "use": "vonage",
                 "application_id": "78d335fa-323d-0114-9c3d-d6f0d48968cf",
                 "private_key": VonageEmulator().private_key,
-                "signature_secret": TELLING["vonage"],
+                "signature_secret": SECRETS["vonage"],
             },
         },
     }
@@ -170,10 +170,10 @@ def test_a_log_record_that_cannot_be_written_is_not_printed(monkeypatch):
     """The standard library would print the arguments of such a record."""
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
-    record = logging.LogRecord("vendor", logging.ERROR, "", 0, "%s and %s", (TELLING["client"],), None)
+    record = logging.LogRecord("vendor", logging.ERROR, "", 0, "%s and %s", (SECRETS["client"],), None)
     logs.stderr_handler("json").handle(record)
     assert "could not be written" in written.getvalue()
-    assert searcher.found(written.getvalue().encode(), TELLING) == []
+    assert searcher.found(written.getvalue().encode(), SECRETS) == []
 
 
 def test_no_setting_shows_a_secret(config, read_config):
@@ -182,7 +182,7 @@ def test_no_setting_shows_a_secret(config, read_config):
     hits = []
     for one in everything(loaded):
         for text in representations(one):
-            hits += [(type(one).__name__, hit) for hit in searcher.found(text.encode(), TELLING)]
+            hits += [(type(one).__name__, hit) for hit in searcher.found(text.encode(), SECRETS)]
     assert hits == []
     assert len(list(everything(loaded))) > 40
 
@@ -214,7 +214,7 @@ def test_secrets_are_removed_from_every_log_record(config, read_config, monkeypa
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
     handler = logs.stderr_handler("json")
-    for name, secret in TELLING.items():
+    for name, secret in SECRETS.items():
         for text in (
             secret,
             secret.upper(),
@@ -229,8 +229,8 @@ def test_secrets_are_removed_from_every_log_record(config, read_config, monkeypa
                         "vendor", level, "", 0, f"{name} %s %s" if arguments else text, arguments, None
                     )
                 )
-    assert written.getvalue().count("\n") == 12 * len(TELLING)
-    assert searcher.found(written.getvalue().encode(), TELLING) == []
+    assert written.getvalue().count("\n") == 12 * len(SECRETS)
+    assert searcher.found(written.getvalue().encode(), SECRETS) == []
     assert redaction.redact_values("the password uffish-thought-6d6d of gatepost@127.0.0.1") == (
         "the password [redacted] of gatepost@127.0.0.1"
     )
@@ -246,22 +246,22 @@ def test_no_fault_quotes_a_value_of_the_wrong_type(config, read_config):
     structs["brand"] = tables["clients"]["brand"], configuration.Client
     for name, table in tables["plugins"].items():
         structs[name] = table, discovery.settings_type(table["use"])
-        table.update(dict.fromkeys(("concurrency", "per_second", "timeout"), TELLING["client"]))
+        table.update(dict.fromkeys(("concurrency", "per_second", "timeout"), SECRETS["client"]))
     for table, struct_type in structs.values():
-        table.update({field.encode_name: TELLING["client"] for field in msgspec.structs.fields(struct_type)})
+        table.update({field.encode_name: SECRETS["client"] for field in msgspec.structs.fields(struct_type)})
     _, faults = read_config(tables)
     assert faults.count("expected a number") > 10
-    assert searcher.found(faults.encode(), TELLING) == []
+    assert searcher.found(faults.encode(), SECRETS) == []
 
 
 VALUES = st.one_of(
-    st.sampled_from(sorted(TELLING.values())),
+    st.sampled_from(sorted(SECRETS.values())),
     st.integers(-(10**6), 10**6),
     st.booleans(),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.lists(st.sampled_from(sorted(TELLING.values())), max_size=2),
+    st.lists(st.sampled_from(sorted(SECRETS.values())), max_size=2),
     st.dictionaries(
-        st.sampled_from(["a", "use", "api_key"]), st.sampled_from(sorted(TELLING.values())), max_size=2
+        st.sampled_from(["a", "use", "api_key"]), st.sampled_from(sorted(SECRETS.values())), max_size=2
     ),
 )
 
@@ -289,7 +289,7 @@ def test_no_fault_quotes_a_secret_after_random_changes_of_the_file(config, read_
     _, faults = read_config(tables)
 
     named = set(_instances_named(tables))
-    secrets = {name: secret for name, secret in TELLING.items() if secret not in named}
+    secrets = {name: secret for name, secret in SECRETS.items() if secret not in named}
     assert searcher.found(faults.encode(), secrets) == []
 
 
@@ -322,14 +322,14 @@ def test_no_fault_quotes_a_secret_from_the_environment_or_a_file(
             "uncertain",
         ),
     ):
-        monkeypatch.setenv(f"GATE_{name}", TELLING[name])
-        (tmp_path / name).write_text(TELLING[name] + "\n")
+        monkeypatch.setenv(f"GATE_{name}", SECRETS[name])
+        (tmp_path / name).write_text(SECRETS[name] + "\n")
         owner[key] = where.format(name if where.startswith("env") else tmp_path / name)
     loaded, faults = read_config(tables)
     assert loaded is None
     for key in ("plugins.relay.port", "plugins.box.report_after", "delivery.uncertain"):
         assert key in faults
-    assert searcher.found(faults.encode(), TELLING) == []
+    assert searcher.found(faults.encode(), SECRETS) == []
 
 
 @pytest.mark.parametrize("where", ["env:GATE_{}", "file:{}"])
@@ -343,24 +343,24 @@ def test_secrets_are_read_from_the_environment_and_from_files(
         "sendgrid": (tables["plugins"]["sendgrid"], "api_key"),
     }
     for name, (table, key) in places.items():
-        monkeypatch.setenv(f"GATE_{name}", TELLING[name])
-        (tmp_path / name).write_text(TELLING[name] + "\n")
+        monkeypatch.setenv(f"GATE_{name}", SECRETS[name])
+        (tmp_path / name).write_text(SECRETS[name] + "\n")
         named = where.format(name if where.startswith("env") else tmp_path / name)
         table[key] = [named] if key == "authorization" else named
     (settings, _), _ = read_config(tables)
     brand = settings.clients["brand"]
     found = [*brand.authorization, brand.callback_api_key, settings.plugins["sendgrid"].settings.api_key]
-    assert [one.reveal() for one in found] == [TELLING[name] for name in places]
+    assert [one.reveal() for one in found] == [SECRETS[name] for name in places]
 
 
 def test_a_toml_error_beside_a_secret_does_not_quote_it(tmp_path):
-    (tmp_path / "gatepost.toml").write_text(f'[clients.brand]\nauthorization = ["{TELLING["client"]}"\nx = ')
+    (tmp_path / "gatepost.toml").write_text(f'[clients.brand]\nauthorization = ["{SECRETS["client"]}"\nx = ')
     with pytest.raises(tomllib.TOMLDecodeError):
         tomllib.loads((tmp_path / "gatepost.toml").read_text())
     with pytest.raises(ConfigError) as raised:
         app.load(tmp_path / "gatepost.toml")
     assert "is not TOML" in str(raised.value)
-    assert searcher.found(str(raised.value).encode(), TELLING) == []
+    assert searcher.found(str(raised.value).encode(), SECRETS) == []
 
 
 async def test_a_fault_of_a_database_does_not_quote_its_password(config, read_config, postgres_server):
@@ -369,12 +369,12 @@ async def test_a_fault_of_a_database_does_not_quote_its_password(config, read_co
     served = postgres_server.new_database()
     urls = [
         settings.store.url.reveal(),
-        f"postgresql://nobody:{TELLING['database']}@/nothing?host={served.rpartition('host=')[2]}",
-        f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:port/x",
-        f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:1/x?sslmode={TELLING['database']}",
-        f"postgres+what://gatepost:{TELLING['database']}@x",
-        f"mysql://gatepost:{TELLING['database']}@127.0.0.1/x",
-        TELLING["database"],
+        f"postgresql://nobody:{SECRETS['database']}@/nothing?host={served.rpartition('host=')[2]}",
+        f"postgresql://gatepost:{SECRETS['database']}@127.0.0.1:port/x",
+        f"postgresql://gatepost:{SECRETS['database']}@127.0.0.1:1/x?sslmode={SECRETS['database']}",
+        f"postgres+what://gatepost:{SECRETS['database']}@x",
+        f"mysql://gatepost:{SECRETS['database']}@127.0.0.1/x",
+        SECRETS["database"],
     ]
     for url in urls:
         changed = msgspec.structs.replace(
@@ -385,7 +385,7 @@ async def test_a_fault_of_a_database_does_not_quote_its_password(config, read_co
                 pass
         assert "store.url" in str(raised.value)
         text = f"{raised.value!r} {raised.value} {raised.value.__cause__!r}"
-        assert searcher.found(text.encode(), TELLING) == [], url
+        assert searcher.found(text.encode(), SECRETS) == [], url
 
 
 FAILING = sql("SELECT nothing_like_it(:content)")
@@ -397,20 +397,20 @@ def test_an_error_of_sqlite_shows_no_content(tmp_path, create_engine):
     sqlite3.connect(path).close()
     engine = create_engine(path)
     with engine.connect() as connection, pytest.raises(DBAPIError) as raised:
-        connection.execute(FAILING, {"content": TELLING["client"]})
+        connection.execute(FAILING, {"content": SECRETS["client"]})
     engine.dispose()
     assert "nothing_like_it" in str(raised.value)
-    assert TELLING["client"] not in f"{raised.value} {raised.value!r}"
+    assert SECRETS["client"] not in f"{raised.value} {raised.value!r}"
 
 
 async def test_an_error_of_postgresql_shows_no_content(postgres_server):
     engine = postgresql._engine(Secret(postgres_server.new_database()))
     async with engine.connect() as connection:
         with pytest.raises(DBAPIError) as raised:
-            await connection.execute(FAILING, {"content": TELLING["client"]})
+            await connection.execute(FAILING, {"content": SECRETS["client"]})
     await engine.dispose()
     assert "nothing_like_it" in str(raised.value)
-    assert TELLING["client"] not in f"{raised.value} {raised.value!r}"
+    assert SECRETS["client"] not in f"{raised.value} {raised.value!r}"
 
 
 def test_secrets_are_removed_from_the_fault_of_a_constructor(config, read_config, monkeypatch):

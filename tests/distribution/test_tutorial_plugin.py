@@ -38,7 +38,7 @@ def lesson(environment):
     return environment.folder / "acme-sms"
 
 
-def its_tests(environment, lesson, code=0):
+def run_tests_of(environment, lesson, code=0):
     return environment.run("-m", "pytest", "-p", "no:cacheprovider", cwd=lesson, code=code)
 
 
@@ -74,14 +74,14 @@ def free_port():
 
 
 def test_following_the_tutorial_gives_the_results_that_it_shows(environment, lesson):
-    assert results(its_tests(environment, lesson)) == results_shown("## Begin")
+    assert results(run_tests_of(environment, lesson)) == results_shown("## Begin")
 
     emulator = lesson / "tests/conftest.py"
     before = emulator.read_text()
     the_class = re.search(r"^REQUIRED_FIELDS.*?(?=^@pytest)", before, re.MULTILINE | re.DOTALL)
     (theirs, *_) = blocks("python", "## First the emulator")
     emulator.write_text(before.replace(the_class[0], f"{theirs}\n\n"))
-    assert results(its_tests(environment, lesson, code=1)) == results_shown("`refuse`, `take` and all")
+    assert results(run_tests_of(environment, lesson, code=1)) == results_shown("`refuse`, `take` and all")
 
     (body, *_) = blocks("python", "## Build Acme's requests")
     (lesson / "acme_sms/messages.py").write_text(body)
@@ -95,7 +95,7 @@ def test_following_the_tutorial_gives_the_results_that_it_shows(environment, les
         check=True,
     )
     assert "offset" not in patched.stderr
-    report = its_tests(environment, lesson)
+    report = run_tests_of(environment, lesson)
     assert results(report) == results_shown("## Update the tests")
     assert re.findall(r"TestConformance: .*", report)[0] in PAGE
     assert int(re.findall(r"TestConformance: (\d+) checks", report)[0]) >= 40

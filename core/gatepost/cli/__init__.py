@@ -9,13 +9,13 @@ from gatepost import __version__
 
 _COMMANDS = {
     "serve": "run the gateway",
-    "check": "find faults in the configuration",
-    "config": "print a complete commented gatepost.toml",
+    "check": "check the configuration and list all its faults",
+    "config": "print a complete gatepost.toml with comments",
     "plugins": "show the installed plugins and their instances",
-    "messages": "see what became of messages; send and call back again",
+    "messages": "show messages, send them again, repeat callbacks",
     "send": "send one test message through the running gateway",
-    "new-plugin": "start a plugin of your own",
-    "demo": "see a whole gateway at work on this machine, without any account",
+    "new-plugin": "create a plugin of your own",
+    "demo": "run a complete gateway on this machine, without any account",
 }
 
 

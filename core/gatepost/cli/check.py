@@ -17,15 +17,15 @@ _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗",
 
 
 @click.command()
-@click.option("--plugin", metavar="NAME", help="Check only whether this plugin keeps the contract.")
-@click.option("--live", is_flag=True, help="Also sign in to the providers; nothing is sent.")
+@click.option("--plugin", metavar="NAME", help="Instead: check this one plugin against the plugin contract.")
+@click.option("--live", is_flag=True, help="Also sign in to the providers; no message is sent.")
 @config_option
 def command(plugin: str | None, live: bool, config: Path | None) -> None:
-    """Find all faults in the configuration at once.
+    """Check the configuration and list all its faults at once.
 
-    Builds every plugin and opens it as the gateway would, so contact sources are read. Examines the store
-    without changing it, so it may run beside the gateway. Signs in to providers only with --live.
-    The exit code is 1 when there is a fault; warnings leave it 0.
+    The command builds and opens every plugin as the gateway would, so it also reads the contact sources. It
+    reads the store without changing it, so it can run beside the gateway. It tries the providers' keys only with
+    --live. The exit code is 1 if there is a fault; with only warnings it is 0.
     """
     path = config_path(config)
     if plugin is not None:

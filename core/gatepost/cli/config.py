@@ -43,7 +43,7 @@ class Key(NamedTuple):
 
 @click.command()
 def command() -> None:
-    """Print a complete commented gatepost.toml, with the settings of every installed plugin.
+    """Print a complete gatepost.toml with comments and the settings of every installed plugin.
 
     gatepost config > gatepost.toml
     """

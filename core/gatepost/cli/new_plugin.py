@@ -68,11 +68,11 @@ class Names(NamedTuple):
 @click.command()
 @click.argument("name")
 @click.option(
-    "--channels", help="What it sends: email, sms or email,sms. Default: both, or nothing with --contacts."
+    "--channels", help="What the plugin sends: email, sms or email,sms (the default, without --contacts)."
 )
-@click.option("--contacts", is_flag=True, help="It is a contact source.")
+@click.option("--contacts", is_flag=True, help="The plugin is a contact source.")
 def command(name: str, channels: str | None, contacts: bool) -> None:
-    """Start a plugin: a folder NAME with working code, its tests, and an emulated provider."""
+    """Create a plugin: a folder NAME with working code, its tests, and an emulated provider."""
     if channels is None:
         channels = "" if contacts else ",".join(Channel)
     chosen = [part.strip() for part in channels.split(",") if part.strip()]

@@ -27,7 +27,7 @@ _IN_WORDS = {
 @click.command()
 @config_option
 def command(config: Path | None) -> None:
-    """Show the installed plugins, and the instances of each that the configuration has."""
+    """Show the installed plugins and their instances in the configuration."""
     path = config_path(config)
     console = Console(highlight=False)
     try:

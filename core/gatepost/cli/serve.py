@@ -36,10 +36,10 @@ _log = logs.get(__name__)
 @click.command()
 @config_option
 def command(config: Path | None) -> None:
-    """Run the gateway until it is stopped (SIGTERM, SIGHUP, or Ctrl-C).
+    """Run the gateway until it gets a signal to stop (SIGTERM, SIGHUP, or Ctrl-C).
 
-    A stop accepts nothing new, finishes the work in progress within 12 seconds and ends with exit code 0.
-    A start that fails prints every fault on a line of its own, and ends with exit code 1.
+    It then accepts no new requests, finishes its current work within 12 seconds and ends with exit code 0. If it
+    can't start, it prints each fault on its own line and ends with exit code 1.
     """
     path = config_path(config)
     settings = log_settings(path)

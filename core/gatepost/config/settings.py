@@ -33,10 +33,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             description="networks that may read /metrics and the details of /health/ready, besides loopback"
         ),
     ] = ()
-    max_body: Annotated[int, Meta(ge=1024, description="largest body of a request, in bytes")] = 1_048_576
+    max_body: Annotated[int, Meta(ge=1024, description="the largest request in bytes")] = 1_048_576
     public_url: Annotated[
         str,
-        Meta(description="the URL under which providers reach this gateway with their reports"),
+        Meta(
+            description="the URL of this gateway, as seen from outside; for providers that are told where to report"
+        ),
     ] = ""
     certificate: Annotated[
         Path | None, Meta(description="PEM, with the chain; without it run Gatepost behind a TLS proxy")
@@ -98,7 +100,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     contacts: Annotated[
         tuple[str, ...],
         Meta(
-            description="contact sources of this client alone, asked in this order; empty: contacts.sources"
+            description="contact sources of this client alone, queried in this order; empty: contacts.sources"
         ),
     ] = ()
 
@@ -109,14 +111,14 @@ class Contacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sources: Annotated[
         tuple[str, ...],
         Meta(
-            description="asked in this order until one knows the user; for clients without contacts of their own"
+            description="queried in this order until one knows the user; for clients without contacts of their own"
         ),
     ] = ()
     shared: Annotated[
         bool,
         Meta(description="true: several clients may use the same source; false: that is a fault"),
     ] = False
-    timeout: Annotated[Seconds, Meta(description="seconds that each source may take")] = 2.0
+    timeout: Annotated[Seconds, Meta(description="seconds for each source")] = 2.0
     default_region: Annotated[
         str,
         Meta(
@@ -133,7 +135,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 120.0
     uncertain: Annotated[
         Literal["resend", "hold"],
-        Meta(description="after that: resend it, or hold it for the operator until its lifetime ends"),
+        Meta(description="what happens then: resend it, or hold it for the operator until its lifetime ends"),
     ] = "resend"
     email_lifetime: Annotated[Seconds, Meta(description="how long an email is tried before it fails")] = (
         86_400.0

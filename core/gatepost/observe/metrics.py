@@ -22,6 +22,9 @@ TEXT_PART_OUTCOMES = ("derived", "empty", "too_large", "failed")
 WEBHOOK_STATUSES = (200, 400, 401, 404, 503)
 EVENT_KINDS = (*Status, "repeated", "unknown", "ignored.invalid", "ignored.malformed")
 
+# The time at which each series was created is not needed, and would double the number of series.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
 
 class Metrics:
     """The metrics of one gateway, in a registry of their own, so that two gateways in a process don't mix.
@@ -39,8 +42,6 @@ class Metrics:
         reporters: Collection[str] = (),
     ) -> None:
         """Create all series; ``providers`` are the instances that send, ``reporters`` those that take webhooks."""
-        # The time at which each series was created is not needed, and would double the number of series.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._answers: dict[tuple[str, str, int], Counter] = {}
         self.answers = self._counter(

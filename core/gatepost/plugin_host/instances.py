@@ -35,11 +35,7 @@ SEND_OVERRUN = 1.0
 
 
 class Instance:
-    """One configured plugin.
-
-    It has a method for each hook and a property for each question that the core asks about a plugin. So there
-    are 15 of them; the work behind each is done by ``HookRunner`` and ``sanitize``.
-    """
+    """One configured plugin: a method for each hook, and properties that say what the plugin can do."""
 
     def __init__(self, settings: InstanceSettings, plugin: object) -> None:
         """Register the plugin's hooks.
