@@ -173,7 +173,10 @@ def _providers(settings: Settings, instances: Mapping[str, Instance]) -> dict[st
 
 def _contacts(settings: Settings, instances: Mapping[str, Instance]) -> Contacts:
     return Contacts(
-        {client: [instances[name] for name in settings.sources(client)] for client in settings.clients},
+        {
+            client: [instances[name] for name in settings.contact_sources(client)]
+            for client in settings.clients
+        },
         settings.contacts.timeout,
         settings.contacts.default_region,
     )

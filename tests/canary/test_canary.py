@@ -125,7 +125,9 @@ async def test_misbehaving_plugins_leak_nothing(canary):
         await canary.raw("POST", "/webhooks/misbehaving", body.encode())
     canary.contacts([EMAIL, PHONE], [EMAIL, PHONE, "x" * 2_000_000], [f'"{EMAIL}', PHONE])
     await canary.wait_for_sends(len(BAD))
-    await canary.logged("contacts file", "thread_failed", "ignored_exception", "loop_error", "printed")
+    await canary.logged(
+        "contacts_file_refused", "thread_failed", "ignored_exception", "loop_error", "printed"
+    )
 
     with sqlite3.connect(canary.folder / "gatepost.db", isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -104,7 +104,7 @@ def _senders(settings: Settings, key: str, client: Client) -> Iterator[Finding]:
         (Channel.EMAIL, client.email_senders, "from any address"),
         (Channel.SMS, client.sms_senders, "under any sender id"),
     ):
-        if settings.routes.of(channel) and not senders:
+        if settings.routes.instances(channel) and not senders:
             yield Finding(
                 "warning",
                 f"{key}.{channel}_senders",
@@ -115,7 +115,7 @@ def _senders(settings: Settings, key: str, client: Client) -> Iterator[Finding]:
 def _contacts(settings: Settings, faulty: Collection[str]) -> Iterator[Finding]:
     """Yield for each client which contact sources its users are looked up in."""
     for name in settings.clients:
-        sources = settings.sources(name)
+        sources = settings.contact_sources(name)
         if f"clients.{name}" in faulty:
             continue
         if sources:
@@ -129,7 +129,7 @@ def _contacts(settings: Settings, faulty: Collection[str]) -> Iterator[Finding]:
 
 
 def _routes(settings: Settings, instances: Mapping[str, Instance]) -> Iterator[Finding]:
-    routes = {channel: settings.routes.of(channel) for channel in Channel}
+    routes = {channel: settings.routes.instances(channel) for channel in Channel}
     texts = [f"{channel}: {', then '.join(names) or 'no plugin'}" for channel, names in routes.items()]
     yield Finding("good", "routes", "; ".join(texts))
     if not any(routes.values()):
@@ -150,7 +150,7 @@ def _unused_instances(
     used = {
         *settings.routes.email,
         *settings.routes.sms,
-        *(source for name in settings.clients for source in settings.sources(name)),
+        *(source for name in settings.clients for source in settings.contact_sources(name)),
     }
     for name in instances.keys() - used:
         yield Finding(

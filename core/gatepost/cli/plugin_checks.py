@@ -36,7 +36,7 @@ async def _ping(instance: Instance, key: str) -> Finding:
 
 async def _reports(settings: Settings, instance: Instance, key: str) -> list[Finding]:
     """Check whether a sending plugin takes its provider's reports about messages."""
-    if not any(instance.name in settings.routes.of(channel) for channel in Channel):
+    if not any(instance.name in settings.routes.instances(channel) for channel in Channel):
         return []
     if not instance.takes_webhooks:
         return [Finding("warning", key, f"{instance.use} takes no reports: {_NO_REPORTS}")]

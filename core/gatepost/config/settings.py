@@ -161,7 +161,7 @@ class Routes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = ()
     sms: Annotated[tuple[str, ...], Meta(description="plugins that send text messages, in the same way")] = ()
 
-    def of(self, channel: Channel) -> tuple[str, ...]:
+    def instances(self, channel: Channel) -> tuple[str, ...]:
         """Return the names of the channel's instances, the first choice first; empty where there are none."""
         return self.email if channel is Channel.EMAIL else self.sms
 
@@ -208,7 +208,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     logs: Logs
     plugins: Mapping[str, InstanceSettings]
 
-    def sources(self, client: str) -> tuple[str, ...]:
+    def contact_sources(self, client: str) -> tuple[str, ...]:
         """Return the names of the contact sources for this client's users, in the order in which they are asked."""
         return self.clients[client].contacts or self.contacts.sources
 

@@ -122,7 +122,7 @@ class Delivery:
             event.set()
 
     def _route(self, channel: Channel) -> Sequence[Provider]:
-        return [self._providers[name] for name in self._settings.routes.of(channel)]
+        return [self._providers[name] for name in self._settings.routes.instances(channel)]
 
     async def _loop(self, channel: Channel, route: Sequence[Provider]) -> None:
         arrived = self._outbox.messages_due[channel]

@@ -107,7 +107,7 @@ class HealthCheck:
 
     def _route_blockers(self, breakers: Mapping[str, BreakerSnapshot]) -> Iterator[str]:
         for channel in Channel:
-            route = self._routes.of(channel)
+            route = self._routes.instances(channel)
             if route and all(breakers[name].state is BreakerState.RESTING for name in route):
                 yield f"routes.{channel}: none of its plugins can send now"
 

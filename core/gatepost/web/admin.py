@@ -165,7 +165,9 @@ class Control:
 
     def _rests(self, channel: Channel) -> list[Rest]:
         now = asyncio.get_running_loop().time()
-        seen = {name: self._throttles[name].describe(now) for name in self._settings.routes.of(channel)}
+        seen = {
+            name: self._throttles[name].describe(now) for name in self._settings.routes.instances(channel)
+        }
         return [
             Rest(instance=name, seconds=one.rests, reason=one.reason)
             for name, one in seen.items()
