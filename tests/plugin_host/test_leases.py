@@ -1,4 +1,4 @@
-"""A claim must not be taken for lost while a plugin is still at it, however short its timeout is."""
+"""The lease of a claim does not end while a plugin is still sending, however short its timeout is."""
 
 import pytest
 
@@ -15,5 +15,5 @@ def test_a_claim_outlasts_the_longest_send_and_the_wait_for_its_renewal(timeout)
     lease = Provider(instance, Throttle(concurrency=1, per_second=0.0)).lease
 
     assert lease > timeout + instances.SEND_OVERRUN + isolation.CANCEL_TIMEOUT
-    # It is renewed when a third of it is over, at the next of the looks that are POLL apart.
+    # It is renewed when a third of it is over, at the next poll.
     assert lease * 2 / 3 > delivery_worker.POLL

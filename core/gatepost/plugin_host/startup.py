@@ -58,7 +58,7 @@ def _capability_faults(settings: Settings, instances: Mapping[str, Instance]) ->
     Names of plugins that do not exist are found elsewhere.
     """
     for channel in Channel:
-        for name in settings.routes.of(channel):
+        for name in settings.routes.instances(channel):
             if name in instances and channel not in instances[name].channels:
                 problem = f"{name} ({instances[name].use}) can't send {channel}"
                 yield Fault(f"routes.{channel}", problem)
