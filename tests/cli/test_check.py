@@ -174,7 +174,7 @@ def test_a_missing_store_is_not_created(run_check, tmp_path):
 
 @pytest.fixture
 async def in_thread(run_check):
-    """Returns a function that runs the command in a thread, beside a gateway on this test's event loop."""
+    """Return a function that runs the command in a thread, beside a gateway on this test's event loop."""
     return lambda *arguments, **options: asyncio.to_thread(run_check, *arguments, **options)
 
 

@@ -10,7 +10,7 @@ EVIL = "import pathlib; pathlib.Path({mark!r}).touch()\n"
 
 @pytest.fixture
 def trap(tmp_path):
-    """Returns a folder with modules that have the names of real ones, and with a plugin; and the file they create."""
+    """Return a folder with modules that have the names of real ones, and with a plugin; and the file they create."""
     folder, mark = tmp_path / "trap", tmp_path / "imported"
     info = folder / "gatepost_evil-1.0.dist-info"
     info.mkdir(parents=True)

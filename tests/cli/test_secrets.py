@@ -29,7 +29,7 @@ use = "tulgey"
 
 @pytest.fixture
 def environment(tmp_path):
-    """Returns an environment with an installed plugin that reads a secret and then fails to be imported."""
+    """Return an environment with an installed plugin that reads a secret and then fails to be imported."""
     metadata = tmp_path / "site" / "tulgey-1.0.dist-info"
     metadata.mkdir(parents=True)
     (tmp_path / "site" / "tulgey.py").write_text(PLUGIN)

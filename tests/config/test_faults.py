@@ -21,7 +21,7 @@ folder = "box"
 
 @pytest.fixture
 def faults(tmp_path):
-    """Returns a function that reads GOOD with one more line in a table, and returns the faults by key."""
+    """Return a function that reads GOOD with one more line in a table, and returns the faults by key."""
     file = tmp_path / "gatepost.toml"
 
     def read(table="server", line=""):

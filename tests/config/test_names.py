@@ -31,7 +31,7 @@ AMAZING, SPLENDID = 'contacts = ["players"]\n', 'contacts = ["members"]\n'
 
 @pytest.fixture
 def faults(tmp_path):
-    """Returns a function that reads BRANDS with changes, and returns the faults as key and problem."""
+    """Return a function that reads BRANDS with changes, and returns the faults as key and problem."""
     file = tmp_path / "gatepost.toml"
 
     def read(*changes):

@@ -53,7 +53,7 @@ def plugins_looked_up_once():
 
 @pytest.fixture(scope="module")
 def config():
-    """Returns a configuration with every plugin and every kind of secret."""
+    """Return a configuration with every plugin and every kind of secret."""
     return {
         "server": {"port": 0, "public_url": "https://gate.example"},
         "store": {"url": f"postgresql://gatepost:{SECRETS['database']}@127.0.0.1:1/gatepost"},
@@ -95,7 +95,7 @@ def config():
 
 @pytest.fixture
 def read_config(tmp_path_factory):
-    """Returns a function that reads a configuration as the commands do.
+    """Return a function that reads a configuration as the commands do.
 
     It returns the settings and plugins, and the text of every fault.
     """

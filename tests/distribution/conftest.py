@@ -57,7 +57,7 @@ class Environment:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
-    """Returns an environment with Gatepost and none of its plugins."""
+    """Return an environment with Gatepost and none of its plugins."""
     environment = Environment(tmp_path_factory.mktemp("environment"))
     environment.install(REPO)
     return environment

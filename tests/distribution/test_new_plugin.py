@@ -31,7 +31,7 @@ def new_plugin(tmp_path, monkeypatch):
 
 @pytest.fixture(params=VARIANTS)
 def new_folder(request, new_plugin, tmp_path):
-    """Returns the folder of a new plugin."""
+    """Return the folder of a new plugin."""
     result = new_plugin(request.param, *VARIANTS[request.param])
     assert result.exit_code == 0, result.output
     return tmp_path / request.param

@@ -23,7 +23,7 @@ def run(*command: object, **options) -> str:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
-    """Returns a folder with the result of `make dist`."""
+    """Return a folder with the result of `make dist`."""
     if not UV.exists():
         pytest.skip("needs the .venv that `make setup` builds: uv is not in it")
     folder = tmp_path_factory.mktemp("dist")
@@ -33,7 +33,7 @@ def dist(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(dist, tmp_path_factory):
-    """Returns the bin folder of a new environment with every wheel, and with no version newer than tested."""
+    """Return the bin folder of a new environment with every wheel, and with no version newer than tested."""
     environment = tmp_path_factory.mktemp("venv") / "venv"
     run(UV, "venv", "--quiet", "--python", sys.executable, environment)
     python = environment / "bin" / "python"

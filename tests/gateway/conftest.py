@@ -276,7 +276,7 @@ class Deployment:
 
 @pytest.fixture
 async def begin(deployment):
-    """Returns a function that starts a gateway in a process of its own, several times if needed."""
+    """Return a function that starts a gateway in a process of its own, several times if needed."""
     processes: list[GatewayProcess] = []
     async with aiohttp.ClientSession() as http:
 
@@ -339,7 +339,7 @@ async def deadlines_pass(deployment, set_ahead):
 
 @pytest.fixture
 async def sendgrid(deployment):
-    """Returns an emulated SendGrid, as the instance ``sendgrid-main``."""
+    """Return an emulated SendGrid, as the instance ``sendgrid-main``."""
     async with SendGridEmulator() as emulator:
         deployment.emulators["sendgrid-main"] = emulator
         deployment.tables["plugins.sendgrid-main"] = {
@@ -353,7 +353,7 @@ async def sendgrid(deployment):
 
 @pytest.fixture
 async def vonage(deployment):
-    """Returns an emulated Vonage, as the instance ``vonage-eu``."""
+    """Return an emulated Vonage, as the instance ``vonage-eu``."""
     async with VonageEmulator() as emulator:
         deployment.emulators["vonage-eu"] = emulator
         deployment.tables["plugins.vonage-eu"] = {
@@ -399,7 +399,7 @@ def authority():
 
 @pytest.fixture
 async def mailboxes(deployment, authority):
-    """Returns a mail server that requires STARTTLS and a login, as the instance ``relay``."""
+    """Return a mail server that requires STARTTLS and a login, as the instance ``relay``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     authority.cert_pem.write_to_path(deployment.folder / "ca.pem")
@@ -468,13 +468,13 @@ def config():
 
 @pytest.fixture
 def make(request):
-    """Returns a function that makes a valid request of a channel, with a uid of this test."""
+    """Return a function that makes a valid request of a channel, with a uid of this test."""
     return lambda channel, **fields: (email if channel == "email" else sms)(request.node.name, **fields)
 
 
 @pytest.fixture
 def raw():
-    """Returns a function that sends bytes to a server and returns the JSON of the answer."""
+    """Return a function that sends bytes to a server and returns the JSON of the answer."""
     return _raw
 
 

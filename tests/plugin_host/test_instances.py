@@ -480,18 +480,18 @@ class TestHooks:
 class WithLifespan:
     """A plugin that records the steps of its lifespan."""
 
-    def __init__(self, notes, name, entering=None, leaving=None):
-        self.notes, self.name, self.entering, self.leaving = notes, name, entering, leaving
+    def __init__(self, notes, name, opening=None, closing=None):
+        self.notes, self.name, self.opening, self.closing = notes, name, opening, closing
 
     @hookimpl
     @contextlib.asynccontextmanager
     async def lifespan(self):
-        await self.go(self.entering)
+        await self.go(self.opening)
         self.notes.append(f"+{self.name}")
         with anyio.CancelScope():
             yield
         self.notes.append(f"-{self.name}")
-        await self.go(self.leaving)
+        await self.go(self.closing)
 
     @staticmethod
     async def go(does):
@@ -540,12 +540,12 @@ class TestLifespans:
             async with open_instances([instance(WithLifespan([], "a", hang))]):
                 pytest.fail("must not open")
 
-    @pytest.mark.parametrize("leaving", [RuntimeError("x"), SystemExit(1), hang, ignore_cancellation])
-    async def test_closing_never_raises_and_errors_are_logged(self, leaving, logged, monkeypatch):
+    @pytest.mark.parametrize("closing", [RuntimeError("x"), SystemExit(1), hang, ignore_cancellation])
+    async def test_closing_never_raises_and_errors_are_logged(self, closing, logged, monkeypatch):
         monkeypatch.setattr(isolation, "CLOSE_TIMEOUT", 0.01)
         notes = []
         async with open_instances(
-            [instance(WithLifespan(notes, "a")), instance(WithLifespan(notes, "b", leaving=leaving))]
+            [instance(WithLifespan(notes, "a")), instance(WithLifespan(notes, "b", closing=closing))]
         ):
             pass
         assert notes[-1] == "-a"
@@ -556,14 +556,14 @@ class TestLifespans:
         """Each waits in its close for the other to close too."""
         both = asyncio.Barrier(2)
         notes = []
-        parts = [instance(WithLifespan(notes, name, leaving=both.wait), name) for name in "ab"]
+        parts = [instance(WithLifespan(notes, name, closing=both.wait), name) for name in "ab"]
         async with open_instances(parts):
             pass
         assert sorted(notes) == ["+a", "+b", "-a", "-b"]
         assert logged == []
 
     async def test_closing_takes_no_longer_than_its_timeout(self, logged):
-        async with open_instances([instance(WithLifespan([], "a", leaving=hang))], lambda: 0.01):
+        async with open_instances([instance(WithLifespan([], "a", closing=hang))], lambda: 0.01):
             pass
         assert [entry["problem"] for entry in logged] == ["took longer than 0.01 s to close"]
 
@@ -572,7 +572,7 @@ class TestLifespans:
         path = tmp_path / "gatepost.toml"
         path.write_text('[clients.brand]\nauthorization = ["a secret"]\n')
         settings, _ = app.load(path)
-        one = instance(WithLifespan([], "a", leaving=hang))
+        one = instance(WithLifespan([], "a", closing=hang))
         async with app.open_gateway(settings, {"relay": one}):
             pass
         assert [entry["problem"] for entry in logged] == ["took longer than 0.5 s to close"]
@@ -705,7 +705,7 @@ function = print
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Returns a function that puts a distribution onto the path, as pip does."""
+    """Return a function that puts a distribution onto the path, as pip does."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def put(distribution, points):
