@@ -133,8 +133,8 @@ class Gateway:
             housekeeping.cancel()
             self.stop()
             left = max(0.0, self._stop_by - asyncio.get_running_loop().time())
-            _done, late = await asyncio.wait(workers, timeout=left)
-            for task in late:
+            _done, unfinished = await asyncio.wait(workers, timeout=left)
+            for task in unfinished:
                 task.cancel()
             await asyncio.gather(*workers, housekeeping, return_exceptions=True)
 

@@ -24,15 +24,15 @@ def faults(tmp_path):
     """Return a function that reads GOOD with one more line in a table, and returns the faults by key."""
     file = tmp_path / "gatepost.toml"
 
-    def read(table="server", line=""):
+    def read_faults(table="server", line=""):
         file.write_text(GOOD.replace(f"[{table}]\n", f"[{table}]\n{line}\n"))
         found = {}
         for key, problem in app.examine(file)[2]:
             found[key] = f"{found[key]}; {problem}" if key in found else problem
         return found
 
-    assert read() == {}
-    yield read
+    assert read_faults() == {}
+    yield read_faults
     redaction.redact_settings(None)
 
 

@@ -34,7 +34,7 @@ def faults(tmp_path):
     """Return a function that reads BRANDS with changes, and returns the faults as key and problem."""
     file = tmp_path / "gatepost.toml"
 
-    def read(*changes):
+    def read_faults(*changes):
         text = BRANDS
         for old, new in changes:
             assert old in text
@@ -42,8 +42,8 @@ def faults(tmp_path):
         file.write_text(text)
         return [tuple(fault) for fault in app.examine(file)[2]]
 
-    assert read() == []
-    yield read
+    assert read_faults() == []
+    yield read_faults
     redaction.redact_settings(None)
 
 

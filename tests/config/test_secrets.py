@@ -101,7 +101,7 @@ def read_config(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("config")
 
-    def read(tables):
+    def load(tables):
         path = folder / "gatepost.toml"
         path.write_text("\n".join(f"{key} = {_toml(value)}" for key, value in tables.items()), "utf-8")
         try:
@@ -109,7 +109,7 @@ def read_config(tmp_path_factory):
         except ConfigError as error:
             return None, f"{error} {error!r} {error.args} {error.faults}"
 
-    yield read
+    yield load
     redaction.redact_settings(None)
 
 

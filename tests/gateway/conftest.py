@@ -184,11 +184,11 @@ async def running(folder: Path, config: str = CONFIG, *, code: int = 0) -> Async
         assert await task == code
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait until ``condition``, which may be async, returns something true."""
+async def until(predicate: Callable[[], Any]) -> None:
+    """Wait until ``predicate``, which may be async, returns something true."""
     async with asyncio.timeout(WAIT_TIMEOUT):
         while True:
-            holds = condition()
+            holds = predicate()
             if await holds if asyncio.iscoroutine(holds) else holds:
                 return
             await asyncio.sleep(0.02)

@@ -118,9 +118,9 @@ class Bench:
     def records_of(self, problem: str) -> list[dict[str, object]]:
         return [one for one in self.logged() if problem in str(one.get("problem", one["event"]))]
 
-    async def until(self, condition):
+    async def until(self, predicate):
         async with asyncio.timeout(WAIT_TIMEOUT):
-            while not (holds := condition()):
+            while not (holds := predicate()):
                 assert self.process.running, self.process.log.read_text()[-2000:]
                 await asyncio.sleep(0.02)
         return holds

@@ -52,7 +52,7 @@ def read_settings(path: Path, settings_type: _SettingsTypes) -> tuple[Settings |
     faults. They are None when the file could not be read.
     """
     try:
-        content = _read(path)
+        content = _load_toml(path)
     except ConfigError as error:
         return None, list(error.faults)
     root = _root(path, content)
@@ -98,7 +98,7 @@ def client_names(path: Path) -> list[str]:
 def log_settings(path: Path) -> Logs:
     """Return the settings of the log, whatever else is wrong with the file: defaults for what is unusable."""
     try:
-        content = _read(path)
+        content = _load_toml(path)
     except ConfigError:
         return Logs()
     return _root(path, content).struct("logs", Logs)
@@ -109,11 +109,11 @@ def _root(path: Path, content: dict[str, Any]) -> Table:
 
 
 def _tables(path: Path, section: str) -> dict[str, Any]:
-    found = _read(path).get(section)
+    found = _load_toml(path).get(section)
     return found if isinstance(found, dict) else {}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _load_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
