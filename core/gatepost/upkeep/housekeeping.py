@@ -20,7 +20,7 @@ _log = logs.get(__name__)
 
 
 async def run_housekeeping(outbox: Outbox, contact_cache: ContactCache) -> None:
-    """Sweep, prune, repair and scrub the outbox, and expire cached contacts, until cancelled."""
+    """Sweep, prune and repair the outbox, purge its WAL, and expire cached contacts, until cancelled."""
     loop = asyncio.get_running_loop()
     prune_at = loop.time() + PRUNE_INTERVAL
     while True:
