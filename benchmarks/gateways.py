@@ -107,7 +107,7 @@ def fill(
 ) -> None:
     """Put so many emails into the store, as acceptance would have done, but in bulk."""
     if content is None:
-        content = requests.content(requests.decode(Channel.EMAIL, email("fill", 0)))
+        content = requests.stored_content(requests.decode(Channel.EMAIL, email("fill", 0)))
 
     def put(rows: list[dict[str, object]], connection: Connection) -> None:
         connection.execute(insert(messages), rows)

@@ -114,7 +114,7 @@ async def _measure(folders: dict[int, Path], content: bytes) -> dict[str, float]
 
 
 def main() -> None:
-    content = requests.content(requests.decode(Channel.EMAIL, email("fill", 0)))
+    content = requests.stored_content(requests.decode(Channel.EMAIL, email("fill", 0)))
     with TemporaryDirectory() as name:
         folders = {int(depth): Path(name) / depth for depth in sys.argv[1:]}
         for depth, folder in folders.items():

@@ -140,7 +140,7 @@ async def measure(events: int, folder: Path, *, quiet: bool) -> dict[str, float]
 
 
 async def expect_200(room: Webhooks, signed: WebhookRequest) -> None:
-    status = await room.take("sendgrid", signed)
+    status = await room.handle("sendgrid", signed)
     if status != 200:
         raise SystemExit(f"the webhook answered {status}")
 

@@ -1,4 +1,4 @@
-"""What plugins get in their hands."""
+"""The types that plugins receive."""
 
 import pytest
 
@@ -22,22 +22,22 @@ def request(query: str) -> WebhookRequest:
         ("?%00=%ff", {"\0": "\ufffd"}),
     ],
 )
-def test_a_query_is_that_of_the_url(query, parameters):
+def test_the_query_is_parsed_from_the_url(query, parameters):
     assert request(query).query == parameters
 
 
 @pytest.mark.parametrize("query", ["?a=1" + "&a=1" * 127, "?a=" + "%41" * 2730])
-def test_a_query_up_to_the_limits_is_taken_apart(query):
+def test_a_query_within_the_limits_is_parsed(query):
     assert request(query).query
 
 
 @pytest.mark.parametrize("query", ["?" + "a=1&" * 128, "?" + "&" * 8_000, "?a=" + "x" * 8_191])
-def test_a_query_over_the_limits_is_not_the_providers(query):
+def test_a_query_over_the_limits_is_refused(query):
     with pytest.raises(BadWebhook, match="the query has more than 8,192 bytes or 128 parameters"):
         _ = request(query).query
 
 
-def test_a_query_is_taken_apart_when_it_is_asked_for_and_once(monkeypatch):
+def test_the_query_is_parsed_once_at_the_first_access(monkeypatch):
     calls = []
     monkeypatch.setattr(model, "parse_qsl", lambda *_, **__: calls.append(1) or [("a", "1")])
     one = request("?a=1")

@@ -1,4 +1,4 @@
-"""What a plugin's HTTP says of a request that did not get as far as a connection."""
+"""The outcomes of requests through gatepost.wire."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from gatepost import wire
 from gatepost.errors import Unavailable
 
 
-async def test_a_request_after_the_pool_was_closed_was_surely_not_sent():
+async def test_a_request_on_a_closed_pool_is_unavailable():
     async with wire.connect("http://127.0.0.1:1", timeout=5, connections=1) as http:
         pass
 

@@ -13,11 +13,12 @@ from gatepost import preflight
 from gatepost.body_limit import BodyLimit
 from gatepost.callback_urls import CallbackUrlPolicy
 from gatepost.callbacks.client import CallbackClient
-from gatepost.callbacks.worker import Callbacks
+from gatepost.callbacks.worker import CallbackWorker
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import read_settings
 from gatepost.contacts.lookup import ContactCache, Contacts
-from gatepost.delivery.worker import Delivery, Provider
+from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
 from gatepost.observe import logs, redaction
@@ -31,9 +32,10 @@ from gatepost.plugin_host.startup import build_instances, open_instances
 from gatepost.throttle import Throttle
 from gatepost.upkeep.health import HealthCheck
 from gatepost.upkeep.housekeeping import run_housekeeping
-from gatepost.web import routes
-from gatepost.web.admin import Control
-from gatepost.web.auth import Access
+from gatepost.web import messages, routes
+from gatepost.web.admin import AdminApi
+from gatepost.web.auth import Authenticator
+from gatepost.web.services import SERVICES_KEY, Services
 from gatepost.webhooks import Webhooks
 
 DRAIN_TIMEOUT = 11.0
@@ -82,20 +84,20 @@ class Gateway:
     ) -> None:
         self.outbox = outbox
         metrics = _metrics(settings, instances)
-        providers = _providers(settings, instances)
-        throttles = {name: provider.throttle for name, provider in providers.items()}
+        members = _route_members(settings, instances)
+        throttles = {name: member.throttle for name, member in members.items()}
         contacts = _contacts(settings, instances)
         url_policies = _url_policies(settings)
         self.contact_cache = ContactCache()
-        self.delivery = Delivery(
+        self.delivery = DeliveryWorker(
             settings,
             outbox=outbox,
-            providers=providers,
+            members=members,
             contacts=contacts,
             contact_cache=self.contact_cache,
             metrics=metrics,
         )
-        self.callbacks = Callbacks(
+        self.callbacks = CallbackWorker(
             settings,
             outbox=outbox,
             url_policies=url_policies,
@@ -109,10 +111,8 @@ class Gateway:
             contact_cache=self.contact_cache,
             url_policies=url_policies,
         )
-        self.control = Control(settings, outbox, acceptance, self.callbacks, throttles)
-        health = HealthCheck(routes=settings.routes, outbox=outbox, throttles=throttles, metrics=metrics)
-        webhooks = Webhooks(instances, settings.routes, outbox, metrics)
-        self.services = _services(settings, acceptance, webhooks, self.control, health, metrics)
+        self.admin = AdminApi(settings, outbox, acceptance, self.callbacks, throttles)
+        self.services = _services(settings, instances, outbox, acceptance, self.admin, throttles, metrics)
         self._stop_by = math.inf
 
     @asynccontextmanager
@@ -156,9 +156,9 @@ class Gateway:
             self.outbox.fail(f"the worker {task.get_name()} failed")
 
 
-def _providers(settings: Settings, instances: Mapping[str, Instance]) -> dict[str, Provider]:
+def _route_members(settings: Settings, instances: Mapping[str, Instance]) -> dict[str, RouteMember]:
     return {
-        name: Provider(
+        name: RouteMember(
             instance,
             Throttle(
                 concurrency=instance.settings.concurrency,
@@ -191,22 +191,25 @@ def _url_policies(settings: Settings) -> dict[str, CallbackUrlPolicy]:
 
 def _services(
     settings: Settings,
+    instances: Mapping[str, Instance],
+    outbox: Outbox,
     acceptance: Acceptance,
-    webhooks: Webhooks,
-    control: Control,
-    health: HealthCheck,
+    admin: AdminApi,
+    throttles: Mapping[str, Throttle],
     metrics: Metrics,
-) -> routes.Services:
-    return routes.Services(
+) -> Services:
+    return Services(
         settings=settings,
-        access=Access(settings.clients, settings.server.trusted_proxies, settings.server.metrics_allow),
+        authenticator=Authenticator(
+            settings.clients, settings.server.trusted_proxies, settings.server.metrics_allow
+        ),
         acceptance=acceptance,
-        webhooks=webhooks,
-        control=control,
+        webhooks=Webhooks(instances, settings.routes, outbox, metrics),
+        admin=admin,
         # One body of the largest size that the operator allows must always fit.
-        bodies=BodyLimit(max(routes.MOST_HELD, settings.server.max_body)),
+        bodies=BodyLimit(max(messages.MAX_BYTES_IN_FLIGHT, settings.server.max_body)),
         metrics=metrics,
-        health=health,
+        health=HealthCheck(routes=settings.routes, outbox=outbox, throttles=throttles, metrics=metrics),
     )
 
 
@@ -280,7 +283,7 @@ def _outbox_policy(settings: Settings) -> Policy:
     )
 
 
-def create_app(services: routes.Services) -> Litestar:
+def create_app(services: Services) -> Litestar:
     """Return the routes as an ASGI application.
 
     It has no lifespan, because Litestar would wrap whatever is raised in one into an ExceptionGroup.
@@ -288,11 +291,11 @@ def create_app(services: routes.Services) -> Litestar:
     app = routes.Api(
         route_handlers=routes.routes(),
         after_exception=[routes.log_unexpected],
-        exception_handlers={HTTPException: routes.refuse},
+        exception_handlers={HTTPException: routes.empty_answer},
         # The OpenAPI pages load scripts from other sites, and anyone could read them.
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
-    app.state[routes.SERVICES_KEY] = services
+    app.state[SERVICES_KEY] = services
     return app

@@ -5,46 +5,47 @@ from contextlib import contextmanager
 from typing import Any
 
 Receive = Callable[[], Awaitable[Any]]
-"""ASGI's."""
+"""The ``receive`` callable of ASGI."""
 
 
 class BodyLimitReached(Exception):
-    """There is no room for a further body; its sender tries again."""
+    """There is no memory left for a further body; the client has to try again."""
 
 
 class BodyLimit:
-    """Counts the bytes of the bodies that were read and whose requests are not answered yet.
+    """A count of the bytes of request bodies that were read and whose requests are not answered yet.
 
-    A body that was only announced counts for nothing: otherwise it would cost others their place for as long as
-    its sender likes.
+    A body that was only announced does not count: otherwise a client that sends slowly could take the place of
+    others for as long as it likes.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.held = 0
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.used = 0
+        """Bytes in memory now."""
 
     @contextmanager
-    def holding(self, receive: Receive, announced: int) -> Iterator[Receive]:
-        """Give the ``receive`` of one request; what it brings counts until the block ends.
+    def counting(self, receive: Receive, announced: int) -> Iterator[Receive]:
+        """Yield the ``receive`` of one request; the bytes that it reads count until the block ends.
 
-        It raises BodyLimitReached as soon as there is no room: before it reads anything where the request announces more
-        bytes than may come.
+        It raises BodyLimitReached as soon as the limit is passed, and before it reads anything where the
+        ``announced`` bytes would pass it.
         """
-        held = 0
+        size = 0
 
         async def counted() -> Any:
-            nonlocal held
-            if self.held + announced - held > self.most:
+            nonlocal size
+            if self.used + announced - size > self.max_bytes:
                 raise BodyLimitReached
             event = await receive()
-            size = len(event.get("body", b""))
-            held += size
-            self.held += size
-            if self.held > self.most:
+            chunk = len(event.get("body", b""))
+            size += chunk
+            self.used += chunk
+            if self.used > self.max_bytes:
                 raise BodyLimitReached
             return event
 
         try:
             yield counted
         finally:
-            self.held -= held
+            self.used -= size

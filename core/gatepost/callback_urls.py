@@ -1,8 +1,8 @@
-"""What a callback_url may be.
+"""The policy for callback URLs: which of them may be called.
 
-The URL comes from outside and the call carries the client's api_key. So the URL is taken apart by one strict
-parser, at acceptance and again before each call, and its host must be listed. ``caller`` sees to it that the
-name stands for no address of the inside.
+The URL comes from outside and the call carries the client's api_key. So one strict parser takes the URL apart, when
+the message is accepted and again before each call, and the host must be one of the client's ``callback_hosts``.
+``callbacks.client`` then refuses a name that stands for an address of the internal network.
 """
 
 import ipaddress
@@ -16,17 +16,18 @@ import yarl
 from gatepost.config.networks import Address, Network, parse_address
 from gatepost.errors import ConfigError, Fault, GatepostError
 
-MAX_URL = 2048
+MAX_URL_LENGTH = 2048
+"""Characters."""
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-# A name that ends in a number is an address to some resolvers: 0x7f.1, 127.1, 2130706433, 1.2.3.4.5.
+# Some resolvers read a name that ends in a number as an address: 0x7f.1, 127.1, 2130706433, 1.2.3.4.5.
 _NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z]+)://"
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))"
     r"(?::(?P<port>[0-9]{1,5}))?"
-    # What RFC 3986 has there, and the brackets that everybody writes in queries.
+    # The characters of RFC 3986, and the brackets that are common in queries.
     r"(?P<rest>(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*)?"
     r"(?:\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]|%[0-9A-Fa-f]{2})*)?)"
 )
@@ -38,8 +39,8 @@ _NOT_PUBLIC = tuple(
         *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24"),
         *("192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
         *("224.0.0.0/4", "240.0.0.0/4"),
-        "168.63.129.16",  # Azure's own door into each of its machines
-        "2001::/23",  # Teredo, ORCHID, benchmarking and the rest of the IETF's own
+        "168.63.129.16",  # Azure's internal endpoint in each of its machines
+        "2001::/23",  # Teredo, ORCHID, benchmarking and the other IETF protocol assignments
         *("2001:db8::/32", "3fff::/20"),
     )
 )
@@ -48,57 +49,60 @@ _NAT64 = Network("64:ff9b::/96")
 
 
 class CallbackUrlRefused(GatepostError):
-    """This URL may not be called; the text says why and holds nothing of the URL but its host."""
+    """This URL may not be called; the text says why and contains nothing of the URL but its host."""
 
 
 class CallbackUrl(msgspec.Struct, frozen=True, kw_only=True):
-    """A URL that may be called; made by ``CallbackUrlPolicy.check``."""
+    """A URL that may be called, as ``CallbackUrlPolicy.check`` returns it."""
 
     scheme: str
     host: str
-    """In lower case; an IPv6 address without its brackets."""
+    """Lower case; an IPv6 address has no brackets."""
     port: int
     path: str
-    """Byte for byte as it came, with its slash."""
+    """The bytes of the URL unchanged, with the leading slash."""
     query: str
-    """Byte for byte as it came, without its question mark."""
+    """The bytes of the URL unchanged, without the question mark."""
     private: bool
-    """Whether it may stand for an address that is not public."""
+    """Whether the host may be or have an address that is not public."""
 
     def __repr__(self) -> str:
         return f"<CallbackUrl {self.host}:{self.port}>"
 
-    def url(self, parameters: Mapping[str, str]) -> yarl.URL:
-        """The URL with these parameters at its end, in the place of any of the same names."""
-        kept = [
+    def with_parameters(self, parameters: Mapping[str, str]) -> yarl.URL:
+        """Return the URL with these parameters at its end; they replace those of the same names."""
+        others = [
             part
             for part in (self.query.split("&") if self.query else ())
             if unquote_plus(part.partition("=")[0]) not in parameters
         ]
         added = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items()]
         host = f"[{self.host}]" if ":" in self.host else self.host
-        query = "&".join([*kept, *added])
+        query = "&".join([*others, *added])
         text = f"{self.scheme}://{host}:{self.port}{self.path}" + (f"?{query}" if query else "")
         return yarl.URL(text, encoded=True)
 
 
 class CallbackUrlPolicy:
-    """Where one client's callbacks may go."""
+    """The hosts to which the callbacks of one client may go."""
 
     def __init__(self, hosts: Sequence[str], allow_private: bool) -> None:
-        """Raise ConfigError for entries that can't be used, with keys relative to the client's table."""
+        """Take the client's ``callback_hosts``.
+
+        Raises ConfigError for entries that can't be used, with keys relative to the client's table.
+        """
         faults = self.faults(hosts)
         if faults:
             raise ConfigError(Fault("callback_hosts", fault) for fault in faults)
         entries = [entry.lower() for entry in hosts]
-        self._addresses = {found for entry in entries if (found := _literal(entry)) is not None}
+        self._addresses = {address for entry in entries if (address := _literal(entry)) is not None}
         self._names = {entry for entry in entries if not entry.startswith("*.")}
         self._parents = tuple(entry[1:] for entry in entries if entry.startswith("*."))
         self._private = allow_private
 
     @staticmethod
     def faults(hosts: Sequence[str]) -> list[str]:
-        """What is wrong with these entries, one text each; empty when nothing is."""
+        """Return what is wrong with these entries, one text for each unusable one."""
         return [
             f"entry {position} is not a name, *.name or an address; names are written in ASCII (xn--…), "
             "without scheme, port and path"
@@ -107,20 +111,20 @@ class CallbackUrlPolicy:
         ]
 
     def check(self, url: str) -> CallbackUrl:
-        """Take ``url`` apart; raises CallbackUrlRefused unless it may be called, as far as can be told from it.
+        """Parse ``url``; raise CallbackUrlRefused unless the policy permits its scheme, host and port.
 
-        What its name stands for is looked at when it is called.
+        The addresses behind a name are checked when it is called.
         """
-        if len(url) > MAX_URL:
-            raise CallbackUrlRefused(f"the callback_url is longer than {MAX_URL} characters")
+        if len(url) > MAX_URL_LENGTH:
+            raise CallbackUrlRefused(f"the callback_url is longer than {MAX_URL_LENGTH} characters")
         match = _URL.fullmatch(url)
         if match is None:
-            raise CallbackUrlRefused(_shape(url))
+            raise CallbackUrlRefused(_syntax_problem(url))
         scheme = match["scheme"].lower()
         if scheme != "https" and not (scheme == "http" and self._private):
             raise CallbackUrlRefused("the callback_url must begin with https://")
         host = (match["v6"] or match["host"]).lower()
-        address = self._listed(host, is_v6=match["v6"] is not None)
+        address = self._listed_address(host, is_v6=match["v6"] is not None)
         if address is not None and not (self._private or is_public(address)):
             raise CallbackUrlRefused(f"the callback_url's host {host} is not a public address")
         port = int(match["port"]) if match["port"] else {"https": 443, "http": 80}[scheme]
@@ -131,8 +135,8 @@ class CallbackUrlPolicy:
             scheme=scheme, host=host, port=port, path=path or "/", query=query, private=self._private
         )
 
-    def _listed(self, host: str, *, is_v6: bool) -> Address | None:
-        """The address that a listed host is, None for a name; raises CallbackUrlRefused for any other host."""
+    def _listed_address(self, host: str, *, is_v6: bool) -> Address | None:
+        """Return the address of a listed host, None for a listed name; raise CallbackUrlRefused for other hosts."""
         address = parse_address(host)
         if (is_v6 and ":" not in host) or (address is None and (is_v6 or not _is_name(host))):
             raise CallbackUrlRefused("the callback_url's host is neither a name nor a dotted address")
@@ -145,7 +149,7 @@ class CallbackUrlPolicy:
 
 
 def _is_name(host: str) -> bool:
-    """Whether this is a host name in lower case that nobody could take for an address."""
+    """Return whether this is a host name in lower case that no resolver reads as an address."""
     return len(host) <= 253 and bool(_NAME.fullmatch(host)) and not _NUMERIC_END.fullmatch(host)
 
 
@@ -154,11 +158,11 @@ def _literal(entry: str) -> Address | None:
     return parse_address(entry[1:-1] if bracketed else entry)
 
 
-def _shape(url: str) -> str:
-    """Why the parser did not take it, in the words of the commonest reasons."""
+def _syntax_problem(url: str) -> str:
+    """Return why the parser refused the URL, for the most common reasons."""
     authority = url.partition("://")[2].partition("/")[0]
     if "@" in authority:
-        return "the callback_url must not hold a user name or a password"
+        return "the callback_url must not contain a user name or a password"
     if "#" in url:
         return "the callback_url must not have a fragment (#…)"
     if not url.isascii():
@@ -167,9 +171,9 @@ def _shape(url: str) -> str:
 
 
 def is_public(address: Address) -> bool:
-    """Whether the address is one of the internet's own; False in every case of doubt.
+    """Return whether the address is a public one of the internet; False in every case of doubt.
 
-    IPv4 inside IPv6 (mapped, 6to4, NAT64) counts as what it is inside.
+    An IPv6 address that contains an IPv4 address (mapped, 6to4, NAT64) is judged by that IPv4 address.
     """
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:

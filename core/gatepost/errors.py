@@ -1,25 +1,25 @@
-"""Every error that Gatepost raises on purpose, and what each one makes the gateway do.
+"""The exceptions that Gatepost raises on purpose, and what the gateway does after each one.
 
     GatepostError
-    ├── ConfigError          the start is refused, every fault named at once
-    ├── Refused              Smartico's request is refused, with the code it hears
-    ├── SendError            what a sending hook may raise
-    │   ├── Rejected         final: status `rejected`, nobody else is asked
-    │   ├── Unavailable      surely not taken: the next plugin of the route, or later
-    │   └── Uncertain        nobody knows: wait for a webhook, then the operator's policy
-    ├── WebhookError         what parse_webhook may raise
+    ├── ConfigError          the gateway does not start; all faults are named at once
+    ├── Refused              Smartico's request is refused with an error_code
+    ├── SendError            may be raised by a sending hook
+    │   ├── Rejected         final: status `rejected`, no other plugin is tried
+    │   ├── Unavailable      certainly not accepted: the next plugin of the route, or a later try
+    │   └── Uncertain        perhaps accepted: wait for a webhook, then the operator's policy
+    ├── WebhookError         may be raised by parse_webhook
     │   ├── NoVerificationKey 404, as if there were no such address
     │   ├── BadSignature     401, most providers don't try again
-    │   ├── BadWebhook       400, the body is not this provider's
+    │   ├── BadWebhook       400, the request is not one of this provider's
     │   └── WebhookRetry     503, most providers try again
     ├── StoreError
-    │   ├── StoreBusy        this call failed and may be repeated: Smartico hears code 12
+    │   ├── StoreBusy        this call failed and may be repeated: Smartico gets code 12
     │   └── StoreBroken      the store can't be trusted any more: the process stops
     └── PluginError          a plugin broke its contract; names the instance and the hook
 
-A reason given to any of them ends in logs, in the store and before an operator's eyes.
-Write it yourself, out of codes and closed lists; never pass on a provider's free text, which likes
-to quote addresses. The core scrubs reasons all the same.
+A reason given to any of them is written to logs and to the store, and operators read it. Compose it of codes and
+words from closed lists. Never pass on a provider's free text, which may quote an address. The core redacts reasons
+all the same.
 """
 
 from collections.abc import Iterable
@@ -28,26 +28,26 @@ from typing import NamedTuple
 
 
 class GatepostError(Exception):
-    """The root of the tree."""
+    """The base class of all errors that Gatepost raises on purpose."""
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong with a configuration."""
+    """One error in a configuration."""
 
     key: str
     """The path of the key, such as ``plugins.relay.port``; empty for the file as a whole."""
     problem: str
-    """What is wrong and what to do, without the value where the value could be a secret."""
+    """What is wrong and what to do; without the value where the value could be a secret."""
 
     def __str__(self) -> str:
         return f"{self.key}: {self.problem}" if self.key else self.problem
 
 
 class ConfigError(GatepostError):
-    """The configuration can't be used; ``faults`` names everything that is wrong with it.
+    """The configuration can't be used; ``faults`` holds everything that is wrong with it.
 
-    A plugin's constructor raises it for what its settings' types can't express, with keys relative
-    to its own table (``ConfigError([Fault("port", "…")])``); the core puts the table's path before them.
+    A plugin's constructor raises it for faults that the types of its settings can't express. Its keys are relative
+    to the plugin's own table (``ConfigError([Fault("port", "…")])``); the core puts the table's path before them.
     """
 
     def __init__(self, faults: Iterable[Fault]) -> None:
@@ -56,10 +56,10 @@ class ConfigError(GatepostError):
 
 
 class SendError(GatepostError):
-    """What a sending hook raises when it can't return a Receipt.
+    """The base class of the errors that a sending hook raises when it can't return a Receipt.
 
-    ``reason`` is a short text of the plugin's own; ``code`` is the provider's code where it has one
-    (``"550 5.1.1"``, ``"1240"``), and it is what operators search for.
+    ``reason`` is a short text of the plugin's own. ``code`` is the provider's code where it has one (``"550 5.1.1"``,
+    ``"1240"``); operators search for it.
     """
 
     def __init__(self, reason: str, *, code: str = "") -> None:
@@ -69,26 +69,31 @@ class SendError(GatepostError):
 
 
 class Rejected(SendError):
-    """The provider, or the plugin before it asked the provider, refused this message for good.
+    """The provider refused this message permanently, or the plugin did before it called the provider.
 
-    The core records the status ``rejected`` and asks nobody else. It does not count against the
-    instance's health: a bad recipient says nothing about the provider.
+    The core records the status ``rejected`` and tries no other plugin. The instance's breaker does not count it: a
+    bad recipient says nothing about the provider.
     """
 
 
 class Unavailable(SendError):
-    """The message was surely not taken, and another try may succeed.
+    """The message was certainly not accepted, and another try may succeed.
 
-    The core asks the next plugin of the route at once, or tries later. Several in a row make the
-    instance rest. ``retry_after`` (seconds) is the provider's own wish and rests the whole instance,
-    bounded to between one second and one hour. ``misconfigured`` says that only the operator can
-    mend it (a wrong key, no credit): it is logged as an error and shown by ``/health/ready``.
-    ``message_only`` says that the reason lies with this message alone (a greylisted recipient): it says
-    nothing about the instance's health. ``content_only`` says that it may lie with the content or the sender, and
-    every other mail may well be taken: the instance rests only when five different contents in a row were answered
-    so, and with several clients not all of the same one. An answer that anybody would get now is neither.
+    The core tries the next plugin of the route at once, or tries again later. After several in a row the instance
+    rests: it gets no messages for a while.
 
-    A contact source raises it when it can't be asked now.
+    - ``retry_after``: the seconds that the provider asks to wait. The whole instance rests that long, at least one
+      second and at most one hour.
+    - ``misconfigured``: only the operator can fix the cause (a wrong key, no credit). It is logged as an error and
+      shown by ``/health/ready``.
+    - ``message_only``: the reason is this message alone (a greylisted recipient). The breaker does not count it.
+    - ``content_only``: the reason may be the content or the sender, and other messages may be accepted. The instance
+      rests only after five different contents in a row got this answer; where there are several clients, the five
+      must not all come from one client.
+
+    Set neither of the last two for an answer that every message would get now.
+
+    A contact source raises it when it can't answer now.
     """
 
     def __init__(
@@ -109,39 +114,39 @@ class Unavailable(SendError):
 
 
 class Uncertain(SendError):
-    """The provider may or may not have the message: the connection died after the body was out.
+    """The provider may or may not have the message: the connection was lost after the body had begun to leave.
 
-    Never failed over blindly. The core waits ``delivery.uncertain_wait`` seconds for a webhook that bears
-    the message's id, then follows ``delivery.uncertain``; sent again for this it is but once.
+    The core does not try another plugin at once. It waits ``delivery.uncertain_wait`` seconds for a webhook that
+    names the message, then follows ``delivery.uncertain``, which repeats the send once at most.
     """
 
 
 class WebhookError(GatepostError):
-    """What parse_webhook raises when it can't return a Report."""
+    """The base class of the errors that parse_webhook raises when it can't return a Report."""
 
 
 class NoVerificationKey(WebhookError):
-    """The instance's settings hold no key to verify reports with, so it takes none."""
+    """The instance's settings have no key to verify reports with, so it accepts none."""
 
 
 class BadSignature(WebhookError):
-    """The signature is missing where it must be, forged, stale, or made for another body."""
+    """The signature is missing, forged, too old, or made for another body."""
 
 
 class BadWebhook(WebhookError):
-    """The request is not one of this provider's: not JSON, not a list, another product's."""
+    """The request is not one of this provider's: not JSON, not a list, from another product."""
 
 
 class WebhookRetry(WebhookError):
-    """Not now: it is answered with 503, after which most providers send it again."""
+    """The request can't be handled now; it is answered with 503, after which most providers repeat it."""
 
 
 class StoreError(GatepostError):
-    """The outbox could not do what was asked; nothing of it was done."""
+    """The outbox could not carry out a call, and no part of it."""
 
 
 class StoreBusy(StoreError):
-    """The store can't take this now (locked, full, too many waiting, shutting down)."""
+    """The store can't carry out this call now: it is locked, full, overloaded or shutting down."""
 
 
 class StoreBroken(StoreError):
@@ -149,7 +154,7 @@ class StoreBroken(StoreError):
 
 
 class PluginError(GatepostError):
-    """A plugin broke its contract: raised what it may not raise, overran, or returned nonsense."""
+    """A plugin broke its contract: it raised another error, took too long, or returned an invalid result."""
 
     def __init__(self, instance: str, hook: str, problem: str) -> None:
         super().__init__(f"plugin {instance!r}, {hook}: {problem}")
@@ -159,15 +164,15 @@ class PluginError(GatepostError):
 
 
 class Code(IntEnum):
-    """What Smartico reads in ``error_code``; 0 is the only one that is no refusal."""
+    """The ``error_code`` in the answers to Smartico; every code except 0 is a refusal."""
 
     ACCEPTED = 0
     USER_NOT_FOUND = 1
     NO_ADDRESS = 2
-    """The user has no email address or no phone number, or an unusable one."""
+    """The user has no email address or phone number, or an invalid one."""
     WRONG_AUTHORIZATION = 3
     NOT_ALLOWED = 4
-    """The caller's address is not on the allowlist."""
+    """The client address is not on the allowlist."""
     MALFORMED = 5
     """The request is malformed, or its body did not arrive in time."""
     TOO_LARGE = 6
@@ -178,16 +183,16 @@ class Code(IntEnum):
     """The same uid was already used for a different message."""
     SENDER_REFUSED = 10
     PREVIEW_REFUSED = 11
-    """The address that came with the request is not permitted."""
+    """The recipient that the request names is not allowed."""
     TRY_AGAIN = 12
-    """The gateway can't take messages now."""
+    """The gateway can't accept messages now."""
     INTERNAL = 99
 
 
 class Refused(GatepostError):
-    """Smartico's request is refused; ``message`` tells an operator what to change.
+    """A request of Smartico is refused; ``message`` tells an operator what to change.
 
-    It holds no address, no phone number and no secret.
+    The message holds no address, phone number or secret.
     """
 
     def __init__(self, code: Code, message: str) -> None:

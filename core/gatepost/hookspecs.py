@@ -1,31 +1,31 @@
-"""What a plugin may implement. This module is the contract between Gatepost and its plugins.
+"""The contract between Gatepost and its plugins: the hooks that a plugin may implement.
 
 A plugin is a class, named by an entry point of the group ``gatepost``::
 
     [project.entry-points.gatepost]
     acme-sms = "acme_sms:AcmeSms"
 
-For every ``[plugins.NAME]`` table whose ``use`` is the entry point's name the core makes one instance
-of the class: ``AcmeSms(settings, context)``. The class carries two attributes:
+For every ``[plugins.NAME]`` table whose ``use`` is the entry point's name, the core creates one instance of the
+class: ``AcmeSms(settings, context)``. The class has two attributes:
 
-- ``api_version``: the number of this contract that it was written for (``API_VERSION``); another
-  number refuses the start.
-- ``settings_type``: a ``msgspec.Struct`` with ``frozen=True, forbid_unknown_fields=True``. The table's
-  keys except ``use``, ``concurrency``, ``per_second`` and ``timeout``, which are the core's, are
-  converted to it; ``Secret`` fields come out as Secrets, ``Path`` fields absolute.
+- ``api_version``: the number of this contract that the class was written for (``API_VERSION``). With another
+  number the gateway does not start.
+- ``settings_type``: a ``msgspec.Struct`` with ``frozen=True, forbid_unknown_fields=True``. The keys of the table
+  are converted to it, except ``use``, ``concurrency``, ``per_second`` and ``timeout``, which belong to the core.
+  ``Secret`` fields are converted to Secrets, and ``Path`` fields to absolute paths.
 
-The constructor does no input or output. It raises ConfigError for what the types can't express.
+The constructor does no input or output. It raises ConfigError for faults that the types can't express.
 
-Each hook is a method with the marker ``@hookimpl`` and the signature given here; a plugin implements
-those that it can do and inherits from the Protocols that name them, so that a type checker compares the
-signatures. All are written as ``async def``, except ``lifespan``, and ``find_contact`` where its answers are in
-memory (MemorySource). A marked method that is no hook, and a hook's name without the mark, refuse the start.
+Each hook is a method with the marker ``@hookimpl`` and the signature given here. A plugin implements the hooks that
+it supports, and inherits from the Protocols that name them, so that a type checker compares the signatures. All
+hooks are written as ``async def``, except ``lifespan``, and ``find_contact`` where its answers are in memory
+(MemorySource). The gateway does not start with a marked method that is not a hook, nor with a hook's name that is not
+marked.
 
-All hooks of an instance run on one event loop, in any number of tasks at once. A hook never blocks the
-loop: what needs more than a millisecond or two of CPU, and every blocking call, goes to a thread.
-A hook that is cancelled lets go of whatever it holds and re-raises. Anything that it raises and that is
-not listed for it counts as Unavailable where the message surely was not out, and as Uncertain in a send.
-Nothing of a recipient belongs in a log, an exception or a returned text.
+All hooks of an instance run on one event loop, and any number of calls run at the same time. A hook never blocks the
+loop: a blocking call, and work that needs more than one or two milliseconds of CPU, runs in a thread. A hook that is
+cancelled releases everything that it holds and re-raises. An exception that is not listed for a hook counts as
+Uncertain in a send, and as Unavailable elsewhere. Logs, exceptions and returned texts hold nothing about a recipient.
 """
 
 from collections.abc import Mapping
@@ -39,33 +39,33 @@ from structlog.stdlib import BoundLogger
 from gatepost.model import Channel, Contact, Email, Receipt, Report, Sms, WebhookRequest
 
 API_VERSION = 1
-"""Raised when a plugin written for the last number would no longer work."""
+"""The number of this contract; it is raised when plugins written for the previous number would no longer work."""
 
 PROJECT = "gatepost"
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
-"""Marks a method as the implementation of the hook of its name."""
+"""The marker of a method that implements the hook of the same name."""
 
 _hookspec = pluggy.HookspecMarker(PROJECT)
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What the core tells an instance about its place."""
+    """What the core tells an instance about its configuration."""
 
     name: str
-    """The instance's name: the NAME of ``[plugins.NAME]``."""
+    """The name of the instance: NAME in ``[plugins.NAME]``."""
     log: BoundLogger
-    """Already bound to the instance; scrubbed like every log, all the same never hand it an address."""
+    """A logger that is bound to the instance. Its output is redacted; even so, never log an address or a number."""
     concurrency: int = 16
-    """How many sends the core has under way here at once, at the most."""
+    """The most sends that the core has in progress in this instance at one time."""
     timeout: float = 10.0
-    """Seconds that one hook call may take. A second later the core cancels it."""
+    """Seconds that one call of a hook may take. The core cancels the call one second later."""
     webhook_url: str = ""
-    """Where the provider shall report to; empty where `server.public_url` is not set."""
+    """The URL for the provider's reports; empty where `server.public_url` is not set."""
 
 
 class Plugin(Protocol):
-    """What every plugin has, whatever it can do."""
+    """The attributes and the constructor of every plugin."""
 
     api_version: ClassVar[int]
     settings_type: ClassVar[type[msgspec.Struct]]
@@ -74,61 +74,65 @@ class Plugin(Protocol):
 
 
 class HasLifespan(Protocol):
-    """A plugin that holds something open while the gateway runs."""
+    """A plugin that keeps something open while the gateway runs."""
 
     @_hookspec(firstresult=True)
     def lifespan(self) -> AbstractAsyncContextManager[None]:
-        """Called once, before any other hook of the instance, and left after the last.
+        """Open what the instance needs while the gateway runs, and close it at the end.
 
-        Open pools, read files, start background tasks here; end all of it on the way out. Write it as
-        an ``@asynccontextmanager``. May take up to 30 seconds in, 5 seconds out.
+        Called once: entered before any other hook of the instance, and left after the last. Open pools, read files
+        and start background tasks here. Write it as an ``@asynccontextmanager``. Entering may take 30 seconds,
+        leaving 5 seconds.
 
-        Raises ConfigError for what can't be used, which refuses the start. A provider that is merely
-        down is no reason to raise: the gateway starts, and sends raise Unavailable.
+        Raises ConfigError for settings or files that can't be used; the gateway then does not start. Do not raise
+        when the provider is only down: the gateway starts, and sends raise Unavailable.
         """
         ...
 
 
 class HasPing(Protocol):
-    """A plugin that can tell whether its provider would take a message, without sending one."""
+    """A plugin that can check, without sending a message, whether its provider would accept one."""
 
     @_hookspec(firstresult=True)
     async def ping(self) -> None:
-        """Called by ``gatepost check --live``, inside the lifespan; never on the way of a message.
+        """Check that a send would probably succeed: the provider can be reached and accepts the credentials.
 
-        Returns when a send would probably succeed: connected, signed in. Costs the operator nothing.
-        Raises Unavailable, ``misconfigured=True`` where only the operator can mend it.
+        Called by ``gatepost check --live``, inside the lifespan; never while a message is sent. It costs the
+        operator nothing.
+
+        Raises Unavailable, with ``misconfigured=True`` where only the operator can fix the cause.
         """
         ...
 
 
 class ContactSource(Protocol):
-    """A plugin that knows users."""
+    """A plugin that finds the contacts of users."""
 
     @_hookspec(firstresult=True)
     async def find_contact(self, ext_user_id: str) -> Contact | None:
-        """Called when a message arrives and again for every try to send it.
+        """Return the contact of a user, or None where the source has no such user.
 
-        ``ext_user_id`` is Smartico's text, not empty, at most 512 characters, otherwise anything at all:
-        treat it as hostile. Returns the Contact, or None where there is no such user; the next source
-        is asked then. Addresses are handed on as they are: the core judges them. Must answer within
-        `contacts.timeout` (2 seconds by default); the core then goes on as if it had raised.
+        Called when a message arrives and again for every try to send it. After None the next source is asked.
 
-        Raises Unavailable when the source can't be asked now: it is passed over, and if nobody else
-        knows the user the message is accepted and looked up later.
+        ``ext_user_id`` is a text from Smartico of 1 to 512 characters; treat it as hostile. Return addresses and
+        numbers as the source has them: the core checks them. The call must return within `contacts.timeout` (2
+        seconds by default); after that the core continues as if it had raised Unavailable.
+
+        Raises Unavailable when the source can't answer now. The next source is asked; if none has the user, the
+        message is accepted and the user is looked up later.
         """
         ...
 
 
 class MemorySource(Protocol):
-    """A ContactSource whose answers are in memory: it writes the hook as a plain ``def``."""
+    """A ContactSource whose answers are in memory and whose hook is therefore a plain ``def``."""
 
     @_hookspec(firstresult=True)
     def find_contact(self, ext_user_id: str) -> Contact | None:
-        """Called as ContactSource's, and with the same promises, but on the spot.
+        """Return the contact of a user at once, otherwise as ContactSource's hook does.
 
-        It answers within microseconds and waits for nothing: there is no task that could be cancelled, so
-        it has no deadline, and what it waits for, everybody waits for.
+        Called on the event loop itself. It must return within microseconds and wait for nothing: the call can't be
+        cancelled, so it has no timeout, and the whole gateway waits for it.
         """
         ...
 
@@ -138,14 +142,14 @@ class EmailSender(Protocol):
 
     @_hookspec(firstresult=True)
     async def send_email(self, message: Email) -> Receipt:
-        """Called for each try to send an email, after it was committed to the outbox.
+        """Send one email to its recipient, and return a Receipt once the provider has confirmed that it has it.
 
-        At most `concurrency` calls are under way at once and `per_second` are begun. Sends exactly one
-        message to exactly one recipient and never repeats by itself. Returns a Receipt once the
-        provider has said that it has the message. Takes at most `context.timeout` seconds.
+        Called for each try, after the message was committed to the outbox. At most `concurrency` calls are in
+        progress at one time, and `per_second` calls begin in a second. The hook never repeats a send by itself. It
+        takes at most `context.timeout` seconds.
 
-        Raises Rejected (refused for good), Unavailable (surely not taken) or Uncertain (the connection
-        was lost after the message was out). A call that overruns is cancelled and counts as Uncertain.
+        Raises Rejected (refused permanently), Unavailable (certainly not accepted) or Uncertain (the connection was
+        lost after the message had begun to leave). A call that takes too long is cancelled and counts as Uncertain.
         """
         ...
 
@@ -155,33 +159,34 @@ class SmsSender(Protocol):
 
     @_hookspec(firstresult=True)
     async def send_sms(self, message: Sms) -> Receipt:
-        """Called for each try to send a text message; promises and errors are those of send_email.
+        """Send one text message; calls, promises and errors are those of send_email.
 
-        Where ``message.sender`` is None the instance's own default is used; where there is none either,
-        raises Rejected.
+        Where ``message.sender`` is None the plugin's default sender is used. Raises Rejected where there is no
+        default either.
         """
         ...
 
 
 class WebhookParser(Protocol):
-    """A plugin whose provider reports back."""
+    """A plugin whose provider reports what became of messages."""
 
     @_hookspec(firstresult=True)
     async def parse_webhook(self, request: WebhookRequest) -> Report:
-        """Called for each request to ``/webhooks/NAME``, before anything of it is believed.
+        """Verify one request of the provider and translate it into a Report.
 
-        Verifies the provider's signature over the raw body and how old it is (``request.expect_fresh``),
-        then translates. One bad event beside good ones is counted in ``Report.ignored`` and loses nothing
-        of them. A replay needs no care: statuses are unique. The answer is 2xx once every event is on disk.
+        Called for each request to ``/webhooks/NAME``; the core has verified nothing of it. Verify the signature over
+        the raw body and its age (``request.expect_fresh``), then translate. Count an invalid event in
+        ``Report.ignored`` and return the valid ones beside it. A repeated request needs no care: the core stores
+        each status once. The answer is 2xx once every event is on disk.
 
-        Raises NoVerificationKey (404) where the settings hold no key to verify with, BadSignature (401;
-        also when older than 26 hours), BadWebhook (400) or WebhookRetry (503).
+        Raises NoVerificationKey (404) where the settings hold no key to verify with, BadSignature (401; also for
+        a signature older than 26 hours), BadWebhook (400) or WebhookRetry (503).
         """
         ...
 
 
 class Hooks(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, WebhookParser, Protocol):
-    """All of them; what the core registers with pluggy."""
+    """All hooks, as the core registers them with pluggy."""
 
 
 HOOKS: Mapping[str, type] = {

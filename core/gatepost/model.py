@@ -1,7 +1,7 @@
-"""The words that every room and every plugin uses.
+"""The types that the core and the plugins share.
 
-Everything here is immutable, and everything that says who a person is stands in a Secret: printing,
-logging or encoding one shows nothing, and whoever needs the value asks for it with ``reveal()``.
+All of them are immutable. Whatever identifies a person is in a Secret: printing, logging or encoding a Secret shows
+nothing, and the code that needs the value calls ``reveal()``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,52 +15,51 @@ import msgspec
 
 from gatepost.errors import BadSignature, BadWebhook
 
-STALE = 26 * 3600
-"""Seconds after which a signature is too old: an honest repeat may be a day old, and not signed anew."""
-AHEAD = 300
-"""Seconds that a provider's clock may be ahead of ours."""
+MAX_SIGNATURE_AGE = 26 * 3600
+"""Seconds after which a signature is too old. A provider may repeat a request for a day with the first signature."""
+MAX_CLOCK_LEAD = 300
+"""Seconds that a provider's clock may be ahead of the gateway's."""
 
-MAX_QUERY = 8_192
-"""Bytes of a webhook's query that are taken apart: anybody may send one, and providers need a few hundred."""
-MAX_PARAMETERS = 128
-"""Parameters of it."""
+MAX_QUERY_BYTES = 8_192
+"""Bytes of a webhook's query that are parsed. Anybody may send one; providers need a few hundred."""
+MAX_QUERY_PARAMETERS = 128
 
-NO_TEXT: Mapping[str, str] = {}
+NO_ATTRIBUTES: Mapping[str, str] = {}
 NO_COUNTS: Mapping[str, int] = {}
 
 
 class Channel(StrEnum):
-    """The two ways to a person."""
+    """The two kinds of message."""
 
     EMAIL = "email"
     SMS = "sms"
 
 
 class Status(StrEnum):
-    """What Smartico can be told of a message. No other value ever leaves."""
+    """The statuses of a message that callbacks report to Smartico; there are no others."""
 
     ACCEPTED = "accepted"
-    """The provider took the message."""
+    """The provider accepted the message."""
     DELIVERED = "delivered"
-    """It reached the mailbox or the handset."""
+    """The message reached the mailbox or the handset."""
     FAILED = "failed"
-    """It was tried and finally did not reach it."""
+    """All tries ended, and the message did not reach the mailbox or the handset."""
     REJECTED = "rejected"
-    """The provider, the recipient's server or the gateway refused it."""
+    """The provider, the recipient's server or the gateway refused the message."""
     COMPLAINED = "complained"
-    """The user marked it as spam."""
+    """The user marked the message as spam."""
     OPENED = "opened"
-    """The user opened or read it."""
+    """The user opened or read the message."""
     UNSUBSCRIBED = "unsubscribed"
     """The user opted out."""
 
 
 @final
 class Secret:
-    """A text that must not be seen: a key, a password, an address, a phone number.
+    """A text that must not be shown: a key, a password, an address, a phone number.
 
-    Its repr, its str and every format of it are the same five dots. It can't be pickled or encoded;
-    msgspec decodes it through the settings' own hook. Two Secrets are equal when their values are.
+    Its repr, its str and every format of it are the same five dots. It can't be pickled or encoded; the settings
+    decode it with their own msgspec hook. Two Secrets are equal when their values are equal.
     """
 
     __slots__ = ("__value",)
@@ -69,7 +68,7 @@ class Secret:
         self.__value = value
 
     def reveal(self) -> str:
-        """The value itself; the place of the call is where it leaves."""
+        """Return the value; call this only where the value is used."""
         return self.__value
 
     def __repr__(self) -> str:
@@ -90,51 +89,50 @@ class Secret:
         return hash((Secret, self.__value))
 
     def __reduce__(self) -> Never:
-        raise TypeError("a Secret is not to be stored; reveal() it where it leaves")
+        raise TypeError("a Secret can't be stored: call reveal() where the value is used")
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """What a contact source knows about a user.
 
-    ``email`` and ``phone`` are as the source has them: the core judges them and makes them canonical.
-    ``None`` means that the user has none. ``attributes`` is whatever else the source keeps; it reaches
-    the sending plugin and nobody else.
+    ``email`` and ``phone`` are as the source has them: the core checks them and makes them canonical. ``None`` means
+    that the user has none. ``attributes`` holds further values of the source; only the sending plugin gets them.
     """
 
     email: Secret | None = None
     phone: Secret | None = None
-    attributes: Mapping[str, str] = NO_TEXT
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
 
     def __repr__(self) -> str:
         return f"<Contact email={self.email!r} phone={self.phone!r}>"
 
 
 class Mailbox(msgspec.Struct, frozen=True):
-    """A sender: an address, and the name that is shown for it (may be empty)."""
+    """A sender: an address, and its display name, which may be empty."""
 
     address: str
-    """ASCII domain, no control characters, valid by email-validator."""
+    """An address that email-validator accepts, with the domain in ASCII and without control characters."""
     name: str = ""
-    """Unicode; no control characters, not even after decoding RFC 2047 words."""
+    """Unicode without control characters, also after decoding RFC 2047 words."""
 
 
 class Email(msgspec.Struct, frozen=True, kw_only=True):
-    """One email, ready to be handed to a provider."""
+    """One email as a plugin gets it to send."""
 
     id: str
-    """Smartico's ext_message_id: 36 characters [0-9a-f-]. Send it along, so that reports find home."""
+    """Smartico's ext_message_id: 36 characters [0-9a-f-]. Send it along, so that reports can name the message."""
     recipient: Secret
     """One address, ``local@domain``, the domain in ASCII (IDNA)."""
     sender: Mailbox
     reply_to: Mailbox | None = None
     subject: str
-    """May be empty; no control characters, not even after decoding RFC 2047 words."""
+    """May be empty; without control characters, also after decoding RFC 2047 words."""
     html: str
     text: str
-    """Plain text: Smartico's own, or derived from the HTML. Empty only where the HTML shows no text."""
+    """Plain text from Smartico, or derived from the HTML. Empty only where the HTML has no visible text."""
     lifetime: float
     """Seconds after which the message is not worth delivering any more."""
-    attributes: Mapping[str, str] = NO_TEXT
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
     """The contact's further attributes."""
 
     def __repr__(self) -> str:
@@ -142,18 +140,18 @@ class Email(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sms(msgspec.Struct, frozen=True, kw_only=True):
-    """One text message, ready to be handed to a provider."""
+    """One text message as a plugin gets it to send."""
 
     id: str
-    """As in Email."""
+    """The ext_message_id, as in Email."""
     recipient: Secret
     """One number in E.164 with its plus sign: ``+447700900123``."""
     sender: str | None
-    """The sender id that Smartico asked for; None: the plugin's own default."""
+    """The sender that Smartico requested; None for the plugin's default."""
     text: str
     lifetime: float
     """Seconds after which the message is not worth delivering any more."""
-    attributes: Mapping[str, str] = NO_TEXT
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
     """The contact's further attributes."""
 
     def __repr__(self) -> str:
@@ -161,75 +159,77 @@ class Sms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The provider has the message."""
+    """The result of a send: the provider confirmed that it has the message."""
 
     provider_id: str = ""
-    """The provider's own id of it, opaque, at most 255 characters; empty where it gives none."""
+    """The provider's id of the message, an opaque text of at most 255 characters; empty where there is none."""
 
 
 class StatusEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One report about one message, found by our id or else by the provider's."""
+    """One status of one message, which is identified by our id or else by the provider's id."""
 
     status: Status
     message_id: str = ""
-    """Our id, as it travelled with the message; empty where the report does not bear it."""
+    """Our id, which was sent along with the message; empty where the report does not contain it."""
     provider_id: str = ""
-    """What Receipt.provider_id was, for reports that lack our id."""
+    """The value of Receipt.provider_id, for reports without our id."""
     code: str = ""
-    """Why, in the provider's codes or words of a closed list; never free text."""
+    """The reason: the provider's code or a word from a closed list; never free text."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What one webhook request said."""
+    """The content of one webhook request."""
 
     events: Sequence[StatusEvent] = ()
-    """In the order in which they are to become known."""
+    """The events, in the order in which Smartico gets them."""
     ignored: Mapping[str, int] = NO_COUNTS
-    """What meant no status, counted by kind (``{"click": 3, "malformed": 1}``); kinds from a closed list."""
+    """How many events had no status, by kind (``{"click": 3, "malformed": 1}``); kinds are from a closed list."""
 
 
 class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """A provider's HTTP request, as it came."""
+    """An HTTP request of a provider, as it was received."""
 
     method: str
     """``POST`` or ``GET``."""
     url: str
-    """As the outside sees it, query included: `server.public_url` + path where that is set."""
+    """The URL with its query, as the provider sees it: `server.public_url` (where it is set) and the path."""
     headers: Mapping[str, str]
-    """Names in lower case; where one came several times, its values joined with a comma and a space."""
+    """Names are in lower case; the values of a repeated header are joined with a comma and a space."""
     body: bytes
-    """Raw: signatures are made over exactly this."""
+    """The raw bytes, over which signatures are computed."""
     received_at: float
-    """Seconds since the epoch by the core's clock."""
+    """Seconds since the epoch, by the gateway's clock."""
 
     def __repr__(self) -> str:
         return f"<WebhookRequest {self.method} {len(self.body)} bytes>"
 
     @cached_property
     def query(self) -> Mapping[str, str]:
-        """The parameters of the URL's query, the last of each name; taken apart when first asked for.
+        """The parameters of the URL's query, the last of each name; parsed at the first access.
 
-        Raises BadWebhook when there are more than 128, or more than 8 KiB.
+        Raises BadWebhook when the query has more than 128 parameters or 8 KiB.
         """
         text = self.url.partition("?")[2]
-        if len(text) > MAX_QUERY or text.count("&") >= MAX_PARAMETERS:
-            raise BadWebhook(f"the query has more than {MAX_QUERY:,} bytes or {MAX_PARAMETERS} parameters")
+        if len(text) > MAX_QUERY_BYTES or text.count("&") >= MAX_QUERY_PARAMETERS:
+            raise BadWebhook(
+                f"the query has more than {MAX_QUERY_BYTES:,} bytes or {MAX_QUERY_PARAMETERS} parameters"
+            )
         return dict(parse_qsl(text, keep_blank_values=True))
 
     def json(self) -> Any:
-        """The body as JSON; raises BadWebhook, which holds nothing of it."""
+        """Return the decoded JSON body; raise BadWebhook, whose text holds nothing of it."""
         with suppress(ValueError, RecursionError):
             return msgspec.json.decode(self.body)
-        # Not in an except block: the decoder's error, which holds the body, would be this one's context.
+        # Outside an except block: the decoder's error, which holds the body, would become this error's context.
         raise BadWebhook("the body is not JSON")
 
     def expect_fresh(self, signed_at: float) -> None:
-        """Raise BadSignature for a signature of more than 26 hours ago, or from the future.
+        """Raise BadSignature for a signature that is older than 26 hours or from the future.
 
-        ``signed_at`` (seconds since the epoch) is what the signature itself says: verify it first. By the
-        time of arrival, so that a request that waited here is not too old for that.
+        ``signed_at`` (seconds since the epoch) is the time that the signature states: verify the signature first.
+        It is compared with ``received_at``, so that a request does not become too old while it waits here.
         """
-        if not self.received_at - STALE <= signed_at <= self.received_at + AHEAD:
+        if not self.received_at - MAX_SIGNATURE_AGE <= signed_at <= self.received_at + MAX_CLOCK_LEAD:
             raise BadSignature(
                 "the signature is older than 26 hours, or from the future: check this machine's clock"
             )

@@ -65,7 +65,7 @@ def _client(path: str, client: Client, known: Collection[str]) -> Iterator[Fault
                 f"entry {position} must not be empty, begin or end with a space, or hold a control character "
                 "such as a line break: no HTTP header can have such a value",
             )
-    for text in mail_headers.faults(client.email_senders):
+    for text in mail_headers.sender_faults(client.email_senders):
         yield Fault(f"{path}.email_senders", text)
     for position, recipient in enumerate(client.preview_recipients, start=1):
         if canonical_email(recipient.reveal()) is None:

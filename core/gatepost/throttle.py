@@ -1,16 +1,18 @@
-"""Breaker, rate and concurrency of one instance. Decisions only: every call is told what time it is.
+"""The circuit breaker, the rate limit and the concurrency limit of one instance.
 
-``now`` is in seconds, of any clock. A clock that steps back costs nothing but the time it stepped.
+The throttle only decides: it starts nothing and reads no clock. Every method takes ``now``, in seconds of any clock.
+When that clock steps back, nothing is lost but the time of the step.
 
-A sender asks ``free``, claims that many, and says ``begin`` and ``end`` (or ``release``) for each::
+A worker reads ``sends_allowed``, claims that many messages, and calls ``begin`` and then ``end`` (or ``release``) for
+each::
 
-    awake ──5 failures in a row, or a retry_after──► resting ──time──► probing ──success──► awake
-                                                        ▲                 │
-                                                        └─────failure─────┘
+    usable ──5 failures in a row, or a retry_after──► resting ──time──► probing ──success──► usable
+                                                         ▲                 │
+                                                         └─────failure─────┘
 
-What concerns one message, or one content, is no failure: one client's mails must not cost another's. But when
-five different contents were refused since the last success, and not those of one client alone where there are
-several, the instance refuses them all.
+A failure that concerns one message or one content does not count: the mails of one client must not stop those of
+another. But an instance also rests when it has refused five different contents since its last success. Where several
+clients use it, these contents must belong to more than one client.
 """
 
 import math
@@ -22,222 +24,229 @@ import msgspec
 
 from gatepost.errors import Rejected, SendError, Unavailable
 
-TRIP = 5
-"""Failures in a row after which an instance rests; and as many different contents."""
+FAILURE_THRESHOLD = 5
+"""Failures in a row after which an instance rests; also the number of different refused contents."""
 FIRST_REST = 1.0
-LONGEST_REST = 300.0
-SHORTEST_WISH, LONGEST_WISH = 1.0, 3600.0
-"""Seconds between which a provider's own ``retry_after`` is believed."""
-LOOKAHEAD = 0.1
-"""Seconds before their turn at which sends may be claimed: a claim must not cost the rate anything."""
+"""Seconds that the first rest takes at most; each further rest may take twice as long as the one before."""
+MAX_REST = 300.0
+"""Seconds that a rest takes at most, unless the provider asked for more."""
+MIN_RETRY_AFTER, MAX_RETRY_AFTER = 1.0, 3600.0
+"""Seconds; a ``retry_after`` of a provider outside of these limits is replaced by the nearer limit."""
+CLAIM_AHEAD = 0.1
+"""Seconds before their turn at which sends may be claimed, so that the time of a claim does not lower the rate."""
 
-# Far above the error of a float that counts seconds, far below anything that a turn could be.
+# Far above the error of a float that counts seconds, far below the interval between two turns.
 _EPSILON = 1e-6
-# A step back as large as this is the clock's; a smaller one is two callers that read it in another order.
+# Seconds. A step back as large as this is the clock's; a smaller one comes from two readers in another order.
 _STEP_BACK = 1.0
 
 
 class BreakerState(StrEnum):
-    """Whether an instance is being asked."""
+    """The state of a circuit breaker: whether messages are handed to the instance."""
 
     USABLE = "usable"
     RESTING = "resting"
     PROBING = "probing"
-    """Its rest is over; a single send is to show whether it works again."""
+    """The rest is over; a single send will show whether the instance works again."""
 
 
 class BreakerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``describe`` tells an operator."""
+    """The state of a breaker at one moment, for operators."""
 
     state: BreakerState
-    rests: float
-    """Seconds that the rest still takes."""
+    rest_remaining: float
+    """Seconds until the rest is over; 0 where the instance does not rest."""
     misconfigured: bool
-    """The last failure was one that only the operator can mend."""
+    """Whether only the operator can fix the cause of the last failure."""
     reason: str
-    """The last failure's; empty when a send went well since."""
+    """The reason of the last failure; empty after a success."""
 
 
-class Content(NamedTuple):
-    """What tells the content of one message from that of another."""
+class ContentKey(NamedTuple):
+    """A key that is equal for messages of the same content."""
 
     client: str
-    key: int
+    digest: int
 
 
-NO_CONTENT = Content("", 0)
+UNKNOWN_CONTENT = ContentKey("", 0)
+"""The key for sends whose content does not matter, such as callbacks."""
 
 
 class Throttle:
-    """When one instance may be asked, and how often."""
+    """The limits of one instance: when it may send, and how many messages at once.
+
+    One class in spite of its many methods: the three limits share the slots and the clock.
+    """
 
     def __init__(
         self, *, concurrency: int, per_second: float, clients: int = 1, random: Random | None = None
     ) -> None:
-        """``per_second`` 0 is unlimited; ``random`` spreads the rests of several processes.
+        """Take the limits; ``per_second`` 0 means no rate limit.
 
-        ``clients``: how many there are whose messages it may send.
+        ``clients`` is the number of clients whose messages the instance may send. ``random`` spreads the rests of
+        several processes.
         """
         self._concurrency = concurrency
         self._several_clients = clients > 1
         self._interval = 1 / per_second if per_second else 0.0
         self._random = random or SystemRandom()
         self._used = 0
-        self._turn = -math.inf
+        self._next_turn = -math.inf
         self._failures = 0
-        self._rests_had = 0
+        self._rests_in_a_row = 0
         self._tripped = False
         self._probing = False
-        self._wished = False
+        self._rest_requested = False
         self._rest_until = -math.inf
-        self._last: SendError | None = None
-        self._refused: set[Content] = set()
-        self._seen = -math.inf
+        self._last_failure: SendError | None = None
+        self._refused: set[ContentKey] = set()
+        self._last_now = -math.inf
         self._shift = 0.0
 
     @property
     def slots_used(self) -> int:
-        """Sends begun and not ended."""
+        """Number of sends that have begun and not ended."""
         return self._used
 
-    def free(self, now: float) -> int:
-        """How many sends may be claimed now; at most one where a rest is over and must be proved so."""
-        return self._free(self._clock(now))
-
-    def begin(self, now: float) -> float:
-        """Take a slot and the next turn; returns the seconds to wait until that turn."""
+    def sends_allowed(self, now: float) -> int:
+        """Return how many sends may be claimed now; at most one, the probe, after a rest."""
         at = self._clock(now)
-        # A probe is alone, so that its outcome can't be taken for that of an older send.
-        if self._tripped and at >= self._rest_until and self._used == 0:
-            self._probing = True
-        self._used += 1
-        turn = max(self._turn, at)
-        self._turn = turn + self._interval
-        return turn - at
-
-    def end(self, now: float, outcome: SendError | None, content: Content = NO_CONTENT) -> None:
-        """Free the slot of a send and learn from its outcome; None is a Receipt.
-
-        Rejected is healthy. What concerns one message or one content changes nothing, except that a probe was
-        answered, and that ``describe`` tells what only the operator can mend.
-        """
-        at = self._clock(now)
-        probed = self._release()
-        if self._is_no_failure(outcome, content):
-            if probed:
-                self._answered(at)
-            if isinstance(outcome, Unavailable) and outcome.misconfigured:
-                self._last = outcome
-            return
-        if outcome is None or isinstance(outcome, Rejected):
-            self._answered(at)
-            return
-        self._last = outcome
-        wish = outcome.retry_after if isinstance(outcome, Unavailable) else None
-        if wish is not None:
-            self._rest_as_wished(at, wish, probed=probed)
-        elif probed:
-            self._rest(at)
-        elif not self._tripped:
-            self._failures += 1
-            if self._failures >= TRIP:
-                self._rest(at)
-
-    def release(self) -> None:
-        """Free the slot of a send that was begun and never made; it says nothing about the instance."""
-        self._release()
-
-    def wake(self, now: float) -> None:
-        """End a rest: the next send shows whether the instance works again."""
-        self._rest_until = min(self._rest_until, self._clock(now))
-
-    def rests(self, now: float) -> float:
-        """Seconds until the instance may be asked again; 0 when it may."""
-        return max(0.0, self._rest_until - self._clock(now))
-
-    def wake_in(self, now: float) -> float | None:
-        """Seconds until ``free`` may say more than 0; None when only an ``end`` can bring that about."""
-        at = self._clock(now)
-        if self._used >= self._concurrency or (self._tripped and self._used):
-            return None
-        return max(0.0, self._turn - LOOKAHEAD - at, self._rest_until - at)
-
-    def describe(self, now: float) -> BreakerSnapshot:
-        """The state for ``/health/ready``."""
-        rests = self.rests(now)
-        state = (
-            BreakerState.RESTING if rests else BreakerState.PROBING if self._tripped else BreakerState.USABLE
-        )
-        return BreakerSnapshot(
-            state=state,
-            rests=rests,
-            misconfigured=isinstance(self._last, Unavailable) and self._last.misconfigured,
-            reason=self._last.reason if self._last else "",
-        )
-
-    def _free(self, at: float) -> int:
         slots = max(0, self._concurrency - self._used)
         if self._tripped:
             slots = min(slots, 1) if at + _EPSILON >= self._rest_until and self._used == 0 else 0
         if not self._interval:
             return slots
-        ahead = at + LOOKAHEAD + _EPSILON - max(self._turn, at)
+        ahead = at + CLAIM_AHEAD + _EPSILON - max(self._next_turn, at)
         return min(slots, int(ahead / self._interval) + 1) if ahead >= 0 else 0
 
-    def _is_no_failure(self, outcome: SendError | None, content: Content) -> bool:
-        """Whether this says nothing about the instance, and takes note of a content that was refused."""
-        if outcome is None:
+    def begin(self, now: float) -> float:
+        """Take a slot and the next turn; return the seconds to wait until that turn."""
+        at = self._clock(now)
+        # A probe is alone, so that its outcome can't be taken for that of an older send.
+        if self._tripped and at >= self._rest_until and self._used == 0:
+            self._probing = True
+        self._used += 1
+        turn = max(self._next_turn, at)
+        self._next_turn = turn + self._interval
+        return turn - at
+
+    def end(self, now: float, failure: SendError | None, content: ContentKey = UNKNOWN_CONTENT) -> None:
+        """Free the slot of a send and learn from its outcome; ``failure`` None means a Receipt.
+
+        Rejected shows that the instance works. A failure that concerns one message or one content has only two
+        effects: it counts as the answer to a probe, and ``snapshot`` shows a misconfiguration.
+        """
+        at = self._clock(now)
+        was_probe = self._free_slot()
+        if self._concerns_message_only(failure, content):
+            if was_probe:
+                self._note_answer(at)
+            if isinstance(failure, Unavailable) and failure.misconfigured:
+                self._last_failure = failure
+            return
+        if failure is None or isinstance(failure, Rejected):
+            self._note_answer(at)
+            return
+        self._last_failure = failure
+        retry_after = failure.retry_after if isinstance(failure, Unavailable) else None
+        if retry_after is not None:
+            self._rest_as_requested(at, retry_after, was_probe=was_probe)
+        elif was_probe:
+            self._rest(at)
+        elif not self._tripped:
+            self._failures += 1
+            if self._failures >= FAILURE_THRESHOLD:
+                self._rest(at)
+
+    def release(self) -> None:
+        """Free the slot of a send that began and was never made; it says nothing about the instance."""
+        self._free_slot()
+
+    def end_rest(self, now: float) -> None:
+        """End a rest at once: the next send is a probe."""
+        self._rest_until = min(self._rest_until, self._clock(now))
+
+    def rest_remaining(self, now: float) -> float:
+        """Return the seconds until the rest is over; 0 where the instance does not rest."""
+        return max(0.0, self._rest_until - self._clock(now))
+
+    def next_allowed_in(self, now: float) -> float | None:
+        """Return the seconds until ``sends_allowed`` may exceed 0; None where that takes the end of a send."""
+        at = self._clock(now)
+        if self._used >= self._concurrency or (self._tripped and self._used):
+            return None
+        return max(0.0, self._next_turn - CLAIM_AHEAD - at, self._rest_until - at)
+
+    def snapshot(self, now: float) -> BreakerSnapshot:
+        """Return the state of the breaker now."""
+        return BreakerSnapshot(
+            state=self.state(now),
+            rest_remaining=self.rest_remaining(now),
+            misconfigured=isinstance(self._last_failure, Unavailable) and self._last_failure.misconfigured,
+            reason=self._last_failure.reason if self._last_failure else "",
+        )
+
+    def state(self, now: float) -> BreakerState:
+        """Return whether the instance is usable, rests or has to be probed."""
+        if self._rest_until > self._clock(now):
+            return BreakerState.RESTING
+        return BreakerState.PROBING if self._tripped else BreakerState.USABLE
+
+    def _concerns_message_only(self, failure: SendError | None, content: ContentKey) -> bool:
+        """Return whether the outcome says nothing about the instance; remember a content that was refused."""
+        if failure is None:
             self._refused.clear()
-        if not isinstance(outcome, Unavailable):
+        if not isinstance(failure, Unavailable):
             return False
-        if not outcome.content_only or outcome.message_only:
-            return outcome.message_only
-        of_others = all(one.client != content.client for one in self._refused)
-        if len(self._refused) < TRIP or of_others:
+        if not failure.content_only or failure.message_only:
+            return failure.message_only
+        other_client = all(key.client != content.client for key in self._refused)
+        if len(self._refused) < FAILURE_THRESHOLD or other_client:
             self._refused.add(content)
-        # Of one client alone they say nothing about what the instance does with the others' messages.
-        alone = self._several_clients and len({one.client for one in self._refused}) == 1
-        if len(self._refused) < TRIP or alone:
+        # Refused contents of a single client do not show how the instance treats the messages of the others.
+        one_client = self._several_clients and len({key.client for key in self._refused}) == 1
+        if len(self._refused) < FAILURE_THRESHOLD or one_client:
             return True
-        # The others of the row were let pass.
-        self._failures = TRIP
+        # The refusals before this one were not counted as failures.
+        self._failures = FAILURE_THRESHOLD
         return False
 
-    def _answered(self, at: float) -> None:
-        self._last = None
+    def _note_answer(self, at: float) -> None:
+        self._last_failure = None
         self._failures = 0
         if at >= self._rest_until:
             self._tripped = False
-            self._rests_had = 0
+            self._rests_in_a_row = 0
 
-    def _release(self) -> bool:
-        """Free a slot; returns whether it was the probe's."""
-        probed = self._probing
+    def _free_slot(self) -> bool:
+        """Free a slot; return whether it was that of the probe."""
+        was_probe = self._probing
         self._probing = False
         self._used = max(0, self._used - 1)
-        return probed
+        return was_probe
 
     def _rest(self, at: float) -> None:
-        limit = min(LONGEST_REST, FIRST_REST * 2.0 ** min(self._rests_had, 16))
-        self._rests_had += 1
-        self._rest_for(at, self._random.uniform(0.0, limit), wished=False)
+        limit = min(MAX_REST, FIRST_REST * 2.0 ** min(self._rests_in_a_row, 16))
+        self._rests_in_a_row += 1
+        self._rest_for(at, self._random.uniform(0.0, limit), requested=False)
 
-    def _rest_as_wished(self, at: float, seconds: float, *, probed: bool) -> None:
-        # One wish a rest: the sends that were under way hear the same one, each a little later.
-        if self._tripped and self._wished and not probed:
+    def _rest_as_requested(self, at: float, seconds: float, *, was_probe: bool) -> None:
+        # One request a rest: the sends that were under way get the same answer, each a little later.
+        if self._tripped and self._rest_requested and not was_probe:
             return
-        bounded = min(max(seconds, SHORTEST_WISH), LONGEST_WISH)
-        self._rest_for(at, max(bounded, self._rest_until - at), wished=True)
+        bounded = min(max(seconds, MIN_RETRY_AFTER), MAX_RETRY_AFTER)
+        self._rest_for(at, max(bounded, self._rest_until - at), requested=True)
 
-    def _rest_for(self, at: float, seconds: float, *, wished: bool) -> None:
+    def _rest_for(self, at: float, seconds: float, *, requested: bool) -> None:
         self._tripped = True
-        self._wished = wished
+        self._rest_requested = requested
         self._rest_until = at + seconds
 
     def _clock(self, now: float) -> float:
-        """``now`` on a clock of our own that never runs backwards."""
-        if now < self._seen - _STEP_BACK:
-            self._shift += self._seen - now
-            self._seen = now
-        self._seen = max(self._seen, now)
-        return self._seen + self._shift
+        """Return ``now`` on a clock of the throttle's own that never runs backwards."""
+        if now < self._last_now - _STEP_BACK:
+            self._shift += self._last_now - now
+            self._last_now = now
+        self._last_now = max(self._last_now, now)
+        return self._last_now + self._shift

@@ -1,4 +1,4 @@
-"""From a provider's report to recorded statuses."""
+"""Webhooks: a provider's report is verified, translated and recorded."""
 
 import time
 from collections import Counter
@@ -22,13 +22,13 @@ from gatepost.outbox import Outbox, ReportedEvents
 from gatepost.plugin_host.instances import Instance
 
 MAX_BODY = 8 * 1_048_576
-"""Bytes of a report that are read; SendGrid's batches, the largest known, end at 768 KB."""
+"""Bytes of a report that are read; the batches of SendGrid, the largest known, end at 768 KB."""
 
-MOST_HELD = 64 * 1_048_576
-"""Bytes that all reports in hand may have together: anybody may send them, and whose they are is known at the end."""
+MAX_BODIES = 64 * 1_048_576
+"""Bytes of all reports in memory together. Anyone may send a report; its origin is known only when it is verified."""
 
-AT_ONCE = 2_000
-"""Events that are recorded in one transaction; the next wait for it, and so does nobody else for long."""
+EVENTS_PER_TRANSACTION = 2_000
+"""Events that are recorded in one transaction, so that the other work of the store never waits long."""
 
 _STATUSES: Mapping[type[WebhookError], int] = {
     NoVerificationKey: 404,
@@ -41,23 +41,26 @@ _log = logs.get(__name__)
 
 
 class Webhooks:
-    """Takes the reports for the instances of one configuration."""
+    """The handler of all webhooks of one gateway."""
 
     def __init__(
         self, instances: Mapping[str, Instance], routes: Routes, outbox: Outbox, metrics: Metrics
     ) -> None:
-        self._instances = {name: one for name, one in instances.items() if one.takes_webhooks}
+        self._instances = {name: instance for name, instance in instances.items() if instance.takes_webhooks}
         self._channels = {
             name: frozenset(channel for channel in Channel if name in routes.instances(channel))
             for name in self._instances
         }
         self._outbox = outbox
         self._metrics = metrics
-        self.bodies = BodyLimit(MOST_HELD)
+        self.bodies = BodyLimit(MAX_BODIES)
         self._refusals = LogThrottle(time.monotonic)
 
-    async def take(self, name: str, request: WebhookRequest) -> int:
-        """The HTTP status to answer with: 2xx only when everything in the request is on disk."""
+    async def handle(self, name: str, request: WebhookRequest) -> int:
+        """Record the report for this instance; return the HTTP status of the answer.
+
+        It is 2xx only when everything in the request is on disk.
+        """
         instance = self._instances.get(name)
         if instance is None:
             return 404
@@ -66,7 +69,7 @@ class Webhooks:
             await self._record(name, report)
         except WebhookError as error:
             status = _STATUSES[type(error)]
-            # Anybody may post one; how many there are the metrics say.
+            # Anyone may send requests that are refused, so the log is throttled; the metrics count all of them.
             if self._refusals.due(f"{name} {status}"):
                 _log.warning("webhook_refused", instance=name, status=status, reason=str(error))
         except StoreError as error:
@@ -80,8 +83,8 @@ class Webhooks:
     async def _record(self, name: str, report: Report) -> None:
         unknown = 0
         channels = self._channels[name]
-        for start in range(0, len(report.events), AT_ONCE):
-            events = report.events[start : start + AT_ONCE]
+        for start in range(0, len(report.events), EVENTS_PER_TRANSACTION):
+            events = report.events[start : start + EVENTS_PER_TRANSACTION]
             recorded = await self._outbox.record(
                 ReportedEvents(instance=name, events=events, channels=channels)
             )
@@ -92,7 +95,7 @@ class Webhooks:
         malformed = report.ignored.get("malformed", 0) + report.ignored.get("invalid", 0)
         if malformed or unknown:
             _log.warning(
-                "webhook_events_passed_over",
+                "webhook_events_not_recorded",
                 instance=name,
                 malformed=malformed,
                 unknown=unknown,

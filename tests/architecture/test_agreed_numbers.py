@@ -8,14 +8,14 @@ import inspect
 import pytest
 
 from gatepost import app, model, throttle
-from gatepost.callbacks import worker as callback_worker
+from gatepost.callbacks import attempt as callback_attempt
 from gatepost.callbacks.client import CallbackClient
 from gatepost.config import settings
 from gatepost.delivery import attempt
 from gatepost.errors import Code
 from gatepost.model import Channel, Status
 from gatepost.plugin_host import isolation
-from gatepost.web import routes
+from gatepost.web import body
 
 
 def between(low, high):
@@ -27,29 +27,29 @@ def between(low, high):
     list(enumerate([5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600], start=1)),
 )
 def test_a_callback_is_tried_again_after(tries, seconds):
-    low, high = callback_worker.pause(tries, None, between)
+    low, high = callback_attempt.retry_delay(tries, None, between)
 
     assert (low, high) == (pytest.approx(0.8 * seconds), pytest.approx(1.2 * seconds))
 
 
 def test_a_callback_is_dead_after_its_eighth_try():
-    assert callback_worker.pause(8, None, between) is None
+    assert callback_attempt.retry_delay(8, None, between) is None
 
 
 def test_a_callback_has_fifteen_seconds_and_a_body_ten():
     assert inspect.signature(CallbackClient).parameters["timeout"].default == 15
-    assert routes.BODY_DEADLINE == 10
+    assert body.BODY_TIMEOUT == 10
 
 
 def test_a_provider_is_tried_again_after_twice_as_long_each_time_up_to_a_quarter_of_an_hour():
-    pauses = [attempt.pause(tries, lambda low, high: (low, high)) for tries in (1, 2, 3, 9, 10, 1000)]
+    pauses = [attempt.retry_delay(tries, lambda low, high: (low, high)) for tries in (1, 2, 3, 9, 10, 1000)]
 
     assert pauses == [(0, 2), (0, 4), (0, 8), (0, 512), (0, 900), (0, 900)]
-    assert (throttle.SHORTEST_WISH, throttle.LONGEST_WISH) == (1, 3600)
+    assert (throttle.MIN_RETRY_AFTER, throttle.MAX_RETRY_AFTER) == (1, 3600)
 
 
 def test_a_signature_is_good_for_26_hours():
-    assert model.STALE == 26 * 3600
+    assert model.MAX_SIGNATURE_AGE == 26 * 3600
 
 
 def test_a_stop_ends_within_twelve_seconds():

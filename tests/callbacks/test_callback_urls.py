@@ -1,3 +1,5 @@
+"""Callback URLs: which of them the policy permits, and how the client calls them."""
+
 import asyncio
 import ipaddress
 import re
@@ -55,7 +57,7 @@ GOOD = [
     "https://cb.example/" + "a" * 2000,
 ]
 
-# Spellings of 127.0.0.1 and its like that some resolver or parser somewhere understands.
+# Spellings of local addresses that some resolvers or parsers understand.
 LOCAL_HOSTS = [
     *("127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.1", "0x7f.0.0.1", "0177.0.0.1"),
     *("017700000001", "0", "0.0.0.0", "00.0.0.0", "127.0.0.1.", "127.000.000.001", "127.0.0.0x1", "0x"),
@@ -68,7 +70,7 @@ LOCAL_HOSTS = [
     *("localhost", "LOCALHOST", "localhost.", "localhost.localdomain", "ip6-localhost", "169.254.169.254."),
     *("metadata.google.internal", "localtest.me", "127.0.0.1.nip.io", "168.63.129.16", "[v1.fe]"),
 ]
-# Hosts that only look like a listed one.
+# Hosts that only look like a listed host.
 NEAR_HOSTS = [
     *("smartico.ai", "evilsmartico.ai", "smartico.ai.evil.example", "x.smartico.ai.", "ｘ.smartico.ai"),
     *(".smartico.ai", "..smartico.ai", "a..smartico.ai", "-a.smartico.ai", "a-.smartico.ai", "*.smartico.ai"),
@@ -79,7 +81,7 @@ NEAR_HOSTS = [
     *("a b.smartico.ai", "a\tb.smartico.ai", "a\n.smartico.ai", "a\0.smartico.ai", "a!.smartico.ai"),
     *("a,b.smartico.ai", "a'.smartico.ai", "a;b.smartico.ai", "(a).smartico.ai", "a&b.smartico.ai"),
 ]
-# Round the authority: where parsers disagree about who is called.
+# URLs in which parsers disagree about the host.
 CONFUSED = [
     *(
         "https://user@cb.example/",
@@ -159,7 +161,7 @@ SCHEMES = [
         "view-source:https",
     ),
 ]
-# Bytes that end a request's line, or that parsers rewrite; put at every place where one could stand.
+# Bytes that end a request's line, or that parsers rewrite, at every possible position.
 HOSTILE = [
     "\r\n",
     "\n",
@@ -198,20 +200,20 @@ BAD = [
     *(f"https://cb.example/{text}" for text in BAD_ESCAPES),
     *(f"https://cb.example/?{text}" for text in BAD_ESCAPES),
 ]
-# Permits each of the local hosts by name, so that only its being local stands in the way.
-ANYTHING = [
+# Lists all local hosts, so that they can be refused only because they are local.
+ALL_HOSTS = [
     host
     for host in (*LOCAL_HOSTS, "*.example", "*.me", "*.io", "*.internal")
     if not CallbackUrlPolicy.faults([host])
 ]
 
 
-def test_the_corpus_is_as_large_as_promised():
+def test_there_are_at_least_300_urls():
     assert len(set(GOOD + BAD)) >= 300
 
 
 @pytest.mark.parametrize("url", GOOD)
-def test_a_listed_url_is_taken_as_it_is(url):
+def test_a_listed_url_is_permitted_unchanged(url):
     target = CallbackUrlPolicy(LISTED, allow_private=False).check(url)
     rest = url.split("://", 1)[1]
     path_and_query = rest[len(rest.split("/")[0].split("?")[0]) :]
@@ -231,11 +233,11 @@ def test_a_tricky_url_is_refused(url):
 )
 def test_a_local_address_is_refused_even_when_listed(host):
     with pytest.raises(CallbackUrlRefused):
-        CallbackUrlPolicy(ANYTHING, allow_private=False).check(f"https://{host}/x")
+        CallbackUrlPolicy(ALL_HOSTS, allow_private=False).check(f"https://{host}/x")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080/x", "https://[::1]/x", "http://localhost/x"])
-def test_a_demo_may_call_itself(url):
+def test_private_hosts_may_be_permitted(url):
     hosts = ("127.0.0.1", "[::1]", "localhost")
     assert CallbackUrlPolicy(hosts, allow_private=True).check(url).private
     with pytest.raises(CallbackUrlRefused):
@@ -243,12 +245,12 @@ def test_a_demo_may_call_itself(url):
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "①②⑦.⓪.⓪.①", "127.0.0.1.", "u@127.0.0.1"])
-def test_a_demo_needs_a_plain_url_too(host):
+def test_tricky_urls_of_private_hosts_are_refused(host):
     with pytest.raises(CallbackUrlRefused):
         CallbackUrlPolicy(("127.0.0.1",), allow_private=True).check(f"http://{host}/x")
 
 
-def test_refusals_name_nothing_but_the_host():
+def test_refusals_contain_nothing_of_the_url_but_its_host():
     for url in BAD:
         with pytest.raises(CallbackUrlRefused) as refused:
             CallbackUrlPolicy(LISTED, allow_private=False).check(
@@ -259,7 +261,7 @@ def test_refusals_name_nothing_but_the_host():
 
 
 @given(st.text())
-def test_whatever_comes_is_judged(text):
+def test_any_text_is_refused_or_has_a_listed_host(text):
     for url in (text, "https://" + text, "https://cb.example" + text):
         try:
             target = CallbackUrlPolicy(LISTED, allow_private=False).check(url)
@@ -305,9 +307,11 @@ def test_an_unusable_entry_is_a_fault_of_the_config(entry):
         ("https://cb.example//a?u=https://h/?q&s=+%20[]", "//a?u=https://h/?q&s=+%20[]&type=a+b&x=ü"),
     ],
 )
-def test_parameters_are_added_and_the_rest_is_kept(url, expected):
-    found = CallbackUrlPolicy(LISTED, allow_private=False).check(url).url({"type": "a b", "x": "ü"})
-    assert found.raw_path_qs == expected.replace("a+b", "a%20b").replace("ü", "%C3%BC")
+def test_parameters_are_added_and_the_rest_is_unchanged(url, expected):
+    called = (
+        CallbackUrlPolicy(LISTED, allow_private=False).check(url).with_parameters({"type": "a b", "x": "ü"})
+    )
+    assert called.raw_path_qs == expected.replace("a+b", "a%20b").replace("ü", "%C3%BC")
 
 
 NOT_PUBLIC = [
@@ -330,17 +334,17 @@ PUBLIC = [
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_no_call_goes_there(address):
+def test_addresses_that_are_not_public(address):
     assert not is_public(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_these_are_the_internets_own(address):
+def test_addresses_that_are_public(address):
     assert is_public(ipaddress.ip_address(address))
 
 
 @given(st.ip_addresses(v=4))
-def test_an_address_inside_another_is_judged_as_itself(address):
+def test_an_ipv4_address_inside_an_ipv6_address_is_judged_as_itself(address):
     verdict = is_public(address)
     number = int(address)
     nat64 = int(ipaddress.IPv6Address("64:ff9b::"))
@@ -351,15 +355,15 @@ def test_an_address_inside_another_is_judged_as_itself(address):
     assert verdict <= address.is_global
 
 
-class Names(AbstractResolver):
-    """Answers from a list of answers, one a question, the last for ever."""
+class ListResolver(AbstractResolver):
+    """A resolver with a list of answers, one for each query; the last answer is repeated."""
 
     def __init__(self, *answers):
         self._answers = list(answers)
-        self.asked = []
+        self.queries = []
 
     async def resolve(self, host, port=0, family=AF_INET):
-        self.asked.append(host)
+        self.queries.append(host)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -374,7 +378,7 @@ class Names(AbstractResolver):
 
 
 class Host:
-    """A callback host: keeps what it was asked, answers what it is told to."""
+    """A callback host that notes its requests and gives the answer that a test sets."""
 
     def __init__(self, port):
         self.port = port
@@ -399,14 +403,14 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def authority():
+def certificate_authority():
     return trustme.CA()
 
 
 @pytest.fixture(scope="module")
-def trusting(authority):
+def trusting_context(certificate_authority):
     context = ssl.create_default_context()
-    authority.configure_trust(context)
+    certificate_authority.configure_trust(context)
     return context
 
 
@@ -421,9 +425,9 @@ async def listening(tls=None):
 
 
 @pytest.fixture
-async def tls_host(authority):
+async def tls_host(certificate_authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("cb.example").configure_cert(context)
+    certificate_authority.issue_cert("cb.example").configure_cert(context)
     names = []
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     async with listening(context) as host:
@@ -437,11 +441,11 @@ async def plain_host():
         yield host
 
 
-def local(url, hosts=("cb.example", "127.0.0.1")):
+def private_url(url, hosts=("cb.example", "127.0.0.1")):
     return CallbackUrlPolicy(hosts, allow_private=True).check(url)
 
 
-def public(url, hosts=("cb.example", "127.0.0.1")):
+def public_url(url, hosts=("cb.example", "127.0.0.1")):
     return CallbackUrlPolicy(hosts, allow_private=False).check(url)
 
 
@@ -451,9 +455,9 @@ async def failure(client, target, query=None):
     return failed.value
 
 
-async def test_a_call_goes_to_the_resolved_address_with_the_right_name(tls_host, trusting):
-    async with CallbackClient(resolver=Names(["127.0.0.1"]), tls=trusting) as client:
-        target = local(f"https://cb.example:{tls_host.port}/a/../%7e?x=[1]&status=old")
+async def test_a_call_goes_to_the_resolved_address_with_the_right_name(tls_host, trusting_context):
+    async with CallbackClient(resolver=ListResolver(["127.0.0.1"]), tls=trusting_context) as client:
+        target = private_url(f"https://cb.example:{tls_host.port}/a/../%7e?x=[1]&status=old")
         answer = await client.get(target, {"status": "delivered", "api_key": "s&k"})
     assert (answer.status, answer.body) == (200, b"ok")
     assert answer.headers["content-length"] == "2"
@@ -464,12 +468,12 @@ async def test_a_call_goes_to_the_resolved_address_with_the_right_name(tls_host,
     assert tls_host.names == ["cb.example"]
 
 
-async def test_a_wrong_certificate_ends_the_call(tls_host, trusting):
-    async with CallbackClient(resolver=Names(["127.0.0.1"]), tls=trusting) as client:
-        other = local(f"https://other.example:{tls_host.port}/", ("other.example",))
+async def test_a_wrong_certificate_ends_the_call(tls_host, trusting_context):
+    async with CallbackClient(resolver=ListResolver(["127.0.0.1"]), tls=trusting_context) as client:
+        other = private_url(f"https://other.example:{tls_host.port}/", ("other.example",))
         assert (await failure(client, other)).kind == "tls"
-    async with CallbackClient(resolver=Names(["127.0.0.1"])) as client:
-        untrusted = local(f"https://cb.example:{tls_host.port}/")
+    async with CallbackClient(resolver=ListResolver(["127.0.0.1"])) as client:
+        untrusted = private_url(f"https://cb.example:{tls_host.port}/")
         assert (await failure(client, untrusted)).kind == "tls"
     assert tls_host.requests == []
 
@@ -489,43 +493,45 @@ async def test_a_wrong_certificate_ends_the_call(tls_host, trusting):
         ["2130706433"],
     ],
 )
-async def test_a_name_with_any_local_address_is_not_called(tls_host, trusting, answer):
-    async with CallbackClient(resolver=Names(answer), tls=trusting) as client:
-        assert (await failure(client, public(f"https://cb.example:{tls_host.port}/"))).kind == "private"
+async def test_a_name_with_any_local_address_is_not_called(tls_host, trusting_context, answer):
+    async with CallbackClient(resolver=ListResolver(answer), tls=trusting_context) as client:
+        assert (await failure(client, public_url(f"https://cb.example:{tls_host.port}/"))).kind == "private"
     assert tls_host.connections == 0
 
 
-async def test_a_resolver_that_changes_its_mind_wins_nothing(tls_host, trusting, monkeypatch):
-    """Public when it is looked at, local a moment later: the second answer must be judged like the first."""
+async def test_a_resolver_that_changes_its_answer_reaches_no_local_host(
+    tls_host, trusting_context, monkeypatch
+):
+    """A public address first, a local one a moment later: the second answer must be checked like the first."""
     connected = []
 
-    async def nobody_there(*, addr_infos, **_rest):
+    async def refuse_connection(*, addr_infos, **_rest):
         connected.extend(info[4][0] for info in addr_infos)
         raise ConnectionRefusedError
 
-    names = Names(["93.184.215.14"], ["127.0.0.1"])
-    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", nobody_there)
-    target = public(f"https://cb.example:{tls_host.port}/")
-    async with CallbackClient(resolver=names, tls=trusting) as client:
+    names = ListResolver(["93.184.215.14"], ["127.0.0.1"])
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", refuse_connection)
+    target = public_url(f"https://cb.example:{tls_host.port}/")
+    async with CallbackClient(resolver=names, tls=trusting_context) as client:
         assert (await failure(client, target)).kind == "connect"
-    assert names.asked == ["cb.example"]
+    assert names.queries == ["cb.example"]
     assert connected == ["93.184.215.14"]
     monkeypatch.undo()
-    async with CallbackClient(resolver=names, tls=trusting) as client:
+    async with CallbackClient(resolver=names, tls=trusting_context) as client:
         assert (await failure(client, target)).kind == "private"
     assert tls_host.connections == 0
 
 
-async def test_what_one_client_may_call_is_no_way_in_for_another(tls_host, trusting):
+async def test_the_private_connection_of_one_client_is_not_used_for_another(tls_host, trusting_context):
     url = f"https://cb.example:{tls_host.port}/"
-    async with CallbackClient(resolver=Names(["127.0.0.1"]), tls=trusting) as client:
-        assert (await client.get(local(url), {})).status == 200
-        assert (await failure(client, public(url))).kind == "private"
-        assert (await client.get(local(url), {})).status == 200
+    async with CallbackClient(resolver=ListResolver(["127.0.0.1"]), tls=trusting_context) as client:
+        assert (await client.get(private_url(url), {})).status == 200
+        assert (await failure(client, public_url(url))).kind == "private"
+        assert (await client.get(private_url(url), {})).status == 200
     assert (len(tls_host.requests), tls_host.connections) == (2, 1)
 
 
-async def test_a_literal_is_judged_again_when_it_is_called(plain_host):
+async def test_a_literal_address_is_checked_again_when_it_is_called(plain_host):
     target = CallbackUrl(
         scheme="http", host="127.0.0.1", port=plain_host.port, path="/", query="", private=False
     )
@@ -535,11 +541,11 @@ async def test_a_literal_is_judged_again_when_it_is_called(plain_host):
     assert plain_host.connections == 0
 
 
-async def test_redirects_are_answers(plain_host):
+async def test_redirects_are_not_followed(plain_host):
     plain_host.answer = (
         b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
     )
-    target = local(f"http://127.0.0.1:{plain_host.port}/x")
+    target = private_url(f"http://127.0.0.1:{plain_host.port}/x")
     async with CallbackClient() as client:
         assert (await client.get(target, {})).status == 302
         assert (await client.get(target, {})).status == 302
@@ -550,14 +556,14 @@ async def test_redirects_are_answers(plain_host):
 async def test_a_long_answer_is_cut_off(plain_host):
     plain_host.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 200_000
     async with CallbackClient() as client:
-        answer = await client.get(local(f"http://127.0.0.1:{plain_host.port}/x"), {})
+        answer = await client.get(private_url(f"http://127.0.0.1:{plain_host.port}/x"), {})
     assert answer.body == b"x" * 65536
 
 
-async def test_a_compressed_answer_stays_as_it_is(plain_host):
+async def test_a_compressed_answer_is_not_decompressed(plain_host):
     plain_host.answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"
     async with CallbackClient() as client:
-        answer = await client.get(local(f"http://127.0.0.1:{plain_host.port}/x"), {})
+        answer = await client.get(private_url(f"http://127.0.0.1:{plain_host.port}/x"), {})
     assert answer.body == b"\x1f\x8b\x08"
     assert "accept-encoding: identity" in plain_host.requests[0].lower()
 
@@ -566,18 +572,18 @@ async def test_proxy_variables_are_not_read(plain_host, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with CallbackClient() as client:
-        assert (await client.get(local(f"http://127.0.0.1:{plain_host.port}/x"), {})).status == 200
+        assert (await client.get(private_url(f"http://127.0.0.1:{plain_host.port}/x"), {})).status == 200
 
 
 @pytest.mark.parametrize(
     ("answer", "kind"), [(None, "lost"), (b"nonsense\r\n\r\n", "lost"), (b"HTTP/1.1 200 OK\r\n", "timeout")]
 )
-async def test_a_broken_answer_is_a_failure_that_tells_no_secret(plain_host, answer, kind, set_ahead):
+async def test_the_error_of_a_broken_answer_contains_no_secret(plain_host, answer, kind, set_ahead):
     plain_host.answer = answer
     async with CallbackClient() as client:
-        target = local(f"http://127.0.0.1:{plain_host.port}/x?token=sesame")
+        target = private_url(f"http://127.0.0.1:{plain_host.port}/x?token=sesame")
         calling = asyncio.create_task(failure(client, target, {"api_key": "sesame"}))
-        while not (plain_host.requests or calling.done()):  # noqa: ASYNC110  the host tells nobody
+        while not (plain_host.requests or calling.done()):  # noqa: ASYNC110  no event exists
             await asyncio.sleep(0.001)
         if kind == "timeout":
             set_ahead(60)
@@ -587,12 +593,12 @@ async def test_a_broken_answer_is_a_failure_that_tells_no_secret(plain_host, ans
     assert failed.__suppress_context__
 
 
-async def test_nobody_there():
-    async with CallbackClient(resolver=Names(OSError("no such name"))) as client:
-        assert (await failure(client, public("https://cb.example/"))).kind == "resolve"
-    async with CallbackClient(resolver=Names([])) as client:
-        assert (await failure(client, public("https://cb.example/"))).kind == "resolve"
-    async with listening() as gone:
-        port = gone.port
+async def test_hosts_that_can_not_be_reached():
+    async with CallbackClient(resolver=ListResolver(OSError("no such name"))) as client:
+        assert (await failure(client, public_url("https://cb.example/"))).kind == "resolve"
+    async with CallbackClient(resolver=ListResolver([])) as client:
+        assert (await failure(client, public_url("https://cb.example/"))).kind == "resolve"
+    async with listening() as stopped:
+        port = stopped.port
     async with CallbackClient() as client:
-        assert (await failure(client, local(f"http://127.0.0.1:{port}/"))).kind == "connect"
+        assert (await failure(client, private_url(f"http://127.0.0.1:{port}/"))).kind == "connect"

@@ -1,4 +1,4 @@
-"""What one client may claim of the slots, and when a target of its is asked again."""
+"""The slots of one client: how many calls it may claim, and when a target that failed is called again."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gatepost import throttle
 from gatepost.callbacks import slots as callback_slots
-from gatepost.callbacks.slots import Ask, ClientSlots, room
+from gatepost.callbacks.slots import ClaimPlan, ClientSlots, allowed_calls
 from gatepost.errors import Unavailable
 from gatepost.throttle import BreakerState
 
@@ -14,12 +14,12 @@ SLOTS = 96
 
 
 @given(st.lists(st.integers(0, 19), min_size=1, max_size=400))
-def test_every_client_finds_a_slot_whatever_the_others_hold(arrivals):
-    """Twenty clients, each of which takes all that it gets and gives nothing back."""
+def test_every_client_gets_a_slot_whatever_the_others_hold(arrivals):
+    """Twenty clients, each of which takes all slots that it may and frees none."""
     held = [0] * 20
     for client in arrivals:
         without = sum(not one for place, one in enumerate(held) if place != client)
-        held[client] += room(held[client], SLOTS - sum(held), without)
+        held[client] += allowed_calls(held[client], SLOTS - sum(held), without)
 
     assert all(held[client] for client in arrivals)
     assert max(held) <= SLOTS * 3 // 4
@@ -27,116 +27,121 @@ def test_every_client_finds_a_slot_whatever_the_others_hold(arrivals):
 
 
 @pytest.mark.parametrize(("clients", "each"), [(1, 72), (2, 42), (3, 30)])
-def test_clients_that_want_everything_end_with_nearly_equal_shares(clients, each):
+def test_clients_with_many_calls_end_with_nearly_equal_shares(clients, each):
     held = [0] * clients
-    held[0] = room(0, SLOTS)
+    held[0] = allowed_calls(0, SLOTS)
     for turn in range(40 * SLOTS):
         ended, client = turn % 7 % clients, turn % clients
         held[ended] = max(0, held[ended] - 1)
-        held[client] += room(held[client], SLOTS - sum(held))
+        held[client] += allowed_calls(held[client], SLOTS - sum(held))
 
-    assert max(held) - min(held) <= 1 + callback_slots.SHARE
+    assert max(held) - min(held) <= 1 + callback_slots.SLOTS_PER_FREE_SLOT
     assert max(held) <= each
 
 
-def test_the_last_slot_is_for_a_client_that_holds_none():
-    assert (room(0, 1), room(1, 1), room(0, 0)) == (1, 0, 0)
+def test_the_last_slot_is_for_a_client_without_a_call_in_flight():
+    assert (allowed_calls(0, 1), allowed_calls(1, 1), allowed_calls(0, 0)) == (1, 0, 0)
 
 
 def trip(slots, target, now=0.0):
-    for _ in range(throttle.TRIP):
+    for _ in range(throttle.FAILURE_THRESHOLD):
         slots.begin(target, now)
         slots.end(target, now, Unavailable("down"))
 
 
-def rested(slots, target):
-    """A moment at which its rest is over."""
-    return slots._breakers[target].rests(0.0)
+def end_of_rest(slots, target):
+    """Return a time at which its rest is over."""
+    return slots._breakers[target].rest_remaining(0.0)
 
 
-def test_a_tripped_target_is_passed_over_and_then_probed_alone():
+def test_a_resting_target_is_left_out_and_then_probed_alone():
     slots = ClientSlots(SLOTS)
     trip(slots, "crm.example:443")
     trip(slots, "crm.example:8443")
-    now = rested(slots, "crm.example:443")
+    now = end_of_rest(slots, "crm.example:443")
 
-    asks = list(slots.asks(now, 10, SLOTS))
+    plans = list(slots.plan_claims(now, 10, SLOTS))
 
     resting = frozenset({"crm.example:443", "crm.example:8443"})
-    assert Ask(1, only="crm.example:443") in asks
-    assert [ask for ask in asks if not ask.only] == [Ask(10, resting)]
-    assert Ask(1, only="crm.example:443") not in list(slots.asks(now, 10, SLOTS))
-    assert Ask(1, only="crm.example:443") in list(slots.asks(now + callback_slots.LOOK_AGAIN, 10, SLOTS))
+    assert ClaimPlan(1, target="crm.example:443") in plans
+    assert [plan for plan in plans if not plan.target] == [ClaimPlan(10, resting)]
+    assert ClaimPlan(1, target="crm.example:443") not in list(slots.plan_claims(now, 10, SLOTS))
+    assert ClaimPlan(1, target="crm.example:443") in list(
+        slots.plan_claims(now + callback_slots.RECHECK_INTERVAL, 10, SLOTS)
+    )
 
 
-def test_a_probe_that_went_well_ends_the_rest():
+def test_a_successful_probe_ends_the_rest():
     slots = ClientSlots(SLOTS)
     trip(slots, "crm.example:443")
-    now = rested(slots, "crm.example:443")
+    now = end_of_rest(slots, "crm.example:443")
     slots.begin("crm.example:443", now)
     slots.end("crm.example:443", now, None)
 
-    assert list(slots.asks(now, 10, SLOTS)) == [Ask(10)]
+    assert list(slots.plan_claims(now, 10, SLOTS)) == [ClaimPlan(10)]
 
 
-def test_however_many_targets_are_tripped_few_are_asked_for_a_probe_and_all_in_their_turn():
+def test_of_many_resting_targets_a_few_are_probed_at_once_and_all_in_turn():
     slots = ClientSlots(SLOTS)
-    targets = {f"crm.example:{port}" for port in range(1, 3 * callback_slots.PROBES + 1)}
+    targets = {f"crm.example:{port}" for port in range(1, 3 * callback_slots.MAX_PROBES + 1)}
     for target in targets:
         trip(slots, target)
 
-    rounds = [[ask.only for ask in slots.asks(throttle.LONGEST_REST, 1, SLOTS) if ask.only] for _ in range(3)]
+    rounds = [
+        [plan.target for plan in slots.plan_claims(throttle.MAX_REST, 1, SLOTS) if plan.target]
+        for _ in range(3)
+    ]
 
-    assert [len(probed) for probed in rounds] == [callback_slots.PROBES] * 3
+    assert [len(probed) for probed in rounds] == [callback_slots.MAX_PROBES] * 3
     assert {target for probed in rounds for target in probed} == targets
 
 
-def test_a_client_with_nothing_but_resting_targets_is_looked_at_once_in_a_while():
+def test_a_client_with_only_resting_targets_is_checked_at_intervals():
     slots = ClientSlots(SLOTS)
     trip(slots, "crm.example:443")
-    (ask,) = slots.asks(0.0, 10, SLOTS)
-    slots.claimed(ask, 0, 0.0)
+    (plan,) = slots.plan_claims(0.0, 10, SLOTS)
+    slots.note_claim(plan, 0, 0.0)
 
-    assert list(slots.asks(0.0, 10, SLOTS)) == []
-    later = callback_slots.LOOK_AGAIN
-    assert ask in list(slots.asks(later, 10, SLOTS))
+    assert list(slots.plan_claims(0.0, 10, SLOTS)) == []
+    later = callback_slots.RECHECK_INTERVAL
+    assert plan in list(slots.plan_claims(later, 10, SLOTS))
 
 
-def test_an_operator_ends_a_rest():
+def test_end_rest_lets_a_target_be_probed_at_once():
     slots = ClientSlots(SLOTS)
     trip(slots, "crm.example:443")
-    slots.wake("crm.example:443", 0.0)
-    slots.wake("never.seen:443", 0.0)
+    slots.end_rest("crm.example:443", 0.0)
+    slots.end_rest("never.seen:443", 0.0)
 
-    assert Ask(1, only="crm.example:443") in list(slots.asks(0.0, 10, SLOTS))
-    assert slots._breakers["crm.example:443"].describe(0.0).state is BreakerState.PROBING
+    assert ClaimPlan(1, target="crm.example:443") in list(slots.plan_claims(0.0, 10, SLOTS))
+    assert slots._breakers["crm.example:443"].state(0.0) is BreakerState.PROBING
 
 
-def test_breakers_are_bounded_and_what_is_used_is_kept(monkeypatch):
+def test_the_number_of_breakers_is_limited_and_those_in_use_stay(monkeypatch):
     monkeypatch.setattr(callback_slots, "MAX_TARGETS", 3)
     slots = ClientSlots(SLOTS)
     slots.begin("busy:1", 0.0)
-    trip(slots, "ill:2")
+    trip(slots, "failing:2")
     for port in range(3, 50):
-        slots.begin(f"well:{port}", 0.0)
-        slots.end(f"well:{port}", 0.0, None)
-        trip(slots, "ill:2")
+        slots.begin(f"working:{port}", 0.0)
+        slots.end(f"working:{port}", 0.0, None)
+        trip(slots, "failing:2")
 
     assert len(slots._breakers) <= 3
-    assert {"busy:1", "ill:2"} <= slots._breakers.keys()
-    assert slots._tripped.keys() == {"ill:2"}
+    assert {"busy:1", "failing:2"} <= slots._breakers.keys()
+    assert slots._tripped.keys() == {"failing:2"}
 
 
-def test_what_ends_while_a_claim_is_under_way_leaves_no_pause():
-    """All that the client may have at one fast target: it ends before the claim that found nothing more."""
+def test_a_call_that_ends_during_a_claim_causes_no_pause():
+    """All calls of the client go to one fast target, and end before the claim that finds no more."""
     slots = ClientSlots(SLOTS)
     for _ in range(SLOTS * 9 // 16):
         slots.begin("crm.example:443", 0.0)
-    share = room(slots.in_flight, SLOTS - slots.in_flight)
-    (ask,) = slots.asks(0.0, 10, share)
-    assert ask.reserved
+    allowed = allowed_calls(slots.in_flight, SLOTS - slots.in_flight)
+    (plan,) = slots.plan_claims(0.0, 10, allowed)
+    assert plan.reserved
     for _ in range(SLOTS * 9 // 16):
         slots.end("crm.example:443", 0.0, None)
-    slots.claimed(ask, 0, 0.0)
+    slots.note_claim(plan, 0, 0.0)
 
-    assert [one.only for one in slots.asks(0.0, 10, room(0, SLOTS))] == [""]
+    assert [plan.target for plan in slots.plan_claims(0.0, 10, allowed_calls(0, SLOTS))] == [""]

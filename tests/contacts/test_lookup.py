@@ -1,3 +1,5 @@
+"""Contact lookup: canonical addresses and numbers, the chain of sources, and the cache."""
+
 import re
 
 import pytest
@@ -70,7 +72,7 @@ HOSTILE_PHONES = [
 ]
 
 
-def test_what_would_not_be_taken_again_is_no_number():
+def test_a_number_that_would_not_be_accepted_again_is_refused():
     assert canonical_phone("000000", "DE") is None
 
 
@@ -89,7 +91,7 @@ def test_addresses_become_canonical(text, canonical):
 
 
 @pytest.mark.parametrize("text", HOSTILE_EMAILS)
-def test_what_is_not_exactly_one_address_is_none(text):
+def test_a_text_that_is_not_exactly_one_address_is_refused(text):
     assert canonical_email(text) is None
 
 
@@ -112,7 +114,7 @@ def test_numbers_become_canonical(text, region, canonical):
 
 @pytest.mark.parametrize("region", ["", "GB", "US"])
 @pytest.mark.parametrize("text", HOSTILE_PHONES)
-def test_what_is_not_one_number_is_none(text, region):
+def test_a_text_that_is_not_exactly_one_number_is_refused(text, region):
     assert canonical_phone(text, region) is None
 
 
@@ -127,7 +129,7 @@ ADDRESSES = st.one_of(
 @given(ADDRESSES)
 @example("ß@ß.com")
 @example("é@example.com")
-def test_canonical_addresses_are_safe_and_stay_what_they_are(text):
+def test_canonical_addresses_are_safe_and_stay_canonical(text):
     canonical = canonical_email(text)
     if canonical is None:
         return
@@ -147,13 +149,13 @@ DOMAINS = st.one_of(
 
 
 @given(st.builds("{}@{}".format, LOCALS, DOMAINS))
-def test_the_short_way_for_plain_addresses_agrees_with_the_library(text):
+def test_the_fast_path_for_plain_addresses_agrees_with_the_library(text):
     try:
-        found = validate_email(text, check_deliverability=False, test_environment=True)
+        valid = validate_email(text, check_deliverability=False, test_environment=True)
     except ValueError:
         expected = None
     else:
-        expected = f"{found.local_part}@{found.ascii_domain}"
+        expected = f"{valid.local_part}@{valid.ascii_domain}"
     assert canonical_email(text) == expected
 
 
@@ -166,7 +168,7 @@ NUMBERS = st.one_of(
 
 
 @given(NUMBERS, st.sampled_from(["", "GB", "US", "DE", "IT", "RU", "BR", "MX", "AR"]))
-def test_canonical_numbers_are_e164_and_stay_what_they_are(text, region):
+def test_canonical_numbers_are_e164_and_stay_canonical(text, region):
     canonical = canonical_phone(text, region)
     if canonical is None:
         return
@@ -176,21 +178,21 @@ def test_canonical_numbers_are_e164_and_stay_what_they_are(text, region):
 
 
 class Source:
-    """Answers what it is told to, and counts how often it was asked."""
+    """A source with a fixed answer that notes the ids it is asked for."""
 
     def __init__(self, answer):
         self.answer = answer
-        self.asked = []
+        self.lookups = []
 
     @hookimpl
     async def find_contact(self, ext_user_id):
-        self.asked.append(ext_user_id)
+        self.lookups.append(ext_user_id)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
 
-def chain(*sources, region=""):
+def contacts_of(*sources, region=""):
     return Contacts(
         {
             "brand": [
@@ -208,64 +210,68 @@ JOE = Contact(email=Secret("joe@EXAMPLE.com"), phone=Secret("07700 900123"), att
 
 async def test_the_first_source_that_knows_the_user_decides():
     first, second, third = Source(None), Source(JOE), Source(Contact(email=Secret("ann@example.com")))
-    found = await chain(first, second, third).find("brand", "joe", Channel.EMAIL)
-    assert found == LookupResult(LookupOutcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"})
-    assert (first.asked, second.asked, third.asked) == (["joe"], ["joe"], [])
+    result = await contacts_of(first, second, third).find("brand", "joe", Channel.EMAIL)
+    assert result == LookupResult(LookupOutcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"})
+    assert (first.lookups, second.lookups, third.lookups) == (["joe"], ["joe"], [])
 
 
 async def test_a_number_is_read_in_the_default_region():
-    assert (await chain(Source(JOE), region="GB").find("brand", "joe", Channel.SMS)).recipient == Secret(
-        "+447700900123"
-    )
-    assert (await chain(Source(JOE)).find("brand", "joe", Channel.SMS)).outcome is LookupOutcome.NO_ADDRESS
+    assert (
+        await contacts_of(Source(JOE), region="GB").find("brand", "joe", Channel.SMS)
+    ).recipient == Secret("+447700900123")
+    assert (
+        await contacts_of(Source(JOE)).find("brand", "joe", Channel.SMS)
+    ).outcome is LookupOutcome.NO_ADDRESS
 
 
 @pytest.mark.parametrize("down", [Unavailable("the database is down"), RuntimeError("oops")])
-async def test_a_source_that_is_down_is_passed_over(down):
+async def test_a_source_that_is_down_is_skipped(down):
     assert (
-        await chain(Source(down), Source(JOE)).find("brand", "joe", Channel.EMAIL)
+        await contacts_of(Source(down), Source(JOE)).find("brand", "joe", Channel.EMAIL)
     ).outcome is LookupOutcome.FOUND
     assert (
-        await chain(Source(down), Source(None)).find("brand", "joe", Channel.EMAIL)
+        await contacts_of(Source(down), Source(None)).find("brand", "joe", Channel.EMAIL)
     ).outcome is LookupOutcome.UNREACHABLE
     assert (
-        await chain(Source(None), Source(down)).find("brand", "joe", Channel.EMAIL)
+        await contacts_of(Source(None), Source(down)).find("brand", "joe", Channel.EMAIL)
     ).outcome is LookupOutcome.UNREACHABLE
 
 
-async def test_a_user_whom_nobody_knows_is_unknown():
-    assert (await chain(Source(None), Source(None)).find("brand", "joe", Channel.EMAIL)).outcome is (
+async def test_a_user_that_no_source_knows_is_unknown():
+    assert (await contacts_of(Source(None), Source(None)).find("brand", "joe", Channel.EMAIL)).outcome is (
         LookupOutcome.UNKNOWN_USER
     )
 
 
-async def test_a_user_without_an_address_is_not_asked_for_further_on():
+async def test_a_known_user_without_an_address_is_not_looked_up_in_further_sources():
     last = Source(JOE)
-    found = await chain(Source(Contact(phone=Secret("+447700900123"))), last).find(
+    result = await contacts_of(Source(Contact(phone=Secret("+447700900123"))), last).find(
         "brand", "joe", Channel.EMAIL
     )
-    assert found == LookupResult(LookupOutcome.NO_ADDRESS)
-    assert last.asked == []
+    assert result == LookupResult(LookupOutcome.NO_ADDRESS)
+    assert last.lookups == []
 
 
 @pytest.mark.parametrize("text", HOSTILE_EMAILS)
 async def test_hostile_addresses_are_no_address(text):
-    found = await chain(Source(Contact(email=Secret(text)))).find("brand", "joe", Channel.EMAIL)
-    assert found == LookupResult(LookupOutcome.NO_ADDRESS)
+    result = await contacts_of(Source(Contact(email=Secret(text)))).find("brand", "joe", Channel.EMAIL)
+    assert result == LookupResult(LookupOutcome.NO_ADDRESS)
 
 
 @pytest.mark.parametrize("text", HOSTILE_PHONES)
 async def test_hostile_numbers_are_no_address(text):
-    found = await chain(Source(Contact(phone=Secret(text))), region="GB").find("brand", "joe", Channel.SMS)
-    assert found == LookupResult(LookupOutcome.NO_ADDRESS)
+    result = await contacts_of(Source(Contact(phone=Secret(text))), region="GB").find(
+        "brand", "joe", Channel.SMS
+    )
+    assert result == LookupResult(LookupOutcome.NO_ADDRESS)
 
 
-def test_a_region_that_is_none_refuses_the_start():
+def test_an_unknown_region_refuses_the_start():
     with pytest.raises(ConfigError, match=r"contacts\.default_region"):
-        chain(region="XX")
+        contacts_of(region="XX")
 
 
-def test_a_finding_shows_nobody():
+def test_the_repr_of_a_result_shows_no_address():
     shown = repr(LookupResult(LookupOutcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"}))
     assert shown == "<LookupResult found>"
 
@@ -277,50 +283,50 @@ class Clock:
         return self.now
 
 
-def test_what_is_remembered_is_served_once():
-    memory = ContactCache(clock=Clock())
+def test_a_cached_result_is_returned_once():
+    cache = ContactCache(clock=Clock())
     lookup = LookupResult(LookupOutcome.FOUND, Secret("joe@example.com"))
-    memory.put("1", lookup)
-    assert memory.take("2") is None
-    assert memory.take("1") is lookup
-    assert memory.take("1") is None
+    cache.put("1", lookup)
+    assert cache.take("2") is None
+    assert cache.take("1") is lookup
+    assert cache.take("1") is None
 
 
-def test_what_is_old_is_forgotten():
+def test_an_expired_result_is_not_returned():
     clock = Clock()
-    memory = ContactCache(seconds=60, clock=clock)
-    memory.put("1", LookupResult(LookupOutcome.NO_ADDRESS))
-    memory.put("2", LookupResult(LookupOutcome.NO_ADDRESS))
+    cache = ContactCache(ttl=60, clock=clock)
+    cache.put("1", LookupResult(LookupOutcome.NO_ADDRESS))
+    cache.put("2", LookupResult(LookupOutcome.NO_ADDRESS))
     clock.now = 59.0
-    assert memory.take("1") is not None
+    assert cache.take("1") is not None
     clock.now = 60.0
-    assert memory.take("2") is None
+    assert cache.take("2") is None
 
 
-def test_old_findings_leave_the_memory_when_new_ones_come():
+def test_expired_results_are_dropped_when_new_ones_come():
     clock = Clock()
-    memory = ContactCache(seconds=60, clock=clock)
+    cache = ContactCache(ttl=60, clock=clock)
     for number in range(100):
-        memory.put(str(number), LookupResult(LookupOutcome.NO_ADDRESS))
+        cache.put(str(number), LookupResult(LookupOutcome.NO_ADDRESS))
     clock.now = 60.0
-    memory.put("new", LookupResult(LookupOutcome.NO_ADDRESS))
-    assert len(memory._kept) == 1
+    cache.put("new", LookupResult(LookupOutcome.NO_ADDRESS))
+    assert len(cache._entries) == 1
 
 
-def test_the_memory_is_bounded_and_the_oldest_goes_first():
-    memory = ContactCache(most=4, clock=Clock())
+def test_the_cache_is_limited_and_drops_the_oldest_first():
+    cache = ContactCache(max_entries=4, clock=Clock())
     for name in ["1", "2", "3", "1", "4", "5"]:
-        memory.put(name, LookupResult(LookupOutcome.NO_ADDRESS))
-    assert [name for name in "12345" if memory.take(name)] == ["1", "3", "4", "5"]
+        cache.put(name, LookupResult(LookupOutcome.NO_ADDRESS))
+    assert [name for name in "12345" if cache.take(name)] == ["1", "3", "4", "5"]
 
 
-def test_what_nobody_asks_for_is_forgotten_when_its_time_is_over():
+def test_expired_results_are_dropped_without_a_lookup():
     now = [0.0]
-    contact_cache = ContactCache(seconds=60, clock=lambda: now[0])
-    contact_cache.put("a", LookupResult(LookupOutcome.FOUND, Secret("anna@players.example")))
+    cache = ContactCache(ttl=60, clock=lambda: now[0])
+    cache.put("a", LookupResult(LookupOutcome.FOUND, Secret("anna@players.example")))
     now[0] = 59.0
-    contact_cache.forget()
-    assert contact_cache._kept
+    cache.drop_expired()
+    assert cache._entries
     now[0] = 60.0
-    contact_cache.forget()
-    assert not contact_cache._kept
+    cache.drop_expired()
+    assert not cache._entries

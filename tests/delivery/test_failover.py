@@ -1,4 +1,4 @@
-"""A message that goes to the second provider of its route, on a clock that moves only while everybody waits."""
+"""A message that the second instance of its route sends, on a clock that moves only while all tasks wait."""
 
 import asyncio
 
@@ -8,7 +8,8 @@ import pytest
 from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
-from gatepost.delivery.worker import Delivery, Provider
+from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Receipt, Secret
@@ -27,7 +28,7 @@ def anyio_backend():
 
 
 class Down:
-    """Says at once that it can't be had."""
+    """A provider that is unavailable."""
 
     @hookimpl
     async def send_sms(self, message):
@@ -35,37 +36,37 @@ class Down:
 
 
 class Slow:
-    """Takes five minutes, and its timeout says that it may."""
+    """A provider that takes five minutes, within its timeout."""
 
     def __init__(self):
-        self.asked = []
+        self.messages = []
         self.done = asyncio.Event()
 
     @hookimpl
     async def send_sms(self, message):
-        self.asked.append(message.id)
+        self.messages.append(message.id)
         await asyncio.sleep(300)
         self.done.set()
         return Receipt()
 
 
-def provider(name, plugin, timeout):
+def member(name, plugin, timeout):
     instance = Instance(InstanceSettings(name=name, use=name, timeout=timeout), plugin)
-    return Provider(instance, Throttle(concurrency=4, per_second=0.0))
+    return RouteMember(instance, Throttle(concurrency=4, per_second=0.0))
 
 
-async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path, new):
-    """Its lease was measured for the first one, which may take a second."""
+async def test_the_lease_is_extended_to_the_timeout_of_the_second_instance(tmp_path, new):
+    """The first lease is that of the first instance, which may take a second."""
     loop = asyncio.get_running_loop()
     slow = Slow()
     async with open_outbox(
         Secret("sqlite:///outbox.db"), tmp_path, Policy(), clock=lambda: 1_800_000_000.0 + loop.time()
     ) as outbox:
         contact_cache = ContactCache()
-        delivery = Delivery(
+        delivery = DeliveryWorker(
             texting(tmp_path, "down", "slow"),
             outbox=outbox,
-            providers={"down": provider("down", Down(), 1.0), "slow": provider("slow", slow, 600.0)},
+            members={"down": member("down", Down(), 1.0), "slow": member("slow", slow, 600.0)},
             contacts=Contacts(
                 {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
             ),
@@ -81,10 +82,10 @@ async def test_the_claim_is_held_for_as_long_as_the_second_may_take(tmp_path, ne
         message = new(channel=Channel.SMS, content=content, callback_url="")
         await outbox.put(message)
         await slow.done.wait()
-        while (await outbox.depth()).messages:  # noqa: ASYNC110  nobody could tell it
+        while (await outbox.depth()).messages:  # noqa: ASYNC110  no event exists
             await asyncio.sleep(1.0)
         delivery.stop()
         tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    assert slow.asked == [message.id]
+    assert slow.messages == [message.id]

@@ -1,4 +1,4 @@
-"""Suspects are sent alone, and the others have their turn; on a clock that moves only while everybody waits."""
+"""Suspects are sent alone, and other messages between them; on a clock that moves only while all tasks wait."""
 
 import asyncio
 import itertools
@@ -11,7 +11,8 @@ from gatepost.config.settings import InstanceSettings, Routes
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent, SmsContent
 from gatepost.delivery import suspects
-from gatepost.delivery.worker import Delivery, Provider
+from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.worker import DeliveryWorker
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Mailbox, Receipt, Secret
 from gatepost.observe.metrics import Metrics
@@ -22,7 +23,7 @@ from torture.forward import FastForward
 from torture.outage import Users, texting
 
 TAKES = 1.0
-"""Seconds that a provider takes for a message."""
+"""Seconds that the provider takes for a message."""
 
 
 @pytest.fixture
@@ -31,12 +32,12 @@ def anyio_backend():
 
 
 class Sends:
-    """A provider that notes what was in hand together, and when."""
+    """A provider that notes which messages it had at the same time, and when each ended."""
 
     def __init__(self):
-        self.in_hand = set()
+        self.in_flight = set()
         self.together = {}
-        """By message, all that were in hand while it was."""
+        """For each message, all messages that were in flight at the same time."""
         self.ended = {}
         self.takes = {}
 
@@ -49,11 +50,11 @@ class Sends:
         return await self.send(message)
 
     async def send(self, message):
-        self.in_hand.add(message.id)
-        for one in self.in_hand:
-            self.together.setdefault(one, set()).update(self.in_hand)
+        self.in_flight.add(message.id)
+        for one in self.in_flight:
+            self.together.setdefault(one, set()).update(self.in_flight)
         await asyncio.sleep(self.takes.get(message.id, TAKES))
-        self.in_hand.discard(message.id)
+        self.in_flight.discard(message.id)
         self.ended[message.id] = asyncio.get_running_loop().time()
         return Receipt()
 
@@ -88,7 +89,7 @@ class Deployment:
         return message.id
 
     async def suspects(self, *channels):
-        """One on each of these channels, that was in hand at two deaths."""
+        """Store a message for each of these channels that was in flight at two deaths of the process."""
         async with self.opened() as outbox:
             ids = [await self.put(outbox, f"suspect-{n}", channel) for n, channel in enumerate(channels)]
         for _ in range(2):
@@ -100,17 +101,17 @@ class Deployment:
 
     @asynccontextmanager
     async def sending(self):
-        """A process that sends what is in the store."""
+        """Run a process that sends the messages of the store."""
         settings = msgspec.structs.replace(
             texting(self.folder, "relay"), routes=Routes(sms=("relay",), email=("relay",))
         )
         relay = Instance(InstanceSettings(name="relay", use="relay", timeout=600.0), self.sends)
         async with self.opened() as outbox:
             await outbox.sweep()
-            delivery = Delivery(
+            delivery = DeliveryWorker(
                 settings,
                 outbox=outbox,
-                providers={"relay": Provider(relay, Throttle(concurrency=4, per_second=0.0))},
+                members={"relay": RouteMember(relay, Throttle(concurrency=4, per_second=0.0))},
                 contacts=Contacts(
                     {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
                 ),
@@ -127,7 +128,7 @@ class Deployment:
 
     async def sent(self, *ids):
         while not self.sends.ended.keys() >= set(ids):
-            assert asyncio.get_running_loop().time() < 3_600, "it was never sent"
+            assert asyncio.get_running_loop().time() < 3_600, "a message was never sent"
             await asyncio.sleep(0.1)
 
 
@@ -136,15 +137,15 @@ def deployment(tmp_path, new):
     return Deployment(tmp_path, new)
 
 
-async def test_a_suspect_is_the_only_one_in_hand_on_all_channels(deployment):
+async def test_while_a_suspect_is_sent_no_other_message_is_in_flight(deployment):
     ids = await deployment.suspects(Channel.EMAIL, Channel.SMS, Channel.EMAIL)
     async with deployment.sending() as outbox:
         others = [
             await deployment.put(outbox, f"{channel}-{n}", channel) for channel in Channel for n in range(20)
         ]
         while len(others) < 50:
-            # They come while a suspect is in hand.
-            if deployment.sends.in_hand & set(ids) or deployment.sends.ended.keys() >= set(ids):
+            # They arrive while a suspect is in flight.
+            if deployment.sends.in_flight & set(ids) or deployment.sends.ended.keys() >= set(ids):
                 channel = list(Channel)[len(others) % 2]
                 others.append(await deployment.put(outbox, f"late-{len(others)}", channel))
             await asyncio.sleep(0.25)
@@ -155,7 +156,7 @@ async def test_a_suspect_is_the_only_one_in_hand_on_all_channels(deployment):
     assert max(len(together) for together in deployment.sends.together.values()) > 4
 
 
-async def test_between_two_suspects_the_others_have_a_turn_as_long(deployment):
+async def test_between_two_suspects_other_messages_are_sent_as_long(deployment):
     ids = await deployment.suspects(*[Channel.EMAIL] * 6)
     async with deployment.sending() as outbox:
         others = [await deployment.put(outbox, f"other-{n}", Channel.EMAIL) for n in range(100)]
@@ -165,13 +166,13 @@ async def test_between_two_suspects_the_others_have_a_turn_as_long(deployment):
 
     first = min(deployment.sends.ended[one] for one in ids)
     ends = sorted(deployment.sends.ended[one] for one in others)
-    # Four at a time would take 25 s without suspects, and with them no more than twice as long.
+    # Four at a time, they would take 25 s without suspects, and at most twice as long with them.
     meanwhile = sum(first < end < over for end in ends)
     assert meanwhile >= 5 * 8
     assert max(after - before for before, after in itertools.pairwise(ends)) <= 3 * TAKES
 
 
-async def test_what_takes_too_long_holds_nobody_up_for_a_suspect(deployment):
+async def test_a_slow_send_delays_a_suspect_and_no_other_message(deployment):
     (suspect,) = await deployment.suspects(Channel.EMAIL)
     async with deployment.sending() as outbox:
         slow = deployment.new("slow").id
@@ -179,14 +180,14 @@ async def test_what_takes_too_long_holds_nobody_up_for_a_suspect(deployment):
         content = msgspec.msgpack.encode(SmsContent(text="Hello"))
         message = deployment.new("slow", channel=Channel.SMS, content=content, callback_url="", id=slow)
         await outbox.put(message)
-        while slow not in deployment.sends.in_hand:  # noqa: ASYNC110  nobody could tell it
+        while slow not in deployment.sends.in_flight:  # noqa: ASYNC110  no event exists
             await asyncio.sleep(0.01)
         began = asyncio.get_running_loop().time()
         for number in range(20):
             other = await deployment.put(outbox, f"other-{number}", Channel.EMAIL)
-            asked = asyncio.get_running_loop().time()
+            began_at = asyncio.get_running_loop().time()
             await deployment.sent(other)
-            assert deployment.sends.ended[other] - asked <= suspects.DRAIN + 2 * TAKES
+            assert deployment.sends.ended[other] - began_at <= suspects.DRAIN_TIMEOUT + 2 * TAKES
         assert asyncio.get_running_loop().time() - began < 300.0
         assert suspect not in deployment.sends.ended
         await deployment.sent(slow, suspect)

@@ -1,4 +1,4 @@
-"""The text part of mails that bring none: derived once a message, and never at the cost of the mail."""
+"""The text part of mails that bring none: derived once for each message; the mail is sent even where that fails."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -12,9 +12,10 @@ from gatepost.config.settings import InstanceSettings, Routes
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent
 from gatepost.delivery import html_text
-from gatepost.delivery.html_text import SLICE, TextParts
+from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.html_text import SLICE_LENGTH, TextParts
 from gatepost.delivery.html_text.render import Renderer
-from gatepost.delivery.worker import Delivery, Provider
+from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Mailbox, Receipt, Secret
@@ -35,16 +36,16 @@ def anyio_backend():
 
 
 class Relay:
-    """Takes each message at its third try."""
+    """A provider that refuses the first tries."""
 
     def __init__(self, refusals=2):
-        self.seen = []
+        self.messages = []
         self.refusals = refusals
 
     @hookimpl
     async def send_email(self, message):
-        self.seen.append(message)
-        if len(self.seen) <= self.refusals:
+        self.messages.append(message)
+        if len(self.messages) <= self.refusals:
             raise Unavailable("down")
         return Receipt()
 
@@ -57,17 +58,17 @@ def mail(html=HTML, text=None):
 
 @asynccontextmanager
 async def delivering(folder, relay, metrics):
-    """A gateway's delivery until the block ends; a second one finds what the first has left."""
+    """Run a delivery worker until the block ends; a second one continues with the same store."""
     loop = asyncio.get_running_loop()
     async with open_outbox(
         Secret("sqlite:///outbox.db"), folder, Policy(), clock=lambda: 1_800_000_000.0 + loop.time()
     ) as outbox:
         settings = msgspec.structs.replace(texting(folder), routes=Routes(email=("relay",)))
         instance = Instance(InstanceSettings(name="relay", use="relay"), relay)
-        delivery = Delivery(
+        delivery = DeliveryWorker(
             settings,
             outbox=outbox,
-            providers={"relay": Provider(instance, Throttle(concurrency=4, per_second=0.0))},
+            members={"relay": RouteMember(instance, Throttle(concurrency=4, per_second=0.0))},
             contacts=Contacts(
                 {"brand": [Instance(InstanceSettings(name="users", use="users"), Users())]}, 2.0, ""
             ),
@@ -81,13 +82,13 @@ async def delivering(folder, relay, metrics):
         await task
 
 
-async def tried(relay, times):
-    """Wait for so many tries; on this clock an hour of them is over in no time."""
+async def wait_for_tries(relay, times):
+    """Wait until the relay was tried ``times`` times; on this clock an hour passes at once."""
     for _ in range(3600):
-        if len(relay.seen) >= times:
+        if len(relay.messages) >= times:
             return
         await asyncio.sleep(1.0)
-    pytest.fail(f"it was tried {len(relay.seen)} times")
+    pytest.fail(f"it was tried {len(relay.messages)} times")
 
 
 def counted(metrics):
@@ -95,41 +96,41 @@ def counted(metrics):
     return {one.labels["outcome"]: one.value for one in samples if one.value}
 
 
-async def test_it_is_derived_once_a_message_across_tries_and_restarts(tmp_path, new):
+async def test_the_text_is_derived_once_a_message_across_tries_and_restarts(tmp_path, new):
     relay, metrics = Relay(), Metrics()
     async with delivering(tmp_path, relay, metrics) as outbox:
         await outbox.put(new(content=mail(), callback_url=""))
-        await tried(relay, 1)
+        await wait_for_tries(relay, 1)
     async with delivering(tmp_path, relay, metrics):
-        await tried(relay, 3)
+        await wait_for_tries(relay, 3)
 
-    assert [one.text for one in relay.seen] == [TEXT] * 3
-    assert [one.html for one in relay.seen] == [HTML] * 3
+    assert [one.text for one in relay.messages] == [TEXT] * 3
+    assert [one.html for one in relay.messages] == [HTML] * 3
     assert counted(metrics) == {"derived": 1}
 
 
-async def test_one_that_brings_its_own_text_keeps_it(tmp_path, new):
+async def test_a_mail_with_its_own_text_keeps_it(tmp_path, new):
     relay, metrics = Relay(refusals=0), Metrics()
     async with delivering(tmp_path, relay, metrics) as outbox:
         await outbox.put(new(content=mail(text="  Mine.\n"), callback_url=""))
-        await tried(relay, 1)
+        await wait_for_tries(relay, 1)
 
-    assert relay.seen[0].text == "  Mine.\n"
+    assert relay.messages[0].text == "  Mine.\n"
     assert counted(metrics) == {}
 
 
 @pytest.mark.parametrize(
     "html", ["<b>" * 30_000 + "hush", "<p>hush" + " " * 2_000_000, "<style>hush</style>"]
 )
-async def test_one_whose_html_gives_no_text_goes_out_with_html_alone(tmp_path, new, html):
+async def test_a_mail_whose_html_gives_no_text_is_sent_with_html_alone(tmp_path, new, html):
     relay, metrics = Relay(), Metrics()
     with structlog.testing.capture_logs() as logs:
         async with delivering(tmp_path, relay, metrics) as outbox:
             message = new(content=mail(html), callback_url="")
             await outbox.put(message)
-            await tried(relay, 3)
+            await wait_for_tries(relay, 3)
 
-    assert [(one.html, one.text) for one in relay.seen] == [(html, "")] * 3
+    assert [(one.html, one.text) for one in relay.messages] == [(html, "")] * 3
     lines = [line for line in logs if line["event"] == "text_part_left_out"]
     if "style" in html:
         assert (counted(metrics), lines) == ({"empty": 1}, [])
@@ -140,26 +141,26 @@ async def test_one_whose_html_gives_no_text_goes_out_with_html_alone(tmp_path, n
         assert "hush" not in str(lines)
 
 
-async def test_a_fault_in_the_conversion_is_not_the_mails(tmp_path, new):
+async def test_a_mail_is_sent_although_its_conversion_fails(tmp_path, new):
     relay, metrics = Relay(), Metrics()
-    with structlog.testing.capture_logs() as logs, patch.object(Renderer, "take", side_effect=RuntimeError):
+    with structlog.testing.capture_logs() as logs, patch.object(Renderer, "add", side_effect=RuntimeError):
         async with delivering(tmp_path, relay, metrics) as outbox:
             await outbox.put(new(content=mail(), callback_url=""))
-            await tried(relay, 3)
+            await wait_for_tries(relay, 3)
 
-    assert [(one.html, one.text) for one in relay.seen] == [(HTML, "")] * 3
+    assert [(one.html, one.text) for one in relay.messages] == [(HTML, "")] * 3
     assert counted(metrics) == {"failed": 1}
     assert [line["log_level"] for line in logs if line["event"] == "text_part_failed"] == ["error"]
 
 
-async def test_a_client_with_many_hostile_mails_costs_another_a_turn_each_time(monkeypatch):
-    """Of many mails of one client one is converted at a time, a slice whenever the other has had its own."""
+async def test_many_hostile_mails_of_one_client_cost_another_one_slice_each_time(monkeypatch):
+    """One mail of a client is converted at a time, with one slice for each slice of the other client."""
     turns = {"hostile": 0, "other": 0}
 
     real = html_text.conversion
 
     def counting(html):
-        steps = real(html, max_marks=2**40)
+        steps = real(html, max_markup=2**40)
         while True:
             turns["hostile" if html.startswith("<b>") else "other"] += 1
             try:
@@ -169,10 +170,12 @@ async def test_a_client_with_many_hostile_mails_costs_another_a_turn_each_time(m
 
     monkeypatch.setattr(html_text, "conversion", counting)
     parts = TextParts(["hostile", "other"], Metrics())
-    flood = [asyncio.create_task(parts.derive(f"{n}", "hostile", "<b>" * (10 * SLICE))) for n in range(20)]
+    flood = [
+        asyncio.create_task(parts.derive(f"{n}", "hostile", "<b>" * (10 * SLICE_LENGTH))) for n in range(20)
+    ]
     await asyncio.sleep(0)
     before = turns["hostile"]
-    await parts.derive("x", "other", "<p>word " * SLICE)
+    await parts.derive("x", "other", "<p>word " * SLICE_LENGTH)
     taken = turns["hostile"] - before
     for task in flood:
         task.cancel()

@@ -18,7 +18,7 @@ from gatepost.content import decode_content
 from gatepost.errors import BadSignature, BadWebhook, Code, Refused, WebhookRetry
 from gatepost.intake import requests
 from gatepost.model import Channel, Report, Status, WebhookRequest
-from gatepost.web.auth import Access
+from gatepost.web.auth import Authenticator
 from gatepost_csv import parser, snapshot
 from gatepost_sendgrid import reports as sendgrid_reports
 from gatepost_vonage import reports as vonage_reports
@@ -29,7 +29,7 @@ SIGNATURE_SECRET = "a signature secret of thirty-two bytes"
 NOW = 1_800_000_000.0
 
 _url_policy = CallbackUrlPolicy(LISTED, allow_private=False)
-_access = Access({}, PROXIES)
+_authenticator = Authenticator({}, PROXIES)
 # In memory where there is such a place: a disk may take tens of milliseconds for each file that is replaced.
 _MEMORY = Path("/dev/shm")
 _folder = tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None)  # ends with the process
@@ -44,7 +44,7 @@ def decoder(data: bytes) -> None:
             assert refusal.code is Code.MALFORMED, refusal.code
             assert refusal.message.isascii(), "an answer quotes the caller"
             continue
-        stored = decode_content(channel, requests.content(request))
+        stored = decode_content(channel, requests.stored_content(request))
         assert "\0" not in repr(json.dumps([request.ext_user_id, request.uid]))
         if channel is Channel.EMAIL:
             header = request.subject + request.sender.name + request.sender.address
@@ -63,7 +63,7 @@ def callback_url(data: bytes) -> None:
             continue
         listed = target.host in {"crm.example", "198.51.100.7"} or target.host.endswith(".smartico.example")
         assert listed, "a host that is not listed"
-        said = target.url({"api_key": "sesame"})
+        said = target.with_parameters({"api_key": "sesame"})
         assert said.host == target.host
         assert said.scheme == "https"
         assert said.user is None
@@ -106,14 +106,16 @@ def vonage(data: bytes) -> None:
 
 def forwarded(data: bytes) -> None:
     """X-Forwarded-For names an address, or nobody; and what stands left of a stranger changes nothing."""
-    found = _access.caller("10.0.0.1", [(b"x-forwarded-for", data)])
+    found = _authenticator.client_address("10.0.0.1", [(b"x-forwarded-for", data)])
     assert found is None or found == ipaddress.ip_address(str(found))
     for stranger in (b"203.0.113.9", b"2001:db8::9"):
-        end = _access.caller("10.0.0.1", [(b"x-forwarded-for", data + b"," + stranger)])
+        end = _authenticator.client_address("10.0.0.1", [(b"x-forwarded-for", data + b"," + stranger)])
         assert end == ipaddress.ip_address(stranger.decode())
-        two = _access.caller("10.0.0.1", [(b"X-Forwarded-For", data), (b"x-forwarded-for", stranger)])
+        two = _authenticator.client_address(
+            "10.0.0.1", [(b"X-Forwarded-For", data), (b"x-forwarded-for", stranger)]
+        )
         assert two == end
-    assert str(_access.caller("203.0.113.8", [(b"x-forwarded-for", data)])) == "203.0.113.8"
+    assert str(_authenticator.client_address("203.0.113.8", [(b"x-forwarded-for", data)])) == "203.0.113.8"
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

@@ -171,7 +171,7 @@ async def running(folder: Path, config: str = CONFIG, *, code: int = 0) -> Async
     path = _write(folder, config)
     settings, instances = load(path)
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(settings, instances, listening=listening.set_result))
+    task = asyncio.create_task(serve(settings, instances, on_listening=listening.set_result))
     await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
     if not listening.done():
         await task
@@ -305,12 +305,11 @@ def plugins_looked_up_once():
 def brisk(monkeypatch):
     """Shorten the intervals of a gateway in this process from seconds and minutes to 50 ms."""
     monkeypatch.setattr("gatepost.upkeep.housekeeping.SWEEP_INTERVAL", 0.05)
-    monkeypatch.setattr("gatepost.delivery.worker.POLL", 0.05)
-    monkeypatch.setattr("gatepost.delivery.attempt.pause", lambda _attempt: 0.05)
-    monkeypatch.setattr("gatepost.callbacks.worker.POLL", 0.05)
-    monkeypatch.setattr("gatepost.callbacks.worker.PAUSES", (0.05,) * 7)
+    monkeypatch.setattr("gatepost.outbox.polling.POLL_INTERVAL", 0.05)
+    monkeypatch.setattr("gatepost.delivery.attempt.retry_delay", lambda _attempt: 0.05)
+    monkeypatch.setattr("gatepost.callbacks.attempt.RETRY_DELAYS", (0.05,) * 7)
     monkeypatch.setattr("gatepost.throttle.FIRST_REST", 0.05)
-    monkeypatch.setattr("gatepost.throttle.LONGEST_REST", 0.05)
+    monkeypatch.setattr("gatepost.throttle.MAX_REST", 0.05)
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ def test_a_command_that_an_alert_names_exists(command):
 
 def test_the_lists_of_label_values_are_complete():
     answers = [Receipt(), Rejected("reason"), Unavailable("reason"), Uncertain("reason")]
-    assert {attempt.word(answer) for answer in answers} == set(metrics.SEND_OUTCOMES)
+    assert {attempt.outcome_label(answer) for answer in answers} == set(metrics.SEND_OUTCOMES)
     assert {200, *webhooks._STATUSES.values()} == set(metrics.WEBHOOK_STATUSES)
 
 

@@ -1,4 +1,4 @@
-"""Two brands on one gateway: a user id of one is somebody else of the other, at acceptance and at every try."""
+"""Two brands on one gateway: the same user id means two different people, at acceptance and at every try."""
 
 import sqlite3
 from contextlib import closing
@@ -12,7 +12,7 @@ OTHER_SECRET = "the-other-secret"
 
 @pytest.fixture
 def brands(deployment, sendgrid):
-    """A second client with a source of its own; both sources know the user anna, each another person."""
+    """Add a second client with a source of its own; in each source the user anna is a different person."""
     deployment.tables["contacts"]["sources"] = []
     deployment.tables["clients.brand"]["contacts"] = ["players"]
     deployment.tables["clients.other"] = {
@@ -27,7 +27,7 @@ def brands(deployment, sendgrid):
     return deployment
 
 
-async def _of_other(deployment, gateway, user: str = "anna") -> dict[str, object]:
+async def _send_as_other(deployment, gateway, user: str = "anna") -> dict[str, object]:
     fields = {"from_email_address": "other@other.example", "subject": "Hello", "body": "<p>Hello</p>"}
     uid = {"ext_user_id": user, "email_uid": "the-same", "callback_url": deployment.crm.callback_url}
     return await gateway.post("/email", {**fields, **uid}, secret=OTHER_SECRET)
@@ -38,33 +38,33 @@ def _recipients(sendgrid) -> dict[str, str]:
 
 
 async def test_each_try_asks_the_sources_of_the_messages_own_client(brands, sendgrid, wait_until):
-    """The first try may use what the arrival found; the later ones, and those after a restart, look again."""
+    """The first try may use the lookup of the acceptance; later tries, also after a restart, look the user up again."""
     sendgrid.standing = emulator.answer(503)
     async with brands.running(email=["sendgrid-main"]) as gateway:
-        ours = await brands.email("anna", email_uid="the-same")
-        theirs = (await _of_other(brands, gateway))["ext_message_id"]
+        own = await brands.email("anna", email_uid="the-same")
+        others = (await _send_as_other(brands, gateway))["ext_message_id"]
         await wait_until(lambda: len(sendgrid.requests) >= 6)
     sendgrid.standing = emulator.FINE
     async with brands.running():
-        await brands.hears(ours, "accepted")
-        await brands.hears(theirs, "accepted")
+        await brands.hears(own, "accepted")
+        await brands.hears(others, "accepted")
 
-    assert _recipients(sendgrid) == {ours: "anna@players.example", theirs: "anna@members.example"}
+    assert _recipients(sendgrid) == {own: "anna@players.example", others: "anna@members.example"}
 
 
-async def test_what_another_clients_source_knows_is_unknown(brands, sendgrid):
+async def test_a_user_of_another_clients_source_is_unknown(brands, sendgrid):
     async with brands.running(email=["sendgrid-main"]) as gateway:
         assert (await brands.crm.send_email(ext_user_id="only"))["error_code"] == 1
-        assert (await _of_other(brands, gateway, "nophone"))["error_code"] == 1
-        assert (await _of_other(brands, gateway, "only"))["error_code"] == 0
+        assert (await _send_as_other(brands, gateway, "nophone"))["error_code"] == 1
+        assert (await _send_as_other(brands, gateway, "only"))["error_code"] == 0
 
 
-async def test_a_message_whose_client_is_gone_waits_and_asks_no_other_clients_sources(
+async def test_a_message_of_a_removed_client_waits_and_uses_no_other_clients_sources(
     brands, sendgrid, wait_until
 ):
     sendgrid.standing = emulator.answer(503)
     async with brands.running(email=["sendgrid-main"]) as gateway:
-        orphan = (await _of_other(brands, gateway))["ext_message_id"]
+        waiting = (await _send_as_other(brands, gateway))["ext_message_id"]
         await wait_until(lambda: sendgrid.requests)
     sendgrid.standing = emulator.FINE
     del brands.tables["clients.other"]
@@ -75,19 +75,19 @@ async def test_a_message_whose_client_is_gone_waits_and_asks_no_other_clients_so
         def how() -> tuple[str, str]:
             query = "SELECT state, reason FROM messages WHERE id = ?"
             with closing(sqlite3.connect(brands.folder / "gatepost.db")) as store:
-                return store.execute(query, [orphan]).fetchone()
+                return store.execute(query, [waiting]).fetchone()
 
         await wait_until(lambda: how() == ("queued", "its client is no longer configured"))
     assert sendgrid.taken == []
 
 
-async def test_sources_are_shared_where_it_is_said(brands, sendgrid):
+async def test_sources_are_shared_where_the_configuration_says_so(brands, sendgrid):
     for client in ("clients.brand", "clients.other"):
         brands.tables[client]["contacts"] = []
     brands.tables["contacts"] = {"sources": ["members", "players"], "shared": True}
     async with brands.running(email=["sendgrid-main"]) as gateway:
-        ours = await brands.email("anna")
-        theirs = (await _of_other(brands, gateway))["ext_message_id"]
-        await brands.hears(ours, "accepted")
-        await brands.hears(theirs, "accepted")
+        own = await brands.email("anna")
+        others = (await _send_as_other(brands, gateway))["ext_message_id"]
+        await brands.hears(own, "accepted")
+        await brands.hears(others, "accepted")
     assert set(_recipients(sendgrid).values()) == {"anna@members.example"}

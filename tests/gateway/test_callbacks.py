@@ -1,8 +1,9 @@
-"""What Smartico hears, in which order, and what happens where it does not want to hear."""
+"""Callbacks of a whole gateway: their order, their retries, and what ends them."""
 
 import pytest
 
 from gatepost import throttle
+from gatepost.callbacks import attempt as callback_attempt
 from gatepost.callbacks import worker as callback_worker
 from gatepost.testing import smartico
 
@@ -26,7 +27,9 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_a_call_that_was_not_heard_is_made_again(deployment, sendgrid, set_ahead, wait_until, failure):
+async def test_a_call_that_was_not_acknowledged_is_made_again(
+    deployment, sendgrid, set_ahead, wait_until, failure
+):
     deployment.crm.fail(FAILURES[failure], calls=2)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
@@ -38,14 +41,14 @@ async def test_a_call_that_was_not_heard_is_made_again(deployment, sendgrid, set
         await gateway.settled()
         figures = await gateway.metrics()
     assert len(deployment.crm.attempts) == 3
-    # A kept connection that is closed under a call brings a second call that is not a try of ours.
+    # When a reused connection is closed during a call, aiohttp makes the call again, which is not a try of ours.
     assert figures["gatepost_callbacks_total", "retry", "accepted"] in (
         {1, 2} if failure == "closed" else {2}
     )
     assert figures["gatepost_callbacks_total", "acknowledged", "accepted"] == 1
 
 
-HEARD = {
+ACKNOWLEDGED = {
     "200": smartico.Failure(),
     "204": smartico.answer(204),
     "no JSON": smartico.Failure(body=b"OK"),
@@ -54,9 +57,9 @@ HEARD = {
 }
 
 
-@pytest.mark.parametrize("answer", HEARD)
-async def test_any_2xx_without_an_error_code_is_heard(deployment, sendgrid, answer):
-    deployment.crm.fail(HEARD[answer])
+@pytest.mark.parametrize("answer", ACKNOWLEDGED)
+async def test_any_2xx_without_an_error_code_acknowledges_a_status(deployment, sendgrid, answer):
+    deployment.crm.fail(ACKNOWLEDGED[answer])
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
         await deployment.crm.wait_for(message, "accepted", attempted=True)
@@ -64,8 +67,8 @@ async def test_any_2xx_without_an_error_code_is_heard(deployment, sendgrid, answ
     assert len(deployment.crm.attempts) == 1
 
 
-async def test_the_statuses_of_a_message_wait_for_each_other(deployment, sendgrid):
-    """One call at a time for a message, in the order in which they became known; others pass it."""
+async def test_the_statuses_of_a_message_are_sent_in_order(deployment, sendgrid):
+    """One call at a time for a message, in the order in which the statuses became known."""
     deployment.crm.fail(smartico.answer(500), calls=5, statuses=["accepted"])
     deployment.crm.fail(smartico.close(), calls=2, statuses=["delivered"])
     async with deployment.running(email=["sendgrid-main"]) as gateway:
@@ -94,7 +97,7 @@ async def test_a_slow_smartico_gets_one_call_at_a_time_for_a_message(deployment,
     assert len(deployment.crm.attempts) == 80
 
 
-async def test_after_the_last_try_a_call_is_dead_and_the_next_status_goes(deployment, sendgrid):
+async def test_after_the_last_try_a_callback_is_dead_and_the_next_status_is_sent(deployment, sendgrid):
     deployment.crm.fail(smartico.answer(500), calls=None, statuses=["accepted"])
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
@@ -107,9 +110,9 @@ async def test_after_the_last_try_a_call_is_dead_and_the_next_status_goes(deploy
     assert figures["gatepost_callbacks_total", "dead", "accepted"] == 1
 
 
-async def test_retry_after_is_honoured(deployment, sendgrid, monkeypatch):
+async def test_retry_after_delays_the_next_call(deployment, sendgrid, monkeypatch):
     """Without it the next call would be due at once."""
-    monkeypatch.setattr(callback_worker, "PAUSES", (0.05,) * 6 + (3600.0,))
+    monkeypatch.setattr(callback_attempt, "RETRY_DELAYS", (0.05,) * 6 + (3600.0,))
     deployment.crm.fail(smartico.answer(503, retry_after=1))
     async with deployment.running(email=["sendgrid-main"]):
         message = await deployment.email()
@@ -118,58 +121,59 @@ async def test_retry_after_is_honoured(deployment, sendgrid, monkeypatch):
     assert second.at - first.at >= 0.99
 
 
-async def test_a_host_that_keeps_failing_rests_and_is_told_everything_afterwards(
+async def test_a_host_that_keeps_failing_rests_and_gets_all_statuses_afterwards(
     deployment, sendgrid, monkeypatch, wait_until
 ):
-    class AsLongAsCanBe:
+    class LongestRests:
         @staticmethod
         def uniform(_low, high):
             return high
 
-    monkeypatch.setattr(throttle, "SystemRandom", AsLongAsCanBe)
+    monkeypatch.setattr(throttle, "SystemRandom", LongestRests)
     monkeypatch.setattr(throttle, "FIRST_REST", 0.2)
-    monkeypatch.setattr(throttle, "LONGEST_REST", 3600.0)
-    monkeypatch.setattr(callback_worker, "AT_ONCE", 1)
+    monkeypatch.setattr(throttle, "MAX_REST", 3600.0)
+    monkeypatch.setattr(callback_worker, "MAX_CALLS", 1)
     deployment.crm.fail(smartico.answer(503), calls=None)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         ids = [await deployment.email() for _ in range(30)]
-        # Rests of 0.2, 0.4 and 0.8 seconds, each ended by a single call; 30 statuses, each due every 0.05 seconds.
-        await wait_until(lambda: len(deployment.crm.attempts) >= throttle.TRIP + 3)
+        # Rests of 0.2, 0.4 and 0.8 seconds, each ended by one call; without them 30 statuses would be due every 0.05 seconds.
+        await wait_until(lambda: len(deployment.crm.attempts) >= throttle.FAILURE_THRESHOLD + 3)
         deployment.crm.recover()
         times = [call.at for call in deployment.crm.attempts]
-        assert [times[throttle.TRIP + n] - times[throttle.TRIP + n - 1] >= 0.19 * 2**n for n in range(3)] == [
-            True
-        ] * 3
+        assert [
+            times[throttle.FAILURE_THRESHOLD + n] - times[throttle.FAILURE_THRESHOLD + n - 1] >= 0.19 * 2**n
+            for n in range(3)
+        ] == [True] * 3
         for message in ids:
             await deployment.hears(message, "accepted")
         await gateway.settled()
     assert len(deployment.crm.callbacks) == 30
 
 
-async def test_one_hosts_rest_is_not_anothers(deployment, sendgrid, monkeypatch, wait_until):
-    """The other host is the same machine by another name; only the first one fails."""
+async def test_the_rest_of_one_host_does_not_delay_another(deployment, sendgrid, monkeypatch, wait_until):
+    """Both hosts are the same machine under two names; only the first one fails."""
     deployment.tables["clients.brand"]["callback_hosts"] = ["127.0.0.1", "localhost"]
     monkeypatch.setattr(throttle, "FIRST_REST", 3600.0)
-    monkeypatch.setattr(throttle, "LONGEST_REST", 3600.0)
-    monkeypatch.setattr(callback_worker, "AT_ONCE", 1)
+    monkeypatch.setattr(throttle, "MAX_REST", 3600.0)
+    monkeypatch.setattr(callback_worker, "MAX_CALLS", 1)
     async with (
         smartico.Smartico(api_key=deployment.crm.api_key) as other,
         deployment.running(email=["sendgrid-main"]),
     ):
         other.fail(smartico.answer(503), calls=None)
-        for _ in range(2 * throttle.TRIP):
+        for _ in range(2 * throttle.FAILURE_THRESHOLD):
             await deployment.email(callback_url=other.callback_url.replace("127.0.0.1", "localhost"))
-        await wait_until(lambda: len(other.attempts) >= throttle.TRIP)
+        await wait_until(lambda: len(other.attempts) >= throttle.FAILURE_THRESHOLD)
         await deployment.hears(await deployment.email(), "accepted")
 
 
-async def test_the_clients_default_is_called_where_a_message_brings_no_url(deployment, sendgrid):
+async def test_a_message_without_a_callback_url_uses_the_clients_default(deployment, sendgrid):
     deployment.tables["clients.brand"]["callback_url"] = deployment.crm.callback_url
     async with deployment.running(email=["sendgrid-main"]):
         await deployment.hears(await deployment.email(callback_url=None), "accepted")
 
 
-async def test_without_any_url_statuses_are_recorded_and_nobody_is_called(deployment, sendgrid):
+async def test_without_any_url_statuses_are_recorded_and_no_call_is_made(deployment, sendgrid):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         await deployment.email(callback_url=None)
         await gateway.settled()
@@ -181,8 +185,8 @@ async def test_without_any_url_statuses_are_recorded_and_nobody_is_called(deploy
     assert not deployment.crm.faults
 
 
-async def test_the_urls_own_query_stays_and_what_has_our_names_is_replaced(deployment, sendgrid):
-    """The stand-in finds fault with a parameter that is missing, is there twice or has another value."""
+async def test_the_query_of_the_url_stays_and_our_parameters_are_replaced(deployment, sendgrid):
+    """The emulated Smartico reports a parameter that is missing, occurs twice or has another value."""
     query = {"brand": "a b&c", "status": "old", "api_key": "old", "empty": ""}
     async with (
         smartico.Smartico(api_key=deployment.crm.api_key, query=query) as crm,
@@ -210,7 +214,7 @@ async def test_a_redirect_is_not_followed(deployment, sendgrid):
         assert not elsewhere.faults
 
 
-async def test_what_the_client_lists_no_more_is_not_called_any_more(deployment, sendgrid):
+async def test_a_host_that_the_client_no_longer_lists_is_not_called(deployment, sendgrid):
     deployment.crm.fail(smartico.answer(500), calls=None)
     async with deployment.running(email=["sendgrid-main"]):
         message = await deployment.email()
@@ -225,8 +229,10 @@ async def test_what_the_client_lists_no_more_is_not_called_any_more(deployment, 
     assert len(deployment.crm.attempts) == attempts
 
 
-async def test_what_was_not_told_before_a_stop_is_told_after_it(deployment, sendgrid, monkeypatch):
-    monkeypatch.setattr(callback_worker, "PAUSES", (1.0,) * 7)
+async def test_a_status_that_was_not_acknowledged_before_a_stop_is_sent_after_it(
+    deployment, sendgrid, monkeypatch
+):
+    monkeypatch.setattr(callback_attempt, "RETRY_DELAYS", (1.0,) * 7)
     deployment.crm.fail(smartico.answer(500), calls=None)
     async with deployment.running(email=["sendgrid-main"]):
         message = await deployment.email()

@@ -1,4 +1,4 @@
-"""The gateway's own certificate: a new one is taken over while it runs, a bad one is not."""
+"""The gateway's own certificate: a running gateway uses a new one, but not an invalid one."""
 
 import asyncio
 import ssl
@@ -10,14 +10,14 @@ from structlog.testing import capture_logs
 
 
 class Files:
-    """A certificate and its key where the gateway reads them."""
+    """The certificate file and the key file that the gateway reads."""
 
     def __init__(self, folder, authority):
         self.certificate, self.key = folder / "cert.pem", folder / "key.pem"
         self.authority = authority
 
     def write(self):
-        """Put a new pair in place; returns the certificate's serial number."""
+        """Write a new pair and return the certificate's serial number."""
         issued = self.authority.issue_cert("localhost", "127.0.0.1")
         issued.private_key_pem.write_to_path(self.key)
         issued.cert_chain_pems[0].write_to_path(self.certificate)
@@ -32,25 +32,25 @@ def files(tmp_path, authority, monkeypatch):
 
 @pytest.fixture
 async def connect(authority):
-    """Opens a connection over TLS, with or without the name of the host in the handshake."""
+    """A function that opens a TLS connection, with or without a host name in the handshake."""
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     opened = []
 
-    async def made(gateway, host="localhost"):
+    async def open_connection(gateway, host="localhost"):
         port = int(gateway.url.rpartition(":")[2])
         connection = await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname=host)
         opened.append(connection[1])
         return connection
 
-    yield made
+    yield open_connection
     for writer in opened:
         writer.transport.abort()
     await asyncio.sleep(0)
 
 
-def served(writer):
-    """The serial number of the certificate that a connection has."""
+def serial_number(writer):
+    """Return the serial number of the certificate that a connection uses."""
     certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     return x509.load_der_x509_certificate(certificate).serial_number
 
@@ -62,28 +62,28 @@ async def is_live(reader, writer):
     return answer.startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_new_certificate_is_taken_over_while_callers_are_connected(
+async def test_a_new_certificate_is_used_while_clients_are_connected(
     files, start, config, tmp_path, connect, wait_until
 ):
     old = files.write()
     tls = config.replace("[server]", '[server]\ncertificate = "cert.pem"\nkey = "key.pem"')
     async with start(tmp_path, tls) as gateway:
-        kept = await connect(gateway)
-        assert served(kept[1]) == old
+        earlier = await connect(gateway)
+        assert serial_number(earlier[1]) == old
 
         new = files.write()
 
         for host in ("localhost", "127.0.0.1"):
 
             async def is_new(host=host):
-                return served((await connect(gateway, host))[1]) == new
+                return serial_number((await connect(gateway, host))[1]) == new
 
             await wait_until(is_new)
-        assert served(kept[1]) == old
-        assert await is_live(*kept)
+        assert serial_number(earlier[1]) == old
+        assert await is_live(*earlier)
 
 
-async def test_a_pair_that_does_not_fit_is_named_once_and_the_old_one_stays(
+async def test_an_invalid_pair_is_logged_once_and_the_old_one_stays(
     files, start, config, tmp_path, connect, wait_until
 ):
     old = files.write()
@@ -97,20 +97,20 @@ async def test_a_pair_that_does_not_fit_is_named_once_and_the_old_one_stays(
             other = trustme.CA().issue_cert("localhost")
             other.private_key_pem.write_to_path(files.key)
             await wait_until(lambda: len(problems()) == 1)
-            assert served((await connect(gateway))[1]) == old
+            assert serial_number((await connect(gateway))[1]) == old
 
             files.certificate.unlink()
             await wait_until(lambda: len(problems()) == 2)
-            assert served((await connect(gateway))[1]) == old
+            assert serial_number((await connect(gateway))[1]) == old
             assert await is_live(*await connect(gateway))
 
             new = files.write()
 
             async def is_new():
-                return served((await connect(gateway))[1]) == new
+                return serial_number((await connect(gateway))[1]) == new
 
             await wait_until(is_new)
-    # Between the two files of the last pair one look may have met a new key without its certificate.
+    # The gateway may have looked between the writes of the last pair: a new key without its certificate.
     assert problems()[0].startswith("server.certificate: certificate and key are no pair of PEM files")
     assert problems()[1].startswith("server.certificate: can't be read (No such file or directory)")
     assert all(problem.endswith("; the old one stays") for problem in problems())

@@ -1,4 +1,4 @@
-"""Who a message is for is asked when it arrives and again when it is sent, and much can change in between."""
+"""Recipients are looked up when a message arrives and again when it is sent; much can change in between."""
 
 import msgspec
 import pytest
@@ -10,15 +10,15 @@ from gatepost.plugin_host import discovery
 from gatepost.testing import emulator
 
 
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """No settings."""
+class NoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings without a key."""
 
 
-class Fickle(ContactSource):
-    """A source that is down until the test says otherwise."""
+class UnreliableSource(ContactSource):
+    """A source that is down until the test sets ``down`` to False."""
 
     api_version = API_VERSION
-    settings_type = Nothing
+    settings_type = NoSettings
     down = True
 
     def __init__(self, settings, context):
@@ -33,38 +33,40 @@ class Fickle(ContactSource):
 
 
 @pytest.fixture
-def fickle(deployment, monkeypatch):
-    """Asked before the file; down at first."""
+def unreliable_source(deployment, monkeypatch):
+    """Configure a source before the contacts file; it is down at first."""
     load = discovery.load
-    monkeypatch.setattr(discovery, "load", lambda use: Fickle if use == "fickle" else load(use))
-    monkeypatch.setattr(Fickle, "down", True)
-    deployment.tables["plugins.fickle"] = {"use": "fickle"}
-    deployment.tables["contacts"]["sources"] = ["fickle", "players"]
-    return Fickle
+    monkeypatch.setattr(discovery, "load", lambda use: UnreliableSource if use == "unreliable" else load(use))
+    monkeypatch.setattr(UnreliableSource, "down", True)
+    deployment.tables["plugins.unreliable"] = {"use": "unreliable"}
+    deployment.tables["contacts"]["sources"] = ["unreliable", "players"]
+    return UnreliableSource
 
 
-async def test_a_source_that_is_down_is_passed_over(deployment, sendgrid, fickle):
+async def test_a_source_that_is_down_is_skipped(deployment, sendgrid, unreliable_source):
     async with deployment.running(email=["sendgrid-main"]):
         await deployment.hears(await deployment.email("anna"), "accepted")
-        nobody_there = await deployment.crm.send_email(ext_user_id="nomail")
-        assert nobody_there["error_code"] == 2
+        no_address = await deployment.crm.send_email(ext_user_id="nomail")
+        assert no_address["error_code"] == 2
 
 
-async def test_while_a_source_is_down_whom_nobody_knows_is_looked_up_later(deployment, sendgrid, fickle):
+async def test_while_a_source_is_down_unknown_users_are_looked_up_later(
+    deployment, sendgrid, unreliable_source
+):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
-        late, nobody = await deployment.email("late"), await deployment.email("nobody")
+        late, unknown = await deployment.email("late"), await deployment.email("nobody")
         await gateway.waits("email", "queued")
         assert deployment.crm.attempts == []
-        fickle.down = False
+        unreliable_source.down = False
         await deployment.hears(late, "accepted")
-        await deployment.hears(nobody, "rejected")
+        await deployment.hears(unknown, "rejected")
         assert (await deployment.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
     (taken,) = sendgrid.taken
     assert taken.message["personalizations"][0]["to"] == [{"email": "late@players.example"}]
 
 
 @pytest.mark.parametrize("now", ["", "anna,,\n"])
-async def test_who_has_vanished_or_lost_the_address_is_rejected(deployment, sendgrid, wait_until, now):
+async def test_a_user_who_was_removed_or_lost_the_address_is_rejected(deployment, sendgrid, wait_until, now):
     sendgrid.standing = emulator.answer(503)
     async with deployment.running(email=["sendgrid-main"]):
         message = await deployment.email("anna")
@@ -74,20 +76,20 @@ async def test_who_has_vanished_or_lost_the_address_is_rejected(deployment, send
             + "\n"
             + now
         )
-        # Whoever looks the user up for the next try may have asked the old file for the last time.
+        # From now on every lookup reads the new file.
         await wait_until(lambda: _code(deployment, "anna"))
         sendgrid.standing = emulator.FINE
         await deployment.hears(message, "rejected")
     assert sendgrid.taken == []
 
 
-async def test_each_try_goes_where_the_user_is_now(deployment, sendgrid, wait_until):
+async def test_each_try_uses_the_current_address(deployment, sendgrid, wait_until):
     sendgrid.standing = emulator.answer(503)
     async with deployment.running(email=["sendgrid-main"]):
         message = await deployment.email("anna")
         await wait_until(lambda: sendgrid.requests)
         moved = deployment.contacts.replace("anna@players.example", "anna@moved.example")
-        # A row more shows when the new file is in use.
+        # A new row shows when the new file is in use.
         (deployment.folder / "contacts.csv").write_text(moved + "bert,bert@players.example,,Bert\n")
         await wait_until(lambda: _known(deployment, "bert"))
         sendgrid.standing = emulator.FINE
@@ -101,7 +103,7 @@ async def test_a_preview_whose_recipient_is_no_longer_listed_is_rejected(deploym
     client["preview_recipients"] = ["one@brand.example", "two@brand.example"]
     sendgrid.standing = emulator.answer(503)
     async with deployment.running(email=["sendgrid-main"]):
-        gone, kept = [
+        unlisted, listed = [
             await deployment.email(
                 "nobody", activity_type="preview", to_email_address=f"{name}@brand.example"
             )
@@ -111,8 +113,8 @@ async def test_a_preview_whose_recipient_is_no_longer_listed_is_rejected(deploym
     sendgrid.standing = emulator.FINE
     client["preview_recipients"] = ["two@brand.example"]
     async with deployment.running():
-        await deployment.hears(gone, "rejected")
-        await deployment.hears(kept, "accepted")
+        await deployment.hears(unlisted, "rejected")
+        await deployment.hears(listed, "accepted")
     (taken,) = sendgrid.taken
     assert taken.message["personalizations"][0]["to"] == [{"email": "two@brand.example"}]
 

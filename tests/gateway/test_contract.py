@@ -1,4 +1,4 @@
-"""The contract where it depends on the configuration, and what became of messages: a gateway for each."""
+"""The parts of the contract that depend on the configuration; each test has its own gateway."""
 
 import asyncio
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from gatepost.observe import redaction
 
 
-async def test_a_caller_whom_no_client_lists_is_4_and_its_body_is_not_read(start, tmp_path, config, raw):
+async def test_an_unlisted_client_address_is_4_and_the_body_is_not_read(start, tmp_path, config, raw):
     async with start(
         tmp_path, config.replace('["127.0.0.1"]\ncallback_api', '["192.0.2.1"]\ncallback_api')
     ) as it:
@@ -24,7 +24,7 @@ async def test_a_body_over_the_limit_is_6_by_its_length_and_by_its_bytes(start, 
         assert (await raw(it.url, head + chunk * 3 + b"0\r\n\r\n"))["error_code"] == 6
 
 
-async def test_the_limit_is_said_so_that_the_log_does_not_take_it_for_a_number(gateway, raw):
+async def test_the_limit_in_an_answer_is_not_redacted_as_a_phone_number(gateway, raw):
     head = b"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: the-secret\r\nContent-Length: 1048577\r\n\r\n"
     answer = await raw(gateway.url, head)
 
@@ -36,34 +36,32 @@ async def test_a_channel_without_a_route_is_8(start, tmp_path, config, make):
         assert (await it.post("/sms", make("sms")))["error_code"] == 8
 
 
-async def test_of_several_things_that_are_wrong_the_first_in_the_agreed_order_is_said(
-    start, tmp_path, config, make
-):
+async def test_of_several_faults_the_first_in_the_documented_order_is_answered(start, tmp_path, config, make):
     config = config.replace("port = 0", "port = 0\nmax_body = 2000").replace('email = ["box"]', "")
-    wrong = {
+    faults = {
         "body": "x" * 3000,
         "subject": None,
         "callback_url": "https://elsewhere.example/",
         "from_email_address": "noreply@other.example",
         "activity_type": "preview",
-        "to_email_address": "stranger@other.example",
+        "to_email_address": "other@other.example",
         "ext_user_id": "nobody",
     }
     codes = []
     async with start(tmp_path, config) as it:
-        codes.append((await it.post("/email", make("email", **wrong), secret="wrong"))["error_code"])
-        # Mended one after the other; the preview's two fields together.
-        for mended in (["body"], ["subject"], ["callback_url"], ["from_email_address"], list(wrong)[4:6]):
-            codes.append((await it.post("/email", make("email", **wrong)))["error_code"])
-            for field in mended:
-                del wrong[field]
-        codes.append((await it.post("/email", make("email", **wrong)))["error_code"])
+        codes.append((await it.post("/email", make("email", **faults), secret="wrong"))["error_code"])
+        # The faults are corrected one after the other, the two fields of the preview together.
+        for corrected in (["body"], ["subject"], ["callback_url"], ["from_email_address"], list(faults)[4:6]):
+            codes.append((await it.post("/email", make("email", **faults)))["error_code"])
+            for field in corrected:
+                del faults[field]
+        codes.append((await it.post("/email", make("email", **faults)))["error_code"])
 
     assert codes == [3, 6, 5, 7, 10, 11, 8]
-    assert list(wrong) == ["ext_user_id"]
+    assert list(faults) == ["ext_user_id"]
 
 
-async def test_a_known_uid_is_answered_whatever_is_wrong_by_now(gateway, make):
+async def test_a_known_uid_is_answered_although_the_request_would_be_refused(gateway, make):
     first = await gateway.post("/email", make("email"))
     assert await gateway.post("/email", make("email", callback_url="http://elsewhere.example/")) == first
     (gateway.folder / "contacts.csv").unlink()
@@ -72,7 +70,7 @@ async def test_a_known_uid_is_answered_whatever_is_wrong_by_now(gateway, make):
     assert spoofed["error_code"] == 9
 
 
-async def test_one_uid_at_the_same_time_is_one_message(gateway, make, wait_until):
+async def test_concurrent_requests_with_one_uid_are_one_message(gateway, make, wait_until):
     answers = await asyncio.gather(*(gateway.post("/email", make("email")) for _ in range(50)))
     assert len({answer["ext_message_id"] for answer in answers}) == 1
     await wait_until(lambda: _mails(gateway))
@@ -80,7 +78,7 @@ async def test_one_uid_at_the_same_time_is_one_message(gateway, make, wait_until
     assert len(_mails(gateway)) == 1
 
 
-async def test_email_and_sms_and_clients_have_uids_of_their_own(start, tmp_path, config, make):
+async def test_uids_are_separate_for_each_channel_and_client(start, tmp_path, config, make):
     second = config[config.index("[clients.brand]") : config.index("[contacts]")]
     second = second.replace("clients.brand", "clients.other").replace("the-secret", "other-secret")
     shared = config.replace("[contacts]", "[contacts]\nshared = true")
@@ -94,9 +92,7 @@ async def test_email_and_sms_and_clients_have_uids_of_their_own(start, tmp_path,
 
 
 @pytest.mark.parametrize("activity", ["preview", "Unknown", "EmailCustomerSupport"])
-async def test_what_names_its_address_goes_to_the_listed_one_without_a_lookup(
-    gateway, make, wait_until, activity
-):
+async def test_a_preview_goes_to_a_listed_address_without_a_lookup(gateway, make, wait_until, activity):
     fields = {"ext_user_id": "nobody", "activity_type": activity}
     assert (await gateway.post("/email", make("email", **fields, to_email_address="x@y.example")))[
         "error_code"
@@ -108,7 +104,7 @@ async def test_what_names_its_address_goes_to_the_listed_one_without_a_lookup(
     assert "support@brand.example" in mail.read_text()
 
 
-async def test_sms_authorization_false_lets_text_messages_in_by_address(start, tmp_path, config, make):
+async def test_sms_authorization_false_accepts_text_messages_by_address(start, tmp_path, config, make):
     open_sms = config.replace("callback_api_key", "sms_authorization = false\ncallback_api_key")
     async with start(tmp_path, open_sms) as it:
         assert (await it.post("/sms", make("sms"), secret=None))["error_code"] == 0
@@ -116,5 +112,5 @@ async def test_sms_authorization_false_lets_text_messages_in_by_address(start, t
 
 
 def _mails(gateway) -> list[Path]:
-    """What has arrived; that no more comes is seen when the gateway stops."""
+    """Return the mails that have arrived."""
     return list((gateway.folder / "box").glob("*.eml"))

@@ -1,24 +1,24 @@
-"""SendGrid first, a mail server second: what each fault of the first one leads to, as Smartico hears it."""
+"""A route with SendGrid first and a mail server second: the result of each failure of SendGrid."""
 
 import socket
 
 import pytest
 
-from gatepost.delivery import worker as delivery_worker
+from gatepost.outbox import polling
 from gatepost.testing import emulator
 
 ROUTE = ["sendgrid-main", "relay"]
-KEPT = 0.3
-"""Seconds that a message waits for a report here: long enough that a test can see it wait."""
+UNCERTAIN_WAIT = 0.3
+"""Seconds that a message waits for a report: long enough for a test to see it wait."""
 
 
 @pytest.fixture
-def impatient(deployment, sendgrid, deadlines_pass):
-    """A lost answer has a moment to be cleared up."""
-    deployment.tables["delivery"]["uncertain_wait"] = KEPT
+def short_wait(deployment, sendgrid, deadlines_pass):
+    """Let a message with a lost answer wait only a moment for a report."""
+    deployment.tables["delivery"]["uncertain_wait"] = UNCERTAIN_WAIT
 
 
-MOVED_ON = {
+UNAVAILABLE = {
     "429": emulator.answer(429),
     "429 with Retry-After": emulator.answer(429, {"Retry-After": "3600"}),
     "500": emulator.answer(500),
@@ -28,9 +28,11 @@ MOVED_ON = {
 }
 
 
-@pytest.mark.parametrize("fault", MOVED_ON)
-async def test_what_was_surely_not_taken_goes_to_the_next_at_once(deployment, sendgrid, mailboxes, fault):
-    sendgrid.standing = MOVED_ON[fault]
+@pytest.mark.parametrize("fault", UNAVAILABLE)
+async def test_an_unavailable_message_goes_to_the_next_instance_at_once(
+    deployment, sendgrid, mailboxes, fault
+):
+    sendgrid.standing = UNAVAILABLE[fault]
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -39,10 +41,12 @@ async def test_what_was_surely_not_taken_goes_to_the_next_at_once(deployment, se
     assert len(sendgrid.requests) == 1
 
 
-async def test_a_connection_that_never_came_about_goes_to_the_next_at_once(deployment, sendgrid, mailboxes):
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+async def test_without_a_connection_a_message_goes_to_the_next_instance_at_once(
+    deployment, sendgrid, mailboxes
+):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         deployment.tables["plugins.sendgrid-main"]["base_url"] = url
         async with deployment.running(email=ROUTE) as gateway:
             message = await deployment.email()
@@ -51,7 +55,7 @@ async def test_a_connection_that_never_came_about_goes_to_the_next_at_once(deplo
     assert mailboxes.sends(message) == 1
 
 
-async def test_what_was_rejected_is_offered_to_nobody_else(deployment, sendgrid, mailboxes):
+async def test_a_rejected_message_goes_to_no_other_instance(deployment, sendgrid, mailboxes):
     sendgrid.standing = emulator.answer(400)
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
@@ -73,8 +77,8 @@ LOST = {
 
 
 @pytest.mark.parametrize("fault", LOST)
-async def test_a_lost_answer_waits_and_then_the_whole_route_is_tried(
-    deployment, sendgrid, mailboxes, impatient, fault
+async def test_after_a_lost_answer_and_a_wait_the_whole_route_is_tried(
+    deployment, sendgrid, mailboxes, short_wait, fault
 ):
     planned, taken = LOST[fault]
     sendgrid.plan(planned)
@@ -83,13 +87,13 @@ async def test_a_lost_answer_waits_and_then_the_whole_route_is_tried(
         await deployment.hears(message, "accepted")
         await gateway.settled()
         assert (await gateway.metrics())["gatepost_sends_total", "uncertain", "sendgrid-main"] == 1
-    # The first of the route again, and not the second: it works.
+    # The first instance is tried again, not the second: it works.
     assert sendgrid.sends(message) == 1 + taken
     assert not mailboxes.mails
 
 
-async def test_after_the_wait_the_second_gets_what_the_first_does_not_take(
-    deployment, sendgrid, mailboxes, impatient
+async def test_after_the_wait_the_second_instance_gets_a_message_that_the_first_refuses(
+    deployment, sendgrid, mailboxes, short_wait
 ):
     sendgrid.plan(emulator.close_after_body(taken=False))
     sendgrid.standing = emulator.answer(503)
@@ -101,7 +105,9 @@ async def test_after_the_wait_the_second_gets_what_the_first_does_not_take(
 
 
 @pytest.mark.parametrize("kind", ["processed", "deferred", "delivered"])
-async def test_a_report_proves_that_a_lost_answer_was_a_yes(deployment, sendgrid, mailboxes, kind):
+async def test_a_report_proves_that_a_message_with_a_lost_answer_was_sent(
+    deployment, sendgrid, mailboxes, kind
+):
     deployment.tables["delivery"]["uncertain_wait"] = 3600
     sendgrid.plan(emulator.close_after_body(taken=True))
     async with deployment.running(email=ROUTE) as gateway:
@@ -114,8 +120,8 @@ async def test_a_report_proves_that_a_lost_answer_was_a_yes(deployment, sendgrid
     assert (sendgrid.sends(message), len(mailboxes.mails)) == (1, 0)
 
 
-async def test_what_is_held_is_not_sent_again_and_fails_when_its_lifetime_ends(
-    deployment, sendgrid, mailboxes, impatient
+async def test_a_held_message_is_not_sent_again_and_fails_when_its_lifetime_ends(
+    deployment, sendgrid, mailboxes, short_wait
 ):
     deployment.tables["delivery"] |= {"uncertain": "hold", "email_lifetime": 3600}
     sendgrid.standing = emulator.close_after_body(taken=False)
@@ -134,7 +140,7 @@ async def test_what_is_held_is_not_sent_again_and_fails_when_its_lifetime_ends(
         assert deployment.crm.statuses_of(message) == []
 
 
-async def test_a_report_frees_what_is_held(deployment, sendgrid, mailboxes, impatient):
+async def test_a_report_ends_the_hold_of_a_message(deployment, sendgrid, mailboxes, short_wait):
     deployment.tables["delivery"]["uncertain"] = "hold"
     sendgrid.plan(emulator.close_after_body(taken=True))
     async with deployment.running(email=ROUTE) as gateway:
@@ -146,7 +152,7 @@ async def test_a_report_frees_what_is_held(deployment, sendgrid, mailboxes, impa
     assert sendgrid.sends(message) == 1
 
 
-async def test_nobody_takes_it_until_its_lifetime_ends(deployment, sendgrid, mailboxes):
+async def test_a_message_that_no_instance_takes_fails_when_its_lifetime_ends(deployment, sendgrid, mailboxes):
     deployment.tables["delivery"]["email_lifetime"] = 0.5
     sendgrid.standing = emulator.answer(503)
     deployment.tables["plugins.relay"]["password"] = "wrong"
@@ -157,18 +163,16 @@ async def test_nobody_takes_it_until_its_lifetime_ends(deployment, sendgrid, mai
     assert sendgrid.sends(message) + len(mailboxes.mails) == 0
 
 
-async def test_an_instance_that_keeps_failing_rests_and_a_probe_wakes_it(
-    deployment, sendgrid, mailboxes, monkeypatch
-):
+async def test_an_instance_that_keeps_failing_rests(deployment, sendgrid, mailboxes, monkeypatch):
     monkeypatch.setattr("gatepost.throttle.FIRST_REST", 3600.0)
-    monkeypatch.setattr("gatepost.throttle.LONGEST_REST", 3600.0)
+    monkeypatch.setattr("gatepost.throttle.MAX_REST", 3600.0)
     rests = _Rests()
     monkeypatch.setattr("gatepost.throttle.SystemRandom", lambda: rests)
     sendgrid.standing = emulator.answer(503)
     async with deployment.running(email=ROUTE) as gateway:
         for _ in range(8):
             await deployment.hears(await deployment.email(), "accepted")
-        # Five in a row, and from then on nobody asks it.
+        # After five failures in a row it gets no more messages.
         assert (len(sendgrid.requests), len(mailboxes.mails)) == (5, 8)
         _, ready = await gateway.get("/health/ready")
         assert ready["ready"]
@@ -176,22 +180,22 @@ async def test_an_instance_that_keeps_failing_rests_and_a_probe_wakes_it(
         assert ready["instances"]["relay"]["state"] == "usable"
 
 
-async def test_a_probe_wakes_what_rested(deployment, sendgrid, mailboxes, monkeypatch):
+async def test_a_successful_probe_ends_the_rest_of_an_instance(deployment, sendgrid, mailboxes, monkeypatch):
     rests = _Rests(0.0)
     monkeypatch.setattr("gatepost.throttle.SystemRandom", lambda: rests)
     sendgrid.plan(*[emulator.answer(503)] * 6)
     async with deployment.running(email=ROUTE) as gateway:
         for _ in range(6):
             await deployment.hears(await deployment.email(), "accepted")
-        # Five failures, and the first probe's; the next probe shows that it works again.
-        woken = await deployment.email()
-        await deployment.hears(woken, "accepted")
+        # Five failures and a failed probe; the next probe shows that it works again.
+        probe = await deployment.email()
+        await deployment.hears(probe, "accepted")
         _, ready = await gateway.get("/health/ready")
         assert ready["instances"]["sendgrid-main"]["state"] == "usable"
-    assert (sendgrid.sends(woken), len(mailboxes.mails)) == (1, 6)
+    assert (sendgrid.sends(probe), len(mailboxes.mails)) == (1, 6)
 
 
-async def test_retry_after_rests_the_instance_and_nobody_asks_it_meanwhile(deployment, sendgrid, mailboxes):
+async def test_after_a_retry_after_the_instance_rests_and_gets_no_messages(deployment, sendgrid, mailboxes):
     sendgrid.plan(emulator.answer(429, {"Retry-After": "3600"}))
     async with deployment.running(email=ROUTE):
         for _ in range(5):
@@ -199,29 +203,29 @@ async def test_retry_after_rests_the_instance_and_nobody_asks_it_meanwhile(deplo
     assert (len(sendgrid.requests), len(mailboxes.mails)) == (1, 5)
 
 
-async def test_bad_recipients_never_make_an_instance_rest(deployment, sendgrid, mailboxes):
+async def test_rejected_recipients_start_no_rest(deployment, sendgrid, mailboxes):
     sendgrid.plan(*[emulator.answer(400)] * 8)
     async with deployment.running(email=ROUTE):
         for _ in range(8):
             await deployment.hears(await deployment.email(), "rejected")
-        good = await deployment.email()
-        await deployment.hears(good, "accepted")
-    assert (sendgrid.sends(good), len(mailboxes.mails)) == (1, 0)
+        valid = await deployment.email()
+        await deployment.hears(valid, "accepted")
+    assert (sendgrid.sends(valid), len(mailboxes.mails)) == (1, 0)
 
 
-async def test_what_is_busy_is_waited_for_and_not_turned_in_circles(
+async def test_a_busy_instance_is_waited_for_without_a_busy_loop(
     deployment, sendgrid, mailboxes, monkeypatch
 ):
-    turns = 0
-    original = delivery_worker._wait
+    waits = 0
+    original = polling.wait_for
 
     async def counted(event, seconds):
-        nonlocal turns
-        turns += 1
+        nonlocal waits
+        waits += 1
         await original(event, seconds)
 
-    monkeypatch.setattr(delivery_worker, "_wait", counted)
-    monkeypatch.setattr(delivery_worker, "POLL", 60.0)
+    monkeypatch.setattr(polling, "wait_for", counted)
+    monkeypatch.setattr(polling, "POLL_INTERVAL", 60.0)
     deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 2}
     sendgrid.standing = emulator.late(0.5)
     async with deployment.running(email=ROUTE) as gateway:
@@ -231,11 +235,11 @@ async def test_what_is_busy_is_waited_for_and_not_turned_in_circles(
         await gateway.settled()
     assert sendgrid.busiest == 2
     assert not mailboxes.mails
-    assert turns < 100
+    assert waits < 100
 
 
 class _Rests:
-    """Instead of chance: every rest is as long as it can be, or ``share`` of that."""
+    """Makes each rest ``share`` of the longest that it can be, instead of a random length."""
 
     def __init__(self, share: float = 1.0) -> None:
         self.share = share

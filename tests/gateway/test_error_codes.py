@@ -1,4 +1,4 @@
-"""Every code of the contract, on a real server over real sockets; one gateway for all of them."""
+"""Every error_code of the contract, over real sockets; one gateway serves all tests."""
 
 import json
 import re
@@ -16,7 +16,7 @@ async def gateway(start, tmp_path_factory):
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
-async def test_a_good_message_is_accepted_with_a_uuid(gateway, make, channel):
+async def test_a_valid_message_is_accepted_with_a_uuid(gateway, make, channel):
     answer = await gateway.post(f"/{channel}", make(channel))
     assert answer["error_code"] == 0
     assert UUID.fullmatch(answer["ext_message_id"])
@@ -24,7 +24,7 @@ async def test_a_good_message_is_accepted_with_a_uuid(gateway, make, channel):
 
 
 REFUSALS = [
-    # What is changed in a good email, and the code that it then gets.
+    # A change to a valid email, and the code of its answer.
     ({"ext_user_id": "nobody"}, 1),
     ({"ext_user_id": "nomail"}, 2),
     ({"ext_user_id": "broken"}, 2),
@@ -43,12 +43,12 @@ REFUSALS = [
     ({"callback_url": "http://elsewhere.example/"}, 7),
     ({"callback_url": "ftp://127.0.0.1/"}, 7),
     ({"from_email_address": "noreply@other.example"}, 10),
-    ({"activity_type": "preview", "to_email_address": "stranger@other.example"}, 11),
+    ({"activity_type": "preview", "to_email_address": "other@other.example"}, 11),
 ]
 
 
 @pytest.mark.parametrize(("change", "code"), REFUSALS)
-async def test_what_is_wrong_with_an_email_has_its_code(gateway, make, change, code):
+async def test_each_fault_of_an_email_has_its_code(gateway, make, change, code):
     answer = await gateway.post("/email", make("email", **change))
     assert answer["error_code"] == code
     assert set(answer) == {"error_code", "error_message"}
@@ -72,13 +72,13 @@ async def test_what_is_wrong_with_an_email_has_its_code(gateway, make, change, c
         ({"callback_url": "https://127.0.0.1@evil.example/"}, 7),
     ],
 )
-async def test_what_is_wrong_with_a_text_message_has_its_code(gateway, make, change, code):
+async def test_each_fault_of_a_text_message_has_its_code(gateway, make, change, code):
     assert (await gateway.post("/sms", make("sms", **change)))["error_code"] == code
 
 
 @pytest.mark.parametrize("field", ["reply_to_email_address", "text_body", "callback_url", "activity_type"])
 @pytest.mark.parametrize("absent", [None, ""])
-async def test_null_and_the_empty_text_mean_absent(gateway, make, field, absent):
+async def test_null_and_empty_fields_count_as_absent(gateway, make, field, absent):
     assert (await gateway.post("/email", {**make("email"), field: absent}))["error_code"] == 0
 
 
@@ -118,8 +118,8 @@ async def test_a_wrong_or_missing_secret_is_3_and_two_headers_are_too(gateway, m
     assert (await raw(gateway.url, twice.encode()))["error_code"] == 3
 
 
-async def test_a_body_that_does_not_arrive_is_5(gateway, monkeypatch, raw):
-    monkeypatch.setattr("gatepost.web.routes.BODY_DEADLINE", 0.2)
+async def test_an_incomplete_body_is_5(gateway, monkeypatch, raw):
+    monkeypatch.setattr("gatepost.web.body.BODY_TIMEOUT", 0.2)
     head = b"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: the-secret\r\nContent-Length: 50\r\n\r\n{"
     assert (await raw(gateway.url, head))["error_code"] == 5
 
@@ -133,7 +133,7 @@ async def test_the_same_message_again_gets_the_same_id_and_another_one_9(gateway
     assert other["error_code"] == 9
 
 
-async def test_a_refused_uid_is_not_used_up(gateway, make):
+async def test_a_refused_uid_can_be_used_again(gateway, make):
     assert (await gateway.post("/email", make("email", ext_user_id="nobody")))["error_code"] == 1
     assert (await gateway.post("/email", make("email")))["error_code"] == 0
 
@@ -146,9 +146,9 @@ async def test_other_methods_are_405(gateway, path, method):
         assert response.headers["Allow"] == "POST"
 
 
-async def test_who_is_overloaded_still_says_what_is_malformed_or_known(gateway, make, monkeypatch):
+async def test_an_overloaded_gateway_still_answers_malformed_and_known_messages(gateway, make, monkeypatch):
     first = await gateway.post("/email", make("email"))
-    monkeypatch.setattr("gatepost.intake.accept.MOST_IN_HAND", 0)
+    monkeypatch.setattr("gatepost.intake.accept.MAX_IN_FLIGHT", 0)
     assert (await gateway.post("/email", make("email", email_uid="new")))["error_code"] == 12
     assert (await gateway.post("/email", make("email", subject=None)))["error_code"] == 5
     assert await gateway.post("/email", make("email")) == first

@@ -1,4 +1,4 @@
-"""Whoever is no provider gets nothing done, whatever is sent to a webhook of a real gateway."""
+"""Hostile requests to the webhooks of a real gateway change nothing."""
 
 import asyncio
 import gzip
@@ -33,7 +33,7 @@ NAMES = ("sendgrid", "vonage", "relay", "box")
 
 
 def _event(emulator, kind="delivered"):
-    """A report about the message that is on its way."""
+    """Return a report about the message in the store."""
     mail = {"personalizations": [{"to": [{"email": "anna@players.example"}]}], "custom_args": {"gp_id": ID}}
     text = {"to": "447700900100", "from": "Brand"}
     message = mail if isinstance(emulator, SendGridEmulator) else text
@@ -42,7 +42,7 @@ def _event(emulator, kind="delivered"):
 
 
 class Signer:
-    """Signs as one of the providers does, with its own secret or somebody else's."""
+    """A signer of reports as one of the providers, with the right secret or another one."""
 
     def __init__(self, name, sendgrid, vonage):
         self.name = name
@@ -97,7 +97,9 @@ Message-ID: <{ID}@gatepost.invalid>
 """
 
 
-class Gate:
+class RunningGateway:
+    """A gateway process, and what it recorded about the message."""
+
     def __init__(self, process, http, folder, signers):
         self.process = process
         self.http = http
@@ -111,30 +113,30 @@ class Gate:
             return response.status
 
     def recorded(self) -> set[str]:
-        """The statuses that the message has by now."""
+        """Return the statuses of the message."""
         with sqlite3.connect(f"file:{self.folder}/gatepost.db?mode=ro", uri=True) as database:
             rows = database.execute("SELECT status FROM statuses WHERE message_id = ?", [ID]).fetchall()
         database.close()
         return {status for (status,) in rows}
 
-    def memory_from_now(self) -> int:
-        """Bytes that the process has in memory; ``peak`` counts from here."""
+    def reset_peak_memory(self) -> int:
+        """Return the bytes that the process has in memory, and begin a new ``peak_memory``."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
-        return self.peak()
+        return self.peak_memory()
 
-    def peak(self) -> int:
-        """The most bytes that it has had in memory: what was given back at once is seen too."""
+    def peak_memory(self) -> int:
+        """Return the most bytes that the process had in memory, including those it has freed."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
 
-    def sound(self) -> None:
-        """Nobody's mistake was the gateway's."""
+    def check_log(self) -> None:
+        """Check that the gateway runs and that its log has no error of its own."""
         assert self.process.running
         log = self.process.log.read_text()
         assert "Traceback" not in log
         assert '"exception"' not in log
         assert "internal_error" not in log
-        # How long anything took is the machine's affair.
+        # How long a call takes depends on the machine.
         faults = [line for line in log.splitlines() if "plugin_violation" in line]
         assert [line for line in faults if "held the event loop" not in line] == []
 
@@ -146,7 +148,7 @@ def emulators():
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, emulators):
-    """One gateway for all tests here, with a message that was sent; none of them may move it."""
+    """Run one gateway for all tests, with a message that was sent; no test may change its state."""
     folder = tmp_path_factory.mktemp("webhooks")
     sendgrid, vonage = emulators
     tables = {
@@ -173,7 +175,7 @@ def served(tmp_path_factory, emulators):
         with sqlite3.connect(folder / "gatepost.db") as database:
             columns = [row[1] for row in database.execute("PRAGMA table_info(messages)")]
             given = {"id": ID, "channel": "email", "state": "sent", "client": "brand", "due_at": None}
-            # Each of them may report on it: three are on its route, and this one was asked.
+            # Each instance may report on it: three are on its route, and this one sent it.
             given["instance"] = "vonage"
             given |= {
                 "created_at": 0,
@@ -195,9 +197,9 @@ async def gate(served, emulators):
     process, folder = served
     before = await asyncio.to_thread(_statuses, folder)
     async with aiohttp.ClientSession(auto_decompress=False) as http:
-        made = Gate(process, http, folder, {name: Signer(name, *emulators) for name in NAMES})
-        yield made
-        made.sound()
+        running = RunningGateway(process, http, folder, {name: Signer(name, *emulators) for name in NAMES})
+        yield running
+        running.check_log()
         with sqlite3.connect(folder / "gatepost.db") as database:
             database.execute("DELETE FROM statuses")
         database.close()
@@ -212,7 +214,7 @@ def _statuses(folder):
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_what_is_signed_counts_once_however_often_it_comes(gate, name):
+async def test_a_signed_report_counts_once_however_often_it_comes(gate, name):
     body = gate.signers[name].body()
     headers = gate.signers[name].headers(body)
     assert gate.recorded() == set()
@@ -221,12 +223,12 @@ async def test_what_is_signed_counts_once_however_often_it_comes(gate, name):
 
 
 @pytest.mark.parametrize("name", ["sendgrid", "vonage", "box"])
-async def test_any_bit_that_is_flipped_spoils_the_signature(gate, name):
+async def test_any_changed_bit_invalidates_the_signature(gate, name):
     body = gate.signers[name].body()
     headers = gate.signers[name].headers(body)
-    draw = random.Random(7)
+    rng = random.Random(7)
     for _ in range(60):
-        at = draw.randrange(len(body) * 8)
+        at = rng.randrange(len(body) * 8)
         flipped = bytearray(body)
         flipped[at // 8] ^= 1 << at % 8
         assert await gate.post(name, bytes(flipped), headers) == 401
@@ -234,31 +236,31 @@ async def test_any_bit_that_is_flipped_spoils_the_signature(gate, name):
         if header == "Content-Type":
             continue
         for _ in range(25):
-            # A letter is changed for another one, so that it stays a header. The last ones of a base64 text
-            # may hold bits that say nothing.
-            at = draw.randrange(len("Bearer ") if name == "vonage" else 0, len(value) - 4)
-            other = draw.choice([letter for letter in "0aZ9bY" if letter.lower() != value[at].lower()])
+            # A letter is replaced by another one, so that the header stays valid. The last letters of a base64
+            # text may contain unused bits.
+            at = rng.randrange(len("Bearer ") if name == "vonage" else 0, len(value) - 4)
+            other = rng.choice([letter for letter in "0aZ9bY" if letter.lower() != value[at].lower()])
             status = await gate.post(name, body, {**headers, header: value[:at] + other + value[at + 1 :]})
             assert status == 401, (header, at)
     assert gate.recorded() == set()
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_without_a_signature_or_with_anothers_nothing_is_recorded(gate, name):
+async def test_without_a_signature_or_with_another_one_nothing_is_recorded(gate, name):
     signer = gate.signers[name]
     body = signer.body()
-    mine = {key: value for key, value in signer.headers(body).items() if key != "Content-Type"}
-    # Of those that sign a body; a bearer token signs none.
+    signature = {key: value for key, value in signer.headers(body).items() if key != "Content-Type"}
+    # For the signatures of a body; a bearer token does not depend on it.
     bodies = [] if name == "relay" else [signer.headers(body + b" "), signer.headers(b"")]
     given = [
         {},
         signer.headers(body, other=True),
         *bodies,
-        *({header: value} for header in mine if len(mine) > 1 for value in (mine[header], "")),
-        dict.fromkeys(mine, ""),
-        dict.fromkeys(mine, "\xff\xfe"),
-        dict.fromkeys(mine, "x" * 4000),
-        {key: f"{value}x" for key, value in mine.items()},
+        *({header: value} for header in signature if len(signature) > 1 for value in (signature[header], "")),
+        dict.fromkeys(signature, ""),
+        dict.fromkeys(signature, "\xff\xfe"),
+        dict.fromkeys(signature, "x" * 4000),
+        {key: f"{value}x" for key, value in signature.items()},
         {"Authorization": "Bearer "},
         {"Authorization": "Basic Z2F0ZTpwb3N0"},
         *(gate.signers[other].headers(body) for other in NAMES if other != name),
@@ -266,26 +268,26 @@ async def test_without_a_signature_or_with_anothers_nothing_is_recorded(gate, na
     if name != "relay":
         given += [signer.headers(body, at=time.time() + seconds) for seconds in (-26 * 3600 - 60, 3600)]
     for headers in given:
-        # Vonage signs what it first sent without a signature when it sends it again.
+        # 503: Vonage signs a report that it sent without a signature when it repeats it.
         assert await gate.post(name, body, headers) in {401, 503 if name == "vonage" else 401}, headers
     assert gate.recorded() == set()
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
-async def test_a_compressed_bomb_is_not_unpacked(gate, name, encoding):
+async def test_a_decompression_bomb_is_not_decompressed(gate, name, encoding):
     bomb = BOMB if "gzip" in encoding else BOMB[10:-8]
-    before = gate.memory_from_now()
+    before = gate.reset_peak_memory()
     for headers in ({}, gate.signers[name].headers(bomb)):
         assert await gate.post(name, bomb, {**headers, "Content-Encoding": encoding}) in PERMITTED - {
             503
         } or (name == "vonage" and not headers)
-    assert gate.peak() - before < 50_000_000
+    assert gate.peak_memory() - before < 50_000_000
     assert gate.recorded() == set()
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_wrong_methods_types_and_queries_are_answered_and_nothing_more(gate, name):
+async def test_wrong_methods_types_and_queries_change_nothing(gate, name):
     body = gate.signers[name].body()
     for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT-ME"):
         assert await gate.post(name, body, {}, method=method) in PERMITTED | {204}
@@ -303,22 +305,22 @@ async def test_wrong_methods_types_and_queries_are_answered_and_nothing_more(gat
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_huge_batch_is_refused_or_taken_within_bounds(gate, name):
+async def test_a_huge_batch_is_refused_or_recorded_with_limited_memory(gate, name):
     huge = {
         "sendgrid": b"[" + b",".join([b'{"event":"delivered","gp_id":"x"}'] * 20_000) + b"]",
         "vonage": b'{"a":' + b"[" * 1_000_000 + b"}",
         "relay": BOUNCE.encode() * 5_000,
         "box": json.dumps({"reports": [{"message": "x", "status": "delivered"}] * 20_000}).encode(),
     }[name]
-    before = gate.memory_from_now()
+    before = gate.reset_peak_memory()
     assert len(huge) < 8 * 1_048_576
     assert await gate.post(name, huge, gate.signers[name].headers(huge)) in {200, 400}
     assert await gate.post(name, bytes(9 * 1_048_576), {}) == 413
-    assert gate.peak() - before < 250_000_000
+    assert gate.peak_memory() - before < 250_000_000
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_bodies_that_never_end_or_lie_about_their_length_are_cut_off(gate, name):
+async def test_bodies_without_an_end_or_with_a_wrong_length_are_cut_off(gate, name):
     parts = urlsplit(gate.process.url)
     heads = [
         b"Content-Length: 99999999999999999999\r\n\r\n",
@@ -332,7 +334,7 @@ async def test_bodies_that_never_end_or_lie_about_their_length_are_cut_off(gate,
             for _ in range(8):
                 writer.write(b"100000\r\n" + bytes(0x100000) + b"\r\n")
         if b": 10" in head:
-            # The rest does not come, and then nobody is there.
+            # The rest of the body never comes, and the connection is closed.
             writer.close()
             continue
         line = await reader.readline()
@@ -388,12 +390,12 @@ BODIES = (
 )
 
 
-def test_fuzzed_bodies_that_are_signed_and_not_end_in_an_honest_status(served, emulators):
+def test_fuzzed_bodies_get_a_permitted_status(served, emulators):
     process, folder = served
     parts = urlsplit(process.url)
     signers = {name: Signer(name, *emulators) for name in NAMES}
 
-    def ask(name, body, headers):
+    def post(name, body, headers):
         head = [f"POST /webhooks/{name} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
         head += [f"{key}: {value}" for key, value in headers.items()]
         connection.sendall("\r\n".join([*head, "", ""]).encode() + body)
@@ -404,13 +406,13 @@ def test_fuzzed_bodies_that_are_signed_and_not_end_in_an_honest_status(served, e
     @given(body=BODIES, signed=st.booleans())
     def fuzz(body, signed):
         for name, signer in signers.items():
-            status = ask(name, body, signer.headers(body, other=not signed))
+            status = post(name, body, signer.headers(body, other=not signed))
             assert status in PERMITTED, (name, status)
             assert signed or status in {400, 401}
 
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
         fuzz()
-    Gate(process, None, folder, signers).sound()
+    RunningGateway(process, None, folder, signers).check_log()
     with sqlite3.connect(folder / "gatepost.db") as database:
         database.execute("DELETE FROM statuses")
     database.close()

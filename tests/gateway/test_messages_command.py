@@ -295,7 +295,7 @@ async def test_a_retry_ends_the_rest_of_a_host(tmp_path, start, config, run, fai
     async with start(tmp_path, config):
         (gateway,) = gateways
         slots, target = gateway.callbacks._slots["brand"], crm.callback_url.split("/")[2]
-        for _ in range(throttle.TRIP):
+        for _ in range(throttle.FAILURE_THRESHOLD):
             slots.begin(target, 0.0)
             slots.end(target, 1e9, Unavailable("down", retry_after=3600.0))
 
@@ -524,10 +524,10 @@ async def test_a_gateway_that_cannot_write_its_note_runs_all_the_same(tmp_path, 
     settings, _ = read_settings(path, lambda _use: None)
     (tmp_path / "gatepost.toml.running").mkdir()
 
-    with admin.noted(settings, "http://127.0.0.1:1", "token"):
+    with admin.admin_file(settings, "http://127.0.0.1:1", "token"):
         pass
 
-    assert [call.args for call in log.calls] == [("note_not_left",)]
+    assert [call.args for call in log.calls] == [("admin_file_not_written",)]
 
 
 async def test_a_note_is_not_written_through_a_link(tmp_path):
@@ -535,9 +535,9 @@ async def test_a_note_is_not_written_through_a_link(tmp_path):
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
     settings, _ = read_settings(path, lambda _use: None)
     (tmp_path / "precious").write_text("precious")
-    admin.note_of(settings).symlink_to(tmp_path / "precious")
+    admin.admin_file_path(settings).symlink_to(tmp_path / "precious")
 
-    with admin.noted(settings, "http://127.0.0.1:1", "token"):
+    with admin.admin_file(settings, "http://127.0.0.1:1", "token"):
         pass
 
     assert (tmp_path / "precious").read_text() == "precious"
@@ -548,13 +548,13 @@ async def test_a_note_of_another_process_stays(tmp_path):
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
     settings, _ = read_settings(path, lambda _use: None)
 
-    with admin.noted(settings, "http://127.0.0.1:1", "one"):
-        with admin.noted(settings, "http://127.0.0.1:2", "two"):
+    with admin.admin_file(settings, "http://127.0.0.1:1", "one"):
+        with admin.admin_file(settings, "http://127.0.0.1:2", "two"):
             pass
-        assert not admin.note_of(settings).exists()
-        admin.note_of(settings).write_text("another")
+        assert not admin.admin_file_path(settings).exists()
+        admin.admin_file_path(settings).write_text("another")
 
-    assert admin.note_of(settings).read_text() == "another"
+    assert admin.admin_file_path(settings).read_text() == "another"
 
 
 async def test_a_test_message_is_refused_like_every_other(gateway, run):
@@ -581,12 +581,12 @@ async def test_control_requests_without_the_token_get_404(gateway, run):
     body = {"ids": []}
 
     async def status(what, **headers):
-        async with gateway.http.post(f"{gateway.url}/control/{what}", json=body, headers=headers) as response:
+        async with gateway.http.post(f"{gateway.url}/admin/{what}", json=body, headers=headers) as response:
             return response.status
 
     assert await status("retry", Authorization=f"Bearer {token}") == 200
     assert await status("retry-callbacks", Authorization=f"Bearer {token}") == 200
-    assert await status("rests", Authorization=f"Bearer {token}") == 400
+    assert await status("resting-instances", Authorization=f"Bearer {token}") == 400
     assert await status("retry") == 404
     assert await status("retry", Authorization="Bearer ") == 404
     assert await status("retry", Authorization=f"Bearer {token}x") == 404

@@ -1,4 +1,4 @@
-"""A real process that is killed, told to stop, and started twice: what was accepted is not lost."""
+"""A gateway process that is killed, stopped and started twice: no accepted message is lost."""
 
 import asyncio
 import json
@@ -14,9 +14,9 @@ from gatepost.testing import emulator, smartico
 
 
 async def test_kill_9_between_the_answer_and_the_send_loses_nothing(deployment, sendgrid, begin, wait_until):
-    """60 messages are accepted; 4 are at the provider, which never answers, when the gateway is killed.
+    """60 messages are accepted, and 4 of them are at the provider, which never answers, when the gateway is killed.
 
-    Until then a second gateway on the same file is refused; afterwards it starts.
+    A second gateway on the same file does not start before that, and starts afterwards.
     """
     deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
     deployment.tables["delivery"]["uncertain_wait"] = 3600
@@ -29,16 +29,16 @@ async def test_kill_9_between_the_answer_and_the_send_loses_nothing(deployment, 
     process.kill()
 
     sendgrid.standing = emulator.FINE
-    cleared, resent = sendgrid.taken[:2], sendgrid.taken[2:]
+    reported, resent = sendgrid.taken[:2], sendgrid.taken[2:]
     async with deployment.running() as gateway:
-        unclear = {one.id for one in (*cleared, *resent)}
+        uncertain = {one.id for one in (*reported, *resent)}
         for message in messages:
-            if message not in unclear:
+            if message not in uncertain:
                 await deployment.hears(message, "accepted")
-        # Whether these were sent is not known, so they wait for a report.
+        # The others are uncertain and wait for a report.
         assert len(sendgrid.taken) == len(messages)
-        assert set(await sendgrid.report([sendgrid.event("processed", one) for one in cleared])) == {200}
-        for one in cleared:
+        assert set(await sendgrid.report([sendgrid.event("processed", one) for one in reported])) == {200}
+        for one in reported:
             await deployment.hears(one.id, "accepted")
     deployment.tables["delivery"]["uncertain_wait"] = 0.1
     async with deployment.running() as gateway:
@@ -46,13 +46,13 @@ async def test_kill_9_between_the_answer_and_the_send_loses_nothing(deployment, 
             await deployment.hears(one.id, "accepted")
         await gateway.settled()
     sends = Counter({message: sendgrid.sends(message) for message in messages})
-    assert {one.id: sends.pop(one.id) for one in cleared} == dict.fromkeys((one.id for one in cleared), 1)
+    assert {one.id: sends.pop(one.id) for one in reported} == dict.fromkeys((one.id for one in reported), 1)
     assert {one.id: sends.pop(one.id) for one in resent} == dict.fromkeys((one.id for one in resent), 2)
     assert set(sends.values()) == {1}
 
 
-async def test_kill_9_in_the_midst_of_everything_loses_nothing(deployment, sendgrid, begin, wait_until):
-    """While messages are taken in, sent, reported on and called back; Smartico repeats what failed."""
+async def test_kill_9_under_full_load_loses_nothing(deployment, sendgrid, begin, wait_until):
+    """Messages are accepted, sent, reported and called back meanwhile; Smartico repeats what failed."""
     crashes, total = 1, 200
     deployment.tables["delivery"]["uncertain_wait"] = 1.0
     sendgrid.automatic = emulator.Automatic(kinds=["delivered"])
@@ -72,25 +72,25 @@ async def test_kill_9_in_the_midst_of_everything_loses_nothing(deployment, sendg
     process.kill()
     async with deployment.running() as gateway:
         await clients
-        # What was answered before a crash has the same id after it.
+        # A message that was answered before the crash has the same id after it.
         await client(list(ids))
         assert {len(found) for found in ids.values()} == {1}
         messages = [message for (message,) in ids.values()]
         for message in messages:
             await deployment.crm.wait_for(message, "accepted")
-        # The provider reports again what met with a gateway that was not there.
+        # The provider repeats the reports that it sent while no gateway was running.
         reports = await sendgrid.report(sendgrid.event("delivered", taken) for taken in sendgrid.taken)
         assert set(reports) == {200}
         await gateway.settled()
     assert {sendgrid.sends(message) for message in messages} <= set(range(1, 2 + crashes))
-    # Each at least once, and none before another that came first.
-    heard = {tuple(dict.fromkeys(deployment.crm.statuses_of(message))) for message in messages}
-    assert heard == {("accepted", "delivered")}
+    # Each status is reported at least once, and in the right order.
+    statuses = {tuple(dict.fromkeys(deployment.crm.statuses_of(message))) for message in messages}
+    assert statuses == {("accepted", "delivered")}
     assert not deployment.crm.faults
 
 
 async def _accepted(deployment, uid: str) -> str:
-    """Sends as Smartico does: again and again, until there is an id."""
+    """Send as Smartico does, again and again, until there is an id; return the id."""
     while True:
         try:
             answer = await deployment.crm.send_email(ext_user_id="anna", email_uid=uid)
@@ -102,7 +102,7 @@ async def _accepted(deployment, uid: str) -> str:
         assert answer["error_code"] == Code.TRY_AGAIN
 
 
-async def test_sigterm_under_load_finishes_what_is_in_hand_and_ends_with_0(
+async def test_sigterm_under_load_finishes_work_in_progress_and_ends_with_0(
     deployment, sendgrid, begin, wait_until
 ):
     deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
@@ -123,11 +123,11 @@ async def test_sigterm_under_load_finishes_what_is_in_hand_and_ends_with_0(
         for message in messages:
             await deployment.hears(message, "accepted")
         await gateway.settled()
-    # What was in hand was not cut off: else it would have been sent again.
+    # Sends in progress were not cut off, otherwise they would have been sent again.
     assert {sendgrid.sends(message) for message in messages} == {1}
 
 
-async def test_sighup_is_sigterm_and_not_a_kill(deployment, sendgrid, begin, wait_until):
+async def test_sighup_stops_the_gateway_like_sigterm(deployment, sendgrid, begin, wait_until):
     sendgrid.standing = emulator.late(0.3)
     process, _ = await begin(email=["sendgrid-main"])
     message = await deployment.email()
@@ -135,22 +135,22 @@ async def test_sighup_is_sigterm_and_not_a_kill(deployment, sendgrid, begin, wai
     os.kill(process.pid, signal.SIGHUP)
     assert await asyncio.to_thread(process.wait) == 0
 
-    # Its outcome was recorded: it is not sent again, and no report is waited for.
+    # Its result was recorded, so it is neither sent again nor does it wait for a report.
     async with deployment.running() as gateway:
         await deployment.hears(message, "accepted")
         await gateway.settled()
     assert sendgrid.sends(message) == 1
 
 
-async def test_a_stop_does_not_wait_for_ever(deployment, sendgrid, monkeypatch, wait_until):
-    """The provider, Smartico and a caller all hang; what was at the provider waits for a report."""
+async def test_a_shutdown_has_a_time_limit(deployment, sendgrid, monkeypatch, wait_until):
+    """The provider, Smartico and a client all hang; a message at the provider waits for a report."""
     monkeypatch.setattr("gatepost.app.DRAIN_TIMEOUT", 1.0)
     monkeypatch.setattr("gatepost.server.process.DRAIN_TIMEOUT", 1.0)
     deployment.tables["delivery"]["uncertain_wait"] = 0.5
     deployment.crm.fail(smartico.hang(), calls=1)
     async with deployment.running(email=["sendgrid-main"]):
-        told = await deployment.email()
-        await deployment.crm.wait_for(told, "accepted", attempted=True)
+        accepted = await deployment.email()
+        await deployment.crm.wait_for(accepted, "accepted", attempted=True)
         sendgrid.standing = emulator.hang(taken=True)
         sent = await deployment.email()
         await wait_until(lambda: len(sendgrid.taken) == 2)
@@ -160,14 +160,14 @@ async def test_a_stop_does_not_wait_for_ever(deployment, sendgrid, monkeypatch, 
     assert deployment.crm.callbacks == []
     sendgrid.standing = emulator.FINE
     async with deployment.running() as gateway:
-        await deployment.hears(told, "accepted")
+        await deployment.hears(accepted, "accepted")
         await deployment.hears(sent, "accepted")
         await gateway.settled()
-    assert (sendgrid.sends(told), sendgrid.sends(sent)) == (1, 2)
+    assert (sendgrid.sends(accepted), sendgrid.sends(sent)) == (1, 2)
 
 
 async def _half_a_request(deployment):
-    """Sends the first half of a request; the gateway waits for the other, which the result sends."""
+    """Send the first half of a request, and return a function that sends the rest and returns the message's id."""
     host, _, port = deployment.crm.gateway_url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     fields = {
@@ -184,7 +184,7 @@ async def _half_a_request(deployment):
         f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
     )
     writer.write(head.encode() + body[:10])
-    # Somebody reads it now.
+    # The handler is reading the body now.
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
 
     async def rest() -> str:

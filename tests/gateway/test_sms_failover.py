@@ -1,4 +1,4 @@
-"""Vonage first, the sandbox second: what each fault of the first one leads to, as Smartico hears it."""
+"""A route with Vonage first and the sandbox second: the result of each failure of Vonage."""
 
 import pytest
 
@@ -9,13 +9,13 @@ ROUTE = ["vonage-eu", "box"]
 
 @pytest.fixture
 def handset(deployment, vonage):
-    """Text messages that the sandbox took, by our ids."""
+    """Return a function that lists the text messages of the sandbox by our ids."""
     deployment.tables["plugins.box"] = {"use": "sandbox", "folder": "box"}
     return lambda: sorted(path.stem for path in (deployment.folder / "box").glob("*.json"))
 
 
 @pytest.mark.parametrize("status", [401, 402, 429, 500, 503])
-async def test_what_was_surely_not_taken_goes_to_the_next_at_once(deployment, vonage, handset, status):
+async def test_an_unavailable_message_goes_to_the_next_instance_at_once(deployment, vonage, handset, status):
     vonage.standing = emulator.answer(status)
     async with deployment.running(sms=ROUTE) as gateway:
         message = await deployment.sms()
@@ -24,21 +24,21 @@ async def test_what_was_surely_not_taken_goes_to_the_next_at_once(deployment, vo
     assert (vonage.sends(message), len(vonage.requests), handset()) == (0, 1, [message])
 
 
-async def test_what_was_rejected_is_offered_to_nobody_else(deployment, vonage, handset):
+async def test_a_rejected_message_goes_to_no_other_instance(deployment, vonage, handset):
     vonage.standing = emulator.answer(422)
     async with deployment.running(sms=ROUTE):
         await deployment.hears(await deployment.sms(), "rejected")
     assert (len(vonage.requests), handset()) == (1, [])
 
 
-async def test_a_sender_that_no_network_takes_is_rejected_before_the_call(deployment, vonage, handset):
+async def test_a_sender_that_no_network_accepts_is_rejected_before_the_call(deployment, vonage, handset):
     async with deployment.running(sms=ROUTE):
         await deployment.hears(await deployment.sms(from_number="Amazing & Sons"), "rejected")
     assert (len(vonage.requests), handset()) == (0, [])
 
 
 @pytest.mark.parametrize("taken", [True, False])
-async def test_a_lost_answer_waits_and_then_the_whole_route_is_tried(deployment, vonage, handset, taken):
+async def test_after_a_lost_answer_and_a_wait_the_whole_route_is_tried(deployment, vonage, handset, taken):
     deployment.tables["delivery"]["uncertain_wait"] = 0.3
     vonage.plan(emulator.close_after_body(taken=taken))
     vonage.standing = emulator.answer(503)
@@ -49,7 +49,7 @@ async def test_a_lost_answer_waits_and_then_the_whole_route_is_tried(deployment,
     assert (vonage.sends(message), len(vonage.requests), handset()) == (int(taken), 2, [message])
 
 
-async def test_a_report_proves_that_a_lost_answer_was_a_yes(deployment, vonage, handset):
+async def test_a_report_proves_that_a_message_with_a_lost_answer_was_sent(deployment, vonage, handset):
     deployment.tables["delivery"]["uncertain_wait"] = 3600
     vonage.plan(emulator.close_after_body(taken=True))
     async with deployment.running(sms=ROUTE) as gateway:
@@ -61,7 +61,7 @@ async def test_a_report_proves_that_a_lost_answer_was_a_yes(deployment, vonage, 
     assert (vonage.sends(message), handset()) == (1, [])
 
 
-async def test_what_is_held_is_not_sent_again(deployment, vonage, handset, deadlines_pass):
+async def test_a_held_message_is_not_sent_again(deployment, vonage, handset, deadlines_pass):
     deployment.tables["delivery"] |= {"uncertain": "hold", "uncertain_wait": 0.3}
     vonage.standing = emulator.hang(taken=True)
     async with deployment.running(sms=ROUTE) as gateway:
@@ -74,7 +74,7 @@ async def test_what_is_held_is_not_sent_again(deployment, vonage, handset, deadl
     assert (vonage.sends(message), handset()) == (1, [])
 
 
-async def test_one_channels_trouble_is_not_the_others(deployment, sendgrid, vonage, handset):
+async def test_failures_of_one_channel_do_not_delay_the_other(deployment, sendgrid, vonage, handset):
     deployment.tables["plugins.vonage-eu"]["timeout"] = 2.0
     vonage.standing = emulator.hang(taken=False)
     async with deployment.running(sms=["vonage-eu"], email=["sendgrid-main"]):

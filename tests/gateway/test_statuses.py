@@ -1,4 +1,4 @@
-"""Every status that there is, as Smartico hears it: through the sandbox, and through both emulators."""
+"""Every status as Smartico gets it: through the sandbox, and through the emulators of both providers."""
 
 import asyncio
 import socket
@@ -6,8 +6,8 @@ import socket
 import pytest
 
 BEHAVIOURS = {
-    # What an address starts with, what a number ends in, and what Smartico hears.
-    "anybody": ("00", ["accepted", "delivered"]),
+    # The start of an address: the last digits of a number, and the statuses that Smartico gets.
+    "other": ("00", ["accepted", "delivered"]),
     "bounce": ("91", ["accepted", "failed"]),
     "reject": ("92", ["rejected"]),
     "complain": ("93", ["accepted", "delivered", "complained"]),
@@ -20,7 +20,7 @@ BEHAVIOURS = {
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
-async def test_the_sandbox_brings_forth_every_status(deployment, channel):
+async def test_the_sandbox_reports_every_status(deployment, channel):
     deployment.contacts = "ext_user_id,email,phone\n" + "".join(
         f"{word},{word}@players.example,+4477009001{ending}\n" for word, (ending, _) in BEHAVIOURS.items()
     )
@@ -46,9 +46,9 @@ async def test_the_sandbox_brings_forth_every_status(deployment, channel):
     async with deployment.running() as gateway:
         messages["down"] = await send("down")
         await gateway.settled()
-    heard = {word: deployment.crm.statuses_of(message) for word, message in messages.items()}
-    assert heard == {word: statuses for word, (_, statuses) in BEHAVIOURS.items()}
-    assert {status for statuses in heard.values() for status in statuses} == {
+    received = {word: deployment.crm.statuses_of(message) for word, message in messages.items()}
+    assert received == {word: statuses for word, (_, statuses) in BEHAVIOURS.items()}
+    assert {status for statuses in received.values() for status in statuses} == {
         *("accepted", "delivered", "failed", "rejected", "complained", "opened", "unsubscribed")
     }
 
@@ -80,18 +80,18 @@ VONAGE = {
 }
 
 
-async def test_what_smartico_hears_of_sendgrids_events(deployment, sendgrid):
+async def test_the_statuses_of_sendgrids_events(deployment, sendgrid):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
-        assert await _heard(deployment, gateway, sendgrid, deployment.email, SENDGRID) == SENDGRID
+        assert await _received_statuses(deployment, gateway, sendgrid, deployment.email, SENDGRID) == SENDGRID
 
 
-async def test_what_smartico_hears_of_vonages_events(deployment, vonage):
+async def test_the_statuses_of_vonages_events(deployment, vonage):
     async with deployment.running(sms=["vonage-eu"]) as gateway:
-        assert await _heard(deployment, gateway, vonage, deployment.sms, VONAGE) == VONAGE
+        assert await _received_statuses(deployment, gateway, vonage, deployment.sms, VONAGE) == VONAGE
 
 
-async def _heard(deployment, gateway, provider, send, kinds):
-    """A message for each kind of event, and what Smartico heard of it."""
+async def _received_statuses(deployment, gateway, provider, send, kinds):
+    """Send a message for each kind of event; return the statuses that Smartico got."""
     ids = dict(zip(kinds, await asyncio.gather(*(send() for _ in kinds)), strict=True))
     await gateway.settled()
     taken = {one.id: one for one in provider.taken}
@@ -102,8 +102,8 @@ async def _heard(deployment, gateway, provider, send, kinds):
     return {kind: deployment.crm.statuses_of(message) for kind, message in ids.items()}
 
 
-async def test_reports_on_what_was_accepted_while_smartico_is_told_keep_their_order(deployment, sendgrid):
-    """All of a message's life in one request, in the order in which it happened and in the opposite one."""
+async def test_reports_are_sent_to_smartico_in_order(deployment, sendgrid):
+    """All events of a message in one request, and then one request for each, in the opposite order."""
     kinds = ["processed", "delivered", "open", "unsubscribe", "spamreport"]
     statuses = ["accepted", "delivered", "opened", "unsubscribed", "complained"]
     async with deployment.running(email=["sendgrid-main"]) as gateway:
@@ -116,7 +116,7 @@ async def test_reports_on_what_was_accepted_while_smartico_is_told_keep_their_or
         ]
         await sendgrid.report(reversed(timed))
         await deployment.hears(first, *statuses)
-        # One request each: what has become known is told at once, so the order is that of the requests.
+        # With one request each, a status is sent as soon as it is known, so the order is that of the requests.
         await sendgrid.report([sendgrid.event(kind, taken[second]) for kind in reversed(kinds)], batch=1)
         await deployment.hears(second, "accepted", *reversed(statuses[1:]))
         await gateway.settled()

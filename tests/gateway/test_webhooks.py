@@ -1,4 +1,4 @@
-"""What a provider's report is answered with, and what of it reaches Smartico."""
+"""Webhooks of a whole gateway: the answer to a report, and the statuses that Smartico gets."""
 
 import asyncio
 import sqlite3
@@ -16,7 +16,7 @@ from gatepost.testing import emulator
 
 @pytest.fixture
 def report(deployment, sendgrid):
-    """Reports one event about the first message; returns the HTTP status."""
+    """Return a function that reports one event about the first message and returns the HTTP status."""
 
     async def send(kind="delivered", **how):
         (status,) = await sendgrid.report([sendgrid.event(kind, sendgrid.taken[0])], **how)
@@ -25,7 +25,7 @@ def report(deployment, sendgrid):
     return send
 
 
-async def test_unknown_names_and_instances_without_a_key_are_not_there(deployment, sendgrid, vonage):
+async def test_unknown_names_and_instances_without_a_key_are_404(deployment, sendgrid, vonage):
     del deployment.tables["plugins.sendgrid-main"]["webhook_public_key"]
     async with deployment.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
         for name in ("sendgrid-main", "players", "nobody", "sendgrid-main/x", ""):
@@ -35,7 +35,7 @@ async def test_unknown_names_and_instances_without_a_key_are_not_there(deploymen
 
 @pytest.fixture
 async def answers(deployment, sendgrid):
-    """Asks for names that there are not and for instances without a key; gives their whole answers, each once."""
+    """Return a function that calls unknown names and instances without a key, and returns the different answers."""
     del deployment.tables["plugins.sendgrid-main"]["webhook_public_key"]
     deployment.tables["plugins.relay"] = {"use": "smtp", "host": "127.0.0.1", "port": 1, "security": "none"}
     async with deployment.running(email=["sendgrid-main", "relay"]) as gateway:
@@ -46,31 +46,31 @@ async def answers(deployment, sendgrid):
                 headers = frozenset((key, value) for key, value in response.headers.items() if key != "Date")
                 return response.status, headers, await response.read()
 
-        async def ask(method="POST", data=b""):
+        async def call_all(method="POST", data=b""):
             names = "sendgrid-main", "relay", "players", "nobody", "x" * 200, "%00"
             return set(await asyncio.gather(*(answer(name, method, data) for name in names)))
 
-        yield ask
+        yield call_all
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"not JSON", b"x" * 100_000])
-async def test_whether_an_instance_without_a_key_is_there_shows_in_no_answer(answers, body):
-    ((status, _, said),) = await answers(data=body)
-    assert (status, said) == (404, b"")
-    ((status, _, said),) = await answers("GET")
-    assert (status, said) == (404, b"")
+async def test_no_answer_shows_whether_an_instance_without_a_key_exists(answers, body):
+    ((status, _, text),) = await answers(data=body)
+    assert (status, text) == (404, b"")
+    ((status, _, text),) = await answers("GET")
+    assert (status, text) == (404, b"")
 
 
 @pytest.fixture
-def little_room(monkeypatch):
-    """Bodies of a few hundred bytes fill a gateway that starts now."""
-    monkeypatch.setattr("gatepost.webhooks.MOST_HELD", 500)
+def small_body_limit(monkeypatch):
+    """Let a few hundred bytes of bodies reach the limit of a gateway that starts now."""
+    monkeypatch.setattr("gatepost.webhooks.MAX_BODIES", 500)
 
 
-async def test_bodies_are_read_within_the_same_limits_whether_an_instance_is_there_or_not(
-    little_room, answers, monkeypatch
+async def test_bodies_have_the_same_limits_whether_an_instance_exists_or_not(
+    small_body_limit, answers, monkeypatch
 ):
-    """An answer that came sooner would tell."""
+    """An earlier answer would show whether the instance exists."""
 
     async def unfinished():
         yield b"["
@@ -84,13 +84,13 @@ async def test_bodies_are_read_within_the_same_limits_whether_an_instance_is_the
     assert status == 413
     ((status, _, _),) = await answers(data=b"x" * 900)
     assert status == 503
-    monkeypatch.setattr("gatepost.web.routes.BODY_DEADLINE", 0.05)
+    monkeypatch.setattr("gatepost.web.body.BODY_TIMEOUT", 0.05)
     ((status, _, _),) = await answers(data=unfinished)
     assert status == 408
 
 
-async def test_no_query_is_taken_apart_for_a_stranger(deployment, sendgrid, monkeypatch):
-    """It may be as long as a request's head, and would take milliseconds of everybody's time."""
+async def test_the_query_of_an_unverified_request_is_not_parsed(deployment, sendgrid, monkeypatch):
+    """It may be as long as a request's head, and parsing it would block the event loop for milliseconds."""
     seen = []
     unquote = urllib.parse.unquote
     monkeypatch.setattr(
@@ -105,7 +105,7 @@ async def test_no_query_is_taken_apart_for_a_stranger(deployment, sendgrid, monk
 
 
 @pytest.mark.parametrize("tampering", ["unsigned", "forged", "flipped"])
-async def test_what_the_provider_did_not_sign_is_401(deployment, report, tampering):
+async def test_a_report_without_a_valid_signature_is_401(deployment, report, tampering):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -124,7 +124,7 @@ async def test_a_stale_signature_is_401_and_one_of_a_day_ago_is_not(deployment, 
 
 
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"{}", b'"text"', b"[" * 5000, b"\xff\xfe"])
-async def test_a_signed_body_that_is_none_of_the_providers_is_400(deployment, sendgrid, body):
+async def test_a_signed_body_that_is_not_a_report_is_400(deployment, sendgrid, body):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         headers = sendgrid.sign(body, time.time(), forged=False)
         async with gateway.http.post(sendgrid.webhook_url, data=body, headers=headers) as response:
@@ -152,10 +152,10 @@ async def test_a_body_that_is_too_large_is_413(deployment, sendgrid, monkeypatch
             assert response.status == 413
 
 
-async def test_all_bodies_together_have_a_limit_too(deployment, sendgrid, report, monkeypatch, wait_until):
-    """Anybody may begin one, and let it wait until its time is over."""
+async def test_all_bodies_together_have_a_limit(deployment, sendgrid, report, monkeypatch, wait_until):
+    """Anyone may begin to send a body and then wait until the deadline."""
     limit = BodyLimit(30_000)
-    monkeypatch.setattr("gatepost.webhooks.BodyLimit", lambda _most: limit)
+    monkeypatch.setattr("gatepost.webhooks.BodyLimit", lambda _max_bytes: limit)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -170,7 +170,7 @@ async def test_all_bodies_together_have_a_limit_too(deployment, sendgrid, report
                 return response.status
 
         waiting = [asyncio.create_task(post(slowly())) for _ in range(2)]
-        await wait_until(lambda: limit.held == 28_000)
+        await wait_until(lambda: limit.used == 28_000)
         assert await post(b"x" * 14_000) == 503
         assert await post(b"x" * 1_000) == 401
         go_on.set()
@@ -180,7 +180,7 @@ async def test_all_bodies_together_have_a_limit_too(deployment, sendgrid, report
         await deployment.hears(message, "accepted", "delivered")
 
 
-async def test_refusals_do_not_fill_the_log(deployment, sendgrid, report):
+async def test_refusals_are_logged_once_a_minute(deployment, sendgrid, report):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         await deployment.hears(await deployment.email(), "accepted")
         with structlog.testing.capture_logs() as logged:
@@ -195,7 +195,7 @@ async def test_refusals_do_not_fill_the_log(deployment, sendgrid, report):
 async def test_while_the_store_is_down_a_report_is_503_and_a_message_12(
     deployment, sendgrid, report, monkeypatch
 ):
-    """Another process holds the file locked; when it lets go everything goes on."""
+    """Another process has locked the file; when it unlocks it, everything continues."""
     patient = tuple(text for text in sqlite._PRAGMAS if not text.startswith("busy_timeout"))
     monkeypatch.setattr(sqlite, "_PRAGMAS", (*patient, "busy_timeout=20"))
     async with deployment.running(email=["sendgrid-main"]) as gateway:
@@ -216,13 +216,13 @@ async def test_while_the_store_is_down_a_report_is_503_and_a_message_12(
     assert len(sendgrid.taken) == 2
 
 
-async def test_a_message_that_nobody_knows_is_counted_and_the_good_beside_it_is_kept(deployment, sendgrid):
+async def test_events_about_unknown_messages_are_counted_and_the_others_recorded(deployment, sendgrid):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
-        good = sendgrid.event("delivered", sendgrid.taken[0])
-        stranger = {**good, "gp_id": "0" * 8 + "-0000-7000-8000-" + "0" * 12, "sg_message_id": "x" * 22}
-        answers = await sendgrid.report([stranger, "no event", {"event": 7}, good, stranger])
+        known = sendgrid.event("delivered", sendgrid.taken[0])
+        unknown = {**known, "gp_id": "0" * 8 + "-0000-7000-8000-" + "0" * 12, "sg_message_id": "x" * 22}
+        answers = await sendgrid.report([unknown, "no event", {"event": 7}, known, unknown])
         assert answers == [200]
         await deployment.hears(message, "accepted", "delivered")
         figures = await gateway.metrics()
@@ -230,7 +230,7 @@ async def test_a_message_that_nobody_knows_is_counted_and_the_good_beside_it_is_
     assert figures["gatepost_webhook_events_total", "ignored.malformed", "sendgrid-main"] == 2
 
 
-async def test_replays_duplicates_and_disorder_tell_each_status_once(deployment, sendgrid):
+async def test_with_replays_and_duplicates_in_any_order_each_status_is_sent_once(deployment, sendgrid):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -246,7 +246,7 @@ async def test_replays_duplicates_and_disorder_tell_each_status_once(deployment,
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
-async def test_a_report_that_overtakes_the_answer_to_the_send_finds_its_message(
+async def test_a_report_that_arrives_before_the_answer_to_the_send_finds_its_message(
     deployment, sendgrid, vonage, channel
 ):
     provider = sendgrid if channel == "email" else vonage
@@ -255,7 +255,7 @@ async def test_a_report_that_overtakes_the_answer_to_the_send_finds_its_message(
         message = await (deployment.email() if channel == "email" else deployment.sms())
         await deployment.hears(message, "accepted", "delivered")
         await gateway.settled()
-        # The provider's id came only afterwards, and reports without ours find the message by it all the same.
+        # The provider's id came later, and reports without our id find the message by it nevertheless.
         kind = "spamreport" if channel == "email" else "read"
         event = provider.event(kind, provider.taken[0])
         del event["gp_id" if channel == "email" else "client_ref"]
@@ -267,7 +267,7 @@ async def test_a_report_that_overtakes_the_answer_to_the_send_finds_its_message(
     assert provider.sends(message) == 1
 
 
-async def test_a_report_that_bears_only_the_providers_id_is_that_instances_alone(deployment, sendgrid):
+async def test_a_report_with_only_the_providers_id_counts_for_that_instance_alone(deployment, sendgrid):
     deployment.tables["plugins.other"] = deployment.tables["plugins.sendgrid-main"]
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
@@ -281,15 +281,17 @@ async def test_a_report_that_bears_only_the_providers_id_is_that_instances_alone
         await deployment.hears(message, "accepted", "delivered")
 
 
-async def test_an_instance_on_no_route_is_not_believed_about_others_messages(deployment, sendgrid, vonage):
-    """Its key may be an old one, or somebody else's: it was never asked to send this."""
+async def test_reports_of_an_instance_on_no_route_about_other_messages_are_ignored(
+    deployment, sendgrid, vonage
+):
+    """Its key may be old or stolen, and it was never asked to send this message."""
     deployment.tables["plugins.other"] = deployment.tables["plugins.sendgrid-main"]
     async with deployment.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
         event = sendgrid.event("unsubscribe", sendgrid.taken[0])
         assert await sendgrid.report([event], to=f"{gateway.url}/webhooks/other") == [200]
-        # One that sends texts knows nothing of emails.
+        # An instance that sends texts knows nothing about emails.
         text = await deployment.sms()
         await deployment.hears(text, "accepted")
         foreign = {**vonage.event("delivered", vonage.taken[0]), "client_ref": message}
@@ -301,7 +303,9 @@ async def test_an_instance_on_no_route_is_not_believed_about_others_messages(dep
         assert figures["gatepost_webhook_events_total", "unknown", "vonage-eu"] == 1
 
 
-async def test_an_instance_that_was_taken_off_the_route_is_believed_about_what_it_sent(deployment, sendgrid):
+async def test_an_instance_that_was_removed_from_the_route_may_report_on_its_own_messages(
+    deployment, sendgrid
+):
     deployment.tables["plugins.other"] = deployment.tables["plugins.sendgrid-main"]
     async with deployment.running(email=["sendgrid-main"]):
         message = await deployment.email()
@@ -311,11 +315,11 @@ async def test_an_instance_that_was_taken_off_the_route_is_believed_about_what_i
         await deployment.hears(message, "accepted", "delivered")
 
 
-async def test_a_report_about_what_was_not_taken_is_believed_and_it_is_not_sent_again(
+async def test_a_report_about_a_refused_message_counts_and_it_is_not_sent_again(
     deployment, sendgrid, monkeypatch, wait_until
 ):
-    """The provider's answer was an error, and the message would be due again in an hour."""
-    monkeypatch.setattr("gatepost.delivery.attempt.pause", lambda _attempt: 3600.0)
+    """The provider answered with an error, and the message would be due again in an hour."""
+    monkeypatch.setattr("gatepost.delivery.attempt.retry_delay", lambda _attempt: 3600.0)
     sendgrid.plan(emulator.answer(503))
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         other = await deployment.email()

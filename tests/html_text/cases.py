@@ -1,4 +1,4 @@
-"""HTML that is made to hurt whatever reads it, in any length."""
+"""Hostile HTML in any length."""
 
 import itertools
 import random
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 Case = Callable[[int], str]
-"""Makes the case about so many characters long."""
+"""A function that returns the HTML of a case, with about the given number of characters."""
 
 NAMES = [
     "a",
@@ -108,7 +108,7 @@ STYLES = (
 
 
 def repeated(fragment: str, before: str = "", after: str = "") -> Case:
-    """The fragment as often as it fits."""
+    """Repeat the fragment up to the given length."""
 
     def case(length: int) -> str:
         times = max(1, (length - len(before) - len(after)) // len(fragment))
@@ -118,18 +118,18 @@ def repeated(fragment: str, before: str = "", after: str = "") -> Case:
 
 
 def closed(name: str) -> Case:
-    """Nested, and each closed again."""
+    """Nest elements, and close all of them."""
     opened, ended = f"<{name}>", f"</{name}>"
     return lambda length: opened * (length // 2 // len(opened)) + "x" + ended * (length // 2 // len(ended))
 
 
 def storm(name: str) -> Case:
-    """Open elements, and ends that fit none of them."""
+    """Open elements, and end tags that match none of them."""
     return lambda length: "<div>" * (length // 10) + f"</{name}>" * (length // 2 // (len(name) + 3)) + "x"
 
 
 def numbered(form: str, before: str = "", after: str = "") -> Case:
-    """The form with another number each time."""
+    """Repeat the form, with a different number each time."""
 
     def case(length: int) -> str:
         width = len(form.format(10_000))
@@ -139,7 +139,7 @@ def numbered(form: str, before: str = "", after: str = "") -> Case:
 
 
 def adoption(length: int) -> str:
-    """Many kinds of formatting that are open, and ends that come in another order."""
+    """Open many formatting elements, and close them in another order."""
     many = length // 30
     return (
         "".join(f"<b {n}>" for n in range(many)) + "".join(f"<i {n}>" for n in range(many)) + "x</b>" * many
@@ -147,12 +147,12 @@ def adoption(length: int) -> str:
 
 
 def noise(seed: int) -> Case:
-    """Fragments and tags in no order, and the same again."""
-    draw = random.Random(seed)
+    """Repeat a random sequence of fragments and tags."""
+    rng = random.Random(seed)
     pieces = [*FRAGMENTS, *(f"<{name}>" for name in NAMES), *(f"</{name}>" for name in NAMES)]
-    # What swallows all that follows would leave nothing to be read.
+    # A part that hides everything after it would leave no text.
     swallow = re.compile(r"<(?:plaintext|script|style|title|textarea|xmp|iframe|!)|=['\"]?$|['\"]")
-    return repeated("".join(draw.choices([one for one in pieces if not swallow.search(one)], k=100)))
+    return repeated("".join(rng.choices([one for one in pieces if not swallow.search(one)], k=100)))
 
 
 def _tags() -> dict[str, Case]:
@@ -202,4 +202,4 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 
 MIXED = ["".join(pair) for pair in itertools.islice(itertools.product(FRAGMENTS, FRAGMENTS), 0, None, 97)]
-"""Short ones: each kind beside another."""
+"""Short texts that combine two kinds of fragments."""

@@ -1,4 +1,4 @@
-"""Mails as they come from newsletter editors, shops and people, and the text that a reader should get."""
+"""Mails as newsletter editors, shops and people write them, and the expected text of each."""
 
 MJML = """<!doctype html><html xmlns="http://www.w3.org/1999/xhtml" xmlns:v="urn:schemas-microsoft-com:vml"><head>
 <title>Welcome</title><!--[if !mso]><!--><meta http-equiv="X-UA-Compatible" content="IE=edge"><!--<![endif]-->

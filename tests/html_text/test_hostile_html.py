@@ -1,4 +1,4 @@
-"""The text of hostile HTML: no longer than the HTML, clean, and made in time that grows as the HTML does."""
+"""The text of hostile HTML: not longer than the HTML, clean, and converted in linear time."""
 
 import gc
 import re
@@ -9,23 +9,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gatepost.delivery.html_text import SLICE, TooMuch, conversion, text_of
+from gatepost.delivery.html_text import SLICE_LENGTH, HtmlTooLarge, conversion, text_of
 from html_text.cases import CASES, FRAGMENTS, MIXED, NAMES
 
 NO_LIMIT = 2**40
 ALLOWANCE = 64
-"""Characters that a text may be longer than its HTML."""
+"""Characters by which a text may be longer than its HTML."""
 
 UNCLEAN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 MEASURABLE = 0.001
-"""Seconds of CPU from which on a measure says something."""
+"""Seconds of CPU below which a measurement is too inexact."""
 
 TRIES = 25
 
 
 def whole(html):
-    return text_of(html, max_length=NO_LIMIT, max_marks=NO_LIMIT)
+    return text_of(html, max_length=NO_LIMIT, max_markup=NO_LIMIT)
 
 
 def check(html):
@@ -45,29 +45,29 @@ def cpu(html):
 
 @pytest.fixture
 def no_collector():
-    """What else is alive in this process would be counted with it."""
+    """Keep the garbage of other tests out of the measured time."""
     gc.disable()
     yield
     gc.enable()
 
 
-def test_there_are_as_many_cases_as_promised():
+def test_there_are_at_least_200_cases():
     assert len(CASES) >= 200
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_time_grows_as_the_length_does(name, no_collector):
-    """Twice the length takes less than 2.2 times as long: 1.1 times as long as twice the length once."""
+def test_the_time_is_linear_in_the_length(name, no_collector):
+    """Twice the length takes less than 2.2 times as long: 1.1 times the time of two conversions of the single length."""
     case = CASES[name]
     length = 2048
     while length < 65_536 and cpu(case(length)) < MEASURABLE:
         length *= 2
     single, double = case(length), case(2 * length)
     check(double)
-    # Fragments are whole, so twice as long is not always exactly so.
+    # Cases consist of whole fragments, so the double length is not always exact.
     exactly = 2 * len(single) / len(double)
     ratios = []
-    # Each measure is compared with its neighbours, which other work on the machine slows down as much.
+    # Each measurement is compared with its neighbours, which other work on the machine slows down as much.
     while len(ratios) < TRIES:
         before, both, after = cpu(single), cpu(double), cpu(single)
         ratios.append(exactly * both / (before + after))
@@ -76,7 +76,7 @@ def test_the_time_grows_as_the_length_does(name, no_collector):
     pytest.fail(f"from {len(single)} to {len(double)} characters: {2 * statistics.median(ratios):.1f} times")
 
 
-def test_a_short_one_is_clean_and_bounded():
+def test_the_text_of_short_fragments_is_clean_and_bounded():
     for html in ("", *FRAGMENTS, *MIXED):
         check(html)
         check(f"a<table><tr><td>b{html}</td><td>c</td></tr></table>d")
@@ -92,12 +92,12 @@ pieces = st.one_of(
 @given(st.lists(pieces, max_size=40).map("".join))
 @example("<ol start=999999><li>" * 3)
 @example("<ul><ul><ul><ul><ul><li>x<li>y<li>z")
-def test_whatever_it_holds_the_text_is_clean_and_bounded(html):
+def test_the_text_of_any_html_is_clean_and_bounded(html):
     check(html)
 
 
 @given(st.lists(pieces, max_size=20).map("".join), st.sampled_from(["{{a.b|there}}", "{{unsubscribe_url}}"]))
-def test_a_field_that_is_filled_in_later_comes_through(html, field):
+def test_merge_fields_stay_unchanged(html, field):
     safe = re.sub("[<&]", "", html)
     assert field in whole(f"<p>{safe} {field} <b>{safe}</b></p>")
     assert f"({field})" in whole(f"<p>{safe}<a href='{field}'>here</a></p>")
@@ -106,18 +106,18 @@ def test_a_field_that_is_filled_in_later_comes_through(html, field):
 @pytest.mark.parametrize(
     "name", ["nested div", "many 'x '", "many '&amp;'", "many '<!-->'", "many references"]
 )
-def test_others_have_their_turn_after_each_slice(name):
-    html = CASES[name](20 * SLICE)
-    assert sum(1 for _ in conversion(html, max_marks=NO_LIMIT)) >= 15
+def test_the_conversion_yields_after_each_slice(name):
+    html = CASES[name](20 * SLICE_LENGTH)
+    assert sum(1 for _ in conversion(html, max_markup=NO_LIMIT)) >= 15
 
 
-def test_what_no_one_would_read_is_not_converted():
-    with pytest.raises(TooMuch):
+def test_too_large_html_is_not_converted():
+    with pytest.raises(HtmlTooLarge):
         text_of("x" * 2_000_000)
-    with pytest.raises(TooMuch):
+    with pytest.raises(HtmlTooLarge):
         text_of("<b>" * 30_000)
-    with pytest.raises(TooMuch):
+    with pytest.raises(HtmlTooLarge):
         text_of("&lt;" * 30_000)
-    with pytest.raises(TooMuch):
+    with pytest.raises(HtmlTooLarge):
         text_of("<!-->" * 30_000)
     assert text_of("<p>A word.</p>" * 9_000).count("A word.") == 9_000

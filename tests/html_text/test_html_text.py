@@ -1,4 +1,4 @@
-"""What is read of usual mails: golden texts, each looked at by a person before it was written down."""
+"""The text of usual mails: expected texts, each checked by a person."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from html_text.mails import MAILS, TEXTS
 
 
 @pytest.mark.parametrize("name", MAILS)
-def test_a_usual_mail_reads_well(name):
+def test_the_text_of_a_usual_mail(name):
     assert text_of(MAILS[name]) == TEXTS[name]
 
 
@@ -41,5 +41,5 @@ def test_a_usual_mail_reads_well(name):
         ("<pre>a\n\n\n  b  </pre>", "a\n\n\n  b"),
     ],
 )
-def test_each_of_these_reads_as_a_browser_shows_it(html, text):
+def test_html_is_converted_as_a_browser_shows_it(html, text):
     assert text_of(html) == text

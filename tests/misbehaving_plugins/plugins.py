@@ -414,12 +414,12 @@ def plant_leaks(texts: Mapping[str, str]) -> object:
     """Make the gateway leak each text in its place, after everything that would redact it."""
     from gatepost.delivery import attempt  # noqa: PLC0415
     from gatepost.errors import Refused  # noqa: PLC0415
-    from gatepost.intake import requests  # noqa: PLC0415
+    from gatepost.intake import answers  # noqa: PLC0415
     from gatepost.observe import logs  # noqa: PLC0415
     from gatepost.observe.metrics import Metrics  # noqa: PLC0415
     from gatepost.upkeep.health import HealthCheck  # noqa: PLC0415
 
-    refused, redact, outcome_of = requests.refused, logs.redact_record, attempt.outcome_of
+    refused, redact, send_result = answers.refused, logs.redact_record, attempt.send_result
     ready, expose = HealthCheck.readiness, Metrics.expose
 
     def leak(logger, method, event):
@@ -431,9 +431,9 @@ def plant_leaks(texts: Mapping[str, str]) -> object:
     # The logging is configured already, with the list of its processors.
     formatter = logging.getLogger().handlers[0].formatter
     formatter.processors = [leak if one is redact else one for one in formatter.processors]
-    requests.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
-    attempt.outcome_of = lambda *arguments: msgspec.structs.replace(
-        outcome_of(*arguments), reason=texts["database"]
+    answers.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
+    attempt.send_result = lambda *arguments: msgspec.structs.replace(
+        send_result(*arguments), reason=texts["database"]
     )
     HealthCheck.readiness = lambda self: msgspec.structs.replace(ready(self), problems=[texts["health"]])
     Metrics.expose = lambda self: expose(self) + f"# {texts['metric']}\n".encode()

@@ -3,8 +3,8 @@
 import pytest
 
 from gatepost.config.settings import InstanceSettings
-from gatepost.delivery import worker as delivery_worker
-from gatepost.delivery.worker import Provider
+from gatepost.delivery.failover import RouteMember
+from gatepost.outbox import polling
 from gatepost.plugin_host import instances, isolation
 from gatepost.throttle import Throttle
 
@@ -12,8 +12,8 @@ from gatepost.throttle import Throttle
 @pytest.mark.parametrize("timeout", [0.01, 0.3, 1.0, 10.0, 600.0])
 def test_a_claim_outlasts_the_longest_send_and_the_wait_for_its_renewal(timeout):
     instance = instances.Instance(InstanceSettings(name="any", use="any", timeout=timeout), object())
-    lease = Provider(instance, Throttle(concurrency=1, per_second=0.0)).lease
+    lease = RouteMember(instance, Throttle(concurrency=1, per_second=0.0)).lease
 
     assert lease > timeout + instances.SEND_OVERRUN + isolation.CANCEL_TIMEOUT
     # It is renewed when a third of it is over, at the next poll.
-    assert lease * 2 / 3 > delivery_worker.POLL
+    assert lease * 2 / 3 > polling.POLL_INTERVAL

@@ -1,4 +1,4 @@
-"""Callers who take their time, and crowds of them: at a gateway in this process, whose clock is set ahead."""
+"""Slow, silent and many connections, at a gateway in this process."""
 
 import asyncio
 import os
@@ -15,30 +15,31 @@ from fuzz.gateway import message, request
 from gatepost.app import load
 from gatepost.body_limit import BodyLimit
 from gatepost.intake.accept import Acceptance
-from gatepost.server.process import _Uvicorn, serve
-from gatepost.server.protocol import PIPELINED, PIPELINED_BYTES, SHORTEST, Connection, Connections
+from gatepost.server.connection_limits import ConnectionLimits
+from gatepost.server.parsing import MIN_REQUEST_BYTES
+from gatepost.server.process import _Server, serve
+from gatepost.server.protocol import MAX_PIPELINED, MAX_PIPELINED_BYTES, Connection
 
-PATIENCE = 60.0
-"""Seconds that a test waits for what must come; a busy machine takes its time."""
-
+TEST_TIMEOUT = 60.0
+"""Seconds that a test waits at most; a busy machine is slow."""
 
 each_loop = pytest.mark.parametrize(
     "anyio_backend", [("asyncio", {}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
 )
-"""A gateway runs on uvloop where there is one."""
+"""Runs a test on both event loops; a gateway uses uvloop where it is installed."""
 
 
 @pytest.fixture
-def brisk(monkeypatch):
-    monkeypatch.setattr("gatepost.server.protocol.HEAD_DEADLINE", 1.0)
+def short_timeout(monkeypatch):
+    monkeypatch.setattr("gatepost.server.protocol.CLIENT_TIMEOUT", 1.0)
 
 
 @asynccontextmanager
 async def serving(folder):
-    """A gateway; yields its address. On the way out it is told to stop, and has stopped."""
+    """Run a gateway and yield its address; at the end stop it with SIGTERM and wait for that."""
     settings, instances = load(gateway.write(folder))
     listening = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(settings, instances, listening=listening.set_result))
+    task = asyncio.create_task(serve(settings, instances, on_listening=listening.set_result))
     await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
     host, _, port = listening.result().removeprefix("http://").partition(":")
     yield host, int(port)
@@ -56,7 +57,7 @@ async def address(tmp_path):
 async def connected(address):
     reader, writer = await asyncio.open_connection(*address)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT):
             yield reader, writer
     finally:
         writer.close()
@@ -74,7 +75,7 @@ async def answer(reader):
 
 
 async def answers(reader, count):
-    """So many, which may come together."""
+    """Read this many answers, which may arrive together."""
     found, came = [], bytearray()
     while len(found) < count:
         while (one := take_answer(came)) is not None:
@@ -87,45 +88,45 @@ async def answers(reader, count):
     return found
 
 
-async def asked(address):
+async def code_of_a_message(address):
     async with connected(address) as (reader, writer):
         writer.write(request(body=message()))
         return (await answer(reader)).code
 
 
-async def end(reader):
-    """Read until the other side ends it; how is not said."""
+async def wait_until_closed(reader):
+    """Read until the other side closes or resets the connection."""
     with suppress(ConnectionError):
         while await reader.read(65536):
             pass
 
 
-async def dripping(writer, byte):
-    """Write without end, until the other side ends it."""
+async def send_slowly(writer, data):
+    """Write the data again and again, until the other side closes the connection."""
     with suppress(ConnectionError):
         while not writer.is_closing():
-            writer.write(byte)
+            writer.write(data)
             await writer.drain()
             await asyncio.sleep(0.01)
 
 
-async def drip_until_cut(address, begin, byte, *, wants=None):
+async def send_slowly_until_closed(address, begin, data, *, accepts=None):
     async with connected(address) as (reader, writer):
         writer.write(begin)
-        if wants is not None:
-            assert wants(await answer(reader))
-        drip = asyncio.create_task(dripping(writer, byte))
-        await end(reader)
-        await drip
+        if accepts is not None:
+            assert accepts(await answer(reader))
+        sending = asyncio.create_task(send_slowly(writer, data))
+        await wait_until_closed(reader)
+        await sending
 
 
-async def test_who_says_nothing_is_cut_off(brisk, address):
+async def test_a_silent_connection_is_closed(short_timeout, address):
     async with connected(address) as (reader, _):
-        await end(reader)
+        await wait_until_closed(reader)
 
 
 @pytest.mark.parametrize(
-    ("begin", "byte"),
+    ("begin", "data"),
     [
         (b"", b"\n"),
         (b"P", b"O"),
@@ -134,77 +135,81 @@ async def test_who_says_nothing_is_cut_off(brisk, address):
     ],
     ids=["empty lines", "a method", "a header", "headers"],
 )
-async def test_a_head_that_drips_is_cut_off(brisk, address, begin, byte):
-    await drip_until_cut(address, begin, byte)
+async def test_a_connection_with_a_slow_head_is_closed(short_timeout, address, begin, data):
+    await send_slowly_until_closed(address, begin, data)
 
 
-async def test_a_second_head_that_drips_is_cut_off(brisk, address):
-    await drip_until_cut(address, request(body=message()) + b"POST /em", b"a", wants=lambda it: it.code == 1)
+async def test_a_connection_with_a_slow_second_head_is_closed(short_timeout, address):
+    await send_slowly_until_closed(
+        address, request(body=message()) + b"POST /em", b"a", accepts=lambda it: it.code == 1
+    )
 
 
-async def test_a_body_that_drips_is_5_and_then_cut_off(brisk, address, monkeypatch):
-    monkeypatch.setattr("gatepost.web.routes.BODY_DEADLINE", 0.2)
+async def test_a_slow_body_is_refused_with_5_and_the_connection_closed(short_timeout, address, monkeypatch):
+    monkeypatch.setattr("gatepost.web.body.BODY_TIMEOUT", 0.2)
     begin = request(body=message()).replace(b"Content-Length: ", b"Content-Length: 1") + b" "
-    await drip_until_cut(address, begin, b" ", wants=lambda it: it.code == 5)
+    await send_slowly_until_closed(address, begin, b" ", accepts=lambda it: it.code == 5)
 
 
 @pytest.mark.parametrize("secret", [b"wrong", b""])
-async def test_a_body_that_nobody_reads_is_cut_off(brisk, address, secret):
+async def test_a_connection_that_sends_an_unread_body_is_closed(short_timeout, address, secret):
     begin = request(body=b"", secret=secret).replace(b"Length: 0", b"Length: 1000000000")
-    await drip_until_cut(address, begin, b"x" * 1000, wants=lambda it: it.code == 3)
+    await send_slowly_until_closed(address, begin, b"x" * 1000, accepts=lambda it: it.code == 3)
 
 
 @pytest.fixture
-def seen(monkeypatch):
-    """The server's connections, once it runs."""
+def limits(monkeypatch):
+    """A list that holds the server's ConnectionLimits once the server runs."""
     found = []
-    sweep = Connections.sweep
+    abort_expired = ConnectionLimits.abort_expired
 
-    def noted(self, now):
+    def recorded(self, now):
         found[:] = [self]
-        sweep(self, now)
+        abort_expired(self, now)
 
-    monkeypatch.setattr(Connections, "sweep", noted)
+    monkeypatch.setattr(ConnectionLimits, "abort_expired", recorded)
     return found
 
 
 @asynccontextmanager
-async def greedy(address, seen):
-    """Somebody who asks and reads nothing: the server's side of that connection, how to ask, and the socket."""
+async def client_that_reads_nothing(address, limits):
+    """Yield the server's side of a connection, a function that sends a request, and the socket."""
     loop = asyncio.get_running_loop()
-    with socket() as asking:
-        asking.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
-        asking.setblocking(False)  # noqa: FBT003  the library's own
-        async with asyncio.timeout(PATIENCE):
-            await loop.sock_connect(asking, address)
-            while not (seen and seen[0].connections):  # noqa: ASYNC110  uvicorn tells nobody
+    with socket() as client:
+        client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+        client.setblocking(False)  # noqa: FBT003  the library's own
+        async with asyncio.timeout(TEST_TIMEOUT):
+            await loop.sock_connect(client, address)
+            while not (limits and limits[0].connections):  # noqa: ASYNC110  uvicorn has no event for it
                 await asyncio.sleep(0.01)
-            (served,) = seen[0].connections
+            (served,) = limits[0].connections
             served.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
 
             async def ask(headers=b""):
-                """Ask once more; returns when that has been answered, or nobody takes the answers any more."""
-                answered = seen[0].total_requests
-                await loop.sock_sendall(asking, b"GET /metrics HTTP/1.1\r\nHost: x\r\n%s\r\n" % headers)
-                while seen[0].total_requests == answered and not served.flow.write_paused:  # noqa: ASYNC110
+                """Send a request, and wait until it is answered or writing is paused."""
+                answered = limits[0].total_requests
+                await loop.sock_sendall(client, b"GET /metrics HTTP/1.1\r\nHost: x\r\n%s\r\n" % headers)
+                while limits[0].total_requests == answered and not served.flow.write_paused:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
 
-            yield served, ask, asking
-            while seen[0].connections:  # noqa: ASYNC110
+            yield served, ask, client
+            while limits[0].connections:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 
 @each_loop
-async def test_who_does_not_take_the_answers_is_cut_off(brisk, seen, address):
-    """It asks and asks, and reads nothing: what is said to it is not kept for ever."""
-    async with greedy(address, seen) as (served, ask, _):
+async def test_a_client_that_reads_no_answers_is_disconnected(short_timeout, limits, address):
+    """The answers to a client that sends requests and reads nothing are not buffered without limit."""
+    async with client_that_reads_nothing(address, limits) as (served, ask, _):
         while not served.flow.write_paused:
             await ask()
 
 
 @each_loop
-async def test_who_does_not_take_the_answers_gets_no_time_by_asking_for_more(brisk, seen, address):
-    async with greedy(address, seen) as (served, ask, _):
+async def test_further_requests_do_not_extend_the_deadline_for_reading_answers(
+    short_timeout, limits, address
+):
+    async with client_that_reads_nothing(address, limits) as (served, ask, _):
         while not served.flow.write_paused:
             await ask()
         with suppress(ConnectionError):
@@ -212,9 +217,11 @@ async def test_who_does_not_take_the_answers_gets_no_time_by_asking_for_more(bri
 
 
 @each_loop
-async def test_who_takes_no_answers_and_wants_to_close_is_cut_off(brisk, seen, address):
-    """What the system has no room for any more is little, and nothing waits for it."""
-    async with greedy(address, seen) as (served, ask, _):
+async def test_a_client_that_reads_no_answers_and_asks_to_close_is_disconnected(
+    short_timeout, limits, address
+):
+    """The bytes that the system's buffers do not take are few, and writing is not paused for them."""
+    async with client_that_reads_nothing(address, limits) as (served, ask, _):
         while not served.transport.get_write_buffer_size():
             await ask()
         await ask(b"Connection: close\r\n")
@@ -225,166 +232,169 @@ async def test_who_takes_no_answers_and_wants_to_close_is_cut_off(brisk, seen, a
 @pytest.mark.parametrize(
     "headers", [b"", b"Connection: upgrade\r\nUpgrade: x\r\n"], ids=["requests", "upgrades"]
 )
-async def test_of_an_endless_row_of_requests_few_wait_and_the_caller_is_held_back(
-    brisk, seen, address, monkeypatch, headers
+async def test_few_of_many_pipelined_requests_wait_and_reading_pauses(
+    short_timeout, limits, address, monkeypatch, headers
 ):
-    waiting, kept = [], []
-    read_on = Connection._read_on
+    waiting, buffered = [], []
+    parse_received = Connection._parse_received
 
-    def noted(self):
-        kept.append(len(self._unread))
-        read_on(self)
+    def recorded(self):
+        buffered.append(len(self._received))
+        parse_received(self)
         waiting.append(len(self.pipeline))
 
-    monkeypatch.setattr(Connection, "_read_on", noted)
-    row = b"GET /health/live HTTP/1.1\r\nHost: x\r\n%s\r\n" % headers * 10_000
-    async with greedy(address, seen) as (_, _, asking):
+    monkeypatch.setattr(Connection, "_parse_received", recorded)
+    requests = b"GET /health/live HTTP/1.1\r\nHost: x\r\n%s\r\n" % headers * 10_000
+    async with client_that_reads_nothing(address, limits) as (_, _, client):
         with suppress(ConnectionError):
             while True:
-                await asyncio.get_running_loop().sock_sendall(asking, row)
-    assert max(waiting) == PIPELINED
-    # What the system had at hand when reading was paused, not what each answer lets in.
-    assert max(kept) < 300_000
+                await asyncio.get_running_loop().sock_sendall(client, requests)
+    assert max(waiting) == MAX_PIPELINED
+    # The bytes that the system held when reading was paused; the answers let in no more.
+    assert max(buffered) < 300_000
 
 
 @each_loop
-async def test_of_an_endless_row_of_large_bodies_few_wait(brisk, seen, address, monkeypatch):
-    """Of requests of whom nobody knows whose they are."""
+async def test_few_of_many_pipelined_large_bodies_wait(short_timeout, limits, address, monkeypatch):
+    """Their client is not authenticated yet."""
     waiting = []
-    read_on = Connection._read_on
+    parse_received = Connection._parse_received
 
-    def noted(self):
-        read_on(self)
+    def recorded(self):
+        parse_received(self)
         waiting.append(sum(len(cycle.body) for cycle, _ in self.pipeline))
 
-    monkeypatch.setattr(Connection, "_read_on", noted)
-    row = request("/nowhere", body=b"x" * 60_000) * 40
-    async with greedy(address, seen) as (_, _, asking):
+    monkeypatch.setattr(Connection, "_parse_received", recorded)
+    requests = request("/nowhere", body=b"x" * 60_000) * 40
+    async with client_that_reads_nothing(address, limits) as (_, _, client):
         with suppress(ConnectionError):
             while True:
-                await asyncio.get_running_loop().sock_sendall(asking, row)
-    # What was read at once may stand in one piece behind the last of them.
-    assert PIPELINED_BYTES < max(waiting) < PIPELINED_BYTES + 300_000
+                await asyncio.get_running_loop().sock_sendall(client, requests)
+    # The bytes of one read may follow the last of them in one piece.
+    assert MAX_PIPELINED_BYTES < max(waiting) < MAX_PIPELINED_BYTES + 300_000
 
 
 @pytest.fixture
 def limit(monkeypatch):
-    """The gateway's, for the bodies of messages: small enough to be reached by three."""
-    made = BodyLimit(150_000)
-    monkeypatch.setattr("gatepost.app.BodyLimit", lambda _most: made)
-    return made
+    """The gateway's limit for the bodies of messages, small enough for three requests to reach it."""
+    small = BodyLimit(150_000)
+    monkeypatch.setattr("gatepost.app.BodyLimit", lambda _limit: small)
+    return small
 
 
 @each_loop
-async def test_all_unfinished_bodies_together_have_a_limit(limit, address):
+async def test_all_unfinished_bodies_share_a_limit(limit, address):
     whole = request(body=b"x" * 60_000)
     head, body = whole[:-60_000], whole[-60_000:]
     async with (
-        connected(address) as (first, begun),
-        connected(address) as (second, begun_too),
+        connected(address) as (first_reader, first_writer),
+        connected(address) as (second_reader, second_writer),
         connected(address) as (reader, writer),
-        connected(address) as (stranger, strange),
+        connected(address) as (unauthenticated_reader, unauthenticated_writer),
     ):
-        for one in (begun, begun_too):
+        for one in (first_writer, second_writer):
             one.write(whole[:-1])
-        while limit.held < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
+        while limit.used < 2 * 59_999:  # noqa: ASYNC110  BodyLimit has no event for it
             await asyncio.sleep(0.01)
 
-        # As soon as it says how large it is, and not when it has sent all that.
+        # It is refused by its Content-Length, before the body arrives.
         writer.write(head)
         assert (await answer(reader)).code == 12
-        assert limit.held == 2 * 59_999
-        strange.write(request(body=body, secret=b"wrong")[:-60_000])
-        assert (await answer(stranger)).code == 3
-        assert await asked(address) == 1
+        assert limit.used == 2 * 59_999
+        unauthenticated_writer.write(request(body=body, secret=b"wrong")[:-60_000])
+        assert (await answer(unauthenticated_reader)).code == 3
+        assert await code_of_a_message(address) == 1
 
-        begun.write(b"x")
-        assert (await answer(first)).code == 5
-        assert await larger(address, whole) == 5
-        begun_too.write(b"x")
-        assert (await answer(second)).code == 5
-    assert limit.held == 0
+        first_writer.write(b"x")
+        assert (await answer(first_reader)).code == 5
+        assert await code_of(address, whole) == 5
+        second_writer.write(b"x")
+        assert (await answer(second_reader)).code == 5
+    assert limit.used == 0
 
 
-async def larger(address, data):
+async def code_of(address, data):
     async with connected(address) as (reader, writer):
         writer.write(data)
         return (await answer(reader)).code
 
 
-async def test_a_body_that_does_not_say_how_large_it_is_is_refused_when_it_grows_over(limit, address):
+async def test_a_chunked_body_is_refused_when_it_exceeds_the_shared_limit(limit, address):
     whole = request(body=b"x" * 60_000)
-    async with connected(address) as (first, begun), connected(address) as (second, begun_too):
-        for one in (begun, begun_too):
+    async with (
+        connected(address) as (first_reader, first_writer),
+        connected(address) as (second_reader, second_writer),
+    ):
+        for one in (first_writer, second_writer):
             one.write(whole[:-1])
-        while limit.held < 2 * 59_999:  # noqa: ASYNC110  nobody could tell it
+        while limit.used < 2 * 59_999:  # noqa: ASYNC110  BodyLimit has no event for it
             await asyncio.sleep(0.01)
 
-        unmeasured = request("/email", b"Transfer-Encoding: chunked", body=b"")
+        without_length = request("/email", b"Transfer-Encoding: chunked", body=b"")
         chunks = b"9000\r\n" + b"x" * 0x9000 + b"\r\n"
-        assert await larger(address, unmeasured.replace(b"Content-Length: 0\r\n", b"") + chunks) == 12
+        assert await code_of(address, without_length.replace(b"Content-Length: 0\r\n", b"") + chunks) == 12
 
-        for reader, writer in ((first, begun), (second, begun_too)):
+        for reader, writer in ((first_reader, first_writer), (second_reader, second_writer)):
             writer.write(b"x")
             assert (await answer(reader)).code == 5
-    assert limit.held == 0
+    assert limit.used == 0
 
 
 @each_loop
 async def test_a_body_of_many_lines_is_not_parsed_line_by_line(address, monkeypatch):
-    """Neither alone nor where only a few more may wait: that would hold the loop for a third of a second."""
+    """Neither one body nor many pipelined ones: that would block the event loop for a third of a second."""
     parsed = 0
     parse = Connection._parse
 
-    def noted(self, data):
+    def counted(self, data):
         nonlocal parsed
         parsed += 1
-        parse(self, data)
+        return parse(self, data)
 
-    monkeypatch.setattr(Connection, "_parse", noted)
+    monkeypatch.setattr(Connection, "_parse", counted)
     lines = request("/nowhere", body=b"\n" * 60_000)
     async with connected(address) as (reader, writer):
-        for row in (1, 40):
-            writer.write(lines * row)
-            assert [one.status for one in await answers(reader, row)] == [404] * row
-    assert parsed < 41 * 60_000 / (4 * SHORTEST)
+        for count in (1, 40):
+            writer.write(lines * count)
+            assert [one.status for one in await answers(reader, count)] == [404] * count
+    assert parsed < 41 * 60_000 / (4 * MIN_REQUEST_BYTES)
 
 
 @each_loop
-async def test_nonsense_behind_many_requests_takes_no_answer_with_it(address, monkeypatch):
-    take = Acceptance.take
+async def test_invalid_bytes_after_many_requests_suppress_no_answer(address, monkeypatch):
+    accept = Acceptance.accept
 
-    async def slowly(*arguments):
+    async def slow_accept(*arguments):
         await asyncio.sleep(0.002)
-        return await take(*arguments)
+        return await accept(*arguments)
 
-    monkeypatch.setattr(Acceptance, "take", slowly)
+    monkeypatch.setattr(Acceptance, "accept", slow_accept)
     loop = asyncio.get_running_loop()
-    with socket() as asking:
-        asking.setblocking(False)  # noqa: FBT003  the library's own
-        await loop.sock_connect(asking, address)
-        row = request(body=message()) * 20 + b"\x16\x03 nonsense\r\n\r\n" + b"j" * 300_000
-        await loop.sock_sendall(asking, row)
-        # It reads late, when the other side has long closed.
+    with socket() as client:
+        client.setblocking(False)  # noqa: FBT003  the library's own
+        await loop.sock_connect(client, address)
+        data = request(body=message()) * 20 + b"\x16\x03 nonsense\r\n\r\n" + b"j" * 300_000
+        await loop.sock_sendall(client, data)
+        # The client reads late, when the gateway has already closed the connection.
         await asyncio.sleep(0.3)
         came = bytearray()
-        while chunk := await loop.sock_recv(asking, 1000):
+        while chunk := await loop.sock_recv(client, 1000):
             came += chunk
     assert [take_answer(came).code for _ in range(20)] == [1] * 20
     assert not came
 
 
 @each_loop
-async def test_at_a_stop_a_row_of_requests_is_taken_in_for_a_while_only(tmp_path, monkeypatch):
-    monkeypatch.setattr("gatepost.server.protocol.LAST_TAKEN", 0.2)
+async def test_a_shutdown_reads_pipelined_requests_for_a_limited_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("gatepost.server.connection_limits.READ_GRACE", 0.2)
     begun = asyncio.Event()
 
-    async def slowly(*_):
+    async def slow_accept(*_):
         begun.set()
         await asyncio.sleep(0.005)
         return b"{}"
 
-    monkeypatch.setattr(Acceptance, "take", slowly)
+    monkeypatch.setattr(Acceptance, "accept", slow_accept)
     async with serving(tmp_path) as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(request(body=message()) * 2_000)
@@ -395,69 +405,69 @@ async def test_at_a_stop_a_row_of_requests_is_taken_in_for_a_while_only(tmp_path
         found.append(one)
     writer.close()
     assert not came
-    assert PIPELINED < len(found) < 2_000
+    assert MAX_PIPELINED < len(found) < 2_000
     assert {one.status for one in found} == {200}
     assert [b"\nconnection: close\r" in one.head for one in found] == [False] * (len(found) - 1) + [True]
 
 
-async def test_a_kept_connection_outlives_the_deadline_of_a_head(brisk, address):
+async def test_an_idle_connection_outlives_the_client_timeout(short_timeout, address):
     async with connected(address) as (reader, writer):
         writer.write(request(body=message()))
         assert (await answer(reader)).code == 1
         async with connected(address) as (silent, _):
-            await end(silent)
+            await wait_until_closed(silent)
         writer.write(request(body=message()))
         assert (await answer(reader)).code == 1
 
 
-async def test_a_kept_connection_ends_at_last(address, monkeypatch):
-    monkeypatch.setattr("gatepost.server.protocol.IDLE_DEADLINE", 0.3)
+async def test_an_idle_connection_is_closed_after_the_idle_timeout(address, monkeypatch):
+    monkeypatch.setattr("gatepost.server.protocol.IDLE_TIMEOUT", 0.3)
     async with connected(address) as (reader, writer):
         writer.write(request(body=message()))
         assert (await answer(reader)).code == 1
-        await end(reader)
+        await wait_until_closed(reader)
 
 
-async def test_a_slow_answer_is_waited_for(brisk, address, monkeypatch):
-    """The deadline is for callers, not for the gateway's own work."""
+async def test_a_slow_handler_has_no_deadline(short_timeout, address, monkeypatch):
+    """The timeout is for the client, not for the gateway's own work."""
     go_on = asyncio.Event()
 
-    async def slowly(*_):
+    async def slow_accept(*_):
         await go_on.wait()
         return b"{}"
 
-    monkeypatch.setattr("gatepost.intake.accept.Acceptance.take", slowly)
+    monkeypatch.setattr(Acceptance, "accept", slow_accept)
     async with connected(address) as (reader, writer):
         writer.write(request(body=message()))
         async with connected(address) as (silent, _):
-            await end(silent)
+            await wait_until_closed(silent)
         go_on.set()
         assert (await answer(reader)).body == b"{}"
 
 
 @each_loop
-async def test_the_handler_finishes_when_the_caller_has_gone(seen, address, monkeypatch):
-    """Who hangs up does not know whether it was taken; who asks again must be told so."""
+async def test_the_handler_finishes_after_the_client_disconnected(limits, address, monkeypatch):
+    """A client that disconnects does not know whether its message was accepted; its repeat must get that answer."""
     begun, go_on = asyncio.Event(), asyncio.Event()
-    take = Acceptance.take
+    accept = Acceptance.accept
 
-    async def slowly(*arguments):
+    async def slow_accept(*arguments):
         begun.set()
         await go_on.wait()
-        return await take(*arguments)
+        return await accept(*arguments)
 
-    monkeypatch.setattr(Acceptance, "take", slowly)
+    monkeypatch.setattr(Acceptance, "accept", slow_accept)
     body = message(ext_user_id="anna", email_uid="gone")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT):
         _, writer = await asyncio.open_connection(*address)
         writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         writer.write(request(body=body))
         await begun.wait()
         writer.transport.abort()
-        while not seen or seen[0].connections:  # noqa: ASYNC110
+        while not limits or limits[0].connections:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         go_on.set()
-        while seen[0].tasks:  # noqa: ASYNC110
+        while limits[0].tasks:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     async with connected(address) as (reader, writer):
         writer.write(request(body=message(ext_user_id="anna", email_uid="gone", subject="other")))
@@ -467,34 +477,34 @@ async def test_the_handler_finishes_when_the_caller_has_gone(seen, address, monk
 
 
 @pytest.fixture
-def few(monkeypatch):
-    monkeypatch.setattr("gatepost.server.process.MOST_CONNECTIONS", 50)
+def few_connections(monkeypatch):
+    monkeypatch.setattr("gatepost.server.process.MAX_CONNECTIONS", 50)
 
 
-async def test_a_crowd_that_says_nothing_shuts_nobody_out(few, address):
-    crowd = [await asyncio.open_connection(*address) for _ in range(300)]
+async def test_many_silent_connections_keep_no_client_out(few_connections, address):
+    silent = [await asyncio.open_connection(*address) for _ in range(300)]
     try:
-        assert [await asked(address) for _ in range(5)] == [1] * 5
-        gone = [reader for reader, _ in crowd if reader.at_eof() or reader.exception()]
-        assert len(gone) >= 200
+        assert [await code_of_a_message(address) for _ in range(5)] == [1] * 5
+        closed = [reader for reader, _ in silent if reader.at_eof() or reader.exception()]
+        assert len(closed) >= 200
     finally:
-        for _, writer in crowd:
+        for _, writer in silent:
             writer.transport.abort()
 
 
-async def test_a_crowd_of_kept_connections_shuts_nobody_out(few, address):
-    crowd = [await asyncio.open_connection(*address) for _ in range(100)]
+async def test_many_idle_connections_keep_no_client_out(few_connections, address):
+    connections = [await asyncio.open_connection(*address) for _ in range(100)]
     try:
-        for reader, writer in crowd[50:]:
+        for reader, writer in connections[50:]:
             writer.write(request(body=message()))
             assert (await answer(reader)).code == 1
-        assert [await asked(address) for _ in range(5)] == [1] * 5
+        assert [await code_of_a_message(address) for _ in range(5)] == [1] * 5
     finally:
-        for _, writer in crowd:
+        for _, writer in connections:
             writer.transport.abort()
 
 
-async def test_callers_who_come_and_go_leave_nothing_behind(seen, address):
+async def test_closed_connections_leave_no_state(limits, address):
     for cut in (0, 5, 40, -1, None):
         for _ in range(5):
             _, writer = await asyncio.open_connection(*address)
@@ -502,37 +512,37 @@ async def test_callers_who_come_and_go_leave_nothing_behind(seen, address):
             writer.write(request(body=message())[:cut])
             await writer.drain()
             writer.transport.abort()
-    async with asyncio.timeout(PATIENCE):
-        while not seen or seen[0].connections or seen[0].tasks:  # noqa: ASYNC110  uvicorn tells nobody
+    async with asyncio.timeout(TEST_TIMEOUT):
+        while not limits or limits[0].connections or limits[0].tasks:  # noqa: ASYNC110  uvicorn has no event for it
             await asyncio.sleep(0.02)
-    assert not seen[0].waiting
-    assert not seen[0].idle
+    assert not limits[0].waiting
+    assert not limits[0].idle
 
 
 @each_loop
-async def test_what_comes_in_while_the_doors_close_is_answered(tmp_path, monkeypatch):
-    """On connections that are kept, and on some that nobody has accepted yet."""
-    crowd = []
-    shutdown = _Uvicorn.shutdown
+async def test_requests_that_arrive_during_a_shutdown_are_answered(tmp_path, monkeypatch):
+    """On idle connections, and on others that the gateway has not accepted yet."""
+    clients = []
+    shutdown = _Server.shutdown
 
-    async def ask_first(server, sockets=None):
-        # All of it before the server's loop can look again.
-        for number, asking in enumerate(crowd):
+    async def send_first(server, sockets=None):
+        # Everything is sent before the server's event loop can read again.
+        for number, client in enumerate(clients):
             if number >= 20:
-                asking.connect(address)
-            asking.sendall(request(body=message(ext_user_id="anna", email_uid=f"late {number}")))
+                client.connect(address)
+            client.sendall(request(body=message(ext_user_id="anna", email_uid=f"late {number}")))
         await shutdown(server, sockets)
 
-    monkeypatch.setattr(_Uvicorn, "shutdown", ask_first)
+    monkeypatch.setattr(_Server, "shutdown", send_first)
     async with serving(tmp_path) as address:
-        crowd += [socket() for _ in range(40)]
-        for asking in crowd[:20]:
-            asking.connect(address)
-        assert await asked(address) == 1
-    for asking in crowd:
-        with asking:
+        clients += [socket() for _ in range(40)]
+        for client in clients[:20]:
+            client.connect(address)
+        assert await code_of_a_message(address) == 1
+    for client in clients:
+        with client:
             came = bytearray()
-            while chunk := asking.recv(65536):
+            while chunk := client.recv(65536):
                 came += chunk
             found = take_answer(came)
             assert found.code == 0
@@ -542,8 +552,8 @@ async def test_what_comes_in_while_the_doors_close_is_answered(tmp_path, monkeyp
 
 @each_loop
 @pytest.mark.parametrize("turns", range(1, 4))
-async def test_who_is_accepted_in_the_moment_of_closing_is_not_left_waiting(tmp_path, monkeypatch, turns):
-    """It connects ``turns`` turns of the loop before the server closes."""
+async def test_a_connection_accepted_at_the_end_of_a_shutdown_is_closed(tmp_path, monkeypatch, turns):
+    """The client connects ``turns`` turns of the event loop before the server closes."""
     closing = iter([True] * turns)
     with socket() as late:
 
@@ -554,7 +564,7 @@ async def test_who_is_accepted_in_the_moment_of_closing_is_not_left_waiting(tmp_
             return next(closing, False)
 
         closing_begun = asyncio.Event()
-        monkeypatch.setattr("gatepost.server.process._somebody_waits", connect_first)
+        monkeypatch.setattr("gatepost.server.process._has_pending_connections", connect_first)
         async with serving(tmp_path) as address:
             pass
         late.setblocking(False)  # noqa: FBT003  the library's own

@@ -1,4 +1,4 @@
-"""Callers at the moment of a stop: what has reached this machine by then is answered."""
+"""Requests at the moment of a shutdown: those that have reached this machine are answered."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from fuzz.driver import Line
 from fuzz.gateway import message, request
 from gatepost.testing.process import GatewayProcess
 
-CROWD = 30
+CONNECTIONS = 30
 
 
 @pytest.fixture
@@ -25,20 +25,23 @@ def process(tmp_path):
 def line(process):
     lines = []
 
-    def opened():
+    def open_line():
         lines.append(Line(gateway.address(process)))
         return lines[-1]
 
-    yield opened
+    yield open_line
     for one in lines:
         one.close()
 
 
-def stop_while_asleep(process, meanwhile):
-    """Tell it to stop while it sees nothing, so that ``meanwhile`` is there when it does; returns the exit code."""
+def stop_after(process, act):
+    """Call ``act`` and send SIGTERM while the process is suspended; return the exit code.
+
+    When the process continues, it finds the signal and everything that ``act`` has sent at the same moment.
+    """
     os.kill(process.pid, signal.SIGSTOP)
     try:
-        meanwhile()
+        act()
         os.kill(process.pid, signal.SIGTERM)
     finally:
         os.kill(process.pid, signal.SIGCONT)
@@ -46,57 +49,57 @@ def stop_while_asleep(process, meanwhile):
 
 
 def answers(line):
-    """Everything that is said until the connection ends."""
+    """Return every answer until the connection ends."""
     found = []
     while (answer := line.read()) is not None:
         found.append(answer)
     return found
 
 
-def test_what_waits_in_the_sockets_at_a_stop_is_answered_and_told_that_it_is_the_last(process, line):
-    kept, new = [line() for _ in range(CROWD)], [line() for _ in range(CROWD)]
-    for one in kept:
+def test_requests_pending_at_a_shutdown_get_a_last_answer(process, line):
+    open_before, new = [line() for _ in range(CONNECTIONS)], [line() for _ in range(CONNECTIONS)]
+    for one in open_before:
         one.send(request(body=message()))
         assert one.read().code == 1
 
-    def ask():
-        for number, one in enumerate((*kept, *new)):
-            one.send(request(body=message(ext_user_id="anna", email_uid=f"at the stop {number}")))
+    def send_requests():
+        for number, one in enumerate((*open_before, *new)):
+            one.send(request(body=message(ext_user_id="anna", email_uid=f"at the shutdown {number}")))
 
-    assert stop_while_asleep(process, ask) == 0
-    for one in (*kept, *new):
+    assert stop_after(process, send_requests) == 0
+    for one in (*open_before, *new):
         (answer,) = answers(one)
         assert answer.code == 0
         assert b"\nconnection: close\r" in answer.head
 
 
-def test_requests_behind_each_other_are_all_answered_at_a_stop(process, line):
-    asking = line()
+def test_pipelined_requests_are_all_answered_at_a_shutdown(process, line):
+    client = line()
 
-    def ask():
+    def send_requests():
         for number in range(5):
-            asking.send(request(body=message(ext_user_id="anna", email_uid=f"behind {number}")))
+            client.send(request(body=message(ext_user_id="anna", email_uid=f"pipelined {number}")))
 
-    assert stop_while_asleep(process, ask) == 0
-    found = answers(asking)
+    assert stop_after(process, send_requests) == 0
+    found = answers(client)
     assert [answer.code for answer in found] == [0] * 5
     assert [b"\nconnection: close\r" in answer.head for answer in found] == [False] * 4 + [True]
 
 
-def test_who_has_asked_for_nothing_holds_up_no_stop(process, line):
+def test_connections_without_a_request_do_not_delay_a_shutdown(process, line):
     idle = line()
     idle.send(request(body=message()))
     assert idle.read().code == 1
-    begun = line()
-    begun.send(b"POST /email HT")
-    crowd = []
+    incomplete = line()
+    incomplete.send(b"POST /email HT")
+    silent = []
 
     def connect():
-        crowd.extend(socket.create_connection(gateway.address(process)) for _ in range(CROWD))
+        silent.extend(socket.create_connection(gateway.address(process)) for _ in range(CONNECTIONS))
 
-    assert stop_while_asleep(process, connect) == 0
-    assert answers(idle) == answers(begun) == []
-    for one in crowd:
+    assert stop_after(process, connect) == 0
+    assert answers(idle) == answers(incomplete) == []
+    for one in silent:
         with one:
             assert one.recv(100) == b""
     assert "timeout graceful" not in process.log.read_text()

@@ -33,8 +33,8 @@ SETTLE = 300.0
 CONCURRENCY = 16
 
 QUICK = {
-    "gatepost.callbacks.worker:LEASE": 2.0,
-    "gatepost.callbacks.worker:PAUSES": (0.2,) * 30,
+    "gatepost.callbacks.worker:CALLBACK_LEASE": 2.0,
+    "gatepost.callbacks.attempt:RETRY_DELAYS": (0.2,) * 30,
     "gatepost.upkeep.housekeeping:SWEEP_INTERVAL": 0.2,
 }
 """What a gateway of the bench need not wait as long for as a real one."""

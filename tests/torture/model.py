@@ -2,7 +2,7 @@
 
 Time and effects are in the hands of the schedule: between any two steps a replica may die or be stopped, an
 answer get lost, a report come too early. The rules that exist as pure functions are the gateway's own
-(``new_statuses``, ``pause``, ``Throttle``); the outbox is modelled, claim by claim, after its SQL. A schedule is
+(``new_statuses``, ``retry_delay``, ``Throttle``); the outbox is modelled, claim by claim, after its SQL. A schedule is
 its seed: the same seed is the same schedule, step by step.
 """
 
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from gatepost.callbacks import worker as callback_worker
+from gatepost.callbacks import attempt as callback_attempt
 from gatepost.delivery import attempt
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Status
@@ -115,7 +115,7 @@ class Simulation:
         throttle = self.throttles[holder]
         in_hand = [send.message for send in self.sends if send.holder == holder]
         # A suspect is claimed when nothing is in hand, and nothing else while it is.
-        if not throttle.free(self.now) or any(map(self._is_suspect, in_hand)):
+        if not throttle.sends_allowed(self.now) or any(map(self._is_suspect, in_hand)):
             return
         states = {State.QUEUED} if in_hand else {State.QUEUED, State.SUSPECT}
         due = [m for m in self.messages if m.state in states and m.due <= self.now]
@@ -197,7 +197,7 @@ class Simulation:
             CallbackState.CALLING,
         ):
             return
-        retry = callback_worker.pause(call.attempt, None, self.rng.uniform)
+        retry = callback_attempt.retry_delay(call.attempt, None, self.rng.uniform)
         if acknowledged:
             row.callback_state, row.due = CallbackState.ACKNOWLEDGED, None
         elif retry is None:
@@ -282,7 +282,7 @@ class Simulation:
             at_once = "resent at once" in self.planted
             self.finish(send, State.QUEUED if at_once else State.UNCERTAIN, 0.0 if at_once else WAIT)
         else:
-            self.finish(send, State.QUEUED, attempt.pause(send.attempt, self.rng.uniform))
+            self.finish(send, State.QUEUED, attempt.retry_delay(send.attempt, self.rng.uniform))
 
     def crash(self, holder: int) -> None:
         self.sends = [send for send in self.sends if send.holder != holder]
@@ -390,7 +390,7 @@ class Simulation:
                 dues += [row.due for m in self.messages for row in m.statuses if row.due is not None]
                 if not dues:
                     break
-                rest = min(throttle.wake_in(self.now) or 0.0 for throttle in self.throttles.values())
+                rest = min(throttle.next_allowed_in(self.now) or 0.0 for throttle in self.throttles.values())
                 self.now = max(min(dues), self.now) + max(rest, 0.001)
         self.check()
         for m in self.messages:

@@ -15,7 +15,8 @@ from gatepost.config.settings import Contacts as ContactSettings
 from gatepost.config.settings import Delivery as DeliverySettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
-from gatepost.delivery.worker import Delivery, Provider
+from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Contact, Receipt, Secret, Sms
@@ -72,13 +73,13 @@ class Herd(Throttle):
 
     _had_to_rest = False
 
-    def free(self, now: float) -> int:
+    def sends_allowed(self, now: float) -> int:
         self._had_to_rest = self._had_to_rest or self._tripped
-        return 500 if self._had_to_rest and not self._tripped else super().free(now)
+        return 500 if self._had_to_rest and not self._tripped else super().sends_allowed(now)
 
 
 def texting(folder: Path, *route: str) -> Settings:
-    """What ``Delivery`` has to know of a gateway that sends text messages by this route, and keeps them a day."""
+    """What ``DeliveryWorker`` has to know of a gateway that sends text messages by this route, and keeps them a day."""
     return Settings(
         path=folder / "gatepost.toml",
         server=Server(),
@@ -115,10 +116,10 @@ async def _outage(
         Secret("sqlite:///outbox.db"), folder, Policy(), clock=lambda: BEGAN + loop.time()
     ) as outbox:
         contact_cache = ContactCache()
-        delivery = Delivery(
+        delivery = DeliveryWorker(
             texting(folder, "provider"),
             outbox=outbox,
-            providers={"provider": Provider(instance, made_by(concurrency=CONCURRENCY, per_second=0.0))},
+            members={"provider": RouteMember(instance, made_by(concurrency=CONCURRENCY, per_second=0.0))},
             contacts=Contacts({"brand": [users]}, 2.0, ""),
             contact_cache=contact_cache,
             metrics=Metrics(),

@@ -43,7 +43,7 @@ async def kill(
     began = time.monotonic()
     async with bench(fork_server, folder, store, seed, reports=reports) as run:
         for _ in range(replicas):
-            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery.worker:LEASES": leases}}
+            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery.leases:LEASE_FACTOR": leases}}
             run.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in run.replicas))
         run.store.watch()
@@ -82,7 +82,11 @@ async def poison(
     async with bench(fork_server, folder, store, seed, reports=False, most=planted_faults.SICKENING) as run:
         order = {
             "plant": plant,
-            "set": {**QUICK, "gatepost.delivery.worker:LEASES": 0.5, "gatepost.delivery.suspects:POLL": 0.1},
+            "set": {
+                **QUICK,
+                "gatepost.delivery.leases:LEASE_FACTOR": 0.5,
+                "gatepost.delivery.suspects:SUSPECT_INTERVAL": 0.1,
+            },
         }
         replica = run.add_replica(delivery={"uncertain_wait": 0.1}, timeout=1.0, order=order)
         await replica.start()
@@ -131,7 +135,7 @@ async def zombie(
     lease = leases * (timeout + SEND_OVERRUN)
     async with bench(fork_server, folder, store, seed, reports=False, most=0.1) as run:
         for _ in range(5):
-            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery.worker:LEASES": leases}}
+            order = {"plant": plant, "set": {**QUICK, "gatepost.delivery.leases:LEASE_FACTOR": leases}}
             run.add_replica(delivery={"uncertain_wait": wait}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in run.replicas))
         store.watch()
@@ -158,7 +162,7 @@ async def zombie(
         await asyncio.gather(load, return_exceptions=True)
         await run.settle()
         history, verdict = await run.judged()
-        lost_claims = sum(replica.said("claim_was_lost") for replica in run.replicas)
+        lost_claims = sum(replica.said("claim_lost") for replica in run.replicas)
     return {
         **figures(history, verdict),
         "zombies": zombies,
@@ -177,7 +181,7 @@ async def orphan(fork_server: ForkServer, folder: Path, store: Store, seed: int,
     taken_over = []
     async with bench(fork_server, folder, store, seed, reports=False, most=0.1) as run:
         for _ in range(2):
-            order = {"set": {**QUICK, "gatepost.delivery.worker:LEASES": leases}}
+            order = {"set": {**QUICK, "gatepost.delivery.leases:LEASE_FACTOR": leases}}
             run.add_replica(delivery={"uncertain_wait": 0.3}, timeout=timeout, order=order)
         await asyncio.gather(*(replica.start() for replica in run.replicas))
         store.watch()

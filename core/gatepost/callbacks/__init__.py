@@ -1,1 +1,1 @@
-"""From a recorded status to Smartico's callback URL."""
+"""Callbacks: recorded statuses are sent to Smartico's callback URLs."""

@@ -1,7 +1,7 @@
-"""The connection to a callback's target.
+"""The HTTP client for callbacks.
 
-The name is resolved once, and unless every address it stands for is public, nobody is called; the connection
-goes to those very addresses.
+A host name is resolved once. Unless all of its addresses are public, the call is refused; the connection goes to
+exactly these addresses.
 """
 
 import ssl
@@ -14,7 +14,7 @@ from typing import Self
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from gatepost import __version__, wire
+from gatepost import wire
 from gatepost.callback_urls import CallbackUrl, CallbackUrlRefused, is_public
 from gatepost.config.networks import parse_address
 from gatepost.errors import GatepostError
@@ -23,7 +23,7 @@ from gatepost.errors import GatepostError
 class CallbackFailed(GatepostError):
     """The call brought no answer; ``kind`` is one of `resolve`, `private`, `connect`, `tls`, `timeout`, `lost`.
 
-    `private`: the name stands for an address that is not public. `lost`: the connection was there, and broke.
+    `private`: the name has an address that is not public. `lost`: the connection broke after it was established.
     """
 
     def __init__(self, kind: str) -> None:
@@ -32,11 +32,11 @@ class CallbackFailed(GatepostError):
 
 
 class _NotPublicError(Exception):
-    """A name stands for an address that may not be called."""
+    """The name has an address that may not be called."""
 
 
-class _PublicOnly(AbstractResolver):
-    """Another resolver, whose answers are refused as a whole unless every address in them is public."""
+class _PublicOnlyResolver(AbstractResolver):
+    """A resolver that refuses the answer of another one unless every address in it is public."""
 
     def __init__(self, resolver: AbstractResolver) -> None:
         self._resolver = resolver
@@ -44,24 +44,24 @@ class _PublicOnly(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: AddressFamily = AddressFamily.AF_INET
     ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        if not found:
+        results = await self._resolver.resolve(host, port, family)
+        if not results:
             raise OSError("the name has no address")
-        for result in found:
+        for result in results:
             address = parse_address(result["host"])
             if address is None or not is_public(address):
                 raise _NotPublicError
-        return found
+        return results
 
     async def close(self) -> None:
-        """The other resolver is closed by whoever made it."""
+        """Leave the other resolver open: its owner closes it."""
 
 
 class CallbackClient:
-    """Calls targets, over kept connections; an async context manager.
+    """The HTTP client for the callbacks of all clients; an async context manager.
 
-    URLs that may be private have connections and a memory of names of their own: what was admitted for
-    one client's tests never serves another's calls.
+    URLs that may be private have a connection pool and a DNS cache of their own. So an address that one client may
+    call for its tests is never used for the calls of another.
     """
 
     def __init__(
@@ -72,7 +72,10 @@ class CallbackClient:
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """``timeout`` (seconds) bounds a call as a whole; ``resolver`` and ``tls`` stand in for the system's."""
+        """Take the limits: ``connections`` for each pool, ``timeout`` in seconds for a whole call.
+
+        ``resolver`` and ``tls`` replace those of the system.
+        """
         self._connections = connections
         self._timeout = timeout
         self._resolver = resolver
@@ -84,7 +87,7 @@ class CallbackClient:
         resolver = self._resolver or aiohttp.ThreadedResolver()
         self._sessions = {
             True: await self._stack.enter_async_context(self._session(resolver)),
-            False: await self._stack.enter_async_context(self._session(_PublicOnly(resolver))),
+            False: await self._stack.enter_async_context(self._session(_PublicOnlyResolver(resolver))),
         }
         return self
 
@@ -97,35 +100,30 @@ class CallbackClient:
         await self._stack.aclose()
 
     def _session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=resolver,
-                ssl=self._tls or True,
-                limit=self._connections,
-                ttl_dns_cache=30,
-                keepalive_timeout=14,
-            ),
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
-            headers={"User-Agent": f"gatepost/{__version__}", "Accept-Encoding": "identity"},
-            # A compressed answer could be a bomb; none was asked for.
+        return wire.open_session(
+            connections=self._connections,
+            timeout=self._timeout,
+            headers={"Accept-Encoding": "identity"},
+            resolver=resolver,
+            tls=self._tls,
+            dns_cache_ttl=30,
+            # No compressed answer was asked for, and one could be a decompression bomb.
             auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
         )
 
-    async def get(self, target: CallbackUrl, query: Mapping[str, str]) -> wire.Reply:
-        """GET the target with these parameters; any status is a Reply, a redirect too.
+    async def get(self, url: CallbackUrl, query: Mapping[str, str]) -> wire.Reply:
+        """GET the URL with these parameters; return the answer whatever its status, redirects included.
 
-        Raises CallbackFailed, and CallbackUrlRefused for an address that is not public: a literal passes by the
-        resolver. Neither holds the URL, which holds the api_key.
+        Raises CallbackFailed. Raises CallbackUrlRefused for an address that is not public: a literal address does not
+        pass the resolver. Neither error contains the URL, which contains the api_key.
         """
-        literal = parse_address(target.host)
-        if literal is not None and not (target.private or is_public(literal)):
-            raise CallbackUrlRefused(f"the callback_url's host {target.host} is not a public address")
-        session = self._sessions[target.private]
+        literal = parse_address(url.host)
+        if literal is not None and not (url.private or is_public(literal)):
+            raise CallbackUrlRefused(f"the callback_url's host {url.host} is not a public address")
+        session = self._sessions[url.private]
         try:
-            async with session.get(target.url(query), allow_redirects=False) as response:
-                return await wire.read(response)
+            async with session.get(url.with_parameters(query), allow_redirects=False) as response:
+                return await wire.read_reply(response)
         except (aiohttp.ClientError, OSError, ValueError, _NotPublicError) as error:
             raise CallbackFailed(_kind(error)) from None
 

@@ -1,7 +1,7 @@
-"""Which callbacks may begin: a breaker for each target of each client, and a share of the slots for each client.
+"""Slots for callbacks: how many calls each client may have in flight, and a breaker for each of its targets.
 
-A target is ``host:port``. No client's dead or slow targets may cost another client a call, so nothing here is
-shared by two clients but the number of free slots.
+A target is the ``host:port`` of a callback URL. Dead or slow targets of one client must not delay the calls of
+another, so two clients share nothing here but the number of free slots.
 """
 
 from collections import OrderedDict
@@ -12,91 +12,93 @@ from typing import NamedTuple
 from gatepost.errors import SendError
 from gatepost.throttle import BreakerState, Throttle
 
-SHARE = 3
-"""How many slots a client may hold for each one that is free: alone three quarters, of two each three sevenths."""
+SLOTS_PER_FREE_SLOT = 3
+"""Slots that a client may hold for each slot that is free: a single client three quarters of all, each of two clients
+three sevenths."""
 
 MAX_TARGETS = 1_000
-"""Breakers kept of one client; the one that was used longest ago goes first."""
+"""Breakers that are stored for one client; the one that was used the longest time ago is dropped first."""
 
-PROBES = 4
-"""Targets of one client that are asked for a probe at once: each is a question of its own to the store."""
+MAX_PROBES = 4
+"""Targets of one client that are probed at once; each probe takes a query of its own in the store."""
 
-LOOK_AGAIN = 1.0
-"""Seconds after which a client is looked at again that has resting targets and had no call for any other. To
-pass over all calls that wait for the resting ones takes the store the longer the more there are."""
+RECHECK_INTERVAL = 1.0
+"""Seconds until the next claim for a client that has resting targets and no due call to any other target. The store
+has to skip every call that waits for a resting target, which takes longer the more of them there are."""
 
 
-def room(in_flight: int, free: int, without: int = 0) -> int:
-    """How many more calls a client may begin, which holds ``in_flight`` slots while ``free`` are left.
+def allowed_calls(in_flight: int, free_slots: int, idle_clients: int = 0) -> int:
+    """Return how many more calls a client may begin while it has ``in_flight`` calls and ``free_slots`` are left.
 
-    For each of the ``without`` other clients that hold none a slot is left, and a client that holds none may
-    take the last.
+    One slot is left for each of the ``idle_clients``: other clients with no call in flight. A client with no call in
+    flight may take the last slot.
     """
-    more = (SHARE * (free - without) - in_flight) // (1 + SHARE)
-    return min(free, max(more, 0 if in_flight else 1))
+    more = (SLOTS_PER_FREE_SLOT * (free_slots - idle_clients) - in_flight) // (1 + SLOTS_PER_FREE_SLOT)
+    return min(free_slots, max(more, 0 if in_flight else 1))
 
 
-class Ask(NamedTuple):
-    """Which calls to claim for a client."""
+class ClaimPlan(NamedTuple):
+    """The description of one claim of callbacks for a client."""
 
-    most: int
-    resting: frozenset[str] = frozenset()
-    """None to these targets."""
-    only: str = ""
-    """To this target alone: a probe."""
+    limit: int
+    """Maximum number of calls."""
+    excluded_targets: frozenset[str] = frozenset()
+    target: str = ""
+    """The single target of a probe; empty: any target."""
     reserved: bool = False
-    """To a target with no call under way, out of the last quarter."""
+    """Whether the call takes one of the slots reserved for targets with no call in flight."""
 
 
 class ClientSlots:
-    """One client's calls under way, and the breakers of its targets."""
+    """The calls of one client that are in flight, and the breakers of its targets."""
 
     def __init__(self, concurrency: int) -> None:
-        """``concurrency``: calls to one target at once, at the most."""
+        """Take the number of calls to one target that may be in flight at once."""
         self._concurrency = concurrency
         self._breakers: OrderedDict[str, Throttle] = OrderedDict()
         self._tripped: OrderedDict[str, float] = OrderedDict()
+        """Targets that are not usable, each with the time from which it may be probed."""
         self.in_flight = 0
-        """Calls under way."""
-        self._look_at = 0.0
-        self._ended = False
-        """Whether a call has ended since the client was last asked for: then there may be more to claim."""
+        """Number of calls in flight."""
+        self._next_check = 0.0
+        self._call_ended = False
+        """Whether a call has ended since the last claim was planned; then there may be more to claim."""
         self.busy = False
-        """Whether the last claim for this client brought anything."""
+        """Whether the last claim for this client brought calls."""
 
-    def asks(self, now: float, most: int, share: int) -> Iterator[Ask]:
-        """What to claim now, together for no more than ``share`` calls.
+    def plan_claims(self, now: float, limit: int, allowed: int) -> Iterator[ClaimPlan]:
+        """Yield the claims to make now, for no more than ``allowed`` calls together.
 
-        Probes, and at most ``most`` calls to targets that are well. The last quarter of what the client may
-        hold is for targets with no call under way: one slow target keeps no other waiting.
+        These are probes, and at most ``limit`` calls to usable targets. The last quarter of what the client may hold
+        is reserved for targets with no call in flight, so that one slow target does not delay the others.
         """
-        self._ended = False
-        probed = list(islice(self._ready(now), min(PROBES, share)))
+        self._call_ended = False
+        probed = list(islice(self._probe_targets(now), min(MAX_PROBES, allowed)))
         for target in probed:
-            self._tripped[target] = now + LOOK_AGAIN
+            self._tripped[target] = now + RECHECK_INTERVAL
             self._tripped.move_to_end(target)
-            yield Ask(1, only=target)
-        used, limit = self.in_flight + len(probed), self.in_flight + share
-        if used >= limit or now < self._look_at:
+            yield ClaimPlan(1, target=target)
+        used, max_used = self.in_flight + len(probed), self.in_flight + allowed
+        if used >= max_used or now < self._next_check:
             return
         resting = frozenset(self._tripped)
-        for_any = limit - limit // 4 - used
-        if for_any > 0:
-            yield Ask(min(most, for_any), resting)
+        unreserved = max_used - max_used // 4 - used
+        if unreserved > 0:
+            yield ClaimPlan(min(limit, unreserved), resting)
         else:
-            callback_result = {target for target, breaker in self._breakers.items() if breaker.slots_used}
-            # One, for two might be for the same target.
-            yield Ask(1, resting | callback_result, reserved=True)
+            called = {target for target, breaker in self._breakers.items() if breaker.slots_used}
+            # Only one call, since two could be for the same target.
+            yield ClaimPlan(1, resting | called, reserved=True)
 
-    def claimed(self, ask: Ask, count: int, now: float) -> None:
-        """Note how many calls an Ask brought."""
-        if ask.only:
+    def note_claim(self, plan: ClaimPlan, calls: int, now: float) -> None:
+        """Note how many calls a claim brought."""
+        if plan.target:
             return
-        if not ask.reserved:
-            self.busy = count > 0
-        # What ends while the claim is under way frees slots and targets that it could not count on.
-        if ask.resting and not count and not self._ended:
-            self._look_at = now + LOOK_AGAIN
+        if not plan.reserved:
+            self.busy = calls > 0
+        # A call that ended during the claim freed a slot and a target that the plan could not count on.
+        if plan.excluded_targets and not calls and not self._call_ended:
+            self._next_check = now + RECHECK_INTERVAL
 
     def begin(self, target: str, now: float) -> None:
         """Take a slot for a call."""
@@ -104,41 +106,41 @@ class ClientSlots:
         self._breaker(target).begin(now)
 
     def end(self, target: str, now: float, failure: SendError | None) -> None:
-        """Free the slot; ``failure`` says that the target is ill, and not merely this call."""
+        """Free the slot; ``failure`` is a failure of the target, not one of this call alone."""
         self.in_flight -= 1
-        self._ended = True
+        self._call_ended = True
         breaker = self._breaker(target)
         breaker.end(now, failure)
-        if breaker.describe(now).state is BreakerState.USABLE:
+        if breaker.state(now) is BreakerState.USABLE:
             self._tripped.pop(target, None)
         else:
             self._tripped[target] = 0.0
-        self._look_at = 0.0
+        self._next_check = 0.0
 
-    def wake(self, target: str, now: float) -> None:
-        """End the target's rest, if it has one: it may be probed now."""
+    def end_rest(self, target: str, now: float) -> None:
+        """End the rest of a target, if it is resting: it may be probed now."""
         if target in self._tripped:
-            self._breakers[target].wake(now)
+            self._breakers[target].end_rest(now)
             self._tripped[target] = 0.0
 
-    def _ready(self, now: float) -> Iterator[str]:
-        """Targets whose rest is over and that were not asked for a probe just now."""
+    def _probe_targets(self, now: float) -> Iterator[str]:
+        """Return the targets whose rest is over and that were not probed a moment ago."""
         return (
             target
-            for target, look_at in self._tripped.items()
-            if look_at <= now and self._breakers[target].free(now)
+            for target, probe_at in self._tripped.items()
+            if probe_at <= now and self._breakers[target].sends_allowed(now)
         )
 
     def _breaker(self, target: str) -> Throttle:
         breaker = self._breakers.get(target)
         if breaker is None:
             if len(self._breakers) >= MAX_TARGETS:
-                self._forget_one()
+                self._drop_unused_breaker()
             breaker = self._breakers[target] = Throttle(concurrency=self._concurrency, per_second=0.0)
         self._breakers.move_to_end(target)
         return breaker
 
-    def _forget_one(self) -> None:
+    def _drop_unused_breaker(self) -> None:
         unused = (target for target, breaker in self._breakers.items() if not breaker.slots_used)
         oldest = next(unused, None)
         if oldest is not None:

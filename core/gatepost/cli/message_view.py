@@ -13,7 +13,7 @@ from gatepost.cli.common import plural, printable
 from gatepost.outbox import CallbackRetry, MessageRetry
 from gatepost.outbox.queries import MessageView, StatusView
 from gatepost.outbox.states import CallbackState, State
-from gatepost.web.admin import Rest
+from gatepost.web.admin import RestingInstance
 
 _COLOURS = {
     State.SENT: "green",
@@ -126,7 +126,7 @@ def _reason(message: MessageView) -> str:
     return printable(f"{instance}{message.reason}{f' [{message.code}]' if message.code else ''}")
 
 
-def rest_text(rest: Rest) -> str:
+def rest_text(rest: RestingInstance) -> str:
     """Return which instance rests, for how long and why."""
     duration = (
         f"for {math.ceil(rest.seconds)} s more" if rest.seconds else "until one message shows that it works"

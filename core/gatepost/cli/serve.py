@@ -108,7 +108,7 @@ async def _serve(
         listening.set()
 
     with watchdog.watch(loop, owners, report, output_capture.LoggingSnapshot().restore):
-        return await process.serve(settings, instances, listening=on_listening)
+        return await process.serve(settings, instances, on_listening=on_listening)
 
 
 def _tune_interpreter() -> None:

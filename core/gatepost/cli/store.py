@@ -18,7 +18,15 @@ from gatepost.model import Channel, Secret
 from gatepost.outbox import CallbackRetry, MessageRetry, Outbox, Policy, open_outbox, postgresql, sqlite
 from gatepost.outbox.driver_errors import store_error
 from gatepost.outbox.store_url import sqlite_path
-from gatepost.web.admin import MOST, MessagesRequest, Note, Rest, RestsRequest, SendRequest, note_of
+from gatepost.web.admin import (
+    MAX_IDS,
+    AdminFile,
+    RestingInstance,
+    RestingInstancesRequest,
+    RetryRequest,
+    SendRequest,
+    admin_file_path,
+)
 
 Result = TypeVar("Result")
 
@@ -113,7 +121,7 @@ async def _change(
     change_store: Callable[[Outbox, Sequence[str]], Awaitable[list[Result]]],
 ) -> list[Result]:
     """Ask the gateway for the action in chunks of ids, or call ``change_store`` when no gateway runs here."""
-    chunks = [ids[start : start + MOST] for start in range(0, len(ids), MOST)]
+    chunks = [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
     path = sqlite_path(settings.store.url, settings.path.parent)
     if path is not None:
         _require_file(path)
@@ -121,7 +129,7 @@ async def _change(
     try:
         async with _gateway(settings) as gateway:
             for chunk in chunks:
-                answer = await gateway.request(action, MessagesRequest(ids=chunk))
+                answer = await gateway.request(action, RetryRequest(ids=chunk))
                 results += msgspec.json.decode(answer, type=answer_type)
         return results
     except GatewayNotRunning:
@@ -134,16 +142,16 @@ async def _change(
         hold_uncertain=settings.delivery.uncertain == "hold",
     )
     async with open_outbox(settings.store.url, settings.path.parent, policy) as outbox:
-        for chunk in chunks[len(results) // MOST :]:
+        for chunk in chunks[len(results) // MAX_IDS :]:
             results += await change_store(outbox, chunk)
     return results
 
 
-async def resting_instances(settings: Settings, channel: Channel) -> list[Rest]:
+async def resting_instances(settings: Settings, channel: Channel) -> list[RestingInstance]:
     """Return which instances of a channel's route rest in the gateway that runs here. Raises ControlError."""
     async with _gateway(settings, _RESTS_TIMEOUT) as gateway:
-        answer = await gateway.request("rests", RestsRequest(channel=channel))
-        return msgspec.json.decode(answer, type=list[Rest])
+        answer = await gateway.request("resting-instances", RestingInstancesRequest(channel=channel))
+        return msgspec.json.decode(answer, type=list[RestingInstance])
 
 
 async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
@@ -155,7 +163,7 @@ async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
 @asynccontextmanager
 async def _gateway(settings: Settings, max_seconds: float = _REQUEST_TIMEOUT) -> AsyncIterator["_Gateway"]:
     """Open a client of the gateway that runs with this configuration. Raises ControlError."""
-    path = note_of(settings)
+    path = admin_file_path(settings)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -166,7 +174,7 @@ async def _gateway(settings: Settings, max_seconds: float = _REQUEST_TIMEOUT) ->
     if not content:
         raise GatewayNotRunning(f"no gateway is running with this configuration (it would write {path})")
     try:
-        note = msgspec.json.decode(content, type=Note)
+        note = msgspec.json.decode(content, type=AdminFile)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # A gateway is writing it at this moment, or died while it was writing.
         raise GatewayNotRunning(
@@ -183,13 +191,13 @@ async def _gateway(settings: Settings, max_seconds: float = _REQUEST_TIMEOUT) ->
 class _Gateway:
     """A client of a running gateway's control requests."""
 
-    def __init__(self, session: aiohttp.ClientSession, note: Note) -> None:
+    def __init__(self, session: aiohttp.ClientSession, note: AdminFile) -> None:
         self._session = session
         self._note = note
 
     async def request(self, action: str, body: msgspec.Struct) -> bytes:
         """Send a control request; return the body of its answer. Raises ControlError."""
-        url = f"{_local_url(self._note.url)}/control/{action}"
+        url = f"{_local_url(self._note.url)}/admin/{action}"
         headers = {"Authorization": f"Bearer {self._note.token}"}
         try:
             async with self._session.post(

@@ -1,1 +1,1 @@
-"""From a user id to an email address or a phone number."""
+"""Contact lookup: the email address or phone number of a user id."""

@@ -1,80 +1,106 @@
-"""The canonical form of email addresses and phone numbers, the only one that leaves a lookup.
+"""The canonical form of email addresses and phone numbers.
 
-An address or a number in this form can't break a header, a URL or a log line.
+A canonical address or number can't break a header, a URL or a log line. A contact lookup returns no other form.
 """
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from gatepost.errors import ConfigError, Fault
 
-_LONGEST_EMAIL = 254
-_LONGEST_PHONE = 40
-# RFC 5322's dot-atom in ASCII, of at most 64 characters: the library takes it and leaves it as it is.
+if TYPE_CHECKING:
+    from email_validator import ValidatedEmail
+
+_MAX_EMAIL_LENGTH = 254
+_MAX_PHONE_LENGTH = 40
+# The dot-atom of RFC 5322 in ASCII, of at most 64 characters: email_validator accepts it and does not change it.
 _PLAIN_LOCAL = re.compile(
     r"(?=.{1,64}\Z)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*", re.ASCII
 )
-# Far enough from every limit on the whole that only the parts need to be judged.
-_SHORT_EMAIL = 200
-# What people write a number with. Letters, extensions, URIs and other scripts' digits are left out on
-# purpose: the library would take them and make something of them.
+# Characters. Far enough below every limit on the whole address that only its parts need to be checked.
+_SHORT_EMAIL_LENGTH = 200
+# The characters that people write a number with. Letters, extensions, URIs and digits of other scripts are left
+# out on purpose: phonenumbers would accept them and convert them to some number.
 _PHONE = re.compile(r"\+?[0-9 ()./-]+", re.ASCII)
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 
 
 def canonical_email(text: str) -> str | None:
-    """``local@domain``, the domain in lower-case ASCII (IDNA); None unless it is exactly one address."""
-    if len(text) > _LONGEST_EMAIL or not text.isprintable():
+    """Return a recipient's address as ``local@domain``, the domain in lower-case ASCII (IDNA).
+
+    Returns None unless the text is exactly one address.
+    """
+    if len(text) > _MAX_EMAIL_LENGTH or not text.isprintable():
         return None
-    if "=?" in text:
-        return None  # atoms, but a reader of headers may decode them to something else
     local, _, domain = text.partition("@")
-    if len(text) <= _SHORT_EMAIL and _PLAIN_LOCAL.fullmatch(local):
-        # Nearly all are of this form, and thousands share a domain: a microsecond instead of fifty.
-        known = _canonical_domain(domain)
-        return known and f"{local}@{known}"
-    return _judged(text)
+    if len(text) <= _SHORT_EMAIL_LENGTH and "=?" not in text and _PLAIN_LOCAL.fullmatch(local):
+        # Nearly all addresses have this form, and thousands share a domain: a microsecond instead of fifty.
+        canonical = _canonical_domain(domain)
+        return canonical and f"{local}@{canonical}"
+    valid = _validate(text)
+    return f"{valid.local_part}@{valid.ascii_domain}" if valid else None
+
+
+def canonical_sender(text: str) -> str | None:
+    """Return a sender's address, with its domain in lower-case ASCII; None when it can't be used as a sender.
+
+    Its local part has to be ASCII and at most 64 characters long. Unlike the domain of a recipient, its domain may
+    be one that only the operator's network knows.
+    """
+    valid = _validate(text, strict=True, globally_deliverable=False)
+    return valid.ascii_email if valid else None
 
 
 @lru_cache(maxsize=4096)
 def _canonical_domain(domain: str) -> str | None:
-    judged = _judged(f"x@{domain}")
-    return judged and judged.removeprefix("x@")
+    valid = _validate(f"x@{domain}")
+    return valid.ascii_domain if valid else None
 
 
-def _judged(text: str) -> str | None:
-    # Late: 70 ms that a command which sends nothing need not spend.
+def _validate(
+    text: str, *, strict: bool = False, globally_deliverable: bool = True
+) -> "ValidatedEmail | None":
+    """Return the address as email_validator reads it, without a DNS query; None unless it is exactly one."""
+    # Imported here because it takes 70 ms, which commands that send nothing need not spend.
     from email_validator import validate_email  # noqa: PLC0415
 
+    if "=?" in text:
+        return None  # valid, but a reader of headers may decode it to another address
     try:
-        # The environment for tests is where the reserved domain .test is an address like any other.
-        found = validate_email(text, check_deliverability=False, test_environment=True)
+        # With test_environment the reserved domain .test is accepted like any other.
+        return validate_email(
+            text,
+            strict=strict,
+            globally_deliverable=globally_deliverable,
+            check_deliverability=False,
+            test_environment=True,
+        )
     except ValueError:
         return None
-    return f"{found.local_part}@{found.ascii_domain}"
 
 
 def canonical_phone(text: str, region: str) -> str | None:
-    """E.164 with its plus sign; None unless it can be one number.
+    """Return the number in E.164 with its plus sign; None unless the text can be exactly one number.
 
-    ``region``, such as GB, is that of numbers without a country code; where it is empty they are refused.
+    ``region``, such as GB, is the region of numbers without a country code; where it is empty, these are refused.
     """
-    if len(text) > _LONGEST_PHONE or not _PHONE.fullmatch(text):
+    if len(text) > _MAX_PHONE_LENGTH or not _PHONE.fullmatch(text):
         return None
     canonical = _e164(text, region)
-    # A few that it takes, such as 000000 in Germany, become what it would itself read as another number.
+    # A few texts, such as 000000 in Germany, become a number that phonenumbers itself reads as another one.
     return canonical if canonical and _e164(canonical, "") == canonical else None
 
 
 def _e164(text: str, region: str) -> str | None:
-    # Late: 140 ms and 3 MB.
+    # Imported here because it takes 140 ms and 3 MB.
     import phonenumbers  # noqa: PLC0415
 
     try:
         number = phonenumbers.parse(text, region or None)
     except phonenumbers.NumberParseException:
         return None
-    # Not is_possible_number(): that is content with one that can be dialled only within its town.
+    # Not is_possible_number(): that also accepts a number that can be dialled only within its town.
     if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         return None
     canonical = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
@@ -82,8 +108,8 @@ def _e164(text: str, region: str) -> str | None:
 
 
 def check_region(region: str) -> None:
-    """Raise ConfigError where the world has no such region for phone numbers."""
-    import phonenumbers  # noqa: PLC0415  as above
+    """Raise ConfigError unless phonenumbers knows the region."""
+    import phonenumbers  # noqa: PLC0415  see _e164
 
     if region not in phonenumbers.SUPPORTED_REGIONS:
-        raise ConfigError([Fault("contacts.default_region", "is no region; write a country's, such as GB")])
+        raise ConfigError([Fault("contacts.default_region", "is not the code of a country, such as GB")])

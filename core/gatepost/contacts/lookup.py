@@ -1,7 +1,7 @@
-"""The chain of sources: who is this user, and where is the message to go.
+"""Lookup of a user's address or number in the contact sources of a client.
 
-What a source says is judged here, once for all of them: an address or a number that comes out is
-canonical and can't break a header, a URL or a log line.
+Every address or number is checked here, whichever source it comes from. What a lookup returns is canonical and can't
+break a header, a URL or a log line.
 """
 
 import time
@@ -12,7 +12,7 @@ import msgspec
 
 from gatepost.contacts.addresses import canonical_email, canonical_phone, check_region
 from gatepost.errors import Unavailable
-from gatepost.model import NO_TEXT, Channel, Contact, Secret
+from gatepost.model import NO_ATTRIBUTES, Channel, Contact, Secret
 from gatepost.observe import logs
 from gatepost.plugin_host.instances import Instance
 
@@ -20,50 +20,50 @@ _log = logs.get(__name__)
 
 
 class LookupOutcome(StrEnum):
-    """What came of a search."""
+    """The outcome of a lookup."""
 
     FOUND = "found"
     UNKNOWN_USER = "unknown_user"
-    """Every source was asked, and none knows the user."""
+    """Every source answered, and none knows the user."""
     NO_ADDRESS = "no_address"
-    """The user is known, and has no usable address or number for this channel."""
+    """The user is known, but has no usable address or number for this channel."""
     UNREACHABLE = "unreachable"
-    """Nobody knew the user, and at least one source could not be asked."""
+    """No source that answered knows the user, and at least one source did not answer."""
 
 
 class LookupResult(msgspec.Struct, frozen=True):
-    """A search's result; ``recipient`` is there when the outcome is FOUND, and then canonical."""
+    """The result of a lookup; with FOUND it has a canonical ``recipient``."""
 
     outcome: LookupOutcome
     recipient: Secret | None = None
-    attributes: Mapping[str, str] = NO_TEXT
-    """The contact's further attributes, for the sending plugin and nobody else."""
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
+    """Further attributes of the contact, for the sending plugin alone."""
 
     def __repr__(self) -> str:
         return f"<LookupResult {self.outcome}>"
 
 
 class Contacts:
-    """Each client's own sources, in the order in which they are asked."""
+    """The contact sources of each client, in the order in which they are asked."""
 
     def __init__(
         self, sources: Mapping[str, Sequence[Instance]], timeout: float, default_region: str
     ) -> None:
-        """Take each client's sources by its name.
+        """Take the sources by client name; ``timeout`` is in seconds and for each source.
 
-        ``timeout``: seconds a source. Raises ConfigError where there is no such region.
+        Raises ConfigError for an unknown ``default_region``.
         """
-        self._sources = {client: tuple(asked) for client, asked in sources.items()}
+        self._sources = {client: tuple(instances) for client, instances in sources.items()}
         self._timeout = timeout
         self._region = default_region
         if default_region:
             check_region(default_region)
 
     async def find(self, client: str, ext_user_id: str, channel: Channel) -> LookupResult:
-        """Ask one source of the client after the other until one knows the user.
+        """Ask the sources of the client in turn until one knows the user.
 
-        Never raises for what a source does. Raises KeyError for a client that is not configured: another
-        client's sources may know a different person by the same id.
+        Never raises for an error of a source. Raises KeyError for a client that is not configured: the sources of
+        another client may know a different person by the same id.
         """
         unreachable = False
         for source in self._sources[client]:
@@ -73,14 +73,14 @@ class Contacts:
                 unreachable = True
                 write = _log.error if error.misconfigured else _log.warning
                 write(
-                    "contact_source_passed_over", instance=source.name, reason=error.reason, code=error.code
+                    "contact_source_unavailable", instance=source.name, reason=error.reason, code=error.code
                 )
                 continue
             if contact is not None:
-                return self._judge(contact, channel, source.name)
+                return self._result(contact, channel, source.name)
         return LookupResult(LookupOutcome.UNREACHABLE if unreachable else LookupOutcome.UNKNOWN_USER)
 
-    def _judge(self, contact: Contact, channel: Channel, source: str) -> LookupResult:
+    def _result(self, contact: Contact, channel: Channel, source: str) -> LookupResult:
         raw = contact.email if channel is Channel.EMAIL else contact.phone
         if not raw:
             return LookupResult(LookupOutcome.NO_ADDRESS)
@@ -93,37 +93,37 @@ class Contacts:
 
 
 class ContactCache:
-    """What was found when a message arrived, kept for its first try to be sent; in memory only."""
+    """Lookup results from the acceptance of messages, for the first try to send each; in memory only."""
 
     def __init__(
-        self, seconds: float = 60.0, most: int = 10_000, clock: Callable[[], float] = time.monotonic
+        self, ttl: float = 60.0, max_entries: int = 10_000, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Keeps at most ``most``, each for ``seconds``; the oldest goes first."""
-        self._seconds = seconds
-        self._most = most
+        """Take the lifetime of an entry in seconds; beyond ``max_entries`` the oldest entries are dropped."""
+        self._ttl = ttl
+        self._max_entries = max_entries
         self._clock = clock
-        self._kept: dict[str, tuple[float, LookupResult]] = {}
+        self._entries: dict[str, tuple[float, LookupResult]] = {}
 
     def put(self, message_id: str, lookup: LookupResult) -> None:
-        """Keep a finding, in place of an older one of the same message."""
-        self._kept.pop(message_id, None)
-        self.forget(room_for=1)
-        self._kept[message_id] = (self._clock(), lookup)
+        """Store the result for a message; it replaces an older one."""
+        self._entries.pop(message_id, None)
+        self.drop_expired(free_entries=1)
+        self._entries[message_id] = (self._clock(), lookup)
 
-    def forget(self, room_for: int = 0) -> None:
-        """Drop what is too old, and the oldest where there is no room; to be called every now and then."""
+    def drop_expired(self, free_entries: int = 0) -> None:
+        """Drop the expired entries, and the oldest until ``free_entries`` are free; has to be called regularly."""
         now = self._clock()
-        # A dict is in the order of its insertions, so the oldest are at its front.
-        while self._kept:
-            oldest = next(iter(self._kept))
-            young = self._kept[oldest][0] + self._seconds > now
-            if young and len(self._kept) + room_for <= self._most:
+        # A dict is in the order of its insertions, so the oldest entries come first.
+        while self._entries:
+            oldest = next(iter(self._entries))
+            fresh = self._entries[oldest][0] + self._ttl > now
+            if fresh and len(self._entries) + free_entries <= self._max_entries:
                 break
-            del self._kept[oldest]
+            del self._entries[oldest]
 
     def take(self, message_id: str) -> LookupResult | None:
-        """The message's finding, once; None where there is none or it is too old."""
-        kept = self._kept.pop(message_id, None)
-        if kept is None or self._clock() - kept[0] >= self._seconds:
+        """Remove and return the result for a message; None where there is none or it has expired."""
+        entry = self._entries.pop(message_id, None)
+        if entry is None or self._clock() - entry[0] >= self._ttl:
             return None
-        return kept[1]
+        return entry[1]

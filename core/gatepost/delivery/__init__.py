@@ -1,1 +1,1 @@
-"""From a committed message to a provider's answer."""
+"""Delivery: claimed messages are composed, handed to the plugins of a route, and their results recorded."""

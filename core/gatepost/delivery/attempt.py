@@ -1,4 +1,4 @@
-"""One try to send a message: what is handed over, what comes of it, and when the next one is due."""
+"""One attempt to send a message: its composition, its result, and the delay until the next attempt."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -12,42 +12,45 @@ from gatepost.errors import Rejected, SendError, Uncertain
 from gatepost.model import Email, Receipt, Secret, Sms
 from gatepost.outbox import Claim, SendResult
 from gatepost.outbox.states import State
-from gatepost.throttle import Content
+from gatepost.throttle import ContentKey
 
-LONGEST_PAUSE = 900.0
-"""Seconds between two tries of a message at the most."""
+MAX_RETRY_DELAY = 900.0
+"""Seconds between two attempts at most."""
 
 
-class Asked(NamedTuple):
-    """Who was asked last, and what came of it."""
+class InstanceAnswer(NamedTuple):
+    """The answer of an instance, with its name."""
 
     instance: str
     answer: Receipt | SendError
 
 
-class Composed(NamedTuple):
-    """A message as a plugin gets it."""
+class ComposedMessage(NamedTuple):
+    """A message in the form in which plugins get it."""
 
     message: Email | Sms
     content: bytes = b""
-    """What to store for the next try in place of the message's content; empty: that is as it should be."""
+    """The content to store for the next attempt; empty: the stored content stays."""
 
 
-def pause(attempt: int, draw: Callable[[float, float], float] = random.uniform) -> float:
-    """Seconds until the next try, after the ``attempt``-th: full jitter, so that nobody comes in step."""
-    return draw(0.0, min(LONGEST_PAUSE, 2.0 * 2.0 ** min(attempt - 1, 20)))
+def retry_delay(attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
+    """Return the seconds until the next attempt, after the ``attempt``-th.
+
+    With full jitter, so that messages that failed together are not all due together again.
+    """
+    return uniform(0.0, min(MAX_RETRY_DELAY, 2.0 * 2.0 ** min(attempt - 1, 20)))
 
 
 async def compose(
     claim: Claim, recipient: Secret, attributes: Mapping[str, str], text_parts: TextParts
-) -> Composed:
-    """Make the message of what is stored. Raises ValueError when the stored content is none."""
+) -> ComposedMessage:
+    """Build the message from its stored content; raise ValueError when that can't be decoded."""
     content = decode_content(claim.channel, claim.content)
     if isinstance(content, EmailContent):
-        text, derived = content.text, b""
+        text, new_content = content.text, b""
         if text is None:
             text = await text_parts.derive(claim.id, claim.client, content.html)
-            derived = encode_content(msgspec.structs.replace(content, text=text))
+            new_content = encode_content(msgspec.structs.replace(content, text=text))
         email = Email(
             id=claim.id,
             recipient=recipient,
@@ -59,7 +62,7 @@ async def compose(
             lifetime=claim.lifetime,
             attributes=attributes,
         )
-        return Composed(email, derived)
+        return ComposedMessage(email, new_content)
     sms = Sms(
         id=claim.id,
         recipient=recipient,
@@ -68,48 +71,52 @@ async def compose(
         lifetime=claim.lifetime,
         attributes=attributes,
     )
-    return Composed(sms)
+    return ComposedMessage(sms)
 
 
-def content_of(claim: Claim, message: Email | Sms) -> Content:
-    """Tell contents apart, within this process.
+def content_key(claim: Claim, message: Email | Sms) -> ContentKey:
+    """Return a key that is equal for messages of the same content, within this process.
 
-    A mail's body is often written for its recipient alone, so a campaign is known by its sender and subject.
+    The body of a mail is often written for its recipient alone, so a campaign is known by its sender and subject.
     """
     subject = message.subject if isinstance(message, Email) else message.text
-    return Content(claim.client, hash((message.sender, subject)))
+    return ContentKey(claim.client, hash((message.sender, subject)))
 
 
-def outcome_of(claim: Claim, asked: Asked, uncertain_wait: float) -> SendResult:
-    """What becomes of the message; ``uncertain_wait``: seconds for which a report is waited for."""
-    answer = asked.answer
-    if isinstance(answer, Receipt):
-        return ended(claim, State.SENT, "", instance=asked.instance, provider_id=answer.provider_id)
-    if isinstance(answer, Rejected):
-        return ended(claim, State.REJECTED, answer.reason, instance=asked.instance, code=answer.code)
-    uncertain = isinstance(answer, Uncertain)
+def send_result(claim: Claim, answer: InstanceAnswer, uncertain_wait: float) -> SendResult:
+    """Return the result of an answer; ``uncertain_wait`` is the wait for a report after a lost answer, in seconds."""
+    instance, received = answer
+    if isinstance(received, Receipt):
+        return final_result(claim, State.SENT, "", instance=instance, provider_id=received.provider_id)
+    if isinstance(received, Rejected):
+        return final_result(claim, State.REJECTED, received.reason, instance=instance, code=received.code)
+    uncertain = isinstance(received, Uncertain)
     return SendResult(
         id=claim.id,
         attempt=claim.attempt,
         state=State.UNCERTAIN if uncertain else State.QUEUED,
-        delay=uncertain_wait if uncertain else pause(claim.attempt),
-        instance=asked.instance,
-        reason=answer.reason,
-        code=answer.code,
+        delay=uncertain_wait if uncertain else retry_delay(claim.attempt),
+        instance=instance,
+        reason=received.reason,
+        code=received.code,
     )
 
 
-def later(claim: Claim, reason: str) -> SendResult:
-    """Surely not sent, and due again after a pause."""
+def retry_result(claim: Claim, reason: str) -> SendResult:
+    """Return the result of a message that was certainly not sent: it is due again after a delay."""
     return SendResult(
-        id=claim.id, attempt=claim.attempt, state=State.QUEUED, delay=pause(claim.attempt), reason=reason
+        id=claim.id,
+        attempt=claim.attempt,
+        state=State.QUEUED,
+        delay=retry_delay(claim.attempt),
+        reason=reason,
     )
 
 
-def ended(
+def final_result(
     claim: Claim, state: State, reason: str, *, instance: str = "", provider_id: str = "", code: str = ""
 ) -> SendResult:
-    """At its end: SENT, REJECTED or FAILED."""
+    """Return the result of a message that needs no further attempt: SENT, REJECTED or FAILED."""
     return SendResult(
         id=claim.id,
         attempt=claim.attempt,
@@ -121,6 +128,6 @@ def ended(
     )
 
 
-def word(answer: Receipt | SendError) -> str:
-    """An answer as logs and metrics call it: sent, rejected, unavailable, uncertain."""
+def outcome_label(answer: Receipt | SendError) -> str:
+    """Return the name of an answer in logs and metrics: sent, rejected, unavailable or uncertain."""
     return "sent" if isinstance(answer, Receipt) else type(answer).__name__.lower()

@@ -1,8 +1,9 @@
-"""Messages that may be what kills the process: each is sent alone, so that one more death names it.
+"""Suspects: messages that may be what kills the process; each is sent alone, so that one more death names it.
 
-In hand at two deaths are mostly messages that did no harm, beside one that did. So while a suspect is sent, nothing
-else is in hand in this process, and what dies then is surely that one. What else waits must not suffer: it has its
-turn after each suspect, for at least as long, and what is in hand is not waited for without end.
+Most of the messages that are in flight at two deaths did no harm, beside one that did. So while a suspect is sent,
+no other message is in flight in this process, and if the process dies, that message is the cause. The other messages
+must not suffer: after each suspect they are sent for at least as long as it took, and messages in flight are not
+waited for without end.
 """
 
 import asyncio
@@ -12,66 +13,62 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from gatepost.errors import StoreBroken, StoreError
 from gatepost.model import Channel
 from gatepost.observe import logs
-from gatepost.outbox import Outbox
+from gatepost.outbox import Outbox, polling
 
-POLL = 1.0
-"""Seconds between two looks for suspects."""
+SUSPECT_INTERVAL = 1.0
+"""Seconds between two searches for suspects."""
 
-DRAIN = 20.0
-"""Seconds for which a suspect waits that what is in hand comes to its end; then all goes on, and it tries later."""
+DRAIN_TIMEOUT = 20.0
+"""Seconds for which a suspect waits for the messages in flight; then the others go on, and it is tried later."""
 
-SHORTEST_TURN = 0.1
-"""Seconds that everything else is sent between two suspects at least."""
+MIN_OTHERS_TURN = 0.1
+"""Seconds for which the other messages are sent between two suspects, at least."""
 
 _log = logs.get(__name__)
 
 
 class Suspects:
-    """The one that sends suspects in one process."""
+    """The sender of suspects in one process."""
 
     def __init__(
         self,
         outbox: Outbox,
-        gates: Mapping[Channel, asyncio.Lock],
+        claim_locks: Mapping[Channel, asyncio.Lock],
         *,
-        in_hand: Collection[asyncio.Task[None]],
+        in_flight: Collection[asyncio.Task[None]],
         usable: Callable[[Channel], bool],
         begin: Callable[[Channel], Awaitable[None]],
+        stopping: asyncio.Event,
     ) -> None:
-        """``gates``: nothing of a channel is claimed by anybody else while its lock is held.
+        """Take what this shares with the delivery worker.
 
-        ``in_hand`` are the sends under way. ``usable`` says whether a channel has somebody to send with, and
-        ``begin`` claims its next suspect and begins to send it.
+        While the lock of a channel is held, nothing else claims its messages. ``in_flight`` are the tasks that send.
+        ``usable`` tells whether the route of a channel has an instance that works; ``begin`` claims the next suspect
+        of a channel and begins to send it. ``stopping`` ends ``run``.
         """
         self._outbox = outbox
-        self._gates = gates
-        self._in_hand = in_hand
+        self._claim_locks = claim_locks
+        self._in_flight = in_flight
         self._usable = usable
         self._begin = begin
-        self._stopping = asyncio.Event()
-
-    def stop(self) -> None:
-        """Begin no further one."""
-        self._stopping.set()
+        self._stopping = stopping
 
     async def run(self) -> None:
-        """Send suspects, one at a time, until ``stop``."""
+        """Send suspects, one at a time, until the worker stops."""
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
-            began, turn = clock(), POLL
+            began, pause = clock(), SUSPECT_INTERVAL
             try:
                 if await self._send_next():
-                    turn = max(SHORTEST_TURN, clock() - began)
+                    pause = max(MIN_OTHERS_TURN, clock() - began)
             except StoreBroken:
                 return
             except StoreError as error:
                 _log.warning("claim_failed", suspects=True, reason=str(error))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(turn):
-                    await self._stopping.wait()
+            await polling.wait_for(self._stopping, pause)
 
     async def _send_next(self) -> bool:
-        """Send the suspect that is the longest due, if there is one; returns whether others had to wait."""
+        """Send the suspect that is due for the longest time, if any; return whether the others had to wait."""
         for channel in await self._outbox.channels_with_suspects():
             if self._usable(channel):
                 await self._send_alone(channel)
@@ -79,14 +76,14 @@ class Suspects:
         return False
 
     async def _send_alone(self, channel: Channel) -> None:
-        async with contextlib.AsyncExitStack() as gates:
-            for gate in self._gates.values():
-                await gates.enter_async_context(gate)
-            if self._in_hand:
-                await asyncio.wait(self._in_hand, timeout=DRAIN)
-            # What came to its end meanwhile may have tripped a breaker.
-            if self._in_hand or self._stopping.is_set() or not self._usable(channel):
+        async with contextlib.AsyncExitStack() as locks:
+            for lock in self._claim_locks.values():
+                await locks.enter_async_context(lock)
+            if self._in_flight:
+                await asyncio.wait(self._in_flight, timeout=DRAIN_TIMEOUT)
+            # The messages that ended meanwhile may have tripped a breaker.
+            if self._in_flight or self._stopping.is_set() or not self._usable(channel):
                 return
             await self._begin(channel)
-            if self._in_hand:
-                await asyncio.wait(self._in_hand)
+            if self._in_flight:
+                await asyncio.wait(self._in_flight)

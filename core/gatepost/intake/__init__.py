@@ -1,1 +1,1 @@
-"""From the body of a request to a committed message, or to a refusal."""
+"""The acceptance of messages: from a request's body to a message on disk, or to a refusal."""

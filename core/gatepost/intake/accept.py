@@ -1,4 +1,4 @@
-"""From a request's body to a message on disk, or to a refusal that says why."""
+"""The acceptance of one message: checks, the lookup of its recipient, and its way into the outbox."""
 
 from collections.abc import Mapping
 
@@ -7,20 +7,20 @@ from gatepost.config.settings import Client, Settings
 from gatepost.contacts.lookup import ContactCache, Contacts, LookupOutcome, LookupResult
 from gatepost.content import preview_reference
 from gatepost.errors import Code, Refused, StoreError
-from gatepost.intake import requests
+from gatepost.intake import answers, client_policy, requests
 from gatepost.intake.requests import EmailRequest, SmsRequest
 from gatepost.model import Channel
 from gatepost.observe import logs
 from gatepost.outbox import NewMessage, Outbox, StoredMessage, new_id
 
-MOST_IN_HAND = 5_000
-"""Requests in hand; beyond that the gateway is overloaded and says so at once."""
+MAX_IN_FLIGHT = 5_000
+"""Requests in flight; with more the gateway is overloaded and refuses at once."""
 
 _log = logs.get(__name__)
 
 
 class Acceptance:
-    """Takes messages in for the clients of one configuration."""
+    """Accepts messages for the clients of one configuration."""
 
     def __init__(
         self,
@@ -36,17 +36,17 @@ class Acceptance:
         self._contacts = contacts
         self._contact_cache = contact_cache
         self._url_policies = url_policies
-        self._in_hand = 0
+        self._in_flight = 0
 
-    async def take(self, name: str, client: Client, channel: Channel, body: bytes) -> bytes:
-        """The answer to a request of this client: its message is on disk, or its uid was known.
+    async def accept(self, name: str, client: Client, channel: Channel, body: bytes) -> bytes:
+        """Return the answer to a client's request once its message is on disk, or when it was accepted earlier.
 
-        Raises Refused. The order in which refusals win is the contract's: a known uid is answered
-        whatever else is wrong by now, so it is looked for before any refusal leaves; on the usual way
-        storing the message finds it out by itself.
+        Raises Refused. When several refusals apply, docs/reference/contract.md says which one is given. A uid that
+        is known already is answered whatever else is wrong now, so it is looked up before any refusal is given;
+        without a refusal, storing the message finds the known uid.
         """
         request = requests.decode(channel, body)
-        self._in_hand += 1
+        self._in_flight += 1
         try:
             try:
                 message, lookup = await self._prepare(name, client, request)
@@ -54,27 +54,27 @@ class Acceptance:
                 known = await self._outbox.find(name, channel, request.uid)
                 if known is None:
                     raise
-                return _known(known, request, refusal)
-            # Before it is stored: a sender may have it in hand before we are told that it is there.
+                return _repeat_answer(known, request, refusal)
+            # Before the message is stored: a delivery worker may claim it before put() returns here.
             if lookup is not None:
                 self._contact_cache.put(message.id, lookup)
             stored = await self._outbox.put(message)
             if stored.id == message.id:
-                return requests.accepted(message.id)
+                return answers.accepted(message.id)
             self._contact_cache.take(message.id)
-            return _known(stored, request, None)
+            return _repeat_answer(stored, request, None)
         except StoreError as error:
             _log.error("message_not_stored", client=name, reason=str(error))
             raise Refused(Code.TRY_AGAIN, "the gateway can't store messages now: try again later") from None
         finally:
-            self._in_hand -= 1
+            self._in_flight -= 1
 
     async def _prepare(
         self, name: str, client: Client, request: EmailRequest | SmsRequest
     ) -> tuple[NewMessage, LookupResult | None]:
-        """The message to be stored, and what is known of its recipient; raises Refused."""
-        if self._in_hand > MOST_IN_HAND:
-            raise Refused(Code.TRY_AGAIN, "the gateway can't take messages now: try again later")
+        """Return the message to be stored, and its recipient's contact where one was found; raise Refused."""
+        if self._in_flight > MAX_IN_FLIGHT:
+            raise Refused(Code.TRY_AGAIN, "the gateway can't accept messages now: try again later")
         channel = request.channel
         callback_url = request.callback_url or client.callback_url
         if callback_url:
@@ -82,8 +82,8 @@ class Acceptance:
                 self._url_policies[name].check(callback_url)
             except CallbackUrlRefused as error:
                 raise Refused(Code.CALLBACK_REFUSED, f"callback_url: {error}") from None
-        requests.check_sender(client, request)
-        requests.check_preview(client, request)
+        client_policy.check_sender(client, request)
+        client_policy.check_preview(client, request)
         if not self._settings.routes.instances(channel):
             raise Refused(Code.NO_PROVIDER, f"routes.{channel} names no provider")
         identity = new_id()
@@ -102,7 +102,7 @@ class Acceptance:
             ext_user_id=request.ext_user_id,
             preview=preview,
             callback_url=callback_url,
-            content=requests.content(request),
+            content=requests.stored_content(request),
             lifetime=self._settings.delivery.lifetime(channel),
         )
         return message, lookup if lookup and lookup.outcome is LookupOutcome.FOUND else None
@@ -116,8 +116,11 @@ def _refuse_unless_reachable(lookup: LookupResult, channel: Channel) -> None:
         raise Refused(Code.NO_ADDRESS, f"the user has no usable {what}")
 
 
-def _known(stored: StoredMessage, request: EmailRequest | SmsRequest, refusal: Refused | None) -> bytes:
+def _repeat_answer(
+    stored: StoredMessage, request: EmailRequest | SmsRequest, refusal: Refused | None
+) -> bytes:
+    """Return the answer to a uid that is stored already; raise Refused(UID_USED) for a different message."""
     if stored.fingerprint == request.fingerprint:
-        return requests.accepted(stored.id)
+        return answers.accepted(stored.id)
     field = "email_uid" if request.channel is Channel.EMAIL else "im_uid"
     raise Refused(Code.UID_USED, f"{field} was already used for a different message") from refusal

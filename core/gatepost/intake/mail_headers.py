@@ -1,6 +1,6 @@
-"""What stands in a mail's header because Smartico said so: subjects, and senders, which are also compared.
+"""Checks of the subjects and senders that Smartico sends and that become mail headers.
 
-Nothing here can end a header's line, not even after a reader has decoded what RFC 2047 hides.
+A text that passes can't end a header line, not even after a mail reader has decoded its RFC 2047 encoded words.
 """
 
 import base64
@@ -11,19 +11,23 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 
+from gatepost.contacts.addresses import canonical_sender
 from gatepost.errors import Code, Refused
 from gatepost.model import Mailbox
 
 MAX_LINE = 998
-"""Characters of a subject and of a sender: what RFC 5322 lets a header's line have."""
+"""Characters of a subject and of a sender: the limit of RFC 5322 for a header line."""
 
-# What starts a new line somewhere, or can't be shown: C0, DEL, C1, and Unicode's own line ends.
+# Characters that some program treats as a line end or can't display: C0, DEL, C1, and Unicode's line separators.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 
 
-def refuse_control(name: str, text: str, limit: int = MAX_LINE) -> None:
-    """Raise Refused for what is too long, or could end a header's line, encoded words included."""
+def check_header_text(name: str, text: str, limit: int = MAX_LINE) -> None:
+    """Raise Refused for a text that is too long or has control characters, also within encoded words.
+
+    ``name`` is the request's field, for the message.
+    """
     if len(text) > limit:
         raise Refused(Code.MALFORMED, f"{name} is longer than {limit} characters")
     if not text.isprintable() and _CONTROL.search(text):
@@ -33,7 +37,7 @@ def refuse_control(name: str, text: str, limit: int = MAX_LINE) -> None:
 
 
 def _hides_control(text: str) -> bool:
-    """Whether some reader of RFC 2047 words would find a control character in them."""
+    """Return whether some decoder of RFC 2047 encoded words would produce a control character."""
     return any(_word_hides_control(*word.groups()) for word in _ENCODED_WORD.finditer(text))
 
 
@@ -46,12 +50,12 @@ def _word_hides_control(charset: str, encoding: str, payload: str) -> bool:
         try:
             data = base64.b64decode(data + b"=" * (-len(data) % 4))
         except binascii.Error:
-            return False  # one character too many: nobody can decode it
-    # As bytes (any charset's reader), and as the charset that the word names (UTF-7, UTF-16).
+            return False  # no decoder accepts this length
+    # As bytes, and in the charset that the word names (such as UTF-7 or UTF-16).
     texts = [data.decode("latin-1")]
     with suppress(LookupError, ValueError):
         texts.append(data.decode(charset.partition("*")[0], "replace"))
-    # C1 is UTF-8's and every Asian charset's second half, so of the bytes only C0 and DEL are looked at.
+    # In UTF-8 and in Asian charsets the bytes of C1 are parts of other characters: only C0 and DEL count there.
     return (
         bool(re.search("[\x00-\x1f\x7f]", texts[0]))
         or any(_CONTROL.search(part) for part in texts[1:])
@@ -60,61 +64,45 @@ def _word_hides_control(charset: str, encoding: str, payload: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def mailbox(name: str, text: str) -> Mailbox:
-    """``address`` or ``Name <address>``; kept, because a brand sends from a few."""
-    refuse_control(name, text)
+def parse_mailbox(name: str, text: str) -> Mailbox:
+    """Parse ``address`` or ``Name <address>``; raise Refused for anything else.
+
+    The results are cached, because a brand has few senders.
+    """
+    check_header_text(name, text)
     text = text.strip()
-    shown, address = "", text
+    display_name, address = "", text
     if text.endswith(">"):
-        shown, found, address = text[:-1].rpartition("<")
-        shown, address = shown.strip(), address.strip() if found else ""
-        if len(shown) > 1 and shown[0] == shown[-1] == '"':
-            shown = re.sub(r"\\(.)", r"\1", shown[1:-1])
-            refuse_control(name, shown)
-    canonical = _canonical(address)
+        display_name, found, address = text[:-1].rpartition("<")
+        display_name, address = display_name.strip(), address.strip() if found else ""
+        if len(display_name) > 1 and display_name[0] == display_name[-1] == '"':
+            display_name = re.sub(r"\\(.)", r"\1", display_name[1:-1])
+            check_header_text(name, display_name)
+    canonical = canonical_sender(address)
     if canonical is None:
         raise Refused(
-            Code.MALFORMED, f"{name} is not an address, alone or as in: Name <address>; its name is ASCII"
+            Code.MALFORMED,
+            f"{name} must be an address, alone or as in: Name <address>; the part before the @ must be ASCII",
         )
-    return Mailbox(canonical, shown)
-
-
-def _canonical(address: str) -> str | None:
-    """The address with its domain in ASCII and lower case; None when it is not one that can send."""
-    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  it costs 60 ms
-
-    if "=?" in address:
-        return None  # a reader of headers may decode it to another address
-    try:
-        # An operator's own relay may well send from a domain that only their network or their tests know.
-        valid = validate_email(
-            address,
-            strict=True,
-            check_deliverability=False,
-            globally_deliverable=False,
-            test_environment=True,
-        )
-    except (EmailNotValidError, ValueError):
-        return None
-    return valid.ascii_email
+    return Mailbox(canonical, display_name)
 
 
 @lru_cache(maxsize=256)
-def permitted(entries: tuple[str, ...]) -> frozenset[str]:
-    """A client's ``email_senders`` as they compare: addresses and @domains in canonical form."""
-    found = (_canonical_entry(entry) for entry in entries)
-    return frozenset(entry for entry in found if entry)
+def canonical_senders(entries: tuple[str, ...]) -> frozenset[str]:
+    """Return a client's ``email_senders`` in canonical form, for comparison; unusable entries are left out."""
+    canonical = (_canonical_entry(entry) for entry in entries)
+    return frozenset(entry for entry in canonical if entry)
 
 
 def _canonical_entry(entry: str) -> str | None:
     if entry.startswith("@"):
-        address = _canonical("x" + entry)
+        address = canonical_sender("x" + entry)
         return address and address[1:]
-    return _canonical(entry)
+    return canonical_sender(entry)
 
 
-def faults(entries: Sequence[str]) -> list[str]:
-    """What is wrong with a client's ``email_senders``, an unusable entry each; empty when nothing is."""
+def sender_faults(entries: Sequence[str]) -> list[str]:
+    """Return what is wrong with a client's ``email_senders``, one text for each unusable entry."""
     return [
         f"entry {position} is neither an address nor an @domain"
         for position, entry in enumerate(entries, 1)

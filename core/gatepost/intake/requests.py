@@ -1,7 +1,7 @@
-"""What Smartico may say, and what it hears: the two requests of the contract and their answers.
+"""The two requests that Smartico sends, decoded from the raw body.
 
-A request comes as raw bytes and leaves as an EmailRequest or an SmsRequest, or raises Refused. Whatever is
-wrong is said in our own words: a decoder's text likes to quote the value.
+The result is an EmailRequest or an SmsRequest, or Refused is raised. Its texts are our own, because the decoder's
+texts may quote the value.
 """
 
 import hashlib
@@ -10,22 +10,21 @@ from typing import ClassVar, TypeVar
 
 import msgspec
 
-from gatepost.config.settings import Client
 from gatepost.content import EmailContent, SmsContent, encode_content
 from gatepost.errors import Code, Refused
 from gatepost.intake import mail_headers
 from gatepost.model import Channel, Mailbox, Secret
 
 MAX_ID = 512
-"""Characters of a user id and of a uid: both are keys of an index, whose rows PostgreSQL limits."""
+"""Characters of a user id and of a uid: both are in indexes, and PostgreSQL limits the size of an index row."""
 MAX_RECIPIENT = 320
-"""Characters of an address that a request names itself: 64 of the local part, 255 of the domain, and the @."""
+"""Characters of the address in a preview: 64 of the local part, 255 of the domain, and the @."""
 MAX_NUMBER = 32
-"""Characters of a sender id; the networks allow 15 digits or 11 letters, in which form is the plugin's."""
+"""Characters of an SMS sender. The networks allow 15 digits or 11 letters; the plugin checks the exact form."""
 
-_NUMERIC = frozenset({"ext_user_id", "email_uid", "im_uid", "from_number"})
-"""Fields in which a number is taken as its digits."""
-_WHOLE = re.compile(rb"-?[0-9]+")
+_NUMBER_FIELDS = frozenset({"ext_user_id", "email_uid", "im_uid", "from_number"})
+"""Fields that may also be a JSON number, which then stands for its digits."""
+_WHOLE_NUMBER = re.compile(rb"-?[0-9]+")
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -51,16 +50,16 @@ class _SmsFields(msgspec.Struct):
     callback_url: str | None = None
 
 
-_F = TypeVar("_F", _EmailFields, _SmsFields)
+_Fields = TypeVar("_Fields", _EmailFields, _SmsFields)
 
-_email_fields = msgspec.json.Decoder(_EmailFields)
-_sms_fields = msgspec.json.Decoder(_SmsFields)
-_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_text_or_null = msgspec.json.Decoder(str | None)
+_email_decoder = msgspec.json.Decoder(_EmailFields)
+_sms_decoder = msgspec.json.Decoder(_SmsFields)
+_raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text_decoder = msgspec.json.Decoder(str | None)
 
 
 class EmailRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """``POST /email``, decoded."""
+    """The decoded body of ``POST /email``."""
 
     channel: ClassVar[Channel] = Channel.EMAIL
     ext_user_id: str
@@ -70,20 +69,20 @@ class EmailRequest(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     html: str
     text: str = ""
-    """Empty: Smartico sent none."""
+    """Empty when Smartico sent none."""
     callback_url: str = ""
-    """Empty: the client's default."""
+    """Empty when the client's default applies."""
     preview_to: Secret | None = None
-    """The address that came with the request; None: the user is looked up."""
+    """The recipient that the request itself names; None when the user's contact is looked up."""
     fingerprint: bytes
-    """SHA-256 over the content; equal for the same uid means: the same message again."""
+    """SHA-256 of the content. A repeat of a message has the same uid and the same fingerprint."""
 
     def __repr__(self) -> str:
         return "<EmailRequest>"
 
 
 class SmsRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """``POST /sms``, decoded."""
+    """The decoded body of ``POST /sms``."""
 
     channel: ClassVar[Channel] = Channel.SMS
     ext_user_id: str
@@ -97,29 +96,29 @@ class SmsRequest(msgspec.Struct, frozen=True, kw_only=True):
         return "<SmsRequest>"
 
 
-_pack = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def decode(channel: Channel, body: bytes) -> EmailRequest | SmsRequest:
-    """A request's body as the contract's table has it.
+    """Decode a request's body.
 
-    Raises Refused(MALFORMED), whose message names the field and quotes nothing.
+    Raises Refused(MALFORMED); its message names the field and quotes nothing.
     """
     return _decode_email(body) if channel is Channel.EMAIL else _decode_sms(body)
 
 
 def _decode_email(body: bytes) -> EmailRequest:
-    fields = _fields(body, _email_fields, _EmailFields)
+    fields = _decode_fields(body, _email_decoder, _EmailFields)
     user = _identifier("ext_user_id", fields.ext_user_id)
     uid = _identifier("email_uid", fields.email_uid)
-    sender = mail_headers.mailbox(
+    sender = mail_headers.parse_mailbox(
         "from_email_address", _required("from_email_address", fields.from_email_address)
     )
     reply_to = fields.reply_to_email_address or ""
     subject = fields.subject
     if subject is None:
         raise _malformed("subject is missing; it may be empty")
-    mail_headers.refuse_control("subject", subject)
+    mail_headers.check_header_text("subject", subject)
     html = _required("body", fields.body)
     text = fields.text_body or ""
     activity, recipient = fields.activity_type or "", fields.to_email_address or ""
@@ -127,13 +126,13 @@ def _decode_email(body: bytes) -> EmailRequest:
         raise _malformed("activity_type and to_email_address go together: one of them is missing")
     if len(recipient) > MAX_RECIPIENT:
         raise _malformed(f"to_email_address is longer than {MAX_RECIPIENT} characters")
-    # The order and the framing of this list are part of what is stored: never change either.
+    # Never change the order or the items of this tuple: its fingerprint is stored.
     content = ("email", user, fields.from_email_address, reply_to, subject, html, text, uid)
     return EmailRequest(
         ext_user_id=user,
         uid=uid,
         sender=sender,
-        reply_to=mail_headers.mailbox("reply_to_email_address", reply_to) if reply_to else None,
+        reply_to=mail_headers.parse_mailbox("reply_to_email_address", reply_to) if reply_to else None,
         subject=subject,
         html=html,
         text=text,
@@ -144,19 +143,19 @@ def _decode_email(body: bytes) -> EmailRequest:
 
 
 def _decode_sms(body: bytes) -> SmsRequest:
-    fields = _fields(body, _sms_fields, _SmsFields)
+    fields = _decode_fields(body, _sms_decoder, _SmsFields)
     user = _identifier("ext_user_id", fields.ext_user_id)
     uid = _identifier("im_uid", fields.im_uid)
     text = _required("body", fields.body)
     sender = fields.from_number or ""
-    mail_headers.refuse_control("from_number", sender, MAX_NUMBER)
+    mail_headers.check_header_text("from_number", sender, MAX_NUMBER)
     return SmsRequest(
         ext_user_id=user,
         uid=uid,
         sender=sender or None,
         text=text,
         callback_url=fields.callback_url or "",
-        # As above: never change it.
+        # Never change these items: their fingerprint is stored.
         fingerprint=_fingerprint("sms", user, sender, text, uid),
     )
 
@@ -165,9 +164,9 @@ def _malformed(problem: str) -> Refused:
     return Refused(Code.MALFORMED, problem)
 
 
-def _fields(body: bytes, decoder: "msgspec.json.Decoder[_F]", kind: type[_F]) -> _F:
+def _decode_fields(body: bytes, decoder: "msgspec.json.Decoder[_Fields]", kind: type[_Fields]) -> _Fields:
     if not body.isascii():
-        # The decoder skips over unknown fields, and with them over what is no UTF-8.
+        # The decoder skips unknown fields and does not notice invalid UTF-8 in them.
         try:
             body.decode()
         except UnicodeDecodeError:
@@ -176,23 +175,24 @@ def _fields(body: bytes, decoder: "msgspec.json.Decoder[_F]", kind: type[_F]) ->
     try:
         fields = decoder.decode(body)
     except msgspec.ValidationError:
-        fields = _one_by_one(body, kind)
+        fields = _decode_one_by_one(body, kind)
     except (ValueError, RecursionError):
         raise _malformed("the body is not JSON") from None
     for name, value in zip(kind.__struct_fields__, msgspec.structs.astuple(fields), strict=True):
-        # In wide text `in` trips over the NUL half of every ASCII character; counting does not.
+        # In non-ASCII text `in` is slow, because it stops at the zero half of each ASCII character; count() does not.
         if value and ("\0" in value if value.isascii() else value.count("\0")):
             raise _malformed(f"{name} must not contain NUL")
     return fields
 
 
-def _one_by_one(body: bytes, kind: type[_F]) -> _F:
-    """The slow way, after a fault: finds the field that is no text, and lets the last of its name win.
+def _decode_one_by_one(body: bytes, kind: type[_Fields]) -> _Fields:
+    """Decode field by field, which is slower, to find the field that is not a text.
 
-    Whole numbers are taken here, as they are written: as numbers they would have to be of some size.
+    Of several fields with one name the last counts. A whole number is taken as its digits; it may be larger than
+    any number type of the decoder.
     """
     try:
-        raw = _raw_fields.decode(body)
+        raw = _raw_decoder.decode(body)
     except msgspec.ValidationError:
         raise _malformed("the body must be a JSON object") from None
     except (ValueError, RecursionError):
@@ -201,14 +201,14 @@ def _one_by_one(body: bytes, kind: type[_F]) -> _F:
     for name in kind.__struct_fields__:
         if name not in raw:
             continue
-        numeric = name in _NUMERIC
-        if numeric and _WHOLE.fullmatch(raw[name]):
+        may_be_number = name in _NUMBER_FIELDS
+        if may_be_number and _WHOLE_NUMBER.fullmatch(raw[name]):
             setattr(fields, name, bytes(raw[name]).decode())
             continue
         try:
-            setattr(fields, name, _text_or_null.decode(raw[name]))
+            setattr(fields, name, _text_decoder.decode(raw[name]))
         except (ValueError, RecursionError):
-            raise _malformed(f"{name} must be a text" + " or a whole number" * numeric) from None
+            raise _malformed(f"{name} must be a text" + " or a whole number" * may_be_number) from None
     return fields
 
 
@@ -226,12 +226,12 @@ def _identifier(name: str, value: str | None) -> str:
 
 
 def _fingerprint(*content: str | None) -> bytes:
-    # msgpack says each text's length before it, so that no two lists of texts look alike.
-    return hashlib.sha256(_pack(content)).digest()
+    # msgpack writes the length of each text before it, so that two different tuples never give the same bytes.
+    return hashlib.sha256(_encode(content)).digest()
 
 
-def content(request: EmailRequest | SmsRequest) -> bytes:
-    """Return what is stored of the request, encoded."""
+def stored_content(request: EmailRequest | SmsRequest) -> bytes:
+    """Return the encoded content that the outbox stores; it does not name the user."""
     if isinstance(request, EmailRequest):
         return encode_content(
             EmailContent(
@@ -243,39 +243,3 @@ def content(request: EmailRequest | SmsRequest) -> bytes:
             )
         )
     return encode_content(SmsContent(sender=request.sender, text=request.text))
-
-
-def check_sender(client: Client, request: EmailRequest | SmsRequest) -> None:
-    """Raise Refused(SENDER_REFUSED) unless the client may send in this name.
-
-    An SMS without a sender goes out in the plugin's default, which is the operator's own choice. The
-    reply-to is not restricted: it sends nothing.
-    """
-    if isinstance(request, SmsRequest):
-        if request.sender is None or not client.sms_senders or request.sender in client.sms_senders:
-            return
-        raise Refused(Code.SENDER_REFUSED, "from_number is not one of the client's sms_senders")
-    if not client.email_senders:
-        return
-    address = request.sender.address
-    permitted = mail_headers.permitted(client.email_senders)
-    if address not in permitted and address[address.rindex("@") :] not in permitted:
-        raise Refused(Code.SENDER_REFUSED, "from_email_address is not one of the client's email_senders")
-
-
-def check_preview(client: Client, request: EmailRequest | SmsRequest) -> None:
-    """Raise Refused(PREVIEW_REFUSED) when the request names an address that the client's config doesn't list."""
-    if isinstance(request, SmsRequest) or request.preview_to is None:
-        return
-    if request.preview_to not in client.preview_recipients:
-        raise Refused(Code.PREVIEW_REFUSED, "to_email_address is not one of the client's preview_recipients")
-
-
-def accepted(ext_message_id: str) -> bytes:
-    """The answer to a request that was taken; ids are [0-9a-f-] and need no quoting."""
-    return b'{"error_code":0,"ext_message_id":"' + ext_message_id.encode() + b'"}'
-
-
-def refused(error: Refused) -> bytes:
-    """The answer to a request that was not."""
-    return msgspec.json.encode({"error_code": int(error.code), "error_message": error.message})

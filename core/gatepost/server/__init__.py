@@ -1,1 +1,1 @@
-"""The process and its connections: from a listening socket to the ASGI application."""
+"""The server process: it listens, limits connections and hands requests to the ASGI application."""

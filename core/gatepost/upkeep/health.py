@@ -82,7 +82,7 @@ class HealthCheck:
             instances={
                 name: {
                     "state": one.state,
-                    "retry_in_seconds": round(one.rests, 1),
+                    "retry_in_seconds": round(one.rest_remaining, 1),
                     "misconfigured": one.misconfigured,
                     "reason": one.reason,
                 }
@@ -113,7 +113,7 @@ class HealthCheck:
 
     def _breakers(self) -> dict[str, BreakerSnapshot]:
         now = asyncio.get_running_loop().time()
-        return {name: throttle.describe(now) for name, throttle in self._throttles.items()}
+        return {name: throttle.snapshot(now) for name, throttle in self._throttles.items()}
 
     def _queue_gauge(self, name: str) -> Mapping[tuple[str, ...], float]:
         return self._queue_values[name]
@@ -150,4 +150,4 @@ def _instance_problems(breakers: Mapping[str, BreakerSnapshot]) -> Iterator[str]
         if one.misconfigured:
             yield f"plugins.{name}: misconfigured: {one.reason}"
         elif one.state is BreakerState.RESTING:
-            yield f"plugins.{name}: rests for {one.rests:.0f} s: {one.reason}"
+            yield f"plugins.{name}: rests for {one.rest_remaining:.0f} s: {one.reason}"

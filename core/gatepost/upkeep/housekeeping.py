@@ -24,7 +24,7 @@ async def run_housekeeping(outbox: Outbox, contact_cache: ContactCache) -> None:
     loop = asyncio.get_running_loop()
     prune_at = loop.time() + PRUNE_INTERVAL
     while True:
-        contact_cache.forget()
+        contact_cache.drop_expired()
         try:
             while (result := await outbox.sweep()).changes:
                 counts = {name: getattr(result, name) for name in result.__struct_fields__}

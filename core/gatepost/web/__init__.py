@@ -1,1 +1,1 @@
-"""The HTTP routes, who may use them, and what an operator does over them."""
+"""The HTTP routes, the authentication of clients, and the API for commands on the same machine."""

@@ -1,6 +1,7 @@
-"""What commands on this machine may ask of a running gateway: to send again, to tell now, who rests, a test message.
+"""The operations that commands on the same machine can ask of a running gateway.
 
-They find it by a note that it leaves while it runs, which only its own user can read.
+They retry messages and callbacks, list the resting instances, and send a test message. A command finds the gateway
+by the admin file, which holds its URL and a token and can be read by the gateway's own user only.
 """
 
 import asyncio
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from gatepost.callbacks.worker import Callbacks
+from gatepost.callbacks.worker import CallbackWorker
 from gatepost.config.settings import Settings
 from gatepost.errors import Refused
-from gatepost.intake import requests
+from gatepost.intake import answers
 from gatepost.intake.accept import Acceptance
 from gatepost.model import Channel
 from gatepost.observe import logs
@@ -25,152 +26,154 @@ from gatepost.outbox.store_url import sqlite_path
 from gatepost.throttle import BreakerState, Throttle
 
 MAX_BODY = 8 * 1_048_576
-"""Bytes of a command's request that are read; more than any message may have."""
+"""Bytes of a request that are read; more than any message may have."""
 
-MOST = 500
-"""Messages in one MessagesRequest."""
+MAX_IDS = 500
+"""Messages in one RetryRequest."""
 
-_SCHEME = b"Bearer "
+_AUTH_SCHEME = b"Bearer "
 
-_RUNNING = ".running"
+_FILE_SUFFIX = ".running"
 
 _log = logs.get(__name__)
 
 
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a running gateway can be spoken to, and with what: whoever can read it may control it."""
+class AdminFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of the admin file; a process that can read it can control the gateway."""
 
     pid: int
     url: str
     token: str
 
 
-def note_of(settings: Settings) -> Path:
-    """The file of the note: the store's lock, or one beside the configuration where the store is no file."""
+def admin_file_path(settings: Settings) -> Path:
+    """Return the admin file: the store's lock, or beside the configuration where the store is not a file."""
     database = sqlite_path(settings.store.url, settings.path.parent)
-    return FileLock(database).path if database else settings.path.with_name(settings.path.name + _RUNNING)
+    return FileLock(database).path if database else settings.path.with_name(settings.path.name + _FILE_SUFFIX)
 
 
 @contextlib.contextmanager
-def noted(settings: Settings, url: str, token: str) -> Iterator[None]:
-    """Leave the note while the block runs.
+def admin_file(settings: Settings, url: str, token: str) -> Iterator[None]:
+    """Write the admin file for as long as the block runs.
 
-    Where that can't be done the gateway is as good without: the log says what the commands will miss.
+    The gateway also runs without it; where it can't be written the log says which commands will not work.
     """
-    path = note_of(settings)
-    content = msgspec.json.encode(Note(pid=os.getpid(), url=url, token=token))
+    path = admin_file_path(settings)
+    content = msgspec.json.encode(AdminFile(pid=os.getpid(), url=url, token=token))
     try:
-        # Also where the file was there before, nobody else can read what stands in it from now on.
-        with open(path, "wb", opener=_private) as file:
+        # The mode is set before the content is written, also for a file that exists already.
+        with open(path, "wb", opener=_open_private) as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(content)
     except OSError as error:
-        _log.warning("note_not_left", path=str(path), problem=f"{error.strerror}: gatepost send won't work")
+        problem = f"{error.strerror}: gatepost send won't work"
+        _log.warning("admin_file_not_written", path=str(path), problem=problem)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            # The lock's file stays. Of this one another process may have made its own meanwhile.
-            if path.suffix == _RUNNING and path.read_bytes() == content:
+            # The store's lock stays. The other file may belong to another gateway by now.
+            if path.suffix == _FILE_SUFFIX and path.read_bytes() == content:
                 path.unlink()
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-class MessagesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``POST /control/retry`` and ``/control/retry-callbacks``; the answer is a list of MessageRetry or of CallbackRetry."""
+class RetryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /admin/retry`` and ``/admin/retry-callbacks``; the answer is a list of MessageRetry or CallbackRetry."""
 
     ids: Sequence[str]
 
 
-class RestsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``POST /control/rests``; the answer is a list of Rest, in the order of the channel's route."""
+class RestingInstancesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /admin/resting-instances``; the answer is a list of RestingInstance in the order of the route."""
 
     channel: Channel
 
 
-class Rest(msgspec.Struct, frozen=True, kw_only=True):
-    """A sending instance that is not asked now, or is to be probed."""
+class RestingInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """A sending instance whose breaker is resting or probing."""
 
     instance: str
     seconds: float
-    """Until it is asked again."""
+    """Until the instance gets its next message."""
     reason: str
 
 
 class SendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``POST /control/send``; the answer is the contract's."""
+    """``POST /admin/send``; the answer is the one that ``/email`` and ``/sms`` give."""
 
     client: str
-    """In whose name: its senders, callbacks and routes are used."""
+    """The client whose senders, callbacks and routes are used."""
     channel: Channel
     fields: Mapping[str, str]
-    """As Smartico would send them."""
+    """The fields as Smartico would send them."""
 
 
-class Control:
-    """The room behind ``/control/...``; made anew with every start, and so is its token."""
+class AdminApi:
+    """The operations behind ``/admin/...``, with a token that is new at each start."""
 
     def __init__(
         self,
         settings: Settings,
         outbox: Outbox,
         acceptance: Acceptance,
-        callbacks: Callbacks,
+        callbacks: CallbackWorker,
         throttles: Mapping[str, Throttle],
     ) -> None:
-        """``throttles``: of every sending instance, by its name."""
+        """``throttles`` holds the throttle of every sending instance, by its name."""
         self._settings = settings
         self._outbox = outbox
         self._acceptance = acceptance
         self._callbacks = callbacks
         self._throttles = throttles
         self.token = secrets.token_urlsafe(32)
-        """Stands in the note."""
+        """The token in the admin file."""
 
-    def admits(self, authorization: bytes) -> bool:
-        """Whether this Authorization header holds the token."""
-        return secrets.compare_digest(authorization, _SCHEME + self.token.encode())
+    def is_authorized(self, authorization: bytes) -> bool:
+        """Return whether this Authorization header holds the token."""
+        return secrets.compare_digest(authorization, _AUTH_SCHEME + self.token.encode())
 
-    async def take(self, what: str, body: bytes) -> bytes | None:
-        """Do what a command asks and return the answer, JSON; None where there is no such thing to ask.
+    async def run(self, operation: str, body: bytes) -> bytes | None:
+        """Run an operation and return its answer as JSON; None when there is no such operation.
 
-        Raises ValueError for a body that is none of ours, and StoreError.
+        Raises ValueError for an invalid body, and StoreError.
         """
-        match what:
+        match operation:
             case "retry":
                 return msgspec.json.encode(await self._retry(_ids(body)))
             case "retry-callbacks":
                 return msgspec.json.encode(await self._retry_callbacks(_ids(body)))
-            case "rests":
-                return msgspec.json.encode(self._rests(msgspec.json.decode(body, type=RestsRequest).channel))
+            case "resting-instances":
+                request = msgspec.json.decode(body, type=RestingInstancesRequest)
+                return msgspec.json.encode(self._resting_instances(request.channel))
             case "send":
                 return await self._send(msgspec.json.decode(body, type=SendRequest))
         return None
 
     async def _retry(self, ids: Sequence[str]) -> list[MessageRetry]:
         lifetimes = {channel: self._settings.delivery.lifetime(channel) for channel in Channel}
-        # All at once: they share a commit.
-        retried = await asyncio.gather(*(self._outbox.retry(one, lifetimes) for one in ids))
-        _log.info("messages_retried", messages=sum(one.queued for one in retried))
-        return retried
+        # Concurrently, so that they share a commit.
+        retries = await asyncio.gather(*(self._outbox.retry(one, lifetimes) for one in ids))
+        _log.info("messages_retried", messages=sum(one.queued for one in retries))
+        return retries
 
     async def _retry_callbacks(self, ids: Sequence[str]) -> list[CallbackRetry]:
-        callback_retries = await self._outbox.retry_callbacks(ids)
-        self._callbacks.wake({(one.client, one.target) for one in callback_retries if one.callbacks})
-        _log.info("callbacks_retried", callbacks=sum(one.callbacks for one in callback_retries))
-        return callback_retries
+        retries = await self._outbox.retry_callbacks(ids)
+        self._callbacks.end_rests({(one.client, one.target) for one in retries if one.callbacks})
+        _log.info("callbacks_retried", callbacks=sum(one.callbacks for one in retries))
+        return retries
 
-    def _rests(self, channel: Channel) -> list[Rest]:
+    def _resting_instances(self, channel: Channel) -> list[RestingInstance]:
         now = asyncio.get_running_loop().time()
-        seen = {
-            name: self._throttles[name].describe(now) for name in self._settings.routes.instances(channel)
+        snapshots = {
+            name: self._throttles[name].snapshot(now) for name in self._settings.routes.instances(channel)
         }
         return [
-            Rest(instance=name, seconds=one.rests, reason=one.reason)
-            for name, one in seen.items()
+            RestingInstance(instance=name, seconds=one.rest_remaining, reason=one.reason)
+            for name, one in snapshots.items()
             if one.state is not BreakerState.USABLE
         ]
 
@@ -178,16 +181,15 @@ class Control:
         client = self._settings.clients.get(request.client)
         if client is None:
             raise ValueError("the running gateway has no such client")
+        body = msgspec.json.encode(request.fields)
         try:
-            return await self._acceptance.take(
-                request.client, client, request.channel, msgspec.json.encode(request.fields)
-            )
+            return await self._acceptance.accept(request.client, client, request.channel, body)
         except Refused as refusal:
-            return requests.refused(refusal)
+            return answers.refused(refusal)
 
 
 def _ids(body: bytes) -> Sequence[str]:
-    ids = msgspec.json.decode(body, type=MessagesRequest).ids
-    if len(ids) > MOST:
-        raise ValueError(f"at most {MOST} messages at once")
+    ids = msgspec.json.decode(body, type=RetryRequest).ids
+    if len(ids) > MAX_IDS:
+        raise ValueError(f"at most {MAX_IDS} messages in one request")
     return ids

@@ -1,4 +1,4 @@
-"""Who is asking: the caller's address, behind proxies too, and the client it may speak for."""
+"""The authentication of a request: its client address, behind proxies too, and the client that it belongs to."""
 
 import hashlib
 import hmac
@@ -14,18 +14,18 @@ from gatepost.model import Channel
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-_KNOWN_ADDRESSES = 4096
-"""Addresses whose clients are remembered; the next one pushes out the least recently seen."""
+_CACHED_ADDRESSES = 4096
+"""Addresses whose clients are cached; the least recently used one is dropped for a new one."""
 
-_PASSED_ON = (b"x-forwarded-", b"forwarded", b"x-real-ip", b"via")
-"""How the headers begin that nobody but a proxy writes."""
+_PROXY_HEADERS = (b"x-forwarded-", b"forwarded", b"x-real-ip", b"via")
+"""How the names of headers begin that only a proxy adds."""
 
-# Some proxies write the caller's port too (Azure's Application Gateway does): 1.2.3.4:567, [2001:db8::1]:567.
+# Some proxies add the client's port (Azure's Application Gateway does): 1.2.3.4:567, [2001:db8::1]:567.
 _WITH_PORT = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
 
 
-class Access:
-    """The allowlists and secrets of every client, and who may observe the gateway."""
+class Authenticator:
+    """The allowlists and secrets of all clients, and the networks that may read the metrics."""
 
     def __init__(
         self,
@@ -40,14 +40,14 @@ class Access:
             name: tuple(_digest(secret.reveal().encode()) for secret in client.authorization)
             for name, client in clients.items()
         }
-        self._candidates = lru_cache(maxsize=_KNOWN_ADDRESSES)(self._listing)
+        self._cached_candidates = lru_cache(maxsize=_CACHED_ADDRESSES)(self._candidates)
 
-    def caller(self, peer: str | None, headers: Headers) -> Address | None:
-        """The address the request is from; None when nobody can tell, and then it is refused.
+    def client_address(self, peer: str | None, headers: Headers) -> Address | None:
+        """Return the address that the request comes from; None when it is unknown.
 
-        That is the peer's. A trusted proxy is believed about who asked *it*: the right-most address of
-        X-Forwarded-For that is no trusted proxy itself, or the left-most where all of them are. One element
-        on the way that is no address, an empty one included, makes the whole untellable.
+        This is the peer's address, unless the peer is a trusted proxy. Then it is the right-most address in
+        X-Forwarded-For that is not a trusted proxy, or the left-most one if all of them are. The result is None if
+        an element that is read on the way from the right is not an address; an empty element is not one either.
         """
         address = parse_address(peer) if peer is not None else None
         if address is None or not (self._trusted_proxies and self._is_trusted(address)):
@@ -59,51 +59,51 @@ class Access:
                 break
         return address
 
-    def may_observe(self, peer: str | None, headers: Headers) -> bool:
-        """Return whether the request may read the metrics: it is from the loopback or from ``metrics_allow``.
+    def may_read_metrics(self, peer: str | None, headers: Headers) -> bool:
+        """Return whether the request may read the metrics: it comes from the loopback or from ``metrics_allow``.
 
-        What a proxy passed on never counts as from the loopback. It counts as from the caller whom a trusted
-        proxy names in X-Forwarded-For; without that name it is refused.
+        A request through a proxy never counts as coming from the loopback. It counts as coming from the address
+        that a trusted proxy gives in X-Forwarded-For; if there is none it is refused.
         """
         headers = list(headers)
-        address = self.caller(peer, headers)
+        address = self.client_address(peer, headers)
         if address is None:
             return False
         listed = any(address in network for network in self._metrics_allow)
         names = {name.lower() for name, _ in headers}
-        if not any(name.startswith(_PASSED_ON) for name in names):
+        if not any(name.startswith(_PROXY_HEADERS) for name in names):
             return listed or address.is_loopback
         proxy = parse_address(peer) if peer else None
         trusted = proxy is not None and self._is_trusted(proxy)
         return listed and trusted and b"x-forwarded-for" in names
 
-    def admit(self, address: Address | None, headers: Headers, channel: Channel) -> tuple[str, Client]:
-        """The client that this address and this Authorization header belong to, and its name.
+    def authenticate(self, address: Address | None, headers: Headers, channel: Channel) -> tuple[str, Client]:
+        """Return the name and the settings of the client that the address and the Authorization header belong to.
 
-        Raises Refused: NOT_ALLOWED when no client lists the address, before any secret is looked at;
-        WRONG_AUTHORIZATION when none of those that list it has the secret.
+        Raises Refused: NOT_ALLOWED when no client lists the address, before any secret is compared;
+        WRONG_AUTHORIZATION when none of the clients that list it has this secret.
         """
-        # By its numbers: an address object is hashed in Python, and that for every request.
-        candidates = self._candidates(address.version, int(address)) if address is not None else ()
+        # The cache's key is two integers: an address object would be hashed in Python for every request.
+        candidates = self._cached_candidates(address.version, int(address)) if address is not None else ()
         if not candidates:
             raise Refused(
                 Code.NOT_ALLOWED,
-                "the caller's address is not in the allow_ips of any client; "
+                "the client address is not in the allow_ips of any client; "
                 "behind a proxy, server.trusted_proxies must list the proxy",
             )
         values = [value for name, value in headers if name.lower() == b"authorization"]
         if len(values) > 1:
             raise Refused(Code.WRONG_AUTHORIZATION, "the request has more than one Authorization header")
-        # Blanks around a header's value are no part of it (RFC 9110, 5.5), and the parser leaves those behind.
-        owner = self._owner(candidates, values[0].strip(b" \t")) if values else None
-        if owner is None and channel is Channel.SMS:
-            unguarded = [name for name in candidates if not self._clients[name].sms_authorization]
-            owner = unguarded[0] if len(unguarded) == 1 else None
-        if owner is not None:
-            return owner, self._clients[owner]
+        # Spaces around a header's value do not belong to it (RFC 9110, 5.5); the parser keeps the trailing ones.
+        name = self._client_with_secret(candidates, values[0].strip(b" \t")) if values else None
+        if name is None and channel is Channel.SMS:
+            without_secret = [one for one in candidates if not self._clients[one].sms_authorization]
+            name = without_secret[0] if len(without_secret) == 1 else None
+        if name is not None:
+            return name, self._clients[name]
         raise Refused(
             Code.WRONG_AUTHORIZATION,
-            "the Authorization header is not the secret of a client that lists the caller's address"
+            "the Authorization header is not the secret of a client that lists the client address"
             if values
             else "the Authorization header is missing",
         )
@@ -111,7 +111,7 @@ class Access:
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted_proxies)
 
-    def _listing(self, version: int, number: int) -> tuple[str, ...]:
+    def _candidates(self, version: int, number: int) -> tuple[str, ...]:
         address = IPv4Address(number) if version == 4 else IPv6Address(number)
         return tuple(
             name
@@ -119,19 +119,19 @@ class Access:
             if any(address in network for network in client.allow_ips)
         )
 
-    def _owner(self, candidates: Iterable[str], value: bytes) -> str | None:
-        given = _digest(value)
-        owner = None
-        # Every secret is compared, whichever matched: the time taken says nothing about any of them.
+    def _client_with_secret(self, candidates: Iterable[str], value: bytes) -> str | None:
+        digest = _digest(value)
+        found = None
+        # All secrets are compared, also after a match, so that the time taken tells nothing about any of them.
         for name in candidates:
-            for known in self._secrets[name]:
-                if hmac.compare_digest(known, given):
-                    owner = owner or name
-        return owner
+            for secret in self._secrets[name]:
+                if hmac.compare_digest(secret, digest):
+                    found = found or name
+        return found
 
 
 def _digest(value: bytes) -> bytes:
-    # Of equal length whatever the secret's is, and bytes: compare_digest raises on a str beyond ASCII.
+    # Digests have the same length for every secret, and are bytes: compare_digest raises on non-ASCII text.
     return hashlib.sha256(value).digest()
 
 

@@ -1,9 +1,9 @@
-"""The plain text that an HTML mail shows, for those who sent none.
+"""The plain text of an HTML mail, for mails that bring no text part.
 
-What is in a mail is written by others, so the work on it is bounded whatever that is: it is linear in the length
-(see ``tokens`` and ``render``), the text is never longer than the HTML and a few characters, and no more is done at
-once than SLICE characters allow: in between everybody else has a turn. One mail of a client is converted at a time,
-so that a hundred of them take no more turns than one.
+The HTML comes from outside, so the work on it is bounded, whatever it contains. The time is linear in the length (see
+``tokens`` and ``render``). The text is never more than a few characters longer than the HTML. After every
+SLICE_LENGTH characters other tasks get a turn. Only one mail of each client is converted at a time, so a hundred
+mails take no more of the others' turns than one.
 """
 
 import asyncio
@@ -14,46 +14,46 @@ from gatepost.delivery.html_text.tokens import tokens
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 
-SLICE = 16_384
-"""Characters of HTML after which others have their turn."""
+SLICE_LENGTH = 16_384
+"""Characters of HTML after which other tasks get a turn."""
 
 MAX_LENGTH = 1_048_576
-"""Characters of HTML that are converted; clients of mail cut off after a tenth of that."""
+"""Characters of HTML that are converted; mail programs cut a mail off after a tenth of that."""
 
-MAX_MARKS = 20_000
-"""Tags, comments and character references that are converted: they take the time, and a newsletter has some
-hundreds or thousands."""
+MAX_MARKUP = 20_000
+"""Tags, comments and character references that are converted. They take most of the time; a newsletter has some
+hundreds or thousands of them."""
 
 _log = logs.get(__name__)
 
 
-class TooMuch(ValueError):
-    """The HTML is larger than any mail that is meant to be read."""
+class HtmlTooLarge(ValueError):
+    """The HTML is larger than any mail that people can read."""
 
 
 def conversion(
-    html: str, *, max_length: int = MAX_LENGTH, max_marks: int = MAX_MARKS
+    html: str, *, max_length: int = MAX_LENGTH, max_markup: int = MAX_MARKUP
 ) -> Generator[None, None, str]:
-    """Convert in steps of SLICE characters; returns the text. Raises TooMuch."""
+    """Convert in steps of SLICE_LENGTH characters; return the text. Raises HtmlTooLarge."""
     if len(html) > max_length:
-        raise TooMuch
+        raise HtmlTooLarge
     renderer = Renderer()
-    turn, marks = SLICE, 0
+    next_stop, markup = SLICE_LENGTH, 0
     for token in tokens(html.replace("\r\n", "\n").replace("\r", "\n")):
         end, tag, data = token
-        marks += data.count("&") + (1 if tag or not data else 0)
-        if marks > max_marks:
-            raise TooMuch
-        renderer.take(token)
-        if end >= turn:
-            turn = end + SLICE
+        markup += data.count("&") + (1 if tag or not data else 0)
+        if markup > max_markup:
+            raise HtmlTooLarge
+        renderer.add(token)
+        if end >= next_stop:
+            next_stop = end + SLICE_LENGTH
             yield
     return renderer.text()
 
 
-def text_of(html: str, *, max_length: int = MAX_LENGTH, max_marks: int = MAX_MARKS) -> str:
-    """Convert in one go. Raises TooMuch."""
-    steps = conversion(html, max_length=max_length, max_marks=max_marks)
+def text_of(html: str, *, max_length: int = MAX_LENGTH, max_markup: int = MAX_MARKUP) -> str:
+    """Convert without a stop. Raises HtmlTooLarge."""
+    steps = conversion(html, max_length=max_length, max_markup=max_markup)
     while True:
         try:
             next(steps)
@@ -62,24 +62,24 @@ def text_of(html: str, *, max_length: int = MAX_LENGTH, max_marks: int = MAX_MAR
 
 
 class TextParts:
-    """Derives the text parts of one gateway's mails."""
+    """The conversion of mails to text parts for one gateway."""
 
     def __init__(self, clients: Iterable[str], metrics: Metrics) -> None:
         self._counter = metrics.text_parts
-        self._turns = {client: asyncio.Lock() for client in clients}
+        self._locks = {client: asyncio.Lock() for client in clients}
 
     async def derive(self, message_id: str, client: str, html: str) -> str:
-        """The text that the HTML shows; empty where it shows none or can't be converted. Never raises."""
+        """Return the text of the HTML; empty where it has none or can't be converted. Never raises."""
         try:
-            async with self._turns[client]:
+            async with self._locks[client]:
                 text = await _convert(html)
             outcome = "derived" if text else "empty"
-        except TooMuch:
+        except HtmlTooLarge:
             text, outcome = "", "too_large"
             _log.warning(
                 "text_part_left_out", message=message_id, client=client, reason="the HTML is too large"
             )
-        except Exception as error:  # noqa: BLE001  what it reads is written by others
+        except Exception as error:  # noqa: BLE001  the HTML comes from outside
             text, outcome = "", "failed"
             _log.error("text_part_failed", message=message_id, client=client, exc_info=error)
         self._counter.labels(client, outcome).inc()

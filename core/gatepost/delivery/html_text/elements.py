@@ -1,4 +1,4 @@
-"""What HTML's elements mean to a text."""
+"""The meaning of HTML elements for a plain text."""
 
 
 def _names(names: str) -> frozenset[str]:
@@ -6,36 +6,36 @@ def _names(names: str) -> frozenset[str]:
 
 
 VOID = _names("area base basefont bgsound br col embed frame hr img input link meta param source track wbr")
-"""They have no content and no end."""
+"""Elements without content and without an end tag."""
 
-UNFOLLOWED = _names("html body head tbody thead tfoot colgroup")
-"""They part nothing, and may be left out."""
+IGNORED = _names("html body head tbody thead tfoot colgroup")
+"""Elements that separate nothing and whose tags may be missing."""
 
 INLINE = _names(
     "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark nobr q rb rp rt ruby s samp"
     " small span strike strong sub sup time tt u var"
 )
-"""They stand in a line. Mails close them in any order, so they are followed only where something is hidden."""
+"""Elements within a line. Mails close them in any order, so they are tracked only where something is hidden."""
 
 HIDDEN = _names("datalist iframe noembed noframes script style template title")
-"""What is in them is not shown."""
+"""Elements whose content is not shown."""
 
 PREFORMATTED = _names("pre listing xmp plaintext textarea")
-"""A line break in them is one."""
+"""Elements in which line breaks and blanks are shown as they are."""
 
 PARAGRAPHS = _names("blockquote dl fieldset h1 h2 h3 h4 h5 h6 listing menu ol p plaintext pre table ul xmp")
-"""An empty line parts them from what is around."""
+"""Elements with an empty line before and after them."""
 
 BLOCKS = _names(
     "address article aside caption center dd details dialog dir div dt figcaption figure footer form header legend"
     " li main nav optgroup option section select summary textarea tr"
 )
-"""They begin a line and end one."""
+"""Elements that begin and end a line."""
 
 SCOPES = _names("table ul ol menu select")
-"""What is open around them can't be closed from inside."""
+"""Elements inside which an end tag can't close an element around them."""
 
-CLOSES = {
+IMPLIED_ENDS = {
     "li": ("li",),
     "dt": ("dt", "dd"),
     "dd": ("dt", "dd"),
@@ -46,4 +46,4 @@ CLOSES = {
     "tbody": ("tr",),
     "tfoot": ("tr",),
 }
-"""What ends where one of these begins, if its end was left out."""
+"""For a start tag the open elements that it ends, where their end tags are missing."""

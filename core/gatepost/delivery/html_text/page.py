@@ -1,86 +1,90 @@
-"""A page of plain text as it grows: words, and the space that belongs between them.
+"""A page of plain text while it is written: words, and the space between them.
 
-Space is not written when it is asked for but with the next word, so that of several wishes the largest counts and
-none is left at the end. What is added to the words (line breaks, indentation, marks) is added only while the
-page is shorter than what was read of the document: the text is never longer than the HTML.
+A requested space is not written at once but before the next word. So the largest of several requests counts, and no
+space is left at the end. Line breaks, indentation and bullets are written only while the page is shorter than the part
+of the document that was read: the text is never longer than the HTML.
 """
 
 import re
 
 NONE, SPACE, LINE, BLANK = range(4)
-"""What belongs between two words; BLANK is an empty line."""
+"""The space between two words, from the smallest to the largest; BLANK is an empty line."""
 
-WIDE = 100
-"""Characters of a row from which on its cells stand below each other."""
+MAX_ROW_WIDTH = 100
+"""Characters of a table row in one line; the cells of a longer row are written below each other."""
 
 _WHITE = r"\t\n\r\f\v\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029"
-_BLANKS = re.compile(rf"[ {_WHITE}]{{2,}}|[{_WHITE}]")
+_WHITE_RUNS = re.compile(rf"[ {_WHITE}]{{2,}}|[{_WHITE}]")
 _INVISIBLE = r"\xad\u034f\u115f\u1160\u180e\u200b\u2060-\u2064\ufeff"
 _JOINERS = r"\u200c\u200d\u2007\u2800"
-# What mailers fill a preview line with. A joiner between two letters is spelling (Persian, emoji) and stays.
+# Characters that mailing tools fill a preview line with. A joiner between two letters is spelling (Persian, emoji).
 _FILLERS = re.compile(rf"[{_INVISIBLE}]|[{_JOINERS}](?=[ {_WHITE}{_INVISIBLE}{_JOINERS}]|\Z)")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]+")
 
 
 class Row:
-    """A row of a table: whether it has become one line or several is known at its end."""
+    """A table row; only at its end is it known whether it fits in one line."""
 
-    __slots__ = ("begun", "breaks", "outer", "shown", "skipped", "slots", "wanting")
+    __slots__ = ("breaks", "first_in_cell", "new_cells", "outer", "separators", "shown", "started")
 
     def __init__(self, outer: "Row | None") -> None:
         self.outer = outer
-        self.begun = False
-        """Whether it shows anything yet."""
-        self.wanting = False
-        """Whether the next word is the first of a cell that is not the first."""
-        self.skipped = 0
-        """Empty cells since the last that was not."""
-        self.slots: list[tuple[int, int]] = []
-        """Places on the page that part cells, and how many."""
+        self.started = False
+        """Whether the row shows anything yet."""
+        self.first_in_cell = False
+        """Whether the next word is the first of a cell, in a row that shows something already."""
+        self.new_cells = 0
+        """Cells that have begun since the last word of the row."""
+        self.separators: list[tuple[int, int]] = []
+        """Positions on the page between two cells, each with the number of cells that it separates."""
         self.breaks = self.shown = 0
 
 
 class Page:
-    """What has been written so far."""
+    """The text that has been written so far.
+
+    One class in spite of its many methods: each of them has an effect on the same text and its position.
+    """
 
     def __init__(self) -> None:
-        self.read = 0
-        """Characters of the document that have been read."""
+        self.html_size = 0
+        """Characters of the HTML that have been read."""
         self.size = 0
-        """Characters that have been written."""
+        """Characters of the text that have been written."""
         self.shown = 0
-        """Of them, those of words."""
+        """Characters of words among them."""
         self.breaks = 0
-        """Lines that were ended."""
+        """Lines that have ended."""
         self.gap = NONE
+        """The space before the next word."""
         self.indent = ""
-        self.mark = ""
-        """What the next line begins with, at the end of its indentation."""
+        self.bullet = ""
+        """The bullet or number of the next line, at the end of its indentation."""
         self.row: Row | None = None
-        """The innermost row that is open."""
+        """The innermost open row."""
         self._parts: list[str] = []
 
-    def want(self, gap: int) -> None:
-        """Ask for space before the next word."""
+    def request_gap(self, gap: int) -> None:
+        """Request space before the next word."""
         self.gap = max(self.gap, gap)
 
-    def words(self, text: str) -> None:
-        """Write text whose white space means no more than that there is some."""
+    def add_words(self, text: str) -> None:
+        """Write text in which a run of white space is one space."""
         text = _clean(text)
         words = text.strip(" ")
         if not words:
             if text:
-                self.want(SPACE)
+                self.request_gap(SPACE)
             return
         if text[0] == " ":
-            self.want(SPACE)
+            self.request_gap(SPACE)
         self._begin()
         self._write(words, shown=True)
         self.gap = SPACE if text[-1] == " " else NONE
 
-    def lines(self, text: str) -> None:
-        """Write text as it stands, its lines and blanks included."""
+    def add_lines(self, text: str) -> None:
+        """Write text with its line breaks and blanks as they are."""
         text = _CONTROLS.sub("", text)
         if text:
             self._begin()
@@ -88,67 +92,68 @@ class Page:
             self.breaks += text.count("\n")
 
     def add(self, text: str) -> None:
-        """Write right behind the last word, before any space that was asked for."""
+        """Write directly after the last word, before any requested space."""
         self._write(text, shown=False)
 
-    def rule(self) -> None:
-        """Write a line across."""
-        self.want(BLANK)
+    def add_rule(self) -> None:
+        """Write a horizontal line."""
+        self.request_gap(BLANK)
         self._begin()
-        self._write("-" * max(1, min(20, self._room())), shown=False)
-        self.want(BLANK)
+        self._write("-" * max(1, min(20, self._space_left())), shown=False)
+        self.request_gap(BLANK)
 
-    def since(self, mark: int) -> str:
-        """What was written since ``here`` gave this mark."""
-        return "".join(self._parts[mark:])
-
-    def here(self) -> int:
-        """A mark of this place."""
+    def position(self) -> int:
+        """Return the current position on the page."""
         return len(self._parts)
 
+    def text_since(self, position: int) -> str:
+        """Return the text that was written after this position."""
+        return "".join(self._parts[position:])
+
     def text(self) -> str:
-        """All of it; no line ends in blanks."""
+        """Return the whole text; no line ends in blanks."""
         return _TRAILING.sub("", "".join(self._parts)).strip("\n")
 
     def begin_row(self) -> None:
+        """Begin a row inside the current one, if there is one."""
         self.row = Row(self.row)
 
     def begin_cell(self) -> None:
         """Begin a cell of the innermost row."""
         row = self.row
-        if row is not None and row.begun:
-            row.wanting = True
-            row.skipped += 1
+        if row is not None and row.started:
+            row.first_in_cell = True
+            row.new_cells += 1
 
     def end_row(self, *, data: bool) -> None:
-        """Decide how the cells are parted. In a table of ``data`` an empty cell is a cell too."""
+        """Decide how the cells are separated. In a table of ``data`` empty cells count too."""
         row, self.row = self.row, self.row and self.row.outer
-        if row is None or not row.begun:
+        if row is None or not row.started:
             return
-        joined = row.breaks == self.breaks and self.shown - row.shown <= WIDE
-        for place, skipped in row.slots:
-            self._parts[place] = (" |" * (skipped if data else 1) + " ") if joined else "\n\n"
-        if joined and row.slots:
+        joined = row.breaks == self.breaks and self.shown - row.shown <= MAX_ROW_WIDTH
+        for position, cells in row.separators:
+            self._parts[position] = (" |" * (cells if data else 1) + " ") if joined else "\n\n"
+        if joined and row.separators:
             self.gap = LINE
         else:
-            self.breaks += len(row.slots)
-            self.want(BLANK)
+            self.breaks += len(row.separators)
+            self.request_gap(BLANK)
 
     def _begin(self) -> None:
-        """Write the space that belongs before a word."""
-        slot = False
+        """Write the space before a word."""
+        separated = False
         row = self.row
-        while row is not None and (row.wanting or not row.begun):
-            if row.wanting:
-                slot = True
-                row.slots.append((len(self._parts), row.skipped))
-                # Room for either form; each cell had a tag at least as long.
+        while row is not None and (row.first_in_cell or not row.started):
+            if row.first_in_cell:
+                separated = True
+                row.separators.append((len(self._parts), row.new_cells))
+                # Enough space for both forms of a separator; the tag of each cell was at least as long.
                 self._parts.append("")
-                self.size += 2 * row.skipped + 1
-            row.wanting, row.skipped = False, 0
+                self.size += 2 * row.new_cells + 1
+            row.first_in_cell, row.new_cells = False, 0
             row = row.outer
-        if slot:
-            if self.mark:
+        if separated:
+            if self.bullet:
                 self._start_line()
         elif self.gap >= LINE and self.size:
             self._parts.append("\n" * (self.gap - 1))
@@ -157,25 +162,26 @@ class Page:
             self._start_line()
         elif self.gap == SPACE and self.size:
             self._write(" ", shown=False)
-        elif not self.size or self.mark:
+        elif not self.size or self.bullet:
             self._start_line()
         self.gap = NONE
-        self._begin_rows()
+        self._start_rows()
 
-    def _begin_rows(self) -> None:
+    def _start_rows(self) -> None:
         row = self.row
-        while row is not None and not row.begun:
-            row.begun, row.breaks, row.shown = True, self.breaks, self.shown
+        while row is not None and not row.started:
+            row.started, row.breaks, row.shown = True, self.breaks, self.shown
             row = row.outer
 
     def _start_line(self) -> None:
-        start = self.indent[: max(0, len(self.indent) - len(self.mark))] + self.mark
-        self.mark = ""
-        if start and len(start) <= self._room():
+        start = self.indent[: max(0, len(self.indent) - len(self.bullet))] + self.bullet
+        self.bullet = ""
+        if start and len(start) <= self._space_left():
             self._write(start, shown=False)
 
-    def _room(self) -> int:
-        return self.read - self.size
+    def _space_left(self) -> int:
+        """Return how many characters may be written before the text is as long as the HTML that was read."""
+        return self.html_size - self.size
 
     def _write(self, text: str, *, shown: bool) -> None:
         self._parts.append(text)
@@ -185,7 +191,7 @@ class Page:
 
 
 def _clean(text: str) -> str:
-    """The text with each run of white space as one blank, and without what can't be seen."""
+    """Return the text with each run of white space as one blank, and without invisible characters."""
     if text.isascii():
         clean = " ".join(text.split())
         if not clean.isprintable():
@@ -193,4 +199,4 @@ def _clean(text: str) -> str:
         if not clean:
             return " " if text[:1].isspace() else ""
         return f"{' ' if text[0].isspace() else ''}{clean}{' ' if text[-1].isspace() else ''}"
-    return _CONTROLS.sub("", _BLANKS.sub(" ", _FILLERS.sub("", text)))
+    return _CONTROLS.sub("", _WHITE_RUNS.sub(" ", _FILLERS.sub("", text)))

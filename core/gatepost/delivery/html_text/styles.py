@@ -1,15 +1,15 @@
-"""What a mail client would not show: elements that are hidden by an attribute or an inline style."""
+"""The effect of a tag's attributes: elements that a mail program hides because of an attribute or an inline style."""
 
 import re
 from typing import NamedTuple
 
 from gatepost.delivery.html_text.tokens import attributes, decode_value
 
-_LONGEST_STYLE = 4096
-"""Characters of a style that are looked at."""
+_MAX_STYLE_LENGTH = 4096
+"""Characters of a style that are read."""
 
-_WORTH = ("hid", "none", "opacity", "height", "font-size", "white-space")
-"""One of these is in every tag that this module has something to say about."""
+_KEYWORDS = ("hid", "none", "opacity", "height", "font-size", "white-space")
+"""Words of which at least one is in each tag that can have an effect."""
 
 _HIDES = re.compile(
     r"(?:^|[;\s])(?:display\s*+:\s*+none|visibility\s*+:\s*+hidden|mso-hide\s*+:\s*+all"
@@ -21,32 +21,32 @@ _FONT_SIZE = re.compile(r"(?:^|[;\s])font-size\s*+:\s*+([0-9]*+(?:\.[0-9]++)?+)\
 _PRE = re.compile(r"(?:^|[;\s])white-space\s*+:\s*+(?:pre|break-spaces)")
 
 
-class Look(NamedTuple):
-    """What a tag says about the look of its element."""
+class Style(NamedTuple):
+    """The effect of a tag's attributes on how its element is shown."""
 
     hidden: bool = False
     tiny: bool | None = None
-    """Whether its letters are too small to be seen; None: as around it."""
+    """Whether the letters are too small to be seen; None: the size does not change."""
     pre: bool = False
-    """Whether line breaks in it are line breaks."""
+    """Whether line breaks and blanks are shown as they are."""
 
 
-PLAIN = Look()
-"""Nothing in particular."""
+PLAIN = Style()
+"""No effect."""
 
 
-def look(written: str) -> Look:
-    """Read a tag's attributes, which are given as they are written."""
-    if not written:
+def style_of(source: str) -> Style:
+    """Return the effect of a tag's attributes, from their source text."""
+    if not source:
         return PLAIN
-    lower = written.lower()
-    if not any(word in lower for word in _WORTH):
+    lower = source.lower()
+    if not any(word in lower for word in _KEYWORDS):
         return PLAIN
-    found = attributes(lower)
-    style = decode_value(found.get("style", "")[:_LONGEST_STYLE])
+    values = attributes(lower)
+    style = decode_value(values.get("style", "")[:_MAX_STYLE_LENGTH])
     size = _FONT_SIZE.search(style)
-    return Look(
-        hidden="hidden" in found
+    return Style(
+        hidden="hidden" in values
         or bool(_HIDES.search(style))
         or bool(_NO_HEIGHT.search(style) and _OVERFLOW.search(style)),
         tiny=_is_tiny(size.group(1), size.group(2)) if size else None,
@@ -55,7 +55,7 @@ def look(written: str) -> Look:
 
 
 def _is_tiny(number: str, unit: str) -> bool:
-    # In units of its own letters (em, %) a small number may be a normal size.
+    # In units that depend on the font (em, %) a small number may be a normal size.
     try:
         size = float(number[:20] or "1")
     except ValueError:

@@ -1,0 +1,32 @@
+"""What the configuration allows a client: the senders that it may use and the recipients of its previews."""
+
+from gatepost.config.settings import Client
+from gatepost.errors import Code, Refused
+from gatepost.intake import mail_headers
+from gatepost.intake.requests import EmailRequest, SmsRequest
+
+
+def check_sender(client: Client, request: EmailRequest | SmsRequest) -> None:
+    """Raise Refused(SENDER_REFUSED) unless the client may use this sender.
+
+    An SMS without a sender passes: the plugin's default is the operator's own choice. The reply-to address is not
+    restricted, because nothing is sent in its name.
+    """
+    if isinstance(request, SmsRequest):
+        if request.sender is None or not client.sms_senders or request.sender in client.sms_senders:
+            return
+        raise Refused(Code.SENDER_REFUSED, "from_number is not one of the client's sms_senders")
+    if not client.email_senders:
+        return
+    address = request.sender.address
+    allowed = mail_headers.canonical_senders(client.email_senders)
+    if address not in allowed and address[address.rindex("@") :] not in allowed:
+        raise Refused(Code.SENDER_REFUSED, "from_email_address is not one of the client's email_senders")
+
+
+def check_preview(client: Client, request: EmailRequest | SmsRequest) -> None:
+    """Raise Refused(PREVIEW_REFUSED) when the request names a recipient that is not in ``preview_recipients``."""
+    if isinstance(request, SmsRequest) or request.preview_to is None:
+        return
+    if request.preview_to not in client.preview_recipients:
+        raise Refused(Code.PREVIEW_REFUSED, "to_email_address is not one of the client's preview_recipients")

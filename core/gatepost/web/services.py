@@ -1,0 +1,33 @@
+"""The services that the routes call."""
+
+import time
+
+import msgspec
+
+from gatepost.body_limit import BodyLimit
+from gatepost.config.settings import Settings
+from gatepost.intake.accept import Acceptance
+from gatepost.observe.log_throttle import LogThrottle
+from gatepost.observe.metrics import Metrics
+from gatepost.upkeep.health import HealthCheck
+from gatepost.web.admin import AdminApi
+from gatepost.web.auth import Authenticator
+from gatepost.webhooks import Webhooks
+
+SERVICES_KEY = "gatepost"
+"""The key of the application's state under which its Services are stored."""
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the routes call."""
+
+    settings: Settings
+    authenticator: Authenticator
+    acceptance: Acceptance
+    webhooks: Webhooks
+    admin: AdminApi
+    metrics: Metrics
+    health: HealthCheck
+    bodies: BodyLimit
+    """The limit for the bodies of ``/email`` and ``/sms``."""
+    log_throttle: LogThrottle = msgspec.field(default_factory=lambda: LogThrottle(time.monotonic))

@@ -1,0 +1,124 @@
+"""uvicorn has all the undocumented parts that the gateway uses, and the gateway uses no others."""
+
+import ast
+import asyncio
+import inspect
+from pathlib import Path
+
+import pytest
+
+import gatepost
+from gatepost.server import uvicorn_api
+from gatepost.server.uvicorn_api import (
+    ATTRIBUTES,
+    SIGNATURES,
+    Config,
+    FlowControl,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+    Server,
+    ServerState,
+)
+
+CORE = Path(gatepost.__file__).parent
+API = Path(uvicorn_api.__file__)
+
+MISSING = object()
+
+NAMES_ELSEWHERE = {"drain", "host", "port", "server"}
+"""Attributes of uvicorn that are not used; attributes of our own classes have the same names."""
+
+
+class Transport(asyncio.Transport):
+    """A connection from this machine."""
+
+    def get_extra_info(self, name, default=None):
+        return ("127.0.0.1", 1) if name in {"peername", "sockname"} else default
+
+
+async def application(_scope, _receive, _send):
+    pass
+
+
+@pytest.fixture
+async def instances():
+    """An instance of each class, in a state in which the gateway uses it."""
+    server = Server(Config(application, lifespan="off", ws="none", log_config=None))
+    server.should_exit = True
+    await server.serve(sockets=[])
+    loop = asyncio.get_running_loop()
+    protocol = HttpToolsProtocol(server.config, server.server_state, {}, loop)
+    protocol.connection_made(Transport())
+    protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    (task,) = protocol.tasks
+    task.cancel()
+    await asyncio.wait({task})
+    return {
+        HttpToolsProtocol: protocol,
+        FlowControl: protocol.flow,
+        RequestResponseCycle: protocol.cycle,
+        ServerState: server.server_state,
+        Server: server,
+        Config: server.config,
+    }
+
+
+def signature(function):
+    """The signature without annotations, after ``async`` for a coroutine function."""
+    found = inspect.signature(function)
+    parameters = [one.replace(annotation=one.empty) for one in found.parameters.values()]
+    plain = str(found.replace(parameters=parameters, return_annotation=found.empty))
+    return f"async {plain}" if inspect.iscoroutinefunction(function) else plain
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        pytest.param(kind, method, id=f"{kind.__name__}.{method}")
+        for kind, methods in SIGNATURES.items()
+        for method in methods
+    ],
+)
+def test_each_method_has_the_listed_signature(kind, method):
+    assert signature(getattr(kind, method)) == SIGNATURES[kind][method]
+
+
+async def test_each_attribute_has_the_listed_type(instances):
+    wrong = [
+        f"{kind.__name__}.{name}"
+        for kind, attributes in ATTRIBUTES.items()
+        for name, expected in attributes.items()
+        if not isinstance(getattr(instances[kind], name, MISSING), expected)
+    ]
+    assert wrong == []
+
+
+async def test_no_other_attribute_is_used(instances):
+    listed = {name for table in (SIGNATURES, ATTRIBUTES) for names in table.values() for name in names}
+    known = {
+        name
+        for kind, instance in instances.items()
+        for name in [*vars(instance), *vars(kind)]
+        if not hasattr(object, name)
+    }
+    used = {
+        node.attr
+        for path in API.parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+    assert used & known - listed == NAMES_ELSEWHERE
+
+
+def test_no_other_module_imports_uvicorn():
+    importing = {
+        path
+        for path in CORE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in [
+            *([alias.name for alias in node.names] if isinstance(node, ast.Import) else []),
+            *([node.module or ""] if isinstance(node, ast.ImportFrom) else []),
+        ]
+        if name.partition(".")[0] == "uvicorn"
+    }
+    assert importing == {API}
