@@ -42,10 +42,7 @@ DRAIN_TIMEOUT = 11.0
 """Seconds that a stop waits for messages and callbacks in progress, of the 12 that the contract gives it."""
 
 MIN_PLUGIN_CLOSE_TIMEOUT = 0.5
-"""Seconds that plugins always have to close.
-
-With DRAIN_TIMEOUT, and with the half second that a cancelled plugin has, these make up the 12 seconds.
-"""
+"""Seconds that plugins always have to close. With DRAIN_TIMEOUT and CANCEL_TIMEOUT they make up the 12 seconds."""
 
 _log = logs.get(__name__)
 
