@@ -34,9 +34,9 @@ def past_deadline(set_ahead):
     """A function that awaits a call to an emulator; once the emulator withholds its answer, an hour passes at once."""
 
     async def outcome(emulator, call):
-        withheld = emulator.withheld
+        withheld = emulator.withheld_answers
         calling = asyncio.ensure_future(call)
-        while not calling.done() and emulator.withheld == withheld:  # noqa: ASYNC110  it tells nobody
+        while not calling.done() and emulator.withheld_answers == withheld:  # noqa: ASYNC110  it tells nobody
             await asyncio.sleep(0.001)
         set_ahead(3600)
         return await calling

@@ -27,10 +27,10 @@ from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox
 from gatepost.plugin_host.instances import Instance
-from gatepost.testing.emulator import Taken
-from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost.testing.report_sender import TakenMessage
 from gatepost.webhooks import Webhooks
 from gatepost_sendgrid import SendGrid, Settings, reports
+from gatepost_sendgrid.testing import SendGridEmulator
 
 ROUNDS = 5
 BOUND = 250.0
@@ -40,7 +40,7 @@ def request(vendor: SendGridEmulator, ids: list[str], *, spoilt: bool = False) -
     mail = {"personalizations": [{"to": [{"email": "player@mail.example"}]}]}
     events = []
     for one in ids:
-        taken = Taken(id=one, provider_id="euo2iKxdSayPF4YE4--I7A", message=mail, headers={})
+        taken = TakenMessage(id=one, provider_id="euo2iKxdSayPF4YE4--I7A", message=mail, headers={})
         events.append(vendor.event("delivered", taken) | {"gp_id": one})
     if spoilt:
         events[len(events) // 2] = "not an event"

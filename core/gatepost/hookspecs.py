@@ -65,7 +65,12 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plugin(Protocol):
-    """The attributes and the constructor of every plugin."""
+    """The attributes and the constructor of every plugin.
+
+    A class may also declare ``delivers: ClassVar[bool] = False``: no message that it takes reaches its
+    recipient. ``gatepost check`` then warns about each route that it is on. Without the attribute a plugin
+    delivers.
+    """
 
     api_version: ClassVar[int]
     settings_type: ClassVar[type[msgspec.Struct]]

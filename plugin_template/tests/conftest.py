@@ -17,7 +17,8 @@ from gatepost.model import (
     Sms,  # <sms>
     WebhookRequest,  # <send>
 )
-from gatepost.testing.emulator import Emulator, Event, Taken
+from gatepost.testing.emulator import Emulator
+from gatepost.testing.report_sender import Event, TakenMessage
 from gatepost_example import Example, Settings
 from gatepost_example.reports import SIGNATURE_HEADER, signature  # <send>
 
@@ -71,7 +72,9 @@ class ExampleEmulator(Emulator):
             return self.refuse(400, "fields_missing")
         provider_id = secrets.token_hex(8)
         await self.take(
-            Taken(id=message["reference"], provider_id=provider_id, message=message, headers=request.headers)
+            TakenMessage(
+                id=message["reference"], provider_id=provider_id, message=message, headers=request.headers
+            )
         )
         return web.json_response({"id": provider_id}, status=202)
 
@@ -81,7 +84,7 @@ class ExampleEmulator(Emulator):
         code = why if why.replace("_", "").isalpha() else "failed"
         return {"error": {"code": code, "message": f"{status}: free text that must not be stored"}}
 
-    def event(self, kind: str, taken: Taken) -> Event:
+    def event(self, kind: str, taken: TakenMessage) -> Event:
         to = taken.message["to"]
         return {
             "event": kind,

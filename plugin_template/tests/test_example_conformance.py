@@ -7,11 +7,11 @@ from gatepost.testing.suites import (
     EMULATED,
     ContactsSuite,  # <contacts>
     EmailSuite,  # <email>
-    Form,  # <send>
+    FailureMode,
     LifespanSuite,
     PingSuite,
+    ReportFeature,  # <send>
     SmsSuite,  # <sms>
-    Trouble,
     WebhookSuite,  # <send>
 )
 from gatepost_example import Example
@@ -26,9 +26,9 @@ class TestConformance(
     WebhookSuite,  # <send>
 ):
     plugin = Example
-    plays = {*EMULATED, Trouble.UNREACHABLE}
+    failure_modes = {*EMULATED, FailureMode.UNREACHABLE}
     # <send>
-    reports_are = set(Form)
+    report_features = set(ReportFeature)
     meanings = {
         "sent": [Status.ACCEPTED],
         "delivered": [Status.DELIVERED],
@@ -46,8 +46,8 @@ class TestConformance(
 
     # <contacts>
     @pytest.fixture(autouse=True)
-    def users(self, provider, people):
-        for name, contact in people.items():
+    def users(self, provider, contacts):
+        for name, contact in contacts.items():
             provider.users[name] = {
                 "id": name,
                 "email": contact.email and contact.email.reveal(),
@@ -65,5 +65,5 @@ class TestConformance(
             # </send>
         }
 
-    def at_port(self, port):
+    def table_for_port(self, port):
         return {"base_url": f"http://127.0.0.1:{port}"}

@@ -43,6 +43,8 @@ def test_no_package_escapes_the_rule():
     assert set(lists["core"]["forbidden_modules"]) == plugins
     assert set(lists["plugins"]["modules"]) == plugins
     assert set(lists["contract"]["source_modules"]) == plugins
+    emulators = {f"{name}.testing" for name in plugins if [*PACKAGES[name].glob("testing*")]}
+    assert set(lists["emulators"]["protected_modules"]) == emulators
 
 
 @pytest.fixture
@@ -62,7 +64,10 @@ def copy(tmp_path):
         ("gatepost/newcomer.py", "", "not listed as layers"),
         ("gatepost/wire.py", "import gatepost_csv", "The core imports no plugin"),
         ("gatepost_csv/__init__.py", "import gatepost_smtp", "Plugins never import each other"),
-        ("gatepost_csv/__init__.py", "import gatepost.observe.logs", "Of the core a plugin imports"),
+        ("gatepost_csv/__init__.py", "import gatepost.observe.logs", "A plugin imports hookspecs"),
+        ("gatepost_vonage/testing.py", "import gatepost.observe.logs", "A plugin imports hookspecs"),
+        ("gatepost_csv/__init__.py", "import gatepost.testing.emulator", "A plugin imports hookspecs"),
+        ("gatepost_vonage/plugin.py", "import gatepost_vonage.testing", "does not import its emulator"),
     ],
 )
 def test_a_planted_import_is_found(copy, file, line, broken):

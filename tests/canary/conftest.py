@@ -3,10 +3,10 @@ import asyncio
 import pytest
 
 from canary.gateway import EMAIL, PRIVATE_TEXT, SECRETS, Canary, Sink
-from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.serving import stop
 from gatepost.testing.smartico import Smartico
-from gatepost.testing.vonage import VonageEmulator
+from gatepost_sendgrid.testing import SendGridEmulator
+from gatepost_vonage.testing import VonageEmulator
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
 
     # Those that SendGrid can't take now go to the relay, which refuses some of them.
     sendgrid.plan(
-        emulator.FINE,
+        emulator.NO_FAILURE,
         emulator.answer(400),
         emulator.answer(500),
         emulator.answer(429, {"Retry-After": "1", "X-About": EMAIL}),
@@ -42,7 +42,7 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
     ]
     ids += [(await canary.email())["ext_message_id"] for _ in range(3)]
     vonage.plan(
-        emulator.FINE,
+        emulator.NO_FAILURE,
         emulator.answer(422),
         emulator.answer(402),
         emulator.close_after_body(taken=False),

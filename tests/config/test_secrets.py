@@ -25,8 +25,8 @@ from gatepost.model import Contact, Email, Mailbox, Receipt, Secret, Sms, Webhoo
 from gatepost.observe import logs, redaction
 from gatepost.outbox import postgresql, sqlite
 from gatepost.plugin_host import discovery
-from gatepost.testing.sendgrid import SendGridEmulator
-from gatepost.testing.vonage import VonageEmulator
+from gatepost_sendgrid.testing import SendGridEmulator
+from gatepost_vonage.testing import VonageEmulator
 
 SECRETS = {
     "client": "tulgey-wood-7c51",

@@ -113,7 +113,7 @@ def _send_a_message(environment, lesson):
 
     emulator = lesson / "tests/conftest.py"
     (main, *_) = blocks("python", "## Send a message through it")
-    imports = "import asyncio\nfrom gatepost.testing.emulator import Automatic\n"
+    imports = "import asyncio\nfrom gatepost.testing.report_sender import AutomaticReports\n"
     head, _, rest = emulator.read_text().partition("\nimport ")
     emulator.write_text(f"{head}\n{imports}import {rest}\n\n{with_ports(main)}")
 

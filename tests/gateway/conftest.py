@@ -26,10 +26,10 @@ from gatepost.plugin_host import discovery
 from gatepost.server.process import serve
 from gatepost.testing.emulator import Emulator
 from gatepost.testing.process import GatewayProcess
-from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.serving import stop
 from gatepost.testing.smartico import Smartico
-from gatepost.testing.vonage import VonageEmulator
+from gatepost_sendgrid.testing import SendGridEmulator
+from gatepost_vonage.testing import VonageEmulator
 
 WAIT_TIMEOUT = 60.0
 """Seconds that a test waits for something that must happen; a busy machine is slow."""
@@ -271,7 +271,7 @@ class Deployment:
         """Wait for the last of these statuses, and check that Smartico got exactly these, in this order."""
         await self.crm.wait_for(message, statuses[-1], timeout=WAIT_TIMEOUT)
         assert self.crm.statuses_of(message) == list(statuses)
-        assert not self.crm.faults
+        assert not self.crm.violations
 
 
 @pytest.fixture
@@ -325,7 +325,7 @@ async def deadlines_pass(deployment, set_ahead):
     async def advance():
         seen = 0
         while True:
-            withheld = sum(emulator.withheld for emulator in deployment.emulators.values())
+            withheld = sum(emulator.withheld_answers for emulator in deployment.emulators.values())
             if withheld > seen:
                 set_ahead(10.0)
             seen = withheld

@@ -191,9 +191,9 @@ async def test_events_add_no_series(deployment, sendgrid, wait_until):
         deployment.crm.authorization = "wrong"
         assert (await deployment.crm.send_email(ext_user_id="anna"))["error_code"] == 3
         deployment.crm.authorization = "the-secret"
-        sendgrid.standing = emulator.answer(400)
+        sendgrid.failure = emulator.answer(400)
         await deployment.hears(await deployment.email(), "rejected")
-        sendgrid.standing = emulator.FINE
+        sendgrid.failure = emulator.NO_FAILURE
         async with gateway.http.post(f"{gateway.url}/webhooks/sendgrid-main", data=b"[]") as response:
             assert response.status == 401
         await gateway.settled()

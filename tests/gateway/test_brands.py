@@ -39,12 +39,12 @@ def _recipients(sendgrid) -> dict[str, str]:
 
 async def test_each_try_asks_the_sources_of_the_messages_own_client(brands, sendgrid, wait_until):
     """The first try may use the lookup of the acceptance; later tries, also after a restart, look the user up again."""
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with brands.running(email=["sendgrid-main"]) as gateway:
         own = await brands.email("anna", email_uid="the-same")
         others = (await _send_as_other(brands, gateway))["ext_message_id"]
         await wait_until(lambda: len(sendgrid.requests) >= 6)
-    sendgrid.standing = emulator.FINE
+    sendgrid.failure = emulator.NO_FAILURE
     async with brands.running():
         await brands.hears(own, "accepted")
         await brands.hears(others, "accepted")
@@ -62,11 +62,11 @@ async def test_a_user_of_another_clients_source_is_unknown(brands, sendgrid):
 async def test_a_message_of_a_removed_client_waits_and_uses_no_other_clients_sources(
     brands, sendgrid, wait_until
 ):
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with brands.running(email=["sendgrid-main"]) as gateway:
         waiting = (await _send_as_other(brands, gateway))["ext_message_id"]
         await wait_until(lambda: sendgrid.requests)
-    sendgrid.standing = emulator.FINE
+    sendgrid.failure = emulator.NO_FAILURE
     del brands.tables["clients.other"]
     brands.tables["clients.brand"]["contacts"] = []
     brands.tables["contacts"] = {"sources": ["players", "members"]}

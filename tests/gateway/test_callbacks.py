@@ -182,7 +182,7 @@ async def test_without_any_url_statuses_are_recorded_and_no_call_is_made(deploym
         figures = await gateway.metrics()
         assert figures["gatepost_webhook_events_total", "delivered", "sendgrid-main"] == 1
     assert deployment.crm.attempts == []
-    assert not deployment.crm.faults
+    assert not deployment.crm.violations
 
 
 async def test_the_query_of_the_url_stays_and_our_parameters_are_replaced(deployment, sendgrid):
@@ -194,7 +194,7 @@ async def test_the_query_of_the_url_stays_and_our_parameters_are_replaced(deploy
     ):
         message = await deployment.email(callback_url=crm.callback_url)
         call = await crm.wait_for(message, "accepted")
-        assert not crm.faults
+        assert not crm.violations
     assert call.query == {
         "brand": "a b&c",
         "empty": "",
@@ -211,7 +211,7 @@ async def test_a_redirect_is_not_followed(deployment, sendgrid):
         async with deployment.running(email=["sendgrid-main"]):
             await deployment.hears(await deployment.email(), "accepted")
         assert not elsewhere.attempts
-        assert not elsewhere.faults
+        assert not elsewhere.violations
 
 
 async def test_a_host_that_the_client_no_longer_lists_is_not_called(deployment, sendgrid):

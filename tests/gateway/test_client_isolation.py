@@ -92,7 +92,7 @@ async def test_clients_that_share_a_target_do_not_share_its_breaker(deployment, 
         await accepted(other, 1, callback_url=deployment.crm.callback_url)
 
         # The call has the key of the other client, which this Smartico reports as wrong.
-        await wait_until(lambda: deployment.crm.faults)
+        await wait_until(lambda: deployment.crm.violations)
 
 
 class RefusingRelay:

@@ -67,7 +67,7 @@ async def test_while_a_source_is_down_unknown_users_are_looked_up_later(
 
 @pytest.mark.parametrize("now", ["", "anna,,\n"])
 async def test_a_user_who_was_removed_or_lost_the_address_is_rejected(deployment, sendgrid, wait_until, now):
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with deployment.running(email=["sendgrid-main"]):
         message = await deployment.email("anna")
         await wait_until(lambda: sendgrid.requests)
@@ -78,13 +78,13 @@ async def test_a_user_who_was_removed_or_lost_the_address_is_rejected(deployment
         )
         # From now on every lookup reads the new file.
         await wait_until(lambda: _code(deployment, "anna"))
-        sendgrid.standing = emulator.FINE
+        sendgrid.failure = emulator.NO_FAILURE
         await deployment.hears(message, "rejected")
     assert sendgrid.taken == []
 
 
 async def test_each_try_uses_the_current_address(deployment, sendgrid, wait_until):
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with deployment.running(email=["sendgrid-main"]):
         message = await deployment.email("anna")
         await wait_until(lambda: sendgrid.requests)
@@ -92,7 +92,7 @@ async def test_each_try_uses_the_current_address(deployment, sendgrid, wait_unti
         # A new row shows when the new file is in use.
         (deployment.folder / "contacts.csv").write_text(moved + "bert,bert@players.example,,Bert\n")
         await wait_until(lambda: _known(deployment, "bert"))
-        sendgrid.standing = emulator.FINE
+        sendgrid.failure = emulator.NO_FAILURE
         await deployment.hears(message, "accepted")
     (taken,) = (one for one in sendgrid.taken if one.id == message)
     assert taken.message["personalizations"][0]["to"] == [{"email": "anna@moved.example"}]
@@ -101,7 +101,7 @@ async def test_each_try_uses_the_current_address(deployment, sendgrid, wait_unti
 async def test_a_preview_whose_recipient_is_no_longer_listed_is_rejected(deployment, sendgrid, wait_until):
     client = deployment.tables["clients.brand"]
     client["preview_recipients"] = ["one@brand.example", "two@brand.example"]
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with deployment.running(email=["sendgrid-main"]):
         unlisted, listed = [
             await deployment.email(
@@ -110,7 +110,7 @@ async def test_a_preview_whose_recipient_is_no_longer_listed_is_rejected(deploym
             for name in ("one", "two")
         ]
         await wait_until(lambda: len(sendgrid.requests) >= 2)
-    sendgrid.standing = emulator.FINE
+    sendgrid.failure = emulator.NO_FAILURE
     client["preview_recipients"] = ["two@brand.example"]
     async with deployment.running():
         await deployment.hears(unlisted, "rejected")

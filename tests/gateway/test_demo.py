@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: a process of its own, no terminal."""
+"""The demo as a new user runs it: in a process of its own, without a terminal."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from gatepost.cli import demo
-from gatepost.demo import play, scenes
+from gatepost.demo import requests, run
 from gatepost.model import Status
 from gatepost.plugin_host import discovery
 from gatepost.testing.smartico import Smartico
@@ -44,7 +44,7 @@ def test_the_whole_way_is_shown_and_nothing_is_left_behind(provider, tmp_path):
     rows = [line.split("│") for line in ended.stdout.splitlines() if line.count("│") == 3]
     assert not [left for _, left, _, _ in rows if "@" in left or "+44" in left]
     inside = "".join(right for _, _, right, _ in rows)
-    assert all(person.email in inside or person.phone in inside for person in scenes.PEOPLE)
+    assert all(user.email in inside or user.phone in inside for user in requests.USERS)
 
 
 @pytest.mark.slow
@@ -69,11 +69,11 @@ def test_it_stays_up_with_a_request_that_works_until_it_is_told_to_end(tmp_path)
             followed.append(line.split(maxsplit=1)[1] if line.strip() else "")
             if f"{identity} delivered" in line:
                 break
-        told = "".join(followed)
-        assert "anna@players.example gets “Hello”" in told
-        assert f"callback {identity} accepted" in told
-        look = printed[printed.index("messages:\n\n") + 11 : printed.index("\n\nCallbacks")]
-        seen = subprocess.run(["bash", "-c", look], env=plain, capture_output=True, text=True, check=True)
+        shown = "".join(followed)
+        assert "anna@players.example gets “Hello”" in shown
+        assert f"callback {identity} accepted" in shown
+        command = printed[printed.index("messages:\n\n") + 11 : printed.index("\n\nCallbacks")]
+        seen = subprocess.run(["bash", "-c", command], env=plain, capture_output=True, text=True, check=True)
         assert f"{identity}  email sent" in seen.stdout
     finally:
         process.send_signal(signal.SIGTERM)
@@ -84,13 +84,13 @@ def test_it_stays_up_with_a_request_that_works_until_it_is_told_to_end(tmp_path)
 
 @pytest.mark.slow
 def test_a_status_that_does_not_come_is_named_and_ends_with_one(monkeypatch):
-    wrong = scenes.Scene(
+    wrong = requests.DemoRequest(
         title="An email",
-        channel=scenes.REPEATED.channel,
-        fields=scenes.REPEATED.fields,
+        channel=requests.REPEATED_REQUEST.channel,
+        fields=requests.REPEATED_REQUEST.fields,
         statuses=(Status.ACCEPTED, Status.DELIVERED, Status.OPENED),
     )
-    monkeypatch.setattr(play, "SCENES", (wrong,))
+    monkeypatch.setattr(run, "REQUESTS", (wrong,))
     wait_for = Smartico.wait_for
 
     async def impatient(self, message, status, **how):
@@ -103,11 +103,12 @@ def test_a_status_that_does_not_come_is_named_and_ends_with_one(monkeypatch):
 
     assert ended.exit_code == 1
     assert "1 of 2 requests did not go as they should" in ended.output
-    assert "no 'opened' in 0.1 s: accepted, delivered was" in ended.output
+    assert "no 'opened' in 0.1 s; received: accepted, delivered" in ended.output
 
 
 def test_a_plugin_that_is_missing_is_named(monkeypatch):
-    monkeypatch.setattr(discovery, "installed", lambda: {"csv": None})
+    source = discovery.installed()["csv"]
+    monkeypatch.setattr(discovery, "installed", lambda: {"csv": source})
 
     ended = CliRunner().invoke(demo.command, ["--exit", "--provider", "vonage"])
 

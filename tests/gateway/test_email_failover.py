@@ -32,7 +32,7 @@ UNAVAILABLE = {
 async def test_an_unavailable_message_goes_to_the_next_instance_at_once(
     deployment, sendgrid, mailboxes, fault
 ):
-    sendgrid.standing = UNAVAILABLE[fault]
+    sendgrid.failure = UNAVAILABLE[fault]
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -56,7 +56,7 @@ async def test_without_a_connection_a_message_goes_to_the_next_instance_at_once(
 
 
 async def test_a_rejected_message_goes_to_no_other_instance(deployment, sendgrid, mailboxes):
-    sendgrid.standing = emulator.answer(400)
+    sendgrid.failure = emulator.answer(400)
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "rejected")
@@ -96,7 +96,7 @@ async def test_after_the_wait_the_second_instance_gets_a_message_that_the_first_
     deployment, sendgrid, mailboxes, short_wait
 ):
     sendgrid.plan(emulator.close_after_body(taken=False))
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -124,7 +124,7 @@ async def test_a_held_message_is_not_sent_again_and_fails_when_its_lifetime_ends
     deployment, sendgrid, mailboxes, short_wait
 ):
     deployment.tables["delivery"] |= {"uncertain": "hold", "email_lifetime": 3600}
-    sendgrid.standing = emulator.close_after_body(taken=False)
+    sendgrid.failure = emulator.close_after_body(taken=False)
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
         await gateway.waits("email", "held")
@@ -154,7 +154,7 @@ async def test_a_report_ends_the_hold_of_a_message(deployment, sendgrid, mailbox
 
 async def test_a_message_that_no_instance_takes_fails_when_its_lifetime_ends(deployment, sendgrid, mailboxes):
     deployment.tables["delivery"]["email_lifetime"] = 0.5
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     deployment.tables["plugins.relay"]["password"] = "wrong"
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
@@ -168,7 +168,7 @@ async def test_an_instance_that_keeps_failing_rests(deployment, sendgrid, mailbo
     monkeypatch.setattr("gatepost.throttle.MAX_REST", 3600.0)
     rests = _Rests()
     monkeypatch.setattr("gatepost.throttle.SystemRandom", lambda: rests)
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with deployment.running(email=ROUTE) as gateway:
         for _ in range(8):
             await deployment.hears(await deployment.email(), "accepted")
@@ -227,13 +227,13 @@ async def test_a_busy_instance_is_waited_for_without_a_busy_loop(
     monkeypatch.setattr(polling, "wait_for", counted)
     monkeypatch.setattr(polling, "POLL_INTERVAL", 60.0)
     deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 2}
-    sendgrid.standing = emulator.late(0.5)
+    sendgrid.failure = emulator.delay(0.5)
     async with deployment.running(email=ROUTE) as gateway:
         ids = [await deployment.email() for _ in range(4)]
         for message in ids:
             await deployment.hears(message, "accepted")
         await gateway.settled()
-    assert sendgrid.busiest == 2
+    assert sendgrid.max_concurrent == 2
     assert not mailboxes.mails
     assert waits < 100
 

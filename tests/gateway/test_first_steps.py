@@ -135,6 +135,7 @@ def test_each_command_prints_what_the_page_shows(tmp_path, callbacks):
         assert lines("\n".join(heard)) == lines(calls)
         for command, output in shown("gatepost send"):
             printed, wanted = lines(reader.run(command)), lines(output)
-            # As the page says: short steps are not shown, and the others may come in another order.
             assert (printed[0], printed[-1]) == (wanted[0], wanted[-1])
-            assert set(printed) <= {*wanted, "queued"}
+            # As the page says: which steps on the way are seen depends on the moments at which the command looks.
+            steps = {line for line in printed if line.split()[0] not in {"queued", "sending"}}
+            assert steps <= set(wanted)

@@ -20,7 +20,7 @@ async def test_a_gateway_that_works_is_live_and_ready(deployment, sendgrid):
 
 
 async def test_it_is_not_ready_while_every_plugin_of_a_route_rests(deployment, sendgrid, wait_until):
-    sendgrid.standing = emulator.answer(429, {"Retry-After": "3600"})
+    sendgrid.failure = emulator.answer(429, {"Retry-After": "3600"})
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         await deployment.email()
         await wait_until(lambda: _unready(gateway))
@@ -34,7 +34,7 @@ async def test_it_is_not_ready_while_every_plugin_of_a_route_rests(deployment, s
 
 
 async def test_a_wrong_key_is_shown_as_misconfigured(deployment, sendgrid, wait_until):
-    sendgrid.standing = emulator.answer(401)
+    sendgrid.failure = emulator.answer(401)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         await deployment.email()
 
@@ -60,7 +60,7 @@ async def test_a_wrong_key_is_shown_as_misconfigured(deployment, sendgrid, wait_
 async def test_with_a_fallback_it_is_ready_and_the_problem_is_named(
     deployment, sendgrid, mailboxes, answer, problem, state
 ):
-    sendgrid.standing = answer
+    sendgrid.failure = answer
     async with deployment.running(email=["sendgrid-main", "relay"]) as gateway:
         before = await gateway.metrics()
         await deployment.hears(await deployment.email(), "accepted")
@@ -97,7 +97,7 @@ async def test_a_store_that_refuses_writes_sets_the_ready_metric_to_0(deployment
 
 async def test_a_message_that_failed_is_counted(deployment, sendgrid):
     deployment.tables["delivery"]["email_lifetime"] = 0.5
-    sendgrid.standing = emulator.answer(503)
+    sendgrid.failure = emulator.answer(503)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         await deployment.hears(await deployment.email(), "failed")
         await gateway.settled()
@@ -115,12 +115,12 @@ async def test_metrics_count_answers_sends_callbacks_and_queues(deployment, send
         assert (await deployment.crm.send_email(ext_user_id="anna"))["error_code"] == 3
         deployment.crm.authorization = "the-secret"
         await gateway.settled()
-        sendgrid.standing = emulator.hang(taken=False)
+        sendgrid.failure = emulator.hang(taken=False)
         for _ in range(3):
             await deployment.email()
         await gateway.waits("email", "sending")
         metrics = await gateway.metrics()
-        sendgrid.standing = emulator.FINE
+        sendgrid.failure = emulator.NO_FAILURE
         await sendgrid.drop_connections()
     assert metrics["gatepost_answers_total", "email", "brand", "0"] == 4
     assert metrics["gatepost_answers_total", "email", "brand", "1"] == 1
@@ -160,7 +160,7 @@ async def test_a_request_through_an_untrusted_proxy_may_not_observe(deployment, 
 
 
 async def test_a_stranger_reads_whether_it_is_ready_but_not_why(deployment, sendgrid, wait_until):
-    sendgrid.standing = emulator.answer(429, {"Retry-After": "3600"})
+    sendgrid.failure = emulator.answer(429, {"Retry-After": "3600"})
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         for ready in (True, False):
             stranger = gateway.http.get(f"{gateway.url}/health/ready", headers={"Via": "1.1 proxy"})

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from gatepost.model import Secret
 from gatepost.testing.process import GatewayProcess
-from gatepost.testing.sendgrid import SendGridEmulator
-from gatepost.testing.vonage import VonageEmulator
 from gatepost_sandbox import reports
+from gatepost_sendgrid.testing import SendGridEmulator
+from gatepost_vonage.testing import VonageEmulator
 
 PERMITTED = {200, 400, 401, 404, 405, 408, 413, 415, 503}
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"

@@ -26,9 +26,9 @@ from gatepost.outbox import NewMessage, Policy, new_id, open_outbox, queries
 from gatepost.outbox.queries import MessageView, StatusView
 from gatepost.outbox.states import State
 from gatepost.testing import emulator
-from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost.testing.smartico import Smartico
 from gatepost.web import admin
+from gatepost_sendgrid.testing import SendGridEmulator
 
 
 @pytest.fixture(autouse=True)
@@ -364,7 +364,7 @@ async def test_every_time_is_shown_in_utc(gateway, run, monkeypatch):
 async def test_a_waiting_message_shows_which_instance_rests_and_why(tmp_path, start, config, run):
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nanna,anna@players.example,\n")
     async with SendGridEmulator() as vendor:
-        vendor.standing = emulator.answer(503, {"Retry-After": "1800"})
+        vendor.failure = emulator.answer(503, {"Retry-After": "1800"})
         config = (
             config.replace('email = ["box"]', 'email = ["sendgrid-main"]')
             + f"""

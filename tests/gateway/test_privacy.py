@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from gatepost.testing import emulator, smartico
-from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost_sendgrid.testing import SendGridEmulator
 
 ADDRESS = "canary.zq7x@telling-zq7x.example"
 PREVIEW = "preview.zq7y@telling-zq7y.example"

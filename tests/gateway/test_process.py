@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gatepost.errors import Code
-from gatepost.testing import emulator, smartico
+from gatepost.testing import emulator, report_sender, smartico
 
 
 async def test_kill_9_between_the_answer_and_the_send_loses_nothing(deployment, sendgrid, begin, wait_until):
@@ -20,7 +20,7 @@ async def test_kill_9_between_the_answer_and_the_send_loses_nothing(deployment, 
     """
     deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
     deployment.tables["delivery"]["uncertain_wait"] = 3600
-    sendgrid.standing = emulator.hang(taken=True)
+    sendgrid.failure = emulator.hang(taken=True)
     process, _ = await begin(email=["sendgrid-main"])
     messages = await asyncio.gather(*(deployment.email() for _ in range(60)))
     await wait_until(lambda: len(sendgrid.taken) == 4)
@@ -28,7 +28,7 @@ async def test_kill_9_between_the_answer_and_the_send_loses_nothing(deployment, 
         await begin()
     process.kill()
 
-    sendgrid.standing = emulator.FINE
+    sendgrid.failure = emulator.NO_FAILURE
     reported, resent = sendgrid.taken[:2], sendgrid.taken[2:]
     async with deployment.running() as gateway:
         uncertain = {one.id for one in (*reported, *resent)}
@@ -55,7 +55,7 @@ async def test_kill_9_under_full_load_loses_nothing(deployment, sendgrid, begin,
     """Messages are accepted, sent, reported and called back meanwhile; Smartico repeats what failed."""
     crashes, total = 1, 200
     deployment.tables["delivery"]["uncertain_wait"] = 1.0
-    sendgrid.automatic = emulator.Automatic(kinds=["delivered"])
+    sendgrid.automatic_reports = report_sender.AutomaticReports(kinds=["delivered"])
     sendgrid.time_scale = 0.0
     process, _ = await begin(email=["sendgrid-main"])
     ids: dict[str, set[str]] = {f"uid-{number}": set() for number in range(total)}
@@ -86,7 +86,7 @@ async def test_kill_9_under_full_load_loses_nothing(deployment, sendgrid, begin,
     # Each status is reported at least once, and in the right order.
     statuses = {tuple(dict.fromkeys(deployment.crm.statuses_of(message))) for message in messages}
     assert statuses == {("accepted", "delivered")}
-    assert not deployment.crm.faults
+    assert not deployment.crm.violations
 
 
 async def _accepted(deployment, uid: str) -> str:
@@ -106,7 +106,7 @@ async def test_sigterm_under_load_finishes_work_in_progress_and_ends_with_0(
     deployment, sendgrid, begin, wait_until
 ):
     deployment.tables["plugins.sendgrid-main"] |= {"concurrency": 4}
-    sendgrid.standing = emulator.late(0.5)
+    sendgrid.failure = emulator.delay(0.5)
     process, _ = await begin(email=["sendgrid-main"])
     messages = list(await asyncio.gather(*(deployment.email() for _ in range(40))))
     half = await _half_a_request(deployment)
@@ -118,7 +118,7 @@ async def test_sigterm_under_load_finishes_work_in_progress_and_ends_with_0(
     begun = len(sendgrid.requests)
     assert begun < len(messages)
 
-    sendgrid.standing = emulator.FINE
+    sendgrid.failure = emulator.NO_FAILURE
     async with deployment.running() as gateway:
         for message in messages:
             await deployment.hears(message, "accepted")
@@ -128,7 +128,7 @@ async def test_sigterm_under_load_finishes_work_in_progress_and_ends_with_0(
 
 
 async def test_sighup_stops_the_gateway_like_sigterm(deployment, sendgrid, begin, wait_until):
-    sendgrid.standing = emulator.late(0.3)
+    sendgrid.failure = emulator.delay(0.3)
     process, _ = await begin(email=["sendgrid-main"])
     message = await deployment.email()
     await wait_until(lambda: len(sendgrid.requests) == 1)
@@ -151,14 +151,14 @@ async def test_a_shutdown_has_a_time_limit(deployment, sendgrid, monkeypatch, wa
     async with deployment.running(email=["sendgrid-main"]):
         accepted = await deployment.email()
         await deployment.crm.wait_for(accepted, "accepted", attempted=True)
-        sendgrid.standing = emulator.hang(taken=True)
+        sendgrid.failure = emulator.hang(taken=True)
         sent = await deployment.email()
         await wait_until(lambda: len(sendgrid.taken) == 2)
         rest = await _half_a_request(deployment)
     with pytest.raises(AssertionError):
         await rest()
     assert deployment.crm.callbacks == []
-    sendgrid.standing = emulator.FINE
+    sendgrid.failure = emulator.NO_FAILURE
     async with deployment.running() as gateway:
         await deployment.hears(accepted, "accepted")
         await deployment.hears(sent, "accepted")

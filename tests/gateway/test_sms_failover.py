@@ -16,7 +16,7 @@ def handset(deployment, vonage):
 
 @pytest.mark.parametrize("status", [401, 402, 429, 500, 503])
 async def test_an_unavailable_message_goes_to_the_next_instance_at_once(deployment, vonage, handset, status):
-    vonage.standing = emulator.answer(status)
+    vonage.failure = emulator.answer(status)
     async with deployment.running(sms=ROUTE) as gateway:
         message = await deployment.sms()
         await deployment.hears(message, "accepted")
@@ -25,7 +25,7 @@ async def test_an_unavailable_message_goes_to_the_next_instance_at_once(deployme
 
 
 async def test_a_rejected_message_goes_to_no_other_instance(deployment, vonage, handset):
-    vonage.standing = emulator.answer(422)
+    vonage.failure = emulator.answer(422)
     async with deployment.running(sms=ROUTE):
         await deployment.hears(await deployment.sms(), "rejected")
     assert (len(vonage.requests), handset()) == (1, [])
@@ -41,7 +41,7 @@ async def test_a_sender_that_no_network_accepts_is_rejected_before_the_call(depl
 async def test_after_a_lost_answer_and_a_wait_the_whole_route_is_tried(deployment, vonage, handset, taken):
     deployment.tables["delivery"]["uncertain_wait"] = 0.3
     vonage.plan(emulator.close_after_body(taken=taken))
-    vonage.standing = emulator.answer(503)
+    vonage.failure = emulator.answer(503)
     async with deployment.running(sms=ROUTE) as gateway:
         message = await deployment.sms()
         await deployment.hears(message, "accepted")
@@ -63,7 +63,7 @@ async def test_a_report_proves_that_a_message_with_a_lost_answer_was_sent(deploy
 
 async def test_a_held_message_is_not_sent_again(deployment, vonage, handset, deadlines_pass):
     deployment.tables["delivery"] |= {"uncertain": "hold", "uncertain_wait": 0.3}
-    vonage.standing = emulator.hang(taken=True)
+    vonage.failure = emulator.hang(taken=True)
     async with deployment.running(sms=ROUTE) as gateway:
         message = await deployment.sms()
         await gateway.waits("sms", "held")
@@ -76,7 +76,7 @@ async def test_a_held_message_is_not_sent_again(deployment, vonage, handset, dea
 
 async def test_failures_of_one_channel_do_not_delay_the_other(deployment, sendgrid, vonage, handset):
     deployment.tables["plugins.vonage-eu"]["timeout"] = 2.0
-    vonage.standing = emulator.hang(taken=False)
+    vonage.failure = emulator.hang(taken=False)
     async with deployment.running(sms=["vonage-eu"], email=["sendgrid-main"]):
         for _ in range(20):
             await deployment.sms()

@@ -98,7 +98,7 @@ async def _received_statuses(deployment, gateway, provider, send, kinds):
     answers = await provider.report([provider.event(kind, taken[ids[kind]]) for kind in kinds])
     assert set(answers) == {200}
     await gateway.settled()
-    assert not deployment.crm.faults
+    assert not deployment.crm.violations
     return {kind: deployment.crm.statuses_of(message) for kind, message in ids.items()}
 
 

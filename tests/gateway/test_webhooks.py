@@ -11,7 +11,7 @@ import yarl
 
 from gatepost.body_limit import BodyLimit
 from gatepost.outbox import sqlite
-from gatepost.testing import emulator
+from gatepost.testing import emulator, report_sender
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ async def test_a_report_that_arrives_before_the_answer_to_the_send_finds_its_mes
     deployment, sendgrid, vonage, channel
 ):
     provider = sendgrid if channel == "email" else vonage
-    provider.automatic = emulator.Automatic(kinds=["delivered"], before_answer=True)
+    provider.automatic_reports = report_sender.AutomaticReports(kinds=["delivered"], before_answer=True)
     async with deployment.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
         message = await (deployment.email() if channel == "email" else deployment.sms())
         await deployment.hears(message, "accepted", "delivered")

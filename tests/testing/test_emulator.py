@@ -1,4 +1,4 @@
-"""The emulators' base, with the smallest provider that there can be."""
+"""The base of the emulators, with the smallest possible provider."""
 
 import asyncio
 import contextlib
@@ -11,11 +11,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gatepost.testing import emulator
+from gatepost.testing import emulator, report_sender
 
 
 class Tiny(emulator.Emulator):
-    """Takes {"id": ...}, signs with a hash."""
+    """An emulator that takes {"id": ...} and signs with a hash."""
 
     retry_pauses = (1.0, 2.0)
 
@@ -24,7 +24,7 @@ class Tiny(emulator.Emulator):
         if "id" not in message:
             return self.refuse(400, "no id")
         await self.take(
-            emulator.Taken(
+            report_sender.TakenMessage(
                 id=message["id"],
                 provider_id=f"tiny-{len(self.taken)}",
                 message=message,
@@ -49,16 +49,16 @@ class Tiny(emulator.Emulator):
 
 
 class Hook:
-    """A webhook that keeps what it hears and answers what it is told."""
+    """A webhook that records requests and gives the answers that a test sets."""
 
     def __init__(self):
-        self.heard = []
+        self.requests = []
         self.answers = []
 
     async def __call__(self, request):
         body = await request.read()
         good = request.headers.get("X-Signature") == hashlib.sha256(b"key" + body).hexdigest()
-        self.heard.append((body, good, request.headers.get("X-At")))
+        self.requests.append((body, good, request.headers.get("X-At")))
         return web.Response(status=self.answers.pop(0) if self.answers else 204)
 
     async def __aenter__(self):
@@ -72,7 +72,7 @@ class Hook:
         await self.runner.cleanup()
 
     def events(self):
-        return [event for body, _, _ in self.heard for event in json.loads(body)]
+        return [event for body, _, _ in self.requests for event in json.loads(body)]
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ async def send(client, provider, message_id="m1", **options):
 
 
 async def until(true):
-    while not true():  # noqa: ASYNC110  nobody tells us
+    while not true():  # noqa: ASYNC110  no event to wait for
         await asyncio.sleep(0.001)
 
 
@@ -119,26 +119,26 @@ async def test_refuses_with_a_reason(provider, client):
     assert provider.taken == []
 
 
-async def test_plans_come_one_after_the_other_and_standing_faults_stay(provider, client):
-    provider.plan(emulator.answer(429, {"Retry-After": "7"}), emulator.FINE, emulator.answer(503))
+async def test_planned_failures_come_in_order_and_the_default_failure_stays(provider, client):
+    provider.plan(emulator.answer(429, {"Retry-After": "7"}), emulator.NO_FAILURE, emulator.answer(503))
     answers = [await send(client, provider) for _ in range(4)]
     assert [status for status, _, _ in answers] == [429, 202, 503, 202]
     assert answers[0][1]["Retry-After"] == "7"
-    provider.standing = emulator.answer(401)
+    provider.failure = emulator.answer(401)
     assert [(await send(client, provider))[0] for _ in range(2)] == [401, 401]
     assert provider.sends("m1") == 2
 
 
 @pytest.mark.parametrize(
-    ("fault", "taken"),
+    ("failure", "taken"),
     [
         (emulator.close_before_body(), 0),
         (emulator.close_after_body(taken=False), 0),
         (emulator.close_after_body(taken=True), 1),
     ],
 )
-async def test_closes_without_an_answer(provider, client, fault, taken):
-    provider.plan(fault)
+async def test_closes_without_an_answer(provider, client, failure, taken):
+    provider.plan(failure)
     with pytest.raises((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)):
         await send(client, provider)
     assert provider.sends("m1") == taken
@@ -157,11 +157,11 @@ async def test_closes_before_the_body_has_come(provider, client):
 
 
 @pytest.mark.parametrize(
-    ("fault", "taken"),
+    ("failure", "taken"),
     [(emulator.hang(taken=False), 0), (emulator.hang(taken=True), 1), (emulator.stall(), 1)],
 )
-async def test_falls_silent_until_it_ends(provider, client, past_deadline, fault, taken):
-    provider.plan(fault)
+async def test_falls_silent_until_it_ends(provider, client, past_deadline, failure, taken):
+    provider.plan(failure)
     with pytest.raises(TimeoutError):
         await past_deadline(provider, send(client, provider, timeout=aiohttp.ClientTimeout(total=60)))
     assert provider.sends("m1") == taken
@@ -175,9 +175,9 @@ async def test_drips_the_same_answer(provider, client):
 
 
 async def test_late_answers_show_how_many_wait_at_once(provider, client):
-    provider.standing = emulator.late(0.05)
+    provider.failure = emulator.delay(0.05)
     await asyncio.gather(*(send(client, provider, str(number)) for number in range(5)))
-    assert provider.busiest == 5
+    assert provider.max_concurrent == 5
     assert provider.connections == 5
 
 
@@ -190,14 +190,14 @@ async def test_drops_idle_connections(provider, client):
 
 async def test_reports_signed(provider, hook):
     assert await provider.report([{"n": 1}, {"n": 2}], to=hook.url) == [204, 204]
-    assert [good for _, good, _ in hook.heard] == [True, True]
+    assert [good for _, good, _ in hook.requests] == [True, True]
     assert hook.events() == [{"n": 1}, {"n": 2}]
 
 
 @pytest.mark.parametrize("tampering", ["unsigned", "forged", "flipped"])
 async def test_reports_tampered_with(provider, hook, tampering):
     await provider.report([{"name": "delivered"}], to=hook.url, tampering=tampering)
-    ((body, good, _),) = hook.heard
+    ((body, good, _),) = hook.requests
     assert not good
     assert (json.loads(body) != [{"name": "delivered"}]) == (tampering == "flipped")
 
@@ -205,11 +205,11 @@ async def test_reports_tampered_with(provider, hook, tampering):
 async def test_reports_batched_copied_disordered_and_stale(provider, hook):
     events = [{"n": number} for number in range(10)]
     await provider.report(events, to=hook.url, batch=4, copies=2, shuffled=random.Random(1), at=1000.0)
-    assert [len(json.loads(body)) for body, _, _ in hook.heard] == [4, 4, 4, 4, 2, 2]
+    assert [len(json.loads(body)) for body, _, _ in hook.requests] == [4, 4, 4, 4, 2, 2]
     numbers = [event["n"] for event in hook.events()]
     assert sorted(numbers) == sorted([*range(10)] * 2)
     assert numbers[:4] == numbers[4:8] != [0, 1, 2, 3]
-    assert {at for _, _, at in hook.heard} == {"1000"}
+    assert {at for _, _, at in hook.requests} == {"1000"}
 
 
 async def test_tries_again_as_often_as_allowed(provider, hook):
@@ -217,26 +217,26 @@ async def test_tries_again_as_often_as_allowed(provider, hook):
     hook.answers = [503, 500, 204]
     assert await provider.report([{}], to=hook.url, tries=2) == [500]
     assert await provider.report([{}], to=hook.url, tries=5) == [204]
-    assert len(hook.heard) == 3
+    assert len(hook.requests) == 3
     assert provider.webhook_answers == {503: 1, 500: 1, 204: 1}
 
 
-async def test_nobody_home(provider, hook):
+async def test_a_webhook_without_a_server_is_status_0(provider, hook):
     await hook.runner.cleanup()
     assert await provider.report([{}], to=hook.url) == [0]
 
 
-async def test_reports_of_its_own_accord(provider, hook, client):
+async def test_automatic_reports(provider, hook, client):
     provider.webhook_url = hook.url
-    provider.automatic = emulator.Automatic(kinds=["processed", "delivered"], delay=0.01)
+    provider.automatic_reports = report_sender.AutomaticReports(kinds=["processed", "delivered"], delay=0.01)
     await send(client, provider, "a")
-    await provider.reported()
+    await provider.wait_for_reports()
     assert hook.events() == [{"kind": "processed", "id": "a"}, {"kind": "delivered", "id": "a"}]
 
 
 async def test_reports_overtake_the_answer(provider, hook, client):
     provider.webhook_url = hook.url
-    provider.automatic = emulator.Automatic(kinds=["processed"], before_answer=True)
+    provider.automatic_reports = report_sender.AutomaticReports(kinds=["processed"], before_answer=True)
     provider.plan(emulator.close_after_body(taken=True))
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await send(client, provider, "a")
@@ -246,24 +246,24 @@ async def test_reports_overtake_the_answer(provider, hook, client):
 async def test_ends_what_is_under_way(hook, client):
     async with Tiny() as provider:
         provider.webhook_url = hook.url
-        provider.automatic = emulator.Automatic(kinds=["delivered"], delay=3600)
+        provider.automatic_reports = report_sender.AutomaticReports(kinds=["delivered"], delay=3600)
         await send(client, provider)
-        provider.standing = emulator.hang(taken=True)
+        provider.failure = emulator.hang(taken=True)
         waiting = asyncio.create_task(send(client, provider))
         await until(lambda: provider.sends("m1") == 2)
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await waiting
-    assert hook.heard == []
+    assert hook.requests == []
 
 
 @pytest.mark.parametrize("turns", range(4))
-async def test_who_is_accepted_while_it_ends_is_not_left_open(turns):
-    """It connects ``turns`` turns of the loop before the end."""
-    with socket.socket() as late:
+async def test_a_connection_accepted_while_it_ends_is_closed(turns):
+    """The client connects ``turns`` turns of the loop before the end."""
+    with socket.socket() as connection:
         async with Tiny() as provider:
-            late.connect(("127.0.0.1", int(provider.base_url.rpartition(":")[2])))
+            connection.connect(("127.0.0.1", int(provider.base_url.rpartition(":")[2])))
             for _ in range(turns):
                 await asyncio.sleep(0)
-        late.setblocking(False)  # noqa: FBT003  the library's own
+        connection.setblocking(False)  # noqa: FBT003  the library's own
         with contextlib.suppress(ConnectionError):
-            assert late.recv(1) == b""
+            assert connection.recv(1) == b""

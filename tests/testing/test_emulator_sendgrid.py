@@ -1,4 +1,4 @@
-"""The emulated SendGrid: as strict as the vendor, in the vendor's own shapes."""
+"""The emulated SendGrid is as strict as the vendor, and answers in the vendor's formats."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 import aiohttp
 import pytest
 
-from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost_sendgrid.testing import SendGridEmulator
 
 GOOD = {
     "personalizations": [{"to": [{"email": "player@mail.example"}], "custom_args": {"gp_id": "m1"}}],

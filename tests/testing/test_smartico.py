@@ -28,7 +28,7 @@ async def http():
 
 
 def address(crm, **changes):
-    """The callback URL for GOOD with these changes; None takes a parameter out."""
+    """Return the callback URL for GOOD with these changes; None removes a parameter."""
     query = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
     return f"{crm.callback_url}{'&' if '?' in crm.callback_url else '?'}{urlencode(query, doseq=True)}"
 
@@ -39,7 +39,7 @@ async def status_of(http, url, method="GET", **more):
         return response.status
 
 
-class TestHearing:
+class TestCallbacks:
     @pytest.mark.parametrize("kind", ["email", "sms"])
     @pytest.mark.parametrize(
         "status", ["accepted", "delivered", "failed", "rejected", "complained", "opened", "unsubscribed"]
@@ -49,7 +49,7 @@ class TestHearing:
         [call] = crm.callbacks
         assert (call.type, call.ext_message_id, call.status) == (kind, ID, status)
         assert call.query == {**GOOD, "type": kind, "status": status}
-        assert crm.faults == []
+        assert crm.violations == []
 
     @pytest.mark.parametrize(
         "changes",
@@ -73,29 +73,29 @@ class TestHearing:
             {"email": "anna@people.example"},
         ],
     )
-    async def test_anything_else_is_a_fault_and_not_a_callback(self, crm, http, changes):
+    async def test_anything_else_is_a_violation_and_not_a_callback(self, crm, http, changes):
         assert await status_of(http, address(crm, **changes)) == 400
-        assert (crm.callbacks, crm.attempts, len(crm.faults)) == ([], [], 1)
+        assert (crm.callbacks, crm.attempts, len(crm.violations)) == ([], [], 1)
 
     @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT"])
-    async def test_another_method_is_a_fault(self, crm, http, method):
+    async def test_another_method_is_a_violation(self, crm, http, method):
         assert await status_of(http, address(crm), method) == 400
-        assert len(crm.faults) == 1
+        assert len(crm.violations) == 1
 
-    async def test_a_body_is_a_fault(self, crm, http):
+    async def test_a_body_is_a_violation(self, crm, http):
         assert await status_of(http, address(crm), data=b"{}") == 400
-        assert crm.faults == ["the call has a body"]
+        assert crm.violations == ["the callback has a body"]
 
-    async def test_another_path_is_a_fault(self, crm, http):
+    async def test_another_path_is_a_violation(self, crm, http):
         assert await status_of(http, address(crm).replace("/callback", "/callbacks")) == 400
-        assert len(crm.faults) == 1
+        assert len(crm.violations) == 1
 
-    async def test_faults_quote_no_values(self, crm, http):
+    async def test_violations_quote_no_values(self, crm, http):
         await status_of(http, address(crm, api_key="hunter2", status="hunter2", hunter2="hunter2"))
-        assert crm.faults
-        assert "hunter2" not in " ".join(crm.faults)
+        assert crm.violations
+        assert "hunter2" not in " ".join(crm.violations)
 
-    async def test_a_fault_of_one_call_leaves_the_next_alone(self, crm, http):
+    async def test_a_violation_does_not_affect_the_next_callback(self, crm, http):
         await status_of(http, address(crm, status="clicked"))
         assert await status_of(http, address(crm)) == 200
         assert crm.statuses_of(ID) == ["accepted"]
@@ -123,7 +123,7 @@ class TestHearing:
 
 class TestFailing:
     @pytest.mark.parametrize("status", [500, 503, 404])
-    async def test_answers_what_it_was_told_for_so_many_calls(self, crm, http, status):
+    async def test_fails_for_a_number_of_callbacks(self, crm, http, status):
         crm.fail(smartico.answer(status), calls=2)
         assert [await status_of(http, address(crm)) for _ in range(3)] == [status, status, 200]
         assert (len(crm.attempts), len(crm.callbacks)) == (3, 1)
@@ -140,7 +140,7 @@ class TestFailing:
         assert await status_of(http, address(crm, status="delivered")) == 500
         assert await status_of(http, address(crm, status="delivered")) == 200
 
-    async def test_orders_are_followed_one_after_the_other(self, crm, http):
+    async def test_planned_failures_take_effect_in_order(self, crm, http):
         crm.fail(smartico.answer(500))
         crm.fail(smartico.answer(429))
         assert [await status_of(http, address(crm)) for _ in range(3)] == [500, 429, 200]
@@ -153,13 +153,13 @@ class TestFailing:
         async with http.get(address(crm), allow_redirects=False) as response:
             assert (response.status, response.headers["Location"]) == (302, "http://127.0.0.1:9/elsewhere")
 
-    async def test_an_error_code_comes_with_200_and_counts_as_not_heard(self, crm, http):
+    async def test_an_error_code_comes_with_200_and_counts_as_failed(self, crm, http):
         crm.fail(smartico.error_code(5))
         async with http.get(address(crm)) as response:
             assert (response.status, await response.json()) == (200, {"error_code": 5})
         assert crm.callbacks == []
 
-    async def test_closes_the_connection_without_a_word(self, crm, http):
+    async def test_closes_the_connection_without_an_answer(self, crm, http):
         crm.fail(smartico.close(), calls=None)
         with pytest.raises(aiohttp.ClientError):
             await status_of(http, address(crm))
@@ -177,11 +177,11 @@ class TestFailing:
 
 
 class TestWaiting:
-    async def test_what_was_heard_before_is_found(self, crm, http):
+    async def test_an_earlier_callback_is_found(self, crm, http):
         await status_of(http, address(crm))
         assert (await crm.wait_for(ID, "accepted")).status == "accepted"
 
-    async def test_what_comes_later_is_waited_for(self, crm, http):
+    async def test_a_later_callback_is_waited_for(self, crm, http):
         waiting = asyncio.create_task(crm.wait_for(ID, "delivered"))
         await status_of(http, address(crm))
         await status_of(http, address(crm, status="delivered", ext_message_id=str(uuid.uuid4())))
@@ -190,15 +190,17 @@ class TestWaiting:
         assert (await waiting).ext_message_id == ID
         assert crm.statuses_of(ID) == ["accepted", "delivered"]
 
-    async def test_giving_up_tells_what_was_heard_instead(self, crm, http):
+    async def test_a_timeout_names_what_was_received(self, crm, http):
         await status_of(http, address(crm))
         await status_of(http, address(crm, status="clicked"))
-        with pytest.raises(TimeoutError, match=r"no 'delivered' .* accepted was heard; fault: status"):
+        with pytest.raises(
+            TimeoutError, match=r"no 'delivered' .* received: accepted; the contract was broken: status"
+        ):
             await crm.wait_for(ID, "delivered", timeout=0.01)
 
 
 class Gateway:
-    """Remembers one request and answers as told."""
+    """A gateway that records one request and gives the answer that a test sets."""
 
     def __init__(self):
         self.answer = b'{"error_code": 0, "ext_message_id": "%s"}' % ID.encode()
@@ -246,7 +248,7 @@ class TestAsking:
         await crm.send_email()
         assert gateway.seen[0][3]["email_uid"] != gateway.seen[1][3]["email_uid"]
 
-    async def test_fields_are_set_and_left_out_as_told(self, crm, gateway):
+    async def test_fields_are_set_and_left_out(self, crm, gateway):
         await crm.send_email(subject="Привет", callback_url=None, anything="new")
         fields = gateway.seen[0][3]
         assert (fields["subject"], fields["anything"]) == ("Привет", "new")

@@ -17,9 +17,10 @@ import aiohttp
 from aiohttp import web
 
 from gatepost.cli import store as cli
-from gatepost.testing.emulator import FINE, Fault, Taken
-from gatepost.testing.sendgrid import SendGridEmulator
+from gatepost.testing.emulator import NO_FAILURE, Failure
+from gatepost.testing.report_sender import TakenMessage
 from gatepost.testing.smartico import Smartico
+from gatepost_sendgrid.testing import SendGridEmulator
 from torture.oracle import Excuse, History, Verdict, judge
 from torture.replica import ForkServer, Replica
 from torture.stores import Store
@@ -40,7 +41,7 @@ QUICK = {
 """What a gateway of the bench need not wait as long for as a real one."""
 
 
-_suffering: ContextVar[Fault] = ContextVar("suffering", default=FINE)
+_suffering: ContextVar[Failure] = ContextVar("suffering", default=NO_FAILURE)
 _taken: ContextVar[list[str]] = ContextVar("taken")
 
 OK = 200
@@ -66,7 +67,7 @@ class Provider(SendGridEmulator):
         """Seconds after which a gateway may have given up waiting for an answer."""
         self.balanced: Callable[[], str] = lambda: self.webhook_url
         """Where the next try to deliver a report goes: a load balancer knows who is there."""
-        self.choose: Callable[[], Fault] = lambda: FINE
+        self.choose: Callable[[], Failure] = lambda: NO_FAILURE
         """What goes wrong with the next request."""
         self.faults = 0
         self.lost_answers: list[Excuse] = []
@@ -75,8 +76,8 @@ class Provider(SendGridEmulator):
         """The same, and nobody had planned it."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        fault = self.choose() if request.path == "/v3/mail/send" else FINE
-        self.faults += fault is not FINE
+        fault = self.choose() if request.path == "/v3/mail/send" else NO_FAILURE
+        self.faults += fault is not NO_FAILURE
         self.plan(fault)
         _suffering.set(fault)
         _taken.set(taken := [])
@@ -84,7 +85,7 @@ class Provider(SendGridEmulator):
         response = await super().handle(request)
         # On a starved machine an answer may come too late by itself, or to nobody.
         gone = request.transport is None or request.transport.is_closing()
-        if taken and fault is FINE and (gone or time.monotonic() - began > self.patience):
+        if taken and fault is NO_FAILURE and (gone or time.monotonic() - began > self.patience):
             self.unheard.append(Excuse(time.monotonic(), frozenset(taken)))
         return response
 
@@ -98,10 +99,10 @@ class Provider(SendGridEmulator):
             self.under_way -= 1
         return response
 
-    async def take(self, taken: Taken) -> None:
+    async def take(self, taken: TakenMessage) -> None:
         self.history_sends.append((time.monotonic(), taken.id))
         _taken.get().append(taken.id)
-        if _suffering.get() is not FINE:
+        if _suffering.get() is not NO_FAILURE:
             self.lost_answers.append(Excuse(time.monotonic(), frozenset({taken.id})))
         await super().take(taken)
         if self._reports_all:
@@ -109,13 +110,13 @@ class Provider(SendGridEmulator):
             self._own.add(task)
             task.add_done_callback(self._own.discard)
 
-    async def _report(self, taken: Taken) -> None:
+    async def _report(self, taken: TakenMessage) -> None:
         for kind in ("delivered", "open"):
             await asyncio.sleep(self._rng.uniform(0, 2 * self._most))
             if await self._reported(kind, taken):
                 self.reported.setdefault(taken.id, set()).add("opened" if kind == "open" else kind)
 
-    async def _reported(self, kind: str, taken: Taken) -> bool:
+    async def _reported(self, kind: str, taken: TakenMessage) -> bool:
         for _ in range(REPORTS):
             (status,) = await self.report([self.event(kind, taken)], to=self.balanced())
             if not self.tries_again(status):
@@ -344,7 +345,7 @@ class Bench:
             statuses=statuses,
             finished_again=await asyncio.to_thread(self.store.finished_again),
         )
-        assert not self.crm.faults, self.crm.faults[:3]
+        assert not self.crm.violations, self.crm.violations[:3]
         return history, judge(history)
 
 

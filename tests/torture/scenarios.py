@@ -390,7 +390,7 @@ async def drain(
     }
 
 
-_FAULTS: Sequence[Callable[[random.Random], emulator.Fault]] = (
+_FAULTS: Sequence[Callable[[random.Random], emulator.Failure]] = (
     lambda _: emulator.answer(500),
     lambda _: emulator.answer(503),
     lambda _: emulator.answer(429),
@@ -400,7 +400,7 @@ _FAULTS: Sequence[Callable[[random.Random], emulator.Fault]] = (
     lambda rng: emulator.hang(taken=rng.random() < 0.5),
     lambda _: emulator.stall(),
     lambda _: emulator.drip(1.0),
-    lambda _: emulator.late(1.5),
+    lambda _: emulator.delay(1.5),
 )
 
 
@@ -418,7 +418,7 @@ async def provider(
     async with bench(fork_server, folder, store, seed, reports=not hold) as run:
         faults = random.Random(seed)
         run.provider.choose = lambda: (
-            faults.choice(_FAULTS)(faults) if faults.random() < 0.3 else emulator.FINE
+            faults.choice(_FAULTS)(faults) if faults.random() < 0.3 else emulator.NO_FAILURE
         )
         run.add_replica(delivery=policy, timeout=1.0)
         await run.replicas[0].start()

@@ -136,9 +136,11 @@ def _routes(settings: Settings, instances: Mapping[str, Instance]) -> Iterator[F
         yield Finding("warning", "routes", "no plugin sends: every message is refused with code 8")
     for channel, names in routes.items():
         for name in names:
-            if name in instances and instances[name].use == "sandbox":
+            if name in instances and not instances[name].delivers:
                 yield Finding(
-                    "warning", f"routes.{channel}", f"{name} is a sandbox: it delivers its messages to nobody"
+                    "warning",
+                    f"routes.{channel}",
+                    f"{name} delivers nothing: its messages reach no recipient",
                 )
 
 

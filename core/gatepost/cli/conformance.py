@@ -1,4 +1,4 @@
-"""``gatepost check --plugin NAME``: what of the conformance kit needs no tests of the plugin's own."""
+"""``gatepost check --plugin NAME``: the checks of the conformance kit that need no emulated provider."""
 
 import asyncio
 import tomllib
@@ -15,64 +15,64 @@ from gatepost.errors import ConfigError
 from gatepost.hookspecs import SEND_HOOKS
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.discovery import implements
-from gatepost.testing.conformance.bench import Bench
-from gatepost.testing.conformance.unattended import Verdict, applicable, judge
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.standalone import CheckResult, run_check, standalone_checks
 
 
 def report(path: Path, name: str, *, live: bool) -> int:
-    """Check the instance, or the only one of the kind, and print what came of it; returns the exit code."""
-    bench = _bench(path, name)
-    verdicts = asyncio.run(_judged(bench, live=live))
+    """Check the instance, or the only one of the kind, print the results, and return the exit code."""
+    harness = _harness(path, name)
+    results = asyncio.run(_run_checks(harness, live=live))
     grid = Grid.grid(padding=(0, 1))
-    for verdict in verdicts:
-        mark = Text("✗", "bold red") if verdict.problem else Text("✓", "green")
-        text = Text(verdict.check.summary)
-        if verdict.problem:
-            text.append(f"\n{printable(verdict.problem)}", "red")
-        grid.add_row("", mark, Text(verdict.check.id, "bold"), text)
+    for result in results:
+        mark = Text("✗", "bold red") if result.problem else Text("✓", "green")
+        text = Text(result.check.summary)
+        if result.problem:
+            text.append(f"\n{printable(result.problem)}", "red")
+        grid.add_row("", mark, Text(result.check.id, "bold"), text)
     console = Console(highlight=False)
     console.print(grid)
-    failed = sum(bool(verdict.problem) for verdict in verdicts)
+    failed = sum(bool(result.problem) for result in results)
     console.print(
-        f"{plural(len(verdicts), 'check')}, {failed} failed", style="bold red" if failed else "green"
+        f"{plural(len(results), 'check')}, {failed} failed", style="bold red" if failed else "green"
     )
-    if sends := [hook for hook in SEND_HOOKS.values() if implements(bench.plugin, hook)]:
+    if sends := [hook for hook in SEND_HOOKS.values() if implements(harness.plugin, hook)]:
         console.print(
-            f"Not checked: {', '.join(sends)}, and what reports mean. That takes a provider to try it on, "
-            "as the plugin's own tests have one (gatepost.testing.suites)."
+            f"Not checked: {', '.join(sends)}, and what reports mean. These checks need an emulated "
+            "provider, as in the plugin's own tests (gatepost.testing.suites)."
         )
     return 1 if failed else 0
 
 
-async def _judged(bench: Bench, *, live: bool) -> list[Verdict]:
-    return [await judge(bench, check) for check in applicable(bench.plugin, live=live)]
+async def _run_checks(harness: Harness, *, live: bool) -> list[CheckResult]:
+    return [await run_check(harness, check) for check in standalone_checks(harness.plugin, live=live)]
 
 
-def _bench(path: Path, name: str) -> Bench:
-    """The instance's class with its table; ends the command where there is none."""
+def _harness(path: Path, name: str) -> Harness:
+    """Return a harness for the instance; end the command where there is no such instance."""
     try:
         tables = tomllib.loads(path.read_text("utf-8")).get("plugins", {})
     except (OSError, ValueError):
         fail(f"{path} can't be read as TOML; gatepost check says more")
     found = [one for one in (name, *_of_kind(tables, name)) if isinstance(tables.get(one), dict)]
     if not found:
-        there = ", ".join(sorted(printable(one) for one in tables)) or "none"
-        fail(f"{path} has no [plugins.{printable(name)}]; there are: {there}")
+        existing = ", ".join(sorted(printable(one) for one in tables)) or "none"
+        fail(f"{path} has no [plugins.{printable(name)}]; there are: {existing}")
     if found[0] != name and len(found) > 1:
         fail(f"several instances are of that kind; name one: {', '.join(found)}")
     table: dict[str, Any] = tables[found[0]]
     try:
         discovery.settings_type(str(table.get("use")))
         plugin = discovery.installed()[str(table.get("use"))].load()
-        bench = Bench(
+        harness = Harness(
             plugin=plugin,
             table={key: value for key, value in table.items() if key not in CORE_KEYS},
             base=path.parent.resolve(),
         )
-        bench.settings()
+        harness.settings()
     except ConfigError as error:
         fail(f"plugins.{found[0]}: {error}")
-    return bench
+    return harness
 
 
 def _of_kind(tables: dict[str, Any], use: str) -> list[str]:

@@ -10,90 +10,105 @@ import aiohttp
 import rich_click as click
 from rich.console import Console
 
-from gatepost.cli.common import fail
-from gatepost.demo import play, show
-from gatepost.demo.stage import ProviderName, Stage, built
+from gatepost.cli.common import fail, printable
+from gatepost.demo import display, providers, run
+from gatepost.demo.environment import CONTACT_SOURCE, DEFAULT_PROVIDER, DemoEnvironment, run_environment
+from gatepost.errors import ConfigError
 from gatepost.plugin_host import discovery
 
-_LOOK = 0.1
-"""Seconds between two looks at what has come."""
+_POLL_INTERVAL = 0.1
+"""Seconds between two looks for callbacks and messages that have come."""
 
 
 @click.command()
-@click.option("--exit", "ends", is_flag=True, help="End at once; exit code 0 only if everything arrived.")
+@click.option(
+    "--exit", "ends", is_flag=True, help="End after the messages; exit code 0 only if everything arrived."
+)
 @click.option(
     "--provider",
-    type=click.Choice(["sandbox", "sendgrid", "vonage"]),
-    default="sandbox",
+    default=DEFAULT_PROVIDER,
     show_default=True,
-    help="Who sends: a folder on this machine, or an emulated provider behind the real plugin.",
+    metavar="NAME",
+    help="The plugin that sends; it must have a provider for the demo.",
 )
-def command(ends: bool, provider: ProviderName) -> None:
-    """See a whole gateway at work on this machine, without any account.
+def command(ends: bool, provider: str) -> None:
+    """Run a complete gateway on this machine, without any account.
 
-    Starts a real gateway with a sample CSV between a stand-in for Smartico and a provider that never
-    leaves this machine, sends a handful of messages and shows what each side saw of them. Then it stays
-    up, with a request to try by hand.
+    The command starts a real gateway with a sample CSV file, a stand-in for Smartico, and a provider that
+    runs only on this machine. It sends some messages and shows what each side saw. Then it keeps running
+    and prints a request that you can try by hand.
     """
     console = Console()
-    lacking = sorted({"csv", "sandbox", provider} - discovery.installed().keys())
-    if lacking:
-        folders = " ".join(f"./plugins/{name}" for name in lacking)
-        fail(f"the demo needs plugins that are not installed; from your checkout: pip install {folders}")
+    _check_installed(provider)
     try:
         sys.exit(asyncio.run(_run(console, provider, ends=ends)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         fail("interrupted before everything had arrived")
+    except ConfigError as error:
+        fail(f"{provider}: {error}")
     except (RuntimeError, AssertionError, aiohttp.ClientError) as error:
-        # The gateway did not start, ended, or answered what the contract does not have.
+        # The gateway did not start, ended, or gave an answer that the contract does not have.
         fail(str(error))
 
 
-async def _run(console: Console, provider: ProviderName, *, ends: bool) -> int:
+def _check_installed(provider: str) -> None:
+    """End the command where a plugin is missing, or has no provider for the demo."""
+    installed = discovery.installed()
+    offered = ", ".join(providers.names()) or "none"
+    missing = sorted({CONTACT_SOURCE, DEFAULT_PROVIDER, provider} - installed.keys())
+    if missing:
+        folders = printable(" ".join(f"./plugins/{name}" for name in missing))
+        fail(
+            f"the demo needs plugins that are not installed; from your checkout: pip install {folders} "
+            f"(installed plugins with a provider for the demo: {offered})"
+        )
+    if provider not in providers.names():
+        fail(f"--provider: {provider} has no provider for the demo; there are: {offered}")
+
+
+async def _run(console: Console, provider: str, *, ends: bool) -> int:
     task = asyncio.current_task()
     assert task is not None, "runs in a task"
-    # So that also then the gateway is ended and the folder taken away.
+    # On SIGTERM too the gateway is stopped and the folder removed.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     console.print("Starting a gateway …", style="dim")
-    async with built(provider) as stage:
+    async with run_environment(provider) as environment:
         console.print("Smartico asks it to send …", style="dim")
-        shown = await play.play(stage)
-        console.print(show.columns(stage, shown))
-        good = show.verdict(console, shown, play.leaks(stage, shown))
+        results = await run.send_all(environment)
+        console.print(display.results_table(environment, results))
+        good = display.print_verdict(console, results, run.find_leaks(environment, results))
         if not ends:
-            show.invitation(console, stage)
-            await _follow(console, stage)
+            display.print_instructions(console, environment)
+            await _follow(console, environment)
         return 0 if good else 1
 
 
-async def _follow(console: Console, stage: Stage) -> None:
-    """Show what comes until somebody ends it. Raises RuntimeError when the gateway ends before."""
-    for lines in _news(stage):
+async def _follow(console: Console, environment: DemoEnvironment) -> None:
+    """Show what comes until the command is interrupted. Raises RuntimeError where the gateway ends before."""
+    for lines in _new_lines(environment):
         for line in lines:
             now = datetime.now().astimezone()
             console.print(f"{now:%H:%M:%S}  {line}", markup=False, highlight=False, soft_wrap=True)
-        if not stage.gateway.running:
-            raise RuntimeError(f"the gateway has ended; its log:\n{stage.gateway.log.read_text()}")
+        if not environment.gateway.running:
+            raise RuntimeError(f"the gateway has ended; its log:\n{environment.gateway.log.read_text()}")
         try:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL)
         except asyncio.CancelledError:
             console.print("Ending …", style="dim")
             return
 
 
-def _news(stage: Stage) -> Iterator[list[str]]:
-    """What has come since the last time; nothing of what was there at the first."""
-    calls = len(stage.smartico.callbacks)
-    seen = [len(mailbox.arrived()) for mailbox in stage.mailboxes]
+def _new_lines(environment: DemoEnvironment) -> Iterator[list[str]]:
+    """Yield a line for each message and callback since the last time; the first time yields none."""
+    callbacks = len(environment.smartico.callbacks)
+    seen = [len(provider.arrivals()) for provider in environment.providers]
     while True:
         lines = []
-        for number, mailbox in enumerate(stage.mailboxes):
-            arrived = mailbox.arrived()
-            if len(arrived) > seen[number]:
-                known = seen[number]
-                seen[number] = len(arrived)
-                lines += [f"inside   {one.to} gets “{one.says}”" for one in arrived[known:]]
-        heard = stage.smartico.callbacks[calls:]
-        calls += len(heard)
-        lines += [f"outside  callback {call.ext_message_id} {call.status}" for call in heard]
+        for number, provider in enumerate(environment.providers):
+            arrivals = provider.arrivals()
+            lines += [f"inside   {one.recipient} gets “{one.text}”" for one in arrivals[seen[number] :]]
+            seen[number] = len(arrivals)
+        new = environment.smartico.callbacks[callbacks:]
+        callbacks += len(new)
+        lines += [f"outside  callback {callback.ext_message_id} {callback.status}" for callback in new]
         yield lines

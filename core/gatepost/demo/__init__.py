@@ -1,1 +1,1 @@
-"""The whole way on one machine, without any account: a real gateway between two stand-ins."""
+"""The demo: a real gateway on this machine, between a stand-in for Smartico and an emulated provider."""

@@ -64,11 +64,8 @@ def _inspect_sqlite(path: Path) -> Inspection:
         return Inspection(name, "missing")
     in_use = sqlite.FileLock(path).is_held()
     engine = sqlite.read_only_engine(path, immutable=not in_use and not files["-wal"].exists())
-    try:
-        with closing(engine.connect()) as connection:
-            return Inspection(name, tables_state(connection), in_use)
-    finally:
-        engine.dispose()
+    with closing(engine.connect()) as connection:
+        return Inspection(name, tables_state(connection), in_use)
 
 
 async def _inspect_postgresql(url: Secret) -> Inspection:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from gatepost.errors import ConfigError, Fault
 from gatepost.observe import logs
@@ -258,10 +258,13 @@ def _engine(path: Path) -> Engine:
 def read_only_engine(path: Path, *, immutable: bool = False) -> Engine:
     """Return an engine for reads beside a running gateway: a transaction sees the data of one moment.
 
+    It keeps no connections: a connection that is closed is closed in SQLite too.
     ``immutable``: no process writes to the file, and there is no WAL. Then SQLite creates no files beside it.
     """
     options = "mode=ro&immutable=1" if immutable else "mode=ro"
-    engine = create_engine(f"sqlite:///file:{quote(str(path))}?{options}&uri=true", hide_parameters=True)
+    engine = create_engine(
+        f"sqlite:///file:{quote(str(path))}?{options}&uri=true", poolclass=NullPool, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:

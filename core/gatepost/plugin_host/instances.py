@@ -47,6 +47,8 @@ class Instance:
         self.use = settings.use
         self.package = type(plugin).__module__.partition(".")[0]
         """The top-level package of the plugin's code."""
+        self.delivers: bool = getattr(plugin, "delivers", True)
+        """Whether the messages that it takes reach their recipients."""
         # One manager for each instance: no call reaches a second plugin, or a second instance of this one.
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs.Hooks)

@@ -1,1 +1,1 @@
-"""For authors of plugins: conformance suites, emulated providers and a stand-in for Smartico."""
+"""Tools for the tests of plugins: conformance suites, the base of emulators, and a stand-in for Smartico."""

@@ -1,7 +1,7 @@
-"""The pytest plugin: says at the end of a run which conformance was not declared, and so not checked.
+"""The pytest plugin: names at the end of a run what the conformance suites did not declare, and so not check.
 
-pytest loads it by itself wherever Gatepost is installed; it does nothing in runs without a suite. With
-pytest-xdist only the workers collect the suites: they hand what they found to the process that reports.
+pytest loads it wherever Gatepost is installed; it does nothing in runs without a suite. With pytest-xdist
+only the workers collect the suites: they pass their lines to the process that reports.
 """
 
 import sys
@@ -15,7 +15,7 @@ _lines = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Remember which suites are in this run, and with how many checks."""
+    """Remember the suites in this run, and the number of checks of each."""
     module = sys.modules.get("gatepost.testing.suites")
     if module is None:
         return
@@ -28,24 +28,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the lines for the report; a worker of pytest-xdist hands them on."""
+    """Write the lines for the report; a worker of pytest-xdist passes them on."""
     lines = session.config.stash.setdefault(_lines, {})
     for name, (suite, count) in session.config.stash.get(_suites, {}).items():
-        lacking = sys.modules["gatepost.testing.suites"].undeclared(suite)
-        lines[name] = f"{name}: {count} checks; not declared: {', '.join(lacking) or 'nothing'}"
-    handed_on: dict[str, object] = getattr(session.config, "workeroutput", {})
-    handed_on[_KEY] = lines
+        undeclared = sys.modules["gatepost.testing.suites"].undeclared(suite)
+        lines[name] = f"{name}: {count} checks; not declared: {', '.join(undeclared) or 'nothing'}"
+    output: dict[str, object] = getattr(session.config, "workeroutput", {})
+    output[_KEY] = lines
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over a worker's lines; each worker has collected all tests."""
+    """Take over a worker's lines; every worker has collected all tests."""
     lines: dict[str, str] = getattr(node, "workeroutput", {}).get(_KEY, {})
     node.config.stash.setdefault(_lines, {}).update(lines)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name what the suites of this run left out."""
+    """Name what the suites of this run do not check."""
     lines = config.stash.get(_lines, {})
     if not lines:
         return

@@ -1,4 +1,4 @@
-"""A real gateway in a process of its own, for tests that want to kill it."""
+"""A real gateway in a process of its own, which tests can kill."""
 
 import json
 import os
@@ -11,18 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-START = 60.0
+START_TIMEOUT = 60.0
 """Seconds that a start may take; on a busy machine Python alone needs several."""
 
 
 class GatewayProcess:
-    """``gatepost serve`` on a configuration file; a context manager that leaves nothing running.
+    """``gatepost serve`` with a configuration file; a context manager that leaves no process behind.
 
-    What it logs is kept in ``log`` beside the configuration, over all its starts.
+    The file ``log`` beside the configuration holds what all its starts have logged.
     """
 
     def __init__(self, config: Path, *, environment: Mapping[str, str] | None = None) -> None:
-        """``environment`` is added to this process's own."""
+        """Take a configuration file, and variables to add to this process's own environment."""
         self.config = config
         self.log = config.with_suffix(".log")
         self.url = ""
@@ -43,50 +43,50 @@ class GatewayProcess:
 
     @property
     def pid(self) -> int:
-        """The running process's id."""
+        """The id of the running process."""
         assert self._process is not None, "the gateway is not running"
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether there is a process that has not ended."""
+        """Whether the process has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> str:
-        """Start it and wait until it listens; returns its URL. Raises RuntimeError with its log."""
+        """Start it, wait until it listens, and return its URL. Raises RuntimeError with its log."""
         with self.log.open("ab") as log:
             begin = log.tell()
-            self._process = subprocess.Popen(  # noqa: S603  our own command on a file that the test wrote
+            self._process = subprocess.Popen(  # noqa: S603  our own command with a file that the test wrote
                 [sys.executable, "-m", "gatepost", "serve", "--config", str(self.config)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
             )
-        said = ""
-        deadline = time.monotonic() + START
+        output = ""
+        deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
-            said = self.log.read_bytes()[begin:].decode("utf-8", "replace")
+            output = self.log.read_bytes()[begin:].decode("utf-8", "replace")
             # The last line may be half-written.
-            for line in said.split("\n")[:-1]:
+            for line in output.split("\n")[:-1]:
                 if '"event": "listening"' in line:
                     self.url = json.loads(line)["url"]
                     return self.url
             if self._process.poll() is not None:
-                raise RuntimeError(f"gatepost serve ended with {self._process.returncode}:\n{said}")
+                raise RuntimeError(f"gatepost serve ended with {self._process.returncode}:\n{output}")
             time.sleep(0.02)
         self.kill()
-        raise RuntimeError(f"gatepost serve did not listen within {START:g} s:\n{said}")
+        raise RuntimeError(f"gatepost serve did not listen within {START_TIMEOUT:g} s:\n{output}")
 
     def kill(self) -> None:
-        """End it as a crash does (SIGKILL); nothing happens when it has ended already."""
+        """End it as a crash does (SIGKILL); do nothing where it has ended."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def terminate(self, timeout: float = 60.0) -> int:
-        """Ask it to stop (SIGTERM) and wait; returns its exit code."""
+        """Ask it to stop (SIGTERM), wait, and return its exit code."""
         assert self._process is not None, "the gateway is not running"
         self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(timeout)
@@ -94,7 +94,7 @@ class GatewayProcess:
         return code
 
     def wait(self, timeout: float = 60.0) -> int:
-        """Wait until it ends by itself; returns its exit code."""
+        """Wait until it ends by itself, and return its exit code."""
         assert self._process is not None, "the gateway is not running"
         code = self._process.wait(timeout)
         self._process = None

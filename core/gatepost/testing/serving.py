@@ -1,4 +1,4 @@
-"""The server of a stand-in: aiohttp's on a free port of 127.0.0.1, which leaves nothing behind."""
+"""The server of the emulators: aiohttp's on a free port of 127.0.0.1; no connection outlives it."""
 
 import asyncio
 import ssl
@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 _TURNS = 5
-"""Turns of the loop until a connection that was accepted is known to the server."""
+"""Turns of the loop until the server knows of a connection that was accepted."""
 
 
 @asynccontextmanager
 async def serving(
     server: web.Server, *, port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
-    """Serve; yields the URL without a path. On the way out every connection is closed.
+    """Run a server and yield its URL without a path; at the end close every connection.
 
-    ``port`` 0 is any that is free. Raises OSError when it can't be had.
+    ``port`` 0 is any free port. Raises OSError where the port is in use.
     """
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
@@ -32,9 +32,9 @@ async def serving(
 
 
 async def stop(server: asyncio.Server) -> None:
-    """Close a server of asyncio's once it knows of every connection that was accepted; these stay open.
+    """Close a server of asyncio once it knows of every accepted connection; the connections stay open.
 
-    A connection that asyncio hands to a server which has closed by then would never be closed.
+    asyncio would never close a connection that it passes to a server that is closed already.
     """
     loop = asyncio.get_running_loop()
     for listening in server.sockets:

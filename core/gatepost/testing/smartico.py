@@ -1,24 +1,23 @@
-"""A stand-in for Smartico: it asks a gateway to send, and hears what became of it.
+"""A stand-in for Smartico: it sends requests to a gateway and receives its callbacks.
 
-The hearing side is a real HTTP server on a free port of 127.0.0.1. It takes the calls that the contract
-describes and nothing else, and fails as it is told to::
+Callbacks come to a real HTTP server on a free port of 127.0.0.1. It accepts those that the contract
+describes and no others, and fails as a test demands::
 
     async with Smartico(api_key="...", gateway_url="http://127.0.0.1:8080", authorization="...") as crm:
-        crm.fail(smartico.answer(500), calls=2)  # the next two calls; those after them are fine
+        crm.fail(smartico.answer(500), calls=2)  # the next two callbacks only
         answer = await crm.send_email(ext_user_id="hhu234556", subject="Hello")
         await crm.wait_for(answer["ext_message_id"], "delivered")
         assert crm.statuses_of(answer["ext_message_id"]) == ["accepted", "delivered"]
-        assert not crm.faults
+        assert not crm.violations
 
 The gateway's client needs ``callback_hosts = ["127.0.0.1"]`` and ``allow_private_callbacks = true``.
 """
 
 import asyncio
-import re
 import ssl
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
@@ -27,18 +26,14 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from gatepost.model import Channel, Status
+from gatepost.testing import contract
 from gatepost.testing.serving import serving
 
-PARAMETERS = ("type", "ext_message_id", "status", "api_key")
-"""What the gateway adds to the callback URL's own query."""
-
 _PATH = "/callback"
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """One call that kept to the contract."""
+    """One callback that kept to the contract."""
 
     type: str
     """``email`` or ``sms``."""
@@ -47,17 +42,17 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     """When it came, in seconds since the epoch."""
     query: Mapping[str, str]
-    """All parameters as they came, the callback URL's own included."""
+    """All parameters as they came, with those of the callback URL itself."""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """What Smartico does instead of answering 200. The functions below make the usual ones."""
+    """What Smartico does instead of answering 200. The functions below make the usual failures."""
 
     status: int = 200
     headers: Mapping[str, str] = {}
     body: bytes = b""
     end: Literal["answer", "close", "hang"] = "answer"
-    """The answer; the connection closed without one; silence until the stand-in ends."""
+    """The answer; the connection closed without one; no answer until the stand-in ends."""
 
 
 def answer(status: int, *, retry_after: int | None = None) -> Failure:
@@ -66,19 +61,19 @@ def answer(status: int, *, retry_after: int | None = None) -> Failure:
 
 
 def redirect(location: str) -> Failure:
-    """Answer 302 and point somewhere else, where the gateway must not go."""
+    """Answer 302 with a location that the gateway must not follow."""
     return Failure(status=302, headers={"Location": location})
 
 
 def error_code(code: int) -> Failure:
-    """Answer 200 with a JSON ``error_code``, as Smartico does when it could not use the call."""
+    """Answer 200 with a JSON ``error_code``, as Smartico does for a callback that it could not use."""
     return Failure(
         headers={"Content-Type": "application/json"}, body=msgspec.json.encode({"error_code": code})
     )
 
 
 def close() -> Failure:
-    """Close the connection without a word."""
+    """Close the connection without an answer."""
     return Failure(end="close")
 
 
@@ -87,15 +82,16 @@ def hang() -> Failure:
     return Failure(end="hang")
 
 
-class _Order:
-    """One call of ``fail``: what is done, to which calls, and how often yet (None: for good)."""
+class _PlannedFailure:
+    """One call of ``fail``: the failure, for which callbacks, and for how many more (None: all)."""
 
     def __init__(self, failure: Failure, statuses: Collection[str], calls: int | None) -> None:
         self.failure = failure
         self.statuses = statuses
         self.calls = calls
 
-    def take(self, status: str) -> bool:
+    def applies(self, status: str) -> bool:
+        """Return whether a callback with this status fails, and count it."""
         if self.calls == 0 or (self.statuses and status not in self.statuses):
             return False
         if self.calls is not None:
@@ -104,11 +100,11 @@ class _Order:
 
 
 class Smartico:
-    """Smartico, as far as a gateway can see it. Enter it to start the server; leave it to end it.
+    """Smartico, as far as a gateway can see it. Enter it to start the server; leave it to end the server.
 
-    ``api_key`` is what the callbacks have to bear. ``gateway_url`` and ``authorization`` are for
-    ``send_email`` and ``send_sms``; both may also be set later, once the gateway is there. ``query`` is
-    what ``callback_url`` brings along already, and every callback has to keep. ``tls`` makes it https.
+    ``api_key`` is the key that callbacks must have. ``gateway_url`` and ``authorization`` are for
+    ``send_email`` and ``send_sms``; both may also be set later, once the gateway runs. ``query`` holds the
+    parameters of ``callback_url`` itself, which every callback must keep. ``tls`` makes it https.
     """
 
     def __init__(
@@ -124,36 +120,36 @@ class Smartico:
         self.gateway_url = gateway_url
         self.authorization = authorization
         self.callbacks: list[Callback] = []
-        """Calls that were answered with success, in the order in which they came."""
+        """Callbacks that were answered with success, in the order in which they came."""
         self.attempts: list[Callback] = []
-        """Every call that kept to the contract, those that met with a Failure included."""
-        self.faults: list[str] = []
-        """What did not keep to the contract, in words; no values of parameters in it."""
+        """Every callback that kept to the contract, those that met with a Failure included."""
+        self.violations: list[str] = []
+        """What broke the contract, in words; holds no values of parameters."""
         self.callback_url = ""
-        """Where the statuses shall go; known once entered."""
+        """Where callbacks go; known once entered."""
         self._query = dict(query or {})
         self._tls = tls
-        self._orders: list[_Order] = []
+        self._planned: list[_PlannedFailure] = []
         self._closing = asyncio.Event()
-        self._news = asyncio.Condition()
+        self._received = asyncio.Condition()
 
-    # What tests ask and arrange.
+    # For tests.
 
     def fail(self, failure: Failure, *, calls: int | None = 1, statuses: Collection[str] = ()) -> None:
-        """Do this to the next ``calls`` calls (None: to all, until ``recover``).
+        """Do this to the next ``calls`` callbacks (None: to all, until ``recover``).
 
-        ``statuses`` narrows it to calls that bring one of these. Of several orders the one given first
-        goes first.
+        ``statuses`` limits it to callbacks with one of these statuses. Several planned failures take
+        effect in the order of the calls of this method.
         """
-        self._orders.append(_Order(failure, frozenset(statuses), calls))
+        self._planned.append(_PlannedFailure(failure, frozenset(statuses), calls))
 
     def recover(self) -> None:
-        """Forget all that ``fail`` was told; those who hang already go on hanging."""
-        self._orders.clear()
+        """Forget all planned failures; callbacks that hang already keep hanging."""
+        self._planned.clear()
 
     def statuses_of(self, ext_message_id: str) -> list[str]:
-        """The statuses heard of this message with success, in order; one that came twice stands twice."""
-        return [call.status for call in self.callbacks if call.ext_message_id == ext_message_id]
+        """Return the statuses of this message's successful callbacks, in order, with repetitions."""
+        return [callback.status for callback in self.callbacks if callback.ext_message_id == ext_message_id]
 
     async def wait_for(
         self,
@@ -161,34 +157,34 @@ class Smartico:
         status: str,
         *,
         attempted: bool = False,
-        timeout: float = 60.0,  # noqa: ASYNC109  a test's patience, which the name of an argument says best
+        timeout: float = 60.0,  # noqa: ASYNC109  a test names it as it names the status
     ) -> Callback:
         """Return the message's callback with this status, once it has come.
 
-        ``attempted``: one that met with a Failure will do. Raises TimeoutError after ``timeout`` seconds,
-        which tells what was heard instead.
+        ``attempted``: callbacks that met with a Failure count too. Raises TimeoutError after ``timeout``
+        seconds; its text names the statuses that were received instead.
         """
-        calls = self.attempts if attempted else self.callbacks
+        callbacks = self.attempts if attempted else self.callbacks
         try:
-            async with asyncio.timeout(timeout), self._news:
+            async with asyncio.timeout(timeout), self._received:
                 while True:
-                    for call in calls:
-                        if (call.ext_message_id, call.status) == (ext_message_id, status):
-                            return call
-                    await self._news.wait()
+                    for callback in callbacks:
+                        if (callback.ext_message_id, callback.status) == (ext_message_id, status):
+                            return callback
+                    await self._received.wait()
         except TimeoutError:
-            heard = ", ".join(self.statuses_of(ext_message_id)) or "nothing"
-            faults = "".join(f"; fault: {fault}" for fault in self.faults)
-            raise TimeoutError(f"no {status!r} in {timeout:g} s: {heard} was heard{faults}") from None
+            received = ", ".join(self.statuses_of(ext_message_id)) or "nothing"
+            violations = "".join(f"; the contract was broken: {one}" for one in self.violations)
+            raise TimeoutError(f"no {status!r} in {timeout:g} s; received: {received}{violations}") from None
 
-    # What Smartico asks of the gateway.
+    # Requests to the gateway.
 
     async def send_email(self, **fields: str | None) -> dict[str, Any]:
         """POST an email to the gateway and return its answer, decoded.
 
-        ``fields`` are the contract's; those left out are filled in sensibly, None leaves one out for good.
-        Raises AssertionError where the answer is not one that the contract allows, refusals (an
-        ``error_code`` other than 0) are returned.
+        ``fields`` are the contract's; those not given get usual values, None leaves a field out. Raises
+        AssertionError where the contract does not allow the answer; a refusal (an ``error_code`` other than
+        0) is returned.
         """
         usual = {
             "ext_user_id": "1",
@@ -201,7 +197,7 @@ class Smartico:
         return await self._send("/email", {**usual, **fields})
 
     async def send_sms(self, **fields: str | None) -> dict[str, Any]:
-        """POST a text message to the gateway; the rest as ``send_email``."""
+        """POST a text message to the gateway; otherwise as ``send_email``."""
         usual = {
             "ext_user_id": "1",
             "body": "Hello there",
@@ -218,7 +214,7 @@ class Smartico:
             content = await response.read()
             if response.status != 200 or response.content_type != "application/json":
                 raise AssertionError(f"{path} was answered with {response.status} {response.content_type}")
-        return _checked(content)
+        return contract.decode_answer(content)
 
     # The server.
 
@@ -226,7 +222,7 @@ class Smartico:
         async with AsyncExitStack() as stack:
             session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
             self._session = await stack.enter_async_context(session)
-            server = web.Server(self._hear, access_log=None)
+            server = web.Server(self._receive, access_log=None)
             url = await stack.enter_async_context(serving(server, tls=self._tls))
             stack.callback(self._closing.set)
             query = f"?{urlencode(self._query)}" if self._query else ""
@@ -237,65 +233,33 @@ class Smartico:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def _hear(self, request: web.BaseRequest) -> web.StreamResponse:
-        faults = list(self._faults_of(request))
-        if faults or await request.read():
-            self.faults += faults or ["the call has a body"]
+    async def _receive(self, request: web.BaseRequest) -> web.StreamResponse:
+        violations = list(contract.callback_violations(request, _PATH, self._query, self.api_key))
+        if violations or await request.read():
+            self.violations += violations or ["the callback has a body"]
             return web.Response(status=400)
         query = dict(request.query)
-        message_id, status = query["ext_message_id"], query["status"]
-        call = Callback(
-            type=query["type"], ext_message_id=message_id, status=status, at=time.time(), query=query
+        callback = Callback(
+            type=query["type"],
+            ext_message_id=query["ext_message_id"],
+            status=query["status"],
+            at=time.time(),
+            query=query,
         )
-        self.attempts.append(call)
-        order = next((order for order in self._orders if order.take(status)), None)
-        if order is None:
-            self.callbacks.append(call)
-        async with self._news:
-            self._news.notify_all()
-        if order is not None:
-            return await self._suffer(request, order.failure)
+        self.attempts.append(callback)
+        planned = next((one for one in self._planned if one.applies(callback.status)), None)
+        if planned is None:
+            self.callbacks.append(callback)
+        async with self._received:
+            self._received.notify_all()
+        if planned is not None:
+            return await self._fail(request, planned.failure)
         return web.json_response({"error_code": 0})
 
-    def _faults_of(self, request: web.BaseRequest) -> Iterator[str]:
-        if request.method != "GET" or request.path != _PATH:
-            yield f"{request.method} instead of GET, or not to the callback_url's path"
-            return
-        query = request.query
-        names = dict.fromkeys((*PARAMETERS, *self._query))
-        for name in names:
-            count = len(query.getall(name, ()))
-            if count != 1:
-                yield f"{name} is there {count} times instead of once"
-        if unknown := len(set(query) - set(names)):
-            yield f"{unknown} parameters that the contract does not know"
-        expected = {name: {value} for name, value in self._query.items() if name not in PARAMETERS}
-        expected |= {"type": set(Channel), "status": set(Status), "api_key": {self.api_key}}
-        for name, values in expected.items():
-            if name in query and query[name] not in values:
-                yield f"{name} has not a value that the contract allows here"
-        if "ext_message_id" in query and not _ID.fullmatch(query["ext_message_id"]):
-            yield "ext_message_id is not a UUID in lower case"
-
-    async def _suffer(self, request: web.BaseRequest, failure: Failure) -> web.Response:
+    async def _fail(self, request: web.BaseRequest, failure: Failure) -> web.Response:
         if failure.end == "hang":
             await self._closing.wait()
         if failure.end != "answer" and request.transport is not None:
-            # Behind aiohttp's back; what is returned below is then never written.
+            # Past aiohttp, which then does not write what is returned below.
             request.transport.close()
         return web.Response(status=failure.status, headers=failure.headers, body=failure.body)
-
-
-def _checked(content: bytes) -> dict[str, Any]:
-    """The gateway's answer, if it is one of the two kinds that the contract has."""
-    try:
-        decoded = msgspec.json.decode(content, type=dict[str, Any])
-    except msgspec.DecodeError:
-        raise AssertionError("the answer is not a JSON object") from None
-    code = decoded.get("error_code")
-    wanted = "ext_message_id" if code == 0 else "error_message"
-    if type(code) is not int or code < 0 or decoded.keys() != {"error_code", wanted}:
-        raise AssertionError(f"the answer's fields are {sorted(decoded)}, its error_code {code!r}")
-    if not isinstance(decoded[wanted], str) or not decoded[wanted]:
-        raise AssertionError(f"{wanted} is not a text")
-    return decoded

@@ -1,27 +1,31 @@
-"""The conformance suites: subclass those for what the plugin can do, and pytest runs their checks on it.
+"""The conformance suites: subclass those for the plugin's hooks, and pytest runs their checks on it.
 
 ::
 
     class TestAcme(SmsSuite, WebhookSuite, LifespanSuite, PingSuite):
         plugin = AcmeSms
-        plays = {*EMULATED, Trouble.UNREACHABLE}
-        reports_are = {Form.BODY_SIGNED, Form.TIME_SIGNED, Form.BATCHED}
+        failure_modes = {*EMULATED, FailureMode.UNREACHABLE}
+        report_features = {
+            ReportFeature.BODY_SIGNED,
+            ReportFeature.TIME_SIGNED,
+            ReportFeature.BATCHED,
+        }
         meanings = {"sent": [], "arrived": [Status.DELIVERED]}
         verification_keys = {"webhook_secret"}
 
         @pytest.fixture
-        async def provider(self):  # an Emulator, or a Provider; a plugin without a provider needs none
+        async def provider(self):  # an Emulator or a Provider; left out where there is no provider
             async with AcmeEmulator() as emulator:
                 yield emulator
 
-        @pytest.fixture  # the keys of its [plugins.NAME] table, leading to the stand-in
+        @pytest.fixture  # the keys of its [plugins.NAME] table, which lead to the emulated provider
         def table(self, provider):
             return {"api_key": "…", "base_url": provider.base_url, "webhook_secret": provider.secret}
 
-        def at_port(self, port):
+        def table_for_port(self, port):
             return {"base_url": f"http://127.0.0.1:{port}"}
 
-What a suite does not declare is not checked, and named at the end of pytest's report.
+What a suite does not declare is not checked; the end of pytest's report names it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -33,23 +37,29 @@ import pytest
 from gatepost.hookspecs import SEND_HOOKS, Plugin
 from gatepost.model import Channel, Contact, Status
 from gatepost.plugin_host.discovery import implements
-from gatepost.testing.conformance.bench import Bench, no_port, usual_recipient
-from gatepost.testing.conformance.people import PEOPLE
-from gatepost.testing.conformance.provider import EMULATED, Emulated, Form, Provider, Trouble
-from gatepost.testing.conformance.registry import Check, Group, of
+from gatepost.testing.conformance.harness import Harness, default_recipient, no_port_table
+from gatepost.testing.conformance.provider import (
+    EMULATED,
+    EmulatedProvider,
+    FailureMode,
+    Provider,
+    ReportFeature,
+)
+from gatepost.testing.conformance.registry import Check, Group, checks_of
+from gatepost.testing.conformance.sample_contacts import SAMPLE_CONTACTS
 from gatepost.testing.emulator import Emulator
 
 __all__ = [
     "EMULATED",
     "ContactsSuite",
     "EmailSuite",
-    "Form",
+    "FailureMode",
     "LifespanSuite",
     "PingSuite",
     "PluginSuite",
     "Provider",
+    "ReportFeature",
     "SmsSuite",
-    "Trouble",
     "WebhookSuite",
 ]
 
@@ -59,66 +69,66 @@ class PluginSuite:
 
     plugin: ClassVar[type[Plugin]]
     """The class under test."""
-    plays: ClassVar[Collection[Trouble]] = frozenset()
-    """The troubles that the stand-in can make: ``EMULATED`` for an Emulator of ``gatepost.testing``."""
+    failure_modes: ClassVar[Collection[FailureMode]] = frozenset()
+    """How the emulated provider can fail: ``EMULATED`` for an Emulator of ``gatepost.testing``."""
 
     groups: ClassVar[Collection[Group]] = (Group.PLUGIN, Group.SETTINGS)
     hook: ClassVar[str] = ""
-    reports_are: ClassVar[Collection[Form]] = frozenset()
+    report_features: ClassVar[Collection[ReportFeature]] = frozenset()
     meanings: ClassVar[Mapping[str, Sequence[Status]]] = {}
     verification_keys: ClassVar[Collection[str]] = frozenset()
 
-    def at_port(self, port: int) -> Mapping[str, Any]:
-        """The keys of the table that lead to a port of this machine; needed for Trouble.UNREACHABLE."""
-        return no_port(port)
+    def table_for_port(self, port: int) -> Mapping[str, Any]:
+        """Return the keys of the table that lead to a port of this machine; for FailureMode.UNREACHABLE."""
+        return no_port_table(port)
 
-    def recipient(self, channel: Channel, number: int, trouble: Trouble | None) -> str:
-        """An address or number; replace it where the recipient is what makes the stand-in misbehave.
+    def recipient(self, channel: Channel, number: int, failure: FailureMode | None) -> str:
+        """Return an address or number; override it where the emulated provider fails by recipient.
 
-        Another one for each ``number`` (from 0 on), so that one can be told from the other.
+        Each ``number`` (from 0 on) must give another recipient.
         """
-        return usual_recipient(channel, number, trouble)
+        return default_recipient(channel, number, failure)
 
     @pytest.fixture
     def anyio_backend(self) -> str:
-        """The gateway's event loop is asyncio's."""
+        """Run the checks on asyncio's event loop, as the gateway does."""
         return "asyncio"
 
     @pytest.fixture
-    def bench(self, request: pytest.FixtureRequest, table: Mapping[str, Any], tmp_path: Path) -> Bench:
-        """What the checks run on."""
+    def harness(self, request: pytest.FixtureRequest, table: Mapping[str, Any], tmp_path: Path) -> Harness:
+        """Return what the checks run on."""
         provider = _provider(request)
-        return Bench(
+        return Harness(
             plugin=self.plugin,
             table=table,
-            provider=Emulated(provider) if isinstance(provider, Emulator) else provider,
+            provider=EmulatedProvider(provider) if isinstance(provider, Emulator) else provider,
             channels=channels(type(self)),
             hooks=hooks(type(self)),
-            plays=frozenset(self.plays),
-            reports_are=frozenset(self.reports_are),
+            failure_modes=frozenset(self.failure_modes),
+            report_features=frozenset(self.report_features),
             recipient=self.recipient,
-            at_port=self.at_port,
+            table_for_port=self.table_for_port,
             meanings=self.meanings,
             verification_keys=self.verification_keys,
-            people=PEOPLE,
+            contacts=SAMPLE_CONTACTS,
             base=tmp_path,
         )
 
     @pytest.mark.anyio
-    async def test_conformance(self, bench: Bench, case: "tuple[Check, Channel | None]") -> None:
-        """One check of the kit."""
+    async def test_conformance(self, harness: Harness, case: "tuple[Check, Channel | None]") -> None:
+        """Run one check of the kit."""
         check, channel = case
-        await check.run(bench.on(channel) if channel else bench)
+        await check.run(harness.for_channel(channel) if channel else harness)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Make a test of each check that the class declares."""
+        """Make a test of each check for what the class declares."""
         if "case" in metafunc.fixturenames and metafunc.cls is not None:
             found = cases(metafunc.cls)
             metafunc.parametrize("case", [pytest.param(case, id=name) for name, case in found.items()])
 
 
 def _provider(request: pytest.FixtureRequest) -> Any:
-    """The fixture ``provider``, from the class or a conftest; None where there is none."""
+    """Return the fixture ``provider`` of the class or a conftest; None where there is none."""
     try:
         return request.getfixturevalue("provider")
     except pytest.FixtureLookupError as error:
@@ -142,15 +152,15 @@ class PingSuite(PluginSuite):
 
 
 class ContactsSuite(PluginSuite):
-    """For a contact source. The fixture ``table`` leads to a source that holds the fixture ``people``."""
+    """For a contact source. The fixture ``table`` leads to a source that holds the fixture ``contacts``."""
 
     groups = (Group.CONTACTS,)
     hook = "find_contact"
 
     @pytest.fixture
-    def people(self) -> Mapping[str, Contact]:
-        """Who has to be in the source, by ext_user_id; put them in as they are."""
-        return PEOPLE
+    def contacts(self) -> Mapping[str, Contact]:
+        """Return the users that the source must hold unchanged, by ext_user_id."""
+        return SAMPLE_CONTACTS
 
 
 class EmailSuite(PluginSuite):
@@ -168,15 +178,15 @@ class SmsSuite(PluginSuite):
 
 
 class WebhookSuite(PluginSuite):
-    """For a plugin whose provider reports back, about messages that the plugin has sent."""
+    """For a plugin whose provider reports on the messages that the plugin has sent."""
 
     groups = (Group.WEBHOOKS,)
     hook = "parse_webhook"
 
-    reports_are: ClassVar[Collection[Form]] = frozenset()
-    """What is true of the provider's reports."""
+    report_features: ClassVar[Collection[ReportFeature]] = frozenset()
+    """The properties of the provider's reports."""
     meanings: ClassVar[Mapping[str, Sequence[Status]]] = {}
-    """What each kind of report means; an empty list for a kind that means no status."""
+    """The statuses that each kind of report means; an empty list for a kind that means none."""
     verification_keys: ClassVar[Collection[str]] = frozenset()
     """The keys of the table without which reports can't be verified."""
 
@@ -193,19 +203,19 @@ SUITES: Sequence[type[PluginSuite]] = (
 
 
 def hooks(suite: type[PluginSuite]) -> list[str]:
-    """The hooks that the suites of a class stand for."""
+    """Return the hooks that the suites of a class check."""
     return [base.hook for base in SUITES if base.hook and issubclass(suite, base)]
 
 
 def channels(suite: type[PluginSuite]) -> list[Channel]:
-    """What the suites of a class say that the plugin sends."""
+    """Return the channels that the suites of a class send on."""
     return [channel for channel, hook in SEND_HOOKS.items() if hook in hooks(suite)]
 
 
 def cases(suite: type[PluginSuite]) -> dict[str, tuple[Check, Channel | None]]:
-    """The checks for a class, by what pytest calls them; those of sending once a channel."""
+    """Return the checks for a class, by the names of their tests; those of sending once for each channel."""
     found: dict[str, tuple[Check, Channel | None]] = {}
-    for check in _of(suite):
+    for check in _checks(suite):
         if not check.needs <= declared(suite):
             continue
         if check.group is not Group.SEND:
@@ -216,21 +226,21 @@ def cases(suite: type[PluginSuite]) -> dict[str, tuple[Check, Channel | None]]:
     return found
 
 
-def declared(suite: type[PluginSuite]) -> frozenset[Trouble | Form]:
-    """What a class declares beside its hooks."""
-    return frozenset({*suite.plays, *suite.reports_are})
+def declared(suite: type[PluginSuite]) -> frozenset[FailureMode | ReportFeature]:
+    """Return what a class declares besides its hooks."""
+    return frozenset({*suite.failure_modes, *suite.report_features})
 
 
 def undeclared(suite: type[PluginSuite]) -> list[str]:
-    """What is not checked: hooks that are no suite's, and what the checks of the others would need."""
+    """Return what is not checked: hooks without a suite, and what other checks need and the class lacks."""
     names = [f"{base.hook} ({base.__name__})" for base in SUITES if base.hook and not issubclass(suite, base)]
     plugin = getattr(suite, "plugin", None)
-    there = [name for name in names if plugin and implements(plugin, name.partition(" ")[0])]
-    marked = [f"{name}, WHICH IT HAS" if name in there else name for name in names]
-    needs = {need for check in _of(suite) for need in check.needs}
+    implemented = [name for name in names if plugin and implements(plugin, name.partition(" ")[0])]
+    marked = [f"{name}, WHICH IT HAS" if name in implemented else name for name in names]
+    needs = {need for check in _checks(suite) for need in check.needs}
     return [*marked, *sorted(str(need) for need in needs - declared(suite))]
 
 
-def _of(suite: type[PluginSuite]) -> list[Check]:
+def _checks(suite: type[PluginSuite]) -> list[Check]:
     groups = {group for base in SUITES if issubclass(suite, base) for group in base.groups}
-    return of(groups)
+    return checks_of(groups)

@@ -12,9 +12,9 @@ class TestConformance(ContactsSuite, LifespanSuite):
     plugin = CsvSource
 
     @pytest.fixture
-    def table(self, people, tmp_path):
+    def table(self, contacts, tmp_path):
         rows = [("ext_user_id", "email", "phone")]
-        for user, contact in people.items():
+        for user, contact in contacts.items():
             rows.append(
                 (user, *(value.reveal() if value else "" for value in (contact.email, contact.phone)))
             )

@@ -37,6 +37,7 @@ class Sandbox(HasLifespan, HasPing, EmailSender, SmsSender, WebhookParser):
     """A provider without an account: it writes messages into a folder, and reports as a real provider does."""
 
     api_version: ClassVar[int] = 1
+    delivers: ClassVar[bool] = False
     settings_type: ClassVar[type[msgspec.Struct]] = Settings
 
     def __init__(self, settings: Settings, context: Context) -> None:

@@ -5,18 +5,22 @@ import pytest
 from gatepost.model import Channel, Secret, Status
 from gatepost.testing.suites import (
     EmailSuite,
-    Form,
+    FailureMode,
     LifespanSuite,
     PingSuite,
+    ReportFeature,
     SmsSuite,
-    Trouble,
     WebhookSuite,
 )
 from gatepost_sandbox import Sandbox
 from gatepost_sandbox.reports import ReportItem, encode_body, signed_headers
 
-# The beginning of an address and the ending of a number that select the scenario for each trouble.
-RECIPIENTS = {Trouble.REFUSE: ("reject", 92), Trouble.OUTAGE: ("down", 97), Trouble.LOSE: ("lost", 98)}
+# The beginning of an address and the ending of a number that select the scenario for each failure.
+RECIPIENTS = {
+    FailureMode.REFUSE: ("reject", 92),
+    FailureMode.OUTAGE: ("down", 97),
+    FailureMode.LOSE: ("lost", 98),
+}
 SECRET = "shared by both sides"
 
 
@@ -27,9 +31,9 @@ class Folder:
         self._path = path
         self.attempts = 0
 
-    def play(self, trouble):
+    def simulate(self, failure):
         away = self._path.with_name("away")
-        if trouble is Trouble.OUTAGE:
+        if failure is FailureMode.OUTAGE:
             self._path.rename(away)
         elif away.exists():
             away.rename(self._path)
@@ -50,8 +54,8 @@ class Folder:
 
 class TestConformance(LifespanSuite, PingSuite, EmailSuite, SmsSuite, WebhookSuite):
     plugin = Sandbox
-    plays = set(RECIPIENTS)
-    reports_are = set(Form)
+    failure_modes = set(RECIPIENTS)
+    report_features = set(ReportFeature)
     meanings = {
         "delivered": [Status.DELIVERED],
         "bounced": [Status.FAILED],
@@ -62,8 +66,8 @@ class TestConformance(LifespanSuite, PingSuite, EmailSuite, SmsSuite, WebhookSui
     }
     verification_keys = {"webhook_secret"}
 
-    def recipient(self, channel, number, trouble):
-        word, ending = RECIPIENTS.get(trouble, ("canary", 10 + number % 80))
+    def recipient(self, channel, number, failure):
+        word, ending = RECIPIENTS.get(failure, ("canary", 10 + number % 80))
         if channel is Channel.EMAIL:
             return f"{word}.{number}+tag@people.example"
         return f"+44770{number:05}{ending}"

@@ -8,8 +8,8 @@ import pytest
 from gatepost.hookspecs import Context
 from gatepost.model import Email, Mailbox, Secret, WebhookRequest
 from gatepost.observe import logs
-from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost_sendgrid import SendGrid, Settings
+from gatepost_sendgrid.testing import SendGridEmulator
 
 RECIPIENT = "canary.4711@mail.example"
 MESSAGE_ID = "0b9f4d3c-8a52-4c1e-9d47-1f2e3a4b5c6d"

@@ -6,10 +6,10 @@ from gatepost.model import Status
 from gatepost.testing.suites import (
     EMULATED,
     EmailSuite,
-    Form,
+    FailureMode,
     LifespanSuite,
     PingSuite,
-    Trouble,
+    ReportFeature,
     WebhookSuite,
 )
 from gatepost_sendgrid import SendGrid
@@ -17,8 +17,8 @@ from gatepost_sendgrid import SendGrid
 
 class TestConformance(LifespanSuite, PingSuite, EmailSuite, WebhookSuite):
     plugin = SendGrid
-    plays = {*EMULATED, Trouble.UNREACHABLE}
-    reports_are = set(Form)
+    failure_modes = {*EMULATED, FailureMode.UNREACHABLE}
+    report_features = set(ReportFeature)
     meanings = {
         "processed": [Status.ACCEPTED],
         "deferred": [Status.ACCEPTED],
@@ -44,5 +44,5 @@ class TestConformance(LifespanSuite, PingSuite, EmailSuite, WebhookSuite):
             "webhook_public_key": provider.public_key,
         }
 
-    def at_port(self, port):
+    def table_for_port(self, port):
         return {"base_url": f"http://127.0.0.1:{port}"}

@@ -18,8 +18,8 @@ from sendgrid.helpers import mail as sdk
 from gatepost.errors import GatepostError, Rejected, Unavailable, Uncertain
 from gatepost.model import Email, Mailbox, Secret
 from gatepost.testing import emulator
-from gatepost.testing.sendgrid import SendGridEmulator
 from gatepost_sendgrid import messages
+from gatepost_sendgrid.testing import SendGridEmulator
 
 RECIPIENT = "canary.4711@mail.example"
 MESSAGE_ID = "0b9f4d3c-8a52-4c1e-9d47-1f2e3a4b5c6d"
@@ -277,7 +277,7 @@ async def test_the_delay_that_sendgrid_wants(provider, plugin, make_email, heade
     assert minimum <= caught.value.retry_after <= maximum
 
 
-@pytest.mark.parametrize("fault", [emulator.drip(0.0), emulator.late(0.05)])
+@pytest.mark.parametrize("fault", [emulator.drip(0.0), emulator.delay(0.05)])
 async def test_a_slow_answer_is_accepted(provider, plugin, make_email, fault):
     provider.plan(fault)
     receipt = await plugin.send_email(make_email())
@@ -295,11 +295,11 @@ async def test_without_a_connection_sendgrid_is_unavailable(make_plugin, make_em
 
 
 async def test_connections_are_reused_and_limited(provider, running, make_email):
-    provider.standing = emulator.late(0.01)
+    provider.failure = emulator.delay(0.01)
     async with running(concurrency=4) as plugin:
         await asyncio.gather(*(plugin.send_email(make_email()) for _ in range(40)))
     assert provider.sends(MESSAGE_ID) == len(provider.requests) == 40
-    assert provider.busiest == 4
+    assert provider.max_concurrent == 4
     assert provider.connections <= 4
 
 
@@ -347,7 +347,7 @@ async def test_nothing_of_the_recipient_is_logged_or_raised(
     caplog.set_level(logging.DEBUG)
     provider.error = lambda status, why: {"errors": [{"message": f"{RECIPIENT} is bad", "field": RECIPIENT}]}
     faults = [
-        emulator.FINE,
+        emulator.NO_FAILURE,
         *(emulator.answer(status) for status in (302, 400, 401, 429, 500)),
         emulator.close_before_body(),
         emulator.close_after_body(taken=True),
@@ -383,7 +383,7 @@ async def test_ping_costs_nothing(provider, plugin):
 )
 async def test_ping_raises_only_unavailable(provider, plugin, fault, misconfigured):
     # For every request, because aiohttp repeats a GET when its connection is lost.
-    provider.standing = fault
+    provider.failure = fault
     with pytest.raises(Unavailable) as caught:
         await plugin.ping()
     assert caught.value.misconfigured is misconfigured

@@ -3,18 +3,18 @@
 import pytest
 
 from gatepost.model import Status
-from gatepost.testing.suites import EmailSuite, LifespanSuite, PingSuite, Trouble, WebhookSuite
+from gatepost.testing.suites import EmailSuite, FailureMode, LifespanSuite, PingSuite, WebhookSuite
 from gatepost_smtp import SmtpRelay
 
 SECRET = "a shared secret 0815"
 
 ANSWERS = {
-    Trouble.REFUSE: ("RCPT", "550 5.1.1 no such mailbox"),
-    Trouble.THROTTLE: ("RCPT", "451 4.7.1 too many, come back later"),
-    Trouble.OUTAGE: ("END", "451 4.3.0 our disk is full"),
-    Trouble.DENY: ("MAIL", "530 5.7.0 sign in first"),
-    Trouble.REDIRECT: ("RCPT", "551 5.1.6 moved, try <other@elsewhere.example>"),
-    Trouble.NONSENSE: ("END", "299 2.9.9 \x01\xff"),
+    FailureMode.REFUSE: ("RCPT", "550 5.1.1 no such mailbox"),
+    FailureMode.THROTTLE: ("RCPT", "451 4.7.1 too many, come back later"),
+    FailureMode.OUTAGE: ("END", "451 4.3.0 our disk is full"),
+    FailureMode.DENY: ("MAIL", "530 5.7.0 sign in first"),
+    FailureMode.REDIRECT: ("RCPT", "551 5.1.6 moved, try <other@elsewhere.example>"),
+    FailureMode.NONSENSE: ("END", "299 2.9.9 \x01\xff"),
 }
 
 RETURNED = """\
@@ -52,22 +52,22 @@ class Relay:
     def attempts(self):
         return sum(line.upper().startswith(b"MAIL") for line in self._sink.commands)
 
-    def play(self, trouble):
+    def simulate(self, failure):
         self._sink._faults.clear()
-        if trouble in ANSWERS:
-            stage, answer = ANSWERS[trouble]
+        if failure in ANSWERS:
+            stage, answer = ANSWERS[failure]
             self._sink.answer(stage, answer)
             self._sink.answer("NOOP", answer)
-            if trouble is Trouble.DENY:
+            if failure is FailureMode.DENY:
                 self._sink.answer("AUTH", "535 5.7.8 bad credentials")
-        elif trouble is Trouble.HANG:
+        elif failure is FailureMode.HANG:
             self._sink.stall("END", seconds=0)
             self._sink.stall("NOOP", seconds=0)
-        elif trouble is Trouble.DRIP:
+        elif failure is FailureMode.DRIP:
             self._sink.drip("END", f"250 2.0.0 {'so slow ' * 40}", seconds=0.1)
-        elif trouble is Trouble.LOSE:
+        elif failure is FailureMode.LOSE:
             self._sink.hang_up("END")
-        elif trouble is Trouble.DROP:
+        elif failure is FailureMode.DROP:
             self._sink.hang_up("DATA")
             self._sink.hang_up("NOOP")
 
@@ -98,9 +98,16 @@ class Relay:
 
 class TestConformance(LifespanSuite, PingSuite, EmailSuite, WebhookSuite):
     plugin = SmtpRelay
-    plays = {*ANSWERS, Trouble.HANG, Trouble.DRIP, Trouble.LOSE, Trouble.DROP, Trouble.UNREACHABLE}
+    failure_modes = {
+        *ANSWERS,
+        FailureMode.HANG,
+        FailureMode.DRIP,
+        FailureMode.LOSE,
+        FailureMode.DROP,
+        FailureMode.UNREACHABLE,
+    }
     # A bearer token proves who reports, but signs neither the body nor the time.
-    reports_are = set()
+    report_features = set()
     meanings = {
         "failed": [Status.FAILED],
         "delivered": [Status.DELIVERED],
@@ -127,5 +134,5 @@ class TestConformance(LifespanSuite, PingSuite, EmailSuite, WebhookSuite):
             "helo": "gateway.example",
         }
 
-    def at_port(self, port):
+    def table_for_port(self, port):
         return {"port": port}

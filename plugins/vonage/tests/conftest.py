@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey, WebhookRetry
 from gatepost.hookspecs import Context
 from gatepost.model import Secret, Sms, WebhookRequest
-from gatepost.testing.vonage import VonageEmulator
 from gatepost_vonage.plugin import Vonage
 from gatepost_vonage.settings import Settings
+from gatepost_vonage.testing import VonageEmulator
 
 NUMBER = "+447700900123"
 

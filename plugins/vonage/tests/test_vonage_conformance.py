@@ -5,22 +5,22 @@ import pytest
 from gatepost.model import Status
 from gatepost.testing.suites import (
     EMULATED,
-    Form,
+    FailureMode,
     LifespanSuite,
     PingSuite,
+    ReportFeature,
     SmsSuite,
-    Trouble,
     WebhookSuite,
 )
-from gatepost.testing.vonage import VonageEmulator
 from gatepost_vonage import Vonage
+from gatepost_vonage.testing import VonageEmulator
 
 
 class TestConformance(LifespanSuite, PingSuite, SmsSuite, WebhookSuite):
     plugin = Vonage
-    plays = {*EMULATED, Trouble.UNREACHABLE}
+    failure_modes = {*EMULATED, FailureMode.UNREACHABLE}
     # Vonage sends one report per request.
-    reports_are = {Form.BODY_SIGNED, Form.TIME_SIGNED}
+    report_features = {ReportFeature.BODY_SIGNED, ReportFeature.TIME_SIGNED}
     meanings = {
         "submitted": [Status.ACCEPTED],
         "delivered": [Status.DELIVERED],
@@ -49,5 +49,5 @@ class TestConformance(LifespanSuite, PingSuite, SmsSuite, WebhookSuite):
             "base_url": provider.base_url,
         }
 
-    def at_port(self, port):
+    def table_for_port(self, port):
         return {"base_url": f"http://127.0.0.1:{port}"}

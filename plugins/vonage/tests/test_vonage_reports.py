@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey, WebhookError, WebhookRetry
 from gatepost.model import Report, Secret, Status, StatusEvent
-from gatepost.testing.emulator import Automatic, Taken
+from gatepost.testing.report_sender import AutomaticReports, TakenMessage
 
 MESSAGE_ID = "6a6f2c1e-8d1b-4c5e-9f57-0d9f3b1e7a10"
 PROVIDER_ID = "aaaaaaaa-bbbb-4ccc-8ddd-0123456789ab"
@@ -31,7 +31,7 @@ OTHERS = ("1000", "1020", "1040", "1050", "1060", "1070", "1120", "1160", "1170"
 @pytest.fixture
 def status_body(vonage):
     """Create the body of a status webhook about a message of ours."""
-    taken = Taken(
+    taken = TakenMessage(
         id=MESSAGE_ID,
         provider_id=PROVIDER_ID,
         message={"to": "447700900123", "from": "Amazing"},
@@ -395,13 +395,15 @@ async def test_tampered_reports_are_refused_over_http(vonage, plugin, webhook, s
 @pytest.mark.parametrize("before_answer", [False, True])
 async def test_reports_go_to_the_webhook_url_of_the_message(vonage, opened, webhook, sms, before_answer):
     vonage.webhook_url = "http://127.0.0.1:9/elsewhere"
-    vonage.automatic = Automatic(kinds=("submitted", "rejected:1240"), before_answer=before_answer)
+    vonage.automatic_reports = AutomaticReports(
+        kinds=("submitted", "rejected:1240"), before_answer=before_answer
+    )
     message = sms(id=str(uuid.uuid4()))
     async with opened({"webhook_url": webhook.url}) as plugin:
         await plugin.send_sms(message)
         if before_answer:
             assert len(webhook.events) == 3
-        await vonage.reported()
+        await vonage.wait_for_reports()
 
     assert [(event.status, event.message_id) for event in webhook.events] == [
         (Status.ACCEPTED, message.id),

@@ -200,7 +200,7 @@ async def test_the_timeout_of_the_instance_ends_the_wait(vonage, opened, sms, se
     vonage.plan(emulator.hang(taken=True))
     async with opened({"timeout": 100.0}) as plugin:
         sending = asyncio.create_task(plugin.send_sms(sms()))
-        while not vonage.withheld:  # noqa: ASYNC110  the emulator has no event for it
+        while not vonage.withheld_answers:  # noqa: ASYNC110  the emulator has no event for it
             await asyncio.sleep(0.001)
         set_ahead(90)
         # A deadline that has passed would end it in this time.
@@ -210,7 +210,7 @@ async def test_the_timeout_of_the_instance_ends_the_wait(vonage, opened, sms, se
             await sending
 
 
-@pytest.mark.parametrize("fault", [emulator.late(0.05), emulator.drip(0.0001)])
+@pytest.mark.parametrize("fault", [emulator.delay(0.05), emulator.drip(0.0001)])
 async def test_a_slow_answer_is_accepted(vonage, plugin, sms, fault):
     vonage.plan(fault)
 
@@ -236,7 +236,7 @@ async def test_connections_are_reused_and_limited(vonage, opened, sms):
 
     assert len(vonage.taken) == 48
     assert vonage.connections <= 3
-    assert vonage.busiest <= 3
+    assert vonage.max_concurrent <= 3
 
 
 async def test_a_connection_that_the_server_closed_loses_no_message(vonage, plugin, sms):

@@ -1,4 +1,4 @@
-"""The template's plugin and its emulated provider, for plugins that are wrong in one way each."""
+"""The emulated provider of the template, and a fixture that runs one check on a plugin."""
 
 import re
 from importlib.util import module_from_spec, spec_from_file_location
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from gatepost.model import Channel, Status
-from gatepost.testing.conformance import bench as benches
-from gatepost.testing.conformance.bench import Bench
-from gatepost.testing.conformance.people import PEOPLE
-from gatepost.testing.conformance.provider import Emulated, Form, Trouble
+from gatepost.testing.conformance import running_plugin
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.provider import EmulatedProvider, FailureMode, ReportFeature
 from gatepost.testing.conformance.registry import Group, checks
+from gatepost.testing.conformance.sample_contacts import SAMPLE_CONTACTS
 
 TEMPLATE = Path(__file__).parents[3] / "plugin_template"
 
@@ -34,7 +34,7 @@ def emulator_type():
 @pytest.fixture
 async def provider(emulator_type):
     async with emulator_type() as emulator:
-        for name, contact in PEOPLE.items():
+        for name, contact in SAMPLE_CONTACTS.items():
             emulator.users[name] = {
                 "id": name,
                 "email": contact.email and contact.email.reveal(),
@@ -45,43 +45,43 @@ async def provider(emulator_type):
 
 @pytest.fixture
 def verdict(provider, tmp_path, monkeypatch):
-    """What a check has to say against a plugin, where something is expected; empty when nothing."""
+    """A function that runs one check on a plugin and returns the problem; empty where the plugin passes."""
 
-    async def judge(check_id, plugin, expected):
+    async def run(check_id, plugin, expected):
         if re.search("deadline|did not end|ignores|still", expected):
-            # What will never happen shall not keep us for long; on a busy machine other things may.
+            # The first timeout is short, as the check waits for all of it; a busy machine may need the second.
             for seconds in (0.4, 4.0):
-                monkeypatch.setattr(benches, "PATIENCE", seconds)
-                monkeypatch.setattr(benches, "RELEASE", seconds / 2)
+                monkeypatch.setattr(running_plugin, "CALL_TIMEOUT", seconds)
+                monkeypatch.setattr(running_plugin, "CANCEL_TIMEOUT", seconds / 2)
                 if re.search(expected, said := await once(check_id, plugin)):
                     return said
             monkeypatch.undo()
         return await once(check_id, plugin)
 
     async def once(check_id, plugin):
-        bench = Bench(
+        harness = Harness(
             plugin=plugin,
             table={
                 "api_key": provider.api_key,
                 "base_url": provider.base_url,
                 "webhook_secret": provider.webhook_secret,
             },
-            provider=Emulated(provider),
+            provider=EmulatedProvider(provider),
             channels=[Channel.SMS, Channel.EMAIL],
             hooks=["send_sms", "find_contact"],
-            plays=set(Trouble),
-            reports_are=set(Form),
-            at_port=lambda port: {"base_url": f"http://127.0.0.1:{port}"},
+            failure_modes=set(FailureMode),
+            report_features=set(ReportFeature),
+            table_for_port=lambda port: {"base_url": f"http://127.0.0.1:{port}"},
             meanings=MEANINGS,
             verification_keys={"webhook_secret"},
-            people=PEOPLE,
+            contacts=SAMPLE_CONTACTS,
             base=tmp_path,
         )
         check = checks()[check_id]
         try:
-            await check.run(bench.on(Channel.SMS) if check.group is Group.SEND else bench)
+            await check.run(harness.for_channel(Channel.SMS) if check.group is Group.SEND else harness)
         except AssertionError as error:
             return str(error)
         return ""
 
-    return judge
+    return run

@@ -1,4 +1,4 @@
-"""Plugins that are wrong in one way each, and the check of the kit that is meant to say so: finding users."""
+"""Each of these plugins is wrong in one way, and one check of the kit must find it: contact sources."""
 
 import asyncio
 import re
@@ -9,7 +9,7 @@ import pytest
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Contact, Secret
-from gatepost.testing.conformance import yardstick
+from gatepost.testing.conformance import cpu_units
 from gatepost_example import Example, users
 
 WRONG = []
@@ -19,23 +19,23 @@ def wrong(check_id, says):
     return lambda plugin: WRONG.append(pytest.param(check_id, plugin, says, id=plugin.__name__)) or plugin
 
 
-@wrong("contacts.known", "the email is not")
-class MixesThemUp(Example):
+@wrong("contacts.known_user", "the email is not")
+class SwapsTheFields(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         found = await super().find_contact(ext_user_id)
         return Contact(email=found.phone, phone=found.email)
 
 
-@wrong("contacts.known", "the user 17:|the user 0017:")
+@wrong("contacts.known_user", "the user 17:|the user 0017:")
 class TakesIdsForNumbers(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         return await super().find_contact(str(int(ext_user_id)) if ext_user_id.isdigit() else ext_user_id)
 
 
-@wrong("contacts.unknown", "raised KeyError")
-class KnowsEverybody(Example):
+@wrong("contacts.unknown_user", "raised KeyError")
+class RaisesForUnknownUsers(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         found = await super().find_contact(ext_user_id)
@@ -44,15 +44,15 @@ class KnowsEverybody(Example):
         return found
 
 
-@wrong("contacts.lacking", "the phone is not|the email is not")
-class FillsUp(Example):
+@wrong("contacts.missing_fields", "the phone is not|the email is not")
+class FillsMissingFields(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         found = await super().find_contact(ext_user_id)
         return Contact(email=found.email or Secret(""), phone=found.phone or Secret(""))
 
 
-@wrong("contacts.secret", "no Secret")
+@wrong("contacts.field_types", "not a Secret")
 class AddressAsText(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
@@ -60,7 +60,7 @@ class AddressAsText(Example):
         return Contact(email=found.email.reveal())
 
 
-@wrong("contacts.secret", "attribute")
+@wrong("contacts.field_types", "attribute")
 class AttributesOfAnyKind(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
@@ -68,8 +68,8 @@ class AttributesOfAnyKind(Example):
         return Contact(email=found.email, phone=found.phone, attributes={"level": 7})
 
 
-@wrong("contacts.strange", "not the one that the source has")
-class TidiesUp(Example):
+@wrong("contacts.odd_values", "not the one that the source has")
+class CleansAddresses(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         found = await super().find_contact(ext_user_id)
@@ -84,14 +84,14 @@ class StripsIds(Example):
 
 
 @wrong("contacts.hostile_ids", "raised UnicodeEncodeError")
-class StumblesOverIds(Example):
+class FailsOnSurrogates(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         ext_user_id.encode()
         return await super().find_contact(ext_user_id)
 
 
-@wrong("contacts.concurrently", "the user")
+@wrong("contacts.concurrent", "the user")
 class RemembersOneId(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
@@ -100,7 +100,7 @@ class RemembersOneId(Example):
         return await super().find_contact(self._id)
 
 
-@wrong("contacts.discreet", "address or number stands in a log")
+@wrong("contacts.no_leaks", "address or number is in a log")
 class LogsWhoWasFound(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
@@ -111,7 +111,7 @@ class LogsWhoWasFound(Example):
 
 
 @wrong("contacts.free_loop", "time.sleep")
-class AsksSlowly(Example):
+class BlocksInFind(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         time.sleep(0.001)  # noqa: ASYNC251  that is the point
@@ -119,10 +119,10 @@ class AsksSlowly(Example):
 
 
 @wrong("contacts.free_loop", "ms of CPU")
-class LooksThroughThemAll(Example):
+class ComputesInFind(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
-        yardstick.burn(3 * yardstick.MAX_UNITS)
+        cpu_units.do_work(3 * cpu_units.MAX_UNITS)
         return await super().find_contact(ext_user_id)
 
 
@@ -140,7 +140,7 @@ class KeepsALock(Example):
 
 
 @wrong("contacts.cancelled", "cancelled, it returned None")
-class TakesCancellationForAnAnswer(Example):
+class ReturnsWhenCancelled(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         try:
@@ -153,7 +153,7 @@ class TakesCancellationForAnAnswer(Example):
 @wrong("contacts.lost", "returned None instead of raising Unavailable")
 @wrong("contacts.nonsense", "returned None instead of raising Unavailable")
 @wrong("contacts.unreachable", "returned None instead of raising Unavailable")
-class NobodyWhenInDoubt(Example):
+class NoneForEveryError(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         try:
@@ -163,7 +163,7 @@ class NobodyWhenInDoubt(Example):
 
 
 @wrong("contacts.denied", "misconfigured")
-class BlamesNobody(Example):
+class DeniedNotMisconfigured(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         try:
@@ -173,7 +173,7 @@ class BlamesNobody(Example):
 
 
 @wrong("contacts.hang", "raised Uncertain")
-class UncertainWhoItIs(Example):
+class UncertainLookup(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
         reply = await self._http.get(users.lookup_path(ext_user_id))
@@ -181,5 +181,5 @@ class UncertainWhoItIs(Example):
 
 
 @pytest.mark.parametrize(("check_id", "plugin", "says"), WRONG)
-async def test_the_wrong_plugin_is_caught(verdict, check_id, plugin, says):
+async def test_the_wrong_plugin_fails_the_check(verdict, check_id, plugin, says):
     assert re.search(says, await verdict(check_id, plugin, says))

@@ -1,4 +1,4 @@
-"""Plugins that are wrong in one way each, and the check of the kit that is meant to say so: the frame."""
+"""Each of these plugins is wrong in one way, and one check of the kit must find it: settings, lifespan and ping."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ class HookThatIsNotAsync(Example):
         pass
 
 
-@wrong("plugin.declared", "no hook find_contact")
+@wrong("plugin.declared_hooks", "no hook find_contact")
 class HookThatIsNotThere(Example):
     find_contact = None
 
@@ -61,28 +61,28 @@ class ConstructorStarts(Example):
         self._task = asyncio.create_task(asyncio.sleep(60))
 
 
-class Thawed(msgspec.Struct, forbid_unknown_fields=True):
+class Unfrozen(msgspec.Struct, forbid_unknown_fields=True):
     api_key: Secret
     base_url: str = ""
     webhook_secret: Secret | None = None
 
 
 @wrong("settings.frozen", "frozen")
-class SettingsThatMelt(Example):
-    settings_type = Thawed
+class UnfrozenSettings(Example):
+    settings_type = Unfrozen
 
 
-class Lax(msgspec.Struct, frozen=True):
+class AnyKeys(msgspec.Struct, frozen=True):
     depth: int = 0
 
 
-class Holding(Settings, frozen=True):
-    inner: Lax | None = None
+class Nested(Settings, frozen=True):
+    inner: AnyKeys | None = None
 
 
-@wrong("settings.unknown_keys", "unknown key is taken.*Lax")
-class TableInsideThatTakesAnything(Example):
-    settings_type = Holding
+@wrong("settings.unknown_keys", "unknown key is accepted.*AnyKeys")
+class NestedTableWithAnyKeys(Example):
+    settings_type = Nested
 
 
 class Timed(Settings, frozen=True):
@@ -98,26 +98,26 @@ class Plain(Settings, frozen=True):
     webhook_token: str = ""
 
 
-@wrong("settings.secrets_typed", "webhook_token")
+@wrong("settings.secret_types", "webhook_token")
 class SecretAsText(Example):
     settings_type = Plain
 
 
-@wrong("settings.secrets_unseen", "secret can be read")
+@wrong("settings.no_leaks_in_repr", "secret can be read")
 class ReprWithTheKey(Example):
     def __repr__(self):
         return f"<Example {self._settings.api_key.reveal()}>"
 
 
-@wrong("settings.hostile", "ValueError instead of ConfigError")
-class StumblesOverAUrl(Example):
+@wrong("settings.hostile_texts", "ValueError instead of ConfigError")
+class ValueErrorForAUrl(Example):
     def __init__(self, settings, context):
         if not settings.base_url.startswith("http"):
             raise ValueError("no URL")
         super().__init__(settings, context)
 
 
-class Complaining(Example):
+class RaisesAnotherFault(Example):
     fault = Fault("", "")
 
     def __init__(self, settings, context):
@@ -127,20 +127,20 @@ class Complaining(Example):
             raise ConfigError([self.complaint(settings)]) from None
 
 
-@wrong("settings.faults_placed", "is no key")
-class BlamesItsWholePath(Complaining):
+@wrong("settings.fault_keys", "not one of the table's")
+class FaultWithTheWholePath(RaisesAnotherFault):
     def complaint(self, settings):
         return Fault("plugins.mine.api_key", "is wrong")
 
 
-@wrong("settings.faults_quote_nothing", "quotes a secret")
-class QuotesTheKey(Complaining):
+@wrong("settings.no_leaks_in_faults", "quotes a secret")
+class QuotesTheKey(RaisesAnotherFault):
     def complaint(self, settings):
         return Fault("api_key", f"is wrong: {settings.api_key.reveal()}")
 
 
-@wrong("settings.faults_quote_nothing", "quotes a secret")
-class QuotesAnotherKey(Complaining):
+@wrong("settings.no_leaks_in_faults", "quotes a secret")
+class QuotesAnotherKey(RaisesAnotherFault):
     def complaint(self, settings):
         return Fault("base_url", f"is wrong in {[value.reveal() for value in [settings.webhook_secret]]}")
 
@@ -165,7 +165,7 @@ class LeavesASocket(Example):
             yield
 
 
-@wrong("lifespan.twice", "not taken")
+@wrong("lifespan.two_instances", "not taken")
 class SharesItsPool(Example):
     @hookimpl
     @asynccontextmanager
@@ -199,7 +199,7 @@ class SwallowsCancellation(Example):
 
 
 @wrong("lifespan.free_loop", "time.sleep")
-class OpensSlowly(Example):
+class BlocksInLifespan(Example):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self):
@@ -209,7 +209,7 @@ class OpensSlowly(Example):
 
 
 @wrong("lifespan.provider_down", "did not open")
-class WantsAnAnswerToBegin(Example):
+class PingsInLifespan(Example):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self):
@@ -218,7 +218,7 @@ class WantsAnAnswerToBegin(Example):
             yield
 
 
-@wrong("ping.fine", "returned True")
+@wrong("ping.success", "returned True")
 class PingThatReturns(Example):
     @hookimpl
     async def ping(self):
@@ -235,7 +235,7 @@ class PingThatSends(Example):
 
 
 @wrong("ping.outage", "instead of raising Unavailable")
-class PingThatIsAlwaysFine(Example):
+class PingThatAlwaysSucceeds(Example):
     @hookimpl
     async def ping(self):
         with suppress(Unavailable):
@@ -243,7 +243,7 @@ class PingThatIsAlwaysFine(Example):
 
 
 @wrong("ping.denied", "misconfigured")
-class PingThatBlamesNobody(Example):
+class PingThatIsNeverMisconfigured(Example):
     @hookimpl
     async def ping(self):
         try:
@@ -280,8 +280,8 @@ class PingThatRejects(Example):
             raise Rejected(error.reason) from None
 
 
-@wrong("ping.says_no_secret", "a secret stands")
-class PingThatTellsItsKey(Example):
+@wrong("ping.no_leaks", "a secret is in")
+class PingThatLogsItsKey(Example):
     @hookimpl
     async def ping(self):
         self._context.log.debug("signing in", headers={"auth": self._settings.api_key.reveal()})
@@ -296,7 +296,7 @@ def left_alone():
 
 
 @pytest.mark.parametrize(("check_id", "plugin", "says"), WRONG)
-async def test_the_wrong_plugin_is_caught(verdict, check_id, plugin, says):
+async def test_the_wrong_plugin_fails_the_check(verdict, check_id, plugin, says):
     assert re.search(says, await verdict(check_id, plugin, says))
 
 

@@ -1,11 +1,11 @@
-"""The page on the kit lists the checks, and what can be declared, as they are."""
+"""The reference page of the kit lists every check, and everything that a suite can declare."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from gatepost.testing.conformance.provider import Form, Trouble
+from gatepost.testing.conformance.provider import FailureMode, ReportFeature
 from gatepost.testing.conformance.registry import checks
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/conformance.md").read_text()
@@ -17,19 +17,19 @@ ROWS = {
 }
 
 
-def test_the_page_lists_the_checks_that_there_are():
+def test_the_page_lists_every_check():
     assert ROWS.keys() == checks().keys()
 
 
 @pytest.mark.parametrize("check", checks().values(), ids=checks())
-def test_the_page_says_of_a_check_what_it_says_itself(check):
+def test_the_page_has_the_summary_of_each_check(check):
     mark, summary, needs = ROWS[check.id]
 
     assert summary == check.summary
-    assert bool(mark) == check.unattended
+    assert bool(mark) == check.standalone
     assert set(re.findall(r"`(\w+)`", needs)) == {need.name for need in check.needs}
 
 
-@pytest.mark.parametrize("word", [*Trouble, *Form])
-def test_the_page_lists_what_can_be_declared(word):
+@pytest.mark.parametrize("word", [*FailureMode, *ReportFeature])
+def test_the_page_lists_everything_that_can_be_declared(word):
     assert re.search(rf"^\| `{word.name}` \|", PAGE, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Plugins that are wrong in one way each, and the check of the kit that is meant to say so: sending."""
+"""Each of these plugins is wrong in one way, and one check of the kit must find it: sending."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from gatepost import wire
 from gatepost.errors import Rejected, SendError, Unavailable, Uncertain
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Receipt
-from gatepost.testing.conformance import yardstick
+from gatepost.testing.conformance import cpu_units
 from gatepost_example import Example, messages
 
 WRONG = []
@@ -29,8 +29,8 @@ def body_of(message, **other):
     return msgspec.json.encode({**body, **other})
 
 
-class Translating(Example):
-    """Makes another error of each."""
+class RaisesAnotherError(Example):
+    """A plugin that raises another error than it should."""
 
     @hookimpl
     async def send_sms(self, message):
@@ -42,7 +42,7 @@ class Translating(Example):
 
 
 class OwnHttp(Example):
-    """Without gatepost.wire."""
+    """A plugin that connects without gatepost.wire."""
 
     options = {}
     how = {}
@@ -69,14 +69,14 @@ class OwnHttp(Example):
         return Receipt(reply.json()["id"])
 
 
-@wrong("send.taken", "provider has 0 messages")
-class OnlySaysSo(Example):
+@wrong("send.success", "provider has 0 messages")
+class ReturnsWithoutSending(Example):
     @hookimpl
     async def send_sms(self, message):
         return Receipt("sure")
 
 
-@wrong("send.taken", "it returned 'sent'")
+@wrong("send.success", "it returned 'sent'")
 class ReturnsAText(Example):
     @hookimpl
     async def send_sms(self, message):
@@ -85,7 +85,7 @@ class ReturnsAText(Example):
 
 
 @wrong("send.one_recipient", "another's recipient")
-class SendsToTheLastOneToo(Example):
+class SendsToThePreviousRecipientToo(Example):
     last = ""
 
     @hookimpl
@@ -111,7 +111,7 @@ class LongId(Example):
         return Receipt(receipt.provider_id.ljust(300, "x"))
 
 
-@wrong("send.concurrently", "0 times|2 times|other's recipient")
+@wrong("send.concurrent", "0 times|2 times|other's recipient")
 class RemembersOneMessage(Example):
     @hookimpl
     async def send_sms(self, message):
@@ -121,7 +121,7 @@ class RemembersOneMessage(Example):
 
 
 @wrong("send.free_loop", "time.sleep")
-class Sleeps(Example):
+class BlocksInSend(Example):
     @hookimpl
     async def send_sms(self, message):
         time.sleep(0.001)  # noqa: ASYNC251  that is the point
@@ -132,7 +132,7 @@ class Sleeps(Example):
 class Computes(Example):
     @hookimpl
     async def send_sms(self, message):
-        yardstick.burn(3 * yardstick.MAX_UNITS)
+        cpu_units.do_work(3 * cpu_units.MAX_UNITS)
         return await super().send_sms(message)
 
 
@@ -147,7 +147,7 @@ class ConnectsBlocking(Example):
         return await super().send_sms(message)
 
 
-@wrong("send.discreet", "recipient stands in a log")
+@wrong("send.no_leaks", "recipient is in a log")
 class Prints(Example):
     @hookimpl
     async def send_sms(self, message):
@@ -155,7 +155,7 @@ class Prints(Example):
         return await super().send_sms(message)
 
 
-@wrong("send.discreet", "recipient stands in a log")
+@wrong("send.no_leaks", "recipient is in a log")
 class LogsWithoutThePlus(Example):
     @hookimpl
     async def send_sms(self, message):
@@ -163,7 +163,7 @@ class LogsWithoutThePlus(Example):
         return await super().send_sms(message)
 
 
-@wrong("send.discreet", "a secret stands in a log")
+@wrong("send.no_leaks", "a secret is in a log")
 class LogsItsKey(Example):
     @hookimpl
     async def send_sms(self, message):
@@ -171,7 +171,7 @@ class LogsItsKey(Example):
         return await super().send_sms(message)
 
 
-@wrong("send.guarded", "guard")
+@wrong("send.plugin_host", "plugin_violation")
 class ReceiptWithTheRecipient(Example):
     @hookimpl
     async def send_sms(self, message):
@@ -193,7 +193,7 @@ class ReadsTheEnvironment(OwnHttp):
 
 
 @wrong("send.without_sender", "raised AttributeError")
-class WantsASender(Example):
+class FailsWithoutSender(Example):
     @hookimpl
     async def send_sms(self, message):
         message.sender.strip()
@@ -216,7 +216,7 @@ class KeepsALock(Example):
 
 @wrong("send.refused", "instead of raising Rejected")
 @wrong("send.denied", "misconfigured")
-class NeverGivesUp(Translating):
+class NeverRejects(RaisesAnotherError):
     def other(self, error, message):
         return Unavailable(error.reason)
 
@@ -225,38 +225,38 @@ class NeverGivesUp(Translating):
 @wrong("send.outage", "instead of raising Unavailable")
 @wrong("send.unreachable", "instead of raising Unavailable")
 @wrong("send.dropped", "the connection broke")
-class GivesUpAtOnce(Translating):
+class AlwaysRejects(RaisesAnotherError):
     def other(self, error, message):
         return Rejected(error.reason)
 
 
-@wrong("send.throttled", "nothing that the operator has to mend")
-@wrong("send.outage", "nothing that the operator has to mend")
-class BlamesTheOperator(Translating):
+@wrong("send.throttled", "not for the operator to correct")
+@wrong("send.outage", "not for the operator to correct")
+class AlwaysMisconfigured(RaisesAnotherError):
     def other(self, error, message):
         return Unavailable(error.reason, misconfigured=True)
 
 
-@wrong("send.pause", "without retry_after")
-class ForgetsThePause(Translating):
+@wrong("send.retry_after", "without retry_after")
+class NoRetryAfter(RaisesAnotherError):
     def other(self, error, message):
         return Unavailable(error.reason)
 
 
-@wrong("send.pause", "retry_after is 7000")
-class PauseInMilliseconds(Translating):
+@wrong("send.retry_after", "retry_after is 7000")
+class PauseInMilliseconds(RaisesAnotherError):
     def other(self, error, message):
         return Unavailable(error.reason, retry_after=7000)
 
 
 @wrong("send.lost", "instead of raising Uncertain")
-class SureThatItIsLost(Translating):
+class UnavailableForLost(RaisesAnotherError):
     def other(self, error, message):
         return Unavailable(error.reason)
 
 
 @wrong("send.hang", "no deadline")
-class WaitsForEver(OwnHttp):
+class NoDeadline(OwnHttp):
     options = {"timeout": aiohttp.ClientTimeout(total=None)}
 
 
@@ -271,11 +271,11 @@ class FollowsRedirects(OwnHttp):
 
 
 @wrong("send.nonsense", "raised KeyError")
-class TrustsAnAnswer(OwnHttp):
+class TrustsEveryAnswer(OwnHttp):
     how = {"allow_redirects": False}
 
 
-@wrong("send.no_repeats", "in 3 requests")
+@wrong("send.no_retries", "in 3 requests")
 class TriesAgain(Example):
     @hookimpl
     async def send_sms(self, message):
@@ -287,26 +287,26 @@ class TriesAgain(Example):
         return await super().send_sms(message)
 
 
-@wrong("send.listed_errors", "not listed")
-class RaisesWhatever(Translating):
+@wrong("send.declared_errors", "not declare")
+class RaisesUndeclaredErrors(RaisesAnotherError):
     def other(self, error, message):
         return RuntimeError(error.reason)
 
 
-@wrong("send.listed_errors", "no reason")
-class SaysNothing(Translating):
+@wrong("send.declared_errors", "no reason")
+class NoReason(RaisesAnotherError):
     def other(self, error, message):
         return type(error)("")
 
 
-@wrong("send.errors_discreet", "error holds the recipient")
-class QuotesTheRecipient(Translating):
+@wrong("send.no_leaks_in_errors", "error holds the recipient")
+class QuotesTheRecipient(RaisesAnotherError):
     def other(self, error, message):
         return type(error)(f"{message.recipient.reveal()}: {error.reason}")
 
 
-@wrong("send.errors_discreet", "error holds the recipient")
-class KeepsTheRecipientInItsContext(Example):
+@wrong("send.no_leaks_in_errors", "error holds the recipient")
+class RecipientInTheContext(Example):
     @hookimpl
     async def send_sms(self, message):
         try:
@@ -316,21 +316,21 @@ class KeepsTheRecipientInItsContext(Example):
             raise Rejected("no") from None
 
 
-@wrong("send.errors_discreet", "error holds a secret")
-class QuotesTheKey(Translating):
+@wrong("send.no_leaks_in_errors", "error holds a secret")
+class QuotesTheKey(RaisesAnotherError):
     def other(self, error, message):
         return type(error)("wrong key", code=self._settings.api_key.reveal())
 
 
-@wrong("send.troubles_discreet", "the recipient stands in a log")
-class LogsWhoWasNotReached(Translating):
+@wrong("send.no_leaks_in_failures", "the recipient is in a log")
+class LogsTheRecipientOfAFailure(RaisesAnotherError):
     def other(self, error, message):
         self._context.log.warning("not sent", to=message.recipient.reveal())
         return error
 
 
 @wrong("send.recovers", "after refuse")
-class NeverRecovers(Translating):
+class NeverRecovers(RaisesAnotherError):
     broken = False
 
     @hookimpl
@@ -345,7 +345,7 @@ class NeverRecovers(Translating):
 
 
 @wrong("send.cancelled", "did not end as cancelled")
-class TakesCancellationForALoss(Example):
+class UncertainWhenCancelled(Example):
     @hookimpl
     async def send_sms(self, message):
         try:
@@ -355,7 +355,7 @@ class TakesCancellationForALoss(Example):
 
 
 @wrong("send.cancelled", "ignores its cancellation")
-class WillNotBeCancelled(Example):
+class IgnoresCancellation(Example):
     @hookimpl
     async def send_sms(self, message):
         try:
@@ -364,8 +364,8 @@ class WillNotBeCancelled(Example):
             await asyncio.sleep(30)
 
 
-@wrong("send.after_cancel", "was cancelled was sent later")
-class KeepsWhatWasCancelled(Example):
+@wrong("send.after_cancelled", "was cancelled was sent later")
+class SendsCancelledMessagesLater(Example):
     def __init__(self, settings, context):
         super().__init__(settings, context)
         self.waiting = []
@@ -381,8 +381,8 @@ class KeepsWhatWasCancelled(Example):
         return receipt
 
 
-@wrong("send.cancel_leaves_nothing", "tasks still run")
-class GoesOnInTheBackground(Example):
+@wrong("send.cancelled_releases", "tasks still run")
+class LeavesATaskWhenCancelled(Example):
     @hookimpl
     async def send_sms(self, message):
         try:
@@ -393,5 +393,5 @@ class GoesOnInTheBackground(Example):
 
 
 @pytest.mark.parametrize(("check_id", "plugin", "says"), WRONG)
-async def test_the_wrong_plugin_is_caught(verdict, check_id, plugin, says):
+async def test_the_wrong_plugin_fails_the_check(verdict, check_id, plugin, says):
     assert re.search(says, await verdict(check_id, plugin, says))

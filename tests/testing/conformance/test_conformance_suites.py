@@ -1,8 +1,9 @@
-"""What a suite's class declares, what pytest makes of it, and what `gatepost check --plugin` does."""
+"""What a suite declares, the tests that pytest makes of it, and `gatepost check --plugin`."""
 
 import subprocess
 import sys
 
+import pluggy
 import pytest
 from click.testing import CliRunner
 
@@ -10,15 +11,15 @@ from gatepost import hookspecs
 from gatepost.cli import main
 from gatepost.model import Channel
 from gatepost.testing import suites
-from gatepost.testing.conformance.bench import Bench
-from gatepost.testing.conformance.registry import Group, checks, of
-from gatepost.testing.conformance.unattended import applicable, judge
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.registry import Group, checks, checks_of
+from gatepost.testing.conformance.standalone import run_check, standalone_checks
 from gatepost_example import Example
 
 
 class EmailOnly(suites.EmailSuite, suites.LifespanSuite):
     plugin = Example
-    plays = {suites.Trouble.REFUSE}
+    failure_modes = {suites.FailureMode.REFUSE}
 
 
 class Everything(
@@ -30,8 +31,8 @@ class Everything(
     suites.WebhookSuite,
 ):
     plugin = Example
-    plays = set(suites.Trouble)
-    reports_are = set(suites.Form)
+    failure_modes = set(suites.FailureMode)
+    report_features = set(suites.ReportFeature)
 
 
 def test_everything_that_is_declared_is_checked_and_sending_once_a_channel():
@@ -47,7 +48,7 @@ def test_what_is_not_declared_is_not_checked_but_named():
     cases = suites.cases(EmailOnly)
 
     assert "send.refused-email" in cases
-    assert not {"send.refused-sms", "send.hang-email", "ping.fine", "webhooks.seven"} & cases.keys()
+    assert not {"send.refused-sms", "send.hang-email", "ping.success", "webhooks.status_type"} & cases.keys()
     named = suites.undeclared(EmailOnly)
     assert "hang" in named
     assert "find_contact (ContactsSuite), WHICH IT HAS" in named
@@ -55,19 +56,23 @@ def test_what_is_not_declared_is_not_checked_but_named():
 
 
 def test_every_hook_has_a_suite_with_checks():
-    with_checks = {suite.hook for suite in suites.SUITES if of(suite.groups)}
-    assert with_checks - {""} == hookspecs.HOOKS.keys()
+    marked = pluggy.PluginManager(hookspecs.PROJECT)
+    marked.add_hookspecs(hookspecs.Hooks)
+    hooks = {name for name in vars(marked.hook) if not name.startswith("_")}
+
+    with_checks = {suite.hook for suite in suites.SUITES if checks_of(suite.groups)}
+    assert with_checks - {""} == hooks
 
 
 SUITE = """
 import pytest
-from gatepost.testing.suites import ContactsSuite, Trouble
+from gatepost.testing.suites import ContactsSuite, FailureMode
 from gatepost_sandbox import Sandbox
 
 
 class TestIt(ContactsSuite):
     plugin = Sandbox
-    plays = {Trouble.UNREACHABLE}
+    failure_modes = {FailureMode.UNREACHABLE}
 
     @pytest.fixture
     def table(self):
@@ -77,7 +82,7 @@ class TestIt(ContactsSuite):
 
 @pytest.fixture(params=[(), ("-n", "1")], ids=["here", "in a worker"])
 def a_suite(tmp_path, request):
-    """pytest's report on a suite that declares what is not there; in a process of its own."""
+    """pytest's report on a suite that declares what its plugin does not have, from a process of its own."""
     (tmp_path / "test_it.py").write_text(SUITE)
     return subprocess.run(
         [
@@ -100,7 +105,7 @@ def a_suite(tmp_path, request):
 
 def test_what_is_declared_and_not_there_is_a_failure(a_suite):
     assert "has no hook find_contact" in a_suite
-    assert "at_port" in a_suite
+    assert "table_for_port" in a_suite
     assert "gatepost conformance" in a_suite
     assert "send_email (EmailSuite), WHICH IT HAS" in a_suite
 
@@ -145,7 +150,7 @@ def test_what_needs_a_provider_is_named(gatepost):
     result = gatepost("check", "--plugin", "box", "--live")
 
     assert result.exit_code == 0, result.output
-    assert "ping.fine" in result.output
+    assert "ping.success" in result.output
     assert "Not checked: send_email, send_sms" in result.output
     assert "a secret of the sandbox" not in result.output
 
@@ -171,9 +176,9 @@ class Breaking(Example):
     ("plugin", "says"), [(AnotherNumber, "api_version is 2"), (Breaking, "RuntimeError")]
 )
 async def test_a_check_without_tests_can_fail(plugin, says):
-    bench = Bench(plugin=plugin, table={"api_key": "some"})
+    harness = Harness(plugin=plugin, table={"api_key": "some"})
 
-    problems = [(await judge(bench, check)).problem for check in applicable(plugin, live=False)]
+    problems = [(await run_check(harness, check)).problem for check in standalone_checks(plugin, live=False)]
 
     assert says in " ".join(problems)
     assert "secret of the sandbox" not in " ".join(problems)

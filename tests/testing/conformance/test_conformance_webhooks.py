@@ -1,4 +1,4 @@
-"""Plugins that are wrong in one way each, and the check of the kit that is meant to say so: reports."""
+"""Each of these plugins is wrong in one way, and one check of the kit must find it: webhooks."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import pytest
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Report, Status
-from gatepost.testing.conformance import yardstick
+from gatepost.testing.conformance import cpu_units
 from gatepost_example import Example, reports
 
 WRONG = []
@@ -25,23 +25,23 @@ def signed_at(request):
     return int(re.match(r"t=(\d+)", request.headers[reports.SIGNATURE_HEADER.lower()])[1])
 
 
-class Retelling(Example):
-    """Makes another event of each."""
+class ChangesEvents(Example):
+    """A plugin that changes each event that it returns."""
 
     @hookimpl
     async def parse_webhook(self, request):
         report = await super().parse_webhook(request)
         body = msgspec.json.decode(request.body)
         events = [
-            msgspec.structs.replace(event, **self.other(event, told))
-            for event, told in zip(report.events, body["events"], strict=False)
+            msgspec.structs.replace(event, **self.other(event, reported))
+            for event, reported in zip(report.events, body["events"], strict=False)
         ]
         return Report(events=events, ignored=report.ignored)
 
 
 @wrong("webhooks.meanings", "means delivered, not accepted")
-class AlwaysDelivered(Retelling):
-    def other(self, event, told):
+class AlwaysDelivered(ChangesEvents):
+    def other(self, event, reported):
         return {"status": Status.DELIVERED}
 
 
@@ -52,26 +52,26 @@ class CountsNothing(Example):
         return Report(events=(await super().parse_webhook(request)).events)
 
 
-@wrong("webhooks.seven", "no Status")
-class StatusAsText(Retelling):
-    def other(self, event, told):
-        return {"status": told["event"]}
+@wrong("webhooks.status_type", "not a Status")
+class StatusAsText(ChangesEvents):
+    def other(self, event, reported):
+        return {"status": reported["event"]}
 
 
-@wrong("webhooks.found_again", "neither our id")
-class CutsTheId(Retelling):
-    def other(self, event, told):
+@wrong("webhooks.message_ids", "neither our id")
+class CutsTheId(ChangesEvents):
+    def other(self, event, reported):
         return {"message_id": "", "provider_id": event.provider_id[:8]}
 
 
-@wrong("webhooks.discreet", "recipient stands in a Report")
+@wrong("webhooks.no_leaks", "recipient is in a Report")
 @wrong("webhooks.codes", "characters")
-class CodeInProse(Retelling):
-    def other(self, event, told):
-        return {"code": told["detail"] * 3}
+class FreeTextAsCode(ChangesEvents):
+    def other(self, event, reported):
+        return {"code": reported["detail"] * 3}
 
 
-@wrong("webhooks.discreet", "recipient stands in a log")
+@wrong("webhooks.no_leaks", "recipient is in a log")
 class LogsTheBody(Example):
     @hookimpl
     async def parse_webhook(self, request):
@@ -90,7 +90,7 @@ class VerifiesNothing(Example):
 
 
 @wrong("webhooks.other_body", "another body: it returned")
-class LooksAtTheFormAlone(Example):
+class ChecksOnlyTheHeaderFormat(Example):
     @hookimpl
     async def parse_webhook(self, request):
         if not request.headers.get(reports.SIGNATURE_HEADER.lower(), "").startswith("t="):
@@ -98,23 +98,23 @@ class LooksAtTheFormAlone(Example):
         return reports.translate(request)
 
 
-@wrong("webhooks.flipped", "a blank added: it returned")
-class VerifiesWhatItMadeOfIt(Example):
+@wrong("webhooks.changed_body", "a space added: it returned")
+class VerifiesAStrippedBody(Example):
     @hookimpl
     async def parse_webhook(self, request):
         return await super().parse_webhook(msgspec.structs.replace(request, body=request.body.strip()))
 
 
-@wrong("webhooks.stale", "hours old: it returned")
+@wrong("webhooks.expired", "hours old: it returned")
 @wrong("webhooks.future", "tomorrow: it returned")
-class KnowsNoTime(Example):
+class IgnoresTheTime(Example):
     @hookimpl
     async def parse_webhook(self, request):
         return await super().parse_webhook(msgspec.structs.replace(request, received_at=signed_at(request)))
 
 
 @wrong("webhooks.day_old", "genuine report: it raised BadSignature")
-class FiveMinutesAtTheMost(Example):
+class FiveMinutesAtMost(Example):
     @hookimpl
     async def parse_webhook(self, request):
         if signed_at(request) < request.received_at - 300:
@@ -132,7 +132,7 @@ class NoKeyNoCheck(Example):
 
 
 @wrong("webhooks.garbage", "JSONDecodeError|KeyError|UnicodeDecodeError")
-class StumblesOverGarbage(Example):
+class FailsOnGarbage(Example):
     @hookimpl
     async def parse_webhook(self, request):
         reports.verify(request, self._settings.webhook_secret.reveal())
@@ -141,29 +141,29 @@ class StumblesOverGarbage(Example):
 
 
 @wrong("webhooks.hostile_headers", "raised UnicodeEncodeError|raised IndexError|raised ValueError")
-class StumblesOverHeaders(Example):
+class FailsOnHeaders(Example):
     @hookimpl
     async def parse_webhook(self, request):
         request.headers.get(reports.SIGNATURE_HEADER.lower(), "t=0,").split(",")[1].encode("ascii")
         return await super().parse_webhook(request)
 
 
-@wrong("webhooks.strangers", "raised KeyError")
-class WantsItsHeader(Example):
+@wrong("webhooks.foreign_requests", "raised KeyError")
+class FailsWithoutHeader(Example):
     @hookimpl
     async def parse_webhook(self, request):
         request.headers[reports.SIGNATURE_HEADER.lower()]
         return await super().parse_webhook(request)
 
 
-@wrong("webhooks.strangers", "it returned")
+@wrong("webhooks.foreign_requests", "it returned")
 class TrustsAGet(Example):
     @hookimpl
     async def parse_webhook(self, request):
         return Report() if request.method == "GET" else await super().parse_webhook(request)
 
 
-@wrong("webhooks.one_bad", "BadWebhook")
+@wrong("webhooks.bad_events", "BadWebhook")
 class AllOrNothing(Example):
     @hookimpl
     async def parse_webhook(self, request):
@@ -173,7 +173,7 @@ class AllOrNothing(Example):
         return report
 
 
-@wrong("webhooks.one_bad", "good events beside bad ones 0")
+@wrong("webhooks.bad_events", "0 of \\d+ good events")
 class StopsAtTheFirstBadOne(Example):
     @hookimpl
     async def parse_webhook(self, request):
@@ -181,8 +181,8 @@ class StopsAtTheFirstBadOne(Example):
         return Report(events=[], ignored=report.ignored) if "malformed" in report.ignored else report
 
 
-@wrong("webhooks.again", "second time it returned")
-class SaysItOnce(Example):
+@wrong("webhooks.repeated", "second time it returned")
+class IgnoresRepeatedRequests(Example):
     seen = ()
 
     @hookimpl
@@ -194,7 +194,7 @@ class SaysItOnce(Example):
         return report
 
 
-@wrong("webhooks.concurrently", "another message's")
+@wrong("webhooks.concurrent", "another message's")
 class RemembersOneReport(Example):
     @hookimpl
     async def parse_webhook(self, request):
@@ -204,7 +204,7 @@ class RemembersOneReport(Example):
 
 
 @wrong("webhooks.free_loop", "time.sleep")
-class ReadsSlowly(Example):
+class BlocksInParse(Example):
     @hookimpl
     async def parse_webhook(self, request):
         time.sleep(0.001)  # noqa: ASYNC251  that is the point
@@ -212,13 +212,13 @@ class ReadsSlowly(Example):
 
 
 @wrong("webhooks.free_loop", "ms of CPU")
-class ReadsALotAtOnce(Example):
+class ComputesInParse(Example):
     @hookimpl
     async def parse_webhook(self, request):
-        yardstick.burn(3 * yardstick.MAX_UNITS)
+        cpu_units.do_work(3 * cpu_units.MAX_UNITS)
         return await super().parse_webhook(request)
 
 
 @pytest.mark.parametrize(("check_id", "plugin", "says"), WRONG)
-async def test_the_wrong_plugin_is_caught(verdict, check_id, plugin, says):
+async def test_the_wrong_plugin_fails_the_check(verdict, check_id, plugin, says):
     assert re.search(says, await verdict(check_id, plugin, says))

@@ -1,7 +1,8 @@
-"""What every plugin has to do, as checks that can be run against any of them.
+"""What every plugin must do, as checks that can be run against any of them.
 
-``registry`` lists the checks, ``bench`` is what they run on, ``provider`` is what a provider's stand-in
-offers them, ``watching`` sees what a plugin leaves behind or lets out. An author never calls any of it:
-``gatepost.testing.suites`` makes pytest tests of the checks, ``gatepost check --plugin`` runs those that
-need no stand-in.
+``registry`` lists the checks. ``harness`` holds what they run on, ``running_plugin`` a plugin inside its
+lifespan, ``provider`` what an emulated provider offers them. ``recorder`` records what a plugin logs, starts
+and leaves behind, ``leaks`` searches texts for secrets and addresses. A plugin's author calls none of it:
+``gatepost.testing.suites`` makes pytest tests of the checks, and ``gatepost check --plugin`` runs those that
+need no emulated provider.
 """

@@ -1,28 +1,30 @@
-"""Finding users."""
+"""Checks of finding users."""
 
 import asyncio
 import functools
 
 from gatepost.model import Contact, Secret
-from gatepost.testing.conformance import asking, yardstick
-from gatepost.testing.conformance.bench import Bench, Live, described, gathered
-from gatepost.testing.conformance.people import PLAIN, STRANGE
-from gatepost.testing.conformance.provider import Trouble
+from gatepost.testing.conformance import assertions, cpu_units
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.leaks import contains_any
+from gatepost.testing.conformance.provider import FailureMode
 from gatepost.testing.conformance.registry import Group, check
-from gatepost.testing.conformance.watching import found_in
+from gatepost.testing.conformance.running_plugin import RunningPlugin, describe, gather
+from gatepost.testing.conformance.sample_contacts import ODD, USUAL
 
-_ONE = "conformance-1"
+_USER = "conformance-1"
+_UNKNOWN = "no-such-user-here"
 _HOSTILE_IDS = (
     "nobody",
     " ",
     "\0",
     "\n",
-    f"{_ONE}\0",
-    f"{_ONE}\n",
-    f"{_ONE}%00",
-    f"{_ONE}/",
-    f"{_ONE}?x=1",
-    f"../{_ONE}",
+    f"{_USER}\0",
+    f"{_USER}\n",
+    f"{_USER}%00",
+    f"{_USER}/",
+    f"{_USER}?x=1",
+    f"../{_USER}",
     "../../../../etc/passwd",
     "%",
     "_",
@@ -43,160 +45,158 @@ _HOSTILE_IDS = (
 
 
 @check(Group.CONTACTS)
-async def known(bench: Bench) -> None:
-    """A user that the source knows is found, with address and number."""
-    async with bench.live() as live:
-        for user in PLAIN:
-            _same(user, await live.find(user), bench.people[user])
+async def known_user(harness: Harness) -> None:
+    """Find a user that the source knows, with address and number."""
+    async with harness.run_plugin() as running:
+        for user in USUAL:
+            _assert_same(user, await running.find(user), harness.contacts[user])
 
 
-@check(Group.CONTACTS, unattended=True)
-async def unknown(bench: Bench) -> None:
-    """A user that it does not know is None."""
-    async with bench.live() as live:
-        outcome = await live.find("no-such-user-here")
-    assert outcome is None, f"an unknown user: {described(outcome)} instead of returning None"
+@check(Group.CONTACTS, standalone=True)
+async def unknown_user(harness: Harness) -> None:
+    """Return None for a user that the source does not know."""
+    async with harness.run_plugin() as running:
+        outcome = await running.find(_UNKNOWN)
+    assert outcome is None, f"an unknown user: {describe(outcome)} instead of returning None"
 
 
 @check(Group.CONTACTS)
-async def lacking(bench: Bench) -> None:
-    """A user without an address or a number is found all the same; what lacks is None."""
-    async with bench.live() as live:
-        for user, contact in bench.people.items():
+async def missing_fields(harness: Harness) -> None:
+    """Find a user without an address or a number; the missing field is None."""
+    async with harness.run_plugin() as running:
+        for user, contact in harness.contacts.items():
             if contact.email is None or contact.phone is None:
-                _same(user, await live.find(user), contact)
+                _assert_same(user, await running.find(user), contact)
 
 
 @check(Group.CONTACTS)
-async def secret(bench: Bench) -> None:
-    """Address and number are Secrets, attributes are texts."""
-    async with bench.live() as live:
-        found = await live.find(_ONE)
-    assert isinstance(found, Contact), described(found)
+async def field_types(harness: Harness) -> None:
+    """Return addresses and numbers as Secrets, attributes as texts."""
+    async with harness.run_plugin() as running:
+        found = await running.find(_USER)
+    assert isinstance(found, Contact), describe(found)
     for value in (found.email, found.phone):
-        assert value is None or isinstance(value, Secret), "an address or number is no Secret"
-        assert value is None or isinstance(value.reveal(), str), "an address or number is no text"
+        assert value is None or isinstance(value, Secret), "an address or number is not a Secret"
+        assert value is None or isinstance(value.reveal(), str), "an address or number is not a text"
     texts = [text for pair in dict(found.attributes).items() for text in pair]
-    assert all(isinstance(text, str) for text in texts), "an attribute is no text"
+    assert all(isinstance(text, str) for text in texts), "an attribute is not a text"
 
 
 @check(Group.CONTACTS)
-async def strange(bench: Bench) -> None:
-    """Odd addresses and numbers are handed on as they are: the core judges them."""
-    async with bench.live() as live:
-        for user in STRANGE:
-            _same(user, await live.find(user), bench.people[user])
+async def odd_values(harness: Harness) -> None:
+    """Return odd addresses and numbers unchanged: the core validates them."""
+    async with harness.run_plugin() as running:
+        for user in ODD:
+            _assert_same(user, await running.find(user), harness.contacts[user])
 
 
-@check(Group.CONTACTS, unattended=True)
-async def hostile_ids(bench: Bench) -> None:
-    """A hostile id is nobody's: None, never another user and never an error."""
-    async with bench.live() as live:
+@check(Group.CONTACTS, standalone=True)
+async def hostile_ids(harness: Harness) -> None:
+    """Return None for a hostile id: never another user and never an error."""
+    async with harness.run_plugin() as running:
         for user in _HOSTILE_IDS:
-            outcome = await live.find(user)
+            outcome = await running.find(user)
             shown = ascii(user[:24])
             assert not isinstance(outcome, Contact), f"the id {shown} finds a user"
-            assert outcome is None, f"the id {shown}: {described(outcome)} instead of returning None"
+            assert outcome is None, f"the id {shown}: {describe(outcome)} instead of returning None"
 
 
 @check(Group.CONTACTS)
-async def concurrently(bench: Bench) -> None:
-    """Many lookups at once each find their own user."""
-    users = [user for user in PLAIN for _ in range(10)]
-    async with bench.live() as live:
-        found = await gathered([live.find(user) for user in users])
+async def concurrent(harness: Harness) -> None:
+    """Find the right user in each of many concurrent lookups."""
+    users = [user for user in USUAL for _ in range(10)]
+    async with harness.run_plugin() as running:
+        found = await gather([running.find(user) for user in users])
     for user, outcome in zip(users, found, strict=True):
-        _same(user, outcome, bench.people[user])
+        _assert_same(user, outcome, harness.contacts[user])
 
 
 @check(Group.CONTACTS)
-async def discreet(bench: Bench) -> None:
-    """Nobody's address or number is logged at any level or printed, and no secret."""
-    async with bench.live() as live:
-        for user in (*bench.people, "no-such-user-here"):
-            await live.find(user)
-    text = "\n".join(live.watch.texts)
-    values = [_value(one) for user in PLAIN for one in (bench.people[user].email, bench.people[user].phone)]
-    assert not found_in(text, values), "a user's address or number stands in a log"
-    assert not found_in(text, bench.secrets()), "a secret stands in a log"
+async def no_leaks(harness: Harness) -> None:
+    """Log and print no address, number or secret, at any level."""
+    async with harness.run_plugin() as running:
+        for user in (*harness.contacts, _UNKNOWN):
+            await running.find(user)
+    text = "\n".join(running.recorder.texts)
+    contacts = [harness.contacts[user] for user in USUAL]
+    values = [value.reveal() for one in contacts for value in (one.email, one.phone) if value]
+    assert not contains_any(text, values), "a user's address or number is in a log"
+    assert not contains_any(text, harness.secrets()), "a secret is in a log"
 
 
 @check(Group.CONTACTS)
-async def free_loop(bench: Bench) -> None:
-    """It blocks the loop neither with a call nor with much CPU."""
-    async with bench.live() as live:
-        for user in (*PLAIN, "no-such-user-here"):
-            await yardstick.check_cpu(live.watch, functools.partial(live.find, user))
-    calls = ", ".join(sorted(set(live.watch.blocking)))
-    assert not calls, f"it blocks the loop by {calls}: hand it to asyncio.to_thread"
+async def free_loop(harness: Harness) -> None:
+    """Never block the event loop, neither with a call nor with much CPU."""
+    async with harness.run_plugin() as running:
+        for user in (*USUAL, _UNKNOWN):
+            await cpu_units.assert_little_cpu(running.recorder, functools.partial(running.find, user))
+    assertions.assert_no_blocking_calls(running)
 
 
 @check(Group.CONTACTS)
-async def cancelled(bench: Bench) -> None:
-    """Cancelled at any moment it ends as cancelled, and the next lookup finds the right user."""
-    first, second = PLAIN[:2]
-    async with bench.live(concurrency=1) as live:
+async def cancelled(harness: Harness) -> None:
+    """End as cancelled when a lookup is cancelled at any moment, and find the right user in the next one."""
+    first, second = USUAL[:2]
+    async with harness.run_plugin(concurrency=1) as running:
         for turns in range(6):
-            task = live.begin("find_contact", first)
+            task = running.begin("find_contact", first)
             for _ in range(turns):
                 await asyncio.sleep(0)
-            await asking.cancelled(task)
-            _same(second, await live.find(second), bench.people[second])
+            await assertions.assert_cancellable(task)
+            _assert_same(second, await running.find(second), harness.contacts[second])
 
 
-@check(Group.CONTACTS, Trouble.OUTAGE)
-async def outage(bench: Bench) -> None:
-    """A source with a fault of its own is Unavailable: not None, which would be no such user."""
-    await asking.unavailable(bench, Trouble.OUTAGE, _find, _found_after(bench))
+@check(Group.CONTACTS, FailureMode.OUTAGE)
+async def outage(harness: Harness) -> None:
+    """Raise Unavailable where the source has an error of its own: None would mean an unknown user."""
+    await assertions.assert_unavailable(harness, FailureMode.OUTAGE, _find, _find_again(harness))
 
 
-@check(Group.CONTACTS, Trouble.DENY)
-async def denied(bench: Bench) -> None:
-    """A key that is refused is Unavailable, misconfigured."""
-    await asking.denied(bench, _find, _found_after(bench))
+@check(Group.CONTACTS, FailureMode.DENY)
+async def denied(harness: Harness) -> None:
+    """Raise Unavailable with misconfigured=True where the key is refused."""
+    await assertions.assert_misconfigured(harness, _find, _find_again(harness))
 
 
-@check(Group.CONTACTS, Trouble.HANG)
-async def hang(bench: Bench) -> None:
-    """A source that does not answer is Unavailable, by the plugin's own deadline of `timeout` seconds."""
-    await asking.unavailable(bench, Trouble.HANG, _find, _found_after(bench))
+@check(Group.CONTACTS, FailureMode.HANG)
+async def hang(harness: Harness) -> None:
+    """Raise Unavailable after its own deadline of `timeout` seconds where the source does not answer."""
+    await assertions.assert_unavailable(harness, FailureMode.HANG, _find, _find_again(harness))
 
 
-@check(Group.CONTACTS, Trouble.LOSE)
-async def lost(bench: Bench) -> None:
-    """A lost answer is Unavailable: of a lookup nothing can be Uncertain."""
-    await asking.unavailable(bench, Trouble.LOSE, _find, _found_after(bench))
+@check(Group.CONTACTS, FailureMode.LOSE)
+async def lost(harness: Harness) -> None:
+    """Raise Unavailable where the answer is lost: a lookup is never Uncertain."""
+    await assertions.assert_unavailable(harness, FailureMode.LOSE, _find, _find_again(harness))
 
 
-@check(Group.CONTACTS, Trouble.NONSENSE)
-async def nonsense(bench: Bench) -> None:
-    """An answer without sense in it is Unavailable, and finds nobody."""
-    await asking.unavailable(bench, Trouble.NONSENSE, _find, _found_after(bench))
+@check(Group.CONTACTS, FailureMode.NONSENSE)
+async def nonsense(harness: Harness) -> None:
+    """Raise Unavailable where the answer makes no sense, and find no user."""
+    await assertions.assert_unavailable(harness, FailureMode.NONSENSE, _find, _find_again(harness))
 
 
-@check(Group.CONTACTS, Trouble.UNREACHABLE)
-async def unreachable(bench: Bench) -> None:
-    """A source where nobody listens is Unavailable."""
-    await asking.nobody_listens(bench, _find)
+@check(Group.CONTACTS, FailureMode.UNREACHABLE)
+async def unreachable(harness: Harness) -> None:
+    """Raise Unavailable where no server is at the source's port."""
+    await assertions.assert_unreachable(harness, _find)
 
 
-async def _find(live: Live) -> object:
-    return await live.find(_ONE)
+async def _find(running: RunningPlugin) -> object:
+    return await running.find(_USER)
 
 
-def _found_after(bench: Bench) -> asking.Ask:
-    async def find(live: Live) -> None:
-        _same(_ONE, await live.find(_ONE), bench.people[_ONE])
+def _find_again(harness: Harness) -> assertions.Call:
+    """Return a call that raises AssertionError unless the user is found."""
+
+    async def find(running: RunningPlugin) -> None:
+        _assert_same(_USER, await running.find(_USER), harness.contacts[_USER])
 
     return find
 
 
-def _same(user: str, found: object, expected: Contact) -> None:
-    assert isinstance(found, Contact), f"the user {user}: {described(found)} instead of returning a Contact"
+def _assert_same(user: str, found: object, expected: Contact) -> None:
+    assert isinstance(found, Contact), f"the user {user}: {describe(found)} instead of returning a Contact"
     for name in ("email", "phone"):
         got, wanted = getattr(found, name), getattr(expected, name)
         assert got == wanted, f"the user {user}: the {name} is not the one that the source has"
-
-
-def _value(one: Secret | None) -> str:
-    return one.reveal() if one else ""

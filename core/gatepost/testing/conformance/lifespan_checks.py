@@ -1,172 +1,175 @@
-"""Opening, closing and asking how the provider is."""
+"""Checks of opening and closing a plugin, and of ping."""
 
 import asyncio
 import contextlib
 
 from gatepost.plugin_host.discovery import implements
-from gatepost.testing.conformance import asking
-from gatepost.testing.conformance.bench import Bench, Live, described, until
-from gatepost.testing.conformance.provider import Trouble
+from gatepost.testing.conformance import assertions
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.leaks import contains_any, text_of
+from gatepost.testing.conformance.provider import FailureMode
 from gatepost.testing.conformance.registry import Group, check
-from gatepost.testing.conformance.watching import everything_in, found_in
+from gatepost.testing.conformance.running_plugin import RunningPlugin, describe, wait_until
 
 
-async def nothing_left(live: Live) -> None:
-    """AssertionError unless the plugin's tasks have ended and its sockets are closed; it may take a moment."""
-    await until(
-        lambda: not live.watch.running(), lambda: f"these tasks still run: {', '.join(live.watch.running())}"
+async def assert_closed(running: RunningPlugin) -> None:
+    """Raise AssertionError unless the plugin's tasks end and its sockets close within CALL_TIMEOUT."""
+    recorder = running.recorder
+    await wait_until(
+        lambda: not recorder.running_tasks(),
+        lambda: f"these tasks still run: {', '.join(recorder.running_tasks())}",
     )
-    await until(
-        lambda: not live.watch.connected(), lambda: f"{live.watch.connected()} of its sockets are still open"
+    await wait_until(
+        lambda: not recorder.open_sockets(),
+        lambda: f"{recorder.open_sockets()} of its sockets are still open",
     )
 
 
-class _Halt(Exception):
-    """What happens to somebody else while a plugin is open."""
+class _ForeignError(Exception):
+    """An error of other code while a plugin is open."""
 
 
-@check(Group.LIFESPAN, unattended=True)
-async def opens_and_closes(bench: Bench) -> None:
-    """It opens, and once it is closed none of its tasks runs and none of its sockets is open."""
-    async with bench.live() as live:
-        await _use(bench, live)
-    await nothing_left(live)
+@check(Group.LIFESPAN, standalone=True)
+async def opens_and_closes(harness: Harness) -> None:
+    """Open, and leave no running task and no open socket after it has closed."""
+    async with harness.run_plugin() as running:
+        await _use(harness, running)
+    await assert_closed(running)
 
 
-@check(Group.LIFESPAN, unattended=True)
-async def twice(bench: Bench) -> None:
-    """Two instances live side by side and one after the other: the end of one is nothing to the other."""
-    async with bench.live() as outer:
-        async with bench.live() as inner:
-            await _use(bench, inner)
-        await _use(bench, outer)
-    async with bench.live() as again:
-        await _use(bench, again)
+@check(Group.LIFESPAN, standalone=True)
+async def two_instances(harness: Harness) -> None:
+    """Run two instances side by side and one after the other: the end of one does not affect the other."""
+    async with harness.run_plugin() as outer:
+        async with harness.run_plugin() as inner:
+            await _use(harness, inner)
+        await _use(harness, outer)
+    async with harness.run_plugin() as later:
+        await _use(harness, later)
 
 
-@check(Group.LIFESPAN, unattended=True)
-async def error_inside(bench: Bench) -> None:
-    """An error inside it comes out again, and everything is closed."""
-    lives: list[Live] = []
-    with contextlib.suppress(_Halt):
-        await _halted(bench, lives)
+@check(Group.LIFESPAN, standalone=True)
+async def error_inside(harness: Harness) -> None:
+    """Pass on an error inside the lifespan, and close everything."""
+    opened: list[RunningPlugin] = []
+    with contextlib.suppress(_ForeignError):
+        await _raise_inside(harness, opened)
         raise AssertionError("the lifespan swallowed an error that was not its own")
-    await nothing_left(lives[0])
+    await assert_closed(opened[0])
 
 
-async def _halted(bench: Bench, lives: list[Live]) -> None:
-    async with bench.live() as live:
-        lives.append(live)
-        await _use(bench, live)
-        raise _Halt
+async def _raise_inside(harness: Harness, opened: list[RunningPlugin]) -> None:
+    async with harness.run_plugin() as running:
+        opened.append(running)
+        await _use(harness, running)
+        raise _ForeignError
 
 
-@check(Group.LIFESPAN, unattended=True)
-async def cancelled(bench: Bench) -> None:
-    """A cancellation inside it comes out again, and everything is closed."""
-    lives: list[Live] = []
+@check(Group.LIFESPAN, standalone=True)
+async def cancelled(harness: Harness) -> None:
+    """Pass on a cancellation inside the lifespan, and close everything."""
+    opened: list[RunningPlugin] = []
 
-    async def stay() -> None:
-        async with bench.live() as live:
-            lives.append(live)
+    async def stay_open() -> None:
+        async with harness.run_plugin() as running:
+            opened.append(running)
             await asyncio.Event().wait()
 
-    task = asyncio.create_task(stay())
-    await until(lambda: bool(lives) or task.done(), lambda: "the lifespan did not open")
-    if not lives:
+    task = asyncio.create_task(stay_open())
+    await wait_until(lambda: bool(opened) or task.done(), lambda: "the lifespan did not open")
+    if not opened:
         await task
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled(), "the lifespan swallowed a cancellation"
-    await nothing_left(lives[0])
+    await assert_closed(opened[0])
 
 
-@check(Group.LIFESPAN, unattended=True)
-async def free_loop(bench: Bench) -> None:
-    """It opens and closes without a blocking call on the loop's thread."""
-    async with bench.live() as live:
+@check(Group.LIFESPAN, standalone=True)
+async def free_loop(harness: Harness) -> None:
+    """Open and close without a blocking call on the event loop's thread."""
+    async with harness.run_plugin() as running:
         pass
-    calls = ", ".join(sorted(set(live.watch.blocking)))
-    assert not calls, f"the lifespan blocks the loop by {calls}: hand it to asyncio.to_thread"
+    assertions.assert_no_blocking_calls(running)
 
 
-@check(Group.LIFESPAN, Trouble.UNREACHABLE)
-async def provider_down(bench: Bench) -> None:
-    """It opens although nobody listens where the provider should be."""
-    with bench.nobody_listening() as table:
+@check(Group.LIFESPAN, FailureMode.UNREACHABLE)
+async def provider_down(harness: Harness) -> None:
+    """Open although no server is at the provider's port."""
+    with harness.unreachable_table() as table:
         try:
-            async with bench.live(table=table):
+            async with harness.run_plugin(table=table):
                 pass
-        except Exception as error:  # noqa: BLE001  whatever it is, the gateway would not start
-            raise AssertionError(f"the lifespan did not open: {described(error)}") from None
+        except Exception as error:  # noqa: BLE001  with any error the gateway would not start
+            raise AssertionError(f"the lifespan did not open: {describe(error)}") from None
 
 
-async def _use(bench: Bench, live: Live) -> None:
-    """Something that makes connections, where there is a stand-in to make them to."""
-    if bench.provider is None:
+async def _use(harness: Harness, running: RunningPlugin) -> None:
+    """Make the plugin connect, where there is an emulated provider to connect to."""
+    if harness.provider is None:
         return
-    if bench.channels:
-        await bench.on(bench.channels[0]).delivered(live)
-    elif implements(bench.plugin, "ping"):
-        outcome = await live.ping()
-        assert outcome is None, f"ping: {described(outcome)}"
+    if harness.channels:
+        await harness.for_channel(harness.channels[0]).send_message(running)
+    elif implements(harness.plugin, "ping"):
+        outcome = await running.ping()
+        assert outcome is None, f"ping: {describe(outcome)}"
 
 
 # ping
 
 
-@check(Group.PING, unattended=True)
-async def fine(bench: Bench) -> None:
-    """It returns None when all is well."""
-    async with bench.live() as live:
-        outcome = await live.ping()
-    assert outcome is None, f"all is well, and {described(outcome)}"
+@check(Group.PING, standalone=True)
+async def success(harness: Harness) -> None:
+    """Return None when the provider works."""
+    async with harness.run_plugin() as running:
+        outcome = await running.ping()
+    assert outcome is None, f"the provider works, and {describe(outcome)}"
 
 
 @check(Group.PING)
-async def sends_nothing(bench: Bench) -> None:
-    """It sends no message."""
-    provider = bench.provider
+async def sends_nothing(harness: Harness) -> None:
+    """Call the provider without sending a message."""
+    provider = harness.provider
     attempts = provider.attempts if provider else 0
-    async with bench.live() as live:
-        await live.ping()
-    assert not provider or provider.attempts == attempts, "the provider was asked to send something"
+    async with harness.run_plugin() as running:
+        await running.ping()
+    assert not provider or provider.attempts == attempts, "the provider was asked to send a message"
 
 
-@check(Group.PING, Trouble.OUTAGE)
-async def outage(bench: Bench) -> None:
-    """A provider with a fault of its own is Unavailable."""
-    await asking.unavailable(bench, Trouble.OUTAGE, Live.ping)
+@check(Group.PING, FailureMode.OUTAGE)
+async def outage(harness: Harness) -> None:
+    """Raise Unavailable where the provider has an error of its own."""
+    await assertions.assert_unavailable(harness, FailureMode.OUTAGE, RunningPlugin.ping)
 
 
-@check(Group.PING, Trouble.DENY)
-async def denied(bench: Bench) -> None:
-    """A key that is refused is Unavailable, misconfigured."""
-    await asking.denied(bench, Live.ping)
+@check(Group.PING, FailureMode.DENY)
+async def denied(harness: Harness) -> None:
+    """Raise Unavailable with misconfigured=True where the key is refused."""
+    await assertions.assert_misconfigured(harness, RunningPlugin.ping)
 
 
-@check(Group.PING, Trouble.HANG)
-async def hang(bench: Bench) -> None:
-    """A provider that does not answer is Unavailable before the deadline has long passed."""
-    await asking.unavailable(bench, Trouble.HANG, Live.ping)
+@check(Group.PING, FailureMode.HANG)
+async def hang(harness: Harness) -> None:
+    """Raise Unavailable after its own deadline where the provider does not answer."""
+    await assertions.assert_unavailable(harness, FailureMode.HANG, RunningPlugin.ping)
 
 
-@check(Group.PING, Trouble.DROP)
-async def drop(bench: Bench) -> None:
-    """A connection that breaks is Unavailable; a ping has nothing that could be Uncertain."""
-    await asking.unavailable(bench, Trouble.DROP, Live.ping)
+@check(Group.PING, FailureMode.DROP)
+async def drop(harness: Harness) -> None:
+    """Raise Unavailable where the connection breaks: a ping is never Uncertain."""
+    await assertions.assert_unavailable(harness, FailureMode.DROP, RunningPlugin.ping)
 
 
-@check(Group.PING, Trouble.UNREACHABLE)
-async def unreachable(bench: Bench) -> None:
-    """A provider where nobody listens is Unavailable."""
-    await asking.nobody_listens(bench, Live.ping)
+@check(Group.PING, FailureMode.UNREACHABLE)
+async def unreachable(harness: Harness) -> None:
+    """Raise Unavailable where no server is at the provider's port."""
+    await assertions.assert_unreachable(harness, RunningPlugin.ping)
 
 
-@check(Group.PING, unattended=True)
-async def says_no_secret(bench: Bench) -> None:
-    """What it logs and raises holds none of the settings' secrets."""
-    async with bench.live() as live:
-        outcome = await live.ping()
-    text = everything_in(outcome) + "\n".join(live.watch.texts)
-    assert not found_in(text, bench.secrets()), "a secret stands in a log or an error"
+@check(Group.PING, standalone=True)
+async def no_leaks(harness: Harness) -> None:
+    """Log and raise no secret of the settings."""
+    async with harness.run_plugin() as running:
+        outcome = await running.ping()
+    text = text_of(outcome) + "\n".join(running.recorder.texts)
+    assert not contains_any(text, harness.secrets()), "a secret is in a log or an error"

@@ -1,4 +1,4 @@
-"""What holds for every plugin and for its settings, whatever it can do."""
+"""Checks of every plugin and its settings, whatever it can do."""
 
 import asyncio
 import pprint
@@ -14,16 +14,12 @@ from gatepost.errors import ConfigError
 from gatepost.model import Secret
 from gatepost.plugin_host.discovery import implements
 from gatepost.plugin_host.instances import Instance
-from gatepost.testing.conformance.bench import Bench
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.leaks import contains_any, text_of
+from gatepost.testing.conformance.recorder import Recorder, recording
 from gatepost.testing.conformance.registry import Group, check
-from gatepost.testing.conformance.watching import (
-    Watch,
-    everything_in,
-    found_in,
-    noticed,
-)
 
-_SOUNDS_SECRET = re.compile(r"(password|passphrase|secret|token|api_?key|private_?key)(_file)?\Z")
+_SECRET_NAME = re.compile(r"(password|passphrase|secret|token|api_?key|private_?key)(_file)?\Z")
 
 _HOSTILE_TEXTS = (
     "",
@@ -40,72 +36,72 @@ _HOSTILE_TEXTS = (
 )
 
 
-@check(Group.PLUGIN, unattended=True)
-async def version(bench: Bench) -> None:
-    """Its api_version is the number of this contract."""
-    number = getattr(bench.plugin, "api_version", None)
+@check(Group.PLUGIN, standalone=True)
+async def version(harness: Harness) -> None:
+    """Have the api_version of this contract."""
+    number = getattr(harness.plugin, "api_version", None)
     assert number == hookspecs.API_VERSION, (
         f"api_version is {number!r}, this Gatepost's {hookspecs.API_VERSION}"
     )
 
 
-@check(Group.PLUGIN, unattended=True)
-async def hooks(bench: Bench) -> None:
-    """Every hook is marked, async and known, so that the gateway takes it."""
+@check(Group.PLUGIN, standalone=True)
+async def hooks(harness: Harness) -> None:
+    """Have only hooks that are marked, async and in the contract, so that the gateway accepts them."""
     try:
-        Instance(InstanceSettings(name="conformance", use="conformance"), bench.make())
+        Instance(InstanceSettings(name="conformance", use="conformance"), harness.make_plugin())
     except ConfigError as error:
         raise AssertionError(str(error)) from None
 
 
 @check(Group.PLUGIN)
-async def declared(bench: Bench) -> None:
-    """It has every hook that its suites declare."""
-    missing = sorted(name for name in bench.hooks if not implements(bench.plugin, name))
-    assert not missing, f"declared by a suite, but {bench.plugin.__name__} has no hook {', '.join(missing)}"
+async def declared_hooks(harness: Harness) -> None:
+    """Have every hook that its suites declare."""
+    missing = sorted(name for name in harness.hooks if not implements(harness.plugin, name))
+    assert not missing, f"declared by a suite, but {harness.plugin.__name__} has no hook {', '.join(missing)}"
 
 
-@check(Group.PLUGIN, unattended=True)
-async def constructor(bench: Bench) -> None:
-    """Its constructor opens nothing, calls nobody and starts nothing."""
-    settings = bench.settings()
-    watch = Watch()
-    context = hookspecs.Context(name="conformance", log=watch.logger("conformance"))
-    with noticed(), watch.mine():
-        bench.plugin(settings, context)
-    for task in watch.tasks:
+@check(Group.PLUGIN, standalone=True)
+async def constructor(harness: Harness) -> None:
+    """Open nothing, call no server and start no task in the constructor."""
+    settings = harness.settings()
+    recorder = Recorder()
+    context = hookspecs.Context(name="conformance", log=recorder.logger("conformance"))
+    with recording(), recorder.plugin_code():
+        harness.plugin(settings, context)
+    for task in recorder.tasks:
         task.cancel()
     await asyncio.sleep(0)
-    assert not watch.blocking, (
-        f"the constructor calls {_listed(watch.blocking)}: that belongs into the lifespan"
+    assert not recorder.blocking_calls, (
+        f"the constructor calls {_listed(recorder.blocking_calls)}: that belongs in the lifespan"
     )
-    assert not watch.tasks, "the constructor starts a task: that belongs into the lifespan"
+    assert not recorder.tasks, "the constructor starts a task: that belongs in the lifespan"
 
 
-@check(Group.SETTINGS, unattended=True)
-async def frozen(bench: Bench) -> None:
-    """Its settings_type is a frozen msgspec.Struct, and so is every table inside it."""
+@check(Group.SETTINGS, standalone=True)
+async def frozen(harness: Harness) -> None:
+    """Have a settings_type that is a frozen msgspec.Struct, as is every table inside it."""
     soft = [
-        kind.__name__ for kind in _structs(bench.plugin.settings_type) if not kind.__struct_config__.frozen
+        kind.__name__ for kind in _structs(harness.plugin.settings_type) if not kind.__struct_config__.frozen
     ]
     assert not soft, f"not frozen=True: {', '.join(soft)}"
 
 
-@check(Group.SETTINGS, unattended=True)
-async def unknown_keys(bench: Bench) -> None:
-    """A key that it does not know is refused, in the tables inside its table too."""
+@check(Group.SETTINGS, standalone=True)
+async def unknown_keys(harness: Harness) -> None:
+    """Refuse unknown keys, also in the tables inside its table."""
     lax = [
         kind.__name__
-        for kind in _structs(bench.plugin.settings_type)
+        for kind in _structs(harness.plugin.settings_type)
         if not kind.__struct_config__.forbid_unknown_fields
     ]
-    assert not lax, f"an unknown key is taken, for want of forbid_unknown_fields=True: {', '.join(lax)}"
+    assert not lax, f"an unknown key is accepted, without forbid_unknown_fields=True: {', '.join(lax)}"
 
 
 def _structs(kind: object) -> list[type[msgspec.Struct]]:
-    """The settings' type and the structs that its fields are made of."""
-    assert isinstance(kind, type), "settings_type is no class"
-    assert issubclass(kind, msgspec.Struct), "settings_type is no msgspec.Struct"
+    """Return the settings' type and the structs in its fields."""
+    assert isinstance(kind, type), "settings_type is not a class"
+    assert issubclass(kind, msgspec.Struct), "settings_type is not a msgspec.Struct"
     found: list[type[msgspec.Struct]] = []
     waiting: list[object] = [kind]
     while waiting:
@@ -117,29 +113,29 @@ def _structs(kind: object) -> list[type[msgspec.Struct]]:
     return found
 
 
-@check(Group.SETTINGS, unattended=True)
-async def core_keys(bench: Bench) -> None:
-    """None of its keys is one of the core's."""
-    taken = sorted(set(_fields(bench.plugin.settings_type)) & set(CORE_KEYS))
+@check(Group.SETTINGS, standalone=True)
+async def core_keys(harness: Harness) -> None:
+    """Use none of the core's keys."""
+    taken = sorted(set(_fields(harness.plugin.settings_type)) & set(CORE_KEYS))
     assert not taken, f"these keys are the core's: {', '.join(taken)}"
 
 
-@check(Group.SETTINGS, unattended=True)
-async def secrets_typed(bench: Bench) -> None:
-    """What sounds like a secret is a Secret."""
+@check(Group.SETTINGS, standalone=True)
+async def secret_types(harness: Harness) -> None:
+    """Make each key a Secret whose name says that it is one."""
     plain = [
         field.encode_name
-        for field in msgspec.structs.fields(bench.plugin.settings_type)
-        if _SOUNDS_SECRET.search(field.encode_name) and "Secret" not in str(field.type)
+        for field in msgspec.structs.fields(harness.plugin.settings_type)
+        if _SECRET_NAME.search(field.encode_name) and "Secret" not in str(field.type)
         if "Path" not in str(field.type)
     ]
-    assert not plain, f"these keys sound secret, and are no Secret: {', '.join(plain)}"
+    assert not plain, f"these keys have the name of a secret, and are not a Secret: {', '.join(plain)}"
 
 
-@check(Group.SETTINGS, unattended=True)
-async def secrets_unseen(bench: Bench) -> None:
-    """Printing the settings or the instance, in any way, shows no secret."""
-    settings, plugin = bench.settings(), bench.make()
+@check(Group.SETTINGS, standalone=True)
+async def no_leaks_in_repr(harness: Harness) -> None:
+    """Show no secret of the settings or the instance, in whatever way they are printed."""
+    settings, plugin = harness.settings(), harness.make_plugin()
     shown = "\n".join(
         [
             f"{settings} {settings!r} {settings:} {pprint.pformat(settings)}",
@@ -147,65 +143,69 @@ async def secrets_unseen(bench: Bench) -> None:
             str(msgspec.structs.astuple(settings)),
         ]
     )
-    assert not found_in(shown, bench.secrets()), "a secret can be read in the settings' or the plugin's repr"
+    assert not contains_any(shown, harness.secrets()), (
+        "a secret can be read in the repr of the settings or the plugin"
+    )
 
 
-@check(Group.SETTINGS, unattended=True)
-async def hostile(bench: Bench) -> None:
-    """Whatever a text of its table says, the constructor makes an instance or raises ConfigError."""
-    for key, text, error in _refusals(bench):
+@check(Group.SETTINGS, standalone=True)
+async def hostile_texts(harness: Harness) -> None:
+    """Construct an instance or raise ConfigError, whatever the texts in its table are."""
+    for key, text, error in _constructor_errors(harness):
         assert isinstance(error, ConfigError), (
             f"{key} = {text[:20]!r}: the constructor raised {type(error).__name__} instead of ConfigError"
         )
 
 
-@check(Group.SETTINGS, unattended=True)
-async def faults_placed(bench: Bench) -> None:
-    """A ConfigError's faults name keys of its table."""
-    keys = set(_fields(bench.plugin.settings_type))
-    for key, text, error in _refusals(bench):
+@check(Group.SETTINGS, standalone=True)
+async def fault_keys(harness: Harness) -> None:
+    """Name keys of its table in the faults of a ConfigError."""
+    keys = set(_fields(harness.plugin.settings_type))
+    for key, text, error in _constructor_errors(harness):
         if isinstance(error, ConfigError):
-            strange = [fault.key for fault in error.faults if fault.key.partition(".")[0] not in keys]
+            unknown = [fault.key for fault in error.faults if fault.key.partition(".")[0] not in keys]
             assert error.faults, f"{key} = {text[:20]!r}: ConfigError without a fault"
-            assert not strange, f"{key} = {text[:20]!r}: a fault's key is {strange[0]!r}, which is no key"
+            assert not unknown, (
+                f"{key} = {text[:20]!r}: a fault's key is {unknown[0]!r}, not one of the table's"
+            )
 
 
-@check(Group.SETTINGS, unattended=True)
-async def faults_quote_nothing(bench: Bench) -> None:
-    """A ConfigError quotes no secret, neither its own key's nor another's."""
-    told = {key: f"tell-tale-{key}" for key, value in bench.table.items() if isinstance(value, str)}
-    secret = {key: value for key, value in told.items() if _is_secret(bench, key)}
-    for changed in ({**bench.table, **secret}, {**bench.table, **told}):
+@check(Group.SETTINGS, standalone=True)
+async def no_leaks_in_faults(harness: Harness) -> None:
+    """Quote no secret in a ConfigError, neither that of its own key nor of another."""
+    marked = {key: f"marked-{key}" for key, value in harness.table.items() if isinstance(value, str)}
+    secret = {key: value for key, value in marked.items() if _is_secret(harness, key)}
+    for changed in ({**harness.table, **secret}, {**harness.table, **marked}):
         for spoiled in (changed, *({**changed, key: text} for key in secret for text in (" \n", "ü☃"))):
-            error = _error(bench, spoiled)
-            values = [*bench.secrets(), *secret.values()]
-            assert not found_in(everything_in(error), values), "the text of a ConfigError quotes a secret"
+            error = _error(harness, spoiled)
+            values = [*harness.secrets(), *secret.values()]
+            assert not contains_any(text_of(error), values), "the text of a ConfigError quotes a secret"
 
 
-def _is_secret(bench: Bench, key: str) -> bool:
-    return isinstance(getattr(bench.settings(), key, None), Secret)
+def _is_secret(harness: Harness, key: str) -> bool:
+    return isinstance(getattr(harness.settings(), key, None), Secret)
 
 
-def _refusals(bench: Bench) -> Iterator[tuple[str, str, BaseException]]:
-    """What the constructor raises for hostile texts, one key after the other."""
-    for key, value in bench.table.items():
+def _constructor_errors(harness: Harness) -> Iterator[tuple[str, str, BaseException]]:
+    """Yield each key and hostile text for which the constructor raises an error, and the error."""
+    for key, value in harness.table.items():
         if not isinstance(value, str):
             continue
         for text in _HOSTILE_TEXTS:
-            error = _error(bench, {**bench.table, key: text})
+            error = _error(harness, {**harness.table, key: text})
             if error is not None:
                 yield key, text, error
 
 
-def _error(bench: Bench, table: Mapping[str, Any]) -> BaseException | None:
-    """What the constructor raised; None when it raised nothing, or the types already said no."""
+def _error(harness: Harness, table: Mapping[str, Any]) -> BaseException | None:
+    """Return what the constructor raised; None where it raised nothing or the types refuse the table."""
     try:
-        settings = bench.settings(table)
+        settings = harness.settings(table)
     except (ConfigError, ValueError, OSError):
         return None
     try:
-        bench.plugin(settings, hookspecs.Context(name="conformance", log=Watch().logger("conformance")))
-    except Exception as error:  # noqa: BLE001  judged by whoever asked
+        harness.plugin(settings, hookspecs.Context(name="conformance", log=Recorder().logger("conformance")))
+    except Exception as error:  # noqa: BLE001  the checks decide about it
         return error
     return None
 

@@ -1,4 +1,4 @@
-"""What a provider's stand-in offers to the checks, and the emulators seen so."""
+"""What an emulated provider offers to the checks, and the adapter that turns an Emulator into one."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -6,110 +6,119 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gatepost.testing import emulator as faults
-from gatepost.testing.emulator import Emulator, Taken
+from gatepost.testing.emulator import (
+    NO_FAILURE,
+    Emulator,
+    Failure,
+    answer,
+    close_after_body,
+    close_before_body,
+    drip,
+    hang,
+)
+from gatepost.testing.report_sender import TakenMessage
 
 _RETRY_AFTER = 7
-"""Seconds that the stand-in asks a throttled plugin to wait."""
+"""Seconds that the provider asks a throttled plugin to wait."""
 _DRIP = 0.25
-"""Seconds between two bytes of an answer that comes drop by drop."""
+"""Seconds between two bytes of an answer that comes byte by byte."""
 
 
-class Trouble(StrEnum):
-    """What a stand-in can do to a plugin. A suite names in ``plays`` what its own can."""
+class FailureMode(StrEnum):
+    """A way in which a provider fails. A suite declares in ``failure_modes`` what its provider simulates."""
 
     REFUSE = "refuse"
     """The message is refused for good: an answer such as 400."""
     THROTTLE = "throttle"
-    """Too many: an answer such as 429, that asks for a pause of 7 seconds where the provider can say so."""
-    ASK_FOR_PAUSE = "ask for pause"
-    """Not played itself: says that the answer to THROTTLE names the 7 seconds."""
+    """Too many requests: an answer such as 429, with a pause of 7 seconds where the provider can name one."""
+    RETRY_AFTER = "retry after"
+    """Not simulated itself: declares that the answer of THROTTLE names the 7 seconds."""
     OUTAGE = "outage"
-    """The provider's own fault: an answer such as 503."""
+    """The provider has an error of its own: an answer such as 503."""
     DENY = "deny"
-    """The operator's fault: an answer such as 401."""
+    """The key is refused: an answer such as 401."""
     HANG = "hang"
     """The whole message is read, and no answer comes."""
     DRIP = "drip"
-    """The answer comes a byte at a time, for longer than any deadline."""
+    """The answer comes byte by byte, for longer than any deadline."""
     LOSE = "lose"
-    """The message is taken, and the connection closed without an answer."""
+    """The message is taken, and the connection is closed without an answer."""
     DROP = "drop"
-    """The connection is closed before the message was read."""
+    """The connection is closed before the message is read."""
     REDIRECT = "redirect"
-    """An answer that points elsewhere: 307."""
+    """A redirect to another place: 307."""
     NONSENSE = "nonsense"
-    """A yes, in which there is nothing that the provider would ever say."""
+    """An answer of success with a body that the provider would never send."""
     UNREACHABLE = "unreachable"
-    """Nobody listens. The suite's ``at_port`` says which settings lead there; the stand-in plays no part."""
+    """No server is there. The suite's ``table_for_port`` leads the plugin to such a port."""
 
 
-class Form(StrEnum):
-    """What a provider's reports are like. A suite names in ``reports_are`` what is true of its own."""
+class ReportFeature(StrEnum):
+    """A property of a provider's reports. A suite declares in ``report_features`` those of its provider."""
 
     BODY_SIGNED = "body signed"
-    """A signature holds for one body."""
+    """A signature is valid for one body only."""
     TIME_SIGNED = "time signed"
-    """A signature says when it was made, and is worth nothing 26 hours later."""
+    """A signature holds its time, and is invalid after 26 hours."""
     BATCHED = "batched"
-    """One request may bear several reports."""
+    """One request may hold several reports."""
 
 
 class Provider(Protocol):
-    """A provider's stand-in, as the checks of sending see it."""
+    """An emulated provider, as the checks of sending use it."""
 
     @property
     def attempts(self) -> int:
-        """How many requests to send it has seen begin, whatever became of them."""
+        """The number of requests to send that have begun, whatever their result."""
         ...
 
-    def play(self, trouble: Trouble | None) -> None:
-        """Meet every request from now on with this; None: do as always."""
+    def simulate(self, failure: FailureMode | None) -> None:
+        """Fail in this way at every request from now on; None: work as usual."""
         ...
 
     def taken(self, message_id: str) -> Sequence[str]:
-        """The messages that it took with this id of ours, each whole, as text, its recipients included."""
+        """Return the messages taken with this id of ours: each whole, as text, with its recipients."""
         ...
 
 
 class Reporter(Protocol):
-    """A provider's stand-in, as the checks of webhooks see it."""
+    """An emulated provider, as the checks of webhooks use it."""
 
     def report(self, kinds: Sequence[str], message_id: str, *, spoiled: bool = False) -> bytes:
-        """The body of one request that bears reports of these kinds about a message of ours.
+        """Return the body of one request with reports of these kinds about a message of ours.
 
-        ``spoiled``: with some that are no reports at all before, between and behind them.
+        ``spoiled``: with invalid reports before, between and after them.
         """
         ...
 
     def sign(self, body: bytes, at: float, *, forged: bool = False) -> Mapping[str, str]:
-        """The headers that prove ``body`` genuine, signed at ``at`` (seconds since the epoch).
+        """Return the headers that sign ``body`` at ``at`` (seconds since the epoch).
 
         ``forged``: signed with a key that is not the provider's.
         """
         ...
 
 
-_STANDING: Mapping[Trouble, faults.Fault] = {
-    Trouble.REFUSE: faults.answer(400),
-    Trouble.THROTTLE: faults.answer(429, {"Retry-After": str(_RETRY_AFTER)}),
-    Trouble.OUTAGE: faults.answer(503),
-    Trouble.DENY: faults.answer(401),
-    Trouble.HANG: faults.hang(taken=False),
-    Trouble.DRIP: faults.drip(_DRIP),
-    Trouble.LOSE: faults.close_after_body(taken=True),
-    Trouble.DROP: faults.close_before_body(),
-    Trouble.REDIRECT: faults.answer(307, {"Location": "/elsewhere"}),
-    Trouble.NONSENSE: faults.answer(200),
+_FAILURES: Mapping[FailureMode, Failure] = {
+    FailureMode.REFUSE: answer(400),
+    FailureMode.THROTTLE: answer(429, {"Retry-After": str(_RETRY_AFTER)}),
+    FailureMode.OUTAGE: answer(503),
+    FailureMode.DENY: answer(401),
+    FailureMode.HANG: hang(taken=False),
+    FailureMode.DRIP: drip(_DRIP),
+    FailureMode.LOSE: close_after_body(taken=True),
+    FailureMode.DROP: close_before_body(),
+    FailureMode.REDIRECT: answer(307, {"Location": "/elsewhere"}),
+    FailureMode.NONSENSE: answer(200),
 }
 
-EMULATED = frozenset({*_STANDING, Trouble.ASK_FOR_PAUSE})
-"""What every Emulator plays; UNREACHABLE is for the suite to add, with ``at_port``."""
+EMULATED = frozenset({*_FAILURES, FailureMode.RETRY_AFTER})
+"""What every Emulator can simulate; a suite adds UNREACHABLE, with ``table_for_port``."""
 
-_NO_REPORTS: Sequence[Any] = ({}, None, 7, "x", [], {"event": None, "status": {"no": "text"}})
+_INVALID_REPORTS: Sequence[Any] = ({}, None, 7, "x", [], {"event": None, "status": {"no": "text"}})
 
 
-class Emulated:
+class EmulatedProvider:
     """A ``gatepost.testing.emulator.Emulator`` as Provider and Reporter."""
 
     def __init__(self, emulator: Emulator) -> None:
@@ -119,8 +128,8 @@ class Emulated:
     def attempts(self) -> int:
         return sum(method == "POST" for method, _ in self._emulator.requests)
 
-    def play(self, trouble: Trouble | None) -> None:
-        self._emulator.standing = _STANDING[trouble] if trouble else faults.FINE
+    def simulate(self, failure: FailureMode | None) -> None:
+        self._emulator.failure = _FAILURES[failure] if failure else NO_FAILURE
 
     def taken(self, message_id: str) -> Sequence[str]:
         return [_whole(taken) for taken in self._emulator.taken if taken.id == message_id]
@@ -129,7 +138,7 @@ class Emulated:
         taken = next(taken for taken in self._emulator.taken if taken.id == message_id)
         events: list[Any] = [self._emulator.event(kind, taken) for kind in kinds]
         if spoiled:
-            events = [*_NO_REPORTS, *(part for event in events for part in (event, *_NO_REPORTS))]
+            events = [*_INVALID_REPORTS, *(part for event in events for part in (event, *_INVALID_REPORTS))]
         (body,) = self._emulator.bodies(events, batch=0)
         return body
 
@@ -137,5 +146,6 @@ class Emulated:
         return self._emulator.sign(body, at, forged=forged)
 
 
-def _whole(taken: Taken) -> str:
+def _whole(taken: TakenMessage) -> str:
+    """Return the whole request as text: body and headers."""
     return msgspec.json.encode([taken.message, dict(taken.headers)]).decode()

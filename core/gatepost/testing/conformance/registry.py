@@ -1,4 +1,4 @@
-"""Every check, by its id."""
+"""The registry of all checks."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from enum import StrEnum
@@ -6,14 +6,14 @@ from importlib import import_module
 
 import msgspec
 
-from gatepost.testing.conformance.bench import Bench
-from gatepost.testing.conformance.provider import Form, Trouble
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.provider import FailureMode, ReportFeature
 
-Run = Callable[[Bench], Awaitable[None]]
+Run = Callable[[Harness], Awaitable[None]]
 
 
 class Group(StrEnum):
-    """What a check is about; the first word of its id. Those of ``send`` run once a channel."""
+    """What a check is about; the first word of its id. The checks of ``send`` run once for each channel."""
 
     PLUGIN = "plugin"
     SETTINGS = "settings"
@@ -31,41 +31,41 @@ class Check(msgspec.Struct, frozen=True):
     """``group.name``."""
     group: Group
     summary: str
-    """One line: what the plugin does that passes."""
-    needs: frozenset[Trouble | Form]
-    """What must have been declared; without it the check is not run, and the report says so."""
-    unattended: bool
-    """Whether it needs no stand-in and disturbs nobody: ``gatepost check --plugin`` runs it."""
+    """One line: what a plugin that passes does."""
+    needs: frozenset[FailureMode | ReportFeature]
+    """What the suite must declare; otherwise the check is not run, and the report says so."""
+    standalone: bool
+    """Whether it needs no emulated provider, so that ``gatepost check --plugin`` runs it."""
     run: Run
-    """Raises AssertionError, with a text for the author, when the plugin fails."""
+    """Raises AssertionError, with a text for the plugin's author, where the plugin fails."""
 
 
 _checks: dict[str, Check] = {}
 
 
 def check(
-    group: Group, *needs: Trouble | Form, name: str = "", unattended: bool = False
+    group: Group, *needs: FailureMode | ReportFeature, name: str = "", standalone: bool = False
 ) -> Callable[[Run], Run]:
-    """Enter a function into the registry, under its own name; its docstring is the summary."""
+    """Add a function to the registry, under its own name; its docstring is the summary."""
 
-    def enter(run: Run) -> Run:
+    def register(run: Run) -> Run:
         own = name or getattr(run, "__name__", "")
         summary = " ".join((run.__doc__ or "").split())
-        found = Check(f"{group}.{own}", group, summary, frozenset(needs), unattended, run)
+        found = Check(f"{group}.{own}", group, summary, frozenset(needs), standalone, run)
         if found.id in _checks:
             raise ValueError(f"two checks are called {found.id}")
         _checks[found.id] = found
         return run
 
-    return enter
+    return register
 
 
 _MODULES = (
     "plugin_checks",
     "lifespan_checks",
     "send_checks",
-    "trouble_checks",
-    "release_checks",
+    "failure_checks",
+    "cancellation_checks",
     "contact_checks",
     "webhook_checks",
     "signature_checks",
@@ -73,12 +73,12 @@ _MODULES = (
 
 
 def checks() -> Mapping[str, Check]:
-    """All of them, by id."""
+    """Return all checks, by id."""
     for module in _MODULES:
         import_module(f"gatepost.testing.conformance.{module}")
     return _checks
 
 
-def of(groups: Collection[Group]) -> list[Check]:
-    """The checks of these groups."""
+def checks_of(groups: Collection[Group]) -> list[Check]:
+    """Return the checks of these groups."""
     return [one for one in checks().values() if one.group in groups]

@@ -1,97 +1,107 @@
-"""Who reports: the signatures of what a provider sends."""
+"""Checks of the signatures of what a provider reports."""
 
 import time
 
 from gatepost.errors import BadSignature, NoVerificationKey, WebhookRetry
-from gatepost.testing.conformance.bench import Bench, described
-from gatepost.testing.conformance.provider import Form
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.provider import ReportFeature
 from gatepost.testing.conformance.registry import Group, check
-from gatepost.testing.conformance.webhook_checks import events_of, reported, request_of, signed
+from gatepost.testing.conformance.running_plugin import describe
+from gatepost.testing.conformance.webhook_checks import events_of, make_request, send_and_report, sign_request
 
 HOUR = 3600.0
 
 
-def refused(outcome: object, what: str, *errors: type[Exception]) -> None:
+def assert_refused(outcome: object, what: str, *errors: type[Exception]) -> None:
+    """Raise AssertionError unless the outcome is one of these errors."""
     names = " or ".join(error.__name__ for error in errors)
-    assert isinstance(outcome, errors), f"{what}: {described(outcome)} instead of raising {names}"
+    assert isinstance(outcome, errors), f"{what}: {describe(outcome)} instead of raising {names}"
 
 
 @check(Group.WEBHOOKS)
-async def forged(bench: Bench) -> None:
-    """A report signed with another key is BadSignature."""
-    async with bench.live() as live:
-        _, _, body = await reported(bench, live)
-        headers = bench.reporter.sign(body, time.time(), forged=True)
-        refused(await live.parse(request_of(body, headers)), "forged", BadSignature)
+async def forged(harness: Harness) -> None:
+    """Raise BadSignature for a report signed with another key."""
+    async with harness.run_plugin() as running:
+        _, _, body = await send_and_report(harness, running)
+        headers = harness.reporter.sign(body, time.time(), forged=True)
+        assert_refused(await running.parse(make_request(body, headers)), "forged", BadSignature)
 
 
 @check(Group.WEBHOOKS)
-async def unsigned(bench: Bench) -> None:
-    """A report without its signature, or with half of it, is BadSignature or WebhookRetry."""
-    async with bench.live() as live:
-        _, _, body = await reported(bench, live)
-        headers = bench.reporter.sign(body, time.time())
-        kept = {name: value for name, value in headers.items() if name.lower() == "content-type"}
-        for missing in headers.keys() - kept.keys():
+async def unsigned(harness: Harness) -> None:
+    """Raise BadSignature or WebhookRetry for a report without its signature, or with a part of it."""
+    async with harness.run_plugin() as running:
+        _, _, body = await send_and_report(harness, running)
+        headers = harness.reporter.sign(body, time.time())
+        plain = {name: value for name, value in headers.items() if name.lower() == "content-type"}
+        for missing in headers.keys() - plain.keys():
             some = {name: value for name, value in headers.items() if name != missing}
-            refused(await live.parse(request_of(body, some)), "partly signed", BadSignature, WebhookRetry)
-        refused(await live.parse(request_of(body, kept)), "unsigned", BadSignature, WebhookRetry)
+            outcome = await running.parse(make_request(body, some))
+            assert_refused(outcome, "partly signed", BadSignature, WebhookRetry)
+        outcome = await running.parse(make_request(body, plain))
+        assert_refused(outcome, "unsigned", BadSignature, WebhookRetry)
 
 
-@check(Group.WEBHOOKS, Form.BODY_SIGNED)
-async def other_body(bench: Bench) -> None:
-    """A signature that was made for another body is BadSignature."""
-    async with bench.live() as live:
-        _, _, one = await reported(bench, live)
-        _, _, other = await reported(bench, live)
-        request = request_of(other, bench.reporter.sign(one, time.time()))
-        refused(await live.parse(request), "signed for another body", BadSignature)
+@check(Group.WEBHOOKS, ReportFeature.BODY_SIGNED)
+async def other_body(harness: Harness) -> None:
+    """Raise BadSignature for a signature that was made for another body."""
+    async with harness.run_plugin() as running:
+        _, _, one = await send_and_report(harness, running)
+        _, _, other = await send_and_report(harness, running)
+        request = make_request(other, harness.reporter.sign(one, time.time()))
+        assert_refused(await running.parse(request), "signed for another body", BadSignature)
 
 
-@check(Group.WEBHOOKS, Form.BODY_SIGNED)
-async def flipped(bench: Bench) -> None:
-    """A body of which one bit was changed is BadSignature, wherever the bit is."""
-    async with bench.live() as live:
-        _, _, body = await reported(bench, live)
-        headers = bench.reporter.sign(body, time.time())
+@check(Group.WEBHOOKS, ReportFeature.BODY_SIGNED)
+async def changed_body(harness: Harness) -> None:
+    """Raise BadSignature for a body with one changed bit, at any place."""
+    async with harness.run_plugin() as running:
+        _, _, body = await send_and_report(harness, running)
+        headers = harness.reporter.sign(body, time.time())
         for place in {0, len(body) // 3, len(body) // 2, len(body) - 1}:
             changed = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
-            refused(await live.parse(request_of(changed, headers)), f"bit {place * 8} changed", BadSignature)
-        refused(await live.parse(request_of(body + b" ", headers)), "a blank added", BadSignature)
+            outcome = await running.parse(make_request(changed, headers))
+            assert_refused(outcome, f"bit {place * 8} changed", BadSignature)
+        outcome = await running.parse(make_request(body + b" ", headers))
+        assert_refused(outcome, "a space added", BadSignature)
 
 
-@check(Group.WEBHOOKS, Form.TIME_SIGNED)
-async def stale(bench: Bench) -> None:
-    """A signature of more than 26 hours ago is BadSignature."""
-    async with bench.live() as live:
-        _, _, body = await reported(bench, live)
-        refused(await live.parse(signed(bench, body, age=26.5 * HOUR)), "26.5 hours old", BadSignature)
-        refused(await live.parse(signed(bench, body, age=9_000 * HOUR)), "a year old", BadSignature)
+@check(Group.WEBHOOKS, ReportFeature.TIME_SIGNED)
+async def expired(harness: Harness) -> None:
+    """Raise BadSignature for a signature that is older than 26 hours."""
+    async with harness.run_plugin() as running:
+        _, _, body = await send_and_report(harness, running)
+        for age, what in ((26.5 * HOUR, "26.5 hours old"), (9_000 * HOUR, "a year old")):
+            assert_refused(await running.parse(sign_request(harness, body, age=age)), what, BadSignature)
 
 
-@check(Group.WEBHOOKS, Form.TIME_SIGNED)
-async def day_old(bench: Bench) -> None:
-    """A report that is a day late is taken: some providers try again for so long."""
-    async with bench.live() as live:
-        _, _, body = await reported(bench, live)
-        assert events_of(await live.parse(signed(bench, body, age=25 * HOUR))), "a report a day late is lost"
+@check(Group.WEBHOOKS, ReportFeature.TIME_SIGNED)
+async def day_old(harness: Harness) -> None:
+    """Accept a report that is a day old: some providers try to deliver for that long."""
+    async with harness.run_plugin() as running:
+        _, _, body = await send_and_report(harness, running)
+        events = events_of(await running.parse(sign_request(harness, body, age=25 * HOUR)))
+        assert events, "a report that is a day old is lost"
 
 
-@check(Group.WEBHOOKS, Form.TIME_SIGNED)
-async def future(bench: Bench) -> None:
-    """A signature from tomorrow is BadSignature."""
-    async with bench.live() as live:
-        _, _, body = await reported(bench, live)
-        refused(await live.parse(signed(bench, body, age=-24 * HOUR)), "from tomorrow", BadSignature)
+@check(Group.WEBHOOKS, ReportFeature.TIME_SIGNED)
+async def future(harness: Harness) -> None:
+    """Raise BadSignature for a signature from tomorrow."""
+    async with harness.run_plugin() as running:
+        _, _, body = await send_and_report(harness, running)
+        outcome = await running.parse(sign_request(harness, body, age=-24 * HOUR))
+        assert_refused(outcome, "from tomorrow", BadSignature)
 
 
 @check(Group.WEBHOOKS)
-async def no_key(bench: Bench) -> None:
-    """Without a key to verify with it takes no report: NoVerificationKey, for a genuine one too."""
-    assert bench.verification_keys, "the suite's `verification_keys` names no key of the table"
-    table = {key: value for key, value in bench.table.items() if key not in bench.verification_keys}
-    async with bench.live() as live:
-        _, _, body = await reported(bench, live)
-    async with bench.live(table=table) as live:
-        refused(await live.parse(signed(bench, body)), "no key", NoVerificationKey)
-        refused(await live.parse(request_of(b"", {})), "no key and no report", NoVerificationKey)
+async def no_key(harness: Harness) -> None:
+    """Raise NoVerificationKey without a verification key, also for a genuine report."""
+    assert harness.verification_keys, "the suite's `verification_keys` names no key of the table"
+    table = {key: value for key, value in harness.table.items() if key not in harness.verification_keys}
+    async with harness.run_plugin() as running:
+        _, _, body = await send_and_report(harness, running)
+    async with harness.run_plugin(table=table) as running:
+        outcome = await running.parse(sign_request(harness, body))
+        assert_refused(outcome, "no key", NoVerificationKey)
+        outcome = await running.parse(make_request(b"", {}))
+        assert_refused(outcome, "no key and no report", NoVerificationKey)

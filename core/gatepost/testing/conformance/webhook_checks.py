@@ -1,4 +1,4 @@
-"""Reading what a provider reports."""
+"""Checks of reading what a provider reports."""
 
 import random
 import time
@@ -7,15 +7,16 @@ from typing import Any
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey, WebhookRetry
 from gatepost.model import Receipt, Report, Status, StatusEvent, WebhookRequest
-from gatepost.testing.conformance import yardstick
-from gatepost.testing.conformance.bench import Bench, Live, described, gathered
-from gatepost.testing.conformance.provider import Form
+from gatepost.testing.conformance import assertions, cpu_units
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.leaks import contains_any
+from gatepost.testing.conformance.provider import ReportFeature
 from gatepost.testing.conformance.registry import Group, check
-from gatepost.testing.conformance.watching import found_in
+from gatepost.testing.conformance.running_plugin import RunningPlugin, describe, gather
 
-_LISTED = (NoVerificationKey, BadSignature, BadWebhook, WebhookRetry)
-_MANY = 500
-"""Reports in a request that is large, and not so large that a provider would not send it."""
+_DECLARED_ERRORS = (NoVerificationKey, BadSignature, BadWebhook, WebhookRetry)
+_LARGE_BATCH = 500
+"""Reports in a request that is large, but not larger than providers send."""
 
 _GARBAGE = (
     b"",
@@ -55,7 +56,8 @@ _HOSTILE_VALUES = (
 )
 
 
-def request_of(body: bytes, headers: Mapping[str, str], *, method: str = "POST") -> WebhookRequest:
+def make_request(body: bytes, headers: Mapping[str, str], *, method: str = "POST") -> WebhookRequest:
+    """Return a webhook request as the core hands it to the plugin."""
     return WebhookRequest(
         method=method,
         url="https://gateway.example/webhooks/conformance",
@@ -65,47 +67,49 @@ def request_of(body: bytes, headers: Mapping[str, str], *, method: str = "POST")
     )
 
 
-def signed(bench: Bench, body: bytes, *, age: float = 0.0) -> WebhookRequest:
-    return request_of(body, bench.reporter.sign(body, time.time() - age))
+def sign_request(harness: Harness, body: bytes, *, age: float = 0.0) -> WebhookRequest:
+    """Return a genuine webhook request, signed ``age`` seconds ago."""
+    return make_request(body, harness.reporter.sign(body, time.time() - age))
 
 
-async def reported(bench: Bench, live: Live, kinds: Sequence[str] = ()) -> tuple[Any, Receipt, bytes]:
-    """A message sent well, and the body of a report about it."""
-    message, receipt = await _sent(bench, live)
-    return message, receipt, bench.reporter.report(kinds or _telling(bench)[:1], message.id)
+async def send_and_report(
+    harness: Harness, running: RunningPlugin, kinds: Sequence[str] = ()
+) -> tuple[Any, Receipt, bytes]:
+    """Send a message; return it, its Receipt, and the body of a report about it."""
+    message, receipt = await _send(harness, running)
+    return message, receipt, harness.reporter.report(kinds or _kinds_with_status(harness)[:1], message.id)
 
 
-async def _sent(bench: Bench, live: Live) -> tuple[Any, Receipt]:
-    assert bench.channels, (
-        "the webhooks are checked on messages that the plugin sent: add EmailSuite or SmsSuite"
+async def _send(harness: Harness, running: RunningPlugin) -> tuple[Any, Receipt]:
+    assert harness.channels, (
+        "webhooks are checked with messages that the plugin has sent: add EmailSuite or SmsSuite"
     )
-    return await bench.on(bench.channels[0]).delivered(live)
+    return await harness.for_channel(harness.channels[0]).send_message(running)
 
 
-def _telling(bench: Bench) -> list[str]:
-    """The kinds that mean a status."""
-    kinds = [kind for kind, statuses in bench.meanings.items() if statuses]
+def _kinds_with_status(harness: Harness) -> list[str]:
+    """Return the kinds of reports that mean a status."""
+    kinds = [kind for kind, statuses in harness.meanings.items() if statuses]
     assert kinds, "the suite's `meanings` names no kind of report that means a status"
     return kinds
 
 
 def events_of(outcome: object) -> list[StatusEvent]:
-    assert isinstance(outcome, Report), (
-        f"a genuine report: {described(outcome)} instead of returning a Report"
-    )
+    """Return the events of a Report; raise AssertionError for any other outcome."""
+    assert isinstance(outcome, Report), f"a genuine report: {describe(outcome)} instead of returning a Report"
     events: list[Any] = list(outcome.events)
-    strange = [type(event).__name__ for event in events if not isinstance(event, StatusEvent)]
-    assert not strange, f"its events hold a {strange[0]}"
+    others = [type(event).__name__ for event in events if not isinstance(event, StatusEvent)]
+    assert not others, f"its events contain a {others[0]}"
     return events
 
 
 @check(Group.WEBHOOKS)
-async def meanings(bench: Bench) -> None:
-    """Each kind of report means the statuses that it should, and nothing else."""
-    async with bench.live() as live:
-        for kind, statuses in bench.meanings.items():
-            message, _, body = await reported(bench, live, [kind])
-            outcome = await live.parse(signed(bench, body))
+async def meanings(harness: Harness) -> None:
+    """Read each kind of report as the declared statuses, and no others."""
+    async with harness.run_plugin() as running:
+        for kind, statuses in harness.meanings.items():
+            message, _, body = await send_and_report(harness, running, [kind])
+            outcome = await running.parse(sign_request(harness, body))
             got = [event.status for event in events_of(outcome)]
             assert got == list(statuses), (
                 f"{kind} of {message.id} means {_names(got)}, not {_names(statuses)}"
@@ -114,145 +118,152 @@ async def meanings(bench: Bench) -> None:
 
 
 @check(Group.WEBHOOKS)
-async def seven(bench: Bench) -> None:
-    """Every status is one of the seven, as a Status and not as a text."""
-    async with bench.live() as live:
-        for kind in bench.meanings:
-            _, _, body = await reported(bench, live, [kind])
-            for event in events_of(await live.parse(signed(bench, body))):
-                assert isinstance(event.status, Status), f"{kind} gives {event.status!r}, which is no Status"
+async def status_type(harness: Harness) -> None:
+    """Return every status as a Status, not as a text."""
+    async with harness.run_plugin() as running:
+        for kind in harness.meanings:
+            _, _, body = await send_and_report(harness, running, [kind])
+            for event in events_of(await running.parse(sign_request(harness, body))):
+                assert isinstance(event.status, Status), (
+                    f"{kind} gives {event.status!r}, which is not a Status"
+                )
 
 
 @check(Group.WEBHOOKS)
-async def found_again(bench: Bench) -> None:
-    """A report is about the message that was sent: it bears our id, or the provider's of the Receipt."""
-    async with bench.live() as live:
-        for kind in _telling(bench):
-            message, receipt, body = await reported(bench, live, [kind])
-            for event in events_of(await live.parse(signed(bench, body))):
+async def message_ids(harness: Harness) -> None:
+    """Return events with our id of the message that was sent, or with the provider_id of its Receipt."""
+    async with harness.run_plugin() as running:
+        for kind in _kinds_with_status(harness):
+            message, receipt, body = await send_and_report(harness, running, [kind])
+            for event in events_of(await running.parse(sign_request(harness, body))):
                 assert not event.message_id or event.message_id == message.id, f"{kind}: another message's id"
-                by_theirs = bool(receipt.provider_id) and event.provider_id == receipt.provider_id
-                assert event.message_id or by_theirs, f"{kind}: neither our id nor the Receipt's provider_id"
+                by_provider_id = bool(receipt.provider_id) and event.provider_id == receipt.provider_id
+                assert event.message_id or by_provider_id, (
+                    f"{kind}: neither our id nor the Receipt's provider_id"
+                )
 
 
 @check(Group.WEBHOOKS)
-async def discreet(bench: Bench) -> None:
-    """Nothing of the recipient, and no secret, is in a Report or in a log."""
-    async with bench.live() as live:
+async def no_leaks(harness: Harness) -> None:
+    """Put neither the recipient nor a secret into a Report or a log."""
+    async with harness.run_plugin() as running:
         reports = []
-        for kind in bench.meanings:
-            _, _, body = await reported(bench, live, [kind])
-            reports.append(repr(await live.parse(signed(bench, body))))
-            await live.parse(request_of(body, {}))
-    for shown, where in (("\n".join(reports), "a Report"), ("\n".join(live.watch.texts), "a log")):
-        assert not found_in(shown, bench.recipients), f"the recipient stands in {where}"
-        assert not found_in(shown, bench.secrets()), f"a secret stands in {where}"
+        for kind in harness.meanings:
+            _, _, body = await send_and_report(harness, running, [kind])
+            reports.append(repr(await running.parse(sign_request(harness, body))))
+            await running.parse(make_request(body, {}))
+    for text, where in (("\n".join(reports), "a Report"), ("\n".join(running.recorder.texts), "a log")):
+        assert not contains_any(text, harness.recipients), f"the recipient is in {where}"
+        assert not contains_any(text, harness.secrets()), f"a secret is in {where}"
 
 
 @check(Group.WEBHOOKS)
-async def codes(bench: Bench) -> None:
-    """A code is short and printable: out of a closed list, not the provider's prose."""
-    async with bench.live() as live:
-        for kind in bench.meanings:
-            _, _, body = await reported(bench, live, [kind])
-            for event in events_of(await live.parse(signed(bench, body))):
-                assert isinstance(event.code, str), f"{kind}: the code is no text"
+async def codes(harness: Harness) -> None:
+    """Return short and printable codes: from a fixed list, not the provider's free text."""
+    async with harness.run_plugin() as running:
+        for kind in harness.meanings:
+            _, _, body = await send_and_report(harness, running, [kind])
+            for event in events_of(await running.parse(sign_request(harness, body))):
+                assert isinstance(event.code, str), f"{kind}: the code is not a text"
                 assert len(event.code) <= 64, f"{kind}: the code has {len(event.code)} characters"
-                assert event.code.isprintable(), f"{kind}: the code holds what can't be printed"
+                assert event.code.isprintable(), f"{kind}: the code has characters that can't be printed"
 
 
 @check(Group.WEBHOOKS)
-async def garbage(bench: Bench) -> None:
-    """Signed garbage is BadWebhook or counted in ignored; no other error comes out."""
-    async with bench.live() as live:
-        _, _, body = await reported(bench, live)
+async def garbage(harness: Harness) -> None:
+    """Raise BadWebhook for signed garbage or count it in ignored; raise no other error."""
+    async with harness.run_plugin() as running:
+        _, _, body = await send_and_report(harness, running)
         for spoiled in (*_GARBAGE, *_spoiled(body)):
-            outcome = await live.parse(signed(bench, spoiled))
-            shown = f"a body that begins {spoiled[:24]!r}"
+            outcome = await running.parse(sign_request(harness, spoiled))
+            shown = f"a body that begins with {spoiled[:24]!r}"
             assert isinstance(outcome, Report | BadWebhook | BadSignature | WebhookRetry), (
-                f"{shown}: {described(outcome)}, which is not listed"
+                f"{shown}: {describe(outcome)}, which the hook does not declare"
             )
-            assert not found_in(repr(outcome), bench.recipients), f"{shown}: it is quoted in what came of it"
+            assert not contains_any(repr(outcome), harness.recipients), f"{shown}: the outcome quotes it"
 
 
-@check(Group.WEBHOOKS, unattended=True)
-async def hostile_headers(bench: Bench) -> None:
-    """Whatever stands in the headers of a stranger's request, it is refused with a listed error."""
+@check(Group.WEBHOOKS, standalone=True)
+async def hostile_headers(harness: Harness) -> None:
+    """Refuse an unsigned request with a declared error, whatever its headers hold."""
     names = ["authorization", "content-type", "x-signature", "x-timestamp"]
-    reporter: Any = bench.provider
+    reporter: Any = harness.provider
     if hasattr(reporter, "sign"):
         names += [name.lower() for name in reporter.sign(b"{}", time.time())]
-    async with bench.live() as live:
+    async with harness.run_plugin() as running:
         for value in _HOSTILE_VALUES:
-            outcome = await live.parse(request_of(b"{}", dict.fromkeys(names, value)))
-            assert isinstance(outcome, _LISTED), f"headers {value[:12]!a}: {described(outcome)}"
+            outcome = await running.parse(make_request(b"{}", dict.fromkeys(names, value)))
+            assert isinstance(outcome, _DECLARED_ERRORS), f"headers {value[:12]!a}: {describe(outcome)}"
 
 
-@check(Group.WEBHOOKS, unattended=True)
-async def strangers(bench: Bench) -> None:
-    """A request that is nobody's, GET or POST, is refused with a listed error."""
-    async with bench.live() as live:
+@check(Group.WEBHOOKS, standalone=True)
+async def foreign_requests(harness: Harness) -> None:
+    """Refuse a request that is not the provider's, GET or POST, with a declared error."""
+    async with harness.run_plugin() as running:
         for body in _GARBAGE:
             for method in ("POST", "GET"):
-                outcome = await live.parse(request_of(body, {}, method=method))
-                assert isinstance(outcome, _LISTED), f"{method} of {body[:12]!r}: {described(outcome)}"
+                outcome = await running.parse(make_request(body, {}, method=method))
+                assert isinstance(outcome, _DECLARED_ERRORS), (
+                    f"{method} of {body[:12]!r}: {describe(outcome)}"
+                )
 
 
-@check(Group.WEBHOOKS, Form.BATCHED)
-async def one_bad(bench: Bench) -> None:
-    """Bad events among good ones are counted, and lose nothing of these."""
-    kinds = _telling(bench)
-    async with bench.live() as live:
-        message, _ = await _sent(bench, live)
-        whole = events_of(await live.parse(signed(bench, bench.reporter.report(kinds, message.id))))
-        outcome = await live.parse(signed(bench, bench.reporter.report(kinds, message.id, spoiled=True)))
+@check(Group.WEBHOOKS, ReportFeature.BATCHED)
+async def bad_events(harness: Harness) -> None:
+    """Count bad events among good ones, and lose none of the good ones."""
+    kinds = _kinds_with_status(harness)
+    async with harness.run_plugin() as running:
+        message, _ = await _send(harness, running)
+        body = harness.reporter.report(kinds, message.id)
+        expected = events_of(await running.parse(sign_request(harness, body)))
+        body = harness.reporter.report(kinds, message.id, spoiled=True)
+        outcome = await running.parse(sign_request(harness, body))
         got = events_of(outcome)
-    assert [event.status for event in got] == [event.status for event in whole], (
-        f"of {len(whole)} good events beside bad ones {len(got)} were found"
+    assert [event.status for event in got] == [event.status for event in expected], (
+        f"{len(got)} of {len(expected)} good events were found among bad ones"
     )
-    assert sum(outcome.ignored.values()), "the bad events are counted nowhere"  # type: ignore[attr-defined]
+    assert sum(outcome.ignored.values()), "the bad events are not counted in ignored"  # type: ignore[attr-defined]
 
 
 @check(Group.WEBHOOKS)
-async def again(bench: Bench) -> None:
-    """The same request a second time says the same."""
-    async with bench.live() as live:
-        _, _, body = await reported(bench, live)
-        request = signed(bench, body)
-        first, second = await live.parse(request), await live.parse(request)
-    assert events_of(first) == events_of(second), f"the second time {described(second)}"
+async def repeated(harness: Harness) -> None:
+    """Return the same events for the same request a second time."""
+    async with harness.run_plugin() as running:
+        _, _, body = await send_and_report(harness, running)
+        request = sign_request(harness, body)
+        first, second = await running.parse(request), await running.parse(request)
+    assert events_of(first) == events_of(second), f"the second time {describe(second)}"
 
 
 @check(Group.WEBHOOKS)
-async def concurrently(bench: Bench) -> None:
-    """Many at once are each understood."""
-    async with bench.live() as live:
-        sent = [await reported(bench, live) for _ in range(4)]
-        outcomes = await gathered([live.parse(signed(bench, body)) for _, _, body in sent * 5])
+async def concurrent(harness: Harness) -> None:
+    """Read each of many concurrent requests correctly."""
+    async with harness.run_plugin() as running:
+        sent = [await send_and_report(harness, running) for _ in range(4)]
+        outcomes = await gather([running.parse(sign_request(harness, body)) for _, _, body in sent * 5])
     for (message, receipt, _), outcome in zip(sent * 5, outcomes, strict=True):
         for event in events_of(outcome):
             own = {message.id, receipt.provider_id}
-            assert {event.message_id, event.provider_id} & own, "a report was taken for another message's"
-            assert event.message_id in {"", message.id}, "a report was taken for another message's"
+            assert {event.message_id, event.provider_id} & own, "a report was read as another message's"
+            assert event.message_id in {"", message.id}, "a report was read as another message's"
 
 
 @check(Group.WEBHOOKS)
-async def free_loop(bench: Bench) -> None:
-    """It blocks the loop neither with a call nor with much CPU, for a large request too."""
-    kinds = _telling(bench)
-    batched = Form.BATCHED in bench.reports_are
-    async with bench.live() as live:
-        message, _ = await _sent(bench, live)
-        body = bench.reporter.report((kinds * _MANY)[: _MANY if batched else 1], message.id)
-        request = signed(bench, body)
-        await yardstick.check_cpu(live.watch, lambda: live.parse(request))
-    calls = ", ".join(sorted(set(live.watch.blocking)))
-    assert not calls, f"it blocks the loop by {calls}: hand it to asyncio.to_thread"
+async def free_loop(harness: Harness) -> None:
+    """Never block the event loop, neither with a call nor with much CPU, for a large request too."""
+    kinds = _kinds_with_status(harness)
+    batched = ReportFeature.BATCHED in harness.report_features
+    async with harness.run_plugin() as running:
+        message, _ = await _send(harness, running)
+        body = harness.reporter.report((kinds * _LARGE_BATCH)[: _LARGE_BATCH if batched else 1], message.id)
+        request = sign_request(harness, body)
+        await cpu_units.assert_little_cpu(running.recorder, lambda: running.parse(request))
+    assertions.assert_no_blocking_calls(running)
 
 
 def _spoiled(body: bytes) -> Iterator[bytes]:
-    """A genuine body cut short, repeated and changed at random, always in the same way."""
-    chance = random.Random(4)  # noqa: S311  nothing to guess here
+    """Yield a genuine body cut short, doubled, and changed at random places that are the same in each run."""
+    chance = random.Random(4)  # noqa: S311  not for secrecy
     yield from (body[: len(body) * part // 8] for part in range(1, 8))
     yield body + body
     for _ in range(40):

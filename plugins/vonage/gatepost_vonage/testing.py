@@ -1,8 +1,14 @@
-"""An emulated Vonage: as strict about a text message as the vendor, and reporting with real signatures.
+"""An emulated Vonage: as strict about a text message as the vendor, with really signed webhooks.
 
-async with VonageEmulator() as vonage:
-    settings = {"application_id": vonage.application_id, "private_key": vonage.private_key,
-                "signature_secret": vonage.signature_secret, "base_url": vonage.base_url}
+::
+
+    async with VonageEmulator() as vonage:
+        settings = {
+            "application_id": vonage.application_id,
+            "private_key": vonage.private_key,
+            "signature_secret": vonage.signature_secret,
+            "base_url": vonage.base_url,
+        }
 """
 
 import hashlib
@@ -14,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import jwt
 import msgspec
@@ -22,12 +28,16 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gatepost.testing.emulator import Automatic, Emulator, Event, Taken
+from gatepost.model import Status
+from gatepost.testing.demo_provider import Arrival
+from gatepost.testing.emulator import Emulator
+from gatepost.testing.report_sender import AutomaticReports, Event, TakenMessage
 
-_PROBLEMS = "https://developer.vonage.com/api-errors"
+_ERROR_PAGES = "https://developer.vonage.com/api-errors"
 _DAY = 86_400
+"""Seconds that a token is valid for at most."""
 
-# What is said for a status, where nothing more is known: the end of `type`, and `title`.
+# The end of `type`, and `title`, of an error that has nothing but a status.
 _TITLES: Mapping[int, tuple[str, str]] = {
     400: ("#bad-request", "Bad Request"),
     401: ("#unauthorized", "Unauthorized"),
@@ -78,15 +88,23 @@ _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 class VonageEmulator(Emulator):
-    """Vonage's Messages API for text messages, its users (what a ping reads), and its status webhooks.
+    """Vonage's Messages API for text messages, its users (which a ping reads), and its status webhooks.
 
-    Kinds of reports: submitted, delivered, read, undeliverable, rejected; with a code as in
-    ``"rejected:1240"``. As at the vendor, a message's own webhook_url goes before ``webhook_url``.
+    Kinds of reports: submitted, delivered, read, undeliverable, rejected; with an error's code as in
+    ``"rejected:1240"``. As at the vendor, a message's own webhook_url takes precedence over ``webhook_url``.
     """
 
-    # 5 seconds, doubled up to 15 minutes, for a day.
+    # From 5 seconds, doubled each time up to 15 minutes, for a day.
     retry_pauses = (*(5.0 * 2**n for n in range(8)), *(900.0,) * 94)
     signs_retries = True
+    report_kinds: ClassVar[Mapping[Status, str]] = {
+        Status.ACCEPTED: "submitted",
+        Status.DELIVERED: "delivered",
+        Status.FAILED: "undeliverable",
+        Status.REJECTED: "rejected:1120",
+        Status.OPENED: "read",
+        Status.UNSUBSCRIBED: "rejected:1240",
+    }
 
     def __init__(
         self,
@@ -103,17 +121,34 @@ class VonageEmulator(Emulator):
 
     @property
     def private_key(self) -> str:
-        """The application's private key, PEM."""
+        """The application's private key, in PEM."""
         return (
             _application_key()
             .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             .decode("ascii")
         )
 
+    @property
+    def table(self) -> Mapping[str, str]:
+        """The keys of the plugin's table that lead to this emulator."""
+        return {
+            "application_id": self.application_id,
+            "private_key": self.private_key,
+            "signature_secret": self.signature_secret,
+            "base_url": self.base_url,
+        }
+
+    def arrivals(self) -> list[Arrival]:
+        """Return the text messages that were taken."""
+        return [
+            Arrival(id=taken.id, recipient=f"+{taken.message['to']}", text=taken.message["text"])
+            for taken in self.taken
+        ]
+
     async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
-        fault = self._token_fault(request.headers.get("Authorization", ""))
-        if fault:
-            return self.refuse(401, fault)
+        error = self._token_error(request.headers.get("Authorization", ""))
+        if error:
+            return self.refuse(401, error)
         match request.method, request.path:
             case "GET", "/v1/users":
                 return web.json_response({"page_size": 1, "_embedded": {"users": []}, "_links": {}})
@@ -121,8 +156,8 @@ class VonageEmulator(Emulator):
                 return await self._send(request, body)
         return self.refuse(404, "there is no such resource")
 
-    def _token_fault(self, authorization: str) -> str:
-        """What is wrong with the application's token; empty when nothing is."""
+    def _token_error(self, authorization: str) -> str:
+        """Return what is wrong with the application's token; empty where the token is good."""
         scheme, _, token = authorization.partition(" ")
         if scheme != "Bearer":
             return "no bearer token"
@@ -139,44 +174,44 @@ class VonageEmulator(Emulator):
         if claims.get("application_id") != self.application_id:
             return "another application's token"
         if type(issued) is not int or type(ends) is not int or ends - issued > _DAY:
-            return "the token is good for more than a day"
+            return "the token is valid for more than a day"
         if not issued <= now:
             return "the token is from the future"
         return "" if now < ends else "the token has expired"
 
     async def _send(self, request: web.BaseRequest, body: bytes) -> web.Response:
         if request.content_type != "application/json":
-            return self.refuse(415, "not JSON by its Content-Type")
+            return self.refuse(415, "the Content-Type is not JSON")
         try:
             message = msgspec.json.decode(body, type=dict[str, Any])
         except (ValueError, RecursionError):
             return self.refuse(400, "the body is not a JSON object")
         missing = [name for name in _REQUIRED if name not in message]
         if missing:
-            faults = [{"name": name, "reason": "is required"} for name in missing]
-            return self._refuse_params("1010", "Missing params", faults)
-        faults = list(_faults(message))
-        if faults:
-            return self._refuse_params("1020", "Invalid params", faults)
+            errors = [{"name": name, "reason": "is required"} for name in missing]
+            return self._refuse_params("1010", "Missing params", errors)
+        errors = list(_parameter_errors(message))
+        if errors:
+            return self._refuse_params("1020", "Invalid params", errors)
         provider_id = str(uuid.uuid4())
         client_ref = message.get("client_ref", "")
         await self.take(
-            Taken(id=client_ref, provider_id=provider_id, message=message, headers=request.headers)
+            TakenMessage(id=client_ref, provider_id=provider_id, message=message, headers=request.headers)
         )
         return web.json_response({"message_uuid": provider_id}, status=202)
 
-    def _refuse_params(self, code: str, title: str, faults: list[dict[str, str]]) -> web.Response:
+    def _refuse_params(self, code: str, title: str, errors: list[dict[str, str]]) -> web.Response:
         problem = {
-            **_problem(f"/messages#{code}", title, f"{title}: {len(faults)} of the parameters"),
-            "invalid_parameters": faults,
+            **_problem(f"/messages#{code}", title, f"{title}: {len(errors)} of the parameters"),
+            "invalid_parameters": errors,
         }
-        return self.refuse(422, f"{code} {', '.join(fault['name'] for fault in faults)}", body=problem)
+        return self.refuse(422, f"{code} {', '.join(error['name'] for error in errors)}", body=problem)
 
-    def error(self, status: int, why: str) -> object:
+    def error(self, status: int, reason: str) -> object:
         end, title = _TITLES.get(status, _TITLES[500])
-        return _problem(end, title, why)
+        return _problem(end, title, reason)
 
-    def event(self, kind: str, taken: Taken) -> Event:
+    def event(self, kind: str, taken: TakenMessage) -> Event:
         status, _, code = kind.partition(":")
         message = taken.message
         event = {
@@ -192,13 +227,13 @@ class VonageEmulator(Emulator):
         if taken.id:
             event["client_ref"] = taken.id
         if code:
-            # A detail that quotes the number, as the vendor's may.
+            # The detail quotes the number, as the vendor's may do.
             event["error"] = _problem(f"/messages#{code}", code, f"{status}: {message['to']} ({code})")
         if status == "delivered":
             event["usage"] = {"currency": "EUR", "price": "0.0333"}
         return event
 
-    def bodies(self, events: Sequence[Event], *, batch: int) -> list[bytes]:  # noqa: ARG002  one each, always
+    def bodies(self, events: Sequence[Event], *, batch: int) -> list[bytes]:  # noqa: ARG002  each body holds one event
         return [msgspec.json.encode(event) for event in events]
 
     def sign(self, body: bytes, at: float, *, forged: bool) -> dict[str, str]:
@@ -214,28 +249,35 @@ class VonageEmulator(Emulator):
         return {"Authorization": f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}"}
 
     def tries_again(self, status: int) -> bool:
-        """Only after 429 and 5xx: also no answer at all is the end of a report."""
+        """Return True for 429 and 5xx only; a report that gets no answer is not sent again either."""
         return status == 429 or status >= 500
 
-    async def _report_on(self, taken: Taken, automatic: Automatic) -> None:
+    async def _report_on(self, taken: TakenMessage, automatic: AutomaticReports) -> None:
         to = taken.message.get("webhook_url", "")
         for kind in automatic.kinds:
             event = self.event(kind, taken)
             await self.report([event], to=to, delay=automatic.delay, tries=len(self.retry_pauses))
 
 
-def _faults(message: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _parameter_errors(message: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     for name, (is_good, reason) in _RULES.items():
         if name in message and not is_good(message[name]):
             yield {"name": name, "reason": f"Invalid value: {name} {reason}"}
 
 
 def _problem(end: str, title: str, detail: str) -> dict[str, Any]:
-    """An error object as RFC 7807 has them."""
-    return {"type": _PROBLEMS + end, "title": title, "detail": detail, "instance": uuid.uuid4().hex}
+    """Return an error object in the form of RFC 7807."""
+    return {"type": _ERROR_PAGES + end, "title": title, "detail": detail, "instance": uuid.uuid4().hex}
 
 
 @cache
 def _application_key() -> rsa.RSAPrivateKey:
-    """One a process: making one takes up to a second of CPU, and it is the application_id that differs."""
+    """Return the one key of this process: a new one takes up to a second of CPU.
+
+    Applications differ in their application_id.
+    """
     return rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+
+
+DEMO_PROVIDER = VonageEmulator
+"""The provider that ``gatepost demo`` starts for this plugin."""

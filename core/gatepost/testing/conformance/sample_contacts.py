@@ -1,4 +1,4 @@
-"""The users that a source is given before it is checked: put them into yours as they stand here."""
+"""The users that a contact source must hold while it is checked."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ def _contact(email: str | None, phone: str | None) -> Contact:
     return Contact(email=Secret(email) if email else None, phone=Secret(phone) if phone else None)
 
 
-_PLAIN: Mapping[str, Contact] = {
+_USUAL: Mapping[str, Contact] = {
     "conformance-1": _contact("canary.one@people.example", "+447700900011"),
     "conformance-2": _contact("canary.two@people.example", "+447700900012"),
     "0017": _contact("canary.zero@people.example", "+447700900017"),
@@ -17,14 +17,14 @@ _PLAIN: Mapping[str, Contact] = {
     "Case-3": _contact("canary.upper@people.example", "+447700900013"),
 }
 
-_LACKING: Mapping[str, Contact] = {
+_INCOMPLETE: Mapping[str, Contact] = {
     "only-email": _contact("canary.mail@people.example", None),
     "only-phone": _contact(None, "+447700900014"),
     "neither": _contact(None, None),
 }
 
-# What people type into forms, and what attackers do.
-_STRANGE: Mapping[str, Contact] = {
+# What people and attackers type into forms.
+_ODD: Mapping[str, Contact] = {
     "odd-spaces": _contact("spaced out@people.example", "0044 (0)7700 900-015"),
     "odd-formula": _contact('=HYPERLINK("http://evil.example","x")', "+1+1"),
     "odd-quotes": _contact('"o\'brien, anna"@people.example', "'; DROP TABLE users; --"),
@@ -37,8 +37,10 @@ _STRANGE: Mapping[str, Contact] = {
     "ödd-😀": _contact("😀@people.example", "+"),
 }
 
-PEOPLE: Mapping[str, Contact] = {**_PLAIN, **_LACKING, **_STRANGE}
+SAMPLE_CONTACTS: Mapping[str, Contact] = {**_USUAL, **_INCOMPLETE, **_ODD}
 """All of them, by ext_user_id."""
 
-PLAIN = tuple(_PLAIN)
-STRANGE = tuple(_STRANGE)
+USUAL = tuple(_USUAL)
+"""The ext_user_ids with a usual address and number."""
+ODD = tuple(_ODD)
+"""The ext_user_ids whose address and number a form should have refused."""

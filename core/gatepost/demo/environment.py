@@ -1,0 +1,150 @@
+"""What the demo runs: a gateway with its files in a temporary folder, a stand-in for Smartico, providers."""
+
+import asyncio
+import csv
+import json
+import secrets
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from gatepost.demo import providers
+from gatepost.demo.requests import USERS, statuses_of
+from gatepost.model import Channel
+from gatepost.testing.demo_provider import DemoProvider
+from gatepost.testing.process import GatewayProcess
+from gatepost.testing.smartico import Smartico
+
+# The example configuration has these two plugins; everything else about a provider is in its own package.
+CONTACT_SOURCE = "csv"
+DEFAULT_PROVIDER = "sandbox"
+
+AUTHORIZATION = "demo-secret"
+
+_STOP_TIMEOUT = 15.0
+"""Seconds in which the gateway has to stop before it is killed."""
+
+_CONFIG = """\
+[server]
+port = {port}
+public_url = "http://127.0.0.1:{port}"
+
+[clients.smartico]
+authorization = ["{authorization}"]
+allow_ips = ["127.0.0.1"]
+callback_api_key = "{api_key}"
+callback_hosts = ["127.0.0.1"]
+callback_url = "{callback_url}"
+allow_private_callbacks = true
+
+[contacts]
+sources = ["players"]
+default_region = "GB"
+
+[routes]
+email = ["{email}"]
+sms = ["{sms}"]
+
+[plugins.players]
+use = "{source}"
+path = "contacts.csv"
+"""
+
+
+class DemoEnvironment(NamedTuple):
+    """What runs while the demo runs."""
+
+    folder: Path
+    gateway: GatewayProcess
+    smartico: Smartico
+    providers: list[DemoProvider]
+    routes: Mapping[Channel, str]
+    """The plugin instance that sends on each channel."""
+
+
+@asynccontextmanager
+async def run_environment(provider: str) -> AsyncIterator[DemoEnvironment]:
+    """Start everything; at the end stop it and remove the folder.
+
+    Raises RuntimeError with the gateway's log where the gateway does not start, ConfigError where the
+    provider's plugin can't be used.
+    """
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="gatepost-demo-")))
+        smartico = await stack.enter_async_context(
+            Smartico(api_key=secrets.token_hex(8), authorization=AUTHORIZATION)
+        )
+        sends = providers.channels(provider)
+        routes = {channel: provider if channel in sends else DEFAULT_PROVIDER for channel in Channel}
+        running = {use: await _start_provider(use, stack) for use in sorted(set(routes.values()))}
+        port = _free_port()
+        config = _CONFIG.format(
+            port=port,
+            authorization=AUTHORIZATION,
+            api_key=smartico.api_key,
+            callback_url=smartico.callback_url,
+            source=CONTACT_SOURCE,
+            **routes,
+        )
+        for use, started in running.items():
+            started.webhook_url = f"http://127.0.0.1:{port}/webhooks/{use}"
+            config += _plugin_table(use, started.table)
+        _write_contacts(folder / "contacts.csv")
+        file = folder / "gatepost.toml"
+        file.write_text(config)
+        file.chmod(0o600)
+        gateway = GatewayProcess(file)
+        stack.push_async_callback(_stop, gateway)
+        smartico.gateway_url = await asyncio.to_thread(gateway.start)
+        yield DemoEnvironment(folder, gateway, smartico, list(running.values()), routes)
+
+
+async def _start_provider(use: str, stack: AsyncExitStack) -> DemoProvider:
+    """Start the provider of a plugin kind, which takes and reports messages until the stack ends."""
+    provider = await stack.enter_async_context(providers.make(use))
+    reporting = asyncio.create_task(providers.report_statuses(provider, statuses_of))
+    stack.push_async_callback(_cancel, reporting)
+    return provider
+
+
+def _plugin_table(use: str, table: Mapping[str, str]) -> str:
+    """Return the plugin's table for the configuration; its instance is named like its kind."""
+    # A JSON string is a TOML string.
+    lines = [f"{key} = {json.dumps(value)}" for key, value in {"use": use, **table}.items()]
+    return "\n".join(["", f"[plugins.{use}]", *lines, ""])
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def _stop(gateway: GatewayProcess) -> None:
+    if gateway.running:
+        with suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(gateway.terminate, _STOP_TIMEOUT)
+            return
+    gateway.kill()
+
+
+def _free_port() -> int:
+    """Return a port on which no program listens.
+
+    It is below those that systems give to outgoing connections (from 32768 on): such a port could be taken
+    in the seconds until the gateway listens.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def _write_contacts(path: Path) -> None:
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(USERS[0].__struct_fields__)
+        rows.writerows((user.ext_user_id, user.email, user.phone) for user in USERS)

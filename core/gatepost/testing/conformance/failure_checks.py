@@ -1,0 +1,240 @@
+"""Checks of sending when the provider or the network fails. Each runs once for each channel."""
+
+import time
+from typing import Any
+
+from gatepost.errors import Rejected, SendError, Unavailable, Uncertain
+from gatepost.model import Receipt
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.leaks import contains_any, text_of
+from gatepost.testing.conformance.provider import FailureMode
+from gatepost.testing.conformance.registry import Group, check
+from gatepost.testing.conformance.running_plugin import SHORT_TIMEOUTS, TIMEOUT, RunningPlugin, describe
+from gatepost.testing.conformance.send_checks import assert_delivered_once
+
+_DECLARED_ERRORS = (Rejected, Unavailable, Uncertain)
+
+# Simulated one by one, where they were declared, by the checks that expect the same of each.
+_QUICK_FAILURES = (
+    FailureMode.REFUSE,
+    FailureMode.THROTTLE,
+    FailureMode.OUTAGE,
+    FailureMode.DENY,
+    FailureMode.LOSE,
+    FailureMode.DROP,
+    FailureMode.REDIRECT,
+    FailureMode.NONSENSE,
+)
+
+
+async def _send_failing(
+    harness: Harness,
+    failure: FailureMode,
+    *,
+    timeout: float = TIMEOUT,  # noqa: ASYNC109  the plugin's own
+) -> tuple[object, Any]:
+    """Send a message from a new instance while the provider fails; return the outcome and the message."""
+    async with harness.run_plugin(timeout=timeout) as running:
+        message = harness.message(failure)
+        with harness.failing(failure):
+            outcome = await running.send(message)
+    return outcome, message
+
+
+def _assert_raised(outcome: object, kind: type[SendError], because: str) -> Any:
+    assert isinstance(outcome, kind), f"{because}: {describe(outcome)} instead of raising {kind.__name__}"
+    return outcome
+
+
+@check(Group.SEND, FailureMode.REFUSE)
+async def refused(harness: Harness) -> None:
+    """Raise Rejected where the provider refuses the message for good."""
+    outcome, _ = await _send_failing(harness, FailureMode.REFUSE)
+    _assert_raised(outcome, Rejected, "the provider refuses the message for good")
+
+
+@check(Group.SEND, FailureMode.THROTTLE)
+async def throttled(harness: Harness) -> None:
+    """Raise Unavailable where the provider has received too many requests."""
+    outcome, _ = await _send_failing(harness, FailureMode.THROTTLE)
+    error = _assert_raised(outcome, Unavailable, "the provider has received too many requests")
+    assert not error.misconfigured, "too many requests are not for the operator to correct"
+
+
+@check(Group.SEND, FailureMode.THROTTLE, FailureMode.RETRY_AFTER)
+async def retry_after(harness: Harness) -> None:
+    """Pass on the pause that the provider asks for, in seconds."""
+    begun = time.monotonic()
+    outcome, _ = await _send_failing(harness, FailureMode.THROTTLE)
+    # Where the provider names a point in time, the pause that is left depends on when it is read.
+    took = time.monotonic() - begun
+    after = getattr(outcome, "retry_after", None)
+    assert after is not None, f"the provider asked for 7 seconds, and {describe(outcome)} without retry_after"
+    assert max(0.0, 6.0 - took) <= after <= 8.0, f"the provider asked for 7 seconds, retry_after is {after}"
+
+
+@check(Group.SEND, FailureMode.OUTAGE)
+async def outage(harness: Harness) -> None:
+    """Raise Unavailable where the provider has an error of its own."""
+    outcome, _ = await _send_failing(harness, FailureMode.OUTAGE)
+    error = _assert_raised(outcome, Unavailable, "the provider has an error of its own")
+    assert not error.misconfigured, "the provider's own errors are not for the operator to correct"
+
+
+@check(Group.SEND, FailureMode.DENY)
+async def denied(harness: Harness) -> None:
+    """Raise Unavailable with misconfigured=True where the key is refused: another plugin may send it."""
+    outcome, _ = await _send_failing(harness, FailureMode.DENY)
+    error = _assert_raised(outcome, Unavailable, "the provider refuses the key")
+    assert error.misconfigured, "only the operator can correct it: misconfigured=True"
+
+
+@check(Group.SEND, FailureMode.UNREACHABLE)
+async def unreachable(harness: Harness) -> None:
+    """Raise Unavailable where no server is at the provider's port: the message was not taken."""
+    with harness.unreachable_table() as table:
+        async with harness.run_plugin(table=table) as running:
+            message = harness.message()
+            outcome = await running.send(message)
+    _assert_raised(outcome, Unavailable, "no server is there")
+    text = text_of(outcome) + "\n".join(running.recorder.texts)
+    assert not contains_any(text, harness.recipients), "the recipient is in the error or in a log"
+
+
+@check(Group.SEND, FailureMode.LOSE)
+async def lost(harness: Harness) -> None:
+    """Raise Uncertain where the answer is lost after the message was sent."""
+    outcome, message = await _send_failing(harness, FailureMode.LOSE)
+    _assert_raised(outcome, Uncertain, "the provider took the message and its answer was lost")
+    count = len(harness.emulated_provider.taken(message.id))
+    assert count <= 1, f"the answer was lost, and the provider has the message {count} times"
+
+
+@check(Group.SEND, FailureMode.DROP)
+async def dropped(harness: Harness) -> None:
+    """Raise Uncertain or Unavailable, not Rejected, where the connection breaks during the send."""
+    outcome, _ = await _send_failing(harness, FailureMode.DROP)
+    assert isinstance(outcome, Uncertain | Unavailable), f"the connection broke: {describe(outcome)}"
+
+
+@check(Group.SEND, FailureMode.HANG)
+async def hang(harness: Harness) -> None:
+    """Raise Uncertain after its own deadline of `timeout` seconds where the provider never answers."""
+    outcome = await _send_unanswered(harness, FailureMode.HANG)
+    _assert_raised(outcome, Uncertain, "the provider read the message and never answered")
+
+
+@check(Group.SEND, FailureMode.DRIP)
+async def drip(harness: Harness) -> None:
+    """End at the deadline, which holds for the whole call, when the answer comes byte by byte."""
+    outcome = await _send_unanswered(harness, FailureMode.DRIP)
+    assert isinstance(outcome, Uncertain | Receipt), f"the answer came byte by byte: {describe(outcome)}"
+
+
+async def _send_unanswered(harness: Harness, failure: FailureMode) -> object:
+    """Return the outcome of a send that the provider has begun to read and does not answer."""
+    outcome: object = None
+    # On a busy machine a short timeout may pass before the request has left.
+    for timeout in SHORT_TIMEOUTS:
+        before = harness.emulated_provider.attempts
+        outcome, _ = await _send_failing(harness, failure, timeout=timeout)
+        if harness.emulated_provider.attempts > before:
+            break
+    return outcome
+
+
+@check(Group.SEND, FailureMode.REDIRECT)
+async def redirected(harness: Harness) -> None:
+    """Follow no redirect: do not send the message to another place, and return no Receipt."""
+    before = harness.emulated_provider.attempts
+    outcome, _ = await _send_failing(harness, FailureMode.REDIRECT)
+    assert harness.emulated_provider.attempts - before == 1, "the redirect was followed"
+    assert isinstance(outcome, _DECLARED_ERRORS), f"the provider redirected: {describe(outcome)}"
+
+
+@check(Group.SEND, FailureMode.NONSENSE)
+async def nonsense(harness: Harness) -> None:
+    """Return a Receipt or raise Uncertain, no other error, for an answer of success that makes no sense."""
+    outcome, _ = await _send_failing(harness, FailureMode.NONSENSE)
+    assert isinstance(outcome, Receipt | Uncertain), f"success without sense: {describe(outcome)}"
+
+
+@check(Group.SEND)
+async def no_retries(harness: Harness) -> None:
+    """Never try again by itself, whatever went wrong: retries are the core's."""
+    async with harness.run_plugin() as running:
+        for failure in _declared_failures(harness):
+            _assert_one_request(failure, (await _send_in(harness, running, failure))[1])
+    if FailureMode.HANG in harness.failure_modes:
+        async with harness.run_plugin(timeout=SHORT_TIMEOUTS[0]) as running:
+            requests = (await _send_in(harness, running, FailureMode.HANG))[1]
+            _assert_one_request(FailureMode.HANG, requests)
+
+
+def _assert_one_request(failure: FailureMode, requests: int) -> None:
+    assert requests <= 1, f"{failure}: one message was sent in {requests} requests"
+
+
+@check(Group.SEND)
+async def declared_errors(harness: Harness) -> None:
+    """Raise only Rejected, Unavailable or Uncertain, with a reason, whatever went wrong."""
+    async with harness.run_plugin() as running:
+        for failure in _declared_failures(harness):
+            outcome, _ = await _send_in(harness, running, failure)
+            if isinstance(outcome, BaseException):
+                assert isinstance(outcome, _DECLARED_ERRORS), (
+                    f"{failure}: {describe(outcome)}, which the hook does not declare"
+                )
+                assert outcome.reason.strip(), f"{failure}: the error has no reason for an operator to read"
+
+
+@check(Group.SEND)
+async def no_leaks_in_errors(harness: Harness) -> None:
+    """Raise no error that contains the recipient or a secret: in text, code, cause, context or notes."""
+    async with harness.run_plugin() as running:
+        for failure in _declared_failures(harness):
+            text = text_of((await _send_in(harness, running, failure))[0])
+            assert not contains_any(text, harness.recipients), f"{failure}: the error holds the recipient"
+            assert not contains_any(text, harness.secrets()), f"{failure}: the error holds a secret"
+
+
+@check(Group.SEND)
+async def no_leaks_in_failures(harness: Harness) -> None:
+    """Log neither the recipient nor a secret when something goes wrong."""
+    async with harness.run_plugin() as running:
+        for failure in _declared_failures(harness):
+            await _send_in(harness, running, failure)
+            _assert_no_leaks(harness, running, failure)
+    # What was printed is in the record only now.
+    _assert_no_leaks(harness, running, "some failure")
+
+
+def _assert_no_leaks(harness: Harness, running: RunningPlugin, what: str) -> None:
+    text = "\n".join(running.recorder.texts)
+    assert not contains_any(text, harness.recipients), f"{what}: the recipient is in a log"
+    assert not contains_any(text, harness.secrets()), f"{what}: a secret is in a log"
+
+
+async def _send_in(harness: Harness, running: RunningPlugin, failure: FailureMode) -> tuple[object, int]:
+    """Send a message while the provider fails; return the outcome and the requests that the provider saw."""
+    before = harness.emulated_provider.attempts
+    with harness.failing(failure):
+        outcome = await running.send(harness.message(failure))
+    return outcome, harness.emulated_provider.attempts - before
+
+
+@check(Group.SEND)
+async def recovers(harness: Harness) -> None:
+    """Send the next message well, with the same instance, after any failure."""
+    async with harness.run_plugin(concurrency=1) as running:
+        for failure in _declared_failures(harness):
+            with harness.failing(failure):
+                await running.send(harness.message(failure))
+            message = harness.message()
+            outcome = await running.send(message)
+            assert isinstance(outcome, Receipt), f"after {failure}: {describe(outcome)}"
+            assert_delivered_once(harness, message, [])
+
+
+def _declared_failures(harness: Harness) -> list[FailureMode]:
+    return [failure for failure in _QUICK_FAILURES if failure in harness.failure_modes]

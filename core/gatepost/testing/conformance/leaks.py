@@ -1,0 +1,58 @@
+"""The search for secrets, addresses and numbers in texts, in every form in which they turn up there."""
+
+import base64
+import quopri
+import traceback
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus
+
+_SHORTEST = 5
+"""Characters below which a form of a value is not searched for: it would be found by chance."""
+
+
+def text_of(error: object) -> str:
+    """Return every text in an exception: also of its causes, contexts, notes, groups and attributes.
+
+    Empty for an object that is no exception.
+    """
+    texts: list[str] = []
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        texts += [str(one), repr(one), repr(one.args), repr(vars(one)), *traceback.format_exception_only(one)]
+        waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
+        waiting += [item for item in one.args if isinstance(item, BaseException)]
+    return "\n".join(texts)
+
+
+def forms(secret: str) -> Iterator[str]:
+    """Yield the forms of a value: plain, URL-encoded, quoted-printable, hexadecimal, base64, parts of it."""
+    plain = secret.lstrip("+")
+    for text in (secret, plain):
+        raw = text.encode("utf-8", "replace")
+        yield text
+        yield quote(text, safe="", errors="replace")
+        yield quote_plus(text, errors="replace")
+        yield quopri.encodestring(raw).decode().replace("=\n", "")
+        yield raw.hex()
+        for shift in range(3):
+            # Inside a longer base64 text the value has one of three forms.
+            middle = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
+            yield middle[(0, 2, 3)[shift] : -1]
+    if "@" in secret:
+        yield secret.partition("@")[0]
+    elif secret.startswith("+"):
+        # The national number, as people write it.
+        yield secret[3:]
+
+
+def contains_any(text: str, values: Iterable[str]) -> bool:
+    """Return whether ``text`` contains one of the values in any form, in upper or lower case."""
+    lower = text.lower()
+    return any(
+        form.lower() in lower for value in values if value for form in forms(value) if len(form) >= _SHORTEST
+    )

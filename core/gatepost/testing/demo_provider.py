@@ -1,0 +1,48 @@
+"""What a plugin offers so that ``gatepost demo --provider`` can show it without an account.
+
+A plugin can have a module ``testing`` in its top-level package, with the name ``DEMO_PROVIDER``: a class or
+function without arguments that returns a DemoProvider, usually the plugin's emulator. The core finds the
+package by the plugin's entry point, and imports its module ``testing`` only for the demo.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol, Self
+
+import msgspec
+
+from gatepost.model import Status
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """One message in a recipient's mailbox or on a handset."""
+
+    id: str
+    """The message's ext_message_id, as it came with the message."""
+    recipient: str
+    """The address, or the number in E.164 with its plus sign."""
+    text: str
+    """The subject of an email, the text of a text message."""
+
+
+class DemoProvider(Protocol):
+    """A provider on this machine; enter it to start it, leave it to end it and all that it started."""
+
+    webhook_url: str
+    """Where reports go; the demo sets it before the first message."""
+
+    @property
+    def table(self) -> Mapping[str, str]:
+        """The keys of the plugin's ``[plugins.NAME]`` table that lead to this provider; valid once entered."""
+        ...
+
+    def arrivals(self) -> list[Arrival]:
+        """Return every message so far, in any order."""
+        ...
+
+    async def report_status(self, message_id: str, status: Status) -> None:
+        """Report this status of a message; do nothing where the provider itself decides what it reports."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...

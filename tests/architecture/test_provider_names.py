@@ -1,0 +1,52 @@
+"""The core knows no provider: no plugin kind of this repository is named in its code."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+REPO = Path(__file__).parents[2]
+CORE = REPO / "core" / "gatepost"
+KINDS = sorted(
+    name
+    for project in REPO.glob("plugins/*/pyproject.toml")
+    for name in tomllib.loads(project.read_text())["project"]["entry-points"]["gatepost"]
+)
+
+ALLOWED = {
+    # The demo's example configuration has a contact source and a provider without an account.
+    ("demo/environment.py", "csv"),
+    ("demo/environment.py", "sandbox"),
+    # A file format, not the plugin: the sample file of the demo, and what it shows of it.
+    ("demo/display.py", "csv"),
+    # The example of how to install a plugin, where none is installed.
+    ("cli/plugins.py", "csv"),
+    # The protocol, not the plugin: the codes of a mail server.
+    ("plugin_host/sanitize.py", "smtp"),
+}
+
+
+def words(module: ast.Module) -> Iterator[str]:
+    """Every name and every text of a module's code; docstrings and comments may name a source."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value.value = None
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        else:
+            yield from (value for _, value in ast.iter_fields(node) if isinstance(value, str))
+
+
+def mentions() -> set[tuple[str, str]]:
+    return {
+        (str(file.relative_to(CORE)), kind)
+        for file in CORE.rglob("*.py")
+        for word in words(ast.parse(file.read_text()))
+        for kind in KINDS
+        if re.search(rf"(?<![a-z]){kind}(?![a-z])", word, re.IGNORECASE)
+    }
+
+
+def test_the_core_names_no_provider():
+    assert mentions() - ALLOWED == set()
