@@ -1,88 +1,88 @@
-# Everything that one does to this repository. A machine needs Python 3.11 or newer, make and git.
-# All of it lives in .venv; `make clean` takes it away again.
+# Every command for work on this repository. A machine needs Python 3.11 or newer, make and git.
+# All tools are installed into .venv; `make clean` removes it.
 
-# The environment may name another: `make clean`, then `PYTHON_NAMES=python3.13 make setup`.
+# To use another Python: `make clean`, then `PYTHON_NAMES=python3.13 make setup`.
 PYTHON_NAMES ?= python3.11 python3.12 python3.13 python3.14 python3
 BIN := .venv/bin
 STAMP := .venv/.setup
 MEMBERS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml plugin_template/pyproject.toml))
 PROJECTS := $(patsubst ./%,%,$(MEMBERS:%=%/pyproject.toml))
 PACKAGES := gatepost $(notdir $(patsubst %/__init__.py,%,$(wildcard plugins/*/gatepost_*/__init__.py plugin_template/gatepost_*/__init__.py)))
-# What an installed gateway can have: constraints.txt pins this, and neither the developers' tools nor the template.
+# constraints.txt pins the requirements of these: the gateway and its plugins, without developer tools and template.
 SHIPPED := $(filter-out plugin_template/%,$(PROJECTS))
 ARGS :=
 QUICK := tests/architecture tests/callbacks tests/cli tests/config tests/contacts tests/docs tests/html_text tests/intake tests/observe tests/plugin_host tests/testing tests/web plugins/csv plugins/sandbox
 DIST := dist
 SEED := 1
-# Not in requirements.lock: it has wheels for Linux only, and each release for some Pythons only.
+# Not in requirements.lock: atheris has wheels only for Linux, and each release only for some Python versions.
 ATHERIS_VERSION := 3.0.0
 N := 1000000
 RUNS := 200000
 
-# Some images forbid Python to keep compiled modules. Each of the hundred processes that the tests start would then
-# compile everything that it imports.
+# Some container images forbid Python to store compiled modules. Then each of the hundred processes that the tests
+# start would compile every module that it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test fast coverage bench torture lint fuzz docs dist lock hooks clean
 
-help:  ## list these targets
+help:  ## list the targets
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## build .venv with Gatepost, its plugins and every tool in it
+setup: $(STAMP)  ## build .venv with Gatepost, its plugins and all tools
 	@echo ".venv is up to date"
 
-run: setup  ## show the whole way on this machine; ARGS=--exit ends with it
+run: setup  ## run the demo on this machine; ARGS=--exit ends it after the last step
 	$(BIN)/gatepost demo $(ARGS)
 
-# Whole files are shared out, so that fixtures of a module are made once.
-SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
-PYTEST := $(BIN)/pytest $(SPREAD)
+# A test file runs in one process, so that its module fixtures are created once.
+DISTRIBUTION := --numprocesses auto --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest $(DISTRIBUTION)
 
-test: setup  ## run every test; ARGS is handed to pytest
+test: setup  ## run all tests; ARGS are arguments of pytest
 	$(PYTEST) $(ARGS)
 
-fast: setup  ## run the tests that take less than a minute together
+fast: setup  ## run a part of the tests that takes less than a minute
 	$(PYTEST) $(QUICK) $(ARGS)
 
-# A directory of its own: each process writes a file, and many have a working directory that a test looks at.
-coverage: setup  ## run every test and measure which lines and branches they reach; fails under the limit in pyproject.toml
+# All data goes into one folder: each process writes a file, and many have a working directory that a test checks.
+coverage: setup  ## run all tests and measure the lines and branches that they reach; fails below the limit in pyproject.toml
 	rm -rf build/coverage && mkdir -p build/coverage
-	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage run -m pytest $(SPREAD) --quiet $(ARGS)
+	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage run -m pytest $(DISTRIBUTION) --quiet $(ARGS)
 	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage combine --quiet build/coverage
 	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage report
 
-bench: setup  ## what it costs, beside other ways to do it (10 minutes, an idle Linux); ARGS is handed to bench.py
+bench: setup  ## measure CPU and throughput against yardsticks (10 minutes, idle Linux); ARGS are arguments of bench.py
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
-torture: setup  ## break everything, count what is lost; SEED=1, ARGS="--scale 0.1 kill-sqlite"
+torture: setup  ## break processes, disks and clocks, and count what is lost; SEED=1, ARGS="--scale 0.1 kill-sqlite"
 	PYTHONPATH=tests $(BIN)/python -m torture --seed $(SEED) $(ARGS)
 
-lint: setup  ## style, types, and who may import whom
+lint: setup  ## check style, types and the import layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(PACKAGES:%=-p %)
 	$(BIN)/lint-imports --no-logo
 
-fuzz: setup  ## throw N=1000000 mutated requests at a real gateway, and RUNS=200000 inputs at each parser
-	PYTHONPATH=tests $(BIN)/python -m fuzz.bench $(N)
+fuzz: setup  ## send N=1000000 mutated requests to a real gateway, and RUNS=200000 inputs to each parser
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(N)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --target build/fuzz atheris==$(ATHERIS_VERSION)
 	for target in decoder callback_url csv sendgrid vonage forwarded; do \
 		PYTHONPATH=tests:build/fuzz $(BIN)/python -m fuzz.guided $$target -runs=$(RUNS) || exit 1; \
 	done
 
-docs: setup  ## build the documentation into docs/_build; a warning is an error
+docs: setup  ## build the documentation into docs/_build; every warning is an error
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-dist: setup  ## build every wheel into DIST=dist, with the constraints to install them by
+dist: setup  ## build all wheels into DIST=dist, with the constraints for their installation
 	rm -f $(DIST)/gatepost*.whl
 	$(BIN)/uv build --wheel --all-packages --no-build-isolation --python $(BIN)/python --no-create-gitignore \
 		--quiet --out-dir $(DIST)
 	rm -f $(DIST)/gatepost_example-*.whl
 	cp constraints.txt $(DIST)/
 
-lock: $(BIN)/uv  ## resolve what is locked anew; ARGS=--upgrade takes the newest of everything
+lock: $(BIN)/uv  ## update the lock files; ARGS=--upgrade takes the newest versions
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command "make lock" --no-emit-package gatepost --all-extras --group dev --group bench \
 		$(PROJECTS) --output-file requirements.lock $(ARGS)
@@ -92,23 +92,23 @@ lock: $(BIN)/uv  ## resolve what is locked anew; ARGS=--upgrade takes the newest
 	echo uv | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command "make lock" - --output-file uv-bootstrap.lock $(ARGS)
 
-hooks: setup  ## let git run the style checks before each commit
+hooks: setup  ## make git run the style checks before each commit
 	$(BIN)/pre-commit install
 
-clean:  ## remove .venv and everything built
+clean:  ## remove .venv and everything that was built
 	rm -rf .venv docs/_build dist build htmlcov .coverage
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Of several Pythons the oldest that will do: it is the one that the tests are run on first.
-# A name that is there need not work (version managers leave such), so each is asked.
+# Take the oldest Python that is new enough, because the tests must pass on it first.
+# Run each one: version managers leave commands that exist but do not work.
 $(BIN)/python:
 	@for name in $(PYTHON_NAMES); do \
 		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 			$$name -m venv .venv && exit 0; rm -rf .venv; exit 1; \
 		fi; \
 	done; \
-	echo "Gatepost needs Python 3.11 or newer; none of these is one: $(PYTHON_NAMES)" >&2; exit 1
+	echo "Gatepost needs Python 3.11 or newer; none was found under these names: $(PYTHON_NAMES)" >&2; exit 1
 
 $(BIN)/uv: uv-bootstrap.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement uv-bootstrap.lock

@@ -4,7 +4,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The time that an example takes depends on the machine, so no test fails for it.
+# How long an example takes depends on the machine, so no test fails because an example is slow.
 settings.register_profile("gatepost", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatepost")
 
@@ -16,41 +16,46 @@ def anyio_backend():
 
 @pytest.fixture
 async def set_ahead():
-    """A function that sets the loop's clock ahead by some seconds: what is due by then happens at once."""
+    """Return a function that advances the loop's clock by a number of seconds, so that due timers run now."""
     loop = asyncio.get_running_loop()
-    own, ahead = loop.time, 0.0
+    real_time, ahead = loop.time, 0.0
 
     def add(seconds):
         nonlocal ahead
         ahead += seconds
 
-    loop.time = lambda: own() + ahead
+    loop.time = lambda: real_time() + ahead
     yield add
     del loop.time
 
 
 @pytest.fixture
 def past_deadline(set_ahead):
-    """A function that awaits a call to an emulator; once the emulator withholds its answer, an hour passes at once."""
+    """Return a function that awaits a call to an emulator.
 
-    async def outcome(emulator, call):
+    When the emulator withholds its answer, the loop's clock advances by an hour, so that every
+    deadline passes.
+    """
+
+    async def result(emulator, call):
         withheld = emulator.withheld_answers
-        calling = asyncio.ensure_future(call)
-        while not calling.done() and emulator.withheld_answers == withheld:  # noqa: ASYNC110  it tells nobody
+        task = asyncio.ensure_future(call)
+        # The emulator only counts withheld answers; it has no event to wait for.
+        while not task.done() and emulator.withheld_answers == withheld:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         set_ahead(3600)
-        return await calling
+        return await task
 
-    return outcome
+    return result
 
 
 def pytest_collection_modifyitems(items):
-    """Put the file that waits longest first, so that it does not run alone at the end."""
+    """Run the slowest file first, so that it does not run alone at the end."""
     items.sort(key=lambda item: item.path.name != "test_torture_short.py")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """Return the number of processes for `make test`: most tests wait more than they compute."""
+    """Return the number of processes: two per core, because most tests wait more than they compute."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(2 * cores, 8)

@@ -1,6 +1,6 @@
-"""The yardstick of *drain*: a bare aiohttp loop that posts the same bodies, and stores nothing.
+"""The yardstick of *drain*: a bare aiohttp loop that posts the same bodies and stores nothing.
 
-``python benchmarks/bare_http.py PORT COUNT CONCURRENCY`` prints what it took as JSON.
+``python benchmarks/bare_http.py PORT COUNT CONCURRENCY`` prints its CPU and elapsed seconds as JSON.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from driver import HTML, TEXT, USERS
 
 
 def body(number: int) -> bytes:
-    """What the SendGrid plugin would post."""
+    """Return the body that the SendGrid plugin would post."""
     return json.dumps(
         {
             "personalizations": [
@@ -41,9 +41,9 @@ async def main(port: int, count: int, concurrency: int) -> dict[str, float]:
                 async with session.post(f"http://127.0.0.1:{port}/v3/mail/send", data=body(number)) as answer:
                     await answer.read()
 
-        spent, begun = time.process_time(), time.perf_counter()
+        cpu, began = time.process_time(), time.perf_counter()
         await asyncio.gather(*(post() for _ in range(concurrency)))
-        return {"cpu": time.process_time() - spent, "seconds": time.perf_counter() - begun}
+        return {"cpu": time.process_time() - cpu, "seconds": time.perf_counter() - began}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The yardstick of *drain SMTP*: an aiosmtplib loop that builds each mail with EmailMessage.
 
-``python benchmarks/bare_smtp.py PORT COUNT CONNECTIONS`` prints what it took as JSON.
+``python benchmarks/bare_smtp.py PORT COUNT CONNECTIONS`` prints its CPU and elapsed seconds as JSON.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from driver import HTML, TEXT, USERS
 
 
 def mail(number: int) -> EmailMessage:
-    made = EmailMessage(policy=SMTP)
-    made["From"] = "Amazing <noreply@amazing.example>"
-    made["To"] = f"user{number % USERS}@players.example"
-    made["Subject"] = "Your weekly bonus is here"
-    made["Date"] = formatdate()
-    made["Message-ID"] = f"<{number}@amazing.example>"
-    made.set_content(TEXT)
-    made.add_alternative(HTML, subtype="html")
-    return made
+    message = EmailMessage(policy=SMTP)
+    message["From"] = "Amazing <noreply@amazing.example>"
+    message["To"] = f"user{number % USERS}@players.example"
+    message["Subject"] = "Your weekly bonus is here"
+    message["Date"] = formatdate()
+    message["Message-ID"] = f"<{number}@amazing.example>"
+    message.set_content(TEXT)
+    message.add_alternative(HTML, subtype="html")
+    return message
 
 
 async def main(port: int, count: int, connections: int) -> dict[str, float]:
@@ -36,9 +36,9 @@ async def main(port: int, count: int, connections: int) -> dict[str, float]:
             for number in numbers:
                 await client.send_message(mail(number))
 
-    spent, begun = time.process_time(), time.perf_counter()
+    cpu, began = time.process_time(), time.perf_counter()
     await asyncio.gather(*(send() for _ in range(connections)))
-    return {"cpu": time.process_time() - spent, "seconds": time.perf_counter() - begun}
+    return {"cpu": time.process_time() - cpu, "seconds": time.perf_counter() - began}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""``make bench``: what the gateway costs, every figure beside something measured in the same run.
+"""``make bench``: measure what the gateway costs, each figure relative to a yardstick in the same run.
 
-Interleaved runs, medians, ratios of neighbours. The machine's speed drops out of a ratio; its noise does not
-quite: run it on a machine that has nothing else to do. ``docs/explanation/performance.md`` says what each row
-means. Exit code 0: everything was measured, whether or not a goal was met.
+The runs are interleaved, and each figure is the median of the ratios of neighbours. A ratio does not depend on
+the speed of the machine, but on other load: run it on an idle machine. ``docs/explanation/performance.md``
+describes the rows. The exit code is 0 if every figure was measured, and 1 if not, whether goals were met or not.
 """
 
 import argparse
@@ -20,24 +20,24 @@ import memory
 import start
 import webhook_2000
 import whole_way
-from machine import Row, described
+from machine import Row, describe_machine
 from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results.json"
 
-SHORTER = 3
-"""Rounds of what takes long."""
+MAX_SLOW_ROUNDS = 3
+"""The most rounds of groups that take long."""
 
 
 def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[[], Iterator[Row]]]:
-    few = min(rounds, SHORTER)
+    few = min(rounds, MAX_SLOW_ROUNDS)
     return {
         "accept": lambda: accept.rows(rounds, seconds),
         "accept-slow-disk": lambda: accept.slow_disk(few, seconds),
-        "drain-http": lambda: drain.rows(drain.HTTP, rounds, 10_000),
+        "drain-http": lambda: drain.rows(drain.HTTP_PROVIDER, rounds, 10_000),
         "drain-callbacks": lambda: drain.with_callbacks(few, 5_000),
-        "drain-smtp": lambda: drain.rows(drain.MAIL, few, 5_000),
+        "drain-smtp": lambda: drain.rows(drain.SMTP_PROVIDER, few, 5_000),
         "drain-smtp-limit": lambda: drain.limited(few, 5_000),
         "whole-way": lambda: whole_way.rows(few, 4_000, 600),
         "webhook": webhook_2000.rows,
@@ -51,42 +51,50 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
 
 
 def main() -> int:
-    given = _options()
-    if given.markdown:
+    """Measure the chosen groups, print the table and write it to results.json."""
+    arguments = _arguments()
+    if arguments.markdown:
         print(_markdown(json.loads(RESULTS.read_text())))
         return 0
-    groups = _groups(given.rounds, given.seconds, 1_000_000 if given.million else 100_000)
-    if unknown := set(given.which) - set(groups):
-        print(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(groups)}", file=sys.stderr)
+    groups = _groups(arguments.rounds, arguments.seconds, 1_000_000 if arguments.million else 100_000)
+    if unknown := set(arguments.groups) - set(groups):
+        print(
+            f"unknown groups: {', '.join(sorted(unknown))}; the groups are {', '.join(groups)}",
+            file=sys.stderr,
+        )
         return 2
-    machine = described()
-    rows = [row for name in given.which or groups for row in _measured(name, groups[name])]
+    machine = describe_machine()
+    rows = [row for name in arguments.groups or groups for row in _measure(name, groups[name])]
     results = {"machine": machine, "rows": [{**row._asdict(), "met": row.met} for row in rows]}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    _show(results)
+    _print_table(results)
     return int(any(row.figure is None for row in rows))
 
 
-def _options() -> argparse.Namespace:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("which", nargs="*", help="only these groups of rows")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=float, default=3.0, help="of each run under load")
-    options.add_argument("--million", action="store_true", help="a million rows where else 100,000 do")
-    options.add_argument("--markdown", action="store_true", help="measure nothing; print the last results")
-    return options.parse_args()
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("groups", nargs="*", help="the groups of rows to measure (default: all)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds of each group; slow groups have at most 3"
+    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds of each run under load")
+    parser.add_argument("--million", action="store_true", help="use a million rows instead of 100,000")
+    parser.add_argument(
+        "--markdown", action="store_true", help="measure nothing; print the last results as Markdown"
+    )
+    return parser.parse_args()
 
 
-def _measured(name: str, rows: Callable[[], Iterator[Row]]) -> list[Row]:
-    """One group; what goes wrong in it must not cost the others their place in the table."""
+def _measure(name: str, rows: Callable[[], Iterator[Row]]) -> list[Row]:
+    """Measure one group; after an exception return a row that says so, so that other groups are measured."""
     print(f"{name} …", file=sys.stderr, flush=True)
-    found: list[Row] = []
+    measured: list[Row] = []
     try:
-        found.extend(rows())
-    except Exception as error:  # noqa: BLE001  whatever it is, it is shown and counted
+        measured.extend(rows())
+    except Exception as error:  # noqa: BLE001  any exception is printed and becomes a row without a figure
         traceback.print_exc()
-        found.append(Row(name, None, "", note=f"could not be measured: {error}".splitlines()[0]))
-    return found
+        measured.append(Row(name, None, "", note=f"could not be measured: {error}".splitlines()[0]))
+    return measured
 
 
 def _cells(row: Mapping[str, object]) -> tuple[str, str, str, str, str]:
@@ -106,7 +114,7 @@ def _title(machine: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in machine.items())
 
 
-def _show(results: Mapping[str, list[Mapping[str, object]]]) -> None:
+def _print_table(results: Mapping[str, list[Mapping[str, object]]]) -> None:
     table = Table("what", "figure", "goal", "met", "", title=_title(results["machine"]))
     for row in results["rows"]:
         table.add_row(*_cells(row))

@@ -1,8 +1,8 @@
-"""The yardstick of *the whole way*: what one writes by hand, with FastAPI and the vendor's SDK in threads.
+"""The yardstick of *the whole way*: a hand-written service with FastAPI and the vendor's SDK in threads.
 
-``python benchmarks/by_hand.py PORT CONTACTS CERTIFICATE PROVIDER_URL PUBLIC_KEY``: takes a mail, looks up the
-contact, sends, tells Smartico, takes signed reports, and tells Smartico again. Nothing is stored: what waits for
-a thread is lost with the process, and what fails is not tried again.
+``python benchmarks/by_hand.py PORT CONTACTS CERTIFICATE PROVIDER_URL PUBLIC_KEY`` accepts mails, looks up the
+contact, sends, calls Smartico back, accepts signed reports, and calls back again. It stores nothing: what waits
+for a thread is lost when the process ends, and what fails is not tried again.
 """
 
 import csv
@@ -30,12 +30,12 @@ vendor = SendGridAPIClient("SG.bench", host=PROVIDER)
 webhook = EventWebhook(PUBLIC_KEY)
 callbacks: dict[str, str] = {}
 threads = ThreadPoolExecutor(THREADS)
-kept = threading.local()
+thread_data = threading.local()
 app = FastAPI()
 
 
 class Body(BaseModel):
-    """What Smartico sends."""
+    """The body of Smartico's request."""
 
     ext_user_id: str
     from_email_address: str
@@ -64,15 +64,15 @@ def send(message_id: str, recipient: str, body: Body) -> None:
     mail = Mail(From(address, name), To(recipient), Subject(body.subject), body.text_body, body.body)
     mail.add_custom_arg(CustomArg("message_id", message_id))
     if vendor.send(mail).status_code == 202:
-        tell(message_id, "accepted")
+        call_back(message_id, "accepted")
 
 
-def tell(message_id: str, status: str) -> None:
-    # A session of requests belongs to one thread, and keeps its connection.
-    if not hasattr(kept, "session"):
-        kept.session = requests.Session()
+def call_back(message_id: str, status: str) -> None:
+    # A session of requests may be used by one thread only; it keeps its connection open.
+    if not hasattr(thread_data, "session"):
+        thread_data.session = requests.Session()
     query = {"type": "email", "ext_message_id": message_id, "status": status, "api_key": "key"}
-    kept.session.get(callbacks[message_id], params=query, timeout=10)
+    thread_data.session.get(callbacks[message_id], params=query, timeout=10)
 
 
 @app.post("/webhooks/out")
@@ -84,7 +84,7 @@ async def report(request: Request) -> Response:
         return Response(status_code=403)
     for event in await request.json():
         if event["event"] == "delivered":
-            threads.submit(tell, event["message_id"], "delivered")
+            threads.submit(call_back, event["message_id"], "delivered")
     return Response()
 
 

@@ -1,21 +1,21 @@
-"""Smartico's side: ``python benchmarks/callback_sink.py PORT COUNT_PORT STATUS [CERTIFICATE]``.
+"""Smartico's callback server: ``python benchmarks/callback_sink.py PORT COUNT_PORT STATUS [CERTIFICATE]``.
 
-Takes callbacks and counts the messages that were told to be in that status, each once.
+It counts the messages with a callback for STATUS, each message once. ``sink.py`` describes COUNT_PORT.
 """
 
 import asyncio
 import sys
 from urllib.parse import parse_qs, urlsplit
 
-from sink import Taken, main
+from sink import MessageCount, main
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"error_code":0}'
-told: set[str] = set()
-counted = sys.argv[3]
+counted_ids: set[str] = set()
+counted_status = sys.argv[3]
 
 
 class Connection(asyncio.Protocol):
-    """One kept connection of GETs."""
+    """A keep-alive connection that gets GET requests."""
 
     def __init__(self) -> None:
         self.received = b""
@@ -28,9 +28,9 @@ class Connection(asyncio.Protocol):
         for head in heads:
             query = parse_qs(urlsplit(head.split(b" ", 2)[1].decode()).query)
             [message], [status] = query["ext_message_id"], query["status"]
-            if status == counted and message not in told:
-                told.add(message)
-                Taken.one()
+            if status == counted_status and message not in counted_ids:
+                counted_ids.add(message)
+                MessageCount.add()
             self.transport.write(ANSWER)
 
 

@@ -1,11 +1,11 @@
-"""How long the csv plugin takes to read contacts, what it keeps others from, and what it weighs.
+"""How long the csv plugin loads contacts, how long it blocks the event loop, and how much memory it needs.
 
     python benchmarks/csv_source.py [--json] [ROWS]
 
-Writes ROWS contacts (a million by default) to a temporary file, reads them with the plugin, replaces the
-file while the plugin runs, and prints what it saw. A ticker on the event loop notes the longest time that
-passed without the loop running; the line "idle" is the same ticker with nothing else to do, so that a busy
-machine is not taken for a slow plugin. Needs Linux for the memory figures. ``--json`` prints figures alone.
+Writes ROWS contacts (a million by default) to a temporary file, loads them with the plugin, replaces the file
+while the plugin runs, and prints the figures. A task on the event loop measures the longest time in which the loop
+could not run it. The line "idle" is the same task with nothing else to do, which shows how busy the machine is.
+Needs Linux for the memory figures. ``--json`` prints only the figures.
 """
 
 import argparse
@@ -20,23 +20,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
-from machine import Row, run
+from machine import Row, run_script
 
 from gatepost.hookspecs import Context
 from gatepost_csv import CsvSource, Settings
 
 TICK = 0.001
+"""Seconds between two runs of the measuring task."""
+
 LOOKUPS = 50_000
 
 
-class Watch:
-    """Ticks on the loop; knows the longest pause and the largest memory since it was last asked."""
+class LoopMonitor:
+    """A task that measures the longest pause of the event loop, and the peak of the memory."""
 
     def __init__(self) -> None:
         self.pause = 0.0
         self.memory = 0.0
 
-    async def tick(self) -> None:
+    async def run(self) -> None:
         last = time.perf_counter()
         while True:
             await asyncio.sleep(TICK)
@@ -47,37 +49,38 @@ class Watch:
                 self.memory = max(self.memory, resident())
 
     def take(self) -> tuple[float, float]:
-        taken = self.pause * 1000, max(self.memory, resident())
+        """Return the longest pause in ms and the peak in MB since the last call."""
+        result = self.pause * 1000, max(self.memory, resident())
         self.pause = self.memory = 0.0
-        return taken
+        return result
 
 
 def resident() -> float:
-    """Megabytes (of 1,000,000 bytes)."""
+    """Return the resident memory in megabytes of 1,000,000 bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def write(path: Path, rows: int, country: str) -> None:
-    """A new file, renamed into its place; every tenth row has quotes."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("w", encoding="utf-8", newline="") as file:
+    """Replace the file with a new one; every tenth row has quotes."""
+    new = path.with_suffix(".new")
+    with new.open("w", encoding="utf-8", newline="") as file:
         file.write("ext_user_id,email,phone,first_name,country,language\n")
         for number in range(rows):
             name = '"O""Neil, Ann"' if number % 10 == 0 else "Zoë"
             file.write(f"user{number:08},player.{number}@example.com,+4477{number:08},{name},{country},en\n")
-    fresh.replace(path)
+    new.replace(path)
 
 
 def rows() -> Iterator[Row]:
-    """For the table of `make bench`."""
-    figures = run("csv_source.py", "--json")
-    starved = (
+    """Measure the rows for the table of ``make bench``."""
+    figures = run_script("csv_source.py", "--json")
+    pauses = (
         f"idle {figures['pause idle']:.0f} ms; while a new file is taken over {figures['pause replace']:.0f}"
     )
     yield Row("a million contacts: load", figures["load"], "s", 10.0, at_least=False)
     yield Row(
-        "a million contacts: longest pause", figures["pause load"], "ms", 100.0, at_least=False, note=starved
+        "a million contacts: longest pause", figures["pause load"], "ms", 100.0, at_least=False, note=pauses
     )
     yield Row("a million contacts: at rest", figures["rest"], "MB more", 300.0, at_least=False)
     replaced = figures["peak replace"]
@@ -85,8 +88,8 @@ def rows() -> Iterator[Row]:
     yield Row("a million contacts: lookup", figures["lookup hit"], "µs of CPU", 5.0, at_least=False)
 
 
-async def lookups(source: CsvSource, ids: list[str]) -> list[float]:
-    """CPU time a lookup in µs (it waits for nothing); ids of all over the file, so that caches help little."""
+async def measure_lookups(source: CsvSource, ids: list[str]) -> list[float]:
+    """Return the CPU per lookup in µs, one figure for each of five rounds."""
     rounds = []
     for _ in range(5):
         began = time.thread_time()
@@ -96,8 +99,8 @@ async def lookups(source: CsvSource, ids: list[str]) -> list[float]:
     return rounds
 
 
-async def taken_over(source: CsvSource, country: str) -> float:
-    """Waits until the new file answers; returns the seconds."""
+async def wait_for_new_file(source: CsvSource, country: str) -> float:
+    """Wait until lookups return contacts of the new file, and return the seconds."""
     began = time.perf_counter()
     while True:
         contact = source.find_contact("user00000007")
@@ -106,54 +109,61 @@ async def taken_over(source: CsvSource, country: str) -> float:
         await asyncio.sleep(0.02)
 
 
-async def measure(path: Path, rows: int, say: Callable[[str], object]) -> dict[str, float]:
+async def measure(path: Path, rows: int, print_line: Callable[[str], object]) -> dict[str, float]:
+    """Return all figures, and print each of them in a line."""
     write(path, rows, "GB")
     source = CsvSource(
         Settings(path=path, check_every=0.5), Context(name="players", log=structlog.get_logger())
     )
     size = (await asyncio.to_thread(path.stat)).st_size / 1e6
-    watch = Watch()
-    ticker = asyncio.create_task(watch.tick())
+    monitor = LoopMonitor()
+    monitoring = asyncio.create_task(monitor.run())
     await asyncio.sleep(3)
-    idle, before = watch.take()
-    say(f"idle          longest pause {idle:6.1f} ms   resident {before:6.1f} MB")
+    idle, before = monitor.take()
+    print_line(f"idle          longest pause {idle:6.1f} ms   resident {before:6.1f} MB")
 
     began, cpu = time.perf_counter(), time.process_time()
     async with source.lifespan():
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-        pause, peak = watch.take()
+        pause, peak = monitor.take()
         figures = {"pause idle": idle, "load": seconds, "pause load": pause, "rest": resident() - before}
-        say(
+        print_line(
             f"load          longest pause {pause:6.1f} ms   peak {peak - before:+10.1f} MB   "
             f"{seconds:.2f} s, CPU {cpu:.2f} s, {size:.0f} MB file"
         )
-        say(f"at rest                                 resident {resident() - before:+6.1f} MB")
-        figures |= await replace(source, path, rows, watch, before, say)
+        print_line(f"at rest                                 resident {resident() - before:+6.1f} MB")
+        figures |= await replace(source, path, rows, monitor, before, print_line)
         await asyncio.sleep(0.5)
-        say(f"at rest                                 resident {resident() - before:+6.1f} MB")
-        ticker.cancel()
+        print_line(f"at rest                                 resident {resident() - before:+6.1f} MB")
+        monitoring.cancel()
+        # The ids are drawn from the whole file, so that the CPU's caches help little.
         hits = [f"user{random.randrange(rows):08}" for _ in range(LOOKUPS)]
         misses = [f"nobody{number}" for number in range(LOOKUPS)]
         for kind, ids in (("hit", hits), ("miss", misses)):
-            took = await lookups(source, ids)
-            figures[f"lookup {kind}"] = middle = statistics.median(took)
-            say(f"lookup {kind:<7}{middle:.2f} µs (best {min(took):.2f}, worst {max(took):.2f})")
+            times = await measure_lookups(source, ids)
+            figures[f"lookup {kind}"] = median = statistics.median(times)
+            print_line(f"lookup {kind:<7}{median:.2f} µs (best {min(times):.2f}, worst {max(times):.2f})")
     return figures
 
 
 async def replace(
-    source: CsvSource, path: Path, rows: int, watch: Watch, before: float, say: Callable[[str], object]
+    source: CsvSource,
+    path: Path,
+    rows: int,
+    monitor: LoopMonitor,
+    before: float,
+    print_line: Callable[[str], object],
 ) -> dict[str, float]:
-    """Put new files into the old one's place; returns the worst of it."""
+    """Replace the file three times, and return the longest pause and the highest peak of memory."""
     pauses, peaks = [], []
     for number, country in enumerate(("FR", "DE", "IT"), 1):
         await asyncio.to_thread(write, path, rows, country)
-        watch.take()
-        seconds = await taken_over(source, country)
-        pause, peak = watch.take()
-        say(
+        monitor.take()
+        seconds = await wait_for_new_file(source, country)
+        pause, peak = monitor.take()
+        print_line(
             f"take over {number}   longest pause {pause:6.1f} ms   peak {peak - before:+10.1f} MB   "
-            f"{seconds:.2f} s, two looks included"
+            f"{seconds:.2f} s, including two checks of the file"
         )
         pauses.append(pause)
         peaks.append(peak - before)
@@ -166,11 +176,11 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("rows", nargs="?", type=int, default=1_000_000)
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        say = (lambda _line: None) if chosen.json else print
-        figures = asyncio.run(measure(Path(folder, "contacts.csv"), chosen.rows, say))
-    if chosen.json:
+        print_line = (lambda _line: None) if arguments.json else print
+        figures = asyncio.run(measure(Path(folder, "contacts.csv"), arguments.rows, print_line))
+    if arguments.json:
         print(json.dumps(figures))
 
 

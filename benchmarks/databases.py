@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the rows about it: the one that the tests use, from a wheel."""
+"""A PostgreSQL server for the rows with PostgreSQL: the one that the tests use, from a wheel."""
 
 import sys
 from contextlib import ExitStack
@@ -6,20 +6,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from machine import cpu_of_all
+from machine import cpu_with_children
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from torture import postgres
 
 
 class Postgres:
-    """A running server; a context manager."""
+    """A running server, as a context manager."""
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
-        self._server = self._stack.enter_context(postgres.running())
-        folder = Path(self._server.psql("SHOW data_directory"))
-        self._pid = int((folder / "postmaster.pid").read_text().split()[0])
+        self._server = self._stack.enter_context(postgres.start_server())
         return self
 
     def __exit__(
@@ -31,9 +29,9 @@ class Postgres:
         self._stack.close()
 
     def new_database(self) -> str:
-        """The URL of an empty database."""
+        """Create an empty database and return its URL."""
         return self._server.new_database()
 
     def cpu(self) -> float:
-        """CPU seconds of all its processes so far."""
-        return cpu_of_all(self._pid)
+        """Return the CPU seconds of all its processes so far."""
+        return cpu_with_children(self._server.postmaster)

@@ -1,7 +1,7 @@
-"""A load driver in a process of its own: kept connections, prepared bytes, one answer awaited each.
+"""The load driver: keep-alive connections that post prepared bodies, one request at a time each.
 
 ``python benchmarks/driver.py URL CONNECTIONS SECONDS PREFIX [COUNT CALLBACK_URL]`` posts emails to ``URL/email``,
-each with a uid of its own, until the time is up or so many are sent, and prints what it counted as JSON.
+each with its own uid, for SECONDS or until COUNT are sent, and prints what it counted as JSON.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 USERS = 1000
 PARAGRAPH = "<p>Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor.</p>"
 HTML = "<html><body>" + PARAGRAPH * 35 + "</body></html>"
-"""Three kilobytes: what a plain transactional mail has."""
+"""Three kilobytes, the size of a plain transactional mail."""
 TEXT = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor.\n" * 5
 
 
 def email(uid: str, user: int, callback_url: str = "") -> bytes:
-    """A request's body, as Smartico sends it."""
+    """Return the body of a request as Smartico sends it."""
     return json.dumps(
         {
             "ext_user_id": f"u{user % USERS}",
@@ -34,54 +34,54 @@ def email(uid: str, user: int, callback_url: str = "") -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One caller: sends the next request when the last one is answered."""
+    """A connection that sends the next request as soon as the last one is answered."""
 
     def __init__(self, load: "Load") -> None:
         self.load = load
         self.received = b""
-        self.begun = 0.0
+        self.began = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        self.next()
+        self.send_next()
 
-    def next(self) -> None:
+    def send_next(self) -> None:
         request = self.load.request()
         if request is None:
             self.transport.close()
             return
-        self.begun = time.monotonic()
+        self.began = time.monotonic()
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self.received += data
-        head, found, body = self.received.partition(b"\r\n\r\n")
-        if not found:
+        head, end, body = self.received.partition(b"\r\n\r\n")
+        if not end:
             return
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
         if len(body) < length:
             return
         self.received = body[length:]
         accepted = head.startswith(b"HTTP/1.1 200") and b'"error_code":0' in body
-        self.load.answered(time.monotonic() - self.begun, accepted=accepted)
-        self.next()
+        self.load.answered(time.monotonic() - self.began, accepted=accepted)
+        self.send_next()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.load.ended(error)
 
 
 class Load:
-    """All callers together, for so many seconds and at most so many requests."""
+    """All connections together, and what they count."""
 
     def __init__(
-        self, url: str, connections: str, seconds: str, prefix: str, most: str = "0", callback_url: str = ""
+        self, url: str, connections: str, seconds: str, prefix: str, count: str = "0", callback_url: str = ""
     ) -> None:
-        """``most``: 0 for no bound."""
+        """``count`` is the largest number of requests; 0 for no limit."""
         self.parts = urlsplit(url)
         self.connections = int(connections)
         self.seconds = float(seconds)
         self.prefix = prefix
-        self.most = int(most)
+        self.max_count = int(count)
         self.callback_url = callback_url
         self.count = 0
         self.refused = 0
@@ -89,7 +89,7 @@ class Load:
         self.latencies: list[float] = []
 
     def request(self) -> bytes | None:
-        if time.monotonic() >= self.until or self.count == self.most > 0:
+        if time.monotonic() >= self.until or self.count == self.max_count > 0:
             return None
         self.count += 1
         body = self.body()
@@ -99,7 +99,7 @@ class Load:
         )
 
     def body(self) -> bytes:
-        # The mark is of the same length whatever the count is, so that every body is.
+        # Each placeholder and its replacement have the same length, so that all bodies do.
         return self.template.replace(b"UID-------", b"%10d" % self.count).replace(
             b"u000", b"u%d" % (self.count % USERS)
         )
@@ -120,22 +120,22 @@ class Load:
         self.template = template.replace(b'"u0"', b'"u000"')
         self.done = loop.create_future()
         self.open = self.connections
-        # The clock of the stand-ins, so that what they note can be told apart from here.
-        begun = time.monotonic()
-        self.until = begun + self.seconds
+        # The same clock as the servers' (``sink.py``), so that their times can be compared with this one.
+        began = time.monotonic()
+        self.until = began + self.seconds
         tls = ssl.create_default_context() if self.parts.scheme == "https" else None
         for _ in range(self.connections):
             await loop.create_connection(
                 lambda: Connection(self), self.parts.hostname, self.parts.port, ssl=tls
             )
         await self.done
-        took = time.monotonic() - begun
+        seconds = time.monotonic() - began
         ordered = sorted(self.latencies)
         return {
             "count": len(ordered),
             "refused": self.refused + self.broken,
-            "seconds": took,
-            "begun": begun,
+            "seconds": seconds,
+            "began": began,
             "p50": ordered[len(ordered) // 2],
             "p99": ordered[int(len(ordered) * 0.99)],
         }
@@ -144,6 +144,6 @@ class Load:
 if __name__ == "__main__":
     import uvloop
 
-    made = Load(*sys.argv[1:])
+    load = Load(*sys.argv[1:])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(made.run())))
+        print(json.dumps(runner.run(load.run())))

@@ -1,4 +1,4 @@
-"""Configurations of the gateway under test, and queues made full before it starts."""
+"""Configurations of the gateways under test, and messages that are queued before a start."""
 
 import asyncio
 import json
@@ -73,7 +73,7 @@ concurrency = {connections}
 """
 
 
-EVERY = (
+ALL_PLUGINS = (
     SMTP
     + """
 [plugins.sendgrid]
@@ -90,11 +90,14 @@ use = "sandbox"
 folder = "mailbox"
 """
 )
-"""All that is shipped, the csv source included; ``key`` is a file with an RSA key."""
+"""All plugins of this repository, including the csv source; ``key`` is the path of an RSA key."""
 
 
 def configure(folder: Path, plugins: str, store: str = SQLITE, *, port: int = 0, server: str = "") -> Path:
-    """Write a configuration whose route is the instance ``out``; ``server`` is for further lines of that table."""
+    """Write a configuration whose route is the instance ``out``, and return its path.
+
+    ``plugins`` are the tables of its instances, ``server`` further lines of the table ``[server]``.
+    """
     rows = [f"u{user},user{user}@players.example,+4477009{user:05d}" for user in range(USERS)]
     (folder / "contacts.csv").write_text("\n".join(["ext_user_id,email,phone", *rows, ""]))
     path = folder / "gatepost.toml"
@@ -102,10 +105,10 @@ def configure(folder: Path, plugins: str, store: str = SQLITE, *, port: int = 0,
     return path
 
 
-def fill(
+def fill_queue(
     folder: Path, count: int, store: str = SQLITE, *, content: bytes | None = None, callback_url: str = ""
 ) -> None:
-    """Put so many emails into the store, as acceptance would have done, but in bulk."""
+    """Put ``count`` accepted emails into the store, but faster than acceptance would."""
     if content is None:
         content = requests.stored_content(requests.decode(Channel.EMAIL, email("fill", 0)))
 
@@ -116,18 +119,18 @@ def fill(
     async def put_all() -> None:
         url = Secret(store)
         async with open_outbox(url, folder, Policy()):
-            pass  # the tables are there now
+            pass  # opening the outbox creates the tables
         path = sqlite_path(url, folder)
         database = PostgresDatabase(url) if path is None else SqliteDatabase(path)
-        for rows in _chunks(count, callback_url):
+        for rows in _row_batches(count, callback_url):
             await database.transact(partial(put, rows))
         await database.close()
 
     asyncio.run(put_all())
 
 
-def _chunks(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
-    """Rows of queued messages, as ``outbox.messages`` makes them; a thousand at a time."""
+def _row_batches(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
+    """Yield rows of queued messages, as the outbox inserts them, a thousand at a time."""
     now = int(time.time() * 1000)
     for begin in range(0, count, 1000):
         yield [
@@ -135,7 +138,7 @@ def _chunks(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
                 "id": new_id(),
                 "client": "bench",
                 "channel": Channel.EMAIL.value,
-                # A caller's uids come in no order, and an index over them is written all over.
+                # Clients send uids in no order, so that their index is written in random places.
                 "uid": str(uuid4()),
                 "fingerprint": number.to_bytes(32, "big"),
                 "ext_user_id": f"u{number % USERS}",

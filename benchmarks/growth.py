@@ -1,7 +1,8 @@
-"""*Growth*: what the same step costs in a small store and in a large one.
+"""*Growth*: the cost of the same steps in a small store and in a large one.
 
-``python benchmarks/growth.py DEPTH...`` fills a store to each depth, then does the same in all of them in turn:
-take 64 messages in, claim 64, record 64 as sent. So each stays as deep as it was. Prints medians as JSON.
+``python benchmarks/growth.py DEPTH...`` puts DEPTH messages into a store each, then does the same steps in all
+stores in turn: accept 64 messages, claim 64, record 64 as sent. So each store keeps its depth. Prints medians
+in seconds as JSON.
 """
 
 import asyncio
@@ -18,8 +19,8 @@ from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from driver import email
-from gateways import SQLITE, fill
-from machine import Row, run
+from gateways import SQLITE, fill_queue
+from machine import Row, run_script
 
 from gatepost.intake import requests
 from gatepost.model import Channel, Secret
@@ -28,16 +29,22 @@ from gatepost.outbox.states import State
 
 BATCH = 64
 ROUNDS = 200
-WARMING = 20
-STEEP = 1.5
-FLAT = 1.25
+WARMUP_ROUNDS = 20
+
+STEP_GOAL = 1.5
+"""Largest ratio of the time of an accept or claim."""
+
+CPU_GOAL = 1.25
+"""Largest ratio of the CPU of a message."""
 
 Times = dict[str, list[float]]
 
 
 def rows(largest: int) -> Iterator[Row]:
-    """Ratios of the largest depth to the small ones."""
-    figures = run("growth.py", 100, 10_000, 100_000, *([largest] if largest > 100_000 else []), timeout=1200)
+    """Compare the large depths with the small ones."""
+    figures = run_script(
+        "growth.py", 100, 10_000, 100_000, *([largest] if largest > 100_000 else []), timeout=1200
+    )
     for large in (100_000, largest) if largest > 100_000 else (100_000,):
         for step in ("accept", "claim"):
             now, before = figures[f"{step} {large}"], figures[f"{step} 10000"]
@@ -45,7 +52,7 @@ def rows(largest: int) -> Iterator[Row]:
                 f"growth, {step}: {large:,} rows",
                 now / before,
                 "of 10,000 rows",
-                STEEP,
+                STEP_GOAL,
                 at_least=False,
                 note=f"{now * 1000:.1f} ms for {BATCH}; with 10,000 {before * 1000:.1f}",
             )
@@ -54,7 +61,7 @@ def rows(largest: int) -> Iterator[Row]:
             f"growth, CPU a message: {large:,} queued",
             now / before,
             "of 100 queued",
-            FLAT,
+            CPU_GOAL,
             at_least=False,
             note=f"{now / BATCH * 1e6:.0f} µs in, claimed and sent; with 100 {before / BATCH * 1e6:.0f}",
         )
@@ -75,24 +82,24 @@ def _message(content: bytes) -> NewMessage:
     )
 
 
-async def _timed(step: Awaitable[list[Claim]], into: list[float]) -> list[Claim]:
-    begun = time.perf_counter()
+async def _measure_time(step: Awaitable[list[Claim]], durations: list[float]) -> list[Claim]:
+    began = time.perf_counter()
     result = await step
-    into.append(time.perf_counter() - begun)
+    durations.append(time.perf_counter() - began)
     return result
 
 
 async def _step(outbox: Outbox, content: bytes, times: Times) -> None:
     new = [_message(content) for _ in range(BATCH)]
-    begun = time.process_time()
-    await _timed(asyncio.gather(*(outbox.put(one) for one in new)), times["accept"])
-    claims = await _timed(outbox.claim(Channel.EMAIL, BATCH, 60.0), times["claim"])
-    outcomes = [
+    began = time.process_time()
+    await _measure_time(asyncio.gather(*(outbox.put(one) for one in new)), times["accept"])
+    claims = await _measure_time(outbox.claim(Channel.EMAIL, BATCH, 60.0), times["claim"])
+    results = [
         SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT, instance="out", provider_id=claim.id)
         for claim in claims
     ]
-    await asyncio.gather(*(outbox.finish(outcome) for outcome in outcomes))
-    times["cpu"].append(time.process_time() - begun)
+    await asyncio.gather(*(outbox.finish(result) for result in results))
+    times["cpu"].append(time.process_time() - began)
 
 
 async def _measure(folders: dict[int, Path], content: bytes) -> dict[str, float]:
@@ -103,13 +110,13 @@ async def _measure(folders: dict[int, Path], content: bytes) -> dict[str, float]
             for depth, folder in folders.items()
         }
         gc.collect()
-        for _ in range(WARMING + ROUNDS):
+        for _ in range(WARMUP_ROUNDS + ROUNDS):
             for depth, outbox in outboxes.items():
                 await _step(outbox, content, times[depth])
     return {
-        f"{step} {depth}": median(taken[WARMING:])
+        f"{step} {depth}": median(durations[WARMUP_ROUNDS:])
         for depth, steps in times.items()
-        for step, taken in steps.items()
+        for step, durations in steps.items()
     }
 
 
@@ -119,7 +126,7 @@ def main() -> None:
         folders = {int(depth): Path(name) / depth for depth in sys.argv[1:]}
         for depth, folder in folders.items():
             folder.mkdir()
-            fill(folder, depth, content=content[:1000])
+            fill_queue(folder, depth, content=content[:1000])
         print(json.dumps(asyncio.run(_measure(folders, content))))
 
 

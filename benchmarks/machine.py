@@ -1,4 +1,4 @@
-"""Processes and what they cost; Linux only, because it reads /proc."""
+"""Processes of the benchmarks and what they cost; only for Linux, because it reads /proc."""
 
 import json
 import os
@@ -8,30 +8,31 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-_TICK = os.sysconf("SC_CLK_TCK")
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """One line of the table of results."""
 
     name: str
     figure: float | None
-    """None: it could not be measured, or what was measured is void."""
+    """None if it could not be measured, or if the run was void."""
     unit: str
     goal: float | None = None
-    """None: reported, nothing to reach."""
+    """None if the figure has no goal."""
     at_least: bool = True
-    """False: at most."""
+    """Whether the figure must be at least the goal, and not at most."""
     note: str = ""
 
     @property
     def met(self) -> bool | None:
+        """Whether the goal is met; None if there is no goal."""
         if self.figure is None:
             return False
         if self.goal is None:
@@ -40,15 +41,15 @@ class Row(NamedTuple):
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds of a process so far, its own and the kernel's for it."""
+    """Return the CPU seconds of a process so far, including the kernel's for it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
+    return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
 
 
-def cpu_of_all(pid: int) -> float:
-    """CPU seconds of a server that works in processes of its own: of those that are, and of those that were."""
-    gone = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
-    return cpu(pid) + sum(map(int, gone)) / _TICK + sum(cpu(child) for child in _children(pid))
+def cpu_with_children(pid: int) -> float:
+    """Return the CPU seconds of a process and its children so far, including children that have ended."""
+    ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
+    return cpu(pid) + sum(map(int, ended)) / _CLOCK_TICKS + sum(cpu(child) for child in _children(pid))
 
 
 def _children(pid: int) -> list[int]:
@@ -56,18 +57,18 @@ def _children(pid: int) -> list[int]:
 
 
 def rss(pid: int) -> float:
-    """Megabytes of memory that a process and its children hold now."""
+    """Return the resident memory of a process and its children in megabytes (1,000,000 bytes)."""
     total = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     return total + sum(rss(child) for child in _children(pid))
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
-def described() -> dict[str, object]:
-    """The machine, for whoever compares figures of several."""
+def describe_machine() -> dict[str, object]:
+    """Return a description of the machine, so that figures of several machines can be compared."""
     models = [
         line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
     ]
@@ -82,34 +83,37 @@ def described() -> dict[str, object]:
     }
 
 
-def run(
+def run_script(
     script: str, *arguments: object, timeout: float = 600.0, environment: Mapping[str, str] | None = None
 ) -> dict[str, float]:
-    """Run a script of this folder to its end; returns the JSON that it printed last."""
+    """Run a script of this folder to its end, and return the JSON that it printed in its last line."""
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
-    ended = subprocess.run(
+    completed = subprocess.run(
         command, capture_output=True, timeout=timeout, check=False, env={**os.environ, **(environment or {})}
     )
-    if ended.returncode:
-        raise RuntimeError(f"{script} ended with {ended.returncode}:\n{ended.stderr.decode()[-2000:]}")
-    return json.loads(ended.stdout.splitlines()[-1])
+    if completed.returncode:
+        error = completed.stderr.decode()[-2000:]
+        raise RuntimeError(f"{script} ended with exit code {completed.returncode}:\n{error}")
+    return json.loads(completed.stdout.splitlines()[-1])
 
 
 @contextmanager
-def serving(script: str, *arguments: object, environment: Mapping[str, str] | None = None) -> Iterator[int]:
-    """A script of this folder that listens on the port given first; yields its process id."""
+def start_script(
+    script: str, *arguments: object, environment: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """Start a script of this folder, wait until it listens on its first argument, and yield its process id."""
     process = subprocess.Popen(
         [sys.executable, str(HERE / script), *map(str, arguments)], env={**os.environ, **(environment or {})}
     )
     try:
-        wait_for(int(str(arguments[0])), process)
+        wait_for_port(int(str(arguments[0])), process)
         yield process.pid
     finally:
         process.terminate()
         process.wait()
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -118,20 +122,23 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"nobody listens on port {port}")
+    raise RuntimeError(f"no process listens on port {port}")
 
 
-def asked(port: int) -> dict[str, float]:
-    """What a stand-in has counted."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as asking, asking.makefile() as answer:
+def query_count(port: int) -> dict[str, float]:
+    """Return what a server has counted; ``sink.py`` describes it."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        connection.makefile() as answer,
+    ):
         return json.loads(answer.read())
 
 
-def until(count: int, look: Callable[[], dict[str, float]], seconds: float = 300.0) -> dict[str, float]:
-    """Look until so many are counted; returns what was seen last."""
-    deadline = time.monotonic() + seconds
-    while (seen := look())["count"] < count:
+def wait_for_count(port: int, count: int, timeout: float = 300.0) -> dict[str, float]:
+    """Wait until a server has counted this number of messages, and return its figures."""
+    deadline = time.monotonic() + timeout
+    while (figures := query_count(port))["count"] < count:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{seen['count']} of {count} arrived within {seconds:g} s")
+            raise RuntimeError(f"only {figures['count']} of {count} messages arrived within {timeout:g} s")
         time.sleep(0.05)
-    return seen
+    return figures

@@ -1,4 +1,4 @@
-"""*Memory*: what all processes of a gateway hold, idle and behind a long queue."""
+"""*Memory*: the resident memory of a gateway's processes, idle and with a long queue."""
 
 import time
 from collections.abc import Iterator
@@ -7,28 +7,31 @@ from tempfile import TemporaryDirectory
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from gateways import EVERY, SMTP, configure, fill
+from gateways import ALL_PLUGINS, SMTP, configure, fill_queue
 from machine import Row, free_port, rss
 
 from gatepost.testing.process import GatewayProcess
 
-SETTLED = 4.0
-"""Seconds after the start: it has looked at its queue, found nobody to send to, and rests."""
+SETTLE_SECONDS = 4.0
+"""Seconds from the start to the measurement; by then the gateway has found no relay, and its breaker rests."""
 
-IDLE = 130.0
-IDLE_EVERY = 180.0
-QUEUED = 50.0
+IDLE_GOAL = 130.0
+ALL_PLUGINS_GOAL = 180.0
+QUEUED_GOAL = 50.0
+"""Megabytes."""
 
 
 def rows(queued: int) -> Iterator[Row]:
-    """Megabytes, of 1,000,000 bytes."""
-    idle, every = _resident(SMTP), _resident(EVERY)
-    yield Row("memory, idle, CSV and SMTP", idle, "MB", IDLE, at_least=False, note="RSS of all processes")
-    yield Row("memory, idle, every plugin", every, "MB", IDLE_EVERY, at_least=False)
-    full = _resident(SMTP, queued)
-    note = f"{full:.0f} MB; with nothing queued {idle:.0f}"
+    """Measure in megabytes of 1,000,000 bytes."""
+    idle, all_plugins = _resident(SMTP), _resident(ALL_PLUGINS)
+    yield Row(
+        "memory, idle, CSV and SMTP", idle, "MB", IDLE_GOAL, at_least=False, note="RSS of all processes"
+    )
+    yield Row("memory, idle, every plugin", all_plugins, "MB", ALL_PLUGINS_GOAL, at_least=False)
+    with_queue = _resident(SMTP, queued)
+    note = f"{with_queue:.0f} MB; with nothing queued {idle:.0f}"
     name = f"memory, {queued:,} queued messages"
-    yield Row(name, full - idle, "MB more", QUEUED, at_least=False, note=note)
+    yield Row(name, with_queue - idle, "MB more", QUEUED_GOAL, at_least=False, note=note)
 
 
 def _resident(plugins: str, queued: int = 0) -> float:
@@ -39,7 +42,7 @@ def _resident(plugins: str, queued: int = 0) -> float:
         (folder / "vonage.pem").write_bytes(pem)
         config = configure(folder, plugins.format(port=free_port(), connections=8, key=folder / "vonage.pem"))
         if queued:
-            fill(folder, queued)
+            fill_queue(folder, queued)
         with GatewayProcess(config) as gateway:
-            time.sleep(SETTLED)
+            time.sleep(SETTLE_SECONDS)
             return rss(gateway.pid)

@@ -8,7 +8,7 @@ from litestar import Litestar, post
 
 
 class Body(msgspec.Struct):
-    """The fields that the gateway's decoder looks at."""
+    """The fields that the gateway's decoder reads."""
 
     ext_user_id: str
     from_email_address: str
@@ -23,14 +23,14 @@ class Body(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """What the gateway answers."""
+    """The gateway's answer."""
 
     error_code: int
     ext_message_id: str
 
 
 @post("/email", status_code=200)
-async def email(data: Body) -> Answer:  # noqa: ARG001  parsed, and that is all
+async def email(data: Body) -> Answer:  # noqa: ARG001  only parsed
     return Answer(0, "01a2074f-41f9-705c-b1f0-f8d70d509539")
 
 

@@ -1,17 +1,16 @@
-"""A provider that takes every message at once: ``python benchmarks/provider.py PORT COUNT_PORT``.
+"""An HTTP provider that takes every message immediately: ``python benchmarks/provider.py PORT COUNT_PORT``.
 
-POST anything: 202 and an ``X-Message-Id``. On COUNT_PORT it tells whoever connects how many were taken, and when
-the first and the last came.
+It answers each POST with 202 and an ``X-Message-Id``. ``sink.py`` describes COUNT_PORT.
 """
 
 import asyncio
 import sys
 
-from sink import Taken, main
+from sink import MessageCount, main
 
 
 class Connection(asyncio.Protocol):
-    """One kept connection; speaks as much HTTP as an honest client needs."""
+    """A keep-alive connection; it parses only as much HTTP as a correct client needs."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -30,7 +29,9 @@ class Connection(asyncio.Protocol):
             del self.received[: end + 4 + length]
 
     def take(self, _body: bytearray) -> None:
-        head = b"HTTP/1.1 202 Accepted\r\nX-Message-Id: %022d\r\nContent-Length: 0\r\n\r\n" % Taken.one()
+        head = (
+            b"HTTP/1.1 202 Accepted\r\nX-Message-Id: %022d\r\nContent-Length: 0\r\n\r\n" % MessageCount.add()
+        )
         self.transport.write(head)
 
 

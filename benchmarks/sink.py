@@ -1,4 +1,8 @@
-"""What a stand-in provider counts, and how it tells."""
+"""What all servers of the benchmarks share: they count messages, and tell the count on a second port.
+
+On COUNT_PORT the server answers each connection with JSON and closes it: ``count``, and ``first`` and ``last``,
+the times of the first and the last message on the clock of ``time.monotonic``.
+"""
 
 import asyncio
 import json
@@ -8,30 +12,30 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-Beside = Callable[[], Awaitable[None]]
+BackgroundTask = Callable[[], Awaitable[None]]
 
 
-class Taken:
-    """What came so far; one a process."""
+class MessageCount:
+    """The messages of this process so far."""
 
     count = 0
     first = 0.0
     last = 0.0
 
     @classmethod
-    def one(cls) -> int:
-        """Count a message; returns its number."""
+    def add(cls) -> int:
+        """Count a message and return its number."""
         cls.count += 1
         cls.last = time.monotonic()
         cls.first = cls.first or cls.last
         return cls.count
 
 
-class Asked(asyncio.Protocol):
-    """Tells whoever connects what was counted, and hangs up."""
+class CountConnection(asyncio.Protocol):
+    """A connection to COUNT_PORT."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        figures = {"count": Taken.count, "first": Taken.first, "last": Taken.last}
+        figures = {"count": MessageCount.count, "first": MessageCount.first, "last": MessageCount.last}
         transport.write(json.dumps(figures).encode())
         transport.close()
 
@@ -39,31 +43,28 @@ class Asked(asyncio.Protocol):
 async def serve(
     protocol: type[asyncio.Protocol],
     port: int,
-    asked: int,
+    count_port: int,
     certificate: str = "",
-    beside: Beside | None = None,
+    background_task: BackgroundTask | None = None,
 ) -> None:
-    """Take messages on one port and questions on another, for ever; over TLS where there is a certificate.
-
-    ``beside`` runs meanwhile.
-    """
+    """Serve messages on one port and the count on another, until the process ends."""
     loop = asyncio.get_running_loop()
     tls = None
     if certificate:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(certificate)
-    await loop.create_server(Asked, "127.0.0.1", asked)
+    await loop.create_server(CountConnection, "127.0.0.1", count_port)
     server = await loop.create_server(protocol, "127.0.0.1", port, backlog=512, ssl=tls)
-    await asyncio.gather(server.serve_forever(), *([beside()] if beside else []))
+    await asyncio.gather(server.serve_forever(), *([background_task()] if background_task else []))
 
 
 def main(
     protocol: type[asyncio.Protocol],
     port: str,
-    asked: str,
+    count_port: str,
     certificate: str = "",
-    beside: Beside | None = None,
+    background_task: BackgroundTask | None = None,
 ) -> None:
-    """The whole of a stand-in's program; ``certificate`` is a PEM file that holds the key too."""
+    """Run the server; ``certificate`` is a PEM file that also contains the key, and switches TLS on."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(protocol, int(port), int(asked), certificate, beside))
+        runner.run(serve(protocol, int(port), int(count_port), certificate, background_task))

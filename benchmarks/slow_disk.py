@@ -1,7 +1,7 @@
-"""The gateway on a disk that takes 10 ms more for every commit: ``slow_disk.py PORT CONFIG``.
+"""The gateway with 10 ms more for every commit: ``python benchmarks/slow_disk.py PORT CONFIG``.
 
-What is slow is the commit and nothing else, in the thread that writes: as an fsync that takes longer is. The
-fsyncs of a checkpoint, two in some dozen commits, stay as they are.
+Only commits are slower, in the thread that writes, as with a slow fsync. The fsyncs of a checkpoint, two in some
+dozen commits, are not slowed down.
 """
 
 import os
@@ -13,17 +13,18 @@ from sqlalchemy import Connection, Engine, event
 
 from gatepost.cli import main
 
-SLOWER = 0.010
+COMMIT_DELAY = 0.010
+"""Seconds."""
 
 
 @event.listens_for(Engine, "commit")
-def _wait(_connection: Connection) -> None:
-    time.sleep(SLOWER)
+def _delay(_connection: Connection) -> None:
+    time.sleep(COMMIT_DELAY)
 
 
 if __name__ == "__main__":
     config = Path(sys.argv[2])
-    # The caller's terminal is for the table.
+    # The terminal is for the table of results.
     with config.with_suffix(".log").open("ab") as log:
         os.dup2(log.fileno(), 2)
     sys.argv = ["gatepost", "serve", "--config", str(config)]

@@ -1,21 +1,20 @@
-"""An SMTP server that takes every mail at once: ``python benchmarks/smtp_sink.py PORT COUNT_PORT [LIMIT]``.
+"""An SMTP server that takes every mail immediately: ``python benchmarks/smtp_sink.py PORT COUNT_PORT [LIMIT]``.
 
-On COUNT_PORT it tells whoever connects how many mails came, and when the first and the last did. While LIMIT
-connections are open, each further one is answered with 421 and closed.
+``sink.py`` describes COUNT_PORT. While LIMIT connections are open, each further one gets 421 and is closed.
 """
 
 import asyncio
 import math
 import sys
 
-from sink import Taken, main
+from sink import MessageCount, main
 
 limit = float(sys.argv[3]) if len(sys.argv) > 3 else math.inf
 sessions: set[asyncio.Protocol] = set()
 
 
 class Session(asyncio.Protocol):
-    """One connection: answers commands, and counts what ends with a lone dot."""
+    """A connection that answers commands, and counts the mails at their final dot."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -33,19 +32,20 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.received += data
-        while self.step():
+        while self.handle_line():
             pass
 
-    def step(self) -> bool:
-        mark = b"\r\n.\r\n" if self.in_data else b"\r\n"
-        end = self.received.find(mark)
+    def handle_line(self) -> bool:
+        """Handle the next command or mail; return False if it is incomplete."""
+        terminator = b"\r\n.\r\n" if self.in_data else b"\r\n"
+        end = self.received.find(terminator)
         if end < 0:
             return False
         line = bytes(self.received[:end]).upper()
-        del self.received[: end + len(mark)]
+        del self.received[: end + len(terminator)]
         if self.in_data:
             self.in_data = False
-            Taken.one()
+            MessageCount.add()
             self.transport.write(b"250 taken\r\n")
         elif line.startswith(b"EHLO"):
             self.transport.write(b"250-sink\r\n250-8BITMIME\r\n250 SIZE\r\n")

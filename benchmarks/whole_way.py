@@ -1,4 +1,4 @@
-"""*The whole way*: accept, contact, send, signed report, callback, all over https, against the same by hand."""
+"""*The whole way*: accept, contact, send, signed report, callback, compared with a hand-written service."""
 
 import base64
 import os
@@ -15,14 +15,16 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from gateways import configure
-from machine import Row, asked, cpu, free_port, run, serving
+from machine import Row, cpu, free_port, query_count, run_script, start_script
 
 from gatepost.testing.process import GatewayProcess
 
 GOAL = 3.0
+"""Throughput, as a multiple of the hand-written service's."""
+
 CONNECTIONS = 16
-QUIET = 10.0
-"""Seconds without a callback after which no more are waited for."""
+CALLBACK_TIMEOUT = 10.0
+"""Seconds without a callback after which the missing ones count as lost."""
 
 SENDGRID = """\
 [plugins.out]
@@ -34,8 +36,8 @@ concurrency = 32
 """
 
 
-class Place(NamedTuple):
-    """Certificates, keys and ports of one run."""
+class Setup(NamedTuple):
+    """The folder with certificates and keys, and the ports, of one run."""
 
     folder: Path
     port: int
@@ -44,18 +46,18 @@ class Place(NamedTuple):
 
     @property
     def certificate(self) -> Path:
-        """With its key, and good for localhost."""
+        """The PEM file with the certificate for localhost and its key."""
         return self.folder / "server.pem"
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What makes everybody trust it: the standard library and aiohttp read the first, requests the second."""
+        """The variables that make clients trust the certificate: the second is for requests, the first for others."""
         authority = str(self.folder / "ca.pem")
         return {"SSL_CERT_FILE": authority, "REQUESTS_CA_BUNDLE": authority}
 
 
 def rows(rounds: int, count: int, count_by_hand: int) -> Iterator[Row]:
-    """As it is, and once more where making a TLS connection is as cheap as it can be."""
+    """Measure with all authorities trusted, and with only one, where opening a TLS connection is cheapest."""
     yield from _rows(rounds, count, count_by_hand, "whole way", GOAL, certifi.where())
     yield from _rows(1, count, count_by_hand, "whole way, one authority trusted", None, os.devnull)
 
@@ -63,73 +65,76 @@ def rows(rounds: int, count: int, count_by_hand: int) -> Iterator[Row]:
 def _rows(
     rounds: int, count: int, count_by_hand: int, name: str, goal: float | None, authorities: str
 ) -> Iterator[Row]:
-    """Interleaved; each with so many messages that it takes about as long."""
-    ratios, costs, lost, lost_by_hand = [], [], 0.0, 0.0
+    """Measure both in turn, each with a number of messages that takes about the same time."""
+    ratios, cpu_ratios, lost, lost_by_hand = [], [], 0.0, 0.0
     for _ in range(rounds):
-        by_hand = _measured(_by_hand, count_by_hand, authorities)
-        ours = _measured(_gateway, count, authorities)
-        ratios.append(ours["rate"] / by_hand["rate"])
-        costs.append(by_hand["cost"] / ours["cost"])
-        lost += ours["lost"]
+        by_hand = _measure(_by_hand, count_by_hand, authorities)
+        gateway = _measure(_gateway, count, authorities)
+        ratios.append(gateway["rate"] / by_hand["rate"])
+        cpu_ratios.append(by_hand["cpu"] / gateway["cpu"])
+        lost += gateway["lost"]
         lost_by_hand += by_hand["lost"]
-    rate = (
-        f"{ours['rate']:.0f} a second; by hand {by_hand['rate']:.0f}, of which {lost_by_hand:.0f} were lost"
-    )
-    cost = f"{ours['cost'] * 1e6:.0f} µs each; by hand {by_hand['cost'] * 1e6:.0f}"
+    rate = f"{gateway['rate']:.0f} a second; by hand {by_hand['rate']:.0f}, of which {lost_by_hand:.0f} were lost"
+    each = f"{gateway['cpu'] * 1e6:.0f} µs each; by hand {by_hand['cpu'] * 1e6:.0f}"
     if lost:
         yield Row(f"{name}: throughput", None, "", goal, note=f"VOID: {lost:.0f} callbacks never came")
         return
     yield Row(f"{name}: throughput", median(ratios), "of by hand", goal, note=rate)
-    yield Row(f"{name}: CPU", median(costs), "of by hand", note=cost)
+    yield Row(f"{name}: CPU", median(cpu_ratios), "of by hand", note=each)
 
 
-def _measured(
-    start: Callable[[Place], AbstractContextManager[int]], count: int, authorities: str
+def _measure(
+    start: Callable[[Setup], AbstractContextManager[int]], count: int, authorities: str
 ) -> dict[str, float]:
     with TemporaryDirectory() as name:
-        place = _place(Path(name), authorities)
-        sink, counted, counting = free_port(), free_port(), free_port()
-        webhooks = f"https://localhost:{place.port}/webhooks/out"
+        setup = _setup(Path(name), authorities)
+        callback_port, callback_count_port, count_port = free_port(), free_port(), free_port()
+        webhooks = f"https://localhost:{setup.port}/webhooks/out"
         with (
-            serving("callback_sink.py", sink, counted, "delivered", place.certificate),
-            serving(
-                "reporting_provider.py",
-                place.provider,
-                counting,
-                place.certificate,
-                place.folder / "reports.key",
-                webhooks,
-                environment=place.environment,
+            start_script(
+                "callback_sink.py", callback_port, callback_count_port, "delivered", setup.certificate
             ),
-            start(place) as pid,
+            start_script(
+                "reporting_provider.py",
+                setup.provider,
+                count_port,
+                setup.certificate,
+                setup.folder / "reports.key",
+                webhooks,
+                environment=setup.environment,
+            ),
+            start(setup) as pid,
         ):
-            spent = cpu(pid)
-            url, told = f"https://localhost:{place.port}", f"https://localhost:{sink}/callback"
-            driven = run(
-                "driver.py", url, CONNECTIONS, 600, "run", count, told, environment=place.environment
+            used = cpu(pid)
+            url = f"https://localhost:{setup.port}"
+            callback_url = f"https://localhost:{callback_port}/callback"
+            load = run_script(
+                "driver.py", url, CONNECTIONS, 600, "run", count, callback_url, environment=setup.environment
             )
-            seen = _until_quiet(count, counted)
-            spent = cpu(pid) - spent
-    if driven["refused"] or driven["count"] < count:
-        raise RuntimeError(f"{count - driven['count'] + driven['refused']:.0f} of {count} were not accepted")
+            callbacks = _wait_for_callbacks(callback_count_port, count)
+            used = cpu(pid) - used
+    if load["refused"] or load["count"] < count:
+        raise RuntimeError(f"{count - load['count'] + load['refused']:.0f} of {count} were not accepted")
     return {
-        "rate": seen["count"] / (seen["last"] - driven["begun"]),
-        "cost": spent / seen["count"],
-        "lost": count - seen["count"],
+        "rate": callbacks["count"] / (callbacks["last"] - load["began"]),
+        "cpu": used / callbacks["count"],
+        "lost": count - callbacks["count"],
     }
 
 
-def _until_quiet(count: int, counting: int) -> dict[str, float]:
-    begun = time.monotonic()
+def _wait_for_callbacks(port: int, count: int) -> dict[str, float]:
+    """Wait for ``count`` callbacks, but not longer than CALLBACK_TIMEOUT after the last one."""
+    began = time.monotonic()
     while True:
-        seen = asked(counting)
-        if seen["count"] >= count or time.monotonic() - max(begun, seen["last"]) > QUIET:
-            return seen
+        callbacks = query_count(port)
+        waited = time.monotonic() - max(began, callbacks["last"])
+        if callbacks["count"] >= count or waited > CALLBACK_TIMEOUT:
+            return callbacks
         time.sleep(0.05)
 
 
-def _place(folder: Path, authorities: str) -> Place:
-    """``authorities``: a file of those that are trusted beside our own."""
+def _setup(folder: Path, authorities: str) -> Setup:
+    """Create certificates and keys; ``authorities`` is a file of further authorities to trust."""
     authority = trustme.CA()
     (folder / "ca.pem").write_bytes(Path(authorities).read_bytes() + authority.cert_pem.bytes())
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
@@ -137,28 +142,28 @@ def _place(folder: Path, authorities: str) -> Place:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / "reports.key").write_bytes(pem)
     der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return Place(folder, free_port(), free_port(), base64.b64encode(der).decode())
+    return Setup(folder, free_port(), free_port(), base64.b64encode(der).decode())
 
 
 @contextmanager
-def _gateway(place: Place) -> Iterator[int]:
-    plugins = SENDGRID.format(port=place.provider, key=place.public_key)
-    pem = f'certificate = "{place.certificate}"\nkey = "{place.certificate}"'
-    config = configure(place.folder, plugins, port=place.port, server=pem)
-    with GatewayProcess(config, environment=place.environment) as gateway:
+def _gateway(setup: Setup) -> Iterator[int]:
+    plugins = SENDGRID.format(port=setup.provider, key=setup.public_key)
+    pem = f'certificate = "{setup.certificate}"\nkey = "{setup.certificate}"'
+    config = configure(setup.folder, plugins, port=setup.port, server=pem)
+    with GatewayProcess(config, environment=setup.environment) as gateway:
         yield gateway.pid
 
 
 @contextmanager
-def _by_hand(place: Place) -> Iterator[int]:
-    configure(place.folder, "")  # for its contacts
-    with serving(
+def _by_hand(setup: Setup) -> Iterator[int]:
+    configure(setup.folder, "")  # for its file of contacts
+    with start_script(
         "by_hand.py",
-        place.port,
-        place.folder / "contacts.csv",
-        place.certificate,
-        f"https://localhost:{place.provider}",
-        place.public_key,
-        environment=place.environment,
+        setup.port,
+        setup.folder / "contacts.csv",
+        setup.certificate,
+        f"https://localhost:{setup.provider}",
+        setup.public_key,
+        environment=setup.environment,
     ) as pid:
         yield pid

@@ -1,11 +1,11 @@
-"""What several folders of tests share."""
+"""Fixtures that several folders of tests share."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-# The torture bench is a program of several modules; its tests and those of the stores use them.
+# The torture tests and the fuzzer are programs of several modules, which other tests import too.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from gatepost.model import Channel
@@ -15,8 +15,8 @@ from torture import postgres
 
 
 @pytest.fixture(scope="session", autouse=True)
-def logging_is_pytests():
-    """A command that a test calls in this process must not set up the logging of all tests."""
+def keep_logging_of_pytest():
+    """Keep a command that a test calls in this process from configuring the logging of all tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logs, "configure", lambda *_: None)
         yield
@@ -24,17 +24,17 @@ def logging_is_pytests():
 
 @pytest.fixture(scope="session")
 def postgres_server():
-    """One PostgreSQL for the whole run; every test makes a database of its own."""
-    with postgres.running() as server:
+    """Start one PostgreSQL server for the whole run; each test creates its own database."""
+    with postgres.start_server() as server:
         yield server
 
 
 @pytest.fixture
 def new():
-    """Makes messages that could be accepted."""
+    """Return a function that builds a message that could be accepted."""
 
-    def make(uid: str = "uid-1", **fields: object) -> NewMessage:
-        made = {
+    def build(uid: str = "uid-1", **fields: object) -> NewMessage:
+        values = {
             "id": new_id(),
             "client": "brand",
             "channel": Channel.EMAIL,
@@ -47,6 +47,6 @@ def new():
             "lifetime": 86_400.0,
             **fields,
         }
-        return NewMessage(**made)
+        return NewMessage(**values)
 
-    return make
+    return build

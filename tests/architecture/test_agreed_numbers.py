@@ -1,6 +1,6 @@
-"""The numbers that were agreed on with Smartico and with operators: to change one is to break a contract.
+"""The numbers that were agreed with Smartico and with operators; a change of one breaks the contract.
 
-Everywhere else tests take them from the code, so that nobody there would notice.
+All other tests take these numbers from the code, so they would still pass after such a change.
 """
 
 import inspect
@@ -18,7 +18,8 @@ from gatepost.plugin_host import isolation
 from gatepost.web import body
 
 
-def between(low, high):
+def bounds(low, high):
+    """Return the bounds of a random pause instead of a value between them."""
     return low, high
 
 
@@ -26,37 +27,37 @@ def between(low, high):
     ("tries", "seconds"),
     list(enumerate([5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600], start=1)),
 )
-def test_a_callback_is_tried_again_after(tries, seconds):
-    low, high = callback_attempt.retry_delay(tries, None, between)
+def test_the_pause_after_each_failed_call_of_a_callback(tries, seconds):
+    low, high = callback_attempt.retry_delay(tries, None, bounds)
 
     assert (low, high) == (pytest.approx(0.8 * seconds), pytest.approx(1.2 * seconds))
 
 
-def test_a_callback_is_dead_after_its_eighth_try():
-    assert callback_attempt.retry_delay(8, None, between) is None
+def test_a_callback_is_dead_after_its_eighth_call():
+    assert callback_attempt.retry_delay(8, None, bounds) is None
 
 
-def test_a_callback_has_fifteen_seconds_and_a_body_ten():
+def test_a_callback_may_take_15_seconds_and_a_request_body_10():
     assert inspect.signature(CallbackClient).parameters["timeout"].default == 15
     assert body.BODY_TIMEOUT == 10
 
 
-def test_a_provider_is_tried_again_after_twice_as_long_each_time_up_to_a_quarter_of_an_hour():
-    pauses = [attempt.retry_delay(tries, lambda low, high: (low, high)) for tries in (1, 2, 3, 9, 10, 1000)]
+def test_the_longest_pause_after_a_failed_send_doubles_up_to_15_minutes():
+    pauses = [attempt.retry_delay(tries, bounds) for tries in (1, 2, 3, 9, 10, 1000)]
 
     assert pauses == [(0, 2), (0, 4), (0, 8), (0, 512), (0, 900), (0, 900)]
     assert (throttle.MIN_RETRY_AFTER, throttle.MAX_RETRY_AFTER) == (1, 3600)
 
 
-def test_a_signature_is_good_for_26_hours():
+def test_a_webhook_signature_is_valid_for_26_hours():
     assert model.MAX_SIGNATURE_AGE == 26 * 3600
 
 
-def test_a_stop_ends_within_twelve_seconds():
+def test_a_gateway_stops_within_12_seconds():
     assert app.DRAIN_TIMEOUT + app.MIN_PLUGIN_CLOSE_TIMEOUT + isolation.CANCEL_TIMEOUT <= 12
 
 
-def test_the_codes():
+def test_the_error_codes():
     assert {code.value: code.name for code in Code} == {
         0: "ACCEPTED",
         1: "USER_NOT_FOUND",
@@ -76,11 +77,11 @@ def test_the_codes():
 
 
 def test_the_seven_statuses():
-    said = "accepted delivered failed rejected complained opened unsubscribed"
-    assert {status.value for status in Status} == set(said.split())
+    values = "accepted delivered failed rejected complained opened unsubscribed"
+    assert {status.value for status in Status} == set(values.split())
 
 
-def test_the_defaults():
+def test_the_defaults_of_the_settings():
     server, delivery, contacts = settings.Server(), settings.Delivery(), settings.Contacts()
     client, plugin = settings.Client(authorization=()), settings.InstanceSettings(name="relay", use="smtp")
 

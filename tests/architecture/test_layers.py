@@ -1,4 +1,4 @@
-"""The rooms' rule of docs/explanation/design.md, as import-linter reads it from pyproject.toml."""
+"""The layers of docs/explanation/design.md, as import-linter reads them from pyproject.toml."""
 
 import os
 import shutil
@@ -29,13 +29,13 @@ def lint_imports(*search_path: Path, folder: Path = REPO) -> subprocess.Complete
     )
 
 
-def test_every_room_imports_only_what_lies_below_it():
+def test_every_module_imports_only_from_lower_layers():
     report = lint_imports()
 
     assert report.returncode == 0, report.stdout + report.stderr
 
 
-def test_no_package_escapes_the_rule():
+def test_every_package_is_in_the_contracts():
     plugins = PACKAGES.keys() - {"gatepost"}
     lists = {contract["id"]: contract for contract in CONFIG["contracts"]}
 
@@ -49,7 +49,7 @@ def test_no_package_escapes_the_rule():
 
 @pytest.fixture
 def copy(tmp_path):
-    """The packages once more, to be spoiled; they come before the installed ones."""
+    """Return a folder with copies of the packages, in which a test plants an import."""
     for name, folder in PACKAGES.items():
         shutil.copytree(folder, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPO / "pyproject.toml", tmp_path)

@@ -1,4 +1,4 @@
-"""Names that were replaced because they mislead stay out: identifiers, columns, keys, log events and file names."""
+"""Misleading names that were replaced do not return: identifiers, columns, keys, log events and file names."""
 
 import ast
 import re
@@ -41,14 +41,14 @@ REPLACED = {
     "zoo": "misbehaving_plugins",
     "zygote": "fork_server",
 }
-"""Each word that misled, in snake case, and what stands in its place."""
+"""Each misleading word in snake case, and the word that replaced it."""
 
 METHODS_OF_OTHERS = {"read", "Condition"}
-"""Names of other libraries: as an attribute they are allowed, as a name of ours they are not."""
+"""Names of other libraries: allowed as an attribute, but not as a name that this code gives."""
 
 
 def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield every name that the code gives or uses, with its line; of a text only one that is a name as a whole."""
+    """Yield every name in the code with its line, and every string that is a name as a whole."""
     for node in ast.walk(tree):
         match node:
             case ast.Name(id=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
@@ -66,7 +66,7 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def replaced(name: str) -> str:
-    """Return the word of the list that this name is, in whatever spelling; empty when it is none."""
+    """Return the word of REPLACED that this name is, in snake or camel case; empty if there is none."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_")
     return snake if snake in REPLACED else ""
 

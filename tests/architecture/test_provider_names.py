@@ -18,9 +18,9 @@ ALLOWED = {
     # The demo's example configuration has a contact source and a provider without an account.
     ("demo/environment.py", "csv"),
     ("demo/environment.py", "sandbox"),
-    # A file format, not the plugin: the sample file of the demo, and what it shows of it.
+    # A file format, not the plugin: the demo writes a sample file and shows lines of it.
     ("demo/display.py", "csv"),
-    # The example of how to install a plugin, where none is installed.
+    # The example command that `gatepost plugins` prints when no plugin is installed.
     ("cli/plugins.py", "csv"),
     # The protocol, not the plugin: the codes of a mail server.
     ("plugin_host/sanitize.py", "smtp"),
@@ -28,7 +28,7 @@ ALLOWED = {
 
 
 def words(module: ast.Module) -> Iterator[str]:
-    """Every name and every text of a module's code; docstrings and comments may name a source."""
+    """Yield every name and every string of a module; docstrings may name a provider as a source."""
     for node in ast.walk(module):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             node.value.value = None
@@ -39,6 +39,7 @@ def words(module: ast.Module) -> Iterator[str]:
 
 
 def mentions() -> set[tuple[str, str]]:
+    """Return every pair of a module of the core and a plugin kind that its code names."""
     return {
         (str(file.relative_to(CORE)), kind)
         for file in CORE.rglob("*.py")

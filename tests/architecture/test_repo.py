@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole."""
+"""Rules for the repository as a whole: requirements, lock files, versions, workflows, Makefile."""
 
 import importlib.metadata
 import re
@@ -21,7 +21,7 @@ PLUGIN_PROJECTS = sorted(
 
 
 def tracked_files() -> list[Path]:
-    """What git knows or is about to know; what is ignored is nobody's business."""
+    """Return the files that git tracks or would add; ignored files are left out."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPO,
@@ -39,7 +39,7 @@ def shown(project: Path) -> str:
 
 
 def requirements() -> list[Requirement]:
-    """Every requirement of every project here, that which only developers have included."""
+    """Return every requirement of every project here, including those of the developers."""
     texts: list[str] = []
     for file in [REPO / "pyproject.toml", *PLUGIN_PROJECTS]:
         tables = tomllib.loads(file.read_text())
@@ -52,7 +52,10 @@ def requirements() -> list[Requirement]:
 
 
 def locked() -> dict[str, list[tuple[Version, str]]]:
-    """Names of requirements.lock with their versions (several where Pythons differ) and markers."""
+    """Return the names in requirements.lock, each with its versions and markers.
+
+    A name has several versions where Python versions need different ones.
+    """
     lock: dict[str, list[tuple[Version, str]]] = {}
     for line in (REPO / "requirements.lock").read_text().splitlines():
         if found := re.match(r"([\w.-]+)==([^ ;]+)(?: ; (.*?))? \\$", line):
@@ -82,7 +85,7 @@ def test_every_requirement_has_a_floor(requirement):
     assert not requirement.specifier.contains("0.0.1")
 
 
-def test_the_lock_names_no_place_and_none_of_our_own():
+def test_the_lock_contains_no_url_and_no_package_of_this_repository():
     text = (REPO / "requirements.lock").read_text()
 
     assert "://" not in text
@@ -91,8 +94,8 @@ def test_the_lock_names_no_place_and_none_of_our_own():
     assert text.count("==") <= text.count("--hash=sha256:")
 
 
-def test_an_installed_gateway_gets_the_versions_that_the_lock_has():
-    """A constraint that differs from the lock names a version that no test ran with."""
+def test_the_constraints_have_the_versions_of_the_lock():
+    """With another version than the lock's, operators would run what no test ran with."""
     pins = re.findall(r"^([\w.-]+)==([^ ;\n]+)", (REPO / "constraints.txt").read_text(), re.MULTILINE)
 
     assert pins
@@ -103,8 +106,8 @@ def test_an_installed_gateway_gets_the_versions_that_the_lock_has():
     ] == []
 
 
-def test_what_setup_installs_is_checked_by_hash():
-    """The installer too: whoever can replace uv can replace everything that it installs."""
+def test_setup_checks_the_hash_of_every_package():
+    """This includes uv: a replaced uv could replace everything that it installs."""
     pinned = (REPO / "uv-bootstrap.lock").read_text()
 
     assert re.search(r"^uv==\S+ \\$", pinned, re.MULTILINE)
@@ -113,7 +116,7 @@ def test_what_setup_installs_is_checked_by_hash():
 
 
 def test_workflows_name_actions_by_their_commit():
-    """A tag can be moved to other code after it was reviewed; a commit can't."""
+    """A tag can be moved to other code after a review; a commit cannot."""
     used = [
         action
         for file in tracked_files()
@@ -138,7 +141,7 @@ def test_a_plugin_is_found_by_its_entry_point(project):
 
 
 @pytest.mark.parametrize("project", PLUGIN_PROJECTS, ids=shown)
-def test_a_plugin_names_the_oldest_gateway_that_will_do(project):
+def test_a_plugin_requires_a_minimum_version_of_gatepost(project):
     required = map(Requirement, tomllib.loads(project.read_text())["project"]["dependencies"])
     floors = [one.specifier for one in required if one.name == "gatepost"]
 
@@ -147,26 +150,26 @@ def test_a_plugin_names_the_oldest_gateway_that_will_do(project):
     assert not floors[0].contains("0.0.1")
 
 
-def test_what_is_released_together_has_one_version():
-    """An operator compares one number; the template is a plugin to come, with a number of its own."""
+def test_the_gateway_and_its_plugins_have_one_version():
+    """They are released together, and an operator compares one number. The template has its own version."""
     projects = [REPO / "pyproject.toml", *REPO.glob("plugins/*/pyproject.toml")]
 
     assert {
         shown(project): version
         for project in projects
         if (version := tomllib.loads(project.read_text())["project"]["version"]) != gatepost.__version__
-    } == {}, f"installed is {gatepost.__version__}: run make setup when all have the new one"
+    } == {}, f"the installed version is {gatepost.__version__}; after a change of the version run make setup"
 
 
-def test_every_python_that_is_promised_is_tested():
+def test_ci_runs_every_python_version_of_the_classifiers():
     promised = re.findall(r"Python :: (3\.\d+)", (REPO / "pyproject.toml").read_text())
     (matrix,) = re.findall(r"python: \[(.+)\]", (REPO / ".github/workflows/ci.yml").read_text())
 
     assert re.findall(r"3\.\d+", matrix) == promised
 
 
-def test_no_file_depends_on_the_machine_it_was_written_on():
-    # In parts, so that this file doesn't find itself.
+def test_no_file_contains_a_path_of_one_machine():
+    # The pattern is written in parts, so that it does not match itself.
     machine_path = re.compile("(?<![\\w.*}~>-])/" + "(work|root|tmp)/" + "[a-z]")
 
     assert [
@@ -178,8 +181,8 @@ def test_no_file_depends_on_the_machine_it_was_written_on():
     ] == []
 
 
-def test_what_is_left_out_says_why():
-    """A skip or an expected failure without a reason hides what nobody looks for any more."""
+def test_every_skip_and_xfail_has_a_reason():
+    """Without a reason, it is not clear when a skipped or failing test should pass again."""
     silent = re.compile(r"pytest\.(mark\.)?(skip|xfail)(\(\))?\s*([],)]|$)")
 
     assert [
@@ -191,8 +194,8 @@ def test_what_is_left_out_says_why():
     ] == []
 
 
-def test_every_make_target_is_explained():
-    """`make` lists what has an explanation; a target that is not phony is skipped where a file has its name."""
+def test_every_make_target_has_a_help_text_and_is_phony():
+    """`make` lists targets with a help text; it skips a target that is not phony if a file has its name."""
     text = (REPO / "Makefile").read_text()
     rules = re.findall(r"^([a-z-]+):(?!=)(.*)$", text, re.MULTILINE)
     (phony,) = re.findall(r"^\.PHONY: (.+)$", text, re.MULTILINE)

@@ -18,8 +18,8 @@ from gatepost.outbox import Policy, open_outbox
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
 from gatepost.upkeep.housekeeping import run_housekeeping
-from torture.forward import FastForward
-from torture.outage import Users, texting
+from torture.fast_forward import FastForward
+from torture.outage import Users, sms_settings
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_the_lease_is_extended_to_the_timeout_of_the_second_instance(tmp_p
     ) as outbox:
         contact_cache = ContactCache()
         delivery = DeliveryWorker(
-            texting(tmp_path, "down", "slow"),
+            sms_settings(tmp_path, "down", "slow"),
             outbox=outbox,
             members={"down": member("down", Down(), 1.0), "slow": member("slow", slow, 600.0)},
             contacts=Contacts(

@@ -19,8 +19,8 @@ from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Policy, open_outbox
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
-from torture.forward import FastForward
-from torture.outage import Users, texting
+from torture.fast_forward import FastForward
+from torture.outage import Users, sms_settings
 
 TAKES = 1.0
 """Seconds that the provider takes for a message."""
@@ -103,7 +103,7 @@ class Deployment:
     async def sending(self):
         """Run a process that sends the messages of the store."""
         settings = msgspec.structs.replace(
-            texting(self.folder, "relay"), routes=Routes(sms=("relay",), email=("relay",))
+            sms_settings(self.folder, "relay"), routes=Routes(sms=("relay",), email=("relay",))
         )
         relay = Instance(InstanceSettings(name="relay", use="relay", timeout=600.0), self.sends)
         async with self.opened() as outbox:

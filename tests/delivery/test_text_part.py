@@ -23,8 +23,8 @@ from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Policy, open_outbox
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
-from torture.forward import FastForward
-from torture.outage import Users, texting
+from torture.fast_forward import FastForward
+from torture.outage import Users, sms_settings
 
 HTML = "<p>Hello {{contact.first_name|there}},<br><a href='https://brand.example/'>play</a></p>"
 TEXT = "Hello {{contact.first_name|there}},\nplay (https://brand.example/)"
@@ -63,7 +63,7 @@ async def delivering(folder, relay, metrics):
     async with open_outbox(
         Secret("sqlite:///outbox.db"), folder, Policy(), clock=lambda: 1_800_000_000.0 + loop.time()
     ) as outbox:
-        settings = msgspec.structs.replace(texting(folder), routes=Routes(email=("relay",)))
+        settings = msgspec.structs.replace(sms_settings(folder), routes=Routes(email=("relay",)))
         instance = Instance(InstanceSettings(name="relay", use="relay"), relay)
         delivery = DeliveryWorker(
             settings,

@@ -1,4 +1,4 @@
-"""Throws requests at a gateway over raw sockets, and judges what comes back."""
+"""The fuzzer: sends requests to a gateway over raw sockets and checks every answer."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _JSON = re.compile(rb"^content-type: application/json\r$", re.MULTILINE)
 
 
 class Answer:
-    """One answer, with its body."""
+    """One HTTP answer with its body."""
 
     def __init__(self, status: int, head: bytes, body: bytes) -> None:
         self.status = status
@@ -23,19 +23,22 @@ class Answer:
 
     @property
     def code(self) -> int | None:
-        """The error_code of an answer such as the contract wants; None for any other."""
+        """Return the error_code of an answer in the form that the contract requires; None for any other answer."""
         if self.status != 200 or not _JSON.search(self.head):
             return None
         try:
-            said = json.loads(self.body)
+            fields = json.loads(self.body)
         except ValueError:
             return None
-        keys = {"error_code", "error_message" if said["error_code"] else "ext_message_id"}
-        return said["error_code"] if said.keys() == keys else None
+        keys = {"error_code", "error_message" if fields["error_code"] else "ext_message_id"}
+        return fields["error_code"] if fields.keys() == keys else None
 
 
 def take_answer(data: bytearray) -> Answer | None:
-    """Take the first answer out of what came; None: it is not there in full. Raises ValueError: it is none."""
+    """Remove the first answer from the received bytes and return it; None if it is incomplete.
+
+    Raises ValueError if the bytes are not an HTTP answer with a Content-Length.
+    """
     while True:
         if not (match := _HEAD.match(data)):
             if b"\r\n\r\n" in data:
@@ -56,23 +59,23 @@ def take_answer(data: bytearray) -> Answer | None:
     return answer
 
 
-class Line:
-    """A kept connection."""
+class Connection:
+    """A keep-alive connection; opened at the first ``send`` and again after it was closed."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
         self._socket: socket.socket | None = None
-        self._came = bytearray()
+        self._received = bytearray()
 
     def send(self, data: bytes) -> None:
         if self._socket is None:
             self._socket = socket.create_connection(self._address, timeout=60)
-            self._came.clear()
+            self._received.clear()
         self._socket.sendall(data)
 
-    def read(self) -> Answer | None:
-        """The next answer; None: the connection ended instead."""
-        while (answer := take_answer(self._came)) is None:
+    def receive(self) -> Answer | None:
+        """Return the next answer; None if the connection was closed instead."""
+        while (answer := take_answer(self._received)) is None:
             if self._socket is None:
                 return None
             try:
@@ -82,20 +85,20 @@ class Line:
             if not chunk:
                 self.close()
                 return None
-            self._came += chunk
+            self._received += chunk
         return answer
 
-    def rest(self) -> bytearray:
-        """Everything until the other side ends it."""
+    def receive_all(self) -> bytearray:
+        """Send no more, and return all bytes that come until the server closes the connection."""
         self._socket.shutdown(socket.SHUT_WR)
-        came = self._came
+        received = self._received
         try:
             while chunk := self._socket.recv(65536):
-                came += chunk
+                received += chunk
         except ConnectionError:
             pass
         self.close()
-        return came
+        return received
 
     def close(self) -> None:
         if self._socket is not None:
@@ -103,16 +106,16 @@ class Line:
             self._socket = None
 
 
-class Bench:
-    """Sends from one seed until told to stop; ``violations`` holds what must never have come."""
+class Fuzzer:
+    """Sends the requests of one seed; ``violations`` lists the answers that must never come."""
 
-    def __init__(self, address: tuple[str, int], seed: int, lines: int = 16) -> None:
+    def __init__(self, address: tuple[str, int], seed: int, connections: int = 16) -> None:
         self.sent = 0
         self.answers: Counter[str] = Counter()
         self.violations: list[str] = []
         self._address = address
         self._requests = Requests(seed)
-        self._lines = [Line(address) for _ in range(lines)]
+        self._connections = [Connection(address) for _ in range(connections)]
 
     def run(self, count: int) -> None:
         """Send at least ``count`` more requests."""
@@ -125,55 +128,55 @@ class Bench:
             turn += 1
 
     def close(self) -> None:
-        for line in self._lines:
-            line.close()
+        for connection in self._connections:
+            connection.close()
 
     def _framed(self, turn: int) -> None:
-        """A few requests on every kept connection, one behind the other without waiting."""
-        flights = []
-        for number, line in enumerate(self._lines):
-            wants_webhook = (turn + number) % 20 == 0
-            flight: list[Framed] = []
-            while len(flight) < 3 and not (flight and flight[-1].closes):
-                flight.append(self._requests.webhook() if wants_webhook else self._requests.framed())
-            line.send(b"".join(request.data for request in flight))
-            flights.append((line, flight, wants_webhook))
-        for line, flight, is_webhook in flights:
-            for request in flight:
-                self._judge(request.data, line.read(), contract=not is_webhook)
-            if flight[-1].closes:
-                line.close()
+        """Send three requests on every keep-alive connection without waiting, then check the answers."""
+        sent_batches = []
+        for number, connection in enumerate(self._connections):
+            is_webhook = (turn + number) % 20 == 0
+            batch: list[Framed] = []
+            while len(batch) < 3 and not (batch and batch[-1].closes):
+                batch.append(self._requests.webhook() if is_webhook else self._requests.framed())
+            connection.send(b"".join(request.data for request in batch))
+            sent_batches.append((connection, batch, is_webhook))
+        for connection, batch, is_webhook in sent_batches:
+            for request in batch:
+                self._check(request.data, connection.receive(), contract=not is_webhook)
+            if batch[-1].closes:
+                connection.close()
 
     def _raw(self) -> None:
         data = self._requests.raw()
-        line = Line(self._address)
+        connection = Connection(self._address)
         try:
-            line.send(data)
-            came = line.rest()
+            connection.send(data)
+            received = connection.receive_all()
         except ConnectionError:
-            # It was refused while it was still being sent; what was said about it is lost on the way.
-            came = bytearray()
-        expected = Expected(data).owed
-        for is_ours in expected or [False]:
-            answer = take_answer(came)
-            self._judge(data, answer, contract=is_ours, owed=bool(expected))
+            # The server refused the request while it was still being sent, and the answer was lost.
+            received = bytearray()
+        expected = Expected(data).answers
+        for on_contract in expected or [False]:
+            answer = take_answer(received)
+            self._check(data, answer, contract=on_contract, required=bool(expected))
             if answer is None:
                 break
 
-    def _judge(self, data: bytes, answer: Answer | None, *, contract: bool, owed: bool = True) -> None:
+    def _check(self, data: bytes, answer: Answer | None, *, contract: bool, required: bool = True) -> None:
         self.sent += 1
         if answer is None:
             self.answers["none"] += 1
-            if owed:
+            if required:
                 self._violation(data, "no answer")
             return
-        shown = f"{answer.status}" if answer.code is None else f"code {answer.code}"
-        self.answers[shown] += 1
-        # 501: a transfer coding that is not undone, which is no fault.
+        key = f"{answer.status}" if answer.code is None else f"code {answer.code}"
+        self.answers[key] += 1
+        # 501 is correct: the server does not support the request's transfer coding.
         failed = answer.status >= 500 and answer.status != 501
         if failed or answer.code == 99 or (contract and answer.code is None):
             self._violation(data, f"{answer.status} {answer.body[:200]!r}")
 
-    def _violation(self, data: bytes, what: str) -> None:
+    def _violation(self, data: bytes, problem: str) -> None:
         if len(self.violations) < 20:
-            self.violations.append(f"{what} to {data[:2000]!r}")
+            self.violations.append(f"{problem} to {data[:2000]!r}")

@@ -1,4 +1,4 @@
-"""The gateway that is thrown at: a process of its own, and what can be seen of it from outside."""
+"""The gateway under test: its configuration, and what can be measured from outside its process."""
 
 import json
 import os
@@ -7,7 +7,6 @@ from pathlib import Path
 from fuzz.requests import GOOD
 from gatepost.testing.process import GatewayProcess
 
-SECRET = "the-secret"
 CONFIG = """\
 [server]
 port = 0
@@ -42,7 +41,7 @@ CONTACTS = "ext_user_id,email,phone\nanna,anna@players.example,+447700900100\n"
 
 
 def write(folder: Path, config: str = CONFIG) -> Path:
-    """Write the gateway's files; returns the configuration's path."""
+    """Write the gateway's files, and return the path of its configuration."""
     (folder / "contacts.csv").write_text(CONTACTS)
     path = folder / "gatepost.toml"
     path.write_text(config)
@@ -55,18 +54,19 @@ def address(process: GatewayProcess) -> tuple[str, int]:
 
 
 def memory(pid: int) -> int:
-    """Bytes that the process holds."""
+    """Return the resident memory of the process in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds that the process has used, including the kernel's for it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def faults(log: Path) -> list[str]:
-    """Lines of the log that no caller may cause: errors, and whatever is not a line of ours."""
+def log_errors(log: Path) -> list[str]:
+    """Return the lines that no request may cause: errors, tracebacks, and lines that are not a log event."""
     found = []
     with log.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -86,7 +86,7 @@ def request(
     secret: bytes = b"the-secret",
     method: str = "POST",
 ) -> bytes:
-    """A sound request, with these headers besides those that it needs."""
+    """Return a valid request, with ``headers`` in addition to the required ones."""
     lines = [b"%s %s HTTP/1.1" % (method.encode(), path.encode()), *headers]
     if not any(header.startswith(b"Host:") for header in headers):
         lines.append(b"Host: gateway.example")
@@ -96,5 +96,5 @@ def request(
 
 
 def message(path: str = "/email", **fields: object) -> bytes:
-    """The body of a good message to nobody."""
+    """Return the body of a valid message to a user that does not exist."""
     return json.dumps({**GOOD[path], **fields}).encode()

@@ -12,7 +12,7 @@ with atheris.instrument_imports(include=["gatepost", "gatepost_csv", "gatepost_s
 
 
 def main() -> None:
-    """Begin from the target's seeds; ends with the first input that makes it fail, and shows it."""
+    """Fuzz the target, beginning with its seeds; atheris ends at the first input that fails and prints it."""
     name = sys.argv.pop(1)
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS[name]):

@@ -1,4 +1,4 @@
-"""Requests that nobody in their right mind sends, from a seed: the same seed, the same requests."""
+"""Malformed requests drawn from a seed; the same seed gives the same requests."""
 
 import json
 import random
@@ -27,7 +27,7 @@ GOOD = {
 }
 PATHS = ("{}", "{}?x=%ff", "{}?", "{}?a=b&a=c", "http://elsewhere.example{}", "https://x:1{}?q", "{}#f")
 
-# JSON that stands for a value; much of it is no JSON.
+# Text in the place of a JSON value; much of it is not valid JSON.
 VALUES = [
     *('""', "null", "true", "0", "-1", "1e999", "-1e-999", "1" * 400, "0x1", "01", "NaN", "Infinity", "[]"),
     *("{}", '"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"a\\u0000b"', '"\\', '"\\u12', '"\\x41"', "'x'"),
@@ -73,34 +73,34 @@ HEADERS = [
     *(b"Authorization: the-secret", b"Authorization: wrong", b"Authorization: \xff\x80", b"Authorization:"),
     *(b"X-Long: " + b"x" * 8000, b"\r\n".join(b"X-%d: y" % i for i in range(60)), b"Content-Length-X: 5"),
 ]
-# No HEAD: whether its answer has a body is not to be seen in the answer.
+# HEAD is left out: its answer has a Content-Length but no body, which take_answer cannot know.
 METHODS = [b"GET", b"PUT", b"REPORT", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"CONNECT", b"PURGE", b"PRI"]
 
 
 class Framed(NamedTuple):
-    """A request whose framing is sound: it must be answered, by 200 and JSON."""
+    """A request with valid HTTP framing, which must be answered."""
 
     data: bytes
     closes: bool
-    """The connection ends with the answer."""
+    """Whether the server closes the connection after the answer."""
 
 
 class Requests:
-    """An endless supply."""
+    """An endless sequence of requests."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._count = 0
 
     def framed(self) -> Framed:
-        """Whatever is wrong with it, it is a POST to the contract that parses as HTTP."""
+        """Return a POST to an endpoint of the contract that parses as HTTP; the rest may be wrong."""
         draw = self._random
         path = draw.choice(("/email", "/sms"))
         body = self._body(path)
         target = draw.choice(PATHS).format(path) if draw.random() < 0.2 else path
         secret = [b"Authorization: the-secret"] if draw.random() < 0.95 else []
         odd = draw.sample(HEADERS, k=draw.randint(1, 3)) if draw.random() < 0.4 else []
-        # With two it would be no HTTP any more.
+        # A request with two Host headers would not be valid HTTP.
         host = next((one for one in odd if one.startswith(b"Host:")), b"Host: gateway.example")
         headers = [host, *secret, *(one for one in odd if not one.startswith(b"Host:"))]
         version = b"1.0" if draw.random() < 0.01 else b"1.1"
@@ -114,22 +114,22 @@ class Requests:
         return Framed(head + body, closes=Expected(head + body).ends)
 
     def webhook(self) -> Framed:
-        """A report for an instance that takes reports, for one that does not, or for nobody."""
+        """Return a report for an instance that takes reports, for one that takes none, or for an unknown one."""
         name = self._random.choice((b"box", b"players", b"nobody", b"%2e%2e", b"box%2f", b"%ff"))
-        body = self._spoilt(b'[{"id": "a", "status": "delivered", "time": 1}]')
+        body = self._mutated(b'[{"id": "a", "status": "delivered", "time": 1}]')
         head = b"POST /webhooks/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % (name, len(body))
         return Framed(head + b"\r\n" + body, closes=False)
 
     def raw(self) -> bytes:
-        """Bytes that were a request once, or several."""
+        """Return one to three valid requests after random changes of their bytes."""
         draw = self._random
         data = b"".join(self.framed().data for _ in range(draw.choice((1, 1, 1, 2, 3))))
         if draw.random() < 0.2:
             data = data.replace(b"POST", draw.choice(METHODS), 1)
         head, gap, body = data.partition(b"\r\n\r\n")
         if draw.random() < 0.7:
-            return self._spoilt(head, times=2) + gap + body
-        return self._spoilt(data, times=3)
+            return self._mutated(head, times=2) + gap + body
+        return self._mutated(data, times=3)
 
     def _body(self, path: str) -> bytes:
         draw = self._random
@@ -148,27 +148,27 @@ class Requests:
         body = ("{" + ", ".join(pairs) + "}").encode("utf-8", "surrogatepass")
         if draw.random() < 0.005:
             body += b" " * 70_000
-        return self._spoilt(body) if draw.random() < 0.5 else body
+        return self._mutated(body) if draw.random() < 0.5 else body
 
-    def _spoilt(self, data: bytes, times: int = 4) -> bytes:
+    def _mutated(self, data: bytes, times: int = 4) -> bytes:
         draw = self._random
         changed = bytearray(data)
         for _ in range(draw.randint(1, times)):
-            at = draw.randrange(len(changed) + 1)
-            end = min(len(changed), at + draw.choice((1, 2, 8, 64)))
+            start = draw.randrange(len(changed) + 1)
+            end = min(len(changed), start + draw.choice((1, 2, 8, 64)))
             match draw.randrange(6):
-                case 0 if at < len(changed):
-                    changed[at] ^= 1 << draw.randrange(8)
+                case 0 if start < len(changed):
+                    changed[start] ^= 1 << draw.randrange(8)
                 case 1:
-                    del changed[at:end]
+                    del changed[start:end]
                 case 2:
-                    changed[at:at] = changed[at:end]
+                    changed[start:start] = changed[start:end]
                 case 3:
-                    changed[at:at] = draw.choice(NOISE)
+                    changed[start:start] = draw.choice(NOISE)
                 case 4:
-                    changed[at:end] = draw.randbytes(end - at)
+                    changed[start:end] = draw.randbytes(end - start)
                 case _:
-                    del changed[max(at, len(changed) // 2) :]
+                    del changed[max(start, len(changed) // 2) :]
         return bytes(changed)
 
     def _chunked(self, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A mail server that keeps every byte it is sent, and takes whatever it is given."""
+"""A mail server that accepts every mail and stores its bytes unchanged."""
 
 import socketserver
 import threading
@@ -9,15 +9,16 @@ from typing import Self
 
 @dataclass
 class Mail:
-    """One mail, byte for byte, still dot-stuffed and with its end."""
+    """One mail."""
 
     commands: list[bytes] = field(default_factory=list)
-    """What was said about it before DATA."""
+    """The MAIL and RCPT commands."""
     raw: bytes = b""
+    """The bytes after DATA, still dot-stuffed and with the final dot."""
 
 
 class Sink:
-    """A context manager; ``mails`` are complete when nobody is connected any more or all of them are there."""
+    """The server, as a context manager; a mail is in ``mails`` as soon as its final dot has come."""
 
     def __init__(self) -> None:
         self.mails: list[Mail] = []

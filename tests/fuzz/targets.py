@@ -1,5 +1,5 @@
-"""What reads foreign bytes, one function each: any bytes go in, and what comes out must make sense."""
-# ruff: noqa: PT017  these run under atheris too, where there is no pytest
+"""The parsers of untrusted bytes, one function per parser: it asserts that any bytes are parsed or refused."""
+# ruff: noqa: PT017  the functions also run under atheris, without pytest
 
 import contextlib
 import ipaddress
@@ -30,30 +30,32 @@ NOW = 1_800_000_000.0
 
 _url_policy = CallbackUrlPolicy(LISTED, allow_private=False)
 _authenticator = Authenticator({}, PROXIES)
-# In memory where there is such a place: a disk may take tens of milliseconds for each file that is replaced.
+# A file system in memory where there is one: a disk may need tens of milliseconds for each replaced file.
 _MEMORY = Path("/dev/shm")
-_folder = tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None)  # ends with the process
+_folder = tempfile.TemporaryDirectory(
+    dir=_MEMORY if _MEMORY.is_dir() else None
+)  # removed when the process ends
 
 
 def decoder(data: bytes) -> None:
-    """A body is a request that can be stored and read back, or malformed."""
+    """Assert that a body is refused as malformed, or is a request whose content can be stored and decoded."""
     for channel in Channel:
         try:
             request = requests.decode(channel, data)
         except Refused as refusal:
             assert refusal.code is Code.MALFORMED, refusal.code
-            assert refusal.message.isascii(), "an answer quotes the caller"
+            assert refusal.message.isascii(), "an error message quotes the request"
             continue
         stored = decode_content(channel, requests.stored_content(request))
         assert "\0" not in repr(json.dumps([request.ext_user_id, request.uid]))
         if channel is Channel.EMAIL:
             header = request.subject + request.sender.name + request.sender.address
-            assert not set(header) & set("\r\n\0\x85\u2028\u2029"), "a header could be broken"
+            assert not set(header) & set("\r\n\0\x85\u2028\u2029"), "a line break in a header value"
             assert stored.html == request.html
 
 
 def callback_url(data: bytes) -> None:
-    """A URL that passes leads to a listed host, whoever reads it."""
+    """Assert that an accepted callback URL leads to a listed host, also after yarl has parsed it."""
     text = data.decode("utf-8", "surrogateescape")
     for url in (text, "https://crm.example" + text, "https://" + text):
         try:
@@ -62,16 +64,16 @@ def callback_url(data: bytes) -> None:
             assert "api_key" not in str(refusal)
             continue
         listed = target.host in {"crm.example", "198.51.100.7"} or target.host.endswith(".smartico.example")
-        assert listed, "a host that is not listed"
-        said = target.with_parameters({"api_key": "sesame"})
-        assert said.host == target.host
-        assert said.scheme == "https"
-        assert said.user is None
-        assert not set(str(said)) & set("\r\n \0")
+        assert listed, "an accepted host that is not listed"
+        url_with_key = target.with_parameters({"api_key": "sesame"})
+        assert url_with_key.host == target.host
+        assert url_with_key.scheme == "https"
+        assert url_with_key.user is None
+        assert not set(str(url_with_key)) & set("\r\n \0")
 
 
 def csv(data: bytes) -> None:
-    """A file is read or refused, and what was read can be found."""
+    """Assert that a file is refused as bad, or is loaded and can be searched."""
     file = Path(_folder.name, "contacts.csv")
     for content in (data, b"ext_user_id,email,phone\n" + data):
         file.write_bytes(content)
@@ -83,38 +85,43 @@ def csv(data: bytes) -> None:
 
 
 def sendgrid(data: bytes) -> None:
-    """A report's body is translated, or no report; a signature nobody made is none."""
+    """Assert that a body is refused, or is translated into events with valid fields."""
     with contextlib.suppress(BadWebhook):
         _check(sendgrid_reports.translate(data, count_machine_opens=True))
 
 
 def vonage(data: bytes) -> None:
-    """The same, signed; and the bytes as a token of their own."""
+    """Assert the same for signed bodies, and that bytes in the place of the signature are never accepted."""
     token = jwt.encode(
         {"iat": NOW, "payload_hash": sha256(data).hexdigest()}, SIGNATURE_SECRET.encode(), algorithm="HS256"
     )
     with contextlib.suppress(BadWebhook, WebhookRetry):
         _check(vonage_reports.read_report(_report(data, f"Bearer {token}"), SIGNATURE_SECRET))
-    shown = data.decode("latin-1")
-    for authorization in (shown, f"Bearer {shown}"):
+    text = data.decode("latin-1")
+    for authorization in (text, f"Bearer {text}"):
         try:
             vonage_reports.read_report(_report(b"{}", authorization), SIGNATURE_SECRET)
         except (BadWebhook, BadSignature, WebhookRetry):
             continue
-        raise AssertionError("a report that nobody signed was believed")
+        raise AssertionError("a report without a valid signature was accepted")
 
 
 def forwarded(data: bytes) -> None:
-    """X-Forwarded-For names an address, or nobody; and what stands left of a stranger changes nothing."""
+    """Assert that X-Forwarded-For gives an address or None, and that only a trusted proxy's part counts.
+
+    What stands left of the first untrusted address must not change the result.
+    """
     found = _authenticator.client_address("10.0.0.1", [(b"x-forwarded-for", data)])
     assert found is None or found == ipaddress.ip_address(str(found))
-    for stranger in (b"203.0.113.9", b"2001:db8::9"):
-        end = _authenticator.client_address("10.0.0.1", [(b"x-forwarded-for", data + b"," + stranger)])
-        assert end == ipaddress.ip_address(stranger.decode())
-        two = _authenticator.client_address(
-            "10.0.0.1", [(b"X-Forwarded-For", data), (b"x-forwarded-for", stranger)]
+    for untrusted in (b"203.0.113.9", b"2001:db8::9"):
+        one_header = _authenticator.client_address(
+            "10.0.0.1", [(b"x-forwarded-for", data + b"," + untrusted)]
         )
-        assert two == end
+        assert one_header == ipaddress.ip_address(untrusted.decode())
+        two_headers = _authenticator.client_address(
+            "10.0.0.1", [(b"X-Forwarded-For", data), (b"x-forwarded-for", untrusted)]
+        )
+        assert two_headers == one_header
     assert str(_authenticator.client_address("203.0.113.8", [(b"x-forwarded-for", data)])) == "203.0.113.8"
 
 

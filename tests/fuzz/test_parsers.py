@@ -1,4 +1,4 @@
-"""Everything that reads foreign bytes, from good ones that were spoilt; ``make fuzz`` goes on by coverage."""
+"""Every parser of untrusted bytes, with valid bytes that were changed; ``make fuzz`` is guided by coverage."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +8,7 @@ from fuzz.targets import SEEDS, TARGETS
 
 
 @st.composite
-def spoilt(draw, seeds):
+def mutated(draw, seeds):
     data = bytearray(draw(st.sampled_from(seeds)))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))
@@ -24,12 +24,12 @@ def spoilt(draw, seeds):
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_whatever_comes_makes_sense_or_is_refused(name):
+def test_any_bytes_are_parsed_or_refused(name):
     for seed in SEEDS[name]:
         TARGETS[name](seed)
 
     @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(spoilt(SEEDS[name]) | st.binary(max_size=200))
+    @given(mutated(SEEDS[name]) | st.binary(max_size=200))
     def any_bytes(data):
         TARGETS[name](data)
 

@@ -14,7 +14,7 @@ from email.header import decode_header, make_header
 import pytest
 
 from fuzz import gateway
-from fuzz.driver import Line
+from fuzz.driver import Connection
 from fuzz.gateway import message, request
 from fuzz.sink import Sink
 from gatepost.testing.process import GatewayProcess
@@ -196,7 +196,7 @@ def outcome(tmp_path_factory):
         (folder / "contacts.csv").write_text(table.getvalue(), newline="")
         with GatewayProcess(path) as process:
             answers = []
-            line = Line(gateway.address(process))
+            line = Connection(gateway.address(process))
             for number, case in enumerate(itertools.chain(*case_list())):
                 line.send(
                     request(
@@ -205,11 +205,11 @@ def outcome(tmp_path_factory):
                         )
                     )
                 )
-                answer = line.read()
+                answer = line.receive()
                 answers.append((case, answer.code, json.loads(answer.body).get("ext_message_id")))
             _wait_until_sent(line)
             line.close()
-            assert gateway.faults(process.log) == []
+            assert gateway.log_errors(process.log) == []
     return answers, sink
 
 
@@ -217,7 +217,7 @@ def _wait_until_sent(line):
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         line.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        waiting = re.findall(rb"^gatepost_queue_messages\{.*\} (\S+)", line.read().body, re.MULTILINE)
+        waiting = re.findall(rb"^gatepost_queue_messages\{.*\} (\S+)", line.receive().body, re.MULTILINE)
         if not any(float(figure) for figure in waiting):
             return
         time.sleep(0.1)

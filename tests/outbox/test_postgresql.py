@@ -233,7 +233,7 @@ async def test_terminated_backends_lose_nothing(database, new):
 async def test_a_stopped_server_is_busy_until_it_runs_again(tmp_path, new):
     from torture import postgres  # noqa: PLC0415  a server of its own: the other tests share one
 
-    with postgres.running() as server:
+    with postgres.start_server() as server:
         database = Database(server, tmp_path)
         async with database.replica() as outbox:
             await outbox.put(new("before"))

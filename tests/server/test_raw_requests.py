@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from fuzz import gateway
-from fuzz.driver import Line, take_answer
+from fuzz.driver import Connection, take_answer
 from fuzz.gateway import message, request
 from gatepost.testing.process import GatewayProcess
 
@@ -18,12 +18,12 @@ PATHS = ("/email", "/sms")
 def process(tmp_path_factory):
     with GatewayProcess(gateway.write(tmp_path_factory.mktemp("gateway"))) as running:
         yield running
-        assert gateway.faults(running.log) == []
+        assert gateway.log_errors(running.log) == []
 
 
 @pytest.fixture
 def line(process):
-    opened = Line(gateway.address(process))
+    opened = Connection(gateway.address(process))
     yield opened
     opened.close()
 
@@ -31,14 +31,14 @@ def line(process):
 def answer_to(line, data):
     """Send one request and return its answer."""
     line.send(data)
-    return line.read()
+    return line.receive()
 
 
 def all_answers(line, data):
     """Send these bytes and nothing more, and return every answer until the connection ends."""
     try:
         line.send(data)
-        came = line.rest()
+        came = line.receive_all()
     except ConnectionError:
         return []
     answers = []
@@ -375,7 +375,7 @@ def test_an_invalid_body_does_not_suppress_earlier_answers(line):
 def test_pipelined_requests_are_answered_in_order(line):
     bodies = [message(), b"{", message(callback_url="http://evil.example/"), message(), b""]
     line.send(b"".join(request(body=body) for body in bodies))
-    assert [line.read().code for _ in bodies] == [1, 5, 7, 1, 5]
+    assert [line.receive().code for _ in bodies] == [1, 5, 7, 1, 5]
 
 
 def test_many_pipelined_requests_are_all_answered(line):
@@ -487,7 +487,7 @@ def test_a_message_is_stored_although_its_client_disconnected(process):
     client.sendall(request(body=body))
     client.recv(1)
     client.close()
-    again = Line(gateway.address(process))
+    again = Connection(gateway.address(process))
     assert (
         answer_to(again, request(body=message(ext_user_id="anna", email_uid="gone", subject="other"))).code
         == 9

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from fuzz import gateway
-from fuzz.driver import Line
+from fuzz.driver import Connection
 from fuzz.gateway import message, request
 from gatepost.testing.process import GatewayProcess
 
@@ -18,7 +18,7 @@ CONNECTIONS = 30
 def process(tmp_path):
     with GatewayProcess(gateway.write(tmp_path)) as running:
         yield running
-        assert gateway.faults(running.log) == []
+        assert gateway.log_errors(running.log) == []
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def line(process):
     lines = []
 
     def open_line():
-        lines.append(Line(gateway.address(process)))
+        lines.append(Connection(gateway.address(process)))
         return lines[-1]
 
     yield open_line
@@ -51,7 +51,7 @@ def stop_after(process, act):
 def answers(line):
     """Return every answer until the connection ends."""
     found = []
-    while (answer := line.read()) is not None:
+    while (answer := line.receive()) is not None:
         found.append(answer)
     return found
 
@@ -60,7 +60,7 @@ def test_requests_pending_at_a_shutdown_get_a_last_answer(process, line):
     open_before, new = [line() for _ in range(CONNECTIONS)], [line() for _ in range(CONNECTIONS)]
     for one in open_before:
         one.send(request(body=message()))
-        assert one.read().code == 1
+        assert one.receive().code == 1
 
     def send_requests():
         for number, one in enumerate((*open_before, *new)):
@@ -89,7 +89,7 @@ def test_pipelined_requests_are_all_answered_at_a_shutdown(process, line):
 def test_connections_without_a_request_do_not_delay_a_shutdown(process, line):
     idle = line()
     idle.send(request(body=message()))
-    assert idle.read().code == 1
+    assert idle.receive().code == 1
     incomplete = line()
     incomplete.send(b"POST /email HT")
     silent = []

@@ -1,7 +1,7 @@
-"""What a message costs one PostgreSQL, from its acceptance to its second callback: for docs/explanation/capacity.md.
+"""Measure what one message costs PostgreSQL, from its acceptance to its second callback.
 
-``PYTHONPATH=tests .venv/bin/python -m torture.capacity``; the CPU is counted by process, so that it need not
-be an idle machine.
+``PYTHONPATH=tests .venv/bin/python -m torture.capacity`` prints the figures of docs/explanation/capacity.md. CPU
+is counted per process, so the machine need not be idle.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from gatepost.outbox.states import State
 from torture import growth, postgres
 
 MESSAGES = 20_000
-AT_ONCE = 64
-"""Requests, sends or calls under way at the same time: so many share a transaction at the most."""
+BATCH = 64
+"""Requests, sends or callbacks under way at the same time, and so the most that share a transaction."""
 
-CONTENT = 3_000
-"""Bytes of a mail."""
+CONTENT_SIZE = 3_000
+"""Bytes of a mail's content."""
 
 
 def _processes(server: postgres.Server) -> Iterator[Path]:
-    """The server's: all children of the first one."""
+    """Yield the folders in /proc of the server's processes: all children of its first process."""
     first = server.postmaster
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -38,21 +38,21 @@ def _processes(server: postgres.Server) -> Iterator[Path]:
 
 
 def _server_cpu(server: postgres.Server) -> float:
-    """Seconds."""
+    """Return the CPU seconds of the server's processes so far."""
     return sum(int((one / "schedstat").read_text().split()[0]) for one in _processes(server)) / 1e9
 
 
 def _own_cpu() -> float:
-    """Seconds."""
+    """Return the CPU seconds of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
-async def _life(outbox: Outbox, count: int) -> None:
-    """Accept so many, send them, hear of their delivery, tell both statuses; like the gateway, in shared steps."""
-    for _ in range(count // AT_ONCE):
-        await asyncio.gather(*(outbox.put(growth.message(CONTENT)) for _ in range(AT_ONCE)))
-        claims = await outbox.claim(Channel.EMAIL, AT_ONCE, 30.0)
+async def _process_messages(outbox: Outbox, count: int) -> None:
+    """Take messages through the outbox in batches: accept, claim, send, report, and call back both statuses."""
+    for _ in range(count // BATCH):
+        await asyncio.gather(*(outbox.put(growth.message(CONTENT_SIZE)) for _ in range(BATCH)))
+        claims = await outbox.claim(Channel.EMAIL, BATCH, 30.0)
         await asyncio.gather(
             *(
                 outbox.finish(
@@ -66,7 +66,7 @@ async def _life(outbox: Outbox, count: int) -> None:
         events = [StatusEvent(message_id=one.id, status=Status.DELIVERED) for one in claims]
         await outbox.record(ReportedEvents(instance="p", events=events))
         for _ in range(2):
-            calls = await outbox.claim_callbacks(AT_ONCE, 45.0, client="brand")
+            calls = await outbox.claim_callbacks(BATCH, 45.0, client="brand")
             await asyncio.gather(
                 *(
                     outbox.finish_callback(
@@ -77,43 +77,43 @@ async def _life(outbox: Outbox, count: int) -> None:
             )
 
 
-async def measured(server: postgres.Server, folder: Path, count: int) -> Mapping[str, object]:
-    """Each figure is of one message."""
+async def measure(server: postgres.Server, folder: Path, count: int) -> Mapping[str, object]:
+    """Return the figures per message."""
     url = server.new_database()
     name = url.split("?")[0].rsplit("/", 1)[1]
-    ask = functools.partial(server.psql, database=name)
+    query = functools.partial(server.psql, database=name)
     async with open_outbox(Secret(url), folder, Policy()) as outbox:
-        # The first ones make plans and caches.
-        await _life(outbox, 10 * AT_ONCE)
-        written = ask("SELECT pg_current_wal_insert_lsn()")
+        # The first messages fill the caches of statements and plans.
+        await _process_messages(outbox, 10 * BATCH)
+        written = query("SELECT pg_current_wal_insert_lsn()")
         cpu, own = _server_cpu(server), _own_cpu()
-        await _life(outbox, count)
-        count = count // AT_ONCE * AT_ONCE
+        await _process_messages(outbox, count)
+        count = count // BATCH * BATCH
         cpu, own = _server_cpu(server) - cpu, _own_cpu() - own
-        wal = int(ask(f"SELECT pg_current_wal_insert_lsn() - '{written}'::pg_lsn"))
-    told = int(ask("SELECT count(*) FROM statuses WHERE callback_state = 'acknowledged'"))
-    kept = int(ask("SELECT count(*) FROM messages"))
-    ask("VACUUM messages; VACUUM statuses; VACUUM contents")
+        wal = int(query(f"SELECT pg_current_wal_insert_lsn() - '{written}'::pg_lsn"))
+    acknowledged = int(query("SELECT count(*) FROM statuses WHERE callback_state = 'acknowledged'"))
+    stored = int(query("SELECT count(*) FROM messages"))
+    query("VACUUM messages; VACUUM statuses; VACUUM contents")
     size = int(
-        ask(
+        query(
             "SELECT sum(pg_total_relation_size(oid)) FROM pg_class "
             "WHERE relname IN ('messages', 'statuses', 'contents')"
         )
     )
     return {
         "messages": count,
-        "statuses told a message": told / kept,
-        "server's CPU": f"{cpu / count * 1e6:.0f} µs",
-        "outbox's CPU in the gateway": f"{own / count * 1e6:.0f} µs",
+        "acknowledged statuses": acknowledged / stored,
+        "CPU of the server": f"{cpu / count * 1e6:.0f} µs",
+        "CPU of the outbox in the gateway": f"{own / count * 1e6:.0f} µs",
         "write-ahead log": f"{wal / count:.0f} bytes",
-        "on disk afterwards": f"{size / kept:.0f} bytes",
+        "on disk afterwards": f"{size / stored:.0f} bytes",
     }
 
 
 def main() -> None:
-    """Print the figures."""
-    with postgres.running() as server, tempfile.TemporaryDirectory() as folder:
-        for name, value in asyncio.run(measured(server, Path(folder), MESSAGES)).items():
+    """Measure and print the figures."""
+    with postgres.start_server() as server, tempfile.TemporaryDirectory() as folder:
+        for name, value in asyncio.run(measure(server, Path(folder), MESSAGES)).items():
             sys.stdout.write(f"{name:32} {value}\n")
 
 

@@ -1,5 +1,5 @@
-/* Preloaded, it sets a process's clock off by as many nanoseconds as the file that TORTURE_CLOCK names holds.
-   The clock that only counts (CLOCK_MONOTONIC) is left alone, as it is when somebody sets a machine's time. */
+/* A library to preload. It shifts the clock of a process by the nanoseconds in the file that TORTURE_CLOCK names.
+   CLOCK_MONOTONIC stays as it is, as when an operator sets the time of a machine. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

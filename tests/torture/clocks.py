@@ -1,4 +1,4 @@
-"""Clocks of gateways that can be set: the store's, which is handed in, or that of the whole process."""
+"""Clocks of a gateway that a test can set: the clock of the store, or the clock of the whole process."""
 
 import os
 import shutil
@@ -9,45 +9,47 @@ from pathlib import Path
 
 
 class StoreClock:
-    """Read by ``torture.planted_faults.jumping_clock`` in the gateway."""
+    """The clock of the store; ``planted_faults.shift_store_clock`` reads its offset in the gateway."""
+
+    planted_fault = "shift_store_clock"
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "clock"
-        self.put(0)
-        self.order: Mapping[str, object] = {
-            "plant": "jumping_clock",
-            "environment": {"TORTURE_CLOCK": str(self._file)},
-        }
+        self.shift(0)
+        self.environment: Mapping[str, str] = {"TORTURE_CLOCK": str(self._file)}
 
-    def put(self, seconds: int) -> None:
-        """Set it off by so much; at once, since the gateway may be reading it."""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(str(seconds))
-        fresh.replace(self._file)
+    def shift(self, seconds: int) -> None:
+        """Set the offset from the real time."""
+        # The file is replaced as a whole, because the gateway may read it at any moment.
+        new = self._file.with_suffix(".new")
+        new.write_text(str(seconds))
+        new.replace(self._file)
 
 
 class ProcessClock:
-    """That of every process that has ``environment``: a library that is preloaded answers for the kernel."""
+    """The clock of every process started with ``environment``, through a preloaded library (``clock.c``)."""
+
+    planted_fault = ""
 
     def __init__(self, folder: Path) -> None:
-        """Raises RuntimeError where the library can't be built."""
+        """Build the library; raise RuntimeError if that is not possible here."""
         library = folder / "clock.so"
         compiler = shutil.which("cc")
         if compiler is None:
-            raise RuntimeError("no C compiler for the library that sets a process's clock")
+            raise RuntimeError("there is no C compiler for the library that shifts a process's clock")
         source = Path(__file__).with_name("clock.c")
-        built = subprocess.run(
+        compiled = subprocess.run(
             [compiler, "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"],
             check=False,
             capture_output=True,
         )
-        if built.returncode:
-            raise RuntimeError("the library that sets a process's clock can't be built here")
-        self._file = os.open(folder / "process-clock", os.O_RDWR | os.O_CREAT, 0o600)
-        self.put(0)
-        self.order: Mapping[str, object] = {}
-        self.environment = {"LD_PRELOAD": str(library), "TORTURE_CLOCK": str(folder / "process-clock")}
+        if compiled.returncode:
+            raise RuntimeError("the library that shifts a process's clock cannot be built here")
+        path = folder / "process-clock"
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.shift(0)
+        self.environment: Mapping[str, str] = {"LD_PRELOAD": str(library), "TORTURE_CLOCK": str(path)}
 
-    def put(self, seconds: int) -> None:
-        """Set it off by so much."""
+    def shift(self, seconds: int) -> None:
+        """Set the offset from the real time."""
         os.pwrite(self._file, struct.pack("=q", seconds * 1_000_000_000), 0)

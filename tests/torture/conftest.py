@@ -1,4 +1,4 @@
-"""What the short cut's tests share."""
+"""Fixtures of the torture tests."""
 
 import pytest
 
@@ -7,6 +7,6 @@ from torture.replica import ForkServer
 
 @pytest.fixture(scope="session")
 def fork_server():
-    """Importing all of Gatepost takes seconds: once for all the gateways of the run."""
-    with ForkServer() as made:
-        yield made
+    """Start one fork server for the whole run, because importing Gatepost takes seconds."""
+    with ForkServer() as server:
+        yield server

@@ -1,9 +1,15 @@
-"""Starts gateways without the seconds that Python takes to import them.
+"""A process that starts gateways without the seconds that Python needs to import their modules.
 
-It imports everything once, then forks: each child runs ``gatepost serve`` on a configuration, in a process of
-its own, which may be killed, stopped and woken like any other. Orders come on stdin, one JSON object a line;
-each is answered with the child's process id. ``set`` in an order replaces constants in that child alone, so
-that a lease of 45 s need not be waited out; ``plant`` names a bug from ``torture.planted_faults``.
+It imports all modules once and then forks. Each child runs ``gatepost serve`` on a configuration, in its own
+process, which can be killed, stopped and continued like any other.
+
+Commands come on stdin, one JSON object per line; the answer to each is the child's process id. The keys:
+
+- ``config``, ``log``: the paths of the configuration and of the log file.
+- ``constants``: constants to replace in this child, by ``module:name``, so that tests need not wait for a lease
+  of 45 s.
+- ``planted_fault``: the name of a function in ``torture.planted_faults`` to call.
+- ``environment``: variables to add to the environment.
 """
 
 import contextlib
@@ -16,7 +22,7 @@ import signal
 import sys
 from pathlib import Path
 
-WANTED = (
+MODULES = (
     "aiohttp",
     "alembic.command",
     "asyncpg",
@@ -30,19 +36,22 @@ WANTED = (
     "uvloop",
 )
 
+EXIT_CODE_OF_ERROR = 70
+"""EX_SOFTWARE of sysexits.h: the gateway raised an exception."""
+
 
 def main() -> None:
-    """Take orders until stdin ends; then end every child."""
-    for name in WANTED:
+    """Obey commands until stdin ends; then kill all children."""
+    for name in MODULES:
         importlib.import_module(name)
-    from gatepost.plugin_host import discovery  # noqa: PLC0415  by now it costs nothing
+    from gatepost.plugin_host import discovery  # noqa: PLC0415  imported above already
 
-    # To read the metadata of all that is installed takes longer than the rest of a start.
+    # Reading the metadata of all installed distributions takes longer than the rest of a start.
     discovery.load = functools.cache(discovery.load)
     for kind in ("csv", "sendgrid"):
         discovery.load(kind)
     gc.freeze()
-    # Nobody waits for the children: the kernel buries them.
+    # The kernel removes ended children, because this process never waits for them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     children = []
     sys.stdout.write("ready\n")
@@ -55,36 +64,36 @@ def main() -> None:
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
     for pid in children:
-        # One that has ended leaves its number free, but not for long enough to be given out again.
+        # The number of an ended child is free again, but the kernel does not reuse it so soon.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _serve(order: dict) -> None:
-    code = 70
+def _serve(command: dict) -> None:
+    code = EXIT_CODE_OF_ERROR
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.environ.update(order.get("environment", {}))
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.environ.update(command.get("environment", {}))
+        log = os.open(command["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        for place, value in order.get("set", {}).items():
-            module, _, name = place.partition(":")
-            assert hasattr(importlib.import_module(module), name), place
+        for constant, value in command.get("constants", {}).items():
+            module, _, name = constant.partition(":")
+            assert hasattr(importlib.import_module(module), name), constant
             setattr(importlib.import_module(module), name, value)
-        if order.get("plant"):
-            getattr(importlib.import_module("torture.planted_faults"), order["plant"])()
-        from gatepost.cli.serve import command  # noqa: PLC0415  the parent must not run it
+        if command.get("planted_fault"):
+            getattr(importlib.import_module("torture.planted_faults"), command["planted_fault"])()
+        from gatepost.cli.serve import command as serve  # noqa: PLC0415  the parent must not run it
 
-        command.main(["--config", order["config"]], standalone_mode=False)
+        serve.main(["--config", command["config"]], standalone_mode=False)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001  a child must never return into the parent's loop
         importlib.import_module("traceback").print_exc()
     finally:
         sys.stderr.flush()
-        Path(f"{order['log']}.{os.getpid()}.code").write_text(str(code))
+        Path(f"{command['log']}.{os.getpid()}.code").write_text(str(code))
         os._exit(code)
 
 

@@ -1,4 +1,4 @@
-"""What each scenario has to reach. A figure that was not measured is a goal that was missed."""
+"""The goals of each scenario. A figure that was not measured counts as a missed goal."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,28 +7,28 @@ from typing import Any
 from torture.oracle import Verdict
 
 VIOLATIONS = tuple(name for name in Verdict.__dataclass_fields__ if name != "resent")
-"""Counts of the oracle's that must be 0 whatever was broken."""
+"""Counts of the oracle that must be 0 in every scenario."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """One figure of a scenario, and when it is good."""
+    """A figure of a scenario, and the values that reach the goal."""
 
     figure: str
-    words: str
-    reached: Callable[[Any], bool]
+    text: str
+    is_reached: Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table."""
+    """One line of the table of results."""
 
     scenario: str
     figure: str
     measured: str
     goal: str
     reached: bool | None
-    """None: skipped, and named as such."""
+    """None if the scenario was skipped."""
 
 
 def _none(figure: str) -> Goal:
@@ -36,8 +36,8 @@ def _none(figure: str) -> Goal:
 
 
 def _some(figure: str) -> Goal:
-    """Without it the scenario would have shown nothing."""
-    return Goal(figure, "some", lambda value: value > 0)
+    """Return a goal that makes sure that the scenario has tested something."""
+    return Goal(figure, "at least 1", lambda value: value > 0)
 
 
 def _at_most(figure: str, bound: float) -> Goal:
@@ -48,73 +48,73 @@ _ACCEPTED = _some("accepted")
 
 _POISON = (
     _ACCEPTED,
-    _some("held of them"),
-    _at_most("deaths for each at most", 3),
-    _none("innocents held"),
-    _some("innocents sent alone"),
+    _some("poison messages held"),
+    _at_most("max deaths per poison message", 3),
+    _none("other messages held"),
+    _some("other messages sent alone"),
 )
 
 GOALS: Mapping[str, Sequence[Goal]] = {
     "simulation": (_some("schedules"), _none("violations")),
     "powerloss": (_some("commits"), _none("lost with FULL"), _some("lost with NORMAL")),
-    "kill-sqlite": (_ACCEPTED, _at_most("resent a kill", 0.1)),
-    "kill-postgresql": (_ACCEPTED, _at_most("resent a kill", 0.1)),
-    "kill-unreported": (_ACCEPTED, _at_most("resent of what was in flight", 1.0)),
+    "kill-sqlite": (_ACCEPTED, _at_most("resent per kill", 0.1)),
+    "kill-postgresql": (_ACCEPTED, _at_most("resent per kill", 0.1)),
+    "kill-unreported": (_ACCEPTED, _at_most("resent / max in flight", 1.0)),
     "poison-sqlite": _POISON,
     "poison-postgresql": _POISON,
-    "zombie": (_ACCEPTED, _none("finished twice"), _some("outcomes turned away")),
-    "orphan": (_ACCEPTED, _at_most("seconds after the lease", 5.0)),
-    "database": (_ACCEPTED, _none("gateways that ended"), _some("backends cut off")),
+    "zombie": (_ACCEPTED, _none("finished twice"), _some("late results rejected")),
+    "orphan": (_ACCEPTED, _at_most("max seconds from lease to takeover", 5.0)),
+    "database": (_ACCEPTED, _none("gateways that ended"), _some("connections terminated")),
     "full-disk": (
         _ACCEPTED,
         _some("refused on the full disk"),
-        _some("refused while locked"),
+        _some("refused on the locked file"),
         _none("gateways that ended"),
     ),
-    "provider": (_ACCEPTED, _some("faults"), _some("answers lost after taking")),
-    "provider-hold": (_ACCEPTED, _some("answers lost after taking"), _none("resent")),
-    "outage": (_ACCEPTED, _none("lost"), _at_most("peak after, by the usual", 2.0)),
-    "clock": (_ACCEPTED, _some("days between the first and the last")),
-    "clock-process": (_ACCEPTED, _some("days between the first and the last")),
+    "provider": (_ACCEPTED, _some("failures"), _some("answers lost")),
+    "provider-hold": (_ACCEPTED, _some("answers lost"), _none("resent")),
+    "outage": (_ACCEPTED, _none("lost"), _at_most("peak after / usual peak", 2.0)),
+    "clock": (_ACCEPTED, _some("days from the first to the last end")),
+    "clock-process": (_ACCEPTED, _some("days from the first to the last end")),
     "drain": (
         _ACCEPTED,
-        _none("ended with another code than 0"),
-        _none("stored and not answered"),
+        _none("exit codes other than 0"),
+        _none("stored but not answered"),
         _none("refused"),
         _none("resent"),
     ),
-    "growth-sqlite": (_at_most("growth", 1.5),),
-    "growth-postgresql": (_at_most("growth", 1.5),),
-    "growth-pinned": (Goal("ms beside an old transaction", "under 2", lambda value: value < 2),),
+    "growth-sqlite": (_at_most("growth ratio", 1.5),),
+    "growth-postgresql": (_at_most("growth ratio", 1.5),),
+    "growth-pinned": (Goal("ms with an old transaction", "under 2", lambda value: value < 2),),
 }
 
 
 def lines(scenario: str, figures: Mapping[str, Any]) -> list[Line]:
-    """The figures of a scenario that have a goal, and all that the oracle found."""
+    """Return a line for each goal of a scenario, and for each violation that the oracle found."""
     if "skipped" in figures:
         return [Line(scenario, "skipped", str(figures["skipped"]), "", reached=None)]
     goals = GOALS[scenario]
-    found = [
+    violations = [
         Line(scenario, name, str(figures[name]), "0", reached=False)
         for name in VIOLATIONS
         if figures.get(name) and name not in {goal.figure for goal in goals}
     ]
-    return found + [_line(scenario, goal, figures) for goal in goals]
+    return violations + [_line(scenario, goal, figures) for goal in goals]
 
 
 def _line(scenario: str, goal: Goal, figures: Mapping[str, Any]) -> Line:
     if goal.figure not in figures:
-        return Line(scenario, goal.figure, "not measured", goal.words, reached=False)
+        return Line(scenario, goal.figure, "not measured", goal.text, reached=False)
     value = figures[goal.figure]
-    return Line(scenario, goal.figure, str(value), goal.words, reached=bool(goal.reached(value)))
+    return Line(scenario, goal.figure, str(value), goal.text, reached=bool(goal.is_reached(value)))
 
 
-def table(every: Sequence[Line]) -> str:
-    """All lines, one below the other."""
-    words = {True: "reached", False: "MISSED", None: ""}
+def table(lines: Sequence[Line]) -> str:
+    """Return the lines as a table in text."""
+    results = {True: "reached", False: "MISSED", None: ""}
     rows = [
         ("scenario", "figure", "measured", "goal", ""),
-        *((one.scenario, one.figure, one.measured, one.goal, words[one.reached]) for one in every),
+        *((line.scenario, line.figure, line.measured, line.goal, results[line.reached]) for line in lines),
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(

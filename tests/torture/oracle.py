@@ -1,35 +1,37 @@
-"""What must have been true, whatever was broken: counts of everything that went wrong.
+"""The oracle: compares what all sides saw with the promises, and counts the violations.
 
-Pure: it is given what all sides saw and touches nothing. Each of its counts has seen a bug planted for it.
+It is a pure function of a ``History``. Each kind of violation has a test with a planted fault.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+
+Figures = Mapping[str, object]
+"""The figures of a scenario by their name in the table of results."""
 
 ENDS = frozenset({"sent", "rejected", "failed"})
 
 SLACK = 1.0
-"""Seconds by which the bench may see a send after the crash that it caused a repeat of: it was on the wire."""
-
+"""Seconds by which a send may be seen after the crash that excuses its resend: it was on the network."""
 
 IN_FLIGHT = 10.0
-"""Seconds after a send in which a crash may have caught it: to be answered, and recorded."""
+"""Seconds after a send in which a crash may catch it before its answer is recorded."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A message as the store has it at the end."""
+class MessageRow:
+    """A message in the store at the end."""
 
     uid: str
     state: str
-    waits: bool
+    is_due: bool
     """Whether it has a due time."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """A status as the store has it at the end."""
+class StatusRow:
+    """A status in the store at the end."""
 
     status: str
     callback_state: str
@@ -37,86 +39,88 @@ class Told:
 
 @dataclass(frozen=True)
 class Excuse:
-    """Something after which a message may be sent once more."""
+    """An event after which messages may be sent once more."""
 
-    at: float
+    time: float
     ids: frozenset[str] | None = None
-    """The messages whose answer was lost; None: a crash, which may have caught any."""
+    """The messages whose answer was lost; None for a crash, which may catch any message."""
 
 
 @dataclass
 class History:
-    """What all sides saw. Times are seconds of one clock."""
+    """What all sides saw. All times are seconds of one clock."""
 
     answers: dict[str, list[str]] = field(default_factory=dict)
-    """By uid, every ext_message_id that Smartico was given with error_code 0."""
+    """By uid, every ext_message_id that Smartico got with error_code 0."""
     sends: list[tuple[float, str]] = field(default_factory=list)
-    """When the provider took which message."""
+    """The time and the id of every message that the provider took."""
     excuses: list[Excuse] = field(default_factory=list)
-    reported: dict[str, set[str]] = field(default_factory=dict)
-    """Statuses whose report the gateway answered with 200, by message."""
-    heard: list[tuple[str, str]] = field(default_factory=list)
-    """Message and status of every callback that Smartico answered with success, in their order."""
-    rows: dict[str, Row] = field(default_factory=dict)
-    statuses: dict[str, list[Told]] = field(default_factory=dict)
-    """In the order in which they became known."""
-    finished_again: list[str] = field(default_factory=list)
-    """Messages that the store saw end and then end otherwise, or by another hand."""
+    reports: dict[str, set[str]] = field(default_factory=dict)
+    """By message id, the statuses whose report the gateway answered with 200."""
+    callbacks: list[tuple[str, str]] = field(default_factory=list)
+    """Message id and status of every callback that Smartico acknowledged, in order."""
+    rows: dict[str, MessageRow] = field(default_factory=dict)
+    """By message id."""
+    statuses: dict[str, list[StatusRow]] = field(default_factory=dict)
+    """By message id, in the order in which they were recorded."""
+    finished_twice: list[str] = field(default_factory=list)
+    """Ids of messages that had ended, and then changed their state, holder or attempt."""
 
 
 @dataclass
 class Verdict:
-    """What went wrong: ids or uids of every violation. ``resent`` alone is no violation."""
+    """The ids or uids of all messages that violate a promise; ``resent`` alone is not a violation."""
 
     lost: list[str] = field(default_factory=list)
-    """Answered with 0, and neither at a provider nor at an end that was told."""
+    """Answered with 0, but not stored; or stored as sent, but not at the provider."""
     wrong_id: list[str] = field(default_factory=list)
-    """Uids with two ids, or ids with two uids."""
+    """Uids with two ids, and uids that share an id."""
     uncommitted: list[str] = field(default_factory=list)
-    """Sent, and the store knows nothing of it."""
+    """Sent, but not stored."""
     duplicated: list[str] = field(default_factory=list)
-    """Sent again, and no crash or lost answer since the send before."""
+    """Sent again without a crash or a lost answer after the send before."""
     unacknowledged: list[str] = field(default_factory=list)
-    """Of which a status that is known was never heard."""
+    """With a status whose callback Smartico did not get, or without a status at the end."""
     out_of_order: list[str] = field(default_factory=list)
+    """With callbacks in another order than the statuses."""
     stranded: list[str] = field(default_factory=list)
-    """Neither at its end nor with a due time."""
+    """Neither ended nor due."""
     unfinished: list[str] = field(default_factory=list)
-    """Not at its end although the bench waited."""
+    """Not ended, although the test waited long enough."""
     finished_twice: list[str] = field(default_factory=list)
     resent: list[str] = field(default_factory=list)
     """Sent again with an excuse."""
 
     @property
     def violations(self) -> dict[str, int]:
-        """What was violated, and how often; empty when all promises were kept."""
+        """The number of violations by kind; empty if all promises held."""
         counts = {one.name: len(getattr(self, one.name)) for one in fields(self) if one.name != "resent"}
         return {name: count for name, count in counts.items() if count}
 
 
 def judge(history: History) -> Verdict:
-    """Hold what happened against the promises."""
-    verdict = Verdict(finished_twice=list(history.finished_again))
-    sent = {identity for _, identity in history.sends}
-    heard: dict[str, list[str]] = {}
-    for identity, status in history.heard:
-        heard.setdefault(identity, []).append(status)
-    _answers(history, verdict, sent)
-    _sends(history, verdict)
-    for identity, row in history.rows.items():
+    """Compare the history with the promises."""
+    verdict = Verdict(finished_twice=list(history.finished_twice))
+    sent = {message_id for _, message_id in history.sends}
+    callbacks: dict[str, list[str]] = {}
+    for message_id, status in history.callbacks:
+        callbacks.setdefault(message_id, []).append(status)
+    _judge_answers(history, verdict, sent)
+    _judge_sends(history, verdict)
+    for message_id, row in history.rows.items():
         if row.state not in ENDS:
-            (verdict.unfinished if row.waits else verdict.stranded).append(identity)
-    for identity in {*history.statuses, *history.reported, *heard}:
-        _statuses(history, verdict, identity, heard.get(identity, ()))
+            (verdict.unfinished if row.is_due else verdict.stranded).append(message_id)
+    for message_id in {*history.statuses, *history.reports, *callbacks}:
+        _judge_statuses(history, verdict, message_id, callbacks.get(message_id, ()))
     return verdict
 
 
-def _answers(history: History, verdict: Verdict, sent: set[str]) -> None:
+def _judge_answers(history: History, verdict: Verdict, sent: set[str]) -> None:
     owner: dict[str, str] = {}
     for uid, ids in history.answers.items():
         row = history.rows.get(ids[0])
-        others = owner.setdefault(ids[0], uid) != uid
-        if len(set(ids)) > 1 or others or (row is not None and row.uid != uid):
+        is_shared = owner.setdefault(ids[0], uid) != uid
+        if len(set(ids)) > 1 or is_shared or (row is not None and row.uid != uid):
             verdict.wrong_id.append(uid)
         if row is None or (row.state == "sent" and ids[0] not in sent):
             verdict.lost.append(uid)
@@ -124,48 +128,43 @@ def _answers(history: History, verdict: Verdict, sent: set[str]) -> None:
             verdict.unacknowledged.append(ids[0])
 
 
-def _sends(history: History, verdict: Verdict) -> None:
+def _judge_sends(history: History, verdict: Verdict) -> None:
     times: dict[str, list[float]] = {}
-    for at, identity in sorted(history.sends):
-        times.setdefault(identity, []).append(at)
-    for identity, moments in times.items():
-        if identity not in history.rows:
-            verdict.uncommitted.append(identity)
-        for before, after in itertools.pairwise(moments):
+    for time, message_id in sorted(history.sends):
+        times.setdefault(message_id, []).append(time)
+    for message_id, sends in times.items():
+        if message_id not in history.rows:
+            verdict.uncommitted.append(message_id)
+        for before, after in itertools.pairwise(sends):
             excused = any(
-                before - SLACK <= excuse.at <= min(after, before + IN_FLIGHT)
-                and (excuse.ids is None or identity in excuse.ids)
+                before - SLACK <= excuse.time <= min(after, before + IN_FLIGHT)
+                and (excuse.ids is None or message_id in excuse.ids)
                 for excuse in history.excuses
             )
-            (verdict.resent if excused else verdict.duplicated).append(identity)
+            (verdict.resent if excused else verdict.duplicated).append(message_id)
 
 
-def _statuses(history: History, verdict: Verdict, identity: str, heard: Sequence[str]) -> None:
-    known = history.statuses.get(identity, [])
-    names = [one.status for one in known]
-    wanted = {*names, *history.reported.get(identity, ())}
-    told = all(one.callback_state == "acknowledged" for one in known)
-    if wanted - set(heard) or set(history.reported.get(identity, ())) - set(names) or not told:
-        verdict.unacknowledged.append(identity)
-    first = list(dict.fromkeys(heard))
-    in_order = [status for status in names if status in first]
-    if first != in_order or "accepted" in heard[len(list(_leading(heard))) :]:
-        verdict.out_of_order.append(identity)
+def _judge_statuses(history: History, verdict: Verdict, message_id: str, callbacks: Sequence[str]) -> None:
+    rows = history.statuses.get(message_id, [])
+    stored = [row.status for row in rows]
+    reported = history.reports.get(message_id, set())
+    all_acknowledged = all(row.callback_state == "acknowledged" for row in rows)
+    if {*stored, *reported} - set(callbacks) or reported - set(stored) or not all_acknowledged:
+        verdict.unacknowledged.append(message_id)
+    first_callbacks = list(dict.fromkeys(callbacks))
+    in_order = [status for status in stored if status in first_callbacks]
+    # The callback of ``accepted`` may be repeated, but only before the one of the next status.
+    after_accepted = itertools.dropwhile(lambda status: status == "accepted", callbacks)
+    if first_callbacks != in_order or "accepted" in after_accepted:
+        verdict.out_of_order.append(message_id)
 
 
-def _leading(heard: Iterable[str]) -> Iterable[str]:
-    for status in heard:
-        if status != "accepted":
-            return
-        yield status
-
-
-def figures(history: History, verdict: Verdict) -> Mapping[str, int]:
-    """The counts that go into a table."""
+def figures(history: History, verdict: Verdict) -> Figures:
+    """Return the counts for the table of results."""
     return {
         "accepted": len(history.answers),
         "sends": len(history.sends),
-        "callbacks": len(history.heard),
+        "callbacks": len(history.callbacks),
         "resent": len(verdict.resent),
         **verdict.violations,
     }

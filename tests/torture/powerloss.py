@@ -1,10 +1,10 @@
-"""What a power cut leaves of the SQLite file, tried out in thousands of ways.
+"""Simulate thousands of power cuts of the SQLite file and check what SQLite recovers.
 
-1. The real outbox works on a file, and every statement that it makes is noted.
+1. The real outbox works on a file, and every statement is noted.
 2. The statements are repeated on a copy, through a VFS that records each write, truncation and sync.
-3. A moment is drawn: what was synced by then is there; each later write is there, missing, or torn at a
-   sector. From that SQLite has to recover, and what it finds must be the state after some commit, and not
-   after an earlier one than the last that was acknowledged.
+3. A moment is drawn at random. All writes that were synced by then are on disk; each later write is on disk,
+   missing, or torn at a sector. SQLite must recover from that to the state after a commit, and not to a commit
+   before the last acknowledged one.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ import itertools
 import random
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -47,7 +46,10 @@ Operation = tuple[Any, ...]
 
 
 async def statements(folder: Path, messages: int) -> list[Statement]:
-    """What the outbox tells SQLite while messages go their whole way; leaves the file at the beginning."""
+    """Take messages from acceptance to their callbacks, and return the statements of the outbox.
+
+    Stores a copy of the file from before them as ``begin.db``.
+    """
     noted: list[Statement] = []
     policy = Policy()
     async with open_outbox(Secret("sqlite:///outbox.db"), folder, policy):
@@ -95,7 +97,7 @@ def _message(number: int) -> NewMessage:
 
 
 class _Recorder(apsw.VFS):
-    """The usual file system, and a list of what was done to it."""
+    """A VFS on the real file system that records every operation."""
 
     def __init__(self, name: str, operations: list[Operation]) -> None:
         self.operations = operations
@@ -129,15 +131,15 @@ class _File(apsw.VFSFile):
 
 
 def record(folder: Path, noted: Sequence[Statement], synchronous: str) -> tuple[list[Operation], list[bytes]]:
-    """Repeat the statements; returns what was done to the files, and the state after each commit."""
+    """Repeat the statements; return the operations on the files, and a digest of the state after each commit."""
     operations: list[Operation] = []
     name = f"recorder-{synchronous}-{folder.name}"
     vfs = _Recorder(name, operations)
     path = folder / "replayed.db"
     shutil.copy(folder / "begin.db", path)
     connection = apsw.Connection(str(path), vfs=name)
-    # Alone, SQLite needs no shared memory; what it writes, and when it syncs, is the same. Checkpoints come
-    # ten times as often as usual, so that there are many of them to be cut.
+    # With exclusive locking SQLite needs no shared memory, and it writes and syncs the same. Checkpoints come ten
+    # times as often as usual, so that many power cuts fall into one.
     for pragma in (
         "locking_mode=EXCLUSIVE",
         "journal_mode=WAL",
@@ -159,37 +161,37 @@ def record(folder: Path, noted: Sequence[Statement], synchronous: str) -> tuple[
 
 
 def _digest(connection: Any) -> bytes:
-    made = sha256()
+    digest = sha256()
     for query in _TABLES:
         for row in connection.execute(query):
-            made.update(repr(row).encode())
-    return made.digest()
+            digest.update(repr(row).encode())
+    return digest.digest()
 
 
 class _Disk:
-    """One file: what is safe, and what was done since it was made so."""
+    """One file: its content at the last sync, and the operations since then."""
 
     def __init__(self, content: bytes = b"") -> None:
-        self.safe = bytearray(content)
+        self.synced = bytearray(content)
         self.pending: list[Operation] = []
 
     def sync(self) -> None:
         for operation in self.pending:
-            _apply(self.safe, operation)
+            _apply(self.synced, operation)
         self.pending.clear()
 
-    def left(self, rng: random.Random) -> bytes:
-        """The file after a power cut now."""
-        content = bytearray(self.safe)
-        how = rng.choice(("nothing", "a beginning", "anything"))
-        some = self.pending if how != "nothing" else []
-        if how == "a beginning":
-            some = some[: rng.randint(0, len(some))]
-        for operation in some:
-            fate = rng.random() if how == "anything" else 1.0
-            if fate < 0.4:
+    def after_power_cut(self, rng: random.Random) -> bytes:
+        """Return a possible content of the file after a power cut now."""
+        content = bytearray(self.synced)
+        survivors = rng.choice(("none", "first ones", "any"))
+        operations = self.pending if survivors != "none" else []
+        if survivors == "first ones":
+            operations = operations[: rng.randint(0, len(operations))]
+        for operation in operations:
+            draw = rng.random() if survivors == "any" else 1.0
+            if draw < 0.4:
                 continue
-            if fate < 0.6 and operation[0] == "write":
+            if draw < 0.6 and operation[0] == "write":
                 data = operation[3]
                 torn = data[: rng.randrange(0, len(data) + 1, SECTOR)] if len(data) > SECTOR else b""
                 _apply(content, (*operation[:3], torn))
@@ -211,12 +213,12 @@ def _apply(content: bytearray, operation: Operation) -> None:
 def cuts(
     begin: bytes, operations: Sequence[Operation], count: int, rng: random.Random
 ) -> Iterator[tuple[int, Mapping[str, bytes]]]:
-    """Power cuts: how many commits were acknowledged by then, and what the files hold afterwards."""
+    """Yield random power cuts: the number of commits acknowledged by then, and the files afterwards."""
     moments = sorted(rng.randrange(len(operations) + 1) for _ in range(count))
     disks = {"replayed.db": _Disk(begin)}
-    acknowledged = done = 0
+    acknowledged = position = 0
     for moment, group in itertools.groupby(moments):
-        for operation in operations[done:moment]:
+        for operation in operations[position:moment]:
             if operation[0] == "acknowledged":
                 acknowledged += 1
                 continue
@@ -228,20 +230,20 @@ def cuts(
                 disk.sync()
             else:
                 disk.pending.append(operation)
-        done = moment
+        position = moment
         for _ in group:
-            yield acknowledged, {name: disk.left(rng) for name, disk in disks.items()}
+            yield acknowledged, {name: disk.after_power_cut(rng) for name, disk in disks.items()}
 
 
-def survives(folder: Path, files: Mapping[str, bytes], states: Sequence[bytes], acknowledged: int) -> str:
-    """Let SQLite recover; returns what is wrong with what it finds, empty where nothing is."""
+def find_damage(folder: Path, files: Mapping[str, bytes], states: Sequence[bytes], acknowledged: int) -> str:
+    """Let SQLite recover the files, and return what is wrong with the result; empty if nothing."""
     for old in folder.glob("cut*"):
         old.unlink()
     for name, content in files.items():
         (folder / name.replace("replayed", "cut")).write_bytes(content)
     connection = sqlite3.connect(folder / "cut.db")
     try:
-        found = _digest(connection)
+        state = _digest(connection)
         damage = connection.execute("PRAGMA quick_check").fetchone()[0]
     except sqlite3.DatabaseError as error:
         return f"damaged: {error}"
@@ -249,34 +251,35 @@ def survives(folder: Path, files: Mapping[str, bytes], states: Sequence[bytes], 
         connection.close()
     if damage != "ok":
         return "damaged"
-    if found not in states:
-        return "half a transaction"
-    # The same state may have been there twice: the latest counts.
-    last = len(states) - 1 - states[::-1].index(found)
+    if state not in states:
+        return "a part of a transaction"
+    # The same state may have occurred twice; the last one counts.
+    last = len(states) - 1 - states[::-1].index(state)
     return "" if last >= acknowledged else "an acknowledged commit is lost"
 
 
 def run(folder: Path, seed: int, *, messages: int, states: int) -> Mapping[str, Mapping[str, object]]:
-    """So many power cuts with FULL, as the outbox has it, and so many with NORMAL, which is known to lose."""
+    """Simulate ``states`` power cuts with synchronous=FULL, as the outbox sets it, and as many with NORMAL.
+
+    NORMAL is known to lose commits, so it shows that a loss is found.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     noted = asyncio.run(statements(folder, messages))
     figures = {}
     for synchronous in ("FULL", "NORMAL"):
-        began = time.monotonic()
-        operations, after = record(folder, noted, synchronous)
+        operations, after_commits = record(folder, noted, synchronous)
         begin = (folder / "begin.db").read_bytes()
         problems: dict[str, int] = {}
         for acknowledged, files in cuts(begin, operations, states, random.Random(seed)):
-            problem = survives(folder, files, after, acknowledged)
+            problem = find_damage(folder, files, after_commits, acknowledged)
             if problem:
                 problems[problem] = problems.get(problem, 0) + 1
         figures[synchronous] = {
             "power cuts": states,
-            "commits": len(after) - 1,
+            "commits": len(after_commits) - 1,
             "writes": sum(operation[0] == "write" for operation in operations),
             "syncs": sum(operation[0] == "sync" for operation in operations),
             "lost": sum(problems.values()),
             **problems,
-            "seconds": round(time.monotonic() - began),
         }
     return figures

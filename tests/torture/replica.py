@@ -1,5 +1,5 @@
-# ruff: noqa: ASYNC110, ASYNC240  it watches other processes, and blocks nobody but itself
-"""One gateway of the bench, and who starts it."""
+# ruff: noqa: ASYNC110, ASYNC240  it polls other processes and reads small files; nothing else runs on its loop
+"""One gateway process under test, and the process that starts it."""
 
 import asyncio
 import json
@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-PATIENCE = 60.0
+PROCESS_TIMEOUT = 60.0
 """Seconds that a start or an end may take on a busy machine."""
 
 
 class ForkServer:
-    """The process that the gateways are forked from; a context manager that ends them all."""
+    """The process that forks the gateways, as a context manager; it ends with all of them."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        """``environment``: what is added to our own for it and all gateways."""
+        """``environment`` is added to this process's own, for the fork server and all gateways."""
         self._environment = dict(environment or {})
 
     def __enter__(self) -> Self:
@@ -32,40 +32,43 @@ class ForkServer:
             env={**os.environ, **self._environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
         assert self._process.stdout.readline() == b"ready\n"
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         return self
 
     def __exit__(self, *_: object) -> None:
-        # With its stdin the fork server ends, and with it every gateway.
+        # The fork server ends when its stdin is closed, and kills every gateway.
         self._process.stdin.close()
-        self._process.wait(PATIENCE)
+        self._process.wait(PROCESS_TIMEOUT)
         self._process.stdout.close()
 
-    async def fork(self, order: Mapping[str, object]) -> int:
-        """Start a gateway; returns its process id."""
-        return await asyncio.to_thread(self._fork, json.dumps(order).encode() + b"\n")
+    async def fork(self, command: Mapping[str, object]) -> int:
+        """Start a gateway and return its process id; ``fork_server`` describes the command."""
+        return await asyncio.to_thread(self._fork, json.dumps(command).encode() + b"\n")
 
-    def _fork(self, order: bytes) -> int:
-        with self._turn:
-            self._process.stdin.write(order)
+    def _fork(self, command: bytes) -> int:
+        with self._lock:
+            self._process.stdin.write(command)
             self._process.stdin.flush()
             return int(self._process.stdout.readline())
 
 
 class Replica:
-    """A gateway on a port of its own, through all its lives."""
+    """A gateway on its own port; it may be started and killed many times."""
 
-    def __init__(self, fork_server: ForkServer, config: Path, url: str, order: Mapping[str, object]) -> None:
+    def __init__(
+        self, fork_server: ForkServer, config: Path, url: str, options: Mapping[str, object]
+    ) -> None:
+        """``options`` are added to the command for the fork server."""
         self.url = url
         self.config = config
         self.log = config.with_suffix(".log")
         self.pid = 0
         self._fork_server = fork_server
-        self._order = {"config": str(config), "log": str(self.log), **order}
+        self._command = {"config": str(config), "log": str(self.log), **options}
 
     @property
     def running(self) -> bool:
-        """Whether its process is there."""
+        """Whether its process exists."""
         try:
             if self.pid:
                 os.kill(self.pid, 0)
@@ -74,42 +77,44 @@ class Replica:
         return self.pid > 0
 
     async def start(self) -> None:
-        """Returns when it listens; raises RuntimeError with the end of its log when it does not."""
+        """Start it and wait until it listens; raise RuntimeError with the end of its log if it does not."""
         begin = self.log.stat().st_size if self.log.exists() else 0
-        self.pid = await self._fork_server.fork(self._order)
+        self.pid = await self._fork_server.fork(self._command)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PROCESS_TIMEOUT):
                 while self.running:
-                    if self.log.exists() and b'"event": "listening"' in self._said(begin):
+                    if self.log.exists() and b'"event": "listening"' in self._log_from(begin):
                         return
                     await asyncio.sleep(0.01)
         except TimeoutError:
             pass
-        raise RuntimeError(f"no gateway: {self._said(begin)[-4000:].decode('utf-8', 'replace')}")
+        raise RuntimeError(
+            f"the gateway did not start: {self._log_from(begin)[-4000:].decode('utf-8', 'replace')}"
+        )
 
-    def _said(self, begin: int) -> bytes:
+    def _log_from(self, begin: int) -> bytes:
         with self.log.open("rb") as file:
             file.seek(begin)
             return file.read()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if there is still somebody to hear it."""
+        """Send a signal; do nothing if the process has ended."""
         if self.running:
             os.kill(self.pid, number)
 
     async def kill(self) -> None:
-        """End it as a crash does."""
+        """Kill it with SIGKILL and wait until it has ended."""
         self.signal(signal.SIGKILL)
-        await self.ended()
+        await self.wait()
 
-    async def ended(self) -> int:
-        """Wait for its end; returns its exit code, -9 where it could not say."""
-        said = Path(f"{self.log}.{self.pid}.code")
-        async with asyncio.timeout(PATIENCE):
+    async def wait(self) -> int:
+        """Wait until it has ended and return its exit code; -9 if it was killed."""
+        code = Path(f"{self.log}.{self.pid}.code")
+        async with asyncio.timeout(PROCESS_TIMEOUT):
             while self.running:
                 await asyncio.sleep(0.005)
-        return int(said.read_text()) if said.exists() else -9
+        return int(code.read_text()) if code.exists() else -9
 
-    def said(self, word: str) -> int:
-        """How often something stands in its log."""
-        return self.log.read_text().count(word) if self.log.exists() else 0
+    def count_in_log(self, text: str) -> int:
+        """Return how often the text occurs in its log."""
+        return self.log.read_text().count(text) if self.log.exists() else 0

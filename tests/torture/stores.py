@@ -1,27 +1,26 @@
-"""What stands in a store at the end, read past the gateway: by plain SQL."""
+"""The stores of the gateways under test, queried with plain SQL and not through the gateway's code."""
 
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 from gatepost.outbox import deaths
-from torture.oracle import Row, Told
+from torture.oracle import MessageRow, StatusRow
 from torture.postgres import Server
 
-_MESSAGES = "SELECT id, uid, state, due_at IS NOT NULL, holder FROM messages"
+_MESSAGES = "SELECT id, uid, state, due_at IS NOT NULL FROM messages"
 _STATUSES = "SELECT message_id, status, callback_state FROM statuses ORDER BY seq"
-_WAITING = (
+_OPEN = (
     "SELECT (SELECT count(*) FROM messages WHERE due_at IS NOT NULL) + "
     "(SELECT count(*) FROM statuses WHERE callback_state IN ('waiting', 'queued', 'calling'))"
 )
 _HELD = "SELECT count(*) FROM messages WHERE state = 'held'"
-
-_BLAMED = f"SELECT id FROM messages WHERE state = 'held' AND reason = '{deaths.HELD_REASON}'"
+_HELD_FOR_DEATHS = f"SELECT id FROM messages WHERE state = 'held' AND reason = '{deaths.HELD_REASON}'"
 
 _WATCH = """
-CREATE TABLE finished_again (id text);
+CREATE TABLE finished_twice (id text);
 CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN INSERT INTO finished_again VALUES (OLD.id); RETURN NEW; END $$;
+BEGIN INSERT INTO finished_twice VALUES (OLD.id); RETURN NEW; END $$;
 CREATE TRIGGER watch AFTER UPDATE ON messages FOR EACH ROW
 WHEN (OLD.ended_at IS NOT NULL AND (OLD.state <> NEW.state OR OLD.holder <> NEW.holder
       OR OLD.attempt <> NEW.attempt OR NEW.ended_at IS NULL))
@@ -30,48 +29,48 @@ EXECUTE FUNCTION watch();
 
 
 class Store:
-    """A store of either kind."""
+    """A store on either database."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def query(self, statement: str) -> Sequence[Sequence[str]]:
-        """The rows, all values as text."""
+        """Return the rows of a query, all values as text."""
         raise NotImplementedError
 
     def watch(self) -> None:
-        """From now on note what is finished more than once, where the store can."""
+        """Begin to note which messages are finished twice; only PostgreSQL does it."""
 
-    def finished_again(self) -> list[str]:
-        """What was noted since ``watch``."""
+    def finished_twice(self) -> list[str]:
+        """Return the ids of the messages that were finished twice since ``watch``."""
         return []
 
-    def waiting(self) -> int:
-        """Messages and statuses that are not at their end."""
-        return int(self.query(_WAITING)[0][0])
+    def count_open(self) -> int:
+        """Return the number of messages that are due and of statuses that wait for their callback."""
+        return int(self.query(_OPEN)[0][0])
 
-    def held(self) -> int:
-        """Messages that wait for the operator."""
+    def count_held(self) -> int:
+        """Return the number of messages that wait for the operator."""
         return int(self.query(_HELD)[0][0])
 
-    def blamed(self) -> list[str]:
-        """Messages that are held because the process died too often while it was sending them."""
-        return [row[0] for row in self.query(_BLAMED)]
+    def held_for_deaths(self) -> list[str]:
+        """Return the ids of messages that are held because they were in hand at three deaths of a process."""
+        return [row[0] for row in self.query(_HELD_FOR_DEATHS)]
 
-    def dump(self) -> tuple[dict[str, Row], dict[str, list[Told]]]:
-        """Everything, as the oracle wants it."""
+    def dump(self) -> tuple[dict[str, MessageRow], dict[str, list[StatusRow]]]:
+        """Return all messages and statuses for the oracle, by message id."""
         rows = {
-            identity: Row(uid, state, waits in {"t", "1"})
-            for identity, uid, state, waits, _ in self.query(_MESSAGES)
+            message_id: MessageRow(uid, state, is_due in {"t", "1"})
+            for message_id, uid, state, is_due in self.query(_MESSAGES)
         }
-        statuses: dict[str, list[Told]] = {}
-        for identity, status, callback_state in self.query(_STATUSES):
-            statuses.setdefault(identity, []).append(Told(status, callback_state))
+        statuses: dict[str, list[StatusRow]] = {}
+        for message_id, status, callback_state in self.query(_STATUSES):
+            statuses.setdefault(message_id, []).append(StatusRow(status, callback_state))
         return rows, statuses
 
 
 class Sqlite(Store):
-    """A file beside the configuration."""
+    """A file in the folder of the configuration."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__("sqlite:///outbox.db")
@@ -86,7 +85,7 @@ class Sqlite(Store):
 
 
 class Postgresql(Store):
-    """A database of the bench's own server."""
+    """An empty database of the test server."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(server.new_database())
@@ -94,11 +93,11 @@ class Postgresql(Store):
         self.name = self.url.split("?")[0].rsplit("/", 1)[1]
 
     def query(self, statement: str) -> Sequence[Sequence[str]]:
-        said = self.server.psql(statement, self.name)
-        return [line.split("|") for line in said.splitlines()]
+        output = self.server.psql(statement, self.name)
+        return [line.split("|") for line in output.splitlines()]
 
     def watch(self) -> None:
         self.server.psql(_WATCH, self.name)
 
-    def finished_again(self) -> list[str]:
-        return [row[0] for row in self.query("SELECT id FROM finished_again")]
+    def finished_twice(self) -> list[str]:
+        return [row[0] for row in self.query("SELECT id FROM finished_twice")]
