@@ -20,8 +20,7 @@ from pathlib import Path
 
 from machine import Row, run_script
 
-from gatepost.config.settings import Instance as InstanceSettings
-from gatepost.config.settings import Routes
+from gatepost.config.settings import InstanceSettings, Routes
 from gatepost.hookspecs import Context
 from gatepost.model import Channel, Secret, WebhookRequest
 from gatepost.observe import logs

@@ -1,15 +1,15 @@
-"""``python -m gatepost``: the command, where its script is not on the path."""
+"""``python -m gatepost``: the command, also where its script is not on the PATH."""
 
 import os
 import sys
 
 
 def _leave_the_working_directory() -> None:
-    """Import nothing from where the command happens to be called: ``-m`` puts that folder first."""
+    """Keep Python from importing modules of the working directory, which ``-m`` puts first on the path."""
     if sys.flags.safe_path or not sys.path:
         return
     try:
-        here = os.getcwd()  # noqa: PTH109  pathlib would have to be imported, and from there
+        here = os.getcwd()  # noqa: PTH109  pathlib would be imported from the working directory
     except OSError:
         here = ""
     if sys.path[0] in {"", here}:

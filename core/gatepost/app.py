@@ -1,4 +1,4 @@
-"""The composition root: from a configuration to a gateway that runs."""
+"""The composition root: builds a running gateway from a configuration."""
 
 import asyncio
 import math
@@ -21,17 +21,17 @@ from gatepost.delivery.failover import RouteMember
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
-from gatepost.observe import logs
+from gatepost.observe import logs, redaction
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Outbox, Policy, open_outbox
 from gatepost.outbox.inspection import check_store
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.instances import Instance
-from gatepost.plugin_host.isolation import patience
+from gatepost.plugin_host.isolation import default_close_timeout
 from gatepost.plugin_host.startup import build_instances, open_instances
 from gatepost.throttle import Throttle
-from gatepost.upkeep.health import Health
-from gatepost.upkeep.housekeeping import keep_house
+from gatepost.upkeep.health import HealthCheck
+from gatepost.upkeep.housekeeping import run_housekeeping
 from gatepost.web import messages, routes
 from gatepost.web.admin import AdminApi
 from gatepost.web.auth import Authenticator
@@ -39,16 +39,16 @@ from gatepost.web.services import SERVICES_KEY, Services
 from gatepost.webhooks import Webhooks
 
 DRAIN_TIMEOUT = 11.0
-"""Seconds that a stop waits for what is in hand, of the 12 that the contract gives it."""
+"""Seconds that a stop waits for messages and callbacks in progress, of the 12 that the contract gives it."""
 
-LEAVING = 0.5
-"""Seconds that the plugins have to close in any case; with the half that a cancelled one has, these are the 12."""
+MIN_PLUGIN_CLOSE_TIMEOUT = 0.5
+"""Seconds that plugins always have to close. With DRAIN_TIMEOUT and CANCEL_TIMEOUT they make up the 12 seconds."""
 
 _log = logs.get(__name__)
 
 
 def load(path: Path) -> tuple[Settings, dict[str, Instance]]:
-    """Read the configuration and make its plugins; raises ConfigError with every fault there is."""
+    """Read the configuration and build its plugins; raises ConfigError with every fault."""
     settings, instances, faults = examine(path)
     if settings is None or faults:
         raise ConfigError(faults)
@@ -56,18 +56,21 @@ def load(path: Path) -> tuple[Settings, dict[str, Instance]]:
 
 
 def examine(path: Path) -> tuple[Settings | None, dict[str, Instance], list[Fault]]:
-    """What of the configuration could be used, and all that is wrong with it. Opens no plugin and no store."""
+    """Read the configuration and build its plugins; returns what is usable, and every fault.
+
+    Opens no plugin and no store. The settings are None when the file can't be read.
+    """
     settings, faults = read_settings(path, discovery.settings_type)
     if settings is None:
         return None, {}, faults
-    logs.never(settings)
+    redaction.redact_settings(settings)
     instances, more = build_instances(settings)
     faults += more
-    return settings, instances, [*faults, *preflight.faults(settings, {fault.key for fault in faults})]
+    return settings, instances, [*faults, *preflight.find_faults(settings, {fault.key for fault in faults})]
 
 
 class Gateway:
-    """Everything that runs behind the routes."""
+    """The parts of a gateway behind the routes, and the loops that work on its messages."""
 
     def __init__(
         self,
@@ -76,46 +79,27 @@ class Gateway:
         outbox: Outbox,
         callback_client: CallbackClient,
     ) -> None:
-        self.settings = settings
-        self.instances = instances
         self.outbox = outbox
-        self.metrics = _metrics(settings, instances)
-        members = {
-            name: RouteMember(
-                one,
-                Throttle(
-                    concurrency=one.settings.concurrency,
-                    per_second=one.settings.per_second,
-                    clients=len(settings.clients),
-                ),
-            )
-            for name, one in instances.items()
-            if one.channels
-        }
-        contacts = Contacts(
-            {client: [instances[name] for name in settings.sources(client)] for client in settings.clients},
-            settings.contacts.timeout,
-            settings.contacts.default_region,
-        )
+        metrics = _metrics(settings, instances)
+        members = _route_members(settings, instances)
+        throttles = {name: member.throttle for name, member in members.items()}
+        contacts = _contacts(settings, instances)
+        url_policies = _url_policies(settings)
         self.contact_cache = ContactCache()
-        url_policies = {
-            name: CallbackUrlPolicy(client.callback_hosts, client.allow_private_callbacks)
-            for name, client in settings.clients.items()
-        }
         self.delivery = DeliveryWorker(
             settings,
             outbox=outbox,
             members=members,
             contacts=contacts,
             contact_cache=self.contact_cache,
-            metrics=self.metrics,
+            metrics=metrics,
         )
         self.callbacks = CallbackWorker(
             settings,
             outbox=outbox,
             url_policies=url_policies,
             callback_client=callback_client,
-            metrics=self.metrics,
+            metrics=metrics,
         )
         acceptance = Acceptance(
             settings,
@@ -124,78 +108,124 @@ class Gateway:
             contact_cache=self.contact_cache,
             url_policies=url_policies,
         )
-        throttles = {name: member.throttle for name, member in members.items()}
         self.admin = AdminApi(settings, outbox, acceptance, self.callbacks, throttles)
-        self.services = Services(
-            settings=settings,
-            authenticator=Authenticator(
-                settings.clients, settings.server.trusted_proxies, settings.server.metrics_allow
-            ),
-            acceptance=acceptance,
-            webhooks=Webhooks(instances, settings.routes, outbox, self.metrics),
-            admin=self.admin,
-            # At least one of the largest that the operator allows must fit.
-            bodies=BodyLimit(max(messages.MAX_BYTES_IN_FLIGHT, settings.server.max_body)),
-            metrics=self.metrics,
-            health=Health(routes=settings.routes, outbox=outbox, throttles=throttles, metrics=self.metrics),
-        )
+        self.services = _services(settings, instances, outbox, acceptance, self.admin, throttles, metrics)
         self._stop_by = math.inf
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Run the loops; on the way out finish what is in hand, for at most DRAIN_TIMEOUT seconds."""
-        loops = [
+    async def run(self) -> AsyncIterator[None]:
+        """Run the loops while the block runs; then finish what is in progress, for at most DRAIN_TIMEOUT seconds."""
+        workers = [
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
         ]
-        keeping = asyncio.create_task(keep_house(self.outbox, self.contact_cache), name="housekeeping")
-        for task in (*loops, keeping):
-            task.add_done_callback(self._fell)
+        housekeeping = asyncio.create_task(
+            run_housekeeping(self.outbox, self.contact_cache), name="housekeeping"
+        )
+        for task in (*workers, housekeeping):
+            task.add_done_callback(self._check_loop_end)
         try:
             yield
         finally:
-            keeping.cancel()
+            housekeeping.cancel()
             self.stop()
             left = max(0.0, self._stop_by - asyncio.get_running_loop().time())
-            _done, late = await asyncio.wait(loops, timeout=left)
-            for task in late:
+            _done, unfinished = await asyncio.wait(workers, timeout=left)
+            for task in unfinished:
                 task.cancel()
-            await asyncio.gather(*loops, keeping, return_exceptions=True)
+            await asyncio.gather(*workers, housekeeping, return_exceptions=True)
 
     def stop(self) -> None:
-        """Claim nothing more; what is in hand goes on, for at most DRAIN_TIMEOUT seconds from the first call."""
+        """Claim nothing more; work in progress goes on for at most DRAIN_TIMEOUT seconds from the first call."""
         self._stop_by = min(self._stop_by, asyncio.get_running_loop().time() + DRAIN_TIMEOUT)
         self.delivery.stop()
         self.callbacks.stop()
 
-    def closing(self) -> float:
-        """Seconds that plugins may take to close: what the drain has left of the time for a stop."""
-        left = self._stop_by + LEAVING - asyncio.get_running_loop().time()
-        return min(patience(), max(LEAVING, left))
+    def plugin_close_timeout(self) -> float:
+        """Return the seconds that plugins may take to close: what is left of the time for a stop."""
+        left = self._stop_by + MIN_PLUGIN_CLOSE_TIMEOUT - asyncio.get_running_loop().time()
+        return min(default_close_timeout(), max(MIN_PLUGIN_CLOSE_TIMEOUT, left))
 
-    def _fell(self, task: asyncio.Task[None]) -> None:
-        """A loop must not end by an error of ours in silence: without it nothing is sent any more."""
+    def _check_loop_end(self, task: asyncio.Task[None]) -> None:
+        """Stop the process when a loop has failed, because without it nothing would be sent any more."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.critical("loop_fell", loop=task.get_name(), exc_info=error)
-            self.outbox.fail(f"{task.get_name()} fell")
+            _log.critical("worker_failed", worker=task.get_name(), exc_info=error)
+            self.outbox.fail(f"the worker {task.get_name()} failed")
+
+
+def _route_members(settings: Settings, instances: Mapping[str, Instance]) -> dict[str, RouteMember]:
+    return {
+        name: RouteMember(
+            instance,
+            Throttle(
+                concurrency=instance.settings.concurrency,
+                per_second=instance.settings.per_second,
+                clients=len(settings.clients),
+            ),
+        )
+        for name, instance in instances.items()
+        if instance.channels
+    }
+
+
+def _contacts(settings: Settings, instances: Mapping[str, Instance]) -> Contacts:
+    return Contacts(
+        {
+            client: [instances[name] for name in settings.contact_sources(client)]
+            for client in settings.clients
+        },
+        settings.contacts.timeout,
+        settings.contacts.default_region,
+    )
+
+
+def _url_policies(settings: Settings) -> dict[str, CallbackUrlPolicy]:
+    return {
+        name: CallbackUrlPolicy(client.callback_hosts, client.allow_private_callbacks)
+        for name, client in settings.clients.items()
+    }
+
+
+def _services(
+    settings: Settings,
+    instances: Mapping[str, Instance],
+    outbox: Outbox,
+    acceptance: Acceptance,
+    admin: AdminApi,
+    throttles: Mapping[str, Throttle],
+    metrics: Metrics,
+) -> Services:
+    return Services(
+        settings=settings,
+        authenticator=Authenticator(
+            settings.clients, settings.server.trusted_proxies, settings.server.metrics_allow
+        ),
+        acceptance=acceptance,
+        webhooks=Webhooks(instances, settings.routes, outbox, metrics),
+        admin=admin,
+        # One body of the largest size that the operator allows must always fit.
+        bodies=BodyLimit(max(messages.MAX_BYTES_IN_FLIGHT, settings.server.max_body)),
+        metrics=metrics,
+        health=HealthCheck(routes=settings.routes, outbox=outbox, throttles=throttles, metrics=metrics),
+    )
 
 
 def _metrics(settings: Settings, instances: Mapping[str, Instance]) -> Metrics:
-    """Every series that this configuration can bring about, at zero."""
+    """Return the metrics, with every series that this configuration can have, at zero."""
     metrics = Metrics(
         clients=settings.clients,
         providers=[name for name, one in instances.items() if one.channels],
         reporters=[name for name, one in instances.items() if one.takes_webhooks],
     )
-    metrics.counter(
-        "plugin_faults",
-        "How often a plugin broke its contract",
+    metrics.add_counter(
+        "plugin_violations",
+        "How often a plugin violated its contract",
         ["plugin"],
-        lambda: {(name,): one.faults for name, one in instances.items()},
+        lambda: {(name,): one.violations for name, one in instances.items()},
     )
-    metrics.counter(
+    metrics.add_counter(
         "contact_lookups_failed",
-        "Lookups of users that a contact source could not answer",
+        "Lookups of users that a contact source failed to answer",
         ["plugin"],
         lambda: {(name,): one.failed_lookups for name, one in instances.items() if one.is_source},
     )
@@ -206,29 +236,23 @@ def _metrics(settings: Settings, instances: Mapping[str, Instance]) -> Metrics:
 async def open_gateway(
     settings: Settings, instances: Mapping[str, Instance], known: Sequence[Fault] = ()
 ) -> AsyncIterator[Gateway]:
-    """Open the plugins, the store and the loops; close the loops, the plugins and then the store.
+    """Open the plugins and the store, and run the loops; at the end close the loops, the plugins, then the store.
 
-    The store comes after the plugins, so that a start which they forbid has changed nothing in it: what is said
-    of a message that was found there is said once. ``known`` are faults that already forbid the start. With any
-    fault the store is only looked at, and no loop runs. Raises ConfigError with those faults and with everything
-    that is wrong with the plugins and the store.
+    The store is opened after the plugins. So a start that they refuse changes nothing in it, and what is logged
+    about messages found there is logged once. ``known`` are faults that already forbid the start. With any
+    fault the store is only examined, and no loop runs. Raises ConfigError with these faults and with all faults
+    of the plugins and the store.
     """
-    delivery = settings.delivery
-    policy = Policy(
-        uncertain_wait=delivery.uncertain_wait,
-        hold_uncertain=delivery.uncertain == "hold",
-        retention=delivery.retention,
-    )
-    faults = [*known]
     gateway: Gateway | None = None
 
-    def closing() -> float:
-        return gateway.closing() if gateway else patience()
+    def close_timeout() -> float:
+        return gateway.plugin_close_timeout() if gateway else default_close_timeout()
 
     async with AsyncExitStack() as stack:
         plugins = await stack.enter_async_context(AsyncExitStack())
+        faults = [*known]
         try:
-            await plugins.enter_async_context(open_instances(instances.values(), closing))
+            await plugins.enter_async_context(open_instances(instances.values(), close_timeout))
         except ConfigError as error:
             faults += error.faults
         if faults:
@@ -238,26 +262,34 @@ async def open_gateway(
                 faults += error.faults
             raise ConfigError(faults)
         outbox = await stack.enter_async_context(
-            open_outbox(settings.store.url, settings.path.parent, policy)
+            open_outbox(settings.store.url, settings.path.parent, _outbox_policy(settings))
         )
-        # From here on they close before the store does.
+        # From here on the plugins close before the store does.
         await stack.enter_async_context(plugins.pop_all())
         callback_client = await stack.enter_async_context(CallbackClient())
         gateway = Gateway(settings, instances, outbox, callback_client)
-        await stack.enter_async_context(gateway.running())
+        await stack.enter_async_context(gateway.run())
         yield gateway
 
 
-def create_app(services: Services) -> Litestar:
-    """The routes as an ASGI application.
+def _outbox_policy(settings: Settings) -> Policy:
+    return Policy(
+        uncertain_wait=settings.delivery.uncertain_wait,
+        hold_uncertain=settings.delivery.uncertain == "hold",
+        retention=settings.delivery.retention,
+    )
 
-    It has no lifespan: Litestar would wrap whatever is raised in one into an ExceptionGroup.
+
+def create_app(services: Services) -> Litestar:
+    """Return the routes as an ASGI application.
+
+    It has no lifespan, because Litestar would wrap whatever is raised in one into an ExceptionGroup.
     """
     app = routes.Api(
         route_handlers=routes.routes(),
         after_exception=[routes.log_unexpected],
         exception_handlers={HTTPException: routes.empty_answer},
-        # Its pages load scripts from elsewhere and would be open to everybody.
+        # The OpenAPI pages load scripts from other sites, and anyone could read them.
         openapi_config=None,
         logging_config=None,
         debug=False,

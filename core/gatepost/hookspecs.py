@@ -28,6 +28,7 @@ cancelled releases everything that it holds and re-raises. An exception that is 
 Uncertain in a send, and as Unavailable elsewhere. Logs, exceptions and returned texts hold nothing about a recipient.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Protocol
 
@@ -35,7 +36,7 @@ import msgspec
 import pluggy
 from structlog.stdlib import BoundLogger
 
-from gatepost.model import Contact, Email, Receipt, Report, Sms, WebhookRequest
+from gatepost.model import Channel, Contact, Email, Receipt, Report, Sms, WebhookRequest
 
 API_VERSION = 1
 """The number of this contract; it is raised when plugins written for the previous number would no longer work."""
@@ -191,3 +192,15 @@ class WebhookParser(Protocol):
 
 class Hooks(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, WebhookParser, Protocol):
     """All hooks, as the core registers them with pluggy."""
+
+
+HOOKS: Mapping[str, type] = {
+    name: protocol
+    for protocol in Hooks.__bases__
+    for name, method in vars(protocol).items()
+    if hasattr(method, f"{PROJECT}_spec")
+}
+"""Every hook by its name, with the Protocol that specifies it."""
+
+SEND_HOOKS: Mapping[Channel, str] = {Channel.EMAIL: "send_email", Channel.SMS: "send_sms"}
+"""The hook that sends on each channel."""

@@ -1,4 +1,4 @@
-"""What of a configuration can't be used, though each of its keys has the right type: before anything is opened."""
+"""Faults of a configuration whose keys are all valid by themselves, found before anything is opened."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -6,19 +6,22 @@ from gatepost import wire
 from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.config import certificate
 from gatepost.config.settings import Client, Server, Settings
-from gatepost.config.toml_table import nearest
+from gatepost.config.toml_table import closest_name
 from gatepost.contacts.addresses import canonical_email, check_region
 from gatepost.errors import ConfigError, Fault
 from gatepost.intake import mail_headers
 from gatepost.outbox.store_url import sqlite_path
 
 
-def faults(settings: Settings, known: Collection[str]) -> list[Fault]:
-    """Everything that is wrong, but for keys in ``known``: what stands in the place of their value is ours."""
+def find_faults(settings: Settings, known: Collection[str]) -> list[Fault]:
+    """Return every fault, except those of the keys in ``known``.
+
+    These have a fault already, and the settings have a default in place of their value.
+    """
     found = [*_store(settings), *_server(settings.server), *_region(settings.contacts.default_region)]
     for name, client in settings.clients.items():
         found += _client(f"clients.{name}", client, known)
-    found += [*_ambiguous(settings.clients), *_shared_contacts(settings, known)]
+    found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, known)]
     return [fault for fault in found if fault.key not in known]
 
 
@@ -56,17 +59,17 @@ def _region(region: str) -> Sequence[Fault]:
 
 def _client(path: str, client: Client, known: Collection[str]) -> Iterator[Fault]:
     for position, secret in enumerate(client.authorization, start=1):
-        if not _fits_a_header(secret.reveal()):
+        if not _fits_in_header(secret.reveal()):
             yield Fault(
                 f"{path}.authorization",
-                f"entry {position} must not be empty, begin or end with a space, "
-                "or hold a control character such as a line break: no header can hold that",
+                f"entry {position} must not be empty, begin or end with a space, or hold a control character "
+                "such as a line break: no HTTP header can have such a value",
             )
     for text in mail_headers.sender_faults(client.email_senders):
         yield Fault(f"{path}.email_senders", text)
     for position, recipient in enumerate(client.preview_recipients, start=1):
         if canonical_email(recipient.reveal()) is None:
-            text = f"entry {position} is no address such as name@example.com"
+            text = f"entry {position} is not an address such as name@example.com"
             yield Fault(f"{path}.preview_recipients", text)
     yield from _callbacks(path, client, known)
 
@@ -77,24 +80,22 @@ def _callbacks(path: str, client: Client, known: Collection[str]) -> Iterator[Fa
     if not client.callback_url:
         return
     if not client.callback_api_key:
-        yield Fault(f"{path}.callback_api_key", "is needed where there is a callback_url")
+        yield Fault(f"{path}.callback_api_key", "is needed when callback_url is set")
     if not unusable and f"{path}.callback_hosts" not in known:
+        policy = CallbackUrlPolicy(client.callback_hosts, client.allow_private_callbacks)
         try:
-            CallbackUrlPolicy(client.callback_hosts, client.allow_private_callbacks).check(
-                client.callback_url
-            )
+            policy.check(client.callback_url)
         except CallbackUrlRefused as error:
             yield Fault(f"{path}.callback_url", str(error))
 
 
-def _fits_a_header(text: str) -> bool:
-    """Whether a header's value can be this text; spaces around it get lost on the way."""
+def _fits_in_header(text: str) -> bool:
+    """Return whether a header can have this value, from which HTTP removes spaces at both ends."""
     return bool(text) and text == text.strip(" ") and not any(char < " " or char == "\x7f" for char in text)
 
 
-def _ambiguous(clients: Mapping[str, Client]) -> list[Fault]:
-    """Pairs of clients that one and the same request could be from."""
-    faults: list[Fault] = []
+def _ambiguous_clients(clients: Mapping[str, Client]) -> Iterator[Fault]:
+    """Yield a fault for each pair of clients that one and the same request could come from."""
     names = list(clients)
     for position, first in enumerate(names):
         for second in names[position + 1 :]:
@@ -102,30 +103,26 @@ def _ambiguous(clients: Mapping[str, Client]) -> list[Fault]:
             if not any(a.overlaps(b) for a in one.allow_ips for b in other.allow_ips):
                 continue
             if set(one.authorization) & set(other.authorization):
-                faults.append(
-                    Fault(
-                        f"clients.{second}.authorization",
-                        f"shares a secret and a network with clients.{first}: a caller could be either",
-                    )
+                yield Fault(
+                    f"clients.{second}.authorization",
+                    f"has a secret that clients.{first} has too, and their allow_ips overlap: a request with it "
+                    "could come from either. Give each client a secret of its own",
                 )
             if not (one.sms_authorization or other.sms_authorization):
-                faults.append(
-                    Fault(
-                        f"clients.{second}.sms_authorization",
-                        f"is false here and for clients.{first}, and their allow_ips overlap: "
-                        "a text message could be from either",
-                    )
+                yield Fault(
+                    f"clients.{second}.sms_authorization",
+                    f"is false here and for clients.{first}, and their allow_ips overlap: a text message could "
+                    "come from either. Set it to true for one of them at least",
                 )
-    return faults
 
 
 def _shared_contacts(settings: Settings, known: Collection[str]) -> Iterator[Fault]:
-    """Clients that look users up in the same source, where one user id may be two people."""
+    """Yield the clients that use the same contact source, in which one user id may belong to two people."""
     if len(settings.clients) < 2 or settings.contacts.shared:
         return
     if "contacts" in known or _misspelled("contacts.shared", known):
         return
-    danger = "the same user id may be somebody else's there"
+    danger = "the same user id may belong to another person there"
     unless = "if these clients really have the same users, write shared = true in [contacts]"
     first: dict[str, str] = {}
     for name, client in settings.clients.items():
@@ -142,13 +139,13 @@ def _shared_contacts(settings: Settings, known: Collection[str]) -> Iterator[Fau
             if other != name:
                 yield Fault(
                     key,
-                    f"{source} is a source of clients.{other} too: {danger}. "
+                    f"{source} is also a source of clients.{other}: {danger}. "
                     f"Give each client sources of its own; {unless}",
                 )
 
 
 def _misspelled(key: str, known: Collection[str]) -> bool:
-    """Whether a key at fault in this one's table is it, or is probably meant to be it."""
+    """Return whether a key with a fault is ``key``, or is in the same table and is probably meant to be it."""
     table, _, name = key.rpartition(".")
-    beside = (one.rpartition(".") for one in known)
-    return any(where == table and nearest(other, [name]) for where, _, other in beside)
+    others = (one.rpartition(".") for one in known)
+    return any(other_table == table and closest_name(other, [name]) for other_table, _, other in others)

@@ -48,7 +48,7 @@ class Webhooks:
     ) -> None:
         self._instances = {name: instance for name, instance in instances.items() if instance.takes_webhooks}
         self._channels = {
-            name: frozenset(channel for channel in Channel if name in routes.of(channel))
+            name: frozenset(channel for channel in Channel if name in routes.instances(channel))
             for name in self._instances
         }
         self._outbox = outbox

@@ -54,7 +54,7 @@ def test_a_webhook_signature_is_valid_for_26_hours():
 
 
 def test_a_gateway_stops_within_12_seconds():
-    assert app.DRAIN_TIMEOUT + app.LEAVING + isolation.GRACE <= 12
+    assert app.DRAIN_TIMEOUT + app.MIN_PLUGIN_CLOSE_TIMEOUT + isolation.CANCEL_TIMEOUT <= 12
 
 
 def test_the_error_codes():
@@ -83,7 +83,7 @@ def test_the_seven_statuses():
 
 def test_the_defaults_of_the_settings():
     server, delivery, contacts = settings.Server(), settings.Delivery(), settings.Contacts()
-    client, plugin = settings.Client(authorization=()), settings.Instance(name="relay", use="smtp")
+    client, plugin = settings.Client(authorization=()), settings.InstanceSettings(name="relay", use="smtp")
 
     assert (server.host, server.port, server.trusted_proxies) == ("127.0.0.1", 8080, ())
     assert (server.max_body, server.public_url) == (1_048_576, "")

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from canary.gateway import EMAIL, SECRETS, TELLING, Canary, Sink
+from canary.gateway import EMAIL, PRIVATE_TEXT, SECRETS, Canary, Sink
 from gatepost.testing.serving import stop
 from gatepost.testing.smartico import Smartico
 from gatepost_sendgrid.testing import SendGridEmulator
@@ -12,17 +12,19 @@ from gatepost_vonage.testing import VonageEmulator
 @pytest.fixture
 async def canary(tmp_path):
     async with Smartico(api_key=SECRETS["callback key"], authorization=SECRETS["authorization"]) as crm:
-        made = Canary(tmp_path, crm)
-        yield made
-        made.process.kill()
+        canary = Canary(tmp_path, crm)
+        yield canary
+        canary.process.kill()
 
 
 @pytest.fixture
 async def sendgrid(canary):
     async with SendGridEmulator() as emulator:
         emulator.api_key = SECRETS["SendGrid key"]
-        # A vendor's errors quote what they are about.
-        emulator.error = lambda status, why: {"errors": [{"message": f"{why} {TELLING}", "field": EMAIL}]}
+        # The errors of a provider often quote the request.
+        emulator.error = lambda status, why: {
+            "errors": [{"message": f"{why} {PRIVATE_TEXT}", "field": EMAIL}]
+        }
         canary.tables["plugins.sendgrid"] = {
             "use": "sendgrid",
             "api_key": emulator.api_key,
@@ -36,7 +38,11 @@ async def sendgrid(canary):
 @pytest.fixture
 async def vonage(canary):
     async with VonageEmulator() as emulator:
-        emulator.error = lambda status, why: {"type": "#1", "title": TELLING, "detail": f"{why} {TELLING}"}
+        emulator.error = lambda status, why: {
+            "type": "#1",
+            "title": PRIVATE_TEXT,
+            "detail": f"{why} {PRIVATE_TEXT}",
+        }
         canary.tables["plugins.vonage"] = {
             "use": "vonage",
             "application_id": emulator.application_id,
@@ -50,8 +56,8 @@ async def vonage(canary):
 
 @pytest.fixture
 async def sink(canary):
-    made = Sink()
-    server = await asyncio.start_server(made.session, "127.0.0.1", 0)
+    sink = Sink()
+    server = await asyncio.start_server(sink.session, "127.0.0.1", 0)
     canary.tables["plugins.relay"] = {
         "use": "smtp",
         "host": "127.0.0.1",
@@ -61,6 +67,6 @@ async def sink(canary):
         "password": SECRETS["relay password"],
         "timeout": 3.0,
     }
-    yield made
+    yield sink
     await stop(server)
-    await made.end()
+    await sink.end()

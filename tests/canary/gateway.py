@@ -1,4 +1,4 @@
-"""One telling contact, and a gateway in a process of its own on whose every outlet somebody listens."""
+"""A contact with unmistakable values, and a gateway process of which every output is recorded."""
 
 import asyncio
 import csv
@@ -18,7 +18,7 @@ from misbehaving_plugins import plugins as misbehaving
 EMAIL = "jabberwock.vorpal+tag@snicker-snack.example"
 PHONE = "+447700900461"
 NAMES = ("Thessaly", "Quäsimont")
-# Whom a source or a report speaks of before the gateway knows of anybody.
+# A person that a source or a report names before the gateway knows the contact.
 COLD = {
     "email": "mome.raths@outgrabe-wabe.example",
     "phone": "+447700900857",
@@ -27,7 +27,7 @@ COLD = {
 }
 PREVIEW = "bandersnatch.preview@frumious-office.example"
 UNLISTED = "mimsy.borogove@uffish-thought.example"
-TELLING = f"{EMAIL} {PHONE[1:]} {' '.join(NAMES)}"
+PRIVATE_TEXT = f"{EMAIL} {PHONE[1:]} {' '.join(NAMES)}"
 
 SECRETS = {
     "authorization": "Bearer tulgey-wood-7c51",
@@ -48,12 +48,12 @@ EVERYTHING = {**PEOPLE, **SECRETS}
 
 
 class Sink:
-    """An SMTP server that says one prepared thing after the other about whoever is to get a mail."""
+    """An SMTP server that gives prepared answers, one for each mail."""
 
     def __init__(self) -> None:
         self.sessions = 0
         self.plans: list[tuple[str, str]] = []
-        """For the next mails: at which command, and what is answered; "" hangs up."""
+        """For each of the next mails the command and the answer to it; "" closes the connection."""
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,7 +70,7 @@ class Sink:
             writer.close()
 
     async def end(self) -> None:
-        """Hang up on everybody; a kept connection would stay open otherwise."""
+        """Close every connection; a pooled one would stay open otherwise."""
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -102,13 +102,13 @@ class Sink:
 
 
 class Canary:
-    """A gateway's configuration, what it said, and where to look for what it should not have said."""
+    """A gateway's configuration, the record of its outputs, and the search in them."""
 
     def __init__(self, folder: Path, crm: Smartico) -> None:
         self.folder = folder
         self.crm = crm
-        self.said: list[str] = []
-        """Answers, pages, and what commands printed."""
+        self.outputs: list[str] = []
+        """Answers, pages, and the output of commands."""
         self.tables: dict[str, dict[str, object]] = {
             "server": {"port": 0},
             "clients.brand": {
@@ -134,7 +134,7 @@ class Canary:
         }
 
     def write(self, **routes: list[str]) -> GatewayProcess:
-        """A process that is not started yet; the messages go these ways."""
+        """Write the configuration with these routes; returns a process that is not started yet."""
         self.tables["routes"] = dict(routes)
         lines = []
         for name, table in self.tables.items():
@@ -144,7 +144,7 @@ class Canary:
         config.write_text("\n".join(lines))
         self.contacts([EMAIL, PHONE, *NAMES])
         environment = {
-            **misbehaving.placed(self.folder / "dist"),
+            **misbehaving.install(self.folder / "dist"),
             "PYTHONFAULTHANDLER": "1",
             "PYTHONASYNCIODEBUG": "1",
             "PYTHONUNBUFFERED": "1",
@@ -159,51 +159,51 @@ class Canary:
             writer.writerows([f"user-{number}", *row] for number, row in enumerate(rows))
 
     async def email(self, **fields: str | None) -> dict[str, object]:
-        return self._kept(await self.crm.send_email(**{"ext_user_id": "user-0", **fields}))
+        return self._record(await self.crm.send_email(**{"ext_user_id": "user-0", **fields}))
 
     async def sms(self, **fields: str | None) -> dict[str, object]:
-        return self._kept(
+        return self._record(
             await self.crm.send_sms(**{"ext_user_id": "user-0", "from_number": "Brand", **fields})
         )
 
-    def _kept(self, answer):
-        self.said.append(json.dumps(answer))
+    def _record(self, answer):
+        self.outputs.append(json.dumps(answer))
         return answer
 
     async def raw(self, method: str, path: str, body: bytes = b"", **headers: str) -> int:
-        """Any request at all; what is answered is kept."""
+        """Send any request, record the answer, and return its status."""
         headers = {"Authorization": self.crm.authorization, **headers}
         async with (
             aiohttp.ClientSession() as http,
             http.request(method, self.process.url + path, data=body or None, headers=headers) as response,
         ):
-            self.said += [str(response.raw_headers), await response.text()]
+            self.outputs += [str(response.raw_headers), await response.text()]
             return response.status
 
-    async def tried(self, sends: int) -> None:
-        """Wait until so many sends have ended somehow, then look at every page."""
+    async def wait_for_sends(self, sends: int) -> None:
+        """Wait until this many attempts to send have ended, then record every page."""
         async with asyncio.timeout(60):
             while True:
                 await self.raw("GET", "/metrics")
                 counted = [
-                    line for line in self.said[-1].splitlines() if line.startswith("gatepost_sends_total")
+                    line for line in self.outputs[-1].splitlines() if line.startswith("gatepost_sends_total")
                 ]
                 if sum(float(line.rpartition(" ")[2]) for line in counted) >= sends:
                     break
-                del self.said[-2:]
+                del self.outputs[-2:]
                 await asyncio.sleep(0.05)
         for path in ("/health/ready", "/health/live"):
             await self.raw("GET", path)
 
     async def logged(self, *events: str) -> None:
-        """Wait until all of these stand in the log."""
+        """Wait until the log has all of these events."""
         async with asyncio.timeout(60):
             while lacking := [event for event in events if event not in self.process.log.read_text()]:
                 await asyncio.sleep(0.05)
-                assert self.process.running, f"it ended before it logged {lacking}"
+                assert self.process.running, f"the process ended before it logged {lacking}"
 
     async def command(self, *arguments: str) -> str:
-        """What a command prints, kept."""
+        """Run a command, record its output and return its stdout."""
         done = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", "gatepost", *arguments],
@@ -211,28 +211,30 @@ class Canary:
             env=self.process._environment | {"GATEPOST_CONFIG": str(self.process.config), "COLUMNS": "200"},
             check=False,
         )
-        self.said += [done.stdout.decode(), done.stderr.decode()]
-        return self.said[-2]
+        self.outputs += [done.stdout.decode(), done.stderr.decode()]
+        return self.outputs[-2]
 
-    def listing(self) -> None:
-        """Keep what a list of processes shows of it, its threads and its children. Its environment is shown to
-        its own user only."""
+    def record_processes(self) -> None:
+        """Record what a list of processes shows of the gateway, its threads and its child processes.
+
+        Only its own user can see its environment.
+        """
         family = [self.process.pid]
         for pid in family:
             for thread in Path(f"/proc/{pid}/task").iterdir():
-                # A thread may end while it is looked at.
+                # A thread may end while its files are read.
                 with suppress(FileNotFoundError, ProcessLookupError):
-                    self.said.append((thread / "comm").read_text())
+                    self.outputs.append((thread / "comm").read_text())
                     family += map(int, (thread / "children").read_text().split())
-            self.said.append(Path(f"/proc/{pid}/cmdline").read_text())
+            self.outputs.append(Path(f"/proc/{pid}/cmdline").read_text())
 
     def hits(self) -> list[str]:
-        """Everything private that is anywhere it should not be."""
-        # Not the operator's own: the configuration, the contacts, the plugin's code, the mailbox.
-        given = ("gatepost.toml", "contacts.csv", "dist", "box")
-        hits = searcher.in_folder(self.folder, EVERYTHING, but=given)
+        """Return every private value in the outputs and in the files that the gateway wrote."""
+        # Except the operator's own files: the configuration, the contacts, the plugin's code, the mailbox.
+        own = ("gatepost.toml", "contacts.csv", "dist", "box")
+        hits = searcher.in_folder(self.folder, EVERYTHING, but=own)
         return hits + [
-            f"said: {hit}" for text in self.said for hit in searcher.found(text.encode(), EVERYTHING)
+            f"output: {hit}" for text in self.outputs for hit in searcher.found(text.encode(), EVERYTHING)
         ]
 
 

@@ -1,6 +1,6 @@
-"""Looks for telling values in bytes of any kind, in whatever spelling they may have got there.
+"""Searches bytes for private values, in every spelling and encoding in which they may have got there.
 
-It knows nothing of how the gateway hides them: it undoes encodings where the gateway makes them.
+It shares no code with the gateway's redaction: that computes the encodings of a value, and this decodes the bytes.
 """
 
 import base64
@@ -18,7 +18,7 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-](?:[A-Za-z0-9+/_=-]|[\r\n]+(?=[A-Za-z0-9+
 _BASE32 = re.compile(rb"(?:[A-Z2-7][\r\n]{0,2}){7,}|(?:[a-z2-7][\r\n]{0,2}){7,}")
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}[ :]?){6,}")
 _ESCAPE = re.compile(rb"[\\%]+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
-# A line that is too long is cut there and goes on here.
+# A long text is searched in pieces of this size, which overlap by this much.
 _PIECE, _OVERLAP = 1 << 20, 4096
 
 
@@ -27,18 +27,18 @@ def letters(text: str) -> str:
 
 
 def needles(values: Mapping[str, str]) -> dict[str, str]:
-    """What to look for, and what to call it. Each value is worth looking for whole, however it is written."""
-    said = {"@": " at ", ".": " dot ", "+": " plus ", "-": " dash ", "_": " underscore "}
+    """Return the texts to search for, each with the name of its value."""
+    spoken_signs = {"@": " at ", ".": " dot ", "+": " plus ", "-": " dash ", "_": " underscore "}
     found = {letters(value): name for name, value in values.items()}
     for name, value in values.items():
         for signs in ("@.", "@.+", "@.+-_"):
-            spoken = "".join(said[sign] if sign in signs else sign for sign in value)
+            spoken = "".join(spoken_signs[sign] if sign in signs else sign for sign in value)
             found.setdefault(letters(spoken), name)
     return found
 
 
 def of_person(email: str, phone: str, *names: str) -> dict[str, str]:
-    """Every part of somebody that says who it is."""
+    """Return every part of a person's data that identifies the person."""
     local, _, domain = email.partition("@")
     digits = phone.lstrip("+")
     return {
@@ -51,7 +51,7 @@ def of_person(email: str, phone: str, *names: str) -> dict[str, str]:
 
 
 def found(content: bytes, values: Mapping[str, str]) -> list[str]:
-    """The names of the values that are in there, with how they are written and what stands around them."""
+    """Return the names of the values that ``content`` holds, each with its spelling and its surroundings."""
     wanted = needles(values)
     return [
         hit
@@ -84,13 +84,13 @@ def _views(content: bytes) -> Iterator[tuple[str, bytes]]:
         )
     if b"&" in content:
         yield "HTML", html.unescape(content.decode("latin-1")).encode("utf-8", "replace")
-    # Each piece beside the others, so that one look is enough.
+    # All runs together, so that one search is enough.
     pieces = b"\n".join(map(_from_hex, _HEX.findall(content)))
     yield "hexadecimal", pieces
     yield "UTF-16, hexadecimal", pieces.replace(b"\0", b"").decode("latin-1").encode()
     if b"\0" in content:
         yield "UTF-16", content.replace(b"\0", b"").decode("latin-1").encode()
-    # Each word might be one, and a log says the same words again and again.
+    # Any word may be base32, and a log repeats its words.
     words = set(_BASE32.findall(content))
     for shift in range(8):
         yield "base32", b"\n".join(_from_base32(run, shift) for run in words)
@@ -122,7 +122,7 @@ def _from_base32(run: bytes, shift: int) -> bytes:
 
 
 def in_folder(folder: Path, values: Mapping[str, str], *, but: tuple[str, ...] = ()) -> list[str]:
-    """The same for every file under ``folder``, apart from those whose names begin so; names count too."""
+    """Search every file under ``folder`` and its name, except those whose names begin with one of ``but``."""
     hits = []
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))

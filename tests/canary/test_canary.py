@@ -1,4 +1,4 @@
-"""Promise 6: no address, number or secret gets out, whatever happens to a message."""
+"""Promise 6: no address, number or secret leaves the gateway, whatever happens to a message."""
 
 import asyncio
 import json
@@ -8,18 +8,18 @@ import sqlite3
 import subprocess
 
 from canary import searcher
-from canary.gateway import COLD, EMAIL, EVERYTHING, NAMES, PHONE, PREVIEW, SECRETS, TELLING, UNLISTED
+from canary.gateway import COLD, EMAIL, EVERYTHING, NAMES, PHONE, PREVIEW, PRIVATE_TEXT, SECRETS, UNLISTED
 from gatepost.testing import emulator, smartico
 
 
-async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, vonage, sink):
+async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
     started = canary.write(email=["sendgrid", "relay"], sms=["vonage"])
     await asyncio.to_thread(started.start)
     canary.crm.gateway_url = started.url
     sendgrid.webhook_url = f"{started.url}/webhooks/sendgrid"
     vonage.webhook_url = f"{started.url}/webhooks/vonage"
 
-    # Those that SendGrid can't take now go on to the relay, which has its own opinion of them.
+    # Those that SendGrid can't take now go to the relay, which refuses some of them.
     sendgrid.plan(
         emulator.NO_FAILURE,
         emulator.answer(400),
@@ -27,11 +27,19 @@ async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, von
         emulator.answer(429, {"Retry-After": "1", "X-About": EMAIL}),
         emulator.answer(302, {"Location": f"http://127.0.0.1:1/{EMAIL}"}),
     )
-    sink.plans = [("RCPT", f"550 5.1.1 <{EMAIL}>: {TELLING}"), ("END", f"554 {TELLING}"), ("END", "")]
+    sink.plans = [
+        ("RCPT", f"550 5.1.1 <{EMAIL}>: {PRIVATE_TEXT}"),
+        ("END", f"554 {PRIVATE_TEXT}"),
+        ("END", ""),
+    ]
     ids = [(await canary.email(subject=f"n {n}"))["ext_message_id"] for n in range(5)]
-    await canary.tried(5)
+    await canary.wait_for_sends(5)
     sendgrid.plan(emulator.close_after_body(taken=True), emulator.hang(taken=False), emulator.answer(401))
-    sink.plans = [("RCPT", f"451 4.2.1 {TELLING}"), ("RCPT", f"999 {TELLING}"), ("MAIL", f"421 {TELLING}")]
+    sink.plans = [
+        ("RCPT", f"451 4.2.1 {PRIVATE_TEXT}"),
+        ("RCPT", f"999 {PRIVATE_TEXT}"),
+        ("MAIL", f"421 {PRIVATE_TEXT}"),
+    ]
     ids += [(await canary.email())["ext_message_id"] for _ in range(3)]
     vonage.plan(
         emulator.NO_FAILURE,
@@ -44,7 +52,7 @@ async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, von
     canary.crm.fail(smartico.close(), calls=1)
     for _ in range(5):
         await canary.sms()
-    await canary.tried(13)
+    await canary.wait_for_sends(13)
     await canary.crm.wait_for(ids[0], "accepted", timeout=60.0, attempted=True)
 
     mail, text = sendgrid.taken[0], vonage.taken[0]
@@ -56,11 +64,11 @@ async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, von
             tampering=tampering,
         )
     for name in ("sendgrid", "vonage", "relay", EMAIL):
-        await canary.raw("POST", f"/webhooks/{name}?to={PHONE}", TELLING.encode())
+        await canary.raw("POST", f"/webhooks/{name}?to={PHONE}", PRIVATE_TEXT.encode())
         await canary.raw("GET", f"/webhooks/{name}?to={EMAIL}")
 
-    canary.listing()
-    # One after the other: side by side they would hold up everything else on a small machine.
+    canary.record_processes()
+    # One after the other: at the same time they would slow down everything else on a small machine.
     for arguments in (["check", "--live"], ["plugins"], ["config"], ["messages", "show", ids[0]]):
         await canary.command(*arguments)
     assert "550 5.1.1" in await canary.command("messages", "list", "--json")
@@ -68,20 +76,20 @@ async def test_nothing_is_told_by_real_providers_that_fail(canary, sendgrid, von
     started.kill()
     assert canary.hits() == []
     assert searcher.found(json.dumps([str(one.message) for one in sendgrid.taken]).encode(), EVERYTHING)
-    # What was searched is what the gateway wrote; its log is emptied into the database when nothing is written.
+    # The search did include what the gateway wrote. The WAL moves into the database when nothing is written.
     assert b"550 5.1.1" in b"".join(file.read_bytes() for file in canary.folder.glob("gatepost.db*"))
 
 
 BAD = (
     *("raise", "raise-group", "unspeakable", "uncertain", "log", "print", "unavailable", "exit", "interrupt"),
-    *("recurse", "nonsense", "thing", "unequal-id", "telling-id", "leave-a-task", "new-logging"),
+    *("recurse", "nonsense", "thing", "unequal-id", "recipient-id", "leave-a-task", "new-logging"),
     *("generator-exit", "cancel-itself", "delivery-error", "unreadable"),
 )
 
 
-async def test_nothing_is_told_by_plugins_that_misbehave(canary):
+async def test_misbehaving_plugins_leak_nothing(canary):
     canary.tables["contacts"] = {"sources": ["others", "players"]}
-    # A source's own words are scrubbed of what is known; of an exception's there are none, known or not.
+    # Known values are removed from a source's texts; of exceptions no text is shown, whether values are known or not.
     cold = ("raise", "unspeakable", "nonsense", "exit", "leave-a-task")
     warm = ("print", "unavailable", "log")
     user = {"email": EMAIL, "phone": PHONE, "first_name": "Thessaly", "last_name": "Quäsimont"}
@@ -94,7 +102,7 @@ async def test_nothing_is_told_by_plugins_that_misbehave(canary):
     await asyncio.to_thread(started.start)
     canary.crm.gateway_url = started.url
 
-    # What is refused in between says that the plugin is well: else it would rest soon.
+    # The refusals in between show that the plugin works, so that its breaker does not open.
     texts = [text for trick in BAD for text in (trick, "reject")]
     ids = [(await canary.email(body=text, text_body=f"{text} there"))["ext_message_id"] for text in texts]
     ids.append((await canary.sms(body="reject-encoded"))["ext_message_id"])
@@ -104,25 +112,29 @@ async def test_nothing_is_told_by_plugins_that_misbehave(canary):
     await canary.email(activity_type="1", to_email_address=UNLISTED, text_body="fine")
     await canary.email(ext_user_id="nobody")
     assert (await canary.email(subject="internal-error"))["error_code"] == 99
-    await canary.raw("POST", "/email", b'{"ext_user_id": "' + TELLING.encode())
+    await canary.raw("POST", "/email", b'{"ext_user_id": "' + PRIVATE_TEXT.encode())
     await canary.raw("POST", "/email", json.dumps({"ext_user_id": {EMAIL: PHONE}}).encode())
-    await canary.raw("POST", "/email", json.dumps({"subject": TELLING, "callback_url": TELLING}).encode())
+    await canary.raw(
+        "POST", "/email", json.dumps({"subject": PRIVATE_TEXT, "callback_url": PRIVATE_TEXT}).encode()
+    )
     await canary.raw("POST", f"/email?to={EMAIL}", b"{}", Authorization=f"Basic {EMAIL}")
     await canary.raw("GET", f"/nothing/{EMAIL}", **{"X-To": PHONE})
     for trick in ("retry", "bad", "signature", "report", "endless", "log", "print", *cold):
-        who = " ".join(COLD.values()) if trick in cold else TELLING
+        who = " ".join(COLD.values()) if trick in cold else PRIVATE_TEXT
         body = json.dumps({"trick": trick, "who": who, "id": ids[0]})
         await canary.raw("POST", "/webhooks/misbehaving", body.encode())
     canary.contacts([EMAIL, PHONE], [EMAIL, PHONE, "x" * 2_000_000], [f'"{EMAIL}', PHONE])
-    await canary.tried(len(BAD))
-    await canary.logged("contacts file", "thread_fell", "ignored_exception", "loop_error", "printed")
+    await canary.wait_for_sends(len(BAD))
+    await canary.logged(
+        "contacts_file_refused", "thread_failed", "ignored_exception", "loop_error", "printed"
+    )
 
     with sqlite3.connect(canary.folder / "gatepost.db", isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         assert (await canary.email())["error_code"] == 12
         other.execute("ROLLBACK")
     other.close()
-    canary.listing()
+    canary.record_processes()
     assert "is not good" in await canary.command("check", "--live")
     await canary.command("messages", "list", "--limit", "100")
     assert "rejected" in await canary.command("messages", "show", *ids[1:2])
@@ -133,7 +145,7 @@ async def test_nothing_is_told_by_plugins_that_misbehave(canary):
     assert canary.hits() == []
 
 
-async def test_nothing_is_told_on_postgresql(canary, postgres_server):
+async def test_a_gateway_on_postgresql_leaks_nothing(canary, postgres_server):
     url = postgres_server.new_database()
     database = url.partition("?")[0].rpartition("/")[2]
     canary.tables["store"] = {"url": url}
@@ -153,15 +165,15 @@ async def test_nothing_is_told_on_postgresql(canary, postgres_server):
         "uncertain",
         "reject-encoded",
         "reject",
-        "telling-id",
+        "recipient-id",
         "log",
         "hopeless",
     ):
         await canary.email(text_body=trick)
     answer = await canary.sms()
     await canary.email(activity_type="1", to_email_address=PREVIEW, text_body="reject")
-    await canary.tried(5)
-    body = json.dumps({"trick": "report", "who": TELLING, "id": answer["ext_message_id"]})
+    await canary.wait_for_sends(5)
+    body = json.dumps({"trick": "report", "who": PRIVATE_TEXT, "id": answer["ext_message_id"]})
     await canary.raw("POST", "/webhooks/misbehaving", body.encode())
     postgres_server.terminate_backends(database)
     await canary.email(text_body="reject")
@@ -174,7 +186,7 @@ async def test_nothing_is_told_on_postgresql(canary, postgres_server):
     assert canary.hits() == []
 
 
-# A value for each place, so that what is found says where.
+# Each place has a value of its own, so that a hit names the place.
 PLANTED = {
     "log": ("local part", EMAIL),
     "traceback": ("name 0", NAMES[0]),
@@ -187,7 +199,7 @@ PLANTED = {
 
 
 def planted(hits):
-    """The places in which the planted values were found."""
+    """Return the places in which the planted values were found."""
     return {
         f"{place} ({hit.partition(': ')[0]})"
         for hit in hits
@@ -196,36 +208,36 @@ def planted(hits):
     }
 
 
-async def planting(canary):
-    """A gateway that tells in each kind of place what it must not."""
-    canary.misbehaving("misbehaving", plants={place: text for place, (_, text) in PLANTED.items()})
+async def start_leaking_gateway(canary):
+    """Start a gateway that leaks a value in each kind of place."""
+    canary.misbehaving("misbehaving", leaks={place: text for place, (_, text) in PLANTED.items()})
     started = canary.write(email=["misbehaving"])
     await asyncio.to_thread(started.start)
     canary.crm.gateway_url = started.url
     await canary.email(text_body="raise")
     await canary.email(ext_user_id="nobody")
-    await canary.tried(1)
-    await canary.logged("plugin_fault")
-    canary.listing()
+    await canary.wait_for_sends(1)
+    await canary.logged("plugin_violation")
+    canary.record_processes()
     return started
 
 
 async def test_a_leak_in_each_kind_of_place_is_found(canary):
-    started = await planting(canary)
-    said = {f"{place} (said)" for place in ("answer", "health", "metric", "process")}
+    started = await start_leaking_gateway(canary)
+    output = {f"{place} (output)" for place in ("answer", "health", "metric", "process")}
     log = {f"{place} (gatepost.log)" for place in ("log", "traceback")}
     found = planted(canary.hits())
-    assert found >= {*said, *log}
-    # In the WAL alone, unless nothing was written for a while.
+    assert found >= {*output, *log}
+    # Only in the WAL, unless nothing was written for a while.
     assert found & {"database (gatepost.db-wal)", "database (gatepost.db)"}
     assert await asyncio.to_thread(started.terminate) == 0
-    assert planted(canary.hits()) >= {*said, *log, "database (gatepost.db)"}
+    assert planted(canary.hits()) >= {*output, *log, "database (gatepost.db)"}
 
 
 async def test_a_leak_in_postgresql_is_found(canary, postgres_server):
     url = postgres_server.new_database()
     canary.tables["store"] = {"url": url}
-    started = await planting(canary)
+    started = await start_leaking_gateway(canary)
     assert await asyncio.to_thread(started.terminate) == 0
     assert any(
         hit.startswith("cold number plain")

@@ -1,4 +1,4 @@
-"""What is named is taken out of a text in every spelling, and what is not named is left to be read."""
+"""Private values are removed from a text in every spelling, and everything else stays readable."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from canary import searcher
 from canary.gateway import EMAIL, NAMES, PEOPLE, PHONE
 from gatepost.model import Contact, Secret
-from gatepost.observe import logs, redaction
+from gatepost.observe import redaction
 
 CONTACT = Contact(
     email=Secret(EMAIL), phone=Secret(PHONE), attributes={"first": NAMES[0], "last": NAMES[1], "tier": "gold"}
@@ -66,11 +66,11 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_what_is_private_is_in_no_text_however_it_is_spelled(spelling):
+def test_private_values_are_removed_in_every_spelling(spelling):
     spelled = SPELLINGS[spelling](TEXT)
     assert searcher.found(spelled.encode(), PEOPLE)
-    with logs.private(CONTACT):
-        scrubbed = logs.scrub(f"550 5.1.1 {spelled} is gone")
+    with redaction.redaction_scope(CONTACT):
+        scrubbed = redaction.redact(f"550 5.1.1 {spelled} is gone")
     assert searcher.found(scrubbed.encode(), PEOPLE) == []
     assert scrubbed.startswith("550 5.1.1 ")
     assert scrubbed.endswith(" is gone")
@@ -82,34 +82,34 @@ def test_what_is_private_is_in_no_text_however_it_is_spelled(spelling):
     before=st.text(st.characters(codec="utf-8"), max_size=20),
     after=st.text(st.characters(codec="utf-8"), max_size=20),
 )
-def test_also_amidst_other_text(value, spelling, before, after):
-    # An encoding of its own: as part of a longer encoded text it is what the test above shows.
-    with logs.private(CONTACT):
-        scrubbed = logs.scrub(f"{before} {SPELLINGS[spelling](value)} {after}")
+def test_private_values_are_removed_between_other_texts(value, spelling, before, after):
+    # The value is encoded by itself. The test above encodes it as a part of a longer text.
+    with redaction.redaction_scope(CONTACT):
+        scrubbed = redaction.redact(f"{before} {SPELLINGS[spelling](value)} {after}")
     hits = searcher.found(scrubbed.encode("utf-8", "replace"), PEOPLE)
-    # What the text around it happens to hold is not what was put there.
+    # The random text around the value may hold a part of it by chance.
     assert hits == [] or searcher.found(f"{before} {after}".encode("utf-8", "replace"), PEOPLE)
 
 
-async def test_tasks_that_outlive_the_work_and_those_of_others_know_what_is_private():
-    let_go = asyncio.Event()
+async def test_a_scope_applies_to_tasks_started_in_it_and_while_it_is_active_to_all_others():
+    end_scope = asyncio.Event()
 
-    async def waits() -> str:
-        await let_go.wait()
-        return logs.scrub(f"sent to {NAMES[1]}")
+    async def redact_later() -> str:
+        await end_scope.wait()
+        return redaction.redact(f"sent to {NAMES[1]}")
 
-    other = asyncio.create_task(waits())
-    with logs.private(CONTACT):
-        stray = asyncio.create_task(waits())
+    outer = asyncio.create_task(redact_later())
+    with redaction.redaction_scope(CONTACT):
+        inner = asyncio.create_task(redact_later())
         await asyncio.sleep(0)
-        during = logs.scrub(f"sent to {NAMES[1]}")
-    # So many others that it is no longer among those that were worked on lately.
-    for number in range(redaction._LINGERING + 1):
-        with logs.private(Secret(f"somebody-{number}@else.example")):
+        during = redaction.redact(f"sent to {NAMES[1]}")
+    # So many further scopes that this one is no longer among the recent ones.
+    for number in range(redaction.MAX_RECENT + 1):
+        with redaction.redaction_scope(Secret(f"user-{number}@else.example")):
             pass
-    let_go.set()
-    assert [during, await stray] == ["sent to [redacted]"] * 2
-    assert await other == f"sent to {NAMES[1]}"
+    end_scope.set()
+    assert [during, await inner] == ["sent to [redacted]"] * 2
+    assert await outer == f"sent to {NAMES[1]}"
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ async def test_tasks_that_outlive_the_work_and_those_of_others_know_what_is_priv
         "",
     ],
 )
-def test_what_is_nobodys_stays(text):
-    with logs.private(CONTACT):
-        assert logs.scrub(text) == text
+def test_other_texts_stay_unchanged(text):
+    with redaction.redaction_scope(CONTACT):
+        assert redaction.redact(text) == text
 
 
 STRANGER = searcher.of_person("jubjub.bird@tumtum-tree.example", "+447700900852")
@@ -141,20 +141,20 @@ STRANGER = searcher.of_person("jubjub.bird@tumtum-tree.example", "+447700900852"
         "called %2B447700900852, and (0) 7700 900 852",
     ],
 )
-def test_what_looks_like_an_address_or_a_number_goes_although_nobody_named_it(text):
-    scrubbed = logs.scrub(text)
+def test_unknown_addresses_and_numbers_are_removed_by_their_pattern(text):
+    scrubbed = redaction.redact(text)
     assert searcher.found(text.encode(), STRANGER) != []
     assert searcher.found(scrubbed.encode(), STRANGER) == []
     assert "[redacted]" in scrubbed
 
 
-def test_a_short_value_is_taken_out_as_a_word_alone():
-    with logs.private(CONTACT):
-        assert logs.scrub("gold, marigold, GOLD!") == "[redacted], marigold, [redacted]!"
+def test_a_short_value_is_removed_only_as_a_whole_word():
+    with redaction.redaction_scope(CONTACT):
+        assert redaction.redact("gold, marigold, GOLD!") == "[redacted], marigold, [redacted]!"
 
 
-def test_huge_texts_cost_what_they_are_long():
-    # No figure: what took the square of the length would not end today.
+def test_redaction_takes_time_linear_in_the_length_of_a_text():
+    # Without a time limit: quadratic time would take hours.
     for piece in (
         "a",
         "a ",
@@ -174,6 +174,6 @@ def test_huge_texts_cost_what_they_are_long():
         "00",
         "０",
     ):
-        redaction.without_lookalikes(piece * 400_000)
-        with logs.private(CONTACT):
-            logs.scrub(piece * 20_000)
+        redaction.redact_patterns(piece * 400_000)
+        with redaction.redaction_scope(CONTACT):
+            redaction.redact(piece * 20_000)

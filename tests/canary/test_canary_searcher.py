@@ -1,4 +1,4 @@
-"""The canary's search is no use unless it finds: every spelling, in every kind of place."""
+"""The search of the canary tests finds values in every spelling and in every kind of file."""
 
 import base64
 import json
@@ -80,12 +80,12 @@ def test_each_part_is_found_alone(part, name):
     assert any(hit.startswith(name) for hit in searcher.found(f"xx {part} xx".encode(), VALUES))
 
 
-def test_what_stands_over_the_edge_of_a_piece_is_found():
+def test_a_value_across_the_edge_of_a_piece_is_found():
     for before in (searcher._PIECE - 10, 2 * searcher._PIECE - 20):
         assert searcher.found(b"." * before + TEXT.encode(), VALUES)
 
 
-def test_nothing_is_found_where_nothing_is():
+def test_nothing_is_found_in_other_texts():
     log = (
         b'{"event": "listening", "url": "http://127.0.0.1:8080", "timestamp": "2026-11-23T07:54:02.1Z"}\n'
         * 50

@@ -1,4 +1,4 @@
-"""What `gatepost check` says of configurations, good and bad."""
+"""What `gatepost check` prints for good and bad configurations."""
 
 import asyncio
 import shutil
@@ -47,7 +47,7 @@ webhook_secret = "env:RELAY_SECRET"
 
 
 @pytest.fixture
-def looked_at(tmp_path, monkeypatch):
+def run_check(tmp_path, monkeypatch):
     for name in ("BRAND_SECRET", "BRAND_KEY", "RELAY_SECRET"):
         monkeypatch.setenv(name, f"very-secret-{name}")
     monkeypatch.setenv("COLUMNS", "300")
@@ -55,7 +55,7 @@ def looked_at(tmp_path, monkeypatch):
     (tmp_path / "contacts.csv").chmod(0o640)
     file = tmp_path / "gatepost.toml"
 
-    def look(*changes, code=0, live=False, text=GOOD):
+    def run(*changes, code=0, live=False, text=GOOD):
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
@@ -67,13 +67,13 @@ def looked_at(tmp_path, monkeypatch):
         assert "very-secret" not in result.output
         return result.output
 
-    return look
+    return run
 
 
-def test_a_good_configuration_has_a_line_for_everything_and_nothing_to_complain_about(looked_at):
-    said = looked_at()
+def test_a_good_configuration_gets_a_good_line_for_each_table(run_check):
+    output = run_check()
 
-    lines = [line.strip() for line in said.splitlines()]
+    lines = [line.strip() for line in output.splitlines()]
     good = [line.partition(":")[0] for line in lines if line.startswith("✓")]
     assert good == [
         "✓ server",
@@ -87,8 +87,8 @@ def test_a_good_configuration_has_a_line_for_everything_and_nothing_to_complain_
     assert lines[-1] == "0 faults, 0 warnings"
 
 
-def test_every_fault_is_named_at_once(looked_at):
-    said = looked_at(
+def test_every_fault_is_named_at_once(run_check):
+    output = run_check(
         ("[server]", "[sevrer]\n[server]"),
         ("env:BRAND_KEY", "env:NOT_THERE"),
         ("contacts.csv", "missing.csv"),
@@ -97,12 +97,12 @@ def test_every_fault_is_named_at_once(looked_at):
         code=1,
     )
 
-    faults = [line.strip() for line in said.splitlines() if "✗" in line]
+    faults = [line.strip() for line in output.splitlines() if "✗" in line]
     for where in ("sevrer", "clients.brand.callback_api_key", "routes.email", "plugins.players.path"):
-        assert [line for line in faults if line.startswith(f"✗ {where}:")], said
+        assert [line for line in faults if line.startswith(f"✗ {where}:")], output
     assert [line for line in faults if line.startswith("✗ plugins.relay.security:")]
-    assert "5 faults" in said
-    assert "✓ plugins.players" not in said
+    assert "5 faults" in output
+    assert "✓ plugins.players" not in output
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_every_fault_is_named_at_once(looked_at):
         ('use = "smtp"', 'use = "sandbox"', "routes.email"),
     ],
 )
-def test_what_works_but_is_hardly_meant_is_a_warning(looked_at, old, new, where):
+def test_a_setting_that_is_probably_a_mistake_is_a_warning(run_check, old, new, where):
     changes = [(old, new)]
     if "RELAY_SECRET" in old:
         changes.append(('bounce_domain = "bounces.example"', ""))
@@ -130,74 +130,76 @@ def test_what_works_but_is_hardly_meant_is_a_warning(looked_at, old, new, where)
         relay = GOOD.partition('use = "smtp"\n')[2]
         changes.append((relay, 'folder = "box"\nwebhook_secret = "env:RELAY_SECRET"\n'))
 
-    said = looked_at(*changes)
+    output = run_check(*changes)
 
-    assert [line for line in said.splitlines() if line.strip().startswith(f"! {where}")], said
+    assert [line for line in output.splitlines() if line.strip().startswith(f"! {where}")], output
 
 
-def test_a_certificate_of_its_own_needs_no_proxy(looked_at, tmp_path):
+def test_with_a_certificate_no_proxy_is_asked_for(run_check, tmp_path):
     (tmp_path / "cert.pem").write_text("no certificate")
     (tmp_path / "key.pem").write_text("no key")
 
-    said = looked_at(('trusted_proxies = ["127.0.0.1"]', 'certificate = "cert.pem"\nkey = "key.pem"'), code=1)
+    output = run_check(
+        ('trusted_proxies = ["127.0.0.1"]', 'certificate = "cert.pem"\nkey = "key.pem"'), code=1
+    )
 
-    assert "✗ server.certificate: certificate and key are no pair of PEM files" in said
-    assert "server.trusted_proxies" not in said
+    assert "✗ server.certificate: certificate and key are not a matching pair of PEM files" in output
+    assert "server.trusted_proxies" not in output
 
 
-def test_literal_secrets_in_a_file_that_others_can_read_are_a_warning(looked_at, tmp_path):
-    looked_at(("env:BRAND_KEY", "very-secret-literal"))
+def test_literal_secrets_in_a_file_that_every_user_can_read_are_a_warning(run_check, tmp_path):
+    run_check(("env:BRAND_KEY", "very-secret-literal"))
     file = tmp_path / "gatepost.toml"
     file.chmod(0o644)
 
-    said = CliRunner().invoke(check.command, ["--config", str(file)]).output
+    output = CliRunner().invoke(check.command, ["--config", str(file)]).output
 
-    assert "holds clients.brand.callback_api_key: chmod o-r" in said
-    assert "authorization" not in said
-    assert "very-secret" not in said
-
-
-def test_a_store_that_cannot_be_written_is_a_fault(looked_at):
-    said = looked_at(("[clients", '[store]\nurl = "sqlite:///contacts.csv/gatepost.db"\n[clients'), code=1)
-
-    assert "✗ store.url" in said
-    assert "can't be written" in said
+    assert "holds clients.brand.callback_api_key: chmod o-r" in output
+    assert "authorization" not in output
+    assert "very-secret" not in output
 
 
-def test_a_store_is_looked_at_and_not_made(looked_at, tmp_path):
-    assert "will be made" in looked_at()
-    assert "is a folder" in looked_at(("[clients", '[store]\nurl = "sqlite:///."\n[clients'), code=1)
+def test_a_store_that_cannot_be_written_is_a_fault(run_check):
+    output = run_check(("[clients", '[store]\nurl = "sqlite:///contacts.csv/gatepost.db"\n[clients'), code=1)
+
+    assert "✗ store.url" in output
+    assert "can't be written" in output
+
+
+def test_a_missing_store_is_not_created(run_check, tmp_path):
+    assert "will be created" in run_check()
+    assert "is a folder" in run_check(("[clients", '[store]\nurl = "sqlite:///."\n[clients'), code=1)
     assert not list(tmp_path.glob("*.db*"))
 
 
 @pytest.fixture
-async def in_thread(looked_at):
-    """Runs the command beside a gateway that lives on this test's loop."""
-    return lambda *arguments, **options: asyncio.to_thread(looked_at, *arguments, **options)
+async def in_thread(run_check):
+    """Return a function that runs the command in a thread, beside a gateway on this test's event loop."""
+    return lambda *arguments, **options: asyncio.to_thread(run_check, *arguments, **options)
 
 
-def there(folder):
-    """Every file of the folder but the configuration, and what would show that it was touched."""
+def snapshot(folder):
+    """Every file of the folder except the configuration, with what changes when it is written."""
     files = sorted(one for one in folder.iterdir() if one.name != "gatepost.toml")
     return [(one.name, one.read_bytes(), one.stat().st_ino, one.stat().st_mtime_ns) for one in files]
 
 
-def opened(folder):
+def open_store(folder):
     return open_outbox(Secret("sqlite:///gatepost.db"), folder, Policy())
 
 
-async def test_that_a_gateway_has_the_store_open_is_no_fault(in_thread, tmp_path):
-    async with opened(tmp_path):
+async def test_a_store_that_a_gateway_has_open_is_good(in_thread, tmp_path):
+    async with open_store(tmp_path):
         assert f"✓ store: SQLite, {tmp_path}/gatepost.db, in use by a running gateway\n" in await in_thread()
     assert f"✓ store: SQLite, {tmp_path}/gatepost.db\n" in await in_thread()
 
 
 @pytest.mark.parametrize("end", ["closed", "killed"])
-async def test_a_store_is_looked_into_and_not_changed(in_thread, tmp_path, end, monkeypatch):
-    """Also where the last gateway died and its tables are in the write-ahead log alone."""
+async def test_a_store_is_read_without_changing_it(in_thread, tmp_path, end, monkeypatch):
+    """Also when the last gateway was killed and its tables are only in the write-ahead log."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    async with opened(elsewhere):
+    async with open_store(elsewhere):
         if end == "killed":
             shutil.copytree(elsewhere, tmp_path, dirs_exist_ok=True)
     if end == "closed":
@@ -205,13 +207,13 @@ async def test_a_store_is_looked_into_and_not_changed(in_thread, tmp_path, end, 
     shutil.rmtree(elsewhere)
     assert (tmp_path / "gatepost.db-wal").exists() == (end == "killed")
     (tmp_path / "gatepost.db.lock").unlink(missing_ok=True)
-    before = there(tmp_path)
+    before = snapshot(tmp_path)
 
     assert "/gatepost.db\n" in await in_thread()
     monkeypatch.setattr(migrate, "HEAD", "0002")
     assert "/gatepost.db (its tables will be upgraded at the next start)\n" in await in_thread()
 
-    assert [one for one in there(tmp_path) if not one[0].endswith("-shm")] == [
+    assert [one for one in snapshot(tmp_path) if not one[0].endswith("-shm")] == [
         one for one in before if not one[0].endswith("-shm")
     ]
 
@@ -223,10 +225,10 @@ async def test_a_store_is_looked_into_and_not_changed(in_thread, tmp_path, end, 
             "CREATE TABLE alembic_version AS SELECT '9999' AS version_num",
             "a newer Gatepost has upgraded this store",
         ),
-        (b"somebody's letter" * 1000, "the file is not a database"),
+        (b"some other file" * 1000, "the file is not a database"),
     ],
 )
-def test_a_store_that_serve_would_refuse_is_a_fault(looked_at, tmp_path, content, problem):
+def test_a_store_that_serve_would_refuse_is_a_fault(run_check, tmp_path, content, problem):
     file = tmp_path / "gatepost.db"
     if isinstance(content, bytes):
         file.write_bytes(content)
@@ -234,20 +236,20 @@ def test_a_store_that_serve_would_refuse_is_a_fault(looked_at, tmp_path, content
         with closing(sqlite3.connect(file)) as database:
             database.execute(content)
             database.commit()
-    before = there(tmp_path)
+    before = snapshot(tmp_path)
 
-    (line,) = [line for line in looked_at(code=1).splitlines() if "✗ store.url: " in line]
+    (line,) = [line for line in run_check(code=1).splitlines() if "✗ store.url: " in line]
 
     assert problem in line
-    assert there(tmp_path) == before
+    assert snapshot(tmp_path) == before
 
 
-def test_live_asks_the_providers_too(looked_at):
-    assert "✗ plugins.relay: smtp: no connection" in looked_at(code=1, live=True)
+def test_live_signs_in_to_the_providers(run_check):
+    assert "✗ plugins.relay: smtp: no connection" in run_check(code=1, live=True)
 
 
-def test_a_file_that_is_not_there_or_no_toml_is_one_fault(looked_at, tmp_path):
-    assert "1 fault," in looked_at(text="[server", code=1)
+def test_a_missing_file_or_one_that_is_not_toml_is_one_fault(run_check, tmp_path):
+    assert "1 fault," in run_check(text="[server", code=1)
 
     missing = CliRunner().invoke(check.command, ["--config", str(tmp_path / "other.toml")])
 
@@ -255,12 +257,11 @@ def test_a_file_that_is_not_there_or_no_toml_is_one_fault(looked_at, tmp_path):
     assert "name another with --config" in missing.output
 
 
-def test_its_help_promises_no_more_than_it_does(looked_at):
-    """The relay does not answer, and only --live finds out."""
-    looked_at(code=0)
-    looked_at(code=1, live=True)
+def test_the_help_says_that_only_live_signs_in_to_providers(run_check):
+    run_check(code=0)
+    run_check(code=1, live=True)
 
-    assert "Providers' keys are tried with --live alone" in " ".join((check.command.help or "").split())
+    assert "It tries the providers' keys only with --live" in " ".join((check.command.help or "").split())
 
 
 @pytest.mark.parametrize(
@@ -273,10 +274,12 @@ def test_its_help_promises_no_more_than_it_does(looked_at):
         ("clients.brand", 'authorization = ["a"]\npreview_recipients = 5'),
     ],
 )
-def test_a_value_of_another_kind_is_a_fault_where_secrets_are_looked_for_too(tmp_path, table, line):
+def test_a_value_of_the_wrong_type_is_a_fault_also_when_the_file_is_searched_for_secrets(
+    tmp_path, table, line
+):
     file = tmp_path / "gatepost.toml"
     file.write_text(f"[{table}]\n{line}\n")
-    # Whether everybody can read it is looked at: that is what looks for secrets.
+    # A file that every user can read is searched for secrets.
     file.chmod(0o644)
 
     ended = CliRunner().invoke(check.command, ["--config", str(file)])
@@ -285,37 +288,37 @@ def test_a_value_of_another_kind_is_a_fault_where_secrets_are_looked_for_too(tmp
     assert f" ✗ {table}." in ended.output
 
 
-def test_of_a_key_that_has_a_fault_nothing_else_is_said(looked_at):
-    said = looked_at(('trusted_proxies = ["127.0.0.1"]', 'trusted_proxies = ["proxy"]'), code=1)
+def test_a_key_with_a_fault_gets_no_warning(run_check):
+    output = run_check(('trusted_proxies = ["127.0.0.1"]', 'trusted_proxies = ["proxy"]'), code=1)
 
-    assert "✗ server.trusted_proxies: is not an address" in said
-    assert "trusted_proxies: is empty" not in said
+    assert "✗ server.trusted_proxies: is not an address" in output
+    assert "trusted_proxies: is empty" not in output
 
 
-def test_who_asks_which_sources_is_shown_by_client(looked_at, tmp_path):
+def test_the_contact_sources_of_each_client_are_shown(run_check, tmp_path):
     (tmp_path / "others.csv").write_text("ext_user_id,email,phone\n")
     (tmp_path / "others.csv").chmod(0o600)
     second = GOOD[GOOD.index("[clients.brand]") : GOOD.index("[contacts]")]
     second = second.replace("brand]", "other]").replace("BRAND_SECRET", "RELAY_SECRET")
     plugins = '[plugins.others]\nuse = "csv"\npath = "others.csv"\n[plugins.relay]'
 
-    said = looked_at(
+    output = run_check(
         ("[contacts]", f'contacts = ["players"]\n{second}contacts = ["others"]\n[contacts]'),
         ('[contacts]\nsources = ["players"]', "[contacts]"),
         ("[plugins.relay]", plugins),
     )
 
-    assert "✓ contacts: brand asks players" in said
-    assert "✓ contacts: other asks others" in said
-    assert "0 faults, 0 warnings" in said
+    assert "✓ contacts: users of brand come from players" in output
+    assert "✓ contacts: users of other come from others" in output
+    assert "0 faults, 0 warnings" in output
 
 
-def test_senders_are_asked_for_where_the_channel_has_a_route(looked_at):
-    assert "sms_senders" not in looked_at()
+def test_missing_senders_are_a_warning_only_for_a_channel_with_a_route(run_check):
+    assert "sms_senders" not in run_check()
 
-    said = looked_at(('email = ["relay"]', 'email = ["relay"]\nsms = ["box"]'), ("[plugins.players]", BOX))
+    output = run_check(('email = ["relay"]', 'email = ["relay"]\nsms = ["box"]'), ("[plugins.players]", BOX))
 
-    assert "! clients.brand.sms_senders: is empty: this client may send under any sender id" in said
+    assert "! clients.brand.sms_senders: is empty: this client may send under any sender id" in output
 
 
 BOX = """\
@@ -332,12 +335,15 @@ webhook_secret = "env:RELAY_SECRET"
     [
         (("[routes]", "[route]"), "route: is not a key here; is it routes?"),
         (('email = ["relay"]', 'email = "relay"'), "routes.email: expected a list"),
-        (('email = ["relay"]', 'email = ["rely"]'), "routes.email: rely is no [plugins.NAME]; is it relay?"),
+        (
+            ('email = ["relay"]', 'email = ["rely"]'),
+            "routes.email: rely is not a [plugins.NAME] table; is it relay?",
+        ),
         (
             ('sources = ["players"]', 'source = ["players"]'),
             "contacts.source: is not a key here; is it sources?",
         ),
-        (('sources = ["players"]', 'sources = ["x"]'), "contacts.sources: x is no [plugins.NAME]"),
+        (('sources = ["players"]', 'sources = ["x"]'), "contacts.sources: x is not a [plugins.NAME] table"),
         (("[contacts]", 'contacts = "x"\n[contacts]'), "clients.brand.contacts: expected a list"),
         (('use = "smtp"', 'use = "smpt"'), "plugins.relay.use: no such plugin is installed"),
         (('host = "127.0.0.1"\nport', "host = 5\nport"), "plugins.relay.host: expected a text"),
@@ -348,14 +354,14 @@ webhook_secret = "env:RELAY_SECRET"
         (("[clients.", "[client."), "client: is not a key here; is it clients?"),
     ],
 )
-def test_a_fault_is_said_once_and_without_what_follows_from_it(looked_at, change, fault):
-    said = looked_at(change, code=1)
+def test_a_fault_is_shown_once_and_without_its_consequences(run_check, change, fault):
+    output = run_check(change, code=1)
 
-    assert f"✗ {fault}" in said
-    assert "1 fault, 0 warnings" in said
+    assert f"✗ {fault}" in output
+    assert "1 fault, 0 warnings" in output
 
 
-def test_files_that_everybody_can_read_are_named_with_their_mode(looked_at, tmp_path):
+def test_files_that_every_user_can_read_are_named_with_their_mode(run_check, tmp_path):
     modes = {"contacts.csv": 0o644, "gatepost.db": 0o604, "secret.txt": 0o444, "password.txt": 0o640}
     for name, mode in modes.items():
         if name.endswith(".txt"):
@@ -363,26 +369,29 @@ def test_files_that_everybody_can_read_are_named_with_their_mode(looked_at, tmp_
         (tmp_path / name).touch()
         (tmp_path / name).chmod(mode)
 
-    said = looked_at(('"env:BRAND_KEY"', '"file:secret.txt"'), ('"env:RELAY_SECRET"', '"file:password.txt"'))
+    output = run_check(
+        ('"env:BRAND_KEY"', '"file:secret.txt"'), ('"env:RELAY_SECRET"', '"file:password.txt"')
+    )
 
     everybody = "every user of this machine can read"
     assert (
-        f"! clients.brand.callback_api_key: {everybody} {tmp_path}/secret.txt (mode 0444): chmod o-r" in said
+        f"! clients.brand.callback_api_key: {everybody} {tmp_path}/secret.txt (mode 0444): chmod o-r"
+        in output
     )
-    assert f"! plugins.players.path: {everybody} {tmp_path}/contacts.csv (mode 0644): chmod o-r" in said
-    assert f"! store.url: {everybody} {tmp_path}/gatepost.db (mode 0604): chmod o-r" in said
-    assert said.count(everybody) == 3
+    assert f"! plugins.players.path: {everybody} {tmp_path}/contacts.csv (mode 0644): chmod o-r" in output
+    assert f"! store.url: {everybody} {tmp_path}/gatepost.db (mode 0604): chmod o-r" in output
+    assert output.count(everybody) == 3
 
 
-@pytest.mark.parametrize(("shown", "warned"), [("key.pem", True), ("cert.pem", False)])
-def test_a_key_is_for_the_gateway_and_a_certificate_for_everybody(looked_at, tmp_path, shown, warned):
+@pytest.mark.parametrize(("readable", "warned"), [("key.pem", True), ("cert.pem", False)])
+def test_a_readable_key_is_a_warning_and_a_readable_certificate_is_not(run_check, tmp_path, readable, warned):
     issued = trustme.CA().issue_cert("gate.example")
     issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     issued.private_key_pem.write_to_path(tmp_path / "key.pem")
     for name in ("cert.pem", "key.pem"):
-        (tmp_path / name).chmod(0o644 if name == shown else 0o600)
+        (tmp_path / name).chmod(0o644 if name == readable else 0o600)
 
-    said = looked_at(('trusted_proxies = ["127.0.0.1"]', 'certificate = "cert.pem"\nkey = "key.pem"'))
+    output = run_check(('trusted_proxies = ["127.0.0.1"]', 'certificate = "cert.pem"\nkey = "key.pem"'))
 
-    assert (f"! server.key: every user of this machine can read {tmp_path}/key.pem" in said) is warned
-    assert "server.certificate" not in said
+    assert (f"! server.key: every user of this machine can read {tmp_path}/key.pem" in output) is warned
+    assert "server.certificate" not in output

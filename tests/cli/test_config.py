@@ -1,4 +1,4 @@
-"""The printed configuration: whole, readable, and true."""
+"""`gatepost config` prints every key, in readable lines, with its real default."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ from gatepost.plugin_host import discovery
 STRUCTS = {
     **settings.SECTIONS,
     "clients": settings.Client,
-    "instance": settings.Instance,
+    "instance": settings.InstanceSettings,
     **{f"plugins.{use}": discovery.settings_type(use) for use in discovery.installed()},
 }
 
@@ -26,13 +26,13 @@ def printed():
     return CliRunner().invoke(config.command).output
 
 
-def every_key_set(printed: str) -> str:
-    """The file with every commented key taken into use."""
+def with_every_key(printed: str) -> str:
+    """Return the file with every key active that is commented out."""
     return re.sub(r"^#(?! |$)", "", printed, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("where", STRUCTS)
-def test_every_setting_says_what_it_is_for(where):
+def test_every_setting_has_a_description(where):
     core = {"name", "use", "settings"} if where == "instance" else set()
 
     described = {key.name: key.description for key in config.keys(STRUCTS[where]) if key.name not in core}
@@ -40,15 +40,15 @@ def test_every_setting_says_what_it_is_for(where):
     assert [name for name, text in described.items() if not text or text.startswith("(")] == []
 
 
-def test_as_printed_nothing_but_the_caller_is_set(printed):
+def test_the_printed_file_sets_only_the_secret_of_a_client(printed):
     assert tomllib.loads(printed) == {
         **{section: {} for section in settings.SECTIONS},
         "clients": {"smartico": {"authorization": ["env:GATEPOST_SECRET"]}},
     }
 
 
-def test_with_every_key_set_the_gateway_would_read_it(printed, tmp_path, monkeypatch):
-    text = every_key_set(printed)
+def test_with_every_key_active_the_file_has_no_fault(printed, tmp_path, monkeypatch):
+    text = with_every_key(printed)
     for name in re.findall(r'"env:(\w+)"', text):
         monkeypatch.setenv(name, "a secret")
     file = tmp_path / "gatepost.toml"
@@ -59,13 +59,13 @@ def test_with_every_key_set_the_gateway_would_read_it(printed, tmp_path, monkeyp
     assert faults == []
     assert found is not None
     assert found.plugins.keys() == discovery.installed().keys()
-    for section, kind in settings.SECTIONS.items():
+    for section, struct_type in settings.SECTIONS.items():
         assert tomllib.loads(text)[section].keys() == {
-            field.encode_name for field in msgspec.structs.fields(kind)
+            field.encode_name for field in msgspec.structs.fields(struct_type)
         }
 
 
-def test_what_is_printed_as_a_default_is_the_default(printed, tmp_path, monkeypatch):
+def test_the_printed_defaults_are_the_real_ones(printed, tmp_path, monkeypatch):
     monkeypatch.setenv("GATEPOST_SECRET", "a secret")
     as_printed, every = tmp_path / "as_printed.toml", tmp_path / "every.toml"
     as_printed.write_text(printed)
@@ -84,12 +84,12 @@ def test_what_is_printed_as_a_default_is_the_default(printed, tmp_path, monkeypa
     assert msgspec.structs.replace(other.server, **examples) == one.server
 
 
-def test_lines_stay_readable(printed):
-    assert max(map(len, printed.splitlines())) <= config.WIDTH
+def test_lines_are_short_and_have_no_trailing_space(printed):
+    assert max(map(len, printed.splitlines())) <= config.LINE_WIDTH
     assert not [line for line in printed.splitlines() if line != line.rstrip()]
 
 
-def test_a_plugin_that_cannot_be_used_is_named_and_the_rest_is_printed(monkeypatch):
+def test_a_plugin_that_cannot_be_used_is_named_and_the_others_are_printed(monkeypatch):
     class Broken:
         pass
 
@@ -99,11 +99,11 @@ def test_a_plugin_that_cannot_be_used_is_named_and_the_rest_is_printed(monkeypat
 
     assert "# The plugin broken can't be used: no such plugin is installed" in text
     assert '#use = "csv"' in text
-    tomllib.loads(every_key_set(text))
+    tomllib.loads(with_every_key(text))
 
 
-def test_a_struct_of_every_kind_of_field_can_be_written(tmp_path):
-    class Kinds(msgspec.Struct, frozen=True):
+def test_fields_of_every_type_are_printed_as_toml(tmp_path):
+    class Example(msgspec.Struct, frozen=True):
         must: str
         number: float = 0.25
         large: int = 1_048_576
@@ -111,7 +111,7 @@ def test_a_struct_of_every_kind_of_field_can_be_written(tmp_path):
         maybe: Path | None = None
         flag: bool = True
 
-    written = "\n".join(f"{key.name} = {key.value}" for key in config.keys(Kinds))
+    written = "\n".join(f"{key.name} = {key.value}" for key in config.keys(Example))
 
     assert tomllib.loads(written) == {
         "must": "…",

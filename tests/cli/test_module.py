@@ -1,4 +1,4 @@
-"""``python -m gatepost`` imports what is installed, and nothing from the folder that it is called in."""
+"""``python -m gatepost`` imports installed modules only, and none from the working directory."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ EVIL = "import pathlib; pathlib.Path({mark!r}).touch()\n"
 
 @pytest.fixture
 def trap(tmp_path):
-    """A folder with modules that stand in for real ones, and a plugin of its own; and the mark that they leave."""
+    """Return a folder with modules that have the names of real ones, and with a plugin; and the file they create."""
     folder, mark = tmp_path / "trap", tmp_path / "imported"
     info = folder / "gatepost_evil-1.0.dist-info"
     info.mkdir(parents=True)
@@ -22,14 +22,14 @@ def trap(tmp_path):
     return folder, mark
 
 
-def test_what_lies_in_the_working_directory_is_not_imported(trap):
+def test_modules_in_the_working_directory_are_not_imported(trap):
     folder, mark = trap
 
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "gatepost", "check"], cwd=folder, capture_output=True, text=True, check=False
     )
 
     assert not mark.exists()
-    # Its configuration is read from there all the same.
-    assert "plugins.one" in ended.stdout
-    assert "no such plugin is installed" in ended.stdout
+    # The configuration in that folder is read all the same.
+    assert "plugins.one" in result.stdout
+    assert "no such plugin is installed" in result.stdout

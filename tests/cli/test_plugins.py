@@ -1,4 +1,4 @@
-"""What `gatepost plugins` shows, also of what can't be used."""
+"""What `gatepost plugins` shows of plugins and of configurations, also of unusable ones."""
 
 import re
 from importlib.metadata import EntryPoint
@@ -11,10 +11,10 @@ from gatepost.plugin_host import discovery
 
 
 @pytest.fixture
-def shown(tmp_path, monkeypatch):
+def run_plugins(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
 
-    def show(text=None, code=0):
+    def run(text=None, code=0):
         file = tmp_path / "gatepost.toml"
         if text is not None:
             file.write_text(text)
@@ -22,11 +22,11 @@ def shown(tmp_path, monkeypatch):
         assert result.exit_code == code
         return result.output
 
-    return show
+    return run
 
 
 def row(output, use):
-    """The cells of one plugin, each of its lines joined."""
+    """Return the cells of one plugin, the lines of each joined."""
     rows = [
         [cell.strip() for cell in re.split("[│┃]", line)[1:-1]]
         for line in output.partition("use")[2].splitlines()
@@ -37,26 +37,26 @@ def row(output, use):
     return [" ".join(filter(None, cells)) for cells in zip(*rows[start:end], strict=True)]
 
 
-def test_what_is_installed_says_what_it_can(shown):
-    output = shown('[plugins.main]\nuse = "sendgrid"\n[plugins.other]\nuse = "sendgrid"\nfault = 1\n')
+def test_an_installed_plugin_is_shown_with_its_abilities_and_instances(run_plugins):
+    output = run_plugins('[plugins.main]\nuse = "sendgrid"\n[plugins.other]\nuse = "sendgrid"\nfault = 1\n')
 
     assert row(output, "sendgrid")[1].startswith("gatepost-sendgrid ")
     assert row(output, "sendgrid")[2:] == [
-        "sends email hears reports answers a ping",
+        "answers a ping sends email takes reports",
         "main, other",
     ]
     assert row(output, "csv")[2:] == ["finds contacts", "–"]
 
 
-def test_what_is_configured_and_not_installed_is_said(shown):
-    cells = row(shown('[plugins.x]\nuse = "senddrig"\n'), "senddrig")
+def test_a_configured_plugin_that_is_not_installed_is_shown(run_plugins):
+    cells = row(run_plugins('[plugins.x]\nuse = "senddrig"\n'), "senddrig")
 
     assert cells[1] == "–"
     assert "no such plugin is installed" in cells[2]
     assert cells[3] == "x"
 
 
-def test_what_can_not_be_imported_is_said(shown, monkeypatch):
+def test_a_plugin_that_cannot_be_imported_is_shown(run_plugins, monkeypatch):
     broken = EntryPoint("broken", "gatepost.no_such_module:Plugin", "gatepost")
     real = discovery.entry_points
 
@@ -71,14 +71,14 @@ def test_what_can_not_be_imported_is_said(shown, monkeypatch):
 
     monkeypatch.setattr(discovery, "entry_points", entry_points)
 
-    output = shown("")
+    output = run_plugins("")
 
     assert "can't be imported (ModuleNotFoundError gatepost.no_such_module)" in row(output, "broken")[2]
     assert row(output, "csv")[2] == "finds contacts"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "note"),
     [
         (None, "can't be read (No such file or directory)"),
         ("[plugins", "is not TOML"),
@@ -86,8 +86,8 @@ def test_what_can_not_be_imported_is_said(shown, monkeypatch):
         ("", "has no [plugins.NAME] table"),
     ],
 )
-def test_a_configuration_that_cannot_be_used_hinders_nothing(shown, text, said):
-    output = shown(text)
+def test_installed_plugins_are_shown_also_with_an_unusable_configuration(run_plugins, text, note):
+    output = run_plugins(text)
 
-    assert said in output
+    assert note in output
     assert row(output, "csv")[3] == "–"

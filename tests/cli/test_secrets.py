@@ -1,4 +1,4 @@
-"""No command shows what a plugin knew when it failed."""
+"""No command shows the variables of a plugin that failed."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ use = "tulgey"
 
 @pytest.fixture
 def environment(tmp_path):
-    """One in which a plugin is installed that reads a secret and then can't be imported."""
+    """Return an environment with an installed plugin that reads a secret and then fails to be imported."""
     metadata = tmp_path / "site" / "tulgey-1.0.dist-info"
     metadata.mkdir(parents=True)
     (tmp_path / "site" / "tulgey.py").write_text(PLUGIN)
@@ -40,8 +40,8 @@ def environment(tmp_path):
     return {**os.environ, "PYTHONPATH": path, "TULGEY_KEY": SECRET, "COLUMNS": "300"}
 
 
-async def test_a_plugin_that_fails_at_its_import_is_named_without_its_variables(environment, tmp_path):
-    async def said(*command):
+async def test_a_plugin_that_cannot_be_imported_is_named_without_its_variables(environment, tmp_path):
+    async def output_of(*command):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gatepost", *command),
             cwd=tmp_path,
@@ -52,7 +52,9 @@ async def test_a_plugin_that_fails_at_its_import_is_named_without_its_variables(
         return (await process.communicate())[0].decode()
 
     commands = [("plugins",), ("config",), ("check",)]
-    for command, text in zip(commands, await asyncio.gather(*(said(*one) for one in commands)), strict=True):
+    for command, text in zip(
+        commands, await asyncio.gather(*(output_of(*one) for one in commands)), strict=True
+    ):
         assert "the distribution tulgey can't be imported (LookupError" in text, (command, text)
         assert "Traceback" not in text, command
         assert SECRET not in text, command

@@ -1,11 +1,11 @@
-"""Values that have the right type and could never work: each one is a fault where it stands."""
+"""Values that have the right type but can't work: each is a fault of its key."""
 
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
 from gatepost import app
-from gatepost.observe import logs
+from gatepost.observe import redaction
 
 GOOD = """\
 [server]
@@ -21,19 +21,19 @@ folder = "box"
 
 @pytest.fixture
 def faults(tmp_path):
-    """Has the good configuration read with a line more in one of its tables; gives the faults by key."""
+    """Return a function that reads GOOD with one more line in a table, and returns the faults by key."""
     file = tmp_path / "gatepost.toml"
 
-    def read(table="server", line=""):
+    def read_faults(table="server", line=""):
         file.write_text(GOOD.replace(f"[{table}]\n", f"[{table}]\n{line}\n"))
         found = {}
         for key, problem in app.examine(file)[2]:
             found[key] = f"{found[key]}; {problem}" if key in found else problem
         return found
 
-    assert read() == {}
-    yield read
-    logs.never(None)
+    assert read_faults() == {}
+    yield read_faults
+    redaction.redact_settings(None)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def faults(tmp_path):
     ],
 )
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e300", "315360001"])
-def test_a_number_that_no_clock_can_hold_is_a_fault(faults, table, key, value):
+def test_an_infinite_or_huge_number_is_a_fault(faults, table, key, value):
     found = faults(table, f"{key} = {value}")
 
     assert list(found) == [f"{table}.{key}"]
@@ -58,15 +58,15 @@ def test_a_number_that_no_clock_can_hold_is_a_fault(faults, table, key, value):
 
 
 @pytest.mark.parametrize("value", ["1e-300", "5e-324", "0.00001"])
-def test_a_rate_that_sends_nothing_in_the_time_of_a_message_is_a_fault(faults, value):
+def test_a_rate_below_one_a_day_is_a_fault(faults, value):
     assert faults("plugins.box", f"per_second = {value}") == {
-        "plugins.box.per_second": "must be 0 (unlimited) or at least one a day, which is 0.000012"
+        "plugins.box.per_second": "must be 0 (unlimited) or at least 0.000012 (one a day)"
     }
     assert faults("plugins.box", "per_second = 0.000012") == {}
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1e-300", "0.0009"])
-def test_a_time_in_which_nothing_can_happen_is_a_fault(faults, value):
+def test_a_timeout_of_less_than_a_millisecond_is_a_fault(faults, value):
     found = faults("plugins.box", f"timeout = {value}")
 
     assert found == {"plugins.box.timeout": "expected a number >= 0.001"}
@@ -101,35 +101,35 @@ def test_a_public_url_may_have_a_port_and_a_path(faults, url):
     assert faults("server", f'public_url = "{url}"') == {}
 
 
-def test_a_preview_recipient_that_is_no_address_is_a_fault_which_does_not_quote_it(faults):
+def test_a_preview_recipient_that_is_not_an_address_is_a_fault_that_does_not_quote_it(faults):
     entries = '["a@b.example", "Joe <joe@b.example>", "x@bücher.example", "joe.bloggs"]'
 
     found = faults("clients.brand", f"preview_recipients = {entries}")
 
     assert found == {
-        "clients.brand.preview_recipients": "entry 2 is no address such as name@example.com; "
-        "entry 4 is no address such as name@example.com"
+        "clients.brand.preview_recipients": "entry 2 is not an address such as name@example.com; "
+        "entry 4 is not an address such as name@example.com"
     }
 
 
 @pytest.mark.parametrize(
     "secret", ["", " vorpal", "vorpal ", "vorpal\\t", "vor\\npal", "vorpal\\u0000", "vor\\u007fpal"]
 )
-def test_a_secret_that_no_header_can_hold_is_a_fault_which_does_not_quote_it(faults, secret):
+def test_a_secret_that_fits_in_no_header_is_a_fault_that_does_not_quote_it(faults, secret):
     found = faults("contacts", f'shared = true\n[clients.other]\nauthorization = ["good", "{secret}"]')
 
     assert found == {
-        "clients.other.authorization": "entry 2 must not be empty, begin or end with a space, "
-        "or hold a control character such as a line break: no header can hold that"
+        "clients.other.authorization": "entry 2 must not be empty, begin or end with a space, or hold a "
+        "control character such as a line break: no HTTP header can have such a value"
     }
 
 
 @pytest.mark.parametrize("secret", ["Bearer vorpal blade", "Bätschi", "Basic dm9ycGFs=="])
-def test_a_secret_may_be_of_several_words_and_of_every_script(faults, secret):
+def test_a_secret_may_have_several_words_and_any_script(faults, secret):
     assert faults("contacts", f'shared = true\n[clients.other]\nauthorization = ["{secret}"]') == {}
 
 
-def test_a_certificate_that_can_not_be_served_is_a_fault_before_anything_is_opened(faults, tmp_path):
+def test_an_unusable_certificate_is_a_fault_before_anything_is_opened(faults, tmp_path):
     lines = 'certificate = "cert.pem"\nkey = "key.pem"'
     assert faults("server", lines) == {"server.certificate": "can't be read (No such file or directory)"}
     authority = trustme.CA()
@@ -139,10 +139,11 @@ def test_a_certificate_that_can_not_be_served_is_a_fault_before_anything_is_open
     assert faults("server", lines) == {}
 
     other.private_key_pem.write_to_path(tmp_path / "key.pem")
-    no_pair = {
-        "server.certificate": "certificate and key are no pair of PEM files, or the key has a password"
+    not_a_pair = {
+        "server.certificate": "certificate and key are not a matching pair of PEM files, "
+        "or the key is encrypted with a password"
     }
-    assert faults("server", lines) == no_pair
+    assert faults("server", lines) == not_a_pair
     key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
     locked = key.private_bytes(
         serialization.Encoding.PEM,
@@ -150,7 +151,7 @@ def test_a_certificate_that_can_not_be_served_is_a_fault_before_anything_is_open
         serialization.BestAvailableEncryption(b"a password"),
     )
     (tmp_path / "key.pem").write_bytes(locked)
-    assert faults("server", lines) == no_pair
+    assert faults("server", lines) == not_a_pair
 
 
 EVERYTHING_WRONG = """\
@@ -178,7 +179,7 @@ concurrency = 0
 """
 
 
-def test_one_fault_of_a_table_hides_no_other(tmp_path):
+def test_a_fault_of_a_table_hides_no_other_fault(tmp_path):
     file = tmp_path / "gatepost.toml"
     file.write_text(EVERYTHING_WRONG)
 
@@ -209,7 +210,7 @@ def test_one_fault_of_a_table_hides_no_other(tmp_path):
         ("clients.brand", 'callback_hosts = "crm.example"', "callback_hosts"),
     ],
 )
-def test_what_stands_in_the_place_of_a_key_at_fault_has_no_faults(faults, table, line, key):
+def test_the_value_in_place_of_a_key_with_a_fault_has_no_faults(faults, table, line, key):
     if key == "callback_hosts":
         line += '\ncallback_api_key = "a key"\ncallback_url = "https://crm.example/"'
     else:
@@ -219,7 +220,7 @@ def test_what_stands_in_the_place_of_a_key_at_fault_has_no_faults(faults, table,
 
 
 @pytest.mark.parametrize("url", ["mysql://db.example/x", "postgresql+asyncpg://db.example/x", "redis://x"])
-def test_a_store_that_there_is_none_for_is_a_fault_before_anything_is_opened(faults, url):
+def test_an_unknown_kind_of_store_is_a_fault_before_anything_is_opened(faults, url):
     found = faults("delivery", f'[store]\nurl = "{url}"')
     assert found.keys() == {"store.url"}
     assert found["store.url"].startswith("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")

@@ -1,9 +1,9 @@
-"""Names of instances in the configuration: whose contacts are asked, and what becomes of a slip of the pen."""
+"""Names of plugin instances in the configuration: contact sources of each client, and misspelled names."""
 
 import pytest
 
 from gatepost import app
-from gatepost.observe import logs
+from gatepost.observe import redaction
 
 BRANDS = """\
 [clients.amazing]
@@ -31,10 +31,10 @@ AMAZING, SPLENDID = 'contacts = ["players"]\n', 'contacts = ["members"]\n'
 
 @pytest.fixture
 def faults(tmp_path):
-    """Has the configuration of two brands read with these changes; gives the faults as key and problem."""
+    """Return a function that reads BRANDS with changes, and returns the faults as key and problem."""
     file = tmp_path / "gatepost.toml"
 
-    def read(*changes):
+    def read_faults(*changes):
         text = BRANDS
         for old, new in changes:
             assert old in text
@@ -42,12 +42,12 @@ def faults(tmp_path):
         file.write_text(text)
         return [tuple(fault) for fault in app.examine(file)[2]]
 
-    assert read() == []
-    yield read
-    logs.never(None)
+    assert read_faults() == []
+    yield read_faults
+    redaction.redact_settings(None)
 
 
-def test_of_several_clients_each_needs_contacts_of_its_own(faults):
+def test_with_several_clients_each_needs_contacts_of_its_own(faults):
     unset = (AMAZING, ""), ("[contacts]\n", '[contacts]\nsources = ["players"]\n')
 
     (one,) = faults(*unset)
@@ -60,64 +60,62 @@ def test_of_several_clients_each_needs_contacts_of_its_own(faults):
     assert [key for key, _ in both] == ["clients.amazing.contacts", "clients.splendid.contacts"]
 
 
-def test_of_several_clients_none_asks_anothers_source(faults):
+def test_with_several_clients_none_may_use_the_source_of_another(faults):
     (one,) = faults((SPLENDID, 'contacts = ["members", "players"]\n'))
 
     assert one[0] == "clients.splendid.contacts"
-    assert "players is a source of clients.amazing too" in one[1]
+    assert "players is also a source of clients.amazing" in one[1]
     assert "write shared = true in [contacts]" in one[1]
 
 
-@pytest.mark.parametrize("theirs", ["", AMAZING, 'contacts = ["members", "players"]\n'])
-def test_clients_share_sources_where_the_operator_says_so(faults, theirs):
-    assert faults((SPLENDID, theirs), ("[contacts]\n", "[contacts]\nshared = true\n")) == []
+@pytest.mark.parametrize("contacts", ["", AMAZING, 'contacts = ["members", "players"]\n'])
+def test_clients_may_share_sources_when_shared_is_true(faults, contacts):
+    assert faults((SPLENDID, contacts), ("[contacts]\n", "[contacts]\nshared = true\n")) == []
 
 
-def test_a_client_alone_may_ask_the_sources_of_contacts(faults):
+def test_a_single_client_may_use_the_sources_of_contacts(faults):
     alone = BRANDS[BRANDS.index("[clients.splendid]") : BRANDS.index("[contacts]")]
 
     assert faults((alone, "")) == []
     assert faults((alone, ""), (AMAZING, ""), ("[contacts]\n", '[contacts]\nsources = ["players"]\n')) == []
 
 
-def test_a_source_that_there_is_not_is_named_with_the_nearest_that_there_is(faults):
+def test_an_unknown_source_is_named_with_the_closest_known_one(faults):
     assert faults((AMAZING, 'contacts = ["playrs"]\n'), ('email = ["box"]', 'email = ["box", "x"]')) == [
         (
             "clients.amazing.contacts",
-            "playrs is no [plugins.NAME]; is it players? there are: box, members, players",
+            "playrs is not a [plugins.NAME] table; is it players? there are: box, members, players",
         ),
-        ("routes.email", "x is no [plugins.NAME]; there are: box, members, players"),
+        ("routes.email", "x is not a [plugins.NAME] table; there are: box, members, players"),
     ]
 
 
-def test_a_name_that_comes_from_the_environment_is_shown_as_the_file_has_it(faults, monkeypatch):
-    monkeypatch.setenv("WHOSE", "the value of it")
+def test_a_name_from_the_environment_is_shown_as_the_file_has_it(faults, monkeypatch):
+    monkeypatch.setenv("WHOSE", "the value")
 
     (one,) = faults((AMAZING, 'contacts = ["env:WHOSE"]\n'))
 
-    assert one[1].startswith("env:WHOSE is no [plugins.NAME]")
+    assert one[1].startswith("env:WHOSE is not a [plugins.NAME] table")
 
 
-def test_what_can_be_no_name_is_not_shown(faults):
+def test_a_text_that_cannot_be_a_name_is_not_shown(faults):
     (one,) = faults((AMAZING, 'contacts = ["a secret?"]\n'))
 
-    assert one[1].startswith("name 1 is no [plugins.NAME]")
+    assert one[1].startswith("entry 1 is not a [plugins.NAME] table")
 
 
-def test_an_instance_that_knows_no_users_is_no_source(faults):
+def test_a_plugin_without_find_contact_is_not_a_contact_source(faults):
     assert faults((AMAZING, 'contacts = ["players", "box"]\n')) == [
-        ("clients.amazing.contacts", "box (sandbox) knows no users")
+        ("clients.amazing.contacts", "box (sandbox) is not a contact source")
     ]
 
 
-def test_a_name_that_stands_twice_is_named(faults):
-    assert faults(('email = ["box"]', 'email = ["box", "box"]')) == [
-        ("routes.email", "box stands here twice")
-    ]
+def test_a_name_listed_twice_is_a_fault(faults):
+    assert faults(('email = ["box"]', 'email = ["box", "box"]')) == [("routes.email", "box is listed twice")]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "key", "meant"),
+    ("old", "new", "key", "right_name"),
     [
         ("[contacts]\n", "[contacts]\nshard = true\n", "contacts.shard", "shared"),
         ('contacts = ["members"]', 'contact = ["members"]', "clients.splendid.contact", "contacts"),
@@ -132,11 +130,11 @@ def test_a_name_that_stands_twice_is_named(faults):
         ("[clients.", "[client.", "client", "clients"),
     ],
 )
-def test_a_misspelled_key_is_one_fault_that_says_what_is_meant(faults, old, new, key, meant):
+def test_a_misspelled_key_is_one_fault_that_names_the_right_key(faults, old, new, key, right_name):
     (one,) = faults((old, new))
 
     assert one[0] == key
-    assert f"is not a key here; is it {meant}? there are: " in one[1]
+    assert f"is not a key here; is it {right_name}? there are: " in one[1]
 
 
 @pytest.mark.parametrize(
@@ -150,5 +148,5 @@ def test_a_misspelled_key_is_one_fault_that_says_what_is_meant(faults, old, new,
         ('email = ["box"]', 'email = "box"', "routes.email"),
     ],
 )
-def test_a_value_at_fault_is_one_fault(faults, old, new, key):
+def test_an_unusable_value_is_one_fault(faults, old, new, key):
     assert [name for name, _ in faults((old, new))] == [key]

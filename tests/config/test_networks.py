@@ -17,7 +17,7 @@ from gatepost.config.networks import Network, parse_address
         ("::203.0.113.7", "::cb00:7107"),
     ],
 )
-def test_an_address(text, expected):
+def test_an_address_is_parsed(text, expected):
     assert parse_address(text) == ipaddress.ip_address(expected)
 
 
@@ -45,7 +45,7 @@ def test_an_address(text, expected):
         "\x00",
     ],
 )
-def test_no_address(text):
+def test_another_text_is_no_address(text):
     assert parse_address(text) is None
 
 
@@ -67,7 +67,7 @@ def test_any_text_is_an_address_or_none(text):
         ("::ffff:203.0.113.7", "203.0.113.7", "203.0.113.6"),
     ],
 )
-def test_what_a_network_holds(network, inside, outside):
+def test_a_network_contains_its_addresses(network, inside, outside):
     assert parse_address(inside) in Network(network)
     assert parse_address(outside) not in Network(network)
 
@@ -77,14 +77,14 @@ def test_what_a_network_holds(network, inside, outside):
     [
         ("203.0.113.7/24", "write 203.0.113.0/24"),
         ("2001:db8::1/32", "write 2001:db8::/32"),
-        ("203.0.113.0/33", "is not an address or network"),
-        ("", "is not an address or network"),
-        ("smartico.example", "is not an address or network"),
-        ("203.0.113.0-9", "is not an address or network"),
+        ("203.0.113.0/33", "is not an address or a network"),
+        ("", "is not an address or a network"),
+        ("smartico.example", "is not an address or a network"),
+        ("203.0.113.0-9", "is not an address or a network"),
         ("::ffff:0:0/90", "write ::ffc0:0:0/90"),
     ],
 )
-def test_a_wrong_entry_says_what_to_write(text, advice):
+def test_the_error_of_a_wrong_entry_says_what_to_write(text, advice):
     with pytest.raises(ValueError, match=advice):
         Network(text)
 
@@ -101,12 +101,12 @@ def test_a_wrong_entry_says_what_to_write(text, advice):
         ("2001:db8::/32", "2001:db9::/32", False),
     ],
 )
-def test_overlaps(one, other, expected):
+def test_networks_overlap_when_they_share_an_address(one, other, expected):
     assert Network(one).overlaps(Network(other)) is expected
     assert Network(other).overlaps(Network(one)) is expected
 
 
-def test_equal_networks_are_one():
+def test_networks_that_mean_the_same_are_equal():
     assert len({Network("203.0.113.7"), Network("203.0.113.7/32"), Network("::ffff:203.0.113.7")}) == 1
     assert Network("203.0.113.7") != "203.0.113.7"
     assert repr(Network("203.0.113.7")) == "203.0.113.7/32"

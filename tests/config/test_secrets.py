@@ -1,4 +1,4 @@
-"""A secret is seen by whoever asks for it, and nowhere else: no repr, no encoding, no error, no log."""
+"""No repr, encoding, error or log record shows a secret; only ``Secret.reveal`` does."""
 
 import copy
 import functools
@@ -28,7 +28,7 @@ from gatepost.plugin_host import discovery
 from gatepost_sendgrid.testing import SendGridEmulator
 from gatepost_vonage.testing import VonageEmulator
 
-TELLING = {
+SECRETS = {
     "client": "tulgey-wood-7c51",
     "rotated client": "manxome-foe-9d02",
     "callback": "vorpal-blade-0b0b",
@@ -44,7 +44,7 @@ TELLING = {
 
 @pytest.fixture(scope="module", autouse=True)
 def plugins_looked_up_once():
-    """Reading the metadata of everything that is installed is most of a start's work."""
+    """Cache the lookup of plugins: reading the metadata of all distributions is most of the work of a start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discovery, "load", functools.cache(discovery.load))
         patch.setattr(discovery, "installed", functools.cache(discovery.installed))
@@ -53,16 +53,16 @@ def plugins_looked_up_once():
 
 @pytest.fixture(scope="module")
 def config():
-    """Every plugin that is installed, every secret that there is."""
+    """Return a configuration with every plugin and every kind of secret."""
     return {
         "server": {"port": 0, "public_url": "https://gate.example"},
-        "store": {"url": f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:1/gatepost"},
+        "store": {"url": f"postgresql://gatepost:{SECRETS['database']}@127.0.0.1:1/gatepost"},
         "clients": {
             "brand": {
-                "authorization": [TELLING["client"], TELLING["rotated client"]],
+                "authorization": [SECRETS["client"], SECRETS["rotated client"]],
                 "allow_ips": ["127.0.0.1"],
-                "callback_api_key": TELLING["callback"],
-                "preview_recipients": [TELLING["preview"]],
+                "callback_api_key": SECRETS["callback"],
+                "preview_recipients": [SECRETS["preview"]],
             }
         },
         "contacts": {"sources": ["players"]},
@@ -71,34 +71,37 @@ def config():
             "players": {"use": "csv", "path": "contacts.csv"},
             "sendgrid": {
                 "use": "sendgrid",
-                "api_key": TELLING["sendgrid"],
+                "api_key": SECRETS["sendgrid"],
                 "webhook_public_key": SendGridEmulator().public_key,
             },
             "relay": {
                 "use": "smtp",
                 "host": "relay.example",
                 "username": "gatepost",
-                "password": TELLING["relay"],
-                "webhook_secret": TELLING["relay's webhook"],
+                "password": SECRETS["relay"],
+                "webhook_secret": SECRETS["relay's webhook"],
                 "bounce_domain": "bounces.example",
             },
-            "box": {"use": "sandbox", "folder": "box", "webhook_secret": TELLING["sandbox"]},
+            "box": {"use": "sandbox", "folder": "box", "webhook_secret": SECRETS["sandbox"]},
             "vonage": {
                 "use": "vonage",
                 "application_id": "78d335fa-323d-0114-9c3d-d6f0d48968cf",
                 "private_key": VonageEmulator().private_key,
-                "signature_secret": TELLING["vonage"],
+                "signature_secret": SECRETS["vonage"],
             },
         },
     }
 
 
 @pytest.fixture
-def read_anew(tmp_path_factory):
-    """Has a configuration read as the commands do; gives the settings and plugins, and every fault's text."""
+def read_config(tmp_path_factory):
+    """Return a function that reads a configuration as the commands do.
+
+    It returns the settings and plugins, and the text of every fault.
+    """
     folder = tmp_path_factory.mktemp("config")
 
-    def read(tables):
+    def load(tables):
         path = folder / "gatepost.toml"
         path.write_text("\n".join(f"{key} = {_toml(value)}" for key, value in tables.items()), "utf-8")
         try:
@@ -106,8 +109,8 @@ def read_anew(tmp_path_factory):
         except ConfigError as error:
             return None, f"{error} {error!r} {error.args} {error.faults}"
 
-    yield read
-    logs.never(None)
+    yield load
+    redaction.redact_settings(None)
 
 
 def _toml(value):
@@ -119,7 +122,7 @@ def _toml(value):
 
 
 def everything(value, seen=None):
-    """A value and all that it is made of, whatever attributes hide it."""
+    """Yield a value and everything that it consists of, private attributes included."""
     seen = {} if seen is None else seen
     if id(value) in seen or isinstance(value, str | bytes | int | float | type | None):
         return
@@ -138,8 +141,8 @@ def everything(value, seen=None):
         yield from everything(part, seen)
 
 
-def shown(value):
-    """Everything that one sees of a value who does not ask for it."""
+def representations(value):
+    """Yield every text in which a value shows when it is formatted, encoded or logged."""
     yield from (
         repr(value),
         str(value),
@@ -163,33 +166,33 @@ def shown(value):
     yield record.getMessage()
 
 
-def test_a_record_that_can_not_be_written_is_not_printed(monkeypatch):
-    """The standard library shows such a record's arguments."""
+def test_a_log_record_that_cannot_be_written_is_not_printed(monkeypatch):
+    """The standard library would print the arguments of such a record."""
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
-    record = logging.LogRecord("vendor", logging.ERROR, "", 0, "too %s few %s", (TELLING["client"],), None)
-    logs.handler("json").handle(record)
+    record = logging.LogRecord("vendor", logging.ERROR, "", 0, "%s and %s", (SECRETS["client"],), None)
+    logs.stderr_handler("json").handle(record)
     assert "could not be written" in written.getvalue()
-    assert searcher.found(written.getvalue().encode(), TELLING) == []
+    assert searcher.found(written.getvalue().encode(), SECRETS) == []
 
 
-def test_no_setting_shows_a_secret(config, read_anew):
-    loaded, faults = read_anew(config)
+def test_no_setting_shows_a_secret(config, read_config):
+    loaded, faults = read_config(config)
     assert loaded, faults
     hits = []
     for one in everything(loaded):
-        for text in shown(one):
-            hits += [(type(one).__name__, hit) for hit in searcher.found(text.encode(), TELLING)]
+        for text in representations(one):
+            hits += [(type(one).__name__, hit) for hit in searcher.found(text.encode(), SECRETS)]
     assert hits == []
     assert len(list(everything(loaded))) > 40
 
 
-def test_nothing_that_plugins_get_shows_a_recipient():
+def test_no_value_that_plugins_get_shows_a_recipient():
     values = {"recipient": "jabberwock@snicker-snack.example", "number": "+447700900461", "name": "Quasimont"}
     email, phone = Secret(values["recipient"]), Secret(values["number"])
     names = {"name": values["name"]}
     common = {"id": "0" * 36, "lifetime": 1.0, "attributes": names}
-    given = [
+    values_of_plugins = [
         Contact(email=email, phone=phone, attributes=names),
         Email(recipient=email, sender=Mailbox("a@b.example"), subject="", html="", text="", **common),
         Sms(recipient=phone, sender=None, text="", **common),
@@ -202,16 +205,16 @@ def test_nothing_that_plugins_get_shows_a_recipient():
         ),
         [email, {"to": phone}, Receipt("x")],
     ]
-    for one in given:
+    for one in values_of_plugins:
         assert searcher.found(f"{one} {one!r} {[one]}".encode(), values) == []
 
 
-def test_the_log_is_rid_of_secrets_wherever_they_turn_up(config, read_anew, monkeypatch):
-    read_anew(config)
+def test_secrets_are_removed_from_every_log_record(config, read_config, monkeypatch):
+    read_config(config)
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
-    handler = logs.handler("json")
-    for name, secret in TELLING.items():
+    handler = logs.stderr_handler("json")
+    for name, secret in SECRETS.items():
         for text in (
             secret,
             secret.upper(),
@@ -226,43 +229,46 @@ def test_the_log_is_rid_of_secrets_wherever_they_turn_up(config, read_anew, monk
                         "vendor", level, "", 0, f"{name} %s %s" if arguments else text, arguments, None
                     )
                 )
-    assert written.getvalue().count("\n") == 12 * len(TELLING)
-    assert searcher.found(written.getvalue().encode(), TELLING) == []
-    assert redaction.without("the password uffish-thought-6d6d of gatepost@127.0.0.1") == (
+    assert written.getvalue().count("\n") == 12 * len(SECRETS)
+    assert searcher.found(written.getvalue().encode(), SECRETS) == []
+    assert redaction.redact_values("the password uffish-thought-6d6d of gatepost@127.0.0.1") == (
         "the password [redacted] of gatepost@127.0.0.1"
     )
 
 
-def test_no_fault_quotes_what_stands_where_something_else_belongs(config, read_anew):
-    """One text everywhere at once, where a number, a list, a choice or a path belongs."""
+def test_no_fault_quotes_a_value_of_the_wrong_type(config, read_config):
+    """The secret stands in every key at once, where a number, a list, a choice or a path belongs."""
     tables = copy.deepcopy(config)
-    kinds_of = {name: (tables.setdefault(name, {}), kind) for name, kind in configuration.SECTIONS.items()}
-    kinds_of["brand"] = tables["clients"]["brand"], configuration.Client
+    structs = {
+        name: (tables.setdefault(name, {}), struct_type)
+        for name, struct_type in configuration.SECTIONS.items()
+    }
+    structs["brand"] = tables["clients"]["brand"], configuration.Client
     for name, table in tables["plugins"].items():
-        kinds_of[name] = table, discovery.settings_type(table["use"])
-        table.update(dict.fromkeys(("concurrency", "per_second", "timeout"), TELLING["client"]))
-    for table, kind in kinds_of.values():
-        table.update({field.encode_name: TELLING["client"] for field in msgspec.structs.fields(kind)})
-    _, faults = read_anew(tables)
+        structs[name] = table, discovery.settings_type(table["use"])
+        table.update(dict.fromkeys(("concurrency", "per_second", "timeout"), SECRETS["client"]))
+    for table, struct_type in structs.values():
+        table.update({field.encode_name: SECRETS["client"] for field in msgspec.structs.fields(struct_type)})
+    _, faults = read_config(tables)
     assert faults.count("expected a number") > 10
-    assert searcher.found(faults.encode(), TELLING) == []
+    assert searcher.found(faults.encode(), SECRETS) == []
 
 
 VALUES = st.one_of(
-    st.sampled_from(sorted(TELLING.values())),
+    st.sampled_from(sorted(SECRETS.values())),
     st.integers(-(10**6), 10**6),
     st.booleans(),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.lists(st.sampled_from(sorted(TELLING.values())), max_size=2),
+    st.lists(st.sampled_from(sorted(SECRETS.values())), max_size=2),
     st.dictionaries(
-        st.sampled_from(["a", "use", "api_key"]), st.sampled_from(sorted(TELLING.values())), max_size=2
+        st.sampled_from(["a", "use", "api_key"]), st.sampled_from(sorted(SECRETS.values())), max_size=2
     ),
 )
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_fault_quotes_a_value_however_the_file_is_mutated(config, read_anew, data):
+def test_no_fault_quotes_a_secret_after_random_changes_of_the_file(config, read_config, data):
     tables = copy.deepcopy(config)
     for _ in range(data.draw(st.integers(1, 4))):
         place, path = tables, []
@@ -280,15 +286,15 @@ def test_no_fault_quotes_a_value_however_the_file_is_mutated(config, read_anew, 
                 place[data.draw(st.sampled_from(["timeout", "api_key", "folder", "unknown"]))] = data.draw(
                     VALUES
                 )
-    _, faults = read_anew(tables)
+    _, faults = read_config(tables)
 
     named = set(_instances_named(tables))
-    secrets = {name: secret for name, secret in TELLING.items() if secret not in named}
+    secrets = {name: secret for name, secret in SECRETS.items() if secret not in named}
     assert searcher.found(faults.encode(), secrets) == []
 
 
 def _instances_named(tables):
-    """What stands where a name of an instance belongs: an operator is told which of them there is not."""
+    """Yield the texts in lists of instances: a fault may quote them when there is no such instance."""
     client = tables.get("clients")
     client = client.get("brand") if isinstance(client, dict) else None
     for table, keys in (
@@ -302,8 +308,8 @@ def _instances_named(tables):
 
 
 @pytest.mark.parametrize("where", ["env:GATE_{}", "file:{}"])
-def test_secrets_come_from_the_environment_and_from_files_and_no_fault_quotes_them(
-    config, read_anew, where, tmp_path, monkeypatch
+def test_no_fault_quotes_a_secret_from_the_environment_or_a_file(
+    config, read_config, where, tmp_path, monkeypatch
 ):
     tables = copy.deepcopy(config)
     for name, owner, key in (
@@ -316,19 +322,19 @@ def test_secrets_come_from_the_environment_and_from_files_and_no_fault_quotes_th
             "uncertain",
         ),
     ):
-        monkeypatch.setenv(f"GATE_{name}", TELLING[name])
-        (tmp_path / name).write_text(TELLING[name] + "\n")
+        monkeypatch.setenv(f"GATE_{name}", SECRETS[name])
+        (tmp_path / name).write_text(SECRETS[name] + "\n")
         owner[key] = where.format(name if where.startswith("env") else tmp_path / name)
-    loaded, faults = read_anew(tables)
+    loaded, faults = read_config(tables)
     assert loaded is None
     for key in ("plugins.relay.port", "plugins.box.report_after", "delivery.uncertain"):
         assert key in faults
-    assert searcher.found(faults.encode(), TELLING) == []
+    assert searcher.found(faults.encode(), SECRETS) == []
 
 
 @pytest.mark.parametrize("where", ["env:GATE_{}", "file:{}"])
 def test_secrets_are_read_from_the_environment_and_from_files(
-    config, read_anew, where, tmp_path, monkeypatch
+    config, read_config, where, tmp_path, monkeypatch
 ):
     tables = copy.deepcopy(config)
     places = {
@@ -337,92 +343,90 @@ def test_secrets_are_read_from_the_environment_and_from_files(
         "sendgrid": (tables["plugins"]["sendgrid"], "api_key"),
     }
     for name, (table, key) in places.items():
-        monkeypatch.setenv(f"GATE_{name}", TELLING[name])
-        (tmp_path / name).write_text(TELLING[name] + "\n")
+        monkeypatch.setenv(f"GATE_{name}", SECRETS[name])
+        (tmp_path / name).write_text(SECRETS[name] + "\n")
         named = where.format(name if where.startswith("env") else tmp_path / name)
         table[key] = [named] if key == "authorization" else named
-    (settings, _), _ = read_anew(tables)
+    (settings, _), _ = read_config(tables)
     brand = settings.clients["brand"]
     found = [*brand.authorization, brand.callback_api_key, settings.plugins["sendgrid"].settings.api_key]
-    assert [one.reveal() for one in found] == [TELLING[name] for name in places]
+    assert [one.reveal() for one in found] == [SECRETS[name] for name in places]
 
 
-def test_toml_that_is_broken_at_a_secret_is_not_quoted(tmp_path):
-    (tmp_path / "gatepost.toml").write_text(f'[clients.brand]\nauthorization = ["{TELLING["client"]}"\nx = ')
+def test_a_toml_error_beside_a_secret_does_not_quote_it(tmp_path):
+    (tmp_path / "gatepost.toml").write_text(f'[clients.brand]\nauthorization = ["{SECRETS["client"]}"\nx = ')
     with pytest.raises(tomllib.TOMLDecodeError):
         tomllib.loads((tmp_path / "gatepost.toml").read_text())
     with pytest.raises(ConfigError) as raised:
         app.load(tmp_path / "gatepost.toml")
     assert "is not TOML" in str(raised.value)
-    assert searcher.found(str(raised.value).encode(), TELLING) == []
+    assert searcher.found(str(raised.value).encode(), SECRETS) == []
 
 
-async def test_a_database_that_can_not_be_reached_or_refuses_is_told_without_its_password(
-    config, read_anew, postgres_server
-):
-    loaded, _ = read_anew(config)
+async def test_a_fault_of_a_database_does_not_quote_its_password(config, read_config, postgres_server):
+    loaded, _ = read_config(config)
     settings, _ = loaded
     served = postgres_server.new_database()
     urls = [
         settings.store.url.reveal(),
-        f"postgresql://nobody:{TELLING['database']}@/nothing?host={served.rpartition('host=')[2]}",
-        f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:port/x",
-        f"postgresql://gatepost:{TELLING['database']}@127.0.0.1:1/x?sslmode={TELLING['database']}",
-        f"postgres+what://gatepost:{TELLING['database']}@x",
-        f"mysql://gatepost:{TELLING['database']}@127.0.0.1/x",
-        TELLING["database"],
+        f"postgresql://nobody:{SECRETS['database']}@/nothing?host={served.rpartition('host=')[2]}",
+        f"postgresql://gatepost:{SECRETS['database']}@127.0.0.1:port/x",
+        f"postgresql://gatepost:{SECRETS['database']}@127.0.0.1:1/x?sslmode={SECRETS['database']}",
+        f"postgres+what://gatepost:{SECRETS['database']}@x",
+        f"mysql://gatepost:{SECRETS['database']}@127.0.0.1/x",
+        SECRETS["database"],
     ]
     for url in urls:
-        anew = msgspec.structs.replace(
+        changed = msgspec.structs.replace(
             settings, store=msgspec.structs.replace(settings.store, url=Secret(url))
         )
         with pytest.raises(ConfigError) as raised:
-            async with app.open_gateway(anew, {}):
+            async with app.open_gateway(changed, {}):
                 pass
         assert "store.url" in str(raised.value)
         text = f"{raised.value!r} {raised.value} {raised.value.__cause__!r}"
-        assert searcher.found(text.encode(), TELLING) == [], url
+        assert searcher.found(text.encode(), SECRETS) == [], url
 
 
 FAILING = sql("SELECT nothing_like_it(:content)")
 
 
-@pytest.mark.parametrize("made", [sqlite._engine, sqlite.read_only_engine])
-def test_an_error_of_sqlite_shows_no_content(tmp_path, made):
+@pytest.mark.parametrize("create_engine", [sqlite._engine, sqlite.read_only_engine])
+def test_an_error_of_sqlite_shows_no_content(tmp_path, create_engine):
     path = tmp_path / "gatepost.db"
     sqlite3.connect(path).close()
-    engine = made(path)
+    engine = create_engine(path)
     with engine.connect() as connection, pytest.raises(DBAPIError) as raised:
-        connection.execute(FAILING, {"content": TELLING["client"]})
+        connection.execute(FAILING, {"content": SECRETS["client"]})
     engine.dispose()
     assert "nothing_like_it" in str(raised.value)
-    assert TELLING["client"] not in f"{raised.value} {raised.value!r}"
+    assert SECRETS["client"] not in f"{raised.value} {raised.value!r}"
 
 
 async def test_an_error_of_postgresql_shows_no_content(postgres_server):
     engine = postgresql._engine(Secret(postgres_server.new_database()))
     async with engine.connect() as connection:
         with pytest.raises(DBAPIError) as raised:
-            await connection.execute(FAILING, {"content": TELLING["client"]})
+            await connection.execute(FAILING, {"content": SECRETS["client"]})
     await engine.dispose()
     assert "nothing_like_it" in str(raised.value)
-    assert TELLING["client"] not in f"{raised.value} {raised.value!r}"
+    assert SECRETS["client"] not in f"{raised.value} {raised.value!r}"
 
 
-def test_a_constructors_fault_is_rid_of_the_secrets_that_it_quotes(config, read_anew, monkeypatch):
-    class Telltale:
+def test_secrets_are_removed_from_the_fault_of_a_constructor(config, read_config, monkeypatch):
+    class QuotesItsKey:
         api_version = 1
 
         class settings_type(msgspec.Struct, frozen=True, forbid_unknown_fields=True):  # noqa: N801
             key: Secret
 
         def __init__(self, settings, context):
-            raise ConfigError([Fault("key", f"{settings.key.reveal()} is no key")])
+            raise ConfigError([Fault("key", f"{settings.key.reveal()} is not a key")])
 
     load = discovery.load
-    monkeypatch.setattr(discovery, "load", lambda use: Telltale if use == "telltale" else load(use))
+    monkeypatch.setattr(discovery, "load", lambda use: QuotesItsKey if use == "quoting" else load(use))
     tables = copy.deepcopy(config)
-    tables["plugins"]["telltale"] = {"use": "telltale", "key": "outgrabe-mome-rath"}
-    _, faults = read_anew(tables)
-    assert "plugins.telltale.key: [redacted] is no key" in faults
+    tables["plugins"]["quoting"] = {"use": "quoting", "key": "outgrabe-mome-rath"}
+    _, faults = read_config(tables)
+    assert "plugins.quoting.key: [redacted] is not a key" in faults
     assert "outgrabe" not in faults

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
 from gatepost.delivery.failover import RouteMember
@@ -17,7 +17,7 @@ from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Policy, open_outbox
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
-from gatepost.upkeep.housekeeping import keep_house
+from gatepost.upkeep.housekeeping import run_housekeeping
 from torture.fast_forward import FastForward
 from torture.outage import Users, sms_settings
 
@@ -74,7 +74,10 @@ async def test_the_lease_is_extended_to_the_timeout_of_the_second_instance(tmp_p
             metrics=Metrics(),
             clock=loop.time,
         )
-        tasks = [asyncio.create_task(delivery.run()), asyncio.create_task(keep_house(outbox, contact_cache))]
+        tasks = [
+            asyncio.create_task(delivery.run()),
+            asyncio.create_task(run_housekeeping(outbox, contact_cache)),
+        ]
         content = msgspec.msgpack.encode(SmsContent(text="Hello there"))
         message = new(channel=Channel.SMS, content=content, callback_url="")
         await outbox.put(message)

@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from gatepost.config.settings import Instance as InstanceSettings
-from gatepost.config.settings import Routes
+from gatepost.config.settings import InstanceSettings, Routes
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent, SmsContent
 from gatepost.delivery import suspects

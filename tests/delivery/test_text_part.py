@@ -8,8 +8,7 @@ import msgspec
 import pytest
 import structlog
 
-from gatepost.config.settings import Instance as InstanceSettings
-from gatepost.config.settings import Routes
+from gatepost.config.settings import InstanceSettings, Routes
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent
 from gatepost.delivery import html_text

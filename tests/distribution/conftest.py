@@ -1,4 +1,4 @@
-"""A virtual environment in which nothing but the wheels of this repository is installed."""
+"""A virtual environment in which only the wheels of this repository are installed."""
 
 import os
 import subprocess
@@ -12,30 +12,30 @@ REPO = Path(__file__).parents[2]
 
 
 class Environment:
-    """A virtual environment into which nothing but wheels is installed; what they need is lent by ours."""
+    """A virtual environment in which only wheels are installed; their dependencies come from the one of the tests."""
 
     def __init__(self, folder):
         self.folder = folder
         venv.create(folder / "venv", with_pip=False)
         self.python = folder / "venv" / "bin" / "python"
-        lent = folder / "lent"
-        lent.mkdir()
+        dependencies = folder / "dependencies"
+        dependencies.mkdir()
         for entry in Path(sysconfig.get_path("purelib")).iterdir():
             if not entry.name.startswith(("gatepost", "_editable")):
-                (lent / entry.name).symlink_to(entry)
+                (dependencies / entry.name).symlink_to(entry)
         (site,) = (folder / "venv").glob("lib/python*/site-packages")
-        (site / "lent.pth").write_text(f"{lent}\n")
+        (site / "dependencies.pth").write_text(f"{dependencies}\n")
 
     @property
     def variables(self):
-        """Nothing of this checkout may come in by the way of the environment."""
+        """Return environment variables through which nothing of this checkout is imported."""
         clean = {
             name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))
         }
         return {**clean, "COLUMNS": "200"}
 
     def run(self, *command, cwd=None, code=0, **variables):
-        done = subprocess.run(
+        result = subprocess.run(
             [self.python, *command],
             cwd=cwd or self.folder,
             env=self.variables | variables,
@@ -43,11 +43,11 @@ class Environment:
             text=True,
             check=False,
         )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        assert result.returncode == code, result.stdout + result.stderr
+        return result.stdout
 
     def install(self, project):
-        """Build the project's wheel and install it, without asking anybody for anything."""
+        """Build the project's wheel and install it, without any download."""
         wheels = self.folder / f"wheel-{project.name}"
         self.run("-m", "hatchling", "build", "-t", "wheel", "-d", wheels, cwd=project)
         (wheel,) = wheels.glob("*.whl")
@@ -57,7 +57,7 @@ class Environment:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
-    """One in which Gatepost is installed, and none of its plugins."""
+    """Return an environment with Gatepost and none of its plugins."""
     environment = Environment(tmp_path_factory.mktemp("environment"))
     environment.install(REPO)
     return environment

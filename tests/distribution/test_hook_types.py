@@ -1,4 +1,4 @@
-"""The hooks are typed: whoever writes one with another signature hears of it from the type checker."""
+"""The hooks are typed: the type checker reports a hook with another signature."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`gatepost new-plugin`: what it writes is a whole plugin of another name, and what it can't write it leaves."""
+"""`gatepost new-plugin` writes a complete plugin under another name, or nothing."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ VARIANTS = {
     "gatepost-mega-mail": ["--channels", "email"],
     "both-ways": [],
     "crm-users": ["--contacts"],
-    "whole-house": ["--contacts", "--channels", "email, sms"],
+    "all-parts": ["--contacts", "--channels", "email, sms"],
 }
 
 
@@ -30,8 +30,8 @@ def new_plugin(tmp_path, monkeypatch):
 
 
 @pytest.fixture(params=VARIANTS)
-def begun(request, new_plugin, tmp_path):
-    """A new plugin's folder."""
+def new_folder(request, new_plugin, tmp_path):
+    """Return the folder of a new plugin."""
     result = new_plugin(request.param, *VARIANTS[request.param])
     assert result.exit_code == 0, result.output
     return tmp_path / request.param
@@ -41,29 +41,29 @@ def texts(folder):
     return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_nothing_of_the_example_is_left(begun):
-    for name, text in texts(begun).items():
+def test_nothing_of_the_example_is_left(new_folder):
+    for name, text in texts(new_folder).items():
         assert "example" not in name.lower()
         assert "example" not in text.lower(), name
         assert not re.search(r"(#|<!--) </?\w+>", text), name
 
 
-def test_it_is_whole(begun):
-    module = begun.name.replace("-", "_")
-    use = begun.name.removeprefix("gatepost-")
-    files = texts(begun)
+def test_the_plugin_is_complete(new_folder):
+    module = new_folder.name.replace("-", "_")
+    use = new_folder.name.removeprefix("gatepost-")
+    files = texts(new_folder)
 
     assert f'{use} = "{module}:' in files["pyproject.toml"]
-    assert f'name = "{begun.name}"' in files["pyproject.toml"]
+    assert f'name = "{new_folder.name}"' in files["pyproject.toml"]
     assert {f"{module}/__init__.py", f"{module}/py.typed", "README.md", "tests/conftest.py"} <= files.keys()
     assert ".github/workflows/test.yml" in files
-    # Names that are used and not there, or there and not used, are what a part that is taken out leaves.
-    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F,E9", begun]
+    # Removing a part may leave names that are undefined or unused.
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F,E9", new_folder]
     checked = subprocess.run(ruff, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
 
-def test_only_what_was_asked_for_is_there(new_plugin, tmp_path):
+def test_only_the_chosen_parts_are_written(new_plugin, tmp_path):
     new_plugin("acme-sms", "--channels", "sms")
     new_plugin("crm-users", "--contacts")
     sms = "".join(texts(tmp_path / "acme-sms").values())
@@ -81,20 +81,20 @@ def test_only_what_was_asked_for_is_there(new_plugin, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "problem"),
     [
-        (["Acme"], "no name for a plugin"),
-        (["../acme"], "no name for a plugin"),
-        (["/acme"], "no name for a plugin"),
-        (["acme--sms"], "no name for a plugin"),
-        (["1acme"], "no name for a plugin"),
-        (["acme_sms"], "no name for a plugin"),
-        ([""], "no name for a plugin"),
-        (["gatepost-"], "no name for a plugin"),
-        (["a" * 41], "no name for a plugin"),
-        (["class"], "has something of that name"),
-        (["none"], "has something of that name"),
-        (["sms"], "has something of that name"),
+        (["Acme"], "can't be a plugin's name: use lower-case letters"),
+        (["../acme"], "can't be a plugin's name: use lower-case letters"),
+        (["/acme"], "can't be a plugin's name: use lower-case letters"),
+        (["acme--sms"], "can't be a plugin's name: use lower-case letters"),
+        (["1acme"], "can't be a plugin's name: use lower-case letters"),
+        (["acme_sms"], "can't be a plugin's name: use lower-case letters"),
+        ([""], "can't be a plugin's name: use lower-case letters"),
+        (["gatepost-"], "can't be a plugin's name: use lower-case letters"),
+        (["a" * 41], "can't be a plugin's name: use lower-case letters"),
+        (["class"], "can't be a plugin's name: Python or Gatepost uses it"),
+        (["none"], "can't be a plugin's name: Python or Gatepost uses it"),
+        (["sms"], "can't be a plugin's name: Python or Gatepost uses it"),
         (["csv"], "a plugin csv is installed"),
         (["gatepost-sendgrid"], "a plugin sendgrid is installed"),
         (["aiohttp"], "a distribution aiohttp is installed"),
@@ -103,16 +103,16 @@ def test_only_what_was_asked_for_is_there(new_plugin, tmp_path):
         (["acme", "--channels", ""], "--channels is empty"),
     ],
 )
-def test_what_can_not_be_is_said_and_nothing_is_touched(new_plugin, tmp_path, arguments, says):
+def test_an_impossible_name_is_an_error_and_nothing_is_written(new_plugin, tmp_path, arguments, problem):
     result = new_plugin(*arguments)
 
     assert result.exit_code != 0
-    assert says in " ".join(re.sub(r"[│\n]", " ", result.output).split())
+    assert problem in " ".join(re.sub(r"[│\n]", " ", result.output).split())
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")])
-def test_what_is_there_stays(new_plugin, tmp_path, make):
+def test_an_existing_folder_is_not_changed(new_plugin, tmp_path, make):
     make(tmp_path / "acme-sms")
 
     result = new_plugin("acme-sms")

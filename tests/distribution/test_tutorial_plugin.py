@@ -1,4 +1,4 @@
-"""The lesson about a provider plugin, followed to the letter in an empty environment: it ends as it says."""
+"""The tutorial about a provider plugin, followed exactly in an empty environment, gives the results that it shows."""
 
 import re
 import socket
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.slow
 
 
 def blocks(language, after):
-    """The page's blocks of this language that stand below the line which begins so."""
+    """Return the blocks of this language below the line that begins with ``after``."""
     below = PAGE.partition(f"\n{after}")[2]
     assert below, after
     return re.findall(rf"^```{language}\n(.*?)^```$", below, re.MULTILINE | re.DOTALL)
 
 
-def said(text):
-    """How many tests the page says failed and passed, of each run that it shows, the next one first."""
+def results_shown(text):
+    """Return the numbers of failed and passed tests that the page shows next after this text."""
     return re.findall(r"(?:(\d+) failed, )?(\d+) passed in", PAGE.partition(f"\n{text}")[2])[0]
 
 
@@ -38,13 +38,13 @@ def lesson(environment):
     return environment.folder / "acme-sms"
 
 
-def its_tests(environment, lesson, code=0):
+def run_tests_of(environment, lesson, code=0):
     return environment.run("-m", "pytest", "-p", "no:cacheprovider", cwd=lesson, code=code)
 
 
 @contextmanager
 def running(environment, *command, until, cwd, **variables):
-    """A process of the lesson, once it has said this."""
+    """Run a process of the tutorial; the block begins when it has printed ``until``."""
     with subprocess.Popen(
         [environment.python, "-u", *command],
         cwd=cwd,
@@ -53,18 +53,18 @@ def running(environment, *command, until, cwd, **variables):
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        late = threading.Timer(60.0, process.kill)
-        late.start()
+        kill_timer = threading.Timer(60.0, process.kill)
+        kill_timer.start()
         try:
-            heard = ""
-            while until not in heard:
+            output = ""
+            while until not in output:
                 line = process.stdout.readline()
-                assert line, heard
-                heard += line
-            late.cancel()
+                assert line, output
+                output += line
+            kill_timer.cancel()
             yield
         finally:
-            late.cancel()
+            kill_timer.cancel()
             process.terminate()
 
 
@@ -73,15 +73,15 @@ def free_port():
         return str(probe.getsockname()[1])
 
 
-def test_whoever_follows_the_lesson_ends_where_it_says(environment, lesson):
-    assert results(its_tests(environment, lesson)) == said("## Begin")
+def test_following_the_tutorial_gives_the_results_that_it_shows(environment, lesson):
+    assert results(run_tests_of(environment, lesson)) == results_shown("## Begin")
 
     emulator = lesson / "tests/conftest.py"
     before = emulator.read_text()
     the_class = re.search(r"^REQUIRED_FIELDS.*?(?=^@pytest)", before, re.MULTILINE | re.DOTALL)
     (theirs, *_) = blocks("python", "## First the emulator")
     emulator.write_text(before.replace(the_class[0], f"{theirs}\n\n"))
-    assert results(its_tests(environment, lesson, code=1)) == said("`refuse`, `take` and all")
+    assert results(run_tests_of(environment, lesson, code=1)) == results_shown("`refuse`, `take` and all")
 
     (body, *_) = blocks("python", "## Build Acme's requests")
     (lesson / "acme_sms/messages.py").write_text(body)
@@ -95,8 +95,8 @@ def test_whoever_follows_the_lesson_ends_where_it_says(environment, lesson):
         check=True,
     )
     assert "offset" not in patched.stderr
-    report = its_tests(environment, lesson)
-    assert results(report) == said("## Update the tests")
+    report = run_tests_of(environment, lesson)
+    assert results(report) == results_shown("## Update the tests")
     assert re.findall(r"TestConformance: .*", report)[0] in PAGE
     assert int(re.findall(r"TestConformance: (\d+) checks", report)[0]) >= 40
 
@@ -108,23 +108,23 @@ def test_whoever_follows_the_lesson_ends_where_it_says(environment, lesson):
 def _send_a_message(environment, lesson):
     ports = {"9100": free_port(), "8080": free_port()}
 
-    def placed(text):
+    def with_ports(text):
         return re.sub("9100|8080", lambda found: ports[found[0]], text)
 
     emulator = lesson / "tests/conftest.py"
     (main, *_) = blocks("python", "## Send a message through it")
     imports = "import asyncio\nfrom gatepost.testing.report_sender import AutomaticReports\n"
     head, _, rest = emulator.read_text().partition("\nimport ")
-    emulator.write_text(f"{head}\n{imports}import {rest}\n\n{placed(main)}")
+    emulator.write_text(f"{head}\n{imports}import {rest}\n\n{with_ports(main)}")
 
     folder = environment.folder / "gateway"
     folder.mkdir()
     config, people, *_ = blocks("text", "## Send a message through it")
     (folder / "gatepost.toml").write_text(
-        placed(config).replace("[server]", f"[server]\nport = {ports['8080']}")
+        with_ports(config).replace("[server]", f"[server]\nport = {ports['8080']}")
     )
     (folder / "players.csv").write_text(people)
-    # As most systems make a file; `check` warns that everybody can read it.
+    # The default on most systems; `check` warns that every user can read it.
     (folder / "players.csv").chmod(0o644)
     exported = re.findall(r"^\$ export (.*)$", PAGE, re.MULTILINE)
     secrets = dict(one.split("=") for line in exported for one in line.split())
@@ -139,7 +139,7 @@ def _send_a_message(environment, lesson):
             sent = environment.run(
                 *gatepost, "send", "sms", "--user", "ann", "--from", "Amazing", cwd=folder, **secrets
             )
-    # What it is doing when somebody looks is a matter of moments.
+    # The states before these depend on the moment.
     for line in ("sent through acme", "status accepted", "status delivered"):
         assert line in sent.splitlines()
         assert f"\n{line}\n" in PAGE

@@ -14,16 +14,16 @@ SHIPPED = sorted(project.parent.name for project in REPO.glob("plugins/*/pyproje
 
 
 def run(*command: object, **options) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False, **options
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
-    """What `make dist` makes, in a folder of the test's own."""
+    """Return a folder with the result of `make dist`."""
     if not UV.exists():
         pytest.skip("needs the .venv that `make setup` builds: uv is not in it")
     folder = tmp_path_factory.mktemp("dist")
@@ -33,13 +33,13 @@ def dist(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(dist, tmp_path_factory):
-    """The bin folder of an environment that was empty, and now has every wheel and nothing newer than tested."""
+    """Return the bin folder of a new environment with every wheel, and with no version newer than tested."""
     environment = tmp_path_factory.mktemp("venv") / "venv"
     run(UV, "venv", "--quiet", "--python", sys.executable, environment)
     python = environment / "bin" / "python"
     constraints = dist / "constraints.txt"
     wheels = sorted(dist.glob("*.whl"))
-    # pip reads the constraints as an operator's would; uv, which has every package at hand, brings what they name.
+    # pip reads the constraints as an operator's would; uv installs what they name, from its cache.
     run(
         *(sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps"),
         *("--constraint", constraints, *wheels),

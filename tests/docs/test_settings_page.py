@@ -11,7 +11,7 @@ from gatepost.config import settings
 from gatepost.model import Secret
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text()
-STRUCTS = {**settings.SECTIONS, "clients.NAME": settings.Client, "plugins.NAME": settings.Instance}
+STRUCTS = {**settings.SECTIONS, "clients.NAME": settings.Client, "plugins.NAME": settings.InstanceSettings}
 
 
 def documented_defaults(section: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A real gateway on real sockets, in this process; Smartico and the mailboxes are stand-ins."""
+"""A real gateway on real sockets in this process, with emulators of Smartico and the providers."""
 
 import asyncio
 import functools
@@ -31,8 +31,8 @@ from gatepost.testing.smartico import Smartico
 from gatepost_sendgrid.testing import SendGridEmulator
 from gatepost_vonage.testing import VonageEmulator
 
-PATIENCE = 60.0
-"""Seconds that a test waits for what must come; a busy machine takes its time."""
+WAIT_TIMEOUT = 60.0
+"""Seconds that a test waits for something that must happen; a busy machine is slow."""
 
 CONTACTS = """\
 ext_user_id,email,phone,name
@@ -76,7 +76,7 @@ folder = "box"
 
 
 class Gateway:
-    """A running gateway and a client that speaks to it."""
+    """A running gateway and an HTTP client of it."""
 
     def __init__(self, url: str, folder: Path, http: aiohttp.ClientSession) -> None:
         self.url = url
@@ -84,7 +84,7 @@ class Gateway:
         self.http = http
 
     async def post(self, path: str, body: object, *, secret: str | None = "the-secret", **headers: str):
-        """POST to the contract; asserts what every answer of it has, and returns the JSON."""
+        """POST a request of the contract; returns the JSON of the answer, after checking its status and type."""
         if secret is not None:
             headers["Authorization"] = secret
         kind = {"data": body} if isinstance(body, bytes) else {"json": body}
@@ -100,13 +100,13 @@ class Gateway:
         return await self.post("/sms", sms(uid, **fields))
 
     async def get(self, path: str) -> tuple[int, Any]:
-        """The HTTP status, and the body where it is JSON."""
+        """Return the HTTP status, and the body when it is JSON."""
         async with self.http.get(self.url + path) as response:
             is_json = response.content_type == "application/json"
             return response.status, await response.json() if is_json else None
 
     async def metrics(self) -> dict[tuple[str, ...], float]:
-        """Every figure by its name and its labels' values, these in the order of the labels' names."""
+        """Return every metric by its name and the values of its labels, sorted by the names of the labels."""
         async with self.http.get(self.url + "/metrics") as response:
             assert response.status == 200
             text = await response.text()
@@ -117,28 +117,28 @@ class Gateway:
         }
 
     async def settled(self) -> None:
-        """Wait until every message has ended and every status was told or given up."""
+        """Wait until every message has ended and every callback was made or given up."""
 
-        async def nothing_waits() -> bool:
-            figures = await self.metrics()
+        async def queues_are_empty() -> bool:
+            metrics = await self.metrics()
             waiting = "gatepost_queue_messages", "gatepost_callbacks_waiting"
-            return not any(figure for (name, *_), figure in figures.items() if name in waiting)
+            return not any(value for (name, *_), value in metrics.items() if name in waiting)
 
-        await until(nothing_waits)
+        await until(queues_are_empty)
 
     async def waits(self, channel: str, state: str) -> None:
         """Wait until a message of this channel is in this state."""
-        figure = "gatepost_queue_messages", channel, state
+        series = "gatepost_queue_messages", channel, state
 
         async def there_is_one() -> bool:
-            return bool((await self.metrics()).get(figure))
+            return bool((await self.metrics()).get(series))
 
         await until(there_is_one)
 
 
 def email(uid: str = "uid-1", **fields: object) -> dict[str, object]:
-    """A good request; a field given as None is left out."""
-    made = {
+    """Return a valid request; a field given as None is left out."""
+    request = {
         "ext_user_id": "anna",
         "from_email_address": "Brand <noreply@brand.example>",
         "subject": "Hello",
@@ -146,15 +146,15 @@ def email(uid: str = "uid-1", **fields: object) -> dict[str, object]:
         "email_uid": uid,
         **fields,
     }
-    return {name: value for name, value in made.items() if value is not None}
+    return {name: value for name, value in request.items() if value is not None}
 
 
 def sms(uid: str = "uid-1", **fields: object) -> dict[str, object]:
-    made = {"ext_user_id": "anna", "body": "Hello", "im_uid": uid, **fields}
-    return {name: value for name, value in made.items() if value is not None}
+    request = {"ext_user_id": "anna", "body": "Hello", "im_uid": uid, **fields}
+    return {name: value for name, value in request.items() if value is not None}
 
 
-def _written(folder: Path, config: str) -> Path:
+def _write(folder: Path, config: str) -> Path:
     if not (folder / "contacts.csv").exists():
         (folder / "contacts.csv").write_text(CONTACTS)
     path = folder / "gatepost.toml"
@@ -164,11 +164,11 @@ def _written(folder: Path, config: str) -> Path:
 
 @asynccontextmanager
 async def running(folder: Path, config: str = CONFIG, *, code: int = 0) -> AsyncIterator[Gateway]:
-    """A gateway on this configuration until the block ends, then stopped as SIGTERM does.
+    """Run a gateway with this configuration while the block runs, then stop it by SIGTERM.
 
-    ``code`` is what it must end with.
+    ``code`` is the exit code that is expected.
     """
-    path = _written(folder, config)
+    path = _write(folder, config)
     settings, instances = load(path)
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(settings, instances, on_listening=listening.set_result))
@@ -184,22 +184,22 @@ async def running(folder: Path, config: str = CONFIG, *, code: int = 0) -> Async
         assert await task == code
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait until ``condition``, which may be async, holds."""
-    async with asyncio.timeout(PATIENCE):
+async def until(predicate: Callable[[], Any]) -> None:
+    """Wait until ``predicate``, which may be async, returns something true."""
+    async with asyncio.timeout(WAIT_TIMEOUT):
         while True:
-            holds = condition()
+            holds = predicate()
             if await holds if asyncio.iscoroutine(holds) else holds:
                 return
             await asyncio.sleep(0.02)
 
 
 Tables = dict[str, dict[str, Any]]
-"""A gatepost.toml, by its tables' names."""
+"""A gatepost.toml, as tables by their names."""
 
 
 def toml(tables: Mapping[str, Mapping[str, object]]) -> str:
-    """The tables as TOML; JSON writes texts, numbers and lists in the same way."""
+    """Return the tables as TOML, in which texts, numbers and lists look as in JSON."""
     return "\n".join(
         "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""])
         for name, table in tables.items()
@@ -207,9 +207,9 @@ def toml(tables: Mapping[str, Mapping[str, object]]) -> str:
 
 
 class Deployment:
-    """Smartico on one side, providers on the other, and room for a gateway between them.
+    """An emulated Smartico, emulated providers, and the configuration of a gateway between them.
 
-    A fixture that makes a provider adds the provider's table and nothing to the routes.
+    The fixture of a provider adds the provider's table, and nothing to the routes.
     """
 
     def __init__(self, folder: Path, crm: Smartico) -> None:
@@ -234,49 +234,49 @@ class Deployment:
         }
 
     def write(self) -> Path:
-        """Put the configuration and the contacts into the folder; returns the configuration's path."""
+        """Write the configuration and the contacts into the folder; returns the path of the configuration."""
         (self.folder / "contacts.csv").write_text(self.contacts)
         path = self.folder / "gatepost.toml"
         path.write_text(toml(self.tables))
         return path
 
-    def found_at(self, url: str) -> None:
-        """Tell everybody where the gateway listens."""
+    def set_url(self, url: str) -> None:
+        """Tell Smartico and the providers the URL of the gateway."""
         self.crm.gateway_url = url
         for name, emulator in self.emulators.items():
             emulator.webhook_url = f"{url}/webhooks/{name}"
 
     @asynccontextmanager
     async def running(self, *, code: int = 0, **routes: list[str]) -> AsyncIterator[Gateway]:
-        """A gateway on this configuration until the block ends, then stopped; it ends with ``code``."""
+        """Run a gateway with this configuration while the block runs; it must end with exit code ``code``."""
         self.tables["routes"] |= routes
         self.write()
         async with running(self.folder, toml(self.tables), code=code) as gateway:
-            self.found_at(gateway.url)
+            self.set_url(gateway.url)
             yield gateway
 
     async def email(self, user: str = "anna", **fields: str | None) -> str:
-        """Smartico sends an email and it is accepted; returns its id."""
+        """Let Smartico send an email, which must be accepted; returns its id."""
         answer = await self.crm.send_email(**{"ext_user_id": user, **fields})
         assert answer["error_code"] == 0, answer
         return answer["ext_message_id"]
 
     async def sms(self, user: str = "anna", **fields: str | None) -> str:
-        """The same with a text message."""
+        """Let Smartico send a text message, which must be accepted; returns its id."""
         answer = await self.crm.send_sms(**{"ext_user_id": user, "from_number": "Brand", **fields})
         assert answer["error_code"] == 0, answer
         return answer["ext_message_id"]
 
     async def hears(self, message: str, *statuses: str) -> None:
-        """Wait for the last of these statuses, and see that Smartico heard exactly these, in this order."""
-        await self.crm.wait_for(message, statuses[-1], timeout=PATIENCE)
+        """Wait for the last of these statuses, and check that Smartico got exactly these, in this order."""
+        await self.crm.wait_for(message, statuses[-1], timeout=WAIT_TIMEOUT)
         assert self.crm.statuses_of(message) == list(statuses)
         assert not self.crm.violations
 
 
 @pytest.fixture
 async def begin(deployment):
-    """Starts a gateway in a process of its own, and again after it has ended; nothing is left running."""
+    """Return a function that starts a gateway in a process of its own, several times if needed."""
     processes: list[GatewayProcess] = []
     async with aiohttp.ClientSession() as http:
 
@@ -285,7 +285,7 @@ async def begin(deployment):
             process = GatewayProcess(deployment.write())
             processes.append(process)
             await asyncio.to_thread(process.start)
-            deployment.found_at(process.url)
+            deployment.set_url(process.url)
             return process, Gateway(process.url, deployment.folder, http)
 
         yield start
@@ -295,7 +295,7 @@ async def begin(deployment):
 
 @pytest.fixture(scope="module", autouse=True)
 def plugins_looked_up_once():
-    """Reading the metadata of everything that is installed is half of a start's work."""
+    """Cache the lookup of plugins: reading the metadata of all distributions is half the work of a start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discovery, "load", functools.cache(discovery.load))
         yield
@@ -303,8 +303,8 @@ def plugins_looked_up_once():
 
 @pytest.fixture
 def brisk(monkeypatch):
-    """A gateway in this process does at once for what it otherwise takes seconds and minutes."""
-    monkeypatch.setattr("gatepost.upkeep.housekeeping.SWEEP_EVERY", 0.05)
+    """Shorten the intervals of a gateway in this process from seconds and minutes to 50 ms."""
+    monkeypatch.setattr("gatepost.upkeep.housekeeping.SWEEP_INTERVAL", 0.05)
     monkeypatch.setattr("gatepost.outbox.polling.POLL_INTERVAL", 0.05)
     monkeypatch.setattr("gatepost.delivery.attempt.retry_delay", lambda _attempt: 0.05)
     monkeypatch.setattr("gatepost.callbacks.attempt.RETRY_DELAYS", (0.05,) * 7)
@@ -320,9 +320,9 @@ async def deployment(tmp_path, brisk):
 
 @pytest.fixture
 async def deadlines_pass(deployment, set_ahead):
-    """Whenever a provider withholds an answer, the loop's clock jumps past the deadline for it."""
+    """Advance the loop's clock past the deadline whenever a provider withholds an answer."""
 
-    async def hurry():
+    async def advance():
         seen = 0
         while True:
             withheld = sum(emulator.withheld_answers for emulator in deployment.emulators.values())
@@ -331,14 +331,14 @@ async def deadlines_pass(deployment, set_ahead):
             seen = withheld
             await asyncio.sleep(0.01)
 
-    hurrying = asyncio.create_task(hurry())
+    advancing = asyncio.create_task(advance())
     yield
-    hurrying.cancel()
+    advancing.cancel()
 
 
 @pytest.fixture
 async def sendgrid(deployment):
-    """SendGrid, as the instance ``sendgrid-main``."""
+    """Return an emulated SendGrid, as the instance ``sendgrid-main``."""
     async with SendGridEmulator() as emulator:
         deployment.emulators["sendgrid-main"] = emulator
         deployment.tables["plugins.sendgrid-main"] = {
@@ -352,7 +352,7 @@ async def sendgrid(deployment):
 
 @pytest.fixture
 async def vonage(deployment):
-    """Vonage, as the instance ``vonage-eu``."""
+    """Return an emulated Vonage, as the instance ``vonage-eu``."""
     async with VonageEmulator() as emulator:
         deployment.emulators["vonage-eu"] = emulator
         deployment.tables["plugins.vonage-eu"] = {
@@ -367,12 +367,12 @@ async def vonage(deployment):
 
 
 class Mailboxes:
-    """What a mail server of somebody else's making took, and how it was spoken to."""
+    """The mails that an independent mail server (aiosmtpd) took, and how they were sent to it."""
 
     def __init__(self) -> None:
         self.envelopes: list[aiosmtpd.smtp.Envelope] = []
         self.sessions: list[tuple[bool, bool]] = []
-        """For each mail whether the sender had signed in, and whether the line was encrypted."""
+        """For each mail whether the client had signed in, and whether the connection was encrypted."""
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802  aiosmtpd's name
         self.envelopes.append(envelope)
@@ -382,12 +382,12 @@ class Mailboxes:
 
     @property
     def mails(self) -> list[EmailMessage]:
-        """The mails, taken apart."""
+        """Return the mails, parsed."""
         parser = BytesParser(policy=modern)
         return [parser.parsebytes(envelope.content) for envelope in self.envelopes]
 
     def sends(self, message_id: str) -> int:
-        """How many mails with this id of ours arrived."""
+        """Return how many mails with this id of Gatepost's arrived."""
         return sum(message_id in mail["Message-ID"] for mail in self.mails)
 
 
@@ -398,11 +398,11 @@ def authority():
 
 @pytest.fixture
 async def mailboxes(deployment, authority):
-    """A mail server that wants STARTTLS and a login, as the instance ``relay``."""
+    """Return a mail server that requires STARTTLS and a login, as the instance ``relay``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     authority.cert_pem.write_to_path(deployment.folder / "ca.pem")
-    made = Mailboxes()
+    mailboxes = Mailboxes()
 
     def sign_in(_server, _session, _envelope, _mechanism, data):
         good = (data.login, data.password) == (b"gatepost", b"relay-password")
@@ -412,7 +412,7 @@ async def mailboxes(deployment, authority):
 
     def protocol() -> aiosmtpd.smtp.SMTP:
         session = aiosmtpd.smtp.SMTP(
-            made,
+            mailboxes,
             hostname="relay.example",
             enable_SMTPUTF8=True,
             tls_context=context,
@@ -435,9 +435,9 @@ async def mailboxes(deployment, authority):
             "username": "gatepost",
             "password": "relay-password",
         }
-        yield made
+        yield mailboxes
         await stop(server)
-    # The server itself ends none of those that it had.
+    # Closing the server does not close its connections.
     for session in sessions:
         if session.transport:
             session.transport.abort()
@@ -467,18 +467,18 @@ def config():
 
 @pytest.fixture
 def make(request):
-    """Good requests, by channel; the uid is the test's own."""
+    """Return a function that makes a valid request of a channel, with a uid of this test."""
     return lambda channel, **fields: (email if channel == "email" else sms)(request.node.name, **fields)
 
 
 @pytest.fixture
 def raw():
-    """Sends these very bytes to a server, and returns what the contract's answer to them says."""
+    """Return a function that sends bytes to a server and returns the JSON of the answer."""
     return _raw
 
 
 async def _raw(url: str, request: bytes) -> dict[str, object]:
-    """What a server answers to these very bytes."""
+    """Send bytes to a server; returns the JSON of the answer."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:

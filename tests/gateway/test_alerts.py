@@ -1,4 +1,4 @@
-"""The alert rules of the repository, on the series of a real gateway: each fires for what happens first."""
+"""The alert rules of the repository, on the series of a real gateway: each fires for the first event."""
 
 import asyncio
 import json
@@ -25,9 +25,9 @@ COMMANDS = sorted(set(re.findall(r"\bgatepost ([a-z]+(?: [a-z]+)*(?: --[a-z]+)*)
 PROMTOOL = shutil.which("promtool")
 
 NOTHING = "nothing happens"
-# What a series is from minute to minute after the start (0x10: at 0 for eleven minutes; _: no scrape), and the one
-# alert that must fire at minute 25. All other series stay as a gateway's first scrape has them.
-FIRST_TIME = {
+# For each event the alerts that must fire at minute 25, and the values of series minute by minute after the start
+# (0x10: 0 for eleven minutes; _: no scrape). All other series keep the values of the first scrape.
+EVENTS = {
     NOTHING: (set(), {}),
     "no answer": ({"GatepostDown"}, {"up": "1x10 0x30"}),
     "not even scraped": ({"GatepostDown"}, {"up": "1x5 _x30"}),
@@ -68,9 +68,9 @@ FIRST_TIME = {
         {"GatepostAnswersLost"},
         {'gatepost_sends_total{outcome="uncertain",plugin="sendgrid-main"}': "0x10 8x30"},
     ),
-    "a plugin breaks its contract": (
-        {"GatepostPluginFaults"},
-        {'gatepost_plugin_faults_total{plugin="players"}': "0x10 1x30"},
+    "a plugin violates its contract": (
+        {"GatepostPluginViolations"},
+        {'gatepost_plugin_violations_total{plugin="players"}': "0x10 1x30"},
     ),
     "a contact source is away": (
         {"GatepostContactSourceFails"},
@@ -94,11 +94,11 @@ FIRST_TIME = {
     "a callback is given up": ({"GatepostCallbacksDead"}, {"gatepost_callbacks_dead": "0x10 1x30"}),
     "Smartico does not answer": ({"GatepostCallbacksWait"}, {"gatepost_callbacks_age_seconds": "0+120x30"}),
 }
-MINUTE = 25
+EVALUATION_MINUTE = 25
 
 
-async def scraped(gateway) -> dict[str, float]:
-    """Every series of a scrape, by what Prometheus calls it."""
+async def scrape(gateway) -> dict[str, float]:
+    """Return every series of a scrape, by its name in Prometheus."""
     async with gateway.http.get(f"{gateway.url}/metrics") as response:
         text = await response.text()
     return {
@@ -109,17 +109,17 @@ async def scraped(gateway) -> dict[str, float]:
 
 
 def name(metric: str, labels: dict[str, str]) -> str:
-    shown = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
-    return f"{metric}{{{shown}}}" if shown else metric
+    text = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return f"{metric}{{{text}}}" if text else metric
 
 
-def scenario(what: str, start: dict[str, float]) -> dict[str, object]:
-    """One of promtool's tests; JSON is YAML too."""
-    alerts, happens = FIRST_TIME[what]
-    still = {one: f"{value:g}x30" for one, value in start.items() if one.partition("{")[0] in METRICS}
-    series = still | {"up": "1x30"} | happens
+def scenario(event: str, start: dict[str, float]) -> dict[str, object]:
+    """Return a test for promtool, as JSON, which is YAML too."""
+    alerts, changes = EVENTS[event]
+    constant = {one: f"{value:g}x30" for one, value in start.items() if one.partition("{")[0] in METRICS}
+    series = constant | {"up": "1x30"} | changes
     return {
-        "name": what,
+        "name": event,
         "interval": "1m",
         "input_series": [
             {"series": with_target(one), "values": values} for one, values in sorted(series.items())
@@ -127,7 +127,7 @@ def scenario(what: str, start: dict[str, float]) -> dict[str, object]:
         "promql_expr_test": [
             {
                 "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
-                "eval_time": f"{MINUTE}m",
+                "eval_time": f"{EVALUATION_MINUTE}m",
                 "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in alerts],
             }
         ],
@@ -135,57 +135,57 @@ def scenario(what: str, start: dict[str, float]) -> dict[str, object]:
 
 
 def with_target(series: str) -> str:
-    """With what Prometheus adds to each series of a target."""
+    """Return a series with the labels that Prometheus adds for its target."""
     metric, _, labels = series.partition("{")
     return f'{metric}{{job="gatepost",instance="10.0.0.11:8080"{"," if labels else ""}{labels or "}"}'
 
 
-async def test_what_a_scenario_and_a_rule_speak_of_is_there_from_the_start(deployment, sendgrid):
+async def test_every_series_of_a_scenario_or_a_rule_exists_from_the_start(deployment, sendgrid):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
-        start = await scraped(gateway)
-    spoken_of = {one for _, happens in FIRST_TIME.values() for one in happens} - {"up"}
-    assert spoken_of - start.keys() == set()
+        start = await scrape(gateway)
+    changed = {one for _, changes in EVENTS.values() for one in changes} - {"up"}
+    assert changed - start.keys() == set()
     assert METRICS - {one.partition("{")[0] for one in start} == set()
 
 
-def test_every_alert_has_a_scenario_and_says_what_to_do():
-    assert {alert for alerts, _ in FIRST_TIME.values() for alert in alerts} == set(ALERTS)
+def test_every_alert_has_a_scenario_and_a_row_in_the_documentation():
+    assert {alert for alerts, _ in EVENTS.values() for alert in alerts} == set(ALERTS)
     page = (REPO / "docs" / "how-to" / "monitoring.md").read_text()
     assert set(re.findall(r"`(Gatepost\w+)`", page)) == set(ALERTS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_that_an_alert_names_is_there(command):
+def test_a_command_that_an_alert_names_exists(command):
     assert CliRunner().invoke(cli.main, [*command.split(), "--help"]).exit_code == 0
 
 
-def test_the_closed_lists_of_labels_have_all_that_can_happen():
+def test_the_lists_of_label_values_are_complete():
     answers = [Receipt(), Rejected("reason"), Unavailable("reason"), Uncertain("reason")]
     assert {attempt.outcome_label(answer) for answer in answers} == set(metrics.SEND_OUTCOMES)
     assert {200, *webhooks._STATUSES.values()} == set(metrics.WEBHOOK_STATUSES)
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool (Debian's package prometheus)")
-async def test_each_alert_fires_for_the_first_event_after_a_start_and_for_nothing_else(
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
+async def test_each_alert_fires_for_the_first_event_after_a_start_and_for_no_other(
     deployment, sendgrid, tmp_path
 ):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
-        start = await scraped(gateway)
+        start = await scrape(gateway)
     test = tmp_path / "test.yml"
     test.write_text(
-        json.dumps({"rule_files": [str(RULES)], "tests": [scenario(what, start) for what in FIRST_TIME]})
+        json.dumps({"rule_files": [str(RULES)], "tests": [scenario(event, start) for event in EVENTS]})
     )
     process = await asyncio.create_subprocess_exec(
         PROMTOOL, "test", "rules", test, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
 
 
-async def test_what_happens_begins_no_series(deployment, sendgrid, wait_until):
+async def test_events_add_no_series(deployment, sendgrid, wait_until):
     """An alert on a series that begins with its first event would miss that event."""
     async with deployment.running(email=["sendgrid-main"]) as gateway:
-        before = await scraped(gateway)
+        before = await scrape(gateway)
         await deployment.hears(await deployment.email(), "accepted")
         assert (await deployment.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
         deployment.crm.authorization = "wrong"
@@ -197,10 +197,10 @@ async def test_what_happens_begins_no_series(deployment, sendgrid, wait_until):
         async with gateway.http.post(f"{gateway.url}/webhooks/sendgrid-main", data=b"[]") as response:
             assert response.status == 401
         await gateway.settled()
-        after = await scraped(gateway)
+        after = await scrape(gateway)
     assert after.keys() == before.keys()
-    happened = {one for one in after if after[one] != before[one]}
-    assert {one.partition("{")[0] for one in happened} >= {
+    changed = {one for one in after if after[one] != before[one]}
+    assert {one.partition("{")[0] for one in changed} >= {
         "gatepost_answers_total",
         "gatepost_sends_total",
         "gatepost_callbacks_total",

@@ -26,7 +26,7 @@ class Files:
 
 @pytest.fixture
 def files(tmp_path, authority, monkeypatch):
-    monkeypatch.setattr("gatepost.config.certificate.RENEW_EVERY", 0.01)
+    monkeypatch.setattr("gatepost.config.certificate.CHECK_INTERVAL", 0.01)
     return Files(tmp_path, authority)
 
 
@@ -111,6 +111,8 @@ async def test_an_invalid_pair_is_logged_once_and_the_old_one_stays(
 
             await wait_until(is_new)
     # The gateway may have looked between the writes of the last pair: a new key without its certificate.
-    assert problems()[0].startswith("server.certificate: certificate and key are no pair of PEM files")
+    assert problems()[0].startswith(
+        "server.certificate: certificate and key are not a matching pair of PEM files"
+    )
     assert problems()[1].startswith("server.certificate: can't be read (No such file or directory)")
-    assert all(problem.endswith("; the old one stays") for problem in problems())
+    assert all(problem.endswith("; the old certificate stays in use") for problem in problems())

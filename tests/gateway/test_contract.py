@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gatepost.observe import logs
+from gatepost.observe import redaction
 
 
 async def test_an_unlisted_client_address_is_4_and_the_body_is_not_read(start, tmp_path, config, raw):
@@ -28,7 +28,7 @@ async def test_the_limit_in_an_answer_is_not_redacted_as_a_phone_number(gateway,
     head = b"POST /email HTTP/1.1\r\nHost: x\r\nAuthorization: the-secret\r\nContent-Length: 1048577\r\n\r\n"
     answer = await raw(gateway.url, head)
 
-    assert "larger than 1,048,576 bytes" in logs.scrub(answer["error_message"])
+    assert "larger than 1,048,576 bytes" in redaction.redact(answer["error_message"])
 
 
 async def test_a_channel_without_a_route_is_8(start, tmp_path, config, make):

@@ -137,7 +137,7 @@ class RunningGateway:
         assert '"exception"' not in log
         assert "internal_error" not in log
         # How long a call takes depends on the machine.
-        faults = [line for line in log.splitlines() if "plugin_fault" in line]
+        faults = [line for line in log.splitlines() if "plugin_violation" in line]
         assert [line for line in faults if "held the event loop" not in line] == []
 
 

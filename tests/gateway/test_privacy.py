@@ -1,4 +1,4 @@
-"""One telling contact goes through success and failure; then everything that the gateway left is searched."""
+"""Messages to one contact succeed and fail; then everything that the gateway has written is searched for it."""
 
 import base64
 import binascii
@@ -20,20 +20,20 @@ PREVIEW = "preview.zq7y@telling-zq7y.example"
 NUMBER = "+447700900987"
 NAME = "Zq7z Canary"
 
-TELLING = (
+PRIVATE = (
     *("canary.zq7x", "telling-zq7x", "preview.zq7y", "telling-zq7y", "7700900987", "zq7z canary"),
     *("the-secret", "the-api-key", "relay-password", "sg.emulated"),
 )
-"""In lower case. Parts, because half an address is one too, and a number may lose its plus or country."""
+"""In lower case. Parts of values, because half an address is private too, and a number may lack its country code."""
 
 
 def leaks(data: bytes) -> set[str]:
-    """What of the contact or of the secrets is in there, in whichever encoding."""
-    return {word for reading in _readings(data) for word in TELLING if word.encode() in reading.lower()}
+    """Return the parts of the contact and of the secrets that ``data`` holds, in any encoding."""
+    return {word for reading in _readings(data) for word in PRIVATE if word.encode() in reading.lower()}
 
 
 def _readings(data: bytes) -> Iterator[bytes]:
-    """The data as it is, and as everybody could read it who takes a part of it for an encoded text."""
+    """Yield the data, and the data decoded in every way that may apply to a part of it."""
     yield data
     yield data.replace(b"\0", b"")
     yield unquote_to_bytes(data)
@@ -45,7 +45,7 @@ def _readings(data: bytes) -> Iterator[bytes]:
         yield bytes.fromhex(run.decode())
     for run in re.findall(rb"[A-Za-z0-9+/_-]{8,}", data):
         plain = run.replace(b"-", b"+").replace(b"_", b"/")
-        # The text may stand anywhere in what was encoded.
+        # The value may stand anywhere in the encoded text.
         for start in range(4):
             part = plain[start : start + (len(plain) - start) // 4 * 4]
             try:
@@ -77,44 +77,44 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_search_finds_what_it_is_looking_for(form):
+def test_the_search_finds_values_in_every_encoding(form):
     assert leaks(b'{"event": "sent", "to": "' + FORMS[form].encode("latin-1") + b'"}\n')
 
 
-def test_the_search_finds_nothing_where_there_is_nothing():
+def test_the_search_finds_nothing_in_other_texts():
     assert not leaks(b'{"id": "01a20773-eda5-7364-98bd-a0838f135186", "key": "dGVsbGluZw=="}')
 
 
-class Gossip(SendGridEmulator):
-    """A provider whose errors say who was meant."""
+class IndiscreetSendGrid(SendGridEmulator):
+    """A provider whose errors quote the recipient."""
 
     def error(self, status, why):
         return {"errors": [{"message": f"{ADDRESS} ({NUMBER}): {why}", "field": ADDRESS}]}
 
 
 @pytest.fixture
-async def gossip(deployment, sendgrid):
-    async with Gossip() as made:
-        deployment.emulators["sendgrid-main"] = made
+async def indiscreet(deployment, sendgrid):
+    async with IndiscreetSendGrid() as emulator:
+        deployment.emulators["sendgrid-main"] = emulator
         deployment.tables["plugins.sendgrid-main"] |= {
-            "base_url": made.base_url,
-            "webhook_public_key": made.public_key,
+            "base_url": emulator.base_url,
+            "webhook_public_key": emulator.public_key,
         }
-        yield made
+        yield emulator
 
 
-async def test_nothing_that_the_gateway_leaves_says_who_it_wrote_to(
-    deployment, gossip, vonage, mailboxes, begin, wait_until
+async def test_nothing_that_the_gateway_writes_holds_the_contact(
+    deployment, indiscreet, vonage, mailboxes, begin, wait_until
 ):
     deployment.contacts += f"canary,{ADDRESS},{NUMBER},{NAME}\nbroken2,canary.zq7x@@x,{NUMBER}x,{NAME}\n"
     deployment.tables["clients.brand"]["preview_recipients"] = [PREVIEW]
     deployment.tables["delivery"]["uncertain_wait"] = 3600
     process, gateway = await begin(email=["sendgrid-main", "relay"], sms=["vonage-eu"])
     answers = [
-        await _emails(deployment, gossip, mailboxes, wait_until),
+        await _emails(deployment, indiscreet, mailboxes, wait_until),
         await _texts(deployment, vonage),
         await _refusals(deployment),
-        await _hostile_webhooks(gossip),
+        await _hostile_webhooks(indiscreet),
     ]
     await gateway.settled()
     async with aiohttp.ClientSession() as http:
@@ -126,9 +126,9 @@ async def test_nothing_that_the_gateway_leaves_says_who_it_wrote_to(
     left |= {f"{name}, stopped": data for name, data in _left_behind(deployment, process.log).items()}
     left |= {f"answer {number}": answer for number, answer in enumerate(answers)}
 
-    # The search does reach what went out, and what it searches is not empty.
+    # The search finds the values where they must be, and the files that it searches are not empty.
     assert {"canary.zq7x", "telling-zq7x"} <= leaks(
-        msgspec.json.encode([one.message for one in gossip.taken])
+        msgspec.json.encode([one.message for one in indiscreet.taken])
     )
     assert "7700900987" in leaks(msgspec.json.encode([one.message for one in vonage.taken]))
     assert any(PREVIEW in envelope.rcpt_tos for envelope in mailboxes.envelopes)
@@ -139,7 +139,7 @@ async def test_nothing_that_the_gateway_leaves_says_who_it_wrote_to(
 
 
 def _left_behind(deployment, log):
-    """The log, the database, its WAL and whatever else stands beside them that the test did not write."""
+    """Return the log, the database, its WAL and every other file that the test did not write."""
     written_by_the_test = {"contacts.csv", "gatepost.toml", "ca.pem"}
     files = [path for path in deployment.folder.iterdir() if path.name not in written_by_the_test]
     assert log in files
@@ -147,15 +147,15 @@ def _left_behind(deployment, log):
 
 
 async def _emails(deployment, provider, mailboxes, wait_until):
-    """Taken, refused, unavailable, refused by the second too, lost, previewed; and every event about them."""
+    """Send emails that are taken, refused, unavailable, refused by the relay too, previews and lost; and report."""
 
     async def refuse(_server, _session, envelope, address, _options):
-        if "refuse" in mailboxes.mood:
+        if "refuse" in mailboxes.behaviour:
             return f"550 5.1.1 <{address}>: no such user {NUMBER}"
         envelope.rcpt_tos.append(address)
         return "250 ok"
 
-    mailboxes.mood = ""
+    mailboxes.behaviour = ""
     mailboxes.handle_RCPT = refuse
     taken = await deployment.email("canary")
     await deployment.hears(taken, "accepted")
@@ -164,9 +164,9 @@ async def _emails(deployment, provider, mailboxes, wait_until):
     provider.plan(emulator.answer(503))
     await deployment.hears(await deployment.email("canary"), "accepted")
     provider.plan(emulator.answer(503))
-    mailboxes.mood = "refuse"
+    mailboxes.behaviour = "refuse"
     await deployment.hears(await deployment.email("canary"), "rejected")
-    mailboxes.mood = ""
+    mailboxes.behaviour = ""
     provider.plan(emulator.answer(503))
     preview = await deployment.email("nobody", activity_type="preview", to_email_address=PREVIEW)
     await deployment.hears(preview, "accepted")
@@ -176,8 +176,8 @@ async def _emails(deployment, provider, mailboxes, wait_until):
     events = [provider.event("bounce", one) for one in provider.taken if one.id == lost]
     assert await provider.report(events) == [200]
     await deployment.hears(lost, "accepted", "failed")
-    gossiping = smartico.Failure(status=500, headers={"Retry-After": "1"}, body=ADDRESS.encode())
-    deployment.crm.fail(gossiping, statuses=["complained"])
+    indiscreet_answer = smartico.Failure(status=500, headers={"Retry-After": "1"}, body=ADDRESS.encode())
+    deployment.crm.fail(indiscreet_answer, statuses=["complained"])
     kinds = "delivered", "open", "blocked", "click", "group_unsubscribe", "spamreport", "dropped"
     events = [provider.event(kind, one) for kind in kinds for one in provider.taken if one.id == taken]
     assert set(await provider.report(events)) == {200}
@@ -196,7 +196,7 @@ async def _texts(deployment, provider):
 
 
 async def _refusals(deployment):
-    """Requests that hold the address where it should not be, and ask for users whose address is no use."""
+    """Send requests with the address in the wrong fields, and to users with unusable addresses."""
     answers = [
         await deployment.crm.send_email(ext_user_id="broken2"),
         await deployment.crm.send_sms(ext_user_id="broken2"),
@@ -211,10 +211,10 @@ async def _refusals(deployment):
 
 
 async def _hostile_webhooks(provider):
-    """Bodies that hold the address, signed and not, none of them a list of events."""
+    """Send webhooks that hold the address, signed and unsigned, none of them a list of events."""
     answers = []
     async with aiohttp.ClientSession() as http:
-        for body in (f"{ADDRESS} is no JSON", f'{{"email": "{ADDRESS}"}}', f'[{{"event": "{ADDRESS}"}}, 7]'):
+        for body in (f"{ADDRESS} is not JSON", f'{{"email": "{ADDRESS}"}}', f'[{{"event": "{ADDRESS}"}}, 7]'):
             for forged in (False, True):
                 headers = provider.sign(body.encode(), time.time(), forged=forged)
                 async with http.post(provider.webhook_url, data=body.encode(), headers=headers) as response:

@@ -1,4 +1,4 @@
-"""What `gatepost serve` says when it can't start: every fault in a line of its own, and nothing else."""
+"""What `gatepost serve` prints when it can't start: every fault on a line of its own, and nothing else."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ allow_ips = ["127.0.0.1"]
 [contacts]
 sources = ["players"]
 [logs]
-format = "{form}"
+format = "{log_format}"
 level = "{level}"
 [plugins.players]
 use = "csv"
@@ -35,18 +35,18 @@ path = "{path}"
 DEFAULTS = {
     "port": 0,
     "url": "sqlite:///gatepost.db",
-    "form": "json",
+    "log_format": "json",
     "level": "info",
     "path": "contacts.csv",
 }
 
 UNWRITABLE = "/proc/nowhere"
-"""Not even the superuser can make it."""
+"""A folder that not even root can create."""
 
 ODD = """\
 [plugins.{name}]
 use = "odd"
-breaks = "{breaks}"
+fails_in = "{fails_in}"
 """
 
 ODD_PLUGIN = """
@@ -58,35 +58,35 @@ from gatepost.hookspecs import API_VERSION, hookimpl
 KEY = "-".join(["tulgey", "key"])
 
 class Settings(msgspec.Struct, frozen=True):
-    breaks: str
+    fails_in: str
 
 class Odd:
     api_version = API_VERSION
     settings_type = Settings
 
     def __init__(self, settings, context):
-        self.breaks = settings.breaks
-        context.log.warning("made")
-        print("made", flush=True)
-        if self.breaks == "constructor":
+        self.fails_in = settings.fails_in
+        context.log.warning("built")
+        print("built", flush=True)
+        if self.fails_in == "constructor":
             raise RuntimeError(KEY)
 
     @hookimpl
     @contextlib.asynccontextmanager
     async def lifespan(self):
         print("opening", flush=True)
-        if self.breaks == "lifespan":
+        if self.fails_in == "lifespan":
             raise LookupError(KEY)
-        if self.breaks == "group":
+        if self.fails_in == "group":
             raise BaseExceptionGroup(KEY, [KeyError(KEY), SystemExit(3)])
-        if self.breaks == "faults":
-            raise ConfigError([Fault("breaks", "is odd"), Fault("", "is even\\nodder")])
+        if self.fails_in == "faults":
+            raise ConfigError([Fault("fails_in", "is odd"), Fault("", "is even\\nodder")])
         yield
 """
 
 
 class Starts:
-    """Folders with a configuration each, to be started at the same time."""
+    """Configurations, each in a folder of its own, whose gateways are started at the same time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -98,28 +98,28 @@ class Starts:
         (metadata / "entry_points.txt").write_text("[gatepost]\nodd = odd:Odd\n")
         self.path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
 
-    def new(self, name: str, *breaks: str, **fields: object) -> Path:
-        """Write a configuration; ``breaks`` says for each odd plugin what it does."""
+    def add(self, name: str, *fails_in: str, **fields: object) -> Path:
+        """Write a configuration with an odd plugin for each of ``fails_in``, the part in which it fails."""
         folder = self.folder / name
         folder.mkdir()
         (folder / "contacts.csv").write_text("ext_user_id,email,phone\n")
         text = CONFIG.format(**(DEFAULTS | fields))
-        text += "".join(ODD.format(name=f"odd-{one}", breaks=one) for one in breaks)
+        text += "".join(ODD.format(name=f"odd-{one}", fails_in=one) for one in fails_in)
         (folder / "gatepost.toml").write_text(text)
         return folder
 
-    async def said(self, *names: str) -> list[list[str]]:
-        """Start them at the same time; returns the lines that each says on stderr.
+    async def output_of(self, *names: str) -> list[list[str]]:
+        """Start them at the same time; returns the lines that each prints on stderr.
 
-        Nothing stands on stdout, and the exit code is 1.
+        Checks that nothing is printed on stdout and that the exit code is 1.
         """
-        ended = await asyncio.gather(*map(self._ended, names))
-        for name, (code, out, err) in zip(names, ended, strict=True):
+        results = await asyncio.gather(*map(self._run, names))
+        for name, (code, out, err) in zip(names, results, strict=True):
             assert (name, code, out) == (name, 1, ""), err
             assert "tulgey-key" not in err
-        return [err.splitlines() for _code, _out, err in ended]
+        return [err.splitlines() for _code, _out, err in results]
 
-    async def _ended(self, name: str) -> tuple[int | None, str, str]:
+    async def _run(self, name: str) -> tuple[int | None, str, str]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gatepost", "serve", "--config", "gatepost.toml"),
             cwd=self.folder / name,
@@ -132,7 +132,7 @@ class Starts:
         return process.returncode, out.decode(), err.decode()
 
     def at(self, text: str) -> str:
-        """Where the odd plugin raises this."""
+        """Return the place where the odd plugin raises this."""
         plugin = self.folder / "site" / "odd.py"
         lines = plugin.read_text().splitlines()
         number = next(place for place, line in enumerate(lines, start=1) if f"raise {text}" in line)
@@ -140,7 +140,7 @@ class Starts:
 
 
 def faults(lines: list[str]) -> list[tuple[str, str]]:
-    """The keys and the problems of a log in JSON that holds nothing else."""
+    """Return the keys and the problems of a JSON log, which must have no other records."""
     records = [json.loads(line) for line in lines]
     assert {(one["event"], one["level"], one["config"]) for one in records} == {
         ("start_refused", "critical", "gatepost.toml")
@@ -153,17 +153,17 @@ def starts(tmp_path):
     return Starts(tmp_path)
 
 
-async def test_whatever_is_wrong_with_address_store_and_plugins_is_said_at_once(starts):
-    """And nothing of what they log and print; unless the log is to be verbose: then it says more of each."""
+async def test_all_faults_of_address_store_and_plugins_are_printed_at_once(starts):
+    """The output of the plugins is dropped, unless the log's level is debug."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        folder = starts.new("opening", "lifespan", "group", "faults", port=port, path="missing.csv")
-        starts.new("making", "constructor", "nothing")
-        starts.new("verbose", "lifespan", level="debug", url=f"sqlite:///{folder}")
+        folder = starts.add("opening", "lifespan", "group", "faults", port=port, path="missing.csv")
+        starts.add("building", "constructor", "nothing")
+        starts.add("verbose", "lifespan", level="debug", url=f"sqlite:///{folder}")
         lock = FileLock(folder / "gatepost.db")
         lock.acquire()
         try:
-            opening, making, verbose = await starts.said("opening", "making", "verbose")
+            opening, building, verbose = await starts.output_of("opening", "building", "verbose")
         finally:
             lock.release()
 
@@ -175,41 +175,42 @@ async def test_whatever_is_wrong_with_address_store_and_plugins_is_said_at_once(
     assert faults(opening) == [
         ("server.port", f"another program listens on 127.0.0.1 port {port}: stop it, or choose another port"),
         ("plugins.players.path", f"{folder}/missing.csv: No such file or directory"),
-        ("plugins.odd-lifespan", f"{could_not} LookupError at {starts.at('LookupError')}: tell its author"),
+        (
+            "plugins.odd-lifespan",
+            f"{could_not} LookupError at {starts.at('LookupError')}. Report this to the plugin's author",
+        ),
         (
             "plugins.odd-group",
-            f"{could_not} BaseExceptionGroup at {starts.at('BaseExceptionGroup')}: tell its author",
+            f"{could_not} BaseExceptionGroup at {starts.at('BaseExceptionGroup')}. Report this to the plugin's author",
         ),
-        ("plugins.odd-faults.breaks", "is odd"),
+        ("plugins.odd-faults.fails_in", "is odd"),
         ("plugins.odd-faults", "is even\nodder"),
         ("store.url", in_use),
     ]
-    problem = (
-        f"could not be made: the plugin raised RuntimeError at {starts.at('RuntimeError')}: tell its author"
-    )
-    assert faults(making) == [("plugins.odd-constructor", problem)]
+    problem = f"could not be built: the plugin raised RuntimeError at {starts.at('RuntimeError')}. Report this to the plugin's author"
+    assert faults(building) == [("plugins.odd-constructor", problem)]
     records = [json.loads(line) for line in verbose]
     assert [one["key"] for one in records[-2:]] == ["plugins.odd-lifespan", "store.url"]
     assert records[-1]["problem"] == f"{folder} is a folder: name a file in it"
     traces = [one["exception"] for one in records if one["event"] == "plugin_not_opened"]
     assert [starts.at("LookupError").replace(":", '", line ') in one for one in traces] == [True]
-    assert {"made", "printed"} <= {one["event"] for one in records}
+    assert {"built", "printed"} <= {one["event"] for one in records}
 
 
-async def test_a_store_that_can_not_be_opened_is_said(starts, postgres_server):
-    newer = starts.new("newer", form="console")
+async def test_a_store_that_cannot_be_opened_is_a_fault(starts, postgres_server):
+    newer = starts.add("newer", log_format="console")
     with closing(sqlite3.connect(newer / "gatepost.db")) as database:
         database.execute("CREATE TABLE alembic_version AS SELECT '9999' AS version_num")
         database.commit()
-    starts.new("away", url="postgresql://gatepost@127.0.0.1:1/gatepost")
-    starts.new("missing", url=postgres_server.url("no_such_database"))
-    starts.new("password", url=with_password(postgres_server, "vorpal"))
-    driverless = starts.new("driverless", url="postgresql://gatepost@127.0.0.1:1/gatepost")
+    starts.add("away", url="postgresql://gatepost@127.0.0.1:1/gatepost")
+    starts.add("missing", url=postgres_server.url("no_such_database"))
+    starts.add("password", url=with_password(postgres_server, "vorpal"))
+    driverless = starts.add("driverless", url="postgresql://gatepost@127.0.0.1:1/gatepost")
     (driverless / "asyncpg.py").write_text("raise ImportError")
-    starts.new("unwritable", url=f"sqlite:///{UNWRITABLE}/gatepost.db")
+    starts.add("unwritable", url=f"sqlite:///{UNWRITABLE}/gatepost.db")
     names = ("away", "missing", "password", "driverless", "unwritable")
 
-    (line,), *refused = await starts.said("newer", *names)
+    (line,), *refused = await starts.output_of("newer", *names)
 
     assert line.startswith(
         "gatepost.toml: store.url: a newer Gatepost has upgraded this store (revision 9999)"
@@ -225,15 +226,15 @@ async def test_a_store_that_can_not_be_opened_is_said(starts, postgres_server):
 
 
 def with_password(server, password):
-    """A URL of a user whom the server asks for a password."""
+    """Return the URL of a user who needs a password."""
     server.psql("DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD 'right'")
     rules = Path(server.psql("SHOW hba_file"))
     if "guarded" not in rules.read_text():
         rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
         server.psql("SELECT pg_reload_conf()")
     url = server.url("postgres").replace("postgres:@", f"guarded:{password}@")
-    # The server has not read its rules at once.
-    asking = [server.binary("psql"), "-c", "", url]
-    while subprocess.run(asking, capture_output=True, check=False).returncode == 0:
+    # The server takes a moment to read its rules.
+    connect = [server.binary("psql"), "-c", "", url]
+    while subprocess.run(connect, capture_output=True, check=False).returncode == 0:
         pass
     return url

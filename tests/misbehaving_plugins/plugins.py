@@ -1,7 +1,7 @@
-# ruff: noqa: T201, RUF006, SLOT000, ASYNC110, PLE1206, TRY301  it does what one must not do
-"""A plugin that does whatever it is told to, above all what no plugin may do; for gateways of the tests' own.
+# ruff: noqa: T201, RUF006, SLOT000, ASYNC110, PLE1206, TRY301  it does what a plugin must not do
+"""A plugin for tests that violates the contract in the way that its settings or a message's text name.
 
-``placed`` makes a folder of it that Python takes for an installed distribution: put it on PYTHONPATH.
+``install`` writes it into a folder that Python takes for an installed distribution when it is on PYTHONPATH.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ from gatepost.hookspecs import (
 from gatepost.model import Contact, Email, Receipt, Report, Secret, Sms, Status, StatusEvent, WebhookRequest
 
 
-def placed(folder: Path) -> dict[str, str]:
-    """The environment in which ``use = "misbehaving"`` is a plugin."""
+def install(folder: Path) -> dict[str, str]:
+    """Install the plugin in a folder; returns the environment in which ``use = "misbehaving"`` is a plugin."""
     folder.mkdir(exist_ok=True)
     shutil.copy(__file__, folder / "misbehaving.py")
     metadata = folder / "misbehaving-1.0.dist-info"
@@ -50,26 +50,28 @@ def placed(folder: Path) -> dict[str, str]:
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     does: str = ""
-    """One of the tricks below, with every message; else the first word of the message's text says which."""
+    """The trick to do with every message; by default the first word of the message's text names it."""
     users: Mapping[str, Mapping[str, str]] = {}
-    """What find_contact knows: email, phone, and the rest attributes."""
-    lives: str = ""
-    """What its lifespan does."""
+    """The users of find_contact: email, phone, and everything else as attributes."""
+    lifespan: str = ""
+    """The trick of its lifespan: ``fails`` or ``never closes``."""
     key: Secret = Secret("")
     sabotage: bool = False
-    """Make the gateway's own code fail where a message says so."""
-    plants: Mapping[str, str] = {}
-    """Make the gateway's own code tell these texts, by the place where they are told."""
+    """Make the gateway's own code fail for messages with certain texts."""
+    leaks: Mapping[str, str] = {}
+    """Make the gateway's own code leak these texts, by the place where they appear."""
 
 
 class Odd(Exception):
-    """Its text is its argument, wherever one looks."""
+    """An error whose text and repr show its arguments."""
 
     def __str__(self):
         return f"odd: {self.args}"
 
 
 class Unspeakable(Exception):
+    """An error whose text and repr raise another error."""
+
     def __str__(self):
         raise RuntimeError(self.args)
 
@@ -77,7 +79,7 @@ class Unspeakable(Exception):
 
 
 class Unequal(str):
-    """A text that is none: comparing or showing it raises."""
+    """A text that raises an error when it is compared or shown."""
 
     def __eq__(self, other):
         raise RuntimeError(str.__str__(self))
@@ -91,7 +93,7 @@ class Unequal(str):
 
 
 class Thing:
-    """Nothing can be done with it."""
+    """An object every use of which raises an error."""
 
     def __getattribute__(self, name):
         raise RuntimeError("hands off")
@@ -123,20 +125,20 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
     def __init__(self, settings: Settings, context: Context) -> None:
         self.settings = settings
         self.context = context
-        self.kept: list[object] = []
+        self.references: list[object] = []
         if settings.sabotage:
             sabotage()
-        if settings.plants:
-            self.kept.append(plant(settings.plants))
+        if settings.leaks:
+            self.references.append(plant_leaks(settings.leaks))
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        if self.settings.lives == "dies":
+        if self.settings.lifespan == "fails":
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._die())
                 yield
-        elif self.settings.lives == "clings":
+        elif self.settings.lifespan == "never closes":
             try:
                 yield
             finally:
@@ -184,14 +186,14 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
             msgspec.structs.force_setattr(message, "recipient", Secret("someone.else@wrong.example"))
             msgspec.structs.force_setattr(message, "attributes", {})
             raise Unavailable("after it spoilt the message", message_only=True)
-        given = await self.play(trick, recipient, recipient, dict(message.attributes))
-        return Receipt(f"misbehaving-{message.id}") if given is None else given
+        result = await self.play(trick, recipient, recipient, dict(message.attributes))
+        return Receipt(f"misbehaving-{message.id}") if result is None else result
 
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
-        said = request.json()
-        who = said["who"]
-        match said["trick"]:
+        body = request.json()
+        who = body["who"]
+        match body["trick"]:
             case "retry":
                 raise WebhookRetry(f"not now, {who}")
             case "bad":
@@ -200,7 +202,7 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
                 raise BadSignature(f"forged by {who}")
             case "report":
                 event = StatusEvent(
-                    status=Status.DELIVERED, message_id=said["id"], provider_id=who, code=f"250 {who} took it"
+                    status=Status.DELIVERED, message_id=body["id"], provider_id=who, code=f"250 {who} took it"
                 )
                 return Report(events=[event], ignored={who: 1, f"kind {who}": 1, "click": 1})
             case "endless":
@@ -209,156 +211,159 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
                 return await self.play(trick, who, who, {"name": who})
 
     async def play(self, trick: str, address: str, number: str, attributes: Mapping[str, str]) -> object:
-        """One trick; everything that is private is in what it does."""
-        telling = f"{address} {number} {' '.join(attributes.values())}"
-        return await getattr(self, f"do_{trick.replace('-', '_')}")(telling, address)
+        """Do a trick with a text that holds all these private values, and with the address."""
+        private = f"{address} {number} {' '.join(attributes.values())}"
+        return await getattr(self, f"do_{trick.replace('-', '_')}")(private, address)
 
-    # What they do. Each gets a text with everything private in it, and the address.
+    # The tricks.
 
-    async def do_fine(self, telling, address):
+    async def do_fine(self, private, address):
         return None
 
-    async def do_raise(self, telling, address):
-        error = ValueError(telling, {"to": address})
-        error.add_note(telling)
-        raise error from Odd(telling.encode().hex())
+    async def do_raise(self, private, address):
+        error = ValueError(private, {"to": address})
+        error.add_note(private)
+        raise error from Odd(private.encode().hex())
 
-    async def do_raise_group(self, telling, address):
-        raise BaseExceptionGroup(telling, [Odd(telling), SystemExit(telling)])
+    async def do_raise_group(self, private, address):
+        raise BaseExceptionGroup(private, [Odd(private), SystemExit(private)])
 
-    async def do_unspeakable(self, telling, address):
-        raise Unspeakable(telling)
+    async def do_unspeakable(self, private, address):
+        raise Unspeakable(private)
 
-    async def do_reject(self, telling, address):
-        raise Rejected(f"no such mailbox: {telling}", code=f"550 <{address}>")
+    async def do_reject(self, private, address):
+        raise Rejected(f"no such mailbox: {private}", code=f"550 <{address}>")
 
-    async def do_reject_encoded(self, telling, address):
-        raise Rejected(base64.b64encode(telling.encode()).decode(), code=address[::-1])
+    async def do_reject_encoded(self, private, address):
+        raise Rejected(base64.b64encode(private.encode()).decode(), code=address[::-1])
 
-    async def do_reject_oddly(self, telling, address):
-        raise RejectedOddly(telling)
+    async def do_reject_oddly(self, private, address):
+        raise RejectedOddly(private)
 
-    async def do_unavailable(self, telling, address):
-        raise Unavailable(f"try {telling} later", code=address, retry_after=float("nan"))
+    async def do_unavailable(self, private, address):
+        raise Unavailable(f"try {private} later", code=address, retry_after=float("nan"))
 
-    async def do_hopeless(self, telling, address):
+    async def do_hopeless(self, private, address):
         raise Unavailable("play dead", misconfigured=True, retry_after=10**400)
 
-    async def do_uncertain(self, telling, address):
-        raise Uncertain(f"lost {telling}", code=telling)
+    async def do_uncertain(self, private, address):
+        raise Uncertain(f"lost {private}", code=private)
 
-    async def do_exit(self, telling, address):
-        raise SystemExit(telling)
+    async def do_exit(self, private, address):
+        raise SystemExit(private)
 
-    async def do_interrupt(self, telling, address):
-        raise KeyboardInterrupt(telling)
+    async def do_interrupt(self, private, address):
+        raise KeyboardInterrupt(private)
 
-    async def do_generator_exit(self, telling, address):
-        raise GeneratorExit(telling)
+    async def do_generator_exit(self, private, address):
+        raise GeneratorExit(private)
 
-    async def do_cancel_itself(self, telling, address):
-        raise asyncio.CancelledError(telling)
+    async def do_cancel_itself(self, private, address):
+        raise asyncio.CancelledError(private)
 
-    async def do_cancel_everybody(self, telling, address):
+    async def do_cancel_everybody(self, private, address):
         for task in asyncio.all_tasks():
             if task.get_name().startswith("misbehaving-") or task is asyncio.current_task():
-                task.cancel(telling)
+                task.cancel(private)
         await asyncio.sleep(0)
 
-    async def do_recurse(self, telling, address):
-        return await self.do_recurse(telling, address)
+    async def do_recurse(self, private, address):
+        return await self.do_recurse(private, address)
 
-    async def do_hang(self, telling, address):
+    async def do_hang(self, private, address):
         await asyncio.Event().wait()
 
-    async def do_spin(self, telling, address):
+    async def do_spin(self, private, address):
         while True:
             await asyncio.sleep(0)
 
-    async def do_ignore_cancellation(self, telling, address):
+    async def do_ignore_cancellation(self, private, address):
         while True:
             with contextlib.suppress(BaseException):
                 await asyncio.sleep(0.05)
 
-    async def do_block(self, telling, address):
+    async def do_block(self, private, address):
         time.sleep(2.5)  # noqa: ASYNC251  the trick
 
-    async def do_nonsense(self, telling, address):
-        return {"to": telling}
+    async def do_nonsense(self, private, address):
+        return {"to": private}
 
-    async def do_thing(self, telling, address):
+    async def do_thing(self, private, address):
         return Thing()
 
-    async def do_unequal_id(self, telling, address):
+    async def do_unequal_id(self, private, address):
         return Receipt(Unequal("an-id"))
 
-    async def do_huge_id(self, telling, address):
+    async def do_huge_id(self, private, address):
         return Receipt("x" * 1_000_000)
 
-    async def do_telling_id(self, telling, address):
+    async def do_recipient_id(self, private, address):
         return Receipt(f"id-{base64.urlsafe_b64encode(address.encode()).decode()}")
 
-    async def do_huge_reason(self, telling, address):
-        raise Rejected(f"{telling} " + "y" * 5_000_000 + f" {telling}", code="z" * 5_000_000)
+    async def do_huge_reason(self, private, address):
+        raise Rejected(f"{private} " + "y" * 5_000_000 + f" {private}", code="z" * 5_000_000)
 
-    async def do_log(self, telling, address):
+    async def do_log(self, private, address):
         log = self.context.log
-        log.info("sending", to=address, **{address: telling})
-        log.warning(telling, parts=[address.partition("@"), {address: 1}], raw=telling.encode())
-        log.error("encoded", a=base64.b64encode(telling.encode()), b=address[::-1], c=telling.upper())
-        log.error("split", a=" ".join(address), b=telling.encode().hex(), c="\n".join(address), thing=Thing())
+        log.info("sending", to=address, **{address: private})
+        log.warning(private, parts=[address.partition("@"), {address: 1}], raw=private.encode())
+        log.error("encoded", a=base64.b64encode(private.encode()), b=address[::-1], c=private.upper())
+        log.error("split", a=" ".join(address), b=private.encode().hex(), c="\n".join(address), thing=Thing())
         logging.getLogger("vendor.sdk").error(
-            "POST /send to=%s", telling, extra={"to": address, "level": address}
+            "POST /send to=%s", private, extra={"to": address, "level": address}
         )
-        logging.getLogger("vendor.sdk").warning("too %s few %s", telling)
-        log.error("huge", a="y" * 1_000_000 + telling)
+        logging.getLogger("vendor.sdk").warning("too %s few %s", private)
+        log.error("huge", a="y" * 1_000_000 + private)
         try:
-            raise Odd(telling)
+            raise Odd(private)
         except Odd:
             log.exception("caught %s", address)
             logging.getLogger("vendor.sdk").exception("caught")
 
-    async def do_print(self, telling, address):
-        print(telling)
+    async def do_print(self, private, address):
+        print(private)
         print(address, file=sys.stderr)
         print(address[:5], end="")
         print(address[5:], flush=True)
-        sys.stderr.writelines([telling, "\n"])
-        warnings.warn(f"deprecated: {telling}", stacklevel=1)
+        sys.stderr.writelines([private, "\n"])
+        warnings.warn(f"deprecated: {private}", stacklevel=1)
 
-    async def do_leave_a_task(self, telling, address):
+    async def do_leave_a_task(self, private, address):
         async def fall():
-            raise Odd(telling)
+            raise Odd(private)
 
         asyncio.create_task(fall())
         asyncio.get_running_loop().call_soon(lambda: 1 / 0)
 
         class Falls:
             def __del__(self):
-                raise Odd(telling)
+                raise Odd(private)
 
         Falls()
-        threading.Thread(target=lambda: (_ for _ in ()).throw(Odd(telling))).start()
+        threading.Thread(target=lambda: (_ for _ in ()).throw(Odd(private))).start()
         raise Unavailable("a task was left behind", message_only=True)
 
-    async def do_leak(self, telling, address):
+    async def do_leak(self, private, address):
         for _ in range(20):
-            self.kept += [socket.socket(), asyncio.create_task(self.do_ignore_cancellation(telling, address))]
-        threading.Thread(target=time.sleep, args=(600,), name=telling).start()
+            self.references += [
+                socket.socket(),
+                asyncio.create_task(self.do_ignore_cancellation(private, address)),
+            ]
+        threading.Thread(target=time.sleep, args=(600,), name=private).start()
         asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
 
-    async def do_exit_in_a_task(self, telling, address):
+    async def do_exit_in_a_task(self, private, address):
         async def leave():
-            sys.exit(telling)
+            sys.exit(private)
 
         asyncio.create_task(leave())
         await asyncio.sleep(0.05)
 
-    async def do_stop_the_loop(self, telling, address):
+    async def do_stop_the_loop(self, private, address):
         asyncio.get_running_loop().stop()
         await asyncio.sleep(0.01)
 
-    async def do_close_everything(self, telling, address):
+    async def do_close_everything(self, private, address):
         for stream in (sys.stdin, sys.stdout, sys.stderr):
             stream.close()
         logging.getLogger().handlers.clear()
@@ -368,13 +373,13 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
         for number in (0,):
             os.close(number)
 
-    async def do_new_logging(self, telling, address):
+    async def do_new_logging(self, private, address):
         logging.basicConfig(force=True, level=logging.DEBUG)
-        logging.getLogger("vendor.sdk").error("set up anew for %s", telling)
+        logging.getLogger("vendor.sdk").error("set up anew for %s", private)
 
 
 def sabotage() -> None:
-    """Make the gateway's own code fail, with all that it knows, where a message's text begins so."""
+    """Make the gateway's own code raise errors that hold private values, for messages with certain texts."""
     from gatepost.delivery import attempt  # noqa: PLC0415
     from gatepost.intake import requests  # noqa: PLC0415
     from gatepost.outbox import sqlite  # noqa: PLC0415
@@ -405,33 +410,33 @@ def sabotage() -> None:
     )
 
 
-def plant(texts: Mapping[str, str]) -> object:
-    """Have the gateway tell each text in its place, behind all that would keep it from that."""
+def plant_leaks(texts: Mapping[str, str]) -> object:
+    """Make the gateway leak each text in its place, after everything that would redact it."""
     from gatepost.delivery import attempt  # noqa: PLC0415
     from gatepost.errors import Refused  # noqa: PLC0415
     from gatepost.intake import answers  # noqa: PLC0415
     from gatepost.observe import logs  # noqa: PLC0415
     from gatepost.observe.metrics import Metrics  # noqa: PLC0415
-    from gatepost.upkeep.health import Health  # noqa: PLC0415
+    from gatepost.upkeep.health import HealthCheck  # noqa: PLC0415
 
-    refused, redact, send_result = answers.refused, logs._redact, attempt.send_result
-    ready, expose = Health.ready, Metrics.expose
+    refused, redact, send_result = answers.refused, logs.redact_record, attempt.send_result
+    ready, expose = HealthCheck.readiness, Metrics.expose
 
-    def told(logger, method, event):
+    def leak(logger, method, event):
         event = redact(logger, method, event) | {"planted": texts["log"]}
         if "exception" in event:
             event["exception"] += texts["traceback"]
         return event
 
-    # The log is set up already, with a list of its processors.
+    # The logging is configured already, with the list of its processors.
     formatter = logging.getLogger().handlers[0].formatter
-    formatter.processors = [told if one is redact else one for one in formatter.processors]
+    formatter.processors = [leak if one is redact else one for one in formatter.processors]
     answers.refused = lambda error: refused(Refused(error.code, error.message + texts["answer"]))
-    attempt.send_result = lambda *given: msgspec.structs.replace(
-        send_result(*given), reason=texts["database"]
+    attempt.send_result = lambda *arguments: msgspec.structs.replace(
+        send_result(*arguments), reason=texts["database"]
     )
-    Health.ready = lambda self: msgspec.structs.replace(ready(self), problems=[texts["health"]])
+    HealthCheck.readiness = lambda self: msgspec.structs.replace(ready(self), problems=[texts["health"]])
     Metrics.expose = lambda self: expose(self) + f"# {texts['metric']}\n".encode()
-    # It ends when the gateway does, for then nobody holds the other end of its input.
+    # It ends with the gateway, which closes the other end of its input.
     wait = "import sys; sys.stdin.read()"
     return subprocess.Popen([sys.executable, "-c", wait, texts["process"]], stdin=subprocess.PIPE)

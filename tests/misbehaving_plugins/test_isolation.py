@@ -1,4 +1,4 @@
-"""A bad plugin hurts itself only: in a real gateway, beside good ones on the same route and channel."""
+"""A misbehaving plugin affects only itself, in a real gateway beside good plugins on the same route."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from gatepost.testing.smartico import Smartico
 from misbehaving_plugins import plugins as misbehaving
 
 EMAIL = "jabberwock.vorpal@snicker-snack.example"
-PATIENCE = 60.0
+WAIT_TIMEOUT = 60.0
 
 CONFIG = """\
 [server]
@@ -51,10 +51,10 @@ timeout = 0.3
 concurrency = 2
 [plugins.clinging]
 use = "misbehaving"
-lives = "clings"
+lifespan = "never closes"
 [plugins.dying]
 use = "misbehaving"
-lives = "dies"
+lifespan = "fails"
 [plugins.odd]
 use = "misbehaving"
 [plugins.odd.users.odd-hang]
@@ -70,7 +70,7 @@ trick = "unspeakable"
 HELD, SENT, REJECTED = ("held", "bad"), ("sent", "bad"), ("rejected", "bad")
 HANDED_ON = ("sent", "good")
 
-# What becomes of the message, and what the log says of it.
+# For each trick the state of the message afterwards and the plugin that had it, and the problem in the log.
 TRICKS = {
     "fine": (SENT, ""),
     "raise": (HELD, "raised ValueError"),
@@ -89,10 +89,10 @@ TRICKS = {
     "hang": (HELD, "took longer than 1.3 s"),
     "spin": (HELD, "took longer than 1.3 s"),
     "ignore-cancellation": (HELD, "ignores its cancellation"),
-    "block": (SENT, "has held the event loop"),
+    "block": (SENT, "has blocked the event loop"),
     "unequal-id": (SENT, ""),
-    "huge-id": (SENT, "returned a provider_id that is no printable text"),
-    "telling-id": (SENT, "returned a provider_id that holds the recipient"),
+    "huge-id": (SENT, "returned a provider_id that is not a printable text"),
+    "recipient-id": (SENT, "returned a provider_id that holds the recipient"),
     "mutate": (HANDED_ON, ""),
     "leave-a-task": (HANDED_ON, ""),
     "print": (SENT, ""),
@@ -115,24 +115,24 @@ class Bench:
         lines = self.process.log.read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
-    def said_of(self, problem: str) -> list[dict[str, object]]:
+    def records_of(self, problem: str) -> list[dict[str, object]]:
         return [one for one in self.logged() if problem in str(one.get("problem", one["event"]))]
 
-    async def until(self, condition):
-        async with asyncio.timeout(PATIENCE):
-            while not (holds := condition()):
+    async def until(self, predicate):
+        async with asyncio.timeout(WAIT_TIMEOUT):
+            while not (holds := predicate()):
                 assert self.process.running, self.process.log.read_text()[-2000:]
                 await asyncio.sleep(0.02)
         return holds
 
-    async def figure(self, series: str) -> float:
-        """What the metrics have for this series."""
+    async def metric(self, series: str) -> float:
+        """Return the value of this series in the metrics."""
         async with aiohttp.ClientSession() as http, http.get(f"{self.process.url}/metrics") as response:
             lines = (await response.text()).splitlines()
         return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{series} ")))
 
     async def fate(self, channel: str, **fields: str) -> tuple[str, str, str]:
-        """Have a message sent; what became of it, by whom, and the reason."""
+        """Send a message; returns its last state, the plugin that had it, and the reason."""
         send = self.crm.send_email if channel == "email" else self.crm.send_sms
         answer = await send(**{"ext_user_id": "anna", **fields})
         assert answer["error_code"] == 0, answer
@@ -154,7 +154,7 @@ async def bench(tmp_path):
     (tmp_path / "contacts.csv").write_text(
         f"ext_user_id,email,phone,name\nanna,{EMAIL},+447700900461,Anna Vorpal\n"
     )
-    environment = misbehaving.placed(tmp_path / "dist") | {"PYTHONUNBUFFERED": "1"}
+    environment = misbehaving.install(tmp_path / "dist") | {"PYTHONUNBUFFERED": "1"}
     async with Smartico(api_key="the-api-key", authorization="the-secret") as crm:
         process = GatewayProcess(tmp_path / "gatepost.toml", environment=environment)
         try:
@@ -165,60 +165,66 @@ async def bench(tmp_path):
             process.kill()
 
 
-async def test_every_trick_hurts_the_trickster_only(bench):
-    mended = 0
+async def test_every_trick_affects_only_the_misbehaving_plugin(bench):
+    restored = 0
     for trick, ((state, instance), problem) in TRICKS.items():
         fate = await bench.fate("email", text_body=trick)
         assert (trick, *fate[:2]) == (trick, state, instance)
         assert len(fate[2]) <= 200
         if problem:
-            [told, *_] = await bench.until(lambda problem=problem: bench.said_of(problem))
-            assert (told["instance"], told["hook"]) == ("bad", "send_email"), told
+            [record, *_] = await bench.until(lambda problem=problem: bench.records_of(problem))
+            assert (record["instance"], record["hook"]) == ("bad", "send_email"), record
         if trick in {"new-logging", "close-everything"}:
-            # What is said until it is mended, which may take a moment, nobody hears.
-            mended += 1
-            await bench.until(lambda mended=mended: len(bench.said_of("changed the logging")) >= mended)
-        # The other channel works, and what is refused shows that the trickster is asked again as well.
+            # Until the logging is restored, which may take a moment, nothing is logged.
+            restored += 1
+            await bench.until(
+                lambda restored=restored: (
+                    len(bench.records_of("the logging of the process was changed")) >= restored
+                )
+            )
+        # The other channel works, and the refused email shows that the misbehaving plugin is still used.
         assert (await bench.fate("sms", body=f"after {trick}"))[:2] == HANDED_ON
         assert (await bench.fate("email", text_body="reject"))[:2] == REJECTED
 
-    [held] = {one["place"].partition(" in ")[2] for one in bench.said_of("has held the event loop")}
+    [held] = {one["place"].partition(" in ")[2] for one in bench.records_of("has blocked the event loop")}
     assert held == "Misbehaving.do_block"
-    for event in ("logging_mended", "loop_was_stopped", "thread_fell", "ignored_exception", "loop_error"):
+    for event in ("logging_restored", "loop_restarted", "thread_failed", "ignored_exception", "loop_error"):
         assert await bench.until(lambda event=event: [one for one in bench.logged() if one["event"] == event])
-    # Each counts, also one that nobody heard of because the logging was gone.
-    said = [one for one in bench.logged() if one["event"] == "plugin_fault" and one["instance"] == "bad"]
-    assert await bench.figure('gatepost_plugin_faults_total{plugin="bad"}') >= len(said) > 0
-    assert await bench.figure('gatepost_plugin_faults_total{plugin="players"}') == 0
-    [dead] = bench.said_of("ended by itself")
+    # Each violation is counted, also one that could not be logged meanwhile.
+    violations = [
+        one for one in bench.logged() if one["event"] == "plugin_violation" and one["instance"] == "bad"
+    ]
+    assert await bench.metric('gatepost_plugin_violations_total{plugin="bad"}') >= len(violations) > 0
+    assert await bench.metric('gatepost_plugin_violations_total{plugin="players"}') == 0
+    [dead] = bench.records_of("ended by itself")
     assert dead["instance"] == "dying"
     for printed in (one for one in bench.logged() if one["event"] == "printed" and "hook" in one):
         assert printed["instance"] == "bad"
     handed_on = [path.read_text() for path in (bench.folder / "box").glob("*.eml")]
     assert [EMAIL in mail for mail in handed_on] == [True, True]
     log = bench.process.log.read_text()
-    for telling in ("jabberwock", "snicker", "700900461", "Anna Vorpal"):
-        assert telling not in log
+    for private in ("jabberwock", "snicker", "700900461", "Anna Vorpal"):
+        assert private not in log
 
-    # Also with tasks, threads and a lifespan that don't let go.
+    # The process also stops with tasks, threads and a lifespan that do not end.
     assert await asyncio.to_thread(bench.process.terminate) == 0
-    assert "took longer than 5 s to leave" in bench.process.log.read_text()
+    assert "took longer than 5 s to close" in bench.process.log.read_text()
 
 
-async def test_a_source_that_hangs_or_raises_is_passed_over_and_named(bench):
+async def test_a_source_that_hangs_or_raises_is_skipped_and_named(bench):
     for user in ("odd-hang", "odd-raise"):
-        # Nobody else knows the user, so that the message is taken and looked up again later.
+        # No other source knows the user, so the message is accepted and looked up again later.
         answer = await bench.crm.send_email(ext_user_id=user)
         assert answer["error_code"] == 0
     assert (await bench.fate("email", text_body="fine"))[:2] == SENT
     for problem in ("took longer than 0.5 s", "raised Unspeakable"):
-        assert {one["instance"] for one in bench.said_of(problem) if "hook" in one} == {"odd"}
+        assert {one["instance"] for one in bench.records_of(problem) if "hook" in one} == {"odd"}
 
 
 @pytest.mark.parametrize(
     "code",
     [
-        # In two parts: of a start that is debugged the lines of the code are shown.
+        # In two parts, because a start with debug logs shows the lines of the code.
         "raise SystemExit('tulgey' + '-key')",
         "raise KeyError('tulgey' + '-key')",
         "1 / 0",
@@ -226,8 +232,8 @@ async def test_a_source_that_hangs_or_raises_is_passed_over_and_named(bench):
         "print('tulgey-key')",
     ],
 )
-async def test_a_plugin_that_can_not_even_be_made_refuses_the_start_by_name(tmp_path, code):
-    environment = {**os.environ, **misbehaving.placed(tmp_path / "dist")}
+async def test_a_plugin_that_cannot_be_built_refuses_the_start_and_is_named(tmp_path, code):
+    environment = {**os.environ, **misbehaving.install(tmp_path / "dist")}
     module = tmp_path / "dist" / "misbehaving.py"
     module.write_text(f"{code}\n{module.read_text()}")
     config = CONFIG if "print" not in code else CONFIG.replace("concurrency = 2", 'concurrency = "two"')
@@ -239,8 +245,8 @@ async def test_a_plugin_that_can_not_even_be_made_refuses_the_start_by_name(tmp_
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said = (await process.communicate())[0].decode()
+    output = (await process.communicate())[0].decode()
     assert process.returncode == 1
-    assert "plugins.bad" in said
-    assert "Traceback" not in said
-    assert "tulgey-key" not in said or "print" in code
+    assert "plugins.bad" in output
+    assert "Traceback" not in output
+    assert "tulgey-key" not in output or "print" in code

@@ -15,7 +15,7 @@ def test_a_log_line_is_due_once_a_minute_for_each_key():
 
 def test_many_keys_fill_neither_memory_nor_log():
     now = [0.0]
-    throttle = LogThrottle(lambda: now[0], keys=10)
+    throttle = LogThrottle(lambda: now[0], max_keys=10)
     assert sum(throttle.due(str(key)) for key in range(1000)) == 10
     now[0] = 61.0
     assert sum(throttle.due(str(key)) for key in itertools.chain(range(500), range(500))) == 10

@@ -1,4 +1,4 @@
-"""Who holds the event loop is told, also when the one who tells it could not run either."""
+"""The watchdog reports what blocks the event loop, also when its own thread could not run."""
 
 import asyncio
 import ctypes
@@ -11,62 +11,66 @@ import structlog
 from gatepost.cli import serve
 from gatepost.observe import watchdog
 
-HELD = 300_000
-"""Microseconds; many times what the watchdog allows here, and it allows less than a busy machine takes."""
+BLOCK_MICROSECONDS = 300_000
+"""Many times longer than the watchdog allows in these tests."""
 
 
 @pytest.fixture
-def told(monkeypatch):
-    monkeypatch.setattr(watchdog, "LATE", 0.1)
-    monkeypatch.setattr(watchdog, "EVERY", 0.02)
+def samples(monkeypatch):
+    monkeypatch.setattr(watchdog, "BLOCKED_AFTER", 0.1)
+    monkeypatch.setattr(watchdog, "PROBE_INTERVAL", 0.02)
     return []
 
 
-def hold_the_interpreter():
-    # PyDLL lets nobody else run meanwhile, as C code that forgets to.
-    ctypes.PyDLL(None).usleep(HELD)
+def block_the_interpreter():
+    # PyDLL does not release the interpreter, as a faulty C extension.
+    ctypes.PyDLL(None).usleep(BLOCK_MICROSECONDS)
 
 
-def hold_the_loop(until):
-    """However long a busy machine takes to see it; the bound only ends a test that fails."""
+def block_the_loop(until):
+    """Block the loop until the watchdog has noticed it; the limit only ends a failing test."""
     give_up = time.monotonic() + 60
     while not until() and time.monotonic() < give_up:
         time.sleep(0.01)
 
 
-async def watched(told, work):
-    with watchdog.watching(asyncio.get_running_loop(), {}, told.append):
-        # Until the watchdog is at its work.
+async def run_watched(samples, work):
+    with watchdog.watch(asyncio.get_running_loop(), {}, samples.append):
+        # Give the watchdog time to start.
         for _ in range(3):
-            await asyncio.sleep(watchdog.EVERY)
+            await asyncio.sleep(watchdog.PROBE_INTERVAL)
         asyncio.current_task().set_name("the culprit")
         await work()
         asyncio.current_task().set_name("the innocent")
-        await asyncio.sleep(2 * watchdog.EVERY)
+        await asyncio.sleep(2 * watchdog.PROBE_INTERVAL)
 
 
-async def test_a_call_that_holds_the_interpreter_is_told_afterwards(told):
-    def frozen():
-        return [one for one in told if one.frozen and one.seconds > HELD / 1e6 - watchdog.EVERY - 0.01]
+async def test_a_call_that_blocks_the_interpreter_is_reported_afterwards(samples):
+    def stalls():
+        return [
+            one
+            for one in samples
+            if one.stalled and one.seconds > BLOCK_MICROSECONDS / 1e6 - watchdog.PROBE_INTERVAL - 0.01
+        ]
 
     async def work():
-        hold_the_interpreter()
-        # Where it was is still to be seen when the watchdog runs again.
-        hold_the_loop(frozen)
+        block_the_interpreter()
+        # The same task is still running when the watchdog runs again.
+        block_the_loop(stalls)
 
-    await watched(told, work)
+    await run_watched(samples, work)
 
-    longest = max(frozen(), key=lambda one: one.seconds)
+    longest = max(stalls(), key=lambda one: one.seconds)
     assert longest.task == "the culprit"
-    assert "test_watchdog.py" in longest.place
+    assert "test_watchdog.py" in longest.location
 
 
-async def test_a_thread_that_holds_the_interpreter_is_among_the_others(told):
+async def test_a_thread_that_blocks_the_interpreter_is_among_the_other_threads(samples):
     begin, end = threading.Event(), threading.Event()
 
     def guilty():
         begin.wait()
-        hold_the_interpreter()
+        block_the_interpreter()
         end.wait()
 
     thread = threading.Thread(target=guilty)
@@ -74,48 +78,48 @@ async def test_a_thread_that_holds_the_interpreter_is_among_the_others(told):
 
     async def work():
         begin.set()
-        while not any(one.frozen for one in told):  # noqa: ASYNC110  the watchdog can't set an event of the loop
+        while not any(one.stalled for one in samples):  # noqa: ASYNC110  the watchdog can't set an event of the loop
             await asyncio.sleep(0.01)
 
     try:
-        await watched(told, work)
+        await run_watched(samples, work)
     finally:
         end.set()
         thread.join()
 
-    assert any("test_watchdog.py" in place for one in told if one.frozen for place in one.others)
+    assert any("test_watchdog.py" in place for one in samples if one.stalled for place in one.other_threads)
 
 
-async def test_a_call_that_holds_the_loop_alone_is_told_while_it_does(told):
-    def held():
-        found = [one for one in told if not one.frozen and one.task == "the culprit"]
-        return {one.place.rpartition(" in ")[2] for one in found}
+async def test_a_call_that_blocks_only_the_loop_is_reported_while_it_runs(samples):
+    def locations():
+        found = [one for one in samples if not one.stalled and one.task == "the culprit"]
+        return {one.location.rpartition(" in ")[2] for one in found}
 
     async def work():
-        hold_the_loop(held)
+        block_the_loop(locations)
 
-    await watched(told, work)
+    await run_watched(samples, work)
 
-    assert {place.partition(".")[0] for place in held()} <= {
-        "hold_the_loop",
-        "test_a_call_that_holds_the_loop_alone_is_told_while_it_does",
+    assert {place.partition(".")[0] for place in locations()} <= {
+        "block_the_loop",
+        "test_a_call_that_blocks_only_the_loop_is_reported_while_it_runs",
     }
-    assert held()
+    assert locations()
 
 
-async def test_the_log_has_a_line_about_it(told):
+async def test_a_stall_is_logged_as_a_warning(samples):
     loop = asyncio.get_running_loop()
     with (
         structlog.testing.capture_logs() as logged,
-        watchdog.watching(loop, {}, lambda held: serve._tell(held, {})),
+        watchdog.watch(loop, {}, lambda sample: serve._report_blocked(sample, {})),
     ):
         for _ in range(3):
-            await asyncio.sleep(watchdog.EVERY)
-        hold_the_interpreter()
-        while not any(one["event"] == "process_frozen" for one in logged):  # noqa: ASYNC110  as above
+            await asyncio.sleep(watchdog.PROBE_INTERVAL)
+        block_the_interpreter()
+        while not any(one["event"] == "process_stalled" for one in logged):  # noqa: ASYNC110  as above
             await asyncio.sleep(0.01)
 
-    line = next(one for one in logged if one["event"] == "process_frozen")
+    line = next(one for one in logged if one["event"] == "process_stalled")
     assert line["log_level"] == "warning"
-    assert "nothing of the process ran for 0." in line["problem"]
+    assert "the whole process stood still for 0." in line["problem"]
     assert line.keys() >= {"task", "place", "cpu_seconds", "other_threads"}

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from gatepost import app
-from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.config.toml_file import read_settings
 from gatepost.errors import (
     BadSignature,
@@ -24,7 +24,7 @@ from gatepost.errors import (
     WebhookError,
     WebhookRetry,
 )
-from gatepost.hookspecs import ContactSource, EmailSender, hookimpl
+from gatepost.hookspecs import HOOKS, ContactSource, EmailSender, hookimpl
 from gatepost.model import (
     Channel,
     Contact,
@@ -60,9 +60,9 @@ REQUEST = WebhookRequest(method="POST", url="/", headers={}, body=b"", received_
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    """The core's own allowances, so that no test waits for a plugin that hangs."""
-    monkeypatch.setattr(instances, "MARGIN", 0.0)
-    monkeypatch.setattr(isolation, "GRACE", 0.01)
+    """The core's own timeouts, shortened so that no test waits for a plugin that hangs."""
+    monkeypatch.setattr(instances, "SEND_OVERRUN", 0.0)
+    monkeypatch.setattr(isolation, "CANCEL_TIMEOUT", 0.01)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def logged(monkeypatch):
 
 
 class Fake:
-    """Every hook runs what it was given: raises an error, awaits a function, or returns a value."""
+    """A plugin whose hooks raise the given error, await the given function, or return the given value."""
 
     def __init__(self, does=None):
         self.does = does
@@ -127,7 +127,7 @@ async def return_an_error():
 
 
 class OddError(SendError):
-    """One that forgot its parent's constructor."""
+    """An error whose constructor does not call that of its parent."""
 
     def __init__(self):
         pass
@@ -155,8 +155,8 @@ MISBEHAVIOUR = [
 ]
 
 
-def shown(does):
-    """The name of a test: the same in every process, which a function's repr is not."""
+def case_id(does):
+    """Return the id of a test: the same in every process, unlike the repr of a function."""
     return getattr(does, "__name__", None) or repr(does)
 
 
@@ -171,22 +171,22 @@ class TestSend:
         assert channel in it.channels
         assert await it.send(message) == Receipt("id-1")
 
-    @pytest.mark.parametrize("does", [*MISBEHAVIOUR, None, return_an_error], ids=shown)
-    async def test_misbehaviour_is_uncertain_named_and_counted(self, does, logged):
+    @pytest.mark.parametrize("does", [*MISBEHAVIOUR, None, return_an_error], ids=case_id)
+    async def test_a_violation_is_uncertain_logged_and_counted(self, does, logged):
         it = instance(Fake(does), timeout=timeout_for(does))
         with pytest.raises(Uncertain):
             await it.send(EMAIL)
-        assert logged[0]["event"] == "plugin_fault"
-        assert it.faults == len(logged)
+        assert logged[0]["event"] == "plugin_violation"
+        assert it.violations == len(logged)
         assert (logged[0]["instance"], logged[0]["hook"]) == ("relay", "send_email")
         assert "bloggs" not in repr(logged)
 
-    async def test_a_plugin_that_ignores_its_cancellation_is_left_alone(self, logged):
+    async def test_a_plugin_that_ignores_its_cancellation_is_abandoned(self, logged):
         it = instance(Fake(ignore_cancellation), timeout=0.01)
         with pytest.raises(Uncertain):
             await it.send(EMAIL)
         assert "ignores its cancellation" in repr(logged)
-        await asyncio.gather(*it._guard._strays)
+        await asyncio.gather(*it._runner._abandoned)
 
     @pytest.mark.parametrize("message", [EMAIL, SMS])
     @pytest.mark.parametrize("kind", [Rejected, Unavailable, Uncertain])
@@ -205,29 +205,30 @@ class TestSend:
         assert len(raised.value.code) <= 64
         assert raised.value.__cause__ is raised.value.__context__ is None
 
-    async def test_an_smtp_code_is_no_phone_number(self):
+    async def test_an_smtp_code_is_not_taken_for_a_phone_number(self):
         with pytest.raises(Rejected) as raised:
             await instance(Fake(Rejected("refused", code="550 5.7.26"))).send(EMAIL)
         assert raised.value.code == "550 5.7.26"
 
-    async def test_what_a_huge_reason_is_cut_to_shows_nobody(self):
+    async def test_a_huge_reason_is_cut_without_showing_an_address(self):
         reason = "x" * 7_980 + "@example.com jack@example.com"
         with pytest.raises(Rejected) as raised:
             await instance(Fake(Rejected(reason))).send(EMAIL)
         assert raised.value.reason == "[redacted]"
 
-    async def test_a_subclass_that_forgot_its_parent_is_still_what_it_is(self):
+    async def test_a_subclass_without_its_parents_constructor_keeps_its_type(self):
         with pytest.raises(Rejected) as raised:
             await instance(Fake(OddRejected())).send(EMAIL)
         assert (raised.value.reason, raised.value.code) == ("", "")
 
     @pytest.mark.parametrize(
-        ("given", "passed"), [(30, 30), (None, None), (float("nan"), None), (float("inf"), None), ("9", None)]
+        ("retry_after", "copied"),
+        [(30, 30), (None, None), (float("nan"), None), (float("inf"), None), ("9", None)],
     )
-    async def test_wishes_pass_when_they_are_numbers(self, given, passed):
+    async def test_retry_after_is_copied_when_it_is_a_finite_number(self, retry_after, copied):
         with pytest.raises(Unavailable) as raised:
-            await instance(Fake(Unavailable("no", retry_after=given, misconfigured=True))).send(EMAIL)
-        assert raised.value.retry_after == passed
+            await instance(Fake(Unavailable("no", retry_after=retry_after, misconfigured=True))).send(EMAIL)
+        assert raised.value.retry_after == copied
         assert raised.value.misconfigured
 
     @pytest.mark.parametrize(
@@ -235,12 +236,12 @@ class TestSend:
     )
     async def test_an_unusable_provider_id_is_dropped_and_the_message_is_sent(self, provider_id, logged):
         assert await instance(Fake(Receipt(provider_id))).send(EMAIL) == Receipt()
-        assert logged[0]["event"] == "plugin_fault"
+        assert logged[0]["event"] == "plugin_violation"
 
-    async def test_a_number_as_the_providers_id_is_dropped(self, logged):
+    async def test_a_provider_id_with_the_phone_number_is_dropped(self, logged):
         assert await instance(Fake(Receipt("447700900123-1"))).send(SMS) == Receipt()
 
-    async def test_our_own_cancellation_reaches_the_plugin_and_us(self):
+    async def test_a_cancelled_send_cancels_the_hook(self):
         begun, ended = asyncio.Event(), asyncio.Event()
 
         async def wait():
@@ -257,9 +258,11 @@ class TestSend:
             await task
         assert ended.is_set()
 
-    async def test_the_recipient_is_private_to_logs_while_the_plugin_runs(self, caplog):
+    async def test_the_recipient_is_redacted_while_the_plugin_runs(self, caplog):
         async def leak():
-            logging.getLogger("vendor").error("sending to %s", instances.logs.scrub("JOE.BLOGGS in valletta"))
+            logging.getLogger("vendor").error(
+                "sending to %s", instances.redaction.redact("JOE.BLOGGS in valletta")
+            )
             return Receipt()
 
         await instance(Fake(leak)).send(EMAIL)
@@ -282,23 +285,23 @@ class TestFindContact:
             Contact(attributes={"age": 7}),
             Contact(attributes=17),
         ],
-        ids=shown,
+        ids=case_id,
     )
-    async def test_misbehaviour_is_unavailable_and_named(self, does, logged):
+    async def test_a_violation_is_unavailable_and_logged(self, does, logged):
         it = instance(Fake(does))
         with pytest.raises(Unavailable):
             await it.find_contact("joe", timeout_for(does))
         assert logged[0]["hook"] == "find_contact"
         assert it.failed_lookups == 1
 
-    async def test_unavailable_passes_scrubbed(self, logged):
+    async def test_unavailable_is_copied_redacted(self, logged):
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
             await instance(Fake(Unavailable("asked for joe@example.com"))).find_contact("joe", 5.0)
         assert logged == []
 
 
 class InMemory:
-    """A source that answers on the spot."""
+    """A source that answers from memory."""
 
     def __init__(self, does=None):
         self.does = does
@@ -316,7 +319,7 @@ class TestFindContactInMemory:
         assert await instance(InMemory(contact)).find_contact("joe", 5.0) == contact
         assert await instance(InMemory(None)).find_contact("joe", 5.0) is None
 
-    async def test_no_task_is_made_for_it(self):
+    async def test_it_is_called_without_a_task(self):
         it = instance(InMemory(None))
         looking = it.find_contact("joe", 5.0)
         with pytest.raises(StopIteration):
@@ -334,9 +337,9 @@ class TestFindContactInMemory:
             Contact(email="joe@example.com"),
             17,
         ],
-        ids=shown,
+        ids=case_id,
     )
-    async def test_misbehaviour_is_unavailable_and_named(self, does, logged):
+    async def test_a_violation_is_unavailable_and_logged(self, does, logged):
         it = instance(InMemory(does))
         with pytest.raises(Unavailable):
             await it.find_contact("joe", 5.0)
@@ -344,39 +347,39 @@ class TestFindContactInMemory:
         assert (logged[0]["instance"], logged[0]["hook"]) == ("relay", "find_contact")
         assert "joe" not in str(logged)
 
-    async def test_unavailable_passes_scrubbed(self, logged):
+    async def test_unavailable_is_copied_redacted(self, logged):
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
             await instance(InMemory(Unavailable("asked for joe@example.com"))).find_contact("joe", 5.0)
         assert logged == []
 
-    async def test_what_it_logs_bears_its_name_and_what_follows_does_not(self):
+    async def test_records_name_the_instance_only_while_its_hook_runs(self):
         class Talking(InMemory):
             @hookimpl
             def find_contact(self, ext_user_id):
-                said.append(logs._name_speaker(None, "", {}))
+                records.append(logs.add_running_hook(None, "", {}))
 
-        said = []
+        records = []
         await instance(Talking()).find_contact("joe", 5.0)
-        said.append(logs._name_speaker(None, "", {}))
-        assert said == [{"instance": "relay", "hook": "find_contact"}, {}]
+        records.append(logs.add_running_hook(None, "", {}))
+        assert records == [{"instance": "relay", "hook": "find_contact"}, {}]
 
 
 class TestParseWebhook:
     @pytest.mark.parametrize("kind", [NoVerificationKey, BadSignature, BadWebhook, WebhookRetry])
-    async def test_errors_pass_scrubbed(self, kind):
+    async def test_errors_are_copied_redacted(self, kind):
         with pytest.raises(kind, match=r"of .redacted.") as raised:
             await instance(Fake(kind("of joe@example.com"))).parse_webhook(REQUEST)
         assert type(raised.value) is kind
 
     @pytest.mark.parametrize(
-        "does", [*MISBEHAVIOUR, None, Report(events=17), Report(ignored=["x"]), Rejected("x")], ids=shown
+        "does", [*MISBEHAVIOUR, None, Report(events=17), Report(ignored=["x"]), Rejected("x")], ids=case_id
     )
-    async def test_misbehaviour_makes_the_provider_try_again(self, does, logged):
+    async def test_a_violation_makes_the_provider_try_again(self, does, logged):
         with pytest.raises(WebhookRetry):
             await instance(Fake(does), timeout=timeout_for(does)).parse_webhook(REQUEST)
         assert logged[0]["hook"] == "parse_webhook"
 
-    async def test_sound_events_pass_and_others_are_counted(self, logged):
+    async def test_valid_events_are_copied_and_others_counted(self, logged):
         good = StatusEvent(status=Status.DELIVERED, message_id="a", provider_id="b", code="250")
         long = StatusEvent(status=Status.FAILED, message_id="a", provider_id="b" * 256, code="c" * 100)
         report = Report(
@@ -404,29 +407,29 @@ class TestParseWebhook:
 
 
 class TestPing:
-    async def test_a_good_answer_is_silence(self):
+    async def test_a_good_answer_raises_nothing(self):
         await instance(Fake()).ping()
 
-    @pytest.mark.parametrize("does", [*MISBEHAVIOUR[:-2], Unavailable("wrong key")], ids=shown)
-    async def test_all_else_is_unavailable(self, does):
+    @pytest.mark.parametrize("does", [*MISBEHAVIOUR[:-2], Unavailable("wrong key")], ids=case_id)
+    async def test_everything_else_is_unavailable(self, does):
         with pytest.raises(Unavailable):
             await instance(Fake(does), timeout=timeout_for(does)).ping()
 
 
 class TestHooks:
-    def test_only_what_is_implemented_counts(self):
+    def test_the_implemented_hooks_are_known(self):
         class Some(EmailSender, ContactSource):
             @hookimpl
             async def find_contact(self, ext_user_id): ...
 
         it = instance(Some())
-        assert it.can == {"find_contact"}
+        assert it.hooks == {"find_contact"}
         assert (it.channels, it.is_source, it.takes_webhooks) == (frozenset(), True, False)
-        assert instance(Fake()).can == set(instances._HOOKS) - {"lifespan"}
+        assert instance(Fake()).hooks == set(HOOKS) - {"lifespan"}
 
-    def test_two_instances_of_one_kind_are_two(self):
+    def test_two_instances_of_a_plugin_are_independent(self):
         first, second = Fake(Receipt("1")), Fake(Receipt("2"))
-        assert instance(first).hook is not instance(second).hook
+        assert instance(first)._calls is not instance(second)._calls
 
     def test_a_misspelled_hook_is_refused(self):
         class Misspelled:
@@ -436,7 +439,7 @@ class TestHooks:
         with pytest.raises(ConfigError, match=r"plugins\.relay: .*send_emial"):
             instance(Misspelled())
 
-    def test_a_foreign_argument_is_refused(self):
+    def test_an_unknown_argument_is_refused(self):
         class Foreign:
             @hookimpl
             async def send_email(self, mail): ...
@@ -444,7 +447,7 @@ class TestHooks:
         with pytest.raises(ConfigError, match="mail"):
             instance(Foreign())
 
-    def test_every_unfit_method_is_named(self):
+    def test_every_invalid_method_is_named(self):
         class Unfit:
             async def send_email(self, message): ...
 
@@ -474,21 +477,21 @@ class TestHooks:
             assert part in text
 
 
-class Living:
-    """Notes what its lifespan goes through."""
+class WithLifespan:
+    """A plugin that records the steps of its lifespan."""
 
-    def __init__(self, notes, name, entering=None, leaving=None):
-        self.notes, self.name, self.entering, self.leaving = notes, name, entering, leaving
+    def __init__(self, notes, name, opening=None, closing=None):
+        self.notes, self.name, self.opening, self.closing = notes, name, opening, closing
 
     @hookimpl
     @contextlib.asynccontextmanager
     async def lifespan(self):
-        await self.go(self.entering)
+        await self.go(self.opening)
         self.notes.append(f"+{self.name}")
         with anyio.CancelScope():
             yield
         self.notes.append(f"-{self.name}")
-        await self.go(self.leaving)
+        await self.go(self.closing)
 
     @staticmethod
     async def go(does):
@@ -498,23 +501,25 @@ class Living:
             await does()
 
 
-class TestOpened:
-    async def test_lifespans_are_left_in_the_reverse_order(self):
+class TestLifespans:
+    async def test_lifespans_are_closed_in_the_reverse_order(self):
         notes = []
         async with open_instances(
-            [instance(Living(notes, "a")), instance(Fake()), instance(Living(notes, "b"))]
+            [instance(WithLifespan(notes, "a")), instance(Fake()), instance(WithLifespan(notes, "b"))]
         ):
             notes.append("open")
         assert notes == ["+a", "+b", "open", "-b", "-a"]
 
-    async def test_every_fault_is_collected_and_what_was_open_is_closed(self, logged):
+    async def test_every_fault_is_collected_and_open_lifespans_are_closed(self, logged):
         notes = []
         parts = [
-            instance(Living(notes, "a"), "a"),
-            instance(Living(notes, "b", ConfigError([Fault("file", "is missing"), Fault("", "odd")])), "b"),
-            instance(Living(notes, "c", RuntimeError("x")), "c"),
-            instance(Living(notes, "d", SystemExit(1)), "d"),
-            instance(Living(notes, "e", cancel_itself), "e"),
+            instance(WithLifespan(notes, "a"), "a"),
+            instance(
+                WithLifespan(notes, "b", ConfigError([Fault("file", "is missing"), Fault("", "odd")])), "b"
+            ),
+            instance(WithLifespan(notes, "c", RuntimeError("x")), "c"),
+            instance(WithLifespan(notes, "d", SystemExit(1)), "d"),
+            instance(WithLifespan(notes, "e", cancel_itself), "e"),
         ]
         with pytest.raises(ConfigError) as raised:
             async with open_instances(parts):
@@ -529,50 +534,50 @@ class TestOpened:
         assert "RuntimeError" in raised.value.faults[2].problem
         assert notes == ["+a", "-a"]
 
-    async def test_one_that_does_not_open_in_time_is_a_fault(self, monkeypatch):
-        monkeypatch.setattr(isolation, "OPENING", 0.01)
+    async def test_a_lifespan_that_does_not_open_in_time_is_a_fault(self, monkeypatch):
+        monkeypatch.setattr(isolation, "OPEN_TIMEOUT", 0.01)
         with pytest.raises(ConfigError, match="did not open within"):
-            async with open_instances([instance(Living([], "a", hang))]):
+            async with open_instances([instance(WithLifespan([], "a", hang))]):
                 pytest.fail("must not open")
 
-    @pytest.mark.parametrize("leaving", [RuntimeError("x"), SystemExit(1), hang, ignore_cancellation])
-    async def test_leaving_never_raises_and_is_logged(self, leaving, logged, monkeypatch):
-        monkeypatch.setattr(isolation, "CLOSING", 0.01)
+    @pytest.mark.parametrize("closing", [RuntimeError("x"), SystemExit(1), hang, ignore_cancellation])
+    async def test_closing_never_raises_and_errors_are_logged(self, closing, logged, monkeypatch):
+        monkeypatch.setattr(isolation, "CLOSE_TIMEOUT", 0.01)
         notes = []
         async with open_instances(
-            [instance(Living(notes, "a")), instance(Living(notes, "b", leaving=leaving))]
+            [instance(WithLifespan(notes, "a")), instance(WithLifespan(notes, "b", closing=closing))]
         ):
             pass
         assert notes[-1] == "-a"
         assert logged[0]["hook"] == "lifespan"
         await asyncio.sleep(0)
 
-    async def test_all_are_left_at_once(self, logged):
-        """Neither gets any further before the other one is being left too."""
+    async def test_all_lifespans_are_closed_at_the_same_time(self, logged):
+        """Each waits in its close for the other to close too."""
         both = asyncio.Barrier(2)
         notes = []
-        parts = [instance(Living(notes, name, leaving=both.wait), name) for name in "ab"]
+        parts = [instance(WithLifespan(notes, name, closing=both.wait), name) for name in "ab"]
         async with open_instances(parts):
             pass
         assert sorted(notes) == ["+a", "+b", "-a", "-b"]
         assert logged == []
 
-    async def test_leaving_takes_no_longer_than_there_is_time(self, logged):
-        async with open_instances([instance(Living([], "a", leaving=hang))], lambda: 0.01):
+    async def test_closing_takes_no_longer_than_its_timeout(self, logged):
+        async with open_instances([instance(WithLifespan([], "a", closing=hang))], lambda: 0.01):
             pass
-        assert [entry["problem"] for entry in logged] == ["took longer than 0.01 s to leave"]
+        assert [entry["problem"] for entry in logged] == ["took longer than 0.01 s to close"]
 
-    async def test_a_stop_leaves_them_what_the_drain_has_left(self, logged, tmp_path, monkeypatch):
+    async def test_a_stop_gives_plugins_the_rest_of_its_time_to_close(self, logged, tmp_path, monkeypatch):
         monkeypatch.setattr(app, "DRAIN_TIMEOUT", 0.0)
         path = tmp_path / "gatepost.toml"
         path.write_text('[clients.brand]\nauthorization = ["a secret"]\n')
         settings, _ = app.load(path)
-        one = instance(Living([], "a", leaving=hang))
+        one = instance(WithLifespan([], "a", closing=hang))
         async with app.open_gateway(settings, {"relay": one}):
             pass
-        assert [entry["problem"] for entry in logged] == ["took longer than 0.5 s to leave"]
+        assert [entry["problem"] for entry in logged] == ["took longer than 0.5 s to close"]
 
-    async def test_a_background_task_that_falls_takes_nobody_with_it(self, logged):
+    async def test_a_failed_background_task_cancels_nothing_else(self, logged):
         fell = asyncio.Event()
 
         class Falling:
@@ -596,8 +601,8 @@ class TestOpened:
         assert still_here
         assert [entry["hook"] for entry in logged] == ["lifespan"]
 
-    async def test_one_whose_lifespan_ended_by_itself_is_not_asked_to_send(self, logged):
-        """Its connections are gone: the next on the route is asked, and the operator hears of it."""
+    async def test_an_instance_whose_lifespan_has_ended_does_not_send(self, logged):
+        """Its connections are closed: the next plugin of the route sends, and the operator is told."""
         fall = asyncio.Event()
         ended = asyncio.Event()
         sent = []
@@ -633,7 +638,7 @@ class TestOpened:
                 assert raised.value.misconfigured
         assert sent == [1]
 
-    async def test_our_own_cancellation_closes_what_was_opening(self):
+    async def test_a_cancelled_start_closes_what_was_opening(self):
         notes = []
         begun = asyncio.Event()
 
@@ -642,7 +647,9 @@ class TestOpened:
             await hang()
 
         async def run():
-            async with open_instances([instance(Living(notes, "a")), instance(Living(notes, "b", wait))]):
+            async with open_instances(
+                [instance(WithLifespan(notes, "a")), instance(WithLifespan(notes, "b", wait))]
+            ):
                 pytest.fail("must not open")
 
         task = asyncio.create_task(run())
@@ -698,7 +705,7 @@ function = print
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Puts a distribution onto the path, as pip would have."""
+    """Return a function that puts a distribution onto the path, as pip does."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def put(distribution, points):
@@ -717,7 +724,7 @@ def install(tmp_path, monkeypatch):
 
 
 class TestLoading:
-    def test_the_kind_named_is_loaded_and_no_other(self, install):
+    def test_only_the_named_plugin_is_imported(self, install):
         install("acme", {"acme": "acme_relay:Plugin", "acme-broken": "acme_broken:Plugin"})
         assert installed()["acme"].value == "acme_relay:Plugin"
         assert issubclass(settings_type("acme"), msgspec.Struct)
@@ -732,13 +739,13 @@ class TestLoading:
             ("acme_leaving:Plugin", "distribution acme can't be imported (SystemExit at "),
             ("acme_relay:Absent", "distribution acme can't be imported (AttributeError)"),
             ("acme_relay:Old", "api_version is number 0, this Gatepost's is 1"),
-            ("acme_relay:Bare", "settings_type is no msgspec.Struct"),
+            ("acme_relay:Bare", "settings_type is not a msgspec.Struct"),
             ("acme_relay:Thawed", "settings_type is not frozen"),
-            ("acme_relay:Greedy", "keys that are the core's: timeout"),
-            ("acme_relay:function", "names no class"),
+            ("acme_relay:Greedy", "keys that belong to the core: timeout"),
+            ("acme_relay:function", "does not name a class"),
         ],
     )
-    def test_what_can_not_be_used_is_a_fault(self, install, value, problem):
+    def test_an_unusable_plugin_is_a_fault(self, install, value, problem):
         install("acme", {"acme": value})
         with pytest.raises(ConfigError) as raised:
             settings_type("acme")
@@ -746,26 +753,26 @@ class TestLoading:
         assert fault.key == ""
         assert problem in fault.problem
 
-    def test_two_distributions_of_one_name_are_a_fault(self, install):
+    def test_two_distributions_with_the_same_plugin_are_a_fault(self, install):
         install("acme-one", {"acme": "acme_relay:Plugin"})
         install("acme-two", {"acme": "acme_relay:Plugin"})
         with pytest.raises(ConfigError, match="offered by acme-one and by acme-two"):
             settings_type("acme")
 
     @pytest.mark.parametrize(
-        ("use", "said", "unsaid"),
+        ("use", "expected", "unexpected"),
         [
             ("acme-rely", "is it acme-relay?", "pip install"),
-            ("qqqq", "as in pip install ./plugins/qqqq; others as their authors say", "is it"),
+            ("qqqq", "as in pip install ./plugins/qqqq; for others see their documentation", "is it"),
             ("A secret text!", "acme-relay", "secret"),
         ],
     )
-    def test_what_is_not_installed_is_a_fault_that_helps(self, install, use, said, unsaid):
+    def test_a_plugin_that_is_not_installed_is_a_fault_with_advice(self, install, use, expected, unexpected):
         install("acme", {"acme-relay": "acme_relay:Plugin"})
         with pytest.raises(ConfigError, match="acme-relay") as raised:
             settings_type(use)
-        assert said in str(raised.value)
-        assert unsaid not in str(raised.value)
+        assert expected in str(raised.value)
+        assert unexpected not in str(raised.value)
 
 
 def configured(tmp_path, text):
@@ -776,19 +783,19 @@ def configured(tmp_path, text):
 
 
 class TestBuild:
-    async def test_instances_know_their_place(self, install, tmp_path):
+    async def test_instances_know_their_webhook_url(self, install, tmp_path):
         install("acme", {"acme": "acme_relay:Plugin"})
         settings = configured(
             tmp_path,
             '[server]\npublic_url = "https://gate.example.com/"\n'
             '[plugins.one]\nuse = "acme"\n[plugins.two]\nuse = "acme"\n[routes]\nemail = ["one", "two"]\n',
         )
-        made, faults = build_instances(settings)
+        built, faults = build_instances(settings)
         assert faults == []
-        assert list(made) == ["one", "two"]
-        assert await made["one"].send(EMAIL) == Receipt("https://gate.example.com/webhooks/one")
+        assert list(built) == ["one", "two"]
+        assert await built["one"].send(EMAIL) == Receipt("https://gate.example.com/webhooks/one")
 
-    def test_every_fault_is_named_at_its_place(self, install, tmp_path):
+    def test_every_fault_has_the_key_of_its_place(self, install, tmp_path):
         install("acme", {"acme": "acme_relay:Plugin"})
         settings = configured(
             tmp_path,
@@ -797,8 +804,8 @@ class TestBuild:
             '[routes]\nemail = ["one", "three", "nobody"]\nsms = ["three"]\n'
             '[contacts]\nsources = ["three", "nobody"]\n',
         )
-        made, faults = build_instances(settings)
-        assert list(made) == ["three"]
+        built, faults = build_instances(settings)
+        assert list(built) == ["three"]
         assert [fault.key for fault in faults] == [
             "plugins.one.port",
             "plugins.one",

@@ -1,8 +1,8 @@
-"""A claim must not be taken for lost while a plugin is still at it, however short its timeout is."""
+"""The lease of a claim does not end while a plugin is still sending, however short its timeout is."""
 
 import pytest
 
-from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.delivery.failover import RouteMember
 from gatepost.outbox import polling
 from gatepost.plugin_host import instances, isolation
@@ -14,6 +14,6 @@ def test_a_claim_outlasts_the_longest_send_and_the_wait_for_its_renewal(timeout)
     instance = instances.Instance(InstanceSettings(name="any", use="any", timeout=timeout), object())
     lease = RouteMember(instance, Throttle(concurrency=1, per_second=0.0)).lease
 
-    assert lease > timeout + instances.MARGIN + isolation.GRACE
-    # It is renewed when a third of it is over, at the next of the looks that are POLL_INTERVAL apart.
+    assert lease > timeout + instances.SEND_OVERRUN + isolation.CANCEL_TIMEOUT
+    # It is renewed when a third of it is over, at the next poll.
     assert lease * 2 / 3 > polling.POLL_INTERVAL

@@ -30,7 +30,7 @@ MAX_DELAY = 0.03
 SHORT_TIMES = {
     "gatepost.callbacks.worker:CALLBACK_LEASE": 2.0,
     "gatepost.callbacks.attempt:RETRY_DELAYS": (0.2,) * 30,
-    "gatepost.upkeep.housekeeping:SWEEP_EVERY": 0.2,
+    "gatepost.upkeep.housekeeping:SWEEP_INTERVAL": 0.2,
 }
 """Constants of the gateway that are shortened, so that tests need not wait as long."""
 

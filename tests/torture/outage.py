@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from gatepost.config.settings import Client, Logs, Routes, Server, Settings, Store
+from gatepost.config.settings import Client, InstanceSettings, Logs, Routes, Server, Settings, Store
 from gatepost.config.settings import Contacts as ContactSettings
 from gatepost.config.settings import Delivery as DeliverySettings
-from gatepost.config.settings import Instance as InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
 from gatepost.delivery.failover import RouteMember
@@ -24,7 +23,7 @@ from gatepost.observe.metrics import Metrics
 from gatepost.outbox import NewMessage, Outbox, Policy, new_id, open_outbox
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
-from gatepost.upkeep.housekeeping import keep_house
+from gatepost.upkeep.housekeeping import run_housekeeping
 from torture.fast_forward import FastForward
 from torture.oracle import Figures
 
@@ -123,7 +122,7 @@ async def _simulate(
         accepted: list[str] = []
         await _accept(outbox, accepted, full_queue)
         worker = asyncio.create_task(delivery.run())
-        housekeeping = asyncio.create_task(keep_house(outbox, contact_cache))
+        housekeeping = asyncio.create_task(run_housekeeping(outbox, contact_cache))
         await _wait_for_queue(outbox)
         usual_peak = _peak(provider.sends)
 

@@ -1,4 +1,4 @@
-"""The command ``gatepost``. A subcommand's module is imported when it is called, so that each starts fast."""
+"""The command ``gatepost``. The module of a subcommand is imported when it is called, so that each starts fast."""
 
 from importlib import import_module
 from typing import Any
@@ -9,24 +9,24 @@ from gatepost import __version__
 
 _COMMANDS = {
     "serve": "run the gateway",
-    "check": "look for faults in the configuration",
-    "config": "print a complete commented gatepost.toml",
-    "plugins": "show what is installed and what is enabled",
-    "messages": "see what became of messages; send and tell again",
+    "check": "check the configuration and list all its faults",
+    "config": "print a complete gatepost.toml with comments",
+    "plugins": "show the installed plugins and their instances",
+    "messages": "show messages, send them again, repeat callbacks",
     "send": "send one test message through the running gateway",
-    "new-plugin": "begin a plugin of your own",
-    "demo": "see a whole gateway at work on this machine, without any account",
+    "new-plugin": "create a plugin of your own",
+    "demo": "run a complete gateway on this machine, without any account",
 }
 
 
-class _Late(click.RichGroup):
-    """A group that knows its commands' names and words, and imports one when it is called."""
+class _LazyGroup(click.RichGroup):
+    """A group that knows its commands by name and summary, and imports a command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002  as above
-        """What the list of commands needs to know of one."""
+        """Return what the list of commands shows of one."""
         return click.RichCommand(name=name, short_help=_COMMANDS[name]) if name in _COMMANDS else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -35,17 +35,17 @@ class _Late(click.RichGroup):
 
 
 def load(name: str) -> click.Command:
-    """The whole command of this name."""
+    """Import and return the command of this name."""
     found: click.Command = import_module(f"gatepost.cli.{name.replace('-', '_')}").command
     found.name = name
     return found
 
 
-@click.group(cls=_Late, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="gatepost")
 def main() -> None:
-    """Sends what Smartico asks for, to people whom Smartico knows only by an id."""
-    # For every command: logs that are not set up show an exception with its local variables. Late, as above.
+    """Send Smartico's email and SMS to users that Smartico knows only by an id."""
+    # For every command: Python would show an exception with its local variables. Imported late, as the commands are.
     from gatepost.observe import logs  # noqa: PLC0415
 
-    logs.configure("error", logs.form_of("auto"))
+    logs.configure("error", logs.resolve_format("auto"))

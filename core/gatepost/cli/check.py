@@ -9,41 +9,41 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatepost.cli.common import config_option, counted, shown
-from gatepost.cli.inspection import inspect
-from gatepost.config.toml_file import locate
+from gatepost.cli.common import config_option, plural, printable
+from gatepost.cli.config_checks import check_config
+from gatepost.config.toml_file import config_path
 
 _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗", "bold red")}
 
 
 @click.command()
-@click.option("--plugin", metavar="NAME", help="Instead: hold this one plugin to the contract.")
-@click.option("--live", is_flag=True, help="Sign in to the providers too; nothing is sent.")
+@click.option("--plugin", metavar="NAME", help="Instead: check this one plugin against the plugin contract.")
+@click.option("--live", is_flag=True, help="Also sign in to the providers; no message is sent.")
 @config_option
 def command(plugin: str | None, live: bool, config: Path | None) -> None:
-    """Look for faults in the configuration, and name all of them at once.
+    """Check the configuration and list all its faults at once.
 
-    Makes every plugin and opens it as the gateway would: contact sources are read. Looks into the store and
-    changes nothing there, so that it can run beside the gateway. Providers' keys are tried with --live alone.
-    The exit code is 1 when there is a fault; warnings leave it 0.
+    The command builds and opens every plugin as the gateway would, so it also reads the contact sources. It
+    reads the store without changing it, so it can run beside the gateway. It tries the providers' keys only with
+    --live. The exit code is 1 if there is a fault; with only warnings it is 0.
     """
-    path = locate(config)
+    path = config_path(config)
     if plugin is not None:
-        # Only here, for it brings the whole conformance kit.
+        # Imported here, because it brings the whole conformance kit.
         from gatepost.cli import conformance  # noqa: PLC0415
 
         sys.exit(conformance.report(path, plugin, live=live))
-    lines = asyncio.run(inspect(path, live=live))
+    findings = asyncio.run(check_config(path, live=live))
     console = Console(highlight=False)
     console.print(Text(str(path), "bold"))
     table = Table.grid(padding=(0, 1))
-    for line in lines:
-        mark, style = _MARKS[line.grade]
-        where = (f"{shown(line.where)}: ", "bold") if line.where else ""
-        table.add_row("", Text(mark, style), Text.assemble(where, shown(line.text)))
+    for finding in findings:
+        mark, style = _MARKS[finding.grade]
+        key = (f"{printable(finding.key)}: ", "bold") if finding.key else ""
+        table.add_row("", Text(mark, style), Text.assemble(key, printable(finding.text)))
     console.print(table)
-    faults = sum(line.grade == "fault" for line in lines)
-    warnings = sum(line.grade == "warning" for line in lines)
-    verdict = f"{counted(faults, 'fault')}, {counted(warnings, 'warning')}"
+    faults = sum(finding.grade == "fault" for finding in findings)
+    warnings = sum(finding.grade == "warning" for finding in findings)
+    verdict = f"{plural(faults, 'fault')}, {plural(warnings, 'warning')}"
     console.print(verdict, style=_MARKS["fault" if faults else "warning" if warnings else "good"][1])
     sys.exit(1 if faults else 0)

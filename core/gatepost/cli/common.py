@@ -1,4 +1,4 @@
-"""What several commands need: where the configuration is, and how faults are shown."""
+"""What several commands share: the option --config, and how faults and texts are printed."""
 
 import sys
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ config_option = click.option(
     "--config",
     "config",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The configuration; else GATEPOST_CONFIG, else gatepost.toml here.",
+    help="The configuration file. Default: GATEPOST_CONFIG, else gatepost.toml in this folder.",
 )
 
 
 @contextmanager
-def faults_shown(path: Path) -> Iterator[None]:
-    """End the command with exit code 1 and every fault on stderr when the configuration can't be used."""
+def report_faults(path: Path) -> Iterator[None]:
+    """Print every fault on stderr and end the command with exit code 1 when the block raises ConfigError."""
     try:
         yield
     except ConfigError as error:
@@ -30,21 +30,21 @@ def faults_shown(path: Path) -> Iterator[None]:
 
 
 def fault_line(path: Path, fault: Fault) -> str:
-    """One fault as one line, behind the name of the file; a fault of the file as a whole names it itself."""
-    return shown(f"{path}: {fault}" if fault.key else str(fault))
+    """Return a fault as one line that begins with the file; a fault of the whole file names the file itself."""
+    return printable(f"{path}: {fault}" if fault.key else str(fault))
 
 
 def fail(problem: str) -> NoReturn:
-    """End the command with exit code 1 and say why on stderr."""
+    """Print a problem on stderr and end the command with exit code 1."""
     click.echo(f"gatepost: {problem}", err=True)
     sys.exit(1)
 
 
-def shown(text: str) -> str:
-    """A text from outside as it can be printed: nothing in it that a terminal would obey."""
+def printable(text: str) -> str:
+    """Return a text with every control character escaped, so that it can't control the terminal."""
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
-def counted(number: int, what: str) -> str:
-    """``1 message``, ``2 messages``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str) -> str:
+    """Return ``1 message``, ``2 messages``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -11,23 +11,23 @@ import msgspec
 import rich_click as click
 
 from gatepost.config.networks import Network
-from gatepost.config.settings import SECTIONS, Client, Instance
+from gatepost.config.settings import SECTIONS, Client, InstanceSettings
 from gatepost.errors import ConfigError
 from gatepost.model import Secret
 from gatepost.plugin_host import discovery
 
-WIDTH = 110
-"""Columns of a line; only a value that is longer makes a longer one."""
+LINE_WIDTH = 110
+"""Columns of a line. Only a long value makes a longer one."""
 
-COMMENTS = 46
-"""The column in which a key's comment begins."""
+COMMENT_COLUMN = 46
+"""The column in which the comment of a key begins."""
 
 _HEAD = """\
-# The configuration of Gatepost: every key that there is, with its default.
+# The configuration of Gatepost: every key with its default.
 #
-# A line that begins with # and no space shows what holds anyway: take the # away to change it.
+# A line that begins with # and no space shows a default: remove the # to change it.
 # Any text may be env:NAME or file:/path instead of the value itself; keep secrets there.
-# Relative paths are relative to this file; times are seconds. `gatepost check` names every fault.
+# Relative paths start at this file's folder; times are in seconds. `gatepost check` finds every fault.
 """
 
 
@@ -38,12 +38,12 @@ class Key(NamedTuple):
     description: str
     required: bool
     value: str
-    """TOML: the default, or something of the right kind where there is none."""
+    """TOML: the default, or an example of the right type where there is none."""
 
 
 @click.command()
 def command() -> None:
-    """Print a complete commented gatepost.toml, with the settings of every installed plugin.
+    """Print a complete gatepost.toml with comments and the settings of every installed plugin.
 
     gatepost config > gatepost.toml
     """
@@ -51,70 +51,72 @@ def command() -> None:
 
 
 def lines() -> Iterator[str]:
-    """The whole file."""
+    """Yield the lines of the whole file."""
     yield _HEAD
-    for section, kind in SECTIONS.items():
+    for section, struct_type in SECTIONS.items():
         if section == "contacts":
             yield from _clients()
-        yield _comment((kind.__doc__ or "").partition("\n")[0])
-        yield from _table(section, kind)
+        yield _comment((struct_type.__doc__ or "").partition("\n")[0])
+        yield from _table(section, struct_type)
     yield from _plugins()
 
 
 def _clients() -> Iterator[str]:
-    yield _comment("One table a caller: several brands, several tables. The name is yours.")
+    yield _comment("One table for each client, such as a brand's Smartico account. Choose the name freely.")
     yield from _table("clients.smartico", Client)
 
 
 def _plugins() -> Iterator[str]:
     yield _comment(
-        "One table an instance: its name is yours, and stands in routes, in contacts.sources and in "
-        "/webhooks/NAME. Every plugin also takes these keys; they matter to those that send:"
+        "One table for each plugin instance. Choose its name freely and use it in routes, in contacts.sources and "
+        "in /webhooks/NAME. Every plugin also has these keys, for its sends:"
     )
-    for key in keys(Instance):
+    for key in keys(InstanceSettings):
         if key.name in {"concurrency", "per_second", "timeout"}:
             yield _comment(f"{key.name} = {key.value}: {key.description}", indent="#     ")
     yield ""
     for use in sorted(discovery.installed()):
         try:
-            kind = discovery.settings_type(use)
+            struct_type = discovery.settings_type(use)
         except ConfigError as error:
             yield from (f"# The plugin {use} can't be used: {error}", "")
             continue
-        yield from _table(f"plugins.{use}", kind, use=use)
+        yield from _table(f"plugins.{use}", struct_type, use=use)
 
 
-def _table(path: str, kind: type[msgspec.Struct], *, use: str = "") -> Iterator[str]:
-    """One table; a plugin's is commented out as a whole, because not everybody wants every plugin."""
+def _table(path: str, struct_type: type[msgspec.Struct], *, use: str = "") -> Iterator[str]:
+    """Yield one table; that of a plugin is commented out, because few gateways use every plugin."""
     mark = "#" if use else ""
     yield f"{mark}[{path}]"
     if use:
         yield f'{mark}use = "{use}"'
-    for key in keys(kind, path):
+    for key in keys(struct_type, path):
         yield _line(key, mark if key.required else "#")
     yield ""
 
 
 def _line(key: Key, mark: str) -> str:
-    """A key with its comment beside it, and below it where there is much to say."""
+    """Return a key with its comment beside it, which goes on in the lines below."""
     setting = f"{mark}{key.name} = {key.value}"
-    first, *rest = textwrap.wrap(key.description, WIDTH - COMMENTS - 2) or [""]
-    below = "".join(f"\n{' ' * COMMENTS}# {line}" for line in rest)
-    if len(setting) < COMMENTS:
-        return f"{setting:{COMMENTS}}# {first}{below}"
-    return f"{setting}\n{' ' * COMMENTS}# {first}{below}"
+    first, *rest = textwrap.wrap(key.description, LINE_WIDTH - COMMENT_COLUMN - 2) or [""]
+    below = "".join(f"\n{' ' * COMMENT_COLUMN}# {line}" for line in rest)
+    if len(setting) < COMMENT_COLUMN:
+        return f"{setting:{COMMENT_COLUMN}}# {first}{below}"
+    return f"{setting}\n{' ' * COMMENT_COLUMN}# {first}{below}"
 
 
 def _comment(text: str, indent: str = "# ") -> str:
-    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+    return textwrap.fill(
+        text, LINE_WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False
+    )
 
 
-def keys(kind: type[msgspec.Struct], path: str = "") -> list[Key]:
-    """The keys of a table, in their order."""
-    hints = get_type_hints(kind, include_extras=True)
+def keys(struct_type: type[msgspec.Struct], path: str = "") -> list[Key]:
+    """Return the keys of a table, in their order."""
+    hints = get_type_hints(struct_type, include_extras=True)
     return [
         _key(field, hints[field.name], f"{path}.{field.encode_name}")
-        for field in msgspec.structs.fields(kind)
+        for field in msgspec.structs.fields(struct_type)
     ]
 
 
@@ -126,7 +128,7 @@ def _key(field: msgspec.structs.FieldInfo, hint: Any, path: str) -> Key:
     if default is None or default == Secret(""):
         if not field.required:
             notes.append("not set")
-        # Of a key without a default an example is shown.
+        # A key without a default is shown with an example.
         default = _of_meta(hint, "examples")
     description = " ".join(
         filter(None, [_of_meta(hint, "description"), f"({'; '.join(notes)})" if notes else ""])
@@ -135,7 +137,7 @@ def _key(field: msgspec.structs.FieldInfo, hint: Any, path: str) -> Key:
 
 
 def _of_meta(hint: Any, name: Literal["description", "examples"]) -> Any:
-    """What stands in the type's Meta, an example's value itself; None where nothing does."""
+    """Return the description or the first example in a type's Meta; None when there is none."""
     metas = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
     found = next((value for meta in reversed(metas) if (value := getattr(meta, name))), None)
     return found[0] if found and name == "examples" else found
@@ -148,7 +150,7 @@ def _choices(hint: Any) -> list[str]:
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
-    """What a type is made of: the one that is annotated, or those of a union; nothing else."""
+    """Return the type that is annotated, or those of a union; nothing for other types."""
     if hasattr(hint, "__metadata__"):
         return (hint.__origin__,)
     return get_args(hint) if get_origin(hint) in {Union, types.UnionType} else ()
@@ -161,9 +163,9 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 
 def _toml(value: Any, hint: Any, path: str) -> str:
-    """A value as TOML; where there is none, something of the right kind."""
+    """Return a value as TOML; an example of the right type when there is none."""
     if isinstance(value, Secret) and value:
-        # A default is in the source for everybody to see.
+        # A default is in the source code, so it is no secret.
         value = value.reveal()
     if value is None or isinstance(value, Secret):
         return _placeholder(hint, path)
@@ -179,29 +181,29 @@ def _toml(value: Any, hint: Any, path: str) -> str:
 
 
 def _placeholder(hint: Any, path: str) -> str:
-    kinds = _leaves(hint)
+    types_in = _leaf_types(hint)
     name = path.rpartition(".")[2]
-    if Secret in kinds:
+    if Secret in types_in:
         words = [word for word in path.split(".") if word not in {"plugins", "clients"}]
         text = json.dumps("env:" + "_".join(words).upper().replace("-", "_"))
     elif choices := _choices(hint):
         text = choices[0]
-    elif bool in kinds:
+    elif bool in types_in:
         text = "false"
-    elif int in kinds or float in kinds:
+    elif int in types_in or float in types_in:
         text = "1"
-    elif Path in kinds:
+    elif Path in types_in:
         text = json.dumps(f"{name}.pem" if name in {"certificate", "key", "ca_file"} else f"./{name}")
-    elif Network in kinds:
+    elif Network in types_in:
         text = '"203.0.113.0/24"'
     else:
         text = '"…"'
-    return f"[{text}]" if tuple in kinds or list in kinds else text
+    return f"[{text}]" if tuple in types_in or list in types_in else text
 
 
-def _leaves(hint: Any) -> set[Any]:
-    """All types that take part in a type."""
+def _leaf_types(hint: Any) -> set[Any]:
+    """Return every type that a type is composed of."""
     if hasattr(hint, "__metadata__"):
-        return _leaves(hint.__origin__)
-    inner = {leaf for part in get_args(hint) if part is not Ellipsis for leaf in _leaves(part)}
+        return _leaf_types(hint.__origin__)
+    inner = {leaf for part in get_args(hint) if part is not Ellipsis for leaf in _leaf_types(part)}
     return inner | {get_origin(hint) or hint} if get_origin(hint) is not Literal else {Literal}

@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from gatepost.cli.common import counted, fail, shown
+from gatepost.cli.common import fail, plural, printable
 from gatepost.config.settings import CORE_KEYS
 from gatepost.errors import ConfigError
+from gatepost.hookspecs import SEND_HOOKS
 from gatepost.plugin_host import discovery
+from gatepost.plugin_host.discovery import implements
 from gatepost.testing.conformance.harness import Harness
-from gatepost.testing.conformance.running_plugin import HOOKS, implements
 from gatepost.testing.conformance.standalone import CheckResult, run_check, standalone_checks
 
 
@@ -27,15 +28,15 @@ def report(path: Path, name: str, *, live: bool) -> int:
         mark = Text("✗", "bold red") if result.problem else Text("✓", "green")
         text = Text(result.check.summary)
         if result.problem:
-            text.append(f"\n{shown(result.problem)}", "red")
+            text.append(f"\n{printable(result.problem)}", "red")
         grid.add_row("", mark, Text(result.check.id, "bold"), text)
     console = Console(highlight=False)
     console.print(grid)
     failed = sum(bool(result.problem) for result in results)
     console.print(
-        f"{counted(len(results), 'check')}, {failed} failed", style="bold red" if failed else "green"
+        f"{plural(len(results), 'check')}, {failed} failed", style="bold red" if failed else "green"
     )
-    if sends := [hook for hook in HOOKS.values() if implements(harness.plugin, hook)]:
+    if sends := [hook for hook in SEND_HOOKS.values() if implements(harness.plugin, hook)]:
         console.print(
             f"Not checked: {', '.join(sends)}, and what reports mean. These checks need an emulated "
             "provider, as in the plugin's own tests (gatepost.testing.suites)."
@@ -55,8 +56,8 @@ def _harness(path: Path, name: str) -> Harness:
         fail(f"{path} can't be read as TOML; gatepost check says more")
     found = [one for one in (name, *_of_kind(tables, name)) if isinstance(tables.get(one), dict)]
     if not found:
-        existing = ", ".join(sorted(shown(one) for one in tables)) or "none"
-        fail(f"{path} has no [plugins.{shown(name)}]; there are: {existing}")
+        existing = ", ".join(sorted(printable(one) for one in tables)) or "none"
+        fail(f"{path} has no [plugins.{printable(name)}]; there are: {existing}")
     if found[0] != name and len(found) > 1:
         fail(f"several instances are of that kind; name one: {', '.join(found)}")
     table: dict[str, Any] = tables[found[0]]

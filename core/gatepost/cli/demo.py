@@ -10,7 +10,7 @@ import aiohttp
 import rich_click as click
 from rich.console import Console
 
-from gatepost.cli.common import fail, shown
+from gatepost.cli.common import fail, printable
 from gatepost.demo import display, providers, run
 from gatepost.demo.environment import CONTACT_SOURCE, DEFAULT_PROVIDER, DemoEnvironment, run_environment
 from gatepost.errors import ConfigError
@@ -57,7 +57,7 @@ def _check_installed(provider: str) -> None:
     offered = ", ".join(providers.names()) or "none"
     missing = sorted({CONTACT_SOURCE, DEFAULT_PROVIDER, provider} - installed.keys())
     if missing:
-        folders = shown(" ".join(f"./plugins/{name}" for name in missing))
+        folders = printable(" ".join(f"./plugins/{name}" for name in missing))
         fail(
             f"the demo needs plugins that are not installed; from your checkout: pip install {folders} "
             f"(installed plugins with a provider for the demo: {offered})"

@@ -9,7 +9,7 @@ import msgspec
 import rich_click as click
 from rich.text import Text
 
-from gatepost.cli.common import counted, shown
+from gatepost.cli.common import plural, printable
 from gatepost.outbox import CallbackRetry, MessageRetry
 from gatepost.outbox.queries import MessageView, StatusView
 from gatepost.outbox.states import CallbackState, State
@@ -56,7 +56,7 @@ def callback_retry_text(retry: CallbackRetry) -> str:
     """Return what a retry of a message's callbacks changed, or why it changed nothing."""
     if retry.problem:
         return f"not changed: {retry.problem}"
-    return f"{counted(retry.callbacks, 'callback')} to {shown(retry.target)} to be made now"
+    return f"{plural(retry.callbacks, 'callback')} to {printable(retry.target)} to be made now"
 
 
 def short_text(message: MessageView) -> Text:
@@ -65,7 +65,8 @@ def short_text(message: MessageView) -> Text:
     text.append(f"{utc(message.created_at)}  {message.id}  {message.channel} ")
     text.append(message.state, _COLOURS.get(State(message.state), "bold"))
     text.append(
-        f"\n    {shown(message.client)}, user {shown(message.ext_user_id)}, uid {shown(message.uid)}", "dim"
+        f"\n    {printable(message.client)}, user {printable(message.ext_user_id)}, uid {printable(message.uid)}",
+        "dim",
     )
     if message.statuses:
         statuses = [f"{status.status} {_callback_text(status)}" for status in message.statuses]
@@ -89,7 +90,7 @@ def full_text(message: MessageView, resting: str) -> Text:
         "ended": "" if message.ended_at is None else utc(message.ended_at),
         "tried until": "" if message.ended_at is not None else utc(message.expires_at),
         "tries": str(message.tries),
-        "process died": f"{counted(message.deaths, 'time')} while it was sending this message"
+        "process died": f"{plural(message.deaths, 'time')} while it was sending this message"
         if message.deaths
         else "",
         "last instance": message.instance,
@@ -103,10 +104,10 @@ def full_text(message: MessageView, resting: str) -> Text:
         if value:
             text.append(f"{name:16}", "dim")
             style = _COLOURS.get(State(message.state), "bold") if name == "state" else ""
-            text.append(f"{shown(value)}\n", style)
+            text.append(f"{printable(value)}\n", style)
     text.append("statuses\n" if message.statuses else "no status yet\n", "dim")
     for status in message.statuses:
-        code = f" [{shown(status.code)}]" if status.code else ""
+        code = f" [{printable(status.code)}]" if status.code else ""
         text.append(f"  {utc(status.recorded_at)}  {status.status}{code}: {_callback_text(status)}")
         text.append(f", next try {utc(status.next_try_at)}\n" if status.next_try_at else "\n")
     text.rstrip()
@@ -117,12 +118,12 @@ def _callback_text(status: StatusView) -> str:
     text = _CALLBACK_STATES[CallbackState(status.callback_state)]
     if status.callback_state == CallbackState.ACKNOWLEDGED or not status.problem:
         return text
-    return f"{text} ({status.tries} {'try' if status.tries == 1 else 'tries'}: {shown(status.problem)})"
+    return f"{text} ({status.tries} {'try' if status.tries == 1 else 'tries'}: {printable(status.problem)})"
 
 
 def _reason(message: MessageView) -> str:
     instance = f"{message.instance}: " if message.instance else ""
-    return shown(f"{instance}{message.reason}{f' [{message.code}]' if message.code else ''}")
+    return printable(f"{instance}{message.reason}{f' [{message.code}]' if message.code else ''}")
 
 
 def rest_text(rest: RestingInstance) -> str:

@@ -10,10 +10,10 @@ import rich_click as click
 from rich.console import Console
 
 from gatepost.cli import store
-from gatepost.cli.common import config_option, counted, fail, faults_shown, shown
+from gatepost.cli.common import config_option, fail, plural, printable, report_faults
 from gatepost.cli.message_view import callback_retry_text, full_text, print_json, rest_text, short_text
 from gatepost.config.settings import Settings
-from gatepost.config.toml_file import locate
+from gatepost.config.toml_file import config_path
 from gatepost.model import Channel
 from gatepost.outbox import queries, retries
 from gatepost.outbox.queries import MessageView
@@ -66,7 +66,7 @@ def list_(
         # One more than is shown, to know whether there are more.
         limit=limit + 1,
     )
-    with faults_shown(locate(config)):
+    with report_faults(config_path(config)):
         found = asyncio.run(store.fetch(store.load_settings(config), query))
     if as_json:
         print_json(found[:limit])
@@ -86,7 +86,7 @@ def list_(
 @config_option
 def show(identity: str, as_json: bool, config: Path | None) -> None:
     """Show one message in full. ID is its ext_message_id, Smartico's uid or the provider's id."""
-    with faults_shown(locate(config)):
+    with report_faults(config_path(config)):
         settings = store.load_settings(config)
         message = asyncio.run(_find_one(settings, identity))
         is_waiting = message.state in {State.QUEUED, State.SUSPECT}
@@ -118,13 +118,13 @@ def retry(
     """
     if bool(ids) == (failed or held):
         raise click.UsageError("give either ids or --failed, --held")
-    with faults_shown(locate(config)):
+    with report_faults(config_path(config)):
         settings = store.load_settings(config)
         states = [state for state, chosen in ((State.FAILED, failed), (State.HELD, held)) if chosen]
         query = partial(retries.ids_in_states, states=states)
         message_ids = asyncio.run(_find_ids(settings, ids) if ids else store.fetch(settings, query))
         if message_ids and not (ids or yes):
-            click.confirm(f"Send {counted(len(message_ids), 'message')} again?", abort=True, err=True)
+            click.confirm(f"Send {plural(len(message_ids), 'message')} again?", abort=True, err=True)
         results = asyncio.run(store.retry(settings, message_ids)) if message_ids else []
     if as_json:
         print_json(results)
@@ -133,7 +133,7 @@ def retry(
             click.echo(
                 f"{result.id}  {'queued again' if result.queued else f'not changed: {result.problem}'}"
             )
-        click.echo(f"{counted(sum(result.queued for result in results), 'message')} queued again")
+        click.echo(f"{plural(sum(result.queued for result in results), 'message')} queued again")
     sys.exit(1 if ids and not all(result.queued for result in results) else 0)
 
 
@@ -163,12 +163,12 @@ def retry_callbacks(
     """
     if bool(ids) + bool(client or host) + every != 1:
         raise click.UsageError("give either ids, or --client, --host, or --all")
-    with faults_shown(locate(config)):
+    with report_faults(config_path(config)):
         settings = store.load_settings(config)
         query = partial(retries.ids_with_failed_callbacks, client=client, host=host)
         message_ids = asyncio.run(_find_ids(settings, ids) if ids else store.fetch(settings, query))
         if message_ids and not (ids or yes):
-            question = f"Make the failed callbacks of {counted(len(message_ids), 'message')} now?"
+            question = f"Make the failed callbacks of {plural(len(message_ids), 'message')} now?"
             click.confirm(question, abort=True, err=True)
         results = asyncio.run(store.retry_callbacks(settings, message_ids)) if message_ids else []
     if as_json:
@@ -176,7 +176,7 @@ def retry_callbacks(
     else:
         for result in results:
             click.echo(f"{result.id}  {callback_retry_text(result)}")
-        click.echo(f"{counted(sum(result.callbacks for result in results), 'callback')} to be made now")
+        click.echo(f"{plural(sum(result.callbacks for result in results), 'callback')} to be made now")
     sys.exit(1 if ids and not all(result.callbacks for result in results) else 0)
 
 
@@ -185,12 +185,14 @@ async def _find_one(settings: Settings, identity: str) -> MessageView:
     found = await store.fetch(settings, partial(queries.find_messages, identity=identity))
     if not found:
         fail(
-            f"no message has the id {shown(identity)}: it was refused at acceptance, or it ended longer ago than "
+            f"no message has the id {printable(identity)}: it was refused at acceptance, or it ended longer ago than "
             "delivery.retention"
         )
     if len(found) > 1:
-        lines = "".join(f"\n  {one.id}  {one.channel} of {shown(one.client)}, {one.state}" for one in found)
-        fail(f"{shown(identity)} is the id of several messages; give one of these ids:{lines}")
+        lines = "".join(
+            f"\n  {one.id}  {one.channel} of {printable(one.client)}, {one.state}" for one in found
+        )
+        fail(f"{printable(identity)} is the id of several messages; give one of these ids:{lines}")
     return found[0]
 
 

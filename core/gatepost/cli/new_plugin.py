@@ -1,4 +1,4 @@
-"""``gatepost new-plugin``: the template once more, under another name and with the parts that are wanted."""
+"""``gatepost new-plugin``: copies the template under another name, with the parts that are wanted."""
 
 import ast
 import importlib.metadata
@@ -18,25 +18,25 @@ from gatepost.model import Channel
 from gatepost.plugin_host import discovery
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_LONGEST = 40
+_MAX_NAME_LENGTH = 40
 
-# A line of its own that begins or ends a part, and a line that is one as a whole.
-_EDGE = re.compile(r"\s*(?:#|<!--) <(/?)(\w+)>(?: -->)?\n?")
-_SINGLE = re.compile(r"\s+# <(\w+)>(?=\n?\Z)")
+# A line that begins or ends an optional part, and the mark at the end of a line that is an optional part by itself.
+_PART_EDGE = re.compile(r"\s*(?:#|<!--) <(/?)(\w+)>(?: -->)?\n?")
+_LINE_MARK = re.compile(r"\s+# <(\w+)>(?=\n?\Z)")
 
 _WORD = re.compile(r"gatepost[-_]example|(?<=_)example|example(?=_)|example|Example|EXAMPLE")
 
 _MODULES = {"users.py": "contacts", "messages.py": "send", "reports.py": "send"}
-"""Modules that are one part as a whole."""
+"""Modules that belong to one optional part."""
 
 
 class Names(NamedTuple):
-    """What a plugin is called, in all the places where it has a name."""
+    """The names of a plugin in all places where it has one."""
 
     distribution: str
-    """What pip installs: ``acme-sms``."""
+    """The name for pip: ``acme-sms``."""
     use: str
-    """What `use` says: the same, without a leading ``gatepost-``."""
+    """The name in `use`: the same, without a leading ``gatepost-``."""
 
     @property
     def module(self) -> str:
@@ -46,8 +46,8 @@ class Names(NamedTuple):
     def type(self) -> str:
         return "".join(part.capitalize() for part in self.use.split("-"))
 
-    def put_in(self, text: str) -> str:
-        """``text`` with these names where the template's were."""
+    def replace_in(self, text: str) -> str:
+        """Replace the names of the template in ``text`` by these."""
         snake = self.use.replace("-", "_")
         words = {
             "gatepost_example": self.module,
@@ -67,19 +67,23 @@ class Names(NamedTuple):
 
 @click.command()
 @click.argument("name")
-@click.option("--channels", help="What it sends: email, sms or email,sms (the default, without --contacts).")
-@click.option("--contacts", is_flag=True, help="It knows users.")
+@click.option(
+    "--channels", help="What the plugin sends: email, sms or email,sms (the default, without --contacts)."
+)
+@click.option("--contacts", is_flag=True, help="The plugin is a contact source.")
 def command(name: str, channels: str | None, contacts: bool) -> None:
-    """Begin a plugin: a folder NAME with code that works, its tests, and a provider to try it on."""
+    """Create a plugin: a folder NAME with working code, its tests, and an emulated provider."""
     if channels is None:
         channels = "" if contacts else ",".join(Channel)
-    sent = [part.strip() for part in channels.split(",") if part.strip()]
-    if strange := sorted(set(sent) - set(Channel)):
+    chosen = [part.strip() for part in channels.split(",") if part.strip()]
+    if unknown := sorted(set(chosen) - set(Channel)):
         raise click.UsageError(
-            f"--channels: there is no channel {', '.join(strange)}; there are email and sms"
+            f"--channels: there is no channel {', '.join(unknown)}; there are email and sms"
         )
-    if not (sent or contacts):
-        raise click.UsageError("--channels is empty: a plugin sends something, or knows users (--contacts)")
+    if not (chosen or contacts):
+        raise click.UsageError(
+            "--channels is empty: name a channel, or make a contact source with --contacts"
+        )
     names = Names(name, name.removeprefix("gatepost-"))
     folder = Path(name)
     template = template_folder()
@@ -89,31 +93,31 @@ def command(name: str, channels: str | None, contacts: bool) -> None:
         template,
         folder,
         names,
-        parts={*sent, *(["send"] if sent else []), *(["contacts"] if contacts else [])},
+        parts={*chosen, *(["send"] if chosen else []), *(["contacts"] if contacts else [])},
     )
-    click.echo(f"{name}/ holds a plugin that works, for a provider that does not exist. Try it:\n")
+    click.echo(f"{name}/ is a working plugin for an imaginary provider. Try it:\n")
     click.echo(f"  cd {name}\n  pip install -e '.[test]'\n  pytest\n  gatepost plugins\n")
-    click.echo("Then make it your provider's: first tests/conftest.py, which plays the provider.")
+    click.echo("Then adapt it to your provider. Begin with tests/conftest.py, which emulates the provider.")
 
 
 def template_folder() -> Path:
-    """The template: packed with an installed Gatepost, beside it in a checkout."""
+    """Return the folder of the template: a part of an installed Gatepost, or of a checkout."""
     package = Path(__file__).parents[1]
     packed = package / "_template"
     return packed if packed.is_dir() else package.parents[1] / "plugin_template"
 
 
 def _problems(names: Names, folder: Path, template: Path) -> Iterator[str]:
-    """Why there can't be a new plugin of this name here; nothing when there can."""
+    """Yield why a plugin of this name can't be created here; nothing when it can."""
     name = names.distribution
     if not template.is_dir():
-        yield f"this installation of Gatepost lacks its template ({template}): install it anew"
-    if not _NAME.fullmatch(name) or not _NAME.fullmatch(names.use) or len(name) > _LONGEST:
-        yield f"{name!r} is no name for a plugin: small letters, digits and single dashes, as in acme-sms"
+        yield f"this installation of Gatepost lacks its template ({template}): install Gatepost again"
+    if not _NAME.fullmatch(name) or not _NAME.fullmatch(names.use) or len(name) > _MAX_NAME_LENGTH:
+        yield f"{name!r} can't be a plugin's name: use lower-case letters, digits and single dashes, as in acme-sms"
     if keyword.iskeyword(names.module) or keyword.iskeyword(names.type) or names.type in _types(template):
-        yield f"{name!r} is no name for a plugin: Python or Gatepost has something of that name already"
+        yield f"{name!r} can't be a plugin's name: Python or Gatepost uses it already"
     if folder.exists() or folder.is_symlink():
-        yield f"{folder} exists already; nothing was touched"
+        yield f"{folder} exists already; nothing was changed"
     if taken := discovery.installed().get(names.use):
         owner = taken.dist.name if taken.dist else "?"
         yield f"a plugin {names.use} is installed already (by {owner}): choose another name"
@@ -124,7 +128,7 @@ def _problems(names: Names, folder: Path, template: Path) -> Iterator[str]:
 
 
 def _types(template: Path) -> set[str]:
-    """Names that the template's code uses for something else."""
+    """Return the names that the template's code uses for something else."""
     found: set[str] = set()
     for file in template.glob("*/*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -136,36 +140,36 @@ def _types(template: Path) -> set[str]:
 
 
 def write(template: Path, folder: Path, names: Names, parts: Collection[str]) -> None:
-    """Write the plugin, whole or not at all; the folder must not exist."""
+    """Write the plugin as a whole or not at all; the folder must not exist."""
     with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=".new-plugin-") as draft:
         root = Path(draft) / "plugin"
         for file in _files(template):
             if _MODULES.get(file.name, "send") not in parts and file.name in _MODULES:
                 continue
-            target = root / names.put_in(str(file))
+            target = root / names.replace_in(str(file))
             target.parent.mkdir(parents=True, exist_ok=True)
             text = render((template / file).read_text("utf-8"), parts)
-            target.write_text(names.put_in(text), "utf-8")
-        # In one step; it fails where somebody else has made the folder meanwhile.
+            target.write_text(names.replace_in(text), "utf-8")
+        # In one step, which fails when the folder has been created meanwhile.
         root.rename(folder)
 
 
 def _files(template: Path) -> Iterator[Path]:
-    """The template's own files, and nothing that working in it has left there."""
+    """Yield the template's own files, and no caches or other files that work in it has left there."""
     for pattern in ("*.toml", "*.md", ".github/**/*.yml", "gatepost_example/*", "tests/*.py"):
         yield from (file.relative_to(template) for file in sorted(template.glob(pattern)) if file.is_file())
 
 
 def render(text: str, parts: Collection[str]) -> str:
-    """``text`` with these parts and without the others; without the marks of either."""
-    left: list[str] = []
+    """Return ``text`` with these optional parts and without the others; all marks are removed."""
+    lines: list[str] = []
     closed: list[str] = []
     for line in text.splitlines(keepends=True):
-        edge, single = _EDGE.fullmatch(line), _SINGLE.search(line)
+        edge, mark = _PART_EDGE.fullmatch(line), _LINE_MARK.search(line)
         if edge and edge[1]:
             closed = [part for part in closed if part != edge[2]]
         elif edge:
             closed += [edge[2]] if edge[2] not in parts else []
-        elif not closed and not (single and single[1] not in parts):
-            left.append(_SINGLE.sub("", line))
-    return re.sub(r"\n{4,}", "\n\n\n", "".join(left)).rstrip("\n") + "\n" if left else ""
+        elif not closed and not (mark and mark[1] not in parts):
+            lines.append(_LINE_MARK.sub("", line))
+    return re.sub(r"\n{4,}", "\n\n\n", "".join(lines)).rstrip("\n") + "\n" if lines else ""

@@ -8,59 +8,57 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from gatepost import hookspecs
-from gatepost.cli.common import config_option, shown
-from gatepost.config.toml_file import locate, plugin_uses
+from gatepost.cli.common import config_option, printable
+from gatepost.config.toml_file import config_path, plugin_uses
 from gatepost.errors import ConfigError
+from gatepost.hookspecs import HOOKS
 from gatepost.plugin_host import discovery
 
-_CAN = {
+_IN_WORDS = {
     "find_contact": "finds contacts",
     "send_email": "sends email",
     "send_sms": "sends text messages",
-    "parse_webhook": "hears reports",
+    "parse_webhook": "takes reports",
     "ping": "answers a ping",
 }
+"""What a plugin can do when it implements a hook. A lifespan is not shown: it is of use to the plugin alone."""
 
 
 @click.command()
 @config_option
 def command(config: Path | None) -> None:
-    """Show which plugins are installed, and which instances of them the configuration has."""
-    path = locate(config)
+    """Show the installed plugins and their instances in the configuration."""
+    path = config_path(config)
     console = Console(highlight=False)
     try:
-        tables = plugin_uses(path)
-        note = "" if tables else f"{path} has no [plugins.NAME] table."
+        uses = plugin_uses(path)
+        note = "" if uses else f"{path} has no [plugins.NAME] table."
     except ConfigError as error:
-        tables, note = {}, f"What is enabled is not known. {error}"
+        uses, note = {}, f"The configuration could not be read, so no instances are shown. {error}"
     installed = discovery.installed()
     table = Table("use", "installed", "can", "instances", show_lines=True)
-    for use in sorted({*installed, *tables.values()}):
-        enabled = ", ".join(name for name, named in tables.items() if named == use)
+    for use in sorted({*installed, *uses.values()}):
+        instances = ", ".join(name for name, named in uses.items() if named == use)
         distribution = installed[use].dist if use in installed else None
         table.add_row(
-            escape(shown(use)),
+            escape(printable(use)),
             f"{distribution.name} {distribution.version}" if distribution else "–",
-            _can(use),
-            escape(shown(enabled)) or "–",
+            _abilities(use),
+            escape(printable(instances)) or "–",
         )
     if table.row_count:
         console.print(table)
     else:
         console.print(f"No plugin is installed. {discovery.HOW_TO_INSTALL.format('csv')}.", markup=False)
     if note:
-        console.print(shown(note), style="yellow", markup=False)
+        console.print(printable(note), style="yellow", markup=False)
 
 
-def _can(use: str) -> Text:
+def _abilities(use: str) -> Text:
+    """Return what a plugin can do, a line for each hook, or why it can't be used."""
     try:
-        discovery.settings_type(use)
+        plugin = discovery.load(use)
     except ConfigError as error:
-        return Text(shown(error.faults[0].problem), "red")
-    plugin = discovery.installed()[use].load()
-    return Text("\n".join(words for hook, words in _CAN.items() if _implements(plugin, hook)) or "nothing")
-
-
-def _implements(plugin: type, hook: str) -> bool:
-    return hasattr(getattr(plugin, hook, None), f"{hookspecs.PROJECT}_impl")
+        return Text(printable(error.faults[0].problem), "red")
+    hooks = [hook for hook in HOOKS if hook != "lifespan" and discovery.implements(plugin, hook)]
+    return Text("\n".join(_IN_WORDS.get(hook, hook) for hook in hooks) or "nothing")

@@ -10,9 +10,9 @@ from uuid import uuid4
 import rich_click as click
 
 from gatepost.cli import store
-from gatepost.cli.common import config_option, fail, faults_shown, shown
+from gatepost.cli.common import config_option, fail, printable, report_faults
 from gatepost.config.settings import Settings
-from gatepost.config.toml_file import client_names, locate
+from gatepost.config.toml_file import client_names, config_path
 from gatepost.model import Channel, Status
 from gatepost.outbox import queries
 from gatepost.outbox.queries import MessageView
@@ -61,7 +61,7 @@ def command(  # noqa: PLR0913, PLR0917  click passes each option
     The message is really sent, to the user that the contact sources find. Its statuses go to the client's
     callback_url. The exit code is 0 unless the message was refused or failed.
     """
-    with faults_shown(locate(config)):
+    with report_faults(config_path(config)):
         settings = store.load_settings(config)
         fields = {"ext_user_id": user, "body": body}
         uid = f"test-{uuid4()}"
@@ -126,11 +126,11 @@ async def _follow(settings: Settings, identity: str, wait: float) -> bool:
 
 
 def _step(message: MessageView) -> str:
-    through = f" through {shown(message.instance)}" if message.instance else ""
+    through = f" through {printable(message.instance)}" if message.instance else ""
     # During a try the reason is still that of the try before, and has been printed already.
     has_reason = message.reason and message.state != State.SENDING
     reason = (
-        f": {shown(message.reason)}{f' [{shown(message.code)}]' if message.code else ''}"
+        f": {printable(message.reason)}{f' [{printable(message.code)}]' if message.code else ''}"
         if has_reason
         else ""
     )

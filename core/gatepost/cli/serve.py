@@ -19,7 +19,7 @@ import rich_click as click
 from gatepost.app import load
 from gatepost.cli.common import config_option, fault_line
 from gatepost.config.settings import Settings
-from gatepost.config.toml_file import locate, log_settings
+from gatepost.config.toml_file import config_path, log_settings
 from gatepost.errors import ConfigError, Fault
 from gatepost.observe import logs, output_capture, watchdog
 from gatepost.plugin_host.instances import Instance
@@ -27,8 +27,8 @@ from gatepost.server import process
 
 T = TypeVar("T")
 
-LAST = 0.5
-"""Seconds that what a plugin left behind may keep the process from ending."""
+EXIT_TIMEOUT = 0.5
+"""Seconds that a thread or a task that a plugin left behind may delay the end of the process."""
 
 _log = logs.get(__name__)
 
@@ -36,23 +36,23 @@ _log = logs.get(__name__)
 @click.command()
 @config_option
 def command(config: Path | None) -> None:
-    """Run the gateway until it is told to stop (SIGTERM, SIGHUP, or Ctrl-C).
+    """Run the gateway until it gets a signal to stop (SIGTERM, SIGHUP, or Ctrl-C).
 
-    It then takes nothing new, finishes what it holds within 12 seconds and ends with exit code 0. A start
-    that fails names every fault in a line of its own, and ends with exit code 1.
+    It then accepts no new requests, finishes its current work within 12 seconds and ends with exit code 0. If it
+    can't start, it prints each fault on its own line and ends with exit code 1.
     """
-    path = locate(config)
-    wanted = log_settings(path)
-    form = logs.form_of(wanted.format)
-    # Before the plugins are made, who keep their loggers, and before stderr is caught.
-    logs.configure(wanted.level, form)
-    refuse = partial(_refuse, sys.stderr, path, form)
-    with output_capture.caught(), asyncio.Runner(loop_factory=_new_loop) as runner:
-        code = _start(path, runner.get_loop(), refuse, verbose=wanted.level == "debug")
-        # A thread or a task that does not end would hold the process, though all is done.
-        last = threading.Timer(LAST, os._exit, (code,))
-        last.daemon = True
-        last.start()
+    path = config_path(config)
+    settings = log_settings(path)
+    log_format = logs.resolve_format(settings.format)
+    # Before the plugins are built, which keep their loggers, and before stderr is captured.
+    logs.configure(settings.level, log_format)
+    refuse = partial(_refuse, sys.stderr, path, log_format)
+    with output_capture.capture_output(), asyncio.Runner(loop_factory=_new_loop) as runner:
+        code = _start(path, runner.get_loop(), refuse, verbose=settings.level == "debug")
+        # A thread or a task that does not end would keep the process alive after its work is done.
+        exit_timer = threading.Timer(EXIT_TIMEOUT, os._exit, (code,))
+        exit_timer.daemon = True
+        exit_timer.start()
     sys.exit(code)
 
 
@@ -61,21 +61,21 @@ def _start(
 ) -> int:
     """Run the gateway, or refuse each fault that forbids it; returns the exit code.
 
-    Unless it is to be ``verbose``, a start that fails shows its faults and nothing else.
+    Unless ``verbose``, a start that fails prints its faults and nothing else.
     """
     try:
-        with nullcontext(lambda: None) if verbose else output_capture.held_back() as started:
+        with nullcontext(lambda: None) if verbose else output_capture.buffer_log() as release_log:
             settings, instances = load(path)
-            return _to_the_end(loop, _served(settings, instances, started))
+            return _run_to_the_end(loop, _serve(settings, instances, release_log))
     except ConfigError as error:
         for fault in error.faults:
             refuse(fault)
         return 1
 
 
-def _refuse(stderr: TextIO, path: Path, form: str, fault: Fault) -> None:
-    """Write one fault as one line, in the form of the log."""
-    if form == "json":
+def _refuse(stderr: TextIO, path: Path, log_format: str, fault: Fault) -> None:
+    """Print a fault as one line, in the format of the log."""
+    if log_format == "json":
         record = {
             "event": "start_refused",
             "level": "critical",
@@ -89,84 +89,87 @@ def _refuse(stderr: TextIO, path: Path, form: str, fault: Fault) -> None:
         click.echo(fault_line(path, fault), stderr)
 
 
-async def _served(settings: Settings, instances: Mapping[str, Instance], started: Callable[[], None]) -> int:
+async def _serve(
+    settings: Settings, instances: Mapping[str, Instance], release_log: Callable[[], None]
+) -> int:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(output_capture.loop_error)
+    loop.set_exception_handler(output_capture.log_loop_error)
     owners = {one.package: name for name, one in instances.items()}
     listening = threading.Event()
 
-    def tell(held: watchdog.Held) -> None:
-        # Until then nobody waits for the loop, and to import what is needed takes a slow machine a second.
+    def report(sample: watchdog.Sample) -> None:
+        # Before that no request waits for the loop, and imports may take a second on a slow machine.
         if listening.is_set():
-            _tell(held, instances)
+            _report_blocked(sample, instances)
 
-    def settle(_url: str) -> None:
-        _settle()
-        started()
+    def on_listening(_url: str) -> None:
+        _tune_interpreter()
+        release_log()
         listening.set()
 
-    with watchdog.watching(loop, owners, tell, output_capture.Keeper().mend):
-        return await process.serve(settings, instances, on_listening=settle)
+    with watchdog.watch(loop, owners, report, output_capture.LoggingSnapshot().restore):
+        return await process.serve(settings, instances, on_listening=on_listening)
 
 
-def _settle() -> None:
-    """Let the garbage collector be: what is there now stays, and what comes goes by itself nearly always.
+def _tune_interpreter() -> None:
+    """Make the garbage collector run rarely, and threads wait less for the interpreter.
 
-    A request makes some hundred objects. By default they are looked through after 700, and all that the
-    process has loaded with them every now and then: a fifth of the CPU of accepting a message.
+    A request creates about a hundred objects, nearly all of which are freed by reference counting. By default the
+    collector examines them after every 700, and from time to time everything that the process has loaded as
+    well: a fifth of the CPU of accepting a message.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-    # SQLite's thread asks for the interpreter after each step of a statement. By default it would wait 5 ms
-    # while the loop is busy: to wait less took a sixteenth off accepting's CPU, and a fifth off its p99.
+    # SQLite's thread waits for the interpreter after each step of a statement, by default 5 ms while the loop is
+    # busy. The shorter wait reduced the CPU of accepting a message by a sixteenth, and its p99 latency by a fifth.
     sys.setswitchinterval(0.0005)
 
 
-def _tell(held: watchdog.Held, instances: Mapping[str, Instance]) -> None:
-    if held.frozen:
+def _report_blocked(sample: watchdog.Sample, instances: Mapping[str, Instance]) -> None:
+    if sample.stalled:
         _log.warning(
-            "process_frozen",
-            problem=f"nothing of the process ran for {held.seconds:.1f} s: a call held the interpreter, or the "
-            "machine had no time for it",
-            cpu_seconds=round(held.cpu, 1),
-            task=held.task,
-            place=held.place,
-            other_threads=held.others,
+            "process_stalled",
+            problem=f"the whole process stood still for {sample.seconds:.1f} s: a call in C held the interpreter, or "
+            "the machine had no time for the process",
+            cpu_seconds=round(sample.cpu, 1),
+            task=sample.task,
+            place=sample.location,
+            other_threads=sample.other_threads,
         )
         return
-    problem = f"has held the event loop, and with it everybody, for {held.seconds:.1f} s"
-    instance, _, hook = held.task.rpartition(".")
+    problem = f"has blocked the event loop, and so the whole gateway, for {sample.seconds:.1f} s"
+    instance, _, hook = sample.task.rpartition(".")
     if instance not in instances:
-        instance, hook = held.owner, ""
+        instance, hook = sample.owner, ""
     if instance:
-        instances[instance].held_loop()
-        _log.error("plugin_fault", instance=instance, hook=hook, problem=problem, place=held.place)
+        instances[instance].count_blocked_loop()
+        _log.error("plugin_violation", instance=instance, hook=hook, problem=problem, place=sample.location)
     else:
-        _log.warning("loop_held", task=held.task, problem=problem, place=held.place)
+        _log.warning("loop_blocked", task=sample.task, problem=problem, place=sample.location)
 
 
-def _to_the_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -> T:
-    """Run ``main`` on ``loop``, also when a plugin stops the loop or raises what ends it."""
+def _run_to_the_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` on ``loop``, also when a plugin stops the loop or raises an exception that ends it."""
     task = loop.create_task(main, name="gatepost")
     while True:
         try:
             return loop.run_until_complete(task)
         except (KeyboardInterrupt, SystemExit, RuntimeError) as error:
-            # Once it listens, Ctrl-C comes as a signal and not as an exception.
+            # Once the gateway listens, Ctrl-C arrives as a signal and not as an exception.
             interrupted = isinstance(error, KeyboardInterrupt) and (
                 signal.getsignal(signal.SIGINT) is signal.default_int_handler
             )
             if task.done() or interrupted:
                 raise
             _log.error(
-                "loop_was_stopped", problem="a plugin stopped the event loop; it goes on", exc_info=error
+                "loop_restarted", problem="a plugin stopped the event loop; it was restarted", exc_info=error
             )
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
     try:
-        import uvloop  # noqa: PLC0415  not there on every platform
+        import uvloop  # noqa: PLC0415  it does not exist for every platform
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()

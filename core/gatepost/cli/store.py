@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gatepost.cli.common import fail
 from gatepost.config.settings import Settings
-from gatepost.config.toml_file import locate, read_settings
+from gatepost.config.toml_file import config_path, read_settings
 from gatepost.errors import ConfigError
 from gatepost.model import Channel, Secret
 from gatepost.outbox import CallbackRetry, MessageRetry, Outbox, Policy, open_outbox, postgresql, sqlite
@@ -54,7 +54,7 @@ def load_settings(config: Path | None) -> Settings:
     def skip_plugin(_use: str) -> NoReturn:
         raise ConfigError([])
 
-    settings, faults = read_settings(locate(config), skip_plugin)
+    settings, faults = read_settings(config_path(config), skip_plugin)
     concerning_store = [fault for fault in faults if fault.key.partition(".")[0] in {"", "store", "delivery"}]
     if settings is None or concerning_store:
         raise ConfigError(concerning_store or faults)

@@ -1,1 +1,1 @@
-"""From gatepost.toml to settings."""
+"""The configuration: gatepost.toml and the environment, read into frozen settings."""

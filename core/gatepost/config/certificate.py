@@ -1,4 +1,4 @@
-"""The gateway's own TLS certificate, and how a new one is taken over while the gateway runs."""
+"""The gateway's own TLS certificate, which is renewed without a restart when its files change."""
 
 import asyncio
 import ssl
@@ -8,23 +8,26 @@ from pathlib import Path
 from gatepost.errors import ConfigError, Fault
 from gatepost.observe import logs
 
-RENEW_EVERY = 20.0
-"""Seconds between two looks at whether the files have changed."""
+CHECK_INTERVAL = 20.0
+"""Seconds between two checks whether the files have changed."""
+
+_FileStamp = tuple[int, int, int]
+"""The inode, the time of the last change and the size of a file: they differ when it was written or replaced."""
 
 _log = logs.get(__name__)
 
 
 def load(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A server's TLS context; raises ConfigError when the two files are no pair or can't be read."""
+    """Return a server's TLS context; raises ConfigError when the files can't be read or do not belong together."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     setting = "certificate"
     try:
         for setting, path in (("certificate", certificate), ("key", key)):  # noqa: B007  for the fault below
             path.open("rb").close()
-        # An empty password: without one a key that has any would ask for it on the terminal.
+        # With no password at all OpenSSL would ask for that of an encrypted key on the terminal.
         context.load_cert_chain(certificate, key, "")
     except ssl.SSLError:
-        text = "certificate and key are no pair of PEM files, or the key has a password"
+        text = "certificate and key are not a matching pair of PEM files, or the key is encrypted with a password"
         raise ConfigError([Fault("server.certificate", text)]) from None
     except OSError as error:
         raise ConfigError([Fault(f"server.{setting}", f"can't be read ({error.strerror})")]) from None
@@ -32,50 +35,53 @@ def load(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 class Certificate:
-    """A TLS context whose certificate follows its files."""
+    """A TLS context that offers the newest certificate in its files."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        """Raises ConfigError, as ``load`` does."""
+        """Load the files; raises ConfigError as ``load`` does."""
         self._files = (certificate, key)
-        self._marks = self._look()
+        self._stamps = self._read_stamps()
         self._newest = self.context = load(*self._files)
-        """For the listener. Each handshake gets the newest pair: it is replaced as a whole or not at all."""
-        self.context.sni_callback = self._hand_over
+        """For the listener. Each handshake uses the newest pair, which is replaced as a whole or not at all."""
+        self.context.sni_callback = self._use_newest
 
     async def follow(self) -> None:
-        """Look at the files every RENEW_EVERY seconds until cancelled."""
+        """Check the files every CHECK_INTERVAL seconds until cancelled."""
         while True:
-            await asyncio.sleep(RENEW_EVERY)
-            # In a thread: the files may be on a disk that is far away.
+            await asyncio.sleep(CHECK_INTERVAL)
+            # In a thread, because the files may be on a slow network disk.
             await asyncio.to_thread(self._renew)
 
     def _renew(self) -> None:
-        marks = self._look()
-        if marks == self._marks:
+        stamps = self._read_stamps()
+        if stamps == self._stamps:
             return
-        self._marks = marks
+        self._stamps = stamps
         try:
             self._newest = load(*self._files)
         except ConfigError as error:
-            _log.error("certificate_not_renewed", problem=f"{error.faults[0]}; the old one stays")
-        except Exception as error:  # noqa: BLE001  the next look must come whatever this one met
             _log.error(
-                "certificate_not_renewed", problem="an error of ours; the old one stays", exc_info=error
+                "certificate_not_renewed", problem=f"{error.faults[0]}; the old certificate stays in use"
+            )
+        except Exception as error:  # noqa: BLE001  an error of this check must not prevent the next one
+            _log.error(
+                "certificate_not_renewed",
+                problem="an unexpected error; the old certificate stays in use",
+                exc_info=error,
             )
         else:
             _log.info("certificate_renewed")
 
-    def _look(self) -> Sequence[tuple[int, int, int] | None]:
-        """What changes when a file is written or replaced; None for one that can't be looked at."""
-        return [_mark(path) for path in self._files]
+    def _read_stamps(self) -> Sequence[_FileStamp | None]:
+        return [_file_stamp(path) for path in self._files]
 
-    def _hand_over(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+    def _use_newest(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         handshake.context = self._newest
 
 
-def _mark(path: Path) -> tuple[int, int, int] | None:
+def _file_stamp(path: Path) -> _FileStamp | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size

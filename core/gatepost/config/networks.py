@@ -1,4 +1,4 @@
-"""IP addresses and networks as the allowlist, the proxies and the callback targets mean them."""
+"""IP addresses and networks, for the allowlist, the trusted proxies and the callback hosts."""
 
 import ipaddress
 from functools import lru_cache
@@ -9,10 +9,10 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address | None:
-    """An address, or None for anything else. IPv4 in IPv6 clothes (``::ffff:1.2.3.4``) is IPv4.
+    """Parse an address; None for any other text. A mapped IPv4 address (``::ffff:1.2.3.4``) becomes IPv4.
 
-    Zone ids (``fe80::1%eth0``) are refused: they mean something on one machine only. What was parsed is
-    remembered: the same few peers ask again and again, and the library takes 15 µs each time.
+    Zone ids (``fe80::1%eth0``) are refused, because they mean something on one machine only. Results are
+    cached: the same few peers connect again and again, and the library takes 15 µs each time.
     """
     if "%" in text:
         return None
@@ -27,12 +27,12 @@ def parse_address(text: str) -> Address | None:
 
 @final
 class Network:
-    """One entry of an allowlist: an address or a network, v4 or v6."""
+    """An entry of an allowlist: an address or a network, IPv4 or IPv6."""
 
     __slots__ = ("_net",)
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError, whose text says what to write instead."""
+        """Parse ``text``; raises ValueError, whose text says what to write instead."""
         try:
             self._net = ipaddress.ip_network(text)
         except ValueError as error:
@@ -40,7 +40,7 @@ class Network:
                 raise ValueError(
                     f"has host bits set; write {ipaddress.ip_network(text, strict=False)}"
                 ) from None
-            raise ValueError("is not an address or network, such as 203.0.113.7 or 2001:db8::/32") from None
+            raise ValueError("is not an address or a network, such as 203.0.113.7 or 2001:db8::/32") from None
         if isinstance(self._net, ipaddress.IPv6Network) and self._net.network_address.ipv4_mapped is not None:
             mapped = self._net.network_address.ipv4_mapped
             self._net = ipaddress.ip_network((int(mapped), self._net.prefixlen - 96))
@@ -49,12 +49,12 @@ class Network:
         return address in self._net
 
     def overlaps(self, other: "Network") -> bool:
-        """Whether some address is in both."""
-        mine, theirs = self._net, other._net  # noqa: SLF001  the other is of this class
-        if isinstance(mine, ipaddress.IPv4Network) and isinstance(theirs, ipaddress.IPv4Network):
-            return mine.overlaps(theirs)
-        if isinstance(mine, ipaddress.IPv6Network) and isinstance(theirs, ipaddress.IPv6Network):
-            return mine.overlaps(theirs)
+        """Return whether some address is in both networks."""
+        first, second = self._net, other._net  # noqa: SLF001  the other is of this class
+        if isinstance(first, ipaddress.IPv4Network) and isinstance(second, ipaddress.IPv4Network):
+            return first.overlaps(second)
+        if isinstance(first, ipaddress.IPv6Network) and isinstance(second, ipaddress.IPv6Network):
+            return first.overlaps(second)
         return False
 
     def __eq__(self, other: object) -> bool:

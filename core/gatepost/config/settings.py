@@ -1,4 +1,4 @@
-"""The settings of gatepost.toml as frozen structs: their types, limits, defaults and descriptions."""
+"""The settings of gatepost.toml as frozen structs: types, limits, defaults and descriptions of all keys."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,37 +10,44 @@ from msgspec import Meta
 from gatepost.config.networks import Network
 from gatepost.model import Channel, Secret
 
-MOST = 315_360_000
-"""Ten years, as seconds. More is a slip, and from somewhere on (inf) no clock and no database can count it."""
+MAX_SECONDS = 315_360_000
+"""Ten years. A longer time is a mistake, and clocks and databases can't compute with an infinite one."""
 
-Seconds = Annotated[float, Meta(ge=0.001, le=MOST)]
+MAX_PER_SECOND = 315_360_000
+"""The highest rate. It only rules out an infinite one."""
+
+Seconds = Annotated[float, Meta(ge=0.001, le=MAX_SECONDS)]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where Gatepost listens."""
+    """The address that Gatepost listens on, and how others reach it."""
 
     host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="0: any free port")] = 8080
     trusted_proxies: Annotated[
-        tuple[Network, ...], Meta(description="networks whose X-Forwarded-For is believed")
+        tuple[Network, ...], Meta(description="networks of proxies whose X-Forwarded-For is trusted")
     ] = ()
     metrics_allow: Annotated[
         tuple[Network, ...],
-        Meta(description="networks that may read /metrics and the details of /health/ready, beside loopback"),
+        Meta(
+            description="networks that may read /metrics and the details of /health/ready, besides loopback"
+        ),
     ] = ()
-    max_body: Annotated[int, Meta(ge=1024, description="bytes of a request that are read")] = 1_048_576
+    max_body: Annotated[int, Meta(ge=1024, description="the largest request in bytes")] = 1_048_576
     public_url: Annotated[
         str,
-        Meta(description="how the outside reaches this gateway, for providers that are told where to report"),
+        Meta(
+            description="the URL of this gateway, as seen from outside; for providers that are told where to report"
+        ),
     ] = ""
     certificate: Annotated[
-        Path | None, Meta(description="PEM, with the chain; without it Gatepost belongs behind a proxy")
+        Path | None, Meta(description="PEM, with the chain; without it run Gatepost behind a TLS proxy")
     ] = None
     key: Annotated[Path | None, Meta(description="PEM of the certificate's private key")] = None
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where messages are kept until they have ended."""
+    """The database of the messages."""
 
     url: Annotated[Secret, Meta(description="sqlite:///path or postgresql://user:password@host/name")] = (
         Secret("sqlite:///gatepost.db")
@@ -48,126 +55,144 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One caller: a brand's Smartico account."""
+    """A client: the Smartico account of one brand."""
 
     authorization: Annotated[
         tuple[Secret, ...],
         Meta(
             min_length=1,
-            description="the whole Authorization header; several while rotating",
+            description="the whole Authorization header; several while you rotate it",
             examples=[["env:GATEPOST_SECRET"]],
         ),
     ]
     callback_api_key: Annotated[
-        Secret, Meta(description="goes out with every callback", examples=["env:SMARTICO_API_KEY"])
+        Secret, Meta(description="sent with every callback", examples=["env:SMARTICO_API_KEY"])
     ] = Secret("")
     sms_authorization: Annotated[
-        bool, Meta(description="false: /sms is let in by address alone, as Smartico's older page has it")
+        bool, Meta(description="false: /sms needs no Authorization header, only an address in allow_ips")
     ] = True
     allow_ips: Annotated[
-        tuple[Network, ...], Meta(description="addresses and networks, v4 and v6; empty refuses everyone")
+        tuple[Network, ...],
+        Meta(
+            description="addresses and networks of this client, IPv4 and IPv6; empty: every request is refused"
+        ),
     ] = ()
     callback_hosts: Annotated[
-        tuple[str, ...], Meta(description="a name, *.name, or an address; any port")
+        tuple[str, ...],
+        Meta(description="hosts that callbacks may go to: a name, *.name, or an address; any port"),
     ] = ()
-    callback_url: Annotated[str, Meta(description="the default, where a request brings none")] = ""
+    callback_url: Annotated[str, Meta(description="where callbacks go when a request names no URL")] = ""
     allow_private_callbacks: Annotated[
-        bool, Meta(description="http and local addresses too: for tests and demos")
+        bool, Meta(description="true: callbacks may use http and private addresses; for tests and demos")
     ] = False
     preview_recipients: Annotated[
         tuple[Secret, ...],
         Meta(
-            description="exact addresses that a request may name itself: of previews, mails to risk and support"
+            description="the exact addresses that a request may name as recipient: for previews, mails to risk and support"
         ),
     ] = ()
-    email_senders: Annotated[tuple[str, ...], Meta(description="addresses or @domains; empty: any")] = ()
-    sms_senders: Annotated[tuple[str, ...], Meta(description="sender ids; empty: any")] = ()
+    email_senders: Annotated[
+        tuple[str, ...], Meta(description="From addresses or @domains that this client may use; empty: any")
+    ] = ()
+    sms_senders: Annotated[
+        tuple[str, ...], Meta(description="sender ids that this client may use; empty: any")
+    ] = ()
     contacts: Annotated[
         tuple[str, ...],
-        Meta(description="this client's own sources, in the order they are asked; empty: contacts.sources"),
+        Meta(
+            description="contact sources of this client alone, queried in this order; empty: contacts.sources"
+        ),
     ] = ()
 
 
 class Contacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who knows the users."""
+    """The contact sources: the plugins that know the users' addresses and phone numbers."""
 
     sources: Annotated[
         tuple[str, ...],
-        Meta(description="asked in this order until one knows the user, for clients without contacts"),
+        Meta(
+            description="queried in this order until one knows the user; for clients without contacts of their own"
+        ),
     ] = ()
     shared: Annotated[
         bool,
-        Meta(description="true: several clients may ask the same source; false: that is a fault"),
+        Meta(description="true: several clients may use the same source; false: that is a fault"),
     ] = False
-    timeout: Annotated[Seconds, Meta(description="seconds a source")] = 2.0
+    timeout: Annotated[Seconds, Meta(description="seconds for each source")] = 2.0
     default_region: Annotated[
         str,
         Meta(
-            pattern="^([A-Z]{2})?$", description="such as GB, for phone numbers kept without a country code"
+            pattern="^([A-Z]{2})?$", description="country of phone numbers without a country code, such as GB"
         ),
     ] = ""
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long messages are tried and kept; everything in seconds."""
+    """How long messages are tried and stored, in seconds."""
 
     uncertain_wait: Annotated[
-        Seconds, Meta(description="how long a message whose answer was lost waits for a webhook")
+        Seconds, Meta(description="how long a message waits for a report when the provider's answer was lost")
     ] = 120.0
     uncertain: Annotated[
         Literal["resend", "hold"],
-        Meta(description="then: resend, or hold for the operator until its lifetime ends"),
+        Meta(description="what happens then: resend it, or hold it for the operator until its lifetime ends"),
     ] = "resend"
-    email_lifetime: Annotated[
-        Seconds, Meta(description="how long an email is tried before it has failed")
-    ] = 86_400.0
-    sms_lifetime: Annotated[Seconds, Meta(description="how long a text message is tried")] = 14_400.0
-    retention: Annotated[Seconds, Meta(description="how long ended messages are remembered")] = 2_592_000.0
+    email_lifetime: Annotated[Seconds, Meta(description="how long an email is tried before it fails")] = (
+        86_400.0
+    )
+    sms_lifetime: Annotated[Seconds, Meta(description="how long a text message is tried before it fails")] = (
+        14_400.0
+    )
+    retention: Annotated[Seconds, Meta(description="how long messages are stored after they have ended")] = (
+        2_592_000.0
+    )
 
     def lifetime(self, channel: Channel) -> float:
-        """Seconds that a message of this channel is tried."""
+        """Return the seconds that a message of this channel is tried."""
         return self.email_lifetime if channel is Channel.EMAIL else self.sms_lifetime
 
 
 class Routes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which instances send what, in the order in which they are asked."""
+    """The plugins that send on each channel, in the order in which they are tried."""
 
     email: Annotated[
-        tuple[str, ...], Meta(description="the second is used when the first cannot take a message")
+        tuple[str, ...],
+        Meta(description="plugins that send email; the second is used when the first can't take a message"),
     ] = ()
-    sms: Annotated[tuple[str, ...], Meta(description="the same for text messages")] = ()
+    sms: Annotated[tuple[str, ...], Meta(description="plugins that send text messages, in the same way")] = ()
 
-    def of(self, channel: Channel) -> tuple[str, ...]:
-        """The names of the channel's instances, the first choice first; empty where there are none."""
+    def instances(self, channel: Channel) -> tuple[str, ...]:
+        """Return the names of the channel's instances, the first choice first; empty where there are none."""
         return self.email if channel is Channel.EMAIL else self.sms
 
 
 class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is written to stderr."""
+    """The log on stderr."""
 
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="the least that is shown")
+        Literal["debug", "info", "warning", "error"], Meta(description="the lowest level that is logged")
     ] = "info"
     format: Annotated[
         Literal["auto", "json", "console"], Meta(description="auto: console on a terminal, else json")
     ] = "auto"
 
 
-class Instance(msgspec.Struct, frozen=True, kw_only=True):
-    """One configured plugin: the core's keys, and the plugin's own as its settings_type."""
+class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One configured plugin: the keys of the core, and the plugin's own as its settings_type."""
 
     name: str
     use: str
-    concurrency: Annotated[int, Meta(ge=1, description="sends under way at once")] = 16
+    concurrency: Annotated[int, Meta(ge=1, description="sends under way at the same time")] = 16
     per_second: Annotated[
-        float, Meta(ge=0, le=MOST, description="sends begun a second by this process; 0: unlimited")
+        float,
+        Meta(ge=0, le=MAX_PER_SECOND, description="sends that this process starts each second; 0: unlimited"),
     ] = 0.0
     timeout: Annotated[Seconds, Meta(description="seconds that a send may take")] = 10.0
     settings: Any = None
 
 
 CORE_KEYS = ("use", "concurrency", "per_second", "timeout")
-"""The keys of a plugin's table that are the core's."""
+"""The keys of a plugin's table that belong to the core."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,10 +206,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     delivery: Delivery
     routes: Routes
     logs: Logs
-    plugins: Mapping[str, Instance]
+    plugins: Mapping[str, InstanceSettings]
 
-    def sources(self, client: str) -> tuple[str, ...]:
-        """Return the names of the contact sources that are asked for this client's users, in order."""
+    def contact_sources(self, client: str) -> tuple[str, ...]:
+        """Return the names of the contact sources for this client's users, in the order in which they are asked."""
         return self.clients[client].contacts or self.contacts.sources
 
 
@@ -196,4 +221,4 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "routes": Routes,
     "logs": Logs,
 }
-"""The tables that stand once, in the order in which `gatepost config` prints them."""
+"""The tables that exist once, in the order in which `gatepost config` prints them."""

@@ -1,14 +1,14 @@
-"""Reads gatepost.toml and the environment; no other module of the core reads either.
+"""Reads gatepost.toml and the environment. No other module of the core reads either.
 
-``read_settings`` converts the file key by key and goes on after a fault, so that an operator sees every fault at once.
-Any string may be ``env:NAME`` or ``file:/path`` instead of the value itself. No message quotes a value, except the
+``read_settings`` converts the file key by key and continues after a fault, so that an operator sees every fault at
+once. Any text may be ``env:NAME`` or ``file:/path`` instead of the value itself. No fault quotes a value, except the
 name of a plugin instance: the value may be a secret in the wrong place.
 """
 
 import os
 import re
 import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,47 +20,47 @@ from gatepost.config.settings import (
     Client,
     Contacts,
     Delivery,
-    Instance,
+    InstanceSettings,
     Logs,
     Routes,
     Server,
     Settings,
     Store,
 )
-from gatepost.config.toml_table import Table, choice, nearest
+from gatepost.config.toml_table import Table, closest_name, suggestion
 from gatepost.errors import ConfigError, Fault
 
-LEAST_RATE = 1 / 86_400
-"""Sends a second: one a day, which is as long as a message is tried at all."""
+MIN_PER_SECOND = 1 / 86_400
+"""The lowest rate of sends: one a day, which is as long as a message is tried by default."""
 
 _QUOTABLE = re.compile(r"(env:)?[A-Za-z0-9_-]{1,64}", re.ASCII)
-"""What stands in a list of instances and may be shown."""
+"""An entry in a list of instances that a fault may quote."""
+
+_SettingsTypes = Callable[[str], type[msgspec.Struct]]
 
 
-def locate(given: Path | None) -> Path:
-    """The configuration file: the one given, else ``GATEPOST_CONFIG``, else ``gatepost.toml`` here."""
+def config_path(given: Path | None) -> Path:
+    """Return the configuration file: ``given``, else ``GATEPOST_CONFIG``, else ``gatepost.toml`` in this folder."""
     return given or Path(os.environ.get("GATEPOST_CONFIG") or "gatepost.toml")
 
 
-def read_settings(
-    path: Path, settings_type: Callable[[str], type[msgspec.Struct]]
-) -> tuple[Settings | None, list[Fault]]:
-    """Read the file; returns what could be made of it and everything that is wrong with it.
+def read_settings(path: Path, settings_type: _SettingsTypes) -> tuple[Settings | None, list[Fault]]:
+    """Read the file; returns the settings and every fault.
 
-    ``settings_type`` gives the type of a plugin kind's settings and raises ConfigError for a kind that is
-    not installed. With faults the Settings hold what was usable, good enough to look for further faults
-    and for nothing else; they are None when the file could not be read at all.
+    ``settings_type`` returns the type of a plugin's settings and raises ConfigError for one that is not
+    installed. With faults the settings have everything that was usable, and serve only to look for further
+    faults. They are None when the file could not be read.
     """
     try:
-        content = _content(path)
+        content = _load_toml(path)
     except ConfigError as error:
         return None, list(error.faults)
-    root = Table(content, base=path.parent.resolve(), environment=os.environ)
+    root = _root(path, content)
     misspelled = root.refuse_unknown(known=(*SECTIONS, "clients", "plugins"))
     clients = {
         name: client
         for name, table in root.tables("clients")
-        if (client := table.convert(Client, f"clients.{name}", instead={"authorization": ()})) is not None
+        if (client := table.convert(Client, f"clients.{name}", fallbacks={"authorization": ()})) is not None
     }
     plugins = {
         name: instance
@@ -78,38 +78,42 @@ def read_settings(
         logs=root.struct("logs", Logs),
         plugins=plugins,
     )
-    return settings, [*root.faults, *_names(settings, root, misspelled)]
+    return settings, [*root.faults, *_name_faults(settings, root, misspelled)]
 
 
 def plugin_uses(path: Path) -> dict[str, str]:
-    """What each plugin table names as its kind, by the table's name, whatever else is wrong with the file.
+    """Return the `use` of each plugin table by the table's name, whatever else is wrong with the file.
 
-    Raises ConfigError when it can't be read at all.
+    Raises ConfigError when the file can't be read.
     """
-    named = _tables(path, "plugins").items()
-    return {name: str(table["use"]) for name, table in named if isinstance(table, dict) and "use" in table}
+    tables = _tables(path, "plugins").items()
+    return {name: str(table["use"]) for name, table in tables if isinstance(table, dict) and "use" in table}
 
 
 def client_names(path: Path) -> list[str]:
-    """The names of the clients' tables, whatever else is wrong with the file; raises as ``plugin_uses`` does."""
+    """Return the names of the clients, whatever else is wrong with the file; raises as ``plugin_uses`` does."""
     return list(_tables(path, "clients"))
 
 
 def log_settings(path: Path) -> Logs:
-    """What can be made of the table ``logs``, whatever is wrong with it or with the rest of the file."""
+    """Return the settings of the log, whatever else is wrong with the file: defaults for what is unusable."""
     try:
-        content = _content(path)
+        content = _load_toml(path)
     except ConfigError:
         return Logs()
-    return Table(content, base=path.parent.resolve(), environment=os.environ).struct("logs", Logs)
+    return _root(path, content).struct("logs", Logs)
 
 
-def _tables(path: Path, group: str) -> dict[str, Any]:
-    found = _content(path).get(group)
+def _root(path: Path, content: dict[str, Any]) -> Table:
+    return Table.root(content, base=path.parent.resolve(), environment=os.environ)
+
+
+def _tables(path: Path, section: str) -> dict[str, Any]:
+    found = _load_toml(path).get(section)
     return found if isinstance(found, dict) else {}
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _load_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -121,61 +125,60 @@ def _content(path: Path) -> dict[str, Any]:
     raise ConfigError([Fault("", problem)])
 
 
-def _instance(
-    name: str, table: Table, settings_type: Callable[[str], type[msgspec.Struct]]
-) -> Instance | None:
+def _instance(name: str, table: Table, settings_type: _SettingsTypes) -> InstanceSettings | None:
     path = f"plugins.{name}"
     core, own = table.split(CORE_KEYS)
-    # The name is a word of a URL (/webhooks/NAME) and of metrics.
+    # The name is a part of a URL (/webhooks/NAME) and a label of metrics.
     if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-        table.fault(path, "a plugin's name is made of a-z, A-Z, 0-9, - and _")
+        table.add_fault(path, "a plugin's name may have only a-z, A-Z, 0-9, - and _")
     use = core.text("use", f"{path}.use")
     if use is None:
         return None
     try:
-        kind = settings_type(use)
+        own_type = settings_type(use)
     except ConfigError as error:
         for fault in error.faults:
-            table.fault(f"{path}.use", fault.problem)
+            table.add_fault(f"{path}.use", fault.problem)
         return None
-    settings = own.convert(kind, path)
-    instance = core.convert(Instance, path, instead={}, name=name)
-    if instance is not None and 0 < instance.per_second < LEAST_RATE:
-        table.fault(f"{path}.per_second", "must be 0 (unlimited) or at least one a day, which is 0.000012")
+    settings = own.convert(own_type, path)
+    instance = core.convert(InstanceSettings, path, fallbacks={}, name=name)
+    if instance is not None and 0 < instance.per_second < MIN_PER_SECOND:
+        table.add_fault(f"{path}.per_second", "must be 0 (unlimited) or at least 0.000012 (one a day)")
     if settings is None or instance is None:
         return None
     return msgspec.structs.replace(instance, settings=settings)
 
 
-def _names(settings: Settings, root: Table, misspelled: Collection[str]) -> list[Fault]:
-    """Names that lead to no table; whatever else does not go together is for ``preflight``.
+def _name_faults(settings: Settings, root: Table, misspelled: Collection[str]) -> Iterator[Fault]:
+    """Yield a fault for each name that leads to no table. All other contradictions are found by ``preflight``.
 
-    ``misspelled``: tables that stand there under another name, so that nothing can be said of what is in them.
+    ``misspelled`` are tables that the file has under a misspelled name, so that their content is unknown.
     """
-    faults: list[Fault] = []
     unreadable = {*misspelled, *(fault.key for fault in root.faults)}
     if not root.names("clients") and "clients" not in unreadable:
-        faults.append(Fault("clients", "at least one client is needed: a table such as [clients.smartico]"))
-    lists = [
-        *((("clients", name, "contacts"), client.contacts) for name, client in settings.clients.items()),
-        (("contacts", "sources"), settings.contacts.sources),
-        (("routes", "email"), settings.routes.email),
-        (("routes", "sms"), settings.routes.sms),
-    ]
+        yield Fault("clients", "at least one client is needed: a table such as [clients.smartico]")
     plugins = root.names("plugins")
-    for path, names in lists:
-        key, written = ".".join(path), root.written(*path)
+    for path, names in _instance_lists(settings):
+        key, raw = ".".join(path), root.raw_value(*path)
         for position, name in enumerate(names):
-            shown = _quoted(written, position)
+            entry = _quotable(raw, position)
             if name not in plugins and "plugins" not in unreadable:
-                offer = choice(nearest(name, plugins), plugins)
-                faults.append(Fault(key, f"{shown} is no [plugins.NAME]; {offer}"))
+                advice = suggestion(closest_name(name, plugins), plugins)
+                yield Fault(key, f"{entry} is not a [plugins.NAME] table; {advice}")
             if names.index(name) < position:
-                faults.append(Fault(key, f"{shown} stands here twice"))
-    return faults
+                yield Fault(key, f"{entry} is listed twice")
 
 
-def _quoted(written: Any, position: int) -> str:
-    """A name as the file has it, unless it can't be one: then it may be a secret in the wrong place."""
-    entry = written[position] if isinstance(written, list) else None
-    return entry if isinstance(entry, str) and _QUOTABLE.fullmatch(entry) else f"name {position + 1}"
+def _instance_lists(settings: Settings) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Yield every list of plugin instances, with its path in the file."""
+    for name, client in settings.clients.items():
+        yield ("clients", name, "contacts"), client.contacts
+    yield ("contacts", "sources"), settings.contacts.sources
+    yield ("routes", "email"), settings.routes.email
+    yield ("routes", "sms"), settings.routes.sms
+
+
+def _quotable(raw: Any, position: int) -> str:
+    """Return an entry of a list as the file has it, or its number when it may be a secret in the wrong place."""
+    entry = raw[position] if isinstance(raw, list) else None
+    return entry if isinstance(entry, str) and _QUOTABLE.fullmatch(entry) else f"entry {position + 1}"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 from gatepost.observe import logs
 from gatepost.outbox import Claim, Outbox, polling
-from gatepost.plugin_host.instances import MARGIN
+from gatepost.plugin_host.instances import SEND_OVERRUN
 
 LEASE_FACTOR = 3.0
 """The length of a lease, as a multiple of the longest time that a send may take."""
@@ -16,7 +16,7 @@ _log = logs.get(__name__)
 def lease_for(timeout: float) -> float:
     """Return the seconds for which a claim is held for an instance with this timeout."""
     # With the margin: even with a short timeout the lease must not end while the plugin is still sending.
-    return LEASE_FACTOR * (timeout + MARGIN)
+    return LEASE_FACTOR * (timeout + SEND_OVERRUN)
 
 
 class Leases:

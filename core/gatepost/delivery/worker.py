@@ -60,7 +60,7 @@ class DeliveryWorker:
         self._leases = Leases(outbox, clock)
         self._failover = Failover(self._leases, metrics, clock)
         self._routes: Mapping[Channel, Route] = {
-            channel: [members[name] for name in settings.routes.of(channel)] for channel in Channel
+            channel: [members[name] for name in settings.routes.instances(channel)] for channel in Channel
         }
         # One claim at a time on a channel: by its loop, or by Suspects, which sends a message alone.
         self._claim_locks = {channel: asyncio.Lock() for channel in Channel}

@@ -6,9 +6,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from gatepost.hookspecs import SEND_HOOKS
 from gatepost.model import Channel, Status
 from gatepost.plugin_host import discovery
-from gatepost.testing.conformance.running_plugin import HOOKS, implements
+from gatepost.plugin_host.discovery import implements
 from gatepost.testing.demo_provider import DemoProvider
 
 _POLL_INTERVAL = 0.05
@@ -46,7 +47,7 @@ def make(use: str) -> DemoProvider:
 def channels(use: str) -> list[Channel]:
     """Return what the plugin kind sends. Raises ConfigError where it can't be used."""
     plugin = discovery.load(use)
-    return [channel for channel, hook in HOOKS.items() if implements(plugin, hook)]
+    return [channel for channel, hook in SEND_HOOKS.items() if implements(plugin, hook)]
 
 
 async def report_statuses(provider: DemoProvider, statuses_of: Callable[[str], Sequence[Status]]) -> None:

@@ -84,7 +84,7 @@ class Acceptance:
                 raise Refused(Code.CALLBACK_REFUSED, f"callback_url: {error}") from None
         client_policy.check_sender(client, request)
         client_policy.check_preview(client, request)
-        if not self._settings.routes.of(channel):
+        if not self._settings.routes.instances(channel):
             raise Refused(Code.NO_PROVIDER, f"routes.{channel} names no provider")
         identity = new_id()
         preview, lookup = "", None

@@ -1,1 +1,1 @@
-"""Logs, metrics, and what keeps private values out of them."""
+"""Logs and metrics, and the redaction that keeps private values out of both."""

@@ -1,30 +1,33 @@
-"""A limit on log lines that anybody can cause."""
+"""A limit on log lines that anyone who can reach the gateway can cause."""
 
 from collections.abc import Callable
 
+_INTERVAL = 60.0
+"""Seconds between two log lines about the same key."""
+
 
 class LogThrottle:
-    """Says whether a log line about this key is due, so that a stranger at the door can't fill the disk.
+    """Limits log lines to one a minute for each key, so that a stranger can't fill the disk.
 
-    ``clock`` gives seconds and never goes back (``time.monotonic``). At most ``keys`` are remembered; while
-    they are all fresh, further ones are not due at all.
+    ``clock`` returns seconds and never goes back (``time.monotonic``). At most ``max_keys`` keys are
+    remembered; while none of them is older than a minute, log lines about further keys are not due at all.
     """
 
-    def __init__(self, clock: Callable[[], float], keys: int = 4096) -> None:
+    def __init__(self, clock: Callable[[], float], max_keys: int = 4096) -> None:
         self._clock = clock
-        self._keys = keys
+        self._max_keys = max_keys
         self._last: dict[str, float] = {}
 
     def due(self, key: str) -> bool:
-        """True the first time, and then when a minute has passed since it was last true."""
+        """Return whether a log line about ``key`` is due: the first time, and when the last one is a minute ago."""
         now = self._clock()
         while self._last:
-            # The dict is in the order of the times, so the oldest is the first.
+            # The dict is in the order of the times, so its first entry is the oldest.
             oldest, then = next(iter(self._last.items()))
-            if now - then < 60:
+            if now - then < _INTERVAL:
                 break
             del self._last[oldest]
-        if key in self._last or len(self._last) >= self._keys:
+        if key in self._last or len(self._last) >= self._max_keys:
             return False
         self._last[key] = now
         return True

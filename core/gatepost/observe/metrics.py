@@ -1,6 +1,6 @@
-"""What is counted. Labels come from the configuration and from closed lists, never from a message.
+"""The metrics of one gateway. Labels come from the configuration and from closed lists, never from a message.
 
-``plugin`` is an instance's name: Prometheus has a label ``instance`` of its own.
+The label ``plugin`` is the name of an instance: Prometheus has a label ``instance`` of its own.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -22,12 +22,16 @@ TEXT_PART_OUTCOMES = ("derived", "empty", "too_large", "failed")
 WEBHOOK_STATUSES = (200, 400, 401, 404, 503)
 EVENT_KINDS = (*Status, "repeated", "unknown", "ignored.invalid", "ignored.malformed")
 
+# The time at which each series was created is not needed, and would double the number of series.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
 
 class Metrics:
-    """The handful that matters; one set a gateway, so that two in one process don't mix.
+    """The metrics of one gateway, in a registry of their own, so that two gateways in a process don't mix.
 
-    Each series exists from the start, at zero: Prometheus sees no increase in one that begins at its first
-    event, and an alert on it would miss that event. Only ``ignored.KIND`` has kinds that a plugin makes up.
+    Each series exists from the start, at zero: Prometheus sees no increase in a series that begins at its first
+    event, and an alert on it would miss that event. The exception is ``ignored.KIND``, with kinds that a plugin
+    defines.
     """
 
     def __init__(
@@ -37,44 +41,42 @@ class Metrics:
         providers: Collection[str] = (),
         reporters: Collection[str] = (),
     ) -> None:
-        """``providers``: the instances that send; ``reporters``: those that take webhooks."""
-        # When each series began is of no use here and doubles their number.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        """Create all series; ``providers`` are the instances that send, ``reporters`` those that take webhooks."""
         self.registry = CollectorRegistry()
         self._answers: dict[tuple[str, str, int], Counter] = {}
         self.answers = self._counter(
             "answers",
-            "Requests of Smartico by the error_code they were answered with",
+            "Requests of Smartico, by the error_code of the answer",
             {"client": ["", *clients], "channel": Channel, "code": [int(code) for code in Code]},
         )
         self.sends = self._counter(
             "sends",
-            "Tries to send by what came of them: sent, rejected, unavailable, uncertain",
+            "Attempts to send, by outcome: sent, rejected, unavailable, uncertain",
             {"plugin": providers, "outcome": SEND_OUTCOMES},
         )
         self.text_parts = self._counter(
             "text_parts",
-            "Mails that brought no text part, by what came of it: derived, empty, too_large, failed",
+            "Emails that came without a text part, by what Gatepost made of their HTML: derived, empty, too_large, failed",
             {"client": clients, "outcome": TEXT_PART_OUTCOMES},
         )
         self.events = self._counter(
             "webhook_events",
-            "What providers reported: a status, repeated, unknown (no such message), or ignored.KIND",
+            "Events that providers reported, by kind: a status, repeated, unknown (no such message), or ignored.KIND",
             {"plugin": reporters, "kind": EVENT_KINDS},
         )
         self.webhooks = self._counter(
             "webhooks",
-            "Requests of providers by the HTTP status they were answered with",
+            "Requests of providers, by the HTTP status of the answer",
             {"plugin": reporters, "status": WEBHOOK_STATUSES},
         )
         self.callbacks = self._counter(
             "callbacks",
-            "Calls to Smartico by status and what came of them: told, retry, dead",
+            "Callbacks to Smartico, by message status and outcome: acknowledged, retry, dead",
             {"status": Status, "outcome": CALLBACK_OUTCOMES},
         )
 
     def answered(self, client: str, channel: str, code: int) -> None:
-        """Count an answer; on the way of every request, so the series are looked up but once."""
+        """Count an answer. This runs for every request, so each series is looked up only once."""
         series = self._answers.get((client, channel, code))
         if series is None:
             series = self._answers[client, channel, code] = self.answers.labels(
@@ -83,42 +85,48 @@ class Metrics:
         series.inc()
 
     def expose(self) -> bytes:
-        """All of it as Prometheus reads it."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
-    def gauge(self, name: str, text: str, labels: list[str], read: Callable[[], Mapping[Any, float]]) -> None:
-        """Add a figure that is read at each scrape; ``read`` gives values by tuples of labels."""
-        self.registry.register(_Read(GaugeMetricFamily, f"gatepost_{name}", text, labels, read))
-
-    def counter(
-        self, name: str, text: str, labels: list[str], read: Callable[[], Mapping[Any, float]]
+    def add_gauge(
+        self, name: str, text: str, labels: list[str], collect: Callable[[], Mapping[Any, float]]
     ) -> None:
-        """Add a count that is kept elsewhere, and read in the same way."""
-        self.registry.register(_Read(CounterMetricFamily, f"gatepost_{name}", text, labels, read))
+        """Add a gauge whose values ``collect`` returns at each scrape, by tuples of labels."""
+        self.registry.register(_CallbackMetric(GaugeMetricFamily, f"gatepost_{name}", text, labels, collect))
+
+    def add_counter(
+        self, name: str, text: str, labels: list[str], collect: Callable[[], Mapping[Any, float]]
+    ) -> None:
+        """Add a counter whose values ``collect`` returns at each scrape, by tuples of labels."""
+        self.registry.register(
+            _CallbackMetric(CounterMetricFamily, f"gatepost_{name}", text, labels, collect)
+        )
 
     def _counter(self, name: str, text: str, labels: Mapping[str, Iterable[object]]) -> Counter:
-        made = Counter(f"gatepost_{name}", text, list(labels), registry=self.registry)
+        counter = Counter(f"gatepost_{name}", text, list(labels), registry=self.registry)
         for values in product(*labels.values()):
-            made.labels(*values)
-        return made
+            counter.labels(*values)
+        return counter
 
 
-class _Read(Collector):
+class _CallbackMetric(Collector):
+    """A metric whose values are computed by a function at each scrape."""
+
     def __init__(
         self,
         family: type[GaugeMetricFamily | CounterMetricFamily],
         name: str,
         text: str,
         labels: list[str],
-        read: Callable[[], Mapping[Any, float]],
+        collect: Callable[[], Mapping[Any, float]],
     ) -> None:
         self._family = family
-        self._made = name, text, labels
-        self._read = read
+        self._description = name, text, labels
+        self._collect = collect
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        name, text, labels = self._made
+        name, text, labels = self._description
         family = self._family(name, text, labels=labels)
-        for values, figure in self._read().items():
-            family.add_metric(list(values), figure)
+        for values, number in self._collect().items():
+            family.add_metric(list(values), number)
         yield family

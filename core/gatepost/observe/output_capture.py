@@ -1,7 +1,7 @@
-"""Everything by which a process tells of itself apart from its log: all of it ends in the log.
+"""Writes to the log what a process otherwise prints past it: prints, warnings and exceptions that nothing caught.
 
-Python writes what nobody caught to stderr with all its values, and a plugin may print. Neither knows of
-what the logs keep to themselves.
+Python prints an exception that nothing caught with all its values, and a plugin may print anything. Neither is
+redacted as the log is.
 """
 
 import asyncio
@@ -17,28 +17,29 @@ from typing import Any, TextIO, cast
 from gatepost.errors import ConfigError
 from gatepost.observe import logs
 
-_LONGEST = 16_384
+_MAX_LINE_LENGTH = 16_384
 """Characters of one printed line."""
 
 _log = logs.get(__name__)
 
 
 @contextmanager
-def caught() -> Iterator[None]:
-    """Send to the log what is printed and what nobody caught, while the block runs.
+def capture_output() -> Iterator[None]:
+    """Log what is printed and the exceptions that nothing caught, while the block runs.
 
-    Meant for a whole process. What writes to the descriptors themselves is not caught: the operating
-    system's own words, and the places in the code that ``faulthandler`` writes down when a process dies.
+    Applies to the whole process. Not captured is what is written to the file descriptors directly: by the
+    operating system, and by ``faulthandler`` when a process dies.
     """
     root = logging.getLogger()
-    # The one that was configured: a plugin may put another in its place.
+    # The handler that was configured: a plugin may replace it later.
     handler = root.handlers[0]
     before = sys.stdout, sys.stderr, sys.excepthook, sys.unraisablehook, threading.excepthook, sys.stdin
     logging.captureWarnings(capture=True)
-    # Whoever reads from it would wait for somebody who isn't there.
+    # Code that reads from the real stdin would wait for ever.
     sys.stdin = io.StringIO()
-    sys.stdout, sys.stderr = _Printed("stdout", handler), _Printed("stderr", handler)
-    sys.excepthook, sys.unraisablehook, threading.excepthook = _uncaught, _unraisable, _uncaught_in_thread
+    sys.stdout, sys.stderr = _LoggedStream("stdout", handler), _LoggedStream("stderr", handler)
+    sys.excepthook, sys.unraisablehook = _log_uncaught, _log_unraisable
+    threading.excepthook = _log_uncaught_in_thread
     try:
         yield
     finally:
@@ -54,51 +55,51 @@ def caught() -> Iterator[None]:
 
 
 @contextmanager
-def held_back() -> Iterator[Callable[[], None]]:
-    """Write no log until the function that this yields is called, which then writes what was kept.
+def buffer_log() -> Iterator[Callable[[], None]]:
+    """Hold the log back until the function that this yields is called, or until the end of the block.
 
-    It is called at the end of the block in any case. If the block ends by a ConfigError what was kept is
-    forgotten, and so is whatever is logged afterwards: of a start that fails only its faults are of interest.
+    When the block ends with a ConfigError, the log is dropped, and so is everything that is logged later: of a
+    start that fails only the faults matter.
     """
-    # The one that was configured, as above.
+    # The handler that was configured, as above.
     handler = cast("logging.StreamHandler[TextIO]", logging.getLogger().handlers[0])
-    stream, kept = handler.stream, io.StringIO()
-    handler.setStream(kept)
+    stream, buffer = handler.stream, io.StringIO()
+    handler.setStream(buffer)
 
-    def let_go() -> None:
+    def release() -> None:
         if handler.setStream(stream) is not None:
-            stream.write(kept.getvalue())
+            stream.write(buffer.getvalue())
             stream.flush()
 
     try:
-        yield let_go
+        yield release
     except ConfigError:
         raise
     except BaseException:
-        let_go()
+        release()
         raise
     else:
-        let_go()
+        release()
 
 
-class Keeper:
-    """Sees to it that the log stays as it was configured; made right after that."""
+class LoggingSnapshot:
+    """The logging as it is configured when this is created, and a way to restore it."""
 
     def __init__(self) -> None:
         self._root = logging.getLogger()
         self._handlers = list(self._root.handlers)
         self._levels = {name: logging.getLogger(name).level for name in ("", "gatepost", "asyncio")}
 
-    def mend(self) -> None:
-        """Called every now and then: a plugin that sets up logging anew must not silence the gateway."""
-        tampered = (
+    def restore(self) -> None:
+        """Restore the logging if a plugin has changed it, so that a plugin can't silence the gateway."""
+        changed = (
             self._root.handlers != self._handlers
             or logging.root.manager.disable > logging.NOTSET
             or any(logging.getLogger(name).level != level for name, level in self._levels.items())
             or logging.getLogger("gatepost").handlers != []
             or not logging.getLogger("gatepost").propagate
         )
-        if not tampered:
+        if not changed:
             return
         self._root.handlers[:] = self._handlers
         logging.disable(logging.NOTSET)
@@ -108,11 +109,11 @@ class Keeper:
         ours.handlers.clear()
         ours.propagate = True
         ours.disabled = False
-        _log.error("logging_mended", problem="somebody changed the logging of the process, a plugin it seems")
+        _log.error("logging_restored", problem="the logging of the process was changed, probably by a plugin")
 
 
-class _Printed(io.TextIOBase):
-    """A text stream whose lines become records of the log; nothing closes it."""
+class _LoggedStream(io.TextIOBase):
+    """A text stream whose lines become records of the log."""
 
     def __init__(self, stream: str, handler: logging.Handler) -> None:
         self._stream = stream
@@ -131,17 +132,17 @@ class _Printed(io.TextIOBase):
     def write(self, text: str) -> int:
         with self._lock:
             *lines, self._line = (self._line + text).split("\n")
-            if len(self._line) > _LONGEST:
+            if len(self._line) > _MAX_LINE_LENGTH:
                 lines, self._line = [*lines, self._line], ""
             for line in lines:
                 self._emit(line)
         return len(text)
 
     def close(self) -> None:
-        """It is not for whoever got hold of it to close."""
+        """Do nothing: a plugin that closes stdout must not end the capture."""
 
     def _emit(self, line: str) -> None:
-        # A handler that fails and writes of it here must not come round in a circle.
+        # A handler that fails prints that to this stream, which must not call the handler again.
         if not line.strip() or self._writing:
             return
         self._writing = True
@@ -153,26 +154,29 @@ class _Printed(io.TextIOBase):
             self._writing = False
 
 
-def _uncaught(
-    _kind: type[BaseException], error: BaseException, _traceback: types.TracebackType | None
+def _log_uncaught(
+    _type: type[BaseException], error: BaseException, _traceback: types.TracebackType | None
 ) -> None:
-    _log.critical("uncaught", exc_info=error)
+    _log.critical("uncaught_exception", exc_info=error)
 
 
-def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
-        _log.error("thread_fell", exc_info=args.exc_value)
+        _log.error("thread_failed", exc_info=args.exc_value)
 
 
-def _unraisable(args: "sys.UnraisableHookArgs") -> None:
-    # Not the object itself: its repr may hold anything.
+def _log_unraisable(args: "sys.UnraisableHookArgs") -> None:
+    # The type and not the object: its repr may hold anything.
     _log.error("ignored_exception", object=type(args.object).__name__, exc_info=args.exc_value)
 
 
-def loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An event loop's exception handler: its own would show the task, and with it the exception's text."""
+def log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what an event loop gives its exception handler.
+
+    The loop's default handler would show the task, and with it the text of the exception.
+    """
     task = context.get("task") or context.get("future")
-    named = {"task": task.get_name()} if isinstance(task, asyncio.Task) else {}
+    name = {"task": task.get_name()} if isinstance(task, asyncio.Task) else {}
     error = context.get("exception")
-    trace = {"exc_info": error} if isinstance(error, BaseException) else {}
-    _log.error("loop_error", problem=str(context.get("message", "")), **named, **trace)
+    exception = {"exc_info": error} if isinstance(error, BaseException) else {}
+    _log.error("loop_error", problem=str(context.get("message", "")), **name, **exception)

@@ -1,8 +1,8 @@
-"""Notices that the event loop is held, and by whom: a blocking call in a plugin stops everybody.
+"""A watchdog thread that notices when the event loop is blocked, and samples whose code blocks it.
 
-C code that does not let go of the interpreter stops this thread too. It can only say so afterwards, and where
-everybody was when it ran again, which is mostly right behind that call. The CPU that the process used meanwhile tells
-such a call from a machine that had no time for the process; only one that merely waits looks the same.
+C code that does not release the interpreter stops this thread too. Then the sample is taken when the thread runs
+again, and shows where the threads were right after that call, mostly. The CPU time that the process used meanwhile tells
+such a call from a machine that had no time for the process. A C call that only waits can't be told from the latter.
 """
 
 import asyncio
@@ -14,138 +14,140 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-LATE = 1.0
-"""Seconds that the loop may take to answer."""
+BLOCKED_AFTER = 1.0
+"""Seconds without an answer after which the loop counts as blocked."""
 
-EVERY = 0.25
-"""Seconds between two questions."""
+PROBE_INTERVAL = 0.25
+"""Seconds between two probes of the loop."""
+
+_WAITING_MODULES = frozenset({"threading", "queue", "selectors", "concurrent.futures.thread"})
+"""Modules in which a thread only waits for work."""
 
 
-_WAITING = frozenset({"threading", "queue", "selectors", "concurrent.futures.thread"})
-"""Modules in which a thread is only to wait for work."""
-
-
-class Held(NamedTuple):
-    """The loop has not answered for a while."""
+class Sample(NamedTuple):
+    """What the process did while the loop was blocked."""
 
     seconds: float
+    """How long the loop had been blocked."""
     task: str
-    """The name of the task that runs; empty where it is none."""
+    """The name of the running task; empty when no task ran."""
     owner: str
-    """Whose code runs: one of the owners that are known; empty where it is nobody's in particular."""
-    place: str
-    """Where in that code."""
-    frozen: bool = False
-    """Nothing of the process ran for that time, and this was noticed afterwards."""
+    """The owner of the code that ran; empty when it is not code of one of the known owners."""
+    location: str
+    """The file, the line and the function in that code."""
+    stalled: bool = False
+    """Whether the whole process stood still, and this was noticed only afterwards."""
     cpu: float = 0.0
-    """Seconds of CPU that the process used meanwhile, where it was frozen."""
-    others: Sequence[str] = ()
-    """Where the other threads were, those that wait for work left out, where it was frozen."""
+    """Seconds of CPU that the process used meanwhile; only when it was stalled."""
+    other_threads: Sequence[str] = ()
+    """Where the other threads were, except those that wait for work; only when the process was stalled."""
 
 
 @contextmanager
-def watching(
+def watch(
     loop: asyncio.AbstractEventLoop,
     owners: Mapping[str, str],
-    tell: Callable[[Held], None],
-    also: Callable[[], None] = lambda: None,
+    report: Callable[[Sample], None],
+    on_probe: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
-    """Call ``tell`` whenever ``loop`` has been held for LATE seconds, once each time, while it is held.
+    """Watch ``loop`` while the block runs, which must run in the loop's own thread.
 
-    Afterwards where the whole process was.
-
-    ``owners`` has the names of packages and whose they are. ``tell`` and ``also``, which is called with
-    every question, run in a thread of their own. To be entered in the loop's own thread.
+    ``report`` is called once for each time that the loop is blocked: after BLOCKED_AFTER seconds while it still
+    is, or afterwards when the whole process was stalled. ``on_probe`` is called with every probe. Both run
+    in the watchdog's thread. ``owners`` names the owner of each known top-level package.
     """
     ended = threading.Event()
-    watcher = threading.Thread(
-        target=_watch,
-        args=(loop, threading.get_ident(), owners, tell, also, ended),
-        name="watchdog",
-        daemon=True,
-    )
-    watcher.start()
+    watchdog = _Watchdog(loop, threading.get_ident(), owners, report)
+    thread = threading.Thread(target=watchdog.run, args=(on_probe, ended), name="watchdog", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         ended.set()
 
 
-def _watch(
-    loop: asyncio.AbstractEventLoop,
-    thread: int,
-    owners: Mapping[str, str],
-    tell: Callable[[Held], None],
-    also: Callable[[], None],
-    ended: threading.Event,
-) -> None:
-    answered = threading.Event()
-    asked, told = 0.0, False
-    answered.set()
-    began, cpu = time.monotonic(), time.process_time()
-    while not ended.wait(EVERY):
-        now = time.monotonic()
-        late = now - began - EVERY
-        if late > LATE:
-            used = time.process_time() - cpu
-            held = _sample(loop, thread, owners, late)
-            if held is not None:
-                tell(held._replace(frozen=True, cpu=used, others=_others(thread)))
-        if late > EVERY:
-            # This thread was late itself, so the loop's delay is unknown.
-            asked = now
-        began, cpu = now, time.process_time()
-        also()
-        if answered.is_set():
-            answered.clear()
-            asked, told = now, False
-            try:
-                loop.call_soon_threadsafe(answered.set)
-            except RuntimeError:
-                return
-        elif now - asked > LATE and not told:
-            told = True
-            held = _sample(loop, thread, owners, now - asked)
-            if held is not None:
-                tell(held)
+class _Watchdog:
+    """The code that runs in the watchdog's thread."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        loop_thread: int,
+        owners: Mapping[str, str],
+        report: Callable[[Sample], None],
+    ) -> None:
+        self._loop = loop
+        self._loop_thread = loop_thread
+        self._owners = owners
+        self._report = report
+
+    def run(self, on_probe: Callable[[], None], ended: threading.Event) -> None:
+        """Probe the loop every PROBE_INTERVAL seconds until ``ended`` is set or the loop is closed."""
+        answered = threading.Event()
+        answered.set()
+        probed_at, reported = 0.0, False
+        began, cpu = time.monotonic(), time.process_time()
+        while not ended.wait(PROBE_INTERVAL):
+            now = time.monotonic()
+            delay = now - began - PROBE_INTERVAL
+            if delay > BLOCKED_AFTER:
+                self._report_stall(delay, time.process_time() - cpu)
+            if delay > PROBE_INTERVAL:
+                # This thread itself did not run in time, so the delay of the loop is unknown.
+                probed_at = now
+            began, cpu = now, time.process_time()
+            on_probe()
+            if answered.is_set():
+                answered.clear()
+                probed_at, reported = now, False
+                try:
+                    self._loop.call_soon_threadsafe(answered.set)
+                except RuntimeError:
+                    return
+            elif now - probed_at > BLOCKED_AFTER and not reported:
+                reported = True
+                if (sample := self._sample(now - probed_at)) is not None:
+                    self._report(sample)
+
+    def _report_stall(self, seconds: float, cpu: float) -> None:
+        sample = self._sample(seconds)
+        if sample is not None:
+            others = _other_threads(self._loop_thread)
+            self._report(sample._replace(stalled=True, cpu=cpu, other_threads=others))
+
+    def _sample(self, seconds: float) -> Sample | None:
+        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001  the only way to see another thread
+        if frame is None:
+            return None
+        task = asyncio.current_task(self._loop)
+        owner, location = _owner(frame, self._owners)
+        return Sample(seconds, task.get_name() if task else "", owner, location)
 
 
-def _sample(
-    loop: asyncio.AbstractEventLoop, thread: int, owners: Mapping[str, str], seconds: float
-) -> Held | None:
-    frame = sys._current_frames().get(thread)  # noqa: SLF001  the only way to see what another thread does
-    if frame is None:
-        return None
-    task = asyncio.current_task(loop)
-    owner, place = _owner(frame, owners)
-    return Held(seconds, task.get_name() if task else "", owner, place)
+def _other_threads(loop_thread: int) -> list[str]:
+    """Return where the threads are, except the loop's, this one and those that wait for work."""
+    this_thread = threading.get_ident()
+    locations = []
+    for thread, innermost in sys._current_frames().items():  # noqa: SLF001  as above
+        frame: types.FrameType | None = innermost
+        while frame is not None and str(frame.f_globals.get("__name__", "")) in _WAITING_MODULES:
+            frame = frame.f_back
+        if frame is not None and thread not in {this_thread, loop_thread}:
+            locations.append(_location(frame))
+    return locations
 
 
-def _others(loops: int) -> list[str]:
-    """Where the threads are besides the loop's and this one."""
-    mine = threading.get_ident()
-    places = []
-    for thread, frame in sys._current_frames().items():  # noqa: SLF001  as above
-        at: types.FrameType | None = frame
-        while at is not None and str(at.f_globals.get("__name__", "")) in _WAITING:
-            at = at.f_back
-        if at is not None and thread not in {mine, loops}:
-            places.append(_place(at))
-    return places
-
-
-def _owner(frame: types.FrameType, owners: Mapping[str, str]) -> tuple[str, str]:
-    """The innermost code that is somebody's, or else the innermost of all."""
-    innermost = _place(frame)
-    at: types.FrameType | None = frame
-    while at is not None:
-        package = str(at.f_globals.get("__name__", "")).partition(".")[0]
+def _owner(innermost: types.FrameType, owners: Mapping[str, str]) -> tuple[str, str]:
+    """Return the owner and the location of the innermost frame with an owner, or else of the innermost of all."""
+    frame: types.FrameType | None = innermost
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if package in owners:
-            return owners[package], _place(at)
-        at = at.f_back
-    return "", innermost
+            return owners[package], _location(frame)
+        frame = frame.f_back
+    return "", _location(innermost)
 
 
-def _place(frame: types.FrameType) -> str:
+def _location(frame: types.FrameType) -> str:
     code = frame.f_code
     return f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"

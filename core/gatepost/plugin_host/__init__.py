@@ -1,1 +1,1 @@
-"""What stands between the gateway and a plugin: it is found, built, watched, and its answers are checked."""
+"""Plugins: found, built, opened, called with a deadline, and checked in what they return."""

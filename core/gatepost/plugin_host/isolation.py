@@ -1,4 +1,4 @@
-"""Calls into code that is not ours: in time, contained, and named when they go wrong."""
+"""Runs the hooks of one plugin instance: each with a deadline, in a task of its own, and with its errors caught."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,206 +6,225 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from gatepost.errors import ConfigError, Fault, PluginError
-from gatepost.observe import logs
+from gatepost.observe import logs, redaction
+from gatepost.observe.tracebacks import error_location, format_traceback
 from gatepost.plugin_host import sanitize
 
 T = TypeVar("T")
 
-OPENING, CLOSING = 30.0, 5.0
-"""Seconds that a lifespan may take in and out."""
-GRACE = 0.5
-"""Seconds that a cancelled hook has to let go; then it is left alone."""
+OPEN_TIMEOUT = 30.0
+"""Seconds that a lifespan may take to open."""
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that a lifespan may take to close, where a stop of the gateway leaves it that long."""
+
+CANCEL_TIMEOUT = 0.5
+"""Seconds that a cancelled hook has to end. After that its task is abandoned."""
 
 _log = logs.get(__name__)
 
 
-def patience() -> float:
-    """Seconds for leaving a lifespan when nothing presses."""
-    return CLOSING
+def default_close_timeout() -> float:
+    """Return the seconds that a lifespan may take to close when there is no other limit."""
+    return CLOSE_TIMEOUT
 
 
-class Raised(NamedTuple):
-    """What a hook ended with instead of a result."""
+class HookFailure(NamedTuple):
+    """The error that a hook ended with instead of a result."""
 
     error: BaseException
 
 
-class Guard:
-    """Stands around one instance's hooks."""
+class HookRunner:
+    """Runs the hooks of one instance, and counts how often the plugin violates the contract."""
 
-    def __init__(self, name: str, package: str = "") -> None:
-        """``name``: the instance's; ``package``: where its code is."""
-        self.name = name
+    def __init__(self, instance: str, package: str = "") -> None:
+        """Run hooks for the instance of this name; ``package`` is the top-level package of the plugin's code."""
+        self.instance = instance
         self._package = package
-        self.faults = 0
-        """How often the plugin broke its contract."""
-        # asyncio keeps no task alive; one that ignored its cancellation must not vanish half-way.
-        self._strays: set[asyncio.Task[Any]] = set()
-        self._life: asyncio.Task[Any] | None = None
+        self.violations = 0
+        """How often the plugin violated the contract."""
+        # asyncio holds tasks by weak references only, and an abandoned task must not be collected half-way.
+        self._abandoned: set[asyncio.Task[Any]] = set()
+        self._lifespan_task: asyncio.Task[Any] | None = None
 
     @property
-    def over(self) -> bool:
-        """Whether the lifespan was entered and has ended: what the plugin had opened is gone."""
-        return self._life is not None and self._life.done()
+    def lifespan_ended(self) -> bool:
+        """Whether the lifespan was opened and has ended, so that everything the plugin had opened is closed."""
+        return self._lifespan_task is not None and self._lifespan_task.done()
 
     @asynccontextmanager
-    async def living(
+    async def lifespan(
         self,
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
-        closing: Callable[[], float] = patience,
+        close_timeout: Callable[[], float] = default_close_timeout,
     ) -> AsyncIterator[None]:
-        """Hold the plugin's lifespan open. Raises ConfigError when it can't be entered; leaving it never raises.
+        """Hold the plugin's lifespan open while the block runs.
 
-        ``closing`` is asked when it is left: the seconds that this may take.
+        ``close_timeout`` is called at the end of the block and returns the seconds that closing may take.
+        Raises ConfigError when the lifespan can't be opened. Closing it never raises.
 
-        It has a task of its own: entered and left by the same one, and a task group in it that falls
-        cancels nobody else.
+        The lifespan runs in a task of its own. So one task opens and closes it, and a task group in it
+        that fails cancels nothing else.
         """
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        leaving = asyncio.Event()
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        close = asyncio.Event()
 
-        async def live() -> None:
+        async def run() -> None:
             async with lifespan():
-                ready.set_result(None)
-                await leaving.wait()
+                opened.set_result(None)
+                await close.wait()
 
-        self._life = task = self._task("lifespan", live)
-        parts: set[asyncio.Future[Any]] = {task, ready}
+        self._lifespan_task = task = self._start("lifespan", run)
+        either: set[asyncio.Future[Any]] = {task, opened}
         try:
-            await asyncio.wait(parts, timeout=OPENING, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=OPEN_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if not ready.done():
-                await self._let_go("lifespan", task)
-        if not ready.done():
-            raise ConfigError(self._opening_faults(task))
-        task.add_done_callback(lambda task: self._ended(task, expected=leaving.is_set()))
+            if not opened.done():
+                await self._cancel("lifespan", task)
+        if not opened.done():
+            raise ConfigError(self._open_faults(task))
+        task.add_done_callback(lambda task: self._check_lifespan_end(task, expected=close.is_set()))
         try:
             yield
         finally:
-            leaving.set()
-            seconds = closing()
+            close.set()
+            seconds = close_timeout()
             await asyncio.wait({task}, timeout=seconds)
             if not task.done():
-                self.fault("lifespan", f"took longer than {seconds:g} s to leave")
-                await self._let_go("lifespan", task)
+                self.record_violation("lifespan", f"took longer than {seconds:g} s to close")
+                await self._cancel("lifespan", task)
 
-    def _opening_faults(self, task: asyncio.Task[Raised | None]) -> list[Fault]:
-        path = f"plugins.{self.name}"
+    def _open_faults(self, task: asyncio.Task[HookFailure | None]) -> list[Fault]:
+        path = f"plugins.{self.instance}"
         if not task.done() or task.cancelled():
-            return [Fault(path, f"did not open within {OPENING:g} s: see that what it needs answers")]
-        ended = task.result()
-        if isinstance(ended, Raised) and isinstance(ended.error, ConfigError):
-            return placed(ended.error, path)
-        if ended is None:
-            return [Fault(path, "could not be opened: its lifespan ended before it had begun")]
-        _log.debug("plugin_not_opened", instance=self.name, exception=logs.trace(ended.error))
-        return [Fault(path, f"could not be opened: {raised(ended.error, self._package)}")]
+            problem = f"did not open within {OPEN_TIMEOUT:g} s: check that the services it connects to answer"
+            return [Fault(path, problem)]
+        failure = task.result()
+        if failure is None:
+            problem = "could not be opened: its lifespan ended before it yielded. Report this to the plugin's author"
+            return [Fault(path, problem)]
+        if isinstance(failure.error, ConfigError):
+            return faults_under(path, failure.error)
+        _log.debug("plugin_not_opened", instance=self.instance, exception=format_traceback(failure.error))
+        return [Fault(path, f"could not be opened: {describe_error(failure.error, self._package)}")]
 
-    def _ended(self, task: asyncio.Task[Raised | None], *, expected: bool) -> None:
-        ended = None if task.cancelled() else task.result()
-        if ended is not None or not expected:
-            self.fault("lifespan", "ended by itself", ended)
+    def _check_lifespan_end(self, task: asyncio.Task[HookFailure | None], *, expected: bool) -> None:
+        failure = None if task.cancelled() else task.result()
+        if failure is not None or not expected:
+            self.record_violation("lifespan", "ended by itself", failure)
 
-    async def outcome(
+    async def run(
         self,
         hook: str,
-        make: Callable[[], Awaitable[T]],
-        seconds: float,
+        call: Callable[[], Awaitable[T]],
+        timeout: float,  # noqa: ASYNC109  cancelling a hook takes more than asyncio.timeout does
         may_raise: tuple[type[Exception], ...],
         *,
-        clean: Callable[[BaseException], Exception],
-    ) -> T | Raised:
-        """Run a hook in a task of its own; returns what it returned or raised, at the latest when due.
+        copy_error: Callable[[BaseException], Exception],
+    ) -> T | HookFailure:
+        """Run a hook in a task of its own and return its result or its failure, within ``timeout`` seconds.
 
-        Of an error that is one of ``may_raise`` ``clean`` makes one that is fit to be passed on; any other
-        comes back as a PluginError, and is logged.
+        ``call`` calls the hook. An error of a type in ``may_raise`` is returned as the copy that
+        ``copy_error`` makes of it. Any other error is logged and returned as a PluginError.
         """
-        task = self._task(hook, make)
+        task = self._start(hook, call)
         try:
-            await _ended_or_due(task, seconds)
+            await _wait_for(task, timeout)
         except asyncio.CancelledError:
-            await self._let_go(hook, task)
+            await self._cancel(hook, task)
             raise
         if not task.done():
-            await self._let_go(hook, task)
-            return self.fault(hook, f"took longer than {seconds:g} s")
+            await self._cancel(hook, task)
+            return self.record_violation(hook, f"took longer than {timeout:g} s")
         if task.cancelled():
-            return self.fault(hook, "cancelled itself")
-        return self._judged(hook, task.result(), may_raise, clean)
+            return self.record_violation(hook, "cancelled itself")
+        return self._checked(hook, task.result(), may_raise, copy_error)
 
-    def outcome_at_once(
+    def run_sync(
         self,
         hook: str,
         call: Callable[[], T],
         may_raise: tuple[type[Exception], ...],
         *,
-        clean: Callable[[BaseException], Exception],
-    ) -> T | Raised:
-        """The same for a hook that is a plain function: no task, and no end to it but its own."""
-        with logs.speaking_for(self.name, hook):
+        copy_error: Callable[[BaseException], Exception],
+    ) -> T | HookFailure:
+        """Run a hook that is a plain function, as ``run`` does, but without a task and without a deadline."""
+        with logs.hook_context(self.instance, hook):
             try:
                 return call()
-            except BaseException as error:  # noqa: BLE001  as in _contained
-                ended = Raised(error)
-            return self._judged(hook, ended, may_raise, clean)
+            except BaseException as error:  # noqa: BLE001  as in _catch_all
+                failure = HookFailure(error)
+            return self._checked(hook, failure, may_raise, copy_error)
 
-    def _judged(
+    def _checked(
         self,
         hook: str,
-        ended: T | Raised,
+        result: T | HookFailure,
         may_raise: tuple[type[Exception], ...],
-        clean: Callable[[BaseException], Exception],
-    ) -> T | Raised:
-        if not isinstance(ended, Raised):
-            return ended
-        if not isinstance(ended.error, may_raise):
-            return self.fault(hook, "", ended)
+        copy_error: Callable[[BaseException], Exception],
+    ) -> T | HookFailure:
+        if not isinstance(result, HookFailure):
+            return result
+        if not isinstance(result.error, may_raise):
+            return self.record_violation(hook, "", result)
         try:
-            return Raised(clean(ended.error))
-        except BaseException as error:  # noqa: BLE001  an error's own properties are the plugin's code too
-            return self.fault(hook, "", Raised(error))
+            return HookFailure(copy_error(result.error))
+        except BaseException as error:  # noqa: BLE001  the properties of a plugin's error are its code too
+            return self.record_violation(hook, "", HookFailure(error))
 
-    def _task(self, hook: str, make: Callable[[], Awaitable[T]]) -> asyncio.Task[T | Raised]:
-        async def run() -> T | Raised:
-            with logs.speaking_for(self.name, hook):
-                return await _contained(make)
+    def _start(self, hook: str, call: Callable[[], Awaitable[T]]) -> asyncio.Task[T | HookFailure]:
+        async def run() -> T | HookFailure:
+            with logs.hook_context(self.instance, hook):
+                return await _catch_all(call)
 
-        return asyncio.get_running_loop().create_task(run(), name=f"{self.name}.{hook}")
+        return asyncio.get_running_loop().create_task(run(), name=f"{self.instance}.{hook}")
 
-    async def _let_go(self, hook: str, task: asyncio.Task[Any]) -> None:
-        """Cancel a hook's task and leave it alone where it does not end."""
+    async def _cancel(self, hook: str, task: asyncio.Task[Any]) -> None:
+        """Cancel a hook's task, and abandon it if it does not end within CANCEL_TIMEOUT seconds."""
         if task.done():
             return
         task.cancel()
-        self._strays.add(task)
-        task.add_done_callback(self._strays.discard)
-        await asyncio.wait({task}, timeout=GRACE)
+        self._abandoned.add(task)
+        task.add_done_callback(self._abandoned.discard)
+        await asyncio.wait({task}, timeout=CANCEL_TIMEOUT)
         if not task.done():
-            self.fault(hook, "ignores its cancellation")
+            self.record_violation(hook, "ignores its cancellation")
 
-    def fault(self, hook: str, problem: str, ended: Raised | None = None) -> Raised:
-        """Log and count that the plugin broke its contract."""
-        error = ended.error if ended else None
-        if isinstance(error, PluginError):
-            problem = error.problem
+    def record_violation(self, hook: str, problem: str, failure: HookFailure | None = None) -> HookFailure:
+        """Count and log a violation of the contract, and return it as a PluginError."""
+        error = failure.error if failure else None
+        if isinstance(error, sanitize.InvalidResult):
+            problem = str(error)
         elif error is not None:
-            raised = f"raised {sanitize.text_of(type(error).__name__, 64)}"
+            raised = f"raised {sanitize.type_name(error)}"
             problem = f"{problem}: {raised}" if problem else raised
-        trace = {"exception": logs.trace(error)} if error else {}
-        self.faults += 1
-        _log.error("plugin_fault", instance=self.name, hook=hook, problem=problem, **trace)
-        return Raised(PluginError(self.name, hook, problem))
+        exception = {"exception": format_traceback(error)} if error else {}
+        self.violations += 1
+        _log.error("plugin_violation", instance=self.instance, hook=hook, problem=problem, **exception)
+        return HookFailure(PluginError(self.instance, hook, problem))
 
 
-def raised(error: BaseException, package: str) -> str:
-    """What an operator is told of an error of a plugin's own at the start: its type and where it was raised."""
-    kind = sanitize.text_of(type(error).__name__, 64)
-    at = logs.place(error, package)
-    return f"the plugin raised {kind}{f' at {at}' if at else ''}: tell its author"
+def describe_error(error: BaseException, package: str) -> str:
+    """Describe a plugin's error at the start for an operator: its type, and where in ``package`` it was raised."""
+    location = error_location(error, package)
+    at = f" at {location}" if location else ""
+    return f"the plugin raised {sanitize.type_name(error)}{at}. Report this to the plugin's author"
 
 
-async def _ended_or_due(task: asyncio.Task[Any], seconds: float) -> None:
-    """Return when the task has ended, at the latest when due: ``asyncio.wait`` for one, at half its price."""
+def faults_under(path: str, error: ConfigError) -> list[Fault]:
+    """Return a plugin's faults with ``path`` before their keys and with known secrets redacted."""
+    return [
+        Fault(f"{path}.{fault.key}" if fault.key else path, redaction.redact_values(fault.problem))
+        for fault in error.faults
+    ]
+
+
+async def _wait_for(task: asyncio.Task[Any], timeout: float) -> None:  # noqa: ASYNC109  it cancels nothing
+    """Wait until the task is done or ``timeout`` seconds have passed.
+
+    For a single task this costs half as much CPU as ``asyncio.wait``.
+    """
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
 
@@ -214,7 +233,7 @@ async def _ended_or_due(task: asyncio.Task[Any], seconds: float) -> None:
             waiter.set_result(None)
 
     task.add_done_callback(wake)
-    timer = loop.call_later(seconds, wake)
+    timer = loop.call_later(timeout, wake)
     try:
         await waiter
     finally:
@@ -222,19 +241,11 @@ async def _ended_or_due(task: asyncio.Task[Any], seconds: float) -> None:
         task.remove_done_callback(wake)
 
 
-async def _contained(make: Callable[[], Awaitable[T]]) -> T | Raised:
-    """Await what ``make`` gives; whatever it raises is a result, so that nothing ends the event loop."""
+async def _catch_all(call: Callable[[], Awaitable[T]]) -> T | HookFailure:
+    """Await a hook and return whatever it raises, so that a plugin's error never ends the event loop."""
     try:
-        return await make()
+        return await call()
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001  a plugin's SystemExit must not end the gateway
-        return Raised(error)
-
-
-def placed(error: ConfigError, path: str) -> list[Fault]:
-    """A plugin's faults with the path of its table before their keys, and no secret in them."""
-    return [
-        Fault(f"{path}.{fault.key}" if fault.key else path, logs.without(fault.problem))
-        for fault in error.faults
-    ]
+        return HookFailure(error)

@@ -1,8 +1,9 @@
-"""What a plugin gave, made sound: a copy with nothing in it but what the contract knows, scrubbed and bounded."""
+"""Copies what a plugin returned or raised: only fields of the contract, of the right types, redacted and bounded."""
 
+import itertools
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from gatepost.errors import (
     BadSignature,
@@ -15,32 +16,63 @@ from gatepost.errors import (
     WebhookError,
     WebhookRetry,
 )
-from gatepost.model import Contact, Secret, Status, StatusEvent
-from gatepost.observe import logs
+from gatepost.model import Contact, Report, Secret, Status, StatusEvent
+from gatepost.observe import redaction
 
 SEND_ERRORS = (Rejected, Unavailable, Uncertain)
+"""The errors that a sending hook may raise."""
+
 WEBHOOK_ERRORS = (NoVerificationKey, BadSignature, BadWebhook, WebhookRetry)
+"""The errors that ``parse_webhook`` may raise."""
 
-_REASON, _CODE, LONGEST_ID = 200, 64, 255
-"""Characters that are kept of a plugin's texts."""
-_SCRUBBED = 8_000
-_ATTRIBUTES = 1_000
+MAX_REASON_LENGTH = 200
+"""Characters that are stored of a reason."""
+
+MAX_CODE_LENGTH = 64
+"""Characters that are stored of a provider's code, or of the name of a type."""
+
+MAX_ID_LENGTH = 255
+"""Characters of an id. A longer one is dropped, because a shortened id would never match again."""
+
+MAX_REDACTED_LENGTH = 8_000
+"""Characters of a text that are searched for private values. The rest is dropped before."""
+
+MAX_ATTRIBUTES = 1_000
 """Attributes that a contact may have."""
-_FOREVER = 1e9
-# Full of digits and no phone number: 550 5.7.26.
+
+MAX_IGNORED_KINDS = 32
+"""Kinds of ignored events that are counted separately, for each instance."""
+
+_MAX_RETRY_AFTER = 1e9
+# It looks like a phone number to the redaction, and is none: "550 5.7.26".
 _SMTP_CODE = re.compile(r"[245][0-9]{2}[ -][245]\.[0-9]{1,3}\.[0-9]{1,3}")
+_IGNORED_KIND = re.compile(r"[a-z][a-z0-9_ -]{0,31}")
 
 
-class Unsound(Exception):
-    """A plugin gave something else than it promised; the text says what, and quotes nothing of it."""
+class InvalidResult(Exception):
+    """A plugin returned something that the contract does not allow.
+
+    The text says what is wrong and quotes nothing that the plugin returned.
+    """
 
 
-def send_error(error: BaseException) -> SendError:
-    """A plugin's error anew: only what the contract knows of it, scrubbed; no cause, no traceback."""
-    reason, code = text_of(getattr(error, "reason", ""), _REASON), code_of(getattr(error, "code", ""))
+class CheckedReport(NamedTuple):
+    """A copy of a Report, and how many of its events were valid."""
+
+    report: Report
+    returned: int
+    """Events that the plugin returned."""
+    invalid: int
+    """How many of these are not in the copy."""
+
+
+def copy_send_error(error: BaseException) -> SendError:
+    """Copy an error of a sending hook, without its cause and traceback."""
+    reason = clean_text(getattr(error, "reason", ""), MAX_REASON_LENGTH)
+    code = clean_code(getattr(error, "code", ""))
     if isinstance(error, Unavailable):
         after: object = getattr(error, "retry_after", None)
-        usable = isinstance(after, int | float) and -_FOREVER < after < _FOREVER
+        usable = isinstance(after, int | float) and -_MAX_RETRY_AFTER < after < _MAX_RETRY_AFTER
         return Unavailable(
             reason,
             code=code,
@@ -52,68 +84,110 @@ def send_error(error: BaseException) -> SendError:
     return Rejected(reason, code=code) if isinstance(error, Rejected) else Uncertain(reason, code=code)
 
 
-def webhook_error(error: BaseException) -> WebhookError:
-    """The same for webhooks."""
-    kind = next(kind for kind in WEBHOOK_ERRORS if isinstance(error, kind))
-    return kind(text_of(str(error), _REASON))
+def copy_webhook_error(error: BaseException) -> WebhookError:
+    """Copy an error of ``parse_webhook``, without its cause and traceback."""
+    error_type = next(one for one in WEBHOOK_ERRORS if isinstance(error, one))
+    return error_type(clean_text(str(error), MAX_REASON_LENGTH))
 
 
-def event_of(event: object) -> StatusEvent | None:
-    """A sound copy of an event; None where it says no status or of no message."""
-    if not isinstance(event, StatusEvent) or not isinstance(event.status, Status):
-        return None
-    message_id, provider_id = identifier(event.message_id), identifier(event.provider_id)
-    if not (message_id or provider_id):
-        return None
-    return StatusEvent(
-        status=event.status, message_id=message_id, provider_id=provider_id, code=code_of(event.code)
-    )
-
-
-def identifier(text: object) -> str:
-    """An id as it is, or nothing: one that was cut would never be found again."""
-    if not isinstance(text, str):
-        return ""
-    # A text and nothing more, whatever a class of the plugin's makes of one.
-    text = str.__str__(text)
-    return text if len(text) <= LONGEST_ID and text.isprintable() else ""
-
-
-def code_of(text: object) -> str:
-    if isinstance(text, str) and _SMTP_CODE.fullmatch(text):
-        return text
-    return text_of(text, _CODE)
-
-
-def text_of(text: object, most: int) -> str:
-    """A plugin's text scrubbed, printable and short; empty where it is no text."""
-    if not isinstance(text, str):
-        return ""
-    text = str.__str__(text)
-    if len(text) > _SCRUBBED:
-        # Cut between words: half an address would not be recognised as one.
-        text = text[:_SCRUBBED].rpartition(" ")[0]
-    printable = (letter if letter.isprintable() else " " for letter in logs.scrub(text))
-    return "".join(printable).strip()[:most]
-
-
-def kind_of(value: object) -> str:
-    return text_of(type(value).__name__, 64)
-
-
-def contact_of(contact: object) -> Contact:
-    """A copy of a source's Contact; raises Unsound for anything that is none."""
+def copy_contact(contact: object) -> Contact:
+    """Copy a Contact; raises InvalidResult for anything else."""
     if not isinstance(contact, Contact):
-        raise Unsound(f"returned {kind_of(contact)} instead of a Contact")
+        raise InvalidResult(f"returned {type_name(contact)} instead of a Contact")
     addresses: tuple[object, ...] = (contact.email, contact.phone)
-    given: object = contact.attributes
-    if not isinstance(given, Mapping) or len(given) > _ATTRIBUTES:
-        raise Unsound(f"returned more than {_ATTRIBUTES} attributes, or none")
-    attributes: dict[Any, Any] = dict(given)
+    mapping: object = contact.attributes
+    if not isinstance(mapping, Mapping):
+        raise InvalidResult("returned a Contact whose attributes are not a mapping")
+    if len(mapping) > MAX_ATTRIBUTES:
+        raise InvalidResult(f"returned a Contact with more than {MAX_ATTRIBUTES} attributes")
+    attributes: dict[Any, Any] = dict(mapping)
     texts: list[object] = [item for pair in attributes.items() for item in pair]
     texts += [value.reveal() for value in addresses if isinstance(value, Secret)]
     if not all(value is None or isinstance(value, Secret) for value in addresses) or not all(
         isinstance(text, str) for text in texts
     ):
-        raise Unsound("returned a Contact with values of other types")
+        raise InvalidResult("returned a Contact with values of the wrong type")
     return Contact(email=contact.email, phone=contact.phone, attributes=attributes)
+
+
+def copy_report(report: object, ignored_kinds: set[str]) -> CheckedReport:
+    """Copy a Report without its invalid events, which are added to the ignored ones as ``invalid``.
+
+    ``ignored_kinds`` has the kinds that this instance has used so far; new ones are added to it. Raises
+    InvalidResult for anything but a Report.
+    """
+    if not isinstance(report, Report):
+        raise InvalidResult(f"returned {type_name(report)} instead of a Report")
+    # Only a list or a tuple: another iterable may be endless.
+    listed: object = report.events
+    if not isinstance(listed, list | tuple) or not isinstance(report.ignored, Mapping):
+        raise InvalidResult("returned a Report without a list of events")
+    returned = list(listed)
+    events = [event for event in map(copy_event, returned) if event is not None]
+    ignored = _copy_ignored(report.ignored, ignored_kinds)
+    invalid = len(returned) - len(events)
+    if invalid:
+        ignored["invalid"] = ignored.get("invalid", 0) + invalid
+    return CheckedReport(Report(events=events, ignored=ignored), len(returned), invalid)
+
+
+def copy_event(event: object) -> StatusEvent | None:
+    """Copy an event; None when it has no valid status or no valid id of a message."""
+    if not isinstance(event, StatusEvent) or not isinstance(event.status, Status):
+        return None
+    message_id, provider_id = clean_id(event.message_id), clean_id(event.provider_id)
+    if not (message_id or provider_id):
+        return None
+    return StatusEvent(
+        status=event.status, message_id=message_id, provider_id=provider_id, code=clean_code(event.code)
+    )
+
+
+def _copy_ignored(counts: Mapping[Any, Any], kinds: set[str]) -> dict[str, int]:
+    """Copy the counts of ignored events by kind.
+
+    A kind becomes a label of a metric: there must be few of them, and none may hold private data.
+    """
+    ignored: dict[str, int] = {}
+    for kind, count in itertools.islice(counts.items(), MAX_IGNORED_KINDS):
+        if not isinstance(count, int) or count < 0:
+            continue
+        valid = isinstance(kind, str) and _IGNORED_KIND.fullmatch(kind) is not None
+        if valid and len(kinds) < MAX_IGNORED_KINDS:
+            kinds.add(kind)
+        name = kind if valid and kind in kinds else "other"
+        ignored[name] = ignored.get(name, 0) + int(count)
+    return ignored
+
+
+def clean_id(text: object) -> str:
+    """Return an id unchanged; empty when it is not a printable text of at most MAX_ID_LENGTH characters."""
+    if not isinstance(text, str):
+        return ""
+    # A plain str, whatever a subclass of the plugin's overrides.
+    text = str.__str__(text)
+    return text if len(text) <= MAX_ID_LENGTH and text.isprintable() else ""
+
+
+def clean_code(text: object) -> str:
+    """Return a provider's code redacted, printable and of at most MAX_CODE_LENGTH characters."""
+    if isinstance(text, str) and _SMTP_CODE.fullmatch(text):
+        return text
+    return clean_text(text, MAX_CODE_LENGTH)
+
+
+def clean_text(text: object, max_length: int) -> str:
+    """Return a text redacted, printable and of at most ``max_length`` characters; empty when it is not a text."""
+    if not isinstance(text, str):
+        return ""
+    text = str.__str__(text)
+    if len(text) > MAX_REDACTED_LENGTH:
+        # Cut between words: the redaction would not recognise half an address.
+        text = text[:MAX_REDACTED_LENGTH].rpartition(" ")[0]
+    printable = (letter if letter.isprintable() else " " for letter in redaction.redact(text))
+    return "".join(printable).strip()[:max_length]
+
+
+def type_name(value: object) -> str:
+    """Return the name of a value's type, which a plugin may have chosen, as a clean text."""
+    return clean_text(type(value).__name__, MAX_CODE_LENGTH)

@@ -1,4 +1,4 @@
-"""Builds the configured plugins and opens them: every fault is collected, none stops the search for the next."""
+"""Builds and opens the configured plugins, and collects every fault on the way instead of stopping at the first."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -7,20 +7,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 
 from gatepost import hookspecs
-from gatepost.config.settings import Instance as InstanceSettings
-from gatepost.config.settings import Settings
+from gatepost.config.settings import InstanceSettings, Settings
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Channel
 from gatepost.observe import logs
+from gatepost.observe.tracebacks import format_traceback
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.instances import Instance
-from gatepost.plugin_host.isolation import patience, placed, raised
+from gatepost.plugin_host.isolation import default_close_timeout, describe_error, faults_under
 
 _log = logs.get(__name__)
 
 
 def build_instances(settings: Settings) -> tuple[dict[str, Instance], list[Fault]]:
-    """Make every configured instance, and find what can't be used. Opens nothing."""
+    """Build every configured plugin; returns the instances that could be built, and all faults. Opens nothing."""
     instances: dict[str, Instance] = {}
     faults: list[Fault] = []
     for name, own in settings.plugins.items():
@@ -44,50 +44,54 @@ def _build(settings: InstanceSettings, public_url: str) -> Instance:
     try:
         plugin = discovery.load(settings.use)(settings.settings, context)
     except ConfigError as error:
-        raise ConfigError(placed(error, path)) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is this plugin's fault
-        _log.debug("plugin_not_made", instance=settings.name, exception=logs.trace(error))
+        raise ConfigError(faults_under(path, error)) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin's constructor may raise anything
+        _log.debug("plugin_not_built", instance=settings.name, exception=format_traceback(error))
         package = type(settings.settings).__module__.partition(".")[0]
-        raise ConfigError([Fault(path, f"could not be made: {raised(error, package)}")]) from None
+        raise ConfigError([Fault(path, f"could not be built: {describe_error(error, package)}")]) from None
     return Instance(settings, plugin)
 
 
 def _capability_faults(settings: Settings, instances: Mapping[str, Instance]) -> Iterable[Fault]:
-    """Names that stand where another kind of plugin is needed; unknown names are found elsewhere."""
+    """Yield the names that stand where a plugin of another kind is needed.
+
+    Names of plugins that do not exist are found elsewhere.
+    """
     for channel in Channel:
-        for name in settings.routes.of(channel):
+        for name in settings.routes.instances(channel):
             if name in instances and channel not in instances[name].channels:
-                yield Fault(f"routes.{channel}", f"{name} ({instances[name].use}) can't send {channel}")
-    asked = {f"clients.{name}.contacts": client.contacts for name, client in settings.clients.items()}
-    for key, names in {**asked, "contacts.sources": settings.contacts.sources}.items():
+                problem = f"{name} ({instances[name].use}) can't send {channel}"
+                yield Fault(f"routes.{channel}", problem)
+    sources = {f"clients.{name}.contacts": client.contacts for name, client in settings.clients.items()}
+    sources["contacts.sources"] = settings.contacts.sources
+    for key, names in sources.items():
         for name in names:
             if name in instances and not instances[name].is_source:
-                yield Fault(key, f"{name} ({instances[name].use}) knows no users")
+                yield Fault(key, f"{name} ({instances[name].use}) is not a contact source")
 
 
 @asynccontextmanager
 async def open_instances(
-    instances: Iterable[Instance], closing: Callable[[], float] = patience
+    instances: Iterable[Instance], close_timeout: Callable[[], float] = default_close_timeout
 ) -> AsyncIterator[None]:
-    """Hold the lifespans of all instances open; leave them all at once, the last one first.
+    """Hold the lifespans of all instances open while the block runs.
 
-    ``closing`` is asked when they are left: the seconds that this may take. Raises ConfigError with
-    everything that hindered any of them; what had opened is closed again.
+    They are opened in order and closed all at the same time. ``close_timeout`` is called at the end of the
+    block and returns the seconds that closing may take. Raises ConfigError with the faults of all instances
+    that can't be opened; those that could are closed again.
     """
-    living: list[AsyncExitStack] = []
+    opened: list[AsyncExitStack] = []
     try:
         faults: list[Fault] = []
         for instance in instances:
-            if "lifespan" not in instance.can:
-                continue
-            living.append(AsyncExitStack())
+            opened.append(AsyncExitStack())
             try:
-                await living[-1].enter_async_context(instance.living(closing))
+                await opened[-1].enter_async_context(instance.lifespan(close_timeout))
             except ConfigError as error:
                 faults += error.faults
         if faults:
             raise ConfigError(faults)
         yield
     finally:
-        # Not one after the other: several that are slow to leave would take several times as long.
-        await asyncio.gather(*(one.aclose() for one in reversed(living)))
+        # At the same time: one after the other, several slow plugins would take several times as long.
+        await asyncio.gather(*(one.aclose() for one in reversed(opened)))

@@ -34,8 +34,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gatepost.hookspecs import Plugin
+from gatepost.hookspecs import SEND_HOOKS, Plugin
 from gatepost.model import Channel, Contact, Status
+from gatepost.plugin_host.discovery import implements
 from gatepost.testing.conformance.harness import Harness, default_recipient, no_port_table
 from gatepost.testing.conformance.provider import (
     EMULATED,
@@ -45,7 +46,6 @@ from gatepost.testing.conformance.provider import (
     ReportFeature,
 )
 from gatepost.testing.conformance.registry import Check, Group, checks_of
-from gatepost.testing.conformance.running_plugin import HOOKS, implements
 from gatepost.testing.conformance.sample_contacts import SAMPLE_CONTACTS
 from gatepost.testing.emulator import Emulator
 
@@ -167,14 +167,14 @@ class EmailSuite(PluginSuite):
     """For a plugin that sends email."""
 
     groups = (Group.SEND,)
-    hook = HOOKS[Channel.EMAIL]
+    hook = SEND_HOOKS[Channel.EMAIL]
 
 
 class SmsSuite(PluginSuite):
     """For a plugin that sends text messages."""
 
     groups = (Group.SEND,)
-    hook = HOOKS[Channel.SMS]
+    hook = SEND_HOOKS[Channel.SMS]
 
 
 class WebhookSuite(PluginSuite):
@@ -209,7 +209,7 @@ def hooks(suite: type[PluginSuite]) -> list[str]:
 
 def channels(suite: type[PluginSuite]) -> list[Channel]:
     """Return the channels that the suites of a class send on."""
-    return [channel for channel, hook in HOOKS.items() if hook in hooks(suite)]
+    return [channel for channel, hook in SEND_HOOKS.items() if hook in hooks(suite)]
 
 
 def cases(suite: type[PluginSuite]) -> dict[str, tuple[Check, Channel | None]]:

@@ -1,1 +1,1 @@
-"""What runs beside the messages: the health of the gateway, and what is erased when its time is over."""
+"""What runs beside the messages: the readiness of the gateway, and the upkeep of its store."""

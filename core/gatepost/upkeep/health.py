@@ -1,4 +1,4 @@
-"""Whether the gateway would take and send messages, and how much waits: for load balancers and alarms."""
+"""The readiness of the gateway and the depth of its queues, for load balancers and alerts."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -16,116 +16,118 @@ from gatepost.outbox.states import FINAL_STATES, CallbackState, State
 from gatepost.throttle import BreakerSnapshot, BreakerState, Throttle
 
 MISCONFIGURED = "misconfigured"
-"""Stands beside the breaker's states: an instance may be so while it is usable, resting or probing."""
+"""Stands beside the states of the breaker: an instance may be misconfigured in each of them."""
 
-_STORED: tuple[tuple[str, str, list[str]], ...] = (
-    ("queue_messages", "Messages not at their end", ["channel", "state"]),
+_QUEUE_GAUGES: tuple[tuple[str, str, list[str]], ...] = (
+    ("queue_messages", "Messages that have not ended", ["channel", "state"]),
     ("queue_age_seconds", "How long the longest waiting message is overdue", ["channel"]),
-    ("callbacks_waiting", "Statuses whose turn it is to be told to Smartico", ["state"]),
-    ("callbacks_age_seconds", "How long the oldest of these has been known", []),
-    ("callbacks_dead", "Statuses that were given up: Smartico does not know them", []),
+    ("callbacks_waiting", "Statuses whose callback is due or under way", ["state"]),
+    ("callbacks_age_seconds", "Age of the oldest of these statuses", []),
+    ("callbacks_dead", "Statuses whose callbacks were given up, so that Smartico does not know them", []),
 )
-"""The figures that are read from the store: name, text, labels."""
+"""The gauges that are read from the store: name, description, labels."""
 
 _log = logs.get(__name__)
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``/health/ready`` answers."""
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of ``/health/ready``."""
 
     ready: bool
-    """Whether messages would be taken and sent."""
+    """Whether messages would be accepted and sent."""
     problems: list[str]
-    """What hinders that, and what an operator should look at although it does not."""
+    """What prevents that, and then what an operator should look at although it does not."""
     instances: Mapping[str, Mapping[str, object]]
 
 
-class Health:
-    """Of one gateway."""
+class HealthCheck:
+    """Judges the readiness of one gateway, and adds it and the depth of the queues to the metrics."""
 
     def __init__(
         self, *, routes: Routes, outbox: Outbox, throttles: Mapping[str, Throttle], metrics: Metrics
     ) -> None:
-        """``throttles``: of every sending instance, by its name."""
+        """Add the gauges to ``metrics``; ``throttles`` are those of every sending instance, by its name."""
         self._routes = routes
         self._outbox = outbox
         self._throttles = throttles
-        self._figures = _figures(QueueDepth())
-        for name, text, labels in _STORED:
-            metrics.gauge(name, text, labels, partial(self._figure, name))
-        metrics.gauge(
+        self._queue_values = _queue_values(QueueDepth())
+        for name, text, labels in _QUEUE_GAUGES:
+            metrics.add_gauge(name, text, labels, partial(self._queue_gauge, name))
+        metrics.add_gauge(
             "plugin_breaker",
             "Whether an instance is usable, resting or probing; and whether it is misconfigured",
             ["plugin", "state"],
-            self._breakers,
+            self._breaker_gauge,
         )
-        metrics.gauge(
+        metrics.add_gauge(
             "ready",
-            "Whether messages would be taken and sent now",
+            "Whether messages would be accepted and sent now",
             [],
-            lambda: {(): float(self.ready().ready)},
+            lambda: {(): float(self.readiness().ready)},
         )
-        metrics.counter(
+        metrics.add_counter(
             "messages_ended",
-            "Messages that came to an end, by the end",
+            "Messages that have ended, by their last state",
             ["channel", "state"],
             lambda: self._outbox.end_counts,
         )
 
-    def ready(self) -> Ready:
-        """Whether messages would be taken and sent now."""
-        conditions = self._conditions()
-        hindrances = []
-        if self._outbox.failure.done():
-            hindrances = ["the store is broken"]
-        elif self._outbox.is_failing:
-            hindrances = ["the store refuses"]
-        hindrances += [
-            f"routes.{channel}: nobody on it can send now"
-            for channel in Channel
-            if (route := self._routes.of(channel))
-            and all(conditions[name].state is BreakerState.RESTING for name in route)
-        ]
-        return Ready(
-            ready=not hindrances,
-            problems=[*hindrances, *_problems(conditions)],
+    def readiness(self) -> Readiness:
+        """Judge whether messages would be accepted and sent now."""
+        breakers = self._breakers()
+        blockers = [*self._store_blockers(), *self._route_blockers(breakers)]
+        return Readiness(
+            ready=not blockers,
+            problems=[*blockers, *_instance_problems(breakers)],
             instances={
                 name: {
                     "state": one.state,
-                    "rests": round(one.rest_remaining, 1),
+                    "retry_in_seconds": round(one.rest_remaining, 1),
                     "misconfigured": one.misconfigured,
                     "reason": one.reason,
                 }
-                for name, one in conditions.items()
+                for name, one in breakers.items()
             },
         )
 
-    def _figure(self, name: str) -> Mapping[tuple[str, ...], float]:
-        return self._figures[name]
-
-    def _conditions(self) -> dict[str, BreakerSnapshot]:
-        now = asyncio.get_running_loop().time()
-        return {name: throttle.snapshot(now) for name, throttle in self._throttles.items()}
-
-    def _breakers(self) -> dict[tuple[str, str], float]:
-        figures: dict[tuple[str, str], float] = {}
-        for name, one in self._conditions().items():
-            figures |= {(name, state): float(one.state is state) for state in BreakerState}
-            figures[name, MISCONFIGURED] = float(one.misconfigured)
-        return figures
-
-    async def look(self) -> None:
-        """Count what waits, for the metrics; what was counted last stands where the store has no answer."""
+    async def update_queue_depth(self) -> None:
+        """Read the depth of the queues for the metrics, which keep their values where the store can't be read."""
         try:
             depth = await self._outbox.depth()
         except StoreError as error:
-            _log.warning("depth_unknown", reason=str(error))
+            _log.warning("queue_depth_unknown", reason=str(error))
             return
-        self._figures = _figures(depth)
+        self._queue_values = _queue_values(depth)
+
+    def _store_blockers(self) -> Iterator[str]:
+        if self._outbox.failure.done():
+            yield "the store is broken"
+        elif self._outbox.is_failing:
+            yield "the store refuses writes"
+
+    def _route_blockers(self, breakers: Mapping[str, BreakerSnapshot]) -> Iterator[str]:
+        for channel in Channel:
+            route = self._routes.instances(channel)
+            if route and all(breakers[name].state is BreakerState.RESTING for name in route):
+                yield f"routes.{channel}: none of its plugins can send now"
+
+    def _breakers(self) -> dict[str, BreakerSnapshot]:
+        now = asyncio.get_running_loop().time()
+        return {name: throttle.snapshot(now) for name, throttle in self._throttles.items()}
+
+    def _queue_gauge(self, name: str) -> Mapping[tuple[str, ...], float]:
+        return self._queue_values[name]
+
+    def _breaker_gauge(self) -> dict[tuple[str, str], float]:
+        values: dict[tuple[str, str], float] = {}
+        for name, one in self._breakers().items():
+            values |= {(name, state): float(one.state is state) for state in BreakerState}
+            values[name, MISCONFIGURED] = float(one.misconfigured)
+        return values
 
 
-def _figures(depth: QueueDepth) -> dict[str, dict[tuple[str, ...], float]]:
-    """The figures of _STORED; zeros too, because an alert knows nothing of a series that comes and goes."""
+def _queue_values(depth: QueueDepth) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return the values of _QUEUE_GAUGES, zeros included, because an alert can't use a series that comes and goes."""
     return {
         "queue_messages": {
             (channel, state): depth.messages.get((channel, state), 0)
@@ -142,9 +144,9 @@ def _figures(depth: QueueDepth) -> dict[str, dict[tuple[str, ...], float]]:
     }
 
 
-def _problems(conditions: Mapping[str, BreakerSnapshot]) -> Iterator[str]:
-    """Name the instances that have a problem, also where a fallback works."""
-    for name, one in conditions.items():
+def _instance_problems(breakers: Mapping[str, BreakerSnapshot]) -> Iterator[str]:
+    """Describe the problem of each instance that has one, also where another of its route can send."""
+    for name, one in breakers.items():
         if one.misconfigured:
             yield f"plugins.{name}: misconfigured: {one.reason}"
         elif one.state is BreakerState.RESTING:

@@ -1,4 +1,4 @@
-"""What nobody asks for and has to be done: time that has come is acted upon, what is old is forgotten."""
+"""The loop that moves messages whose time has come, and erases what the retention no longer covers."""
 
 import asyncio
 
@@ -7,41 +7,50 @@ from gatepost.errors import StoreError
 from gatepost.observe import logs
 from gatepost.outbox import Outbox
 
-SWEEP_EVERY = 1.0
-"""Seconds; as late may a lease, a wait or a lifetime end."""
+SWEEP_INTERVAL = 1.0
+"""Seconds between two sweeps. A lease, a wait or a lifetime may end that much later than it is due."""
 
-PRUNE_EVERY = 10.0
+PRUNE_INTERVAL = 10.0
+"""Seconds between two removals of old messages."""
+
 PRUNE_PAUSE = 0.05
-"""Seconds between two small steps of forgetting, in which others have the store."""
+"""Seconds between two steps of a removal, in which the store is free for other work."""
 
 _log = logs.get(__name__)
 
 
-async def keep_house(outbox: Outbox, contact_cache: ContactCache) -> None:
-    """Sweep, forget, prune, mend and scrub until cancelled."""
+async def run_housekeeping(outbox: Outbox, contact_cache: ContactCache) -> None:
+    """Sweep, prune and repair the outbox, purge its WAL, and expire cached contacts, until cancelled."""
     loop = asyncio.get_running_loop()
-    prune_at = loop.time() + PRUNE_EVERY
+    prune_at = loop.time() + PRUNE_INTERVAL
     while True:
         contact_cache.drop_expired()
         try:
-            while (swept := await outbox.sweep()).changes:
-                _log.info("swept", **{name: getattr(swept, name) for name in swept.__struct_fields__})
+            while (result := await outbox.sweep()).changes:
+                counts = {name: getattr(result, name) for name in result.__struct_fields__}
+                _log.info("sweep_finished", **counts)
             if loop.time() >= prune_at:
-                prune_at = loop.time() + PRUNE_EVERY
+                prune_at = loop.time() + PRUNE_INTERVAL
                 await _prune(outbox)
-                if mended := await outbox.queue_stuck_statuses():
-                    _log.error(
-                        "stuck_statuses_queued", count=mended, problem="none should be; please report it"
-                    )
+                await _repair(outbox)
             await outbox.purge_wal()
         except StoreError as error:
             _log.warning("sweep_failed", reason=str(error))
-        await asyncio.sleep(SWEEP_EVERY)
+        await asyncio.sleep(SWEEP_INTERVAL)
 
 
 async def _prune(outbox: Outbox) -> None:
-    """Forget all that is old, in small steps, so that nobody waits for it."""
-    forgotten = 1
-    while forgotten:
-        forgotten = await outbox.prune()
+    """Remove old messages in small steps, so that no other work waits long for the store."""
+    removed = 1
+    while removed:
+        removed = await outbox.prune()
         await asyncio.sleep(PRUNE_PAUSE)
+
+
+async def _repair(outbox: Outbox) -> None:
+    if count := await outbox.queue_stuck_statuses():
+        _log.error(
+            "stuck_statuses_queued",
+            count=count,
+            problem="these callbacks would never have been made. This is a bug in Gatepost; please report it",
+        )

@@ -168,7 +168,9 @@ class AdminApi:
 
     def _resting_instances(self, channel: Channel) -> list[RestingInstance]:
         now = asyncio.get_running_loop().time()
-        snapshots = {name: self._throttles[name].snapshot(now) for name in self._settings.routes.of(channel)}
+        snapshots = {
+            name: self._throttles[name].snapshot(now) for name in self._settings.routes.instances(channel)
+        }
         return [
             RestingInstance(instance=name, seconds=one.rest_remaining, reason=one.reason)
             for name, one in snapshots.items()

@@ -15,7 +15,7 @@ from gatepost.errors import StoreError
 from gatepost.model import Channel, WebhookRequest
 from gatepost.observe import logs
 from gatepost.observe.metrics import CONTENT_TYPE
-from gatepost.upkeep.health import Ready
+from gatepost.upkeep.health import Readiness
 from gatepost.web import admin
 from gatepost.web.body import BodyTooLarge, ClientDisconnected, body_headers, read_body
 from gatepost.web.messages import CHANNELS, handle_message, message_route
@@ -137,12 +137,12 @@ def _live() -> dict[str, bool]:
 
 
 @get("/health/ready", sync_to_thread=False)
-def _ready(request: Request[Any, Any, Any]) -> Response[Ready | dict[str, bool]]:
+def _ready(request: Request[Any, Any, Any]) -> Response[Readiness | dict[str, bool]]:
     """Answer 200 when the store works and every route has a usable instance, else 503.
 
     Only a client that may read the metrics gets the reasons.
     """
-    ready = request.app.state[SERVICES_KEY].health.ready()
+    ready = request.app.state[SERVICES_KEY].health.readiness()
     content = ready if _may_read_metrics(request) else {"ready": ready.ready}
     return Response(content, status_code=200 if ready.ready else 503)
 
@@ -153,7 +153,7 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     if not _may_read_metrics(request):
         return Response(b"", status_code=404)
     services: Services = request.app.state[SERVICES_KEY]
-    await services.health.look()
+    await services.health.update_queue_depth()
     return Response(services.metrics.expose(), headers={"content-type": CONTENT_TYPE})
 
 

@@ -9,7 +9,7 @@ from gatepost.config.settings import Settings
 from gatepost.intake.accept import Acceptance
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import Metrics
-from gatepost.upkeep.health import Health
+from gatepost.upkeep.health import HealthCheck
 from gatepost.web.admin import AdminApi
 from gatepost.web.auth import Authenticator
 from gatepost.webhooks import Webhooks
@@ -27,7 +27,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     webhooks: Webhooks
     admin: AdminApi
     metrics: Metrics
-    health: Health
+    health: HealthCheck
     bodies: BodyLimit
     """The limit for the bodies of ``/email`` and ``/sms``."""
     log_throttle: LogThrottle = msgspec.field(default_factory=lambda: LogThrottle(time.monotonic))

@@ -171,7 +171,7 @@ class LogsItsKey(Example):
         return await super().send_sms(message)
 
 
-@wrong("send.plugin_host", "plugin_fault")
+@wrong("send.plugin_host", "plugin_violation")
 class ReceiptWithTheRecipient(Example):
     @hookimpl
     async def send_sms(self, message):

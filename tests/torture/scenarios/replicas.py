@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from gatepost.plugin_host.instances import MARGIN
+from gatepost.plugin_host.instances import SEND_OVERRUN
 from torture.deployment import Deployment, deployment
 from torture.oracle import Figures, figures
 from torture.replica import ForkServer
@@ -24,7 +24,7 @@ async def zombie(
     """Suspend replicas past their lease and continue them, three at a time, while two others work on."""
     # Long enough that an answer is lost only to a suspended replica, and not on a slow machine.
     timeout, wait = 2.0, 0.3
-    lease = LEASES * (timeout + MARGIN)
+    lease = LEASES * (timeout + SEND_OVERRUN)
     # Past the lease, the sweep that takes the claim back, the wait, and the sweep that queues the message again.
     suspension = lease + wait + 2.0
     async with deployment(fork_server, folder, store, seed, reports=False, max_delay=0.1) as system:
@@ -76,7 +76,7 @@ async def _suspend_replicas(system: Deployment, count: int, seconds: float) -> N
 async def orphan(fork_server: ForkServer, folder: Path, store: Store, seed: int, *, orphans: int) -> Figures:
     """Kill one of two replicas; every second time it starts again under the same name."""
     timeout = 3.0
-    lease = LEASES * (timeout + MARGIN)
+    lease = LEASES * (timeout + SEND_OVERRUN)
     takeovers = []
     async with deployment(fork_server, folder, store, seed, reports=False, max_delay=0.1) as system:
         for _ in range(2):

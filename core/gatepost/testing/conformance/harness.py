@@ -10,13 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from gatepost.config.settings import CORE_KEYS
 from gatepost.config.toml_table import Table
 from gatepost.errors import ConfigError, Fault
 from gatepost.hookspecs import Context
 from gatepost.model import Channel, Contact, Email, Mailbox, Receipt, Secret, Sms, Status
+from gatepost.observe.leaves import secrets
 from gatepost.testing.conformance.provider import FailureMode, Provider, Reporter, ReportFeature
 from gatepost.testing.conformance.recorder import Recorder, recording
 from gatepost.testing.conformance.running_plugin import TIMEOUT, RunningPlugin, describe, lifespan_of
@@ -71,9 +70,9 @@ class Harness:
 
     def settings(self, table: Mapping[str, Any] | None = None) -> Any:
         """Return the table as the core would convert it; raises ConfigError as the core does."""
-        source = Table(self.table if table is None else table, base=self.base, environment=os.environ).split(
-            CORE_KEYS
-        )[1]
+        source = Table.root(
+            self.table if table is None else table, base=self.base, environment=os.environ
+        ).split(CORE_KEYS)[1]
         settings = source.convert(self.plugin.settings_type, "")
         if settings is None:
             raise ConfigError(Fault(key.removeprefix("."), problem) for key, problem in source.faults)
@@ -81,7 +80,7 @@ class Harness:
 
     def secrets(self) -> list[str]:
         """Return the values of the settings' Secrets."""
-        return list(_secrets_in(self.settings()))
+        return [secret.reveal() for secret in secrets(self.settings())]
 
     def make_plugin(
         self,
@@ -169,18 +168,6 @@ class Harness:
         if not isinstance(receipt, Receipt):
             raise AssertionError(f"a good message was not taken: {describe(receipt)}")  # noqa: TRY004  a check's failure
         return message, receipt
-
-
-def _secrets_in(value: object) -> Iterator[str]:
-    if isinstance(value, Secret):
-        yield value.reveal()
-    elif isinstance(value, msgspec.Struct):
-        yield from _secrets_in([getattr(value, name) for name in value.__struct_fields__])
-    elif isinstance(value, Mapping):
-        yield from _secrets_in(list(value.values()))
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from _secrets_in(item)
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 
+from gatepost.plugin_host.discovery import implements
 from gatepost.testing.conformance import assertions
 from gatepost.testing.conformance.harness import Harness
 from gatepost.testing.conformance.leaks import contains_any, text_of
 from gatepost.testing.conformance.provider import FailureMode
 from gatepost.testing.conformance.registry import Group, check
-from gatepost.testing.conformance.running_plugin import RunningPlugin, describe, implements, wait_until
+from gatepost.testing.conformance.running_plugin import RunningPlugin, describe, wait_until
 
 
 async def assert_closed(running: RunningPlugin) -> None:

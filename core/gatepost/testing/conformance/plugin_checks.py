@@ -9,16 +9,15 @@ from typing import Any, get_args
 import msgspec
 
 from gatepost import hookspecs
-from gatepost.config.settings import CORE_KEYS
-from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import CORE_KEYS, InstanceSettings
 from gatepost.errors import ConfigError
 from gatepost.model import Secret
+from gatepost.plugin_host.discovery import implements
 from gatepost.plugin_host.instances import Instance
 from gatepost.testing.conformance.harness import Harness
 from gatepost.testing.conformance.leaks import contains_any, text_of
 from gatepost.testing.conformance.recorder import Recorder, recording
 from gatepost.testing.conformance.registry import Group, check
-from gatepost.testing.conformance.running_plugin import implements
 
 _SECRET_NAME = re.compile(r"(password|passphrase|secret|token|api_?key|private_?key)(_file)?\Z")
 

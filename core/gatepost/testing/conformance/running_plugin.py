@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from gatepost.hookspecs import PROJECT
+from gatepost.hookspecs import SEND_HOOKS
 from gatepost.model import Channel, Email, Sms, WebhookRequest
+from gatepost.plugin_host.discovery import implements
 from gatepost.testing.conformance.leaks import text_of
 from gatepost.testing.conformance.recorder import Recorder, measure_cpu
 
@@ -21,7 +22,6 @@ SHORT_TIMEOUTS = (0.3, 1.2, 4.8)
 """Seconds of timeout given to a plugin whose emulated provider never answers. The longer ones are tried where
 a busy machine was too slow for the one before."""
 
-HOOKS = {Channel.EMAIL: "send_email", Channel.SMS: "send_sms"}
 """The hook that sends, by channel."""
 
 
@@ -77,12 +77,7 @@ async def _call(hook: Callable[..., Any], *arguments: object) -> Any:
 
 def sending_hook(message: Email | Sms) -> str:
     """Return the name of the hook that sends this message."""
-    return HOOKS[Channel.EMAIL if isinstance(message, Email) else Channel.SMS]
-
-
-def implements(plugin: type[Any], hook: str) -> bool:
-    """Return whether the class has a method of this name that is marked as a hook."""
-    return hasattr(getattr(plugin, hook, None), f"{PROJECT}_impl")
+    return SEND_HOOKS[Channel.EMAIL if isinstance(message, Email) else Channel.SMS]
 
 
 @asynccontextmanager

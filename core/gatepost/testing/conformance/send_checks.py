@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from gatepost.config.settings import Instance as InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.errors import Rejected
 from gatepost.model import Channel, Receipt, Secret
 from gatepost.plugin_host.instances import Instance
@@ -98,7 +98,7 @@ async def no_leaks(harness: Harness) -> None:
 
 @check(Group.SEND)
 async def plugin_host(harness: Harness) -> None:
-    """Work inside the gateway's plugin host, which logs no plugin_fault."""
+    """Work inside the gateway's plugin host, which logs no plugin_violation."""
     recorder = Recorder()
     plugin = harness.make_plugin(recorder)
     instance = Instance(InstanceSettings(name="conformance", use="conformance"), plugin)
@@ -107,7 +107,7 @@ async def plugin_host(harness: Harness) -> None:
         async with lifespan_of(plugin, recorder):
             receipt = await instance.send(message)
     assert isinstance(receipt, Receipt), "the plugin host got no Receipt"
-    assert "plugin_fault" not in "\n".join(recorder.texts), "the plugin host logged a plugin_fault"
+    assert "plugin_violation" not in "\n".join(recorder.texts), "the plugin host logged a plugin_violation"
 
 
 @check(Group.SEND)

@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 from gatepost.errors import ConfigError
-from gatepost.observe import logs
+from gatepost.observe import redaction
+from gatepost.plugin_host.discovery import implements
 from gatepost.testing.conformance.harness import Harness
 from gatepost.testing.conformance.registry import Check, Group, checks_of
-from gatepost.testing.conformance.running_plugin import implements
 
 _HOOKS = {
     Group.LIFESPAN: "lifespan",
@@ -39,7 +39,7 @@ async def run_check(harness: Harness, check: Check) -> CheckResult:
         await check.run(harness)
     except AssertionError as error:
         # Only the first line: where pytest has rewritten the check, values follow.
-        return CheckResult(check, logs.scrub(str(error).partition("\n")[0]))
+        return CheckResult(check, redaction.redact(str(error).partition("\n")[0]))
     except ConfigError as error:
         return CheckResult(check, str(error))
     except Exception as error:  # noqa: BLE001  a plugin may raise anything, with any text

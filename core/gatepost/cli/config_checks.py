@@ -1,0 +1,160 @@
+"""What `gatepost check` finds in a configuration. Nothing here is sent or stored."""
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from gatepost import app
+from gatepost.cli.file_permissions import readable_by_all
+from gatepost.cli.findings import Finding, faulty_tables, in_order
+from gatepost.cli.plugin_checks import check_instance
+from gatepost.config.networks import parse_address
+from gatepost.config.settings import Client, Settings
+from gatepost.errors import ConfigError
+from gatepost.model import Channel
+from gatepost.outbox.inspection import inspect_store
+from gatepost.plugin_host.instances import Instance
+
+
+async def check_config(path: Path, *, live: bool) -> list[Finding]:
+    """Check the whole configuration; returns the findings in the usual order of the file."""
+    settings, instances, faults = app.examine(path)
+    findings = [Finding("fault", fault.key, fault.problem) for fault in faults]
+    if settings is None:
+        return findings
+    faulty = faulty_tables(findings)
+    opened = await asyncio.gather(
+        *(check_instance(settings, instance, live=live) for instance in instances.values())
+    )
+    findings += [
+        *_server(settings),
+        *_clients(settings),
+        *_contacts(settings, faulty),
+        *_routes(settings, instances),
+    ]
+    findings += [Finding("warning", key, problem) for key, problem in readable_by_all(settings)]
+    # In place of a value with a fault the settings have the default, which is not what the operator means.
+    findings += [] if "store" in faulty else [await _store(settings)]
+    findings += [finding for some in opened for finding in some]
+    findings += _unused_instances(settings, instances, faulty)
+    return in_order(findings, settings)
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    server = settings.server
+    tls = server.certificate and server.key
+    yield Finding("good", "server", f"{server.host} port {server.port}{', with TLS' if tls else ''}")
+    if not tls and _is_loopback(server.host) and not server.trusted_proxies:
+        yield Finding(
+            "warning",
+            "server.trusted_proxies",
+            f"is empty, and {server.host} accepts connections of this machine only: if they come from a proxy, "
+            "every client address looks local. Then name the proxy's address here",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    address = parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+async def _store(settings: Settings) -> Finding:
+    try:
+        found = await inspect_store(settings.store.url, settings.path.parent)
+    except ConfigError as error:
+        return Finding("fault", error.faults[0].key, error.faults[0].problem)
+    at_start = {
+        "missing": " (will be created at the first start)",
+        "older": " (its tables will be upgraded at the next start)",
+        "current": "",
+    }
+    in_use = ", in use by a running gateway" if found.in_use else ""
+    return Finding("good", "store", f"{found.store}{in_use}{at_start[found.tables]}")
+
+
+def _clients(settings: Settings) -> Iterator[Finding]:
+    for name, client in settings.clients.items():
+        key = f"clients.{name}"
+        callbacks = "gets callbacks" if client.callback_hosts else "gets no callbacks"
+        networks = ", ".join(map(repr, client.allow_ips)) or "nowhere"
+        yield Finding("good", key, f"requests from {networks}; {callbacks}")
+        if not client.allow_ips:
+            yield Finding("warning", f"{key}.allow_ips", "is empty: every request is refused with code 4")
+        if not client.callback_hosts:
+            yield Finding(
+                "warning",
+                f"{key}.callback_hosts",
+                "is empty: every request with a callback_url is refused with code 7",
+            )
+        elif not client.callback_api_key:
+            yield Finding(
+                "warning", f"{key}.callback_api_key", "is not set: callbacks are sent with an empty key"
+            )
+        yield from _senders(settings, key, client)
+        if client.allow_private_callbacks:
+            yield Finding(
+                "warning",
+                f"{key}.allow_private_callbacks",
+                "is for tests: callbacks may go to addresses of your own network, and unencrypted",
+            )
+
+
+def _senders(settings: Settings, key: str, client: Client) -> Iterator[Finding]:
+    for channel, senders, what in (
+        (Channel.EMAIL, client.email_senders, "from any address"),
+        (Channel.SMS, client.sms_senders, "under any sender id"),
+    ):
+        if settings.routes.instances(channel) and not senders:
+            yield Finding(
+                "warning",
+                f"{key}.{channel}_senders",
+                f"is empty: this client may send {what}; list those that it may use",
+            )
+
+
+def _contacts(settings: Settings, faulty: Collection[str]) -> Iterator[Finding]:
+    """Yield for each client which contact sources its users are looked up in."""
+    for name in settings.clients:
+        sources = settings.contact_sources(name)
+        if f"clients.{name}" in faulty:
+            continue
+        if sources:
+            yield Finding("good", "contacts", f"users of {name} come from {', then '.join(sources)}")
+        else:
+            yield Finding(
+                "warning",
+                "contacts.sources",
+                f"is empty: every user of clients.{name} is unknown, refused with code 1",
+            )
+
+
+def _routes(settings: Settings, instances: Mapping[str, Instance]) -> Iterator[Finding]:
+    routes = {channel: settings.routes.instances(channel) for channel in Channel}
+    texts = [f"{channel}: {', then '.join(names) or 'no plugin'}" for channel, names in routes.items()]
+    yield Finding("good", "routes", "; ".join(texts))
+    if not any(routes.values()):
+        yield Finding("warning", "routes", "no plugin sends: every message is refused with code 8")
+    for channel, names in routes.items():
+        for name in names:
+            if name in instances and not instances[name].delivers:
+                yield Finding(
+                    "warning",
+                    f"routes.{channel}",
+                    f"{name} delivers nothing: its messages reach no recipient",
+                )
+
+
+def _unused_instances(
+    settings: Settings, instances: Mapping[str, Instance], faulty: Collection[str]
+) -> Iterator[Finding]:
+    if any(table.partition(".")[0] in {"routes", "contacts", "clients"} for table in faulty):
+        return
+    used = {
+        *settings.routes.email,
+        *settings.routes.sms,
+        *(source for name in settings.clients for source in settings.contact_sources(name)),
+    }
+    for name in instances.keys() - used:
+        yield Finding(
+            "warning", f"plugins.{name}", "is not used: it is on no route and no client's contact source"
+        )
