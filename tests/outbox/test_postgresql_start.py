@@ -93,7 +93,7 @@ async def test_check_signs_in_and_creates_nothing(postgres_server, store_line, t
     url = postgres_server.new_database()
     name = urlsplit(url).path.lstrip("/")
 
-    assert await store_line(url) == "✓ store: PostgreSQL, signed in (will be made at the first start)"
+    assert await store_line(url) == "✓ store: PostgreSQL, signed in (will be created at the first start)"
     assert postgres_server.psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", name) == "0"
     async with opened(url, tmp_path):
         assert await store_line(url) == "✓ store: PostgreSQL, signed in"
