@@ -63,7 +63,7 @@ def shown(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)
-def test_what_a_page_shows_works(page, tmp_path, monkeypatch):
+def test_the_code_on_a_page_works(page, tmp_path, monkeypatch):
     def evaluate_toml(example: Example) -> None:
         read_config(example.parsed, tmp_path, monkeypatch)
 

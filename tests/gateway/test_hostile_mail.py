@@ -276,7 +276,7 @@ def test_no_mail_has_a_sender_or_a_recipient_more(outcome):
         assert recipient == f"RCPT TO:<{parsed['To'].addresses[0].addr_spec}>\r\n".encode()
 
 
-def test_who_is_not_hostile_is_reached_as_written(outcome):
+def test_a_plain_contact_is_written_to_as_given(outcome):
     answers, sink = outcome
     subjects = {
         identity: case["subject"] for case, code, identity in answers if code == 0 and "subject" in case

@@ -128,7 +128,7 @@ async def test_a_subject_may_stand_with_every_recipient_instead(post):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"subject": "\xff"}'])
-async def test_what_is_no_mail_at_all(vendor, post, body):
+async def test_a_body_that_is_not_a_mail(vendor, post, body):
     assert (await post(body))[0].status == 400
 
 

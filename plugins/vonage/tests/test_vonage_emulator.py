@@ -104,7 +104,7 @@ async def test_a_wrong_field_is_named(vonage, post, name, value):
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 5000, b"\xff"])
-async def test_what_is_no_json_object_is_refused(post, body):
+async def test_a_body_that_is_not_a_json_object_is_refused(post, body):
     assert (await post(body))[0] == 400
 
 
@@ -137,7 +137,7 @@ async def test_a_token_that_is_not_the_applications_is_refused(vonage, post, tok
 
 
 @pytest.mark.parametrize("bearer", ["", "x", "a.b.c"])
-async def test_what_is_no_token_is_refused(post, bearer):
+async def test_an_invalid_token_is_refused(post, bearer):
     assert (await post(GOOD, bearer=bearer))[0] == 401
 
 

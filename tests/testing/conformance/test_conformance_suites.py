@@ -44,7 +44,7 @@ def test_everything_that_is_declared_is_checked_and_sending_once_a_channel():
     assert suites.undeclared(Everything) == []
 
 
-def test_what_is_not_declared_is_not_checked_but_named():
+def test_features_that_are_not_declared_are_named_and_not_checked():
     cases = suites.cases(EmailOnly)
 
     assert "send.refused-email" in cases
@@ -103,7 +103,7 @@ def a_suite(tmp_path, request):
     ).stdout
 
 
-def test_what_is_declared_and_not_there_is_a_failure(a_suite):
+def test_a_declared_feature_that_is_missing_is_a_failure(a_suite):
     assert "has no hook find_contact" in a_suite
     assert "table_for_port" in a_suite
     assert "gatepost conformance" in a_suite
@@ -146,7 +146,7 @@ def test_a_configured_plugin_is_checked_without_tests(gatepost, tmp_path, name):
     assert "Not checked" not in result.output
 
 
-def test_what_needs_a_provider_is_named(gatepost):
+def test_checks_that_need_a_provider_are_named(gatepost):
     result = gatepost("check", "--plugin", "box", "--live")
 
     assert result.exit_code == 0, result.output
