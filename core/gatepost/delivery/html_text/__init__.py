@@ -34,7 +34,7 @@ class HtmlTooLarge(ValueError):
 def conversion(
     html: str, *, max_length: int = MAX_LENGTH, max_markup: int = MAX_MARKUP
 ) -> Generator[None, None, str]:
-    """Convert in steps of SLICE_LENGTH characters; return the text. Raises HtmlTooLarge."""
+    """Convert HTML to text in steps of SLICE_LENGTH characters; return the text. Raises HtmlTooLarge."""
     if len(html) > max_length:
         raise HtmlTooLarge
     renderer = Renderer()
@@ -49,16 +49,6 @@ def conversion(
             next_stop = end + SLICE_LENGTH
             yield
     return renderer.text()
-
-
-def text_of(html: str, *, max_length: int = MAX_LENGTH, max_markup: int = MAX_MARKUP) -> str:
-    """Convert without a stop. Raises HtmlTooLarge."""
-    steps = conversion(html, max_length=max_length, max_markup=max_markup)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return str(end.value)
 
 
 class TextParts:
