@@ -187,7 +187,7 @@ async def test_a_slow_send_delays_a_suspect_and_no_other_message(deployment):
             other = await deployment.put(outbox, f"other-{number}", Channel.EMAIL)
             began_at = asyncio.get_running_loop().time()
             await deployment.sent(other)
-            assert deployment.sends.ended[other] - began_at <= suspects.DRAIN_TIMEOUT + 2 * TAKES
+            assert deployment.sends.ended[other] - began_at <= suspects.IN_FLIGHT_TIMEOUT + 2 * TAKES
         assert asyncio.get_running_loop().time() - began < 300.0
         assert suspect not in deployment.sends.ended
         await deployment.sent(slow, suspect)

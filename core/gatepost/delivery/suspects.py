@@ -1,9 +1,8 @@
-"""Suspects: messages that may be what kills the process; each is sent alone, so that one more death names it.
+"""Suspects: messages that were in flight at two deaths of the process. One of them may have caused the deaths.
 
-Most of the messages that are in flight at two deaths did no harm, beside one that did. So while a suspect is sent,
-no other message is in flight in this process, and if the process dies, that message is the cause. The other messages
-must not suffer: after each suspect they are sent for at least as long as it took, and messages in flight are not
-waited for without end.
+Each suspect is sent alone: no other message is in flight in this process meanwhile. If the process dies again, this
+suspect is the cause. The other messages must not suffer: after each suspect they are sent for at least as long as it
+took, and a suspect waits only IN_FLIGHT_TIMEOUT seconds for the messages in flight.
 """
 
 import asyncio
@@ -18,17 +17,17 @@ from gatepost.outbox import Outbox, polling
 SUSPECT_INTERVAL = 1.0
 """Seconds between two searches for suspects."""
 
-DRAIN_TIMEOUT = 20.0
-"""Seconds for which a suspect waits for the messages in flight; then the others go on, and it is tried later."""
+IN_FLIGHT_TIMEOUT = 20.0
+"""Seconds that a suspect waits for the messages in flight to end; then others are claimed again, and it waits anew."""
 
-MIN_OTHERS_TURN = 0.1
-"""Seconds for which the other messages are sent between two suspects, at least."""
+MIN_PAUSE = 0.1
+"""Seconds between two suspects at least, in which the other messages are sent."""
 
 _log = logs.get(__name__)
 
 
 class Suspects:
-    """The sender of suspects in one process."""
+    """The loop that sends the suspects of one process."""
 
     def __init__(
         self,
@@ -40,7 +39,7 @@ class Suspects:
         begin: Callable[[Channel], Awaitable[None]],
         stopping: asyncio.Event,
     ) -> None:
-        """Take what this shares with the delivery worker.
+        """Take what the loop shares with the delivery worker.
 
         While the lock of a channel is held, nothing else claims its messages. ``in_flight`` are the tasks that send.
         ``usable`` tells whether the route of a channel has an instance that works; ``begin`` claims the next suspect
@@ -60,7 +59,7 @@ class Suspects:
             began, pause = clock(), SUSPECT_INTERVAL
             try:
                 if await self._send_next():
-                    pause = max(MIN_OTHERS_TURN, clock() - began)
+                    pause = max(MIN_PAUSE, clock() - began)
             except StoreBroken:
                 return
             except StoreError as error:
@@ -68,7 +67,7 @@ class Suspects:
             await polling.wait_for(self._stopping, pause)
 
     async def _send_next(self) -> bool:
-        """Send the suspect that is due for the longest time, if any; return whether the others had to wait."""
+        """Send the suspect that has been due for the longest time, if any; return whether the others had to wait."""
         for channel in await self._outbox.channels_with_suspects():
             if self._usable(channel):
                 await self._send_alone(channel)
@@ -80,7 +79,7 @@ class Suspects:
             for lock in self._claim_locks.values():
                 await locks.enter_async_context(lock)
             if self._in_flight:
-                await asyncio.wait(self._in_flight, timeout=DRAIN_TIMEOUT)
+                await asyncio.wait(self._in_flight, timeout=IN_FLIGHT_TIMEOUT)
             # The messages that ended meanwhile may have tripped a breaker.
             if self._in_flight or self._stopping.is_set() or not self._usable(channel):
                 return
