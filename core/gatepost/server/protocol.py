@@ -63,7 +63,7 @@ class Connection(StrictHttpProtocol):
         """The request that the application has begun to answer."""
         self._last: RequestResponseCycle | None = None
         """The request whose answer closes the connection during a shutdown."""
-        self._ends_reading = False
+        self._reading_ended = False
         """Whether no further request is read; the connection closes after the answers that it still has to give."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -122,10 +122,10 @@ class Connection(StrictHttpProtocol):
         """Parse what was received until too many requests wait; then stop reading from the client."""
         late = self.loop.time() > self._limits.read_until
         # A body that a handler is waiting for may still arrive.
-        if late and not self._ends_reading and (self.pipeline or not self._in_body):
+        if late and not self._reading_ended and (self.pipeline or not self._in_body):
             self._drop_unfinished_request()
             self._close_after_answers()
-        while self._parsed < len(self._received) and not self._ends_reading:
+        while self._parsed < len(self._received) and not self._reading_ended:
             free = MAX_PIPELINED - len(self.pipeline)
             if not free or sum(len(cycle.body) for cycle, _ in self.pipeline) > MAX_PIPELINED_BYTES:
                 self.flow.block_reading()
@@ -142,7 +142,7 @@ class Connection(StrictHttpProtocol):
                     self.close_after_newest_answer()
         self._received, self._parsed = b"", 0
         self.flow.blocked = False
-        if self._ends_reading:
+        if self._reading_ended:
             # Each answer still to be given reads once more, and the bytes are dropped: bytes that are unread when
             # the connection closes would make the system drop the answers.
             self.flow.pause_reading()
@@ -160,7 +160,7 @@ class Connection(StrictHttpProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
         # Not after each answer: parsing a few lines at a time costs much more.
-        if len(self.pipeline) <= MAX_PIPELINED // 2 or self._limits.draining or self._ends_reading:
+        if len(self.pipeline) <= MAX_PIPELINED // 2 or self._limits.draining or self._reading_ended:
             self._parse_received()
         if self.transport.is_closing():
             return
@@ -194,7 +194,7 @@ class Connection(StrictHttpProtocol):
 
     def _close_after_answers(self) -> None:
         """Read no further request, and close after the answers that the connection still has to give."""
-        self._ends_reading = True
+        self._reading_ended = True
         if self._has_unanswered():
             self.cycle.keep_alive = False
         else:
@@ -208,7 +208,7 @@ class Connection(StrictHttpProtocol):
         if self._drop_unfinished_request():
             self._close_after_answers()
             return
-        self._ends_reading = True
+        self._reading_ended = True
         if not (self._in_body and self.cycle.response_started):
             body = f"{invalid.problem}\n".encode()
             head = (
