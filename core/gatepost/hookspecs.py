@@ -25,7 +25,8 @@ marked.
 All hooks of an instance run on one event loop, and any number of calls run at the same time. A hook never blocks the
 loop: a blocking call, and work that needs more than one or two milliseconds of CPU, runs in a thread. A hook that is
 cancelled releases everything that it holds and re-raises. An exception that is not listed for a hook counts as
-Uncertain in a send, and as Unavailable elsewhere. Logs, exceptions and returned texts hold nothing about a recipient.
+Uncertain in a send, as WebhookRetry in ``parse_webhook``, and as Unavailable in ``find_contact`` and ``ping``; from a
+``lifespan`` it refuses the start. Logs, exceptions and returned texts hold nothing about a recipient.
 """
 
 from collections.abc import Mapping
@@ -59,7 +60,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 16
     """The most sends that the core has in progress in this instance at one time."""
     timeout: float = 10.0
-    """Seconds that one call of a hook may take. The core cancels the call one second later."""
+    """Seconds that a send, a ping or a webhook may take. The core cancels a send one second later than that."""
     webhook_url: str = ""
     """The URL for the provider's reports; empty where `server.public_url` is not set."""
 
@@ -117,7 +118,8 @@ class ContactSource(Protocol):
     async def find_contact(self, ext_user_id: str) -> Contact | None:
         """Return the contact of a user, or None where the source has no such user.
 
-        Called when a message arrives and again for every try to send it. After None the next source is asked.
+        Called when a message arrives and again for each attempt to send it, unless the first attempt follows within a
+        minute. After None the next source is asked.
 
         ``ext_user_id`` is a text from Smartico of 1 to 512 characters; treat it as hostile. Return addresses and
         numbers as the source has them: the core checks them. The call must return within `contacts.timeout` (2
@@ -149,7 +151,7 @@ class EmailSender(Protocol):
     async def send_email(self, message: Email) -> Receipt:
         """Send one email to its recipient, and return a Receipt once the provider has confirmed that it has it.
 
-        Called for each try, after the message was committed to the outbox. At most `concurrency` calls are in
+        Called in each attempt, after the message was committed to the outbox. At most `concurrency` calls are in
         progress at one time, and `per_second` calls begin in a second. The hook never repeats a send by itself. It
         takes at most `context.timeout` seconds.
 
