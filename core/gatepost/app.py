@@ -42,7 +42,7 @@ DRAIN_TIMEOUT = 11.0
 """Seconds that a stop waits for messages and callbacks in progress, of the 12 that the contract gives it."""
 
 MIN_PLUGIN_CLOSE_TIMEOUT = 0.5
-"""Seconds that plugins always have to close. With DRAIN_TIMEOUT and CANCEL_TIMEOUT they make up the 12 seconds."""
+"""Seconds that plugins always have to close. With DRAIN_TIMEOUT and isolation.CANCEL_TIMEOUT they make 12 s."""
 
 _log = logs.get(__name__)
 
@@ -236,7 +236,7 @@ def _metrics(settings: Settings, instances: Mapping[str, Instance]) -> Metrics:
 async def open_gateway(
     settings: Settings, instances: Mapping[str, Instance], known: Sequence[Fault] = ()
 ) -> AsyncIterator[Gateway]:
-    """Open the plugins and the store, and run the loops; at the end close the loops, the plugins, then the store.
+    """Open the plugins and the store, and run the loops; at the end stop the loops, close the plugins, then the store.
 
     The store is opened after the plugins. So a start that they refuse changes nothing in it, and what is logged
     about messages found there is logged once. ``known`` are faults that already forbid the start. With any

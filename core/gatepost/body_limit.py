@@ -9,7 +9,7 @@ Receive = Callable[[], Awaitable[Any]]
 
 
 class BodyLimitReached(Exception):
-    """There is no memory left for a further body; the client has to try again."""
+    """There is no memory left for another body; the client has to try again later."""
 
 
 class BodyLimit:

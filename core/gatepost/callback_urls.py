@@ -17,7 +17,7 @@ from gatepost.config.networks import Address, Network, parse_address
 from gatepost.errors import ConfigError, Fault, GatepostError
 
 MAX_URL_LENGTH = 2048
-"""Characters."""
+"""Characters of a callback URL."""
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")

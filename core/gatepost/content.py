@@ -51,7 +51,7 @@ def decode_content(channel: Channel, data: bytes) -> EmailContent | SmsContent:
 def preview_reference(message_id: str, address: Secret) -> str:
     """Return what is stored instead of the address of a preview's recipient: 32 hex digits.
 
-    The address can be found from them only with the entries of the configuration.
+    They lead back to the address only together with the configuration that lists it.
     """
     return hmac.new(message_id.encode(), address.reveal().encode(), hashlib.sha256).hexdigest()[:32]
 

@@ -5,7 +5,7 @@
     ├── Refused              Smartico's request is refused with an error_code
     ├── SendError            may be raised by a sending hook
     │   ├── Rejected         final: status `rejected`, no other plugin is tried
-    │   ├── Unavailable      certainly not accepted: the next plugin of the route, or a later try
+    │   ├── Unavailable      certainly not accepted: the next plugin of the route, or a later attempt
     │   └── Uncertain        perhaps accepted: wait for a webhook, then the operator's policy
     ├── WebhookError         may be raised by parse_webhook
     │   ├── NoVerificationKey 404, as if there were no such address
@@ -77,7 +77,7 @@ class Rejected(SendError):
 
 
 class Unavailable(SendError):
-    """The message was certainly not accepted, and another try may succeed.
+    """The message was certainly not accepted, and another attempt may succeed.
 
     The core tries the next plugin of the route at once, or tries again later. After several in a row the instance
     rests: it gets no messages for a while.
@@ -130,7 +130,7 @@ class NoVerificationKey(WebhookError):
 
 
 class BadSignature(WebhookError):
-    """The signature is missing, forged, too old, or made for another body."""
+    """The signature is missing, forged, too old, or computed for another body."""
 
 
 class BadWebhook(WebhookError):
@@ -142,7 +142,7 @@ class WebhookRetry(WebhookError):
 
 
 class StoreError(GatepostError):
-    """The outbox could not carry out a call, and no part of it."""
+    """The outbox could not carry out a call; no part of it was done."""
 
 
 class StoreBusy(StoreError):
@@ -154,7 +154,7 @@ class StoreBroken(StoreError):
 
 
 class PluginError(GatepostError):
-    """A plugin broke its contract: it raised another error, took too long, or returned an invalid result."""
+    """A plugin broke its contract: it raised an unlisted error, took too long, or returned an invalid result."""
 
     def __init__(self, instance: str, hook: str, problem: str) -> None:
         super().__init__(f"plugin {instance!r}, {hook}: {problem}")

@@ -1,7 +1,7 @@
 """The types that the core and the plugins share.
 
-All of them are immutable. Whatever identifies a person is in a Secret: printing, logging or encoding a Secret shows
-nothing, and the code that needs the value calls ``reveal()``.
+All of them are immutable. Everything that identifies a person is in a Secret: printing, logging or encoding a Secret
+shows nothing, and the code that needs the value calls ``reveal()``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ MAX_CLOCK_LEAD = 300
 """Seconds that a provider's clock may be ahead of the gateway's."""
 
 MAX_QUERY_BYTES = 8_192
-"""Bytes of a webhook's query that are parsed. Anybody may send one; providers need a few hundred."""
+"""Bytes of a webhook's query that are parsed. Anyone may send one; providers need a few hundred bytes."""
 MAX_QUERY_PARAMETERS = 128
 
 NO_ATTRIBUTES: Mapping[str, str] = {}
@@ -43,7 +43,7 @@ class Status(StrEnum):
     DELIVERED = "delivered"
     """The message reached the mailbox or the handset."""
     FAILED = "failed"
-    """All tries ended, and the message did not reach the mailbox or the handset."""
+    """The message did not reach the mailbox or the handset, and there will be no further attempt."""
     REJECTED = "rejected"
     """The provider, the recipient's server or the gateway refused the message."""
     COMPLAINED = "complained"

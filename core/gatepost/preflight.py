@@ -16,7 +16,7 @@ from gatepost.outbox.store_url import sqlite_path
 def find_faults(settings: Settings, known: Collection[str]) -> list[Fault]:
     """Return every fault, except those of the keys in ``known``.
 
-    These have a fault already, and the settings have a default in place of their value.
+    A key in ``known`` has a fault already, and the settings hold a default in place of its value.
     """
     found = [*_store(settings), *_server(settings.server), *_region(settings.contacts.default_region)]
     for name, client in settings.clients.items():
@@ -117,7 +117,7 @@ def _ambiguous_clients(clients: Mapping[str, Client]) -> Iterator[Fault]:
 
 
 def _shared_contacts(settings: Settings, known: Collection[str]) -> Iterator[Fault]:
-    """Yield the clients that use the same contact source, in which one user id may belong to two people."""
+    """Yield a fault for each client that shares a contact source, where one user id may belong to two people."""
     if len(settings.clients) < 2 or settings.contacts.shared:
         return
     if "contacts" in known or _misspelled("contacts.shared", known):

@@ -1,7 +1,7 @@
 """The circuit breaker, the rate limit and the concurrency limit of one instance.
 
 The throttle only decides: it starts nothing and reads no clock. Every method takes ``now``, in seconds of any clock.
-When that clock steps back, nothing is lost but the time of the step.
+When that clock steps back, the throttle continues from the last time that it got.
 
 A worker reads ``sends_allowed``, claims that many messages, and calls ``begin`` and then ``end`` (or ``release``) for
 each::
@@ -37,7 +37,8 @@ CLAIM_AHEAD = 0.1
 
 # Far above the error of a float that counts seconds, far below the interval between two turns.
 _EPSILON = 1e-6
-# Seconds. A step back as large as this is the clock's; a smaller one comes from two readers in another order.
+# Seconds. A larger step back means that the clock was set back; a smaller one means that two times were read in one
+# order and given to the throttle in the other.
 _STEP_BACK = 1.0
 
 
@@ -74,7 +75,7 @@ UNKNOWN_CONTENT = ContentKey("", 0)
 
 
 class Throttle:
-    """The limits of one instance: when it may send, and how many messages at once.
+    """The limits of one instance, or of one callback target: when it may send, and how many messages at once.
 
     One class in spite of its many methods: the three limits share the slots and the clock.
     """
@@ -160,7 +161,7 @@ class Throttle:
                 self._rest(at)
 
     def release(self) -> None:
-        """Free the slot of a send that began and was never made; it says nothing about the instance."""
+        """Free the slot that ``begin`` took for a send that was not made; nothing is learnt from it."""
         self._free_slot()
 
     def end_rest(self, now: float) -> None:

@@ -25,7 +25,7 @@ MAX_BODY = 8 * 1_048_576
 """Bytes of a report that are read; the batches of SendGrid, the largest known, end at 768 KB."""
 
 MAX_BODIES = 64 * 1_048_576
-"""Bytes of all reports in memory together. Anyone may send a report; its origin is known only when it is verified."""
+"""Bytes of all reports in memory together. Anyone may send one; only the verification shows whom it is from."""
 
 EVENTS_PER_TRANSACTION = 2_000
 """Events that are recorded in one transaction, so that the other work of the store never waits long."""

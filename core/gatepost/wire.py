@@ -31,7 +31,7 @@ MAX_REPLY_BYTES = 64 * 1024
 """Bytes of an answer's body that are read; a provider's answer to a send has a few hundred."""
 
 # Less than the idle timeouts of common servers (nginx 75 s, many load balancers 60 s, some 15 s): a send on a
-# connection that the server is just closing would become uncertain needlessly.
+# connection that the server is just closing would become uncertain without need.
 _KEEPALIVE_TIMEOUT = 14.0
 
 _LARGE_BODY = 1_048_576
@@ -182,8 +182,8 @@ def open_session(
 ) -> aiohttp.ClientSession:
     """Return a session that reads no proxy variable, cookie or ``.netrc``; for the core's own HTTP clients.
 
-    ``timeout`` (seconds) bounds each request, ``connections`` the pool. ``resolver`` and ``tls`` replace those of the
-    system.
+    ``timeout`` (seconds) limits each request, and ``connections`` the size of the pool. ``resolver`` and ``tls``
+    replace those of the system.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
@@ -233,7 +233,8 @@ def expect_success(
     - 408, 425, 429 and 5xx: Unavailable, with the wait that ``retry_after`` finds in the headers;
     - any other 4xx: Rejected.
 
-    ``code`` is the provider's own code from the body; when it is empty the HTTP status is used.
+    ``code`` is the provider's own code from the body; when it is empty the HTTP status is used. ``reset_header`` is the
+    one that ``retry_after`` reads.
     """
     status = reply.status
     if 200 <= status < 300:

@@ -7,7 +7,7 @@ from gatepost import wire
 from gatepost.outbox import Callback, CallbackResult
 
 RETRY_DELAYS = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
-"""Seconds after the first attempt, the second, and so on, each ±20 %. After one attempt more a callback is dead."""
+"""Seconds from one attempt to the next, each ±20 %. When the eighth attempt has failed too, the callback is dead."""
 
 
 class CallOutcome(NamedTuple):

@@ -1,7 +1,7 @@
 """The HTTP client for callbacks.
 
-A host name is resolved once. Unless all of its addresses are public, the call is refused; the connection goes to
-exactly these addresses.
+A host name is resolved once. Unless all of its addresses are public, the call is refused. The connection goes to these
+addresses and to no others.
 """
 
 import ssl
@@ -114,8 +114,8 @@ class CallbackClient:
     async def get(self, url: CallbackUrl, query: Mapping[str, str]) -> wire.Reply:
         """GET the URL with these parameters; return the answer whatever its status, redirects included.
 
-        Raises CallbackFailed. Raises CallbackUrlRefused for an address that is not public: a literal address does not
-        pass the resolver. Neither error contains the URL, which contains the api_key.
+        Raises CallbackFailed. Raises CallbackUrlRefused for a literal address that is not public, which the resolver
+        would not see. Neither error contains the URL, because it contains the api_key.
         """
         literal = parse_address(url.host)
         if literal is not None and not (url.private or is_public(literal)):

@@ -17,7 +17,7 @@ SLOTS_PER_FREE_SLOT = 3
 three sevenths."""
 
 MAX_TARGETS = 1_000
-"""Breakers that are stored for one client; the one that was used the longest time ago is dropped first."""
+"""Breakers in memory for one client; the least recently used one is dropped first."""
 
 MAX_PROBES = 4
 """Targets of one client that are probed at once; each probe takes a query of its own in the store."""

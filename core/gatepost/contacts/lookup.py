@@ -93,7 +93,7 @@ class Contacts:
 
 
 class ContactCache:
-    """Lookup results from the acceptance of messages, for the first try to send each; in memory only."""
+    """Lookup results from the acceptance of messages, for the first attempt to send each; in memory only."""
 
     def __init__(
         self, ttl: float = 60.0, max_entries: int = 10_000, clock: Callable[[], float] = time.monotonic

@@ -84,7 +84,7 @@ def content_key(claim: Claim, message: Email | Sms) -> ContentKey:
 
 
 def send_result(claim: Claim, answer: InstanceAnswer, uncertain_wait: float) -> SendResult:
-    """Return the result of an answer; ``uncertain_wait`` is the wait for a report after a lost answer, in seconds."""
+    """Return the result of an answer; ``uncertain_wait``: seconds to wait for a report after Uncertain."""
     instance, received = answer
     if isinstance(received, Receipt):
         return final_result(claim, State.SENT, "", instance=instance, provider_id=received.provider_id)

@@ -42,11 +42,11 @@ class Delivery:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.sending = ""
-        """The name of the instance that is sending the message now; empty outside of a try."""
+        """The name of the instance that is sending the message now; empty while none is."""
         self.answer: InstanceAnswer | None = None
         """The last answer of an instance."""
         self.content = b""
-        """The content to store for the next try; empty: the stored content stays."""
+        """The content to store for the next attempt; empty: the stored content stays."""
 
 
 def first_usable(route: Route, now: float) -> RouteMember | None:

@@ -15,7 +15,7 @@ _log = logs.get(__name__)
 
 def lease_for(timeout: float) -> float:
     """Return the seconds for which a claim is held for an instance with this timeout."""
-    # With the margin: even with a short timeout the lease must not end while the plugin is still sending.
+    # With SEND_OVERRUN, so that even with a short timeout the lease does not end while the plugin is still sending.
     return LEASE_FACTOR * (timeout + SEND_OVERRUN)
 
 
@@ -26,6 +26,7 @@ class Leases:
         self._outbox = outbox
         self._clock = clock
         self._held: dict[str, tuple[Claim, float, float]] = {}
+        """By message id the claim, the seconds of its lease, and the time of the next renewal."""
 
     @property
     def message_ids(self) -> Collection[str]:
@@ -37,7 +38,7 @@ class Leases:
         self._held[claim.id] = claim, lease, self._clock() + renew_in
 
     def release(self, claim: Claim) -> None:
-        """Renew the lease of this claim no more."""
+        """Stop renewing the lease of this claim."""
         self._held.pop(claim.id, None)
 
     async def renew(self) -> None:

@@ -30,7 +30,8 @@ class InvalidRequest(Exception):
 def end_of_requests(data: bytes, begin: int, count: int) -> int:
     """Return where to cut ``data`` so that the piece from ``begin`` holds the heads of at most ``count`` requests.
 
-    Each request has at least one line and at least MIN_REQUEST_BYTES bytes; the longer piece of the two is safe.
+    Each request has at least one line and MIN_REQUEST_BYTES bytes. So both ``count`` lines and ``count`` times
+    MIN_REQUEST_BYTES are safe, and the longer of the two pieces is used.
     """
     by_size = min(begin + count * MIN_REQUEST_BYTES, len(data))
     end = begin
@@ -180,5 +181,5 @@ def _invalid_request(error: httptools.HttpParserError) -> InvalidRequest:
         return cause
     problem = str(error)
     if isinstance(error, httptools.HttpParserCallbackError):
-        problem = "its target can not be parsed"
+        problem = "its target can't be parsed"
     return InvalidRequest(400, f"this is not HTTP/1.1: {problem}")

@@ -30,7 +30,7 @@ ACCEPT_GRACE = 0.1
 """Seconds of a shutdown in which new connections are still accepted, and each answer says ``connection: close``."""
 
 MAX_ACCEPT_GRACE = 1.0
-"""Seconds of the same while connections are pending that the event loop has not accepted yet."""
+"""Seconds to which ACCEPT_GRACE is extended while the event loop has not accepted every pending connection."""
 
 _LOOP_TURNS = 8
 """Turns of the event loop until a connection that was accepted has been read."""
@@ -152,7 +152,7 @@ async def _read_accepted_connections() -> None:
 
 
 def _has_pending_connections(listeners: list[socket.socket]) -> bool:
-    """Return whether connections wait that the event loop has not accepted; some loops accept one a turn."""
+    """Return whether the event loop has connections left to accept; some loops accept only one per turn."""
     with selectors.DefaultSelector() as selector:
         for listener in listeners:
             selector.register(listener, selectors.EVENT_READ)
@@ -189,7 +189,7 @@ def _uvicorn_config(app: Litestar, tls: Certificate | None) -> uvicorn.Config:
 def _max_connections() -> int:
     """Return how many connections leave enough open files for the store, the providers and the callbacks."""
     try:
-        import resource  # noqa: PLC0415  not there on every platform
+        import resource  # noqa: PLC0415  not available on every platform
     except ImportError:
         return MAX_CONNECTIONS
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

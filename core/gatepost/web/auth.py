@@ -47,7 +47,7 @@ class Authenticator:
 
         This is the peer's address, unless the peer is a trusted proxy. Then it is the right-most address in
         X-Forwarded-For that is not a trusted proxy, or the left-most one if all of them are. The result is None if
-        an element that is read on the way from the right is not an address; an empty element is not one either.
+        one of the elements that are read, from the right up to that address, is empty or not an address.
         """
         address = parse_address(peer) if peer is not None else None
         if address is None or not (self._trusted_proxies and self._is_trusted(address)):
