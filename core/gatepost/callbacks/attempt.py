@@ -53,23 +53,23 @@ def retry_delay(
 
 
 def callback_result(
-    call: Callback, outcome: CallOutcome, uniform: Callable[[float, float], float]
+    callback: Callback, outcome: CallOutcome, uniform: Callable[[float, float], float]
 ) -> CallbackResult:
     """Return the result of a call that was made."""
     return CallbackResult(
-        seq=call.seq,
-        attempt=call.attempt,
+        seq=callback.seq,
+        attempt=callback.attempt,
         acknowledged=not outcome.problem,
-        retry_in=retry_delay(call.attempt, outcome.retry_after, uniform),
+        retry_in=retry_delay(callback.attempt, outcome.retry_after, uniform),
         problem=outcome.problem,
     )
 
 
-def interrupted_result(call: Callback) -> CallbackResult:
+def interrupted_result(callback: Callback) -> CallbackResult:
     """Return the result of a call that was cut off: it does not count as an attempt, and is due at once."""
     return CallbackResult(
-        seq=call.seq,
-        attempt=call.attempt,
+        seq=callback.seq,
+        attempt=callback.attempt,
         acknowledged=False,
         retry_in=0.0,
         counts=False,

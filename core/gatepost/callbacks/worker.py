@@ -104,14 +104,14 @@ class CallbackWorker:
         )
         failure: BaseException | None = None
         begun = 0
-        for (name, plan), calls in zip(plans, claimed, strict=True):
-            if isinstance(calls, BaseException):
-                failure = calls
+        for (name, plan), callbacks in zip(plans, claimed, strict=True):
+            if isinstance(callbacks, BaseException):
+                failure = callbacks
                 continue
-            begun += len(calls)
-            self._slots_of(name).note_claim(plan, len(calls), now)
-            for call in calls:
-                self._begin(call, now)
+            begun += len(callbacks)
+            self._slots_of(name).note_claim(plan, len(callbacks), now)
+            for callback in callbacks:
+                self._begin(callback, now)
         if failure is not None:
             raise failure
         return None if begun else polling.POLL_INTERVAL
@@ -153,53 +153,55 @@ class CallbackWorker:
     def _slots_of(self, client: str) -> ClientSlots:
         return self._slots.get(client, self._removed_clients)
 
-    def _begin(self, call: Callback, now: float) -> None:
-        self._slots_of(call.client).begin(call.target, now)
-        task = asyncio.create_task(self._process(call), name=f"callback-{call.message_id}")
+    def _begin(self, callback: Callback, now: float) -> None:
+        self._slots_of(callback.client).begin(callback.target, now)
+        task = asyncio.create_task(self._process(callback), name=f"callback-{callback.message_id}")
         self._calling.add(task)
         task.add_done_callback(self._calling.discard)
 
-    async def _process(self, call: Callback) -> None:
+    async def _process(self, callback: Callback) -> None:
         """Make one call and record its result."""
         outcome = attempt.INTERRUPTED
         cancelled = False
         try:
-            outcome = await self._call(call)
+            outcome = await self._call(callback)
         except asyncio.CancelledError:
             # Smartico refused nothing: the call must not count as an attempt, nor be the last one.
             cancelled = True
             raise
         except Exception as error:  # noqa: BLE001  an error with one call must not stop the others
-            _log.error("callback_failed", message=call.message_id, exc_info=error)
+            _log.error("callback_failed", message=callback.message_id, exc_info=error)
         finally:
             failure = Unavailable(outcome.problem) if outcome.target_failed else None
-            self._slots_of(call.client).end(call.target, self._clock(), failure)
+            self._slots_of(callback.client).end(callback.target, self._clock(), failure)
             result = (
-                attempt.interrupted_result(call)
+                attempt.interrupted_result(callback)
                 if cancelled
-                else attempt.callback_result(call, outcome, self._uniform)
+                else attempt.callback_result(callback, outcome, self._uniform)
             )
             # In a task of its own, so that the result is recorded although this call is cancelled.
-            recording = asyncio.create_task(self._record(call, result), name=f"called-{call.message_id}")
+            recording = asyncio.create_task(
+                self._record(callback, result), name=f"record-{callback.message_id}"
+            )
             self._recording.add(recording)
             recording.add_done_callback(self._recording.discard)
             await asyncio.shield(recording)
             self._outbox.callbacks_due.set()
 
-    async def _call(self, call: Callback) -> CallOutcome:
-        client = self._settings.clients.get(call.client)
+    async def _call(self, callback: Callback) -> CallOutcome:
+        client = self._settings.clients.get(callback.client)
         if client is None:
             return CallOutcome("the client is no longer configured")
         query = {
-            "type": call.channel.value,
-            "ext_message_id": call.message_id,
-            "status": call.status.value,
+            "type": callback.channel.value,
+            "ext_message_id": callback.message_id,
+            "status": callback.status.value,
             "api_key": client.callback_api_key.reveal(),
         }
         try:
             # Checked again: the client's list may have changed since the message was accepted.
             answer = await self._callback_client.get(
-                self._url_policies[call.client].check(call.callback_url), query
+                self._url_policies[callback.client].check(callback.callback_url), query
             )
         except CallbackUrlRefused as error:
             return CallOutcome(f"refused: {error}")
@@ -207,21 +209,21 @@ class CallbackWorker:
             return CallOutcome(str(error), target_failed=True)
         return attempt.outcome_of(answer)
 
-    def _record(self, call: Callback, result: CallbackResult) -> Coroutine[Any, Any, None]:
+    def _record(self, callback: Callback, result: CallbackResult) -> Coroutine[Any, Any, None]:
         """Count the result; return the coroutine that records it."""
         outcome = "acknowledged" if result.acknowledged else "dead" if result.retry_in is None else "retry"
-        self._metrics.callbacks.labels(call.status.value, outcome).inc()
+        self._metrics.callbacks.labels(callback.status.value, outcome).inc()
         if not result.acknowledged:
             (_log.error if outcome == "dead" else _log.warning)(
                 f"callback_{outcome}",
-                message=call.message_id,
-                status=call.status.value,
-                attempt=call.attempt,
+                message=callback.message_id,
+                status=callback.status.value,
+                attempt=callback.attempt,
                 problem=result.problem,
             )
         return polling.record(
             self._outbox.finish_callback,
-            call,
+            callback,
             result,
             on_lost=_log_lost_claim,
             on_error=_log_not_recorded,
@@ -233,10 +235,10 @@ def _log_failed_claim(error: StoreError) -> None:
     _log.warning("claim_failed", reason=str(error))
 
 
-def _log_lost_claim(call: Callback, _result: CallbackResult) -> None:
-    _log.warning("callback_claim_lost", message=call.message_id, status=call.status.value)
+def _log_lost_claim(callback: Callback, _result: CallbackResult) -> None:
+    _log.warning("callback_claim_lost", message=callback.message_id, status=callback.status.value)
 
 
-def _log_not_recorded(call: Callback, error: StoreError, last: bool) -> None:
+def _log_not_recorded(callback: Callback, error: StoreError, last: bool) -> None:
     if last:
-        _log.error("callback_not_stored", message=call.message_id, reason=str(error))
+        _log.error("callback_not_stored", message=callback.message_id, reason=str(error))
