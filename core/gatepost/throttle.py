@@ -233,7 +233,7 @@ class Throttle:
         self._rest_for(at, self._random.uniform(0.0, limit), requested=False)
 
     def _rest_as_requested(self, at: float, seconds: float, *, was_probe: bool) -> None:
-        # One request a rest: the sends that were under way get the same answer, each a little later.
+        # Only the first request of a rest counts: other sends in flight get the same answer, each a little later.
         if self._tripped and self._rest_requested and not was_probe:
             return
         bounded = min(max(seconds, MIN_RETRY_AFTER), MAX_RETRY_AFTER)

@@ -112,4 +112,6 @@ def check_region(region: str) -> None:
     import phonenumbers  # noqa: PLC0415  see _e164
 
     if region not in phonenumbers.SUPPORTED_REGIONS:
-        raise ConfigError([Fault("contacts.default_region", "is not the code of a country, such as GB")])
+        raise ConfigError(
+            [Fault("contacts.default_region", "is not the code of a country: use one such as GB")]
+        )

@@ -39,11 +39,11 @@ class Acceptance:
         self._in_flight = 0
 
     async def accept(self, name: str, client: Client, channel: Channel, body: bytes) -> bytes:
-        """Return the answer to a client's request once its message is on disk, or when it was accepted earlier.
+        """Store the message of a client's request, unless it was accepted earlier; return the answer.
 
-        Raises Refused. When several refusals apply, docs/reference/contract.md says which one is given. A uid that
-        is known already is answered whatever else is wrong now, so it is looked up before any refusal is given;
-        without a refusal, storing the message finds the known uid.
+        Raises Refused. When several refusals apply, docs/reference/contract.md says which one is given. A known uid
+        is answered whatever else is wrong with the request, so the uid is looked up before any refusal is given.
+        Without a refusal no lookup is needed: storing the message finds a known uid.
         """
         request = requests.decode(channel, body)
         self._in_flight += 1

@@ -1,7 +1,7 @@
 """The two requests that Smartico sends, decoded from the raw body.
 
-The result is an EmailRequest or an SmsRequest, or Refused is raised. Its texts are our own, because the decoder's
-texts may quote the value.
+The result is an EmailRequest or an SmsRequest, or Refused is raised. The texts of Refused are our own, because those
+of the decoder may quote the value.
 """
 
 import hashlib

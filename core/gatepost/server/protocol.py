@@ -143,8 +143,8 @@ class Connection(StrictHttpProtocol):
         self._received, self._parsed = b"", 0
         self.flow.blocked = False
         if self._reading_ended:
-            # Each answer still to be given reads once more, and the bytes are dropped: bytes that are unread when
-            # the connection closes would make the system drop the answers.
+            # After each answer that is still to be given, the connection reads once more and drops the bytes. Bytes
+            # that are unread when the connection closes would make the system drop the answers.
             self.flow.pause_reading()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

@@ -66,7 +66,9 @@ def admin_file(settings: Settings, url: str, token: str) -> Iterator[None]:
             os.fchmod(file.fileno(), 0o600)
             file.write(content)
     except OSError as error:
-        problem = f"{error.strerror}: gatepost send won't work"
+        problem = (
+            f"{error.strerror}: gatepost send won't work, nor messages retry and retry-callbacks with SQLite"
+        )
         _log.warning("admin_file_not_written", path=str(path), problem=problem)
     try:
         yield
