@@ -234,12 +234,12 @@ def _metrics(settings: Settings, instances: Mapping[str, Instance]) -> Metrics:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, instances: Mapping[str, Instance], known: Sequence[Fault] = ()
+    settings: Settings, instances: Mapping[str, Instance], known_faults: Sequence[Fault] = ()
 ) -> AsyncIterator[Gateway]:
     """Open the plugins and the store, and run the loops; at the end stop the loops, close the plugins, then the store.
 
     The store is opened after the plugins. So a start that they refuse changes nothing in it, and what is logged
-    about messages found there is logged once. ``known`` are faults that already forbid the start. With any
+    about messages found there is logged once. ``known_faults`` are faults that already forbid the start. With any
     fault the store is only examined, and no loop runs. Raises ConfigError with these faults and with all faults
     of the plugins and the store.
     """
@@ -250,7 +250,7 @@ async def open_gateway(
 
     async with AsyncExitStack() as stack:
         plugins = await stack.enter_async_context(AsyncExitStack())
-        faults = [*known]
+        faults = [*known_faults]
         try:
             await plugins.enter_async_context(open_instances(instances.values(), close_timeout))
         except ConfigError as error:

@@ -13,16 +13,16 @@ from gatepost.intake import mail_headers
 from gatepost.outbox.store_url import sqlite_path
 
 
-def find_faults(settings: Settings, known: Collection[str]) -> list[Fault]:
-    """Return every fault, except those of the keys in ``known``.
+def find_faults(settings: Settings, faulty_keys: Collection[str]) -> list[Fault]:
+    """Return every fault, except those of ``faulty_keys``.
 
-    A key in ``known`` has a fault already, and the settings hold a default in place of its value.
+    These keys have a fault already, and the settings hold a default in place of their values.
     """
     found = [*_store(settings), *_server(settings.server), *_region(settings.contacts.default_region)]
     for name, client in settings.clients.items():
-        found += _client(f"clients.{name}", client, known)
-    found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, known)]
-    return [fault for fault in found if fault.key not in known]
+        found += _client(f"clients.{name}", client, faulty_keys)
+    found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, faulty_keys)]
+    return [fault for fault in found if fault.key not in faulty_keys]
 
 
 def _store(settings: Settings) -> Sequence[Fault]:
@@ -57,7 +57,7 @@ def _region(region: str) -> Sequence[Fault]:
     return ()
 
 
-def _client(path: str, client: Client, known: Collection[str]) -> Iterator[Fault]:
+def _client(path: str, client: Client, faulty_keys: Collection[str]) -> Iterator[Fault]:
     for position, secret in enumerate(client.authorization, start=1):
         if not _fits_in_header(secret.reveal()):
             yield Fault(
@@ -71,17 +71,17 @@ def _client(path: str, client: Client, known: Collection[str]) -> Iterator[Fault
         if canonical_email(recipient.reveal()) is None:
             text = f"entry {position} is not an address such as name@example.com"
             yield Fault(f"{path}.preview_recipients", text)
-    yield from _callbacks(path, client, known)
+    yield from _callbacks(path, client, faulty_keys)
 
 
-def _callbacks(path: str, client: Client, known: Collection[str]) -> Iterator[Fault]:
+def _callbacks(path: str, client: Client, faulty_keys: Collection[str]) -> Iterator[Fault]:
     unusable = CallbackUrlPolicy.faults(client.callback_hosts)
     yield from (Fault(f"{path}.callback_hosts", text) for text in unusable)
     if not client.callback_url:
         return
     if not client.callback_api_key:
         yield Fault(f"{path}.callback_api_key", "is needed when callback_url is set")
-    if not unusable and f"{path}.callback_hosts" not in known:
+    if not unusable and f"{path}.callback_hosts" not in faulty_keys:
         policy = CallbackUrlPolicy(client.callback_hosts, client.allow_private_callbacks)
         try:
             policy.check(client.callback_url)
@@ -116,18 +116,18 @@ def _ambiguous_clients(clients: Mapping[str, Client]) -> Iterator[Fault]:
                 )
 
 
-def _shared_contacts(settings: Settings, known: Collection[str]) -> Iterator[Fault]:
+def _shared_contacts(settings: Settings, faulty_keys: Collection[str]) -> Iterator[Fault]:
     """Yield a fault for each client that shares a contact source, where one user id may belong to two people."""
     if len(settings.clients) < 2 or settings.contacts.shared:
         return
-    if "contacts" in known or _misspelled("contacts.shared", known):
+    if "contacts" in faulty_keys or _misspelled("contacts.shared", faulty_keys):
         return
     danger = "the same user id may belong to another person there"
     unless = "if these clients really have the same users, write shared = true in [contacts]"
     first: dict[str, str] = {}
     for name, client in settings.clients.items():
         key = f"clients.{name}.contacts"
-        if not client.contacts and not _misspelled(key, known):
+        if not client.contacts and not _misspelled(key, faulty_keys):
             others = ", ".join(f"clients.{other}" for other in settings.clients if other != name)
             yield Fault(
                 key,
@@ -144,8 +144,8 @@ def _shared_contacts(settings: Settings, known: Collection[str]) -> Iterator[Fau
                 )
 
 
-def _misspelled(key: str, known: Collection[str]) -> bool:
+def _misspelled(key: str, faulty_keys: Collection[str]) -> bool:
     """Return whether a key with a fault is ``key``, or is in the same table and is probably meant to be it."""
     table, _, name = key.rpartition(".")
-    others = (one.rpartition(".") for one in known)
+    others = (one.rpartition(".") for one in faulty_keys)
     return any(other_table == table and closest_name(other, [name]) for other_table, _, other in others)

@@ -103,18 +103,18 @@ class CallbackWorker:
             *(self._claim_for(name, plan) for name, plan in plans), return_exceptions=True
         )
         failure: BaseException | None = None
-        begun = 0
+        count = 0
         for (name, plan), callbacks in zip(plans, claimed, strict=True):
             if isinstance(callbacks, BaseException):
                 failure = callbacks
                 continue
-            begun += len(callbacks)
+            count += len(callbacks)
             self._slots_of(name).note_claim(plan, len(callbacks), now)
             for callback in callbacks:
                 self._begin(callback, now)
         if failure is not None:
             raise failure
-        return None if begun else polling.POLL_INTERVAL
+        return None if count else polling.POLL_INTERVAL
 
     def _plan_claims(self, now: float) -> list[tuple[str, ClaimPlan]]:
         """Return the claims to make now with their clients, for no more calls together than there are free slots."""

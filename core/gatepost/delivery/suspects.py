@@ -56,10 +56,10 @@ class Suspects:
         """Send suspects, one at a time, until the worker stops."""
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
-            began, pause = clock(), SUSPECT_INTERVAL
+            start, pause = clock(), SUSPECT_INTERVAL
             try:
                 if await self._send_next():
-                    pause = max(MIN_PAUSE, clock() - began)
+                    pause = max(MIN_PAUSE, clock() - start)
             except StoreBroken:
                 return
             except StoreError as error:

@@ -51,10 +51,10 @@ class Acceptance:
             try:
                 message, lookup = await self._prepare(name, client, request)
             except Refused as refusal:
-                known = await self._outbox.find(name, channel, request.uid)
-                if known is None:
+                earlier = await self._outbox.find(name, channel, request.uid)
+                if earlier is None:
                     raise
-                return _repeat_answer(known, request, refusal)
+                return _repeat_answer(earlier, request, refusal)
             # Before the message is stored: a delivery worker may claim it before put() returns here.
             if lookup is not None:
                 self._contact_cache.put(message.id, lookup)

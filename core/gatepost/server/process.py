@@ -62,9 +62,9 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Read and answer what has arrived, then shut down; uvicorn alone would reset unread connections."""
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        start = loop.time()
         await asyncio.sleep(ACCEPT_GRACE)
-        while _has_pending_connections(sockets or []) and loop.time() < begun + MAX_ACCEPT_GRACE:  # noqa: ASYNC110
+        while _has_pending_connections(sockets or []) and loop.time() < start + MAX_ACCEPT_GRACE:  # noqa: ASYNC110
             await asyncio.sleep(0)
         # asyncio hands an accepted connection to its server one turn later. If the server has closed by then,
         # the connection stays open and its client waits in vain: so stop accepting first.
@@ -75,7 +75,7 @@ class _Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         await _read_accepted_connections()
-        self.config.timeout_graceful_shutdown = max(1, int(DRAIN_TIMEOUT - (loop.time() - begun)))
+        self.config.timeout_graceful_shutdown = max(1, int(DRAIN_TIMEOUT - (loop.time() - start)))
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -98,9 +98,9 @@ async def serve(
     certificate, key = settings.server.certificate, settings.server.key
     tls = Certificate(certificate, key) if certificate and key else None
     listener = _listen(settings.server)
-    known = [listener] if isinstance(listener, Fault) else []
+    known_faults = [listener] if isinstance(listener, Fault) else []
     try:
-        async with open_gateway(settings, instances, known) as gateway:
+        async with open_gateway(settings, instances, known_faults) as gateway:
             assert isinstance(listener, socket.socket)
             await _run(settings, gateway, listener, tls, on_listening)
             broken = gateway.outbox.failure.done()
