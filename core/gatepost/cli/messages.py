@@ -204,5 +204,5 @@ async def _resting(settings: Settings, channel: Channel) -> str:
     """Return which instances of a channel's route rest, for how long and why; empty when none does."""
     try:
         return "; ".join([rest_text(rest) for rest in await store.resting_instances(settings, channel)])
-    except store.ControlError as error:
+    except store.AdminError as error:
         return f"not known: {error}"

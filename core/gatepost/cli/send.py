@@ -91,7 +91,7 @@ async def _send(settings: Settings, request: SendRequest, wait: float) -> bool:
         answer = await store.send(settings, request)
     except store.GatewayNotRunning as error:
         fail(f"{error}: start it with gatepost serve")
-    except store.ControlError as error:
+    except store.AdminError as error:
         fail(str(error))
     if answer.get("error_code") != 0:
         click.echo(f"refused with error_code {answer.get('error_code')}: {answer.get('error_message')}")

@@ -37,11 +37,11 @@ _RESTS_TIMEOUT = 5.0
 """Seconds for the answer of which instances rest, which is only an addition to what the store says."""
 
 
-class ControlError(Exception):
+class AdminError(Exception):
     """The gateway on this machine can't be reached, did not answer, or refused; the text says which."""
 
 
-class GatewayNotRunning(ControlError):
+class GatewayNotRunning(AdminError):
     """No gateway runs on this machine."""
 
 
@@ -135,7 +135,7 @@ async def _change(
     except GatewayNotRunning:
         # A SQLite file is then open nowhere else; on PostgreSQL the gateways elsewhere find the change by themselves.
         pass
-    except ControlError as error:
+    except AdminError as error:
         fail(str(error))
     policy = Policy(
         uncertain_wait=settings.delivery.uncertain_wait,
@@ -148,21 +148,21 @@ async def _change(
 
 
 async def resting_instances(settings: Settings, channel: Channel) -> list[RestingInstance]:
-    """Return which instances of a channel's route rest in the gateway that runs here. Raises ControlError."""
+    """Return which instances of a channel's route rest in the gateway that runs here. Raises AdminError."""
     async with _gateway(settings, _RESTS_TIMEOUT) as gateway:
         answer = await gateway.request("resting-instances", RestingInstancesRequest(channel=channel))
         return msgspec.json.decode(answer, type=list[RestingInstance])
 
 
 async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
-    """Let the running gateway accept a message; return its answer. Raises ControlError."""
+    """Let the running gateway accept a message; return its answer. Raises AdminError."""
     async with _gateway(settings) as gateway:
         return msgspec.json.decode(await gateway.request("send", request), type=dict[str, object])
 
 
 @asynccontextmanager
 async def _gateway(settings: Settings, max_seconds: float = _REQUEST_TIMEOUT) -> AsyncIterator["_Gateway"]:
-    """Open a client of the gateway that runs with this configuration. Raises ControlError."""
+    """Open a client of the gateway that runs with this configuration. Raises AdminError."""
     path = admin_file_path(settings)
     try:
         content = path.read_bytes()
@@ -170,53 +170,53 @@ async def _gateway(settings: Settings, max_seconds: float = _REQUEST_TIMEOUT) ->
         content = b""
     except OSError as error:
         problem = f"{path}: {error.strerror}; run this as the user that the gateway runs as"
-        raise ControlError(problem) from None
+        raise AdminError(problem) from None
     if not content:
         raise GatewayNotRunning(f"no gateway is running with this configuration (it would write {path})")
     try:
-        note = msgspec.json.decode(content, type=AdminFile)
+        admin_file = msgspec.json.decode(content, type=AdminFile)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # A gateway is writing it at this moment, or died while it was writing.
         raise GatewayNotRunning(
-            f"the running gateway's note in {path} is not complete; try again, or restart the gateway"
+            f"the admin file {path} is not complete; try again, or restart the gateway"
         ) from None
     # The certificate is not verified: it names the host as clients outside know it, and this connection never
     # leaves the machine.
     timeout = aiohttp.ClientTimeout(total=max_seconds, connect=5)
     connector = aiohttp.TCPConnector(ssl=False)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-        yield _Gateway(session, note)
+        yield _Gateway(session, admin_file)
 
 
 class _Gateway:
-    """A client of a running gateway's control requests."""
+    """A client of a running gateway's admin API."""
 
-    def __init__(self, session: aiohttp.ClientSession, note: AdminFile) -> None:
+    def __init__(self, session: aiohttp.ClientSession, admin_file: AdminFile) -> None:
         self._session = session
-        self._note = note
+        self._admin_file = admin_file
 
     async def request(self, action: str, body: msgspec.Struct) -> bytes:
-        """Send a control request; return the body of its answer. Raises ControlError."""
-        url = f"{_local_url(self._note.url)}/admin/{action}"
-        headers = {"Authorization": f"Bearer {self._note.token}"}
+        """Send an admin request; return the body of its answer. Raises AdminError."""
+        url = f"{_local_url(self._admin_file.url)}/admin/{action}"
+        headers = {"Authorization": f"Bearer {self._admin_file.token}"}
         try:
             async with self._session.post(
                 url, data=msgspec.json.encode(body), headers=headers, allow_redirects=False
             ) as response:
                 answer = await response.read()
         except aiohttp.ClientConnectorError:
-            # The note was left by a gateway that was killed.
+            # The admin file was left by a gateway that was killed.
             raise GatewayNotRunning("no gateway is running with this configuration") from None
         except (aiohttp.ClientError, TimeoutError) as error:
-            problem = f"the gateway at {self._note.url} did not answer ({type(error).__name__})"
-            raise ControlError(problem) from None
+            problem = f"the gateway at {self._admin_file.url} did not answer ({type(error).__name__})"
+            raise AdminError(problem) from None
         if response.status == 404:
             raise GatewayNotRunning(
-                f"the server that listens at {self._note.url} is not the gateway of this configuration"
+                f"the server that listens at {self._admin_file.url} is not the gateway of this configuration"
             )
         if response.status != 200:
             problem = f"the gateway refused ({response.status}): {answer.decode('utf-8', 'replace')}"
-            raise ControlError(problem)
+            raise AdminError(problem)
         return answer
 
 

@@ -114,7 +114,7 @@ class FileLock:
         return False
 
     def release(self) -> None:
-        """Release the lock, and empty the file of the control note that the gateway wrote into it."""
+        """Release the lock, and empty its file, into which the gateway wrote its URL and token (``web.admin``)."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
