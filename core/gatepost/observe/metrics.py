@@ -75,7 +75,7 @@ class Metrics:
             {"status": Status, "outcome": CALLBACK_OUTCOMES},
         )
 
-    def answered(self, client: str, channel: str, code: int) -> None:
+    def count_answer(self, client: str, channel: str, code: int) -> None:
         """Count an answer. This runs for every request, so each series is looked up only once."""
         series = self._answers.get((client, channel, code))
         if series is None:

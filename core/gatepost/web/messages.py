@@ -75,7 +75,7 @@ async def handle_message(
         _log.error("internal_error", channel=channel.value, exc_info=error)
         code = Code.INTERNAL
         answer = answers.refused(Refused(code, "internal error: the gateway's log has the details"))
-    services.metrics.answered(name, channel.value, code)
+    services.metrics.count_answer(name, channel.value, code)
     await _answer(send, 200, answer, _JSON)
 
 
