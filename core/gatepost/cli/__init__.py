@@ -26,7 +26,7 @@ class _LazyGroup(click.RichGroup):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002  as above
-        """Return what the list of commands shows of one."""
+        """Return a stand-in with the name and the summary, which are enough for the list of commands."""
         return click.RichCommand(name=name, short_help=_COMMANDS[name]) if name in _COMMANDS else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -45,7 +45,8 @@ def load(name: str) -> click.Command:
 @click.version_option(__version__, package_name="gatepost")
 def main() -> None:
     """Send Smartico's email and SMS to users that Smartico knows only by an id."""
-    # For every command: Python would show an exception with its local variables. Imported late, as the commands are.
+    # For every command: without it structlog logs an exception with its local variables. Imported late, as the
+    # commands are.
     from gatepost.observe import logs  # noqa: PLC0415
 
     logs.configure("error", logs.resolve_format("auto"))

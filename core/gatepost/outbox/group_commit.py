@@ -208,7 +208,7 @@ class GroupCommit:
     async def _after_connection_loss(
         self, error: ConnectionLost, batch: Sequence[_Call[Any, Any]], *, may_repeat: bool
     ) -> None:
-        """Repeat the batch once, except its claims: perhaps only that connection was old.
+        """Repeat the batch once, except its claims: the server may be back, or only that connection was old.
 
         If a lost claim was committed after all, its repetition would claim other rows, and the first ones would
         wait for the end of their lease.

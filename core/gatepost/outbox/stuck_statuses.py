@@ -1,7 +1,7 @@
-"""Search for statuses that wait although nothing would ever let them go.
+"""Search for stuck statuses: they wait, but no status before them is queued or being called.
 
-A status waits for the status before it, and a waiting status has no due time. No step of the gateway leaves a
-status waiting with nothing before it; if a fault ever did, it would wait for ever without this search.
+A waiting status has no due time: it is queued when the callback of the status before it ends. No step of the gateway
+leaves a status stuck. If a bug ever does, the status waits for ever without this search.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The pytest plugin: names at the end of a run what the conformance suites did not declare, and so not check.
+"""The pytest plugin: names at the end of a run what the conformance suites do not declare and so do not check.
 
 pytest loads it wherever Gatepost is installed; it does nothing in runs without a suite. With pytest-xdist
 only the workers collect the suites: they pass their lines to the process that reports.
