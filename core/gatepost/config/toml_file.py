@@ -1,6 +1,6 @@
 """Reads the settings from gatepost.toml and the environment.
 
-No other module reads settings from either; `gatepost check` also looks at the raw text of the file.
+In a running gateway no other module reads either.
 
 ``read_settings`` converts the file key by key and continues after a fault, so that an operator sees every fault at
 once. Any text may be ``env:NAME`` or ``file:/path`` instead of the value itself. No fault quotes a value, except the

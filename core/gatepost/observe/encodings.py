@@ -26,9 +26,9 @@ _BASE32 = re.compile(r"[A-Z2-7]{7,}")
 
 
 def decode_escapes(text: str) -> str:
-    """Decode the escapes of C, Python and JSON, of URLs and of HTML; returns the same object where there are none."""
-    for sign, pattern in (("\\", _C_ESCAPES), ("%", _URL_ESCAPES), ("&", _ENTITY)):
-        if sign in text:
+    """Decode the escapes of C, Python, JSON, URLs and HTML; return the same object where there are none."""
+    for first, pattern in (("\\", _C_ESCAPES), ("%", _URL_ESCAPES), ("&", _ENTITY)):
+        if first in text:
             text = pattern.sub(_decode_escape, text)
     return text
 

@@ -51,7 +51,7 @@ class hook_context:  # noqa: N801  used as a function, and cheaper than one made
 
 
 def add_running_hook(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Add the instance and the hook whose code runs to a record, as a structlog processor does."""
+    """Add the instance and the hook whose code runs to a record; a structlog processor."""
     names = _running_hook.get()
     if names is not None:
         event.setdefault("instance", names[0])
@@ -60,7 +60,7 @@ def add_running_hook(_logger: object, _method: str, event: EventDict) -> EventDi
 
 
 def _replace_exception(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Replace an exception by where it was raised: a text without local variables and without its own text."""
+    """Replace an exception by its type and where it was raised, without local variables and without its text."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()

@@ -56,7 +56,7 @@ class Metrics:
         )
         self.text_parts = self._counter(
             "text_parts",
-            "Emails that came without a text part, by what Gatepost made of their HTML: derived, empty, too_large, failed",
+            "Emails that came without a text part, by the result of deriving one from the HTML: derived, empty, too_large, failed",
             {"client": clients, "outcome": TEXT_PART_OUTCOMES},
         )
         self.events = self._counter(

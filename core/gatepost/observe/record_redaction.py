@@ -22,7 +22,7 @@ _CONFIGURED_KEYS = _OWN_KEYS - {"message", "code"}
 
 
 def redact_record(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Return a copy of a record, as a structlog processor does, in which nothing private is left."""
+    """Return a copy of a record in which nothing private is left; a structlog processor."""
     plain = {_as_text(key): _as_plain(value) for key, value in event.items()}
     together = "\n".join(_texts(plain))
     decoded = decode_private(together)

@@ -26,7 +26,7 @@ MAX_RECENT = 32
 """Scopes whose values stay private after they have ended: an error is often logged a little later."""
 
 _MAX_GAP = 3
-"""Signs that may stand between two values that are replaced as one."""
+"""Characters that may stand between two values that are replaced as one."""
 
 # Matches at the start of a word only, so that a long text without an address is scanned once.
 _ADDRESS = re.compile(
@@ -90,7 +90,7 @@ def redact_recent(*values: Private) -> None:
 def redact_settings(settings: object) -> None:
     """Redact the secrets in these settings as long as the process lives, in place of those of earlier settings.
 
-    Of an address only the whole is redacted: its domain may be the operator's own, which the log names often.
+    An address is redacted only as a whole: its domain may be the operator's own, which the log names often.
     """
     _of_settings[:] = [_Values(_with_url_passwords(secrets(settings)), whole=True)]
 
@@ -161,7 +161,7 @@ def remove_forms(text: str, found: Sequence[str]) -> str:
     parts: list[str] = []
     end = 0
     for first, last in find_spans(text, found):
-        # Two values with a few signs between them, such as the halves of an address, are replaced as one.
+        # Two values with a few characters between them, such as the halves of an address, are replaced as one.
         if not parts or any(map(str.isalnum, text[end:first])) or first - end > _MAX_GAP:
             parts += [text[end:first], REDACTED]
         end = max(end, last)

@@ -19,7 +19,7 @@ _MIN_INFIX_LENGTH = 8
 """Letters from which a form is found inside a longer word. A shorter one is found only as a whole word."""
 
 _NOISE = re.compile(r"[\W_]+")
-_ASCII_NOISE = bytes(sign for sign in range(128) if not chr(sign).isalnum())
+_ASCII_NOISE = bytes(code for code in range(128) if not chr(code).isalnum())
 # Nearly every address and number consists of these characters. Of them URL-encoding changes @ and + alone.
 _PLAIN = re.compile(r"[A-Za-z0-9._@+-]+", re.ASCII)
 

@@ -1,8 +1,8 @@
 """A watchdog thread that notices when the event loop is blocked, and samples whose code blocks it.
 
 C code that does not release the interpreter stops this thread too. Then the sample is taken when the thread runs
-again, and shows where the threads were right after that call, mostly. The CPU time that the process used meanwhile tells
-such a call from a machine that had no time for the process. A C call that only waits can't be told from the latter.
+again, which is usually right after that call. The CPU time that the process used meanwhile shows whether such a call
+computed, or the machine had no time for the process. A C call that only waits looks like the latter.
 """
 
 import asyncio

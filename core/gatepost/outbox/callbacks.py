@@ -58,7 +58,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 
 @cache
 def _claim_statement(conditions: tuple[str, ...], *, postgresql: bool) -> Executable:
-    """Return the claim with these conditions; cached, because to build it takes longer than to run it."""
+    """Return the claim with these conditions; cached, because building it takes longer than running it."""
     due = (
         select(statuses.c.seq, statuses.c.due_at)
         .where(
@@ -136,7 +136,7 @@ _lock_rows = dialect_pair(
 _update_status = (
     update(statuses)
     .where(
-        # The fence once more, in the statement itself: another replica may have claimed it since it was read.
+        # The fence again, in the statement itself: another replica may have claimed the row since it was read.
         statuses.c.seq == bindparam("status_seq"),
         statuses.c.attempt == bindparam("claimed_attempt"),
         statuses.c.holder == bindparam("claimed_by"),

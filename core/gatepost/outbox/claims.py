@@ -1,4 +1,4 @@
-"""Claims of messages: claim what is due, renew a lease, release a claim that nobody works on."""
+"""Claims of messages: claim what is due, renew leases, release claims that this process does not work on."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -33,16 +33,16 @@ MAX_PENDING = 20_000
 GATHER_INTERVAL = 0.0005
 """Seconds that a batch waits for further calls, again and again as long as each wait brings at least one.
 
-Without it half of the calls arrive during the commit of the other half, and this goes on for ever: the event loop and
-the thread that commits then want the interpreter at the same time. Waiting until all have arrived saved three tenths
-of the CPU of accepting at 64 connections. A call that is alone does not wait.
+Without this wait, half of the calls arrive during the commit of the other half, in every commit: the event loop and
+the thread that commits then compete for the interpreter. Waiting until all have arrived saved three tenths of the CPU
+of accepting at 64 connections. A call that is alone does not wait.
 """
 
 MAX_GATHER_ROUNDS = 10
-"""How often a batch waits for GATHER_INTERVAL at most."""
+"""The largest number of waits of GATHER_INTERVAL for one batch."""
 
 _LOOP_TURNS = 3
-"""Turns of the event loop from a request in a socket's buffer to its call here."""
+"""Turns of the event loop that a request needs from a socket's buffer to its call here."""
 
 FAILURE_MEMORY = 30.0
 """Seconds for which a failure is remembered. Not longer: a load balancer that avoids this gateway because of it sends
@@ -69,7 +69,7 @@ class Database(Protocol):
 
 
 class Deferred(Generic[Item]):
-    """An item that is made only when its transaction begins."""
+    """An item that is created only when its transaction begins."""
 
     __slots__ = ("make",)
 

@@ -20,7 +20,7 @@ answers too late would get the same mail again every two minutes of its lifetime
 as a lost answer."""
 
 SWEEP_BATCH = 200
-"""Rows of each kind that one sweep changes, so that nothing waits long for it."""
+"""The largest number of rows of each kind that one sweep changes, so that no other work waits long for it."""
 
 MAX_PAUSE = 3600.0
 """Seconds; a provider may ask for an hour, our own pauses are shorter."""

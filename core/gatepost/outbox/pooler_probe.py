@@ -1,7 +1,7 @@
 """Check that a PostgreSQL server admits the gateway, and that each connection keeps its session.
 
 A pooler such as PgBouncer in transaction mode gives each transaction to any of its own connections. Then the settings
-that the gateway makes for its connection apply to another one, and its prepared statements are missing: the gateway
+that the gateway makes for its connection apply to another connection, and its prepared statements are missing: the gateway
 would start, and stall under load.
 """
 
@@ -25,7 +25,7 @@ gives connection 0 another process the second time, or has only one process for 
 """
 
 _REFUSALS = {
-    "08": "a pooler before PostgreSQL refuses the connection: look in its log, and set its pool_mode to session",
+    "08": "a pooler in front of PostgreSQL refuses the connection: look in its log, and set its pool_mode to session",
     "28": "PostgreSQL refuses the user or the password of this URL: correct them, or look in its pg_hba.conf",
     "3D": "PostgreSQL has no database of this name: create it, or correct the name at the end of this URL",
     "42": "PostgreSQL does not let this user connect to this database: GRANT CONNECT",
@@ -86,8 +86,8 @@ def _problem(error: Exception) -> str:
         return f"{known} ({kind}, {state})"
     if isinstance(error, TimeoutError):
         return (
-            f"PostgreSQL, or a pooler before it, did not answer within {CONNECT_TIMEOUT:g} s: check that it can be "
-            "reached, and that a pooler has five connections for each gateway"
+            f"PostgreSQL, or a pooler in front of it, did not answer within {CONNECT_TIMEOUT:g} s: check that it can "
+            "be reached, and that a pooler has five connections for each gateway"
         )
     if isinstance(error, ssl.SSLError):
         return f"the TLS connection to PostgreSQL failed ({error.reason}): check sslmode and sslrootcert"

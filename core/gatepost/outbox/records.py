@@ -59,7 +59,7 @@ class SendResult(msgspec.Struct, frozen=True, kw_only=True):
     delay: float = 0.0
     """QUEUED: until the next try is due; UNCERTAIN: how long to wait for a report."""
     instance: str = ""
-    """The plugin instance that was asked last to send the message."""
+    """The plugin instance that tried last to send the message."""
     provider_id: str = ""
     reason: str = ""
     code: str = ""

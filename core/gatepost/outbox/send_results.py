@@ -73,7 +73,7 @@ class FinishResult(NamedTuple):
     callback_due: bool
     """Whether a new status may have to be called back now."""
     end: EndedMessage | None = None
-    """The end of the message; None when the message goes on, or had reached this end before."""
+    """Set when the message reached a final state now; None when it goes on, or was in that state before."""
 
 
 def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]:
@@ -111,7 +111,7 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
 
 
 def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, EndedMessage]:
-    """Return by message id the ends that were reached now; an end that was reached before is left out."""
+    """Return by id the messages that reached a final state now, without those that were in that state before."""
     return {
         row.id: EndedMessage(row.id, row.client, Channel(row.channel), State(value["state"]))
         for value in values
@@ -137,7 +137,7 @@ def _message_values(tx: Transaction, result: SendResult, row: Row[Any]) -> dict[
     state = result.state
     due_at = None
     expires_at, ended_at = row.expires_at, row.ended_at
-    # When a lifetime ends, the reason of the last try tells an operator more than "its lifetime ended".
+    # When a lifetime ends, the reason of the last try is more useful to an operator than "its lifetime ended".
     explained = row if state is State.FAILED and row.reason else result
     if state in {State.QUEUED, State.UNCERTAIN}:
         due_at = min(tx.after(result.delay), expires_at)

@@ -150,10 +150,11 @@ def _make_private(database: Path) -> None:
     database.touch(mode=_PRIVATE)
     for path in (database, _beside(database, "-wal"), _beside(database, "-shm")):
         with suppress(FileNotFoundError):
-            _remove_access(path, path.lstat().st_mode)
+            _restrict_access(path, path.lstat().st_mode)
 
 
-def _remove_access(path: Path, mode: int) -> None:
+def _restrict_access(path: Path, mode: int) -> None:
+    """Give a regular file mode 0600 where other users have access to it; log that, or that it failed."""
     if not stat.S_ISREG(mode) or not mode & 0o077:
         return
     event = "store_permissions_fixed"
@@ -181,7 +182,7 @@ class SqliteDatabase:
         self._wal_state: tuple[int, int] = 0, 0
         """Size of the WAL and time of its last write, when it was checked last."""
         self._unchanged_since = 0.0
-        """Since when they have been so, in seconds of the monotonic clock."""
+        """Since when both are unchanged, in seconds of the monotonic clock."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
 
     async def transact(self, work: Callable[[Connection], Result]) -> Result:
@@ -258,7 +259,7 @@ def _engine(path: Path) -> Engine:
 def read_only_engine(path: Path, *, immutable: bool = False) -> Engine:
     """Return an engine for reads beside a running gateway: a transaction sees the data of one moment.
 
-    It keeps no connections: a connection that is closed is closed in SQLite too.
+    It has no pool: when a connection is closed here, SQLite closes it too.
     ``immutable``: no process writes to the file, and there is no WAL. Then SQLite creates no files beside it.
     """
     options = "mode=ro&immutable=1" if immutable else "mode=ro"

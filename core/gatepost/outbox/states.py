@@ -51,7 +51,7 @@ def new_statuses(known: Iterable[Status], reported: Sequence[Status], *, by_prov
 
     Each status is called back once. A provider's report proves that the provider accepted the message, so
     ``accepted`` is added before it. ``accepted`` never follows another status: when another one is known already
-    (the gateway had given the message up, and a report came after all), it is left out.
+    (the gateway had given the message up, and a report came later), it is left out.
     """
     seen = set(known)
     added: list[Status] = []

@@ -17,16 +17,12 @@ T = TypeVar("T")
 MAX_IDS = 500
 """Ids in one IN list."""
 
-
 IDS: Any = bindparam("ids", expanding=True)
 """The parameter of a statement about many rows: ``column.in_(IDS)``."""
 
 
 class DialectPair(NamedTuple):
-    """A statement built once, in one form per dialect: to build it took longer than to run it.
-
-    Made by ``dialect_pair``.
-    """
+    """A statement in one form per dialect, built once by ``dialect_pair``: building it takes longer than running it."""
 
     sqlite: Executable
     """For SQLite, which has a single writer and needs no row locks."""
@@ -39,7 +35,7 @@ AddLock = Callable[[Select[Any]], Select[Any]]
 
 
 def dialect_pair(build: Callable[[AddLock], Executable]) -> DialectPair:
-    """Return both forms of the statement that ``build`` makes; ``build`` is given the dialect's AddLock."""
+    """Return both forms of a statement; ``build`` returns one of them, with the AddLock of its dialect."""
     return DialectPair(build(lambda query: query), build(lambda query: query.with_for_update()))
 
 

@@ -29,7 +29,7 @@ class ClaimProgress(NamedTuple):
     max_due_at: int | None
     """The highest due time of the claimed rows; None without rows, and always None on SQLite."""
     now: int
-    """Rows that were due by then could be claimed."""
+    """When the claim was made: only rows that were due by then could be claimed."""
     exhausted: bool
     """Whether the claim got every due row, and was not stopped by its limit."""
 
