@@ -319,7 +319,7 @@ def _recording(base, instances):
 @pytest.mark.parametrize("wrong", [[], ["--all", "--client", "brand"], ["x", "--all"], ["x", "--host", "y"]])
 async def test_retry_callbacks_takes_exactly_one_selection(config, run, tmp_path, wrong):
     (tmp_path / "gatepost.toml").write_text(config)
-    assert "give either ids, or --client, --host, or --all" in await run(
+    assert "give either IDs, or --client, --host or both, or --all" in await run(
         "messages", "retry-callbacks", *wrong, code=2
     )
 

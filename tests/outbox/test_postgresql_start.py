@@ -1,4 +1,4 @@
-"""What `gatepost check` and a start say about PostgreSQL, and about a pooler before it."""
+"""What `gatepost check` and a start say about PostgreSQL, and about a pooler in front of it."""
 
 import asyncio
 import os

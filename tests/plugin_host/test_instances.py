@@ -633,7 +633,9 @@ class TestLifespans:
             await ended.wait()
             await asyncio.sleep(0)
             for message in (EMAIL, SMS):
-                with pytest.raises(Unavailable, match="its lifespan has ended; restart") as raised:
+                with pytest.raises(
+                    Unavailable, match="its lifespan has ended: restart the gateway"
+                ) as raised:
                     await one.send(message)
                 assert raised.value.misconfigured
         assert sent == [1]

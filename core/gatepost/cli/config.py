@@ -181,24 +181,24 @@ def _toml(value: Any, hint: Any, path: str) -> str:
 
 
 def _placeholder(hint: Any, path: str) -> str:
-    types_in = _leaf_types(hint)
+    leaf_types = _leaf_types(hint)
     name = path.rpartition(".")[2]
-    if Secret in types_in:
+    if Secret in leaf_types:
         words = [word for word in path.split(".") if word not in {"plugins", "clients"}]
         text = json.dumps("env:" + "_".join(words).upper().replace("-", "_"))
     elif choices := _choices(hint):
         text = choices[0]
-    elif bool in types_in:
+    elif bool in leaf_types:
         text = "false"
-    elif int in types_in or float in types_in:
+    elif int in leaf_types or float in leaf_types:
         text = "1"
-    elif Path in types_in:
+    elif Path in leaf_types:
         text = json.dumps(f"{name}.pem" if name in {"certificate", "key", "ca_file"} else f"./{name}")
-    elif Network in types_in:
+    elif Network in leaf_types:
         text = '"203.0.113.0/24"'
     else:
         text = '"…"'
-    return f"[{text}]" if tuple in types_in or list in types_in else text
+    return f"[{text}]" if tuple in leaf_types or list in leaf_types else text
 
 
 def _leaf_types(hint: Any) -> set[Any]:

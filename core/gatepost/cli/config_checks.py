@@ -33,7 +33,7 @@ async def check_config(path: Path, *, live: bool) -> list[Finding]:
         *_routes(settings, instances),
     ]
     findings += [Finding("warning", key, problem) for key, problem in readable_by_all(settings)]
-    # In place of a value with a fault the settings have the default, which is not what the operator means.
+    # A value with a fault is replaced by its default in the settings, and the operator does not mean the default.
     findings += [] if "store" in faulty else [await _store(settings)]
     findings += [finding for some in opened for finding in some]
     findings += _unused_instances(settings, instances, faulty)
@@ -113,7 +113,7 @@ def _senders(settings: Settings, key: str, client: Client) -> Iterator[Finding]:
 
 
 def _contacts(settings: Settings, faulty: Collection[str]) -> Iterator[Finding]:
-    """Yield for each client which contact sources its users are looked up in."""
+    """Yield a finding for each client: its contact sources, or that it has none."""
     for name in settings.clients:
         sources = settings.contact_sources(name)
         if f"clients.{name}" in faulty:
@@ -124,7 +124,7 @@ def _contacts(settings: Settings, faulty: Collection[str]) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 "contacts.sources",
-                f"is empty: every user of clients.{name} is unknown, refused with code 1",
+                f"is empty: every message of clients.{name} is refused with code 1 (the user is unknown)",
             )
 
 

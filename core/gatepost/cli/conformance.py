@@ -20,7 +20,7 @@ from gatepost.testing.conformance.standalone import CheckResult, run_check, stan
 
 
 def report(path: Path, name: str, *, live: bool) -> int:
-    """Check the instance, or the only one of the kind, print the results, and return the exit code."""
+    """Check the instance, or the only one whose `use` is this name; print the results, return the exit code."""
     harness = _harness(path, name)
     results = asyncio.run(_run_checks(harness, live=live))
     grid = Grid.grid(padding=(0, 1))
@@ -54,18 +54,16 @@ def _harness(path: Path, name: str) -> Harness:
         tables = tomllib.loads(path.read_text("utf-8")).get("plugins", {})
     except (OSError, ValueError):
         fail(f"{path} can't be read as TOML; gatepost check says more")
-    found = [one for one in (name, *_of_kind(tables, name)) if isinstance(tables.get(one), dict)]
+    found = [one for one in (name, *_instances_of(tables, name)) if isinstance(tables.get(one), dict)]
     if not found:
         existing = ", ".join(sorted(printable(one) for one in tables)) or "none"
         fail(f"{path} has no [plugins.{printable(name)}]; there are: {existing}")
     if found[0] != name and len(found) > 1:
-        fail(f"several instances are of that kind; name one: {', '.join(found)}")
+        fail(f"several instances use that plugin; name one: {', '.join(found)}")
     table: dict[str, Any] = tables[found[0]]
     try:
-        discovery.settings_type(str(table.get("use")))
-        plugin = discovery.installed()[str(table.get("use"))].load()
         harness = Harness(
-            plugin=plugin,
+            plugin=discovery.load(str(table.get("use"))),
             table={key: value for key, value in table.items() if key not in CORE_KEYS},
             base=path.parent.resolve(),
         )
@@ -75,5 +73,5 @@ def _harness(path: Path, name: str) -> Harness:
     return harness
 
 
-def _of_kind(tables: dict[str, Any], use: str) -> list[str]:
+def _instances_of(tables: dict[str, Any], use: str) -> list[str]:
     return [name for name, table in tables.items() if isinstance(table, dict) and table.get("use") == use]

@@ -28,12 +28,12 @@ class _Value(NamedTuple):
 def readable_by_all(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield each key whose file holds something private and can be read by every user, and what to do."""
     values = list(_values(settings))
-    everybody = "every user of this machine can read"
+    intro = "every user of this machine can read"
     if (mode := _mode(settings.path)) & stat.S_IROTH and (found := ", ".join(_literal_secrets(values))):
-        yield "", f"{everybody} it (mode {mode:04o}), and it holds {found}: chmod o-r, or use env: or file:"
+        yield "", f"{intro} it (mode {mode:04o}), and it holds {found}: chmod o-r, or use env: or file:"
     for key, path in dict.fromkeys([*_files(settings, values), *_database(settings)]):
         if (mode := _mode(path)) & stat.S_IROTH and not _is_public(path):
-            yield key, f"{everybody} {path} (mode {mode:04o}): chmod o-r"
+            yield key, f"{intro} {path} (mode {mode:04o}): chmod o-r"
 
 
 def _values(settings: Settings) -> Iterator[_Value]:

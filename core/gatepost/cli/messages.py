@@ -113,11 +113,11 @@ def retry(
 ) -> None:
     """Send failed and held messages again. An ID is any id that show accepts.
 
-    A message is sent as soon as possible, and its lifetime begins again. If a gateway runs, it does this now; without
-    one, it happens at the next start.
+    A message is sent as soon as possible, and its lifetime begins again. If a gateway runs on this machine, it does
+    this now; without one, it happens at the next start.
     """
     if bool(ids) == (failed or held):
-        raise click.UsageError("give either ids or --failed, --held")
+        raise click.UsageError("give either IDs, or --failed, --held, or both")
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
         states = [state for state, chosen in ((State.FAILED, failed), (State.HELD, held)) if chosen]
@@ -162,7 +162,7 @@ def retry_callbacks(
     called at once. If a gateway runs on this machine, it does this now; without one, it happens at the next start.
     """
     if bool(ids) + bool(client or host) + every != 1:
-        raise click.UsageError("give either ids, or --client, --host, or --all")
+        raise click.UsageError("give either IDs, or --client, --host or both, or --all")
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
         query = partial(retries.ids_with_failed_callbacks, client=client, host=host)

@@ -92,5 +92,5 @@ def _class_problem(plugin: object) -> str:
         return "its settings_type is not a msgspec.Struct"
     if not settings.__struct_config__.frozen:
         return "its settings_type is not frozen"
-    taken = sorted({field.encode_name for field in msgspec.structs.fields(settings)} & set(CORE_KEYS))
-    return f"its settings_type has keys that belong to the core: {', '.join(taken)}" if taken else ""
+    reserved = sorted({field.encode_name for field in msgspec.structs.fields(settings)} & set(CORE_KEYS))
+    return f"its settings_type has keys that belong to the core: {', '.join(reserved)}" if reserved else ""

@@ -105,7 +105,7 @@ class Instance:
         Uncertain, because the message may have been sent.
         """
         if self._runner.lifespan_ended:
-            raise Unavailable("its lifespan has ended; restart", misconfigured=True)
+            raise Unavailable("its lifespan has ended: restart the gateway", misconfigured=True)
         hook = SEND_HOOKS[Channel.EMAIL if isinstance(message, Email) else Channel.SMS]
 
         async def send() -> Receipt:
@@ -132,7 +132,7 @@ class Instance:
                 raise result.error
             raise Uncertain(cast("PluginError", result.error).problem)
 
-    async def find_contact(self, ext_user_id: str, timeout: float) -> Contact | None:  # noqa: ASYNC109  the core's
+    async def find_contact(self, ext_user_id: str, timeout: float) -> Contact | None:  # noqa: ASYNC109  HookRunner keeps it
         """Look a user up within ``timeout`` seconds.
 
         Raises Unavailable, and nothing else. A source that answers from memory is called directly, without
@@ -221,9 +221,9 @@ class Instance:
 
     def _checked_receipt(self, hook: str, receipt: Receipt, recipient: Secret) -> Receipt:
         """Copy a Receipt, without its id when that is invalid or holds the recipient."""
-        given: object = receipt.provider_id
-        provider_id = sanitize.clean_id(given)
-        if not provider_id and not (isinstance(given, str) and not len(given)):
+        raw_id: object = receipt.provider_id
+        provider_id = sanitize.clean_id(raw_id)
+        if not provider_id and not (isinstance(raw_id, str) and not len(raw_id)):
             self._runner.record_violation(
                 hook,
                 f"returned a provider_id that is not a printable text of at most {sanitize.MAX_ID_LENGTH} characters",
@@ -241,7 +241,7 @@ def _hook_problems(plugin: object, name: str, methods: Sequence[pluggy.HookImpl]
     """Yield what is wrong with a plugin's implementation of one hook."""
     if not methods:
         method = inspect.getattr_static(plugin, name, None)
-        # A Protocol that the plugin inherits from brings the hook's specification, which is not a method of it.
+        # A plugin that inherits from the hookspecs' Protocol has the hook's specification, but does not implement it.
         if method is not None and not hasattr(method, f"{hookspecs.PROJECT}_spec"):
             yield f"has a method {name} without @hookimpl"
         return

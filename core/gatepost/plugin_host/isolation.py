@@ -44,7 +44,7 @@ class HookRunner:
         self._package = package
         self.violations = 0
         """How often the plugin violated the contract."""
-        # asyncio holds tasks by weak references only, and an abandoned task must not be collected half-way.
+        # asyncio holds tasks by weak references only, and an abandoned task must not be collected before it ends.
         self._abandoned: set[asyncio.Task[Any]] = set()
         self._lifespan_task: asyncio.Task[Any] | None = None
 

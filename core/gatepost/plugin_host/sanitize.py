@@ -35,7 +35,7 @@ MAX_ID_LENGTH = 255
 """Characters of an id. A longer one is dropped, because a shortened id would never match again."""
 
 MAX_REDACTED_LENGTH = 8_000
-"""Characters of a text that are searched for private values. The rest is dropped before."""
+"""Characters of a text that are kept and searched for private values; the rest is dropped first."""
 
 MAX_ATTRIBUTES = 1_000
 """Attributes that a contact may have."""
@@ -164,7 +164,7 @@ def clean_id(text: object) -> str:
     """Return an id unchanged; empty when it is not a printable text of at most MAX_ID_LENGTH characters."""
     if not isinstance(text, str):
         return ""
-    # A plain str, whatever a subclass of the plugin's overrides.
+    # As a plain str: a subclass of str may override any method.
     text = str.__str__(text)
     return text if len(text) <= MAX_ID_LENGTH and text.isprintable() else ""
 

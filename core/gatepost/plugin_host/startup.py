@@ -53,9 +53,9 @@ def _build(settings: InstanceSettings, public_url: str) -> Instance:
 
 
 def _capability_faults(settings: Settings, instances: Mapping[str, Instance]) -> Iterable[Fault]:
-    """Yield the names that stand where a plugin of another kind is needed.
+    """Yield a fault for each name of a plugin that can't do what is needed in that place.
 
-    Names of plugins that do not exist are found elsewhere.
+    Names without a plugin are found by ``toml_file``.
     """
     for channel in Channel:
         for name in settings.routes.instances(channel):

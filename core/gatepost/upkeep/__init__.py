@@ -1,1 +1,1 @@
-"""What runs beside the messages: the readiness of the gateway, and the upkeep of its store."""
+"""The readiness of the gateway, the depth of its queues, and the upkeep of its store."""

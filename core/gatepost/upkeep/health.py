@@ -16,7 +16,7 @@ from gatepost.outbox.states import FINAL_STATES, CallbackState, State
 from gatepost.throttle import BreakerSnapshot, BreakerState, Throttle
 
 MISCONFIGURED = "misconfigured"
-"""Stands beside the states of the breaker: an instance may be misconfigured in each of them."""
+"""Shown beside the states of the breaker: an instance may be misconfigured in each of them."""
 
 _QUEUE_GAUGES: tuple[tuple[str, str, list[str]], ...] = (
     ("queue_messages", "Messages that have not ended", ["channel", "state"]),
@@ -38,6 +38,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str]
     """What prevents that, and then what an operator should look at although it does not."""
     instances: Mapping[str, Mapping[str, object]]
+    """The state of each sending instance's breaker, by the instance's name."""
 
 
 class HealthCheck:
