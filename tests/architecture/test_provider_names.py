@@ -1,4 +1,4 @@
-"""The core knows no provider: no plugin kind of this repository is named in its code."""
+"""The core knows no provider: no plugin of this repository is named in its code."""
 
 import ast
 import re
@@ -39,7 +39,7 @@ def words(module: ast.Module) -> Iterator[str]:
 
 
 def mentions() -> set[tuple[str, str]]:
-    """Return every pair of a module of the core and a plugin kind that its code names."""
+    """Return every pair of a module of the core and a plugin that its code names."""
     return {
         (str(file.relative_to(CORE)), kind)
         for file in CORE.rglob("*.py")

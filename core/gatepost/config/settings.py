@@ -37,7 +37,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     public_url: Annotated[
         str,
         Meta(
-            description="the URL of this gateway, as seen from outside; for providers that are told where to report"
+            description="the URL of this gateway as seen from outside; plugins tell their providers to report there"
         ),
     ] = ""
     certificate: Annotated[
@@ -209,7 +209,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     plugins: Mapping[str, InstanceSettings]
 
     def contact_sources(self, client: str) -> tuple[str, ...]:
-        """Return the names of the contact sources for this client's users, in the order in which they are asked."""
+        """Return the names of the contact sources for this client's users, in the order in which they are queried."""
         return self.clients[client].contacts or self.contacts.sources
 
 

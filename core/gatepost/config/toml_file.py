@@ -41,9 +41,9 @@ _QUOTABLE = re.compile(r"(env:)?[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SettingsTypes = Callable[[str], type[msgspec.Struct]]
 
 
-def config_path(given: Path | None) -> Path:
-    """Return the configuration file: ``given``, else ``GATEPOST_CONFIG``, else ``gatepost.toml`` in this folder."""
-    return given or Path(os.environ.get("GATEPOST_CONFIG") or "gatepost.toml")
+def config_path(option: Path | None) -> Path:
+    """Return the configuration file: ``option``, else ``GATEPOST_CONFIG``, else ``gatepost.toml`` in this folder."""
+    return option or Path(os.environ.get("GATEPOST_CONFIG") or "gatepost.toml")
 
 
 def read_settings(path: Path, settings_type: _SettingsTypes) -> tuple[Settings | None, list[Fault]]:

@@ -86,27 +86,27 @@ class Table:
         return self._inner(chosen), self._inner(others)
 
     def refuse_unknown(self, known: Collection[str], path: str = "") -> Collection[str]:
-        """Add a fault for every unknown key; returns the known keys that are probably meant by these."""
-        meant = set()
+        """Add a fault for every unknown key; return the known keys that these are probably misspellings of."""
+        intended = set()
         for key in self._content:
             if key not in known:
                 closest = closest_name(key, set(known) - self._content.keys())
-                meant |= {closest} - {""}
+                intended |= {closest} - {""}
                 problem = f"is not a key here; {suggestion(closest, known)}"
                 self.add_fault(f"{path}.{key}" if path else key, problem)
-        return meant
+        return intended
 
     def convert(
-        self, struct_type: type[S], path: str, *, fallbacks: Mapping[str, Any] | None = None, **given: Any
+        self, struct_type: type[S], path: str, *, fallbacks: Mapping[str, Any] | None = None, **preset: Any
     ) -> S | None:
         """Return this table as a struct, converted key by key; None when any of the keys has a fault.
 
-        With ``fallbacks`` a struct is returned in spite of faults, so that further faults can be looked for in it.
-        It has defaults in place of unusable values, and ``fallbacks`` for keys without a default. ``given``
+        With ``fallbacks`` a struct is returned in spite of faults, so that it can be checked for further faults.
+        It has defaults in place of unusable values, and ``fallbacks`` for keys without a default. ``preset``
         are fields that have no key in the table.
         """
         before = len(self.faults)
-        values: dict[str, Any] = {**given, **self._convert_keys(struct_type, path, given)}
+        values: dict[str, Any] = {**preset, **self._convert_keys(struct_type, path, preset)}
         if len(self.faults) > before:
             if fallbacks is None:
                 return None
@@ -119,19 +119,19 @@ class Table:
             return None
 
     def _convert_keys(
-        self, struct_type: type[msgspec.Struct], path: str, given: Collection[str]
+        self, struct_type: type[msgspec.Struct], path: str, preset: Collection[str]
     ) -> dict[str, Any]:
         fields = {
             field.encode_name: field
             for field in msgspec.structs.fields(struct_type)
-            if field.name not in given
+            if field.name not in preset
         }
         values: dict[str, Any] = {}
-        meant = self.refuse_unknown(fields.keys(), path)
+        misspelled = self.refuse_unknown(fields.keys(), path)
         for key, field in fields.items():
             if key not in self._content:
                 # A misspelled key has its fault already.
-                if field.required and key not in meant:
+                if field.required and key not in misspelled:
                     self.add_fault(f"{path}.{key}", "is missing")
                 continue
             try:

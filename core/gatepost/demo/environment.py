@@ -19,7 +19,7 @@ from gatepost.testing.demo_provider import DemoProvider
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.smartico import Smartico
 
-# The example configuration has these two plugins; everything else about a provider is in its own package.
+# The demo needs these two plugins; all else about a provider is in its own package.
 CONTACT_SOURCE = "csv"
 DEFAULT_PROVIDER = "sandbox"
 
@@ -104,15 +104,15 @@ async def run_environment(provider: str) -> AsyncIterator[DemoEnvironment]:
 
 
 async def _start_provider(use: str, stack: AsyncExitStack) -> DemoProvider:
-    """Start the provider of a plugin kind, which takes and reports messages until the stack ends."""
-    provider = await stack.enter_async_context(providers.make(use))
+    """Start the provider of a plugin, which takes and reports messages until the stack ends."""
+    provider = await stack.enter_async_context(providers.create(use))
     reporting = asyncio.create_task(providers.report_statuses(provider, statuses_of))
     stack.push_async_callback(_cancel, reporting)
     return provider
 
 
 def _plugin_table(use: str, table: Mapping[str, str]) -> str:
-    """Return the plugin's table for the configuration; its instance is named like its kind."""
+    """Return the plugin's table for the configuration; its instance has the plugin's name."""
     # A JSON string is a TOML string.
     lines = [f"{key} = {json.dumps(value)}" for key, value in {"use": use, **table}.items()]
     return "\n".join(["", f"[plugins.{use}]", *lines, ""])

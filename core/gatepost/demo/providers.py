@@ -17,7 +17,7 @@ _POLL_INTERVAL = 0.05
 
 
 def names() -> list[str]:
-    """Return the plugin kinds whose package has a module ``testing``; imports none of them."""
+    """Return the plugins whose package has a module ``testing``; imports none of them."""
     return sorted(use for use in discovery.installed() if _has_testing(_package(use)))
 
 
@@ -31,8 +31,8 @@ def _has_testing(package: str) -> bool:
     return any((folder / "testing.py").exists() or (folder / "testing").is_dir() for folder in folders)
 
 
-def make(use: str) -> DemoProvider:
-    """Return the provider that this plugin kind has for the demo, not started yet.
+def create(use: str) -> DemoProvider:
+    """Return the provider that this plugin has for the demo, not started yet.
 
     Raises RuntimeError where its module ``testing`` can't be imported or has no DEMO_PROVIDER.
     """
@@ -45,13 +45,13 @@ def make(use: str) -> DemoProvider:
 
 
 def channels(use: str) -> list[Channel]:
-    """Return what the plugin kind sends. Raises ConfigError where it can't be used."""
+    """Return what the plugin sends. Raises ConfigError where it can't be used."""
     plugin = discovery.load(use)
     return [channel for channel, hook in SEND_HOOKS.items() if implements(plugin, hook)]
 
 
 async def report_statuses(provider: DemoProvider, statuses_of: Callable[[str], Sequence[Status]]) -> None:
-    """Report of each message what ``statuses_of`` returns for its recipient, until cancelled."""
+    """Report for each message the statuses that ``statuses_of`` returns for its recipient, until cancelled."""
     reported: set[str] = set()
     while True:
         for arrival in provider.arrivals():

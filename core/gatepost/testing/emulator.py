@@ -42,9 +42,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     """Headers of that answer."""
     taken: bool = True
-    """Whether the message is taken where the client gets no answer."""
+    """Whether the message is taken although the client gets no answer."""
     end: Literal["answer", "close", "hang", "stall"] = "answer"
-    """The answer; the connection closed; no answer; half an answer and then nothing."""
+    """``answer``: answer; ``close``: close the connection; ``hang``: never answer; ``stall``: send half the answer."""
     drip: float | None = None
     """Seconds between the single bytes of the answer."""
 
@@ -119,7 +119,7 @@ class Emulator(ReportSender):
         self._sends: Counter[str] = Counter()
         self._concurrent = 0
 
-    # What only the provider knows; the rest is in ReportSender.
+    # What differs by provider; ReportSender has the rest of it.
 
     @abstractmethod
     async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
@@ -211,7 +211,7 @@ class Emulator(ReportSender):
         return response
 
     async def _write_and_close(self, request: web.BaseRequest, failure: Failure, raw: bytes) -> web.Response:
-        """Write ``raw`` past aiohttp, in the way of the failure, and close the connection."""
+        """Write ``raw`` to the connection as the failure says, without aiohttp, and close it."""
         transport = request.transport
         if transport is not None:
             self.withheld_answers += failure.drip is not None or failure.end in {"hang", "stall"}

@@ -17,7 +17,8 @@ Event = dict[str, Any]
 """One report as the provider would write it, before it is encoded."""
 
 Tampering = Literal["", "unsigned", "forged", "flipped"]
-"""Genuine; without its signature; signed with another key; one bit of the body changed after signing."""
+"""Empty: none. ``unsigned``: no signature; ``forged``: signed with another key; ``flipped``: one bit of the body changed
+after signing."""
 
 
 class TakenMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +46,7 @@ class AutomaticReports(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportSender(ABC):
-    """What an Emulator does to webhooks."""
+    """The part of an Emulator that sends reports to webhooks."""
 
     retry_pauses: ClassVar[Sequence[float]]
     """Seconds between the tries to deliver a report, as the provider documents them."""
@@ -73,7 +74,7 @@ class ReportSender(ABC):
 
     @abstractmethod
     def bodies(self, events: Sequence[Event], *, batch: int) -> list[bytes]:
-        """Return the bodies of the webhook requests for these events: ``batch`` events each, 0: as usual."""
+        """Return the bodies of the webhook requests for these events: ``batch`` events each; 0: the provider's way."""
 
     @abstractmethod
     def sign(self, body: bytes, at: float, *, forged: bool) -> dict[str, str]:

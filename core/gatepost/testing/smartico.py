@@ -52,7 +52,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     body: bytes = b""
     end: Literal["answer", "close", "hang"] = "answer"
-    """The answer; the connection closed without one; no answer until the stand-in ends."""
+    """``answer``: answer; ``close``: close the connection; ``hang``: no answer until the stand-in ends."""
 
 
 def answer(status: int, *, retry_after: int | None = None) -> Failure:
@@ -157,7 +157,7 @@ class Smartico:
         status: str,
         *,
         attempted: bool = False,
-        timeout: float = 60.0,  # noqa: ASYNC109  a test names it as it names the status
+        timeout: float = 60.0,  # noqa: ASYNC109  simpler to call than asyncio.timeout
     ) -> Callback:
         """Return the message's callback with this status, once it has come.
 
@@ -260,6 +260,6 @@ class Smartico:
         if failure.end == "hang":
             await self._closing.wait()
         if failure.end != "answer" and request.transport is not None:
-            # Past aiohttp, which then does not write what is returned below.
+            # aiohttp then does not write the answer that is returned below.
             request.transport.close()
         return web.Response(status=failure.status, headers=failure.headers, body=failure.body)

@@ -186,7 +186,7 @@ class WebhookSuite(PluginSuite):
     report_features: ClassVar[Collection[ReportFeature]] = frozenset()
     """The properties of the provider's reports."""
     meanings: ClassVar[Mapping[str, Sequence[Status]]] = {}
-    """The statuses that each kind of report means; an empty list for a kind that means none."""
+    """The statuses that each kind of report means; an empty list for a kind that means no status."""
     verification_keys: ClassVar[Collection[str]] = frozenset()
     """The keys of the table without which reports can't be verified."""
 
@@ -232,11 +232,11 @@ def declared(suite: type[PluginSuite]) -> frozenset[FailureMode | ReportFeature]
 
 
 def undeclared(suite: type[PluginSuite]) -> list[str]:
-    """Return what is not checked: hooks without a suite, and what other checks need and the class lacks."""
+    """Return what is not checked: hooks without a suite, and failures and features that the class does not declare."""
     names = [f"{base.hook} ({base.__name__})" for base in SUITES if base.hook and not issubclass(suite, base)]
     plugin = getattr(suite, "plugin", None)
     implemented = [name for name in names if plugin and implements(plugin, name.partition(" ")[0])]
-    marked = [f"{name}, WHICH IT HAS" if name in implemented else name for name in names]
+    marked = [f"{name}, WHICH THE PLUGIN IMPLEMENTS" if name in implemented else name for name in names]
     needs = {need for check in _checks(suite) for need in check.needs}
     return [*marked, *sorted(str(need) for need in needs - declared(suite))]
 

@@ -51,7 +51,7 @@ def test_features_that_are_not_declared_are_named_and_not_checked():
     assert not {"send.refused-sms", "send.hang-email", "ping.success", "webhooks.status_type"} & cases.keys()
     named = suites.undeclared(EmailOnly)
     assert "hang" in named
-    assert "find_contact (ContactsSuite), WHICH IT HAS" in named
+    assert "find_contact (ContactsSuite), WHICH THE PLUGIN IMPLEMENTS" in named
     assert "refuse" not in named
 
 
@@ -107,7 +107,7 @@ def test_a_declared_feature_that_is_missing_is_a_failure(a_suite):
     assert "has no hook find_contact" in a_suite
     assert "table_for_port" in a_suite
     assert "gatepost conformance" in a_suite
-    assert "send_email (EmailSuite), WHICH IT HAS" in a_suite
+    assert "send_email (EmailSuite), WHICH THE PLUGIN IMPLEMENTS" in a_suite
 
 
 CONFIG = """
