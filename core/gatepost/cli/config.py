@@ -129,14 +129,14 @@ def _key(field: msgspec.structs.FieldInfo, hint: Any, path: str) -> Key:
         if not field.required:
             notes.append("not set")
         # A key without a default is shown with an example.
-        default = _of_meta(hint, "examples")
+        default = _meta_value(hint, "examples")
     description = " ".join(
-        filter(None, [_of_meta(hint, "description"), f"({'; '.join(notes)})" if notes else ""])
+        filter(None, [_meta_value(hint, "description"), f"({'; '.join(notes)})" if notes else ""])
     )
     return Key(field.encode_name, description, field.required, _toml(default, hint, path))
 
 
-def _of_meta(hint: Any, name: Literal["description", "examples"]) -> Any:
+def _meta_value(hint: Any, name: Literal["description", "examples"]) -> Any:
     """Return the description or the first example in a type's Meta; None when there is none."""
     metas = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
     found = next((value for meta in reversed(metas) if (value := getattr(meta, name))), None)

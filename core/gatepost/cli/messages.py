@@ -143,7 +143,7 @@ def retry(
 @click.option(
     "--host", default="", help="All failed callbacks to this host; with :PORT only those to this port."
 )
-@click.option("--all", "every", is_flag=True, help="All failed callbacks.")
+@click.option("--all", "all_failed", is_flag=True, help="All failed callbacks.")
 @yes_option
 @json_option
 @config_option
@@ -151,7 +151,7 @@ def retry_callbacks(
     ids: Sequence[str],
     client: str,
     host: str,
-    every: bool,
+    all_failed: bool,
     yes: bool,
     as_json: bool,
     config: Path | None,
@@ -161,7 +161,7 @@ def retry_callbacks(
     An ID is any id of a message that show accepts. Each callback gets all its tries again, and a host that rests is
     called at once. If a gateway runs on this machine, it does this now; without one, it happens at the next start.
     """
-    if bool(ids) + bool(client or host) + every != 1:
+    if bool(ids) + bool(client or host) + all_failed != 1:
         raise click.UsageError("give either IDs, or --client, --host or both, or --all")
     with report_faults(config_path(config)):
         settings = store.load_settings(config)

@@ -33,8 +33,8 @@ Result = TypeVar("Result")
 _REQUEST_TIMEOUT = 60.0
 """Seconds for an answer of the gateway; under load it answers in tenths of a second."""
 
-_RESTS_TIMEOUT = 5.0
-"""Seconds for the answer of which instances rest, which is only an addition to what the store says."""
+_RESTING_INSTANCES_TIMEOUT = 5.0
+"""Seconds for the list of resting instances, which a command can do without."""
 
 
 class AdminError(Exception):
@@ -133,7 +133,7 @@ async def _change(
                 results += msgspec.json.decode(answer, type=answer_type)
         return results
     except GatewayNotRunning:
-        # A SQLite file is then open nowhere else; on PostgreSQL the gateways elsewhere find the change by themselves.
+        # Then no other process has the SQLite file open; on PostgreSQL the other gateways find the change themselves.
         pass
     except AdminError as error:
         fail(str(error))
@@ -149,7 +149,7 @@ async def _change(
 
 async def resting_instances(settings: Settings, channel: Channel) -> list[RestingInstance]:
     """Return which instances of a channel's route rest in the gateway that runs here. Raises AdminError."""
-    async with _gateway(settings, _RESTS_TIMEOUT) as gateway:
+    async with _gateway(settings, _RESTING_INSTANCES_TIMEOUT) as gateway:
         answer = await gateway.request("resting-instances", RestingInstancesRequest(channel=channel))
         return msgspec.json.decode(answer, type=list[RestingInstance])
 

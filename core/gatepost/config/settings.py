@@ -69,7 +69,10 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Secret, Meta(description="sent with every callback", examples=["env:SMARTICO_API_KEY"])
     ] = Secret("")
     sms_authorization: Annotated[
-        bool, Meta(description="false: /sms needs no Authorization header, only an address in allow_ips")
+        bool,
+        Meta(
+            description="false: /sms needs only an address in allow_ips; Smartico's older documentation has no header there"
+        ),
     ] = True
     allow_ips: Annotated[
         tuple[Network, ...],

@@ -60,31 +60,31 @@ class _Values:
         return [form for form in self._forms if form in letters]
 
 
-_in_context: ContextVar[tuple[_Values, ...]] = ContextVar("gatepost_private", default=())
+_context_scopes: ContextVar[tuple[_Values, ...]] = ContextVar("gatepost_private", default=())
 # The scopes of all tasks. A connection that was opened for one message logs while it carries the next one, and then
 # it is outside of the first message's context.
-_active: dict[int, _Values] = {}
-_recent: deque[_Values] = deque(maxlen=MAX_RECENT)
-_of_settings: list[_Values] = []
+_active_scopes: dict[int, _Values] = {}
+_recent_scopes: deque[_Values] = deque(maxlen=MAX_RECENT)
+_settings_secrets: list[_Values] = []
 
 
 @contextmanager
 def redaction_scope(*values: Private) -> Iterator[None]:
     """Redact these values while the block runs, for a while after it, and always in tasks started in it."""
     scope = _Values(values)
-    token = _in_context.set((*_in_context.get(), scope))
-    _active[id(scope)] = scope
+    token = _context_scopes.set((*_context_scopes.get(), scope))
+    _active_scopes[id(scope)] = scope
     try:
         yield
     finally:
-        del _active[id(scope)]
-        _recent.append(scope)
-        _in_context.reset(token)
+        del _active_scopes[id(scope)]
+        _recent_scopes.append(scope)
+        _context_scopes.reset(token)
 
 
 def redact_recent(*values: Private) -> None:
     """Redact these values from now on, until MAX_RECENT further scopes have ended."""
-    _recent.append(_Values(values))
+    _recent_scopes.append(_Values(values))
 
 
 def redact_settings(settings: object) -> None:
@@ -92,7 +92,7 @@ def redact_settings(settings: object) -> None:
 
     An address is redacted only as a whole: its domain may be the operator's own, which the log names often.
     """
-    _of_settings[:] = [_Values(_with_url_passwords(secrets(settings)), whole=True)]
+    _settings_secrets[:] = [_Values(_with_url_passwords(secrets(settings)), whole=True)]
 
 
 def _with_url_passwords(found: Iterable[Secret]) -> Iterator[Secret]:
@@ -143,7 +143,9 @@ def find_forms(text: str, *values: Private) -> Sequence[str]:
     """Return the forms of these values, and of those that are private now, that stand in ``text``."""
     letters = reduce(text)
     windows = {letters[at : at + MIN_FORM_LENGTH] for at in range(len(letters) - MIN_FORM_LENGTH + 1)}
-    known = dict.fromkeys((*_in_context.get(), *tuple(_active.values()), *tuple(_recent), *_of_settings))
+    known = dict.fromkeys(
+        (*_context_scopes.get(), *tuple(_active_scopes.values()), *tuple(_recent_scopes), *_settings_secrets)
+    )
     return [form for one in (_Values(values), *known) for form in one.find(letters, windows)]
 
 

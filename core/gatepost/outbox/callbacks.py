@@ -99,20 +99,22 @@ def _claim(tx: Transaction, request: CallbackClaimRequest) -> CallbackBatch:
         "claimed_by": tx.holder,
     }
     rows = tx.connection.execute(statement, parameters).all()
-    about = {row.id: row for row in tx.select_by_ids(_message_columns, {row.message_id for row in rows})}
+    by_message_id = {
+        row.id: row for row in tx.select_by_ids(_message_columns, {row.message_id for row in rows})
+    }
     callbacks = [
         Callback(
             seq=row.seq,
             attempt=row.attempt,
             message_id=row.message_id,
             client=row.client,
-            channel=Channel(about[row.message_id].channel),
+            channel=Channel(by_message_id[row.message_id].channel),
             status=Status(row.status),
-            callback_url=about[row.message_id].callback_url,
+            callback_url=by_message_id[row.message_id].callback_url,
             target=row.target,
         )
         for row in rows
-        if row.message_id in about
+        if row.message_id in by_message_id
     ]
     return CallbackBatch(callbacks, claim_progress(tx, rows, request.limit))
 

@@ -54,7 +54,7 @@ def sweep(tx: Transaction, items: Sequence[None]) -> list[tuple[SweepResult, Seq
     return [(result, () if number else ended) for number in range(len(items))]
 
 
-def _rows(tx: Transaction, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
+def _select_rows(tx: Transaction, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
     query: Select[Any] = (
         select(messages.c.id, messages.c.client, messages.c.channel, messages.c.callback_url)
         .where(messages.c.due_at.is_not(None), *conditions)
@@ -73,7 +73,7 @@ def _update_rows(tx: Transaction, rows: Sequence[Row[Any]], **values: Any) -> in
 def _fail_expired_messages(tx: Transaction) -> Sequence[EndedMessage]:
     """Fail messages whose lifetime ended. The content stays, so that the operator can queue them again."""
     states = [state.value for state in (State.QUEUED, State.SUSPECT, State.UNCERTAIN, State.HELD)]
-    rows = _rows(tx, messages.c.expires_at <= tx.now, messages.c.state.in_(states))
+    rows = _select_rows(tx, messages.c.expires_at <= tx.now, messages.c.state.in_(states))
     _update_rows(tx, rows, state=State.FAILED.value, due_at=None, ended_at=tx.now)
     if rows:
         failed = [(row.id, Status.FAILED, "") for row in rows]
@@ -83,7 +83,9 @@ def _fail_expired_messages(tx: Transaction) -> Sequence[EndedMessage]:
 
 def _expire_leases(tx: Transaction) -> deaths.ExpiredClaims:
     """End the claims whose lease was not renewed: the process that was sending is gone, or late."""
-    rows = _rows(tx, deaths.any_channel, messages.c.state == State.SENDING.value, messages.c.due_at <= tx.now)
+    rows = _select_rows(
+        tx, deaths.any_channel, messages.c.state == State.SENDING.value, messages.c.due_at <= tx.now
+    )
     if not rows:
         return deaths.ExpiredClaims(0, [])
     return deaths.expire_claims(tx, messages.c.id.in_([row.id for row in rows]))
@@ -104,7 +106,7 @@ def expire_all_claims(tx: Transaction, items: Sequence[None]) -> list[deaths.Exp
 def _uncertain_rows(tx: Transaction, where: ColumnElement[bool]) -> Sequence[Row[Any]]:
     """Return uncertain messages whose wait for a report has ended."""
     is_due = messages.c.due_at <= tx.now
-    return _rows(tx, deaths.any_channel, messages.c.state == State.UNCERTAIN.value, is_due, where)
+    return _select_rows(tx, deaths.any_channel, messages.c.state == State.UNCERTAIN.value, is_due, where)
 
 
 def _requeue_uncertain(tx: Transaction) -> int:
@@ -134,14 +136,14 @@ def _correct_times(tx: Transaction) -> int:
         (State.UNCERTAIN, due_at > wait_end, wait_end),
         (State.SENDING, due_at > tx.after(MAX_LEASE), tx.after(MAX_LEASE)),
     ):
-        rows = _rows(tx, deaths.any_channel, messages.c.state == state.value, where)
+        rows = _select_rows(tx, deaths.any_channel, messages.c.state == state.value, where)
         count += _update_rows(tx, rows, due_at=corrected)
     return count + _correct_lifetimes(tx)
 
 
 def _correct_lifetimes(tx: Transaction) -> int:
     """Start anew the lifetimes of messages that were stored before the clock went far back."""
-    rows = _rows(
+    rows = _select_rows(
         tx,
         messages.c.expires_at > tx.after(MAX_LIFETIME),
         messages.c.created_at > tx.after(MAX_PAUSE),

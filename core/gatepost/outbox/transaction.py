@@ -140,6 +140,6 @@ class Transaction:
 
 def id_chunks(ids: Iterable[T]) -> Iterator[list[T]]:
     """Yield the ids in lists short enough for one IN."""
-    every = list(ids)
-    for start in range(0, len(every), MAX_IDS):
-        yield every[start : start + MAX_IDS]
+    all_ids = list(ids)
+    for start in range(0, len(all_ids), MAX_IDS):
+        yield all_ids[start : start + MAX_IDS]

@@ -1,6 +1,5 @@
 """The plugins that are installed, found by their entry points and imported when a configuration names them."""
 
-import difflib
 import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
@@ -9,6 +8,7 @@ import msgspec
 
 from gatepost import hookspecs
 from gatepost.config.settings import CORE_KEYS
+from gatepost.config.toml_table import closest_name
 from gatepost.errors import ConfigError, Fault
 from gatepost.observe import logs
 from gatepost.observe.tracebacks import error_location
@@ -75,8 +75,8 @@ def _not_installed(use: str) -> str:
     # No other name is quoted: it may be a secret in the wrong place.
     if not re.fullmatch(r"[a-z]{1,16}(-[a-z]{1,16})?", use):
         return text
-    closest = difflib.get_close_matches(use, names, 1)
-    return f"{text}; is it {closest[0]}?" if closest else f"{text}. {HOW_TO_INSTALL.format(use)}"
+    closest = closest_name(use, names)
+    return f"{text}; is it {closest}?" if closest else f"{text}. {HOW_TO_INSTALL.format(use)}"
 
 
 def _class_problem(plugin: object) -> str:
