@@ -73,4 +73,4 @@ def _unavailable(harness: Harness, outcome: object, what: str) -> Unavailable:
 def assert_no_blocking_calls(running: RunningPlugin) -> None:
     """Raise AssertionError where the plugin's code has made a blocking call on the event loop's thread."""
     calls = ", ".join(sorted(set(running.recorder.blocking_calls)))
-    assert not calls, f"it blocks the event loop by {calls}: hand it to asyncio.to_thread"
+    assert not calls, f"it makes calls that block the event loop ({calls}): make them in asyncio.to_thread"

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from gatepost.testing.conformance.recorder import Recorder
 
 MAX_UNITS = 16.0
-"""Units that a hook may use between two turns of the loop; a careful one needs one at most."""
+"""Units that a hook may use between two turns of the loop; a careful hook needs one at most."""
 
 _TRIES = 3
 _MESSAGE = {"id": "0192d3a4", "text": "Hello there " * 20, "tags": ["news", "weekly"], "at": 1.5}
@@ -40,6 +40,6 @@ async def assert_little_cpu(recorder: Recorder, call: Callable[[], Awaitable[obj
         units.append(measure_unit())
     least = min(steps)
     assert least < MAX_UNITS * min(units), (
-        f"it holds the loop for {least * 1000:.0f} ms of CPU, {least / min(units):.0f} units of work; "
-        f"{MAX_UNITS:.0f} are allowed: hand the work to asyncio.to_thread"
+        f"it blocks the loop for {least * 1000:.0f} ms of CPU, {least / min(units):.0f} units of work; "
+        f"{MAX_UNITS:.0f} are allowed: do the work in asyncio.to_thread"
     )

@@ -156,7 +156,9 @@ async def redirected(harness: Harness) -> None:
 async def nonsense(harness: Harness) -> None:
     """Return a Receipt or raise Uncertain, no other error, for an answer of success that makes no sense."""
     outcome, _ = await _send_failing(harness, FailureMode.NONSENSE)
-    assert isinstance(outcome, Receipt | Uncertain), f"success without sense: {describe(outcome)}"
+    assert isinstance(outcome, Receipt | Uncertain), (
+        f"an answer of success that makes no sense: {describe(outcome)}"
+    )
 
 
 @check(Group.SEND)

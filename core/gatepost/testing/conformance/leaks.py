@@ -6,14 +6,14 @@ import traceback
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
-_SHORTEST = 5
-"""Characters below which a form of a value is not searched for: it would be found by chance."""
+_MIN_FORM_LENGTH = 5
+"""Characters of the shortest form that is searched for. A shorter one would be found by chance."""
 
 
 def text_of(error: object) -> str:
     """Return every text in an exception: also of its causes, contexts, notes, groups and attributes.
 
-    Empty for an object that is no exception.
+    Empty for an object that is not an exception.
     """
     texts: list[str] = []
     seen: set[int] = set()
@@ -54,5 +54,9 @@ def contains_any(text: str, values: Iterable[str]) -> bool:
     """Return whether ``text`` contains one of the values in any form, in upper or lower case."""
     lower = text.lower()
     return any(
-        form.lower() in lower for value in values if value for form in forms(value) if len(form) >= _SHORTEST
+        form.lower() in lower
+        for value in values
+        if value
+        for form in forms(value)
+        if len(form) >= _MIN_FORM_LENGTH
     )

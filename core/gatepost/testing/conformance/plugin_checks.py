@@ -81,21 +81,23 @@ async def constructor(harness: Harness) -> None:
 @check(Group.SETTINGS, standalone=True)
 async def frozen(harness: Harness) -> None:
     """Have a settings_type that is a frozen msgspec.Struct, as is every table inside it."""
-    soft = [
+    not_frozen = [
         kind.__name__ for kind in _structs(harness.plugin.settings_type) if not kind.__struct_config__.frozen
     ]
-    assert not soft, f"not frozen=True: {', '.join(soft)}"
+    assert not not_frozen, f"not frozen=True: {', '.join(not_frozen)}"
 
 
 @check(Group.SETTINGS, standalone=True)
 async def unknown_keys(harness: Harness) -> None:
     """Refuse unknown keys, also in the tables inside its table."""
-    lax = [
+    permissive = [
         kind.__name__
         for kind in _structs(harness.plugin.settings_type)
         if not kind.__struct_config__.forbid_unknown_fields
     ]
-    assert not lax, f"an unknown key is accepted, without forbid_unknown_fields=True: {', '.join(lax)}"
+    assert not permissive, (
+        f"these accept unknown keys, add forbid_unknown_fields=True: {', '.join(permissive)}"
+    )
 
 
 def _structs(kind: object) -> list[type[msgspec.Struct]]:
@@ -122,14 +124,16 @@ async def core_keys(harness: Harness) -> None:
 
 @check(Group.SETTINGS, standalone=True)
 async def secret_types(harness: Harness) -> None:
-    """Make each key a Secret whose name says that it is one."""
+    """Use the type Secret for each key whose name says that it holds one."""
     plain = [
         field.encode_name
         for field in msgspec.structs.fields(harness.plugin.settings_type)
         if _SECRET_NAME.search(field.encode_name) and "Secret" not in str(field.type)
         if "Path" not in str(field.type)
     ]
-    assert not plain, f"these keys have the name of a secret, and are not a Secret: {', '.join(plain)}"
+    assert not plain, (
+        f"these keys have the name of a secret, and their type is not Secret: {', '.join(plain)}"
+    )
 
 
 @check(Group.SETTINGS, standalone=True)

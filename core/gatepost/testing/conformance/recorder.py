@@ -109,9 +109,9 @@ class _RecordingHandler(logging.Handler):
 
 @contextlib.contextmanager
 def recording() -> Iterator[None]:
-    """Tell each Recorder, while the block runs, of its plugin's tasks, sockets and blocking calls."""
-    if not _hooked.is_set():
-        _hooked.set()
+    """Record the tasks, sockets and blocking calls of every plugin in its Recorder while the block runs."""
+    if not _audit_hook_added.is_set():
+        _audit_hook_added.set()
         # For the rest of the process: Python can't remove an audit hook. It costs next to nothing.
         sys.addaudithook(_audit)
     loop = asyncio.get_running_loop()
@@ -172,8 +172,8 @@ _ALWAYS_BLOCKING = frozenset(
     {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "sqlite3.connect", "os.system"}
 )
 _INSTALLED = tuple({*(f"{path}{os.sep}" for path in sysconfig.get_paths().values()), sys.base_prefix})
-_hooked = threading.Event()
-"""Set once the audit hook is there."""
+_audit_hook_added = threading.Event()
+"""Set once the audit hook has been added to the process."""
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:

@@ -22,8 +22,6 @@ SHORT_TIMEOUTS = (0.3, 1.2, 4.8)
 """Seconds of timeout given to a plugin whose emulated provider never answers. The longer ones are tried where
 a busy machine was too slow for the one before."""
 
-"""The hook that sends, by channel."""
-
 
 class RunningPlugin:
     """A plugin inside its lifespan. Every call is recorded, and bounded so that it can't hang the tests."""
