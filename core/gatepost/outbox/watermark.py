@@ -35,7 +35,7 @@ class ClaimProgress(NamedTuple):
 
 
 def claim_progress(tx: Transaction, rows: Sequence[Any], limit: int) -> ClaimProgress:
-    """Return how far the claim came that had this limit and got these rows."""
+    """Return the progress of a claim that was made with this limit and returned these rows."""
     return ClaimProgress(rows[0].max_due_at if rows else None, tx.now, exhausted=len(rows) < limit)
 
 
