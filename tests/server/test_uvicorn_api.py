@@ -3,9 +3,11 @@
 import ast
 import asyncio
 import inspect
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import gatepost
 from gatepost.server import uvicorn_api
@@ -108,6 +110,12 @@ async def test_no_other_attribute_is_used(instances):
         if isinstance(node, ast.Attribute)
     }
     assert used & known - listed == NAMES_ELSEWHERE
+
+
+def test_the_version_of_uvicorn_has_an_upper_bound():
+    (uvicorn,) = (one for one in map(Requirement, requires("gatepost")) if one.name == "uvicorn")
+
+    assert not uvicorn.specifier.contains("999")
 
 
 def test_no_other_module_imports_uvicorn():
