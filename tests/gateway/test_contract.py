@@ -36,9 +36,9 @@ async def test_a_channel_without_a_route_is_8(start, tmp_path, config, make):
         assert (await it.post("/sms", make("sms")))["error_code"] == 8
 
 
-async def test_of_several_faults_the_first_in_the_documented_order_is_answered(start, tmp_path, config, make):
+async def test_of_several_mistakes_the_first_in_the_documented_order_is_answered(start, tmp_path, config, make):
     config = config.replace("port = 0", "port = 0\nmax_body = 2000").replace('email = ["box"]', "")
-    faults = {
+    mistakes = {
         "body": "x" * 3000,
         "subject": None,
         "callback_url": "https://elsewhere.example/",
@@ -49,16 +49,16 @@ async def test_of_several_faults_the_first_in_the_documented_order_is_answered(s
     }
     codes = []
     async with start(tmp_path, config) as it:
-        codes.append((await it.post("/email", make("email", **faults), secret="wrong"))["error_code"])
-        # The faults are corrected one after the other, the two fields of the preview together.
-        for corrected in (["body"], ["subject"], ["callback_url"], ["from_email_address"], list(faults)[4:6]):
-            codes.append((await it.post("/email", make("email", **faults)))["error_code"])
+        codes.append((await it.post("/email", make("email", **mistakes), secret="wrong"))["error_code"])
+        # The mistakes are corrected one after the other, the two fields of the preview together.
+        for corrected in (["body"], ["subject"], ["callback_url"], ["from_email_address"], list(mistakes)[4:6]):
+            codes.append((await it.post("/email", make("email", **mistakes)))["error_code"])
             for field in corrected:
-                del faults[field]
-        codes.append((await it.post("/email", make("email", **faults)))["error_code"])
+                del mistakes[field]
+        codes.append((await it.post("/email", make("email", **mistakes)))["error_code"])
 
     assert codes == [3, 6, 5, 7, 10, 11, 8]
-    assert list(faults) == ["ext_user_id"]
+    assert list(mistakes) == ["ext_user_id"]
 
 
 async def test_a_known_uid_is_answered_although_the_request_would_be_refused(gateway, make):

@@ -28,11 +28,11 @@ UNAVAILABLE = {
 }
 
 
-@pytest.mark.parametrize("fault", UNAVAILABLE)
+@pytest.mark.parametrize("failure", UNAVAILABLE)
 async def test_an_unavailable_message_goes_to_the_next_instance_at_once(
-    deployment, sendgrid, mailboxes, fault
+    deployment, sendgrid, mailboxes, failure
 ):
-    sendgrid.failure = UNAVAILABLE[fault]
+    sendgrid.failure = UNAVAILABLE[failure]
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -76,11 +76,11 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("fault", LOST)
+@pytest.mark.parametrize("failure", LOST)
 async def test_after_a_lost_answer_and_a_wait_the_whole_route_is_tried(
-    deployment, sendgrid, mailboxes, short_wait, fault
+    deployment, sendgrid, mailboxes, short_wait, failure
 ):
-    planned, taken = LOST[fault]
+    planned, taken = LOST[failure]
     sendgrid.plan(planned)
     async with deployment.running(email=ROUTE) as gateway:
         message = await deployment.email()

@@ -48,7 +48,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("change", "code"), REFUSALS)
-async def test_each_fault_of_an_email_has_its_code(gateway, make, change, code):
+async def test_each_invalid_email_has_its_code(gateway, make, change, code):
     answer = await gateway.post("/email", make("email", **change))
     assert answer["error_code"] == code
     assert set(answer) == {"error_code", "error_message"}
@@ -72,7 +72,7 @@ async def test_each_fault_of_an_email_has_its_code(gateway, make, change, code):
         ({"callback_url": "https://127.0.0.1@evil.example/"}, 7),
     ],
 )
-async def test_each_fault_of_a_text_message_has_its_code(gateway, make, change, code):
+async def test_each_invalid_text_message_has_its_code(gateway, make, change, code):
     assert (await gateway.post("/sms", make("sms", **change)))["error_code"] == code
 
 

@@ -137,8 +137,8 @@ class RunningGateway:
         assert '"exception"' not in log
         assert "internal_error" not in log
         # How long a call takes depends on the machine.
-        faults = [line for line in log.splitlines() if "plugin_violation" in line]
-        assert [line for line in faults if "blocked the event loop" not in line] == []
+        violations = [line for line in log.splitlines() if "plugin_violation" in line]
+        assert [line for line in violations if "blocked the event loop" not in line] == []
 
 
 @pytest.fixture(scope="module")
