@@ -22,6 +22,7 @@ EVERYWHERE = {
     "OncePerMinute": "LogThrottle",
     "OneWriter": "SqliteDatabase",
     "Outcome": "LookupResult or SendResult",
+    "PATIENCE": "the timeout that it measures",
     "Pace": "Throttle",
     "Reach": "ClaimProgress",
     "Remembered": "ContactCache",

@@ -156,7 +156,7 @@ async def test_while_a_suspect_is_sent_no_other_message_is_in_flight(deployment)
     assert max(len(together) for together in deployment.sends.together.values()) > 4
 
 
-async def test_between_two_suspects_other_messages_are_sent_as_long(deployment):
+async def test_between_two_suspects_other_messages_are_sent_for_as_long_as_a_suspect_takes(deployment):
     ids = await deployment.suspects(*[Channel.EMAIL] * 6)
     async with deployment.sending() as outbox:
         others = [await deployment.put(outbox, f"other-{n}", Channel.EMAIL) for n in range(100)]

@@ -48,7 +48,7 @@ def test_the_whole_way_is_shown_and_nothing_is_left_behind(provider, tmp_path):
 
 
 @pytest.mark.slow
-def test_it_stays_up_with_a_request_that_works_until_it_is_told_to_end(tmp_path):
+def test_the_demo_runs_until_ctrl_c_and_its_printed_commands_work(tmp_path):
     # As after `make run`: the command is not on the PATH.
     plain = {**environment(tmp_path), "PATH": "/usr/bin:/bin"}
     process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True, env=plain, start_new_session=True)

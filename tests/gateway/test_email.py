@@ -61,7 +61,7 @@ async def test_a_text_message_reaches_the_handset_and_back(deployment, vonage):
     assert deployment.crm.callbacks[-1].type == "sms"
 
 
-async def test_html_that_is_made_to_hurt_is_a_mail_like_any_other(deployment, mailboxes):
+async def test_hostile_html_is_sent_like_any_other_mail(deployment, mailboxes):
     """Each of these held the process for seconds, or made megabytes of text."""
     hostile = [
         '<p style="padding-left:' + "." * 30_000 + '">x',

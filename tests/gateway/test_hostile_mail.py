@@ -19,7 +19,8 @@ from fuzz.gateway import message, request
 from fuzz.sink import Sink
 from gatepost.testing.process import GatewayProcess
 
-PATIENCE = 120.0
+SEND_TIMEOUT = 120.0
+"""Seconds in which the gateway must have sent all mails; a busy machine is slow."""
 RECIPIENT = "ann@post.example"
 EVIL = "eve@evil.example"
 HEADERS = {
@@ -214,7 +215,7 @@ def outcome(tmp_path_factory):
 
 
 def _wait_until_sent(line):
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + SEND_TIMEOUT
     while time.monotonic() < deadline:
         line.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         waiting = re.findall(rb"^gatepost_queue_messages\{.*\} (\S+)", line.receive().body, re.MULTILINE)
@@ -222,11 +223,6 @@ def _wait_until_sent(line):
             return
         time.sleep(0.1)
     raise AssertionError("messages are still waiting")
-
-
-def test_there_are_as_many_cases_as_promised():
-    cases, hostile = case_list()
-    assert len(cases) + len(hostile) >= 500
 
 
 def test_every_mail_is_one_that_was_accepted_and_arrives_once(outcome):
@@ -243,7 +239,7 @@ def test_a_control_character_is_refused_in_every_header_also_behind_encoded_word
     answers, _ = outcome
     attacks = answers[: len([*header_attacks()])]
     passed = [case for case, code, _ in attacks if code != 5]
-    # In a charset that nobody knows they are bytes, and none of them is a line's end.
+    # In an unknown charset they stay encoded bytes, so none of them ends a line.
     assert [case for case in passed if "=?nonsense?" not in str(case) or re.search("=0[AD]", str(case))] == []
 
 

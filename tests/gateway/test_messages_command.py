@@ -516,7 +516,7 @@ async def test_a_test_message_needs_no_secret_of_the_gateway(gateway, run):
     assert "accepted as " in await run("send", "sms", "--user", "anna", "--from", "Brand", "--no-wait")
 
 
-async def test_a_gateway_that_cannot_write_its_note_runs_all_the_same(tmp_path, monkeypatch):
+async def test_a_gateway_that_cannot_write_its_note_still_runs(tmp_path, monkeypatch):
     log = structlog.testing.CapturingLogger()
     monkeypatch.setattr(admin, "_log", log)
     path = tmp_path / "gatepost.toml"
