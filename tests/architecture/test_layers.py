@@ -59,8 +59,9 @@ def copy(tmp_path):
 @pytest.mark.parametrize(
     ("file", "line", "broken"),
     [
-        ("gatepost/errors.py", "import gatepost.model", "An upper room"),
-        ("gatepost/observe/logs.py", "import gatepost.wire", "An upper room"),
+        ("gatepost/errors.py", "import gatepost.model", "Modules import only"),
+        ("gatepost/observe/logs.py", "import gatepost.wire", "Modules import only"),
+        ("gatepost/outbox/states.py", "def plant():\n    import gatepost.outbox.queries", "No two modules"),
         ("gatepost/newcomer.py", "", "not listed as layers"),
         ("gatepost/wire.py", "import gatepost_csv", "The core imports no plugin"),
         ("gatepost_csv/__init__.py", "import gatepost_smtp", "Plugins never import each other"),
