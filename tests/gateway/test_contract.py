@@ -36,7 +36,9 @@ async def test_a_channel_without_a_route_is_8(start, tmp_path, config, make):
         assert (await it.post("/sms", make("sms")))["error_code"] == 8
 
 
-async def test_of_several_mistakes_the_first_in_the_documented_order_is_answered(start, tmp_path, config, make):
+async def test_of_several_mistakes_the_first_in_the_documented_order_is_answered(
+    start, tmp_path, config, make
+):
     config = config.replace("port = 0", "port = 0\nmax_body = 2000").replace('email = ["box"]', "")
     mistakes = {
         "body": "x" * 3000,
@@ -51,7 +53,13 @@ async def test_of_several_mistakes_the_first_in_the_documented_order_is_answered
     async with start(tmp_path, config) as it:
         codes.append((await it.post("/email", make("email", **mistakes), secret="wrong"))["error_code"])
         # The mistakes are corrected one after the other, the two fields of the preview together.
-        for corrected in (["body"], ["subject"], ["callback_url"], ["from_email_address"], list(mistakes)[4:6]):
+        for corrected in (
+            ["body"],
+            ["subject"],
+            ["callback_url"],
+            ["from_email_address"],
+            list(mistakes)[4:6],
+        ):
             codes.append((await it.post("/email", make("email", **mistakes)))["error_code"])
             for field in corrected:
                 del mistakes[field]

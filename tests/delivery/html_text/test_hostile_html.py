@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from delivery.html_text.cases import CASES, FRAGMENTS, MIXED, NAMES
+from delivery.html_text.text import text_of
 from gatepost.delivery.html_text import SLICE_LENGTH, HtmlTooLarge, conversion
-from html_text.cases import CASES, FRAGMENTS, MIXED, NAMES
-from html_text.text import text_of
 
 NO_LIMIT = 2**40
 ALLOWANCE = 64

@@ -2,8 +2,8 @@
 
 import pytest
 
-from html_text.mails import MAILS, TEXTS
-from html_text.text import text_of
+from delivery.html_text.mails import MAILS, TEXTS
+from delivery.html_text.text import text_of
 
 
 @pytest.mark.parametrize("name", MAILS)
