@@ -24,10 +24,10 @@ RUNS := 200000
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast coverage bench torture lint fuzz docs dist lock hooks clean
+.PHONY: help setup run test fast coverage bench torture programs lint fuzz docs dist lock hooks clean
 
 help:  ## list the targets
-	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## build .venv with Gatepost, its plugins and all tools
 	@echo ".venv is up to date"
@@ -57,6 +57,11 @@ bench: setup  ## measure CPU and throughput against yardsticks (10 minutes, idle
 
 torture: setup  ## break processes, disks and clocks, and count what is lost; SEED=1, ARGS="--scale 0.1 kill-sqlite"
 	PYTHONPATH=tests $(BIN)/python -m torture --seed $(SEED) $(ARGS)
+
+# Without these programs the tests that need them are skipped by name.
+programs:  ## install the programs that some tests need; as root, on Debian or Ubuntu
+	-apt-get -qq update
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install pgbouncer prometheus > /dev/null
 
 lint: setup  ## check style, types and the import layers
 	$(BIN)/ruff check

@@ -32,7 +32,7 @@ EVERYWHERE = {
     "Zoo": "what it holds, such as misbehaving plugins",
     "asked": "the word for what was asked",
     "beasts": "misbehaving_plugins",
-    "bugs": "planted_faults",
+    "bugs": "planted_defects",
     "caller": "the client address, or the callback client",
     "callers": "client_names",
     "hastened": "callbacks_retried",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 class StoreClock:
-    """The clock of the store; ``planted_faults.shift_store_clock`` reads its offset in the gateway."""
+    """The clock of the store; ``planted_defects.shift_store_clock`` reads its offset in the gateway."""
 
-    planted_fault = "shift_store_clock"
+    planted_defect = "shift_store_clock"
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "clock"
@@ -29,7 +29,7 @@ class StoreClock:
 class ProcessClock:
     """The clock of every process started with ``environment``, through a preloaded library (``clock.c``)."""
 
-    planted_fault = ""
+    planted_defect = ""
 
     def __init__(self, folder: Path) -> None:
         """Build the library; raise RuntimeError if that is not possible here."""

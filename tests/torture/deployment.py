@@ -70,7 +70,7 @@ class Deployment:
         delivery: Mapping[str, object],
         timeout: float,
         constants: Mapping[str, object] | None = None,
-        planted_fault: str = "",
+        planted_defect: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> Replica:
         """Write the configuration of a further replica, without starting it.
@@ -85,7 +85,7 @@ class Deployment:
         config.write_text(self._configuration(port, delivery, timeout))
         options = {
             "constants": {**SHORT_TIMES, **(constants or {})},
-            "planted_fault": planted_fault,
+            "planted_defect": planted_defect,
             "environment": dict(environment or {}),
         }
         replica = Replica(self._fork_server, config, f"http://127.0.0.1:{port}", options)

@@ -8,7 +8,7 @@ Commands come on stdin, one JSON object per line; the answer to each is the chil
 - ``config``, ``log``: the paths of the configuration and of the log file.
 - ``constants``: constants to replace in this child, by ``module:name``, so that tests need not wait for a lease
   of 45 s.
-- ``planted_fault``: the name of a function in ``torture.planted_faults`` to call.
+- ``planted_defect``: the name of a function in ``torture.planted_defects`` to call.
 - ``environment``: variables to add to the environment.
 """
 
@@ -82,8 +82,8 @@ def _serve(command: dict) -> None:
             module, _, name = constant.partition(":")
             assert hasattr(importlib.import_module(module), name), constant
             setattr(importlib.import_module(module), name, value)
-        if command.get("planted_fault"):
-            getattr(importlib.import_module("torture.planted_faults"), command["planted_fault"])()
+        if command.get("planted_defect"):
+            getattr(importlib.import_module("torture.planted_defects"), command["planted_defect"])()
         from gatepost.cli.serve import command as serve  # noqa: PLC0415  the parent must not run it
 
         serve.main(["--config", command["config"]], standalone_mode=False)

@@ -44,7 +44,7 @@ class Simulation:
     """One schedule."""
 
     def __init__(self, seed: int, planted: Collection[str] = ()) -> None:
-        """``planted`` names the faults of ``OutboxModel`` and of this class that are switched on."""
+        """``planted`` names the defects of ``OutboxModel`` and of this class that are switched on."""
         self.rng = random.Random(seed)
         self.planted = planted
         now = 1_000.0

@@ -1,6 +1,6 @@
 """The oracle: compares what all sides saw with the promises, and counts the violations.
 
-It is a pure function of a ``History``. Each kind of violation has a test with a planted fault.
+It is a pure function of a ``History``. Each kind of violation has a test with a planted defect.
 """
 
 import itertools

@@ -71,7 +71,7 @@ class Users:
 
 
 class ForgetfulThrottle(Throttle):
-    """A planted fault: a breaker that forgets the concurrency after a rest."""
+    """A planted defect: a breaker that forgets the concurrency after a rest."""
 
     _has_rested = False
 

@@ -1,4 +1,4 @@
-"""A short run of the scenarios with real processes, and planted faults that each must find."""
+"""A short run of the scenarios with real processes, and planted defects that each must find."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from torture.scenarios import dependencies, kills, replicas
 from torture.stores import Postgresql, Sqlite
 
 SEEDS = range(1, 5)
-"""The first seed finds each fault, but on a slow machine a kill may catch nothing in flight."""
+"""The first seed finds each defect, but on a slow machine a kill may catch nothing in flight."""
 
 
 def violations(figures):
@@ -57,11 +57,11 @@ async def test_suspects_that_are_sent_together_are_found(fork_server, tmp_path):
             Sqlite(folder),
             seed,
             poison_messages=1,
-            planted_fault="send_suspects_together",
+            planted_defect="send_suspects_together",
         )
         if figures["other messages held"]:
             return
-    raise AssertionError("the planted fault was not found")
+    raise AssertionError("the planted defect was not found")
 
 
 async def test_zombies_finish_nothing_twice(fork_server, tmp_path, postgres_server):
@@ -71,7 +71,7 @@ async def test_zombies_finish_nothing_twice(fork_server, tmp_path, postgres_serv
 
 
 @pytest.mark.parametrize(
-    ("planted_fault", "found"),
+    ("planted_defect", "found"),
     [
         ("answer_before_commit", "lost"),
         ("forget_reports", "unacknowledged"),
@@ -79,15 +79,15 @@ async def test_zombies_finish_nothing_twice(fork_server, tmp_path, postgres_serv
         ("resend_without_waiting", "resent"),
     ],
 )
-async def test_a_fault_that_breaks_a_promise_is_found(fork_server, tmp_path, planted_fault, found):
+async def test_a_fault_that_breaks_a_promise_is_found(fork_server, tmp_path, planted_defect, found):
     for seed in SEEDS:
         folder = tmp_path / str(seed)
         figures = await kills.kill(
-            fork_server, folder, Sqlite(folder), seed, messages=90, kills=3, planted_fault=planted_fault
+            fork_server, folder, Sqlite(folder), seed, messages=90, kills=3, planted_defect=planted_defect
         )
         if figures.get(found):
             return
-    raise AssertionError("the planted fault was not found")
+    raise AssertionError("the planted defect was not found")
 
 
 async def test_a_result_that_ignores_the_fence_is_found(fork_server, tmp_path, postgres_server):
@@ -95,11 +95,11 @@ async def test_a_result_that_ignores_the_fence_is_found(fork_server, tmp_path, p
         store = Postgresql(postgres_server)
         folder = tmp_path / str(seed)
         figures = await replicas.zombie(
-            fork_server, folder, store, seed, zombies=4, planted_fault="finish_without_fence"
+            fork_server, folder, store, seed, zombies=4, planted_defect="finish_without_fence"
         )
         if "finished_twice" in figures:
             return
-    raise AssertionError("the planted fault was not found")
+    raise AssertionError("the planted defect was not found")
 
 
 async def test_a_drain_under_load_answers_all_requests_in_hand(fork_server, tmp_path):
@@ -114,7 +114,7 @@ async def test_a_drain_under_load_answers_all_requests_in_hand(fork_server, tmp_
 
 async def test_a_stop_without_the_answers_in_hand_is_found(fork_server, tmp_path):
     figures = await kills.drain(
-        fork_server, tmp_path, Sqlite(tmp_path), 1, drains=2, planted_fault="exit_at_sigterm"
+        fork_server, tmp_path, Sqlite(tmp_path), 1, drains=2, planted_defect="exit_at_sigterm"
     )
 
     assert figures["stored but not answered"]

@@ -1,4 +1,4 @@
-"""Random schedules of the simulation break no promise, and find each planted fault."""
+"""Random schedules of the simulation break no promise, and find each planted defect."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_random_schedules_have_no_violation():
 
 
 @pytest.mark.parametrize(
-    ("fault", "found"),
+    ("defect", "found"),
     [
         ("results not fenced", "a result was recorded without a claim"),
         ("statuses recorded twice", "a status was recorded twice"),
@@ -24,10 +24,10 @@ def test_random_schedules_have_no_violation():
         ("resent without waiting", "sent again before the wait for a report ended"),
     ],
 )
-def test_a_planted_fault_is_found_and_its_seed_replays_it(fault, found):
-    violations = [violation for seed in range(300) if (violation := find_violation(seed, [fault]))]
+def test_a_planted_defect_is_found_and_its_seed_replays_it(defect, found):
+    violations = [violation for seed in range(300) if (violation := find_violation(seed, [defect]))]
 
     violation = next(violation for violation in violations if violation.endswith(found))
     seed = int(violation.removeprefix("seed ").partition(":")[0])
-    assert find_violation(seed, [fault]) == violation
+    assert find_violation(seed, [defect]) == violation
     assert not find_violation(seed)

@@ -181,7 +181,7 @@ async def clock(
         system.add_replica(
             delivery={"uncertain_wait": 1.0, "retention": 9.0 * year},
             timeout=2.0,
-            planted_fault=clock.planted_fault,
+            planted_defect=clock.planted_defect,
             environment=clock.environment,
         )
         await system.start_replicas()

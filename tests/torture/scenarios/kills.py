@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from torture import planted_faults
+from torture import planted_defects
 from torture.deployment import CONCURRENCY, Deployment, deployment
 from torture.oracle import Figures, figures
 from torture.replica import ForkServer, Replica
@@ -22,7 +22,7 @@ async def kill(
     kills: int,
     replicas: int = 1,
     reports: bool = True,
-    planted_fault: str = "",
+    planted_defect: str = "",
 ) -> Figures:
     """Kill one of the replicas at random points with SIGKILL, and start it again each time."""
     # The times are long enough that the figures show the effect of kills and not of a slow machine.
@@ -33,7 +33,7 @@ async def kill(
                 delivery={"uncertain_wait": wait},
                 timeout=timeout,
                 constants={"gatepost.delivery.leases:LEASE_FACTOR": leases},
-                planted_fault=planted_fault,
+                planted_defect=planted_defect,
             )
         await system.start_replicas()
         await _kill_under_load(system, messages, kills)
@@ -73,11 +73,11 @@ async def poison(
     seed: int,
     *,
     poison_messages: int,
-    planted_fault: str = "die_of_poison_messages",
+    planted_defect: str = "die_of_poison_messages",
 ) -> Figures:
     """Send messages that kill the process that sends them, each among fifteen others, one after the other."""
     async with deployment(
-        fork_server, folder, store, seed, reports=False, max_delay=planted_faults.DEATH_DELAY
+        fork_server, folder, store, seed, reports=False, max_delay=planted_defects.DEATH_DELAY
     ) as system:
         replica = system.add_replica(
             delivery={"uncertain_wait": 0.1},
@@ -86,15 +86,17 @@ async def poison(
                 "gatepost.delivery.leases:LEASE_FACTOR": 0.5,
                 "gatepost.delivery.suspects:SUSPECT_INTERVAL": 0.1,
             },
-            planted_fault=planted_fault,
+            planted_defect=planted_defect,
         )
         await system.start_replicas()
-        system.load.allow(planted_faults.POISON_EVERY * poison_messages)
+        system.load.allow(planted_defects.POISON_EVERY * poison_messages)
         deaths = [await _send_poison(system, replica, number) for number in range(poison_messages)]
         sent_alone = store.query("SELECT count(*) FROM messages WHERE state = 'sent' AND deaths = 2")
         held = set(store.held_for_deaths())
         history, verdict = await system.judge()
-    poison_ids = {message_id for message_id, row in history.rows.items() if planted_faults.is_poison(row.uid)}
+    poison_ids = {
+        message_id for message_id, row in history.rows.items() if planted_defects.is_poison(row.uid)
+    }
     verdict.unfinished = [one for one in verdict.unfinished if one not in poison_ids & held]
     return {
         **figures(history, verdict),
@@ -108,8 +110,8 @@ async def poison(
 
 async def _send_poison(system: Deployment, replica: Replica, number: int) -> int:
     """Send a poison message among others, restart the replica whenever it dies, and return how often it did."""
-    first = number * planted_faults.POISON_EVERY
-    load = asyncio.create_task(system.load.run(first + planted_faults.POISON_EVERY, first))
+    first = number * planted_defects.POISON_EVERY
+    load = asyncio.create_task(system.load.run(first + planted_defects.POISON_EVERY, first))
     deaths = 0
     # No event tells that the replica has died or that the store has no work left.
     while not load.done() or await asyncio.to_thread(_is_busy, system.store):
@@ -128,14 +130,14 @@ def _is_busy(store: Store) -> bool:
 
 
 async def drain(
-    fork_server: ForkServer, folder: Path, store: Store, seed: int, *, drains: int, planted_fault: str = ""
+    fork_server: ForkServer, folder: Path, store: Store, seed: int, *, drains: int, planted_defect: str = ""
 ) -> Figures:
     """Stop the gateway with SIGTERM under load: requests in hand are answered, and nothing is sent twice."""
     codes = []
     max_seconds = 0.0
     async with deployment(fork_server, folder, store, seed) as system:
         replica = system.add_replica(
-            delivery={"uncertain_wait": 3.0}, timeout=5.0, planted_fault=planted_fault
+            delivery={"uncertain_wait": 3.0}, timeout=5.0, planted_defect=planted_defect
         )
         await system.start_replicas()
         load = asyncio.create_task(system.load.run(40 * drains))

@@ -19,7 +19,7 @@ LEASES = 1.5
 
 
 async def zombie(
-    fork_server: ForkServer, folder: Path, store: Store, seed: int, *, zombies: int, planted_fault: str = ""
+    fork_server: ForkServer, folder: Path, store: Store, seed: int, *, zombies: int, planted_defect: str = ""
 ) -> Figures:
     """Suspend replicas past their lease and continue them, three at a time, while two others work on."""
     # Long enough that an answer is lost only to a suspended replica, and not on a slow machine.
@@ -33,7 +33,7 @@ async def zombie(
                 delivery={"uncertain_wait": wait},
                 timeout=timeout,
                 constants={"gatepost.delivery.leases:LEASE_FACTOR": LEASES},
-                planted_fault=planted_fault,
+                planted_defect=planted_defect,
             )
         await system.start_replicas()
         load = asyncio.create_task(system.load.run(10_000_000))
