@@ -419,12 +419,12 @@ async def test_the_commands_work_on_postgresql(tmp_path, start, config, run, pos
         # The gateway finds the change in the store by itself.
         await until(lambda: _mails(gateway, identity), 2)
         assert "PostgreSQL, signed in" in await run("check", "--live")
-        note = tmp_path / "gatepost.toml.running"
-        assert stat.S_IMODE(note.stat().st_mode) == 0o600
+        admin_file = tmp_path / "gatepost.toml.running"
+        assert stat.S_IMODE(admin_file.stat().st_mode) == 0o600
         assert "refused with error_code 1:" in await run("send", "sms", "--user", "nobody", code=1)
         output = await run("send", "email", "--user", "lost", "--from", "a@brand.example", "--no-wait")
         assert "accepted as" in output
-    assert not note.exists()
+    assert not admin_file.exists()
     assert "no gateway is running" in await run("send", "sms", "--user", "lost", code=1)
 
 
@@ -439,11 +439,11 @@ async def test_a_missing_store_is_reported(tmp_path, config, run):
         assert "the gateway has never run" in await run("messages", *arguments, code=1)
 
 
-@pytest.mark.parametrize("note", [b'{"pid": 1, "ur', b"\x00\xff", b"[]", b'{"pid": 1}'])
-async def test_an_incomplete_note_is_reported(tmp_path, config, run, note):
+@pytest.mark.parametrize("content", [b'{"pid": 1, "ur', b"\x00\xff", b"[]", b'{"pid": 1}'])
+async def test_an_incomplete_admin_file_is_reported(tmp_path, config, run, content):
     (tmp_path / "gatepost.toml").write_text(config)
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
-    (tmp_path / "gatepost.db.lock").write_bytes(note)
+    (tmp_path / "gatepost.db.lock").write_bytes(content)
 
     assert "is not complete; try again, or restart the gateway" in await run(
         "send", "sms", "--user", "anna", code=1
@@ -516,7 +516,7 @@ async def test_a_test_message_needs_no_secret_of_the_gateway(gateway, run):
     assert "accepted as " in await run("send", "sms", "--user", "anna", "--from", "Brand", "--no-wait")
 
 
-async def test_a_gateway_that_cannot_write_its_note_still_runs(tmp_path, monkeypatch):
+async def test_a_gateway_runs_although_it_cannot_write_its_admin_file(tmp_path, monkeypatch):
     log = structlog.testing.CapturingLogger()
     monkeypatch.setattr(admin, "_log", log)
     path = tmp_path / "gatepost.toml"
@@ -530,7 +530,7 @@ async def test_a_gateway_that_cannot_write_its_note_still_runs(tmp_path, monkeyp
     assert [call.args for call in log.calls] == [("admin_file_not_written",)]
 
 
-async def test_a_note_is_not_written_through_a_link(tmp_path):
+async def test_the_admin_file_is_not_written_through_a_link(tmp_path):
     path = tmp_path / "gatepost.toml"
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
     settings, _ = read_settings(path, lambda _use: None)
@@ -543,7 +543,7 @@ async def test_a_note_is_not_written_through_a_link(tmp_path):
     assert (tmp_path / "precious").read_text() == "precious"
 
 
-async def test_a_note_of_another_process_stays(tmp_path):
+async def test_the_admin_file_of_another_process_is_kept(tmp_path):
     path = tmp_path / "gatepost.toml"
     path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
     settings, _ = read_settings(path, lambda _use: None)
@@ -573,7 +573,7 @@ async def test_a_rejected_test_message_ends_with_exit_code_1(gateway, run):
     assert "rejected through box: the sandbox refuses this recipient [reject]" in output
 
 
-async def test_control_requests_without_the_token_get_404(gateway, run):
+async def test_admin_requests_without_the_token_get_404(gateway, run):
     lock = gateway.folder / "gatepost.db.lock"
     assert stat.S_IMODE(lock.stat().st_mode) == 0o600
     assert stat.S_IMODE(lock.with_suffix("").stat().st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""``gatepost messages``."""
+"""``gatepost messages``: shows messages, and retries sends and callbacks."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""``gatepost send``."""
+"""``gatepost send``: sends one message through the running gateway and follows it."""
 
 import asyncio
 import sys
