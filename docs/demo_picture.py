@@ -30,7 +30,7 @@ SANDBOX = SimpleNamespace(routes=dict.fromkeys(Channel, "sandbox"))
 
 def picture() -> str:
     results = [expected_result(request) for request in (*REQUESTS, REPEATED_REQUEST)]
-    console = Console(record=True, width=WIDTH, file=io.StringIO())
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False)
     console.print(display.results_table(SANDBOX, results))
     display.print_verdict(console, results, leaks=[])
     return console.export_svg(title="make run", code_format=FORMAT, unique_id="demo") + "\n"

@@ -1,4 +1,4 @@
-"""``gatepost demo``."""
+"""``gatepost demo``: runs the demo in the terminal."""
 
 import asyncio
 import signal
@@ -38,7 +38,7 @@ def command(ends: bool, provider: str) -> None:
     runs only on this machine. It sends some messages and shows what each side saw. Then it keeps running
     and prints a request that you can try by hand.
     """
-    console = Console()
+    console = Console(highlight=False)
     _check_installed(provider)
     try:
         sys.exit(asyncio.run(_run(console, provider, ends=ends)))
@@ -88,7 +88,7 @@ async def _follow(console: Console, environment: DemoEnvironment) -> None:
     for lines in _new_lines(environment):
         for line in lines:
             now = datetime.now().astimezone()
-            console.print(f"{now:%H:%M:%S}  {line}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{now:%H:%M:%S}  {line}", markup=False, soft_wrap=True)
         if not environment.gateway.running:
             raise RuntimeError(f"the gateway has ended; its log:\n{environment.gateway.log.read_text()}")
         try:

@@ -102,11 +102,11 @@ def print_instructions(console: Console, environment: DemoEnvironment) -> None:
         "The gateway keeps running. Send a message from another terminal; a second request with the "
         "same email_uid is the same message:\n"
     )
-    console.print(_curl_command(environment), style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(_curl_command(environment), style="bold", markup=False, soft_wrap=True)
     known = ", ".join(user.ext_user_id for user in USERS)
-    console.print(f"\nUsers: {known}. To see what became of messages:\n", markup=False, highlight=False)
+    console.print(f"\nUsers: {known}. To see what became of messages:\n", markup=False)
     command = f"{_gatepost_command()} messages list --config {environment.gateway.config}"
-    console.print(command, style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(command, style="bold", markup=False, soft_wrap=True)
     console.print("\nCallbacks and messages are shown as they come; Ctrl-C ends.\n", style=_DIM)
 
 
