@@ -1,4 +1,4 @@
-"""``gatepost check``."""
+"""``gatepost check``: prints every fault of a configuration, or checks one plugin."""
 
 import asyncio
 import sys

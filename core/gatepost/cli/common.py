@@ -1,4 +1,4 @@
-"""What several commands share: the option --config, and how faults and texts are printed."""
+"""What several commands share: the option ``--config``, and how faults and texts are printed."""
 
 import sys
 from collections.abc import Iterator

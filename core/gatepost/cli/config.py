@@ -1,4 +1,4 @@
-"""``gatepost config``."""
+"""``gatepost config``: prints a gatepost.toml with the settings of every installed plugin."""
 
 import json
 import textwrap

@@ -1,4 +1,4 @@
-"""Finds files of the gateway that every user of the machine can read, for ``gatepost check``."""
+"""The search for files of the gateway that every user of the machine can read, for ``gatepost check``."""
 
 import re
 import stat

@@ -1,4 +1,4 @@
-"""``gatepost plugins``."""
+"""``gatepost plugins``: shows the installed plugins and their configured instances."""
 
 from pathlib import Path
 

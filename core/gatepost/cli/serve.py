@@ -1,4 +1,4 @@
-"""``gatepost serve``."""
+"""``gatepost serve``: runs the gateway, and prints every fault that prevents its start."""
 
 import asyncio
 import gc

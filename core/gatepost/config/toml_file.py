@@ -1,4 +1,4 @@
-"""Reads the settings from gatepost.toml and the environment.
+"""The reader of the settings: from gatepost.toml and the environment.
 
 In a running gateway no other module reads either.
 

@@ -1,4 +1,4 @@
-"""Converts TOML tables to structs, and collects every fault instead of stopping at the first."""
+"""The conversion of TOML tables to structs. It collects every fault instead of stopping at the first."""
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Failover: which member of a route gets a message, and which the next where it is unavailable."""
+"""Failover: which plugin of a route gets a message, and which one is next if that plugin is unavailable."""
 
 import asyncio
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Sends the demo's requests, waits for their statuses, and checks the results."""
+"""The run of the demo: it sends the requests, waits for their statuses, and checks the results."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Decodes the escapes and encodings that any program may have put into a text.
+"""The decoder for escapes and encodings that any program may have put into a text.
 
 Each function takes time that is linear in the length of the text, and hardly any where nothing is encoded.
 """

@@ -1,4 +1,4 @@
-"""Takes settings apart into their single values."""
+"""The single values inside settings, with their paths."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

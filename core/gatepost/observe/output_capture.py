@@ -1,4 +1,4 @@
-"""Logs what a process would print past its log: prints, warnings, and exceptions that nothing caught.
+"""The capture of output that would bypass the log: prints, warnings, and exceptions that nothing caught.
 
 Python prints an exception that nothing caught with all its values, and a plugin may print anything. Neither is
 redacted as the log is.

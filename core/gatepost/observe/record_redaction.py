@@ -1,4 +1,4 @@
-"""Redacts log records: every key and value, whatever objects a record holds."""
+"""The redaction of log records: every key and value, whatever objects a record holds."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

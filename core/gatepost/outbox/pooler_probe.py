@@ -1,4 +1,4 @@
-"""Check that a PostgreSQL server admits the gateway, and that each connection keeps its session.
+"""A check that a PostgreSQL server admits the gateway, and that each connection keeps its session.
 
 A pooler such as PgBouncer in transaction mode gives each transaction to any of its own connections. Then the settings
 that the gateway makes for its connection apply to another connection, and its prepared statements are missing: the

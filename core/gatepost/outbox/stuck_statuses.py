@@ -1,4 +1,4 @@
-"""Search for stuck statuses: they wait, but no status of the same message is queued or being called.
+"""The search for stuck statuses: they wait, but no status of the same message is queued or being called.
 
 A waiting status has no due time: it is queued when the callback of the status before it ends. No step of the gateway
 leaves a status stuck. If a bug ever does, the status waits for ever without this search.

@@ -1,4 +1,4 @@
-"""Runs the hooks of one plugin instance: each with a deadline, in a task of its own, and with its errors caught."""
+"""The isolation of a plugin instance: each hook runs in a task of its own, with a deadline; its errors are caught."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Copies what a plugin returned or raised: only fields of the contract, of the right types, redacted and bounded."""
+"""Copies of a plugin's results and errors: only fields of the contract, of the right types, redacted and bounded."""
 
 import itertools
 import re

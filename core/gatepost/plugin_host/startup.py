@@ -1,4 +1,4 @@
-"""Builds and opens the configured plugins, and collects every fault on the way instead of stopping at the first."""
+"""The start of the configured plugins: they are built and opened, and every fault is collected."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Parse the text of a CSV file into one record per contact, and name what is wrong with the file or a row.
+"""The parser of CSV files: one record per contact, and the problem of each file or row that it refuses.
 
 Errors and logs quote nothing of a file's content, only line numbers: even the first line, where the header
 should be, may hold a person's data.

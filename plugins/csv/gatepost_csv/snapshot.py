@@ -1,4 +1,4 @@
-"""Read a whole file, and detect whether it changed during the read."""
+"""The content of a whole file, and whether the file changed while it was read."""
 
 import io
 import os
