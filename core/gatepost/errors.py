@@ -1,21 +1,21 @@
 """The exceptions that Gatepost raises on purpose, and what the gateway does after each one.
 
     GatepostError
-    ├── ConfigError          the gateway does not start; all faults are named at once
-    ├── Refused              Smartico's request is refused with an error_code
-    ├── SendError            may be raised by a sending hook
-    │   ├── Rejected         final: status `rejected`, no other plugin is tried
-    │   ├── Unavailable      certainly not accepted: the next plugin of the route, or a later attempt
-    │   └── Uncertain        perhaps accepted: wait for a webhook, then the operator's policy
-    ├── WebhookError         may be raised by parse_webhook
-    │   ├── NoVerificationKey 404, as if there were no such address
-    │   ├── BadSignature     401, most providers don't try again
-    │   ├── BadWebhook       400, the request is not one of this provider's
-    │   └── WebhookRetry     503, most providers try again
+    ├── ConfigError             the gateway does not start; all faults are named at once
+    ├── Refused                 Smartico's request is refused with an error_code
+    ├── SendError               may be raised by a sending hook
+    │   ├── Rejected            final: status `rejected`, no other plugin is tried
+    │   ├── Unavailable         certainly not accepted: the next plugin of the route, or a later attempt
+    │   └── Uncertain           perhaps accepted: wait for a webhook, then the operator's policy
+    ├── WebhookError            may be raised by parse_webhook
+    │   ├── NoVerificationKey   404, as if there were no such address
+    │   ├── BadSignature        401, most providers don't try again
+    │   ├── BadWebhook          400, the request is not one of this provider's
+    │   └── WebhookRetry        503, most providers try again
     ├── StoreError
-    │   ├── StoreBusy        this call failed and may be repeated: Smartico gets code 12
-    │   └── StoreBroken      the store can't be trusted any more: the process stops
-    └── PluginError          a plugin broke its contract; names the instance and the hook
+    │   ├── StoreBusy           this call failed and may be repeated: Smartico gets code 12
+    │   └── StoreBroken         the store can't be trusted any more: the process stops
+    └── PluginError             a plugin broke its contract; names the instance and the hook
 
 A reason given to any of them is written to logs and to the store, and operators read it. Compose it of codes and
 words from closed lists. Never pass on a provider's free text, which may quote an address. The core redacts reasons

@@ -58,7 +58,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     log: BoundLogger
     """A logger that is bound to the instance. Its output is redacted; even so, never log an address or a number."""
     concurrency: int = 16
-    """The most sends that the core has in progress in this instance at one time."""
+    """The largest number of sends that the core has in progress in this instance at one time."""
     timeout: float = 10.0
     """Seconds that a send, a ping or a webhook may take. The core cancels a send one second later than that."""
     webhook_url: str = ""

@@ -120,7 +120,7 @@ class Email(msgspec.Struct, frozen=True, kw_only=True):
     """One email as a plugin gets it to send."""
 
     id: str
-    """Smartico's ext_message_id: 36 characters [0-9a-f-]. Send it along, so that reports can name the message."""
+    """Our id, 36 characters [0-9a-f-]: Smartico's ext_message_id. Send it along, so that reports can contain it."""
     recipient: Secret
     """One address, ``local@domain``, the domain in ASCII (IDNA)."""
     sender: Mailbox

@@ -25,14 +25,14 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DemoProvider(Protocol):
-    """A provider on this machine; enter it to start it, leave it to end it and all that it started."""
+    """A provider on this machine, as an async context manager that starts it and ends it with all that it started."""
 
     webhook_url: str
     """Where reports go; the demo sets it before the first message."""
 
     @property
     def table(self) -> Mapping[str, str]:
-        """The keys of the plugin's ``[plugins.NAME]`` table that lead to this provider; valid once entered."""
+        """The keys of the plugin's ``[plugins.NAME]`` table that lead to this provider; valid while it runs."""
         ...
 
     def arrivals(self) -> list[Arrival]:
