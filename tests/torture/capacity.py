@@ -19,7 +19,7 @@ from torture import growth, postgres
 
 MESSAGES = 20_000
 BATCH = 64
-"""Requests, sends or callbacks under way at the same time, and so the most that share a transaction."""
+"""Requests, sends or callbacks in flight at the same time, and so the most that share a transaction."""
 
 CONTENT_SIZE = 3_000
 """Bytes of a mail's content."""

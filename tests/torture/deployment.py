@@ -23,7 +23,7 @@ SETTLE_TIMEOUT = 300.0
 """Seconds in which the gateways must finish all work after the last disturbance."""
 
 CONCURRENCY = 16
-"""Sends under way at once, per replica."""
+"""Sends in flight at once, per replica."""
 
 MAX_DELAY = 0.03
 
@@ -157,7 +157,7 @@ class Deployment:
         await asyncio.sleep(0.2)
 
     async def wait_for_open_requests(self, count: int) -> None:
-        """Wait up to two seconds until the provider has this number of requests under way."""
+        """Wait up to two seconds until the provider has this number of requests in flight."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 while self.provider.open_requests < count:

@@ -29,7 +29,7 @@ class Load:
         self.stop_times: list[float] = []
         """When a replica was asked to stop."""
         self.unanswered: list[tuple[str, float, str]] = []
-        """Requests under way at a stop that were not accepted: uid, time since the epoch, how they ended."""
+        """Requests in flight at a stop that were not accepted: uid, time since the epoch, how they ended."""
         self._rng = rng
         self._choose_url = choose_url
         self._headers = {"Authorization": authorization}

@@ -69,7 +69,7 @@ class Simulation:
         self.throttles[self._replicas] = Throttle(concurrency=2, per_second=0.0, random=self.rng)
 
     def crash(self, holder: int) -> None:
-        """End a replica with all that it has in hand, and start another."""
+        """End a replica with all its messages in flight, and start another."""
         self.sends = [send for send in self.sends if send.holder != holder]
         self.calls = [call for call in self.calls if call.holder != holder]
         del self.throttles[holder]
@@ -118,7 +118,7 @@ class Simulation:
         """Send the request to the provider with one of the results in ``_SEND_RESULTS``."""
         m = send.message
         if m.poison:
-            # A late replica may still have in hand what another took over; that death is counted already.
+            # A late replica may still work on a message that another took over; that death is counted already.
             m.kills += send.holds_message
             if m.kills > deaths.MAX_DEATHS:
                 raise Violation("a poison message killed another replica after it should be held")

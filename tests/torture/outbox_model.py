@@ -47,7 +47,7 @@ class Message:
     kills: int = 0
     """Processes that died of it while they held its claim."""
     claimed_alone: bool = False
-    """Whether its holder has had no other message in hand since the last claim."""
+    """Whether its holder has had no other message in flight since the last claim."""
     allowed_resends: int = 0
     """Sends after the first one that a lost answer or an expired lease excuses."""
     resend_from: float = 0.0
@@ -129,7 +129,7 @@ class OutboxModel:
 
     def claim(self, holder: int, in_hand: Collection[Message]) -> Send | None:
         """Claim the message that has been due longest; None if there is none for this holder."""
-        # A suspect is claimed only while nothing is in hand, and nothing is claimed while it is in hand.
+        # A suspect is claimed only while nothing is in flight, and nothing else is claimed while the suspect is.
         if any(map(self._is_suspect, in_hand)):
             return None
         states = {State.QUEUED} if in_hand else {State.QUEUED, State.SUSPECT}
@@ -235,7 +235,7 @@ class OutboxModel:
         if m.deaths >= deaths.MAX_DEATHS:
             m.state, m.due = State.HELD, m.expires
             if not m.claimed_alone:
-                raise Violation("a message was held although others were in hand with it")
+                raise Violation("a message was held although others were in flight with it")
         # Its holder may be dead or only late: from here on two replicas may send it.
         m.allow_resend(self.now)
 

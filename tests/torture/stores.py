@@ -54,7 +54,7 @@ class Store:
         return int(self.query(_HELD)[0][0])
 
     def held_for_deaths(self) -> list[str]:
-        """Return the ids of messages that are held because they were in hand at three deaths of a process."""
+        """Return the ids of messages that are held because they were in flight at three deaths of a process."""
         return [row[0] for row in self.query(_HELD_FOR_DEATHS)]
 
     def dump(self) -> tuple[dict[str, MessageRow], dict[str, list[StatusRow]]]:

@@ -20,7 +20,7 @@ def test_random_schedules_have_no_violation():
         ("next callback not released", "never called back"),
         ("expired leases ignored", "never ended: sending"),
         ("deaths not counted", "a poison message killed another replica after it should be held"),
-        ("suspects sent with others", "a message was held although others were in hand with it"),
+        ("suspects sent with others", "a message was held although others were in flight with it"),
         ("resent without waiting", "sent again before the wait for a report ended"),
     ],
 )

@@ -185,7 +185,7 @@ class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     use: str
-    concurrency: Annotated[int, Meta(ge=1, description="sends under way at the same time")] = 16
+    concurrency: Annotated[int, Meta(ge=1, description="sends in flight at the same time")] = 16
     per_second: Annotated[
         float,
         Meta(ge=0, le=MAX_PER_SECOND, description="sends that this process starts each second; 0: unlimited"),

@@ -21,7 +21,7 @@ MISCONFIGURED = "misconfigured"
 _QUEUE_GAUGES: tuple[tuple[str, str, list[str]], ...] = (
     ("queue_messages", "Messages that have not ended", ["channel", "state"]),
     ("queue_age_seconds", "How long the longest waiting message is overdue", ["channel"]),
-    ("callbacks_waiting", "Statuses whose callback is due or under way", ["state"]),
+    ("callbacks_waiting", "Statuses whose callback is due or in flight", ["state"]),
     ("callbacks_age_seconds", "Age of the oldest of these statuses", []),
     ("callbacks_dead", "Statuses whose callbacks were given up, so that Smartico does not know them", []),
 )

@@ -58,7 +58,7 @@ class Reporter:
 
     @property
     def pending(self) -> int:
-        """The number of messages that wait for a report, without those of a request under way."""
+        """The number of messages that wait for a report, without those of a request in flight."""
         return len(self._queue)
 
     def report(self, message_id: str, statuses: tuple[str, ...]) -> None:

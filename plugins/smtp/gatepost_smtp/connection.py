@@ -53,7 +53,7 @@ class Connection:
         )
 
     def abort(self) -> None:
-        """Close the connection at once and drop unsent data, so that no mail under way can be completed."""
+        """Close the connection at once and drop unsent data, so that no mail in flight can be completed."""
         transport = self.client.transport
         if transport is not None:
             # uvloop's transports are no subclass of asyncio's.

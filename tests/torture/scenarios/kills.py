@@ -132,7 +132,7 @@ def _is_busy(store: Store) -> bool:
 async def drain(
     fork_server: ForkServer, folder: Path, store: Store, seed: int, *, drains: int, planted_defect: str = ""
 ) -> Figures:
-    """Stop the gateway with SIGTERM under load: requests in hand are answered, and nothing is sent twice."""
+    """Stop the gateway with SIGTERM under load: requests in flight are answered, and nothing is sent twice."""
     codes = []
     max_seconds = 0.0
     async with deployment(fork_server, folder, store, seed) as system:
