@@ -142,7 +142,10 @@ class WebhookRetry(WebhookError):
 
 
 class StoreError(GatepostError):
-    """The outbox could not carry out a call; no part of it was done."""
+    """The outbox could not carry out a call: all of its changes were made, or none.
+
+    None, unless the connection to the database was lost before the answer to the commit came.
+    """
 
 
 class StoreBusy(StoreError):

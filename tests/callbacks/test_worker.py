@@ -292,7 +292,7 @@ async def test_callbacks_of_a_removed_client_fail_and_delay_no_others(outbox, wo
     (view,) = await outbox._database.transact(
         lambda at: queries.list_messages(at, filters={"client": "removed"})
     )
-    assert (view.statuses[0].tries, view.statuses[0].problem) == (1, "the client is no longer configured")
+    assert (view.statuses[0].attempts, view.statuses[0].problem) == (1, "the client is no longer configured")
 
 
 class SlowOutbox:

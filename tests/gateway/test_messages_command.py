@@ -264,7 +264,7 @@ async def test_dead_callbacks_are_made_when_the_operator_retries_them(
     change(tmp_path, DEAD)
 
     assert [one["ext_message_id"] for one in await listed(run, "--dead")] == [identity]
-    assert "accepted given up (8 tries: HTTP 500)" in await run("messages", "list")
+    assert "accepted given up (8 attempts: HTTP 500)" in await run("messages", "list")
     async with start(tmp_path, config):
         output = await run("messages", "retry-callbacks", *(which or [identity]), "--yes")
         assert f"{identity}  1 callback to 127.0.0.1:" in output
@@ -385,7 +385,7 @@ base_url = "{vendor.base_url}"
 
 async def _tries(run, identity):
     one = json.loads(await run("messages", "show", identity, "--json"))
-    return one["state"], one["tries"]
+    return one["state"], one["attempts"]
 
 
 async def test_a_read_of_the_store_sees_one_moment(gateway, run):
@@ -468,19 +468,19 @@ async def test_a_test_message_shows_why_it_waits(monkeypatch, capsys):
         **dict.fromkeys(("instance", "provider_id", "reason", "code"), ""),
         **dict.fromkeys(("created_at", "due_at", "expires_at", "ended_at"), 0.0),
         state="queued",
-        tries=0,
+        attempts=0,
         deaths=0,
         has_content=True,
         statuses=[],
     )
-    tried = {"tries": 1, "instance": "relay", "reason": "the relay answered 451", "code": "451"}
+    tried = {"attempts": 1, "instance": "relay", "reason": "the relay answered 451", "code": "451"}
     failed = StatusView(
         status="failed",
         code="",
         recorded_at=0.0,
         callback_state="queued",
-        tries=0,
-        next_try_at=None,
+        attempts=0,
+        next_attempt_at=None,
         problem="",
     )
     views = [

@@ -107,7 +107,7 @@ async def test_a_failed_callback_is_retried_and_delays_the_next_status(store, se
     assert await store.finish_callback(failed(call, 300))
 
     (first, second) = (await view_of(store, identity)).statuses
-    assert (first.callback_state, first.tries, first.next_try_at) == ("queued", 1, clock.now + 300)
+    assert (first.callback_state, first.attempts, first.next_attempt_at) == ("queued", 1, clock.now + 300)
     assert (first.problem, second.callback_state) == ("HTTP 503", "waiting")
     clock.advance(299)
     assert await store.claim_callbacks(9, 45) == []
@@ -124,7 +124,7 @@ async def test_a_dead_callback_does_not_delay_the_next_status(store, sent, view_
 
     assert [one.status for one in await store.claim_callbacks(9, 45)] == [D]
     first = (await view_of(store, identity)).statuses[0]
-    assert (first.callback_state, first.next_try_at, first.problem) == ("dead", None, "HTTP 404")
+    assert (first.callback_state, first.next_attempt_at, first.problem) == ("dead", None, "HTTP 404")
 
 
 async def test_messages_do_not_wait_for_each_other(store, sent):

@@ -53,7 +53,7 @@ async def test_after_two_deaths_a_message_is_claimed_alone(place, suspects, new,
         assert await store.channels_with_suspects() == []
         assert await claim_suspect(store) == []
         view = await view_of(store, first.id)
-        assert (view.deaths, view.tries) == (2, 3)
+        assert (view.deaths, view.attempts) == (2, 3)
 
 
 async def test_at_the_third_death_a_claimed_message_is_held_and_logged(place, suspects, clock, view_of):

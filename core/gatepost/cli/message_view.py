@@ -89,7 +89,7 @@ def full_text(message: MessageView, resting: str) -> Text:
         "next step": "" if message.due_at is None else utc(message.due_at),
         "ended": "" if message.ended_at is None else utc(message.ended_at),
         "tried until": "" if message.ended_at is not None else utc(message.expires_at),
-        "tries": str(message.tries),
+        "attempts": str(message.attempts),
         "process died": f"{plural(message.deaths, 'time')} while it was sending this message"
         if message.deaths
         else "",
@@ -109,7 +109,7 @@ def full_text(message: MessageView, resting: str) -> Text:
     for status in message.statuses:
         code = f" [{printable(status.code)}]" if status.code else ""
         text.append(f"  {utc(status.recorded_at)}  {status.status}{code}: {_callback_text(status)}")
-        text.append(f", next try {utc(status.next_try_at)}\n" if status.next_try_at else "\n")
+        text.append(f", next attempt {utc(status.next_attempt_at)}\n" if status.next_attempt_at else "\n")
     text.rstrip()
     return text
 
@@ -118,7 +118,7 @@ def _callback_text(status: StatusView) -> str:
     text = _CALLBACK_STATES[CallbackState(status.callback_state)]
     if status.callback_state == CallbackState.ACKNOWLEDGED or not status.problem:
         return text
-    return f"{text} ({status.tries} {'try' if status.tries == 1 else 'tries'}: {printable(status.problem)})"
+    return f"{text} ({status.attempts} {'attempt' if status.attempts == 1 else 'attempts'}: {printable(status.problem)})"
 
 
 def _reason(message: MessageView) -> str:

@@ -156,9 +156,9 @@ def retry_callbacks(
     as_json: bool,
     config: Path | None,
 ) -> None:
-    """Make failed callbacks now: those that wait for their next try, and those that were given up.
+    """Make failed callbacks now: those that wait for their next attempt, and those that were given up.
 
-    An ID is any id of a message that show accepts. Each callback gets all its tries again, and a host that rests is
+    An ID is any id of a message that show accepts. Each callback gets all its attempts again, and a host that rests is
     called at once. If a gateway runs on this machine, it does this now; without one, it happens at the next start.
     """
     if bool(ids) + bool(client or host) + all_failed != 1:

@@ -29,7 +29,7 @@ HELD_REASON = "the process died three times while it was sending this message"
 waiting_state: ColumnElement[str] = case(
     (messages.c.deaths >= SUSPECT_DEATHS, State.SUSPECT.value), else_=State.QUEUED.value
 )
-"""The state in which a message waits for its next try."""
+"""The state in which a message waits for its next attempt."""
 
 deaths_after_retry: ColumnElement[int] = case(
     (messages.c.deaths > SUSPECT_DEATHS, SUSPECT_DEATHS), else_=messages.c.deaths

@@ -35,8 +35,8 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     recorded_at: float
     callback_state: str
-    tries: int
-    next_try_at: float | None
+    attempts: int
+    next_attempt_at: float | None
     problem: str
 
 
@@ -53,7 +53,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     due_at: float | None
     expires_at: float
     ended_at: float | None
-    tries: int
+    attempts: int
     deaths: int
     """How often the process died while it was sending the message."""
     instance: str
@@ -163,7 +163,7 @@ def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
             due_at=_seconds(row.due_at),
             expires_at=row.expires_at / 1000,
             ended_at=_seconds(row.ended_at),
-            tries=row.attempt,
+            attempts=row.attempt,
             deaths=row.deaths,
             instance=row.instance,
             provider_id=row.provider_id or "",
@@ -187,8 +187,8 @@ def _status_views(connection: Connection, ids: Sequence[str]) -> dict[str, list[
                 code=row.code,
                 recorded_at=row.recorded_at / 1000,
                 callback_state=row.callback_state,
-                tries=row.attempt,
-                next_try_at=_seconds(row.due_at),
+                attempts=row.attempt,
+                next_attempt_at=_seconds(row.due_at),
                 problem=row.problem,
             )
         )

@@ -57,7 +57,7 @@ class SendResult(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     """SENT, QUEUED, UNCERTAIN, REJECTED or FAILED."""
     delay: float = 0.0
-    """QUEUED: until the next try is due; UNCERTAIN: how long to wait for a report."""
+    """QUEUED: until the next attempt is due; UNCERTAIN: how long to wait for a report."""
     instance: str = ""
     """The plugin instance that tried last to send the message."""
     provider_id: str = ""
@@ -108,7 +108,7 @@ class CallbackResult(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     acknowledged: bool
     retry_in: float | None = None
-    """Seconds until the next try; None with ``acknowledged`` False: the callback is dead."""
+    """Seconds until the next attempt; None with ``acknowledged`` False: the callback is dead."""
     counts: bool = True
     """Whether it counts as a try; False gives the claim's attempt back."""
     problem: str = ""

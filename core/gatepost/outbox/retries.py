@@ -14,7 +14,7 @@ from gatepost.outbox.states import CallbackState, State
 from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
 
 RETRY_REASON = "queued again by the operator"
-"""The reason of a retried message until the result of its next try."""
+"""The reason of a retried message until the result of its next attempt."""
 
 _NOT_FOUND = "there is no such message"
 
@@ -59,7 +59,7 @@ def ids_in_states(connection: Connection, states: Sequence[State]) -> list[str]:
 
 
 def ids_with_failed_callbacks(connection: Connection, *, client: str = "", host: str = "") -> list[str]:
-    """Return the ids of all messages with a failed callback: it waits for its next try, or is dead.
+    """Return the ids of all messages with a failed callback: it waits for its next attempt, or is dead.
 
     Only of this ``client``, and only to this ``host``: a name or an address, with or without a port.
     """
@@ -149,9 +149,9 @@ _reset_callbacks = dialect_pair(
 
 
 def retry_callbacks(tx: Transaction, requests: Sequence[Sequence[str]]) -> list[list[CallbackRetry]]:
-    """Queue now the callbacks of these messages that wait for their next try or are dead.
+    """Queue now the callbacks of these messages that wait for their next attempt or are dead.
 
-    They get all their tries again, and are made in the order in which their statuses became known.
+    They get all their attempts again, and are made in the order in which their statuses became known.
     """
     return [_retry_callbacks(tx, ids) for ids in requests]
 

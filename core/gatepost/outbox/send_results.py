@@ -120,7 +120,7 @@ def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> 
 
 
 def _update_contents(tx: Transaction, results: Sequence[SendResult]) -> None:
-    """Erase the contents of sent and rejected messages; store a derived text for the next try of others."""
+    """Erase the contents of sent and rejected messages; store a derived text for the next attempt of others."""
     done = {result.id for result in results if result.state in {State.SENT, State.REJECTED}}
     delete_contents(tx, done)
     derived = [

@@ -249,7 +249,7 @@ class Outbox:
         return result
 
     async def retry_callbacks(self, message_ids: Sequence[str]) -> list[retries.CallbackRetry]:
-        """Queue now the callbacks of these messages that wait for their next try or are dead."""
+        """Queue now the callbacks of these messages that wait for their next attempt or are dead."""
         results = await self._callback_lane.run(retries.retry_callbacks, message_ids)
         self.callbacks_due.set()
         return results
