@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -75,7 +76,8 @@ def pooler(server_url, mode, size=20, *, round_robin=False):
     user = owner.st_uid if os.geteuid() == 0 else None
     process = subprocess.Popen([PGBOUNCER, "-q", config], user=user)
     try:
-        while not (folder / ".s.PGSQL.6432").exists():
+        # The file of the socket is there a moment before PgBouncer listens on it.
+        while not accepts_connections(folder / ".s.PGSQL.6432"):
             assert process.poll() is None, (folder / "log").read_text()
             time.sleep(0.01)
         yield f"postgresql://postgres@{database.path}?host={folder}&port=6432"
@@ -83,6 +85,11 @@ def pooler(server_url, mode, size=20, *, round_robin=False):
         process.terminate()
         process.wait()
         shutil.rmtree(folder)
+
+
+def accepts_connections(path):
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def opened(url, folder):
