@@ -184,7 +184,7 @@ class GroupCommit:
             await self._after_connection_loss(error, batch, may_repeat=may_repeat)
         except StoreBroken as error:
             self.fail(error, batch)
-        except Exception as error:  # noqa: BLE001  whatever it is, the calls wait for an answer
+        except Exception as error:  # noqa: BLE001  the calls wait for an answer, also after an unknown error
             is_known = isinstance(error, StoreError)
             if len(batch) > 1 and (not is_known or isinstance(error, StatementRefused)):
                 # One call may be the cause, so halve the batch until it fails alone. A locked file or a full disk

@@ -139,7 +139,7 @@ def build_index(
         lines.extend(batch.lines)
     blocks.finish_block()
     # At most half full, so that a search takes one or two steps. Python seeds its hashes with a random number,
-    # so that nobody can choose ids that collide.
+    # so that ids that collide can not be chosen.
     table = _zeros(1 << (2 * len(hashes)).bit_length())
     slot_mask = len(table) - 1
     repeated = 0

@@ -41,7 +41,7 @@ class BadFile(Exception):
     """The file as a whole can't be used; ``line`` counts from 1, and 0 means that no line is to blame."""
 
     def __init__(self, problem: str, line: int = 0) -> None:
-        # With thousands separators nobody takes a line number for a phone number.
+        # With thousands separators, because the redaction takes seven digits in a row for a phone number.
         super().__init__(f"line {line:,}: {problem}" if line else problem)
         self.problem = problem
         self.line = line

@@ -1,6 +1,6 @@
 """The plain text of an HTML mail, for mails that bring no text part.
 
-The HTML comes from outside, so the work on it is bounded, whatever it contains. The time is linear in the length (see
+The HTML comes from outside, so the work on any HTML is bounded. The time is linear in the length (see
 ``tokens`` and ``render``). The text is never more than a few characters longer than the HTML. After every
 SLICE_LENGTH characters other tasks get a turn. Only one mail of each client is converted at a time, so a hundred
 mails take no more of the others' turns than one.
