@@ -208,6 +208,10 @@ ALL_HOSTS = [
 ]
 
 
+def test_there_are_at_least_300_urls():
+    assert len(set(GOOD + BAD)) >= 300
+
+
 @pytest.mark.parametrize("url", GOOD)
 def test_a_listed_url_is_permitted_unchanged(url):
     target = CallbackUrlPolicy(LISTED, allow_private=False).check(url)

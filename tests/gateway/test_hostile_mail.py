@@ -225,6 +225,11 @@ def _wait_until_sent(line):
     raise AssertionError("messages are still waiting")
 
 
+def test_there_are_at_least_500_cases():
+    cases, hostile = case_list()
+    assert len(cases) + len(hostile) >= 500
+
+
 def test_every_mail_is_one_that_was_accepted_and_arrives_once(outcome):
     answers, sink = outcome
     accepted = {identity for _, code, identity in answers if code == 0}
