@@ -94,7 +94,7 @@ def full_text(message: MessageView, resting: str) -> Text:
         if message.deaths
         else "",
         "last instance": message.instance,
-        "provider's id": message.provider_id,
+        "provider's id": ", ".join(one.provider_id for one in message.tries if one.provider_id),
         "reason": _reason(message) if message.reason else "",
         "resting": resting,
         "content": "stored" if message.has_content else "erased",

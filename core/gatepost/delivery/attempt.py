@@ -10,7 +10,7 @@ from gatepost.content import EmailContent, decode_content, encode_content
 from gatepost.delivery.html_text import TextParts
 from gatepost.errors import Rejected, SendError, Uncertain
 from gatepost.model import Email, Receipt, Secret, Sms
-from gatepost.outbox import Claim, SendResult
+from gatepost.outbox import Claim, SendResult, Try
 from gatepost.outbox.states import State
 from gatepost.throttle import ContentKey
 
@@ -87,7 +87,7 @@ def send_result(claim: Claim, answer: InstanceAnswer, uncertain_wait: float) -> 
     """Return the result of an answer; ``uncertain_wait``: seconds to wait for a report after Uncertain."""
     instance, received = answer
     if isinstance(received, Receipt):
-        return final_result(claim, State.SENT, "", instance=instance, provider_id=received.provider_id)
+        return final_result(claim, State.SENT, "", instance=instance)
     if isinstance(received, Rejected):
         return final_result(claim, State.REJECTED, received.reason, instance=instance, code=received.code)
     uncertain = isinstance(received, Uncertain)
@@ -114,7 +114,7 @@ def retry_result(claim: Claim, reason: str) -> SendResult:
 
 
 def final_result(
-    claim: Claim, state: State, reason: str, *, instance: str = "", provider_id: str = "", code: str = ""
+    claim: Claim, state: State, reason: str, *, instance: str = "", code: str = ""
 ) -> SendResult:
     """Return the result of a message that needs no further attempt: SENT, REJECTED or FAILED."""
     return SendResult(
@@ -122,9 +122,21 @@ def final_result(
         attempt=claim.attempt,
         state=state,
         instance=instance,
-        provider_id=provider_id,
         reason=reason,
         code=code,
+    )
+
+
+def try_record(instance: str, answer: Receipt | SendError, duration: float) -> Try:
+    """Return the record of one try that took ``duration`` seconds."""
+    if isinstance(answer, Receipt):
+        return Try(instance=instance, outcome="sent", provider_id=answer.provider_id, duration=duration)
+    return Try(
+        instance=instance,
+        outcome=outcome_label(answer),
+        reason=answer.reason,
+        code=answer.code,
+        duration=duration,
     )
 
 

@@ -11,7 +11,7 @@ from gatepost.errors import SendError, Unavailable, Uncertain
 from gatepost.model import Email, Receipt, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Claim, polling
+from gatepost.outbox import Claim, Try, polling
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import BreakerState, Throttle
 
@@ -37,7 +37,7 @@ Route = Sequence[RouteMember]
 class Delivery:
     """The state of one claim from its beginning to its result."""
 
-    __slots__ = ("answer", "claim", "content", "sending")
+    __slots__ = ("answer", "claim", "content", "sending", "tries")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -45,6 +45,8 @@ class Delivery:
         """The name of the instance that is sending the message now; empty while none is."""
         self.answer: InstanceAnswer | None = None
         """The last answer of an instance."""
+        self.tries: list[Try] = []
+        """The tries so far."""
         self.content = b""
         """The content to store for the next attempt; empty: the stored content stays."""
 
@@ -110,6 +112,7 @@ class Failover:
         name = member.instance.name
         answer: Receipt | SendError | None = None
         delivery.sending = name
+        start = self._clock()
         try:
             answer = await member.instance.send(message)
         except SendError as error:
@@ -118,7 +121,9 @@ class Failover:
             if answer is None:
                 answer = Uncertain("interrupted while it was being sent")
             failure = answer if isinstance(answer, SendError) else None
-            member.throttle.end(self._clock(), failure, attempt.content_key(delivery.claim, message))
+            now = self._clock()
+            member.throttle.end(now, failure, attempt.content_key(delivery.claim, message))
+            delivery.tries.append(attempt.try_record(name, answer, now - start))
             self._metrics.sends.labels(name, attempt.outcome_label(answer)).inc()
         if failure is not None:
             _log_failure(name, message.id, failure)

@@ -6,13 +6,12 @@ took, and a suspect waits only IN_FLIGHT_TIMEOUT seconds for the messages in fli
 """
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 
 from gatepost.errors import StoreBroken, StoreError
-from gatepost.model import Channel
 from gatepost.observe import logs
-from gatepost.outbox import Outbox, polling
+from gatepost.outbox import Outbox, Queue, polling
+from gatepost.outbox.states import State
 
 SUSPECT_INTERVAL = 1.0
 """Seconds between two searches for suspects."""
@@ -32,25 +31,26 @@ class Suspects:
     def __init__(
         self,
         outbox: Outbox,
-        claim_locks: Mapping[Channel, asyncio.Lock],
+        claim_lock: asyncio.Lock,
         *,
         in_flight: Collection[asyncio.Task[None]],
-        usable: Callable[[Channel], bool],
-        begin: Callable[[Channel], Awaitable[None]],
+        usable: Callable[[Queue], bool],
+        begin: Callable[[Queue], Awaitable[None]],
         stopping: asyncio.Event,
     ) -> None:
         """Take what the loop shares with the delivery worker.
 
-        While the lock of a channel is held, nothing else claims its messages. ``in_flight`` are the tasks that send.
-        ``usable`` tells whether the route of a channel has an instance that works; ``begin`` claims the next suspect
-        of a channel and begins to send it. ``stopping`` ends ``run``.
+        While ``claim_lock`` is held, nothing else claims messages. ``in_flight`` are the tasks that send. ``usable``
+        tells whether the route of a queue has an instance that works; ``begin`` claims the next suspect of a queue
+        and begins to send it. ``stopping`` ends ``run``.
         """
         self._outbox = outbox
-        self._claim_locks = claim_locks
+        self._claim_lock = claim_lock
         self._in_flight = in_flight
         self._usable = usable
         self._begin = begin
         self._stopping = stopping
+        self._last_queue = 0
 
     async def run(self) -> None:
         """Send suspects, one at a time, until the worker stops."""
@@ -67,22 +67,26 @@ class Suspects:
             await polling.wait_for(self._stopping, pause)
 
     async def _send_next(self) -> bool:
-        """Send the suspect that has been due for the longest time, if any; return whether the others had to wait."""
-        for channel in await self._outbox.channels_with_suspects():
-            if self._usable(channel):
-                await self._send_alone(channel)
-                return True
-        return False
+        """Send one suspect, if there is any; return whether the others had to wait.
 
-    async def _send_alone(self, channel: Channel) -> None:
-        async with contextlib.AsyncExitStack() as locks:
-            for lock in self._claim_locks.values():
-                await locks.enter_async_context(lock)
+        Each queue with a suspect is the first one in turn.
+        """
+        queues = [queue for queue in await self._outbox.due_queues(State.SUSPECT) if self._usable(queue)]
+        if not queues:
+            return False
+        # The queue after the last one, in the order of their ids.
+        queue = min(queues, key=lambda queue: (queue.id <= self._last_queue, queue.id))
+        self._last_queue = queue.id
+        await self._send_alone(queue)
+        return True
+
+    async def _send_alone(self, queue: Queue) -> None:
+        async with self._claim_lock:
             if self._in_flight:
                 await asyncio.wait(self._in_flight, timeout=IN_FLIGHT_TIMEOUT)
             # The messages that ended meanwhile may have tripped a breaker.
-            if self._in_flight or self._stopping.is_set() or not self._usable(channel):
+            if self._in_flight or self._stopping.is_set() or not self._usable(queue):
                 return
-            await self._begin(channel)
+            await self._begin(queue)
             if self._in_flight:
                 await asyncio.wait(self._in_flight)

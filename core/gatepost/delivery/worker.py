@@ -2,8 +2,8 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import msgspec
 
@@ -28,7 +28,8 @@ from gatepost.errors import StoreError, Uncertain
 from gatepost.model import Channel, Email, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Claim, Outbox, SendResult, polling
+from gatepost.outbox import Claim, Outbox, Queue, SendResult, polling
+from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.states import State
 
 _log = logs.get(__name__)
@@ -62,15 +63,18 @@ class DeliveryWorker:
         self._routes: Mapping[Channel, Route] = {
             channel: [members[name] for name in settings.routes.instances(channel)] for channel in Channel
         }
-        # One claim at a time on a channel: by its loop, or by Suspects, which sends a message alone.
-        self._claim_locks = {channel: asyncio.Lock() for channel in Channel}
-        self._unconfirmed: set[Channel] = set()
-        """Channels whose last claim failed; the store may have made it nevertheless."""
+        # One claim at a time: by the loop, or by Suspects, which sends a message alone.
+        self._claim_lock = asyncio.Lock()
+        self._unconfirmed = False
+        """Whether the last claim failed; the store may have made it nevertheless."""
+        self._due: dict[Queue, None] = {}
+        """Queues that may have due messages."""
+        self._next_scan = 0.0
         self._suspects = Suspects(
             outbox,
-            self._claim_locks,
+            self._claim_lock,
             in_flight=self._in_flight,
-            usable=lambda channel: first_usable(self._routes[channel], self._clock()) is not None,
+            usable=lambda queue: first_usable(self._routes[queue.channel], self._clock()) is not None,
             begin=self._begin_suspect,
             stopping=self._stopping,
         )
@@ -80,15 +84,13 @@ class DeliveryWorker:
         renewal = asyncio.create_task(self._leases.renew(), name="delivery-renew")
         try:
             async with asyncio.TaskGroup() as loops:
-                for channel, route in self._routes.items():
-                    if route:
-                        claiming = polling.claim_repeatedly(
-                            partial(self._claim, channel, route),
-                            work=self._outbox.messages_due[channel],
-                            stopping=self._stopping,
-                            on_error=partial(self._note_failed_claim, channel),
-                        )
-                        loops.create_task(claiming, name=f"delivery-{channel}")
+                claiming = polling.claim_repeatedly(
+                    self._claim,
+                    work=self._outbox.queue_signals.event,
+                    stopping=self._stopping,
+                    on_error=self._note_failed_claim,
+                )
+                loops.create_task(claiming, name="delivery-claims")
                 loops.create_task(self._suspects.run(), name="delivery-suspects")
             while self._in_flight:
                 await asyncio.wait(self._in_flight)
@@ -102,53 +104,80 @@ class DeliveryWorker:
     def stop(self) -> None:
         """Claim no further messages."""
         self._stopping.set()
-        for event in self._outbox.messages_due.values():
-            event.set()
+        self._outbox.queue_signals.event.set()
 
-    def _note_failed_claim(self, channel: Channel, error: StoreError) -> None:
-        _log.warning("claim_failed", channel=channel.value, reason=str(error))
-        self._unconfirmed.add(channel)
+    def _note_failed_claim(self, error: StoreError) -> None:
+        _log.warning("claim_failed", reason=str(error))
+        self._unconfirmed = True
 
-    async def _claim(self, channel: Channel, route: Route) -> float | None:
+    async def _claim(self) -> float | None:
         """Begin to send what is due; return the wait until the next claim, None where more may be due."""
-        if channel in self._unconfirmed:
+        if self._unconfirmed:
             # Messages of a claim that was not confirmed would otherwise wait until their lease ends.
-            async with self._claim_locks[channel]:
-                await self._outbox.release_claims(channel, self._leases.message_ids)
-            self._unconfirmed.discard(channel)
-        now = self._clock()
-        member = first_usable(route, now)
-        if member is None or not member.throttle.sends_allowed(now):
-            # Members behind a busy one must not end the wait: they are not used before it.
-            return next_claim_in([member] if member else route, now)
-        allowed = 0
+            async with self._claim_lock:
+                await self._outbox.release_claims(self._leases.message_ids)
+            self._unconfirmed = False
+        await self._find_due_queues()
+        members: list[RouteMember] = []
+        requests: list[ClaimRequest] = []
 
-        def limit() -> int:
-            nonlocal allowed
-            allowed = member.throttle.sends_allowed(self._clock())
-            return allowed
+        def plan() -> list[ClaimRequest]:
+            planned = self._plan()
+            members.extend(member for member, _ in planned)
+            requests.extend(request for _, request in planned)
+            return requests
 
-        async with self._claim_locks[channel]:
+        async with self._claim_lock:
             if self._stopping.is_set():
                 return polling.POLL_INTERVAL
-            # The limit is read late: messages whose results share the transaction have freed their slots by then.
-            claims = await self._outbox.claim(channel, limit, member.lease)
-            for claim in claims:
-                self._begin(claim, member, route)
-        return None if len(claims) == allowed else polling.POLL_INTERVAL
+            # The plan is made late: messages whose results share the transaction have freed their slots by then.
+            batches = await self._outbox.claim(plan)
+            for batch, member in zip(batches, members, strict=True):
+                for claim in batch.claims:
+                    self._begin(claim, member, self._routes[claim.channel])
+        for request, batch in zip(requests, batches, strict=True):
+            if len(batch.claims) < request.limit:
+                self._due.pop(request.queue, None)
+        if requests:
+            return None
+        waits = [next_claim_in(self._routes[queue.channel], self._clock()) for queue in self._due]
+        return min([polling.POLL_INTERVAL, *waits])
 
-    async def _begin_suspect(self, channel: Channel) -> None:
-        """Begin to send the next suspect; the claim locks are held, and no other message is in flight."""
-        route = self._routes[channel]
+    async def _find_due_queues(self) -> None:
+        new, rescan = self._outbox.queue_signals.take()
+        self._due |= dict.fromkeys(new)
+        if rescan or self._clock() >= self._next_scan:
+            self._next_scan = self._clock() + polling.POLL_INTERVAL
+            self._due |= dict.fromkeys(await self._outbox.due_queues())
+
+    def _plan(self) -> list[tuple[RouteMember, ClaimRequest]]:
+        planned: list[tuple[RouteMember, ClaimRequest]] = []
+        now = self._clock()
+        reserved: Counter[str] = Counter()
+        for queue in self._due:
+            member = first_usable(self._routes[queue.channel], now)
+            if member is None:
+                continue
+            name = member.instance.name
+            limit = member.throttle.sends_allowed(now) - reserved[name]
+            if limit > 0:
+                reserved[name] += limit
+                planned.append((member, ClaimRequest(queue, limit, member.lease)))
+        return planned
+
+    async def _begin_suspect(self, queue: Queue) -> None:
+        """Begin to send the next suspect; the claim lock is held, and no other message is in flight."""
+        route = self._routes[queue.channel]
         member = first_usable(route, self._clock())
         if member is None:
             return
+        request = ClaimRequest(queue, 1, member.lease, state=State.SUSPECT)
         try:
-            claims = await self._outbox.claim_suspect(channel, member.lease)
+            batches = await self._outbox.claim(lambda: [request])
         except StoreError:
-            self._unconfirmed.add(channel)
+            self._unconfirmed = True
             raise
-        for claim in claims:
+        for claim in batches[0].claims:
             self._begin(claim, member, route)
 
     def _begin(self, claim: Claim, member: RouteMember, route: Route) -> None:
@@ -184,9 +213,9 @@ class DeliveryWorker:
             result = self._interrupted(delivery)
         finally:
             # The slot is free before the result is on disk: the next message is claimed in the same transaction.
-            self._outbox.messages_due[claim.channel].set()
+            self._outbox.queue_signals.event.set()
             if result is not None:
-                result = msgspec.structs.replace(result, content=delivery.content)
+                result = msgspec.structs.replace(result, content=delivery.content, tries=delivery.tries)
                 await polling.record(
                     self._outbox.finish, claim, result, on_lost=_log_lost_claim, on_error=_log_not_recorded
                 )

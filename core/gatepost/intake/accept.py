@@ -97,6 +97,7 @@ class Acceptance:
             id=identity,
             client=name,
             channel=channel,
+            route=channel.value,
             uid=request.uid,
             fingerprint=request.fingerprint,
             ext_user_id=request.ext_user_id,

@@ -8,11 +8,13 @@ from gatepost.outbox.records import (
     Claim,
     NewMessage,
     Policy,
+    Queue,
     RecordResult,
     ReportedEvents,
     SendResult,
     StoredMessage,
     SweepResult,
+    Try,
 )
 from gatepost.outbox.retries import CallbackRetry, MessageRetry
 from gatepost.outbox.startup import open_outbox
@@ -27,12 +29,14 @@ __all__ = [
     "NewMessage",
     "Outbox",
     "Policy",
+    "Queue",
     "QueueDepth",
     "RecordResult",
     "ReportedEvents",
     "SendResult",
     "StoredMessage",
     "SweepResult",
+    "Try",
     "new_id",
     "open_outbox",
 ]

@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
-from gatepost.model import Channel
 from gatepost.outbox import deaths
 from gatepost.outbox.claim_statement import claim_statement
-from gatepost.outbox.records import Claim
+from gatepost.outbox.queues import in_any_queue
+from gatepost.outbox.records import Claim, Queue
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import DialectPair, Transaction, dialect_pair
+from gatepost.outbox.transaction import DialectPair, Transaction
 from gatepost.outbox.watermark import FULL_SCAN, ClaimProgress, claim_progress
 
 
 class ClaimRequest(NamedTuple):
-    """A request for up to ``limit`` messages of a channel."""
+    """A request for up to ``limit`` messages of a queue."""
 
-    channel: Channel
+    queue: Queue
     limit: int
     lease: float
     """Seconds."""
@@ -44,16 +44,9 @@ class Renewal(NamedTuple):
     lease: float
 
 
-class ReleaseRequest(NamedTuple):
-    """A channel, and the ids of its messages that this process works on."""
-
-    channel: Channel
-    ids_in_progress: frozenset[str]
-
-
-def claim(tx: Transaction, requests: Sequence[ClaimRequest]) -> list[ClaimBatch]:
-    """Claim due messages for each request, the longest due first."""
-    return [_claim(tx, request) for request in requests]
+def claim(tx: Transaction, calls: Sequence[Sequence[ClaimRequest]]) -> list[list[ClaimBatch]]:
+    """Claim due messages for each request of each call, the longest due first."""
+    return [[_claim(tx, request) for request in requests] for requests in calls]
 
 
 _claim_statement = partial(
@@ -61,7 +54,7 @@ _claim_statement = partial(
     messages.c.id,
     select(messages.c.id, messages.c.due_at)
     .where(
-        messages.c.channel == bindparam("of_channel"),
+        messages.c.queue == bindparam("of_queue"),
         messages.c.state == bindparam("in_state"),
         messages.c.due_at >= bindparam("min_due_at"),
         messages.c.due_at <= bindparam("now"),
@@ -72,7 +65,8 @@ _claim_statement = partial(
     (
         messages.c.id,
         messages.c.attempt,
-        messages.c.client,
+        messages.c.country,
+        messages.c.passed,
         messages.c.ext_user_id,
         messages.c.preview,
         messages.c.expires_at,
@@ -89,7 +83,7 @@ _claim_due = DialectPair(_claim_statement(postgresql=False), _claim_statement(po
 def _claim(tx: Transaction, request: ClaimRequest) -> ClaimBatch:
     rows = tx.execute(
         _claim_due,
-        of_channel=request.channel.value,
+        of_queue=request.queue.id,
         in_state=request.state.value,
         min_due_at=request.min_due_at,
         now=tx.now,
@@ -101,30 +95,19 @@ def _claim(tx: Transaction, request: ClaimRequest) -> ClaimBatch:
         Claim(
             id=row.id,
             attempt=row.attempt,
-            client=row.client,
-            channel=request.channel,
+            queue=request.queue,
+            country=row.country,
             ext_user_id=row.ext_user_id,
             preview=row.preview,
             content=bytes(row.content or b""),
             lifetime=tx.seconds_until(row.expires_at),
+            passed=frozenset(row.passed.split()),
         )
         for row in rows
     ]
     return ClaimBatch(claims, claim_progress(tx, rows, request.limit))
 
 
-_own_claims = dialect_pair(
-    lambda add_lock: add_lock(
-        select(messages.c.id)
-        .where(
-            messages.c.channel == bindparam("of_channel"),
-            messages.c.state == State.SENDING.value,
-            messages.c.due_at.is_not(None),
-            messages.c.holder == bindparam("claimed_by"),
-        )
-        .order_by(messages.c.id)
-    )
-)
 _requeue = (
     update(messages)
     .where(messages.c.id == bindparam("message_id"))
@@ -132,14 +115,24 @@ _requeue = (
 )
 
 
-def release_claims(tx: Transaction, requests: Sequence[ReleaseRequest]) -> list[int]:
-    """Queue again what this process has claimed but does not work on; return how many, for each request."""
-    return [_release_claims(tx, request) for request in requests]
+def release_claims(tx: Transaction, calls: Sequence[frozenset[str]]) -> list[int]:
+    """Queue again what this process has claimed, except these ids; return how many, for each call."""
+    return [_release_claims(tx, ids_in_progress) for ids_in_progress in calls]
 
 
-def _release_claims(tx: Transaction, request: ReleaseRequest) -> int:
-    claimed = tx.execute(_own_claims, of_channel=request.channel.value, claimed_by=tx.holder).scalars()
-    unknown = [message_id for message_id in claimed if message_id not in request.ids_in_progress]
+def _release_claims(tx: Transaction, ids_in_progress: frozenset[str]) -> int:
+    own_claims = (
+        select(messages.c.id)
+        .where(
+            in_any_queue(tx),
+            messages.c.state == State.SENDING.value,
+            messages.c.due_at.is_not(None),
+            messages.c.holder == tx.holder,
+        )
+        .order_by(messages.c.id)
+    )
+    claimed = tx.connection.execute(tx.with_lock(own_claims)).scalars()
+    unknown = [message_id for message_id in claimed if message_id not in ids_in_progress]
     if unknown:
         tx.execute_many(_requeue, [{"message_id": message_id, "now": tx.now} for message_id in unknown])
     return len(unknown)

@@ -9,9 +9,8 @@ PostgreSQL the only sign of a death is that the lease of another replica ended.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, case, func, literal, select, update
+from sqlalchemy import ColumnElement, case, literal, update
 
-from gatepost.model import Channel
 from gatepost.observe import logs
 from gatepost.outbox.schema import messages
 from gatepost.outbox.states import State
@@ -61,22 +60,6 @@ def expire_claims(tx: Transaction, where: ColumnElement[bool]) -> ExpiredClaims:
     expire = update(messages).where(where).values(values).returning(messages.c.id, messages.c.state)
     rows = tx.connection.execute(expire).all()
     return ExpiredClaims(len(rows), [row.id for row in rows if row.state == State.HELD])
-
-
-any_channel = messages.c.channel.in_([channel.value for channel in Channel])
-"""True for every message; stated because the index on due times begins with the channel."""
-
-
-def channels_with_suspects(tx: Transaction, items: Sequence[None]) -> list[Sequence[Channel]]:
-    """Return the channels in which a suspect is due, the longest due first."""
-    due = (
-        select(messages.c.channel)
-        .where(any_channel, messages.c.state == State.SUSPECT.value, messages.c.due_at <= tx.now)
-        .group_by(messages.c.channel)
-        .order_by(func.min(messages.c.due_at))
-    )
-    channels = [Channel(name) for name in tx.connection.execute(due).scalars()]
-    return [channels] * len(items)
 
 
 def log_held(message_ids: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ index loads SQLAlchemy's PostgreSQL dialect, which takes a tenth of the start of
 
 from sqlalchemy import Column, Index, text
 
-from gatepost.outbox.schema import messages, statuses
+from gatepost.outbox.schema import attempts, messages, statuses
 
 
 def _partial(name: str, where: str, *columns: Column[int] | Column[str]) -> Index:
@@ -19,10 +19,10 @@ def _partial(name: str, where: str, *columns: Column[int] | Column[str]) -> Inde
 
 
 INDEXES = (
-    _partial("messages_due", "due_at IS NOT NULL", messages.c.channel, messages.c.state, messages.c.due_at),
+    _partial("messages_due", "due_at IS NOT NULL", messages.c.queue, messages.c.state, messages.c.due_at),
     _partial("messages_expires_at", "due_at IS NOT NULL", messages.c.expires_at),
     _partial("messages_ended_at", "ended_at IS NOT NULL", messages.c.ended_at),
-    _partial("messages_provider_id", "provider_id IS NOT NULL", messages.c.instance, messages.c.provider_id),
+    _partial("attempts_provider_id", "provider_id IS NOT NULL", attempts.c.instance, attempts.c.provider_id),
     # The target comes last, so that a paused target is skipped within the index, without reading its rows.
     _partial(
         "statuses_due",

@@ -8,9 +8,10 @@ from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
 from gatepost.outbox import deaths
+from gatepost.outbox.queues import in_any_queue
 from gatepost.outbox.records import EndedMessage, SweepResult
 from gatepost.outbox.reports import append_statuses
-from gatepost.outbox.schema import contents, messages, statuses
+from gatepost.outbox.schema import attempts, contents, messages, statuses
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, CallbackState, State
 from gatepost.outbox.transaction import Transaction
 
@@ -84,7 +85,7 @@ def _fail_expired_messages(tx: Transaction) -> Sequence[EndedMessage]:
 def _expire_leases(tx: Transaction) -> deaths.ExpiredClaims:
     """End the claims whose lease was not renewed: the process that was sending is gone, or late."""
     rows = _select_rows(
-        tx, deaths.any_channel, messages.c.state == State.SENDING.value, messages.c.due_at <= tx.now
+        tx, in_any_queue(tx), messages.c.state == State.SENDING.value, messages.c.due_at <= tx.now
     )
     if not rows:
         return deaths.ExpiredClaims(0, [])
@@ -106,7 +107,7 @@ def expire_all_claims(tx: Transaction, items: Sequence[None]) -> list[deaths.Exp
 def _uncertain_rows(tx: Transaction, where: ColumnElement[bool]) -> Sequence[Row[Any]]:
     """Return uncertain messages whose wait for a report has ended."""
     is_due = messages.c.due_at <= tx.now
-    return _select_rows(tx, deaths.any_channel, messages.c.state == State.UNCERTAIN.value, is_due, where)
+    return _select_rows(tx, in_any_queue(tx), messages.c.state == State.UNCERTAIN.value, is_due, where)
 
 
 def _requeue_uncertain(tx: Transaction) -> int:
@@ -136,7 +137,7 @@ def _correct_times(tx: Transaction) -> int:
         (State.UNCERTAIN, due_at > wait_end, wait_end),
         (State.SENDING, due_at > tx.after(MAX_LEASE), tx.after(MAX_LEASE)),
     ):
-        rows = _select_rows(tx, deaths.any_channel, messages.c.state == state.value, where)
+        rows = _select_rows(tx, in_any_queue(tx), messages.c.state == state.value, where)
         count += _update_rows(tx, rows, due_at=corrected)
     return count + _correct_lifetimes(tx)
 
@@ -190,6 +191,7 @@ def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
     ids = list(tx.connection.execute(old).scalars())
     if ids:
         tx.connection.execute(delete(contents).where(contents.c.message_id.in_(ids)))
+        tx.connection.execute(delete(attempts).where(attempts.c.message_id.in_(ids)))
         tx.connection.execute(delete(statuses).where(statuses.c.message_id.in_(ids)))
         tx.connection.execute(delete(messages).where(messages.c.id.in_(ids)))
     return [len(ids)] * len(items)

@@ -27,15 +27,16 @@ def key(message: NewMessage) -> Key:
     return message.client, message.channel.value, message.uid
 
 
-def put(tx: Transaction, new: Sequence[NewMessage]) -> list[StoredMessage]:
-    """Store each message unless its key is known; return for each what is now stored under its key.
+def put(tx: Transaction, new: Sequence[tuple[NewMessage, int]]) -> list[StoredMessage]:
+    """Store each message in the queue of this id, unless its key is known; return what is now stored under its key.
 
     If the returned id is the message's own, it was stored; another id means that the key was known.
     """
     by_key: dict[Key, NewMessage] = {}
-    for message in new:
-        by_key.setdefault(key(message), message)
-    rows = [_row(tx, message) for message in by_key.values()]
+    rows: list[dict[str, object]] = []
+    for message, queue in new:
+        if by_key.setdefault(key(message), message) is message:
+            rows.append(_row(tx, message, queue))
     stored = {key(message): StoredMessage(message.id, message.fingerprint) for message in by_key.values()}
     if tx.insert_new(messages, rows) == len(rows):
         inserted = list(by_key.values())
@@ -44,15 +45,17 @@ def put(tx: Transaction, new: Sequence[NewMessage]) -> list[StoredMessage]:
         inserted = [message for message in by_key.values() if stored[key(message)].id == message.id]
     if inserted:
         tx.insert_new(contents, [{"message_id": m.id, "content": m.content} for m in inserted])
-    return [stored[key(message)] for message in new]
+    return [stored[key(message)] for message, _ in new]
 
 
-def _row(tx: Transaction, message: NewMessage) -> dict[str, object]:
+def _row(tx: Transaction, message: NewMessage, queue: int) -> dict[str, object]:
     return {
         "id": message.id,
         "client": message.client,
         "channel": message.channel.value,
         "uid": message.uid,
+        "queue": queue,
+        "country": message.country,
         "fingerprint": message.fingerprint,
         "ext_user_id": message.ext_user_id,
         "preview": message.preview,
@@ -65,9 +68,9 @@ def _row(tx: Transaction, message: NewMessage) -> dict[str, object]:
         "attempt": 0,
         "holder": "",
         "lost_answers": 0,
+        "passed": "",
         "deaths": 0,
         "instance": "",
-        "provider_id": None,
         "reason": "",
         "code": "",
     }

@@ -1,5 +1,6 @@
 """Reads of the outbox that change nothing: for operators, metrics and tests."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Select, bindparam, func, literal_column, select
 
 from gatepost.outbox.records import OUR_ID
-from gatepost.outbox.schema import contents, messages, statuses
+from gatepost.outbox.schema import attempts, contents, messages, queues, statuses
 from gatepost.outbox.states import CallbackState, State
 
 _NO_FILTERS: Mapping[str, str] = {}
@@ -40,12 +41,33 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
 
 
+class TryView(msgspec.Struct, frozen=True, kw_only=True):
+    """One try to send a message through one instance."""
+
+    attempt: int
+    instance: str
+    choice: str
+    """Why this instance was chosen, where the route had a choice."""
+    outcome: str
+    provider_id: str
+    reason: str
+    code: str
+    started_at: float
+    """Seconds since the epoch."""
+    duration: float
+    """Seconds."""
+
+
 class MessageView(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     """One message as an operator may see it: of its recipient only Smartico's id."""
 
     id: str
     client: str
     channel: str
+    route: str
+    """Empty while it is not decided."""
+    country: str
+    """Of the recipient's number, where it is known."""
     uid: str
     ext_user_id: str
     state: str
@@ -57,11 +79,11 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     deaths: int
     """How often the process died while it was sending the message."""
     instance: str
-    provider_id: str
     reason: str
     code: str
     has_content: bool
     """Whether the content is stored; it is erased as soon as no further try can need it."""
+    tries: Sequence[TryView]
     statuses: Sequence[StatusView]
 
 
@@ -71,14 +93,16 @@ def depth(connection: Connection, now: int) -> QueueDepth:
     It reads indexes that hold nothing else, so finished rows cost nothing; call it every few seconds at most.
     """
     queue = (
-        select(messages.c.channel, messages.c.state, func.count(), func.min(messages.c.due_at))
+        select(messages.c.queue, messages.c.state, func.count(), func.min(messages.c.due_at))
         .where(messages.c.due_at.is_not(None))
-        .group_by(messages.c.channel, messages.c.state)
+        .group_by(messages.c.queue, messages.c.state)
     )
-    counts: dict[tuple[str, str], int] = {}
+    channels = dict(connection.execute(select(queues.c.id, queues.c.channel)).tuples().all())
+    counts: Counter[tuple[str, str]] = Counter()
     oldest: dict[str, float] = {}
-    for channel, state, count, due_at in connection.execute(queue):
-        counts[channel, state] = count
+    for queue_id, state, count, due_at in connection.execute(queue):
+        channel = channels[queue_id]
+        counts[channel, state] += count
         if state in {State.QUEUED, State.SUSPECT}:
             oldest[channel] = max(oldest.get(channel, 0.0), (now - due_at) / 1000)
     callbacks = connection.execute(_count_callbacks).all()
@@ -137,8 +161,9 @@ def find_messages(connection: Connection, identity: str, limit: int = 10) -> lis
     A uid or a provider's id may belong to several messages (a uid is unique per client and channel, a provider's id
     per instance): the newest come first.
     """
-    for column in (messages.c.id, messages.c.uid, messages.c.provider_id):
-        query = select(messages).where(column == identity).order_by(messages.c.id.desc()).limit(limit)
+    of_try = select(attempts.c.message_id).where(attempts.c.provider_id == identity)
+    for found in (messages.c.id == identity, messages.c.uid == identity, messages.c.id.in_(of_try)):
+        query = select(messages).where(found).order_by(messages.c.id.desc()).limit(limit)
         if views := _views(connection, query):
             return views
     return []
@@ -148,6 +173,8 @@ def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]
     views = _status_views(connection, ids)
+    tries = _try_views(connection, ids)
+    routes = dict(connection.execute(select(queues.c.id, queues.c.route)).tuples().all())
     with_content = set(
         connection.execute(select(contents.c.message_id).where(contents.c.message_id.in_(ids))).scalars()
     )
@@ -156,6 +183,8 @@ def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
             id=row.id,
             client=row.client,
             channel=row.channel,
+            route=routes[row.queue],
+            country=row.country,
             uid=row.uid,
             ext_user_id=row.ext_user_id,
             state=row.state,
@@ -166,11 +195,11 @@ def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
             attempts=row.attempt,
             deaths=row.deaths,
             instance=row.instance,
-            provider_id=row.provider_id or "",
             reason=row.reason,
             code=row.code,
             has_content=row.id in with_content,
             statuses=views[row.id],
+            tries=tries[row.id],
         )
         for row in rows
     ]
@@ -190,6 +219,28 @@ def _status_views(connection: Connection, ids: Sequence[str]) -> dict[str, list[
                 attempts=row.attempt,
                 next_attempt_at=_seconds(row.due_at),
                 problem=row.problem,
+            )
+        )
+    return views
+
+
+def _try_views(connection: Connection, ids: Sequence[str]) -> dict[str, list[TryView]]:
+    """Return the tries of these messages in their order, by message id."""
+    views: dict[str, list[TryView]] = {message_id: [] for message_id in ids}
+    order = attempts.c.message_id, attempts.c.attempt, attempts.c.position
+    query = select(attempts).where(attempts.c.message_id.in_(ids)).order_by(*order)
+    for row in connection.execute(query):
+        views[row.message_id].append(
+            TryView(
+                attempt=row.attempt,
+                instance=row.instance,
+                choice=row.choice,
+                outcome=row.outcome,
+                provider_id=row.provider_id or "",
+                reason=row.reason,
+                code=row.code,
+                started_at=row.started_at / 1000,
+                duration=row.duration / 1000,
             )
         )
     return views

@@ -12,12 +12,26 @@ OUR_ID = {"id": "ext_message_id"}
 """Renames ``id`` in JSON for operators: to the name that a message's id has in the contract with Smartico."""
 
 
+class Queue(NamedTuple):
+    """One queue: the messages of one channel, route and client."""
+
+    id: int
+    channel: Channel
+    route: str
+    """The name of the route; empty while it is not decided, because it depends on the recipient."""
+    client: str
+
+
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message to be stored; its id is already Smartico's ext_message_id."""
 
     id: str
     client: str
     channel: Channel
+    route: str = ""
+    """The name of the route; empty where it depends on the recipient, who is not known yet."""
+    country: str = ""
+    """The country of the recipient's number, where it is known."""
     uid: str
     fingerprint: bytes
     ext_user_id: str
@@ -40,13 +54,44 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     attempt: int
-    client: str
-    channel: Channel
+    queue: Queue
+    country: str
     ext_user_id: str
     preview: str
     content: bytes
     lifetime: float
     """Seconds until the message fails; may be negative."""
+    passed: frozenset[str] = frozenset()
+    """Names of the instances that took the message and did not deliver it."""
+
+    @property
+    def client(self) -> str:
+        """The client whose message it is."""
+        return self.queue.client
+
+    @property
+    def channel(self) -> Channel:
+        """The channel on which it is sent."""
+        return self.queue.channel
+
+    @property
+    def route(self) -> str:
+        """The name of its route; empty while that is not decided."""
+        return self.queue.route
+
+
+class Try(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of an attempt: the message was handed to one instance."""
+
+    instance: str
+    outcome: str
+    """``sent``, ``rejected``, ``unavailable`` or ``uncertain``."""
+    choice: str = ""
+    """Why this instance was chosen, where the route had a choice."""
+    provider_id: str = ""
+    reason: str = ""
+    code: str = ""
+    duration: float = 0.0
 
 
 class SendResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +105,8 @@ class SendResult(msgspec.Struct, frozen=True, kw_only=True):
     """QUEUED: until the next attempt is due; UNCERTAIN: how long to wait for a report."""
     instance: str = ""
     """The plugin instance that tried last to send the message."""
-    provider_id: str = ""
+    tries: Sequence[Try] = ()
+    """The tries of this attempt, in their order."""
     reason: str = ""
     code: str = ""
     content: bytes = b""

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox.records import EndedMessage, RecordResult, ReportedEvents
-from gatepost.outbox.schema import contents, messages, statuses
+from gatepost.outbox.schema import attempts, contents, messages, statuses
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
 from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
 
@@ -20,7 +20,6 @@ _COLUMNS = (
     messages.c.instance,
     messages.c.state,
     messages.c.callback_url,
-    messages.c.provider_id,
 )
 
 
@@ -33,6 +32,7 @@ def record(
     """
     rows = _by_message_id(tx, {e.message_id for r in reports for e in r.events if e.message_id})
     by_provider_id = _by_provider_id(tx, reports, rows)
+    rows |= _by_message_id(tx, set(by_provider_id.values()) - rows.keys())
     matched: list[tuple[int, str, StatusEvent]] = []
     unknown = [0] * len(reports)
     for number, report in enumerate(reports):
@@ -72,10 +72,8 @@ _select_by_id = dialect_pair(
     lambda add_lock: add_lock(select(*_COLUMNS).where(messages.c.id.in_(IDS)).order_by(messages.c.id))
 )
 _select_by_provider_id = dialect_pair(
-    lambda add_lock: add_lock(
-        select(*_COLUMNS)
-        .where(messages.c.instance == bindparam("instance"), messages.c.provider_id.in_(IDS))
-        .order_by(messages.c.id)
+    lambda _: select(attempts.c.provider_id, attempts.c.message_id).where(
+        attempts.c.instance == bindparam("instance"), attempts.c.provider_id.in_(IDS)
     )
 )
 
@@ -85,15 +83,14 @@ def _by_message_id(tx: Transaction, ids: Iterable[str]) -> dict[str, Row[Any]]:
 
 
 def _by_provider_id(
-    tx: Transaction, reports: Sequence[ReportedEvents], rows: dict[str, Row[Any]]
+    tx: Transaction, reports: Sequence[ReportedEvents], known: Mapping[str, Row[Any]]
 ) -> dict[tuple[str, str], str]:
-    """Return our ids by instance and provider's id, for events without our id; add their rows to ``rows``."""
+    """Return our ids by instance and provider's id, for events that name no known message."""
     ids: dict[tuple[str, str], str] = {}
     for report in reports:
-        provider_ids = {e.provider_id for e in report.events if e.provider_id and e.message_id not in rows}
+        provider_ids = {e.provider_id for e in report.events if e.provider_id and e.message_id not in known}
         for row in tx.select_by_ids(_select_by_provider_id, sorted(provider_ids), instance=report.instance):
-            rows[row.id] = row
-            ids[report.instance, row.provider_id] = row.id
+            ids[report.instance, row.provider_id] = row.message_id
     return ids
 
 

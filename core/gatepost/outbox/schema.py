@@ -5,6 +5,7 @@ table of its own, and is deleted as soon as no further try can need it. The inde
 """
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     Column,
     Integer,
@@ -20,6 +21,19 @@ metadata = MetaData()
 # On SQLite an INTEGER is as wide. Only an INTEGER can be an autoincrement key there, and STRICT tables know no BIGINT.
 _big = BigInteger().with_variant(Integer(), "sqlite")
 
+queues = Table(
+    "queues",
+    metadata,
+    # Each combination of channel, route and client has a queue of its own, so that claims can be fair between them.
+    # An empty route: the route of these messages is not decided yet, because it depends on the recipient.
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("channel", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    UniqueConstraint("channel", "route", "client", name="queues_once"),
+    sqlite_strict=True,
+)
+
 messages = Table(
     "messages",
     metadata,
@@ -27,6 +41,9 @@ messages = Table(
     Column("client", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("uid", Text, nullable=False),
+    Column("queue", Integer, nullable=False),
+    # The country of the recipient's number (ISO 3166-1), where it is known; part of what routing needs.
+    Column("country", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("ext_user_id", Text, nullable=False),
     # The reference of a preview's recipient; the address itself is in the configuration only.
@@ -43,10 +60,12 @@ messages = Table(
     Column("holder", Text, nullable=False),
     # How often a provider's answer was lost; for that reason it is queued again only once.
     Column("lost_answers", Integer, nullable=False),
+    # The instances of the route that took the message and did not deliver it, separated by spaces.
+    Column("passed", Text, nullable=False),
     # How often the process died while it was sending this message.
     Column("deaths", Integer, nullable=False),
+    # The instance that answered last, and why it did not take the message.
     Column("instance", Text, nullable=False),
-    Column("provider_id", Text),
     Column("reason", Text, nullable=False),
     Column("code", Text, nullable=False),
     UniqueConstraint("client", "channel", "uid", name="messages_uid"),
@@ -59,6 +78,28 @@ contents = Table(
     metadata,
     Column("message_id", Text, primary_key=True),
     Column("content", LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    # The message's attempt, and the position of this try in it: an attempt tries one instance after the other.
+    Column("attempt", Integer, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("instance", Text, nullable=False),
+    # Why this instance was chosen, where the route had a choice.
+    Column("choice", Text, nullable=False),
+    # `sent`, `rejected`, `unavailable` or `uncertain`.
+    Column("outcome", Text, nullable=False),
+    Column("provider_id", Text),
+    Column("reason", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("started_at", _big, nullable=False),
+    # Milliseconds.
+    Column("duration", Integer, nullable=False),
+    sqlite_with_rowid=False,
     sqlite_strict=True,
 )
 
@@ -84,5 +125,102 @@ statuses = Table(
     # Why the last callback failed: an HTTP status or a kind of error.
     Column("problem", Text, nullable=False),
     UniqueConstraint("message_id", "status", name="statuses_once"),
+    sqlite_strict=True,
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    # What is counted, such as `email_per_day/smartico`.
+    Column("scope", Text, primary_key=True),
+    # The beginning of the period that is counted; 0 for a number that has none.
+    Column("period", _big, primary_key=True),
+    # Each process and lane adds to a row of its own, so that no transaction waits for another. The number is the sum.
+    Column("shard", Text, primary_key=True),
+    Column("value", _big, nullable=False),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    # What is paused; an empty column matches everything.
+    Column("client", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("plugin", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("created_at", _big, nullable=False),
+    Column("ends_at", _big),
+    UniqueConstraint("client", "channel", "route", "plugin", name="pauses_once"),
+    sqlite_strict=True,
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("client", Text, primary_key=True),
+    Column("ext_user_id", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("created_at", _big, nullable=False),
+    Column("ends_at", _big),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", _big, primary_key=True, autoincrement=True),
+    Column("recorded_at", _big, nullable=False),
+    # Who: the user at the other end of the socket.
+    Column("actor", Text, nullable=False),
+    # What: the operation, and what it was applied to, as JSON.
+    Column("operation", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    # Why: the reason that the operator gave.
+    Column("reason", Text, nullable=False),
+    sqlite_strict=True,
+)
+
+# For what one replica alone may do.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("ends_at", _big, nullable=False),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# The next turn of each instance with a rate that several replicas share.
+turns = Table(
+    "turns",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("next_at", _big, nullable=False),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# The shares of a split route that follows receipts, with what they were decided from.
+shares = Table(
+    "shares",
+    metadata,
+    Column("route", Text, primary_key=True),
+    Column("country", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    # The part of its weight that the instance has now, from 0 to 1.
+    Column("factor", REAL, nullable=False),
+    Column("sent", Integer, nullable=False),
+    Column("delivered", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decided_at", _big, nullable=False),
+    sqlite_with_rowid=False,
     sqlite_strict=True,
 )

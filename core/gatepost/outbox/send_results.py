@@ -12,7 +12,7 @@ from gatepost.outbox import deaths
 from gatepost.outbox.fence import check_fence
 from gatepost.outbox.records import EndedMessage, SendResult
 from gatepost.outbox.reports import append_statuses, delete_contents
-from gatepost.outbox.schema import contents, messages
+from gatepost.outbox.schema import attempts, contents, messages
 from gatepost.outbox.states import FINAL_STATES, State
 from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
 
@@ -53,7 +53,6 @@ _update_message = (
         ended_at=bindparam("ended_at"),
         lost_answers=messages.c.lost_answers + bindparam("new_lost_answers"),
         instance=bindparam("instance"),
-        provider_id=bindparam("provider_id"),
         reason=bindparam("reason"),
         code=bindparam("code"),
     )
@@ -92,6 +91,7 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
         return [FinishResult(recorded=False, callback_due=False)] * len(results)
     values = [_message_values(tx, result, rows[result.id]) for result in valid_results]
     tx.execute_many(_update_message, values)
+    _insert_attempts(tx, valid_results)
     _update_contents(tx, valid_results)
     statuses = [
         (result.id, _FINAL_STATUSES[State(str(value["state"]))], result.code)
@@ -117,6 +117,35 @@ def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> 
         for value in values
         if value["state"] in FINAL_STATES and value["state"] != (row := rows[value["message_id"]]).state
     }
+
+
+def _insert_attempts(tx: Transaction, results: Sequence[SendResult]) -> None:
+    """Store the tries of these results.
+
+    The first result of an attempt stays: a late receipt of the same attempt may follow an earlier result.
+    """
+    rows: list[dict[str, object]] = []
+    for result in results:
+        end = tx.now
+        for position, one in reversed([*enumerate(result.tries)]):
+            end -= (duration := round(one.duration * 1000))
+            rows.append(
+                {
+                    "message_id": result.id,
+                    "attempt": result.attempt,
+                    "position": position,
+                    "instance": one.instance,
+                    "choice": one.choice,
+                    "outcome": one.outcome,
+                    "provider_id": one.provider_id or None,
+                    "reason": one.reason,
+                    "code": one.code,
+                    "started_at": end,
+                    "duration": duration,
+                }
+            )
+    if rows:
+        tx.insert_new(attempts, rows)
 
 
 def _update_contents(tx: Transaction, results: Sequence[SendResult]) -> None:
@@ -152,7 +181,6 @@ def _message_values(tx: Transaction, result: SendResult, row: Row[Any]) -> dict[
         "new_lost_answers": int(state is State.UNCERTAIN),
         "ended_at": None if due_at is not None else (ended_at or tx.now),
         "instance": explained.instance,
-        "provider_id": result.provider_id or None,
         "reason": explained.reason,
         "code": explained.code,
     }

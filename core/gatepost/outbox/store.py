@@ -1,7 +1,7 @@
 """The outbox: accepted messages, their results, and the callbacks to Smartico."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from uuid import uuid4
 
@@ -17,12 +17,14 @@ from gatepost.outbox import (
     maintenance,
     messages,
     queries,
+    queues,
     reports,
     retries,
     send_results,
     sqlite,
     stuck_statuses,
 )
+from gatepost.outbox.claims import ClaimBatch, ClaimRequest
 from gatepost.outbox.group_commit import Database, Deferred, GroupCommit
 from gatepost.outbox.records import (
     Callback,
@@ -31,6 +33,7 @@ from gatepost.outbox.records import (
     EndedMessage,
     NewMessage,
     Policy,
+    Queue,
     RecordResult,
     ReportedEvents,
     SendResult,
@@ -79,10 +82,11 @@ class Outbox:
         self._accept_lane, self._send_lane, self._report_lane, self._callback_lane = lanes * (4 // len(lanes))
         self._last_searched_seq = 0
         # Not on SQLite, whose indexes keep no dead entries.
-        self._watermarks = {} if lock else {channel: Watermark() for channel in Channel}
+        self._watermarks: defaultdict[int, Watermark] | None = None if lock else defaultdict(Watermark)
         self._callback_watermarks: dict[str, Watermark] | None = None if lock else {}
-        self.messages_due: Mapping[Channel, asyncio.Event] = {channel: asyncio.Event() for channel in Channel}
-        """Set when a message of the channel may be due."""
+        self._queues: dict[queues.QueueName, Queue] = {}
+        self.queue_signals = queues.QueueSignals()
+        """Which queues may have due messages."""
         self.callbacks_due = asyncio.Event()
         """Set when a callback may be due."""
         self.end_counts = Counter({(channel, state): 0 for channel in Channel for state in FINAL_STATES})
@@ -108,48 +112,58 @@ class Outbox:
 
     async def put(self, message: NewMessage) -> StoredMessage:
         """Store a message unless its uid is known; return what is now stored under the uid."""
-        stored = await self._accept_lane.run(messages.put, message)
+        name = message.channel, message.route, message.client
+        queue = self._queues.get(name) or await self.add_queue(*name)
+        stored = await self._accept_lane.run(messages.put, (message, queue.id))
         if stored.id == message.id:
-            self.messages_due[message.channel].set()
+            self.queue_signals.add(queue)
         return stored
+
+    async def add_queue(self, channel: Channel, route: str, client: str) -> Queue:
+        """Return the queue of this name; add it if there is none yet."""
+        name = channel, route, client
+        self._queues = await self._accept_lane.run(queues.add_queues, name)
+        return self._queues[name]
 
     async def find(self, client: str, channel: Channel, uid: str) -> StoredMessage | None:
         """Return what is stored under a uid, or None."""
         return await self._accept_lane.run(messages.find, (client, channel.value, uid))
 
-    async def claim(self, channel: Channel, limit: int | Callable[[], int], lease: float) -> list[Claim]:
-        """Claim up to ``limit`` due messages for ``lease`` seconds.
+    async def claim(self, plan: Callable[[], Sequence[ClaimRequest]]) -> Sequence[ClaimBatch]:
+        """Claim due messages for each request of a plan.
 
-        A callable limit is called when the transaction begins: until then further slots may have become free.
+        The plan is made when the transaction begins: until then further slots may have become free.
         """
-        watermark = self._watermarks.get(channel)
-        min_due_at = watermark.min_due_at() if watermark else FULL_SCAN
+        requests: list[ClaimRequest] = []
 
-        def request() -> claims.ClaimRequest:
-            count = limit() if callable(limit) else limit
-            return claims.ClaimRequest(channel, count, lease, min_due_at)
+        def make() -> Sequence[ClaimRequest]:
+            for request in plan():
+                watermark = self._watermark(request)
+                requests.append(request._replace(min_due_at=watermark.min_due_at()) if watermark else request)
+            return requests
 
-        batch = await self._send_lane.run(claims.claim, Deferred(request))
-        if watermark:
-            watermark.advance(min_due_at, batch.progress)
-        return batch.claims
+        batches: Sequence[ClaimBatch] = await self._send_lane.run(claims.claim, Deferred(make))
+        for request, batch in zip(requests, batches, strict=True):
+            if watermark := self._watermark(request):
+                watermark.advance(request.min_due_at, batch.progress)
+        return batches
 
-    async def claim_suspect(self, channel: Channel, lease: float) -> list[Claim]:
-        """Claim the suspect that is the longest due; this process must be sending nothing else."""
-        request = claims.ClaimRequest(channel, 1, lease, state=State.SUSPECT)
-        return (await self._send_lane.run(claims.claim, request)).claims
+    def _watermark(self, request: ClaimRequest) -> Watermark | None:
+        # Suspects are few and may be older than all other messages.
+        if self._watermarks is None or request.state is State.SUSPECT:
+            return None
+        return self._watermarks[request.queue.id]
 
-    async def channels_with_suspects(self) -> Sequence[Channel]:
-        """Return the channels in which a suspect is due, the longest due first."""
-        return await self._send_lane.run(deaths.channels_with_suspects, None)
+    async def due_queues(self, state: State = State.QUEUED) -> Sequence[Queue]:
+        """Return the queues in which a message is due in this state, QUEUED or SUSPECT."""
+        return await self._send_lane.run(queues.due_queues, state)
 
-    async def release_claims(self, channel: Channel, ids_in_progress: Collection[str]) -> int:
-        """Queue again this process's claims of a channel, except these ids; return how many.
+    async def release_claims(self, ids_in_progress: Collection[str]) -> int:
+        """Queue again this process's claims, except these ids; return how many.
 
         For use after a claim that failed without an answer: it may have been committed all the same.
         """
-        request = claims.ReleaseRequest(channel, frozenset(ids_in_progress))
-        return await self._send_lane.run(claims.release_claims, request)
+        return await self._send_lane.run(claims.release_claims, frozenset(ids_in_progress))
 
     async def renew(self, claim: Claim, lease: float) -> None:
         """Extend a claim to ``lease`` seconds from now."""
@@ -211,7 +225,7 @@ class Outbox:
         self._count_ends(ended)
         deaths.log_held(result.held_after_deaths)
         if result.requeued or result.clock_corrections:
-            self._signal_messages()
+            self.queue_signals.request_rescan()
         if result.failed or result.callbacks:
             self.callbacks_due.set()
         return result
@@ -245,7 +259,7 @@ class Outbox:
         """Queue a failed or held message again, with the new lifetime (seconds) of its channel."""
         result = await self._send_lane.run(retries.retry, (message_id, lifetimes))
         if result.queued:
-            self._signal_messages()
+            self.queue_signals.request_rescan()
         return result
 
     async def retry_callbacks(self, message_ids: Sequence[str]) -> list[retries.CallbackRetry]:
@@ -257,10 +271,6 @@ class Outbox:
     async def depth(self) -> queries.QueueDepth:
         """Return how many messages and callbacks wait."""
         return await self._send_lane.run(_depth, None)
-
-    def _signal_messages(self) -> None:
-        for event in self.messages_due.values():
-            event.set()
 
     def _count_ends(self, ended: Iterable[EndedMessage]) -> None:
         """Count ends, which are on disk by now; log each failed message, because an operator has to act."""

@@ -13,9 +13,27 @@ _big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Create the tables and indexes of gatepost.outbox.schema and gatepost.outbox.indexes."""
+    _create_queues()
     _create_messages()
     _create_contents()
+    _create_attempts()
     _create_statuses()
+    _create_counters()
+    _create_operators_tables()
+    _create_replicas_tables()
+    _create_shares()
+
+
+def _create_queues() -> None:
+    op.create_table(
+        "queues",
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("channel", sa.Text, nullable=False),
+        sa.Column("route", sa.Text, nullable=False),
+        sa.Column("client", sa.Text, nullable=False),
+        sa.UniqueConstraint("channel", "route", "client", name="queues_once"),
+        sqlite_strict=True,
+    )
 
 
 def _create_messages() -> None:
@@ -25,6 +43,8 @@ def _create_messages() -> None:
         sa.Column("client", sa.Text, nullable=False),
         sa.Column("channel", sa.Text, nullable=False),
         sa.Column("uid", sa.Text, nullable=False),
+        sa.Column("queue", sa.Integer, nullable=False),
+        sa.Column("country", sa.Text, nullable=False),
         sa.Column("fingerprint", sa.LargeBinary, nullable=False),
         sa.Column("ext_user_id", sa.Text, nullable=False),
         sa.Column("preview", sa.Text, nullable=False),
@@ -37,19 +57,18 @@ def _create_messages() -> None:
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("holder", sa.Text, nullable=False),
         sa.Column("lost_answers", sa.Integer, nullable=False),
+        sa.Column("passed", sa.Text, nullable=False),
         sa.Column("deaths", sa.Integer, nullable=False),
         sa.Column("instance", sa.Text, nullable=False),
-        sa.Column("provider_id", sa.Text),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("code", sa.Text, nullable=False),
         sa.UniqueConstraint("client", "channel", "uid", name="messages_uid"),
         sqlite_with_rowid=False,
         sqlite_strict=True,
     )
-    _partial("messages_due", "messages", ["channel", "state", "due_at"], "due_at IS NOT NULL")
+    _partial("messages_due", "messages", ["queue", "state", "due_at"], "due_at IS NOT NULL")
     _partial("messages_expires_at", "messages", ["expires_at"], "due_at IS NOT NULL")
     _partial("messages_ended_at", "messages", ["ended_at"], "ended_at IS NOT NULL")
-    _partial("messages_provider_id", "messages", ["instance", "provider_id"], "provider_id IS NOT NULL")
 
 
 def _create_contents() -> None:
@@ -59,6 +78,26 @@ def _create_contents() -> None:
         sa.Column("content", sa.LargeBinary, nullable=False),
         sqlite_strict=True,
     )
+
+
+def _create_attempts() -> None:
+    op.create_table(
+        "attempts",
+        sa.Column("message_id", sa.Text, primary_key=True),
+        sa.Column("attempt", sa.Integer, primary_key=True),
+        sa.Column("position", sa.Integer, primary_key=True),
+        sa.Column("instance", sa.Text, nullable=False),
+        sa.Column("choice", sa.Text, nullable=False),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("provider_id", sa.Text),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("code", sa.Text, nullable=False),
+        sa.Column("started_at", _big, nullable=False),
+        sa.Column("duration", sa.Integer, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+    _partial("attempts_provider_id", "attempts", ["instance", "provider_id"], "provider_id IS NOT NULL")
 
 
 def _create_statuses() -> None:
@@ -83,6 +122,90 @@ def _create_statuses() -> None:
         "statuses_due", "statuses", ["callback_state", "client", "due_at", "target"], "due_at IS NOT NULL"
     )
     _partial("statuses_dead", "statuses", ["callback_state"], "callback_state = 'dead'")
+
+
+def _create_counters() -> None:
+    op.create_table(
+        "counters",
+        sa.Column("scope", sa.Text, primary_key=True),
+        sa.Column("period", _big, primary_key=True),
+        sa.Column("shard", sa.Text, primary_key=True),
+        sa.Column("value", _big, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+
+
+def _create_operators_tables() -> None:
+    op.create_table(
+        "pauses",
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("client", sa.Text, nullable=False),
+        sa.Column("channel", sa.Text, nullable=False),
+        sa.Column("route", sa.Text, nullable=False),
+        sa.Column("plugin", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("created_at", _big, nullable=False),
+        sa.Column("ends_at", _big),
+        sa.UniqueConstraint("client", "channel", "route", "plugin", name="pauses_once"),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "suppressions",
+        sa.Column("client", sa.Text, primary_key=True),
+        sa.Column("ext_user_id", sa.Text, primary_key=True),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("created_at", _big, nullable=False),
+        sa.Column("ends_at", _big),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "audit",
+        sa.Column("seq", _big, primary_key=True, autoincrement=True),
+        sa.Column("recorded_at", _big, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("operation", sa.Text, nullable=False),
+        sa.Column("target", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sqlite_strict=True,
+    )
+
+
+def _create_replicas_tables() -> None:
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("ends_at", _big, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "turns",
+        sa.Column("instance", sa.Text, primary_key=True),
+        sa.Column("next_at", _big, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+
+
+def _create_shares() -> None:
+    op.create_table(
+        "shares",
+        sa.Column("route", sa.Text, primary_key=True),
+        sa.Column("country", sa.Text, primary_key=True),
+        sa.Column("instance", sa.Text, primary_key=True),
+        sa.Column("factor", sa.REAL, nullable=False),
+        sa.Column("sent", sa.Integer, nullable=False),
+        sa.Column("delivered", sa.Integer, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("decided_at", _big, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
 
 
 def _partial(name: str, table: str, columns: list[str], where: str) -> None:
