@@ -22,6 +22,7 @@ from driver import email
 from gateways import SQLITE, fill_queue
 from machine import Row, run_script
 
+from claiming import claim_due
 from gatepost.intake import requests
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Claim, NewMessage, Outbox, Policy, SendResult, new_id, open_outbox
@@ -93,7 +94,7 @@ async def _step(outbox: Outbox, content: bytes, times: Times) -> None:
     new = [_message(content) for _ in range(BATCH)]
     began = time.process_time()
     await _measure_time(asyncio.gather(*(outbox.put(one) for one in new)), times["accept"])
-    claims = await _measure_time(outbox.claim(Channel.EMAIL, BATCH, 60.0), times["claim"])
+    claims = await _measure_time(claim_due(outbox, Channel.EMAIL, BATCH, 60.0), times["claim"])
     results = [
         SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT, instance="out", provider_id=claim.id)
         for claim in claims

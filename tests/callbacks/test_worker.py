@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from claiming import claim_due
 from gatepost import throttle
 from gatepost.callback_urls import CallbackUrlPolicy
 from gatepost.callbacks import attempt as callback_attempt
@@ -151,7 +152,7 @@ async def store_messages(outbox, *hosts, client="brand"):
         )
         messages.append(message)
     await asyncio.gather(*(outbox.put(message) for message in messages))
-    claims = await outbox.claim(Channel.EMAIL, len(messages), 30.0)
+    claims = await claim_due(outbox, Channel.EMAIL, len(messages), 30.0)
     ends = [SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT) for claim in claims]
     await asyncio.gather(*(outbox.finish(end) for end in ends))
 

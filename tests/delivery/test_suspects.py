@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from claiming import claim_due
 from gatepost.config.settings import InstanceSettings, Routes
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent, SmsContent
@@ -96,7 +97,7 @@ class Deployment:
             async with self.opened() as outbox:
                 await outbox.sweep()
                 for channel in Channel:
-                    await outbox.claim(channel, 9, 30)
+                    await claim_due(outbox, channel, 9, 30)
         return ids
 
     @asynccontextmanager

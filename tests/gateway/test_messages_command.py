@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from sqlalchemy import event
 
+from claiming import claim_due
 from gatepost import app, throttle
 from gatepost.cli import main, send, store
 from gatepost.config.toml_file import read_settings
@@ -214,7 +215,7 @@ async def test_a_message_held_after_three_deaths_is_shown_and_retried(tmp_path, 
     for _ in range(3):
         async with open_outbox(url, tmp_path, policy) as outbox:
             await outbox.sweep()
-            claims = await outbox.claim(Channel.EMAIL, 1, 60.0) + await outbox.claim_suspect(
+            claims = await claim_due(outbox, Channel.EMAIL, 1, 60.0) + await outbox.claim_suspect(
                 Channel.EMAIL, 60.0
             )
             assert len(claims) == 1

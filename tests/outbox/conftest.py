@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
+from claiming import claim_due
 from gatepost.model import Secret
 from gatepost.outbox import Outbox, Policy, open_outbox, queries, sqlite
 from gatepost.outbox.migrate import migrate
@@ -94,7 +95,7 @@ def put_and_claim(new):
     async def claim_new(outbox: Outbox, uid: str = "uid-1", lease: float = 30.0, **fields: object):
         message = new(uid, **fields)
         await outbox.put(message)
-        (claim,) = await outbox.claim(message.channel, 1, lease)
+        (claim,) = await claim_due(outbox, message.channel, 1, lease)
         assert claim.id == message.id
         return claim
 

@@ -2,15 +2,12 @@ import asyncio
 
 import pytest
 
+from claiming import claim_due, result_of
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import ReportedEvents, SendResult
 from gatepost.outbox.driver_errors import ConnectionLost
 from gatepost.outbox.states import State
-
-
-def result_of(claim, state=State.SENT, **fields):
-    return SendResult(id=claim.id, attempt=claim.attempt, state=state, **fields)
 
 
 def status_names(view):
@@ -22,7 +19,7 @@ async def test_a_claim_has_everything_for_the_send(store, new, clock):
     await store.put(message)
     clock.advance(60)
 
-    (claim,) = await store.claim(Channel.EMAIL, 1, 30)
+    (claim,) = await claim_due(store, Channel.EMAIL, 1, 30)
 
     assert (claim.id, claim.client, claim.channel) == (message.id, "brand", Channel.EMAIL)
     assert (claim.ext_user_id, claim.preview, claim.content) == ("anna", "ref", message.content)
@@ -37,7 +34,7 @@ async def test_the_longest_due_messages_are_claimed_first(store, new, clock):
         ids.append(message.id)
         clock.advance(1)
 
-    claimed = [{claim.id for claim in await store.claim(Channel.EMAIL, 2, 30)} for _ in range(4)]
+    claimed = [{claim.id for claim in await claim_due(store, Channel.EMAIL, 2, 30)} for _ in range(4)]
 
     assert claimed == [set(ids[:2]), set(ids[2:4]), set(ids[4:]), set()]
 
@@ -47,7 +44,7 @@ async def test_a_callable_limit_is_called_when_the_transaction_begins(store, new
     await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(5)))
     limit = 0
 
-    claiming = asyncio.create_task(store.claim(Channel.EMAIL, lambda: limit, 30))
+    claiming = asyncio.create_task(claim_due(store, Channel.EMAIL, lambda: limit, 30))
     await asyncio.sleep(0)
     limit = 3
 
@@ -57,7 +54,7 @@ async def test_a_callable_limit_is_called_when_the_transaction_begins(store, new
 async def test_no_message_is_claimed_twice(store, new):
     await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(50)))
 
-    answers = await asyncio.gather(*(store.claim(Channel.EMAIL, 7, 30) for _ in range(10)))
+    answers = await asyncio.gather(*(claim_due(store, Channel.EMAIL, 7, 30) for _ in range(10)))
 
     ids = [claim.id for answer in answers for claim in answer]
     assert max(len(answer) for answer in answers) == 7
@@ -68,11 +65,11 @@ async def test_a_claim_is_for_one_channel(store, new):
     await store.put(new())
     await store.put(new(channel=Channel.SMS))
 
-    (claim,) = await store.claim(Channel.SMS, 10, 30)
+    (claim,) = await claim_due(store, Channel.SMS, 10, 30)
 
     assert claim.channel is Channel.SMS
-    assert await store.claim(Channel.SMS, 10, 30) == []
-    assert len(await store.claim(Channel.EMAIL, 10, 30)) == 1
+    assert await claim_due(store, Channel.SMS, 10, 30) == []
+    assert len(await claim_due(store, Channel.EMAIL, 10, 30)) == 1
 
 
 async def test_a_message_that_is_not_due_is_not_claimed(store, put_and_claim, clock):
@@ -80,9 +77,9 @@ async def test_a_message_that_is_not_due_is_not_claimed(store, put_and_claim, cl
     await store.finish(result_of(claim, State.QUEUED, delay=60))
 
     clock.advance(59.999)
-    assert await store.claim(Channel.EMAIL, 1, 30) == []
+    assert await claim_due(store, Channel.EMAIL, 1, 30) == []
     clock.advance(0.001)
-    (again,) = await store.claim(Channel.EMAIL, 1, 30)
+    (again,) = await claim_due(store, Channel.EMAIL, 1, 30)
     assert (again.id, again.attempt, again.content) == (claim.id, 2, claim.content)
 
 
@@ -90,7 +87,7 @@ async def test_an_expired_message_is_claimed_with_a_negative_lifetime(store, new
     await store.put(new(lifetime=10))
     clock.advance(15)
 
-    (claim,) = await store.claim(Channel.EMAIL, 1, 30)
+    (claim,) = await claim_due(store, Channel.EMAIL, 1, 30)
 
     assert claim.lifetime == -5
 
@@ -167,7 +164,7 @@ async def test_the_next_try_gets_the_content_of_the_last_result(store, put_and_c
     clock.advance(1)
     await store.sweep()
     await store.retry(claim.id, {Channel.EMAIL: 60.0})
-    (again,) = await store.claim(Channel.EMAIL, 1, 30)
+    (again,) = await claim_due(store, Channel.EMAIL, 1, 30)
 
     assert (again.id, again.content) == (claim.id, b"with its text")
 
@@ -175,7 +172,7 @@ async def test_the_next_try_gets_the_content_of_the_last_result(store, put_and_c
 async def test_the_content_of_an_outdated_result_is_not_stored(store, put_and_claim):
     old = await put_and_claim(store)
     await store.finish(result_of(old, State.QUEUED))
-    (claim,) = await store.claim(Channel.EMAIL, 1, 30)
+    (claim,) = await claim_due(store, Channel.EMAIL, 1, 30)
 
     # Both are in one transaction.
     await asyncio.gather(
@@ -183,7 +180,7 @@ async def test_the_content_of_an_outdated_result_is_not_stored(store, put_and_cl
         store.finish(result_of(old, State.QUEUED, content=b"later")),
     )
 
-    (again,) = await store.claim(Channel.EMAIL, 1, 30)
+    (again,) = await claim_due(store, Channel.EMAIL, 1, 30)
     assert again.content == old.content
 
 
@@ -200,7 +197,7 @@ async def test_a_final_result_does_not_store_content(store, put_and_claim, view_
 async def test_the_result_of_an_earlier_attempt_changes_nothing(store, put_and_claim, view_of, clock, state):
     old = await put_and_claim(store)
     await store.finish(result_of(old, State.QUEUED))
-    (claim,) = await store.claim(Channel.EMAIL, 1, 30)
+    (claim,) = await claim_due(store, Channel.EMAIL, 1, 30)
     before = await view_of(store, claim.id)
 
     assert not await store.finish(result_of(old, state, reason="later"))
@@ -269,7 +266,7 @@ async def test_a_receipt_counts_until_the_next_claim(
         assert not view.has_content
         # Accepted is never recorded after another status.
         assert status_names(view) == (["failed"] if failed else ["accepted"])
-        assert await store.claim(Channel.EMAIL, 1, 30) == []
+        assert await claim_due(store, Channel.EMAIL, 1, 30) == []
 
 
 async def test_a_receipt_after_the_report_adds_only_the_providers_id(store, put_and_claim, view_of, clock):
@@ -324,7 +321,7 @@ async def test_a_lost_claim_cannot_be_renewed(store, put_and_claim, view_of, clo
 async def test_renewing_an_older_attempt_does_not_change_the_newer_lease(store, put_and_claim, view_of):
     old = await put_and_claim(store)
     await store.finish(result_of(old, State.QUEUED))
-    await store.claim(Channel.EMAIL, 1, 30)
+    await claim_due(store, Channel.EMAIL, 1, 30)
     before = await view_of(store, old.id)
 
     await store.renew(old, 3600)
@@ -352,13 +349,13 @@ async def test_a_renewal_does_not_reopen_an_ended_message(store, put_and_claim, 
 async def test_a_claim_that_got_no_answer_is_released(store, new):
     known, unknown = new("known"), new("unknown")
     await store.put(known)
-    (in_progress,) = await store.claim(Channel.EMAIL, 1, 30.0)
+    (in_progress,) = await claim_due(store, Channel.EMAIL, 1, 30.0)
     await store.put(unknown)
-    await store.claim(Channel.EMAIL, 1, 30.0)
+    await claim_due(store, Channel.EMAIL, 1, 30.0)
 
     assert await store.release_claims(Channel.EMAIL, {in_progress.id}) == 1
 
-    (again,) = await store.claim(Channel.EMAIL, 5, 30.0)
+    (again,) = await claim_due(store, Channel.EMAIL, 5, 30.0)
     assert again.id == unknown.id
     assert await store.finish(SendResult(id=in_progress.id, attempt=in_progress.attempt, state=State.SENT))
 
@@ -376,18 +373,18 @@ async def test_a_claim_is_not_repeated_after_a_lost_connection(store, new, monke
 
     monkeypatch.setattr(store._database, "transact", lose_one_answer)
     with pytest.raises(StoreBusy):
-        await store.claim(Channel.EMAIL, 2, 30.0)
+        await claim_due(store, Channel.EMAIL, 2, 30.0)
     assert await store.release_claims(Channel.EMAIL, ()) == 2
-    assert len(await store.claim(Channel.EMAIL, 9, 30.0)) == 4
+    assert len(await claim_due(store, Channel.EMAIL, 9, 30.0)) == 4
 
 
 async def test_an_expired_message_keeps_the_reason_of_its_last_try(store, new, view_of):
     message = new()
     await store.put(message)
-    (claim,) = await store.claim(Channel.EMAIL, 1, 30.0)
+    (claim,) = await claim_due(store, Channel.EMAIL, 1, 30.0)
     down = {"instance": "relay", "reason": "the relay is down", "code": "451"}
     await store.finish(result_of(claim, State.QUEUED, delay=0.0, **down))
-    (claim,) = await store.claim(Channel.EMAIL, 1, 30.0)
+    (claim,) = await claim_due(store, Channel.EMAIL, 1, 30.0)
     await store.finish(result_of(claim, State.FAILED, reason="its lifetime ended"))
 
     view = await view_of(store, message.id)

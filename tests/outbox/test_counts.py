@@ -6,16 +6,13 @@ import pytest
 from sqlalchemy import event
 from structlog.testing import capture_logs
 
+from claiming import claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, queries
+from gatepost.outbox import CallbackResult, ReportedEvents, queries
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import FINAL_STATES, State
 
 LIFETIMES = dict.fromkeys(Channel, 3600.0)
-
-
-def result_of(claim, state, **fields):
-    return SendResult(id=claim.id, attempt=claim.attempt, state=state, **fields)
 
 
 def counted(store):
@@ -88,7 +85,7 @@ async def test_a_retried_message_is_counted_at_each_end(store, put_and_claim, cl
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, State.FAILED))
     await store.retry(claim.id, LIFETIMES)
-    (again,) = await store.claim(Channel.EMAIL, 1, 30)
+    (again,) = await claim_due(store, Channel.EMAIL, 1, 30)
 
     await store.finish(result_of(again, State.SENT))
 

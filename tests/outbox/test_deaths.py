@@ -3,6 +3,7 @@
 import pytest
 import structlog
 
+from claiming import claim_due, claim_due_suspect
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import ReportedEvents, SendResult
 from gatepost.outbox.states import State
@@ -20,11 +21,11 @@ async def claim_and_die(place, clock, claim):
 
 
 def claim_all(store):
-    return store.claim(Channel.EMAIL, 9, 30)
+    return claim_due(store, Channel.EMAIL, 9, 30)
 
 
 def claim_suspect(store):
-    return store.claim_suspect(Channel.EMAIL, 30)
+    return claim_due_suspect(store, Channel.EMAIL, 30)
 
 
 @pytest.fixture

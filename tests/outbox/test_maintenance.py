@@ -3,16 +3,13 @@ import asyncio
 import pytest
 from sqlalchemy import func, select
 
+from claiming import claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, maintenance
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import State
 
 HOUR, YEAR = 3600.0, 365 * 86_400.0
-
-
-def result_of(claim, state=State.SENT, **fields):
-    return SendResult(id=claim.id, attempt=claim.attempt, state=state, **fields)
 
 
 def status_names(view):
@@ -48,7 +45,7 @@ async def test_a_message_whose_lease_ended_is_uncertain(store, put_and_claim, vi
         True,
         [],
     )
-    assert await store.claim(Channel.EMAIL, 1, 30) == []
+    assert await claim_due(store, Channel.EMAIL, 1, 30) == []
 
 
 async def test_an_uncertain_message_without_a_report_is_queued_again(store, put_and_claim, clock):
@@ -62,7 +59,7 @@ async def test_an_uncertain_message_without_a_report_is_queued_again(store, put_
     assert (await store.sweep()).requeued == 1
 
     assert store.messages_due[Channel.EMAIL].is_set()
-    (again,) = await store.claim(Channel.EMAIL, 1, 30)
+    (again,) = await claim_due(store, Channel.EMAIL, 1, 30)
     assert (again.id, again.attempt, again.content) == (claim.id, 2, claim.content)
 
 
@@ -78,7 +75,7 @@ async def test_an_uncertain_message_is_held_if_the_policy_says_so(place, put_and
         assert (result.held, result.requeued) == (1, 0)
         view = await view_of(store, claim.id)
         assert (view.state, view.due_at, view.has_content) == ("held", expires_at, True)
-        assert await store.claim(Channel.EMAIL, 1, 30) == []
+        assert await claim_due(store, Channel.EMAIL, 1, 30) == []
         clock.advance(HOUR - 120)
         await sweep_all(store)
         view = await view_of(store, claim.id)
@@ -154,7 +151,7 @@ async def test_a_restart_ends_every_claim(place, put_and_claim, new, view_of, cl
         assert (view.state, view.due_at) == ("uncertain", clock.now + 120)
         (again,) = await outbox.claim_callbacks(9, 30)
         assert (again.seq, again.message_id, again.attempt) == (call.seq, sent.id, 2)
-        assert [one.id for one in await outbox.claim(Channel.EMAIL, 9, 30)] == [waiting.id]
+        assert [one.id for one in await claim_due(outbox, Channel.EMAIL, 9, 30)] == [waiting.id]
         assert not await outbox.finish_callback(
             CallbackResult(seq=call.seq, attempt=call.attempt, acknowledged=True)
         )
@@ -168,7 +165,7 @@ async def test_every_message_ends_after_a_jump_of_the_clock(place, new, view_of,
         for name in ("sending", "paused", "uncertain", "held"):
             message = new(name, lifetime=4 * HOUR)
             await store.put(message)
-            (claims[name],) = await store.claim(Channel.EMAIL, 1, 30)
+            (claims[name],) = await claim_due(store, Channel.EMAIL, 1, 30)
         await store.finish(result_of(claims["held"], State.UNCERTAIN, delay=0))
         await store.sweep()
         await store.finish(result_of(claims["paused"], State.QUEUED, delay=900))
@@ -207,7 +204,7 @@ async def test_a_clock_set_back_makes_messages_due(store, put_and_claim, clock):
     assert (await store.sweep()).clock_corrections >= 1
 
     assert store.messages_due[Channel.EMAIL].is_set()
-    (again,) = await store.claim(Channel.EMAIL, 1, 30)
+    (again,) = await claim_due(store, Channel.EMAIL, 1, 30)
     # Its lifetime is as long as it was at first.
     assert again.lifetime == 86_400
 
@@ -231,7 +228,7 @@ async def test_a_receipt_counts_after_the_clock_was_set_ahead(store, put_and_cla
 
     assert await store.finish(result_of(claim))
     assert (await view_of(store, claim.id)).state == "sent"
-    assert await store.claim(Channel.EMAIL, 1, 30) == []
+    assert await claim_due(store, Channel.EMAIL, 1, 30) == []
 
 
 @pytest.mark.parametrize("jump", [-YEAR, -HOUR, HOUR, YEAR])
@@ -347,11 +344,11 @@ async def test_messages_are_deleted_in_small_batches_the_oldest_first(place, new
         last = new("last", callback_url="")
         many = [new(f"uid-{n}", callback_url="") for n in range(number - 1)]
         await asyncio.gather(*(store.put(one) for one in many))
-        claims = await store.claim(Channel.EMAIL, number, 30)
+        claims = await claim_due(store, Channel.EMAIL, number, 30)
         await asyncio.gather(*(store.finish(result_of(claim)) for claim in claims))
         clock.advance(1)
         await store.put(last)
-        (claim,) = await store.claim(Channel.EMAIL, 1, 30)
+        (claim,) = await claim_due(store, Channel.EMAIL, 1, 30)
         await store.finish(result_of(claim))
         clock.advance(1000)
 
@@ -389,10 +386,10 @@ async def test_an_untried_message_is_due_after_the_clock_was_set_back(store, new
     await store.put(message)
     event = StatusEvent(status=Status.DELIVERED, message_id=message.id)
     clock.advance(-3600)
-    assert await store.claim(Channel.EMAIL, 1, 30) == []
+    assert await claim_due(store, Channel.EMAIL, 1, 30) == []
 
     assert (await store.sweep()).clock_corrections == 1
-    assert [claim.id for claim in await store.claim(Channel.EMAIL, 1, 30)] == [message.id]
+    assert [claim.id for claim in await claim_due(store, Channel.EMAIL, 1, 30)] == [message.id]
 
     clock.advance(3600)
     await store.record(ReportedEvents(instance="i", events=[event]))
@@ -410,7 +407,7 @@ async def test_a_message_whose_answers_are_lost_is_sent_twice_then_held(place, n
         await store.put(message)
         sends = 0
         for _ in range(5):
-            for claim in await store.claim(Channel.EMAIL, 1, 30.0):
+            for claim in await claim_due(store, Channel.EMAIL, 1, 30.0):
                 sends += 1
                 await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.UNCERTAIN))
             await store.sweep()

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import event, select
 from structlog.testing import capture_logs
 
+from claiming import claim_due
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Policy, ReportedEvents, SendResult, StoredMessage, group_commit, new_id
@@ -40,7 +41,7 @@ async def test_only_the_first_message_of_a_uid_is_sent(store, new):
     await store.put(new(content=b"first"))
     await store.put(new(content=b"second"))
 
-    assert [claim.content for claim in await store.claim(Channel.EMAIL, 10, 30)] == [b"first"]
+    assert [claim.content for claim in await claim_due(store, Channel.EMAIL, 10, 30)] == [b"first"]
 
 
 async def test_nothing_is_stored_of_a_message_with_a_known_uid(store, new):
@@ -71,7 +72,7 @@ async def test_fifty_concurrent_messages_with_one_uid_get_the_same_id(store, new
 
     assert len({one.id for one in stored}) == 1
     assert stored[0].id in {message.id for message in messages}
-    assert len(await store.claim(Channel.EMAIL, 99, 30)) == 1
+    assert len(await claim_due(store, Channel.EMAIL, 99, 30)) == 1
 
 
 async def test_known_and_new_uids_in_one_batch_are_distinguished(store, new):
@@ -98,7 +99,7 @@ async def test_a_uid_is_known_after_its_message_was_sent(store, new, put_and_cla
     await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
 
     assert (await store.put(new())).id == claim.id
-    assert await store.claim(Channel.EMAIL, 1, 30) == []
+    assert await claim_due(store, Channel.EMAIL, 1, 30) == []
 
 
 async def test_only_a_stored_message_is_found(store, new):

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select
 
+from claiming import claim_due, claim_due_suspect
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import (
     CallbackResult,
@@ -164,11 +165,13 @@ class Outboxes(RuleBasedStateMachine):
     def claim(self, limit, lease, alone):
         if not alone:
             return self.check_claims(
-                State.QUEUED, self.outbox.claim(Channel.EMAIL, limit, lease), limit, lease
+                State.QUEUED, claim_due(self.outbox, Channel.EMAIL, limit, lease), limit, lease
             )
         suspects = any(one.due <= self.now for one in self.messages.values() if one.state is State.SUSPECT)
         assert self.run(self.outbox.channels_with_suspects()) == [Channel.EMAIL] * suspects
-        return self.check_claims(State.SUSPECT, self.outbox.claim_suspect(Channel.EMAIL, lease), 1, lease)
+        return self.check_claims(
+            State.SUSPECT, claim_due_suspect(self.outbox, Channel.EMAIL, lease), 1, lease
+        )
 
     def check_claims(self, state, claiming, limit, lease):
         due = [one for one in self.messages.values() if one.state is state and one.due <= self.now]

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
+from claiming import claim_due, claim_due_suspect
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import CallbackResult, Policy, ReportedEvents, SendResult, open_outbox, watermark
@@ -75,7 +76,7 @@ async def test_replicas_never_claim_the_same_message(replicas, new):
     await asyncio.gather(*(replicas[0].put(new(f"uid-{number}")) for number in range(300)))
 
     answers = await asyncio.gather(
-        *(replica.claim(Channel.EMAIL, 7, 30) for _ in range(30) for replica in replicas)
+        *(claim_due(replica, Channel.EMAIL, 7, 30) for _ in range(30) for replica in replicas)
     )
 
     ids = [claim.id for answer in answers for claim in answer]
@@ -106,7 +107,9 @@ async def test_an_ended_lease_of_another_replica_counts_as_a_death(
             pass
         assert (await view_of(other, claim.id)).deaths == deaths
         claims = (
-            one.claim(Channel.EMAIL, 1, 0.001) if deaths == 1 else one.claim_suspect(Channel.EMAIL, 0.001)
+            claim_due(one, Channel.EMAIL, 1, 0.001)
+            if deaths == 1
+            else claim_due_suspect(one, Channel.EMAIL, 0.001)
         )
         assert [again.id for again in await claims] == [claim.id]
     while not (result := await other.sweep()).held_after_deaths:
@@ -125,7 +128,7 @@ async def test_a_claim_lost_to_another_replica_changes_nothing(replicas, put_and
     lost = await put_and_claim(one, lease=0.001)
     while not (await other.sweep()).requeued:
         pass
-    (newer,) = await other.claim(Channel.EMAIL, 1, 30)
+    (newer,) = await claim_due(other, Channel.EMAIL, 1, 30)
 
     assert (newer.id, newer.attempt) == (lost.id, lost.attempt + 1)
     for state in State.SENT, State.QUEUED, State.REJECTED:
@@ -147,7 +150,7 @@ async def test_content_stored_by_one_replica_is_sent_by_another(replicas, put_an
         SendResult(id=claim.id, attempt=claim.attempt, state=State.QUEUED, content=b"with its text")
     )
 
-    (again,) = await other.claim(Channel.EMAIL, 1, 30)
+    (again,) = await claim_due(other, Channel.EMAIL, 1, 30)
     assert (again.id, again.content) == (claim.id, b"with its text")
 
 
@@ -165,7 +168,7 @@ async def test_a_status_recorded_while_the_one_before_ends_is_never_stuck(replic
     one, other = replicas
     messages = [new(f"uid-{number}") for number in range(200)]
     await asyncio.gather(*(one.put(message) for message in messages))
-    for claim in await one.claim(Channel.EMAIL, 200, 30):
+    for claim in await claim_due(one, Channel.EMAIL, 200, 30):
         await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
     calls = await other.claim_callbacks(200, 30)
     assert len(calls) == 200
@@ -273,7 +276,7 @@ async def test_an_old_replica_continues_on_a_newer_schema_but_does_not_start_on_
 
     assert await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
     await other.put(new("uid-2"))
-    assert len(await one.claim(Channel.EMAIL, 1, 30)) == 1
+    assert len(await claim_due(one, Channel.EMAIL, 1, 30)) == 1
     assert len(await other.claim_callbacks(1, 30)) == 1
     with pytest.raises(ConfigError, match="newer Gatepost"):
         async with database.replica():
@@ -334,14 +337,14 @@ async def test_a_message_due_long_before_the_last_claim_is_claimed(database, new
     async with database.replica() as replica:
         for uid in ("uid-1", "uid-2"):
             await replica.put(new(uid))
-        assert len(await replica.claim(Channel.EMAIL, 10, 30.0)) == 2
-        assert await replica.claim(Channel.EMAIL, 10, 30.0) == []
+        assert len(await claim_due(replica, Channel.EMAIL, 10, 30.0)) == 2
+        assert await claim_due(replica, Channel.EMAIL, 10, 30.0) == []
         database.psql("UPDATE messages SET state = 'queued', due_at = due_at - 60000 WHERE uid = 'uid-1'")
 
         async with asyncio.timeout(60):
             claims = []
             while not claims:
-                claims = await replica.claim(Channel.EMAIL, 10, 30.0)
+                claims = await claim_due(replica, Channel.EMAIL, 10, 30.0)
 
     assert len(claims) == 1
 
@@ -378,20 +381,20 @@ async def test_a_claim_does_not_read_dead_rows_of_an_old_transaction(database, n
         await old.start()
         assert await reader.fetchval("SELECT count(*) FROM messages") == rows
         for _ in range(rounds):
-            claims = await replica.claim(Channel.EMAIL, rows, 30.0)
+            claims = await claim_due(replica, Channel.EMAIL, rows, 30.0)
             await asyncio.gather(
                 *(replica.finish(SendResult(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
             )
         # Entries of the last second are read again.
         await asyncio.sleep(2 * COMMIT_DELAY / 1000)
-        claims = await replica.claim(Channel.EMAIL, rows, 30.0)
+        claims = await claim_due(replica, Channel.EMAIL, rows, 30.0)
         await asyncio.gather(
             *(replica.finish(SendResult(id=c.id, attempt=c.attempt, state=State.QUEUED)) for c in claims)
         )
     before = database.statistic(entries_read)
     async with database.replica() as replica:
         for _ in range(claimed):
-            assert len(await replica.claim(Channel.EMAIL, 1, 30.0)) == 1
+            assert len(await claim_due(replica, Channel.EMAIL, 1, 30.0)) == 1
     count = database.statistic(entries_read) - before
     await reader.close()
 
@@ -403,12 +406,12 @@ async def test_no_statement_reads_a_whole_table(database, new):
     """With its default settings the planner would plan for the empty table of the first claim and keep that plan."""
     full_scans = "SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname IN ('messages', 'contents')"
     async with database.replica() as replica:
-        await replica.claim(Channel.EMAIL, 10, 30.0)
+        await claim_due(replica, Channel.EMAIL, 10, 30.0)
         await asyncio.gather(*(replica.put(new(f"uid-{number}")) for number in range(500)))
     before = database.statistic(full_scans)
     async with database.replica() as replica:
         for _ in range(20):
-            (claim,) = await replica.claim(Channel.EMAIL, 1, 30.0)
+            (claim,) = await claim_due(replica, Channel.EMAIL, 1, 30.0)
             await replica.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
             (call,) = await replica.claim_callbacks(1, 30.0)
             await replica.finish_callback(

@@ -3,15 +3,12 @@ from itertools import permutations
 
 import pytest
 
+from claiming import claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import RecordResult, ReportedEvents, SendResult
+from gatepost.outbox import RecordResult, ReportedEvents
 from gatepost.outbox.states import State
 
 ACCEPTED, DELIVERED, OPENED = Status.ACCEPTED, Status.DELIVERED, Status.OPENED
-
-
-def result_of(claim, state=State.SENT, **fields):
-    return SendResult(id=claim.id, attempt=claim.attempt, state=state, **fields)
 
 
 def report_by_id(identity, *statuses, instance="relay"):
@@ -125,7 +122,7 @@ async def test_a_report_proves_accepted_and_counts_it_as_new(store, new, view_of
     view = await view_of(store, message.id)
     assert status_names(view) == ["accepted", "opened"]
     assert (view.state, view.due_at, view.has_content) == ("sent", None, False)
-    assert await store.claim(Channel.EMAIL, 1, 30) == []
+    assert await claim_due(store, Channel.EMAIL, 1, 30) == []
 
 
 @pytest.mark.parametrize("order", list(permutations([ACCEPTED, DELIVERED, OPENED])))

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from claiming import claim_due
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, new_id, retries
 from gatepost.outbox.states import State
@@ -31,7 +32,7 @@ def put(new):
 
 
 async def end(outbox, state):
-    (claim,) = await outbox.claim(Channel.EMAIL, 1, 30.0)
+    (claim,) = await claim_due(outbox, Channel.EMAIL, 1, 30.0)
     await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=state))
     return claim
 
@@ -64,7 +65,7 @@ async def test_a_retried_failed_message_is_due_with_a_new_lifetime(outbox, clock
     retried = await outbox.retry(identity, LIFETIMES)
 
     assert (retried.queued, retried.problem) == (True, "")
-    (claim,) = await outbox.claim(Channel.EMAIL, 1, 30.0)
+    (claim,) = await claim_due(outbox, Channel.EMAIL, 1, 30.0)
     assert (claim.id, claim.content, claim.lifetime) == (identity, b"content", 60.0)
 
 
@@ -76,7 +77,7 @@ async def test_a_retried_held_message_is_due(outbox, clock, put):
 
     assert (await outbox.retry(identity, LIFETIMES)).queued
 
-    assert [claim.id for claim in await outbox.claim(Channel.EMAIL, 1, 30.0)] == [identity]
+    assert [claim.id for claim in await claim_due(outbox, Channel.EMAIL, 1, 30.0)] == [identity]
 
 
 @pytest.mark.parametrize(
@@ -92,13 +93,13 @@ async def test_after_a_retry_only_a_receipt_of_the_last_claim_counts(
     outbox, clock, state, claimed_again, recorded, put
 ):
     identity = await put(outbox)
-    (claim,) = await outbox.claim(Channel.EMAIL, 1, 1.0)
+    (claim,) = await claim_due(outbox, Channel.EMAIL, 1, 1.0)
     clock.advance(61)
     await outbox.sweep()  # the lease ends
     await outbox.sweep()  # the lifetime ends
     assert (await outbox.retry(identity, LIFETIMES)).queued
     if claimed_again:
-        await outbox.claim(Channel.EMAIL, 1, 30.0)
+        await claim_due(outbox, Channel.EMAIL, 1, 30.0)
 
     assert await outbox.finish(SendResult(id=identity, attempt=claim.attempt, state=state)) is recorded
 
@@ -116,7 +117,7 @@ async def test_after_a_retry_only_a_receipt_of_the_last_claim_counts(
 async def test_a_message_that_is_neither_failed_nor_held_is_not_retried(outbox, state, reason, put):
     identity = await put(outbox)
     if state is None:
-        await outbox.claim(Channel.EMAIL, 1, 30.0)
+        await claim_due(outbox, Channel.EMAIL, 1, 30.0)
     else:
         await end(outbox, state)
 
@@ -141,7 +142,7 @@ async def test_a_message_with_erased_content_is_not_retried(outbox, clock, tmp_p
 
     assert not retried.queued
     assert "with a new uid" in retried.problem
-    assert await outbox.claim(Channel.EMAIL, 1, 30.0) == []
+    assert await claim_due(outbox, Channel.EMAIL, 1, 30.0) == []
 
 
 async def fail_once(outbox, seconds=36_000.0):
@@ -237,7 +238,7 @@ async def test_a_failed_message_and_its_callback_are_retried_separately(outbox, 
     assert await fail_for_good(outbox) is Status.FAILED
 
     assert [one.callbacks for one in await outbox.retry_callbacks([identity])] == [1]
-    assert await outbox.claim(Channel.EMAIL, 1, 30.0) == []
+    assert await claim_due(outbox, Channel.EMAIL, 1, 30.0) == []
 
     assert (await outbox.retry(identity, LIFETIMES)).queued
 

@@ -10,6 +10,7 @@ import pytest
 import structlog
 from sqlalchemy import create_engine, text
 
+from claiming import claim_due
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import CallbackResult, Policy, ReportedEvents, SendResult, open_outbox, sqlite
@@ -29,9 +30,9 @@ def new(id, channel=Channel.EMAIL):
 async def main():
     async with open_outbox(Secret("sqlite:///outbox.db"), Path(sys.argv[1]), Policy()) as outbox:
         await outbox.put(new("sms", Channel.SMS))
-        await outbox.claim(Channel.SMS, 1, 3600)
+        await claim_due(outbox, Channel.SMS, 1, 3600)
         await outbox.put(new("sent"))
-        (claim,) = await outbox.claim(Channel.EMAIL, 1, 3600)
+        (claim,) = await claim_due(outbox, Channel.EMAIL, 1, 3600)
         await outbox.finish(SendResult(id="sent", attempt=1, state=State.SENT))
         await outbox.claim_callbacks(1, 3600)
         await outbox.put(new("queued"))
@@ -74,7 +75,7 @@ async def test_a_killed_process_releases_the_file_and_loses_nothing(tmp_path, vi
     async with outbox_at(tmp_path) as outbox:
         states = {one: (await view_of(outbox, one)).state for one in ("sms", "sent", "queued")}
         assert states == {"sms": "uncertain", "sent": "sent", "queued": "queued"}
-        assert [one.content for one in await outbox.claim(Channel.EMAIL, 9, 30)] == [b"queued"]
+        assert [one.content for one in await claim_due(outbox, Channel.EMAIL, 9, 30)] == [b"queued"]
         assert [one.message_id for one in await outbox.claim_callbacks(9, 30)] == ["sent"]
 
 
@@ -158,7 +159,7 @@ async def test_closing_finishes_waiting_calls_and_refuses_later_ones(tmp_path, n
     assert len(await asyncio.gather(*calls)) == 50
     await closing
     async with outbox_at(tmp_path) as again:
-        assert len(await again.claim(Channel.EMAIL, 99, 30)) == 50
+        assert len(await claim_due(again, Channel.EMAIL, 99, 30)) == 50
         assert await again.find("brand", Channel.EMAIL, "later") is None
 
 
@@ -260,7 +261,7 @@ async def test_the_write_ahead_log_is_not_purged_during_traffic(tmp_path, sent, 
             assert (tmp_path / "outbox.db-wal").stat().st_size > 0
         await outbox.purge_wal()
         assert (tmp_path / "outbox.db-wal").stat().st_size == 0
-        assert len(await outbox.claim(Channel.EMAIL, 9, 30)) == 5
+        assert len(await claim_due(outbox, Channel.EMAIL, 9, 30)) == 5
 
 
 async def test_a_purge_does_not_wait_for_a_reader_and_is_done_later(tmp_path, sent, monkeypatch):

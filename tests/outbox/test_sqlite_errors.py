@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import event
 
+from claiming import claim_due
 from gatepost.errors import StoreBroken, StoreBusy
 from gatepost.model import Channel
 from gatepost.outbox import SendResult
@@ -108,7 +109,7 @@ async def test_a_failed_write_breaks_the_store_and_loses_no_acknowledged_message
         with pytest.raises(StoreBroken):
             await outbox.put(new("later"))
         with pytest.raises(StoreBroken):
-            await outbox.claim(Channel.EMAIL, 1, 30)
+            await claim_due(outbox, Channel.EMAIL, 1, 30)
     async with place.opened() as outbox:
         assert (await outbox.find("brand", Channel.EMAIL, "stored")).id == stored.id
         assert await outbox.find("brand", Channel.EMAIL, "lost") is None

@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from claiming import claim_due, result_of
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import CallbackResult, Outbox, Policy, ReportedEvents, SendResult, open_outbox
-from gatepost.outbox.states import State
+from gatepost.outbox import CallbackResult, Outbox, Policy, ReportedEvents, open_outbox
 from torture import growth, postgres
 
 MESSAGES = 20_000
@@ -52,16 +52,9 @@ async def _process_messages(outbox: Outbox, count: int) -> None:
     """Take messages through the outbox in batches: accept, claim, send, report, and call back both statuses."""
     for _ in range(count // BATCH):
         await asyncio.gather(*(outbox.put(growth.message(CONTENT_SIZE)) for _ in range(BATCH)))
-        claims = await outbox.claim(Channel.EMAIL, BATCH, 30.0)
+        claims = await claim_due(outbox, Channel.EMAIL, BATCH, 30.0)
         await asyncio.gather(
-            *(
-                outbox.finish(
-                    SendResult(
-                        id=one.id, attempt=one.attempt, state=State.SENT, instance="p", provider_id=one.id
-                    )
-                )
-                for one in claims
-            )
+            *(outbox.finish(result_of(one, instance="p", provider_id=one.id)) for one in claims)
         )
         events = [StatusEvent(message_id=one.id, status=Status.DELIVERED) for one in claims]
         await outbox.record(ReportedEvents(instance="p", events=events))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from claiming import claim_due
 from gatepost.model import Channel, Secret
 from gatepost.outbox import NewMessage, Outbox, Policy, SendResult, new_id, open_outbox
 from gatepost.outbox.states import State
@@ -111,7 +112,7 @@ class Claims:
         backends = self._backends()
         cpu = sum(map(_cpu, backends))
         began = time.perf_counter()
-        (claim,) = await self._outbox.claim(Channel.EMAIL, 1, 30.0)
+        (claim,) = await claim_due(self._outbox, Channel.EMAIL, 1, 30.0)
         self.durations.append((time.perf_counter() - began) * 1000)
         self.server_cpu.append(sum(map(_cpu, backends)) - cpu)
         await self._outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
@@ -205,7 +206,7 @@ async def _update_messages(outbox: Outbox, updates: int) -> None:
     await _fill(outbox, updates // 2, (_WAITING, _CONTENTS))
     remaining = updates // 2
     while remaining:
-        claims = await outbox.claim(Channel.EMAIL, min(QUEUED, remaining), 30.0)
+        claims = await claim_due(outbox, Channel.EMAIL, min(QUEUED, remaining), 30.0)
         remaining -= len(claims)
         await asyncio.gather(
             *(outbox.finish(SendResult(id=c.id, attempt=c.attempt, state=State.SENT)) for c in claims)

@@ -20,17 +20,16 @@ from typing import Any
 import apsw
 from sqlalchemy import event
 
+from claiming import claim_due, result_of
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import (
     CallbackResult,
     NewMessage,
     Policy,
     ReportedEvents,
-    SendResult,
     new_id,
     open_outbox,
 )
-from gatepost.outbox.states import State
 
 SECTOR = 512
 COMMIT = "COMMIT"
@@ -65,13 +64,8 @@ async def statements(folder: Path, messages: int) -> list[Statement]:
         event.listen(engine, "commit", lambda _connection: noted.append((COMMIT, (), False)))
         for number in range(messages):
             await outbox.put(_message(number))
-            claims = await outbox.claim(Channel.EMAIL, 2, 30.0)
-            await asyncio.gather(
-                *(
-                    outbox.finish(SendResult(id=c.id, attempt=c.attempt, state=State.SENT, provider_id=c.id))
-                    for c in claims
-                )
-            )
+            claims = await claim_due(outbox, Channel.EMAIL, 2, 30.0)
+            await asyncio.gather(*(outbox.finish(result_of(c, provider_id=c.id)) for c in claims))
             events = [StatusEvent(status=Status.DELIVERED, message_id=claim.id) for claim in claims]
             await outbox.record(ReportedEvents(instance="provider", events=events))
             for call in await outbox.claim_callbacks(5, 45.0):

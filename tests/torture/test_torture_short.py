@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from claiming import claim_due
 from gatepost.model import Secret
 from gatepost.outbox import Policy, SendResult, open_outbox
 from gatepost.outbox.states import State
@@ -137,7 +138,7 @@ async def test_the_claims_of_a_dead_replica_count_until_they_are_taken_over(tmp_
     async with open_outbox(Secret(store.url), tmp_path, Policy()) as outbox:
         message = growth.message()
         await outbox.put(message)
-        await outbox.claim(message.channel, 1, lease)
+        await claim_due(outbox, message.channel, 1, lease)
         killed = await replicas.database_time(connection)
 
         assert await replicas.count_claims_before(connection, killed, lease) == 1
@@ -155,7 +156,7 @@ async def test_a_claim_after_the_kill_does_not_count(tmp_path, store, connection
         message = growth.message()
         await outbox.put(message)
         killed = await replicas.database_time(connection)
-        (claim,) = await outbox.claim(message.channel, 1, lease)
+        (claim,) = await claim_due(outbox, message.channel, 1, lease)
 
         assert await replicas.count_claims_before(connection, killed, lease) == 0
 

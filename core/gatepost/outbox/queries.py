@@ -97,7 +97,7 @@ def depth(connection: Connection, now: int) -> QueueDepth:
         .where(messages.c.due_at.is_not(None))
         .group_by(messages.c.queue, messages.c.state)
     )
-    channels = dict(connection.execute(select(queues.c.id, queues.c.channel)).tuples().all())
+    channels = {row.id: row.channel for row in connection.execute(select(queues.c.id, queues.c.channel))}
     counts: Counter[tuple[str, str]] = Counter()
     oldest: dict[str, float] = {}
     for queue_id, state, count, due_at in connection.execute(queue):
@@ -174,7 +174,7 @@ def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
     ids = [row.id for row in rows]
     views = _status_views(connection, ids)
     tries = _try_views(connection, ids)
-    routes = dict(connection.execute(select(queues.c.id, queues.c.route)).tuples().all())
+    routes = {row.id: row.route for row in connection.execute(select(queues.c.id, queues.c.route))}
     with_content = set(
         connection.execute(select(contents.c.message_id).where(contents.c.message_id.in_(ids))).scalars()
     )

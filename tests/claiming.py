@@ -1,0 +1,36 @@
+"""Claims of due messages by channel, for tests and benchmarks that need no planner."""
+
+from typing import Any
+
+from gatepost.model import Channel
+from gatepost.outbox import Claim, Outbox, SendResult, Try
+from gatepost.outbox.claims import ClaimRequest
+from gatepost.outbox.states import State
+
+
+async def claim_due(
+    outbox: Outbox, channel: Channel, limit: int, lease: float, state: State = State.QUEUED
+) -> list[Claim]:
+    """Claim up to ``limit`` due messages of a channel for ``lease`` seconds, one queue after the other."""
+    claims: list[Claim] = []
+    for queue in await outbox.due_queues(state):
+        if queue.channel is channel and len(claims) < limit:
+            request = ClaimRequest(queue, limit - len(claims), lease, state=state)
+            (batch,) = await outbox.claim(lambda request=request: [request])
+            claims += batch.claims
+    return claims
+
+
+async def claim_due_suspect(outbox: Outbox, channel: Channel, lease: float) -> list[Claim]:
+    """Claim one due suspect of a channel."""
+    return await claim_due(outbox, channel, 1, lease, State.SUSPECT)
+
+
+def result_of(
+    claim: Claim, state: State = State.SENT, *, instance: str = "", provider_id: str = "", **fields: Any
+) -> SendResult:
+    """Return the result of a claim after one try."""
+    one = Try(instance=instance, outcome="sent", provider_id=provider_id)
+    return SendResult(
+        id=claim.id, attempt=claim.attempt, state=state, instance=instance, tries=[one], **fields
+    )
