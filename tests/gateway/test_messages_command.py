@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from sqlalchemy import event
 
-from claiming import claim_due
+from claiming import claim_due, claim_due_suspect
 from gatepost import app, throttle
 from gatepost.cli import main, send, store
 from gatepost.config.toml_file import read_settings
@@ -101,7 +101,7 @@ async def test_a_message_is_found_by_each_of_its_ids(gateway, run):
 
     by_id = json.loads(await run("messages", "show", identity, "--json"))
     by_uid = json.loads(await run("messages", "show", "uid-1", "--json"))
-    by_provider = json.loads(await run("messages", "show", by_id["provider_id"], "--json"))
+    by_provider = json.loads(await run("messages", "show", by_id["tries"][0]["provider_id"], "--json"))
 
     assert by_id == by_uid == by_provider
     assert by_id["ext_message_id"] == identity
@@ -215,8 +215,8 @@ async def test_a_message_held_after_three_deaths_is_shown_and_retried(tmp_path, 
     for _ in range(3):
         async with open_outbox(url, tmp_path, policy) as outbox:
             await outbox.sweep()
-            claims = await claim_due(outbox, Channel.EMAIL, 1, 60.0) + await outbox.claim_suspect(
-                Channel.EMAIL, 60.0
+            claims = await claim_due(outbox, Channel.EMAIL, 1, 60.0) + await claim_due_suspect(
+                outbox, Channel.EMAIL, 60.0
             )
             assert len(claims) == 1
     async with open_outbox(url, tmp_path, policy):
@@ -465,13 +465,14 @@ async def test_a_test_message_is_sent_like_every_other(gateway, run):
 async def test_a_test_message_shows_why_it_waits(monkeypatch, capsys):
     """The message is queued before the first try and after it; the second line shows the reason."""
     view = MessageView(
-        **dict.fromkeys(("id", "client", "channel", "uid", "ext_user_id"), "x"),
-        **dict.fromkeys(("instance", "provider_id", "reason", "code"), ""),
+        **dict.fromkeys(("id", "client", "channel", "route", "uid", "ext_user_id"), "x"),
+        **dict.fromkeys(("country", "instance", "reason", "code"), ""),
         **dict.fromkeys(("created_at", "due_at", "expires_at", "ended_at"), 0.0),
         state="queued",
         attempts=0,
         deaths=0,
         has_content=True,
+        tries=[],
         statuses=[],
     )
     tried = {"attempts": 1, "instance": "relay", "reason": "the relay answered 451", "code": "451"}

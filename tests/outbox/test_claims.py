@@ -6,6 +6,7 @@ from claiming import claim_due, result_of
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import ReportedEvents, SendResult
+from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.driver_errors import ConnectionLost
 from gatepost.outbox.states import State
 
@@ -39,16 +40,18 @@ async def test_the_longest_due_messages_are_claimed_first(store, new, clock):
     assert claimed == [set(ids[:2]), set(ids[2:4]), set(ids[4:]), set()]
 
 
-async def test_a_callable_limit_is_called_when_the_transaction_begins(store, new):
+async def test_the_plan_of_a_claim_is_made_when_the_transaction_begins(store, new):
     """Slots may have become free since the claim began to wait."""
     await asyncio.gather(*(store.put(new(f"uid-{n}")) for n in range(5)))
+    (queue,) = await store.due_queues()
     limit = 0
 
-    claiming = asyncio.create_task(claim_due(store, Channel.EMAIL, lambda: limit, 30))
+    claiming = asyncio.create_task(store.claim(lambda: [ClaimRequest(queue, limit, 30)]))
     await asyncio.sleep(0)
     limit = 3
 
-    assert len(await claiming) == 3
+    (batch,) = await claiming
+    assert len(batch.claims) == 3
 
 
 async def test_no_message_is_claimed_twice(store, new):
@@ -100,7 +103,7 @@ async def test_a_receipt_ends_a_message_and_records_accepted(store, put_and_clai
 
     view = await view_of(store, claim.id)
     assert (view.state, view.due_at, view.ended_at) == ("sent", None, clock.now)
-    assert (view.instance, view.provider_id) == ("relay", "p-1")
+    assert (view.instance, view.tries[0].provider_id) == ("relay", "p-1")
     assert status_names(view) == ["accepted"]
 
 
@@ -262,7 +265,7 @@ async def test_a_receipt_counts_until_the_next_claim(
         assert await store.finish(result_of(claim, provider_id="p-1"))
 
         view = await view_of(store, claim.id)
-        assert (view.state, view.due_at, view.provider_id) == ("sent", None, "p-1")
+        assert (view.state, view.due_at, view.tries[0].provider_id) == ("sent", None, "p-1")
         assert not view.has_content
         # Accepted is never recorded after another status.
         assert status_names(view) == (["failed"] if failed else ["accepted"])
@@ -280,7 +283,7 @@ async def test_a_receipt_after_the_report_adds_only_the_providers_id(store, put_
     assert await store.finish(result_of(claim, instance="relay", provider_id="p-1"))
 
     view = await view_of(store, claim.id)
-    assert (view.state, view.provider_id, view.ended_at) == ("sent", "p-1", ended_at)
+    assert (view.state, view.tries[0].provider_id, view.ended_at) == ("sent", "p-1", ended_at)
     assert status_names(view) == ["accepted", "delivered"]
 
 
@@ -353,7 +356,7 @@ async def test_a_claim_that_got_no_answer_is_released(store, new):
     await store.put(unknown)
     await claim_due(store, Channel.EMAIL, 1, 30.0)
 
-    assert await store.release_claims(Channel.EMAIL, {in_progress.id}) == 1
+    assert await store.release_claims({in_progress.id}) == 1
 
     (again,) = await claim_due(store, Channel.EMAIL, 5, 30.0)
     assert again.id == unknown.id
@@ -363,6 +366,7 @@ async def test_a_claim_that_got_no_answer_is_released(store, new):
 async def test_a_claim_is_not_repeated_after_a_lost_connection(store, new, monkeypatch):
     for number in range(4):
         await store.put(new(f"uid-{number}"))
+    (queue,) = await store.due_queues()
     transact, lost = store._database.transact, [True]
 
     async def lose_one_answer(work):
@@ -373,8 +377,8 @@ async def test_a_claim_is_not_repeated_after_a_lost_connection(store, new, monke
 
     monkeypatch.setattr(store._database, "transact", lose_one_answer)
     with pytest.raises(StoreBusy):
-        await claim_due(store, Channel.EMAIL, 2, 30.0)
-    assert await store.release_claims(Channel.EMAIL, ()) == 2
+        await store.claim(lambda: [ClaimRequest(queue, 2, 30.0)])
+    assert await store.release_claims(()) == 2
     assert len(await claim_due(store, Channel.EMAIL, 9, 30.0)) == 4
 
 

@@ -47,11 +47,11 @@ async def test_after_two_deaths_a_message_is_claimed_alone(place, suspects, new,
         await store.put(new("innocent"))
 
         assert [one.content for one in await claim_all(store)] == [b"content of innocent"]
-        assert await store.channels_with_suspects() == [Channel.EMAIL]
+        assert len(await store.due_queues(State.SUSPECT)) == 1
         (first,) = await claim_suspect(store)
         (second,) = await claim_suspect(store)
         assert {first.content, second.content} == {b"content of a", b"content of b"}
-        assert await store.channels_with_suspects() == []
+        assert await store.due_queues(State.SUSPECT) == []
         assert await claim_suspect(store) == []
         view = await view_of(store, first.id)
         assert (view.deaths, view.attempts) == (2, 3)
@@ -113,7 +113,7 @@ async def test_a_released_suspect_stays_a_suspect(place, suspects, view_of):
     async with place.opened() as store:
         (claim,) = await claim_suspect(store)
 
-        assert await store.release_claims(Channel.EMAIL, []) == 1
+        assert await store.release_claims([]) == 1
 
         assert (await view_of(store, claim.id)).state == State.SUSPECT
 
@@ -138,7 +138,7 @@ async def test_a_suspect_fails_when_its_lifetime_ends(place, suspects, clock):
         clock.advance(86_400)
 
         assert (await store.sweep()).failed == 2
-        assert await store.channels_with_suspects() == []
+        assert await store.due_queues(State.SUSPECT) == []
 
 
 async def test_a_lease_that_ended_in_a_running_process_is_not_a_death(store, put_and_claim, clock, view_of):

@@ -53,12 +53,12 @@ async def test_an_uncertain_message_without_a_report_is_queued_again(store, put_
     await store.finish(result_of(claim, State.UNCERTAIN, delay=120))
     clock.advance(119)
     assert (await store.sweep()).changes == 0
-    store.messages_due[Channel.EMAIL].clear()
+    store.queue_signals.take()
     clock.advance(1)
 
     assert (await store.sweep()).requeued == 1
 
-    assert store.messages_due[Channel.EMAIL].is_set()
+    assert store.queue_signals.take() == (set(), True)
     (again,) = await claim_due(store, Channel.EMAIL, 1, 30)
     assert (again.id, again.attempt, again.content) == (claim.id, 2, claim.content)
 
@@ -198,12 +198,12 @@ async def test_every_message_ends_after_a_jump_of_the_clock(place, new, view_of,
 async def test_a_clock_set_back_makes_messages_due(store, put_and_claim, clock):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, State.QUEUED, delay=900))
-    store.messages_due[Channel.EMAIL].clear()
+    store.queue_signals.take()
 
     clock.advance(-YEAR)
     assert (await store.sweep()).clock_corrections >= 1
 
-    assert store.messages_due[Channel.EMAIL].is_set()
+    assert store.queue_signals.take() == (set(), True)
     (again,) = await claim_due(store, Channel.EMAIL, 1, 30)
     # Its lifetime is as long as it was at first.
     assert again.lifetime == 86_400

@@ -120,10 +120,13 @@ async def test_a_uid_may_be_any_text(store, new):
     assert len({one.id for one in stored}) == len(uids)
 
 
-async def test_storing_a_message_signals_its_channel_only(store, new):
-    await store.put(new(channel=Channel.SMS))
-    assert store.messages_due[Channel.SMS].is_set()
-    assert not store.messages_due[Channel.EMAIL].is_set()
+async def test_storing_a_message_signals_its_queue_only(store, new):
+    store.queue_signals.take()
+    await store.put(new(channel=Channel.SMS, route="codes"))
+    queues, others = store.queue_signals.take()
+    assert [(one.channel, one.route, one.client) for one in queues] == [(Channel.SMS, "codes", "brand")]
+    assert not others
+    assert store.queue_signals.event.is_set()
 
 
 async def test_a_thousand_concurrent_messages_share_a_few_commits(store, new):

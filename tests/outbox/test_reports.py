@@ -160,7 +160,11 @@ async def test_a_report_may_come_before_the_receipt(store, put_and_claim, view_o
     assert await store.finish(result_of(claim, instance="relay", provider_id="p-1"))
 
     view = await view_of(store, claim.id)
-    assert (view.state, view.provider_id, status_names(view)) == ("sent", "p-1", ["accepted", "delivered"])
+    assert (view.state, view.tries[0].provider_id, status_names(view)) == (
+        "sent",
+        "p-1",
+        ["accepted", "delivered"],
+    )
     assert (await store.record(report_by_provider_id("p-1", OPENED))).new == 1
 
 

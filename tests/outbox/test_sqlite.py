@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import structlog
@@ -19,6 +20,8 @@ from gatepost.outbox.states import State
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from claiming import claim_due
 from gatepost.model import Channel, Secret
 from gatepost.outbox import NewMessage, SendResult, Policy, open_outbox
 from gatepost.outbox.states import State
@@ -44,7 +47,7 @@ asyncio.run(main())
 
 
 def another_process(folder):
-    command = [sys.executable, "-c", OTHER_PROCESS, str(folder)]
+    command = [sys.executable, "-c", OTHER_PROCESS, str(folder), str(Path(__file__).parents[1])]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 

@@ -2,11 +2,12 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select, tuple_
 
-from gatepost.outbox.records import NewMessage, StoredMessage
+from gatepost.outbox.queues import QueueName, add_queues
+from gatepost.outbox.records import NewMessage, Queue, StoredMessage
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction, id_chunks
@@ -27,16 +28,20 @@ def key(message: NewMessage) -> Key:
     return message.client, message.channel.value, message.uid
 
 
-def put(tx: Transaction, new: Sequence[tuple[NewMessage, int]]) -> list[StoredMessage]:
-    """Store each message in the queue of this id, unless its key is known; return what is now stored under its key.
+def put(
+    known_queues: Mapping[QueueName, Queue], tx: Transaction, new: Sequence[NewMessage]
+) -> list[tuple[StoredMessage, Queue]]:
+    """Store each message unless its key is known; return for each what is now stored under its key, and its queue.
 
     If the returned id is the message's own, it was stored; another id means that the key was known.
+    ``known_queues`` are the queues that this process knows; others are added.
     """
     by_key: dict[Key, NewMessage] = {}
-    rows: list[dict[str, object]] = []
-    for message, queue in new:
-        if by_key.setdefault(key(message), message) is message:
-            rows.append(_row(tx, message, queue))
+    for message in new:
+        by_key.setdefault(key(message), message)
+    names = {(message.channel, message.route, message.client) for message in new}
+    queues = known_queues if names <= known_queues.keys() else add_queues(tx, sorted(names))
+    rows = [_row(tx, message, _queue(queues, message).id) for message in by_key.values()]
     stored = {key(message): StoredMessage(message.id, message.fingerprint) for message in by_key.values()}
     if tx.insert_new(messages, rows) == len(rows):
         inserted = list(by_key.values())
@@ -45,7 +50,11 @@ def put(tx: Transaction, new: Sequence[tuple[NewMessage, int]]) -> list[StoredMe
         inserted = [message for message in by_key.values() if stored[key(message)].id == message.id]
     if inserted:
         tx.insert_new(contents, [{"message_id": m.id, "content": m.content} for m in inserted])
-    return [stored[key(message)] for message, _ in new]
+    return [(stored[key(message)], _queue(queues, message)) for message in new]
+
+
+def _queue(queues: Mapping[QueueName, Queue], message: NewMessage) -> Queue:
+    return queues[message.channel, message.route, message.client]
 
 
 def _row(tx: Transaction, message: NewMessage, queue: int) -> dict[str, object]:

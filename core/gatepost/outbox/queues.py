@@ -18,19 +18,10 @@ QueueName = tuple[Channel, str, str]
 _select_all = select(queues.c.id, queues.c.channel, queues.c.route, queues.c.client)
 
 
-def add_queues(tx: Transaction, names: Sequence[QueueName]) -> list[dict[QueueName, Queue]]:
+def add_queues(tx: Transaction, names: Sequence[QueueName]) -> dict[QueueName, Queue]:
     """Add each queue unless it exists; return all queues, by name."""
-    rows = [
-        {"channel": channel.value, "route": route, "client": client}
-        for channel, route, client in dict.fromkeys(names)
-    ]
+    rows = [{"channel": channel.value, "route": route, "client": client} for channel, route, client in names]
     tx.insert_new(queues, rows)
-    found = all_queues(tx)
-    return [found] * len(names)
-
-
-def all_queues(tx: Transaction) -> dict[QueueName, Queue]:
-    """Return every queue, by name."""
     found = _queues(tx.connection.execute(_select_all))
     return {(queue.channel, queue.route, queue.client): queue for queue in found}
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from uuid import uuid4
 
 from sqlalchemy import Connection
@@ -85,6 +86,8 @@ class Outbox:
         self._watermarks: defaultdict[int, Watermark] | None = None if lock else defaultdict(Watermark)
         self._callback_watermarks: dict[str, Watermark] | None = None if lock else {}
         self._queues: dict[queues.QueueName, Queue] = {}
+        # One object for all calls, because calls of the same work share a transaction.
+        self._put = partial(messages.put, self._queues)
         self.queue_signals = queues.QueueSignals()
         """Which queues may have due messages."""
         self.callbacks_due = asyncio.Event()
@@ -112,18 +115,11 @@ class Outbox:
 
     async def put(self, message: NewMessage) -> StoredMessage:
         """Store a message unless its uid is known; return what is now stored under the uid."""
-        name = message.channel, message.route, message.client
-        queue = self._queues.get(name) or await self.add_queue(*name)
-        stored = await self._accept_lane.run(messages.put, (message, queue.id))
+        stored, queue = await self._accept_lane.run(self._put, message)
+        self._queues[queue.channel, queue.route, queue.client] = queue
         if stored.id == message.id:
             self.queue_signals.add(queue)
         return stored
-
-    async def add_queue(self, channel: Channel, route: str, client: str) -> Queue:
-        """Return the queue of this name; add it if there is none yet."""
-        name = channel, route, client
-        self._queues = await self._accept_lane.run(queues.add_queues, name)
-        return self._queues[name]
 
     async def find(self, client: str, channel: Channel, uid: str) -> StoredMessage | None:
         """Return what is stored under a uid, or None."""
