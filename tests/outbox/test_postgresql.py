@@ -84,6 +84,16 @@ async def test_replicas_never_claim_the_same_message(replicas, new):
     assert len(ids) == len(set(ids)) == 300
 
 
+async def test_one_replica_gets_a_lease_and_another_continues_when_it_ends(replicas, database):
+    for round_ in range(5):
+        name = f"balance-{round_}"
+        answers = await asyncio.gather(*(replica.acquire_lease(name, 60) for replica in replicas))
+        assert sorted(answers) == [False, True]
+        database.psql(f"UPDATE leases SET ends_at = 1 WHERE name = '{name}'")
+        other = replicas[answers.index(False)]
+        assert await other.acquire_lease(name, 60)
+
+
 async def test_replicas_never_claim_the_same_callback(replicas, new):
     messages = [new(f"uid-{number}") for number in range(200)]
     await asyncio.gather(*(replicas[0].put(message) for message in messages))

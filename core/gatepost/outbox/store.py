@@ -17,6 +17,7 @@ from gatepost.outbox import (
     deaths,
     maintenance,
     messages,
+    named_leases,
     queries,
     queues,
     reports,
@@ -214,6 +215,10 @@ class Outbox:
         recorded = await self._callback_lane.run(callbacks.finish_callbacks, result)
         self.callbacks_due.set()
         return recorded
+
+    async def acquire_lease(self, name: str, seconds: float) -> bool:
+        """Take or renew the lease of this name; return whether this process holds it for ``seconds`` from now."""
+        return await self._report_lane.run(named_leases.acquire, named_leases.LeaseRequest(name, seconds))
 
     async def sweep(self) -> SweepResult:
         """Change some of the rows whose lease, wait or lifetime has ended."""

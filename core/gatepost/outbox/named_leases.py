@@ -1,0 +1,38 @@
+"""Leases by name: for what one replica alone may do, such as a decision for all of them.
+
+A lease that is not renewed ends, so another replica continues when the one that held it is gone.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import or_, update
+
+from gatepost.outbox.schema import leases
+from gatepost.outbox.transaction import Transaction
+
+
+class LeaseRequest(NamedTuple):
+    """A request to hold the lease of this name for ``seconds`` from now."""
+
+    name: str
+    seconds: float
+
+
+def acquire(tx: Transaction, requests: Sequence[LeaseRequest]) -> list[bool]:
+    """Take or renew each lease; return for each whether this process holds it now.
+
+    Two replicas never hold the same lease at the same moment of the database's clock.
+    """
+    return [_acquire(tx, request) for request in requests]
+
+
+def _acquire(tx: Transaction, request: LeaseRequest) -> bool:
+    tx.insert_new(leases, [{"name": request.name, "holder": "", "ends_at": 0}])
+    is_free = or_(leases.c.holder == tx.holder, leases.c.ends_at <= tx.now)
+    take = (
+        update(leases)
+        .where(leases.c.name == request.name, is_free)
+        .values(holder=tx.holder, ends_at=tx.after(request.seconds))
+    )
+    return tx.connection.execute(take).rowcount == 1
