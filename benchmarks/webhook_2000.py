@@ -20,7 +20,8 @@ from pathlib import Path
 
 from machine import Row, run_script
 
-from gatepost.config.settings import InstanceSettings, Routes
+from gatepost.config.routes import Routes
+from gatepost.config.settings import InstanceSettings
 from gatepost.hookspecs import Context
 from gatepost.model import Channel, Secret, WebhookRequest
 from gatepost.observe import logs
@@ -119,7 +120,12 @@ async def measure(events: int, folder: Path, *, quiet: bool) -> dict[str, float]
     verified: list[float] = []
     translated: list[float] = []
     async with open_outbox(url, folder, Policy()) as outbox:
-        webhooks = Webhooks({"sendgrid": instance}, Routes(email=("sendgrid",)), outbox, Metrics())
+        webhooks = Webhooks(
+            {"sendgrid": instance},
+            Routes(email=Routes.listed(Channel.EMAIL, ("sendgrid",))),
+            outbox,
+            Metrics(),
+        )
         for invalid_event in (False, True):
             for _ in range(ROUNDS):
                 signed = request(vendor, await store_messages(outbox, events), invalid_event=invalid_event)

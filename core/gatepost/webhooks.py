@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from gatepost.body_limit import BodyLimit
-from gatepost.config.settings import Routes
+from gatepost.config.routes import Routes
 from gatepost.errors import (
     BadSignature,
     BadWebhook,

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from claiming import claim_due
-from gatepost.config.settings import InstanceSettings, Routes
+from gatepost.config.routes import Routes
+from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent, SmsContent
 from gatepost.delivery import suspects
@@ -104,7 +105,10 @@ class Deployment:
     async def sending(self):
         """Run a process that sends the messages of the store."""
         settings = msgspec.structs.replace(
-            sms_settings(self.folder, "relay"), routes=Routes(sms=("relay",), email=("relay",))
+            sms_settings(self.folder, "relay"),
+            routes=Routes(
+                sms=Routes.listed(Channel.SMS, ("relay",)), email=Routes.listed(Channel.EMAIL, ("relay",))
+            ),
         )
         relay = Instance(InstanceSettings(name="relay", use="relay", timeout=600.0), self.sends)
         async with self.opened() as outbox:

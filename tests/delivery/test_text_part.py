@@ -8,7 +8,8 @@ import msgspec
 import pytest
 import structlog
 
-from gatepost.config.settings import InstanceSettings, Routes
+from gatepost.config.routes import Routes
+from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent
 from gatepost.delivery import html_text
@@ -18,7 +19,7 @@ from gatepost.delivery.html_text.render import Renderer
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
-from gatepost.model import Mailbox, Receipt, Secret
+from gatepost.model import Channel, Mailbox, Receipt, Secret
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Policy, open_outbox
 from gatepost.plugin_host.instances import Instance
@@ -63,7 +64,9 @@ async def delivering(folder, relay, metrics):
     async with open_outbox(
         Secret("sqlite:///outbox.db"), folder, Policy(), clock=lambda: 1_800_000_000.0 + loop.time()
     ) as outbox:
-        settings = msgspec.structs.replace(sms_settings(folder), routes=Routes(email=("relay",)))
+        settings = msgspec.structs.replace(
+            sms_settings(folder), routes=Routes(email=Routes.listed(Channel.EMAIL, ("relay",)))
+        )
         instance = Instance(InstanceSettings(name="relay", use="relay"), relay)
         delivery = DeliveryWorker(
             settings,

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from gatepost.config.settings import Client, InstanceSettings, Logs, Routes, Server, Settings, Store
+from gatepost.config.routes import Routes
+from gatepost.config.settings import Client, InstanceSettings, Logs, Server, Settings, Store
 from gatepost.config.settings import Contacts as ContactSettings
 from gatepost.config.settings import Delivery as DeliverySettings
 from gatepost.contacts.lookup import ContactCache, Contacts
@@ -89,7 +90,7 @@ def sms_settings(folder: Path, *route: str) -> Settings:
         clients={"brand": Client(authorization=())},
         contacts=ContactSettings(sources=("users",)),
         delivery=DeliverySettings(sms_lifetime=86_400.0),
-        routes=Routes(sms=route),
+        routes=Routes(sms=Routes.listed(Channel.SMS, route)),
         logs=Logs(),
         plugins={},
     )

@@ -3,7 +3,7 @@
 import json
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -11,7 +11,8 @@ import msgspec
 import rich_click as click
 
 from gatepost.config.networks import Network
-from gatepost.config.settings import SECTIONS, Client, InstanceSettings
+from gatepost.config.routes import Route
+from gatepost.config.settings import CORE_KEYS, SECTIONS, Client, InstanceSettings
 from gatepost.errors import ConfigError
 from gatepost.model import Secret
 from gatepost.plugin_host import discovery
@@ -58,6 +59,8 @@ def lines() -> Iterator[str]:
             yield from _clients()
         yield _comment((struct_type.__doc__ or "").partition("\n")[0])
         yield from _table(section, struct_type)
+        if section == "routes":
+            yield from _rules()
     yield from _plugins()
 
 
@@ -66,13 +69,42 @@ def _clients() -> Iterator[str]:
     yield from _table("clients.smartico", Client)
 
 
+_RULE_EXAMPLES: Mapping[str, str] = {
+    "clients": '["smartico"]',
+    "countries": '["GB", "IE"]',
+    "prefixes": '["+4477"]',
+    "domains": '["gmail.com", "*.example"]',
+    "senders": '["AmazingCode"]',
+    "urgent": "true",
+    "use": '["sms-eu", "sms-us"]',
+    "split": "{ sms-eu = 70, sms-us = 30 }",
+    "balance": '"receipts"',
+    "per_day": "20000",
+    "refuse": '"no messages to this country"',
+    "next_after": "120",
+}
+"""What the rule in the printed file has for each key whose default says nothing."""
+
+
+def _rules() -> Iterator[str]:
+    yield _comment(
+        "Instead of a list, a channel may have rules. The first rule whose conditions all hold is the message's "
+        "route. Each condition is optional; of each list one entry must fit."
+    )
+    yield "# [[routes.sms]]"
+    for key in keys(Route, "routes.sms"):
+        example = key._replace(value=_RULE_EXAMPLES.get(key.name, key.value))
+        yield _line(example, "# ")
+    yield ""
+
+
 def _plugins() -> Iterator[str]:
     yield _comment(
         "One table for each plugin instance. Choose its name freely and use it in routes, in contacts.sources and "
-        "in /webhooks/NAME. Every plugin also has these keys, for its sends:"
+        "in /webhooks/NAME. Every plugin also has these keys:"
     )
     for key in keys(InstanceSettings):
-        if key.name in {"concurrency", "per_second", "timeout"}:
+        if key.name in CORE_KEYS and key.name != "use":
             yield _comment(f"{key.name} = {key.value}: {key.description}", indent="#     ")
     yield ""
     for use in sorted(discovery.installed()):
@@ -145,15 +177,15 @@ def _meta_value(hint: Any, name: Literal["description", "examples"]) -> Any:
 
 def _choices(hint: Any) -> list[str]:
     if get_origin(hint) is Literal:
-        return [json.dumps(value) for value in get_args(hint)]
+        return [json.dumps(value) for value in get_args(hint) if value]
     return [choice for part in _alternatives(hint) for choice in _choices(part)]
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
-    """Return the type that is annotated, or those of a union; nothing for other types."""
+    """Return the type that is annotated, those of a union, or those in a list; nothing for other types."""
     if hasattr(hint, "__metadata__"):
         return (hint.__origin__,)
-    return get_args(hint) if get_origin(hint) in {Union, types.UnionType} else ()
+    return get_args(hint) if get_origin(hint) in {Union, types.UnionType, tuple} else ()
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

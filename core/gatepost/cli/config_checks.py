@@ -150,8 +150,7 @@ def _unused_instances(
     if any(table.partition(".")[0] in {"routes", "contacts", "clients"} for table in faulty):
         return
     used = {
-        *settings.routes.email,
-        *settings.routes.sms,
+        *(name for channel in Channel for name in settings.routes.instances(channel)),
         *(source for name in settings.clients for source in settings.contact_sources(name)),
     }
     for name in instances.keys() - used:

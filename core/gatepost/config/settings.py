@@ -8,15 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from gatepost.config.networks import Network
+from gatepost.config.numbers import MAX_PER_SECOND, Limit, Seconds
+from gatepost.config.routes import Routes
 from gatepost.model import Channel, Secret
-
-MAX_SECONDS = 315_360_000
-"""Ten years. A longer time is a mistake, and clocks and databases can't compute with an infinite one."""
-
-MAX_PER_SECOND = 315_360_000
-"""The highest rate. It only rules out an infinite one."""
-
-Seconds = Annotated[float, Meta(ge=0.001, le=MAX_SECONDS)]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,12 +94,28 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sms_senders: Annotated[
         tuple[str, ...], Meta(description="sender ids that this client may use; empty: any")
     ] = ()
+    sms_default_sender: Annotated[
+        str, Meta(description="the sender id of a request without one; empty: the plugin's default")
+    ] = ""
     contacts: Annotated[
         tuple[str, ...],
         Meta(
             description="contact sources of this client alone, queried in this order; empty: contacts.sources"
         ),
     ] = ()
+    max_queued: Annotated[
+        Limit, Meta(description="messages not at their end; above it code 12; 0: no limit")
+    ] = 0
+    email_per_day: Annotated[
+        Limit, Meta(description="emails accepted per day (UTC); above it code 14; 0: no limit")
+    ] = 0
+    sms_per_day: Annotated[
+        Limit, Meta(description="texts accepted per day (UTC); above it code 14; 0: no limit")
+    ] = 0
+    sms_max_parts: Annotated[Limit, Meta(description="parts of one text; above it code 14; 0: no limit")] = 0
+    per_user_per_day: Annotated[
+        Limit, Meta(description="messages to one user per day (UTC); above it code 14; 0: no limit")
+    ] = 0
 
 
 class Contacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,24 +159,14 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retention: Annotated[Seconds, Meta(description="how long messages are stored after they have ended")] = (
         2_592_000.0
     )
+    suppress: Annotated[
+        tuple[Literal["complained", "unsubscribed", "failed:permanent"], ...],
+        Meta(description="statuses after which a user is no longer contacted"),
+    ] = ()
 
     def lifetime(self, channel: Channel) -> float:
         """Return the seconds that a message of this channel is tried."""
         return self.email_lifetime if channel is Channel.EMAIL else self.sms_lifetime
-
-
-class Routes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The plugins that send on each channel, in the order in which they are tried."""
-
-    email: Annotated[
-        tuple[str, ...],
-        Meta(description="plugins that send email; the second is used when the first can't take a message"),
-    ] = ()
-    sms: Annotated[tuple[str, ...], Meta(description="plugins that send text messages, in the same way")] = ()
-
-    def instances(self, channel: Channel) -> tuple[str, ...]:
-        """Return the names of the channel's instances, the first choice first; empty where there are none."""
-        return self.email if channel is Channel.EMAIL else self.sms
 
 
 class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,13 +188,21 @@ class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: Annotated[int, Meta(ge=1, description="sends in flight at the same time")] = 16
     per_second: Annotated[
         float,
-        Meta(ge=0, le=MAX_PER_SECOND, description="sends that this process starts each second; 0: unlimited"),
+        Meta(
+            ge=0,
+            le=MAX_PER_SECOND,
+            description="sends that start each second, of all replicas together on PostgreSQL; 0: unlimited",
+        ),
     ] = 0.0
     timeout: Annotated[Seconds, Meta(description="seconds that a send may take")] = 10.0
+    blocks: Annotated[
+        bool,
+        Meta(description="whether this contact source is always asked if a user may be contacted"),
+    ] = False
     settings: Any = None
 
 
-CORE_KEYS = ("use", "concurrency", "per_second", "timeout")
+CORE_KEYS = ("use", "concurrency", "per_second", "timeout", "blocks")
 """The keys of a plugin's table that belong to the core."""
 
 

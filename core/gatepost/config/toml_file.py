@@ -24,13 +24,14 @@ from gatepost.config.settings import (
     Delivery,
     InstanceSettings,
     Logs,
-    Routes,
     Server,
     Settings,
     Store,
 )
+from gatepost.config.toml_routes import explain_both_forms, read_routes
 from gatepost.config.toml_table import Table, closest_name, suggestion
 from gatepost.errors import ConfigError, Fault
+from gatepost.model import Channel
 
 MIN_PER_SECOND = 1 / 86_400
 """The lowest rate of sends: one a day, which is as long as a message is tried by default."""
@@ -76,7 +77,7 @@ def read_settings(path: Path, settings_type: _SettingsTypes) -> tuple[Settings |
         clients=clients,
         contacts=root.struct("contacts", Contacts),
         delivery=root.struct("delivery", Delivery),
-        routes=root.struct("routes", Routes),
+        routes=read_routes(root),
         logs=root.struct("logs", Logs),
         plugins=plugins,
     )
@@ -116,14 +117,16 @@ def _tables(path: Path, section: str) -> dict[str, Any]:
 
 
 def _load_toml(path: Path) -> dict[str, Any]:
+    text = ""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        return tomllib.loads(text)
     except OSError as error:
         problem = f"{path}: can't be read ({error.strerror}); name another with --config"
     except UnicodeDecodeError:
         problem = f"{path}: is not UTF-8"
     except tomllib.TOMLDecodeError as error:
-        problem = f"{path}: is not TOML: {error}"
+        problem = f"{path}: is not TOML: {explain_both_forms(text, error)}{error}"
     raise ConfigError([Fault("", problem)])
 
 
@@ -160,8 +163,7 @@ def _name_faults(settings: Settings, root: Table, misspelled: Collection[str]) -
     if not root.names("clients") and "clients" not in unreadable:
         yield Fault("clients", "at least one client is needed: a table such as [clients.smartico]")
     plugins = root.names("plugins")
-    for path, names in _instance_lists(settings):
-        key, raw = ".".join(path), root.raw_value(*path)
+    for key, names, raw in _instance_lists(settings, root):
         for position, name in enumerate(names):
             entry = _quotable(raw, position)
             if name not in plugins and "plugins" not in unreadable:
@@ -171,16 +173,20 @@ def _name_faults(settings: Settings, root: Table, misspelled: Collection[str]) -
                 yield Fault(key, f"{entry} is listed twice")
 
 
-def _instance_lists(settings: Settings) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Yield every list of plugin instances, with its path in the file."""
-    for name, client in settings.clients.items():
-        yield ("clients", name, "contacts"), client.contacts
-    yield ("contacts", "sources"), settings.contacts.sources
-    yield ("routes", "email"), settings.routes.email
-    yield ("routes", "sms"), settings.routes.sms
+def _instance_lists(settings: Settings, root: Table) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Yield the key of every list of plugin instances, its names, and its value in the file."""
+    for client, table in settings.clients.items():
+        yield f"clients.{client}.contacts", table.contacts, root.raw_value("clients", client, "contacts")
+    yield "contacts.sources", settings.contacts.sources, root.raw_value("contacts", "sources")
+    for channel in Channel:
+        for position, route in enumerate(settings.routes.of(channel)):
+            which = "split" if route.split else "use"
+            listed = root.raw_value("routes", channel)
+            raw = root.raw_value("routes", channel, position, which) or listed
+            yield settings.routes.key(channel, position, which), route.instances, raw
 
 
 def _quotable(raw: Any, position: int) -> str:
     """Return an entry of a list as the file has it, or its number when it may be a secret in the wrong place."""
-    entry = raw[position] if isinstance(raw, list) else None
+    entry = list(raw)[position] if isinstance(raw, list | dict) else None
     return entry if isinstance(entry, str) and _QUOTABLE.fullmatch(entry) else f"entry {position + 1}"

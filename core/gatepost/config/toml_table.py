@@ -14,7 +14,10 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Table:
-    """One TOML table. It shares its list of faults with the tables inside it."""
+    """One TOML table. It shares its list of faults with the tables inside it.
+
+    It is large because each kind of content has a method: values, tables, tables by name, and arrays of tables.
+    """
 
     def __init__(
         self, content: Mapping[str, Any], values: ValueReader, faults: list[Fault] | None = None
@@ -40,12 +43,28 @@ class Table:
         content = self._content.get(section)
         return content.keys() if isinstance(content, dict) else ()
 
-    def raw_value(self, *path: str) -> Any:
-        """Return the value at this path as the file has it, before ``env:`` and ``file:`` are followed, or None."""
+    def raw_value(self, *path: str | int) -> Any:
+        """Return the value at this path as the file has it, before ``env:`` and ``file:`` are followed, or None.
+
+        A number in the path is a position in a list.
+        """
         found: Any = self._content
         for key in path:
-            found = found.get(key) if isinstance(found, dict) else None
+            if isinstance(key, int):
+                found = found[key] if isinstance(found, list) and key < len(found) else None
+            else:
+                found = found.get(key) if isinstance(found, dict) else None
         return found
+
+    def value(self, key: str, wanted: Any, path: str) -> Any:
+        """Return the value of a key as the type ``wanted``; None when it is missing, or has a fault."""
+        if key not in self._content:
+            return None
+        try:
+            return self._values.convert(self._content[key], wanted)
+        except UnusableValue as error:
+            self.add_fault(path, str(error))
+            return None
 
     def text(self, key: str, path: str) -> str | None:
         """Return a required text; None, and a fault, when there is none."""
@@ -61,11 +80,19 @@ class Table:
 
     def struct(self, section: str, struct_type: type[S]) -> S:
         """Return the table ``section`` as a struct, with the default of each key that is missing or unusable."""
+        return self.table(section).convert(struct_type, section, fallbacks={}) or struct_type()
+
+    def table(self, section: str) -> "Table":
+        """Return the table ``section``; an empty one when it is missing or, with a fault, is not a table."""
         content = self._content.get(section, {})
         if not isinstance(content, dict):
             self.add_fault(section, f"must be a table: [{section}]")
-            return struct_type()
-        return self._inner(content).convert(struct_type, section, fallbacks={}) or struct_type()
+            content = {}
+        return self._inner(content)
+
+    def rows(self, key: str) -> list["Table"]:
+        """Return the tables of an array of tables."""
+        return [self._inner(content) for content in self._content[key]]
 
     def tables(self, section: str) -> Iterator[tuple[str, "Table"]]:
         """Yield the tables inside the table ``section``, with their names."""
@@ -134,10 +161,10 @@ class Table:
                 if field.required and key not in misspelled:
                     self.add_fault(f"{path}.{key}", "is missing")
                 continue
-            try:
-                values[field.name] = self._values.convert(self._content[key], field.type)
-            except UnusableValue as error:
-                self.add_fault(f"{path}.{key}", str(error))
+            before = len(self.faults)
+            value = self.value(key, field.type, f"{path}.{key}")
+            if len(self.faults) == before:
+                values[field.name] = value
         return values
 
 

@@ -120,8 +120,8 @@ def _in_words(text: str) -> str:
 
 def _literals(wanted: Any) -> list[str]:
     if get_origin(wanted) is Literal:
-        return [str(value) for value in get_args(wanted)]
-    if get_origin(wanted) in {Union, types.UnionType} or hasattr(wanted, "__metadata__"):
+        return [str(value) for value in get_args(wanted) if value]
+    if get_origin(wanted) in {Union, types.UnionType, tuple} or hasattr(wanted, "__metadata__"):
         return [
             text for part in get_args(wanted)[: None if get_origin(wanted) else 1] for text in _literals(part)
         ]

@@ -58,16 +58,20 @@ def _capability_faults(settings: Settings, instances: Mapping[str, Instance]) ->
     Names without a plugin are found by ``toml_file``.
     """
     for channel in Channel:
-        for name in settings.routes.instances(channel):
-            if name in instances and channel not in instances[name].channels:
-                problem = f"{name} ({instances[name].use}) can't send {channel}"
-                yield Fault(f"routes.{channel}", problem)
+        for position, route in enumerate(settings.routes.of(channel)):
+            for name in route.instances:
+                if name in instances and channel not in instances[name].channels:
+                    key = settings.routes.key(channel, position, "split" if route.split else "use")
+                    yield Fault(key, f"{name} ({instances[name].use}) can't send {channel}")
     sources = {f"clients.{name}.contacts": client.contacts for name, client in settings.clients.items()}
     sources["contacts.sources"] = settings.contacts.sources
     for key, names in sources.items():
         for name in names:
             if name in instances and not instances[name].is_source:
                 yield Fault(key, f"{name} ({instances[name].use}) is not a contact source")
+    for name, instance in instances.items():
+        if instance.settings.blocks and not instance.is_source:
+            yield Fault(f"plugins.{name}.blocks", f"is for contact sources, and {instance.use} is not one")
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from gatepost.config.settings import Routes
+from gatepost.config.routes import Routes
 from gatepost.errors import StoreError
 from gatepost.model import Channel
 from gatepost.observe import logs
