@@ -9,8 +9,9 @@ from gatepost.config.settings import Client, Server, Settings
 from gatepost.config.toml_table import closest_name
 from gatepost.contacts.addresses import canonical_email, check_region
 from gatepost.errors import ConfigError, Fault
-from gatepost.intake import mail_headers
 from gatepost.outbox.store_url import sqlite_path
+from gatepost.routing.rule_faults import rule_faults
+from gatepost.routing.senders import sender_faults
 
 
 def find_faults(settings: Settings, faulty_keys: Collection[str]) -> list[Fault]:
@@ -22,6 +23,7 @@ def find_faults(settings: Settings, faulty_keys: Collection[str]) -> list[Fault]
     for name, client in settings.clients.items():
         found += _client(f"clients.{name}", client, faulty_keys)
     found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, faulty_keys)]
+    found += rule_faults(settings, faulty_keys)
     return [fault for fault in found if fault.key not in faulty_keys]
 
 
@@ -65,7 +67,7 @@ def _client(path: str, client: Client, faulty_keys: Collection[str]) -> Iterator
                 f"entry {position} must not be empty, begin or end with a space, or hold a control character "
                 "such as a line break: no HTTP header can have such a value",
             )
-    for text in mail_headers.sender_faults(client.email_senders):
+    for text in sender_faults(client.email_senders):
         yield Fault(f"{path}.email_senders", text)
     for position, recipient in enumerate(client.preview_recipients, start=1):
         if canonical_email(recipient.reveal()) is None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from gatepost.config.settings import Client
 from gatepost.content import EmailContent, SmsContent, decode_content, preview_recipient, preview_reference
 from gatepost.errors import Code, Refused
-from gatepost.intake import answers, client_policy, mail_headers, requests
+from gatepost.intake import answers, client_policy, requests
 from gatepost.model import Channel, Mailbox, Secret
+from gatepost.routing.senders import sender_faults
 
 EMAIL = {
     "ext_user_id": "u-1",
@@ -503,8 +504,8 @@ def test_a_list_without_a_usable_entry_permits_no_sender():
     entries = ("amazing.co", "@", "")
     with pytest.raises(Refused):
         client_policy.check_sender(client(email_senders=entries), email())
-    assert len(mail_headers.sender_faults(entries)) == 3
-    assert mail_headers.sender_faults(SENDERS) == []
+    assert len(sender_faults(entries)) == 3
+    assert sender_faults(SENDERS) == []
 
 
 def test_sms_senders_are_compared_exactly():

@@ -10,7 +10,7 @@ name of a plugin instance: the value may be a secret in the wrong place.
 import os
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,15 +162,33 @@ def _name_faults(settings: Settings, root: Table, misspelled: Collection[str]) -
     unreadable = {*misspelled, *(fault.key for fault in root.faults)}
     if not root.names("clients") and "clients" not in unreadable:
         yield Fault("clients", "at least one client is needed: a table such as [clients.smartico]")
-    plugins = root.names("plugins")
+    plugins, clients = root.names("plugins"), root.names("clients")
     for key, names, raw in _instance_lists(settings, root):
+        if "plugins" not in unreadable:
+            yield from _unknown_names(key, "plugins", names, plugins, raw)
         for position, name in enumerate(names):
-            entry = _quotable(raw, position)
-            if name not in plugins and "plugins" not in unreadable:
-                advice = suggestion(closest_name(name, plugins), plugins)
-                yield Fault(key, f"{entry} is not a [plugins.NAME] table; {advice}")
             if names.index(name) < position:
-                yield Fault(key, f"{entry} is listed twice")
+                yield Fault(key, f"{_quotable(raw, position)} is listed twice")
+    for key, names, raw in _client_lists(settings, root):
+        if "clients" not in unreadable:
+            yield from _unknown_names(key, "clients", names, clients, raw)
+
+
+def _unknown_names(
+    key: str, section: str, names: Sequence[str], known: Collection[str], raw: Any
+) -> Iterator[Fault]:
+    for position, name in enumerate(names):
+        if name not in known:
+            advice = suggestion(closest_name(name, known), known)
+            yield Fault(key, f"{_quotable(raw, position)} is not a [{section}.NAME] table; {advice}")
+
+
+def _client_lists(settings: Settings, root: Table) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Yield the clients of each rule in the same way as ``_instance_lists``."""
+    for channel in Channel:
+        for position, route in enumerate(settings.routes.of(channel)):
+            key = settings.routes.key(channel, position, "clients")
+            yield key, route.clients, root.raw_value("routes", channel, position, "clients")
 
 
 def _instance_lists(settings: Settings, root: Table) -> Iterator[tuple[str, tuple[str, ...], Any]]:

@@ -2,8 +2,8 @@
 
 from gatepost.config.settings import Client
 from gatepost.errors import Code, Refused
-from gatepost.intake import mail_headers
 from gatepost.intake.requests import EmailRequest, SmsRequest
+from gatepost.routing.senders import canonical_senders, sender_listed
 
 
 def check_sender(client: Client, request: EmailRequest | SmsRequest) -> None:
@@ -18,9 +18,7 @@ def check_sender(client: Client, request: EmailRequest | SmsRequest) -> None:
         raise Refused(Code.SENDER_REFUSED, "from_number is not one of the client's sms_senders")
     if not client.email_senders:
         return
-    address = request.sender.address
-    allowed = mail_headers.canonical_senders(client.email_senders)
-    if address not in allowed and address[address.rindex("@") :] not in allowed:
+    if not sender_listed(request.sender.address, canonical_senders(client.email_senders)):
         raise Refused(Code.SENDER_REFUSED, "from_email_address is not one of the client's email_senders")
 
 

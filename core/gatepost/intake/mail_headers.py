@@ -7,7 +7,6 @@ import base64
 import binascii
 import quopri
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -85,26 +84,3 @@ def parse_mailbox(name: str, text: str) -> Mailbox:
             f"{name} must be an address, alone or as in: Name <address>; the part before the @ must be ASCII",
         )
     return Mailbox(canonical, display_name)
-
-
-@lru_cache(maxsize=256)
-def canonical_senders(entries: tuple[str, ...]) -> frozenset[str]:
-    """Return a client's ``email_senders`` in canonical form, for comparison; unusable entries are left out."""
-    canonical = (_canonical_entry(entry) for entry in entries)
-    return frozenset(entry for entry in canonical if entry)
-
-
-def _canonical_entry(entry: str) -> str | None:
-    if entry.startswith("@"):
-        address = canonical_sender("x" + entry)
-        return address and address[1:]
-    return canonical_sender(entry)
-
-
-def sender_faults(entries: Sequence[str]) -> list[str]:
-    """Return what is wrong with a client's ``email_senders``, one text for each unusable entry."""
-    return [
-        f"entry {position} is neither an address nor an @domain"
-        for position, entry in enumerate(entries, 1)
-        if _canonical_entry(entry) is None
-    ]
