@@ -1,7 +1,8 @@
 """The reader of ``[routes]``: for each channel a list of plugin instances, or rules."""
 
 import re
-from typing import Any
+
+import msgspec
 
 from gatepost.config.routes import Route, Routes, rule_key
 from gatepost.config.toml_table import Table
@@ -46,23 +47,18 @@ def _channel(table: Table, channel: Channel) -> tuple[Route, ...]:
     if not all(isinstance(entry, dict) for entry in raw):
         table.add_fault(key, "mixes plugins and rules: write a list of plugins, or rules only")
         return ()
-    return tuple(
-        _rule(rule, rule_key(channel, position, _usable_name(rule.raw_value("name"))))
-        for position, rule in enumerate(table.rows(channel))
-    )
+    return tuple(_rule(rule, channel, position) for position, rule in enumerate(table.rows(channel)))
 
 
-def _rule(table: Table, key: str) -> Route:
-    name = table.raw_value("name")
+def _rule(table: Table, channel: Channel, position: int) -> Route:
+    # An unusable name is not quoted, because it may be a secret in the wrong place.
+    text = table.optional_text("name")
+    name = text if _NAME.fullmatch(text) else ""
+    key = rule_key(channel, position, name)
     for empty in _NOT_EMPTY:
         if table.raw_value(empty) in ([], {}, ""):
             table.add_fault(f"{key}.{empty}", "is empty: leave the key out, or say what it should hold")
-    rule = table.convert(Route, key, fallbacks={"name": ""}) or Route(name="")
-    if isinstance(name, str) and not _NAME.fullmatch(rule.name):
+    if not name and (text or table.raw_value("name") == ""):
         table.add_fault(f"{key}.name", "may have only a-z, A-Z, 0-9, - and _, and at most 64 of them")
-    return rule
-
-
-def _usable_name(raw: Any) -> str:
-    """Return a name that a fault may quote; empty for another value, which may be a secret in the wrong place."""
-    return raw if isinstance(raw, str) and _NAME.fullmatch(raw) else ""
+    rule = table.convert(Route, key, fallbacks={"name": ""}) or Route(name="")
+    return msgspec.structs.replace(rule, name=name)

@@ -78,6 +78,14 @@ class Table:
         self.add_fault(path, "is missing" if value is None else "must be a text")
         return None
 
+    def optional_text(self, key: str) -> str:
+        """Return a text; empty, and without a fault, when there is none."""
+        value = self._content.get(key)
+        try:
+            return self._values.resolve(value) if isinstance(value, str) else ""
+        except UnusableValue:
+            return ""
+
     def struct(self, section: str, struct_type: type[S]) -> S:
         """Return the table ``section`` as a struct, with the default of each key that is missing or unusable."""
         return self.table(section).convert(struct_type, section, fallbacks={}) or struct_type()
