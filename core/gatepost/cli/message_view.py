@@ -13,7 +13,7 @@ from gatepost.cli.common import plural, printable
 from gatepost.outbox import CallbackRetry, MessageRetry
 from gatepost.outbox.queries import MessageView, StatusView
 from gatepost.outbox.states import CallbackState, State
-from gatepost.web.admin import RestingInstance
+from gatepost.web.admin.requests import RestingInstance
 
 _COLOURS = {
     State.SENT: "green",
