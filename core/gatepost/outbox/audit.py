@@ -1,6 +1,7 @@
 """The audit log: who changed what, when and why. Entries are only ever appended, and never deleted."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, insert, select
@@ -41,8 +42,7 @@ class AuditView(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the epoch."""
     actor: str
     operation: str
-    target: msgspec.Raw
-    """A JSON object."""
+    target: Mapping[str, Any]
     reason: str
 
 
@@ -51,10 +51,10 @@ def append(tx: Transaction, entries: Sequence[AuditEntry]) -> list[None]:
     rows = [
         {
             "recorded_at": tx.now,
-            "actor": entry.actor[:MAX_TEXT],
+            "actor": entry.actor,
             "operation": entry.operation,
             "target": _encode(entry.target),
-            "reason": entry.reason[:MAX_REASON],
+            "reason": _one_line(entry.reason)[:MAX_REASON],
         }
         for entry in entries
     ]
@@ -76,7 +76,7 @@ def list_entries(connection: Connection, limit: int) -> list[AuditView]:
             recorded_at=row.recorded_at / 1000,
             actor=row.actor,
             operation=row.operation,
-            target=msgspec.Raw(row.target.encode()),
+            target=msgspec.json.decode(row.target),
             reason=row.reason,
         )
         for row in connection.execute(query)
@@ -91,3 +91,8 @@ def _bounded(value: str | int | Sequence[str]) -> str | int | Sequence[str]:
     if isinstance(value, int):
         return value
     return value[:MAX_TEXT] if isinstance(value, str) else [one[:MAX_TEXT] for one in value[:MAX_ITEMS]]
+
+
+def _one_line(text: str) -> str:
+    """Return the text without control characters: PostgreSQL stores no NUL, and a terminal would obey others."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
