@@ -83,23 +83,26 @@ def gateway_address(settings: Settings) -> Iterator[str]:
     Of several gateways it is the first one that does. Raises SocketUnavailable.
     """
     paths = socket_paths(settings)
-    problem: SocketUnavailable = NoSocket(
-        f"no gateway is running with this configuration (it would listen at {paths[0]})"
-    )
+    problems: list[str] = []
     for path in paths:
-        with _address(path) as address:
+        with contextlib.ExitStack() as stack:
             try:
-                is_live = _is_live(address)
+                address = stack.enter_context(_address(path))
+                if not _is_live(address):
+                    continue
+            except FileNotFoundError:
+                continue
             except PermissionError:
-                problem = SocketUnavailable(f"{path}: permission denied; {_cure(path)}")
+                problems.append(f"{path}: permission denied; {_cure(path)}")
                 continue
             except OSError as error:
-                problem = SocketUnavailable(f"{path}: {error.strerror}")
+                problems.append(f"{path}: {error.strerror or error}")
                 continue
-            if is_live:
-                yield address
-                return
-    raise problem
+            yield address
+            return
+    if problems:
+        raise SocketUnavailable(problems[0])
+    raise NoSocket(f"no gateway is running with this configuration (it would listen at {paths[0]})")
 
 
 def _cure(path: Path) -> str:
