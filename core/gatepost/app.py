@@ -33,7 +33,8 @@ from gatepost.throttle import Throttle
 from gatepost.upkeep.health import HealthCheck
 from gatepost.upkeep.housekeeping import run_housekeeping
 from gatepost.web import messages, routes
-from gatepost.web.admin import AdminApi
+from gatepost.web.admin.api import AdminApi
+from gatepost.web.admin.services import AdminServices
 from gatepost.web.auth import Authenticator
 from gatepost.web.services import SERVICES_KEY, Services
 from gatepost.webhooks import Webhooks
@@ -108,8 +109,8 @@ class Gateway:
             contact_cache=self.contact_cache,
             url_policies=url_policies,
         )
-        self.admin = AdminApi(settings, outbox, acceptance, self.callbacks, throttles)
-        self.services = _services(settings, instances, outbox, acceptance, self.admin, throttles, metrics)
+        self.services = _services(settings, instances, outbox, acceptance, throttles, metrics)
+        self.admin = AdminApi(AdminServices(settings, outbox, acceptance, self.callbacks, throttles))
         self._stop_by = math.inf
 
     @asynccontextmanager
@@ -191,7 +192,6 @@ def _services(
     instances: Mapping[str, Instance],
     outbox: Outbox,
     acceptance: Acceptance,
-    admin: AdminApi,
     throttles: Mapping[str, Throttle],
     metrics: Metrics,
 ) -> Services:
@@ -202,7 +202,6 @@ def _services(
         ),
         acceptance=acceptance,
         webhooks=Webhooks(instances, settings.routes, outbox, metrics),
-        admin=admin,
         # One body of the largest size that the operator allows must always fit.
         bodies=BodyLimit(max(messages.MAX_BYTES_IN_FLIGHT, settings.server.max_body)),
         metrics=metrics,

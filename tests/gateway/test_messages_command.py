@@ -19,7 +19,6 @@ from sqlalchemy import event
 from claiming import claim_due, claim_due_suspect
 from gatepost import app, throttle
 from gatepost.cli import main, send, store
-from gatepost.config.toml_file import read_settings
 from gatepost.errors import Unavailable
 from gatepost.model import Channel
 from gatepost.observe import logs
@@ -28,7 +27,6 @@ from gatepost.outbox.queries import MessageView, StatusView
 from gatepost.outbox.states import State
 from gatepost.testing import emulator
 from gatepost.testing.smartico import Smartico
-from gatepost.web import admin
 from gatepost_sendgrid.testing import SendGridEmulator
 
 
@@ -420,12 +418,12 @@ async def test_the_commands_work_on_postgresql(tmp_path, start, config, run, pos
         # The gateway finds the change in the store by itself.
         await until(lambda: _mails(gateway, identity), 2)
         assert "PostgreSQL, signed in" in await run("check", "--live")
-        admin_file = tmp_path / "gatepost.toml.running"
-        assert stat.S_IMODE(admin_file.stat().st_mode) == 0o600
+        admin_socket = tmp_path / "gatepost.toml.sock"
+        assert stat.S_IMODE(admin_socket.stat().st_mode) == 0o600
         assert "refused with error_code 1:" in await run("send", "sms", "--user", "nobody", code=1)
         output = await run("send", "email", "--user", "lost", "--from", "a@brand.example", "--no-wait")
         assert "accepted as" in output
-    assert not admin_file.exists()
+    assert not admin_socket.exists()
     assert "no gateway is running" in await run("send", "sms", "--user", "lost", code=1)
 
 
@@ -438,17 +436,6 @@ async def test_a_missing_store_is_reported(tmp_path, config, run):
 
     for arguments in (["list"], ["show", "x"], ["retry", "--failed", "--yes"]):
         assert "the gateway has never run" in await run("messages", *arguments, code=1)
-
-
-@pytest.mark.parametrize("content", [b'{"pid": 1, "ur', b"\x00\xff", b"[]", b'{"pid": 1}'])
-async def test_an_incomplete_admin_file_is_reported(tmp_path, config, run, content):
-    (tmp_path / "gatepost.toml").write_text(config)
-    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
-    (tmp_path / "gatepost.db.lock").write_bytes(content)
-
-    assert "is not complete; try again, or restart the gateway" in await run(
-        "send", "sms", "--user", "anna", code=1
-    )
 
 
 async def test_a_test_message_is_sent_like_every_other(gateway, run):
@@ -518,47 +505,6 @@ async def test_a_test_message_needs_no_secret_of_the_gateway(gateway, run):
     assert "accepted as " in await run("send", "sms", "--user", "anna", "--from", "Brand", "--no-wait")
 
 
-async def test_a_gateway_runs_although_it_cannot_write_its_admin_file(tmp_path, monkeypatch):
-    log = structlog.testing.CapturingLogger()
-    monkeypatch.setattr(admin, "_log", log)
-    path = tmp_path / "gatepost.toml"
-    path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
-    settings, _ = read_settings(path, lambda _use: None)
-    (tmp_path / "gatepost.toml.running").mkdir()
-
-    with admin.admin_file(settings, "http://127.0.0.1:1", "token"):
-        pass
-
-    assert [call.args for call in log.calls] == [("admin_file_not_written",)]
-
-
-async def test_the_admin_file_is_not_written_through_a_link(tmp_path):
-    path = tmp_path / "gatepost.toml"
-    path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
-    settings, _ = read_settings(path, lambda _use: None)
-    (tmp_path / "precious").write_text("precious")
-    admin.admin_file_path(settings).symlink_to(tmp_path / "precious")
-
-    with admin.admin_file(settings, "http://127.0.0.1:1", "token"):
-        pass
-
-    assert (tmp_path / "precious").read_text() == "precious"
-
-
-async def test_the_admin_file_of_another_process_is_kept(tmp_path):
-    path = tmp_path / "gatepost.toml"
-    path.write_text('[store]\nurl = "postgresql://nobody.example/none"\n')
-    settings, _ = read_settings(path, lambda _use: None)
-
-    with admin.admin_file(settings, "http://127.0.0.1:1", "one"):
-        with admin.admin_file(settings, "http://127.0.0.1:2", "two"):
-            pass
-        assert not admin.admin_file_path(settings).exists()
-        admin.admin_file_path(settings).write_text("another")
-
-    assert admin.admin_file_path(settings).read_text() == "another"
-
-
 async def test_a_test_message_is_refused_like_every_other(gateway, run):
     output = await run("send", "email", "--user", "anna", "--from", "me@elsewhere.example", code=1)
 
@@ -573,25 +519,3 @@ async def test_a_rejected_test_message_ends_with_exit_code_1(gateway, run):
     output = await run("send", "email", "--user", "reject", "--from", "noreply@brand.example", code=1)
 
     assert "rejected through box: the sandbox refuses this recipient [reject]" in output
-
-
-async def test_admin_requests_without_the_token_get_404(gateway, run):
-    lock = gateway.folder / "gatepost.db.lock"
-    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
-    assert stat.S_IMODE(lock.with_suffix("").stat().st_mode) == 0o600
-    token = json.loads(lock.read_text())["token"]
-    body = {"ids": []}
-
-    async def status(what, **headers):
-        async with gateway.http.post(f"{gateway.url}/admin/{what}", json=body, headers=headers) as response:
-            return response.status
-
-    assert await status("retry", Authorization=f"Bearer {token}") == 200
-    assert await status("retry-callbacks", Authorization=f"Bearer {token}") == 200
-    assert await status("resting-instances", Authorization=f"Bearer {token}") == 400
-    assert await status("retry") == 404
-    assert await status("retry", Authorization="Bearer ") == 404
-    assert await status("retry", Authorization=f"Bearer {token}x") == 404
-    assert await status("retry", Authorization="the-secret") == 404
-    assert await status("anything", Authorization=f"Bearer {token}") == 404
-    assert await status("send", Authorization=f"Bearer {token}") == 400

@@ -5,7 +5,7 @@ import pytest
 from claiming import claim_due, result_of
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import ReportedEvents, SendResult
+from gatepost.outbox import ReportedEvents, RetryOrder, SendResult
 from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.driver_errors import ConnectionLost
 from gatepost.outbox.states import State
@@ -166,7 +166,7 @@ async def test_the_next_try_gets_the_content_of_the_last_result(store, put_and_c
 
     clock.advance(1)
     await store.sweep()
-    await store.retry(claim.id, {Channel.EMAIL: 60.0})
+    await store.retry(RetryOrder([claim.id], "maria", {Channel.EMAIL: 60.0}))
     (again,) = await claim_due(store, Channel.EMAIL, 1, 30)
 
     assert (again.id, again.content) == (claim.id, b"with its text")

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from claiming import claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import CallbackResult, ReportedEvents, queries
+from gatepost.outbox import CallbackResult, ReportedEvents, RetryOrder, queries
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import FINAL_STATES, State
 
@@ -84,7 +84,7 @@ async def test_a_message_that_expires_during_its_last_try_is_counted_and_logged(
 async def test_a_retried_message_is_counted_at_each_end(store, put_and_claim, clock):
     claim = await put_and_claim(store)
     await store.finish(result_of(claim, State.FAILED))
-    await store.retry(claim.id, LIFETIMES)
+    await store.retry(RetryOrder([claim.id], "maria", LIFETIMES))
     (again,) = await claim_due(store, Channel.EMAIL, 1, 30)
 
     await store.finish(result_of(again, State.SENT))
@@ -105,7 +105,7 @@ async def test_dead_callbacks_are_counted_until_they_are_retried(store, put_and_
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({}, 1, 0.0)
 
-    await store.retry_callbacks([claim.id])
+    await store.retry_callbacks(RetryOrder([claim.id], "maria"))
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({"queued": 1}, 0, 100.0)
 

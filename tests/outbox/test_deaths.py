@@ -5,7 +5,7 @@ import structlog
 
 from claiming import claim_due, claim_due_suspect
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import ReportedEvents, SendResult
+from gatepost.outbox import ReportedEvents, RetryOrder, SendResult
 from gatepost.outbox.states import State
 
 WAIT = 120
@@ -121,7 +121,7 @@ async def test_a_released_suspect_stays_a_suspect(place, suspects, view_of):
 async def test_a_retried_message_is_a_suspect_until_the_next_death(place, suspects, clock, view_of):
     (claim,) = await claim_and_die(place, clock, claim_suspect)
     async with place.opened() as store:
-        assert (await store.retry(claim.id, LIFETIMES)).queued
+        assert (await store.retry(RetryOrder([claim.id], "maria", LIFETIMES)))[0].queued
         view = await view_of(store, claim.id)
         assert (view.state, view.deaths, view.reason) == ("suspect", 2, "queued again by the operator")
         (other,) = await claim_suspect(store)

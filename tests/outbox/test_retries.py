@@ -7,7 +7,7 @@ import pytest
 
 from claiming import claim_due
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import CallbackResult, ReportedEvents, SendResult, new_id, retries
+from gatepost.outbox import CallbackResult, ReportedEvents, RetryOrder, SendResult, new_id, retries
 from gatepost.outbox.states import State
 
 LIFETIMES = {Channel.EMAIL: 60.0, Channel.SMS: 30.0}
@@ -62,7 +62,7 @@ async def test_a_retried_failed_message_is_due_with_a_new_lifetime(outbox, clock
     assert (await outbox.sweep()).failed == 1
     clock.advance(1000)
 
-    retried = await outbox.retry(identity, LIFETIMES)
+    (retried,) = await outbox.retry(RetryOrder([identity], "maria", LIFETIMES))
 
     assert (retried.queued, retried.problem) == (True, "")
     (claim,) = await claim_due(outbox, Channel.EMAIL, 1, 30.0)
@@ -75,7 +75,7 @@ async def test_a_retried_held_message_is_due(outbox, clock, put):
     clock.advance(6)
     assert (await outbox.sweep()).held == 1
 
-    assert (await outbox.retry(identity, LIFETIMES)).queued
+    assert (await outbox.retry(RetryOrder([identity], "maria", LIFETIMES)))[0].queued
 
     assert [claim.id for claim in await claim_due(outbox, Channel.EMAIL, 1, 30.0)] == [identity]
 
@@ -97,7 +97,7 @@ async def test_after_a_retry_only_a_receipt_of_the_last_claim_counts(
     clock.advance(61)
     await outbox.sweep()  # the lease ends
     await outbox.sweep()  # the lifetime ends
-    assert (await outbox.retry(identity, LIFETIMES)).queued
+    assert (await outbox.retry(RetryOrder([identity], "maria", LIFETIMES)))[0].queued
     if claimed_again:
         await claim_due(outbox, Channel.EMAIL, 1, 30.0)
 
@@ -121,14 +121,14 @@ async def test_a_message_that_is_neither_failed_nor_held_is_not_retried(outbox, 
     else:
         await end(outbox, state)
 
-    retried = await outbox.retry(identity, LIFETIMES)
+    (retried,) = await outbox.retry(RetryOrder([identity], "maria", LIFETIMES))
 
     assert not retried.queued
     assert reason in retried.problem
 
 
 async def test_a_retry_of_an_unknown_message_says_so(outbox):
-    assert "no such message" in (await outbox.retry(new_id(), LIFETIMES)).problem
+    assert "no such message" in (await outbox.retry(RetryOrder([new_id()], "maria", LIFETIMES)))[0].problem
 
 
 async def test_a_message_with_erased_content_is_not_retried(outbox, clock, tmp_path, put):
@@ -138,7 +138,7 @@ async def test_a_message_with_erased_content_is_not_retried(outbox, clock, tmp_p
     with closing(sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)) as connection:
         connection.execute("DELETE FROM contents")
 
-    retried = await outbox.retry(identity, LIFETIMES)
+    (retried,) = await outbox.retry(RetryOrder([identity], "maria", LIFETIMES))
 
     assert not retried.queued
     assert "with a new uid" in retried.problem
@@ -161,7 +161,7 @@ async def test_retried_dead_callbacks_are_made_in_order_one_at_a_time(outbox, pu
     assert await fail_for_good(outbox) is Status.ACCEPTED
     assert await fail_for_good(outbox) is Status.DELIVERED
 
-    (callback_retries,) = await outbox.retry_callbacks([identity])
+    (callback_retries,) = await outbox.retry_callbacks(RetryOrder([identity], "maria"))
 
     assert (callback_retries.callbacks, callback_retries.problem) == (2, "")
     assert (callback_retries.client, callback_retries.target) == ("brand", "crm.example:443")
@@ -177,7 +177,7 @@ async def test_a_retried_callback_is_due_now_with_all_its_tries(outbox, put):
     assert (await fail_once(outbox)).attempt == 2
     assert await outbox.claim_callbacks(10, 45.0) == []
 
-    (callback_retries,) = await outbox.retry_callbacks([identity])
+    (callback_retries,) = await outbox.retry_callbacks(RetryOrder([identity], "maria"))
 
     assert (callback_retries.callbacks, callback_retries.problem) == (1, "")
     (call,) = await outbox.claim_callbacks(10, 45.0)
@@ -193,7 +193,7 @@ async def test_a_retry_does_not_start_a_second_callback_beside_one_in_progress(o
     await fail_for_good(outbox)
     (in_progress,) = await outbox.claim_callbacks(10, 45.0)
 
-    assert [one.callbacks for one in await outbox.retry_callbacks([identity])] == [1]
+    assert [one.callbacks for one in await outbox.retry_callbacks(RetryOrder([identity], "maria"))] == [1]
 
     assert await outbox.claim_callbacks(10, 45.0) == []
     await outbox.finish_callback(
@@ -222,7 +222,9 @@ async def test_only_waiting_and_dead_callbacks_are_retried(outbox, put):
 
     unknown = new_id()
     calls = [dead, waiting, done, due]
-    callback_retries = await outbox.retry_callbacks([call.message_id for call in calls] + [unknown])
+    callback_retries = await outbox.retry_callbacks(
+        RetryOrder([call.message_id for call in calls] + [unknown], "maria")
+    )
 
     assert [one.callbacks for one in callback_retries] == [1, 1, 0, 0, 0]
     assert "none of its callbacks" in callback_retries[2].problem
@@ -237,10 +239,10 @@ async def test_a_failed_message_and_its_callback_are_retried_separately(outbox, 
     await outbox.sweep()
     assert await fail_for_good(outbox) is Status.FAILED
 
-    assert [one.callbacks for one in await outbox.retry_callbacks([identity])] == [1]
+    assert [one.callbacks for one in await outbox.retry_callbacks(RetryOrder([identity], "maria"))] == [1]
     assert await claim_due(outbox, Channel.EMAIL, 1, 30.0) == []
 
-    assert (await outbox.retry(identity, LIFETIMES)).queued
+    assert (await outbox.retry(RetryOrder([identity], "maria", LIFETIMES)))[0].queued
 
 
 @pytest.fixture

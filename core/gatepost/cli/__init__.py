@@ -13,6 +13,7 @@ _COMMANDS = {
     "config": "print a complete gatepost.toml with comments",
     "plugins": "show the installed plugins and their instances",
     "messages": "show messages, send them again, repeat callbacks",
+    "audit": "show who changed what, when and why",
     "send": "send one test message through the running gateway",
     "new-plugin": "create a plugin of your own",
     "demo": "run a complete gateway on this machine, without any account",

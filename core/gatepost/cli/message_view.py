@@ -10,10 +10,10 @@ import rich_click as click
 from rich.text import Text
 
 from gatepost.cli.common import plural, printable
-from gatepost.outbox import CallbackRetry, MessageRetry
+from gatepost.outbox import CallbackRetry
 from gatepost.outbox.queries import MessageView, StatusView
 from gatepost.outbox.states import CallbackState, State
-from gatepost.web.admin import RestingInstance
+from gatepost.web.admin.requests import RestingInstance
 
 _COLOURS = {
     State.SENT: "green",
@@ -33,8 +33,8 @@ _CALLBACK_STATES = {
 }
 
 
-def print_json(value: MessageView | Sequence[MessageView | MessageRetry | CallbackRetry]) -> None:
-    """Print messages or retries as JSON, with their times as ``utc`` writes them."""
+def print_json(value: msgspec.Struct | Sequence[msgspec.Struct]) -> None:
+    """Print structs as JSON, with their times as ``utc`` writes them."""
     readable = _with_utc_times(msgspec.to_builtins(value))
     click.echo(msgspec.json.format(msgspec.json.encode(readable)).decode())
 

@@ -17,7 +17,7 @@ from gatepost.model import Channel, Status
 from gatepost.outbox import queries
 from gatepost.outbox.queries import MessageView
 from gatepost.outbox.states import FINAL_STATES, State
-from gatepost.web.admin import SendRequest
+from gatepost.web.admin.requests import SendRequest
 
 _POLL_INTERVAL = 0.3
 """Seconds between two reads of the message's state."""

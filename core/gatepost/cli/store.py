@@ -15,18 +15,28 @@ from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path, read_settings
 from gatepost.errors import ConfigError
 from gatepost.model import Channel, Secret
-from gatepost.outbox import CallbackRetry, MessageRetry, Outbox, Policy, open_outbox, postgresql, sqlite
+from gatepost.outbox import (
+    CallbackRetry,
+    MessageRetry,
+    Outbox,
+    Policy,
+    RetryOrder,
+    open_outbox,
+    postgresql,
+    sqlite,
+)
 from gatepost.outbox.driver_errors import store_error
 from gatepost.outbox.store_url import sqlite_path
-from gatepost.web.admin import (
+from gatepost.web.admin.actors import own_actor
+from gatepost.web.admin.requests import (
     MAX_IDS,
-    AdminFile,
+    Request,
     RestingInstance,
     RestingInstancesRequest,
     RetryRequest,
     SendRequest,
-    admin_file_path,
 )
+from gatepost.web.admin.socket_file import CONNECT_TIMEOUT, NoSocket, SocketUnavailable, gateway_address
 
 Result = TypeVar("Result")
 
@@ -103,24 +113,28 @@ async def retry(settings: Settings, ids: Sequence[str]) -> list[MessageRetry]:
     lifetimes = {channel: settings.delivery.lifetime(channel) for channel in Channel}
 
     async def change_store(outbox: Outbox, chunk: Sequence[str]) -> list[MessageRetry]:
-        return [await outbox.retry(message_id, lifetimes) for message_id in chunk]
+        return await outbox.retry(RetryOrder(chunk, own_actor(), lifetimes))
 
     return await _change(settings, "retry", ids, list[MessageRetry], change_store)
 
 
 async def retry_callbacks(settings: Settings, ids: Sequence[str]) -> list[CallbackRetry]:
     """Queue the failed callbacks of messages now: through the gateway or in the store, as ``retry`` does."""
-    return await _change(settings, "retry-callbacks", ids, list[CallbackRetry], Outbox.retry_callbacks)
+
+    async def change_store(outbox: Outbox, chunk: Sequence[str]) -> list[CallbackRetry]:
+        return await outbox.retry_callbacks(RetryOrder(chunk, own_actor()))
+
+    return await _change(settings, "retry-callbacks", ids, list[CallbackRetry], change_store)
 
 
 async def _change(
     settings: Settings,
-    action: str,
+    operation: str,
     ids: Sequence[str],
     answer_type: type[list[Result]],
     change_store: Callable[[Outbox, Sequence[str]], Awaitable[list[Result]]],
 ) -> list[Result]:
-    """Ask the gateway for the action in chunks of ids, or call ``change_store`` when no gateway runs here."""
+    """Ask the gateway for the operation in chunks of ids, or call ``change_store`` when no gateway runs here."""
     chunks = [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
     path = sqlite_path(settings.store.url, settings.path.parent)
     if path is not None:
@@ -129,7 +143,7 @@ async def _change(
     try:
         async with _gateway(settings) as gateway:
             for chunk in chunks:
-                answer = await gateway.request(action, RetryRequest(ids=chunk))
+                answer = await gateway.request(operation, RetryRequest(ids=chunk))
                 results += msgspec.json.decode(answer, type=answer_type)
         return results
     except GatewayNotRunning:
@@ -163,63 +177,38 @@ async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
 @asynccontextmanager
 async def _gateway(settings: Settings, max_seconds: float = _REQUEST_TIMEOUT) -> AsyncIterator["_Gateway"]:
     """Open a client of the gateway that runs with this configuration. Raises AdminError."""
-    path = admin_file_path(settings)
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = b""
-    except OSError as error:
-        problem = f"{path}: {error.strerror}; run this as the user that the gateway runs as"
-        raise AdminError(problem) from None
-    if not content:
-        raise GatewayNotRunning(f"no gateway is running with this configuration (it would write {path})")
-    try:
-        admin_file = msgspec.json.decode(content, type=AdminFile)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # A gateway is writing it at this moment, or died while it was writing.
-        raise GatewayNotRunning(
-            f"the admin file {path} is not complete; try again, or restart the gateway"
-        ) from None
-    # The certificate is not verified: it names the host as clients outside know it, and this connection never
-    # leaves the machine.
-    timeout = aiohttp.ClientTimeout(total=max_seconds, connect=5)
-    connector = aiohttp.TCPConnector(ssl=False)
-    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-        yield _Gateway(session, admin_file)
+        with gateway_address(settings) as address:
+            timeout = aiohttp.ClientTimeout(total=max_seconds, connect=CONNECT_TIMEOUT)
+            connector = aiohttp.UnixConnector(path=address)
+            async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+                yield _Gateway(session)
+    except NoSocket as error:
+        raise GatewayNotRunning(str(error)) from None
+    except SocketUnavailable as error:
+        raise AdminError(str(error)) from None
 
 
 class _Gateway:
     """A client of a running gateway's admin API."""
 
-    def __init__(self, session: aiohttp.ClientSession, admin_file: AdminFile) -> None:
+    def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
-        self._admin_file = admin_file
 
-    async def request(self, action: str, body: msgspec.Struct) -> bytes:
-        """Send an admin request; return the body of its answer. Raises AdminError."""
-        url = f"{_local_url(self._admin_file.url)}/admin/{action}"
-        headers = {"Authorization": f"Bearer {self._admin_file.token}"}
+    async def request(self, operation: str, request: Request) -> bytes:
+        """Let the gateway run an operation; return the body of its answer. Raises AdminError."""
         try:
+            # The host is of no meaning on a Unix socket, but HTTP wants one.
             async with self._session.post(
-                url, data=msgspec.json.encode(body), headers=headers, allow_redirects=False
+                f"http://gateway/{operation}", data=msgspec.json.encode(request), allow_redirects=False
             ) as response:
                 answer = await response.read()
         except aiohttp.ClientConnectorError:
-            # The admin file was left by a gateway that was killed.
-            raise GatewayNotRunning("no gateway is running with this configuration") from None
+            raise GatewayNotRunning("the gateway with this configuration has just stopped") from None
         except (aiohttp.ClientError, TimeoutError) as error:
-            problem = f"the gateway at {self._admin_file.url} did not answer ({type(error).__name__})"
+            problem = f"the gateway did not answer ({type(error).__name__}): its log may say why"
             raise AdminError(problem) from None
-        if response.status == 404:
-            raise GatewayNotRunning(
-                f"the server that listens at {self._admin_file.url} is not the gateway of this configuration"
-            )
         if response.status != 200:
             problem = f"the gateway refused ({response.status}): {answer.decode('utf-8', 'replace')}"
             raise AdminError(problem)
         return answer
-
-
-def _local_url(url: str) -> str:
-    """Return the URL with the loopback address when the gateway listens on every address."""
-    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")

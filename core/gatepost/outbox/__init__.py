@@ -16,7 +16,7 @@ from gatepost.outbox.records import (
     SweepResult,
     Try,
 )
-from gatepost.outbox.retries import CallbackRetry, MessageRetry
+from gatepost.outbox.retries import CallbackRetry, MessageRetry, RetryOrder
 from gatepost.outbox.startup import open_outbox
 from gatepost.outbox.store import Outbox
 
@@ -33,6 +33,7 @@ __all__ = [
     "QueueDepth",
     "RecordResult",
     "ReportedEvents",
+    "RetryOrder",
     "SendResult",
     "StoredMessage",
     "SweepResult",

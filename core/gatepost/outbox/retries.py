@@ -1,12 +1,14 @@
 """Retries that an operator asks for: send messages again, call back now."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, or_, select, update
 
 from gatepost.model import Channel
-from gatepost.outbox import deaths
+from gatepost.outbox import audit, deaths
+from gatepost.outbox.audit import AuditEntry
 from gatepost.outbox.callbacks import lock_messages, queue_next_statuses
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import contents, messages, statuses
@@ -80,9 +82,31 @@ def ids_with_failed_callbacks(connection: Connection, *, client: str = "", host:
     return list(connection.execute(query).scalars())
 
 
-def retry(tx: Transaction, requests: Sequence[tuple[str, Mapping[Channel, float]]]) -> list[MessageRetry]:
-    """Queue each message again if it failed or is held; a request is an id and the channels' lifetimes (s)."""
-    return [_retry(tx, message_id, lifetimes) for message_id, lifetimes in requests]
+class RetryOrder(NamedTuple):
+    """What an operator asks for."""
+
+    ids: Sequence[str]
+    """The messages."""
+    actor: str
+    """The operator, for the audit log."""
+    lifetimes: Mapping[Channel, float] = {}
+    """Seconds that a message is tried from now on; of no use for callbacks."""
+
+
+def retry(tx: Transaction, orders: Sequence[RetryOrder]) -> list[list[MessageRetry]]:
+    """Queue the messages of each order again, those that failed or are held."""
+    return [_retry_all(tx, order) for order in orders]
+
+
+def _retry_all(tx: Transaction, order: RetryOrder) -> list[MessageRetry]:
+    results = [_retry(tx, message_id, order.lifetimes) for message_id in order.ids]
+    _record(tx, order, "retry", queued=sum(one.queued for one in results))
+    return results
+
+
+def _record(tx: Transaction, order: RetryOrder, operation: str, **counts: int) -> None:
+    target = {**audit.messages_target(order.ids), **counts}
+    audit.append(tx, [AuditEntry(actor=order.actor, operation=operation, target=target)])
 
 
 def _retry(tx: Transaction, message_id: str, lifetimes: Mapping[Channel, float]) -> MessageRetry:
@@ -148,12 +172,18 @@ _reset_callbacks = dialect_pair(
 )
 
 
-def retry_callbacks(tx: Transaction, requests: Sequence[Sequence[str]]) -> list[list[CallbackRetry]]:
-    """Queue now the callbacks of these messages that wait for their next attempt or are dead.
+def retry_callbacks(tx: Transaction, orders: Sequence[RetryOrder]) -> list[list[CallbackRetry]]:
+    """Queue now the callbacks of each order's messages that wait for their next attempt or are dead.
 
     They get all their attempts again, and are made in the order in which their statuses became known.
     """
-    return [_retry_callbacks(tx, ids) for ids in requests]
+    return [_retry_all_callbacks(tx, order) for order in orders]
+
+
+def _retry_all_callbacks(tx: Transaction, order: RetryOrder) -> list[CallbackRetry]:
+    results = _retry_callbacks(tx, order.ids)
+    _record(tx, order, "retry-callbacks", callbacks=sum(one.callbacks for one in results))
+    return results
 
 
 def _retry_callbacks(tx: Transaction, ids: Sequence[str]) -> list[CallbackRetry]:

@@ -64,7 +64,7 @@ class FileLock:
         """Create the lock file and lock it.
 
         Raises ConfigError when another process has it, when the folder can't be written, or when the lock's path is a
-        link or another special file: what is written into the lock must not end up elsewhere.
+        link or another special file: a link could lead two stores to one lock.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,9 +114,8 @@ class FileLock:
         return False
 
     def release(self) -> None:
-        """Release the lock, and empty its file, into which the gateway wrote its URL and token (``web.admin``)."""
+        """Release the lock. Its file stays: to remove it would let two processes lock two files of one name."""
         if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from uuid import uuid4
 
@@ -27,7 +27,7 @@ from gatepost.outbox import (
     stuck_statuses,
 )
 from gatepost.outbox.claims import ClaimBatch, ClaimRequest
-from gatepost.outbox.group_commit import Database, Deferred, GroupCommit
+from gatepost.outbox.group_commit import Database, Deferred, GroupCommit, Item, Result, Work
 from gatepost.outbox.records import (
     Callback,
     CallbackResult,
@@ -256,18 +256,22 @@ class Outbox:
         deaths.log_held(expired.held_ids)
         return expired.total
 
-    async def retry(self, message_id: str, lifetimes: Mapping[Channel, float]) -> retries.MessageRetry:
-        """Queue a failed or held message again, with the new lifetime (seconds) of its channel."""
-        result = await self._send_lane.run(retries.retry, (message_id, lifetimes))
-        if result.queued:
+    async def retry(self, order: retries.RetryOrder) -> list[retries.MessageRetry]:
+        """Queue failed and held messages again."""
+        results = await self._send_lane.run(retries.retry, order)
+        if any(one.queued for one in results):
             self.queue_signals.request_rescan()
-        return result
+        return results
 
-    async def retry_callbacks(self, message_ids: Sequence[str]) -> list[retries.CallbackRetry]:
+    async def retry_callbacks(self, order: retries.RetryOrder) -> list[retries.CallbackRetry]:
         """Queue now the callbacks of these messages that wait for their next attempt or are dead."""
-        results = await self._callback_lane.run(retries.retry_callbacks, message_ids)
+        results = await self._callback_lane.run(retries.retry_callbacks, order)
         self.callbacks_due.set()
         return results
+
+    async def change(self, work: Work[Item, Result], order: Item) -> Result:
+        """Do the work that an operator orders and of which no worker has to be signalled."""
+        return await self._send_lane.run(work, order)
 
     async def depth(self) -> queries.QueueDepth:
         """Return how many messages and callbacks wait."""
@@ -275,15 +279,10 @@ class Outbox:
 
     def _count_ends(self, ended: Iterable[EndedMessage]) -> None:
         """Count ends, which are on disk by now; log each failed message, because an operator has to act."""
-        for message in ended:
-            self.end_counts[message.channel, message.state] += 1
-            if message.state is State.FAILED:
-                _log.error(
-                    "message_failed",
-                    message=message.id,
-                    client=message.client,
-                    channel=message.channel.value,
-                )
+        for one in ended:
+            self.end_counts[one.channel, one.state] += 1
+            if one.state is State.FAILED:
+                _log.error("message_failed", message=one.id, client=one.client, channel=one.channel.value)
 
     async def close(self) -> None:
         """Finish the work in progress, close the database and release its lock."""

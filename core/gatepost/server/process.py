@@ -16,10 +16,12 @@ from gatepost.config.settings import Server, Settings
 from gatepost.errors import Fault
 from gatepost.observe import logs
 from gatepost.plugin_host.instances import Instance
+from gatepost.server import admin_connection
 from gatepost.server import uvicorn_api as uvicorn
 from gatepost.server.connection_limits import ConnectionLimits
 from gatepost.server.protocol import Connection
-from gatepost.web.admin import admin_file
+from gatepost.web.admin.app import AdminApp
+from gatepost.web.admin.socket_file import admin_socket
 
 BACKLOG = 2048
 
@@ -41,10 +43,15 @@ _log = logs.get(__name__)
 class _Server(uvicorn.Server):
     """uvicorn's server, which reports when it listens and leaves signals alone: its own handler ends the process."""
 
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        max_connections: int,
+        on_listening: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config)
         self._on_listening = on_listening
-        self.server_state = self._limits = ConnectionLimits(_max_connections())
+        self.server_state = self._limits = ConnectionLimits(max_connections)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -123,26 +130,29 @@ async def _run(
 ) -> None:
     """Answer requests until a signal arrives or the store breaks."""
     url = _url(settings.server, listener)
-    cleanup = contextlib.ExitStack()
 
     def announce() -> None:
-        cleanup.enter_context(admin_file(settings, url, gateway.admin.token))
         _log.info("listening", url=url)
         on_listening(url)
 
-    server = _Server(_uvicorn_config(create_app(gateway.services), tls), announce)
-    if tls:
-        cleanup.callback(asyncio.create_task(tls.follow(), name="certificate").cancel)
+    config = _uvicorn_config(create_app(gateway.services), Connection, tls)
+    servers = {listener: _Server(config, _max_connections(), announce)}
 
     def stop() -> None:
-        server.begin_shutdown()
+        for server in servers.values():
+            server.begin_shutdown()
         gateway.stop()
 
-    for number in _stop_signals():
-        asyncio.get_running_loop().add_signal_handler(number, stop)
-    gateway.outbox.failure.add_done_callback(lambda _broken: stop())
-    with cleanup:
-        await server.serve(sockets=[listener])
+    with contextlib.ExitStack() as cleanup:
+        if admin_listener := cleanup.enter_context(admin_socket(settings)):
+            config = _uvicorn_config(AdminApp(gateway.admin), admin_connection.AdminConnection)
+            servers[admin_listener] = _Server(config, admin_connection.MAX_CONNECTIONS)
+        if tls:
+            cleanup.callback(asyncio.create_task(tls.follow(), name="certificate").cancel)
+        for number in _stop_signals():
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        gateway.outbox.failure.add_done_callback(lambda _broken: stop())
+        await asyncio.gather(*(server.serve(sockets=[one]) for one, server in servers.items()))
 
 
 async def _read_accepted_connections() -> None:
@@ -170,11 +180,13 @@ def _stop_signals() -> Iterator[signal.Signals]:
         yield signal.SIGHUP
 
 
-def _uvicorn_config(app: Litestar, tls: Certificate | None) -> uvicorn.Config:
+def _uvicorn_config(
+    app: Litestar | AdminApp, connection: type[Connection], tls: Certificate | None = None
+) -> uvicorn.Config:
     return uvicorn.Config(
         app=app,
         lifespan="off",
-        http=Connection,
+        http=connection,
         ws="none",
         # gatepost.web.auth finds the client address, from the operator's own list of trusted proxies.
         proxy_headers=False,

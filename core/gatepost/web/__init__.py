@@ -1,1 +1,1 @@
-"""The HTTP routes, the authentication of clients, and the API for commands on the same machine."""
+"""The HTTP routes, the authentication of clients, and the operations for commands on the same machine."""

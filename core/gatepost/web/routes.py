@@ -11,12 +11,10 @@ from litestar.types import LifeSpanScope, Scope
 
 from gatepost import webhooks
 from gatepost.body_limit import BodyLimitReached
-from gatepost.errors import StoreError
 from gatepost.model import Channel, WebhookRequest
 from gatepost.observe import logs
 from gatepost.observe.metrics import CONTENT_TYPE
 from gatepost.upkeep.health import Readiness
-from gatepost.web import admin
 from gatepost.web.body import BodyTooLarge, ClientDisconnected, body_headers, read_body
 from gatepost.web.messages import CHANNELS, handle_message, message_route
 from gatepost.web.services import SERVICES_KEY, Services
@@ -47,7 +45,6 @@ def routes() -> list[BaseRouteHandler]:
         message_route(Channel.EMAIL),
         message_route(Channel.SMS),
         _webhook,
-        _admin,
         _live,
         _ready,
         _metrics,
@@ -106,28 +103,6 @@ def _webhook_request(services: Services, scope: Scope, method: str, body: bytes)
         body=body,
         received_at=time.time(),
     )
-
-
-@route("/admin/{operation:str}", http_method=HttpMethod.POST, request_max_body_size=None)
-async def _admin(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Run an operation for a command on this machine; without the token the answer is 404."""
-    services: Services = request.app.state[SERVICES_KEY]
-    authorization = dict(request.scope["headers"]).get(b"authorization", b"")
-    if not services.admin.is_authorized(authorization):
-        return Response(b"", status_code=404)
-    try:
-        length, _ = body_headers(request.scope["headers"])
-        body = await read_body(request.receive, length, admin.MAX_BODY)
-        answer = await services.admin.run(request.path_params["operation"], body)
-    except BodyTooLarge:
-        return Response(b"", status_code=413)
-    except (TimeoutError, ClientDisconnected):
-        return Response(b"", status_code=408)
-    except ValueError as error:
-        return Response(str(error).encode(), status_code=400)
-    except StoreError as error:
-        return Response(str(error).encode(), status_code=503)
-    return Response(answer or b"", status_code=404 if answer is None else 200, media_type="application/json")
 
 
 @get("/health/live", sync_to_thread=False)

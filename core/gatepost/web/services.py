@@ -10,7 +10,6 @@ from gatepost.intake.accept import Acceptance
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import Metrics
 from gatepost.upkeep.health import HealthCheck
-from gatepost.web.admin import AdminApi
 from gatepost.web.auth import Authenticator
 from gatepost.webhooks import Webhooks
 
@@ -25,7 +24,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     authenticator: Authenticator
     acceptance: Acceptance
     webhooks: Webhooks
-    admin: AdminApi
     metrics: Metrics
     health: HealthCheck
     bodies: BodyLimit

@@ -1,0 +1,98 @@
+"""The audit log: who changed what, when and why. Entries are only ever appended, and never deleted."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, select
+
+from gatepost.outbox.schema import audit
+from gatepost.outbox.transaction import Transaction
+
+MAX_REASON = 500
+"""Characters of a reason that are stored."""
+
+MAX_TEXT = 200
+"""Characters of a text in a target that are stored."""
+
+MAX_ITEMS = 10
+"""Items of a list in a target that are stored."""
+
+Target = Mapping[str, str | int | Sequence[str]]
+"""What an operation was applied to, and what it did: ids, filters, counts. Never an address, a number or content."""
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation to be recorded."""
+
+    actor: str
+    """Who: a user of this machine."""
+    operation: str
+    """What: the operation's name, such as ``retry``."""
+    target: Target
+    reason: str = ""
+    """Why, as the operator typed it."""
+
+
+class AuditView(msgspec.Struct, frozen=True, kw_only=True):
+    """One recorded operation."""
+
+    seq: int
+    recorded_at: float
+    """Seconds since the epoch."""
+    actor: str
+    operation: str
+    target: Mapping[str, Any]
+    reason: str
+
+
+def append(tx: Transaction, entries: Sequence[AuditEntry]) -> list[None]:
+    """Append entries, in the transaction of the changes that they record. Long texts and lists are cut."""
+    rows = [
+        {
+            "recorded_at": tx.now,
+            "actor": entry.actor,
+            "operation": entry.operation,
+            "target": _encode(entry.target),
+            "reason": _one_line(entry.reason)[:MAX_REASON],
+        }
+        for entry in entries
+    ]
+    tx.connection.execute(insert(audit), rows)
+    return [None] * len(entries)
+
+
+def messages_target(ids: Sequence[str]) -> Target:
+    """Return the target of an operation on these messages: how many there are, and the ids of the first ones."""
+    return {"messages": len(ids), "ids": ids}
+
+
+def list_entries(connection: Connection, limit: int) -> list[AuditView]:
+    """Return the newest entries, the newest first."""
+    query = select(audit).order_by(audit.c.seq.desc()).limit(limit)
+    return [
+        AuditView(
+            seq=row.seq,
+            recorded_at=row.recorded_at / 1000,
+            actor=row.actor,
+            operation=row.operation,
+            target=msgspec.json.decode(row.target),
+            reason=row.reason,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _encode(target: Target) -> str:
+    return msgspec.json.encode({name: _bounded(value) for name, value in target.items()}).decode()
+
+
+def _bounded(value: str | int | Sequence[str]) -> str | int | Sequence[str]:
+    if isinstance(value, int):
+        return value
+    return value[:MAX_TEXT] if isinstance(value, str) else [one[:MAX_TEXT] for one in value[:MAX_ITEMS]]
+
+
+def _one_line(text: str) -> str:
+    """Return the text without control characters: PostgreSQL stores no NUL, and a terminal would obey others."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,0 +1,49 @@
+"""The requests and answers of the operations; the result of a retry is defined where it is made, in ``outbox``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import msgspec
+
+from gatepost.model import Channel
+
+MAX_IDS = 500
+"""Messages in one request."""
+
+Ids = Annotated[Sequence[str], msgspec.Meta(max_length=MAX_IDS)]
+"""Ids of messages."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of all requests: an unknown field is an error, because command and gateway may be of two versions."""
+
+
+class RetryRequest(Request, frozen=True, kw_only=True):
+    """For ``retry`` and ``retry-callbacks``; the answer is a list of MessageRetry or CallbackRetry."""
+
+    ids: Ids
+
+
+class RestingInstancesRequest(Request, frozen=True, kw_only=True):
+    """For ``resting-instances``; the answer is a list of RestingInstance in the order of the route."""
+
+    channel: Channel
+
+
+class RestingInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """A sending instance whose breaker is resting or probing."""
+
+    instance: str
+    seconds: float
+    """Until the instance gets its next message."""
+    reason: str
+
+
+class SendRequest(Request, frozen=True, kw_only=True):
+    """For ``send``; the answer is the one that ``/email`` and ``/sms`` give."""
+
+    client: str
+    """The client whose senders, callbacks and routes are used."""
+    channel: Channel
+    fields: Mapping[str, str]
+    """The fields as Smartico would send them."""

@@ -1,0 +1,29 @@
+"""The operations that repeat sends and callbacks."""
+
+from collections.abc import Sequence
+
+from gatepost.model import Channel
+from gatepost.observe import logs
+from gatepost.outbox import CallbackRetry, MessageRetry, RetryOrder
+from gatepost.web.admin.requests import RetryRequest
+from gatepost.web.admin.services import AdminServices
+
+_log = logs.get(__name__)
+
+
+async def retry(services: AdminServices, request: RetryRequest, actor: str) -> Sequence[MessageRetry]:
+    """Queue failed and held messages again."""
+    lifetimes = {channel: services.settings.delivery.lifetime(channel) for channel in Channel}
+    results = await services.outbox.retry(RetryOrder(request.ids, actor, lifetimes))
+    _log.info("messages_retried", messages=sum(one.queued for one in results))
+    return results
+
+
+async def retry_callbacks(
+    services: AdminServices, request: RetryRequest, actor: str
+) -> Sequence[CallbackRetry]:
+    """Queue the failed callbacks of messages now, and end the rests of their hosts."""
+    results = await services.outbox.retry_callbacks(RetryOrder(request.ids, actor))
+    services.callbacks.end_rests({(one.client, one.target) for one in results if one.callbacks})
+    _log.info("callbacks_retried", callbacks=sum(one.callbacks for one in results))
+    return results

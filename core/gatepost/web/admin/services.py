@@ -1,0 +1,26 @@
+"""What the operations work with."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from gatepost.callbacks.worker import CallbackWorker
+from gatepost.config.settings import Settings
+from gatepost.intake.accept import Acceptance
+from gatepost.outbox import Outbox
+from gatepost.throttle import Throttle
+
+
+class AdminServices(msgspec.Struct, frozen=True):
+    """The parts of the running gateway that the operations read and change."""
+
+    settings: Settings
+    outbox: Outbox
+    acceptance: Acceptance
+    callbacks: CallbackWorker
+    throttles: Mapping[str, Throttle]
+    """The throttle of every sending instance, by its name."""
+
+
+class OperationRefused(Exception):
+    """The operation can't be done and has changed nothing; the text says why, for the operator."""

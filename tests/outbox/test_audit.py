@@ -1,0 +1,133 @@
+"""The audit log in a real store: written with the change, bounded, and never deleted."""
+
+import pytest
+
+from claiming import claim_due
+from gatepost.errors import StoreBusy
+from gatepost.model import Channel, Secret
+from gatepost.outbox import Policy, RetryOrder, SendResult, audit, new_id, open_outbox, retries
+from gatepost.outbox.audit import AuditEntry
+from gatepost.outbox.states import State
+
+LIFETIMES = {Channel.EMAIL: 60.0, Channel.SMS: 60.0}
+
+
+@pytest.fixture
+def entries():
+    """Return a function for the newest entries of the audit log, the newest first."""
+
+    async def read(outbox, limit=100):
+        return await outbox._database.transact(lambda connection: audit.list_entries(connection, limit))
+
+    return read
+
+
+async def failed_message(outbox, new):
+    message = new(new_id(), callback_url="")
+    await outbox.put(message)
+    (claim,) = await claim_due(outbox, Channel.EMAIL, 1, 30.0)
+    await outbox.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.FAILED))
+    return message.id
+
+
+async def test_a_retry_is_recorded_with_its_operator_its_messages_and_their_number(
+    store, new, clock, entries
+):
+    identity = await failed_message(store, new)
+    unknown = new_id()
+    clock.advance(5)
+
+    await store.retry(RetryOrder([identity, unknown], "root (sudo: maria)", LIFETIMES))
+
+    (entry,) = await entries(store)
+    assert (entry.actor, entry.operation, entry.reason) == ("root (sudo: maria)", "retry", "")
+    assert entry.target == {"messages": 2, "ids": [identity, unknown], "queued": 1}
+    assert entry.recorded_at == clock.now
+
+
+async def test_a_retry_of_callbacks_is_recorded(store, entries):
+    unknown = new_id()
+
+    await store.retry_callbacks(RetryOrder([unknown], "maria"))
+
+    (entry,) = await entries(store)
+    assert (entry.actor, entry.operation) == ("maria", "retry-callbacks")
+    assert entry.target == {"messages": 1, "ids": [unknown], "callbacks": 0}
+
+
+async def test_a_retry_that_is_not_committed_is_not_recorded(store, new, entries, monkeypatch, view_of):
+    """The change and its record are in one commit: without the record there is no change either."""
+    identity = await failed_message(store, new)
+
+    def refuse(*_arguments):
+        raise StoreBusy("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retries.audit, "append", refuse)
+        with pytest.raises(StoreBusy):
+            await store.retry(RetryOrder([identity], "maria", LIFETIMES))
+
+    assert await entries(store) == []
+    assert (await view_of(store, identity)).state == State.FAILED
+
+
+async def test_the_newest_entries_are_read_first(store, entries):
+    for number in range(5):
+        await store.change(audit.append, AuditEntry(actor="maria", operation=f"op-{number}", target={}))
+
+    assert [one.operation for one in await entries(store, 2)] == ["op-4", "op-3"]
+    assert len(await entries(store)) == 5
+
+
+async def test_an_entry_is_bounded(store, entries):
+    """500 ids are recorded by their number and the first few, and no text is longer than its limit."""
+    ids = [new_id() for _ in range(500)]
+    target = {**audit.messages_target(ids), "client": "x" * 10_000}
+
+    await store.change(
+        audit.append, AuditEntry(actor="maria", operation="retry", target=target, reason="y" * 10_000)
+    )
+
+    (entry,) = await entries(store)
+    assert entry.target == {
+        "messages": 500,
+        "ids": ids[: audit.MAX_ITEMS],
+        "client": "x" * audit.MAX_TEXT,
+    }
+    assert entry.reason == "y" * audit.MAX_REASON
+
+
+async def test_a_reason_has_no_control_characters(store, entries):
+    """PostgreSQL would refuse the NUL, and with it the whole transaction."""
+    entry = AuditEntry(
+        actor="maria", operation="pause", target={"client": "a\0b"}, reason="one\ntwo\0three\x1b[31m"
+    )
+
+    await store.change(audit.append, entry)
+
+    (recorded,) = await entries(store)
+    assert recorded.reason == "one two three [31m"
+    assert recorded.target == {"client": "a\0b"}
+
+
+async def test_entries_outlive_the_messages_that_they_are_about(place, new, clock, entries):
+    async with place.opened(retention=10.0) as outbox:
+        identity = await failed_message(outbox, new)
+        await outbox.retry_callbacks(RetryOrder([identity], "maria"))
+        clock.advance(1e9)
+        assert await outbox.prune() == 1
+
+        assert len(await entries(outbox)) == 1
+
+
+@pytest.mark.slow
+async def test_the_audit_log_works_on_postgresql(postgres_server, tmp_path, entries):
+
+    url = Secret(postgres_server.new_database())
+    async with open_outbox(url, tmp_path, Policy()) as outbox:
+        await outbox.retry(RetryOrder([new_id()], "maria", LIFETIMES))
+        await outbox.change(
+            audit.append, AuditEntry(actor="maria", operation="pause", target={"x": "\0"}, reason="\0")
+        )
+
+        assert [one.operation for one in await entries(outbox)] == ["pause", "retry"]
