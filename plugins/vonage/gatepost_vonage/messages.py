@@ -7,8 +7,8 @@ from vonage_messages.models.enums import EncodingType, WebhookVersion  # type: i
 
 from gatepost.errors import Rejected
 from gatepost.model import Sms
+from gatepost.sms_parts import is_gsm7
 from gatepost_vonage.addresses import SENDER_FORM, recipient_number, sender_id
-from gatepost_vonage.gsm7 import is_gsm7
 
 # Seconds: the limits of the SDK's model.
 MIN_TTL = 20
