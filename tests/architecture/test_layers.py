@@ -66,7 +66,7 @@ def copy(tmp_path):
         ("gatepost/wire.py", "import gatepost_csv", "The core imports no plugin"),
         ("gatepost_csv/__init__.py", "import gatepost_smtp", "Plugins never import each other"),
         ("gatepost_csv/__init__.py", "import gatepost.observe.logs", "A plugin imports hookspecs"),
-        ("gatepost_vonage/testing.py", "import gatepost.observe.logs", "A plugin imports hookspecs"),
+        ("gatepost_vonage/testing/emulator.py", "import gatepost.observe.logs", "A plugin imports hookspecs"),
         ("gatepost_csv/__init__.py", "import gatepost.testing.emulator", "A plugin imports hookspecs"),
         ("gatepost_vonage/plugin.py", "import gatepost_vonage.testing", "does not import its emulator"),
     ],

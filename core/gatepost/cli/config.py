@@ -206,7 +206,8 @@ def _toml(value: Any, hint: Any, path: str) -> str:
     if isinstance(value, tuple | list | frozenset):
         return f"[{', '.join(_toml(item, hint, path) for item in value)}]"
     if isinstance(value, dict):
-        return "{}"
+        pairs = ", ".join(f"{name} = {_toml(item, hint, path)}" for name, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     return (
         f"{value:g}" if isinstance(value, float) and value < 1e15 and value != int(value) else str(int(value))
     )

@@ -1,4 +1,4 @@
-"""Gatepost's plugin for text messages through Vonage's Messages API."""
+"""Gatepost's plugin for SMS, Viber and WhatsApp through Vonage's Messages API."""
 
 from gatepost_vonage.plugin import Vonage
 from gatepost_vonage.settings import Settings

@@ -15,8 +15,11 @@ def error_code(error: object) -> str:
     """Return Vonage's code of an error, such as ``"1120"`` or ``"low-balance"``; empty if there is none.
 
     ``error`` is any JSON value. The code is the end of its ``type`` URL. In a status webhook the ``title``
-    is the same number, and version v0.1 has the number in ``code``.
+    is the same number, and version v0.1 has the number in ``code``. The error may be inside another object, under
+    ``error``: the vendor's SDK for Kotlin reads it there.
     """
+    if isinstance(error, dict) and isinstance(error.get("error"), dict):
+        error = error["error"]
     if not isinstance(error, dict):
         return ""
     type_url, title = error.get("type"), error.get("title")

@@ -28,7 +28,7 @@ class Vonage(HasLifespan, HasPing, SmsSender, WebhookParser):
     def __init__(self, settings: Settings, context: Context, clock: Callable[[], float] = time.time) -> None:
         # Imported here, because the SDK and PyJWT take a second of CPU and 23 MiB to load, and a command that
         # only lists the installed plugins does not need them.
-        from gatepost_vonage.messages import sms_body  # noqa: PLC0415
+        from gatepost_vonage.messages import message_body  # noqa: PLC0415
         from gatepost_vonage.reports import read_report  # noqa: PLC0415
         from gatepost_vonage.tokens import TokenCache  # noqa: PLC0415
 
@@ -45,7 +45,7 @@ class Vonage(HasLifespan, HasPing, SmsSender, WebhookParser):
             raise ConfigError(faults)
         self._settings = settings
         self._context = context
-        self._sms_body = sms_body
+        self._message_body = message_body
         self._read_report = read_report
 
     @hookimpl
@@ -63,7 +63,7 @@ class Vonage(HasLifespan, HasPing, SmsSender, WebhookParser):
         """Read one of the application's users, which costs nothing.
 
         It proves that Vonage can be reached and accepts the application's token. It does not prove that the
-        account has credit, or that the application may send text messages.
+        account has credit, or that the application may send on the instance's channel.
         """
         token = await self._tokens.current()
         try:
@@ -74,9 +74,7 @@ class Vonage(HasLifespan, HasPing, SmsSender, WebhookParser):
 
     @hookimpl
     async def send_sms(self, message: Sms) -> Receipt:
-        body = self._sms_body(
-            message, default_sender=self._settings.default_sender, webhook_url=self._context.webhook_url
-        )
+        body = self._message_body(message, self._settings, webhook_url=self._context.webhook_url)
         token = await self._tokens.current()
         reply = await self._http.post("/v1/messages", body, headers=_headers(token))
         self._expect_success(reply, token, misconfigured=wire.MISCONFIGURED)

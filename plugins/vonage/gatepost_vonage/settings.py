@@ -1,7 +1,8 @@
 """The settings of a Vonage instance."""
 
+import re
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -9,7 +10,19 @@ from msgspec import Meta
 from gatepost import wire
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
-from gatepost_vonage.addresses import SENDER_FORM, sender_id
+from gatepost_vonage.addresses import SENDER_FORMS, Channel, sender_id
+
+# Meta's rules for the name; before it there may be the account's namespace and a colon.
+_TEMPLATE_NAME = re.compile(r"(?:[A-Za-z0-9_]+:)?[a-z0-9_]{1,512}")
+_TEMPLATE_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z0-9]{2,4})?")
+_NAMES = {"viber": "Viber", "whatsapp": "WhatsApp"}
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The WhatsApp template that carries every text as its one parameter, ``{{1}}``."""
+
+    name: Annotated[str, Meta(description="the template's name, as WhatsApp approved it")]
+    language: Annotated[str, Meta(description="the language that it was approved in, such as en-GB")]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,13 +46,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "accepted"
         ),
     ] = None
+    channel: Annotated[Channel, Meta(description="what the messages are sent on")] = "sms"
     default_sender: Annotated[
         str,
         Meta(
-            description="the sender of a message if Smartico sends no from_number: up to 11 of A-Z a-z 0-9, "
-            "or up to 15 digits"
+            description="the sender of a message. sms: used if Smartico sends no from_number; up to 11 of "
+            "A-Z a-z 0-9, or up to 15 digits. viber, whatsapp: required, and the only sender"
         ),
     ] = ""
+    category: Annotated[
+        Literal["transaction", "promotion"],
+        Meta(
+            description="viber: the kind of all messages of this instance, which sets their price and rules"
+        ),
+    ] = "transaction"
+    template: Annotated[
+        Template | None,
+        Meta(
+            description="whatsapp: the approved template that carries the text as its one parameter; required",
+            examples=[{"name": "news", "language": "en-GB"}],
+        ),
+    ] = None
     base_url: Annotated[str, Meta(description="the URL of Vonage's API")] = "https://api.nexmo.com"
 
 
@@ -59,9 +86,41 @@ def _faults(settings: Settings) -> Iterator[Fault]:
     if settings.signature_secret is not None and not settings.signature_secret:
         # Anyone can sign with an empty secret.
         yield Fault("signature_secret", "is empty: leave it out to accept no status webhooks")
-    if settings.default_sender and sender_id(settings.default_sender) is None:
-        yield Fault("default_sender", f"must be {SENDER_FORM}")
+    yield from _sender_faults(settings)
+    yield from _template_faults(settings)
+    if settings.category != "transaction" and settings.channel != "viber":
+        yield Fault("category", 'is only for channel = "viber"')
     try:
         wire.check_base_url(settings.base_url)
     except ConfigError as error:
         yield from error.faults
+
+
+def _sender_faults(settings: Settings) -> Iterator[Fault]:
+    form = SENDER_FORMS[settings.channel]
+    if settings.default_sender:
+        if sender_id(settings.default_sender, settings.channel) is None:
+            yield Fault("default_sender", f"must be {form}")
+    elif settings.channel != "sms":
+        # Smartico's from_number is a sender of text messages and means nothing there.
+        yield Fault("default_sender", f"is missing: {_NAMES[settings.channel]} needs {form}")
+
+
+def _template_faults(settings: Settings) -> Iterator[Fault]:
+    template = settings.template
+    if template is None:
+        if settings.channel == "whatsapp":
+            yield Fault(
+                "template",
+                "is missing: outside a conversation WhatsApp takes only approved templates; set "
+                '{ name = "...", language = "..." }',
+            )
+        return
+    if settings.channel != "whatsapp":
+        yield Fault("template", 'is only for channel = "whatsapp"')
+    if not _TEMPLATE_NAME.fullmatch(template.name):
+        yield Fault(
+            "template.name", "must be a template's name: up to 512 of the characters a-z 0-9 and underscore"
+        )
+    if not _TEMPLATE_LANGUAGE.fullmatch(template.language):
+        yield Fault("template.language", "must be a language as in WhatsApp's manager, such as en or en-GB")

@@ -17,10 +17,20 @@ from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey, Webhook
 from gatepost.hookspecs import Context
 from gatepost.model import Secret, Sms, WebhookRequest
 from gatepost_vonage.plugin import Vonage
-from gatepost_vonage.settings import Settings
+from gatepost_vonage.settings import Settings, Template
 from gatepost_vonage.testing import VonageEmulator
 
 NUMBER = "+447700900123"
+# The settings of an instance for each channel.
+CHANNELS = {
+    "sms": {},
+    "viber": {"channel": "viber", "default_sender": "Amazing Casino"},
+    "whatsapp": {
+        "channel": "whatsapp",
+        "default_sender": "+447700900999",
+        "template": Template(name="news", language="en-GB"),
+    },
+}
 
 
 class Clock:
@@ -53,9 +63,9 @@ async def vonage(clock):
 
 @pytest.fixture
 def settings(vonage):
-    """Create settings for the emulator; keywords replace the defaults."""
+    """Create settings for the emulator and a channel; keywords replace the defaults."""
 
-    def create(**other):
+    def create(channel="sms", **other):
         return Settings(
             **{
                 "application_id": vonage.application_id,
@@ -64,6 +74,7 @@ def settings(vonage):
                 "default_sender": "Amazing",
                 "base_url": vonage.base_url,
             }
+            | CHANNELS[channel]
             | other
         )
 
@@ -87,6 +98,18 @@ def opened(settings, clock):
 @pytest.fixture
 async def plugin(opened):
     async with opened() as instance:
+        yield instance
+
+
+@pytest.fixture
+async def viber(opened):
+    async with opened(channel="viber") as instance:
+        yield instance
+
+
+@pytest.fixture
+async def whatsapp(opened):
+    async with opened(channel="whatsapp") as instance:
         yield instance
 
 

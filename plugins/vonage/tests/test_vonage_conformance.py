@@ -1,5 +1,7 @@
 """Gatepost's checks of every plugin, run on this one."""
 
+from typing import ClassVar
+
 import pytest
 
 from gatepost.model import Status
@@ -18,6 +20,7 @@ from gatepost_vonage.testing import VonageEmulator
 
 class TestConformance(LifespanSuite, PingSuite, SmsSuite, WebhookSuite):
     plugin = Vonage
+    channel: ClassVar = {"default_sender": "Amazing"}
     failure_modes = {*EMULATED, FailureMode.UNREACHABLE}
     # Vonage sends one report per request.
     report_features = {ReportFeature.BODY_SIGNED, ReportFeature.TIME_SIGNED}
@@ -45,9 +48,21 @@ class TestConformance(LifespanSuite, PingSuite, SmsSuite, WebhookSuite):
             "application_id": provider.application_id,
             "private_key": provider.private_key,
             "signature_secret": provider.signature_secret,
-            "default_sender": "Amazing",
             "base_url": provider.base_url,
+            **self.channel,
         }
 
     def table_for_port(self, port):
         return {"base_url": f"http://127.0.0.1:{port}"}
+
+
+class TestViber(TestConformance):
+    channel: ClassVar = {"channel": "viber", "default_sender": "Amazing Casino"}
+
+
+class TestWhatsapp(TestConformance):
+    channel: ClassVar = {
+        "channel": "whatsapp",
+        "default_sender": "447700900999",
+        "template": {"name": "news", "language": "en-GB"},
+    }

@@ -8,6 +8,22 @@ import pytest
 
 from gatepost.testing import emulator
 
+GOOD_VIBER = {
+    "message_type": "text",
+    "channel": "viber_service",
+    "to": "447700900123",
+    "from": "Amazing Casino",
+    "text": "Hello",
+    "viber_service": {"category": "promotion", "ttl": 30, "type": "string"},
+}
+GOOD_WHATSAPP = {
+    "message_type": "template",
+    "channel": "whatsapp",
+    "to": "447700900123",
+    "from": "447700900999",
+    "template": {"name": "aaaa_1111:news", "parameters": ["Hello", "there"]},
+    "whatsapp": {"policy": "deterministic", "locale": "en-GB"},
+}
 GOOD = {
     "message_type": "text",
     "channel": "sms",
@@ -53,9 +69,26 @@ async def test_a_good_message_is_taken(vonage, post):
     assert vonage.sends("c") == 1
 
 
-@pytest.mark.parametrize("name", ["message_type", "channel", "to", "from", "text"])
-async def test_a_missing_field_is_named(vonage, post, name):
-    status, problem = await post({key: value for key, value in GOOD.items() if key != name})
+@pytest.mark.parametrize("good", [GOOD_VIBER, GOOD_WHATSAPP])
+async def test_a_good_message_of_another_channel_is_taken(vonage, post, good):
+    assert (await post(good))[0] == 202
+    [arrival] = vonage.arrivals()
+    assert arrival.text == ("Hello" if good is GOOD_VIBER else "Hello\nthere")
+
+
+@pytest.mark.parametrize(
+    ("good", "name"),
+    [
+        *((GOOD, name) for name in ("message_type", "channel", "to", "from", "text")),
+        *((GOOD_VIBER, name) for name in ("message_type", "channel", "to", "from", "text")),
+        *(
+            (GOOD_WHATSAPP, name)
+            for name in ("message_type", "channel", "to", "from", "template", "whatsapp")
+        ),
+    ],
+)
+async def test_a_missing_field_is_named(vonage, post, good, name):
+    status, problem = await post({key: value for key, value in good.items() if key != name})
 
     assert status == 422
     assert problem["type"].endswith("/messages#1010")
@@ -82,6 +115,8 @@ async def test_a_missing_field_is_named(vonage, post, name):
         ("client_ref", "x" * 101),
         ("client_ref", 7),
         ("channel", "pigeon"),
+        ("channel", ["sms"]),
+        ("viber_service", {"ttl": 600}),
         ("message_type", "image"),
         ("ttl", 19),
         ("ttl", 604_801),
@@ -94,7 +129,63 @@ async def test_a_missing_field_is_named(vonage, post, name):
     ],
 )
 async def test_a_wrong_field_is_named(vonage, post, name, value):
-    status, problem = await post({**GOOD, name: value})
+    await expect_named(vonage, post, GOOD, name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("to", "+447700900123"),
+        ("from", ""),
+        ("from", "x" * 51),
+        ("text", ""),
+        ("text", "x" * 1001),
+        ("message_type", "template"),
+        ("client_ref", "x" * 101),
+        ("viber_service", "transaction"),
+        ("viber_service", {"category": "otp"}),
+        ("viber_service", {"ttl": 29}),
+        ("viber_service", {"ttl": 259_201}),
+        ("viber_service", {"ttl": True}),
+        ("viber_service", {"encoding_type": "text"}),
+        ("ttl", 600),
+        ("sms", {"encoding_type": "text"}),
+    ],
+)
+async def test_a_wrong_field_of_a_viber_message_is_named(vonage, post, name, value):
+    await expect_named(vonage, post, GOOD_VIBER, name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("to", "+447700900123"),
+        ("from", "Amazing"),
+        ("from", "+447700900999"),
+        ("message_type", "text"),
+        ("text", "Hello"),
+        ("ttl", 600),
+        ("template", "news"),
+        ("template", {"parameters": ["x"]}),
+        ("template", {"name": "My News"}),
+        ("template", {"name": "news", "parameters": "x"}),
+        ("template", {"name": "news", "parameters": [""]}),
+        ("template", {"name": "news", "parameters": ["x" * 1025]}),
+        ("template", {"name": "news", "parameters": ["a\nb"]}),
+        ("template", {"name": "news", "parameters": ["a\tb"]}),
+        ("template", {"name": "news", "parameters": ["a     b"]}),
+        ("template", {"name": "news", "parameters": [7]}),
+        ("whatsapp", {}),
+        ("whatsapp", {"locale": "English"}),
+        ("whatsapp", {"locale": "en", "policy": "fallback"}),
+    ],
+)
+async def test_a_wrong_field_of_a_whatsapp_message_is_named(vonage, post, name, value):
+    await expect_named(vonage, post, GOOD_WHATSAPP, name, value)
+
+
+async def expect_named(vonage, post, good, name, value):
+    status, problem = await post({**good, name: value})
 
     assert status == 422
     assert problem["type"].endswith("/messages#1020")

@@ -25,7 +25,11 @@ NETWORK_OR_HANDSET = (
     *("1030", "1100", "1180", "1190", "1200", "1220", "1230", "1250", "1251", "1260", "1270"),
     *("1280", "1290", "1300", "1310", "1330", "1331", "1360"),
 )
-OTHERS = ("1000", "1020", "1040", "1050", "1060", "1070", "1120", "1160", "1170", "1210", "1320", "1340")
+OTHERS = (
+    *("1000", "1020", "1040", "1050", "1060", "1070", "1120", "1160", "1170", "1210", "1320", "1340"),
+    # Of Viber and WhatsApp: a wrong template, too many messages, blocked, sender, recipient, no more for this user.
+    *("1022", "1241", "1282", "1410", "1420", "1430", "1440", "1460", "1461"),
+)
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def status_body(vonage):
     taken = TakenMessage(
         id=MESSAGE_ID,
         provider_id=PROVIDER_ID,
-        message={"to": "447700900123", "from": "Amazing"},
+        message={"channel": "sms", "to": "447700900123", "from": "Amazing"},
         headers={},
     )
 
@@ -108,6 +112,15 @@ async def test_an_unknown_status_is_only_counted(plugin, request_for, status_bod
         ({"code": 447700900123}, "", "rejected"),
         ({"code": True}, "", "rejected"),
         ({"code": {"1300": 1}}, "", "rejected"),
+        # As the vendor's SDK for Kotlin reads it.
+        (
+            {"error": {"type": "https://developer.vonage.com/api-errors/messages#1300", "title": 1300}},
+            "1300",
+            "failed",
+        ),
+        ({"error": {"error": {"title": 1300}}}, "", "rejected"),
+        ({"error": "1300", "title": "1300"}, "1300", "failed"),
+        ({"error": ["1300"]}, "", "rejected"),
     ],
 )
 async def test_only_the_code_of_an_error_is_used(plugin, request_for, status_body, error, code, expected):

@@ -99,14 +99,16 @@ async def test_an_invalid_sender_is_rejected_without_a_request(vonage, plugin, s
         await plugin.send_sms(sms(sender=sender))
 
     assert sender not in str(refusal.value)
+    assert refusal.value.code == "1420"
     assert vonage.requests == []
 
 
 async def test_a_message_without_a_sender_is_rejected(vonage, opened, sms):
     async with opened(default_sender="") as plugin:
-        with pytest.raises(Rejected, match="set default_sender"):
+        with pytest.raises(Rejected, match="set default_sender") as refusal:
             await plugin.send_sms(sms())
 
+    assert refusal.value.code == "1420"
     assert vonage.requests == []
 
 
@@ -116,6 +118,7 @@ async def test_an_invalid_number_is_rejected_without_a_request(vonage, plugin, s
         await plugin.send_sms(sms(recipient=Secret(number)))
 
     assert not number or number.strip("+") not in str(refusal.value)
+    assert refusal.value.code == "1430"
     assert vonage.requests == []
 
 
@@ -127,6 +130,7 @@ async def test_the_error_for_an_invalid_text_does_not_quote_it(vonage, plugin, s
     with pytest.raises(Rejected, match=fault) as refusal:
         await plugin.send_sms(sms(text))
 
+    assert refusal.value.code == "1020"
     # The model's own error holds the whole message.
     assert refusal.value.__cause__ is None
     assert refusal.value.__context__ is None

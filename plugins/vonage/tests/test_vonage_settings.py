@@ -19,7 +19,7 @@ from gatepost.errors import ConfigError
 from gatepost.hookspecs import API_VERSION, Context
 from gatepost.model import Receipt, Secret
 from gatepost_vonage.plugin import Vonage
-from gatepost_vonage.settings import Settings
+from gatepost_vonage.settings import Settings, Template
 
 CONTEXT = Context(name="vonage-test", log=structlog.get_logger())
 
@@ -49,6 +49,77 @@ def test_every_fault_is_named_at_once_without_secrets():
         "base_url",
     }
     assert "sesame" not in str(faults)
+
+
+NUMBER = "447700900999"
+NEWS = Template(name="news", language="en-GB")
+
+
+@pytest.mark.parametrize(
+    ("table", "faults"),
+    [
+        ({"channel": "viber"}, {"default_sender": "is missing: Viber needs the Viber sender id"}),
+        ({"channel": "viber", "default_sender": "x" * 51}, {"default_sender": "must be the Viber sender id"}),
+        (
+            {"channel": "viber", "default_sender": " Amazing"},
+            {"default_sender": "without spaces at the ends"},
+        ),
+        ({"channel": "viber", "default_sender": "Ama\nzing"}, {"default_sender": "1 to 50 characters"}),
+        ({"channel": "viber", "default_sender": "A", "template": NEWS}, {"template": "only for channel"}),
+        ({"template": NEWS}, {"template": 'is only for channel = "whatsapp"'}),
+        ({"category": "promotion"}, {"category": 'is only for channel = "viber"'}),
+        (
+            {"channel": "whatsapp"},
+            {
+                "default_sender": "is missing: WhatsApp needs the WhatsApp Business number",
+                "template": "is missing",
+            },
+        ),
+        (
+            {"channel": "whatsapp", "default_sender": "Amazing", "template": NEWS, "category": "promotion"},
+            {"default_sender": "must be the WhatsApp Business number", "category": "only for channel"},
+        ),
+        (
+            {
+                "channel": "whatsapp",
+                "default_sender": NUMBER,
+                "template": Template(name="My News", language="English"),
+            },
+            {"template.name": "a-z 0-9 and underscore", "template.language": "such as en or en-GB"},
+        ),
+        (
+            {"channel": "whatsapp", "default_sender": NUMBER, "template": Template(name="", language="")},
+            {"template.name": "must be a template's name", "template.language": "must be a language"},
+        ),
+        ({"default_sender": "Amazing Casino"}, {"default_sender": "must be up to 11 of the characters"}),
+    ],
+)
+async def test_the_settings_of_each_channel_are_checked(vonage, table, faults):
+    settings = Settings(application_id="a", private_key=Secret(vonage.private_key), **table)
+
+    found = faults_of(settings)
+
+    assert found.keys() == faults.keys()
+    for key, problem in faults.items():
+        assert problem in found[key]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"channel": "pigeon"},
+        {"channel": "viber_service"},
+        {"category": "otp"},
+        {"template": "news"},
+        {"template": {"name": "news"}},
+        {"template": {"name": "news", "language": "en", "locale": "en"}},
+    ],
+)
+def test_a_wrong_channel_category_or_template_is_refused(table):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(
+            {"application_id": "a", "private_key": ""} | table, Settings, dec_hook=lambda _, v: Secret(v)
+        )
 
 
 def pem(key, form=PrivateFormat.PKCS8, encryption=None):
@@ -103,6 +174,7 @@ def test_unknown_settings_are_refused_and_others_have_defaults():
     settings = msgspec.convert(table, Settings, dec_hook=secret)
     assert settings == Settings(application_id="a", private_key=Secret("k"))
     assert (settings.default_sender, settings.base_url) == ("", "https://api.nexmo.com")
+    assert (settings.channel, settings.category, settings.template) == ("sms", "transaction", None)
     assert "k" not in repr(settings.private_key)
     with pytest.raises(msgspec.ValidationError, match="api_key"):
         msgspec.convert(table | {"api_key": "x"}, Settings, dec_hook=secret)

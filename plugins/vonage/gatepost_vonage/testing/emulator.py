@@ -1,23 +1,11 @@
-"""An emulated Vonage: as strict about a text message as the vendor, with really signed webhooks.
-
-::
-
-    async with VonageEmulator() as vonage:
-        settings = {
-            "application_id": vonage.application_id,
-            "private_key": vonage.private_key,
-            "signature_secret": vonage.signature_secret,
-            "base_url": vonage.base_url,
-        }
-"""
+"""The emulated Vonage: the Messages API, and its status webhooks."""
 
 import hashlib
-import re
 import secrets
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, ClassVar
@@ -32,6 +20,7 @@ from gatepost.model import Status
 from gatepost.testing.demo_provider import Arrival
 from gatepost.testing.emulator import Emulator
 from gatepost.testing.report_sender import AutomaticReports, Event, TakenMessage
+from gatepost_vonage.testing.request_rules import missing_parameters, wrong_parameters
 
 _ERROR_PAGES = "https://developer.vonage.com/api-errors"
 _DAY = 86_400
@@ -51,44 +40,8 @@ _TITLES: Mapping[int, tuple[str, str]] = {
 }
 
 
-def _is_url(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"https?://\S+", value) is not None
-
-
-def _is_text(pattern: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) is not None
-
-
-def _is_one_of(*values: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and value in values
-
-
-def _is_up_to(length: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and 0 < len(value) <= length
-
-
-def _is_sms_options(value: Any) -> bool:
-    encodings = _is_one_of("text", "unicode", "auto")
-    return isinstance(value, dict) and encodings(value.get("encoding_type", "auto"))
-
-
-_REQUIRED = ("message_type", "channel", "to", "from", "text")
-_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "message_type": (_is_one_of("text"), "must be text for this channel"),
-    "channel": (_is_one_of("sms"), "must be a channel of this application"),
-    "to": (_is_text(r"[1-9]\d{6,14}"), "must be 7 to 15 digits of an E.164 number without a leading +"),
-    "from": (_is_text(r"\d{1,15}|[A-Za-z0-9]{1,11}"), "must be up to 15 digits or 11 letters and digits"),
-    "text": (_is_up_to(1000), "must be 1 to 1000 characters"),
-    "client_ref": (_is_up_to(100), "must be 1 to 100 characters"),
-    "ttl": (lambda value: type(value) is int and 20 <= value <= 604_800, "must be 20 to 604800 seconds"),
-    "webhook_url": (_is_url, "must be a URL"),
-    "webhook_version": (_is_one_of("v0.1", "v1"), "must be v0.1 or v1"),
-    "sms": (_is_sms_options, "must be an object; its encoding_type must be text, unicode or auto"),
-}
-
-
 class VonageEmulator(Emulator):
-    """Vonage's Messages API for text messages, its users (which a ping reads), and its status webhooks.
+    """Vonage's Messages API for SMS, Viber and WhatsApp, its users (which a ping reads), and its status webhooks.
 
     Kinds of reports: submitted, delivered, read, undeliverable, rejected; with an error's code as in
     ``"rejected:1240"``. As at the vendor, a message's own webhook_url takes precedence over ``webhook_url``.
@@ -139,9 +92,9 @@ class VonageEmulator(Emulator):
         }
 
     def arrivals(self) -> list[Arrival]:
-        """Return the text messages that were taken."""
+        """Return the messages that were taken."""
         return [
-            Arrival(id=taken.id, recipient=f"+{taken.message['to']}", text=taken.message["text"])
+            Arrival(id=taken.id, recipient=f"+{taken.message['to']}", text=_text(taken.message))
             for taken in self.taken
         ]
 
@@ -186,12 +139,9 @@ class VonageEmulator(Emulator):
             message = msgspec.json.decode(body, type=dict[str, Any])
         except (ValueError, RecursionError):
             return self.refuse(400, "the body is not a JSON object")
-        missing = [name for name in _REQUIRED if name not in message]
-        if missing:
-            errors = [{"name": name, "reason": "is required"} for name in missing]
-            return self._refuse_params("1010", "Missing params", errors)
-        errors = list(_parameter_errors(message))
-        if errors:
+        if missing := list(missing_parameters(message)):
+            return self._refuse_params("1010", "Missing params", missing)
+        if errors := list(wrong_parameters(message)):
             return self._refuse_params("1020", "Invalid params", errors)
         provider_id = str(uuid.uuid4())
         client_ref = message.get("client_ref", "")
@@ -220,10 +170,10 @@ class VonageEmulator(Emulator):
             "from": message["from"],
             "timestamp": datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "status": status,
-            "channel": "sms",
-            "destination": {"network_code": "12345"},
-            "sms": {"count_total": "1"},
+            "channel": message["channel"],
         }
+        if message["channel"] == "sms":
+            event |= {"destination": {"network_code": "12345"}, "sms": {"count_total": "1"}}
         if taken.id:
             event["client_ref"] = taken.id
         if code:
@@ -259,10 +209,10 @@ class VonageEmulator(Emulator):
             await self.report([event], to=to, delay=automatic.delay, tries=len(self.retry_pauses))
 
 
-def _parameter_errors(message: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    for name, (is_good, reason) in _RULES.items():
-        if name in message and not is_good(message[name]):
-            yield {"name": name, "reason": f"Invalid value: {name} {reason}"}
+def _text(message: Mapping[str, Any]) -> str:
+    """Return the text of a message, or the parameters that fill its template."""
+    text: str = message["text"] if "text" in message else "\n".join(message["template"].get("parameters", ()))
+    return text
 
 
 def _problem(end: str, title: str, detail: str) -> dict[str, Any]:
@@ -277,7 +227,3 @@ def _application_key() -> rsa.RSAPrivateKey:
     Applications differ in their application_id.
     """
     return rsa.generate_private_key(public_exponent=65_537, key_size=2048)
-
-
-DEMO_PROVIDER = VonageEmulator
-"""The provider that ``gatepost demo`` starts for this plugin."""
