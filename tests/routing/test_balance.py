@@ -64,7 +64,7 @@ def test_a_small_difference_changes_nothing():
 
 
 def test_a_difference_that_may_be_chance_changes_nothing():
-    assert factors(cohorts("infobip", 6, 4), cohorts("vonage-eu", 6, 5, 60))["infobip"] == 1.0
+    assert factors(cohorts("infobip", 4, 2), cohorts("vonage-eu", 4, 3))["infobip"] == 1.0
 
 
 def test_a_handful_of_messages_changes_nothing():
@@ -167,6 +167,14 @@ def test_what_was_sent_before_its_reports_could_come_in_is_not_judged_later():
 
 def test_nothing_changes_where_nobody_delivers_anything():
     assert set(factors(cohorts("infobip", 20, 0), cohorts("vonage-eu", 20, 0)).values()) == {1.0}
+
+
+def test_a_reduced_share_does_not_come_back_because_nobody_delivers():
+    shares = {"infobip": LOW, "vonage-eu": GOOD}
+
+    after = factors(cohorts("infobip", 20, 0), cohorts("vonage-eu", 20, 0), shares=shares)
+
+    assert after["infobip"] == pytest.approx(0.1, abs=0.002)
 
 
 def test_a_second_decision_in_the_same_minute_changes_nothing():

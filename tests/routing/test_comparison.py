@@ -60,6 +60,11 @@ def test_a_later_instance_is_worse_though_it_delivers_everything_in_the_end():
     assert result.z < -5
 
 
+def test_an_instance_that_alone_delivers_is_not_worse():
+    assert comparison([(100, 1, 100, 0)]).ratio == math.inf
+    assert comparison([(100, 0, 100, 0)]).ratio == 1.0
+
+
 def test_minutes_of_one_side_alone_compare_nothing():
     assert comparison([(100, 0, 0, 0), (0, 0, 100, 99), (0, 0, 0, 0)]) == Comparison()
 

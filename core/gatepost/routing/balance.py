@@ -91,7 +91,7 @@ def decide(
     counts = _counts(known, cohorts, minute)
     measured = [
         name
-        for name in sorted(instances)
+        for name in instances
         if name not in unmeasured and (name in known or _reports_in_time(counts[name]))
     ]
     decided = {
