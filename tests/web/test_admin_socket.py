@@ -76,6 +76,14 @@ def test_the_socket_lies_beside_the_store_or_the_configuration(tmp_path):
     assert socket_file.socket_paths(postgresql)[0] == tmp_path / "gatepost.toml.sock"
 
 
+@pytest.fixture
+def open_umask():
+    """Create files with every permission that their creator gives them."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_only_the_owner_can_use_the_socket(settings, path, umask):
     before = os.umask(umask)
@@ -324,7 +332,7 @@ def test_a_command_without_permission_names_the_user_to_be(settings, path, monke
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_cannot_connect(settings, tmp_path):
+def test_another_user_cannot_connect(settings, tmp_path, open_umask):
     # Only the mode of the socket itself may keep the other user out.
     tmp_path.chmod(0o755)
     code = """if True:
