@@ -1,11 +1,14 @@
 """Routes as rules: what the file says is read, and everything that is wrong with it is named at once."""
 
+from functools import cache
+
 import pytest
 
 from gatepost import app
 from gatepost.config.routes import Route, Routes
 from gatepost.model import Channel
 from gatepost.observe import redaction
+from gatepost.plugin_host import discovery
 
 BASE = """\
 [clients.amazing]
@@ -30,6 +33,15 @@ folder = "bag"
 use = "smtp"
 host = "relay.example"
 """
+
+
+@pytest.fixture(autouse=True)
+def quick_search_for_plugins(monkeypatch):
+    """Search the installed distributions once: it takes longer than everything else here."""
+    monkeypatch.setattr(discovery, "entry_points", entry_points)
+
+
+entry_points = cache(discovery.entry_points)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import rich_click as click
@@ -9,9 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatepost.cli.common import config_option, plural, printable
+from gatepost.cli import route_check
+from gatepost.cli.common import config_option, fail, plural, printable
 from gatepost.cli.config_checks import check_config
+from gatepost.cli.findings import Finding
 from gatepost.config.toml_file import config_path
+from gatepost.model import Channel
 
 _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗", "bold red")}
 
@@ -19,21 +23,49 @@ _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗",
 @click.command()
 @click.option("--plugin", metavar="NAME", help="Instead: check this one plugin against the plugin contract.")
 @click.option("--live", is_flag=True, help="Also sign in to the providers; no message is sent.")
+@click.option(
+    "--route",
+    type=click.Choice([channel.value for channel in Channel]),
+    help="Instead: say which rule of this channel takes the message that the next three options describe.",
+)
+@click.option("--client", help="With --route: the client; required if there are several [clients.NAME].")
+@click.option("--to", help="With --route: the recipient's address or phone number; it is not repeated.")
+@click.option("--from", "sender", help="With --route: the sender that the request names.")
 @config_option
-def command(plugin: str | None, live: bool, config: Path | None) -> None:
+def command(
+    plugin: str | None,
+    live: bool,
+    route: str | None,
+    client: str | None,
+    to: str | None,
+    sender: str | None,
+    config: Path | None,
+) -> None:
     """Check the configuration and list all its faults at once.
 
     The command builds and opens every plugin as the gateway would, so it also reads the contact sources. It
     reads the store without changing it, so it can run beside the gateway. It tries the providers' keys only with
     --live. The exit code is 1 if there is a fault; with only warnings it is 0.
+
+    With --route the exit code is 0 if a plugin would send the message.
     """
     path = config_path(config)
+    if route is not None:
+        if plugin is not None or live:
+            fail("--route goes with neither --plugin nor --live")
+        sys.exit(route_check.report(path, route_check.RouteQuestion(Channel(route), client, to, sender)))
+    if (client, to, sender) != (None, None, None):
+        fail("--client, --to and --from go with --route")
     if plugin is not None:
         # Imported here, because it brings the whole conformance kit.
         from gatepost.cli import conformance  # noqa: PLC0415
 
         sys.exit(conformance.report(path, plugin, live=live))
-    findings = asyncio.run(check_config(path, live=live))
+    sys.exit(_print_findings(path, asyncio.run(check_config(path, live=live))))
+
+
+def _print_findings(path: Path, findings: Sequence[Finding]) -> int:
+    """Print the findings and a verdict; returns the exit code."""
     console = Console(highlight=False)
     console.print(Text(str(path), "bold"))
     table = Table.grid(padding=(0, 1))
@@ -46,4 +78,4 @@ def command(plugin: str | None, live: bool, config: Path | None) -> None:
     warnings = sum(finding.grade == "warning" for finding in findings)
     verdict = f"{plural(faults, 'fault')}, {plural(warnings, 'warning')}"
     console.print(verdict, style=_MARKS["fault" if faults else "warning" if warnings else "good"][1])
-    sys.exit(1 if faults else 0)
+    return 1 if faults else 0

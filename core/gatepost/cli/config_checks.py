@@ -1,19 +1,22 @@
 """What `gatepost check` finds in a configuration. Nothing here is sent or stored."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gatepost import app
+from gatepost.cli.common import plural
 from gatepost.cli.file_permissions import readable_by_all
 from gatepost.cli.findings import Finding, faulty_tables, in_order
 from gatepost.cli.plugin_checks import check_instance
 from gatepost.config.networks import parse_address
+from gatepost.config.routes import Route
 from gatepost.config.settings import Client, Settings
 from gatepost.errors import ConfigError
 from gatepost.model import Channel
 from gatepost.outbox.inspection import inspect_store
 from gatepost.plugin_host.instances import Instance
+from gatepost.routing.reachability import takes_everything
 
 
 async def check_config(path: Path, *, live: bool) -> list[Finding]:
@@ -129,19 +132,35 @@ def _contacts(settings: Settings, faulty: Collection[str]) -> Iterator[Finding]:
 
 
 def _routes(settings: Settings, instances: Mapping[str, Instance]) -> Iterator[Finding]:
-    routes = {channel: settings.routes.instances(channel) for channel in Channel}
-    texts = [f"{channel}: {', then '.join(names) or 'no plugin'}" for channel, names in routes.items()]
+    texts = [f"{channel}: {_channel(settings.routes.of(channel))}" for channel in Channel]
     yield Finding("good", "routes", "; ".join(texts))
-    if not any(routes.values()):
+    if not any(settings.routes.instances(channel) for channel in Channel):
         yield Finding("warning", "routes", "no plugin sends: every message is refused with code 8")
-    for channel, names in routes.items():
-        for name in names:
+    for channel in Channel:
+        for name in settings.routes.instances(channel):
             if name in instances and not instances[name].delivers:
                 yield Finding(
                     "warning",
                     f"routes.{channel}",
                     f"{name} delivers nothing: its messages reach no recipient",
                 )
+        routes = settings.routes.of(channel)
+        if routes and not takes_everything(routes, channel, settings.clients):
+            yield Finding(
+                "warning",
+                settings.routes.key(channel, len(routes) - 1),
+                "is the last rule and has conditions: a message that fits no rule is refused with code 8. If that "
+                "is not meant, add a rule without conditions",
+            )
+
+
+def _channel(routes: Sequence[Route]) -> str:
+    """Return the plugins of a channel's only rule, or the names of its rules."""
+    if not routes:
+        return "no plugin"
+    if len(routes) == 1 and routes[0].use:
+        return ", then ".join(routes[0].use)
+    return f"{plural(len(routes), 'rule')} ({', '.join(route.name for route in routes)})"
 
 
 def _unused_instances(

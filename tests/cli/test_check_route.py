@@ -1,0 +1,213 @@
+"""`gatepost check --route` says which rule takes a message, and why not the rules before; never the recipient."""
+
+import pytest
+from click.testing import CliRunner
+
+from gatepost.cli import check
+from gatepost.observe import redaction
+
+CONFIG = """\
+[clients.amazing]
+authorization = ["one"]
+contacts = ["players"]
+sms_default_sender = "Amazing"
+[clients.splendid]
+authorization = ["two"]
+contacts = ["members"]
+[plugins.players]
+use = "csv"
+path = "players.csv"
+[plugins.members]
+use = "csv"
+path = "members.csv"
+[plugins.box]
+use = "sandbox"
+folder = "box"
+[plugins.bag]
+use = "sandbox"
+folder = "bag"
+[routes]
+email = ["box", "bag"]
+[[routes.sms]]
+name = "codes"
+senders = ["AmazingCode"]
+use = ["box", "bag"]
+urgent = true
+next_after = 120
+[[routes.sms]]
+name = "no-us"
+countries = ["US"]
+refuse = "no texts to the US"
+[[routes.sms]]
+name = "islands"
+clients = ["amazing"]
+countries = ["GB", "IE"]
+split = { box = 70, bag = 30 }
+balance = "receipts"
+per_day = 20000
+[[routes.sms]]
+name = "default"
+senders = ["Amazing"]
+use = ["bag"]
+"""
+
+
+@pytest.fixture
+def route(tmp_path, monkeypatch):
+    """Return a function that runs the command; returns its exit code and what it printed, line by line."""
+    monkeypatch.setenv("COLUMNS", "200")
+    file = tmp_path / "gatepost.toml"
+    for name in ("players", "members"):
+        (tmp_path / f"{name}.csv").write_text("ext_user_id,email,phone\n")
+
+    def run(*arguments, text=CONFIG):
+        file.write_text(text)
+        result = CliRunner().invoke(check.command, ["--config", str(file), *arguments])
+        for digits in ("7400123456", "15123456789", "2015550123", "bella@"):
+            assert digits not in result.output
+        return result.exit_code, [line.strip() for line in result.output.splitlines()]
+
+    yield run
+    redaction.redact_settings(None)
+
+
+UK, GERMAN, US = "+44 7400 123456", "+4915123456789", "+12015550123"
+
+
+def test_the_rule_that_takes_a_message_is_named_and_why_not_the_ones_before(route):
+    arguments = ("--route", "sms", "--client", "amazing", "--to", UK, "--from", "News")
+
+    assert route(*arguments) == (
+        0,
+        [
+            "· 1 codes: the sender is none of its senders (AmazingCode)",
+            "· 2 no-us: the country of the number, GB, is not US",
+            "✓ 3 islands: sent by box (70%), bag (30%); the shares follow what is delivered; at most 20,000 a day",
+        ],
+    )
+
+
+def test_the_options_of_a_rule_are_shown(route):
+    code, lines = route("--route", "sms", "--client", "splendid", "--to", UK, "--from", "AmazingCode")
+
+    assert code == 0
+    assert lines == ["✓ 1 codes: sent by box, then bag; by the next after 120 s without a delivery; urgent"]
+
+
+def test_a_rule_that_refuses_is_shown_with_its_text(route):
+    code, lines = route("--route", "sms", "--client", "amazing", "--to", US)
+
+    assert code == 1
+    assert lines[-1] == "✗ 2 no-us: refused with code 14: no texts to the US"
+
+
+def test_a_message_that_fits_no_rule_is_refused(route):
+    code, lines = route("--route", "sms", "--client", "splendid", "--to", GERMAN)
+
+    assert code == 1
+    assert lines[-1] == "✗ no rule fits: refused with code 8"
+    assert lines[2] == (
+        "· 3 islands: the client is none of its clients (amazing); the country of the number, DE, is not GB or IE"
+    )
+
+
+def test_a_message_without_a_sender_has_the_default_of_its_client(route):
+    code, lines = route("--route", "sms", "--client", "amazing", "--to", GERMAN)
+
+    assert (code, lines[-1]) == (0, "✓ 4 default: sent by bag")
+
+
+def test_without_the_recipient_it_may_depend_on_it(route):
+    assert route("--route", "sms", "--client", "amazing", "--from", "AmazingCode")[0] == 0
+
+    code, lines = route("--route", "sms", "--client", "amazing")
+
+    assert code == 1
+    assert lines[-1] == "✗ it depends on the recipient: name one with --to"
+
+
+def test_a_list_of_plugins_is_one_rule(route):
+    assert route("--route", "email", "--client", "amazing", "--to", "bella@players.example") == (
+        0,
+        ["✓ 1 email: sent by box, then bag"],
+    )
+    without = CONFIG.replace('email = ["box", "bag"]', "")
+    assert route("--route", "email", "--client", "amazing", text=without) == (
+        1,
+        ["✗ no route for email: refused with code 8"],
+    )
+
+
+def test_the_domain_of_an_address_is_shown_and_not_the_address(route):
+    rules = """
+[[routes.email]]
+name = "large"
+domains = ["gmail.com"]
+senders = ["@amazing.co"]
+use = ["box"]
+[[routes.email]]
+name = "rest"
+use = ["bag"]
+"""
+    text = CONFIG.replace('email = ["box", "bag"]', "") + rules
+    arguments = ("--route", "email", "--client", "amazing", "--to", "bella@players.example")
+
+    code, lines = route(*arguments, "--from", "news@amazing.co", text=text)
+
+    assert code == 0
+    assert lines[0] == "· 1 large: the domain of the address, players.example, is not gmail.com"
+    code, lines = route(*arguments, text=text)
+    assert (code, lines) == (1, ["gatepost: some rules have senders: say with --from who sends the email"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (
+            ("--route", "sms", "--to", UK),
+            "there are several clients: name one with --client (amazing, splendid)",
+        ),
+        (("--route", "sms", "--client", "amazng"), "--client is not a [clients.NAME] table; is it amazing?"),
+        (
+            ("--route", "sms", "--client", "amazing", "--to", "07400123456"),
+            "--to is not a phone number such as",
+        ),
+        (("--route", "email", "--client", "amazing", "--to", "bella@"), "--to is not an address such as"),
+        (
+            ("--route", "email", "--client", "amazing", "--from", "News <news@amazing.co"),
+            "--from is not an address such as",
+        ),
+        (("--to", UK), "--client, --to and --from go with --route"),
+        (("--from", "x"), "--client, --to and --from go with --route"),
+        (("--route", "sms", "--live"), "--route goes with neither --plugin nor --live"),
+        (("--route", "sms", "--plugin", "box"), "--route goes with neither --plugin nor --live"),
+    ],
+)
+def test_arguments_that_make_no_message_are_an_error(route, arguments, problem):
+    code, lines = route(*arguments)
+
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith(f"gatepost: {problem}")
+
+
+def test_the_faults_of_the_configuration_come_first(route):
+    code, lines = route("--route", "sms", text=CONFIG.replace('"US"', '"USA"'))
+
+    assert code == 1
+    assert len(lines) == 1
+    assert "routes.sms[2 no-us].countries: entry 1 is not the code of a country" in lines[0]
+
+
+def test_check_warns_of_a_last_rule_with_conditions_and_of_no_other(route):
+    warning = "is the last rule and has conditions: a message that fits no rule is refused with code 8"
+
+    _, lines = route()
+    assert next(line for line in lines if "last rule" in line).startswith(
+        f"! routes.sms[4 default]: {warning}"
+    )
+    assert "✓ routes: email: box, then bag; sms: 4 rules (codes, no-us, islands, default)" in lines
+
+    for conditions in ("", 'clients = ["amazing", "splendid"]'):
+        _, lines = route(text=CONFIG.replace('senders = ["Amazing"]', conditions))
+        assert not [line for line in lines if "last rule" in line]
