@@ -8,7 +8,9 @@ from gatepost.config import certificate
 from gatepost.config.settings import Client, Server, Settings
 from gatepost.config.toml_table import closest_name
 from gatepost.contacts.addresses import canonical_email, check_region
-from gatepost.errors import ConfigError, Fault
+from gatepost.errors import ConfigError, Fault, Refused
+from gatepost.intake import mail_headers
+from gatepost.intake.requests import MAX_NUMBER
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.routing.rule_faults import rule_faults
 from gatepost.routing.senders import sender_faults
@@ -69,6 +71,10 @@ def _client(path: str, client: Client, faulty_keys: Collection[str]) -> Iterator
             )
     for text in sender_faults(client.email_senders):
         yield Fault(f"{path}.email_senders", text)
+    try:
+        mail_headers.check_header_text("it", client.sms_default_sender, MAX_NUMBER)
+    except Refused as error:
+        yield Fault(f"{path}.sms_default_sender", error.message)
     for position, recipient in enumerate(client.preview_recipients, start=1):
         if canonical_email(recipient.reveal()) is None:
             text = f"entry {position} is not an address such as name@example.com"

@@ -113,6 +113,37 @@ def test_a_preview_recipient_that_is_not_an_address_is_a_fault_that_does_not_quo
 
 
 @pytest.mark.parametrize(
+    ("sender", "problem"),
+    [("a" * 33, "it is longer than 32 characters"), ("Ama\\nzing", "it must not contain control characters")],
+)
+def test_a_default_sender_that_no_request_could_have_is_a_fault(faults, sender, problem):
+    found = faults("clients.brand", f'sms_default_sender = "{sender}"')
+
+    assert found == {"clients.brand.sms_default_sender": problem}
+    assert faults("clients.brand", 'sms_default_sender = "Amazing"') == {}
+
+
+@pytest.mark.parametrize(
+    "key", ["max_queued", "email_per_day", "sms_per_day", "sms_max_parts", "per_user_per_day"]
+)
+def test_a_limit_is_a_whole_number_from_0_on(faults, key):
+    for value in ("-1", "1.5", "true", "1000000001"):
+        assert list(faults("clients.brand", f"{key} = {value}")) == [f"clients.brand.{key}"]
+    assert faults("clients.brand", f"{key} = 20000") == {}
+
+
+def test_only_statuses_that_say_so_can_suppress_a_user(faults):
+    line = 'suppress = ["complained", "unsubscribed", "failed:permanent"]'
+    assert faults("delivery", line) == {}
+
+    found = faults("delivery", 'suppress = ["complained", "opened"]')
+
+    assert found == {
+        "delivery.suppress": "must be one of: complained, unsubscribed, failed:permanent (at [1])"
+    }
+
+
+@pytest.mark.parametrize(
     "secret", ["", " vorpal", "vorpal ", "vorpal\\t", "vor\\npal", "vorpal\\u0000", "vor\\u007fpal"]
 )
 def test_a_secret_that_fits_in_no_header_is_a_fault_that_does_not_quote_it(faults, secret):

@@ -15,8 +15,10 @@ from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
 from gatepost import hookspecs
 from gatepost.config import settings
+from gatepost.config.routes import Route
 from gatepost.config.toml_file import read_settings
 from gatepost.model import Status
+from gatepost.routing.rule_faults import rule_faults
 from gatepost.testing import suites
 from gatepost.testing.conformance import registry
 
@@ -49,8 +51,10 @@ def read_config(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     text = re.sub(r'"file:[^"]+"', '"the content of a file"', text)
     file = folder / "gatepost.toml"
     file.write_text(text if "clients" in tables else text + SOME_CLIENT)
-    _, faults = read_settings(file, settings_type)
+    found, faults = read_settings(file, settings_type)
     assert [str(fault) for fault in faults] == []
+    assert found is not None
+    assert [str(fault) for fault in rule_faults(found, ())] == []
 
 
 def settings_type(kind: str) -> type[msgspec.Struct]:
@@ -115,7 +119,7 @@ def test_every_key_is_described():
         for key in re.findall(r"`(\w+)`", keys)
     }
 
-    structs = [*settings.SECTIONS.values(), settings.Client]
+    structs = [*settings.SECTIONS.values(), settings.Client, Route]
     keys = {key for struct in structs for key in struct.__struct_fields__} | set(settings.CORE_KEYS)
     assert keys - described == set()
 

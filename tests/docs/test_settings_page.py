@@ -8,10 +8,16 @@ import msgspec
 import pytest
 
 from gatepost.config import settings
+from gatepost.config.routes import Route
 from gatepost.model import Secret
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text()
-STRUCTS = {**settings.SECTIONS, "clients.NAME": settings.Client, "plugins.NAME": settings.InstanceSettings}
+STRUCTS = {
+    **settings.SECTIONS,
+    "[routes.CHANNEL]": Route,
+    "clients.NAME": settings.Client,
+    "plugins.NAME": settings.InstanceSettings,
+}
 
 
 def documented_defaults(section: str) -> dict[str, str]:
@@ -32,7 +38,12 @@ def test_a_default_on_the_page_is_the_default_in_the_code(section):
     documented = documented_defaults(section)
     assert documented
 
-    defaults = {field.name: field.default for field in msgspec.structs.fields(STRUCTS[section])}
+    defaults = {
+        field.name: field.default_factory()
+        if field.default_factory is not msgspec.NODEFAULT
+        else field.default
+        for field in msgspec.structs.fields(STRUCTS[section])
+    }
     for key, shown in documented.items():
         if shown == "required":
             assert defaults[key] is msgspec.NODEFAULT, key

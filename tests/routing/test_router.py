@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gatepost.config.routes import Route, Routes
 from gatepost.model import Channel, Secret
-from gatepost.routing.router import Outcome, Router
+from gatepost.routing.router import RouteOutcome, Router
 
 EMAIL, SMS = Channel.EMAIL, Channel.SMS
 CLIENTS = {"amazing": None, "splendid": None}
@@ -135,7 +135,7 @@ def test_the_first_rule_that_fits_decides_also_when_it_refuses():
 
     decision = router(sms=rules).decide(SMS, "amazing", "", Secret("+12015550123"))
 
-    assert decision.outcome is Outcome.REFUSED
+    assert decision.outcome is RouteOutcome.REFUSED
     assert decision.route.refuse == "no texts to the US"
     assert taken(list(reversed(rules)), SMS, to="+12015550123") == "rest"
 
@@ -246,9 +246,9 @@ def test_a_message_is_taken_by_the_first_rule_that_has_no_reason_against_it(rule
     decision = under_test.decide(SMS, client, sender, recipient)
     skipped = under_test.explain(SMS, client, sender, recipient)
 
-    if decision.outcome is Outcome.TAKEN:
+    if decision.outcome is RouteOutcome.TAKEN:
         assert decision.route == rules[len(skipped)]
-    elif decision.outcome is Outcome.NO_ROUTE:
+    elif decision.outcome is RouteOutcome.NO_ROUTE:
         assert len(skipped) == len(rules)
     else:
         undecided = rules[len(skipped)]
@@ -256,5 +256,5 @@ def test_a_message_is_taken_by_the_first_rule_that_has_no_reason_against_it(rule
         assert undecided.countries or undecided.prefixes
         # Once the recipient is known it is decided, and no rule before this one takes it.
         later = under_test.decide(SMS, client, sender, Secret("+447700900123"))
-        assert later.outcome is not Outcome.UNDECIDED
+        assert later.outcome is not RouteOutcome.UNDECIDED
         assert later.route not in rules[: len(skipped)]

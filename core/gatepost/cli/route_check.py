@@ -16,7 +16,7 @@ from gatepost.config.toml_table import closest_name, suggestion
 from gatepost.contacts.addresses import canonical_email, canonical_phone, canonical_sender
 from gatepost.errors import ConfigError
 from gatepost.model import Channel, Secret
-from gatepost.routing.router import Decision, Outcome, Router
+from gatepost.routing.router import Decision, RouteOutcome, Router
 from gatepost.routing.split import Split
 
 
@@ -41,7 +41,7 @@ def report(path: Path, question: RouteQuestion) -> int:
     table = Table.grid(padding=(0, 1))
     for position, route, reasons in router.explain(channel, client, sender, recipient):
         table.add_row("", Text("·"), _line(position, route, "; ".join(reasons)))
-    sent = decision.outcome is Outcome.TAKEN
+    sent = decision.outcome is RouteOutcome.TAKEN
     mark = ("✓", "green") if sent else ("✗", "bold red")
     table.add_row("", Text(*mark), _verdict(settings, channel, decision))
     console.print(table)
@@ -90,7 +90,7 @@ def _recipient(settings: Settings, question: RouteQuestion) -> Secret | None:
 def _verdict(settings: Settings, channel: Channel, decision: Decision) -> Text:
     rules = settings.routes.of(channel)
     if decision.route is None:
-        if decision.outcome is Outcome.UNDECIDED:
+        if decision.outcome is RouteOutcome.UNDECIDED:
             return Text("it depends on the recipient: name one with --to")
         return Text(
             "no rule fits: refused with code 8" if rules else f"no route for {channel}: refused with code 8"

@@ -14,7 +14,7 @@ from gatepost.model import Channel, Secret
 from gatepost.routing.conditions import Conditions
 
 
-class Outcome(StrEnum):
+class RouteOutcome(StrEnum):
     """The outcome of a decision."""
 
     TAKEN = "taken"
@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 class Decision(NamedTuple):
     """What the rules say of a message."""
 
-    outcome: Outcome
+    outcome: RouteOutcome
     route: Route | None = None
     """The rule that takes or refuses the message."""
 
@@ -52,8 +52,8 @@ class _Rule(NamedTuple):
     decision: Decision
 
 
-_NO_ROUTE = Decision(Outcome.NO_ROUTE)
-_UNDECIDED = Decision(Outcome.UNDECIDED)
+_NO_ROUTE = Decision(RouteOutcome.NO_ROUTE)
+_UNDECIDED = Decision(RouteOutcome.UNDECIDED)
 
 
 class Router:
@@ -117,7 +117,7 @@ class Router:
 
 def _rule(route: Route, channel: Channel) -> _Rule:
     conditions = Conditions.of(route, channel)
-    outcome = Outcome.REFUSED if route.refuse else Outcome.TAKEN
+    outcome = RouteOutcome.REFUSED if route.refuse else RouteOutcome.TAKEN
     return _Rule(route, conditions, conditions.needs_recipient, Decision(outcome, route))
 
 
