@@ -1,10 +1,18 @@
 """`gatepost check --route` says which rule takes a message, and why not the rules before; never the recipient."""
 
+import base64
+import re
+from functools import cache
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from gatepost.cli import check
 from gatepost.observe import redaction
+from gatepost.plugin_host import discovery
 
 CONFIG = """\
 [clients.amazing]
@@ -52,10 +60,15 @@ use = ["bag"]
 """
 
 
+entry_points = cache(discovery.entry_points)
+
+
 @pytest.fixture
 def route(tmp_path, monkeypatch):
     """Return a function that runs the command; returns its exit code and what it printed, line by line."""
     monkeypatch.setenv("COLUMNS", "200")
+    # The search for installed distributions takes longer than everything else here.
+    monkeypatch.setattr(discovery, "entry_points", entry_points)
     file = tmp_path / "gatepost.toml"
     for name in ("players", "members"):
         (tmp_path / f"{name}.csv").write_text("ext_user_id,email,phone\n")
@@ -211,3 +224,66 @@ def test_check_warns_of_a_last_rule_with_conditions_and_of_no_other(route):
     for conditions in ("", 'clients = ["amazing", "splendid"]'):
         _, lines = route(text=CONFIG.replace('senders = ["Amazing"]', conditions))
         assert not [line for line in lines if "last rule" in line]
+
+
+GUIDE = Path(__file__).parents[2] / "docs/how-to/routing.md"
+
+
+@cache
+def private_key() -> bytes:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """Return the configuration of the guide, with every secret and file that it names."""
+    config, _, rest = GUIDE.read_text().partition("```toml\n")[2].partition("```")
+    for name in re.findall(r'"env:(\w+)"', config):
+        monkeypatch.setenv(name, f"value-of-{name}")
+    for name in re.findall(r'"file:/run/secrets/([\w.-]+)"', config):
+        (tmp_path / name).write_bytes(private_key())
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    monkeypatch.setenv("SENDGRID_WEBHOOK_KEY", base64.b64encode(der).decode())
+    for name in re.findall(r'path = "(\w+)\.csv"', config):
+        (tmp_path / f"{name}.csv").write_text("ext_user_id,email,phone\n")
+    return config.replace("file:/run/secrets/", f"file:{tmp_path}/"), rest
+
+
+def test_the_example_of_the_guide_answers_as_the_guide_says(route, example):
+    config, rest = example
+    command, *expected = rest.partition("$ gatepost check ")[2].partition("```")[0].strip().splitlines()
+
+    code, lines = route(*command.split(), text=config)
+
+    assert (code, lines) == (0, [line.strip() for line in expected])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "taken_by"),
+    [
+        (
+            "email amazing bella@x.example codes@amazing.example",
+            "✓ 1 email-codes: sent by sendgrid-main, then relay",
+        ),
+        ("email lucky bella@mail.web.example news@lucky.example", "✓ 2 strict-mailboxes: sent by relay"),
+        ("email lucky bella@x.example news@lucky.example", "✓ 3 lucky-email: sent by relay"),
+        ("email splendid bella@x.example news@splendid.example", "✓ 4 email: sent by sendgrid-main"),
+        ("sms amazing +12045678901 AmazingCode", "✗ 1 no-us: refused with code 14"),
+        ("sms splendid +4915123456789 SplendidCode", "✓ 2 sms-codes: sent by vonage-eu, then vonage-uk"),
+        ("sms splendid +447400123456 Splendid", "✓ 3 islands: sent by vonage-eu (30%)"),
+        ("sms lucky +447400123456 Lucky", "✓ 4 lucky-sms: sent by vonage-eu"),
+        ("sms amazing +4915123456789 Amazing", "✓ 5 sms: sent by vonage-eu, then vonage-uk"),
+    ],
+)
+def test_the_example_of_the_guide_has_a_message_for_each_rule(route, example, arguments, taken_by):
+    channel, client, recipient, sender = arguments.split()
+
+    _code, lines = route(
+        "--route", channel, "--client", client, "--to", recipient, "--from", sender, text=example[0]
+    )
+
+    assert lines[-1].startswith(taken_by)
