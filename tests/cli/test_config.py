@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from gatepost.cli import config
 from gatepost.config import settings
+from gatepost.config.routes import Route
 from gatepost.config.toml_file import read_settings
 from gatepost.plugin_host import discovery
 
@@ -45,6 +46,14 @@ def test_the_printed_file_sets_only_the_secret_of_a_client(printed):
         **{section: {} for section in settings.SECTIONS},
         "clients": {"smartico": {"authorization": ["env:GATEPOST_SECRET"]}},
     }
+
+
+def test_the_example_of_a_rule_has_every_key_in_the_type_that_it_takes(printed):
+    block = printed.partition("# [[routes.sms]]\n")[2].partition("\n\n")[0]
+    example = tomllib.loads(re.sub("^# ", "", block, flags=re.MULTILINE))
+
+    assert msgspec.convert(example, Route)
+    assert example.keys() == set(Route.__struct_fields__)
 
 
 def test_with_every_key_active_the_file_has_no_fault(printed, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gatepost.config.routes import Route, Routes
 from gatepost.model import Channel, Secret
+from gatepost.routing import router as router_module
 from gatepost.routing.router import RouteOutcome, Router
 
 EMAIL, SMS = Channel.EMAIL, Channel.SMS
@@ -113,10 +114,11 @@ def test_a_rule_for_email_senders_takes_these_addresses_and_domains(sender, expe
 
 
 @pytest.mark.parametrize(
-    ("sender", "expected"), [("AmazingCode", "codes"), ("amazingcode", "rest"), ("e", "rest"), ("", "rest")]
+    ("sender", "expected"),
+    [("AmazingCode", "codes"), ("7", "codes"), ("amazingcode", "rest"), ("Amazing7", "rest"), ("", "rest")],
 )
 def test_a_rule_for_text_senders_compares_them_exactly(sender, expected):
-    rules = [Route(name="codes", senders=("AmazingCode",), use=("x",)), REST]
+    rules = [Route(name="codes", senders=("AmazingCode", "7"), use=("x",)), REST]
 
     assert taken(rules, SMS, sender=sender, to="+447700900123") == expected
 
@@ -138,6 +140,23 @@ def test_the_first_rule_that_fits_decides_also_when_it_refuses():
     assert decision.outcome is RouteOutcome.REFUSED
     assert decision.route.refuse == "no texts to the US"
     assert taken(list(reversed(rules)), SMS, to="+12015550123") == "rest"
+
+
+def test_a_country_that_is_known_already_is_not_looked_up_again(monkeypatch):
+    monkeypatch.setattr(router_module, "country_of", None)
+    rules = router(sms=[Route(name="gb", countries=("GB",), use=("x",)), REST])
+
+    assert rules.decide(SMS, "amazing", "", Secret("+447700900123"), "GB").route.name == "gb"
+    assert rules.decide(SMS, "amazing", "", Secret("+883510012345"), "").route.name == "rest"
+
+
+def test_the_country_is_looked_up_once_for_all_rules(monkeypatch):
+    numbers = []
+    monkeypatch.setattr(router_module, "country_of", lambda number: numbers.append(number) or "DE")
+    rules = router(sms=[Route(name=one, countries=(one,), use=("x",)) for one in ("GB", "IE", "DE")])
+
+    assert rules.decide(SMS, "amazing", "", Secret("+4915123456789")).route.name == "DE"
+    assert numbers == ["+4915123456789"]
 
 
 def test_without_the_recipient_it_is_undecided_only_where_the_recipient_matters():

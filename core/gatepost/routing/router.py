@@ -12,6 +12,7 @@ from gatepost.config.routes import Route
 from gatepost.config.settings import Settings
 from gatepost.model import Channel, Secret
 from gatepost.routing.conditions import Conditions
+from gatepost.routing.countries import country_of
 
 
 class RouteOutcome(StrEnum):
@@ -82,11 +83,19 @@ class Router:
         """Return the rule with this name; None where the configuration does not have it (any more)."""
         return next((rule.route for rule in self._rules[channel] if rule.route.name == name), None)
 
-    def decide(self, channel: Channel, client: str, sender: str, recipient: Secret | None) -> Decision:
+    def decide(
+        self,
+        channel: Channel,
+        client: str,
+        sender: str,
+        recipient: Secret | None,
+        country: str | None = None,
+    ) -> Decision:
         """Return the decision about a message.
 
         ``sender`` is the canonical address of an email's sender, or the sender of a text message; empty for
-        none. ``recipient`` is a canonical address or number, or None while it is not known.
+        none. ``recipient`` is a canonical address or number, or None while it is not known. ``country`` is that
+        of the number where it is known already; else it is found when a rule needs it.
         """
         for _route, conditions, needs_recipient, decision in self._candidates(channel, client):
             if conditions.senders and not conditions.sender_fits(sender):
@@ -94,8 +103,12 @@ class Router:
             if needs_recipient:
                 if recipient is None:
                     return _UNDECIDED
-                if not conditions.recipient_fits(recipient):
+                if not conditions.recipient_fits(recipient.reveal()):
                     continue
+                if conditions.countries:
+                    country = country_of(recipient.reveal()) if country is None else country
+                    if country not in conditions.countries:
+                        continue
             return decision
         return _NO_ROUTE
 
