@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gatepost.errors import StoreBroken, StoreBusy, StoreError
 from gatepost.observe import logs
+from gatepost.outbox import counters
 from gatepost.outbox.driver_errors import ConnectionLost, StatementRefused, store_error
 from gatepost.outbox.transaction import Transaction
 
@@ -257,4 +258,5 @@ class GroupCommit:
             items = [batch[place].item for place in places]
             for place, result in zip(places, work(transaction, items), strict=True):
                 results[place] = result
+        counters.write_changes(transaction)
         return results

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select,
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import deaths
+from gatepost.outbox import counters, deaths
 from gatepost.outbox.queues import in_any_queue
 from gatepost.outbox.records import EndedMessage, SweepResult
 from gatepost.outbox.reports import append_statuses
@@ -79,6 +79,8 @@ def _fail_expired_messages(tx: Transaction) -> Sequence[EndedMessage]:
     if rows:
         failed = [(row.id, Status.FAILED, "") for row in rows]
         append_statuses(tx, {row.id: row for row in rows}, failed, by_provider=False)
+    for row in rows:
+        counters.add(tx, counters.queued(row.client), -1)
     return [EndedMessage(row.id, row.client, Channel(row.channel), State.FAILED) for row in rows]
 
 
@@ -176,7 +178,10 @@ def _update_callbacks(tx: Transaction, where: ColumnElement[bool], **values: Any
 
 
 def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
-    """Delete messages that ended longer ago than the retention, at most SWEEP_BATCH; return how many."""
+    """Delete messages that ended longer ago than the retention, at most SWEEP_BATCH, and counters of past days.
+
+    Return how many rows of the two.
+    """
     has_open_callback = exists().where(
         statuses.c.message_id == messages.c.id,
         statuses.c.callback_state.in_([state.value for state in OPEN_CALLBACK_STATES]),
@@ -194,4 +199,4 @@ def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
         tx.connection.execute(delete(attempts).where(attempts.c.message_id.in_(ids)))
         tx.connection.execute(delete(statuses).where(statuses.c.message_id.in_(ids)))
         tx.connection.execute(delete(messages).where(messages.c.id.in_(ids)))
-    return [len(ids)] * len(items)
+    return [len(ids) + counters.prune(tx)] * len(items)

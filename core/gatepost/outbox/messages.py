@@ -2,12 +2,14 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select, tuple_
 
+from gatepost.outbox import counters, limits
 from gatepost.outbox.queues import QueueName, add_queues
-from gatepost.outbox.records import NewMessage, Queue, StoredMessage
+from gatepost.outbox.records import Limit, NewMessage, Queue, StoredMessage
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction, id_chunks
@@ -30,10 +32,11 @@ def key(message: NewMessage) -> Key:
 
 def put(
     known_queues: Mapping[QueueName, Queue], tx: Transaction, new: Sequence[NewMessage]
-) -> list[tuple[StoredMessage, Queue]]:
+) -> list[tuple[StoredMessage | Limit, Queue]]:
     """Store each message unless its key is known; return for each what is now stored under its key, and its queue.
 
-    If the returned id is the message's own, it was stored; another id means that the key was known.
+    If the returned id is the message's own, it was stored; another id means that the key was known. Instead of it a
+    limit is returned for a message that is not stored because that limit is reached.
     ``known_queues`` are the queues that this process knows; others are added.
     """
     by_key: dict[Key, NewMessage] = {}
@@ -41,16 +44,45 @@ def put(
         by_key.setdefault(key(message), message)
     names = {(message.channel, message.route, message.client) for message in new}
     queues = known_queues if names <= known_queues.keys() else add_queues(tx, sorted(names))
+    refused = _reached_limits(tx, by_key)
+    admitted = {one: message for one, message in by_key.items() if one not in refused}
+    outcomes = {**_insert(tx, queues, admitted), **refused}
+    return [(outcomes[key(message)], _queue(queues, message)) for message in new]
+
+
+def _reached_limits(tx: Transaction, by_key: Mapping[Key, NewMessage]) -> dict[Key, Limit]:
+    """Return the reached limit of each message that must be refused.
+
+    A repeat of a known message never counts and is never refused. Which messages are known matters only when a limit
+    is reached, so it is looked up only then.
+    """
+    limited = {one: message.limits for one, message in by_key.items() if message.limits}
+    refused = limits.refusals(tx, limited)
+    if refused:
+        known = _find_by_key(tx, list(limited))
+        refused = limits.refusals(tx, {one: limited[one] for one in limited if one not in known})
+    return refused
+
+
+def _insert(
+    tx: Transaction, queues: Mapping[QueueName, Queue], by_key: Mapping[Key, NewMessage]
+) -> dict[Key, StoredMessage]:
+    """Insert the messages whose key is not known, with their contents; count them; return what is now stored."""
+    if not by_key:
+        return {}
     rows = [_row(tx, message, _queue(queues, message).id) for message in by_key.values()]
-    stored = {key(message): StoredMessage(message.id, message.fingerprint) for message in by_key.values()}
-    if tx.insert_new(messages, rows) == len(rows):
-        inserted = list(by_key.values())
-    else:
+    stored = {one: StoredMessage(message.id, message.fingerprint) for one, message in by_key.items()}
+    inserted = list(by_key.values())
+    if tx.insert_new(messages, rows) < len(rows):
         stored = _find_by_key(tx, list(by_key))
-        inserted = [message for message in by_key.values() if stored[key(message)].id == message.id]
+        inserted = [message for one, message in by_key.items() if stored[one].id == message.id]
     if inserted:
         tx.insert_new(contents, [{"message_id": m.id, "content": m.content} for m in inserted])
-    return [(stored[key(message)], _queue(queues, message)) for message in new]
+    for client, amount in Counter(message.client for message in inserted).items():
+        counters.add(tx, counters.queued(client), amount)
+    for message in inserted:
+        limits.count(tx, message.limits)
+    return stored
 
 
 def _queue(queues: Mapping[QueueName, Queue], message: NewMessage) -> Queue:

@@ -22,6 +22,24 @@ class Queue(NamedTuple):
     client: str
 
 
+class Limit(NamedTuple):
+    """The largest value that one counter may reach by accepting messages."""
+
+    scope: str
+    """What is counted, such as ``sms_per_day/brand``."""
+    cap: int
+    setting: str
+    """The name of the setting for an operator, such as ``the client's sms_per_day``."""
+    daily: bool = True
+    """Whether it counts the messages of one calendar day (UTC); if not, those that are not at their end."""
+
+    @property
+    def problem(self) -> str:
+        """Why a message is refused, for an operator."""
+        end = "accepted again from 00:00 UTC" if self.daily else "accepted again when some have ended"
+        return f"{self.setting} of {self.cap:,} is reached: {end}"
+
+
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message to be stored; its id is already Smartico's ext_message_id."""
 
@@ -40,6 +58,8 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     callback_url: str
     content: bytes
     lifetime: float
+    limits: Sequence[Limit] = ()
+    """The limits that may refuse it; the first one that is reached does."""
 
 
 class StoredMessage(msgspec.Struct, frozen=True):

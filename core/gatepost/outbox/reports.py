@@ -1,6 +1,6 @@
 """Recording statuses: each of a message's statuses once, queued for Smartico in their order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,9 +8,10 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status, StatusEvent
+from gatepost.outbox import counters
 from gatepost.outbox.records import EndedMessage, RecordResult, ReportedEvents
 from gatepost.outbox.schema import attempts, contents, messages, statuses
-from gatepost.outbox.states import OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
+from gatepost.outbox.states import FINAL_STATES, OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
 from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
 
 _COLUMNS = (
@@ -101,7 +102,7 @@ _update_to_sent = (
 )
 
 
-def _mark_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> Sequence[EndedMessage]:
+def _mark_sent(tx: Transaction, rows: Collection[Row[Any]]) -> Sequence[EndedMessage]:
     """Mark these messages as sent, whatever their state was; return those that were not sent before."""
     ended = sorted(
         EndedMessage(row.id, row.client, Channel(row.channel), State.SENT)
@@ -111,6 +112,9 @@ def _mark_sent(tx: Transaction, rows: Iterable[Row[Any]]) -> Sequence[EndedMessa
     if ended:
         tx.execute_many(_update_to_sent, [{"message_id": message.id, "now": tx.now} for message in ended])
         delete_contents(tx, [message.id for message in ended])
+    for row in rows:
+        if row.state not in FINAL_STATES:
+            counters.add(tx, counters.queued(row.client), -1)
     return ended
 
 

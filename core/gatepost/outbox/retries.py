@@ -7,12 +7,12 @@ import msgspec
 from sqlalchemy import Connection, or_, select, update
 
 from gatepost.model import Channel
-from gatepost.outbox import audit, deaths
+from gatepost.outbox import audit, counters, deaths
 from gatepost.outbox.audit import AuditEntry
 from gatepost.outbox.callbacks import lock_messages, queue_next_statuses
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import contents, messages, statuses
-from gatepost.outbox.states import CallbackState, State
+from gatepost.outbox.states import FINAL_STATES, CallbackState, State
 from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
 
 RETRY_REASON = "queued again by the operator"
@@ -110,11 +110,14 @@ def _record(tx: Transaction, order: RetryOrder, operation: str, **counts: int) -
 
 
 def _retry(tx: Transaction, message_id: str, lifetimes: Mapping[Channel, float]) -> MessageRetry:
-    query = select(messages.c.state, messages.c.channel).where(messages.c.id == message_id)
+    query = select(messages.c.state, messages.c.channel, messages.c.client).where(messages.c.id == message_id)
     row = tx.connection.execute(tx.with_lock(query)).one_or_none()
     if row is None:
         return MessageRetry(id=message_id, problem=_NOT_FOUND)
-    problem = _queue_again(tx, message_id, State(row.state), lifetimes[Channel(row.channel)])
+    state = State(row.state)
+    problem = _queue_again(tx, message_id, state, lifetimes[Channel(row.channel)])
+    if not problem and state in FINAL_STATES:
+        counters.add(tx, counters.queued(row.client), 1)
     return MessageRetry(id=message_id, queued=not problem, problem=problem)
 
 

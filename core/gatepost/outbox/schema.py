@@ -131,10 +131,11 @@ statuses = Table(
 counters = Table(
     "counters",
     metadata,
+    # The beginning of the period that is counted; 0 for a number that has none. It comes first, so that old periods
+    # are found without reading all rows.
+    Column("period", _big, primary_key=True),
     # What is counted, such as `email_per_day/smartico`.
     Column("scope", Text, primary_key=True),
-    # The beginning of the period that is counted; 0 for a number that has none.
-    Column("period", _big, primary_key=True),
     # Each process and lane adds to a row of its own, so that no transaction waits for another. The number is the sum.
     Column("shard", Text, primary_key=True),
     Column("value", _big, nullable=False),

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import deaths
+from gatepost.outbox import counters, deaths
 from gatepost.outbox.fence import check_fence
 from gatepost.outbox.records import EndedMessage, SendResult
 from gatepost.outbox.reports import append_statuses, delete_contents
@@ -102,6 +102,9 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
         append_statuses(tx, rows, statuses, by_provider=False)
     callback_due = {message_id for message_id, _, _ in statuses if rows[message_id].callback_url}
     ends = _ends(rows, values)
+    for end in ends.values():
+        if rows[end.id].state not in FINAL_STATES:
+            counters.add(tx, counters.queued(end.client), -1)
     return [
         FinishResult(
             is_valid, is_valid and result.id in callback_due, ends.pop(result.id, None) if is_valid else None

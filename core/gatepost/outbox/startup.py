@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gatepost.errors import ConfigError, Fault, StoreError
 from gatepost.model import Secret
-from gatepost.outbox import postgresql, sqlite
+from gatepost.outbox import counters, postgresql, sqlite
 from gatepost.outbox.driver_errors import opening_problem
 from gatepost.outbox.group_commit import Database
 from gatepost.outbox.migrate import migrate
@@ -18,6 +18,7 @@ from gatepost.outbox.pooler_probe import check_sessions
 from gatepost.outbox.records import Policy
 from gatepost.outbox.store import Outbox
 from gatepost.outbox.store_url import sqlite_path
+from gatepost.outbox.transaction import Transaction
 
 
 @asynccontextmanager
@@ -64,6 +65,7 @@ async def _open_postgresql(url: Secret, policy: Policy) -> AsyncIterator[Outbox]
     def upgrade(connection: Connection) -> None:
         postgresql.lock_migration(connection)
         migrate(connection)
+        counters.roll_up(Transaction(connection, postgresql.now(connection), "", policy))
 
     await _upgrade(database, "the database", upgrade)
     outbox = Outbox(database, postgresql.now, policy)

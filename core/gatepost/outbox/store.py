@@ -14,6 +14,7 @@ from gatepost.observe import logs
 from gatepost.outbox import (
     callbacks,
     claims,
+    counters,
     deaths,
     maintenance,
     messages,
@@ -33,6 +34,7 @@ from gatepost.outbox.records import (
     CallbackResult,
     Claim,
     EndedMessage,
+    Limit,
     NewMessage,
     Policy,
     Queue,
@@ -77,8 +79,10 @@ class Outbox:
         # SQLite has a single writer, so one lane for everything saves syncs of the disk. PostgreSQL has many writers,
         # and there a request must not wait for a thousand reports.
         not_repeatable = (claims.claim, callbacks.claim_callbacks)
+        shards = [counters.ALL_SHARDS] if lock else [f"{self.holder}/{lane}" for lane in range(4)]
         lanes = [
-            GroupCommit(database, self._begin, self._failure, not_repeatable) for _ in range(1 if lock else 4)
+            GroupCommit(database, partial(self._begin, shard), self._failure, not_repeatable)
+            for shard in shards
         ]
         self._lanes = lanes
         self._accept_lane, self._send_lane, self._report_lane, self._callback_lane = lanes * (4 // len(lanes))
@@ -111,14 +115,14 @@ class Outbox:
         """Stop all work, for a reason outside of the store after which the process can't go on."""
         self._send_lane.fail(StoreBroken(reason))
 
-    def _begin(self, connection: Connection) -> Transaction:
-        return Transaction(connection, self._now(connection), self.holder, self._policy)
+    def _begin(self, shard: str, connection: Connection) -> Transaction:
+        return Transaction(connection, self._now(connection), self.holder, self._policy, shard)
 
-    async def put(self, message: NewMessage) -> StoredMessage:
-        """Store a message unless its uid is known; return what is now stored under the uid."""
+    async def put(self, message: NewMessage) -> StoredMessage | Limit:
+        """Store a message unless its uid is known or a limit is reached; return what is now stored, or the limit."""
         stored, queue = await self._accept_lane.run(self._put, message)
         self._queues[queue.channel, queue.route, queue.client] = queue
-        if stored.id == message.id:
+        if isinstance(stored, StoredMessage) and stored.id == message.id:
             self.queue_signals.add(queue)
         return stored
 

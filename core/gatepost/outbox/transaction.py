@@ -1,9 +1,9 @@
 """What every work function of the outbox gets: a connection inside a transaction, the time, the policy."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Dialect, Executable, Insert, Select, Table, UpdateBase, bindparam
 from sqlalchemy.dialects import sqlite
@@ -11,6 +11,9 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from gatepost.outbox.records import Policy
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql as postgresql_dialect
 
 T = TypeVar("T")
 
@@ -30,6 +33,9 @@ class DialectPair(NamedTuple):
     """For PostgreSQL: it locks the rows that it reads against other replicas."""
 
 
+CounterKey = tuple[int, str]
+"""What identifies a counter: the beginning of its period, or 0 if it has none, and its scope."""
+
 AddLock = Callable[[Select[Any]], Select[Any]]
 """A function that returns a select with row locks; for SQLite it returns the select unchanged."""
 
@@ -39,15 +45,27 @@ def dialect_pair(build: Callable[[AddLock], Executable]) -> DialectPair:
     return DialectPair(build(lambda query: query), build(lambda query: query.with_for_update()))
 
 
-@cache
-def _insert_new(table: Table, *, postgresql: bool) -> Insert:
+def _insert(table: Table, *, postgresql: bool) -> "sqlite.Insert | postgresql_dialect.Insert":
     if postgresql:
         # Imported late: it would add a tenth to the time in which a gateway on SQLite starts.
         from sqlalchemy.dialects import postgresql as dialect  # noqa: PLC0415
 
-        # The driver returns no row count for many rows at once, so the statement returns the inserted keys.
-        return dialect.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
-    return sqlite.insert(table).on_conflict_do_nothing()
+        return dialect.insert(table)
+    return sqlite.insert(table)
+
+
+@cache
+def _insert_new(table: Table, *, postgresql: bool) -> Insert:
+    insert: Insert = _insert(table, postgresql=postgresql).on_conflict_do_nothing()
+    # PostgreSQL's driver returns no row count for many rows at once, so the statement returns the inserted keys.
+    return insert.returning(*table.primary_key) if postgresql else insert
+
+
+@cache
+def _add_up(table: Table, *, postgresql: bool) -> Insert:
+    insert = _insert(table, postgresql=postgresql)
+    total = table.c.value + insert.excluded.value
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_={"value": total})
 
 
 @cache
@@ -72,6 +90,10 @@ class Transaction:
     holder: str
     """The id of this process, written into its claims; no other process ever has the same."""
     policy: Policy
+    shard: str = ""
+    """The shard of the counters to which this transaction adds."""
+    counter_changes: dict[CounterKey, int] = field(default_factory=dict)
+    """How much this transaction changes each counter; written at its end."""
 
     @property
     def on_postgresql(self) -> bool:
@@ -92,6 +114,10 @@ class Transaction:
         if self.on_postgresql:
             return len(self.connection.execute(insert, list(rows)).all())
         return self.execute_many(insert, rows).rowcount
+
+    def add_up(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert the rows; add the ``value`` of a row whose key exists to the value that is there."""
+        self.execute_many(_add_up(table, postgresql=self.on_postgresql), rows)
 
     def execute_many(self, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> CursorResult[Any]:
         """Run a statement once per row; there is at least one row, and all rows have the same keys.

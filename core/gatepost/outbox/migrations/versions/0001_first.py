@@ -127,8 +127,8 @@ def _create_statuses() -> None:
 def _create_counters() -> None:
     op.create_table(
         "counters",
-        sa.Column("scope", sa.Text, primary_key=True),
         sa.Column("period", _big, primary_key=True),
+        sa.Column("scope", sa.Text, primary_key=True),
         sa.Column("shard", sa.Text, primary_key=True),
         sa.Column("value", _big, nullable=False),
         sqlite_with_rowid=False,

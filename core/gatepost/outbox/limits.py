@@ -1,0 +1,60 @@
+"""Limits on how many messages are accepted: a day's cap, or the number of those that are not at their end."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TypeVar
+
+from gatepost.outbox import counters
+from gatepost.outbox.records import Limit
+from gatepost.outbox.transaction import CounterKey, Transaction
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+def queue_limit(client: str, cap: int, setting: str) -> Limit:
+    """Return the limit on the number of a client's messages that are not at their end."""
+    return Limit(counters.queued(client)[1], cap, setting, daily=False)
+
+
+def refusals(tx: Transaction, limited: Mapping[Name, Sequence[Limit]]) -> dict[Name, Limit]:
+    """Return the reached limit of each message that must be refused, if the messages are accepted in this order."""
+    if not limited:
+        return {}
+    day = counters.start_of_day(tx)
+    keys = {name: [_key(limit, day) for limit in limits] for name, limits in limited.items()}
+    values = counters.read(tx, chain.from_iterable(keys.values()))
+    refused: dict[Name, Limit] = {}
+    for name, limits in limited.items():
+        reached = [limit for limit, key in zip(limits, keys[name], strict=True) if values[key] >= limit.cap]
+        if reached:
+            refused[name] = reached[0]
+            continue
+        for key in keys[name]:
+            values[key] += 1
+    return refused
+
+
+def _key(limit: Limit, day: int) -> CounterKey:
+    return (day if limit.daily else 0), limit.scope
+
+
+def count(tx: Transaction, limits: Iterable[Limit]) -> None:
+    """Count a message for its daily limits.
+
+    What is not at its end is counted for every message, limited or not, by those who change its state.
+    """
+    for limit in limits:
+        if limit.daily:
+            counters.add(tx, (counters.start_of_day(tx), limit.scope), 1)
+
+
+def admit(tx: Transaction, limits: Sequence[Limit]) -> Limit | None:
+    """Count a message for these limits, unless one of them is reached; return the first one that is.
+
+    For limits that become known only after the message was stored, such as those of a route that depends on the
+    recipient.
+    """
+    reached = refusals(tx, {"": limits} if limits else {}).get("")
+    if reached is None:
+        count(tx, limits)
+    return reached
