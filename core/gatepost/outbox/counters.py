@@ -5,8 +5,8 @@ PostgreSQL each lane of each process adds to rows of its own, so that no transac
 the sum of its rows.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select
 
@@ -38,11 +38,13 @@ def add(tx: Transaction, key: CounterKey, amount: int) -> None:
     tx.counter_changes[key] = tx.counter_changes.get(key, 0) + amount
 
 
+_PERIODS: Any = bindparam("periods", expanding=True)
+
 _select_sums = dialect_pair(
     lambda _: (
-        select(counters.c.scope, func.sum(counters.c.value))
-        .where(counters.c.period == bindparam("of_period"), counters.c.scope.in_(IDS))
-        .group_by(counters.c.scope)
+        select(counters.c.period, counters.c.scope, func.sum(counters.c.value))
+        .where(counters.c.period.in_(_PERIODS), counters.c.scope.in_(IDS))
+        .group_by(counters.c.period, counters.c.scope)
     )
 )
 
@@ -50,11 +52,10 @@ _select_sums = dialect_pair(
 def read(tx: Transaction, keys: Iterable[CounterKey]) -> dict[CounterKey, int]:
     """Return these numbers, with the changes of this transaction."""
     values = {key: tx.counter_changes.get(key, 0) for key in keys}
-    scopes: defaultdict[int, list[str]] = defaultdict(list)
-    for period, scope in values:
-        scopes[period].append(scope)
-    for period, names in scopes.items():
-        for scope, value in tx.select_by_ids(_select_sums, sorted(names), of_period=period):
+    periods = sorted({period for period, _ in values})
+    scopes = sorted({scope for _, scope in values})
+    for period, scope, value in tx.select_by_ids(_select_sums, scopes, periods=periods):
+        if (period, scope) in values:
             values[period, scope] += int(value)
     return values
 

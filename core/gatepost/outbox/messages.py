@@ -46,7 +46,7 @@ def put(
     queues = known_queues if names <= known_queues.keys() else add_queues(tx, sorted(names))
     refused = _reached_limits(tx, by_key)
     admitted = {one: message for one, message in by_key.items() if one not in refused}
-    outcomes = {**_insert(tx, queues, admitted), **refused}
+    outcomes: dict[Key, StoredMessage | Limit] = {**_insert(tx, queues, admitted), **refused}
     return [(outcomes[key(message)], _queue(queues, message)) for message in new]
 
 

@@ -81,7 +81,7 @@ class Outbox:
         not_repeatable = (claims.claim, callbacks.claim_callbacks)
         shards = [counters.ALL_SHARDS] if lock else [f"{self.holder}/{lane}" for lane in range(4)]
         lanes = [
-            GroupCommit(database, partial(self._begin, shard), self._failure, not_repeatable)
+            GroupCommit(database, partial(self._begin, shard=shard), self._failure, not_repeatable)
             for shard in shards
         ]
         self._lanes = lanes
@@ -115,7 +115,7 @@ class Outbox:
         """Stop all work, for a reason outside of the store after which the process can't go on."""
         self._send_lane.fail(StoreBroken(reason))
 
-    def _begin(self, shard: str, connection: Connection) -> Transaction:
+    def _begin(self, connection: Connection, shard: str = counters.ALL_SHARDS) -> Transaction:
         return Transaction(connection, self._now(connection), self.holder, self._policy, shard)
 
     async def put(self, message: NewMessage) -> StoredMessage | Limit:
