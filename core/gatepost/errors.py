@@ -189,6 +189,10 @@ class Code(IntEnum):
     """The recipient that the request names is not allowed."""
     TRY_AGAIN = 12
     """The gateway can't accept messages now."""
+    MUST_NOT_CONTACT = 13
+    """The user must not be contacted: a contact source or the suppressions say so."""
+    RULES_REFUSE = 14
+    """The operator's rules refuse this message: a route's `refuse`, too many parts, a daily limit."""
     INTERNAL = 99
 
 

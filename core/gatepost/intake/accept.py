@@ -1,5 +1,6 @@
 """The acceptance of one message: checks, the lookup of its recipient, and its way into the outbox."""
 
+import time
 from collections.abc import Mapping
 
 from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
@@ -9,9 +10,11 @@ from gatepost.content import preview_reference
 from gatepost.errors import Code, Refused, StoreError
 from gatepost.intake import answers, client_policy, requests
 from gatepost.intake.requests import EmailRequest, SmsRequest
-from gatepost.model import Channel
+from gatepost.intake.rules import Rules
+from gatepost.model import Channel, Secret
 from gatepost.observe import logs
-from gatepost.outbox import NewMessage, Outbox, StoredMessage, new_id
+from gatepost.observe.log_throttle import LogThrottle
+from gatepost.outbox import Limit, NewMessage, Outbox, StoredMessage, new_id
 
 MAX_IN_FLIGHT = 5_000
 """Requests in flight; with more the gateway is overloaded and refuses at once."""
@@ -36,6 +39,8 @@ class Acceptance:
         self._contacts = contacts
         self._contact_cache = contact_cache
         self._url_policies = url_policies
+        self._rules = Rules(settings)
+        self._log_throttle = LogThrottle(time.monotonic)
         self._in_flight = 0
 
     async def accept(self, name: str, client: Client, channel: Channel, body: bytes) -> bytes:
@@ -59,9 +64,11 @@ class Acceptance:
             if lookup is not None:
                 self._contact_cache.put(message.id, lookup)
             stored = await self._outbox.put(message)
-            if stored.id == message.id:
+            if isinstance(stored, StoredMessage) and stored.id == message.id:
                 return answers.accepted(message.id)
             self._contact_cache.take(message.id)
+            if isinstance(stored, Limit):
+                raise self._limit_reached(name, stored)
             return _repeat_answer(stored, request, None)
         except StoreError as error:
             _log.error("message_not_stored", client=name, reason=str(error))
@@ -84,20 +91,25 @@ class Acceptance:
                 raise Refused(Code.CALLBACK_REFUSED, f"callback_url: {error}") from None
         client_policy.check_sender(client, request)
         client_policy.check_preview(client, request)
-        if not self._settings.routes.instances(channel):
-            raise Refused(Code.NO_PROVIDER, f"routes.{channel} names no provider")
+        self._rules.check_channel(name, channel)
         identity = new_id()
         preview, lookup = "", None
         if isinstance(request, EmailRequest) and request.preview_to is not None:
             preview = preview_reference(identity, request.preview_to)
+            recipient: Secret | None = request.preview_to
         else:
             lookup = await self._contacts.find(name, request.ext_user_id, channel)
             _refuse_unless_reachable(lookup, channel)
+            recipient = lookup.recipient
+        request = client_policy.with_default_sender(client, request)
+        routing = self._rules.routing(name, request, recipient)
         message = NewMessage(
             id=identity,
             client=name,
             channel=channel,
-            route=channel.value,
+            route=routing.route,
+            country=routing.country,
+            limits=routing.limits,
             uid=request.uid,
             fingerprint=request.fingerprint,
             ext_user_id=request.ext_user_id,
@@ -107,6 +119,12 @@ class Acceptance:
             lifetime=self._settings.delivery.lifetime(channel),
         )
         return message, lookup if lookup and lookup.outcome is LookupOutcome.FOUND else None
+
+    def _limit_reached(self, name: str, limit: Limit) -> Refused:
+        """Return the refusal of a message beyond a limit, after a log line once a minute for each limit."""
+        if self._log_throttle.due(limit.topic or limit.scope):
+            _log.warning("limit_reached", client=name, limit=limit.topic or limit.scope, cap=limit.cap)
+        return Refused(Code.RULES_REFUSE if limit.daily else Code.TRY_AGAIN, limit.problem)
 
 
 def _refuse_unless_reachable(lookup: LookupResult, channel: Channel) -> None:

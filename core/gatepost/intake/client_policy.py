@@ -1,5 +1,7 @@
 """What the configuration allows a client: the senders that it may use and the recipients of its previews."""
 
+import msgspec
+
 from gatepost.config.settings import Client
 from gatepost.errors import Code, Refused
 from gatepost.intake.requests import EmailRequest, SmsRequest
@@ -20,6 +22,17 @@ def check_sender(client: Client, request: EmailRequest | SmsRequest) -> None:
         return
     if not sender_listed(request.sender.address, canonical_senders(client.email_senders)):
         raise Refused(Code.SENDER_REFUSED, "from_email_address is not one of the client's email_senders")
+
+
+def with_default_sender(client: Client, request: EmailRequest | SmsRequest) -> EmailRequest | SmsRequest:
+    """Return the request with the client's ``sms_default_sender`` where a text message brings no sender.
+
+    From here on the default is the message's sender, also for the conditions of routes. The fingerprint stays that of
+    the request: a repeat is the same message, whatever the default is by then.
+    """
+    if isinstance(request, SmsRequest) and request.sender is None and client.sms_default_sender:
+        return msgspec.structs.replace(request, sender=client.sms_default_sender)
+    return request
 
 
 def check_preview(client: Client, request: EmailRequest | SmsRequest) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
 
+from gatepost.model import Channel
 from gatepost.outbox import counters
 from gatepost.outbox.records import Limit
 from gatepost.outbox.transaction import CounterKey, Transaction
@@ -11,9 +12,20 @@ from gatepost.outbox.transaction import CounterKey, Transaction
 Name = TypeVar("Name", bound=Hashable)
 
 
-def queue_limit(client: str, cap: int, setting: str) -> Limit:
+def queue_limit(client: str, cap: int) -> Limit:
     """Return the limit on the number of a client's messages that are not at their end."""
-    return Limit(counters.queued(client)[1], cap, setting, daily=False)
+    return Limit(counters.queued(client)[1], cap, "the client's max_queued", daily=False)
+
+
+def user_limit(client: str, ext_user_id: str, cap: int) -> Limit:
+    """Return the limit on the messages to one user of a client in a day, of all channels together."""
+    setting = "the client's per_user_per_day"
+    return Limit(f"per_user_per_day/{client}/{ext_user_id}", cap, setting, topic=f"per_user_per_day/{client}")
+
+
+def route_limits(channel: Channel, route: str, cap: int) -> tuple[Limit, ...]:
+    """Return the limit on the messages of a route in a day, of all clients together; nothing for a cap of 0."""
+    return (Limit(f"per_day/{channel}/{route}", cap, f"the per_day of route {route}"),) if cap else ()
 
 
 def refusals(tx: Transaction, limited: Mapping[Name, Sequence[Limit]]) -> dict[Name, Limit]:

@@ -32,6 +32,8 @@ class Limit(NamedTuple):
     """The name of the setting for an operator, such as ``the client's sms_per_day``."""
     daily: bool = True
     """Whether it counts the messages of one calendar day (UTC); if not, those that are not at their end."""
+    topic: str = ""
+    """What log lines are about, where that is not the scope: the scope may name a user."""
 
     @property
     def problem(self) -> str:
