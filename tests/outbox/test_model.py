@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from claiming import claim_due, claim_due_suspect
 from gatepost.model import Channel, Secret, Status, StatusEvent
@@ -37,7 +37,7 @@ from gatepost.outbox import (
     new_id,
     open_outbox,
 )
-from gatepost.outbox.schema import contents, messages, statuses
+from gatepost.outbox.schema import contents, counters, messages, statuses
 from gatepost.outbox.states import CallbackState, State
 
 WAIT, LIFETIME, RETENTION = 120, 4 * 3600, 30 * 86_400
@@ -408,6 +408,11 @@ class Outboxes(RuleBasedStateMachine):
 
         return await self.outbox._database.transact(select_all)
 
+    async def queued_count(self):
+        query = select(func.sum(counters.c.value)).where(counters.c.scope == "queued/brand")
+        found = await self.outbox._database.transact(lambda connection: connection.execute(query).scalar())
+        return found or 0
+
     @invariant()
     def the_store_is_as_the_model_says(self):
         if not hasattr(self, "outbox"):
@@ -420,6 +425,7 @@ class Outboxes(RuleBasedStateMachine):
             assert (row.due_at is None) == (row.ended_at is not None) == (message.state in ENDED)
             assert row.due_at is None or row.due_at == message.due * 1000
             assert row.ended_at is None or row.ended_at == message.ended * 1000
+        assert self.run(self.queued_count()) == sum(row.due_at is not None for row in message_rows)
         erased = {State.SENT, State.REJECTED}
         needed = {one.id for one in self.messages.values() if one.state not in erased}
         assert {row.message_id for row in content_rows} == needed

@@ -1,0 +1,74 @@
+"""Counters and limits with several replicas on one PostgreSQL database."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from sqlalchemy import func, select
+
+from gatepost.model import Secret
+from gatepost.outbox import Limit, Policy, StoredMessage, counters, open_outbox
+from gatepost.outbox.schema import counters as table
+
+LIMIT = Limit("email_per_day/brand", 50, "the client's email_per_day")
+IN_FLIGHT = 8
+"""Requests in flight at each replica."""
+
+
+@pytest.fixture
+def replica(postgres_server, tmp_path):
+    """Return a function that opens one more replica."""
+    url = Secret(postgres_server.new_database())
+    return lambda: open_outbox(url, tmp_path, Policy())
+
+
+async def put_one_by_one(outbox, new, name, count):
+    """Store messages one after the other; return how many were accepted."""
+    results = [await outbox.put(new(f"{name}-{number}", limits=[LIMIT])) for number in range(count)]
+    return sum(isinstance(result, StoredMessage) for result in results)
+
+
+async def queued(outbox):
+    key = counters.queued("brand")
+    return await outbox._accept_lane.run(lambda tx, _: [counters.read(tx, [key])[key]], None)
+
+
+async def test_replicas_never_exceed_a_cap_by_more_than_the_requests_in_flight(replica, new):
+    async with replica() as one, replica() as other:
+        accepted = await asyncio.gather(
+            *(
+                put_one_by_one(outbox, new, f"{number}-{lane}", 20)
+                for number, outbox in enumerate((one, other))
+                for lane in range(IN_FLIGHT)
+            )
+        )
+        assert LIMIT.cap <= sum(accepted) <= LIMIT.cap + 2 * IN_FLIGHT
+        assert await queued(one) == await queued(other) == sum(accepted)
+        for outbox in one, other:
+            assert await put_one_by_one(outbox, new, "later", 3) == 0
+
+
+async def test_a_message_that_two_replicas_get_is_counted_once(replica, new):
+    async with replica() as one, replica() as other:
+        await asyncio.gather(
+            *(
+                outbox.put(new(f"uid-{number}", limits=[LIMIT]))
+                for number in range(40)
+                for outbox in (one, other)
+            )
+        )
+        assert await queued(one) == 40
+
+
+async def test_a_replica_that_starts_rolls_up_the_counters_of_others_that_go_on(replica, new):
+    async with replica() as one:
+        task = asyncio.create_task(put_one_by_one(one, new, "uid", 40))
+        async with AsyncExitStack() as stack:
+            for _ in range(6):
+                last = await stack.enter_async_context(replica())
+            assert await task == 40
+            assert await queued(last) == await queued(one) == 40
+    async with replica() as last:
+        query = select(func.count()).select_from(table).where(table.c.period == 0)
+        rows = await last._accept_lane.run(lambda tx, _: [tx.connection.execute(query).scalar_one()], None)
+        assert (await queued(last), rows) == (40, 1)
