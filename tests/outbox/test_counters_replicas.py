@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from gatepost.model import Secret
 from gatepost.outbox import Limit, Policy, StoredMessage, counters, open_outbox
+from gatepost.outbox.driver_errors import ConnectionLost
 from gatepost.outbox.schema import counters as table
 
 LIMIT = Limit("email_per_day/brand", 50, "the client's email_per_day")
@@ -72,3 +73,22 @@ async def test_a_replica_that_starts_rolls_up_the_counters_of_others_that_go_on(
         query = select(func.count()).select_from(table).where(table.c.period == 0)
         rows = await last._accept_lane.run(lambda tx, _: [tx.connection.execute(query).scalar_one()], None)
         assert (await queued(last), rows) == (40, 1)
+
+
+async def test_a_message_whose_commit_is_repeated_is_counted_once(replica, new, monkeypatch):
+    """The connection may be lost after the commit and before its answer: then the same work is done again."""
+    async with replica() as one:
+        transact = one._database.transact
+
+        async def lose_answer(work):
+            await transact(work)
+            monkeypatch.setattr(one._database, "transact", transact)
+            raise ConnectionLost("lost")
+
+        monkeypatch.setattr(one._database, "transact", lose_answer)
+        message = new(limits=[LIMIT])
+        assert (await one.put(message)).id == message.id
+        assert one._database.transact == transact
+        assert await queued(one) == 1
+        limits = select(func.sum(table.c.value)).where(table.c.scope == LIMIT.scope)
+        assert await one._accept_lane.run(lambda tx, _: [tx.connection.execute(limits).scalar()], None) == 1

@@ -80,18 +80,8 @@ class Acceptance:
         self, name: str, client: Client, request: EmailRequest | SmsRequest
     ) -> tuple[NewMessage, LookupResult | None]:
         """Return the message to be stored, and its recipient's contact where one was found; raise Refused."""
-        if self._in_flight > MAX_IN_FLIGHT:
-            raise Refused(Code.TRY_AGAIN, "the gateway can't accept messages now: try again later")
         channel = request.channel
-        callback_url = request.callback_url or client.callback_url
-        if callback_url:
-            try:
-                self._url_policies[name].check(callback_url)
-            except CallbackUrlRefused as error:
-                raise Refused(Code.CALLBACK_REFUSED, f"callback_url: {error}") from None
-        client_policy.check_sender(client, request)
-        client_policy.check_preview(client, request)
-        self._rules.check_channel(name, channel)
+        callback_url = self._check(name, client, request)
         identity = new_id()
         preview, lookup = "", None
         if isinstance(request, EmailRequest) and request.preview_to is not None:
@@ -119,6 +109,21 @@ class Acceptance:
             lifetime=self._settings.delivery.lifetime(channel),
         )
         return message, lookup if lookup and lookup.outcome is LookupOutcome.FOUND else None
+
+    def _check(self, name: str, client: Client, request: EmailRequest | SmsRequest) -> str:
+        """Make the checks that need no recipient; return the URL for callbacks. Raises Refused."""
+        if self._in_flight > MAX_IN_FLIGHT:
+            raise Refused(Code.TRY_AGAIN, "the gateway can't accept messages now: try again later")
+        callback_url = request.callback_url or client.callback_url
+        if callback_url:
+            try:
+                self._url_policies[name].check(callback_url)
+            except CallbackUrlRefused as error:
+                raise Refused(Code.CALLBACK_REFUSED, f"callback_url: {error}") from None
+        client_policy.check_sender(client, request)
+        client_policy.check_preview(client, request)
+        self._rules.check_channel(name, request.channel)
+        return callback_url
 
     def _limit_reached(self, name: str, limit: Limit) -> Refused:
         """Return the refusal of a message beyond a limit, after a log line once a minute for each limit."""

@@ -72,10 +72,11 @@ def _insert(
         return {}
     rows = [_row(tx, message, _queue(queues, message).id) for message in by_key.values()]
     stored = {one: StoredMessage(message.id, message.fingerprint) for one, message in by_key.items()}
+    inserted_ids = tx.insert_new_ids(messages, rows)
     inserted = list(by_key.values())
-    if tx.insert_new(messages, rows) < len(rows):
+    if len(inserted_ids) < len(rows):
         stored = _find_by_key(tx, list(by_key))
-        inserted = [message for one, message in by_key.items() if stored[one].id == message.id]
+        inserted = [message for message in inserted if message.id in inserted_ids]
     if inserted:
         tx.insert_new(contents, [{"message_id": m.id, "content": m.content} for m in inserted])
     for client, amount in Counter(message.client for message in inserted).items():

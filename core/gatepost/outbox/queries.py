@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select, bindparam, func, literal_column, sele
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import attempts, contents, messages, queues, statuses
 from gatepost.outbox.states import CallbackState, State
+from gatepost.outbox.transaction import Transaction
 
 _NO_FILTERS: Mapping[str, str] = {}
 
@@ -115,6 +116,11 @@ def depth(connection: Connection, now: int) -> QueueDepth:
         callbacks_age=max(0.0, (now - recorded_at) / 1000) if recorded_at is not None else 0.0,
         callbacks_dead=connection.execute(_count_dead).scalar_one(),
     )
+
+
+def depths(tx: Transaction, items: Sequence[None]) -> list[QueueDepth]:
+    """Return the depth for each of these calls."""
+    return [depth(tx.connection, tx.now)] * len(items)
 
 
 _count_callbacks = (

@@ -279,7 +279,7 @@ class Outbox:
 
     async def depth(self) -> queries.QueueDepth:
         """Return how many messages and callbacks wait."""
-        return await self._send_lane.run(_depth, None)
+        return await self._send_lane.run(queries.depths, None)
 
     def _count_ends(self, ended: Iterable[EndedMessage]) -> None:
         """Count ends, which are on disk by now; log each failed message, because an operator has to act."""
@@ -297,7 +297,3 @@ class Outbox:
         finally:
             if self._lock is not None:
                 self._lock.release()
-
-
-def _depth(tx: Transaction, items: Sequence[None]) -> list[queries.QueueDepth]:
-    return [queries.depth(tx.connection, tx.now)] * len(items)

@@ -1,11 +1,11 @@
 """What every work function of the outbox gets: a connection inside a transaction, the time, the policy."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Dialect, Executable, Insert, Select, Table, UpdateBase, bindparam
+from sqlalchemy import Connection, Dialect, Executable, Insert, Select, Table, UpdateBase, bindparam, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -114,6 +114,20 @@ class Transaction:
         if self.on_postgresql:
             return len(self.connection.execute(insert, list(rows)).all())
         return self.execute_many(insert, rows).rowcount
+
+    def insert_new_ids(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> Collection[str]:
+        """Insert the rows that collide with no other, into a table with the key ``id``; return their ids."""
+        if self.on_postgresql:
+            # The same rows may be there from this very work, if it is repeated after a lost connection.
+            return set(self.connection.execute(_insert_new(table, postgresql=True), list(rows)).scalars())
+        ids = [row["id"] for row in rows]
+        if self.insert_new(table, rows) == len(rows):
+            return ids
+        return {
+            one
+            for chunk in id_chunks(ids)
+            for one in self.connection.execute(select(table.c.id).where(table.c.id.in_(chunk))).scalars()
+        }
 
     def add_up(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert the rows; add the ``value`` of a row whose key exists to the value that is there."""
