@@ -124,6 +124,14 @@ async def test_an_end_that_comes_twice_is_counted_once(outbox, new):
     assert await check_queued(outbox) == 0
 
 
+async def test_a_late_receipt_of_a_failed_message_is_not_counted_again(outbox, new):
+    await put_all([outbox], [new(f"uid-{number}") for number in range(2)])
+    (one,) = await claim(outbox, 1)
+    await outbox.finish(result(one, State.FAILED))
+    await outbox.finish(result(one, State.SENT))
+    assert await check_queued(outbox) == 1
+
+
 async def test_a_lifetime_that_ends_and_a_retry_are_counted(outbox, new):
     failed, held = new("failed", lifetime=-1), new("held")
     await put_all([outbox], [failed, held])
