@@ -189,6 +189,8 @@ class Code(IntEnum):
     """The recipient that the request names is not allowed."""
     TRY_AGAIN = 12
     """The gateway can't accept messages now."""
+    MUST_NOT_CONTACT = 13
+    """The user must not be contacted: a contact source or the suppressions say so."""
     INTERNAL = 99
 
 

@@ -72,6 +72,7 @@ def test_the_error_codes():
         10: "SENDER_REFUSED",
         11: "PREVIEW_REFUSED",
         12: "TRY_AGAIN",
+        13: "MUST_NOT_CONTACT",
         99: "INTERNAL",
     }
 

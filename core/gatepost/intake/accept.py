@@ -16,6 +16,9 @@ from gatepost.outbox import NewMessage, Outbox, StoredMessage, new_id
 MAX_IN_FLIGHT = 5_000
 """Requests in flight; with more the gateway is overloaded and refuses at once."""
 
+_AFTER_SUPPRESSION = frozenset({Code.NO_ADDRESS})
+"""Refusals that are given only where the user is not suppressed."""
+
 _log = logs.get(__name__)
 
 
@@ -51,9 +54,11 @@ class Acceptance:
             try:
                 message, lookup = await self._prepare(name, client, request)
             except Refused as refusal:
-                earlier = await self._outbox.find(name, channel, request.uid)
+                earlier = await self._outbox.find(name, channel, request.uid, _user(request, refusal))
                 if earlier is None:
                     raise
+                if earlier.suppressed:
+                    raise _blocked(earlier.suppressed) from None
                 return _repeat_answer(earlier, request, refusal)
             # Before the message is stored: a delivery worker may claim it before put() returns here.
             if lookup is not None:
@@ -62,6 +67,8 @@ class Acceptance:
             if stored.id == message.id:
                 return answers.accepted(message.id)
             self._contact_cache.take(message.id)
+            if stored.suppressed:
+                raise _blocked(stored.suppressed)
             return _repeat_answer(stored, request, None)
         except StoreError as error:
             _log.error("message_not_stored", client=name, reason=str(error))
@@ -112,9 +119,20 @@ class Acceptance:
 def _refuse_unless_reachable(lookup: LookupResult, channel: Channel) -> None:
     if lookup.outcome is LookupOutcome.UNKNOWN_USER:
         raise Refused(Code.USER_NOT_FOUND, "no contact source knows this ext_user_id")
+    if lookup.outcome is LookupOutcome.BLOCKED:
+        raise _blocked(lookup.blocked)
     if lookup.outcome is LookupOutcome.NO_ADDRESS:
         what = "email address" if channel is Channel.EMAIL else "phone number"
         raise Refused(Code.NO_ADDRESS, f"the user has no usable {what}")
+
+
+def _blocked(reason: str) -> Refused:
+    return Refused(Code.MUST_NOT_CONTACT, f"the user must not be contacted ({reason})")
+
+
+def _user(request: EmailRequest | SmsRequest, refusal: Refused) -> str:
+    """Return the user whose suppression would be the answer instead of this refusal; empty where none would."""
+    return request.ext_user_id if refusal.code in _AFTER_SUPPRESSION else ""
 
 
 def _repeat_answer(

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select,
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import deaths
+from gatepost.outbox import deaths, suppressions
 from gatepost.outbox.queues import in_any_queue
 from gatepost.outbox.records import EndedMessage, SweepResult
 from gatepost.outbox.reports import append_statuses
@@ -176,7 +176,10 @@ def _update_callbacks(tx: Transaction, where: ColumnElement[bool], **values: Any
 
 
 def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
-    """Delete messages that ended longer ago than the retention, at most SWEEP_BATCH; return how many."""
+    """Delete messages that ended longer ago than the retention, and suppressions that have ended.
+
+    At most SWEEP_BATCH of each; returns how many.
+    """
     has_open_callback = exists().where(
         statuses.c.message_id == messages.c.id,
         statuses.c.callback_state.in_([state.value for state in OPEN_CALLBACK_STATES]),
@@ -194,4 +197,4 @@ def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
         tx.connection.execute(delete(attempts).where(attempts.c.message_id.in_(ids)))
         tx.connection.execute(delete(statuses).where(statuses.c.message_id.in_(ids)))
         tx.connection.execute(delete(messages).where(messages.c.id.in_(ids)))
-    return [len(ids)] * len(items)
+    return [len(ids) + suppressions.prune(tx, SWEEP_BATCH)] * len(items)
