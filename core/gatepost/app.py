@@ -276,6 +276,7 @@ def _outbox_policy(settings: Settings) -> Policy:
         uncertain_wait=settings.delivery.uncertain_wait,
         hold_uncertain=settings.delivery.uncertain == "hold",
         retention=settings.delivery.retention,
+        suppress=frozenset(settings.delivery.suppress),
     )
 
 

@@ -11,8 +11,8 @@ class: ``AcmeSms(settings, context)``. The class has two attributes:
 - ``api_version``: the number of this contract that the class was written for (``API_VERSION``). With another
   number the gateway does not start.
 - ``settings_type``: a ``msgspec.Struct`` with ``frozen=True, forbid_unknown_fields=True``. The keys of the table
-  are converted to it, except ``use``, ``concurrency``, ``per_second`` and ``timeout``, which belong to the core.
-  ``Secret`` fields are converted to Secrets, and ``Path`` fields to absolute paths.
+  are converted to it, except ``use``, ``concurrency``, ``per_second``, ``timeout`` and ``blocks``, which belong to
+  the core. ``Secret`` fields are converted to Secrets, and ``Path`` fields to absolute paths.
 
 The constructor does no input or output. It raises ConfigError for faults that the types can't express.
 
@@ -118,15 +118,20 @@ class ContactSource(Protocol):
     async def find_contact(self, ext_user_id: str) -> Contact | None:
         """Return the contact of a user, or None where the source has no such user.
 
-        Called when a message arrives and again for each attempt to send it, unless the first attempt follows within a
-        minute. After None the next source is asked.
+        Called when a message arrives and again right before each attempt to send it. After None the next source is
+        asked. A source with ``blocks = true`` in its table is asked even if an earlier source knows the user.
+
+        A user who must not be contacted, for example one who is self-excluded, is returned with the reason in
+        ``Contact.blocked``. Such a message is refused, or rejected if it was accepted before. A user of whom the
+        source knows only that may have neither an address nor a number.
 
         ``ext_user_id`` is a text from Smartico of 1 to 512 characters; treat it as hostile. Return addresses and
         numbers as the source has them: the core checks them. The call must return within `contacts.timeout` (2
         seconds by default); after that the core continues as if it had raised Unavailable.
 
         Raises Unavailable when the source can't answer now. The next source is asked; if none has the user, the
-        message is accepted and the user is looked up later.
+        message is accepted and the user is looked up later. With ``blocks = true`` the message is accepted, and
+        waits until the source answers, even if another source has the user.
         """
         ...
 

@@ -24,6 +24,9 @@ MAX_QUERY_BYTES = 8_192
 """Bytes of a webhook's query that are parsed. Anyone may send one; providers need a few hundred bytes."""
 MAX_QUERY_PARAMETERS = 128
 
+BLOCKED = "blocked"
+"""The reason of a user who must not be contacted, where the source knows no other."""
+
 NO_ATTRIBUTES: Mapping[str, str] = {}
 NO_COUNTS: Mapping[str, int] = {}
 
@@ -97,14 +100,18 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
     ``email`` and ``phone`` are as the source has them: the core checks them and makes them canonical. ``None`` means
     that the user has none. ``attributes`` holds further values of the source; only the sending plugin gets them.
+    ``blocked`` says why the user must not be contacted, such as ``self-excluded``; empty: the user may be contacted.
+    Operators read the reason, and it is stored: it is a word or two, and never holds an address or a number.
     """
 
     email: Secret | None = None
     phone: Secret | None = None
     attributes: Mapping[str, str] = NO_ATTRIBUTES
+    blocked: str = ""
 
     def __repr__(self) -> str:
-        return f"<Contact email={self.email!r} phone={self.phone!r}>"
+        blocked = " blocked" if self.blocked else ""
+        return f"<Contact email={self.email!r} phone={self.phone!r}{blocked}>"
 
 
 class Mailbox(msgspec.Struct, frozen=True):

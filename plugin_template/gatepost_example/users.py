@@ -14,6 +14,7 @@ class _User(msgspec.Struct):
     id: str
     email: str | None = None
     phone: str | None = None
+    blocked: str = ""
 
 
 def lookup_path(ext_user_id: str) -> str:
@@ -43,4 +44,5 @@ def contact(reply: wire.Reply, ext_user_id: str) -> Contact | None:
     return Contact(
         email=None if user.email is None else Secret(user.email),
         phone=None if user.phone is None else Secret(user.phone),
+        blocked=user.blocked,
     )

@@ -5,6 +5,7 @@ import pytest
 from gatepost.model import Status  # <send>
 from gatepost.testing.suites import (
     EMULATED,
+    ContactFeature,  # <contacts>
     ContactsSuite,  # <contacts>
     EmailSuite,  # <email>
     FailureMode,
@@ -27,6 +28,9 @@ class TestConformance(
 ):
     plugin = Example
     failure_modes = {*EMULATED, FailureMode.UNREACHABLE}
+    # <contacts>
+    contact_features = set(ContactFeature)
+    # </contacts>
     # <send>
     report_features = set(ReportFeature)
     meanings = {
@@ -52,6 +56,7 @@ class TestConformance(
                 "id": name,
                 "email": contact.email and contact.email.reveal(),
                 "phone": contact.phone and contact.phone.reveal(),
+                "blocked": contact.blocked,
             }
 
     # </contacts>

@@ -1,5 +1,6 @@
 """Contact lookup: canonical addresses and numbers, the chain of sources, and the cache."""
 
+import asyncio
 import re
 
 import pytest
@@ -180,8 +181,9 @@ def test_canonical_numbers_are_e164_and_stay_canonical(text, region):
 class Source:
     """A source with a fixed answer that notes the ids it is asked for."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, blocks=False):
         self.answer = answer
+        self.blocks = blocks
         self.lookups = []
 
     @hookimpl
@@ -192,17 +194,21 @@ class Source:
         return self.answer
 
 
+class MemorySource(Source):
+    @hookimpl
+    def find_contact(self, ext_user_id):
+        self.lookups.append(ext_user_id)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
 def contacts_of(*sources, region=""):
-    return Contacts(
-        {
-            "brand": [
-                Instance(InstanceSettings(name=f"source-{number}", use="fake"), source)
-                for number, source in enumerate(sources)
-            ]
-        },
-        timeout=5.0,
-        default_region=region,
-    )
+    instances = [
+        Instance(InstanceSettings(name=f"source-{number}", use="fake", blocks=source.blocks), source)
+        for number, source in enumerate(sources)
+    ]
+    return Contacts({"brand": instances}, timeout=5.0, default_region=region)
 
 
 JOE = Contact(email=Secret("joe@EXAMPLE.com"), phone=Secret("07700 900123"), attributes={"city": "Valletta"})
@@ -211,7 +217,8 @@ JOE = Contact(email=Secret("joe@EXAMPLE.com"), phone=Secret("07700 900123"), att
 async def test_the_first_source_that_knows_the_user_decides():
     first, second, third = Source(None), Source(JOE), Source(Contact(email=Secret("ann@example.com")))
     result = await contacts_of(first, second, third).find("brand", "joe", Channel.EMAIL)
-    assert result == LookupResult(LookupOutcome.FOUND, Secret("joe@example.com"), {"city": "Valletta"})
+    assert result.outcome is LookupOutcome.FOUND
+    assert (result.recipient, result.attributes) == (Secret("joe@example.com"), {"city": "Valletta"})
     assert (first.lookups, second.lookups, third.lookups) == (["joe"], ["joe"], [])
 
 
@@ -250,6 +257,123 @@ async def test_a_known_user_without_an_address_is_not_looked_up_in_further_sourc
     )
     assert result == LookupResult(LookupOutcome.NO_ADDRESS)
     assert last.lookups == []
+
+
+EXCLUDED = Contact(email=Secret("joe@example.com"), blocked="self-excluded")
+IN_LIST_ONLY = Contact(blocked="self-excluded")
+DOWN = Unavailable("the database is down")
+
+
+async def outcome_of(*sources, earlier=None):
+    result = await contacts_of(*sources).find("brand", "joe", Channel.EMAIL, earlier)
+    return result.outcome
+
+
+@pytest.mark.parametrize("kind", [Source, MemorySource])
+class TestBlockedUsers:
+    @pytest.mark.parametrize("blocks", [False, True])
+    async def test_a_blocked_user_is_not_found_and_the_reason_is_returned(self, kind, blocks):
+        result = await contacts_of(kind(EXCLUDED, blocks)).find("brand", "joe", Channel.EMAIL)
+        assert result == LookupResult(LookupOutcome.BLOCKED, blocked="self-excluded")
+
+    async def test_a_blocked_user_without_an_address_is_blocked(self, kind):
+        assert await outcome_of(kind(IN_LIST_ONLY)) is LookupOutcome.BLOCKED
+
+    async def test_a_source_that_blocks_is_asked_although_another_knows_the_user(self, kind):
+        last = kind(IN_LIST_ONLY, blocks=True)
+        assert await outcome_of(kind(JOE), kind(None), last) is LookupOutcome.BLOCKED
+        assert last.lookups == ["joe"]
+
+    async def test_a_source_that_blocks_and_does_not_know_the_user_changes_nothing(self, kind):
+        for sources in ([kind(JOE), kind(None, blocks=True)], [kind(None, blocks=True), kind(JOE)]):
+            assert await outcome_of(*sources) is LookupOutcome.FOUND
+        assert await outcome_of(kind(None, blocks=True)) is LookupOutcome.UNKNOWN_USER
+
+    async def test_the_address_is_that_of_the_first_source_that_knows_the_user(self, kind):
+        other = Contact(email=Secret("other@example.com"))
+        result = await contacts_of(kind(None), kind(JOE, blocks=True), kind(other, blocks=True)).find(
+            "brand", "joe", Channel.EMAIL
+        )
+        assert result.recipient == Secret("joe@example.com")
+
+    @pytest.mark.parametrize("down", [DOWN, RuntimeError("oops")])
+    @pytest.mark.parametrize("known", [JOE, None, Contact(phone=Secret("+447700900123"))])
+    async def test_while_a_source_that_blocks_is_away_nothing_is_known(self, kind, known, down):
+        assert await outcome_of(kind(known), kind(down, blocks=True)) is LookupOutcome.UNREACHABLE
+        assert await outcome_of(kind(down, blocks=True), kind(known)) is LookupOutcome.UNREACHABLE
+
+    async def test_a_block_counts_while_another_source_is_away(self, kind):
+        assert await outcome_of(kind(EXCLUDED), kind(DOWN, blocks=True)) is LookupOutcome.BLOCKED
+        assert await outcome_of(kind(DOWN), kind(EXCLUDED)) is LookupOutcome.BLOCKED
+
+
+class TestEarlierResult:
+    """The result of the arrival may serve the address of a send, and nothing else."""
+
+    async def earlier(self, *sources):
+        result = await contacts_of(*sources).find("brand", "joe", Channel.EMAIL)
+        assert result.outcome is LookupOutcome.FOUND
+        return result
+
+    async def test_it_serves_the_address_while_its_source_is_away(self):
+        earlier = await self.earlier(Source(JOE))
+        assert await contacts_of(Source(DOWN)).find("brand", "joe", Channel.EMAIL, earlier) is earlier
+
+    async def test_it_serves_the_address_although_a_later_source_has_another(self):
+        earlier = await self.earlier(Source(JOE))
+        other = Source(Contact(email=Secret("other@example.com")))
+        found = await contacts_of(Source(DOWN), other).find("brand", "joe", Channel.EMAIL, earlier)
+        assert found is earlier
+
+    async def test_a_block_of_another_source_counts_all_the_same(self):
+        earlier = await self.earlier(Source(JOE), Source(None, blocks=True))
+        assert (
+            await outcome_of(Source(DOWN), Source(EXCLUDED, blocks=True), earlier=earlier)
+            is LookupOutcome.BLOCKED
+        )
+
+    async def test_a_source_that_blocks_has_to_answer(self):
+        earlier = await self.earlier(Source(JOE, blocks=True))
+        assert await outcome_of(Source(DOWN, blocks=True), earlier=earlier) is LookupOutcome.UNREACHABLE
+        earlier = await self.earlier(Source(JOE), Source(None, blocks=True))
+        assert (
+            await outcome_of(Source(JOE), Source(DOWN, blocks=True), earlier=earlier)
+            is LookupOutcome.UNREACHABLE
+        )
+
+    async def test_it_is_not_used_while_its_source_answers(self):
+        earlier = await self.earlier(Source(JOE))
+        assert await outcome_of(Source(EXCLUDED), earlier=earlier) is LookupOutcome.BLOCKED
+        assert await outcome_of(Source(None), earlier=earlier) is LookupOutcome.UNKNOWN_USER
+        assert await outcome_of(Source(Contact()), earlier=earlier) is LookupOutcome.NO_ADDRESS
+        assert await outcome_of(Source(None), Source(DOWN), earlier=earlier) is LookupOutcome.UNREACHABLE
+        moved = Contact(email=Secret("new@EXAMPLE.com"))
+        found = await contacts_of(Source(moved)).find("brand", "joe", Channel.EMAIL, earlier)
+        assert found.recipient == Secret("new@example.com")
+
+
+async def test_sources_that_block_are_asked_at_the_same_time_as_the_others():
+    begun = asyncio.Barrier(3)
+
+    class Waiting(Source):
+        @hookimpl
+        async def find_contact(self, ext_user_id):
+            await begun.wait()
+            return self.answer
+
+    async with asyncio.timeout(30):
+        assert (
+            await outcome_of(Waiting(JOE), Waiting(None, blocks=True), Waiting(None, blocks=True))
+            is LookupOutcome.FOUND
+        )
+
+
+async def test_sources_in_memory_are_asked_without_a_task():
+    looking = contacts_of(MemorySource(JOE), MemorySource(None, blocks=True)).find(
+        "brand", "joe", Channel.EMAIL
+    )
+    with pytest.raises(StopIteration):
+        looking.send(None)
 
 
 @pytest.mark.parametrize("text", HOSTILE_EMAILS)

@@ -63,7 +63,9 @@ def empty_sqlite(tmp_path_factory):
 
 @pytest.fixture(params=["sqlite"])
 def place(request, tmp_path, clock, empty_sqlite):
-    """Return the location of an empty store, which is not open yet."""
+    """Return the location of an empty store, which is not open yet; a test may ask for "postgresql" instead."""
+    if request.param == "postgresql":
+        return Place(request.getfixturevalue("postgres_server").new_database(), tmp_path, clock)
     shutil.copy(empty_sqlite, tmp_path / "outbox.db")
     return Place("sqlite:///outbox.db", tmp_path, clock)
 

@@ -284,6 +284,8 @@ class TestFindContact:
             Contact(phone=Secret(447700900123)),
             Contact(attributes={"age": 7}),
             Contact(attributes=17),
+            Contact(blocked=True),
+            Contact(blocked=None),
         ],
         ids=case_id,
     )
@@ -298,6 +300,22 @@ class TestFindContact:
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
             await instance(Fake(Unavailable("asked for joe@example.com"))).find_contact("joe", 5.0)
         assert logged == []
+
+    @pytest.mark.parametrize(
+        ("returned", "copied"),
+        [
+            ("self-excluded", "self-excluded"),
+            (" \n", "blocked"),
+            ("joe@example.com left", "[redacted] left"),
+            ("anna, 07700 900123", "anna, [redacted]"),
+            ("said joe.bloggs", "said [redacted]"),
+            ("x" * 100_000, "blocked"),
+            ("closed " * 99, ("closed " * 99)[:64]),
+        ],
+    )
+    async def test_the_reason_of_a_block_is_clean_and_never_empty(self, returned, copied):
+        contact = Contact(email=Secret("joe.bloggs"), phone=Secret("07700900123"), blocked=returned)
+        assert (await instance(Fake(contact)).find_contact("joe", 5.0)).blocked == copied
 
 
 class InMemory:

@@ -14,6 +14,7 @@ _COMMANDS = {
     "plugins": "show the installed plugins and their instances",
     "messages": "show messages, send them again, repeat callbacks",
     "audit": "show who changed what, when and why",
+    "suppress": "say which users must not be contacted",
     "send": "send one test message through the running gateway",
     "new-plugin": "create a plugin of your own",
     "demo": "run a complete gateway on this machine, without any account",

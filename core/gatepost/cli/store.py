@@ -134,18 +134,32 @@ async def _change(
     answer_type: type[list[Result]],
     change_store: Callable[[Outbox, Sequence[str]], Awaitable[list[Result]]],
 ) -> list[Result]:
-    """Ask the gateway for the operation in chunks of ids, or call ``change_store`` when no gateway runs here."""
-    chunks = [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
+    """Change messages with these ids as ``change`` does, in chunks."""
+    results: list[Result] = []
+    for start in range(0, len(ids), MAX_IDS):
+        chunk = ids[start : start + MAX_IDS]
+
+        async def change_chunk(outbox: Outbox, chunk: Sequence[str] = chunk) -> list[Result]:
+            return await change_store(outbox, chunk)
+
+        results += await change(settings, operation, RetryRequest(ids=chunk), answer_type, change_chunk)
+    return results
+
+
+async def change(
+    settings: Settings,
+    operation: str,
+    request: Request,
+    answer_type: type[Result],
+    change_store: Callable[[Outbox], Awaitable[Result]],
+) -> Result:
+    """Ask the gateway that runs here for the operation, or call ``change_store`` when none does."""
     path = sqlite_path(settings.store.url, settings.path.parent)
     if path is not None:
         _require_file(path)
-    results: list[Result] = []
     try:
         async with _gateway(settings) as gateway:
-            for chunk in chunks:
-                answer = await gateway.request(operation, RetryRequest(ids=chunk))
-                results += msgspec.json.decode(answer, type=answer_type)
-        return results
+            return msgspec.json.decode(await gateway.request(operation, request), type=answer_type)
     except GatewayNotRunning:
         # Then no other process has the SQLite file open; on PostgreSQL the other gateways find the change themselves.
         pass
@@ -156,9 +170,7 @@ async def _change(
         hold_uncertain=settings.delivery.uncertain == "hold",
     )
     async with open_outbox(settings.store.url, settings.path.parent, policy) as outbox:
-        for chunk in chunks[len(results) // MAX_IDS :]:
-            results += await change_store(outbox, chunk)
-    return results
+        return await change_store(outbox)
 
 
 async def resting_instances(settings: Settings, channel: Channel) -> list[RestingInstance]:

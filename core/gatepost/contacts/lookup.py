@@ -4,9 +4,11 @@ Every address or number is checked here, whichever source it comes from. What a 
 break a header, a URL or a log line.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,8 +29,10 @@ class LookupOutcome(StrEnum):
     """Every source answered, and none knows the user."""
     NO_ADDRESS = "no_address"
     """The user is known, but has no usable address or number for this channel."""
+    BLOCKED = "blocked"
+    """A source says that the user must not be contacted."""
     UNREACHABLE = "unreachable"
-    """No source that answered knows the user, and at least one source did not answer."""
+    """A source with ``blocks = true`` did not answer; or another did not, and those that did don't know the user."""
 
 
 class LookupResult(msgspec.Struct, frozen=True):
@@ -38,13 +42,27 @@ class LookupResult(msgspec.Struct, frozen=True):
     recipient: Secret | None = None
     attributes: Mapping[str, str] = NO_ATTRIBUTES
     """Further attributes of the contact, for the sending plugin alone."""
+    blocked: str = ""
+    """The reason of BLOCKED."""
+    source: str = ""
+    """The instance that knows the user; set with FOUND, as is ``raw``."""
+    raw: Secret | None = None
+    """The address or number as the source has it."""
 
     def __repr__(self) -> str:
         return f"<LookupResult {self.outcome}>"
 
 
+class _Answer(NamedTuple):
+    """The answer of one source about one user."""
+
+    source: Instance
+    contact: Contact | None
+    available: bool = True
+
+
 class Contacts:
-    """The contact sources of each client, in the order in which they are asked."""
+    """The contact sources of each client, in the order in which they are queried."""
 
     def __init__(
         self, sources: Mapping[str, Sequence[Instance]], timeout: float, default_region: str
@@ -54,46 +72,102 @@ class Contacts:
         Raises ConfigError for an unknown ``default_region``.
         """
         self._sources = {client: tuple(instances) for client, instances in sources.items()}
+        # Not those that answer from memory: a task for each would cost more than it saves.
+        self._concurrent = {
+            client: [one for one in instances if one.settings.blocks and not one.finds_in_memory]
+            for client, instances in self._sources.items()
+            if len(instances) > 1
+        }
         self._timeout = timeout
         self._region = default_region
         if default_region:
             check_region(default_region)
 
-    async def find(self, client: str, ext_user_id: str, channel: Channel) -> LookupResult:
-        """Ask the sources of the client in turn until one knows the user.
+    async def find(
+        self, client: str, ext_user_id: str, channel: Channel, earlier: LookupResult | None = None
+    ) -> LookupResult:
+        """Query the sources of the client in turn until one knows the user, and all sources with ``blocks = true``.
+
+        ``earlier`` is a recent result of the same lookup. If the source of its address does not answer now, that
+        address is returned. Whether the user may be contacted is never taken from it.
 
         Never raises for an error of a source. Raises KeyError for a client that is not configured: the sources of
         another client may know a different person by the same id.
         """
-        unreachable = False
-        for source in self._sources[client]:
-            try:
-                contact = await source.find_contact(ext_user_id, self._timeout)
-            except Unavailable as error:
-                unreachable = True
-                write = _log.error if error.misconfigured else _log.warning
-                write(
-                    "contact_source_unavailable", instance=source.name, reason=error.reason, code=error.code
-                )
-                continue
-            if contact is not None:
-                return self._result(contact, channel, source.name)
-        return LookupResult(LookupOutcome.UNREACHABLE if unreachable else LookupOutcome.UNKNOWN_USER)
+        concurrent = self._concurrent.get(client)
+        if not concurrent:
+            answers = await self._query(client, ext_user_id, {})
+        else:
+            async with asyncio.TaskGroup() as group:
+                begun = {
+                    source.name: group.create_task(self._ask(source, ext_user_id)) for source in concurrent
+                }
+                answers = await self._query(client, ext_user_id, begun)
+        return self._result(answers, channel, earlier)
 
-    def _result(self, contact: Contact, channel: Channel, source: str) -> LookupResult:
+    async def _query(
+        self, client: str, ext_user_id: str, begun: Mapping[str, Awaitable[_Answer]]
+    ) -> Sequence[_Answer]:
+        """Return the answers of the sources that have to be queried; the queries in ``begun`` are running already."""
+        answers: list[_Answer] = []
+        known = False
+        for source in self._sources[client]:
+            if known and not source.settings.blocks:
+                continue
+            answer = await (begun.get(source.name) or self._ask(source, ext_user_id))
+            answers.append(answer)
+            known = known or answer.contact is not None
+        return answers
+
+    async def _ask(self, source: Instance, ext_user_id: str) -> _Answer:
+        try:
+            return _Answer(source, await source.find_contact(ext_user_id, self._timeout))
+        except Unavailable as error:
+            write = _log.error if error.misconfigured else _log.warning
+            write("contact_source_unavailable", instance=source.name, reason=error.reason, code=error.code)
+            return _Answer(source, None, available=False)
+
+    def _result(
+        self, answers: Sequence[_Answer], channel: Channel, earlier: LookupResult | None
+    ) -> LookupResult:
+        for answer in answers:
+            if answer.contact is not None and answer.contact.blocked:
+                return LookupResult(LookupOutcome.BLOCKED, blocked=answer.contact.blocked)
+        missing = [answer.source for answer in answers if not answer.available]
+        if any(source.settings.blocks for source in missing):
+            return LookupResult(LookupOutcome.UNREACHABLE)
+        if earlier is not None and any(source.name == earlier.source for source in missing):
+            return earlier
+        for answer in answers:
+            if answer.contact is not None:
+                return self._recipient(answer.contact, channel, answer.source.name, earlier)
+        return LookupResult(LookupOutcome.UNREACHABLE if missing else LookupOutcome.UNKNOWN_USER)
+
+    def _recipient(
+        self, contact: Contact, channel: Channel, source: str, earlier: LookupResult | None
+    ) -> LookupResult:
         raw = contact.email if channel is Channel.EMAIL else contact.phone
         if not raw:
             return LookupResult(LookupOutcome.NO_ADDRESS)
-        text = raw.reveal()
-        canonical = canonical_email(text) if channel is Channel.EMAIL else canonical_phone(text, self._region)
-        if canonical is None:
+        if earlier is not None and raw == earlier.raw:
+            # It is canonical already: to read a number takes longer than the rest of a lookup.
+            recipient = earlier.recipient
+        elif canonical := self._canonical(raw.reveal(), channel):
+            recipient = Secret(canonical)
+        else:
             _log.warning("contact_unusable", instance=source, channel=channel.value)
             return LookupResult(LookupOutcome.NO_ADDRESS)
-        return LookupResult(LookupOutcome.FOUND, Secret(canonical), contact.attributes)
+        return LookupResult(LookupOutcome.FOUND, recipient, contact.attributes, source=source, raw=raw)
+
+    def _canonical(self, text: str, channel: Channel) -> str | None:
+        return canonical_email(text) if channel is Channel.EMAIL else canonical_phone(text, self._region)
 
 
 class ContactCache:
-    """Lookup results from the acceptance of messages, for the first attempt to send each; in memory only."""
+    """Lookup results from the acceptance of messages, for the first attempt to send each; in memory only.
+
+    They may serve the address, and never the question whether the user may be contacted.
+    """
 
     def __init__(
         self, ttl: float = 60.0, max_entries: int = 10_000, clock: Callable[[], float] = time.monotonic

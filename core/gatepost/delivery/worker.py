@@ -260,13 +260,17 @@ class DeliveryWorker:
         if claim.preview:
             recipient = preview_recipient(client, claim.id, claim.preview)
             return LookupResult(LookupOutcome.FOUND if recipient else LookupOutcome.NO_ADDRESS, recipient)
-        cached = self._contact_cache.take(claim.id)
-        return cached or await self._contacts.find(claim.client, claim.ext_user_id, claim.channel)
+        if claim.suppressed:
+            return LookupResult(LookupOutcome.BLOCKED, blocked=claim.suppressed)
+        earlier = self._contact_cache.take(claim.id)
+        return await self._contacts.find(claim.client, claim.ext_user_id, claim.channel, earlier)
 
 
 def _rejection_reason(claim: Claim, lookup: LookupResult) -> str:
     if claim.preview:
         return "its preview recipient is no longer configured"
+    if lookup.outcome is LookupOutcome.BLOCKED:
+        return f"the user must not be contacted ({lookup.blocked})"
     if lookup.outcome is LookupOutcome.UNKNOWN_USER:
         return "no contact source knows the user any more"
     return "the user has no usable address any more"

@@ -52,13 +52,20 @@ class Acceptance:
         """
         request = requests.decode(channel, body)
         self._in_flight += 1
+        user = ""
         try:
             try:
-                message, lookup = await self._prepare(name, client, request)
+                callback_url = self._check(name, client, request)
+                user = _user(request)
+                message, lookup = await self._prepare(name, client, request, callback_url)
             except Refused as refusal:
-                earlier = await self._outbox.find(name, channel, request.uid)
+                # That the user is not known is said before that the user is suppressed, all later refusals after it.
+                user = "" if refusal.code is Code.USER_NOT_FOUND else user
+                earlier = await self._outbox.find(name, channel, request.uid, user)
                 if earlier is None:
                     raise
+                if earlier.suppressed:
+                    raise _blocked(earlier.suppressed) from None
                 return _repeat_answer(earlier, request, refusal)
             # Before the message is stored: a delivery worker may claim it before put() returns here.
             if lookup is not None:
@@ -69,6 +76,8 @@ class Acceptance:
             self._contact_cache.take(message.id)
             if isinstance(stored, Limit):
                 raise self._limit_reached(name, stored)
+            if stored.suppressed:
+                raise _blocked(stored.suppressed)
             return _repeat_answer(stored, request, None)
         except StoreError as error:
             _log.error("message_not_stored", client=name, reason=str(error))
@@ -77,11 +86,10 @@ class Acceptance:
             self._in_flight -= 1
 
     async def _prepare(
-        self, name: str, client: Client, request: EmailRequest | SmsRequest
+        self, name: str, client: Client, request: EmailRequest | SmsRequest, callback_url: str
     ) -> tuple[NewMessage, LookupResult | None]:
         """Return the message to be stored, and its recipient's contact where one was found; raise Refused."""
         channel = request.channel
-        callback_url = self._check(name, client, request)
         identity = new_id()
         preview, lookup = "", None
         if isinstance(request, EmailRequest) and request.preview_to is not None:
@@ -135,9 +143,21 @@ class Acceptance:
 def _refuse_unless_reachable(lookup: LookupResult, channel: Channel) -> None:
     if lookup.outcome is LookupOutcome.UNKNOWN_USER:
         raise Refused(Code.USER_NOT_FOUND, "no contact source knows this ext_user_id")
+    if lookup.outcome is LookupOutcome.BLOCKED:
+        raise _blocked(lookup.blocked)
     if lookup.outcome is LookupOutcome.NO_ADDRESS:
         what = "email address" if channel is Channel.EMAIL else "phone number"
         raise Refused(Code.NO_ADDRESS, f"the user has no usable {what}")
+
+
+def _blocked(reason: str) -> Refused:
+    return Refused(Code.MUST_NOT_CONTACT, f"the user must not be contacted ({reason})")
+
+
+def _user(request: EmailRequest | SmsRequest) -> str:
+    """Return the user who may be suppressed; empty for a preview, which goes to an address of the operator."""
+    is_preview = isinstance(request, EmailRequest) and request.preview_to is not None
+    return "" if is_preview else request.ext_user_id
 
 
 def _repeat_answer(

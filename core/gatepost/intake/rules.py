@@ -9,7 +9,7 @@ from gatepost.intake.requests import EmailRequest, SmsRequest
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Limit, limits
 from gatepost.routing.countries import country_of
-from gatepost.routing.router import Outcome, Router
+from gatepost.routing.router import RouteOutcome, Router
 from gatepost.sms_parts import count_parts
 
 
@@ -56,10 +56,10 @@ class Rules:
         channel = request.channel
         sender = request.sender.address if isinstance(request, EmailRequest) else request.sender or ""
         decision = self._router.decide(channel, name, sender, recipient)
-        if decision.outcome is Outcome.NO_ROUTE:
+        if decision.outcome is RouteOutcome.NO_ROUTE:
             problem = f"no rule of routes.{channel} takes this message: its conditions exclude the recipient or the sender"
             raise Refused(Code.NO_PROVIDER, problem)
-        if decision.outcome is Outcome.REFUSED and decision.route:
+        if decision.outcome is RouteOutcome.REFUSED and decision.route:
             raise Refused(Code.RULES_REFUSE, decision.route.refuse)
         if isinstance(request, SmsRequest):
             _check_parts(self._clients[name], request.text)

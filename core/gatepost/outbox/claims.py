@@ -12,6 +12,7 @@ from gatepost.outbox.queues import in_any_queue
 from gatepost.outbox.records import Claim, Queue
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import State
+from gatepost.outbox.suppressions import reason_of_message
 from gatepost.outbox.transaction import DialectPair, Transaction
 from gatepost.outbox.watermark import FULL_SCAN, ClaimProgress, claim_progress
 
@@ -70,7 +71,8 @@ _claim_statement = partial(
         messages.c.ext_user_id,
         messages.c.preview,
         messages.c.expires_at,
-        # A subquery, because a statement of its own would be a second round trip to the server.
+        # Subqueries, because a statement of their own would be a second round trip to the server.
+        reason_of_message.label("suppressed"),
         select(contents.c.content)
         .where(contents.c.message_id == messages.c.id)
         .scalar_subquery()
@@ -101,6 +103,7 @@ def _claim(tx: Transaction, request: ClaimRequest) -> ClaimBatch:
             preview=row.preview,
             content=bytes(row.content or b""),
             lifetime=tx.seconds_until(row.expires_at),
+            suppressed=row.suppressed or "",
             passed=frozenset(row.passed.split()),
         )
         for row in rows

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select,
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import counters, deaths
+from gatepost.outbox import counters, deaths, suppressions
 from gatepost.outbox.queues import in_any_queue
 from gatepost.outbox.records import EndedMessage, SweepResult
 from gatepost.outbox.reports import append_statuses
@@ -178,9 +178,9 @@ def _update_callbacks(tx: Transaction, where: ColumnElement[bool], **values: Any
 
 
 def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
-    """Delete messages that ended longer ago than the retention, at most SWEEP_BATCH, and counters of past days.
+    """Delete messages that ended longer ago than the retention, suppressions that have ended, and old counters.
 
-    Return how many rows of the two.
+    At most SWEEP_BATCH messages and suppressions; return how many rows of all.
     """
     has_open_callback = exists().where(
         statuses.c.message_id == messages.c.id,
@@ -199,4 +199,4 @@ def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
         tx.connection.execute(delete(attempts).where(attempts.c.message_id.in_(ids)))
         tx.connection.execute(delete(statuses).where(statuses.c.message_id.in_(ids)))
         tx.connection.execute(delete(messages).where(messages.c.id.in_(ids)))
-    return [len(ids) + counters.prune(tx)] * len(items)
+    return [len(ids) + suppressions.prune(tx, SWEEP_BATCH) + counters.prune(tx)] * len(items)

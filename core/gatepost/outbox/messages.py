@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select, tuple_
 
-from gatepost.outbox import counters, limits
+from gatepost.outbox import counters, limits, suppressions
 from gatepost.outbox.queues import QueueName, add_queues
 from gatepost.outbox.records import Limit, NewMessage, Queue, StoredMessage
 from gatepost.outbox.schema import contents, messages
@@ -35,19 +35,31 @@ def put(
 ) -> list[tuple[StoredMessage | Limit, Queue]]:
     """Store each message unless its key is known; return for each what is now stored under its key, and its queue.
 
-    If the returned id is the message's own, it was stored; another id means that the key was known. Instead of it a
-    limit is returned for a message that is not stored because that limit is reached.
-    ``known_queues`` are the queues that this process knows; others are added.
+    If the returned id is the message's own, it was stored; another id means that the key was known. A new message
+    to a suppressed user is not stored. Instead of it a limit is returned for a message that is not stored because that
+    limit is reached. ``known_queues`` are the queues that this process knows; others are added.
     """
+    reasons = suppressions.find_reasons(tx, (_user(message) for message in new if not message.preview))
+    suppressed = {message.id for message in new if not message.preview and _user(message) in reasons}
     by_key: dict[Key, NewMessage] = {}
     for message in new:
-        by_key.setdefault(key(message), message)
+        if message.id not in suppressed:
+            by_key.setdefault(key(message), message)
     names = {(message.channel, message.route, message.client) for message in new}
     queues = known_queues if names <= known_queues.keys() else add_queues(tx, sorted(names))
     refused = _reached_limits(tx, by_key)
     admitted = {one: message for one, message in by_key.items() if one not in refused}
     outcomes: dict[Key, StoredMessage | Limit] = {**_insert(tx, queues, admitted), **refused}
-    return [(outcomes[key(message)], _queue(queues, message)) for message in new]
+    if suppressed:
+        outcomes |= _find_by_key(tx, [key(message) for message in new if message.id in suppressed])
+    return [
+        (outcomes.get(key(message)) or _suppressed(reasons[_user(message)]), _queue(queues, message))
+        for message in new
+    ]
+
+
+def _user(message: NewMessage) -> suppressions.User:
+    return message.client, message.ext_user_id
 
 
 def _reached_limits(tx: Transaction, by_key: Mapping[Key, NewMessage]) -> dict[Key, Limit]:
@@ -118,10 +130,23 @@ def _row(tx: Transaction, message: NewMessage, queue: int) -> dict[str, object]:
     }
 
 
-def find(tx: Transaction, keys: Sequence[Key]) -> list[StoredMessage | None]:
-    """Return what is stored under each key; None where the key is not known."""
-    found = _find_by_key(tx, keys)
-    return [found.get(one) for one in keys]
+def find(tx: Transaction, requests: Sequence[tuple[Key, str]]) -> list[StoredMessage | None]:
+    """Return what is stored under each key; None where the key is not known.
+
+    With each key comes the ext_user_id of the new message; empty for a preview. If the key is not known and the user
+    is suppressed, the result says so.
+    """
+    found = _find_by_key(tx, [one for one, _ in requests])
+    users = [(client, ext_user_id) for (client, _, _), ext_user_id in requests]
+    reasons = suppressions.find_reasons(tx, (user for user in users if user[1]))
+    return [
+        found.get(one) or (_suppressed(reasons[user]) if user in reasons else None)
+        for (one, _), user in zip(requests, users, strict=True)
+    ]
+
+
+def _suppressed(reason: str) -> StoredMessage:
+    return StoredMessage("", b"", reason)
 
 
 def _find_by_key(tx: Transaction, keys: Sequence[Key]) -> dict[Key, StoredMessage]:

@@ -69,6 +69,8 @@ class StoredMessage(msgspec.Struct, frozen=True):
 
     id: str
     fingerprint: bytes
+    suppressed: str = ""
+    """If set, nothing is stored under the uid, and the user is suppressed for this reason."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +85,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     content: bytes
     lifetime: float
     """Seconds until the message fails; may be negative."""
+    suppressed: str = ""
+    """Why the user must not be contacted, by the suppressions at the time of the claim; empty without one."""
     passed: frozenset[str] = frozenset()
     """Names of the instances that took the message and did not deliver it."""
 
@@ -230,3 +234,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     hold_uncertain: bool = False
     """Hold a message without a report for the operator, instead of queueing it again."""
     retention: float = 2_592_000.0
+    suppress: frozenset[str] = frozenset()
+    """The statuses after which a user is suppressed, by the names of `delivery.suppress`."""

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import counters
+from gatepost.outbox import counters, suppressions
 from gatepost.outbox.records import EndedMessage, RecordResult, ReportedEvents
 from gatepost.outbox.schema import attempts, contents, messages, statuses
 from gatepost.outbox.states import FINAL_STATES, OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
@@ -21,6 +21,8 @@ _COLUMNS = (
     messages.c.instance,
     messages.c.state,
     messages.c.callback_url,
+    messages.c.ext_user_id,
+    messages.c.preview,
 )
 
 
@@ -49,6 +51,8 @@ def record(
             else:
                 unknown[number] += 1
     added = append_statuses(tx, rows, [(message_id, e.status, e.code) for _, message_id, e in matched])
+    if tx.policy.suppress:
+        _suppress(tx, rows, [one for one, count in zip(matched, added, strict=True) if count])
     ended = _mark_sent(tx, [rows[message_id] for message_id in {message_id for _, message_id, _ in matched}])
     new = [0] * len(reports)
     repeated = [0] * len(reports)
@@ -59,6 +63,18 @@ def record(
         (RecordResult(new=new[n], repeated=repeated[n], unknown=unknown[n]), () if n else ended)
         for n in range(len(reports))
     ]
+
+
+def _suppress(
+    tx: Transaction, rows: Mapping[str, Row[Any]], recorded: Sequence[tuple[int, str, StatusEvent]]
+) -> None:
+    """Suppress the users to whom the policy no longer sends after these events."""
+    users = [
+        ((rows[message_id].client, rows[message_id].ext_user_id), event)
+        for _, message_id, event in recorded
+        if not rows[message_id].preview
+    ]
+    suppressions.add_for_statuses(tx, [(user, event.status, event.code) for user, event in users])
 
 
 def _may_have_sent(report: ReportedEvents, row: Row[Any]) -> bool:

@@ -119,16 +119,16 @@ class Outbox:
         return Transaction(connection, self._now(connection), self.holder, self._policy, shard)
 
     async def put(self, message: NewMessage) -> StoredMessage | Limit:
-        """Store a message unless its uid is known or a limit is reached; return what is now stored, or the limit."""
+        """Store a message unless its uid is known, its user suppressed or a limit reached; return what stands."""
         stored, queue = await self._accept_lane.run(self._put, message)
         self._queues[queue.channel, queue.route, queue.client] = queue
         if isinstance(stored, StoredMessage) and stored.id == message.id:
             self.queue_signals.add(queue)
         return stored
 
-    async def find(self, client: str, channel: Channel, uid: str) -> StoredMessage | None:
-        """Return what is stored under a uid, or None."""
-        return await self._accept_lane.run(messages.find, (client, channel.value, uid))
+    async def find(self, client: str, channel: Channel, uid: str, user: str = "") -> StoredMessage | None:
+        """Return what is stored under a uid; else the suppression of this user, where one is given; or None."""
+        return await self._accept_lane.run(messages.find, ((client, channel.value, uid), user))
 
     async def claim(self, plan: Callable[[], Sequence[ClaimRequest]]) -> Sequence[ClaimBatch]:
         """Claim due messages for each request of a plan.

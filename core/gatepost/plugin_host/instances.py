@@ -64,9 +64,10 @@ class Instance:
         if problems := [text for name in HOOKS for text in _hook_problems(plugin, name, found[name])]:
             raise self._refused(problems)
         self._runner = HookRunner(self.name, self.package)
-        self._finds_in_memory = not all(
+        self.finds_in_memory = not all(
             inspect.iscoroutinefunction(method.function) for method in found["find_contact"]
         )
+        """Whether the plugin is a contact source that answers at once, from memory."""
         self._ignored_kinds: set[str] = set()
         self.failed_lookups = 0
         """How often the plugin failed to answer as a contact source."""
@@ -139,7 +140,7 @@ class Instance:
         a task and without a deadline.
         """
         result: Contact | HookFailure | None
-        if self._finds_in_memory:
+        if self.finds_in_memory:
             in_memory = cast("hookspecs.MemorySource", self._calls)
 
             def find_in_memory() -> Contact | None:

@@ -16,7 +16,7 @@ from gatepost.errors import (
     WebhookError,
     WebhookRetry,
 )
-from gatepost.model import Contact, Report, Secret, Status, StatusEvent
+from gatepost.model import BLOCKED, Contact, Report, Secret, Status, StatusEvent
 from gatepost.observe import redaction
 
 SEND_ERRORS = (Rejected, Unavailable, Uncertain)
@@ -103,11 +103,16 @@ def copy_contact(contact: object) -> Contact:
     attributes: dict[Any, Any] = dict(mapping)
     texts: list[object] = [item for pair in attributes.items() for item in pair]
     texts += [value.reveal() for value in addresses if isinstance(value, Secret)]
+    texts.append(contact.blocked)
     if not all(value is None or isinstance(value, Secret) for value in addresses) or not all(
         isinstance(text, str) for text in texts
     ):
         raise InvalidResult("returned a Contact with values of the wrong type")
-    return Contact(email=contact.email, phone=contact.phone, attributes=attributes)
+    blocked = str.__str__(contact.blocked)
+    if blocked:
+        # Never empty: a reason of which nothing is left still blocks the user.
+        blocked = clean_text(blocked, MAX_CODE_LENGTH, contact.email, contact.phone) or BLOCKED
+    return Contact(email=contact.email, phone=contact.phone, attributes=attributes, blocked=blocked)
 
 
 def copy_report(report: object, ignored_kinds: set[str]) -> CheckedReport:
@@ -176,15 +181,18 @@ def clean_code(text: object) -> str:
     return clean_text(text, MAX_CODE_LENGTH)
 
 
-def clean_text(text: object, max_length: int) -> str:
-    """Return a text redacted, printable and of at most ``max_length`` characters; empty when it is not a text."""
+def clean_text(text: object, max_length: int, *values: redaction.Private) -> str:
+    """Return a text redacted, printable and of at most ``max_length`` characters; empty when it is not a text.
+
+    ``values`` are removed from it besides the values that are private now.
+    """
     if not isinstance(text, str):
         return ""
     text = str.__str__(text)
     if len(text) > MAX_REDACTED_LENGTH:
         # Cut between words: the redaction would not recognise half an address.
         text = text[:MAX_REDACTED_LENGTH].rpartition(" ")[0]
-    printable = (letter if letter.isprintable() else " " for letter in redaction.redact(text))
+    printable = (letter if letter.isprintable() else " " for letter in redaction.redact(text, *values))
     return "".join(printable).strip()[:max_length]
 
 

@@ -40,17 +40,19 @@ from gatepost.plugin_host.discovery import implements
 from gatepost.testing.conformance.harness import Harness, default_recipient, no_port_table
 from gatepost.testing.conformance.provider import (
     EMULATED,
+    ContactFeature,
     EmulatedProvider,
     FailureMode,
     Provider,
     ReportFeature,
 )
-from gatepost.testing.conformance.registry import Check, Group, checks_of
-from gatepost.testing.conformance.sample_contacts import SAMPLE_CONTACTS
+from gatepost.testing.conformance.registry import Check, Group, Need, checks_of
+from gatepost.testing.conformance.sample_contacts import BLOCKED_CONTACTS, SAMPLE_CONTACTS
 from gatepost.testing.emulator import Emulator
 
 __all__ = [
     "EMULATED",
+    "ContactFeature",
     "ContactsSuite",
     "EmailSuite",
     "FailureMode",
@@ -74,6 +76,7 @@ class PluginSuite:
 
     groups: ClassVar[Collection[Group]] = (Group.PLUGIN, Group.SETTINGS)
     hook: ClassVar[str] = ""
+    contact_features: ClassVar[Collection[ContactFeature]] = frozenset()
     report_features: ClassVar[Collection[ReportFeature]] = frozenset()
     meanings: ClassVar[Mapping[str, Sequence[Status]]] = {}
     verification_keys: ClassVar[Collection[str]] = frozenset()
@@ -110,7 +113,7 @@ class PluginSuite:
             table_for_port=self.table_for_port,
             meanings=self.meanings,
             verification_keys=self.verification_keys,
-            contacts=SAMPLE_CONTACTS,
+            contacts=sample_contacts(type(self)),
             base=tmp_path,
         )
 
@@ -157,10 +160,13 @@ class ContactsSuite(PluginSuite):
     groups = (Group.CONTACTS,)
     hook = "find_contact"
 
+    contact_features: ClassVar[Collection[ContactFeature]] = frozenset()
+    """The properties of the source."""
+
     @pytest.fixture
     def contacts(self) -> Mapping[str, Contact]:
-        """Return the users that the source must hold unchanged, by ext_user_id."""
-        return SAMPLE_CONTACTS
+        """Return the users that the source must hold unchanged, by ext_user_id; with BLOCKS, some are blocked."""
+        return sample_contacts(type(self))
 
 
 class EmailSuite(PluginSuite):
@@ -212,6 +218,12 @@ def channels(suite: type[PluginSuite]) -> list[Channel]:
     return [channel for channel, hook in SEND_HOOKS.items() if hook in hooks(suite)]
 
 
+def sample_contacts(suite: type[PluginSuite]) -> Mapping[str, Contact]:
+    """Return the users that the source of a class must hold, by ext_user_id."""
+    blocks = ContactFeature.BLOCKS in suite.contact_features
+    return {**SAMPLE_CONTACTS, **BLOCKED_CONTACTS} if blocks else SAMPLE_CONTACTS
+
+
 def cases(suite: type[PluginSuite]) -> dict[str, tuple[Check, Channel | None]]:
     """Return the checks for a class, by the names of their tests; those of sending once for each channel."""
     found: dict[str, tuple[Check, Channel | None]] = {}
@@ -226,9 +238,9 @@ def cases(suite: type[PluginSuite]) -> dict[str, tuple[Check, Channel | None]]:
     return found
 
 
-def declared(suite: type[PluginSuite]) -> frozenset[FailureMode | ReportFeature]:
+def declared(suite: type[PluginSuite]) -> frozenset[Need]:
     """Return what a class declares besides its hooks."""
-    return frozenset({*suite.failure_modes, *suite.report_features})
+    return frozenset({*suite.failure_modes, *suite.contact_features, *suite.report_features})
 
 
 def undeclared(suite: type[PluginSuite]) -> list[str]:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from operator import add
 
-from gatepost.model import Contact, Secret
-from gatepost_csv.parser import FIELD_SEPARATOR, REQUIRED_COLUMNS, Batch, ProblemCounts, RowProblem
+from gatepost.model import BLOCKED, Contact, Secret
+from gatepost_csv.parser import FIELD_SEPARATOR, REQUIRED_COLUMNS, Batch, Columns, ProblemCounts, RowProblem
 
 _BLOCK_SIZE = 1 << 20
 """Bytes. Only a batch of unusually long rows makes a larger block."""
@@ -30,6 +30,9 @@ _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
 _POSITION_MASK = (1 << 44) - 1
 _HASH_MASK = ((1 << 64) - 1) ^ _POSITION_MASK
 
+_NOT_BLOCKED = frozenset({"", "0", "false", "no"})
+_BLOCKED_WITHOUT_REASON = frozenset({"1", "true", "yes"})
+
 _SLICE_ROWS = 2048
 """Rows that are put into the table between two pauses: one to two milliseconds of work."""
 
@@ -37,15 +40,17 @@ _SLICE_ROWS = 2048
 class ContactIndex:
     """The contacts of one file, found by their id; never changed after it is built."""
 
-    __slots__ = ("_attributes", "_blocks", "_slot_mask", "_table", "_users")
+    __slots__ = ("_attributes", "_blocks", "_slot_mask", "_table", "_users", "has_blocked")
 
     def __init__(
-        self, blocks: "RecordBlocks", table: "memoryview[int]", attributes: tuple[str, ...], users: int
+        self, blocks: "RecordBlocks", table: "memoryview[int]", columns: Columns, users: int
     ) -> None:
         self._blocks = blocks
         self._table = table
         self._slot_mask = len(table) - 1
-        self._attributes = attributes
+        self._attributes = columns.attributes
+        self.has_blocked = columns.has_blocked
+        """Whether the file says which users must not be contacted."""
         self._users = users
 
     def __len__(self) -> int:
@@ -65,8 +70,9 @@ class ContactIndex:
                     return Contact(
                         email=_secret(fields[1]),
                         phone=_secret(fields[2]),
-                        # Both have the same length; `strict` would double the time of a lookup.
+                        # Without `strict`, which would double the time of a lookup; `blocked` may be left over.
                         attributes=dict(zip(self._attributes, fields[len(REQUIRED_COLUMNS) :])),  # noqa: B905
+                        blocked=_blocked(fields[-1]) if self.has_blocked else "",
                     )
             slot = (slot + 1) & slot_mask
         return None
@@ -111,7 +117,7 @@ class RecordBlocks:
             self._unfinished.clear()
 
     def fields(self, position: int) -> list[str]:
-        """Return the record's id, email, phone and attributes."""
+        """Return the record's fields, in the order of Columns.select."""
         block = self._blocks[(position >> _OFFSET_BITS) - 1]
         start = position & _OFFSET_MASK
         return block[start : block.find(_RECORD_END, start)].decode().split(FIELD_SEPARATOR)
@@ -123,7 +129,7 @@ class RecordBlocks:
 
 
 def build_index(
-    batches: Iterable[Batch], attributes: tuple[str, ...], problems: ProblemCounts, pause: Callable[[], None]
+    batches: Iterable[Batch], columns: Columns, problems: ProblemCounts, pause: Callable[[], None]
 ) -> ContactIndex:
     """Return an index of the rows; the last of several rows with the same id counts.
 
@@ -154,7 +160,7 @@ def build_index(
                 break
             slot = (slot + 1) & slot_mask
         table[slot] = id_hash & _HASH_MASK | position
-    return ContactIndex(blocks, table, attributes, len(hashes) - repeated)
+    return ContactIndex(blocks, table, columns, len(hashes) - repeated)
 
 
 def _same_id(blocks: RecordBlocks, position: int, other_position: int) -> bool:
@@ -167,3 +173,12 @@ def _zeros(size: int) -> "memoryview[int]":
 
 def _secret(text: str) -> Secret | None:
     return Secret(text) if text and not text.isspace() else None
+
+
+def _blocked(text: str) -> str:
+    """Return the reason in a field of the column `blocked`; empty for a user who may be contacted."""
+    reason = text.strip()
+    word = reason.lower()
+    if word in _NOT_BLOCKED:
+        return ""
+    return BLOCKED if word in _BLOCKED_WITHOUT_REASON else reason

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 REQUIRED_COLUMNS = ("ext_user_id", "email", "phone")
+BLOCKED_COLUMN = "blocked"
+_KNOWN_COLUMNS = (*REQUIRED_COLUMNS, BLOCKED_COLUMN)
 
 FIELD_SEPARATOR = "\0"
 """The character between the fields of a record. A file that holds this character anywhere is refused."""
@@ -77,7 +79,7 @@ class Batch(NamedTuple):
     """The line where each row begins."""
     ids: Sequence[str]
     records: Sequence[bytes]
-    """Each row's fields in UTF-8, separated by FIELD_SEPARATOR: id, email, phone, attributes."""
+    """Each row's fields in UTF-8, separated by FIELD_SEPARATOR, in the order of Columns.select."""
 
 
 class Columns(NamedTuple):
@@ -85,8 +87,9 @@ class Columns(NamedTuple):
 
     width: int
     select: Callable[[list[str]], tuple[str, ...]]
-    """Returns a row's fields in the order id, email, phone, attributes."""
+    """Returns a row's fields in the order id, email, phone, attributes, and blocked where the file has that column."""
     attributes: tuple[str, ...]
+    has_blocked: bool
 
 
 def open_reader(text: TextIO, delimiter: str) -> tuple[Columns, "Reader"]:
@@ -118,7 +121,7 @@ def _read_lines(text: TextIO) -> Iterator[str]:
 def _parse_header(header: list[str]) -> Columns:
     names = [name.strip() for name in header]
     _check_text(1, names)
-    names = [name.lower() if name.lower() in REQUIRED_COLUMNS else name for name in names]
+    names = [name.lower() if name.lower() in _KNOWN_COLUMNS else name for name in names]
     if missing := [name for name in REQUIRED_COLUMNS if name not in names]:
         raise BadFile(
             f"the header has no column {', '.join(missing)}; it must name ext_user_id, email and phone, "
@@ -128,9 +131,10 @@ def _parse_header(header: list[str]) -> Columns:
     for position, name in enumerate(names):
         if name and name in names[:position]:
             raise BadFile(f"columns {names.index(name) + 1} and {position + 1} have the same name", 1)
-    attributes = tuple(name for name in names if name and name not in REQUIRED_COLUMNS)
-    order = [names.index(name) for name in (*REQUIRED_COLUMNS, *attributes)]
-    return Columns(len(names), itemgetter(*order), attributes)
+    attributes = tuple(name for name in names if name and name not in _KNOWN_COLUMNS)
+    last = [name for name in names if name == BLOCKED_COLUMN]
+    order = [names.index(name) for name in (*REQUIRED_COLUMNS, *attributes, *last)]
+    return Columns(len(names), itemgetter(*order), attributes, has_blocked=bool(last))
 
 
 def parse_batches(
@@ -141,7 +145,7 @@ def parse_batches(
     ``ends_with_line_break`` says whether the file's last line has a line break. If it has none and the last
     row has the wrong width, another program is still writing the file. Raises BadFile.
     """
-    separators = len(REQUIRED_COLUMNS) + len(columns.attributes) - 1
+    separators = len(REQUIRED_COLUMNS) + len(columns.attributes) + columns.has_blocked - 1
     last_row: list[str] = []
     next_line = reader.line_num + 1
     while rows := _read_rows(reader, next_line):

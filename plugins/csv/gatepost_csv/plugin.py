@@ -133,6 +133,11 @@ class CsvSource(HasLifespan, MemorySource):
                 f"{len(new.contacts):,} users, fewer than half of the {len(old.contacts):,} in use; if that "
                 "is right, restart the gateway"
             )
+        if old.contacts.has_blocked and not new.contacts.has_blocked:
+            raise BadFile(
+                "no column `blocked`, unlike the file in use, so that every user could be contacted; if that is right, "
+                "restart the gateway"
+            )
         if old.ends_with_line_break and not new.ends_with_line_break:
             raise BadFile("no line break at its end, unlike the file in use; the export may not be finished")
 

@@ -13,8 +13,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Annotated[
         Path,
         Meta(
-            description="the file, in UTF-8; its first line names the columns ext_user_id, email, phone and "
-            "any others",
+            description="the file, in UTF-8; its first line names the columns ext_user_id, email, phone, "
+            "optionally blocked (why a user must not be contacted) and any others",
             examples=["contacts.csv"],
         ),
     ]

@@ -58,7 +58,7 @@ def read_snapshot(path: Path, delimiter: str, pause: Callable[[], None]) -> Snap
             problems = ProblemCounts()
             columns, reader = open_reader(text, delimiter)
             batches = parse_batches(reader, columns, problems, ends_with_line_break=ends_with_line_break)
-            contacts = build_index(batches, columns.attributes, problems, pause)
+            contacts = build_index(batches, columns, problems, pause)
             if _fingerprint(os.fstat(file.fileno())) != before:
                 raise BadFile("another program changed the file while it was read")
     return Snapshot(before, contacts, problems, ends_with_line_break)

@@ -72,6 +72,41 @@ async def test_a_file_without_attribute_columns(contacts_file):
     assert await find(contacts_file, "ext_user_id,email,phone\nu1,a@x.org,\n", "u1") == ("a@x.org", None, {})
 
 
+BLOCKED = {
+    "self-excluded": "self-excluded",
+    " closed account ": "closed account",
+    "2026-01-31": "2026-01-31",
+    "no contact": "no contact",
+    "00": "00",
+    "1": "blocked",
+    "true": "blocked",
+    "YES": "blocked",
+    "": "",
+    "  ": "",
+    "0": "",
+    "false": "",
+    "FALSE": "",
+    " No ": "",
+}
+
+
+@pytest.mark.parametrize("text", BLOCKED)
+async def test_the_column_blocked_says_who_must_not_be_contacted(contacts_file, text):
+    contacts_file.write(f"Blocked,ext_user_id,email,name,phone\n{text},u1,a@x.org,Ann,\n")
+    source = contacts_file.source()
+    async with source.lifespan():
+        contact = source.find_contact("u1")
+    assert contact.blocked == BLOCKED[text]
+    assert (contact.email, contact.phone, contact.attributes) == (Secret("a@x.org"), None, {"name": "Ann"})
+
+
+async def test_without_the_column_no_user_is_blocked(contacts_file):
+    contacts_file.write("ext_user_id,email,phone,last\nu1,a@x.org,,self-excluded\n")
+    source = contacts_file.source()
+    async with source.lifespan():
+        assert source.find_contact("u1").blocked == ""
+
+
 @pytest.mark.parametrize(
     "ext_user_id",
     [

@@ -145,6 +145,15 @@ async def test_a_file_with_half_of_the_users_is_used(contacts_file, wait_for_ema
         await wait_for_email(source, "new1@x.org")
 
 
+async def test_a_file_that_no_longer_says_who_is_blocked_is_refused(contacts_file, wait_for_refusal):
+    contacts_file.write("ext_user_id,email,phone,blocked\nu1,a@x.org,,self-excluded\n")
+    source = contacts_file.source()
+    async with source.lifespan():
+        contacts_file.write("ext_user_id,email,phone\nu1,a@x.org,\n")
+        assert (await wait_for_refusal()).startswith("no column `blocked`, unlike the file in use")
+        assert source.find_contact("u1").blocked == "self-excluded"
+
+
 async def test_the_last_line_break_is_needed_only_if_the_file_in_use_has_one(contacts_file, wait_for_email):
     contacts_file.write(OLD.rstrip())
     source = contacts_file.source()

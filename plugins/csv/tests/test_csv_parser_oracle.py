@@ -28,8 +28,9 @@ def expected_contacts(text, delimiter):
         if None in row or None in row.values():
             continue
         required = [row.pop(name) for name in REQUIRED_COLUMNS]
+        blocked = row.pop("blocked", "").strip()
         if required[0].strip() and not any("\n" in field or "\r" in field for field in required):
-            found[required[0]] = (*(field if field.strip() else None for field in required[1:]), row)
+            found[required[0]] = (*(field if field.strip() else None for field in required[1:]), row, blocked)
     return found
 
 
@@ -42,18 +43,20 @@ def read(file, content, delimiter, batch):
 
 def check(contacts, expected):
     assert len(contacts) == len(expected)
-    for ext_user_id, (email, phone, attributes) in expected.items():
+    for ext_user_id, (email, phone, attributes, blocked) in expected.items():
         contact = contacts.find(ext_user_id)
         assert (contact.email and contact.email.reveal()) == email
         assert (contact.phone and contact.phone.reveal()) == phone
         assert contact.attributes == attributes
+        assert contact.blocked == blocked
         assert contacts.find(ext_user_id + "x") is None or ext_user_id + "x" in expected
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     table=st.lists(st.lists(fields, min_size=5, max_size=5) | st.lists(fields, max_size=7), max_size=12),
-    header=st.permutations([*REQUIRED_COLUMNS, "name", "Country"]),
+    header=st.permutations([*REQUIRED_COLUMNS, "name", "Country"])
+    | st.permutations([*REQUIRED_COLUMNS, "name", "blocked"]),
     line_end=st.sampled_from(["\n", "\r\n", "\r"]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     delimiter=st.sampled_from([",", ";", "\t", "|"]),

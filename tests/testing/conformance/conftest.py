@@ -11,7 +11,9 @@ from gatepost.testing.conformance import running_plugin
 from gatepost.testing.conformance.harness import Harness
 from gatepost.testing.conformance.provider import EmulatedProvider, FailureMode, ReportFeature
 from gatepost.testing.conformance.registry import Group, checks
-from gatepost.testing.conformance.sample_contacts import SAMPLE_CONTACTS
+from gatepost.testing.conformance.sample_contacts import BLOCKED_CONTACTS, SAMPLE_CONTACTS
+
+CONTACTS = {**SAMPLE_CONTACTS, **BLOCKED_CONTACTS}
 
 TEMPLATE = Path(__file__).parents[3] / "plugin_template"
 
@@ -34,11 +36,12 @@ def emulator_type():
 @pytest.fixture
 async def provider(emulator_type):
     async with emulator_type() as emulator:
-        for name, contact in SAMPLE_CONTACTS.items():
+        for name, contact in CONTACTS.items():
             emulator.users[name] = {
                 "id": name,
                 "email": contact.email and contact.email.reveal(),
                 "phone": contact.phone and contact.phone.reveal(),
+                "blocked": contact.blocked,
             }
         yield emulator
 
@@ -74,7 +77,7 @@ def verdict(provider, tmp_path, monkeypatch):
             table_for_port=lambda port: {"base_url": f"http://127.0.0.1:{port}"},
             meanings=MEANINGS,
             verification_keys={"webhook_secret"},
-            contacts=SAMPLE_CONTACTS,
+            contacts=CONTACTS,
             base=tmp_path,
         )
         check = checks()[check_id]

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 
+import msgspec
 import pytest
 
 from gatepost.errors import Unavailable
@@ -66,6 +67,39 @@ class AttributesOfAnyKind(Example):
     async def find_contact(self, ext_user_id):
         found = await super().find_contact(ext_user_id)
         return Contact(email=found.email, phone=found.phone, attributes={"level": 7})
+
+
+@wrong("contacts.field_types", "`blocked` is not a text")
+class BlocksWithAFlag(Example):
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        found = await super().find_contact(ext_user_id)
+        return msgspec.structs.replace(found, blocked=False)
+
+
+@wrong("contacts.known_user", "blocked, but may be contacted")
+class BlocksEveryone(Example):
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        found = await super().find_contact(ext_user_id)
+        return msgspec.structs.replace(found, blocked="0")
+
+
+@wrong("contacts.blocked_users", "not blocked")
+class DropsTheBlock(Example):
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        found = await super().find_contact(ext_user_id)
+        return msgspec.structs.replace(found, blocked="")
+
+
+@wrong("contacts.blocked_users", "the reason holds the address")
+class BlocksWithTheAddress(Example):
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        found = await super().find_contact(ext_user_id)
+        blocked = found.blocked and found.email and f"{found.email.reveal()} is excluded"
+        return msgspec.structs.replace(found, blocked=blocked or found.blocked)
 
 
 @wrong("contacts.odd_values", "not the one that the source has")

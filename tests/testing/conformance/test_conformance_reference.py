@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gatepost.testing.conformance.provider import FailureMode, ReportFeature
+from gatepost.testing.conformance.provider import ContactFeature, FailureMode, ReportFeature
 from gatepost.testing.conformance.registry import checks
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/conformance.md").read_text()
@@ -30,6 +30,6 @@ def test_the_page_has_the_summary_of_each_check(check):
     assert set(re.findall(r"`(\w+)`", needs)) == {need.name for need in check.needs}
 
 
-@pytest.mark.parametrize("word", [*FailureMode, *ReportFeature])
+@pytest.mark.parametrize("word", [*FailureMode, *ContactFeature, *ReportFeature])
 def test_the_page_lists_everything_that_can_be_declared(word):
     assert re.search(rf"^\| `{word.name}` \|", PAGE, re.MULTILINE)

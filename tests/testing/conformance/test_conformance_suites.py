@@ -32,6 +32,7 @@ class Everything(
 ):
     plugin = Example
     failure_modes = set(suites.FailureMode)
+    contact_features = set(suites.ContactFeature)
     report_features = set(suites.ReportFeature)
 
 

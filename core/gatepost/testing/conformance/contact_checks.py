@@ -7,7 +7,7 @@ from gatepost.model import Contact, Secret
 from gatepost.testing.conformance import assertions, cpu_units
 from gatepost.testing.conformance.harness import Harness
 from gatepost.testing.conformance.leaks import contains_any
-from gatepost.testing.conformance.provider import FailureMode
+from gatepost.testing.conformance.provider import ContactFeature, FailureMode
 from gatepost.testing.conformance.registry import Group, check
 from gatepost.testing.conformance.running_plugin import RunningPlugin, describe, gather
 from gatepost.testing.conformance.sample_contacts import ODD, USUAL
@@ -71,7 +71,7 @@ async def missing_fields(harness: Harness) -> None:
 
 @check(Group.CONTACTS)
 async def field_types(harness: Harness) -> None:
-    """Return addresses and numbers as Secrets, attributes as texts."""
+    """Return addresses and numbers as Secrets, attributes and the reason of a block as texts."""
     async with harness.run_plugin() as running:
         found = await running.find(_USER)
     assert isinstance(found, Contact), describe(found)
@@ -80,6 +80,21 @@ async def field_types(harness: Harness) -> None:
         assert value is None or isinstance(value.reveal(), str), "an address or number is not a text"
     texts = [text for pair in dict(found.attributes).items() for text in pair]
     assert all(isinstance(text, str) for text in texts), "an attribute is not a text"
+    assert isinstance(found.blocked, str), "`blocked` is not a text"
+
+
+@check(Group.CONTACTS, ContactFeature.BLOCKS)
+async def blocked_users(harness: Harness) -> None:
+    """Return in `blocked` why a user must not be contacted, without the address or number."""
+    async with harness.run_plugin() as running:
+        for user, contact in harness.contacts.items():
+            if contact.blocked:
+                found = await running.find(user)
+                _assert_same(user, found, contact)
+                values = [value.reveal() for value in (contact.email, contact.phone) if value]
+                assert not contains_any(str(getattr(found, "blocked", "")), values), (
+                    f"the user {user}: the reason holds the address or the number"
+                )
 
 
 @check(Group.CONTACTS)
@@ -200,3 +215,8 @@ def _assert_same(user: str, found: object, expected: Contact) -> None:
     for name in ("email", "phone"):
         got, wanted = getattr(found, name), getattr(expected, name)
         assert got == wanted, f"the user {user}: the {name} is not the one that the source has"
+    assert bool(found.blocked) == bool(expected.blocked), (
+        f"the user {user}: blocked, but may be contacted"
+        if found.blocked
+        else f"the user {user}: not blocked"
+    )

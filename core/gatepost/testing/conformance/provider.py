@@ -64,6 +64,13 @@ class ReportFeature(StrEnum):
     """One request may hold several reports."""
 
 
+class ContactFeature(StrEnum):
+    """A property of a contact source. A suite declares in ``contact_features`` those of its source."""
+
+    BLOCKS = "blocks"
+    """The source knows which users must not be contacted."""
+
+
 class Provider(Protocol):
     """An emulated provider, as the checks of sending use it."""
 

@@ -7,8 +7,9 @@ from importlib import import_module
 import msgspec
 
 from gatepost.testing.conformance.harness import Harness
-from gatepost.testing.conformance.provider import FailureMode, ReportFeature
+from gatepost.testing.conformance.provider import ContactFeature, FailureMode, ReportFeature
 
+Need = FailureMode | ReportFeature | ContactFeature
 Run = Callable[[Harness], Awaitable[None]]
 
 
@@ -32,7 +33,7 @@ class Check(msgspec.Struct, frozen=True):
     group: Group
     summary: str
     """One line: what a plugin that passes does."""
-    needs: frozenset[FailureMode | ReportFeature]
+    needs: frozenset[Need]
     """What the suite must declare; otherwise the check is not run, and the report says so."""
     standalone: bool
     """Whether it needs no emulated provider, so that ``gatepost check --plugin`` runs it."""
@@ -43,9 +44,7 @@ class Check(msgspec.Struct, frozen=True):
 _checks: dict[str, Check] = {}
 
 
-def check(
-    group: Group, *needs: FailureMode | ReportFeature, name: str = "", standalone: bool = False
-) -> Callable[[Run], Run]:
+def check(group: Group, *needs: Need, name: str = "", standalone: bool = False) -> Callable[[Run], Run]:
     """Add a function to the registry, under its own name; its docstring is the summary."""
 
     def register(run: Run) -> Run:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from gatepost.model import Contact, Secret
 
 
-def _contact(email: str | None, phone: str | None) -> Contact:
-    return Contact(email=Secret(email) if email else None, phone=Secret(phone) if phone else None)
+def _contact(email: str | None, phone: str | None, blocked: str = "") -> Contact:
+    return Contact(
+        email=Secret(email) if email else None, phone=Secret(phone) if phone else None, blocked=blocked
+    )
 
 
 _USUAL: Mapping[str, Contact] = {
@@ -38,7 +40,12 @@ _ODD: Mapping[str, Contact] = {
 }
 
 SAMPLE_CONTACTS: Mapping[str, Contact] = {**_USUAL, **_INCOMPLETE, **_ODD}
-"""All of them, by ext_user_id."""
+"""All who may be contacted, by ext_user_id."""
+BLOCKED_CONTACTS: Mapping[str, Contact] = {
+    "blocked-1": _contact("canary.excluded@people.example", "+447700900019", "self-excluded"),
+    "blocked-2": _contact(None, None, "closed account"),
+}
+"""The users who must not be contacted, for a source that knows some, by ext_user_id."""
 
 USUAL = tuple(_USUAL)
 """The ext_user_ids with a usual address and number."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gatepost.web.admin import requests, retries, sending
+from gatepost.web.admin import requests, retries, sending, suppressing
 from gatepost.web.admin.services import AdminServices, OperationRefused
 
 
@@ -22,6 +22,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "retry-callbacks": Operation(requests.RetryRequest, retries.retry_callbacks),
     "resting-instances": Operation(requests.RestingInstancesRequest, sending.resting_instances),
     "send": Operation(requests.SendRequest, sending.send),
+    "suppress-add": Operation(requests.SuppressRequest, suppressing.suppress),
+    "suppress-remove": Operation(requests.UnsuppressRequest, suppressing.unsuppress),
 }
 """Every operation. One that changes something records it in the audit log, in the commit of the change."""
 

@@ -47,3 +47,21 @@ class SendRequest(Request, frozen=True, kw_only=True):
     channel: Channel
     fields: Mapping[str, str]
     """The fields as Smartico would send them."""
+
+
+class SuppressRequest(Request, frozen=True, kw_only=True):
+    """For ``suppress-add``; the answer is null."""
+
+    client: str
+    ext_user_id: str
+    reason: str
+    ends_at: float | None = None
+    """Seconds since the epoch; None: it does not end."""
+
+
+class UnsuppressRequest(Request, frozen=True, kw_only=True):
+    """For ``suppress-remove``; the answer is whether the user was suppressed."""
+
+    client: str
+    ext_user_id: str
+    reason: str = ""

@@ -1,0 +1,43 @@
+"""Moments in options: ISO 8601, or a duration from now."""
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import rich_click as click
+
+_UNITS = {"m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"([0-9]{1,6})([mhd])", re.ASCII)
+
+
+class FutureMoment(click.ParamType[float]):
+    """A moment in the future, as seconds since the epoch: ``2027-01-31T09:00Z``, ``2027-01-31``, ``12h`` or ``7d``.
+
+    A time without an offset is in UTC.
+    """
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the moment; fail for another text, and for a moment that has passed."""
+        now = time.time()
+        moment = value if isinstance(value, float) else parse_moment(str(value), now)
+        if moment is None:
+            self.fail(
+                "give a date, a time such as 2027-01-31T09:00Z, or a duration such as 12h or 7d", param, ctx
+            )
+        if moment <= now:
+            self.fail("this moment has passed", param, ctx)
+        return moment
+
+
+def parse_moment(text: str, now: float) -> float | None:
+    """Return the moment that a text names, in seconds since the epoch; None for a text that names none."""
+    if duration := _DURATION.fullmatch(text):
+        return now + int(duration[1]) * _UNITS[duration[2]]
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

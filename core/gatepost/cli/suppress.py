@@ -1,0 +1,152 @@
+"""``gatepost suppress``: the users who must not be contacted."""
+
+import asyncio
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import rich_click as click
+
+from gatepost.cli import store
+from gatepost.cli.common import config_option, fail, printable, report_faults
+from gatepost.cli.message_view import print_json, utc
+from gatepost.cli.moments import FutureMoment
+from gatepost.config.settings import Settings
+from gatepost.config.toml_file import client_names, config_path
+from gatepost.observe.redaction import redact_patterns
+from gatepost.outbox import Outbox, suppressions
+from gatepost.outbox.suppressions import NewSuppression, Removal, Suppression
+from gatepost.web.admin.actors import own_actor
+from gatepost.web.admin.requests import SuppressRequest, UnsuppressRequest
+
+_MAX_USER = 512
+"""Characters of an ext_user_id in a request."""
+
+_FOREVER = "without an end"
+
+
+@click.group()
+def command() -> None:
+    """Say which users must not be contacted, whatever the contact sources say.
+
+    Messages to such a user are refused with error_code 13; those that were accepted before get the status rejected.
+    """
+
+
+client_option = click.option(
+    "--client", help="The client whose user it is; required if there are several [clients.NAME]."
+)
+user_argument = click.argument("user", metavar="USER")
+
+
+@command.command()
+@user_argument
+@client_option
+@click.option(
+    "--reason", default="suppressed", show_default=True, help="Why, in a word or two; Smartico sees it."
+)
+@click.option("--until", type=FutureMoment(), help="The end: 2027-01-31T09:00Z, 2027-01-31, 12h or 7d.")
+@config_option
+def add(user: str, client: str | None, reason: str, until: float | None, config: Path | None) -> None:
+    """Suppress a user of a client. USER is the ext_user_id. An earlier suppression of the user is replaced."""
+    _check_user(user)
+    _check_reason(reason)
+    with report_faults(config_path(config)):
+        settings = store.load_settings(config)
+        name = _client(settings, client, configured=True)
+        order = NewSuppression(name, user, reason, own_actor(), until)
+
+        async def change_store(outbox: Outbox) -> None:
+            await outbox.change(suppressions.add, order)
+
+        request = SuppressRequest(client=name, ext_user_id=user, reason=reason, ends_at=until)
+        asyncio.run(store.change(settings, "suppress-add", request, type(None), change_store))
+    end = f"until {utc(until)}" if until else _FOREVER
+    click.echo(f"{printable(user)} of {printable(name)} is suppressed {end}")
+
+
+@command.command()
+@user_argument
+@client_option
+@click.option("--reason", default="", help="Why, for the audit log.")
+@config_option
+def remove(user: str, client: str | None, reason: str, config: Path | None) -> None:
+    """Let a suppressed user be contacted again. The exit code is 1 if the user was not suppressed."""
+    _check_user(user)
+    with report_faults(config_path(config)):
+        settings = store.load_settings(config)
+        name = _client(settings, client, configured=False)
+        order = Removal(name, user, reason, own_actor())
+
+        async def change_store(outbox: Outbox) -> bool:
+            return await outbox.change(suppressions.remove, order)
+
+        request = UnsuppressRequest(client=name, ext_user_id=user, reason=reason)
+        removed = asyncio.run(store.change(settings, "suppress-remove", request, bool, change_store))
+    state = "is no longer suppressed" if removed else "was not suppressed"
+    click.echo(f"{printable(user)} of {printable(name)} {state}")
+    sys.exit(0 if removed else 1)
+
+
+@command.command("list")
+@click.option("--client", default="", help="Only users of this client.")
+@click.option("--user", default="", help="Only this user (ext_user_id).")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=100,
+    show_default=True,
+    help="The largest number of users.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@config_option
+def list_(client: str, user: str, limit: int, as_json: bool, config: Path | None) -> None:
+    """List the suppressed users, the newest first."""
+    query = partial(
+        suppressions.list_suppressions, now=time.time(), client=client, ext_user_id=user, limit=limit + 1
+    )
+    with report_faults(config_path(config)):
+        found = asyncio.run(store.fetch(store.load_settings(config), query))
+    if as_json:
+        print_json(found[:limit])
+        return
+    for one in found[:limit]:
+        click.echo(_line(one))
+    if not found:
+        click.echo("No user is suppressed.")
+    elif len(found) > limit:
+        click.echo(f"The newest {limit}; --limit shows more.")
+
+
+def _line(one: Suppression) -> str:
+    end = f"until {utc(one.ends_at)}" if one.ends_at else _FOREVER
+    text = f"{utc(one.created_at)}  {one.client}  {one.ext_user_id}  {end}, by {one.actor}: {one.reason}"
+    return printable(text)
+
+
+def _client(settings: Settings, option: str | None, *, configured: bool) -> str:
+    """Return the client that the option names; with ``configured`` it must be in the configuration."""
+    # Only the names of the tables are read: the clients' secrets may be in the gateway's environment only.
+    names = client_names(settings.path)
+    known = ", ".join(names) or "none"
+    if option is None:
+        if len(names) != 1:
+            fail(f"name the client with --client; there are: {known}")
+        return names[0]
+    if configured and option not in names:
+        fail(f"the configuration has no client {printable(option)}; there are: {known}")
+    return option
+
+
+def _check_user(user: str) -> None:
+    if not 1 <= len(user) <= _MAX_USER:
+        raise click.UsageError(f"USER must have 1 to {_MAX_USER} characters")
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip() or not reason.isprintable() or len(reason) > suppressions.MAX_REASON:
+        raise click.UsageError(f"--reason must be a text of 1 to {suppressions.MAX_REASON} characters")
+    if redact_patterns(reason) != reason:
+        # It is stored, logged and told to Smartico.
+        raise click.UsageError("--reason looks like it holds an address or a phone number: use a word or two")
