@@ -140,7 +140,7 @@ async def test_each_error_breaks_the_store_or_leaves_it_usable(store, new, code,
         context.original_exception.sqlite_errorname = "PLANTED"
 
     with pytest.raises(expected) as caught:
-        await store.put(new("canary-7", ext_user_id={"no": "text"}))
+        await store.put(new("canary-7", callback_url={"no": "text"}))
 
     assert "canary" not in str(caught.value)
     assert store.failure.done() == (expected is StoreBroken)

@@ -67,23 +67,29 @@ class Acceptance:
                 if earlier.suppressed:
                     raise _blocked(earlier.suppressed) from None
                 return _repeat_answer(earlier, request, refusal)
-            # Before the message is stored: a delivery worker may claim it before put() returns here.
-            if lookup is not None:
-                self._contact_cache.put(message.id, lookup)
-            stored = await self._outbox.put(message)
-            if isinstance(stored, StoredMessage) and stored.id == message.id:
-                return answers.accepted(message.id)
-            self._contact_cache.take(message.id)
-            if isinstance(stored, Limit):
-                raise self._limit_reached(name, stored)
-            if stored.suppressed:
-                raise _blocked(stored.suppressed)
-            return _repeat_answer(stored, request, None)
+            return await self._store(request, message, lookup)
         except StoreError as error:
             _log.error("message_not_stored", client=name, reason=str(error))
             raise Refused(Code.TRY_AGAIN, "the gateway can't store messages now: try again later") from None
         finally:
             self._in_flight -= 1
+
+    async def _store(
+        self, request: EmailRequest | SmsRequest, message: NewMessage, lookup: LookupResult | None
+    ) -> bytes:
+        """Store the message, unless its uid is known; return the answer. Raises Refused and StoreError."""
+        # Before the message is stored: a delivery worker may claim it before put() returns here.
+        if lookup is not None:
+            self._contact_cache.put(message.id, lookup)
+        stored = await self._outbox.put(message)
+        if isinstance(stored, StoredMessage) and stored.id == message.id:
+            return answers.accepted(message.id)
+        self._contact_cache.take(message.id)
+        if isinstance(stored, Limit):
+            raise self._limit_reached(message.client, stored)
+        if stored.suppressed:
+            raise _blocked(stored.suppressed)
+        return _repeat_answer(stored, request, None)
 
     async def _prepare(
         self, name: str, client: Client, request: EmailRequest | SmsRequest, callback_url: str
