@@ -17,7 +17,7 @@ from gatepost.callbacks.worker import CallbackWorker
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import read_settings
 from gatepost.contacts.lookup import ContactCache, Contacts
-from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.routes import RouteMember, route_member
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
@@ -82,7 +82,7 @@ class Gateway:
     ) -> None:
         self.outbox = outbox
         metrics = _metrics(settings, instances)
-        members = _route_members(settings, instances)
+        members = _route_members(settings, instances, shared=outbox.is_shared)
         throttles = {name: member.throttle for name, member in members.items()}
         contacts = _contacts(settings, instances)
         url_policies = _url_policies(settings)
@@ -154,16 +154,11 @@ class Gateway:
             self.outbox.fail(f"the worker {task.get_name()} failed")
 
 
-def _route_members(settings: Settings, instances: Mapping[str, Instance]) -> dict[str, RouteMember]:
+def _route_members(
+    settings: Settings, instances: Mapping[str, Instance], *, shared: bool
+) -> dict[str, RouteMember]:
     return {
-        name: RouteMember(
-            instance,
-            Throttle(
-                concurrency=instance.settings.concurrency,
-                per_second=instance.settings.per_second,
-                clients=len(settings.clients),
-            ),
-        )
+        name: route_member(instance, clients=len(settings.clients), shared=shared)
         for name, instance in instances.items()
         if instance.channels
     }

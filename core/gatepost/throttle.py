@@ -94,6 +94,7 @@ class Throttle:
         self._random = random or SystemRandom()
         self._used = 0
         self._next_turn = -math.inf
+        self._deferred_until = -math.inf
         self._failures = 0
         self._rests_in_a_row = 0
         self._tripped = False
@@ -116,10 +117,16 @@ class Throttle:
         slots = max(0, self._concurrency - self._used)
         if self._tripped:
             slots = min(slots, 1) if at + _EPSILON >= self._rest_until and self._used == 0 else 0
+        if at + _EPSILON < self._deferred_until:
+            return 0
         if not self._interval:
             return slots
         ahead = at + CLAIM_AHEAD + _EPSILON - max(self._next_turn, at)
         return min(slots, int(ahead / self._interval) + 1) if ahead >= 0 else 0
+
+    def defer(self, now: float, seconds: float) -> None:
+        """Allow no sends for this long: the turns of the instance are shared with other processes, and none is left."""
+        self._deferred_until = self._clock(now) + seconds
 
     def begin(self, now: float) -> float:
         """Take a slot and the next turn; return the seconds to wait until that turn."""
@@ -177,7 +184,7 @@ class Throttle:
         at = self._clock(now)
         if self._used >= self._concurrency or (self._tripped and self._used):
             return None
-        return max(0.0, self._next_turn - CLAIM_AHEAD - at, self._rest_until - at)
+        return max(0.0, self._next_turn - CLAIM_AHEAD - at, self._deferred_until - at, self._rest_until - at)
 
     def snapshot(self, now: float) -> BreakerSnapshot:
         """Return the state of the breaker now."""

@@ -8,7 +8,7 @@ import pytest
 from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
-from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.routes import RouteMember
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl

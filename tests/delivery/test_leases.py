@@ -3,7 +3,7 @@
 import pytest
 
 from gatepost.config.settings import InstanceSettings
-from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.routes import RouteMember
 from gatepost.outbox import polling
 from gatepost.plugin_host import instances, isolation
 from gatepost.throttle import Throttle

@@ -13,7 +13,7 @@ from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent, SmsContent
 from gatepost.delivery import suspects
-from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.routes import RouteMember
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Mailbox, Receipt, Secret

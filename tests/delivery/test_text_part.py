@@ -13,7 +13,7 @@ from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent
 from gatepost.delivery import html_text
-from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.routes import RouteMember
 from gatepost.delivery.html_text import SLICE_LENGTH, TextParts
 from gatepost.delivery.html_text.render import Renderer
 from gatepost.delivery.worker import DeliveryWorker

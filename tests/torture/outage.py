@@ -15,7 +15,7 @@ from gatepost.config.settings import Contacts as ContactSettings
 from gatepost.config.settings import Delivery as DeliverySettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
-from gatepost.delivery.failover import RouteMember
+from gatepost.delivery.routes import RouteMember
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl

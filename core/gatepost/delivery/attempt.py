@@ -12,6 +12,7 @@ from gatepost.errors import Rejected, SendError, Uncertain
 from gatepost.model import Email, Receipt, Secret, Sms
 from gatepost.outbox import Claim, SendResult, Try
 from gatepost.outbox.states import State
+from gatepost.routing.router import Decision
 from gatepost.throttle import ContentKey
 
 MAX_RETRY_DELAY = 900.0
@@ -113,6 +114,17 @@ def retry_result(claim: Claim, reason: str) -> SendResult:
     )
 
 
+def unroutable_result(claim: Claim, decision: Decision) -> SendResult:
+    """Return the result of a message that no route takes.
+
+    A message that had a route waits: a replica with another configuration, or the next configuration, may have it.
+    """
+    if claim.route:
+        return retry_result(claim, "its route is no longer configured, and no other one takes it")
+    reason = decision.route.refuse if decision.route else "it fits no route"
+    return final_result(claim, State.REJECTED, reason)
+
+
 def final_result(
     claim: Claim, state: State, reason: str, *, instance: str = "", code: str = ""
 ) -> SendResult:
@@ -127,12 +139,19 @@ def final_result(
     )
 
 
-def try_record(instance: str, answer: Receipt | SendError, duration: float) -> Try:
-    """Return the record of one try that took ``duration`` seconds."""
+def try_record(instance: str, answer: Receipt | SendError, duration: float, choice: str) -> Try:
+    """Return the record of one try that took ``duration`` seconds; ``choice``: why this instance was chosen."""
     if isinstance(answer, Receipt):
-        return Try(instance=instance, outcome="sent", provider_id=answer.provider_id, duration=duration)
+        return Try(
+            instance=instance,
+            choice=choice,
+            outcome="sent",
+            provider_id=answer.provider_id,
+            duration=duration,
+        )
     return Try(
         instance=instance,
+        choice=choice,
         outcome=outcome_label(answer),
         reason=answer.reason,
         code=answer.code,

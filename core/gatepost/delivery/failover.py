@@ -1,37 +1,21 @@
 """Failover: which plugin of a route gets a message, and which one is next if that plugin is unavailable."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import time
+from collections.abc import Callable
 
 from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
-from gatepost.delivery.leases import Leases, lease_for
-from gatepost.errors import SendError, Unavailable, Uncertain
+from gatepost.delivery.leases import Leases
+from gatepost.delivery.planner import Paused, never_paused
+from gatepost.delivery.routes import Member, RouteMember, SendingRoute
+from gatepost.errors import SendError, StoreError, Unavailable, Uncertain
 from gatepost.model import Email, Receipt, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Claim, Try, polling
-from gatepost.plugin_host.instances import Instance
-from gatepost.throttle import BreakerState, Throttle
+from gatepost.outbox import Claim, Outbox, Try
 
 _log = logs.get(__name__)
-
-
-class RouteMember(NamedTuple):
-    """A sending instance and its throttle; an instance on two routes is one member of both."""
-
-    instance: Instance
-    throttle: Throttle
-
-    @property
-    def lease(self) -> float:
-        """Seconds for which a claim for this member is held."""
-        return lease_for(self.instance.settings.timeout)
-
-
-Route = Sequence[RouteMember]
-"""The members of one channel's route, in the order in which they are tried."""
 
 
 class Delivery:
@@ -51,24 +35,34 @@ class Delivery:
         """The content to store for the next attempt; empty: the stored content stays."""
 
 
-def first_usable(route: Route, now: float) -> RouteMember | None:
-    """Return the first member that works, also where it has no free slot: a busy member is waited for."""
-    for member in route:
-        state = member.throttle.state(now)
-        if state is BreakerState.USABLE or (
-            state is BreakerState.PROBING and member.throttle.sends_allowed(now)
-        ):
-            return member
-    return None
+async def take_slot(outbox: Outbox, member: Member, now: float) -> float | None:
+    """Take a slot and a turn; return the seconds until that turn, None where a slot or a turn is missing."""
+    if not member.throttle.sends_allowed(now):
+        return None
+    wait = member.throttle.begin(now)
+    shared = await shared_turn_in(outbox, member)
+    return None if shared is None else max(wait, shared)
 
 
-def next_claim_in(members: Route, now: float) -> float:
-    """Return the seconds until one of the members may send again, and at most POLL_INTERVAL."""
-    waits = [wait for member in members if (wait := member.throttle.next_allowed_in(now)) is not None]
-    return min([polling.POLL_INTERVAL, *waits])
+async def shared_turn_in(outbox: Outbox, member: Member) -> float | None:
+    """Take a turn of a member that has a slot, where the replicas share its rate; return the seconds until then.
+
+    None where there is no turn soon, or the store does not answer; then the slot is free again.
+    """
+    if member.rate is None:
+        return 0.0
+    turn = None
+    try:
+        turn = await outbox.take_turn(member.rate)
+    except StoreError:
+        return None
+    finally:
+        if turn is None:
+            member.throttle.release()
+    return None if turn is None else turn - time.monotonic()
 
 
-async def wait_for_turn(member: RouteMember, seconds: float) -> None:
+async def wait_for_turn(member: Member, seconds: float) -> None:
     """Wait for a turn, ``seconds`` from now; free the slot of the member when cancelled meanwhile."""
     if seconds <= 0:
         return
@@ -82,32 +76,46 @@ async def wait_for_turn(member: RouteMember, seconds: float) -> None:
 class Failover:
     """Sends messages through the members of a route."""
 
-    def __init__(self, leases: Leases, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        leases: Leases,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        paused: Paused = never_paused,
+    ) -> None:
+        self._outbox = outbox
+        self._paused = paused
         self._leases = leases
         self._metrics = metrics
         self._clock = clock
 
     async def send(
-        self, delivery: Delivery, message: Email | Sms, first: RouteMember, route: Route
+        self, delivery: Delivery, message: Email | Sms, first: RouteMember, route: SendingRoute
     ) -> InstanceAnswer:
         """Try one member after the other until one gives an answer other than Unavailable.
 
         ``first`` has a slot and a turn for the message already.
         """
-        answer = await self._try(first, delivery, message)
-        for member in route[route.index(first) + 1 :]:
+        answer = await self._try(first, delivery, message, route.choice(first, self._clock()))
+        for member in route.members_after(first):
             if not isinstance(answer.answer, Unavailable):
                 break
-            now = self._clock()
-            if not member.throttle.sends_allowed(now):
+            if self._paused(delivery.claim.queue, member.name):
+                continue
+            wait = await take_slot(self._outbox, member, self._clock())
+            if wait is None:
                 continue
             # The lease was measured for the first member, which may be much faster than this one.
             self._leases.hold(delivery.claim, member.lease, renew_in=0.0)
-            await wait_for_turn(member, member.throttle.begin(now))
-            answer = await self._try(member, delivery, message)
+            await wait_for_turn(member, wait)
+            choice = f"after {answer.instance} was unavailable"
+            answer = await self._try(member, delivery, message, choice)
         return answer
 
-    async def _try(self, member: RouteMember, delivery: Delivery, message: Email | Sms) -> InstanceAnswer:
+    async def _try(
+        self, member: RouteMember, delivery: Delivery, message: Email | Sms, choice: str
+    ) -> InstanceAnswer:
         """Hand the message to this member and record its answer; free its slot in any case."""
         name = member.instance.name
         answer: Receipt | SendError | None = None
@@ -123,7 +131,7 @@ class Failover:
             failure = answer if isinstance(answer, SendError) else None
             now = self._clock()
             member.throttle.end(now, failure, attempt.content_key(delivery.claim, message))
-            delivery.tries.append(attempt.try_record(name, answer, now - start))
+            delivery.tries.append(attempt.try_record(name, answer, now - start, choice))
             self._metrics.sends.labels(name, attempt.outcome_label(answer)).inc()
         if failure is not None:
             _log_failure(name, message.id, failure)

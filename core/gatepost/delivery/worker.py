@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -12,31 +11,28 @@ from gatepost.contacts.lookup import ContactCache, Contacts, LookupOutcome, Look
 from gatepost.content import preview_recipient
 from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
-from gatepost.delivery.failover import (
-    Delivery,
-    Failover,
-    Route,
-    RouteMember,
-    first_usable,
-    next_claim_in,
-    wait_for_turn,
-)
+from gatepost.delivery.dispatch import Assignment, Dispatch
+from gatepost.delivery.failover import Delivery, Failover, wait_for_turn
 from gatepost.delivery.html_text import TextParts
 from gatepost.delivery.leases import Leases
+from gatepost.delivery.planner import Paused, Planner, never_paused
+from gatepost.delivery.routes import Lookups, RouteMember, RouteTable, sending_routes
 from gatepost.delivery.suspects import Suspects
+from gatepost.delivery.undecided import decide, lookup_routes
 from gatepost.errors import StoreError, Uncertain
-from gatepost.model import Channel, Email, Sms
+from gatepost.model import Email, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Claim, Outbox, Queue, SendResult, polling
-from gatepost.outbox.claims import ClaimRequest
+from gatepost.outbox import Claim, Outbox, SendResult, polling
+from gatepost.outbox.decisions import Decision
 from gatepost.outbox.states import State
+from gatepost.routing.router import Outcome, Router
 
 _log = logs.get(__name__)
 
 
 class DeliveryWorker:
-    """The delivery worker of one gateway, with a loop for each channel that has a route."""
+    """The delivery worker of one gateway: what is claimed is sent, each message in a task of its own."""
 
     def __init__(
         self,
@@ -48,8 +44,9 @@ class DeliveryWorker:
         contact_cache: ContactCache,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
+        paused: Paused = never_paused,
     ) -> None:
-        """Take the sending instances as ``members``, by name."""
+        """Take the sending instances as ``members``, by name; ``paused`` tells what waits for the operator."""
         self._settings = settings
         self._outbox = outbox
         self._contacts = contacts
@@ -59,23 +56,26 @@ class DeliveryWorker:
         self._stopping = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._leases = Leases(outbox, clock)
-        self._failover = Failover(self._leases, metrics, clock)
-        self._routes: Mapping[Channel, Route] = {
-            channel: [members[name] for name in settings.routes.instances(channel)] for channel in Channel
-        }
-        # One claim at a time: by the loop, or by Suspects, which sends a message alone.
-        self._claim_lock = asyncio.Lock()
-        self._unconfirmed = False
-        """Whether the last claim failed; the store may have made it nevertheless."""
-        self._due: dict[Queue, None] = {}
-        """Queues that may have due messages."""
-        self._next_scan = 0.0
+        self._failover = Failover(outbox, self._leases, metrics, clock, paused)
+        self._router = Router(settings)
+        self._routes = RouteTable(
+            sending_routes(settings.routes, members), lookup_routes(settings.contacts.timeout)
+        )
+        self._dispatch = Dispatch(
+            outbox,
+            routes=self._routes,
+            planner=Planner(paused),
+            leases=self._leases,
+            begin=self._begin,
+            clock=clock,
+            stopping=self._stopping,
+        )
         self._suspects = Suspects(
             outbox,
-            self._claim_lock,
+            self._dispatch.lock,
             in_flight=self._in_flight,
-            usable=lambda queue: first_usable(self._routes[queue.channel], self._clock()) is not None,
-            begin=self._begin_suspect,
+            usable=self._dispatch.is_usable,
+            begin=self._dispatch.claim_suspect,
             stopping=self._stopping,
         )
 
@@ -84,13 +84,7 @@ class DeliveryWorker:
         renewal = asyncio.create_task(self._leases.renew(), name="delivery-renew")
         try:
             async with asyncio.TaskGroup() as loops:
-                claiming = polling.claim_repeatedly(
-                    self._claim,
-                    work=self._outbox.queue_signals.event,
-                    stopping=self._stopping,
-                    on_error=self._note_failed_claim,
-                )
-                loops.create_task(claiming, name="delivery-claims")
+                loops.create_task(self._dispatch.run(), name="delivery-claims")
                 loops.create_task(self._suspects.run(), name="delivery-suspects")
             while self._in_flight:
                 await asyncio.wait(self._in_flight)
@@ -106,105 +100,23 @@ class DeliveryWorker:
         self._stopping.set()
         self._outbox.queue_signals.event.set()
 
-    def _note_failed_claim(self, error: StoreError) -> None:
-        _log.warning("claim_failed", reason=str(error))
-        self._unconfirmed = True
-
-    async def _claim(self) -> float | None:
-        """Begin to send what is due; return the wait until the next claim, None where more may be due."""
-        if self._unconfirmed:
-            # Messages of a claim that was not confirmed would otherwise wait until their lease ends.
-            async with self._claim_lock:
-                await self._outbox.release_claims(self._leases.message_ids)
-            self._unconfirmed = False
-        await self._find_due_queues()
-        members: list[RouteMember] = []
-        requests: list[ClaimRequest] = []
-
-        def plan() -> list[ClaimRequest]:
-            planned = self._plan()
-            members.extend(member for member, _ in planned)
-            requests.extend(request for _, request in planned)
-            return requests
-
-        async with self._claim_lock:
-            if self._stopping.is_set():
-                return polling.POLL_INTERVAL
-            # The plan is made late: messages whose results share the transaction have freed their slots by then.
-            batches = await self._outbox.claim(plan)
-            for batch, member in zip(batches, members, strict=True):
-                for claim in batch.claims:
-                    self._begin(claim, member, self._routes[claim.channel])
-        for request, batch in zip(requests, batches, strict=True):
-            if len(batch.claims) < request.limit:
-                self._due.pop(request.queue, None)
-        if requests:
-            return None
-        waits = [next_claim_in(self._routes[queue.channel], self._clock()) for queue in self._due]
-        return min([polling.POLL_INTERVAL, *waits])
-
-    async def _find_due_queues(self) -> None:
-        new, rescan = self._outbox.queue_signals.take()
-        self._due |= dict.fromkeys(new)
-        if rescan or self._clock() >= self._next_scan:
-            self._next_scan = self._clock() + polling.POLL_INTERVAL
-            self._due |= dict.fromkeys(await self._outbox.due_queues())
-
-    def _plan(self) -> list[tuple[RouteMember, ClaimRequest]]:
-        planned: list[tuple[RouteMember, ClaimRequest]] = []
-        now = self._clock()
-        reserved: Counter[str] = Counter()
-        for queue in self._due:
-            member = first_usable(self._routes[queue.channel], now)
-            if member is None:
-                continue
-            name = member.instance.name
-            limit = member.throttle.sends_allowed(now) - reserved[name]
-            if limit > 0:
-                reserved[name] += limit
-                planned.append((member, ClaimRequest(queue, limit, member.lease)))
-        return planned
-
-    async def _begin_suspect(self, queue: Queue) -> None:
-        """Begin to send the next suspect; the claim lock is held, and no other message is in flight."""
-        route = self._routes[queue.channel]
-        member = first_usable(route, self._clock())
-        if member is None:
-            return
-        request = ClaimRequest(queue, 1, member.lease, state=State.SUSPECT)
-        try:
-            batches = await self._outbox.claim(lambda: [request])
-        except StoreError:
-            self._unconfirmed = True
-            raise
-        for claim in batches[0].claims:
-            self._begin(claim, member, route)
-
-    def _begin(self, claim: Claim, member: RouteMember, route: Route) -> None:
-        wait = member.throttle.begin(self._clock())
-        lease = member.lease
+    def _begin(self, assignment: Assignment) -> None:
+        claim, lease = assignment.claim, assignment.member.lease
         self._leases.hold(claim, lease, renew_in=lease / 3)
-        task = asyncio.create_task(self._deliver(claim, member, route, wait), name=f"send-{claim.id}")
+        task = asyncio.create_task(self._deliver(assignment), name=f"send-{claim.id}")
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
 
-    async def _deliver(self, claim: Claim, member: RouteMember, route: Route, wait: float) -> None:
-        """Deliver one claimed message and record the result; ``member`` has a slot and a turn for it."""
+    async def _deliver(self, assignment: Assignment) -> None:
+        """Deliver one claimed message and record the result."""
         result: SendResult | None = None
+        claim = assignment.claim
         delivery = Delivery(claim)
         try:
-            try:
-                message = await self._compose(delivery)
-            except BaseException:
-                member.throttle.release()
-                raise
-            if isinstance(message, SendResult):
-                member.throttle.release()
-                result = message
+            if isinstance(assignment.member, Lookups):
+                result = await self._find_route(delivery, assignment)
             else:
-                await wait_for_turn(member, wait)
-                answer = await self._failover.send(delivery, message, member, route)
-                result = self._result(claim, answer)
+                result = await self._send(delivery, assignment)
         except asyncio.CancelledError:
             result = self._interrupted(delivery)
             raise
@@ -221,6 +133,52 @@ class DeliveryWorker:
                 )
             self._leases.release(claim)
 
+    async def _send(
+        self, delivery: Delivery, assignment: Assignment, lookup: LookupResult | None = None
+    ) -> SendResult:
+        """Send a message through its member, which has a slot and a turn for it; return the result."""
+        member = assignment.member
+        assert isinstance(member, RouteMember)
+        try:
+            message = await self._compose(delivery, lookup)
+        except BaseException:
+            member.throttle.release()
+            raise
+        if isinstance(message, SendResult):
+            member.throttle.release()
+            return message
+        await wait_for_turn(member, assignment.turn_at - self._clock())
+        answer = await self._failover.send(delivery, message, member, assignment.route)
+        return self._result(delivery.claim, answer)
+
+    async def _find_route(self, delivery: Delivery, assignment: Assignment) -> SendResult | None:
+        """Decide the route of a message, and send it where the decision is not stored; return the result, if any."""
+        claim, route = delivery.claim, None
+        try:
+            lookup = await self._lookup(claim)
+            if isinstance(lookup, SendResult):
+                return lookup
+            assert lookup.recipient is not None
+            decision, country = decide(self._router, claim, lookup.recipient)
+            if decision.route is None or decision.outcome is not Outcome.TAKEN:
+                return attempt.unroutable_result(claim, decision)
+            if not claim.route:
+                move = Decision(
+                    claim.id, claim.attempt, claim.channel, claim.client, decision.route.name, country
+                )
+                await polling.record(
+                    self._outbox.move, claim, move, on_lost=_log_lost_claim, on_error=_log_not_recorded
+                )
+                return None
+            route = self._routes.find(claim.channel, decision.route.name)
+            slot = await self._dispatch.wait_for_slot(assignment, route)
+        finally:
+            assignment.member.throttle.release()
+        if slot is None:
+            return attempt.retry_result(claim, "no instance of its route was free")
+        self._leases.hold(claim, slot.member.lease, renew_in=0.0)
+        return await self._send(delivery, slot, lookup)
+
     def _interrupted(self, delivery: Delivery) -> SendResult:
         """Return the result of an interrupted delivery: uncertain only while an instance is sending."""
         if delivery.sending:
@@ -233,9 +191,25 @@ class DeliveryWorker:
     def _result(self, claim: Claim, answer: InstanceAnswer) -> SendResult:
         return attempt.send_result(claim, answer, self._settings.delivery.uncertain_wait)
 
-    async def _compose(self, delivery: Delivery) -> Email | Sms | SendResult:
+    async def _compose(
+        self, delivery: Delivery, lookup: LookupResult | SendResult | None
+    ) -> Email | Sms | SendResult:
         """Return the message to send, or the result of a message that can't be sent now."""
         claim = delivery.claim
+        lookup = lookup or await self._lookup(claim)
+        if isinstance(lookup, SendResult):
+            return lookup
+        assert lookup.recipient is not None
+        try:
+            composed = await attempt.compose(claim, lookup.recipient, lookup.attributes, self._text_parts)
+        except ValueError:
+            _log.error("content_unreadable", message=claim.id)
+            return attempt.final_result(claim, State.FAILED, "its content can't be read")
+        delivery.content = composed.content
+        return composed.message
+
+    async def _lookup(self, claim: Claim) -> LookupResult | SendResult:
+        """Return the recipient, or the result of a message that can't be sent now."""
         if claim.lifetime <= 0:
             return attempt.final_result(claim, State.FAILED, "its lifetime ended")
         client = self._settings.clients.get(claim.client)
@@ -247,13 +221,7 @@ class DeliveryWorker:
             return attempt.retry_result(claim, "a contact source was unavailable")
         if lookup.recipient is None:
             return attempt.final_result(claim, State.REJECTED, _rejection_reason(claim, lookup))
-        try:
-            composed = await attempt.compose(claim, lookup.recipient, lookup.attributes, self._text_parts)
-        except ValueError:
-            _log.error("content_unreadable", message=claim.id)
-            return attempt.final_result(claim, State.FAILED, "its content can't be read")
-        delivery.content = composed.content
-        return composed.message
+        return lookup
 
     async def _find_recipient(self, claim: Claim, client: Client) -> LookupResult:
         """Look up the recipient as it is now, in the client's own sources alone."""
@@ -276,8 +244,9 @@ def _rejection_reason(claim: Claim, lookup: LookupResult) -> str:
     return "the user has no usable address any more"
 
 
-def _log_lost_claim(claim: Claim, result: SendResult) -> None:
-    _log.warning("claim_lost", message=claim.id, state=result.state.value)
+def _log_lost_claim(claim: Claim, result: SendResult | Decision) -> None:
+    state = result.state if isinstance(result, SendResult) else State.QUEUED
+    _log.warning("claim_lost", message=claim.id, state=state.value)
 
 
 def _log_not_recorded(claim: Claim, error: StoreError, _last: bool) -> None:

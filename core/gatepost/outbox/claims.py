@@ -1,6 +1,7 @@
 """Claims of messages: claim what is due, renew leases, release claims that this process does not work on."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import State
 from gatepost.outbox.suppressions import reason_of_message
 from gatepost.outbox.transaction import DialectPair, Transaction
-from gatepost.outbox.watermark import FULL_SCAN, ClaimProgress, claim_progress
+from gatepost.outbox.turns import Rate, Turns
+from gatepost.outbox.watermark import FULL_SCAN, ClaimProgress, Watermark, claim_progress
 
 
 class ClaimRequest(NamedTuple):
@@ -28,13 +30,49 @@ class ClaimRequest(NamedTuple):
     """Messages that were due before then are left out."""
     state: State = State.QUEUED
     """QUEUED or SUSPECT."""
+    rates: Sequence[Rate | None] = ()
+    """The rate of the instance of each message, where the replicas share it; a claim stops where no turn is left."""
 
 
 class ClaimBatch(NamedTuple):
     """The messages of one claim, and how far it came."""
 
     claims: list[Claim]
-    progress: ClaimProgress
+    progress: ClaimProgress | None
+    """None: no turn was left."""
+    turns: Sequence[float]
+    """For each claim its turn at its instance, as a time of the process's monotonic clock; empty: no rate is shared."""
+    next_claim_at: Mapping[str, float]
+    """Instances without turns left, and when a claim should try again, by the monotonic clock."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no further message was due."""
+        return self.progress is not None and self.progress.exhausted
+
+
+class QueueWatermarks:
+    """The watermark of each queue, for claims on PostgreSQL."""
+
+    def __init__(self, *, active: bool) -> None:
+        """Without ``active`` every claim reads the whole index."""
+        self._active = active
+        self._watermarks: defaultdict[int, Watermark] = defaultdict(Watermark)
+
+    def apply(self, request: ClaimRequest) -> ClaimRequest:
+        """Return the request with the due time at which it starts."""
+        # Suspects are few and may be older than all other messages.
+        if not self._active or request.state is State.SUSPECT:
+            return request
+        return request._replace(min_due_at=self._watermarks[request.queue.id].min_due_at())
+
+    def advance(self, requests: Sequence[ClaimRequest], batches: Sequence[ClaimBatch]) -> None:
+        """Note the progress of committed claims."""
+        if not self._active:
+            return
+        for request, batch in zip(requests, batches, strict=True):
+            if request.state is not State.SUSPECT and batch.progress is not None:
+                self._watermarks[request.queue.id].advance(request.min_due_at, batch.progress)
 
 
 class Renewal(NamedTuple):
@@ -47,7 +85,11 @@ class Renewal(NamedTuple):
 
 def claim(tx: Transaction, calls: Sequence[Sequence[ClaimRequest]]) -> list[list[ClaimBatch]]:
     """Claim due messages for each request of each call, the longest due first."""
-    return [[_claim(tx, request) for request in requests] for requests in calls]
+    rates = {rate for requests in calls for request in requests for rate in request.rates if rate}
+    turns = Turns(tx, rates)
+    batches = [[_claim(tx, request, turns) for request in requests] for requests in calls]
+    turns.store()
+    return batches
 
 
 _claim_statement = partial(
@@ -82,14 +124,17 @@ _claim_statement = partial(
 _claim_due = DialectPair(_claim_statement(postgresql=False), _claim_statement(postgresql=True))
 
 
-def _claim(tx: Transaction, request: ClaimRequest) -> ClaimBatch:
+def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
+    limit = turns.available(request.rates, request.limit)
+    if not limit:
+        return ClaimBatch([], None, (), turns.next_claim_at())
     rows = tx.execute(
         _claim_due,
         of_queue=request.queue.id,
         in_state=request.state.value,
         min_due_at=request.min_due_at,
         now=tx.now,
-        max_rows=request.limit,
+        max_rows=limit,
         lease_end=tx.after(request.lease),
         claimed_by=tx.holder,
     ).all()
@@ -108,7 +153,8 @@ def _claim(tx: Transaction, request: ClaimRequest) -> ClaimBatch:
         )
         for row in rows
     ]
-    return ClaimBatch(claims, claim_progress(tx, rows, request.limit))
+    moments = [turns.take(rate) for rate in request.rates[: len(claims)]]
+    return ClaimBatch(claims, claim_progress(tx, rows, limit), moments, turns.next_claim_at())
 
 
 _requeue = (

@@ -248,13 +248,18 @@ class GroupCommit:
             call.future.set_exception(error)
 
     def _work(self, batch: Sequence[_Call[Any, Any]], connection: Connection) -> list[Any]:
-        """Run each kind of work once, for all its calls; the kinds in the order of their first calls."""
+        """Run each kind of work once, for all its calls; the kinds in the order of their first calls, claims last.
+
+        Claims may lock the turns of an instance. After that lock they must wait for no other one, or two replicas could
+        wait for each other.
+        """
         transaction = self._begin(connection)
         places_by_work: dict[Work[Any, Any], list[int]] = {}
         for place, call in enumerate(batch):
             places_by_work.setdefault(call.work, []).append(place)
         results: list[Any] = [None] * len(batch)
-        for work, places in places_by_work.items():
+        for work in sorted(places_by_work, key=self._not_repeatable.__contains__):
+            places = places_by_work[work]
             items = [batch[place].item for place in places]
             for place, result in zip(places, work(transaction, items), strict=True):
                 results[place] = result

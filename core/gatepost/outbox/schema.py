@@ -199,7 +199,7 @@ leases = Table(
     sqlite_strict=True,
 )
 
-# The next turn of each instance with a rate that several replicas share.
+# The next turn of each instance with a rate that several replicas share, in microseconds.
 turns = Table(
     "turns",
     metadata,

@@ -1,7 +1,7 @@
 """The outbox: accepted messages, their results, and the callbacks to Smartico."""
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from uuid import uuid4
@@ -16,6 +16,7 @@ from gatepost.outbox import (
     claims,
     counters,
     deaths,
+    decisions,
     maintenance,
     messages,
     named_leases,
@@ -26,6 +27,7 @@ from gatepost.outbox import (
     send_results,
     sqlite,
     stuck_statuses,
+    turns,
 )
 from gatepost.outbox.claims import ClaimBatch, ClaimRequest
 from gatepost.outbox.group_commit import Database, Deferred, GroupCommit, Item, Result, Work
@@ -78,7 +80,7 @@ class Outbox:
         self._failure: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
         # SQLite has a single writer, so one lane for everything saves syncs of the disk. PostgreSQL has many writers,
         # and there a request must not wait for a thousand reports.
-        not_repeatable = (claims.claim, callbacks.claim_callbacks)
+        not_repeatable = (claims.claim, callbacks.claim_callbacks, turns.take_turns)
         shards = [counters.ALL_SHARDS] if lock else [f"{self.holder}/{lane}" for lane in range(4)]
         lanes = [
             GroupCommit(database, partial(self._begin, shard=shard), self._failure, not_repeatable)
@@ -88,7 +90,7 @@ class Outbox:
         self._accept_lane, self._send_lane, self._report_lane, self._callback_lane = lanes * (4 // len(lanes))
         self._last_searched_seq = 0
         # Not on SQLite, whose indexes keep no dead entries.
-        self._watermarks: defaultdict[int, Watermark] | None = None if lock else defaultdict(Watermark)
+        self._watermarks = claims.QueueWatermarks(active=lock is None)
         self._callback_watermarks: dict[str, Watermark] | None = None if lock else {}
         self._queues: dict[queues.QueueName, Queue] = {}
         # One object for all calls, because calls of the same work share a transaction.
@@ -105,6 +107,11 @@ class Outbox:
     def failure(self) -> asyncio.Future[StoreBroken]:
         """Done, with the reason, when the store can't be trusted any more and the process must stop."""
         return self._failure
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other replicas may use the store: on PostgreSQL, not on SQLite."""
+        return self._lock is None
 
     @property
     def is_failing(self) -> bool:
@@ -138,22 +145,23 @@ class Outbox:
         requests: list[ClaimRequest] = []
 
         def make() -> Sequence[ClaimRequest]:
-            for request in plan():
-                watermark = self._watermark(request)
-                requests.append(request._replace(min_due_at=watermark.min_due_at()) if watermark else request)
+            requests.extend(map(self._watermarks.apply, plan()))
             return requests
 
-        batches: Sequence[ClaimBatch] = await self._send_lane.run(claims.claim, Deferred(make))
-        for request, batch in zip(requests, batches, strict=True):
-            if watermark := self._watermark(request):
-                watermark.advance(request.min_due_at, batch.progress)
+        batches = await self._send_lane.run(claims.claim, Deferred(make))
+        self._watermarks.advance(requests, batches)
         return batches
 
-    def _watermark(self, request: ClaimRequest) -> Watermark | None:
-        # Suspects are few and may be older than all other messages.
-        if self._watermarks is None or request.state is State.SUSPECT:
-            return None
-        return self._watermarks[request.queue.id]
+    async def take_turn(self, rate: turns.Rate) -> float | None:
+        """Take a turn of an instance; return it as a time of the monotonic clock, None where none is left soon."""
+        return await self._send_lane.run(turns.take_turns, rate)
+
+    async def move(self, decision: decisions.Decision) -> bool:
+        """Queue a claimed message in the queue of its route; return False when the claim was lost."""
+        queue = await self._send_lane.run(decisions.move, decision)
+        if queue:
+            self.queue_signals.add(queue)
+        return queue is not None
 
     async def due_queues(self, state: State = State.QUEUED) -> Sequence[Queue]:
         """Return the queues in which a message is due in this state, QUEUED or SUSPECT."""

@@ -1,5 +1,6 @@
 """What every work function of the outbox gets: a connection inside a transaction, the time, the policy."""
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -94,6 +95,8 @@ class Transaction:
     """The shard of the counters to which this transaction adds."""
     counter_changes: dict[CounterKey, int] = field(default_factory=dict)
     """How much this transaction changes each counter; written at its end."""
+    read_at: float = field(default_factory=time.monotonic)
+    """When ``now`` was read, by this process's monotonic clock."""
 
     @property
     def on_postgresql(self) -> bool:

@@ -26,6 +26,12 @@ class Split:
         self._weights = dict(weights)
         self._credits = dict.fromkeys(weights, 0.0)
 
+    def copy(self) -> "Split":
+        """Return a split with the same weights and credits, to look ahead without any effect on this one."""
+        other = Split(self._weights)
+        other._credits = dict(self._credits)
+        return other
+
     def shares(
         self, unusable: Collection[str] = (), factors: Mapping[str, float] = NO_FACTORS
     ) -> dict[str, float]:

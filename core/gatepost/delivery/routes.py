@@ -1,0 +1,199 @@
+"""The routes as the worker uses them: their members, and which of them gets the next message."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from gatepost.config.routes import Route, Routes
+from gatepost.delivery.leases import lease_for
+from gatepost.model import Channel
+from gatepost.outbox import Queue
+from gatepost.outbox.turns import Rate, shared_rate
+from gatepost.plugin_host.instances import Instance
+from gatepost.routing.split import NO_FACTORS, Split
+from gatepost.throttle import BreakerState, Throttle
+
+MAX_CHOICE_LENGTH = 200
+"""Characters of the text that says why an instance was chosen."""
+
+Factors = Callable[[str, str], Mapping[str, float]]
+"""The part of each instance's weight that counts now, for the name of a route and a country."""
+
+
+def no_factors(_route: str, _country: str) -> Mapping[str, float]:
+    """Return no factors: the weights count as they are."""
+    return NO_FACTORS
+
+
+class RouteMember(NamedTuple):
+    """A sending instance and its throttle; an instance on two routes is one member of both."""
+
+    instance: Instance
+    throttle: Throttle
+    rate: Rate | None = None
+    """The rate, where the replicas share it."""
+
+    @property
+    def name(self) -> str:
+        """The name of the instance."""
+        return self.instance.name
+
+    @property
+    def lease(self) -> float:
+        """Seconds for which a claim for this member is held."""
+        return lease_for(self.instance.settings.timeout)
+
+
+def route_member(instance: Instance, *, clients: int, shared: bool) -> RouteMember:
+    """Return the member for an instance; ``shared``: other replicas may use the store, and share its rate.
+
+    ``clients`` is the number of clients whose messages it may send.
+    """
+    settings = instance.settings
+    rate = shared_rate(settings.name, settings.per_second) if shared and settings.per_second else None
+    per_second = 0.0 if rate else settings.per_second
+    throttle = Throttle(concurrency=settings.concurrency, per_second=per_second, clients=clients)
+    return RouteMember(instance, throttle, rate)
+
+
+class Lookups(NamedTuple):
+    """The slots of messages whose route is not known: to look up their recipients."""
+
+    throttle: Throttle
+    lease: float
+    name: str = ""
+    rate: None = None
+
+
+Member: TypeAlias = RouteMember | Lookups
+"""What has slots for messages."""
+
+
+def is_usable(member: Member, now: float) -> bool:
+    """Return whether a member works, also where it has no free slot: a busy member is waited for."""
+    state = member.throttle.state(now)
+    return state is BreakerState.USABLE or (
+        state is BreakerState.PROBING and member.throttle.sends_allowed(now) > 0
+    )
+
+
+class SendingRoute:
+    """A route and its members: in their order, or with a split of the messages between them."""
+
+    def __init__(
+        self, channel: Channel, rule: Route, members: Sequence[Member], factors: Factors = no_factors
+    ) -> None:
+        """Take the members in the order of the rule's instances; ``factors`` apply to the weights of a split."""
+        self.key = channel, rule.name
+        self.urgent = rule.urgent
+        self.members = members
+        self.is_split = bool(rule.split)
+        self._rule = rule
+        self._factors = factors
+        # By country, because the factors are.
+        self._splits: dict[str, Split] = {}
+        self._last_country = ""
+
+    def usable_members(self, now: float, paused: Collection[str] = ()) -> Sequence[Member]:
+        """Return the members that may get a message now: of a list only the first one that works.
+
+        ``paused`` are names of members that get none.
+        """
+        usable = (member for member in self.members if is_usable(member, now) and member.name not in paused)
+        if self.is_split:
+            return [member for member in usable if self._rule.split[member.name]]
+        first = next(usable, None)
+        return [] if first is None else [first]
+
+    def foresee(self, usable: Sequence[Member]) -> Callable[[], Member]:
+        """Return a function that returns with each call the member of one more message, without any effect."""
+        if not self.is_split:
+            return lambda: usable[0]
+        # The country is known only when the message is claimed; most routes have a single one.
+        country = self._last_country
+        split = self._split(country).copy()
+        return lambda: self._choose(split, usable, country)
+
+    def assign(self, planned: Sequence[Member], usable: Sequence[Member], country: str) -> Member:
+        """Return the member of a claimed message: one of ``planned``, the slots that are reserved for the route."""
+        if not self.is_split:
+            return planned[0]
+        self._last_country = country
+        split = self._split(country).copy()
+        chosen = self._choose(split, usable, country)
+        if chosen not in planned:
+            # The plan was made for messages to another country: a member with a slot helps out.
+            split = self._split(country).copy()
+            chosen = self._choose(split, [member for member in usable if member in planned], country)
+        self._splits[country] = split
+        return chosen
+
+    def next_claim_in(self, now: float, paused: Collection[str] = ()) -> float | None:
+        """Return the seconds until a member may send that can't now; None where that takes an event."""
+        usable = self.usable_members(now, paused)
+        # A member of a list is waited for although a later one is free; so is each member of a split.
+        candidates = [
+            member
+            for member in self.members
+            if member.name not in paused
+            and (not is_usable(member, now) or (member in usable and not member.throttle.sends_allowed(now)))
+        ]
+        waits = [member.throttle.next_allowed_in(now) for member in candidates]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def members_after(self, member: RouteMember) -> Sequence[RouteMember]:
+        """Return the members that may take a message for which this one was unavailable, in their order."""
+        position = self.members.index(member)
+        earlier = self.members[:position] if self.is_split else ()
+        others = *self.members[position + 1 :], *earlier
+        return [other for other in others if isinstance(other, RouteMember)]
+
+    def choice(self, member: Member, now: float) -> str:
+        """Return why this member got a message; empty for the first member of a list."""
+        if not self.is_split and member is self.members[0]:
+            return ""
+        resting = "".join(
+            f"; {other.name} rests"
+            for other in self.members
+            if other is not member and not is_usable(other, now)
+        )
+        if self.is_split:
+            shares = ":".join(f"{weight:g}" for weight in self._rule.split.values())
+            return f"split {shares}{resting}"[:MAX_CHOICE_LENGTH]
+        return f"the first of the route that works{resting}"[:MAX_CHOICE_LENGTH]
+
+    def _split(self, country: str) -> Split:
+        if country not in self._splits:
+            self._splits[country] = Split(self._rule.split)
+        return self._splits[country]
+
+    def _choose(self, split: Split, usable: Sequence[Member], country: str) -> Member:
+        names = {member.name: member for member in usable}
+        unusable = self._rule.split.keys() - names.keys()
+        chosen = split.choose(unusable, self._factors(self.key[1], country))
+        assert chosen is not None, "no usable member"
+        return names[chosen]
+
+
+def sending_routes(routes: Routes, members: Mapping[str, RouteMember]) -> Iterator[SendingRoute]:
+    """Yield the configured routes that send; ``members`` are all sending instances by name."""
+    for channel in Channel:
+        for rule in routes.of(channel):
+            if rule.instances:
+                yield SendingRoute(channel, rule, [members[name] for name in rule.instances])
+
+
+class RouteTable:
+    """The routes of this configuration that send, by channel and name."""
+
+    def __init__(self, routes: Iterable[SendingRoute], lookups: Iterable[SendingRoute]) -> None:
+        """``lookups`` are the routes, one for each channel, of messages whose own route is not known."""
+        self._routes = {route.key: route for route in routes}
+        self._lookups = {route.key[0]: route for route in lookups}
+
+    def of(self, queue: Queue) -> SendingRoute:
+        """Return the route of a queue; the lookups where it is not decided or not in this configuration."""
+        return self._routes.get((queue.channel, queue.route)) or self._lookups[queue.channel]
+
+    def find(self, channel: Channel, name: str) -> SendingRoute:
+        """Return the route of this name, which is one that sends."""
+        return self._routes[channel, name]

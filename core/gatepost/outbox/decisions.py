@@ -1,0 +1,72 @@
+"""Messages whose route was decided only after they were claimed: they are queued again, in the queue of their route."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.engine import Row
+
+from gatepost.model import Channel
+from gatepost.outbox import deaths
+from gatepost.outbox.fence import check_fence
+from gatepost.outbox.queues import add_queues
+from gatepost.outbox.records import Queue
+from gatepost.outbox.schema import messages
+from gatepost.outbox.states import State
+from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
+
+_claimed_rows = dialect_pair(
+    lambda add_lock: add_lock(
+        select(messages.c.id, messages.c.attempt, messages.c.holder, messages.c.state)
+        .where(messages.c.id.in_(IDS))
+        .order_by(messages.c.id)
+    )
+)
+_move = (
+    update(messages)
+    .where(messages.c.id == bindparam("message_id"))
+    .values(
+        queue=bindparam("new_queue"),
+        country=bindparam("new_country"),
+        state=deaths.waiting_state,
+        due_at=bindparam("now"),
+    )
+)
+
+
+class Decision(NamedTuple):
+    """The route of a claimed message."""
+
+    id: str
+    attempt: int
+    channel: Channel
+    client: str
+    route: str
+    country: str
+
+
+def move(tx: Transaction, decisions: Sequence[Decision]) -> list[Queue | None]:
+    """Move each claimed message to the queue of its route, where it is due at once; return that queue.
+
+    None: the claim was lost, and nothing was changed.
+    The attempt stays counted: it is part of the fence, and no result of this claim may pass for one of the next.
+    """
+    names = [(decision.channel, decision.route, decision.client) for decision in decisions]
+    queues = add_queues(tx, sorted(set(names)))
+    ids = [decision.id for decision in decisions]
+    rows: dict[str, Row[Any]] = {row.id: row for row in tx.select_by_ids(_claimed_rows, sorted(set(ids)))}
+    no_late = [False] * len(ids)
+    valid = check_fence(tx, ids, decisions, rows, State.SENDING, allow_late=no_late)
+    changes = [
+        {
+            "message_id": decision.id,
+            "new_queue": queues[name].id,
+            "new_country": decision.country,
+            "now": tx.now,
+        }
+        for decision, name, is_valid in zip(decisions, names, valid, strict=True)
+        if is_valid
+    ]
+    if changes:
+        tx.execute_many(_move, changes)
+    return [queues[name] if is_valid else None for name, is_valid in zip(names, valid, strict=True)]
