@@ -13,9 +13,9 @@ from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import EmailContent
 from gatepost.delivery import html_text
-from gatepost.delivery.routes import RouteMember
 from gatepost.delivery.html_text import SLICE_LENGTH, TextParts
 from gatepost.delivery.html_text.render import Renderer
+from gatepost.delivery.routes import RouteMember
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl

@@ -5,6 +5,7 @@ routes that would use the instance now, then evenly between the clients of a rou
 use costs it nothing, so a client with few messages is served at once.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
@@ -56,6 +57,8 @@ class Planner:
         self._paused = paused
         self._order = FairQueueing()
         self._plans = 0
+        self._spare: Counter[str] = Counter()
+        """By instance the free slots that the last plan left."""
 
     def plan(self, demands: Iterable[Demand], now: float) -> list[Deal]:
         """Return the slots for each demand that gets any, at most MAX_CLAIMS of them."""
@@ -73,26 +76,37 @@ class Planner:
                     place.take(line)
                     deals.setdefault(dealt.queue, (line, dealt, []))[2].append(place.member)
                     line.go_on()
+        self._spare = Counter({place.member.name: place.free for place in places})
         return [
             Deal(demand, members, line.usable, contended=True) for line, demand, members in deals.values()
         ]
 
-    def assign(self, deal: Deal, claims: Sequence[Claim]) -> list[Member]:
+    def assign(self, deal: Deal, claims: Sequence[Claim]) -> Sequence[Member]:
         """Return the member for each claim that was made for a deal, and note that these have used their slots."""
         route = deal.demand.route
-        if route.is_split:
-            # Only for the first messages were turns taken, where a rate is shared.
-            shared = any(member.rate for member in deal.members)
-            planned = list(deal.members[: len(claims)] if shared else deal.members)
-            used = [_remove(planned, route.assign(planned, deal.usable, claim.country)) for claim in claims]
-        else:
-            used = list(deal.members[: len(claims)])
+        used = self._assign_split(deal, claims) if route.is_split else deal.members[: len(claims)]
         self._order.charge(route.key, deal.demand.queue, len(used))
         if deal.contended:
             for member in dict.fromkeys(used):
                 count = used.count(member)
                 self._order.charge(member.name, route.urgent, count / (URGENT_SHARE if route.urgent else 1.0))
                 self._order.charge((member.name, route.urgent), route.key, count)
+        return used
+
+    def _assign_split(self, deal: Deal, claims: Sequence[Claim]) -> list[Member]:
+        """Assign each message by the shares for its country; the plan could only guess the countries."""
+        if any(member.rate for member in deal.members):
+            # Turns were taken for the planned members.
+            slots = Counter(deal.members[: len(claims)])
+        else:
+            slots = Counter(deal.members) + Counter({one: self._spare[one.name] for one in deal.usable})
+        used = []
+        for claim in claims:
+            member = deal.demand.route.assign(slots, deal.usable, claim.country)
+            slots[member] -= 1
+            used.append(member)
+        for member, count in (Counter(used) - Counter(deal.members)).items():
+            self._spare[member.name] -= count
         return used
 
     def can_send(self, demand: Demand, now: float) -> bool:
@@ -230,8 +244,3 @@ class _Place:
         self.free -= 1
         self._class_tags[line.route.urgent] += 1.0 / (URGENT_SHARE if line.route.urgent else 1.0)
         self._route_tags[line.route.key] += 1.0
-
-
-def _remove(members: list[Member], member: Member) -> Member:
-    members.remove(member)
-    return member

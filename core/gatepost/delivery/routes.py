@@ -113,17 +113,15 @@ class SendingRoute:
         split = self._split(country).copy()
         return lambda: self._choose(split, usable, country)
 
-    def assign(self, planned: Sequence[Member], usable: Sequence[Member], country: str) -> Member:
-        """Return the member of a claimed message: one of ``planned``, the slots that are reserved for the route."""
-        if not self.is_split:
-            return planned[0]
+    def assign(self, slots: Mapping[Member, int], usable: Sequence[Member], country: str) -> Member:
+        """Return the member of a message that was claimed for a split route: one that has ``slots``."""
         self._last_country = country
         split = self._split(country).copy()
         chosen = self._choose(split, usable, country)
-        if chosen not in planned:
+        if slots.get(chosen, 0) <= 0:
             # The plan was made for messages to another country: a member with a slot helps out.
             split = self._split(country).copy()
-            chosen = self._choose(split, [member for member in usable if member in planned], country)
+            chosen = self._choose(split, [one for one in usable if slots.get(one, 0) > 0], country)
         self._splits[country] = split
         return chosen
 
