@@ -14,6 +14,7 @@ from gatepost.model import Email, Receipt, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Claim, Outbox, Try
+from gatepost.outbox.turns import take_turns
 
 _log = logs.get(__name__)
 
@@ -53,7 +54,7 @@ async def shared_turn_in(outbox: Outbox, member: Member) -> float | None:
         return 0.0
     turn = None
     try:
-        turn = await outbox.take_turn(member.rate)
+        turn = await outbox.change(take_turns, member.rate)
     except StoreError:
         return None
     finally:

@@ -152,10 +152,6 @@ class Outbox:
         self._watermarks.advance(requests, batches)
         return batches
 
-    async def take_turn(self, rate: turns.Rate) -> float | None:
-        """Take a turn of an instance; return it as a time of the monotonic clock, None where none is left soon."""
-        return await self._send_lane.run(turns.take_turns, rate)
-
     async def move(self, decision: decisions.Decision) -> bool:
         """Queue a claimed message in the queue of its route; return False when the claim was lost."""
         queue = await self._send_lane.run(decisions.move, decision)
@@ -282,7 +278,7 @@ class Outbox:
         return results
 
     async def change(self, work: Work[Item, Result], order: Item) -> Result:
-        """Do the work that an operator orders and of which no worker has to be signalled."""
+        """Do work of which no worker has to be signalled."""
         return await self._send_lane.run(work, order)
 
     async def depth(self) -> queries.QueueDepth:

@@ -1,0 +1,339 @@
+"""Messages whose route is not decided, or not configured any more, and the shares of clients and urgent routes.
+
+On a clock that moves only while all tasks wait.
+"""
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from sqlalchemy import select
+from structlog.testing import capture_logs
+
+from gatepost.config.routes import Route, Routes
+from gatepost.config.settings import Client, InstanceSettings
+from gatepost.contacts.lookup import ContactCache, Contacts
+from gatepost.content import SmsContent
+from gatepost.delivery.routes import route_member
+from gatepost.delivery.worker import DeliveryWorker
+from gatepost.errors import Unavailable
+from gatepost.hookspecs import hookimpl
+from gatepost.model import Channel, Contact, Receipt, Secret
+from gatepost.observe.metrics import Metrics
+from gatepost.outbox import Policy, open_outbox
+from gatepost.outbox.schema import attempts, messages, queues
+from gatepost.plugin_host.instances import Instance
+from torture.fast_forward import FastForward
+from torture.outage import sms_settings
+
+NUMBERS = {"anna": "+447700900123", "jean": "+33612345678"}
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio", {"loop_factory": FastForward}
+
+
+class Users:
+    """A contact source that may be away."""
+
+    away = False
+
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        if self.away:
+            raise Unavailable("away")
+        return Contact(phone=Secret(NUMBERS[ext_user_id])) if ext_user_id in NUMBERS else None
+
+
+class Sends:
+    """A provider that notes what it sends, and when."""
+
+    def __init__(self):
+        self.at = {}
+        self.takes = 0.0
+        self.down = False
+
+    @hookimpl
+    async def send_sms(self, message):
+        if self.down:
+            raise Unavailable("down", retry_after=60.0)
+        self.at[message.id] = asyncio.get_running_loop().time()
+        await asyncio.sleep(self.takes)
+        return Receipt(provider_id=message.id)
+
+
+class Deployment:
+    """A store, and a process that sends by routes for text messages."""
+
+    def __init__(self, folder, new):
+        self.folder = folder
+        self.new = new
+        self.users = Users()
+        self.providers = {"one": Sends(), "other": Sends()}
+        self.limits = {"one": {}, "other": {}}
+        self.clients = ("brand", "second")
+
+    @asynccontextmanager
+    async def opened(self):
+        loop = asyncio.get_running_loop()
+        async with open_outbox(
+            Secret("sqlite:///outbox.db"), self.folder, Policy(), clock=lambda: 1_800_000_000.0 + loop.time()
+        ) as self.outbox:
+            yield
+
+    @asynccontextmanager
+    async def sending(self, *rules):
+        """Run a process that has these rules."""
+        loop = asyncio.get_running_loop()
+        settings = msgspec.structs.replace(
+            sms_settings(self.folder),
+            routes=Routes(sms=rules),
+            clients={name: Client(authorization=()) for name in self.clients},
+        )
+        instances = {
+            name: Instance(InstanceSettings(name=name, use=name, **self.limits[name]), provider)
+            for name, provider in self.providers.items()
+        }
+        users = Instance(InstanceSettings(name="users", use="users"), self.users)
+        worker = DeliveryWorker(
+            settings,
+            outbox=self.outbox,
+            members={
+                name: route_member(instance, clients=2, shared=False) for name, instance in instances.items()
+            },
+            contacts=Contacts({name: [users] for name in self.clients}, 2.0, ""),
+            contact_cache=ContactCache(),
+            metrics=Metrics(),
+            clock=loop.time,
+        )
+        with capture_logs():
+            running = asyncio.create_task(worker.run())
+            try:
+                yield
+            finally:
+                worker.stop()
+                await running
+
+    async def put(self, uid, route="", user="anna", client="brand"):
+        message = self.new(
+            f"{client}-{uid}",
+            client=client,
+            channel=Channel.SMS,
+            route=route,
+            ext_user_id=user,
+            content=msgspec.msgpack.encode(SmsContent(text=f"Hello {uid}", sender="Brand")),
+            callback_url="",
+        )
+        await self.outbox.put(message)
+        return message.id
+
+    async def put_many(self, count, **fields):
+        return await asyncio.gather(*(self.put(f"{fields}-{number}", **fields) for number in range(count)))
+
+    @property
+    def sent_at(self):
+        return self.providers["one"].at | self.providers["other"].at
+
+    async def sent(self, *ids):
+        while not self.sent_at.keys() >= set(ids):
+            assert asyncio.get_running_loop().time() < 3_600, "a message was never sent"
+            await asyncio.sleep(0.1)
+
+    async def row(self, message_id):
+        """Return the message's row, with the name of its route."""
+        query = (
+            select(messages, queues.c.route)
+            .join(queues, queues.c.id == messages.c.queue)
+            .where(messages.c.id == message_id)
+        )
+        return await self.outbox._database.transact(lambda connection: connection.execute(query).one())
+
+    async def choices(self):
+        query = select(attempts.c.message_id, attempts.c.choice)
+        rows = await self.outbox._database.transact(lambda connection: connection.execute(query).all())
+        return {row.message_id: row.choice for row in rows}
+
+    async def ended(self, message_id):
+        while (await self.row(message_id)).ended_at is None:
+            assert asyncio.get_running_loop().time() < 3_600, "a message never ended"
+            await asyncio.sleep(0.1)
+        return await self.row(message_id)
+
+
+@pytest.fixture
+async def deployment(tmp_path, new):
+    it = Deployment(tmp_path, new)
+    async with it.opened():
+        yield it
+
+
+UK = Route(name="uk", countries=("GB",), use=("one",))
+REST = Route(name="rest", use=("other",))
+
+
+async def test_an_undecided_route_is_decided_with_the_recipient_and_stored(deployment):
+    anna, jean = await deployment.put("anna"), await deployment.put("jean", user="jean")
+    async with deployment.sending(UK, REST):
+        await deployment.sent(anna, jean)
+        await deployment.ended(anna)
+        await deployment.ended(jean)
+
+    assert deployment.providers["one"].at.keys() == {anna}
+    assert deployment.providers["other"].at.keys() == {jean}
+    assert [(row.route, row.country) for row in [await deployment.row(anna), await deployment.row(jean)]] == [
+        ("uk", "GB"),
+        ("rest", "FR"),
+    ]
+    # The decision takes no time, and is no failed try.
+    assert max(deployment.sent_at.values()) < 1.0
+
+
+async def test_while_the_source_is_away_an_undecided_message_waits(deployment):
+    deployment.users.away = True
+    anna = await deployment.put("anna")
+    async with deployment.sending(UK, REST):
+        await asyncio.sleep(30.0)
+        assert not deployment.sent_at
+        assert (await deployment.row(anna)).reason == "a contact source was unavailable"
+        deployment.users.away = False
+        await deployment.sent(anna)
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason"),
+    [
+        (
+            (Route(name="no", countries=("GB",), refuse="no SMS to this country"), REST),
+            "no SMS to this country",
+        ),
+        ((Route(name="fr", countries=("FR",), use=("one",)),), "it fits no route"),
+    ],
+)
+async def test_an_undecided_message_that_the_rules_refuse_is_rejected(deployment, rules, reason):
+    anna = await deployment.put("anna")
+    async with deployment.sending(*rules):
+        row = await deployment.ended(anna)
+
+    assert (row.state, row.reason) == ("rejected", reason)
+    assert not deployment.sent_at
+
+
+async def test_a_user_who_has_vanished_is_rejected_before_a_route_is_decided(deployment):
+    message = await deployment.put("nobody", user="nobody")
+    async with deployment.sending(UK, REST):
+        row = await deployment.ended(message)
+
+    assert (row.state, row.reason) == ("rejected", "no contact source knows the user any more")
+
+
+async def test_a_route_that_is_not_configured_is_decided_anew_and_not_rewritten(deployment):
+    anna = await deployment.put("anna", route="of-another-replica")
+    async with deployment.sending(UK, REST):
+        row = await deployment.ended(anna)
+
+    assert deployment.providers["one"].at.keys() == {anna}
+    assert (row.route, row.state) == ("of-another-replica", "sent")
+
+
+async def test_a_message_of_an_unknown_route_that_no_rule_takes_waits_for_a_configuration_that_does(
+    deployment,
+):
+    anna = await deployment.put("anna", route="of-another-replica")
+    async with deployment.sending(Route(name="no", refuse="no SMS at all")):
+        await asyncio.sleep(60.0)
+        row = await deployment.row(anna)
+        assert (row.state, row.reason) == (
+            "queued",
+            "its route is no longer configured, and no other one takes it",
+        )
+    async with deployment.sending(REST):
+        await deployment.sent(anna)
+
+
+async def test_a_message_of_a_removed_client_waits_for_its_client(deployment):
+    undecided = await deployment.put("anna", client="gone")
+    unknown = await deployment.put("anna-2", client="gone", route="of-another-replica")
+    async with deployment.sending(REST):
+        await asyncio.sleep(60.0)
+        for one in (undecided, unknown):
+            row = await deployment.row(one)
+            assert (row.state, row.reason) == ("queued", "its client is no longer configured")
+    deployment.clients = (*deployment.clients, "gone")
+    async with deployment.sending(REST):
+        await deployment.sent(undecided, unknown)
+
+
+@pytest.mark.parametrize("route", ["", "of-another-replica"])
+async def test_messages_with_and_without_a_known_route_share_an_instance(deployment, route):
+    """A hundred and fifty each; of the first hundred and fifty sends, each has a fair part."""
+    deployment.limits["one"] = {"concurrency": 4}
+    deployment.providers["one"].takes = 0.5
+    known = await deployment.put_many(150, route="all")
+    other = await deployment.put_many(150, route=route, client="second")
+    async with deployment.sending(Route(name="all", use=("one",))):
+        while len(deployment.sent_at) < 150:  # noqa: ASYNC110  no event exists
+            await asyncio.sleep(0.1)
+        first = sorted(deployment.sent_at, key=deployment.sent_at.__getitem__)[:150]
+    sent = Counter(one in set(other) for one in first)
+    assert sent.keys() == {True, False}
+    assert min(sent.values()) >= 50
+    assert len(known) == 150
+
+
+async def test_a_resting_route_does_not_hold_up_other_messages_without_a_known_route(deployment):
+    deployment.providers["one"].down = True
+    stuck = await deployment.put_many(100, route="of-another-replica")
+    async with deployment.sending(UK, REST):
+        await asyncio.sleep(5.0)
+        jean = await deployment.put("jean", user="jean", client="second")
+        began = asyncio.get_running_loop().time()
+        await deployment.sent(jean)
+        assert deployment.sent_at[jean] - began < 10.0
+        deployment.providers["one"].down = False
+        await deployment.sent(*stuck)
+
+
+async def test_a_long_queue_delays_neither_another_client_nor_an_urgent_message(deployment):
+    """At a hundred a second, with three hundred messages before them."""
+    deployment.limits["one"] = {"per_second": 100.0, "concurrency": 16}
+    deployment.providers["one"].takes = 0.05
+    rules = (
+        Route(name="codes", senders=("Codes",), use=("one",), urgent=True),
+        Route(name="all", use=("one",)),
+    )
+    campaign = await deployment.put_many(300, route="all")
+    async with deployment.sending(*rules):
+        await asyncio.sleep(0.5)
+        began = asyncio.get_running_loop().time()
+        other = await deployment.put("other", route="all", client="second")
+        urgent = await deployment.put("urgent", route="codes")
+        await deployment.sent(other, urgent)
+        for one in (other, urgent):
+            assert deployment.sent_at[one] - began <= 0.3
+        assert not deployment.sent_at.keys() >= set(campaign)
+        await deployment.sent(*campaign)
+        # The rate was reached, and never exceeded.
+        times = sorted(deployment.sent_at.values())
+        assert times[-1] <= 3.2
+        assert all(later - earlier >= 0.99 for earlier, later in zip(times, times[100:], strict=False))
+
+
+async def test_the_reason_of_a_choice_is_stored_with_the_try(deployment):
+    deployment.providers["one"].down = True
+    deployment.limits["one"] = {"concurrency": 1}
+    first = await deployment.put("first", route="all")
+    async with deployment.sending(Route(name="all", use=("one", "other"))):
+        await deployment.sent(first)
+        second = await deployment.put("second", route="all")
+        await deployment.sent(second)
+        await deployment.ended(second)
+        choices = await deployment.choices()
+    assert choices[second] == "the first of the route that works; one rests"
+    async with deployment.sending(Route(name="all", split={"one": 70, "other": 30})):
+        third = await deployment.put("third", route="all")
+        await deployment.ended(third)
+        choices = await deployment.choices()
+    assert choices[third] in {"split 70:30", "after one was unavailable"}
