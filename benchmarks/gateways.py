@@ -15,7 +15,7 @@ from gatepost.intake import requests
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Policy, new_id, open_outbox
 from gatepost.outbox.postgresql import PostgresDatabase
-from gatepost.outbox.schema import contents, messages
+from gatepost.outbox.schema import contents, messages, queues
 from gatepost.outbox.sqlite import SqliteDatabase
 from gatepost.outbox.states import State
 from gatepost.outbox.store_url import sqlite_path
@@ -105,12 +105,22 @@ def configure(folder: Path, plugins: str, store: str = SQLITE, *, port: int = 0,
     return path
 
 
+QUEUE = 1
+"""The number of the queue of all messages."""
+
+
 def fill_queue(
     folder: Path, count: int, store: str = SQLITE, *, content: bytes | None = None, callback_url: str = ""
 ) -> None:
     """Put ``count`` accepted emails into the store, but faster than acceptance would."""
     if content is None:
         content = requests.stored_content(requests.decode(Channel.EMAIL, email("fill", 0)))
+
+    def add_queue(connection: Connection) -> None:
+        channel = Channel.EMAIL.value
+        connection.execute(
+            insert(queues), {"id": QUEUE, "channel": channel, "route": channel, "client": "bench"}
+        )
 
     def put(rows: list[dict[str, object]], connection: Connection) -> None:
         connection.execute(insert(messages), rows)
@@ -122,6 +132,7 @@ def fill_queue(
             pass  # opening the outbox creates the tables
         path = sqlite_path(url, folder)
         database = PostgresDatabase(url) if path is None else SqliteDatabase(path)
+        await database.transact(add_queue)
         for rows in _row_batches(count, callback_url):
             await database.transact(partial(put, rows))
         await database.close()
@@ -140,6 +151,8 @@ def _row_batches(count: int, callback_url: str) -> Iterator[list[dict[str, objec
                 "channel": Channel.EMAIL.value,
                 # Clients send uids in no order, so that their index is written in random places.
                 "uid": str(uuid4()),
+                "queue": QUEUE,
+                "country": "",
                 "fingerprint": number.to_bytes(32, "big"),
                 "ext_user_id": f"u{number % USERS}",
                 "preview": "",
@@ -151,6 +164,7 @@ def _row_batches(count: int, callback_url: str) -> Iterator[list[dict[str, objec
                 "attempt": 0,
                 "holder": "",
                 "lost_answers": 0,
+                "passed": "",
                 "deaths": 0,
                 "instance": "",
                 "reason": "",
