@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from torture import goals, growth, model, outage, postgres, powerloss
+from torture import fairness, goals, growth, model, outage, postgres, powerloss, shared_rate
 from torture.clocks import ProcessClock, StoreClock
 from torture.oracle import Figures
 from torture.replica import ForkServer
@@ -170,6 +170,17 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
         )
     ),
     "outage": lambda run, name: outage.run(run.new_folder(name), seconds=max(300, run.scaled(3_600))),
+    "fairness": lambda run, name: fairness.run(run.new_folder(name), run.scaled(100_000)),
+    "shared-rate": lambda run, name: _run_on_uvloop(
+        shared_rate.measure(
+            run.server.new_database(), run.new_folder(name), per_second=100.0, seconds=max(4, run.scaled(60))
+        )
+    ),
+    "shared-rate-low": lambda run, name: _run_on_uvloop(
+        shared_rate.measure(
+            run.server.new_database(), run.new_folder(name), per_second=20.0, seconds=max(4, run.scaled(60))
+        )
+    ),
     "clock": Run.clock,
     "clock-process": Run.clock_process,
     "growth-sqlite": lambda run, name: _run_on_uvloop(

@@ -54,6 +54,13 @@ _POISON = (
     _some("other messages sent alone"),
 )
 
+_SHARED_RATE = (
+    _ACCEPTED,
+    _none("sent twice"),
+    _none("beyond the rate"),
+    Goal("part of the rate", "at least 0.95", lambda value: value >= 0.95),
+)
+
 GOALS: Mapping[str, Sequence[Goal]] = {
     "simulation": (_some("schedules"), _none("violations")),
     "powerloss": (_some("commits"), _none("lost with FULL"), _some("lost with NORMAL")),
@@ -74,6 +81,13 @@ GOALS: Mapping[str, Sequence[Goal]] = {
     "provider": (_ACCEPTED, _some("failures"), _some("answers lost")),
     "provider-hold": (_ACCEPTED, _some("answers lost"), _none("resent")),
     "outage": (_ACCEPTED, _none("lost"), _at_most("peak after / usual peak", 2.0)),
+    "fairness": (
+        _ACCEPTED,
+        _at_most("seconds of the other client", 2.0),
+        _at_most("seconds of the urgent message", 2.0),
+    ),
+    "shared-rate": _SHARED_RATE,
+    "shared-rate-low": _SHARED_RATE,
     "clock": (_ACCEPTED, _some("days from the first to the last end")),
     "clock-process": (_ACCEPTED, _some("days from the first to the last end")),
     "drain": (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from torture import goals, outage
+from torture import fairness, goals, outage
 from torture.__main__ import SCENARIOS
 from torture.oracle import Verdict
 
@@ -38,6 +38,13 @@ REACHED = {
     "provider": {"accepted": 9, "failures": 1, "answers lost": 1},
     "provider-hold": {"accepted": 9, "answers lost": 1, "resent": 0},
     "outage": {"accepted": 9, "lost": 0, "peak after / usual peak": 2.0},
+    "fairness": {
+        "accepted": 9,
+        "seconds of the other client": 2.0,
+        "seconds of the urgent message": 0.1,
+    },
+    "shared-rate": {"accepted": 9, "sent twice": 0, "beyond the rate": 0, "part of the rate": 0.95},
+    "shared-rate-low": {"accepted": 9, "sent twice": 0, "beyond the rate": 0, "part of the rate": 1.0},
     "clock": {"accepted": 9, "days from the first to the last end": 365},
     "clock-process": {"accepted": 9, "days from the first to the last end": 365},
     "drain": {
@@ -66,6 +73,9 @@ MISSED = {
     "provider": {"failures": 0},
     "provider-hold": {"resent": 1},
     "outage": {"peak after / usual peak": 2.01},
+    "fairness": {"seconds of the urgent message": 2.1},
+    "shared-rate": {"beyond the rate": 1},
+    "shared-rate-low": {"part of the rate": 0.94},
     "clock": {"days from the first to the last end": 0},
     "clock-process": {"days from the first to the last end": 0},
     "drain": {"refused": 1},
@@ -121,3 +131,18 @@ def test_a_breaker_that_forgets_the_concurrency_is_found(tmp_path):
     figures = outage.run(tmp_path, seconds=240, full_queue=800, throttle=outage.ForgetfulThrottle)
 
     assert missed_goals("outage", figures) == ["peak after / usual peak"]
+
+
+def test_a_long_queue_delays_neither_another_client_nor_an_urgent_message(tmp_path):
+    figures = fairness.run(tmp_path, 400)
+
+    assert missed_goals("fairness", figures) == []
+
+
+def test_a_planner_that_serves_the_oldest_queue_first_misses_the_goals_of_fairness(tmp_path):
+    figures = fairness.run(tmp_path, 1_600, fairness.OldestFirst)
+
+    assert missed_goals("fairness", figures) == [
+        "seconds of the other client",
+        "seconds of the urgent message",
+    ]

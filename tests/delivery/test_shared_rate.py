@@ -1,0 +1,26 @@
+"""Two replicas on PostgreSQL that send through an instance with a rate."""
+
+import asyncio
+import time
+
+from torture import shared_rate
+
+PER_SECOND = 50.0
+
+
+async def test_the_replicas_together_never_begin_a_send_before_its_turn(postgres_server, tmp_path):
+    """However late each send is: at no moment were there more of them than turns."""
+    url = postgres_server.new_database()
+    await shared_rate.put(url, tmp_path, 60)
+    provider = shared_rate.Provider()
+    began = time.monotonic()
+    async with (
+        shared_rate.replica(url, tmp_path, provider, PER_SECOND),
+        shared_rate.replica(url, tmp_path, provider, PER_SECOND),
+    ):
+        while len(provider.sends) < 60:  # noqa: ASYNC110  no event exists
+            await asyncio.sleep(0.05)
+
+    assert len({message_id for _, message_id in provider.sends}) == len(provider.sends) == 60
+    for number, (moment, _) in enumerate(sorted(provider.sends)):
+        assert number <= (moment - began) * PER_SECOND
