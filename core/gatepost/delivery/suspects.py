@@ -6,8 +6,9 @@ took, and a suspect waits only IN_FLIGHT_TIMEOUT seconds for the messages in fli
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 
+from gatepost.delivery.dispatch import Dispatch
 from gatepost.errors import StoreBroken, StoreError
 from gatepost.observe import logs
 from gatepost.outbox import Outbox, Queue, polling
@@ -31,24 +32,18 @@ class Suspects:
     def __init__(
         self,
         outbox: Outbox,
-        claim_lock: asyncio.Lock,
+        dispatch: Dispatch,
         *,
         in_flight: Collection[asyncio.Task[None]],
-        usable: Callable[[Queue], bool],
-        begin: Callable[[Queue], Awaitable[None]],
         stopping: asyncio.Event,
     ) -> None:
         """Take what the loop shares with the delivery worker.
 
-        While ``claim_lock`` is held, nothing else claims messages. ``in_flight`` are the tasks that send. ``usable``
-        tells whether the route of a queue has an instance that works; ``begin`` claims the next suspect of a queue
-        and begins to send it. ``stopping`` ends ``run``.
+        ``in_flight`` are the tasks that send; ``stopping`` ends ``run``.
         """
         self._outbox = outbox
-        self._claim_lock = claim_lock
+        self._dispatch = dispatch
         self._in_flight = in_flight
-        self._usable = usable
-        self._begin = begin
         self._stopping = stopping
         self._last_queue = 0
 
@@ -71,7 +66,9 @@ class Suspects:
 
         Each queue with a suspect is the first one in turn.
         """
-        queues = [queue for queue in await self._outbox.due_queues(State.SUSPECT) if self._usable(queue)]
+        queues = [
+            queue for queue in await self._outbox.due_queues(State.SUSPECT) if self._dispatch.is_usable(queue)
+        ]
         if not queues:
             return False
         # The queue after the last one, in the order of their ids.
@@ -81,12 +78,12 @@ class Suspects:
         return True
 
     async def _send_alone(self, queue: Queue) -> None:
-        async with self._claim_lock:
+        async with self._dispatch.lock:
             if self._in_flight:
                 await asyncio.wait(self._in_flight, timeout=IN_FLIGHT_TIMEOUT)
             # The messages that ended meanwhile may have tripped a breaker.
-            if self._in_flight or self._stopping.is_set() or not self._usable(queue):
+            if self._in_flight or self._stopping.is_set() or not self._dispatch.is_usable(queue):
                 return
-            await self._begin(queue)
+            await self._dispatch.claim_suspect(queue)
             if self._in_flight:
                 await asyncio.wait(self._in_flight)

@@ -26,7 +26,7 @@ from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Claim, Outbox, SendResult, polling
 from gatepost.outbox.decisions import Decision
 from gatepost.outbox.states import State
-from gatepost.routing.router import Outcome, Router
+from gatepost.routing.router import Router
 
 _log = logs.get(__name__)
 
@@ -70,14 +70,7 @@ class DeliveryWorker:
             clock=clock,
             stopping=self._stopping,
         )
-        self._suspects = Suspects(
-            outbox,
-            self._dispatch.lock,
-            in_flight=self._in_flight,
-            usable=self._dispatch.is_usable,
-            begin=self._dispatch.claim_suspect,
-            stopping=self._stopping,
-        )
+        self._suspects = Suspects(outbox, self._dispatch, in_flight=self._in_flight, stopping=self._stopping)
 
     async def run(self) -> None:
         """Send messages until ``stop``; then return when none is in flight any more."""
@@ -153,24 +146,20 @@ class DeliveryWorker:
 
     async def _find_route(self, delivery: Delivery, assignment: Assignment) -> SendResult | None:
         """Decide the route of a message, and send it where the decision is not stored; return the result, if any."""
-        claim, route = delivery.claim, None
+        claim = delivery.claim
         try:
             lookup = await self._lookup(claim)
             if isinstance(lookup, SendResult):
                 return lookup
-            assert lookup.recipient is not None
-            decision, country = decide(self._router, claim, lookup.recipient)
-            if decision.route is None or decision.outcome is not Outcome.TAKEN:
-                return attempt.unroutable_result(claim, decision)
+            decision = self._decide(claim, lookup)
+            if isinstance(decision, SendResult):
+                return decision
             if not claim.route:
-                move = Decision(
-                    claim.id, claim.attempt, claim.channel, claim.client, decision.route.name, country
-                )
                 await polling.record(
-                    self._outbox.move, claim, move, on_lost=_log_lost_claim, on_error=_log_not_recorded
+                    self._outbox.move, claim, decision, on_lost=_log_lost_claim, on_error=_log_not_recorded
                 )
                 return None
-            route = self._routes.find(claim.channel, decision.route.name)
+            route = self._routes.find(claim.channel, decision.route)
             slot = await self._dispatch.wait_for_slot(assignment, route)
         finally:
             assignment.member.throttle.release()
@@ -178,6 +167,17 @@ class DeliveryWorker:
             return attempt.retry_result(claim, "no instance of its route was free")
         self._leases.hold(claim, slot.member.lease, renew_in=0.0)
         return await self._send(delivery, slot, lookup)
+
+    def _decide(self, claim: Claim, lookup: LookupResult) -> Decision | SendResult:
+        """Return the route of a message, or the result of a message that no route takes now."""
+        assert lookup.recipient is not None
+        try:
+            decision, country = decide(self._router, claim, lookup.recipient)
+        except ValueError:
+            return _unreadable(claim)
+        if decision.route is None or decision.route.refuse:
+            return attempt.unroutable_result(claim, decision)
+        return Decision(claim.id, claim.attempt, claim.channel, claim.client, decision.route.name, country)
 
     def _interrupted(self, delivery: Delivery) -> SendResult:
         """Return the result of an interrupted delivery: uncertain only while an instance is sending."""
@@ -191,20 +191,17 @@ class DeliveryWorker:
     def _result(self, claim: Claim, answer: InstanceAnswer) -> SendResult:
         return attempt.send_result(claim, answer, self._settings.delivery.uncertain_wait)
 
-    async def _compose(
-        self, delivery: Delivery, lookup: LookupResult | SendResult | None
-    ) -> Email | Sms | SendResult:
+    async def _compose(self, delivery: Delivery, known: LookupResult | None) -> Email | Sms | SendResult:
         """Return the message to send, or the result of a message that can't be sent now."""
         claim = delivery.claim
-        lookup = lookup or await self._lookup(claim)
+        lookup = known or await self._lookup(claim)
         if isinstance(lookup, SendResult):
             return lookup
         assert lookup.recipient is not None
         try:
             composed = await attempt.compose(claim, lookup.recipient, lookup.attributes, self._text_parts)
         except ValueError:
-            _log.error("content_unreadable", message=claim.id)
-            return attempt.final_result(claim, State.FAILED, "its content can't be read")
+            return _unreadable(claim)
         delivery.content = composed.content
         return composed.message
 
@@ -232,6 +229,11 @@ class DeliveryWorker:
             return LookupResult(LookupOutcome.BLOCKED, blocked=claim.suppressed)
         earlier = self._contact_cache.take(claim.id)
         return await self._contacts.find(claim.client, claim.ext_user_id, claim.channel, earlier)
+
+
+def _unreadable(claim: Claim) -> SendResult:
+    _log.error("content_unreadable", message=claim.id)
+    return attempt.final_result(claim, State.FAILED, "its content can't be read")
 
 
 def _rejection_reason(claim: Claim, lookup: LookupResult) -> str:
