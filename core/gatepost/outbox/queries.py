@@ -88,11 +88,6 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     statuses: Sequence[StatusView]
 
 
-def depths(tx: Transaction, calls: Sequence[None]) -> list[QueueDepth]:
-    """Return for each call how many messages and callbacks wait."""
-    return [depth(tx.connection, tx.now)] * len(calls)
-
-
 def depth(connection: Connection, now: int) -> QueueDepth:
     """Count what waits and what was given up.
 

@@ -76,6 +76,8 @@ class Outbox:
         self._now = now
         self._policy = policy
         self._lock = lock
+        self.is_shared = lock is None
+        """Whether other replicas may use the store."""
         self.holder = uuid4().hex
         self._failure: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
         # SQLite has a single writer, so one lane for everything saves syncs of the disk. PostgreSQL has many writers,
@@ -107,11 +109,6 @@ class Outbox:
     def failure(self) -> asyncio.Future[StoreBroken]:
         """Done, with the reason, when the store can't be trusted any more and the process must stop."""
         return self._failure
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other replicas may use the store: on PostgreSQL, not on SQLite."""
-        return self._lock is None
 
     @property
     def is_failing(self) -> bool:
@@ -154,8 +151,7 @@ class Outbox:
 
     async def move(self, decision: decisions.Decision) -> bool:
         """Queue a claimed message in the queue of its route; return False when the claim was lost."""
-        queue = await self._send_lane.run(decisions.move, decision)
-        if queue:
+        if queue := await self._send_lane.run(decisions.move, decision):
             self.queue_signals.add(queue)
         return queue is not None
 
