@@ -71,13 +71,12 @@ class Outbox:
         *,
         lock: sqlite.FileLock | None = None,
     ) -> None:
-        """``lock`` is the file lock on SQLite, None on PostgreSQL; ``now`` is the database's clock."""
+        """``lock`` is the file lock on SQLite, None where replicas share the store; ``now`` is the database's clock."""
         self._database = database
         self._now = now
         self._policy = policy
         self._lock = lock
         self.is_shared = lock is None
-        """Whether other replicas may use the store."""
         self.holder = uuid4().hex
         self._failure: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
         # SQLite has a single writer, so one lane for everything saves syncs of the disk. PostgreSQL has many writers,
