@@ -33,15 +33,17 @@ from gatepost.outbox import (
     Policy,
     ReportedEvents,
     SendResult,
+    cancellations,
     maintenance,
     new_id,
     open_outbox,
 )
+from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.schema import contents, counters, messages, statuses
 from gatepost.outbox.states import CallbackState, State
 
 WAIT, LIFETIME, RETENTION = 120, 4 * 3600, 30 * 86_400
-ENDED = {State.SENT, State.REJECTED, State.FAILED}
+ENDED = {State.SENT, State.REJECTED, State.FAILED, State.CANCELLED}
 YEAR = 365 * 86_400
 JUMPS = [1, 30, 120, 900, 3600, LIFETIME, RETENTION, YEAR, -3600, -YEAR]
 
@@ -228,6 +230,40 @@ class Outboxes(RuleBasedStateMachine):
         is_valid = message is not None and (process, claim.attempt) == (self.process, message.attempt)
         if is_valid and message.state is State.SENDING:
             message.due = self.now + 30
+
+    @rule(data=st.data())
+    def cancel(self, data):
+        if not self.messages:
+            return
+        message = self.messages[data.draw(st.sampled_from(sorted(self.messages)))]
+        waits = message.state in {State.QUEUED, State.SUSPECT, State.HELD}
+        order = cancellations.CancelIds([message.id], "maria")
+
+        (result,) = self.run(self.outbox.cancel(cancellations.cancel_by_ids, order))
+
+        assert result.cancelled == waits
+        if waits:
+            message.end(State.CANCELLED, self.now)
+            message.record(Status.REJECTED, self.now, by_provider=False)
+
+    @rule(rarely=st.sampled_from([False, False, False, True]))
+    def cancel_all(self, rarely):
+        if not rarely:
+            return
+        progress = None
+        while progress is None or not progress.done:
+            order = cancellations.CancelStep(MessageFilter(user="anna"), "maria", "", progress)
+            progress = self.run(self.outbox.cancel(cancellations.cancel, order))
+
+        waiting = [
+            one
+            for one in self.messages.values()
+            if one.state in {State.QUEUED, State.SUSPECT, State.HELD} and one.created <= self.now
+        ]
+        assert progress.found == len(waiting)
+        for message in waiting:
+            message.end(State.CANCELLED, self.now)
+            message.record(Status.REJECTED, self.now, by_provider=False)
 
     @rule(data=st.data(), reported=st.lists(st.sampled_from(Status), min_size=1, max_size=3))
     def report(self, data, reported):
@@ -426,7 +462,7 @@ class Outboxes(RuleBasedStateMachine):
             assert row.due_at is None or row.due_at == message.due * 1000
             assert row.ended_at is None or row.ended_at == message.ended * 1000
         assert self.run(self.queued_count()) == sum(row.due_at is not None for row in message_rows)
-        erased = {State.SENT, State.REJECTED}
+        erased = {State.SENT, State.REJECTED, State.CANCELLED}
         needed = {one.id for one in self.messages.values() if one.state not in erased}
         assert {row.message_id for row in content_rows} == needed
         for message in self.messages.values():

@@ -1,6 +1,7 @@
 """The audit log: who changed what, when and why. Entries are only ever appended, and never deleted."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -60,6 +61,11 @@ def append(tx: Transaction, entries: Sequence[AuditEntry]) -> list[None]:
     ]
     tx.connection.execute(insert(audit), rows)
     return [None] * len(entries)
+
+
+def text_of_time(moment: float) -> str:
+    """Return seconds since the epoch as a text for a target."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def messages_target(ids: Sequence[str]) -> Target:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, select
 
 from gatepost.model import Channel
 from gatepost.outbox.records import Queue
@@ -22,8 +22,12 @@ def add_queues(tx: Transaction, names: Sequence[QueueName]) -> dict[QueueName, Q
     """Add each queue unless it exists; return all queues, by name."""
     rows = [{"channel": channel.value, "route": route, "client": client} for channel, route, client in names]
     tx.insert_new(queues, rows)
-    found = _queues(tx.connection.execute(_select_all))
-    return {(queue.channel, queue.route, queue.client): queue for queue in found}
+    return {(queue.channel, queue.route, queue.client): queue for queue in all_queues(tx.connection)}
+
+
+def all_queues(connection: Connection) -> list[Queue]:
+    """Return all queues, the oldest first."""
+    return _queues(connection.execute(_select_all.order_by(queues.c.id)))
 
 
 def in_any_queue(tx: Transaction) -> ColumnElement[bool]:

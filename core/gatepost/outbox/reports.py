@@ -1,6 +1,7 @@
 """Recording statuses: each of a message's statuses once, queued for Smartico in their order."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -215,6 +216,7 @@ def _status_row(
     }
 
 
+@lru_cache(1_000)
 def _target(url: str) -> str:
     """Return ``host:port`` of a callback URL, which was checked at acceptance; empty for an empty URL."""
     if not url:

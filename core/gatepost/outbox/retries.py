@@ -29,6 +29,7 @@ _NOT_RETRYABLE = {
     State.UNCERTAIN: "it was perhaps sent, and the gateway still waits for a report about it",
     State.SENT: "a provider has it",
     State.REJECTED: "a provider refused it for good: Smartico has to send it again with a new uid",
+    State.CANCELLED: "an operator cancelled it: Smartico has to send it again with a new uid",
 }
 
 

@@ -33,6 +33,11 @@ async def open_outbox(
     path = sqlite_path(url, base)
     opened = _open_postgresql(url, policy) if path is None else _open_sqlite(path, policy, clock)
     async with opened as outbox:
+        try:
+            # Before the first claim: what was paused stays paused.
+            await outbox.read_pauses()
+        except StoreError as error:
+            raise ConfigError([Fault("store.url", f"the pauses can't be read: {error}")]) from None
         yield outbox
 
 

@@ -18,6 +18,8 @@ class State(StrEnum):
           │             ▼
           └─────── uncertain ──► held      (policy `hold`; the operator may queue it again)
 
+        queued, suspect, held ──► cancelled      (by the operator)
+
     A message that the process was sending at two deaths is ``suspect`` wherever another would be ``queued``; at
     the third death it is ``held`` at once. A report from the provider proves that the provider has the message, and
     leads from any state to ``sent``.
@@ -40,9 +42,11 @@ class State(StrEnum):
     """Refused by a provider for good. Final."""
     FAILED = "failed"
     """Its lifetime ended before a provider took it. Final, but the operator may queue it again."""
+    CANCELLED = "cancelled"
+    """Cancelled by the operator while it waited. Final."""
 
 
-FINAL_STATES = frozenset({State.SENT, State.REJECTED, State.FAILED})
+FINAL_STATES = frozenset({State.SENT, State.REJECTED, State.FAILED, State.CANCELLED})
 """States without a due time: nothing more happens unless an operator or a report asks for it."""
 
 

@@ -1,8 +1,7 @@
 """The outbox: accepted messages, their results, and the callbacks to Smartico."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from uuid import uuid4
 
@@ -10,7 +9,6 @@ from sqlalchemy import Connection
 
 from gatepost.errors import StoreBroken
 from gatepost.model import Channel
-from gatepost.observe import logs
 from gatepost.outbox import (
     callbacks,
     claims,
@@ -20,6 +18,7 @@ from gatepost.outbox import (
     maintenance,
     messages,
     named_leases,
+    pauses,
     queries,
     queues,
     reports,
@@ -30,6 +29,7 @@ from gatepost.outbox import (
     turns,
 )
 from gatepost.outbox.claims import ClaimBatch, ClaimRequest
+from gatepost.outbox.end_counts import EndCounts
 from gatepost.outbox.group_commit import Database, Deferred, GroupCommit, Item, Result, Work
 from gatepost.outbox.records import (
     Callback,
@@ -46,18 +46,15 @@ from gatepost.outbox.records import (
     StoredMessage,
     SweepResult,
 )
-from gatepost.outbox.states import FINAL_STATES, State
+from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction
 from gatepost.outbox.watermark import FULL_SCAN, Watermark
-
-_log = logs.get(__name__)
 
 
 class Outbox:
     """The store of messages and statuses. When a method returns, its change is on disk; if it raises, nothing changed.
 
     Every method raises StoreBusy or StoreBroken. Opened by ``open_outbox``.
-
     It has more than 15 methods because it is the only way into the store: one method for each change that acceptance,
     delivery, webhooks, callbacks, maintenance or an operator makes. The methods only choose the lane and set the
     signals; the work is in the modules of this package.
@@ -100,9 +97,8 @@ class Outbox:
         """Which queues may have due messages."""
         self.callbacks_due = asyncio.Event()
         """Set when a callback may be due."""
-        self.end_counts = Counter({(channel, state): 0 for channel in Channel for state in FINAL_STATES})
-        """How many messages reached a final state in this process, by channel and state. A message may be counted
-        several times: an operator may queue it again, and a report may prove that it was sent after it had failed."""
+        self.end_counts = EndCounts()
+        self.pauses = pauses.Pauses()
 
     @property
     def failure(self) -> asyncio.Future[StoreBroken]:
@@ -175,14 +171,14 @@ class Outbox:
         if finished.callback_due:
             self.callbacks_due.set()
         if finished.end:
-            self._count_ends([finished.end])
+            self.end_counts.count([finished.end])
         return finished.recorded
 
     async def record(self, reported: ReportedEvents) -> RecordResult:
         """Record the events that a provider reported."""
         result, ended = await self._report_lane.run(reports.record, reported)
         self.callbacks_due.set()
-        self._count_ends(ended)
+        self.end_counts.count(ended)
         return result
 
     async def claim_callbacks(
@@ -226,7 +222,7 @@ class Outbox:
     async def sweep(self) -> SweepResult:
         """Change some of the rows whose lease, wait or lifetime has ended."""
         result, ended = await self._send_lane.run(maintenance.sweep, None)
-        self._count_ends(ended)
+        self.end_counts.count(ended)
         deaths.log_held(result.held_after_deaths)
         if result.requeued or result.clock_corrections:
             self.queue_signals.request_rescan()
@@ -276,16 +272,21 @@ class Outbox:
         """Do work of which no worker has to be signalled."""
         return await self._send_lane.run(work, order)
 
+    async def cancel(self, work: Work[Item, tuple[Result, Sequence[EndedMessage]]], order: Item) -> Result:
+        """Cancel messages by ``cancel`` or ``cancel_by_ids`` of ``cancellations``."""
+        result, ended = await self._report_lane.run(work, order)
+        self.end_counts.count(ended)
+        self.callbacks_due.set()
+        return result
+
+    async def read_pauses(self) -> None:
+        """Take over the pauses that are in the store now."""
+        if self.pauses.replace(await self._send_lane.run(pauses.read, None)):
+            self.queue_signals.request_rescan()
+
     async def depth(self) -> queries.QueueDepth:
         """Return how many messages and callbacks wait."""
         return await self._send_lane.run(queries.depths, None)
-
-    def _count_ends(self, ended: Iterable[EndedMessage]) -> None:
-        """Count ends, which are on disk by now; log each failed message, because an operator has to act."""
-        for one in ended:
-            self.end_counts[one.channel, one.state] += 1
-            if one.state is State.FAILED:
-                _log.error("message_failed", message=one.id, client=one.client, channel=one.channel.value)
 
     async def close(self) -> None:
         """Finish the work in progress, close the database and release its lock."""

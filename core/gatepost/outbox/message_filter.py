@@ -1,0 +1,203 @@
+"""Which messages an operator means: conditions on messages that wait, and the pages in which these are read."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from sqlalchemy import BigInteger, Connection, Select, Text, bindparam, func, select, tuple_
+from sqlalchemy.engine import Row
+
+from gatepost.content import EmailContent, decode_content
+from gatepost.model import Channel
+from gatepost.outbox.queues import all_queues
+from gatepost.outbox.records import Queue
+from gatepost.outbox.schema import contents, messages
+from gatepost.outbox.states import State
+from gatepost.outbox.text_pattern import MAX_PATTERN, TextPattern
+
+PAGE_ROWS = 100
+"""Messages of a page."""
+
+PAGE_BYTES = 2 * 1_048_576
+"""Bytes of the contents of a page with several messages: to erase as many takes a few milliseconds."""
+
+_BEFORE_ALL = -(2**62), ""
+
+
+class MessageFilter(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Conditions on a message, all of which must hold; an empty one always does. Times in seconds since the epoch."""
+
+    client: str = ""
+    channel: Channel | None = None
+    route: str = ""
+    user: str = ""
+    """The ext_user_id."""
+    sender: str = ""
+    """The address of an email's sender, or an SMS's sender, as the request had it; in any case of the letters."""
+    text: Annotated[str, msgspec.Meta(max_length=MAX_PATTERN)] = ""
+    """A TextPattern for the subject of an email, or the text of an SMS."""
+    since: float | None = None
+    """When it was accepted: not before then."""
+    until: float | None = None
+    """When it was accepted: before then."""
+    states: Sequence[State] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it means every message in these states."""
+        return msgspec.structs.replace(self, states=()) == MessageFilter()
+
+    @property
+    def reads_content(self) -> bool:
+        """Whether the content of a message has to be read."""
+        return bool(self.sender or self.text)
+
+
+class Cursor(msgspec.Struct, frozen=True, kw_only=True):
+    """The place after which the next page begins. Within a queue and state messages are read by their due times.
+
+    A message that is tried meanwhile gets a later due time, so it is met again and not passed over.
+    """
+
+    queue: int
+    state: State
+    due_at: int = _BEFORE_ALL[0]
+    id: str = _BEFORE_ALL[1]
+
+
+class Page(NamedTuple):
+    """A few of the messages that wait in one state of one queue."""
+
+    queue: Queue
+    state: State
+    ids: Sequence[str]
+    """The messages that meet the conditions."""
+    next: Cursor | None
+    """Where the next page begins; None: this is the last one."""
+
+
+def pages(
+    connection: Connection,
+    wanted: MessageFilter,
+    states: Sequence[State],
+    accepted_until: int,
+    cursor: Cursor | None = None,
+) -> Iterator[Page]:
+    """Yield the messages in these states, the ones that were accepted by then and meet the conditions.
+
+    Time is bounded for each page, however many messages there are and whatever their contents.
+    """
+    meets = _Conditions(wanted, accepted_until)
+    queues = {queue.id: queue for queue in all_queues(connection) if _queue_matches(queue, wanted)}
+    places = [Cursor(queue=number, state=state) for number in queues for state in states]
+    if cursor is not None:
+        first = (cursor.queue, states.index(cursor.state))
+        places = [place for place in places if (place.queue, states.index(place.state)) > first]
+        if cursor.queue in queues:
+            places.insert(0, cursor)
+    for number, place in enumerate(places):
+        following = places[number + 1] if number + 1 < len(places) else None
+        position: Cursor | None = place
+        while position is not None:
+            rows, position = _read(connection, position)
+            queue = queues[place.queue]
+            yield Page(queue, place.state, meets.ids(connection, queue, rows), position or following)
+
+
+def _queue_matches(queue: Queue, wanted: MessageFilter) -> bool:
+    return (
+        wanted.client in {"", queue.client}
+        and wanted.channel in {None, queue.channel}
+        and wanted.route in {"", queue.route}
+    )
+
+
+_select_page: Select[Any] = (
+    select(
+        messages.c.id,
+        messages.c.due_at,
+        messages.c.created_at,
+        messages.c.ext_user_id,
+        # Read without the content itself, which may be large.
+        select(func.length(contents.c.content))
+        .where(contents.c.message_id == messages.c.id)
+        .scalar_subquery()
+        .label("size"),
+    )
+    .where(
+        messages.c.queue == bindparam("of_queue"),
+        messages.c.state == bindparam("in_state"),
+        # Stated, because the index holds only these.
+        messages.c.due_at.is_not(None),
+        tuple_(messages.c.due_at, messages.c.id)
+        > tuple_(bindparam("due_at", type_=BigInteger()), bindparam("after_id", type_=Text())),
+    )
+    .order_by(messages.c.due_at, messages.c.id)
+    .limit(PAGE_ROWS)
+)
+
+
+def _read(connection: Connection, place: Cursor) -> tuple[Sequence[Row[Any]], Cursor | None]:
+    """Return the rows after this place, and where the next ones begin; None: there are no more."""
+    values = {
+        "of_queue": place.queue,
+        "in_state": place.state.value,
+        "due_at": place.due_at,
+        "after_id": place.id,
+    }
+    found = connection.execute(_select_page, values).all()
+    count, size = 0, 0
+    for row in found:
+        size += row.size or 0
+        if count and size > PAGE_BYTES:
+            break
+        count += 1
+    if count == len(found) < PAGE_ROWS:
+        return found, None
+    rows = found[:count]
+    return rows, msgspec.structs.replace(place, due_at=rows[-1].due_at, id=rows[-1].id)
+
+
+class _Conditions:
+    """The conditions that the index on due times does not answer."""
+
+    def __init__(self, wanted: MessageFilter, accepted_until: int) -> None:
+        self._wanted = wanted
+        self._accepted_until = accepted_until
+        self._sender = wanted.sender.casefold()
+        self._text = TextPattern(wanted.text)
+
+    def ids(self, connection: Connection, queue: Queue, rows: Sequence[Row[Any]]) -> list[str]:
+        """Return the ids of the rows that meet the conditions."""
+        found = [row.id for row in rows if self._row_meets(row)]
+        if not found or not self._wanted.reads_content:
+            return found
+        query = select(contents.c.message_id, contents.c.content).where(contents.c.message_id.in_(found))
+        meets = partial(self._content_meets, queue.channel)
+        matching = {row.message_id for row in connection.execute(query) if meets(bytes(row.content))}
+        return [message_id for message_id in found if message_id in matching]
+
+    def _row_meets(self, row: Row[Any]) -> bool:
+        wanted = self._wanted
+        return (
+            row.created_at <= self._accepted_until
+            and wanted.user in {"", row.ext_user_id}
+            and (wanted.since is None or row.created_at >= wanted.since * 1000)
+            and (wanted.until is None or row.created_at < wanted.until * 1000)
+        )
+
+    def _content_meets(self, channel: Channel, data: bytes) -> bool:
+        try:
+            content = decode_content(channel, data)
+        except ValueError:
+            return False
+        if isinstance(content, EmailContent):
+            sender, text = content.sender.address, content.subject
+        else:
+            sender, text = content.sender or "", content.text
+        if self._sender and sender.casefold() != self._sender:
+            return False
+        return not self._wanted.text or self._text.matches(text)
