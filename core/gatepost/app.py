@@ -32,6 +32,7 @@ from gatepost.plugin_host.startup import build_instances, open_instances
 from gatepost.throttle import Throttle
 from gatepost.upkeep.health import HealthCheck
 from gatepost.upkeep.housekeeping import run_housekeeping
+from gatepost.upkeep.pauses import follow_pauses
 from gatepost.web import messages, routes
 from gatepost.web.admin.api import AdminApi
 from gatepost.web.admin.services import AdminServices
@@ -94,6 +95,7 @@ class Gateway:
             contacts=contacts,
             contact_cache=self.contact_cache,
             metrics=metrics,
+            paused=outbox.pauses,
         )
         self.callbacks = CallbackWorker(
             settings,
@@ -120,21 +122,23 @@ class Gateway:
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
         ]
-        housekeeping = asyncio.create_task(
-            run_housekeeping(self.outbox, self.contact_cache), name="housekeeping"
-        )
-        for task in (*workers, housekeeping):
+        upkeep = [
+            asyncio.create_task(run_housekeeping(self.outbox, self.contact_cache), name="housekeeping"),
+            asyncio.create_task(follow_pauses(self.outbox), name="pauses"),
+        ]
+        for task in (*workers, *upkeep):
             task.add_done_callback(self._check_loop_end)
         try:
             yield
         finally:
-            housekeeping.cancel()
+            for task in upkeep:
+                task.cancel()
             self.stop()
             left = max(0.0, self._stop_by - asyncio.get_running_loop().time())
             _done, unfinished = await asyncio.wait(workers, timeout=left)
             for task in unfinished:
                 task.cancel()
-            await asyncio.gather(*workers, housekeeping, return_exceptions=True)
+            await asyncio.gather(*workers, *upkeep, return_exceptions=True)
 
     def stop(self) -> None:
         """Claim nothing more; work in progress goes on for at most DRAIN_TIMEOUT seconds from the first call."""
