@@ -76,8 +76,11 @@ def short_text(message: MessageView) -> Text:
     return text
 
 
-def full_text(message: MessageView, resting: str) -> Text:
-    """Return a message with all that is stored of it, as ``gatepost messages show`` shows it."""
+def full_text(message: MessageView, resting: str, paused: str) -> Text:
+    """Return a message with all that is stored of it, as ``gatepost messages show`` shows it.
+
+    ``resting`` says which of its instances rest, ``paused`` which pauses it waits for.
+    """
     rows = {
         "ext_message_id": message.id,
         "uid": message.uid,
@@ -97,6 +100,7 @@ def full_text(message: MessageView, resting: str) -> Text:
         "provider's id": ", ".join(one.provider_id for one in message.tries if one.provider_id),
         "reason": _reason(message) if message.reason else "",
         "resting": resting,
+        "paused": paused,
         "content": "stored" if message.has_content else "erased",
     }
     text = Text()

@@ -10,12 +10,15 @@ import rich_click as click
 from rich.console import Console
 
 from gatepost.cli import store
-from gatepost.cli.common import config_option, fail, plural, printable, report_faults
+from gatepost.cli.cancel import cancel
+from gatepost.cli.common import config_option, plural, report_faults
+from gatepost.cli.message_ids import find_ids, find_message
 from gatepost.cli.message_view import callback_retry_text, full_text, print_json, rest_text, short_text
+from gatepost.cli.pause import pause_text, paused_now
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
 from gatepost.model import Channel
-from gatepost.outbox import queries, retries
+from gatepost.outbox import Queue, queries, retries
 from gatepost.outbox.queries import MessageView
 from gatepost.outbox.states import State
 
@@ -24,7 +27,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 @click.group()
 def command() -> None:
-    """Show the state of messages, send failed messages again, and repeat failed callbacks."""
+    """Show the state of messages, cancel them, send failed messages again, and repeat failed callbacks."""
 
 
 @command.command("list")
@@ -88,13 +91,14 @@ def show(identity: str, as_json: bool, config: Path | None) -> None:
     """Show one message in full. ID is its ext_message_id, Smartico's uid or the provider's id."""
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
-        message = asyncio.run(_find_one(settings, identity))
+        message = asyncio.run(find_message(settings, identity))
         is_waiting = message.state in {State.QUEUED, State.SUSPECT}
         resting = asyncio.run(_resting(settings, Channel(message.channel))) if is_waiting else ""
+        paused = asyncio.run(_paused(settings, message)) if is_waiting else ""
     if as_json:
         print_json(message)
     else:
-        Console(highlight=False).print(full_text(message, resting))
+        Console(highlight=False).print(full_text(message, resting, paused))
 
 
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
@@ -122,7 +126,7 @@ def retry(
         settings = store.load_settings(config)
         states = [state for state, chosen in ((State.FAILED, failed), (State.HELD, held)) if chosen]
         query = partial(retries.ids_in_states, states=states)
-        message_ids = asyncio.run(_find_ids(settings, ids) if ids else store.fetch(settings, query))
+        message_ids = asyncio.run(find_ids(settings, ids) if ids else store.fetch(settings, query))
         if message_ids and not (ids or yes):
             click.confirm(f"Send {plural(len(message_ids), 'message')} again?", abort=True, err=True)
         results = asyncio.run(store.retry(settings, message_ids)) if message_ids else []
@@ -166,7 +170,7 @@ def retry_callbacks(
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
         query = partial(retries.ids_with_failed_callbacks, client=client, host=host)
-        message_ids = asyncio.run(_find_ids(settings, ids) if ids else store.fetch(settings, query))
+        message_ids = asyncio.run(find_ids(settings, ids) if ids else store.fetch(settings, query))
         if message_ids and not (ids or yes):
             question = f"Make the failed callbacks of {plural(len(message_ids), 'message')} now?"
             click.confirm(question, abort=True, err=True)
@@ -180,24 +184,14 @@ def retry_callbacks(
     sys.exit(1 if ids and not all(result.callbacks for result in results) else 0)
 
 
-async def _find_one(settings: Settings, identity: str) -> MessageView:
-    """Return the message with this id; end the command when there is none, or more than one."""
-    found = await store.fetch(settings, partial(queries.find_messages, identity=identity))
-    if not found:
-        fail(
-            f"no message has the id {printable(identity)}: it was refused at acceptance, or it ended longer ago than "
-            "delivery.retention"
-        )
-    if len(found) > 1:
-        lines = "".join(
-            f"\n  {one.id}  {one.channel} of {printable(one.client)}, {one.state}" for one in found
-        )
-        fail(f"{printable(identity)} is the id of several messages; give one of these ids:{lines}")
-    return found[0]
+command.add_command(cancel)
 
 
-async def _find_ids(settings: Settings, ids: Sequence[str]) -> list[str]:
-    return [(await _find_one(settings, identity)).id for identity in ids]
+async def _paused(settings: Settings, message: MessageView) -> str:
+    """Return which pauses a message waits for; empty when there is none."""
+    queue = Queue(0, Channel(message.channel), message.route, message.client)
+    found = await paused_now(settings)
+    return "; ".join(pause_text(one) for one in found if one.scope.matches(queue, one.scope.plugin))
 
 
 async def _resting(settings: Settings, channel: Channel) -> str:

@@ -1,4 +1,4 @@
-"""Moments in options: ISO 8601, or a duration from now."""
+"""Moments in options: ISO 8601, or a duration from now or until now."""
 
 import re
 import time
@@ -32,10 +32,27 @@ class FutureMoment(click.ParamType[float]):
         return moment
 
 
-def parse_moment(text: str, now: float) -> float | None:
-    """Return the moment that a text names, in seconds since the epoch; None for a text that names none."""
+class PastMoment(click.ParamType[float]):
+    """A moment as FutureMoment reads it, but in the past: ``12h`` is twelve hours ago."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the moment, also one in the future; fail for another text."""
+        moment = value if isinstance(value, float) else parse_moment(str(value), time.time(), direction=-1)
+        if moment is None:
+            problem = "give a date, a time such as 2027-01-31T09:00Z, or how long ago, such as 12h or 7d"
+            self.fail(problem, param, ctx)
+        return moment
+
+
+def parse_moment(text: str, now: float, direction: int = 1) -> float | None:
+    """Return the moment that a text names, in seconds since the epoch; None for a text that names none.
+
+    A duration goes into the future, with the ``direction`` -1 into the past.
+    """
     if duration := _DURATION.fullmatch(text):
-        return now + int(duration[1]) * _UNITS[duration[2]]
+        return now + direction * int(duration[1]) * _UNITS[duration[2]]
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,7 +1,8 @@
 """How commands read the store, and how they ask the running gateway for changes."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -80,7 +81,7 @@ async def fetch(settings: Settings, query: Callable[[Connection], Result]) -> Re
     try:
         if path is None:
             return await _read_postgresql(settings.store.url, query)
-        _require_file(path)
+        require_file(path)
         engine = sqlite.read_only_engine(path)
         with closing(engine.connect()) as connection:
             return query(connection)
@@ -103,7 +104,15 @@ async def _read_postgresql(url: Secret, query: Callable[[Connection], Result]) -
         await database.close()
 
 
-def _require_file(path: Path) -> None:
+def clock(settings: Settings) -> Callable[[Connection], int]:
+    """Return the clock of the store: a query for its time in milliseconds since the epoch."""
+    if sqlite_path(settings.store.url, settings.path.parent) is None:
+        return postgresql.now
+    return sqlite.database_clock(time.time)
+
+
+def require_file(path: Path) -> None:
+    """End the command where there is no SQLite file."""
     if not path.exists():
         fail(f"there is no store at {path}: the gateway has never run with this configuration")
 
@@ -156,52 +165,59 @@ async def change(
     """Ask the gateway that runs here for the operation, or call ``change_store`` when none does."""
     path = sqlite_path(settings.store.url, settings.path.parent)
     if path is not None:
-        _require_file(path)
+        require_file(path)
     try:
-        async with _gateway(settings) as gateway:
+        async with open_gateway(settings) as gateway:
             return msgspec.json.decode(await gateway.request(operation, request), type=answer_type)
     except GatewayNotRunning:
         # Then no other process has the SQLite file open; on PostgreSQL the other gateways find the change themselves.
         pass
     except AdminError as error:
         fail(str(error))
+    async with open_store(settings) as outbox:
+        return await change_store(outbox)
+
+
+def open_store(settings: Settings) -> AbstractAsyncContextManager[Outbox]:
+    """Open the store for a change, where no gateway runs on this machine."""
     policy = Policy(
         uncertain_wait=settings.delivery.uncertain_wait,
         hold_uncertain=settings.delivery.uncertain == "hold",
     )
-    async with open_outbox(settings.store.url, settings.path.parent, policy) as outbox:
-        return await change_store(outbox)
+    return open_outbox(settings.store.url, settings.path.parent, policy)
 
 
 async def resting_instances(settings: Settings, channel: Channel) -> list[RestingInstance]:
     """Return which instances of a channel's route rest in the gateway that runs here. Raises AdminError."""
-    async with _gateway(settings, _RESTING_INSTANCES_TIMEOUT) as gateway:
+    async with open_gateway(settings, _RESTING_INSTANCES_TIMEOUT) as gateway:
         answer = await gateway.request("resting-instances", RestingInstancesRequest(channel=channel))
         return msgspec.json.decode(answer, type=list[RestingInstance])
 
 
 async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
     """Let the running gateway accept a message; return its answer. Raises AdminError."""
-    async with _gateway(settings) as gateway:
+    async with open_gateway(settings) as gateway:
         return msgspec.json.decode(await gateway.request("send", request), type=dict[str, object])
 
 
 @asynccontextmanager
-async def _gateway(settings: Settings, max_seconds: float = _REQUEST_TIMEOUT) -> AsyncIterator["_Gateway"]:
+async def open_gateway(
+    settings: Settings, max_seconds: float = _REQUEST_TIMEOUT
+) -> AsyncIterator["GatewayClient"]:
     """Open a client of the gateway that runs with this configuration. Raises AdminError."""
     try:
         with gateway_address(settings) as address:
             timeout = aiohttp.ClientTimeout(total=max_seconds, connect=CONNECT_TIMEOUT)
             connector = aiohttp.UnixConnector(path=address)
             async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-                yield _Gateway(session)
+                yield GatewayClient(session)
     except NoSocket as error:
         raise GatewayNotRunning(str(error)) from None
     except SocketUnavailable as error:
         raise AdminError(str(error)) from None
 
 
-class _Gateway:
+class GatewayClient:
     """A client of a running gateway's admin API."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from gatepost.web.admin import requests, retries, sending, suppressing
 from gatepost.web.admin.services import AdminServices, OperationRefused
+from gatepost.web.admin.store_operations import STORE_OPERATIONS, StoreOperation
 
 
 class Operation(NamedTuple):
@@ -17,6 +18,13 @@ class Operation(NamedTuple):
     """Returns what is encoded as JSON. May raise OperationRefused and StoreError."""
 
 
+def _in_gateway(operation: StoreOperation) -> Operation:
+    async def run(services: AdminServices, request: requests.Request, actor: str) -> object:
+        return await operation.run(services.settings, services.outbox, request, actor)
+
+    return Operation(operation.request_type, run)
+
+
 OPERATIONS: Mapping[str, Operation] = {
     "retry": Operation(requests.RetryRequest, retries.retry),
     "retry-callbacks": Operation(requests.RetryRequest, retries.retry_callbacks),
@@ -24,6 +32,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "send": Operation(requests.SendRequest, sending.send),
     "suppress-add": Operation(requests.SuppressRequest, suppressing.suppress),
     "suppress-remove": Operation(requests.UnsuppressRequest, suppressing.unsuppress),
+    **{name: _in_gateway(operation) for name, operation in STORE_OPERATIONS.items()},
 }
 """Every operation. One that changes something records it in the audit log, in the commit of the change."""
 

@@ -1,0 +1,31 @@
+"""How commands find a message by any of its ids."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from gatepost.cli import store
+from gatepost.cli.common import fail, printable
+from gatepost.config.settings import Settings
+from gatepost.outbox import queries
+from gatepost.outbox.queries import MessageView
+
+
+async def find_message(settings: Settings, identity: str) -> MessageView:
+    """Return the message with this id; end the command when there is none, or more than one."""
+    found = await store.fetch(settings, partial(queries.find_messages, identity=identity))
+    if not found:
+        fail(
+            f"no message has the id {printable(identity)}: it was refused at acceptance, or it ended longer ago than "
+            "delivery.retention"
+        )
+    if len(found) > 1:
+        lines = "".join(
+            f"\n  {one.id}  {one.channel} of {printable(one.client)}, {one.state}" for one in found
+        )
+        fail(f"{printable(identity)} is the id of several messages; give one of these ids:{lines}")
+    return found[0]
+
+
+async def find_ids(settings: Settings, ids: Sequence[str]) -> list[str]:
+    """Return the ext_message_ids of these messages; end the command where one is not found."""
+    return [(await find_message(settings, identity)).id for identity in ids]
