@@ -20,11 +20,13 @@ from gatepost.outbox import (
     NewMessage,
     Policy,
     SendResult,
+    cancellations,
     new_id,
     open_outbox,
     polling,
     queries,
 )
+from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.states import State
 from gatepost.wire import Reply
 
@@ -135,6 +137,13 @@ def worker_of():
 
 async def store_messages(outbox, *hosts, client="brand"):
     """Store a message for each host, with one status to send to it."""
+    messages = await put_messages(outbox, *hosts, client=client)
+    claims = await claim_due(outbox, Channel.EMAIL, len(messages), 30.0)
+    ends = [SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT) for claim in claims]
+    await asyncio.gather(*(outbox.finish(end) for end in ends))
+
+
+async def put_messages(outbox, *hosts, client):
     messages = []
     for host in hosts or ["crm.example"]:
         identity = new_id()
@@ -152,9 +161,7 @@ async def store_messages(outbox, *hosts, client="brand"):
         )
         messages.append(message)
     await asyncio.gather(*(outbox.put(message) for message in messages))
-    claims = await claim_due(outbox, Channel.EMAIL, len(messages), 30.0)
-    ends = [SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT) for claim in claims]
-    await asyncio.gather(*(outbox.finish(end) for end in ends))
+    return messages
 
 
 async def test_a_call_interrupted_by_the_stop_is_due_at_once_and_not_counted(outbox, worker_of):
@@ -275,6 +282,26 @@ async def test_many_slow_targets_do_not_delay_another_client(outbox, worker_of, 
     await hosts.wait_for_all(QUICK)
 
     assert hosts.answered.isdisjoint({"slow.example"})
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_the_callbacks_of_a_cancelled_campaign_do_not_delay_another_client(outbox, worker_of):
+    await put_messages(outbox, *["campaign.example"] * 3_000, client="other")
+    progress = None
+    while progress is None or not progress.done:
+        order = cancellations.CancelStep(MessageFilter(client="other"), "maria", "", progress)
+        progress = await outbox.cancel(cancellations.cancel, order)
+    assert progress.found == 3_000
+    hosts = Hosts()
+    running = asyncio.create_task(worker_of(outbox, hosts, "other", "brand").run())
+    await hosts.wait_for_calls(500)
+
+    await store_messages(outbox)
+    before = len(hosts.called)
+    await hosts.wait_for_all(["crm.example"])
+
+    assert hosts.called.index("crm.example") <= before + 3 * callback_worker.MAX_CALLS
     running.cancel()
     await asyncio.wait([running])
 

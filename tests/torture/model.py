@@ -23,6 +23,9 @@ LIFETIME = 14_400.0
 STEPS = 40
 """Steps of a schedule in which things go wrong."""
 
+CANCEL_CHANCE = 0.02
+"""How likely an operator cancels a message after a step."""
+
 MAX_STEPS_TO_END = 1_000
 """Steps after which every message must have ended when nothing goes wrong any more."""
 
@@ -176,6 +179,8 @@ class Simulation:
         """Run the schedule, then all remaining work; raise Violation if a promise is broken."""
         for _ in range(STEPS):
             self._step()
+            if self.rng.random() < CANCEL_CHANCE:
+                self.outbox.cancel(self.rng.choice(self.outbox.messages))
             self._check()
         self._run_to_end()
 

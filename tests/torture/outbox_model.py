@@ -22,6 +22,7 @@ _FINAL_STATUS = {
     State.REJECTED: Status.REJECTED,
     State.FAILED: Status.FAILED,
 }
+_CANCELLABLE = {State.QUEUED, State.SUSPECT, State.HELD}
 
 
 class Violation(AssertionError):
@@ -226,6 +227,12 @@ class OutboxModel:
             for row in m.statuses:
                 if row.callback_state is CallbackState.CALLING and row.due <= self.now:
                     row.callback_state, row.due = CallbackState.QUEUED, self.now
+
+    def cancel(self, m: Message) -> None:
+        """Cancel a message as an operator does, unless a replica may be sending it or may have sent it."""
+        if m.state in _CANCELLABLE:
+            m.state, m.due = State.CANCELLED, None
+            self._append(m, Status.REJECTED, by_provider=False)
 
     def _take_back(self, m: Message, holder: int) -> None:
         if "expired leases ignored" in self._planted:
