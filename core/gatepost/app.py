@@ -23,7 +23,7 @@ from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
 from gatepost.observe import logs, redaction
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Outbox, Policy, open_outbox
+from gatepost.outbox import Outbox, open_outbox, outbox_policy
 from gatepost.outbox.inspection import check_store
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.instances import Instance
@@ -122,8 +122,10 @@ class Gateway:
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
         ]
+        webhooks = self.services.webhooks
+        housekeeping = run_housekeeping(self.outbox, self.contact_cache, lambda: webhooks.refused_instances)
         upkeep = [
-            asyncio.create_task(run_housekeeping(self.outbox, self.contact_cache), name="housekeeping"),
+            asyncio.create_task(housekeeping, name="housekeeping"),
             asyncio.create_task(follow_pauses(self.outbox), name="pauses"),
         ]
         for task in (*workers, *upkeep):
@@ -260,7 +262,7 @@ async def open_gateway(
                 faults += error.faults
             raise ConfigError(faults)
         outbox = await stack.enter_async_context(
-            open_outbox(settings.store.url, settings.path.parent, _outbox_policy(settings))
+            open_outbox(settings.store.url, settings.path.parent, outbox_policy(settings))
         )
         # From here on the plugins close before the store does.
         await stack.enter_async_context(plugins.pop_all())
@@ -268,15 +270,6 @@ async def open_gateway(
         gateway = Gateway(settings, instances, outbox, callback_client)
         await stack.enter_async_context(gateway.run())
         yield gateway
-
-
-def _outbox_policy(settings: Settings) -> Policy:
-    return Policy(
-        uncertain_wait=settings.delivery.uncertain_wait,
-        hold_uncertain=settings.delivery.uncertain == "hold",
-        retention=settings.delivery.retention,
-        suppress=frozenset(settings.delivery.suppress),
-    )
 
 
 def create_app(services: Services) -> Litestar:

@@ -11,6 +11,7 @@ from gatepost.contacts.addresses import canonical_email, check_region
 from gatepost.errors import ConfigError, Fault, Refused
 from gatepost.intake import mail_headers
 from gatepost.intake.requests import MAX_NUMBER
+from gatepost.model import Channel
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.routing.rule_faults import rule_faults
 from gatepost.routing.senders import sender_faults
@@ -25,8 +26,26 @@ def find_faults(settings: Settings, faulty_keys: Collection[str]) -> list[Fault]
     for name, client in settings.clients.items():
         found += _client(f"clients.{name}", client, faulty_keys)
     found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, faulty_keys)]
-    found += rule_faults(settings, faulty_keys)
+    found += [*rule_faults(settings, faulty_keys), *_waits(settings, faulty_keys)]
     return [fault for fault in found if fault.key not in faulty_keys]
+
+
+def _waits(settings: Settings, faulty_keys: Collection[str]) -> Iterator[Fault]:
+    """Yield a fault for each rule whose next plugin would only get messages that have failed already."""
+    delivery = settings.delivery
+    for channel, lifetime in (
+        (Channel.EMAIL, delivery.email_lifetime),
+        (Channel.SMS, delivery.sms_lifetime),
+    ):
+        if f"delivery.{channel}_lifetime" in faulty_keys:
+            continue
+        for position, route in enumerate(settings.routes.of(channel)):
+            if route.next_after >= lifetime:
+                yield Fault(
+                    settings.routes.key(channel, position, "next_after"),
+                    f"must be shorter than delivery.{channel}_lifetime, which is {lifetime:g} seconds: later the "
+                    "message has failed, and the next plugin does not get it",
+                )
 
 
 def _store(settings: Settings) -> Sequence[Fault]:

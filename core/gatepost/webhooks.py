@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gatepost.body_limit import BodyLimit
 from gatepost.config.routes import Routes
@@ -27,6 +27,10 @@ MAX_BODY = 8 * 1_048_576
 MAX_BODIES = 64 * 1_048_576
 """Bytes of all reports in memory together. Anyone may send one; only the verification shows whom it is from."""
 
+REFUSAL_PERIOD = 600.0
+"""Seconds after the last refusal for which an instance's reports count as refused. Anyone may send what is refused, so
+a single request must not count for longer."""
+
 EVENTS_PER_TRANSACTION = 2_000
 """Events that are recorded in one transaction, so that the other work of the store never waits long."""
 
@@ -44,7 +48,12 @@ class Webhooks:
     """The handler of all webhooks of one gateway."""
 
     def __init__(
-        self, instances: Mapping[str, Instance], routes: Routes, outbox: Outbox, metrics: Metrics
+        self,
+        instances: Mapping[str, Instance],
+        routes: Routes,
+        outbox: Outbox,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._instances = {name: instance for name, instance in instances.items() if instance.takes_webhooks}
         self._channels = {
@@ -54,7 +63,16 @@ class Webhooks:
         self._outbox = outbox
         self._metrics = metrics
         self.bodies = BodyLimit(MAX_BODIES)
-        self._refusals = LogThrottle(time.monotonic)
+        self._clock = clock
+        self._refusals = LogThrottle(clock)
+        self._refused_at: dict[str, float] = {}
+        """When a webhook was last refused, of each instance that has not had one accepted since."""
+
+    @property
+    def refused_instances(self) -> frozenset[str]:
+        """The instances whose reports can't come in: the last webhook was refused, a short time ago."""
+        earliest = self._clock() - REFUSAL_PERIOD
+        return frozenset(name for name, refused_at in self._refused_at.items() if refused_at > earliest)
 
     async def handle(self, name: str, request: WebhookRequest) -> int:
         """Record the report for this instance; return the HTTP status of the answer.
@@ -77,6 +95,10 @@ class Webhooks:
             _log.error("webhook_not_stored", instance=name, status=status, reason=str(error))
         else:
             status = 200
+        if status == 200:
+            self._refused_at.pop(name, None)
+        else:
+            self._refused_at[name] = self._clock()
         self._metrics.webhooks.labels(name, str(status)).inc()
         return status
 

@@ -183,6 +183,11 @@ USE = 'use = ["box"]'
         (f"{USE}\nnext_after = 60", "next_after", "is for use with several plugins"),
         ("split = { box = 1, bag = 1 }\nnext_after = 60", "next_after", "is for use with several plugins"),
         ('use = ["box", "bag"]\nnext_after = -1', "next_after", "expected a number >= 0"),
+        (
+            'use = ["box", "bag"]\nnext_after = 14400',
+            "next_after",
+            "must be shorter than delivery.sms_lifetime",
+        ),
         (f'{USE}\nbalance = "receipts"', "balance", "is for split"),
         ('split = { box = 1, bag = 1 }\nbalance = "clicks"', "balance", "must be one of: receipts"),
         ("split = { box = 1 }", "split", "has a single plugin: write use instead"),

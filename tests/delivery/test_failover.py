@@ -76,7 +76,7 @@ async def test_the_lease_is_extended_to_the_timeout_of_the_second_instance(tmp_p
         )
         tasks = [
             asyncio.create_task(delivery.run()),
-            asyncio.create_task(run_housekeeping(outbox, contact_cache)),
+            asyncio.create_task(run_housekeeping(outbox, contact_cache, frozenset)),
         ]
         content = msgspec.msgpack.encode(SmsContent(text="Hello there"))
         message = new(channel=Channel.SMS, content=content, callback_url="")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
 from gatepost.config.routes import Route, Routes
@@ -53,6 +53,7 @@ class Sends:
 
     def __init__(self):
         self.at = {}
+        self.lifetimes = []
         self.takes = 0.0
         self.down = False
 
@@ -60,6 +61,7 @@ class Sends:
     async def send_sms(self, message):
         if self.down:
             raise Unavailable("down", retry_after=60.0)
+        self.lifetimes.append(message.lifetime)
         self.at[message.id] = asyncio.get_running_loop().time()
         await asyncio.sleep(self.takes)
         return Receipt(provider_id=message.id)
@@ -337,3 +339,61 @@ async def test_the_reason_of_a_choice_is_stored_with_the_try(deployment):
         await deployment.ended(third)
         choices = await deployment.choices()
     assert choices[third] in {"split 70:30", "after one was unavailable"}
+
+
+CHAT_FIRST = Route(name="chat-first", use=("one", "other"), next_after=60.0)
+
+
+async def put_passed(deployment, uid, passed):
+    message_id = await deployment.put(uid, "chat-first")
+    change = update(messages).where(messages.c.id == message_id).values(passed=passed)
+    await deployment.outbox._database.transact(lambda connection: connection.execute(change))
+    return message_id
+
+
+async def test_a_message_that_was_moved_on_is_sent_by_the_next_instance(deployment):
+    first = await deployment.put("1", "chat-first")
+    moved = await put_passed(deployment, "2", "one")
+    async with deployment.sending(CHAT_FIRST):
+        await deployment.sent(first, moved)
+    assert first in deployment.providers["one"].at
+    assert moved in deployment.providers["other"].at
+    assert await deployment.choices() == {first: "", moved: "after one, which did not deliver it"}
+
+
+async def test_a_message_that_was_moved_on_waits_for_the_next_instance(deployment):
+    deployment.providers["other"].down = True
+    moved = await put_passed(deployment, "1", "one")
+    async with deployment.sending(CHAT_FIRST):
+        await asyncio.sleep(30)
+        assert not deployment.sent_at
+        deployment.providers["other"].down = False
+        await deployment.sent(moved)
+    assert moved in deployment.providers["other"].at
+
+
+async def test_a_suspect_that_was_moved_on_is_sent_by_the_next_instance_too(deployment):
+    moved = await put_passed(deployment, "1", "one")
+    change = update(messages).values(deaths=2, state="suspect")
+    await deployment.outbox._database.transact(lambda connection: connection.execute(change))
+    async with deployment.sending(CHAT_FIRST):
+        await deployment.sent(moved)
+    assert moved in deployment.providers["other"].at
+
+
+async def test_a_message_that_every_instance_had_is_sent_no_more(deployment):
+    moved = await put_passed(deployment, "1", "other")
+    async with deployment.sending(CHAT_FIRST):
+        while (await deployment.row(moved)).state != "awaiting":  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    assert (await deployment.row(moved)).reason == "no plugin of its route is left"
+    assert not deployment.sent_at
+
+
+async def test_a_message_expires_at_the_provider_when_the_next_instance_gets_it(deployment):
+    first = await deployment.put("1", "chat-first")
+    moved = await put_passed(deployment, "2", "one")
+    async with deployment.sending(CHAT_FIRST):
+        await deployment.sent(first, moved)
+    assert deployment.providers["one"].lifetimes == [60.0]
+    assert deployment.providers["other"].lifetimes[0] > 3600

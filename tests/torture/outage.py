@@ -123,7 +123,7 @@ async def _simulate(
         accepted: list[str] = []
         await _accept(outbox, accepted, full_queue)
         worker = asyncio.create_task(delivery.run())
-        housekeeping = asyncio.create_task(run_housekeeping(outbox, contact_cache))
+        housekeeping = asyncio.create_task(run_housekeeping(outbox, contact_cache, frozenset))
         await _wait_for_queue(outbox)
         usual_peak = _peak(provider.sends)
 

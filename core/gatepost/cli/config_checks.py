@@ -145,6 +145,7 @@ def _routes(settings: Settings, instances: Mapping[str, Instance]) -> Iterator[F
                     f"{name} delivers nothing: its messages reach no recipient",
                 )
         routes = settings.routes.of(channel)
+        yield from _unreported(settings, channel, instances)
         if routes and not takes_everything(routes, channel, settings.clients):
             yield Finding(
                 "warning",
@@ -152,6 +153,18 @@ def _routes(settings: Settings, instances: Mapping[str, Instance]) -> Iterator[F
                 "is the last rule and has conditions: a message that fits no rule is refused with code 8. If that "
                 "is not meant, add a rule without conditions",
             )
+
+
+def _unreported(settings: Settings, channel: Channel, instances: Mapping[str, Instance]) -> Iterator[Finding]:
+    """Warn of plugins that are followed by another one unless they report a delivery, which they never do."""
+    for position, route in enumerate(settings.routes.of(channel)):
+        for name in route.use[:-1] if route.next_after else ():
+            if name in instances and not instances[name].takes_webhooks:
+                yield Finding(
+                    "warning",
+                    settings.routes.key(channel, position, "next_after"),
+                    f"{name} never reports a delivery, so each message that it took is sent again by the next plugin",
+                )
 
 
 def _channel(routes: Sequence[Route]) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gatepost.cli.common import plural, printable
 from gatepost.outbox import CallbackRetry
-from gatepost.outbox.queries import MessageView, StatusView
+from gatepost.outbox.queries import MessageView, StatusView, TryView
 from gatepost.outbox.states import CallbackState, State
 from gatepost.web.admin.requests import RestingInstance
 
@@ -22,6 +22,7 @@ _COLOURS = {
     State.SUSPECT: "yellow",
     State.HELD: "yellow",
     State.UNCERTAIN: "yellow",
+    State.AWAITING: "cyan",
 }
 _CALLBACK_STATES = {
     CallbackState.NONE: "recorded",
@@ -109,6 +110,9 @@ def full_text(message: MessageView, resting: str, paused: str) -> Text:
             text.append(f"{name:16}", "dim")
             style = _COLOURS.get(State(message.state), "bold") if name == "state" else ""
             text.append(f"{printable(value)}\n", style)
+    text.append("tries\n" if message.tries else "", "dim")
+    for one in message.tries:
+        text.append(f"  {utc(one.started_at)}  {_try_text(one)}\n")
     text.append("statuses\n" if message.statuses else "no status yet\n", "dim")
     for status in message.statuses:
         code = f" [{printable(status.code)}]" if status.code else ""
@@ -123,6 +127,11 @@ def _callback_text(status: StatusView) -> str:
     if status.callback_state == CallbackState.ACKNOWLEDGED or not status.problem:
         return text
     return f"{text} ({status.attempts} {'attempt' if status.attempts == 1 else 'attempts'}: {printable(status.problem)})"
+
+
+def _try_text(one: TryView) -> str:
+    details = [f"{one.duration:.2f} s", one.choice, one.reason, one.code and f"[{one.code}]"]
+    return printable(f"{one.instance}: {one.outcome} ({', '.join(filter(None, details))})")
 
 
 def _reason(message: MessageView) -> str:

@@ -98,7 +98,8 @@ class Failover:
 
         ``first`` has a slot and a turn for the message already.
         """
-        answer = await self._try(first, delivery, message, route.choice(first, self._clock()))
+        choice = route.choice(first, self._clock())
+        answer = await self._try(first, delivery, route.for_member(message, first), choice)
         for member in route.members_after(first):
             if not isinstance(answer.answer, Unavailable):
                 break
@@ -111,7 +112,7 @@ class Failover:
             self._leases.hold(delivery.claim, member.lease, renew_in=0.0)
             await wait_for_turn(member, wait)
             choice = f"after {answer.instance} was unavailable"
-            answer = await self._try(member, delivery, message, choice)
+            answer = await self._try(member, delivery, route.for_member(message, member), choice)
         return answer
 
     async def _try(

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+import msgspec
+
 from gatepost.config.routes import Route, Routes
 from gatepost.delivery.leases import lease_for
-from gatepost.model import Channel
-from gatepost.outbox import Queue
+from gatepost.model import Channel, Email, Sms
+from gatepost.outbox import Fallback, Queue
 from gatepost.outbox.turns import Rate, shared_rate
 from gatepost.plugin_host.instances import Instance
 from gatepost.routing.split import NO_FACTORS, Split
@@ -89,9 +91,44 @@ class SendingRoute:
         self.is_split = bool(rule.split)
         self._rule = rule
         self._factors = factors
+        self._following: dict[str, SendingRoute] = {}
+        self._first_choice = ""
+        """Why the first member of a list gets a message; empty where it needs no reason."""
         # By country, because the factors are.
         self._splits: dict[str, Split] = {}
         self._last_country = ""
+
+    def following(self, passed: Collection[str]) -> "SendingRoute | None":
+        """Return the route of a message that these members had: the members after them; None where none is left."""
+        if not passed:
+            return self
+        names = [member.name for member in self.members]
+        left = [name for name in names if name not in passed]
+        if not self.is_split:
+            left = list(Fallback(names, 0.0).after(passed))
+        if not left:
+            return None
+        channel, name = self.key
+        # A name of its own, because messages that wait for a slot wait by route.
+        name = f"{name}>{' '.join(left)}"
+        if name not in self._following:
+            split = {one: self._rule.split[one] for one in left} if self.is_split else {}
+            rule = msgspec.structs.replace(
+                self._rule, name=name, use=() if split else tuple(left), split=split
+            )
+            members = [member for member in self.members if member.name in left]
+            following = SendingRoute(channel, rule, members, self._factors)
+            if not self.is_split:
+                following._first_choice = f"after {names[-len(left) - 1]}, which did not deliver it"
+            self._following[name] = following
+        return self._following[name]
+
+    def for_member(self, message: Email | Sms, member: Member) -> Email | Sms:
+        """Return the message as this member sends it: it expires when the next one gets it."""
+        wait = self._rule.next_after
+        if not wait or member is self.members[-1] or message.lifetime <= wait:
+            return message
+        return msgspec.structs.replace(message, lifetime=wait)
 
     def usable_members(self, now: float, paused: Collection[str] = ()) -> Sequence[Member]:
         """Return the members that may get a message now: of a list only the first one that works.
@@ -148,7 +185,7 @@ class SendingRoute:
     def choice(self, member: Member, now: float) -> str:
         """Return why this member got a message; empty for the first member of a list."""
         if not self.is_split and member is self.members[0]:
-            return ""
+            return self._first_choice
         resting = "".join(
             f"; {other.name} rests"
             for other in self.members

@@ -16,7 +16,7 @@ from gatepost.delivery.failover import Delivery, Failover, wait_for_turn
 from gatepost.delivery.html_text import TextParts
 from gatepost.delivery.leases import Leases
 from gatepost.delivery.planner import Paused, Planner, never_paused
-from gatepost.delivery.routes import Lookups, RouteMember, RouteTable, sending_routes
+from gatepost.delivery.routes import Lookups, RouteMember, RouteTable, SendingRoute, sending_routes
 from gatepost.delivery.suspects import Suspects
 from gatepost.delivery.undecided import decide, lookup_routes
 from gatepost.errors import StoreError, Uncertain
@@ -108,6 +108,8 @@ class DeliveryWorker:
         try:
             if isinstance(assignment.member, Lookups):
                 result = await self._find_route(delivery, assignment)
+            elif claim.passed:
+                result = await self._send_to_next(delivery, assignment)
             else:
                 result = await self._send(delivery, assignment)
         except asyncio.CancelledError:
@@ -144,6 +146,29 @@ class DeliveryWorker:
         answer = await self._failover.send(delivery, message, member, assignment.route)
         return self._result(delivery.claim, answer)
 
+    async def _send_to_next(self, delivery: Delivery, assignment: Assignment) -> SendResult:
+        """Send a message that members of its route had already through the next one; return the result."""
+        claim = delivery.claim
+        route = assignment.route.following(claim.passed)
+        if route and assignment.member in route.members:
+            return await self._send(delivery, assignment._replace(route=route))
+        try:
+            slot = await self._slot(assignment, route)
+        finally:
+            assignment.member.throttle.release()
+        return slot if isinstance(slot, SendResult) else await self._send(delivery, slot)
+
+    async def _slot(self, assignment: Assignment, route: SendingRoute | None) -> Assignment | SendResult:
+        """Wait for a slot of a route; return the assignment, or the result of a message without a slot."""
+        claim = assignment.claim
+        if route is None:
+            return attempt.final_result(claim, State.REJECTED, "no plugin of its route is left")
+        slot = await self._dispatch.wait_for_slot(assignment, route)
+        if slot is None:
+            return attempt.retry_result(claim, "no instance of its route was free")
+        self._leases.hold(claim, slot.member.lease, renew_in=0.0)
+        return slot
+
     async def _find_route(self, delivery: Delivery, assignment: Assignment) -> SendResult | None:
         """Decide the route of a message, and send it where the decision is not stored; return the result, if any."""
         claim = delivery.claim
@@ -159,14 +184,11 @@ class DeliveryWorker:
                     self._outbox.move, claim, decision, on_lost=_log_lost_claim, on_error=_log_not_recorded
                 )
                 return None
-            route = self._routes.find(claim.channel, decision.route)
-            slot = await self._dispatch.wait_for_slot(assignment, route)
+            route = self._routes.find(claim.channel, decision.route).following(claim.passed)
+            slot = await self._slot(assignment, route)
         finally:
             assignment.member.throttle.release()
-        if slot is None:
-            return attempt.retry_result(claim, "no instance of its route was free")
-        self._leases.hold(claim, slot.member.lease, renew_in=0.0)
-        return await self._send(delivery, slot, lookup)
+        return slot if isinstance(slot, SendResult) else await self._send(delivery, slot, lookup)
 
     def _decide(self, claim: Claim, lookup: LookupResult) -> Decision | SendResult:
         """Return the route of a message, or the result of a message that no route takes now."""

@@ -6,6 +6,7 @@ from gatepost.outbox.records import (
     Callback,
     CallbackResult,
     Claim,
+    Fallback,
     Limit,
     NewMessage,
     Policy,
@@ -18,7 +19,7 @@ from gatepost.outbox.records import (
     Try,
 )
 from gatepost.outbox.retries import CallbackRetry, MessageRetry, RetryOrder
-from gatepost.outbox.startup import open_outbox
+from gatepost.outbox.startup import open_outbox, outbox_policy
 from gatepost.outbox.store import Outbox
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "CallbackResult",
     "CallbackRetry",
     "Claim",
+    "Fallback",
     "Limit",
     "MessageRetry",
     "NewMessage",
@@ -42,4 +44,5 @@ __all__ = [
     "Try",
     "new_id",
     "open_outbox",
+    "outbox_policy",
 ]

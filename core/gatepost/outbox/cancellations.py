@@ -22,8 +22,8 @@ from gatepost.outbox.schema import messages
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
 
-CANCELLABLE = (State.QUEUED, State.SUSPECT, State.HELD)
-"""States of a message that waits, and that no provider is sending."""
+CANCELLABLE = (State.QUEUED, State.SUSPECT, State.HELD, State.AWAITING)
+"""States of a message that waits, and that no provider is sending. An instance that has an awaiting one keeps it."""
 
 MAYBE_SENT = (State.SENDING, State.UNCERTAIN)
 """States of a message that a provider may be sending or may have sent: it is never cancelled, only counted."""

@@ -1,13 +1,27 @@
 """Changes that time brings about: leases, waits and lifetimes that end, and old rows that are deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, delete, exists, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import counters, deaths, suppressions
+from gatepost.outbox import counters, deaths, report_outages, suppressions
+from gatepost.outbox.fallback import LATE_REASON
+from gatepost.outbox.fallback_store import is_last_wait
 from gatepost.outbox.queues import in_any_queue
 from gatepost.outbox.records import EndedMessage, SweepResult
 from gatepost.outbox.reports import append_statuses
@@ -37,11 +51,19 @@ MAX_LIFETIME = 31 * 86_400.0
 ahead."""
 
 
-def sweep(tx: Transaction, items: Sequence[None]) -> list[tuple[SweepResult, Sequence[EndedMessage]]]:
+_MAY_EXPIRE = (State.QUEUED, State.SUSPECT, State.UNCERTAIN, State.HELD, State.AWAITING)
+"""States in which a message fails when its lifetime ends; one that is being sent gets its answer first."""
+
+
+def sweep(
+    tx: Transaction, items: Sequence[Collection[str]]
+) -> list[tuple[SweepResult, Sequence[EndedMessage]]]:
     """Change every row whose time has come, at most SWEEP_BATCH rows of each kind.
 
-    The first result carries the ended messages, so that each end is counted once.
+    Each item holds the instances whose reports are refused at present. The first result carries the ended messages,
+    so that each end is counted once.
     """
+    silent = report_outages.extend_waits(tx, {name for names in items for name in names})
     ended, expired = _fail_expired_messages(tx), _expire_leases(tx)
     result = SweepResult(
         failed=len(ended),
@@ -49,6 +71,7 @@ def sweep(tx: Transaction, items: Sequence[None]) -> list[tuple[SweepResult, Seq
         held_after_deaths=expired.held_ids,
         requeued=0 if tx.policy.hold_uncertain else _requeue_uncertain(tx),
         held=_hold_uncertain(tx),
+        passed=_pass_undelivered(tx, silent),
         clock_corrections=_correct_times(tx),
         callbacks=_requeue_callbacks(tx),
     )
@@ -73,7 +96,7 @@ def _update_rows(tx: Transaction, rows: Sequence[Row[Any]], **values: Any) -> in
 
 def _fail_expired_messages(tx: Transaction) -> Sequence[EndedMessage]:
     """Fail messages whose lifetime ended. The content stays, so that the operator can queue them again."""
-    states = [state.value for state in (State.QUEUED, State.SUSPECT, State.UNCERTAIN, State.HELD)]
+    states = [state.value for state in _MAY_EXPIRE]
     rows = _select_rows(tx, messages.c.expires_at <= tx.now, messages.c.state.in_(states))
     _update_rows(tx, rows, state=State.FAILED.value, due_at=None, ended_at=tx.now)
     if rows:
@@ -125,6 +148,23 @@ def _hold_uncertain(tx: Transaction) -> int:
     return _update_rows(tx, rows, state=State.HELD.value, due_at=messages.c.expires_at)
 
 
+def _pass_undelivered(tx: Transaction, silent: Collection[str]) -> int:
+    """Queue messages for the next instance of their route where the one that has them did not deliver in time.
+
+    Where no instance is left, a late delivery is waited for until the lifetime ends. ``silent`` are the instances
+    that can't report at present: their messages stay.
+    """
+    is_due = messages.c.due_at <= tx.now
+    is_awaiting = messages.c.state == State.AWAITING.value
+    can_report = messages.c.instance.not_in(sorted(silent))
+    rows = _select_rows(tx, in_any_queue(tx), is_awaiting, is_due, can_report, ~is_last_wait)
+    passed = func.ltrim(messages.c.passed + literal(" ") + messages.c.instance)
+    _update_rows(tx, rows, state=deaths.waiting_state, due_at=tx.now, passed=passed, reason=LATE_REASON)
+    last = _select_rows(tx, in_any_queue(tx), is_awaiting, is_due, is_last_wait)
+    _update_rows(tx, last, due_at=messages.c.expires_at)
+    return len(rows)
+
+
 def _correct_times(tx: Transaction) -> int:
     """Correct times further in the future than any wait: the clock was ahead when they were set, and went back."""
     wait_end = tx.after(tx.policy.uncertain_wait)
@@ -132,11 +172,14 @@ def _correct_times(tx: Transaction) -> int:
     # A message that was never tried was due at once, so every future due time is wrong. The first comparison stands
     # by itself before the OR: otherwise every waiting row would be read.
     too_late = (due_at > tx.now) & or_(due_at > tx.after(MAX_PAUSE), messages.c.attempt == 0)
+    longest_wait = tx.after(max((one.wait for one in tx.policy.fallbacks.values()), default=MAX_LEASE))
+    delivery_too_late = (due_at > longest_wait) & ~is_last_wait
     count = 0
     for state, where, corrected in (
         (State.QUEUED, too_late, tx.now),
         (State.SUSPECT, too_late, tx.now),
         (State.UNCERTAIN, due_at > wait_end, wait_end),
+        (State.AWAITING, delivery_too_late, longest_wait),
         (State.SENDING, due_at > tx.after(MAX_LEASE), tx.after(MAX_LEASE)),
     ):
         rows = _select_rows(tx, in_any_queue(tx), messages.c.state == state.value, where)
@@ -152,7 +195,7 @@ def _correct_lifetimes(tx: Transaction) -> int:
         messages.c.created_at > tx.after(MAX_PAUSE),
     )
     expires_at = messages.c.expires_at - messages.c.created_at + tx.now
-    due_at = case((messages.c.state == State.HELD.value, expires_at), else_=messages.c.due_at)
+    due_at = case((messages.c.due_at == messages.c.expires_at, expires_at), else_=messages.c.due_at)
     return _update_rows(tx, rows, created_at=tx.now, expires_at=expires_at, due_at=due_at)
 
 

@@ -1,6 +1,6 @@
 """What goes into the outbox and what comes out of it. All durations are in seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -40,6 +40,20 @@ class Limit(NamedTuple):
         """Why a message is refused, for an operator."""
         end = "accepted again from 00:00 UTC" if self.daily else "accepted again when some have ended"
         return f"{self.setting} of {self.cap:,} is reached: {end}"
+
+
+class Fallback(NamedTuple):
+    """A route with ``next_after``: its members get a message one after the other, until one delivers it."""
+
+    members: Sequence[str]
+    """The names of the instances, in their order."""
+    wait: float
+    """Seconds that each member, except the last one, has for a delivery."""
+
+    def after(self, passed: Collection[str]) -> Sequence[str]:
+        """Return the members after the last one of those that had the message."""
+        had_it = [position for position, name in enumerate(self.members, 1) if name in passed]
+        return self.members[had_it[-1] :] if had_it else self.members
 
 
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,6 +221,8 @@ class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
     """Uncertain messages without a report that are queued again."""
     held: int
     """Uncertain messages without a report that now wait for the operator."""
+    passed: int
+    """Messages that were not delivered in time, and are queued for the next instance of their route."""
     failed: int
     """Messages whose lifetime ended."""
     clock_corrections: int
@@ -215,12 +231,18 @@ class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
     """Callbacks that are queued again because the process that claimed them was lost."""
 
     @property
+    def queued(self) -> bool:
+        """Whether a message may be due now that was not due before."""
+        return bool(self.requeued or self.passed or self.clock_corrections)
+
+    @property
     def changes(self) -> int:
         """The number of rows changed; zero means that there was nothing to do."""
         return (
             self.expired_claims
             + self.requeued
             + self.held
+            + self.passed
             + self.failed
             + self.clock_corrections
             + self.callbacks
@@ -236,3 +258,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     retention: float = 2_592_000.0
     suppress: frozenset[str] = frozenset()
     """The statuses after which a user is suppressed, by the names of `delivery.suppress`."""
+    fallbacks: Mapping[tuple[Channel, str], Fallback] = {}
+    """The routes with ``next_after``, by channel and name."""

@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 
-from gatepost.model import Channel, Status, StatusEvent
+from gatepost.model import Channel, Status
 from gatepost.outbox import counters, suppressions
+from gatepost.outbox.fallback_store import MatchedEvent, follow_reports, store_progress
 from gatepost.outbox.records import EndedMessage, RecordResult, ReportedEvents
 from gatepost.outbox.schema import attempts, contents, messages, statuses
 from gatepost.outbox.states import FINAL_STATES, OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
@@ -24,20 +25,67 @@ _COLUMNS = (
     messages.c.callback_url,
     messages.c.ext_user_id,
     messages.c.preview,
+    messages.c.queue,
+    messages.c.passed,
+    messages.c.attempt,
+    messages.c.deaths,
+    messages.c.due_at,
+    messages.c.ended_at,
+    messages.c.expires_at,
 )
 
 
-def record(
-    tx: Transaction, reports: Sequence[ReportedEvents]
-) -> list[tuple[RecordResult, Sequence[EndedMessage]]]:
+class Recording(NamedTuple):
+    """What recording one report changed."""
+
+    result: RecordResult
+    ended: Sequence[EndedMessage]
+    """Messages that reached a final state now."""
+    queued: bool
+    """Whether a message is due now for the next instance of its route."""
+
+
+def record(tx: Transaction, reports: Sequence[ReportedEvents]) -> list[Recording]:
     """Record the events of each report, which prove that the provider has these messages.
 
-    The first result carries the ended messages of all reports, so that each end is counted once.
+    The first result carries the changes of all reports, so that each end is counted once.
     """
     rows = _by_message_id(tx, {e.message_id for r in reports for e in r.events if e.message_id})
     by_provider_id = _by_provider_id(tx, reports, rows)
     rows |= _by_message_id(tx, set(by_provider_id.values()) - rows.keys())
-    matched: list[tuple[int, str, StatusEvent]] = []
+    matched, unknown = _match(reports, rows, by_provider_id)
+    progress, to_add = follow_reports(tx, rows, matched)
+    added = append_statuses(tx, rows, to_add)
+    if tx.policy.suppress:
+        _suppress(tx, rows, [one for one, count in zip(to_add, added, strict=True) if count])
+    reported = {match.message_id for match in matched}
+    ended = _mark_sent(tx, [rows[message_id] for message_id in reported - progress.keys()])
+    if progress:
+        arrived = store_progress(tx, rows, progress)
+        delete_contents(tx, [message.id for message in arrived])
+        ended = [*ended, *arrived]
+    new = [0] * len(reports)
+    repeated = [0] * len(reports)
+    for match, count in zip(matched, added, strict=True):
+        new[match.number] += count
+        repeated[match.number] += not count
+    queued = any(one.is_due_now for one in progress.values())
+    results = [
+        RecordResult(new=new[n], repeated=repeated[n], unknown=unknown[n]) for n in range(len(reports))
+    ]
+    return [
+        Recording(result, () if number else ended, queued and not number)
+        for number, result in enumerate(results)
+    ]
+
+
+def _match(
+    reports: Sequence[ReportedEvents],
+    rows: Mapping[str, Row[Any]],
+    by_provider_id: Mapping[tuple[str, str], str],
+) -> tuple[list[MatchedEvent], list[int]]:
+    """Return the events of known messages, and how many others each report has."""
+    matched: list[MatchedEvent] = []
     unknown = [0] * len(reports)
     for number, report in enumerate(reports):
         for event in report.events:
@@ -48,34 +96,22 @@ def record(
             else:
                 message_id = by_provider_id.get((report.instance, event.provider_id), "")
             if message_id:
-                matched.append((number, message_id, event))
+                matched.append(MatchedEvent(number, message_id, report.instance, event))
             else:
                 unknown[number] += 1
-    added = append_statuses(tx, rows, [(message_id, e.status, e.code) for _, message_id, e in matched])
-    if tx.policy.suppress:
-        _suppress(tx, rows, [one for one, count in zip(matched, added, strict=True) if count])
-    ended = _mark_sent(tx, [rows[message_id] for message_id in {message_id for _, message_id, _ in matched}])
-    new = [0] * len(reports)
-    repeated = [0] * len(reports)
-    for (number, _, _), count in zip(matched, added, strict=True):
-        new[number] += count
-        repeated[number] += not count
-    return [
-        (RecordResult(new=new[n], repeated=repeated[n], unknown=unknown[n]), () if n else ended)
-        for n in range(len(reports))
-    ]
+    return matched, unknown
 
 
 def _suppress(
-    tx: Transaction, rows: Mapping[str, Row[Any]], recorded: Sequence[tuple[int, str, StatusEvent]]
+    tx: Transaction, rows: Mapping[str, Row[Any]], recorded: Sequence[tuple[str, Status, str]]
 ) -> None:
-    """Suppress the users to whom the policy no longer sends after these events."""
+    """Suppress the users to whom the policy no longer sends after these statuses, which have codes."""
     users = [
-        ((rows[message_id].client, rows[message_id].ext_user_id), event)
-        for _, message_id, event in recorded
+        ((rows[message_id].client, rows[message_id].ext_user_id), status, code)
+        for message_id, status, code in recorded
         if not rows[message_id].preview
     ]
-    suppressions.add_for_statuses(tx, [(user, event.status, event.code) for user, event in users])
+    suppressions.add_for_statuses(tx, users)
 
 
 def _may_have_sent(report: ReportedEvents, row: Row[Any]) -> bool:

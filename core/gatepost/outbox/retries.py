@@ -27,6 +27,7 @@ _NOT_RETRYABLE = {
     State.SUSPECT: "it is queued already, and will be sent alone",
     State.SENDING: "it is being sent now",
     State.UNCERTAIN: "it was perhaps sent, and the gateway still waits for a report about it",
+    State.AWAITING: "an instance of its route has it, and the gateway still waits for its delivery",
     State.SENT: "a provider has it",
     State.REJECTED: "a provider refused it for good: Smartico has to send it again with a new uid",
     State.CANCELLED: "an operator cancelled it: Smartico has to send it again with a new uid",
@@ -143,6 +144,7 @@ def _queue_again(tx: Transaction, message_id: str, state: State, lifetime: float
             expires_at=tx.after(lifetime),
             ended_at=None,
             lost_answers=0,
+            passed="",
             reason=RETRY_REASON,
             code="",
         )

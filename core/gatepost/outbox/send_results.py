@@ -9,6 +9,8 @@ from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
 from gatepost.outbox import counters, deaths
+from gatepost.outbox.fallback import Progress
+from gatepost.outbox.fallback_store import progress_of
 from gatepost.outbox.fence import check_fence
 from gatepost.outbox.records import EndedMessage, SendResult
 from gatepost.outbox.reports import append_statuses, delete_contents
@@ -39,6 +41,9 @@ _claimed_rows = dialect_pair(
             messages.c.instance,
             messages.c.reason,
             messages.c.code,
+            messages.c.queue,
+            messages.c.passed,
+            messages.c.due_at,
         )
         .where(messages.c.id.in_(IDS))
         .order_by(messages.c.id)
@@ -55,6 +60,7 @@ _update_message = (
         instance=bindparam("instance"),
         reason=bindparam("reason"),
         code=bindparam("code"),
+        passed=bindparam("passed"),
     )
 )
 _update_content = (
@@ -71,6 +77,8 @@ class FinishResult(NamedTuple):
     """False: the claim was lost, and nothing was changed."""
     callback_due: bool
     """Whether a new status may have to be called back now."""
+    due_now: bool = False
+    """Whether it is due now for the next instance of its route."""
     end: EndedMessage | None = None
     """Set when the message reached a final state now; None when it goes on, or was in that state before."""
 
@@ -89,28 +97,65 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
     valid_results = list(compress(results, valid))
     if not valid_results:
         return [FinishResult(recorded=False, callback_due=False)] * len(results)
-    values = [_message_values(tx, result, rows[result.id]) for result in valid_results]
+    progress = _follow_fallbacks(tx, valid_results, rows)
+    values = [
+        _message_values(tx, result, rows[result.id], progress.get(result.id)) for result in valid_results
+    ]
     tx.execute_many(_update_message, values)
     _insert_attempts(tx, valid_results)
-    _update_contents(tx, valid_results)
-    statuses = [
-        (result.id, _FINAL_STATUSES[State(str(value["state"]))], result.code)
-        for result, value in zip(valid_results, values, strict=True)
-        if value["state"] in _FINAL_STATUSES
-    ]
+    _update_contents(tx, valid_results, values)
+    statuses = _new_statuses(valid_results, values)
     if statuses:
         append_statuses(tx, rows, statuses, by_provider=False)
     callback_due = {message_id for message_id, _, _ in statuses if rows[message_id].callback_url}
+    due_now = {message_id for message_id, one in progress.items() if one.is_due_now}
     ends = _ends(rows, values)
     for end in ends.values():
         if rows[end.id].state not in FINAL_STATES:
             counters.add(tx, counters.queued(end.client), -1)
     return [
         FinishResult(
-            is_valid, is_valid and result.id in callback_due, ends.pop(result.id, None) if is_valid else None
+            is_valid,
+            is_valid and result.id in callback_due,
+            is_valid and result.id in due_now,
+            ends.pop(result.id, None) if is_valid else None,
         )
         for result, is_valid in zip(results, valid, strict=True)
     ]
+
+
+def _follow_fallbacks(
+    tx: Transaction, results: Sequence[SendResult], rows: Mapping[str, Row[Any]]
+) -> dict[str, Progress]:
+    """Return the new progress of messages on routes with ``next_after`` that are not just tried again."""
+    failing = {result.id for result in results if result.state in {State.REJECTED, State.FAILED}}
+    progress = progress_of(tx, {result.id: rows[result.id] for result in results}, failing)
+    for result in results if progress else ():
+        one = progress.get(result.id)
+        if one is None:
+            continue
+        if result.state is State.SENT or (result.state is State.UNCERTAIN and one.has_next(result.instance)):
+            one.answer(result.instance)
+        elif result.state is State.REJECTED:
+            one.refuse(result.instance)
+        elif result.state is State.FAILED:
+            one.end(State.FAILED)
+        else:
+            del progress[result.id]
+    return progress
+
+
+def _new_statuses(
+    results: Sequence[SendResult], values: Sequence[Mapping[str, object]]
+) -> list[tuple[str, Status, str]]:
+    """Return the statuses (message id, status, code) to add after these results."""
+    new = []
+    for result, value in zip(results, values, strict=True):
+        # A receipt is accepted also where the delivery is still waited for.
+        state = State.SENT if result.state is State.SENT else State(str(value["state"]))
+        if state in _FINAL_STATUSES:
+            new.append((result.id, _FINAL_STATUSES[state], result.code))
+    return new
 
 
 def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, EndedMessage]:
@@ -151,9 +196,11 @@ def _insert_attempts(tx: Transaction, results: Sequence[SendResult]) -> None:
         tx.insert_new(attempts, rows)
 
 
-def _update_contents(tx: Transaction, results: Sequence[SendResult]) -> None:
+def _update_contents(
+    tx: Transaction, results: Sequence[SendResult], values: Sequence[Mapping[str, object]]
+) -> None:
     """Erase the contents of sent and rejected messages; store a derived text for the next attempt of others."""
-    done = {result.id for result in results if result.state in {State.SENT, State.REJECTED}}
+    done = {str(value["message_id"]) for value in values if value["state"] in {State.SENT, State.REJECTED}}
     delete_contents(tx, done)
     derived = [
         {"of_message": result.id, "content": result.content}
@@ -164,7 +211,9 @@ def _update_contents(tx: Transaction, results: Sequence[SendResult]) -> None:
         tx.execute_many(_update_content, derived)
 
 
-def _message_values(tx: Transaction, result: SendResult, row: Row[Any]) -> dict[str, object]:
+def _message_values(
+    tx: Transaction, result: SendResult, row: Row[Any], progress: Progress | None
+) -> dict[str, object]:
     """Return the new values of a message's columns after this result."""
     state = result.state
     due_at = None
@@ -177,7 +226,7 @@ def _message_values(tx: Transaction, result: SendResult, row: Row[Any]) -> dict[
             state, due_at = State.FAILED, None
         elif state is State.QUEUED and row.deaths >= deaths.SUSPECT_DEATHS:
             state = State.SUSPECT
-    return {
+    values = {
         "message_id": result.id,
         "state": state.value,
         "due_at": due_at,
@@ -186,4 +235,8 @@ def _message_values(tx: Transaction, result: SendResult, row: Row[Any]) -> dict[
         "instance": explained.instance,
         "reason": explained.reason,
         "code": explained.code,
+        "passed": row.passed,
     }
+    if progress is not None:
+        values |= {"new_lost_answers": 0, "instance": progress.instance, **progress.values(tx, row)}
+    return values

@@ -8,17 +8,34 @@ from pathlib import Path
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from gatepost.config.settings import Settings
 from gatepost.errors import ConfigError, Fault, StoreError
-from gatepost.model import Secret
+from gatepost.model import Channel, Secret
 from gatepost.outbox import counters, postgresql, sqlite
 from gatepost.outbox.driver_errors import opening_problem
 from gatepost.outbox.group_commit import Database
 from gatepost.outbox.migrate import migrate
 from gatepost.outbox.pooler_probe import check_sessions
-from gatepost.outbox.records import Policy
+from gatepost.outbox.records import Fallback, Policy
 from gatepost.outbox.store import Outbox
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.outbox.transaction import Transaction
+
+
+def outbox_policy(settings: Settings) -> Policy:
+    """Return what the configuration says about the messages in the store."""
+    return Policy(
+        uncertain_wait=settings.delivery.uncertain_wait,
+        hold_uncertain=settings.delivery.uncertain == "hold",
+        retention=settings.delivery.retention,
+        suppress=frozenset(settings.delivery.suppress),
+        fallbacks={
+            (channel, route.name): Fallback(route.use, route.next_after)
+            for channel in Channel
+            for route in settings.routes.of(channel)
+            if route.next_after
+        },
+    )
 
 
 @asynccontextmanager

@@ -16,7 +16,9 @@ class State(StrEnum):
           │  └────────┘ ├────► rejected
           │             ├────► failed      (its lifetime ended, from any state that is not final)
           │             ▼
-          └─────── uncertain ──► held      (policy `hold`; the operator may queue it again)
+          ├─────── uncertain ──► held      (policy `hold`; the operator may queue it again)
+          │
+          └─────── awaiting ──► sent       (from sending: an instance has it, and others of its route are left)
 
         queued, suspect, held ──► cancelled      (by the operator)
 
@@ -36,6 +38,9 @@ class State(StrEnum):
     HELD = "held"
     """Perhaps sent, or perhaps the cause of deaths: the operator decides. Its due time is the end of its
     lifetime."""
+    AWAITING = "awaiting"
+    """An instance of a route with ``next_after`` has it, or perhaps has it, and has not delivered it yet. Its due time
+    is when the next instance gets it; the end of its lifetime where no instance is left."""
     SENT = "sent"
     """A provider has it. Final."""
     REJECTED = "rejected"

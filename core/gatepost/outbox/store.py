@@ -168,18 +168,15 @@ class Outbox:
     async def finish(self, result: SendResult) -> bool:
         """Record the result of a claim; return False when the claim was lost and nothing was changed."""
         finished = await self._send_lane.run(send_results.finish, result)
-        if finished.callback_due:
-            self.callbacks_due.set()
-        if finished.end:
-            self.end_counts.count([finished.end])
+        ended = [finished.end] if finished.end else ()
+        self._note(ended, queued=finished.due_now, callbacks_due=finished.callback_due)
         return finished.recorded
 
     async def record(self, reported: ReportedEvents) -> RecordResult:
         """Record the events that a provider reported."""
-        result, ended = await self._report_lane.run(reports.record, reported)
-        self.callbacks_due.set()
-        self.end_counts.count(ended)
-        return result
+        recording = await self._report_lane.run(reports.record, reported)
+        self._note(recording.ended, queued=recording.queued, callbacks_due=True)
+        return recording.result
 
     async def claim_callbacks(
         self,
@@ -219,15 +216,11 @@ class Outbox:
         """Take or renew the lease of this name; return whether this process holds it for ``seconds`` from now."""
         return await self._report_lane.run(named_leases.acquire, named_leases.LeaseRequest(name, seconds))
 
-    async def sweep(self) -> SweepResult:
-        """Change some of the rows whose lease, wait or lifetime has ended."""
-        result, ended = await self._send_lane.run(maintenance.sweep, None)
-        self.end_counts.count(ended)
+    async def sweep(self, refused: Collection[str] = ()) -> SweepResult:
+        """Change some of the rows whose time has come; ``refused``: the instances whose reports are refused now."""
+        result, ended = await self._send_lane.run(maintenance.sweep, refused)
         deaths.log_held(result.held_after_deaths)
-        if result.requeued or result.clock_corrections:
-            self.queue_signals.request_rescan()
-        if result.failed or result.callbacks:
-            self.callbacks_due.set()
+        self._note(ended, queued=result.queued, callbacks_due=bool(result.failed or result.callbacks))
         return result
 
     async def queue_stuck_statuses(self) -> int:
@@ -287,6 +280,14 @@ class Outbox:
     async def depth(self) -> queries.QueueDepth:
         """Return how many messages and callbacks wait."""
         return await self._send_lane.run(queries.depths, None)
+
+    def _note(self, ended: Sequence[EndedMessage], *, queued: bool, callbacks_due: bool) -> None:
+        """Wake the workers after a change, and count the messages that it ended."""
+        if queued:
+            self.queue_signals.request_rescan()
+        if callbacks_due:
+            self.callbacks_due.set()
+        self.end_counts.count(ended)
 
     async def close(self) -> None:
         """Finish the work in progress, close the database and release its lock."""

@@ -1,6 +1,7 @@
 """The loop that moves messages whose time has come, and erases what the retention no longer covers."""
 
 import asyncio
+from collections.abc import Callable, Collection
 
 from gatepost.contacts.lookup import ContactCache
 from gatepost.errors import StoreError
@@ -19,14 +20,19 @@ PRUNE_PAUSE = 0.05
 _log = logs.get(__name__)
 
 
-async def run_housekeeping(outbox: Outbox, contact_cache: ContactCache) -> None:
-    """Sweep, prune and repair the outbox, purge its WAL, and expire cached contacts, until cancelled."""
+async def run_housekeeping(
+    outbox: Outbox, contact_cache: ContactCache, refused_instances: Callable[[], Collection[str]]
+) -> None:
+    """Sweep, prune and repair the outbox, purge its WAL, and expire cached contacts, until cancelled.
+
+    ``refused_instances`` returns the instances whose reports are refused at present.
+    """
     loop = asyncio.get_running_loop()
     prune_at = loop.time() + PRUNE_INTERVAL
     while True:
         contact_cache.drop_expired()
         try:
-            while (result := await outbox.sweep()).changes:
+            while (result := await outbox.sweep(refused_instances())).changes:
                 counts = {name: getattr(result, name) for name in result.__struct_fields__}
                 _log.info("sweep_finished", **counts)
             if loop.time() >= prune_at:
