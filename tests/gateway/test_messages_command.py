@@ -107,6 +107,7 @@ async def test_a_message_is_found_by_each_of_its_ids(gateway, run):
     shown = await run("messages", "show", identity)
     for word in (identity, "uid-1", "brand", "anna", "sent", "box", "erased", "accepted"):
         assert word in shown
+    assert re.search(r"tries\n  \S+Z  box: sent \(\d+\.\d\d s\)\n", shown)
     assert "players.example" not in shown
 
 

@@ -5,6 +5,7 @@ import pytest
 from claiming import claim_due
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import Fallback, NewMessage, Policy, ReportedEvents, RetryOrder, SendResult, Try, new_id
+from gatepost.outbox.cancellations import CancelIds, cancel_by_ids
 from gatepost.outbox.states import State
 
 MEMBERS = ("viber", "whatsapp", "sms")
@@ -397,6 +398,18 @@ async def test_a_message_that_waits_is_not_queued_by_an_operator(message):
     order = RetryOrder([message.id], "me", {Channel.SMS: 60.0})
     (result,) = await message.store.retry(order)
     assert "still waits for its delivery" in result.problem
+
+
+async def test_a_message_that_waits_can_be_cancelled(message):
+    await message.send("viber")
+    ((result,), _) = await message.store.change(cancel_by_ids, CancelIds([message.id], "me"))
+    assert result.cancelled
+    await message.after(120)
+    assert await message.nothing_is_due()
+    await message.report("viber", FAILED)
+    assert (await message.state(), await message.reported()) == ("cancelled", ["accepted", "rejected"])
+    await message.report("viber", DELIVERED)
+    assert await message.reported() == ["accepted", "rejected", "delivered"]
 
 
 async def test_an_operators_retry_uses_the_whole_route_again(store, clock, view_of):

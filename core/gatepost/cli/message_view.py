@@ -110,6 +110,13 @@ def full_text(message: MessageView, resting: str, paused: str) -> Text:
             text.append(f"{name:16}", "dim")
             style = _COLOURS.get(State(message.state), "bold") if name == "state" else ""
             text.append(f"{printable(value)}\n", style)
+    _append_history(text, message)
+    text.rstrip()
+    return text
+
+
+def _append_history(text: Text, message: MessageView) -> None:
+    """Append a message's tries and statuses, a line each."""
     text.append("tries\n" if message.tries else "", "dim")
     for one in message.tries:
         text.append(f"  {utc(one.started_at)}  {_try_text(one)}\n")
@@ -118,8 +125,6 @@ def full_text(message: MessageView, resting: str, paused: str) -> Text:
         code = f" [{printable(status.code)}]" if status.code else ""
         text.append(f"  {utc(status.recorded_at)}  {status.status}{code}: {_callback_text(status)}")
         text.append(f", next attempt {utc(status.next_attempt_at)}\n" if status.next_attempt_at else "\n")
-    text.rstrip()
-    return text
 
 
 def _callback_text(status: StatusView) -> str:
