@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from gatepost.cli import check
 from gatepost.observe import redaction
 from gatepost.plugin_host import discovery
+from gatepost.plugin_host.instances import Instance
 
 CONFIG = """\
 [clients.amazing]
@@ -224,6 +225,18 @@ def test_check_warns_of_a_last_rule_with_conditions_and_of_no_other(route):
     for conditions in ("", 'clients = ["amazing", "splendid"]'):
         _, lines = route(text=CONFIG.replace('senders = ["Amazing"]', conditions))
         assert not [line for line in lines if "last rule" in line]
+
+
+def test_check_warns_of_a_plugin_that_never_reports_before_another_one(route, monkeypatch):
+    _, lines = route()
+    assert not [line for line in lines if "never reports a delivery" in line]
+
+    monkeypatch.setattr(Instance, "takes_webhooks", False)
+    _, lines = route()
+    (warning,) = [line for line in lines if "never reports a delivery" in line]
+    assert warning.startswith(
+        "! routes.sms[1 codes].next_after: box never reports a delivery, so each message"
+    )
 
 
 GUIDE = Path(__file__).parents[2] / "docs/how-to/routing.md"

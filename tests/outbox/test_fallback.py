@@ -159,6 +159,7 @@ async def test_a_reported_failure_moves_the_message_on_at_once_and_is_not_told(m
     assert (await message.report("viber", status)).new == 0
 
     assert store.queue_signals.take()[1]
+    await message.report("viber", status)
     claim = await message.claim()
     assert claim.passed == {"viber"}
     assert await message.reported() == ["accepted"]
@@ -314,6 +315,25 @@ async def test_when_the_first_was_unavailable_the_later_one_is_the_last(message)
     assert await message.state() == "sent"
 
 
+async def test_a_failure_is_not_forgotten_when_the_process_dies_before_the_answer(place, clock, view_of):
+    async with place.opened(**POLICY) as store:
+        message = await Message(store, clock, view_of).put()
+        await message.claim()
+        await message.report("viber", FAILED)
+    async with place.opened(**POLICY) as store:
+        message.store = store
+        await message.after(60)
+        for _ in range(2):
+            await message.after(120)
+        claim = await message.claim()
+        assert claim.passed == {"viber"}
+        assert await message.outcomes() == [("viber", "failed")]
+        await message.send("whatsapp", State.REJECTED, claim=claim)
+        await message.send("sms")
+        await message.report("sms", FAILED)
+        assert (await message.state(), await message.reported()) == ("sent", ["accepted", "failed"])
+
+
 async def test_a_failure_that_overtakes_the_answer_counts(message):
     claim = await message.claim()
     await message.report("viber", FAILED)
@@ -382,6 +402,7 @@ async def test_a_message_that_expires_first_fails(store, clock, view_of):
 async def test_an_instance_that_is_not_on_the_route_can_not_move_the_message(message):
     await message.send("viber")
     await message.report("vonage-us", FAILED)
+    assert await message.outcomes() == [("viber", "sent")]
     assert (await message.state(), await message.reported()) == ("awaiting", ["accepted"])
 
 

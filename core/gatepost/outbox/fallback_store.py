@@ -17,7 +17,6 @@ from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
 REPORT_POSITION = 1_000
 """The position, after those of all tries, of what is known only from a report: the process died before the answer."""
 
-
 _padded_passed = literal(" ") + messages.c.passed + literal(" ")
 _padded_instance = literal(" ") + messages.c.instance + literal(" ")
 
@@ -94,6 +93,11 @@ _set_outcome = (
 )
 
 
+_select_try = select(attempts.c.message_id).where(
+    attempts.c.message_id == bindparam("of_message"), attempts.c.instance == bindparam("of_instance")
+)
+
+
 def note_outcome(tx: Transaction, row: Row[Any], instance: str, status: Status, code: str) -> None:
     """Write into the tries of this instance what its provider reported at the end: a delivery or a failure."""
     if status not in FAILURES and status is not Status.DELIVERED:
@@ -108,10 +112,16 @@ def note_outcome(tx: Transaction, row: Row[Any], instance: str, status: Status, 
         "outcome": status.value,
         "code": code,
     }
-    changed = tx.connection.execute(_set_outcome, parameters).rowcount
-    if changed or status not in FAILURES:
-        return
-    evidence = {
+    tx.connection.execute(_set_outcome, parameters)
+    if status in FAILURES and not tx.connection.execute(_select_try, parameters).first():
+        tx.insert_new(attempts, [_reported_try(tx, row, instance, status, code)])
+
+
+def _reported_try(
+    tx: Transaction, row: Row[Any], instance: str, status: Status, code: str
+) -> dict[str, object]:
+    """Return the row for a try of which only a report is known."""
+    return {
         "message_id": row.id,
         "attempt": row.attempt,
         "position": REPORT_POSITION,
@@ -124,7 +134,6 @@ def note_outcome(tx: Transaction, row: Row[Any], instance: str, status: Status, 
         "started_at": tx.now,
         "duration": 0,
     }
-    tx.insert_new(attempts, [evidence])
 
 
 def progress_of(
@@ -172,7 +181,8 @@ def follow_reports(
             if one := progress.get(message_id):
                 if not one.report(instance, event.status):
                     to_add[position] = message_id, Status.ACCEPTED, ""
-                if not (one.arrived and event.status in FAILURES):
+                # Not of an instance that can't have had the message, and not after an arrival.
+                if event.status not in FAILURES or (instance in one.passed and not one.arrived):
                     note_outcome(tx, rows[message_id], instance, event.status, event.code)
     return progress, to_add
 

@@ -91,7 +91,8 @@ attempts = Table(
     Column("instance", Text, nullable=False),
     # Why this instance was chosen, where the route had a choice.
     Column("choice", Text, nullable=False),
-    # `sent`, `rejected`, `unavailable` or `uncertain`.
+    # `sent`, `rejected`, `unavailable` or `uncertain`; on a route with `next_after` then what its provider reported:
+    # `delivered`, `failed` or `rejected`.
     Column("outcome", Text, nullable=False),
     Column("provider_id", Text),
     Column("reason", Text, nullable=False),

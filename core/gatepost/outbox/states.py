@@ -20,11 +20,12 @@ class State(StrEnum):
           │
           └─────── awaiting ──► sent       (from sending: an instance has it, and others of its route are left)
 
-        queued, suspect, held ──► cancelled      (by the operator)
+        queued, suspect, held, awaiting ──► cancelled      (by the operator)
 
     A message that the process was sending at two deaths is ``suspect`` wherever another would be ``queued``; at
     the third death it is ``held`` at once. A report from the provider proves that the provider has the message, and
-    leads from any state to ``sent``.
+    leads from any state to ``sent``; on a route with ``next_after`` to ``awaiting`` while it is not delivered and
+    another instance is left. From there it is queued for that instance, or fails.
     """
 
     QUEUED = "queued"
