@@ -214,7 +214,7 @@ async def test_an_earlier_members_failure_does_not_disturb_the_next(message):
     await message.send("viber")
     await message.after(120)
     claim = await message.claim()
-    await message.report("viber", FAILED)
+    await message.report("viber", ACCEPTED, FAILED)
     assert await message.state() == "sending"
     await message.send("whatsapp", claim=claim)
     await message.report("viber", FAILED, ACCEPTED)
@@ -366,11 +366,12 @@ async def test_a_report_that_the_provider_has_it_starts_the_wait_before_the_answ
     assert (view.state, view.due_at, view.tries[0].provider_id) == ("awaiting", clock.now + 110, "viber-1")
 
 
-async def test_an_unavailable_member_that_took_the_message_after_all_changes_nothing(message, clock):
+@pytest.mark.parametrize("status", [ACCEPTED, FAILED])
+async def test_an_unavailable_member_that_took_the_message_after_all_changes_nothing(message, clock, status):
     claim = await message.claim()
     await message.send("whatsapp", claim=claim)
     clock.advance(60)
-    await message.report("viber", ACCEPTED)
+    await message.report("viber", status)
     view = await message.view()
     assert (view.state, view.instance, view.due_at) == ("awaiting", "whatsapp", clock.now + 60)
     await message.report("viber", FAILED)
