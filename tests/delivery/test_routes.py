@@ -223,6 +223,22 @@ async def test_an_undecided_message_that_the_rules_refuse_is_rejected(deployment
     assert not deployment.sent_at
 
 
+async def test_the_cap_of_a_route_is_judged_when_the_route_is_decided(deployment):
+    """Two messages arrive while the source is away; the route takes one a day, on the day on which it is decided."""
+    deployment.users.away = True
+    both = await deployment.put("one"), await deployment.put("two")
+    async with deployment.sending(Route(name="uk", countries=("GB",), use=("one",), per_day=1), REST):
+        await asyncio.sleep(10.0)
+        deployment.users.away = False
+        rows = [await deployment.ended(message) for message in both]
+
+    assert sorted((row.state, row.reason) for row in rows) == [
+        ("rejected", "the per_day of route uk of 1 is reached: accepted again from 00:00 UTC"),
+        ("sent", ""),
+    ]
+    assert len(deployment.sent_at) == 1
+
+
 async def test_a_user_who_has_vanished_is_rejected_before_a_route_is_decided(deployment):
     message = await deployment.put("nobody", user="nobody")
     async with deployment.sending(UK, REST):

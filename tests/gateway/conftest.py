@@ -194,15 +194,20 @@ async def until(predicate: Callable[[], Any]) -> None:
             await asyncio.sleep(0.02)
 
 
-Tables = dict[str, dict[str, Any]]
-"""A gatepost.toml, as tables by their names."""
+Tables = dict[str, Any]
+"""A gatepost.toml, as tables by their names; a list is an array of tables."""
 
 
-def toml(tables: Mapping[str, Mapping[str, object]]) -> str:
+def toml(tables: Tables) -> str:
     """Return the tables as TOML, in which texts, numbers and lists look as in JSON."""
-    return "\n".join(
-        "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""])
+    heads = [
+        (f"[[{name}]]", one) if isinstance(table, list) else (f"[{name}]", one)
         for name, table in tables.items()
+        for one in (table if isinstance(table, list) else [table])
+    ]
+    return "\n".join(
+        "\n".join([head, *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""])
+        for head, table in heads
     )
 
 

@@ -65,6 +65,27 @@ async def test_while_a_source_is_down_unknown_users_are_looked_up_later(
     assert taken.message["personalizations"][0]["to"] == [{"email": "late@players.example"}]
 
 
+async def test_a_cap_that_could_not_be_judged_at_arrival_ends_in_rejected(
+    deployment, sendgrid, unreliable_source
+):
+    """The route depends on the address, so it is decided and counted when the source is back."""
+    deployment.tables["routes.email"] = [
+        {"name": "capped", "domains": ["players.example"], "use": ["sendgrid-main"], "per_day": 1},
+        {"name": "rest", "use": ["sendgrid-main"]},
+    ]
+    deployment.tables["contacts"]["sources"] = ["unreliable"]
+    async with deployment.running() as gateway:
+        both = [await deployment.email("late") for _ in range(2)]
+        await gateway.waits("email", "queued")
+        unreliable_source.down = False
+        await gateway.settled()
+        heard = [deployment.crm.statuses_of(message) for message in both]
+        assert sorted(heard) == [["accepted"], ["rejected"]]
+        # Now it is judged at arrival.
+        assert (await deployment.crm.send_email(ext_user_id="late"))["error_code"] == 14
+    assert len(sendgrid.taken) == 1
+
+
 @pytest.mark.parametrize("now", ["", "anna,,\n"])
 async def test_a_user_who_was_removed_or_lost_the_address_is_rejected(deployment, sendgrid, wait_until, now):
     sendgrid.failure = emulator.answer(503)

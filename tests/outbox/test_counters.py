@@ -18,6 +18,7 @@ from gatepost.outbox import (
     open_outbox,
 )
 from gatepost.outbox.claims import ClaimRequest
+from gatepost.outbox.decisions import Decision
 from gatepost.outbox.retries import RetryOrder
 from gatepost.outbox.schema import counters as table
 from gatepost.outbox.schema import messages
@@ -203,19 +204,39 @@ async def test_an_ended_message_makes_room_in_the_queue(outbox, new):
     assert accepted(results) == 1
 
 
-async def test_a_limit_that_becomes_known_later_is_admitted_or_not(outbox, new):
-    route = limits.route_limits(Channel.SMS, "uk", 2)
-    assert limits.route_limits(Channel.SMS, "uk", 0) == ()
-    await outbox.put(new(limits=route))
+def decision(claim, route_limits):
+    return Decision(claim.id, claim.attempt, claim.channel, claim.client, "uk", "GB", route_limits)
 
-    async def admit(*several):
-        return await outbox._send_lane.run(
-            lambda tx, items: [limits.admit(tx, one) for one in items], several[0]
-        )
 
-    answers = [await admit(route), await admit(route), await admit(())]
-    assert answers == [None, route[0], None]
-    assert await today(outbox, route[0].scope) == 2
+async def test_the_cap_of_a_route_that_is_decided_later_is_exact(outbox, new):
+    """One message of the route was accepted with it; of four others, decided together, there is room for one."""
+    cap = limits.route_limits(Channel.EMAIL, "uk", 2)
+    assert limits.route_limits(Channel.EMAIL, "uk", 0) == ()
+    await outbox.put(new("first", route="uk", limits=cap))
+    await put_all([outbox], [new(f"uid-{number}") for number in range(4)])
+    undecided = [one for one in await claim(outbox, 4) if not one.route]
+    assert len(undecided) == 4
+
+    moved = await asyncio.gather(*(outbox.move(decision(one, cap)) for one in undecided))
+
+    assert [isinstance(one, Limit) for one in moved].count(True) == 3
+    assert await today(outbox, cap[0].scope) == 2
+    # What was not moved is still claimed, and ends by its result; a second decision of what was moved changes nothing.
+    for one, outcome in zip(undecided, moved, strict=True):
+        refused = isinstance(outcome, Limit)
+        assert await outbox.move(decision(one, cap)) == (cap[0] if refused else None)
+        assert await outbox.finish(result(one, State.REJECTED)) is refused
+    assert await today(outbox, cap[0].scope) == 2
+    assert await check_queued(outbox) == 2
+
+
+async def test_a_route_without_a_cap_admits_every_message_that_is_decided_later(outbox, new):
+    await put_all([outbox], [new(f"uid-{number}") for number in range(3)])
+
+    moved = await asyncio.gather(*(outbox.move(decision(one, ())) for one in await claim(outbox, 3)))
+
+    assert [one.route for one in moved] == ["uk"] * 3
+    assert await today(outbox, "per_day/email/uk") == 0
 
 
 async def test_counters_stay_after_a_restart(opened, new):

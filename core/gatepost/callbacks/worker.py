@@ -56,7 +56,7 @@ class CallbackWorker:
         self._uniform = uniform
         self._stopping = asyncio.Event()
         self._out_of_time = asyncio.Event()
-        self._recording: set[asyncio.Task[None]] = set()
+        self._recording: set[asyncio.Task[object]] = set()
         self._calling: set[asyncio.Task[None]] = set()
         self._slots = {name: ClientSlots(MAX_CALLS) for name in settings.clients}
         self._turns = deque(self._slots)
@@ -209,7 +209,7 @@ class CallbackWorker:
             return CallOutcome(str(error), target_failed=True)
         return attempt.outcome_of(answer)
 
-    def _record(self, callback: Callback, result: CallbackResult) -> Coroutine[Any, Any, None]:
+    def _record(self, callback: Callback, result: CallbackResult) -> Coroutine[Any, Any, bool | None]:
         """Count the result; return the coroutine that records it."""
         outcome = "acknowledged" if result.acknowledged else "dead" if result.retry_in is None else "retry"
         self._metrics.callbacks.labels(callback.status.value, outcome).inc()

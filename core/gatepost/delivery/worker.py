@@ -23,8 +23,9 @@ from gatepost.errors import StoreError, Uncertain
 from gatepost.model import Email, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Claim, Outbox, SendResult, polling
+from gatepost.outbox import Claim, Limit, Outbox, SendResult, polling
 from gatepost.outbox.decisions import Decision
+from gatepost.outbox.limits import route_limits
 from gatepost.outbox.states import State
 from gatepost.routing.router import Router
 
@@ -180,9 +181,11 @@ class DeliveryWorker:
             if isinstance(decision, SendResult):
                 return decision
             if not claim.route:
-                await polling.record(
+                moved = await polling.record(
                     self._outbox.move, claim, decision, on_lost=_log_lost_claim, on_error=_log_not_recorded
                 )
+                if isinstance(moved, Limit):
+                    return attempt.final_result(claim, State.REJECTED, moved.problem)
                 return None
             route = self._routes.find(claim.channel, decision.route).following(claim.passed)
             slot = await self._slot(assignment, route)
@@ -199,7 +202,9 @@ class DeliveryWorker:
             return _unreadable(claim)
         if decision.route is None or decision.route.refuse:
             return attempt.unroutable_result(claim, decision)
-        return Decision(claim.id, claim.attempt, claim.channel, claim.client, decision.route.name, country)
+        name = decision.route.name
+        limits = route_limits(claim.channel, name, decision.route.per_day)
+        return Decision(claim.id, claim.attempt, claim.channel, claim.client, name, country, limits)
 
     def _interrupted(self, delivery: Delivery) -> SendResult:
         """Return the result of an interrupted delivery: uncertain only while an instance is sending."""

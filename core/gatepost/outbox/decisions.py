@@ -7,10 +7,10 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel
-from gatepost.outbox import deaths
+from gatepost.outbox import deaths, limits
 from gatepost.outbox.fence import check_fence
 from gatepost.outbox.queues import add_queues
-from gatepost.outbox.records import Queue
+from gatepost.outbox.records import Limit, Queue
 from gatepost.outbox.schema import messages
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
@@ -43,13 +43,15 @@ class Decision(NamedTuple):
     client: str
     route: str
     country: str
+    limits: Sequence[Limit] = ()
+    """The limits of the route, which could not be judged before."""
 
 
-def move(tx: Transaction, decisions: Sequence[Decision]) -> list[Queue | None]:
+def move(tx: Transaction, decisions: Sequence[Decision]) -> list[Queue | Limit | None]:
     """Move each claimed message to the queue of its route, where it is due at once; return that queue.
 
-    None: the claim was lost, and nothing was changed.
-    The attempt stays counted: it is part of the fence, and no result of this claim may pass for one of the next.
+    A limit is returned for a message that is not moved because that limit is reached; its claim goes on. None: the claim
+    was lost. The attempt stays counted: it is part of the fence, and no result of this claim may pass for one of the next.
     """
     names = [(decision.channel, decision.route, decision.client) for decision in decisions]
     queues = add_queues(tx, sorted(set(names)))
@@ -57,16 +59,20 @@ def move(tx: Transaction, decisions: Sequence[Decision]) -> list[Queue | None]:
     rows: dict[str, Row[Any]] = {row.id: row for row in tx.select_by_ids(_claimed_rows, sorted(set(ids)))}
     no_late = [False] * len(ids)
     valid = check_fence(tx, ids, decisions, rows, State.SENDING, allow_late=no_late)
+    outcomes: list[Queue | Limit | None] = [
+        (limits.admit(tx, decision.limits) or queues[name]) if is_valid else None
+        for decision, name, is_valid in zip(decisions, names, valid, strict=True)
+    ]
     changes = [
         {
             "message_id": decision.id,
-            "new_queue": queues[name].id,
+            "new_queue": outcome.id,
             "new_country": decision.country,
             "now": tx.now,
         }
-        for decision, name, is_valid in zip(decisions, names, valid, strict=True)
-        if is_valid
+        for decision, outcome in zip(decisions, outcomes, strict=True)
+        if isinstance(outcome, Queue)
     ]
     if changes:
         tx.execute_many(_move, changes)
-    return [queues[name] if is_valid else None for name, is_valid in zip(names, valid, strict=True)]
+    return outcomes

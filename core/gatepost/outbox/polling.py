@@ -19,6 +19,7 @@ RECORD_INTERVAL = 0.2
 
 _Claim = TypeVar("_Claim")
 _Result = TypeVar("_Result")
+_Outcome = TypeVar("_Outcome")
 
 
 async def claim_repeatedly(
@@ -56,30 +57,32 @@ async def wait_for(event: asyncio.Event, seconds: float) -> None:
 
 
 async def record(
-    finish: Callable[[_Result], Awaitable[bool]],
+    finish: Callable[[_Result], Awaitable[_Outcome]],
     claim: _Claim,
     result: _Result,
     *,
     on_lost: Callable[[_Claim, _Result], None],
     on_error: Callable[[_Claim, StoreError, bool], None],
     out_of_time: asyncio.Event | None = None,
-) -> None:
-    """Record the result of a claim, and try again while the store is busy.
+) -> _Outcome | None:
+    """Record the result of a claim, and try again while the store is busy; return what ``finish`` returned.
 
-    ``on_lost`` is called where the claim was lost and nothing was recorded. ``on_error`` is called for each try that
-    failed, with True where it was the last: when ``out_of_time`` was set before it. Without ``out_of_time`` only
-    cancellation ends the tries.
+    None: nothing was recorded before the tries ended. ``on_lost`` is called where ``finish`` returned False or None: the
+    claim was lost and nothing was recorded. ``on_error`` is called for each try that failed, with True where it was the
+    last: when ``out_of_time`` was set before it. Without ``out_of_time`` only cancellation ends the tries.
     """
     while True:
         last = out_of_time is not None and out_of_time.is_set()
         try:
-            if not await finish(result):
-                on_lost(claim, result)
-            return
+            outcome = await finish(result)
         except StoreBroken:
-            return
+            return None
         except StoreError as error:
             on_error(claim, error, last)
             if last:
-                return
+                return None
             await asyncio.sleep(RECORD_INTERVAL)
+            continue
+        if not outcome:
+            on_lost(claim, result)
+        return outcome

@@ -144,11 +144,12 @@ class Outbox:
         self._watermarks.advance(requests, batches)
         return batches
 
-    async def move(self, decision: decisions.Decision) -> bool:
-        """Queue a claimed message in the queue of its route; return False when the claim was lost."""
-        if queue := await self._send_lane.run(decisions.move, decision):
-            self.queue_signals.add(queue)
-        return queue is not None
+    async def move(self, decision: decisions.Decision) -> Queue | Limit | None:
+        """Queue a claimed message by its route; return its queue, a reached limit, or None for a lost claim."""
+        moved = await self._send_lane.run(decisions.move, decision)
+        if isinstance(moved, Queue):
+            self.queue_signals.add(moved)
+        return moved
 
     async def due_queues(self, state: State = State.QUEUED) -> Sequence[Queue]:
         """Return the queues in which a message is due in this state, QUEUED or SUSPECT."""
