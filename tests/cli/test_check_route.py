@@ -286,7 +286,7 @@ def test_the_example_of_the_guide_answers_as_the_guide_says(route, example):
         ("email lucky bella@x.example news@lucky.example", "✓ 3 lucky-email: sent by relay"),
         ("email splendid bella@x.example news@splendid.example", "✓ 4 email: sent by sendgrid-main"),
         ("sms amazing +12045678901 AmazingCode", "✗ 1 no-us: refused with code 14"),
-        ("sms splendid +4915123456789 SplendidCode", "✓ 2 sms-codes: sent by vonage-eu, then vonage-uk"),
+        ("sms splendid +4915123456789 SplendidPIN", "✓ 2 sms-codes: sent by vonage-eu, then vonage-uk"),
         ("sms splendid +447400123456 Splendid", "✓ 3 islands: sent by vonage-eu (30%)"),
         ("sms lucky +447400123456 Lucky", "✓ 4 lucky-sms: sent by vonage-eu"),
         ("sms amazing +4915123456789 Amazing", "✓ 5 sms: sent by vonage-eu, then vonage-uk"),

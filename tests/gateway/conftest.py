@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -401,12 +401,12 @@ def authority():
     return trustme.CA()
 
 
-@pytest.fixture
-async def mailboxes(deployment, authority):
-    """Return a mail server that requires STARTTLS and a login, as the instance ``relay``."""
+@asynccontextmanager
+async def mail_server(folder: Path, authority: trustme.CA) -> AsyncIterator[tuple[Mailboxes, dict[str, Any]]]:
+    """Run a mail server that requires STARTTLS and a login; yield it, and the table of its instance."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
-    authority.cert_pem.write_to_path(deployment.folder / "ca.pem")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
     mailboxes = Mailboxes()
 
     def sign_in(_server, _session, _envelope, _mechanism, data):
@@ -431,22 +431,37 @@ async def mailboxes(deployment, authority):
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     async with server:
-        deployment.tables["plugins.relay"] = {
-            "use": "smtp",
-            "host": "localhost",
-            "port": server.sockets[0].getsockname()[1],
-            "security": "starttls",
-            "ca_file": "ca.pem",
-            "username": "gatepost",
-            "password": "relay-password",
-        }
-        yield mailboxes
+        yield (
+            mailboxes,
+            {
+                "use": "smtp",
+                "host": "localhost",
+                "port": server.sockets[0].getsockname()[1],
+                "security": "starttls",
+                "ca_file": "ca.pem",
+                "username": "gatepost",
+                "password": "relay-password",
+            },
+        )
         await stop(server)
     # Closing the server does not close its connections.
     for session in sessions:
         if session.transport:
             session.transport.abort()
     await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def mailboxes(deployment, authority):
+    """Return a mail server that requires STARTTLS and a login, as the instance ``relay``."""
+    async with mail_server(deployment.folder, authority) as (mailboxes, table):
+        deployment.tables["plugins.relay"] = table
+        yield mailboxes
+
+
+@pytest.fixture(scope="session")
+def serve_mail():
+    return mail_server
 
 
 @pytest.fixture

@@ -59,20 +59,20 @@ def move(tx: Transaction, decisions: Sequence[Decision]) -> list[Queue | Limit |
     rows: dict[str, Row[Any]] = {row.id: row for row in tx.select_by_ids(_claimed_rows, sorted(set(ids)))}
     no_late = [False] * len(ids)
     valid = check_fence(tx, ids, decisions, rows, State.SENDING, allow_late=no_late)
-    outcomes: list[Queue | Limit | None] = [
+    moved: list[Queue | Limit | None] = [
         (limits.admit(tx, decision.limits) or queues[name]) if is_valid else None
         for decision, name, is_valid in zip(decisions, names, valid, strict=True)
     ]
     changes = [
         {
             "message_id": decision.id,
-            "new_queue": outcome.id,
+            "new_queue": queue.id,
             "new_country": decision.country,
             "now": tx.now,
         }
-        for decision, outcome in zip(decisions, outcomes, strict=True)
-        if isinstance(outcome, Queue)
+        for decision, queue in zip(decisions, moved, strict=True)
+        if isinstance(queue, Queue)
     ]
     if changes:
         tx.execute_many(_move, changes)
-    return outcomes
+    return moved

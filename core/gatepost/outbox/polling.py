@@ -19,7 +19,7 @@ RECORD_INTERVAL = 0.2
 
 _Claim = TypeVar("_Claim")
 _Result = TypeVar("_Result")
-_Outcome = TypeVar("_Outcome")
+_Recorded = TypeVar("_Recorded")
 
 
 async def claim_repeatedly(
@@ -57,14 +57,14 @@ async def wait_for(event: asyncio.Event, seconds: float) -> None:
 
 
 async def record(
-    finish: Callable[[_Result], Awaitable[_Outcome]],
+    finish: Callable[[_Result], Awaitable[_Recorded]],
     claim: _Claim,
     result: _Result,
     *,
     on_lost: Callable[[_Claim, _Result], None],
     on_error: Callable[[_Claim, StoreError, bool], None],
     out_of_time: asyncio.Event | None = None,
-) -> _Outcome | None:
+) -> _Recorded | None:
     """Record the result of a claim, and try again while the store is busy; return what ``finish`` returned.
 
     None: nothing was recorded before the tries ended. ``on_lost`` is called where ``finish`` returned False or None: the
@@ -74,7 +74,7 @@ async def record(
     while True:
         last = out_of_time is not None and out_of_time.is_set()
         try:
-            outcome = await finish(result)
+            recorded = await finish(result)
         except StoreBroken:
             return None
         except StoreError as error:
@@ -83,6 +83,6 @@ async def record(
                 return None
             await asyncio.sleep(RECORD_INTERVAL)
             continue
-        if not outcome:
+        if not recorded:
             on_lost(claim, result)
-        return outcome
+        return recorded
