@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from torture import shared_rate
+from torture import goals, shared_rate
 
 PER_SECOND = 50.0
 
@@ -24,3 +24,16 @@ async def test_the_replicas_together_never_begin_a_send_before_its_turn(postgres
     assert len({message_id for _, message_id in provider.sends}) == len(provider.sends) == 60
     for number, (moment, _) in enumerate(sorted(provider.sends)):
         assert number <= (moment - began) * PER_SECOND
+
+
+async def test_replicas_that_do_not_share_the_rate_miss_the_goals(postgres_server, tmp_path):
+    figures = await shared_rate.measure(
+        postgres_server.new_database(),
+        tmp_path,
+        per_second=20.0,
+        seconds=3.0,
+        build=shared_rate.unshared_member,
+    )
+
+    missed = [line.figure for line in goals.lines("shared-rate", figures) if line.reached is False]
+    assert missed == ["beyond the rate"]

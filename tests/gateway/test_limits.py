@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from structlog.testing import capture_logs
+
+from gatepost.outbox import counters
 
 RULES = """\
 [[routes.email]]
@@ -34,6 +37,13 @@ countries = ["GB", "IE"]
 use = ["box"]
 """
 SHORT_ROUTES = '[routes]\nemail = ["box"]\nsms = ["box"]\n'
+
+
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch):
+    """Let no day begin during a test."""
+    today = time.time_ns() // 1_000_000 // counters.DAY * counters.DAY
+    monkeypatch.setattr(counters, "start_of_day", lambda _tx: today)
 
 
 @pytest.fixture

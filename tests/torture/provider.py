@@ -47,6 +47,9 @@ class Provider(SendGridEmulator):
         """Messages that were taken, although the answer to the gateway was made to fail."""
         self.late_answers: list[Excuse] = []
         """Messages that were taken, but the answer came too late by itself, as on a busy machine."""
+        self.may_report = asyncio.Event()
+        """Reports wait while it is not set."""
+        self.may_report.set()
         self._rng = rng
         self._max_delay = max_delay
         self._reports_all = reports
@@ -94,6 +97,7 @@ class Provider(SendGridEmulator):
                 self.acknowledged_reports.setdefault(taken.id, set()).add(status)
 
     async def _send_report(self, kind: str, taken: TakenMessage) -> bool:
+        await self.may_report.wait()
         for _ in range(REPORT_TRIES):
             (status,) = await self.report([self.event(kind, taken)], to=self.next_webhook())
             if not self.tries_again(status):

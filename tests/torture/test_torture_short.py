@@ -77,7 +77,6 @@ async def test_zombies_finish_nothing_twice(fork_server, tmp_path, postgres_serv
         ("answer_before_commit", "lost"),
         ("forget_reports", "unacknowledged"),
         ("call_back_out_of_order", "out_of_order"),
-        ("resend_without_waiting", "resent"),
     ],
 )
 async def test_a_fault_that_breaks_a_promise_is_found(fork_server, tmp_path, planted_defect, found):
@@ -89,6 +88,26 @@ async def test_a_fault_that_breaks_a_promise_is_found(fork_server, tmp_path, pla
         if figures.get(found):
             return
     raise AssertionError("the planted defect was not found")
+
+
+@pytest.mark.parametrize("planted_defect", ["", "resend_without_waiting"])
+async def test_what_was_in_flight_at_a_kill_is_resent_only_by_a_gateway_that_waits_for_no_report(
+    fork_server, tmp_path, planted_defect
+):
+    """The reports come so late that they can't prevent a resend by chance."""
+    figures = await kills.kill(
+        fork_server,
+        tmp_path,
+        Sqlite(tmp_path),
+        1,
+        messages=60,
+        kills=2,
+        late_reports=True,
+        planted_defect=planted_defect,
+    )
+
+    assert violations(figures) == {}
+    assert bool(figures["resent"]) is bool(planted_defect)
 
 
 async def test_a_result_that_ignores_the_fence_is_found(fork_server, tmp_path, postgres_server):

@@ -6,10 +6,13 @@ import time
 from pathlib import Path
 
 from torture import planted_defects
-from torture.deployment import CONCURRENCY, Deployment, deployment
+from torture.deployment import CONCURRENCY, MAX_DELAY, Deployment, deployment
 from torture.oracle import Figures, figures
 from torture.replica import ForkServer, Replica
 from torture.stores import Store
+
+LATE_REPORTS = 3_600.0
+"""Seconds for which a gateway waits for reports that come late."""
 
 
 async def kill(
@@ -22,12 +25,20 @@ async def kill(
     kills: int,
     replicas: int = 1,
     reports: bool = True,
+    late_reports: bool = False,
     planted_defect: str = "",
 ) -> Figures:
-    """Kill one of the replicas at random points with SIGKILL, and start it again each time."""
+    """Kill one of the replicas at random points with SIGKILL, and start it again each time.
+
+    ``late_reports``: the provider reports nothing before all other messages have ended, and takes longer for each, so
+    that every kill catches some. A gateway that waits for reports resends none of them, however slow the machine is.
+    """
     # The times are long enough that the figures show the effect of kills and not of a slow machine.
     wait, timeout, leases = (6.0, 3.0, 1.5) if reports else (0.5, 2.0, 1.5)
-    async with deployment(fork_server, folder, store, seed, reports=reports) as system:
+    max_delay = MAX_DELAY
+    if late_reports:
+        wait, max_delay = LATE_REPORTS, 10 * MAX_DELAY
+    async with deployment(fork_server, folder, store, seed, reports=reports, max_delay=max_delay) as system:
         for _ in range(replicas):
             system.add_replica(
                 delivery={"uncertain_wait": wait},
@@ -35,8 +46,13 @@ async def kill(
                 constants={"gatepost.delivery.leases:LEASE_FACTOR": leases},
                 planted_defect=planted_defect,
             )
+        if late_reports:
+            system.provider.may_report.clear()
         await system.start_replicas()
         await _kill_under_load(system, messages, kills)
+        if late_reports:
+            await _wait_until_reports_are_missing(system)
+            system.provider.may_report.set()
         await system.settle()
         history, verdict = await system.judge()
     max_in_flight = kills * CONCURRENCY
@@ -48,6 +64,14 @@ async def kill(
         "max in flight at kills": max_in_flight,
         "resent / max in flight": round(len(verdict.resent) / max_in_flight, 3),
     }
+
+
+async def _wait_until_reports_are_missing(system: Deployment) -> None:
+    """Wait until each message has ended or waits for a report."""
+    soon = round((time.time() + LATE_REPORTS / 2) * 1000)
+    query = f"SELECT id FROM messages WHERE due_at < {soon} LIMIT 1"
+    while await asyncio.to_thread(system.store.query, query):  # noqa: ASYNC110  it polls another process's store
+        await asyncio.sleep(0.1)
 
 
 async def _kill_under_load(system: Deployment, messages: int, kills: int) -> None:
