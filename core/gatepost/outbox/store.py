@@ -54,10 +54,9 @@ from gatepost.outbox.watermark import FULL_SCAN, Watermark
 class Outbox:
     """The store of messages and statuses. When a method returns, its change is on disk; if it raises, nothing changed.
 
-    Every method raises StoreBusy or StoreBroken. Opened by ``open_outbox``.
-    It has more than 15 methods because it is the only way into the store: one method for each change that acceptance,
-    delivery, webhooks, callbacks, maintenance or an operator makes. The methods only choose the lane and set the
-    signals; the work is in the modules of this package.
+    Every method raises StoreBusy or StoreBroken. It has more than 15 methods because it is the only way into the store: one
+    for each change that acceptance, delivery, webhooks, callbacks, maintenance or an operator makes. The methods only
+    choose the lane and set the signals; the work is in the modules of this package.
     """
 
     def __init__(
