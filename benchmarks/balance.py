@@ -17,8 +17,8 @@ from random import Random
 from statistics import NormalDist
 from typing import NamedTuple
 
+from gatepost.outbox.cohorts import Cohort
 from gatepost.routing.balance import Share, decide, split_factors
-from gatepost.routing.cohorts import Cohort
 
 DAY = 24 * 60
 OUTAGE = range(10, 40)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatepost.outbox.cohorts import Cohort
 from gatepost.routing.balance import Share, decide, explain, split_factors
-from gatepost.routing.cohorts import Cohort
 
 NOW = 1_000_000
 GOOD = Share(factor=1.0, decided=NOW - 1)

@@ -11,7 +11,7 @@ from enum import Enum
 
 import msgspec
 
-from gatepost.routing.cohorts import GRACE, WINDOWS, Cohort
+from gatepost.outbox.cohorts import GRACE, WINDOWS, Cohort
 from gatepost.routing.comparison import Comparison
 
 MIN_MESSAGES = 50

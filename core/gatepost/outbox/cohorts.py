@@ -17,6 +17,9 @@ WINDOWS = (10, 30, 60)
 _MINUTE = 60_000
 _SCOPE = "receipts"
 
+SCOPE_PREFIX = f"{_SCOPE}/"
+"""How the scopes of all these counts begin."""
+
 
 class Counted(StrEnum):
     """What is counted of the messages of an instance."""
@@ -61,12 +64,7 @@ def oldest_period(now: int) -> int:
 
 def counter_key(group: Group, instance: str, sent_at: int, counted: Counted) -> tuple[int, str]:
     """Return the period and the scope of a count, for a send at a time in milliseconds."""
-    return sent_at - sent_at % _MINUTE, f"{_SCOPE}/{group.route}/{group.country}/{instance}/{counted}"
-
-
-def scope_prefix(group: Group) -> str:
-    """Return how the scopes of all counts of a group begin."""
-    return f"{_SCOPE}/{group.route}/{group.country}/"
+    return sent_at - sent_at % _MINUTE, f"{SCOPE_PREFIX}{group.route}/{group.country}/{instance}/{counted}"
 
 
 def cohorts(rows: Iterable[tuple[int, str, int]]) -> dict[Group, list[Cohort]]:
