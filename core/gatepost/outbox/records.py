@@ -250,7 +250,7 @@ class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """How the outbox treats uncertain and old messages; from the `delivery` settings."""
+    """How the outbox treats messages and what it counts; from the `delivery` settings and the routes."""
 
     uncertain_wait: float = 120.0
     hold_uncertain: bool = False
@@ -260,3 +260,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The statuses after which a user is suppressed, by the names of `delivery.suppress`."""
     fallbacks: Mapping[tuple[Channel, str], Fallback] = {}
     """The routes with ``next_after``, by channel and name."""
+    balanced: frozenset[str] = frozenset()
+    """The names of the split routes that follow receipts: what they send and what of it is delivered is counted."""

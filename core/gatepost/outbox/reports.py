@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import counters, suppressions
+from gatepost.outbox import counters, receipt_counts, suppressions
 from gatepost.outbox.fallback_store import MatchedEvent, follow_reports, store_progress
 from gatepost.outbox.records import EndedMessage, RecordResult, ReportedEvents
 from gatepost.outbox.schema import attempts, contents, messages, statuses
@@ -56,6 +56,7 @@ def record(tx: Transaction, reports: Sequence[ReportedEvents]) -> list[Recording
     matched, unknown = _match(reports, rows, by_provider_id)
     progress, to_add = follow_reports(tx, rows, matched)
     added = append_statuses(tx, rows, to_add)
+    receipt_counts.count_deliveries(tx, to_add, added)
     if tx.policy.suppress:
         _suppress(tx, rows, [one for one, count in zip(to_add, added, strict=True) if count])
     reported = {match.message_id for match in matched}

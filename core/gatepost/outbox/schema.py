@@ -210,19 +210,25 @@ turns = Table(
     sqlite_strict=True,
 )
 
-# The shares of a split route that follows receipts, with what they were decided from.
+# The shares of split routes that follow receipts, with what they were decided from. Names of routes are unique over both
+# channels. Moments are minutes since the epoch.
 shares = Table(
     "shares",
     metadata,
     Column("route", Text, primary_key=True),
     Column("country", Text, primary_key=True),
     Column("instance", Text, primary_key=True),
-    # The part of its weight that the instance has now, from 0 to 1.
+    # The part of its configured share that the instance has now, from above 0 to 1.
     Column("factor", REAL, nullable=False),
     Column("sent", Integer, nullable=False),
     Column("delivered", Integer, nullable=False),
     Column("reason", Text, nullable=False),
-    Column("decided_at", _big, nullable=False),
+    # What the next decision needs to know of the earlier ones; see `routing.balance.Share`.
+    Column("worse_at", Integer, nullable=False),
+    Column("wait", Integer, nullable=False),
+    Column("increased", Integer, nullable=False),
+    Column("measured_from", Integer, nullable=False),
+    Column("decided", Integer, nullable=False),
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )

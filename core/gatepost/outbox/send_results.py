@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import counters, deaths
+from gatepost.outbox import counters, deaths, receipt_counts
 from gatepost.outbox.fallback import Progress
 from gatepost.outbox.fallback_store import progress_of
 from gatepost.outbox.fence import check_fence
@@ -107,6 +107,7 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
     statuses = _new_statuses(valid_results, values)
     if statuses:
         append_statuses(tx, rows, statuses, by_provider=False)
+    receipt_counts.count_sends(tx, valid_results, rows)
     callback_due = {message_id for message_id, _, _ in statuses if rows[message_id].callback_url}
     due_now = {message_id for message_id, one in progress.items() if one.is_due_now}
     ends = _ends(rows, values)

@@ -35,6 +35,7 @@ def outbox_policy(settings: Settings) -> Policy:
             for route in settings.routes.of(channel)
             if route.next_after
         },
+        balanced=frozenset(settings.routes.balanced),
     )
 
 

@@ -202,7 +202,11 @@ def _create_shares() -> None:
         sa.Column("sent", sa.Integer, nullable=False),
         sa.Column("delivered", sa.Integer, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("decided_at", _big, nullable=False),
+        sa.Column("worse_at", sa.Integer, nullable=False),
+        sa.Column("wait", sa.Integer, nullable=False),
+        sa.Column("increased", sa.Integer, nullable=False),
+        sa.Column("measured_from", sa.Integer, nullable=False),
+        sa.Column("decided", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
         sqlite_strict=True,
     )
