@@ -6,9 +6,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from litestar import Litestar
-from litestar.exceptions import HTTPException
-
 from gatepost import preflight
 from gatepost.body_limit import BodyLimit
 from gatepost.callback_urls import CallbackUrlPolicy
@@ -30,14 +27,15 @@ from gatepost.plugin_host.instances import Instance
 from gatepost.plugin_host.isolation import default_close_timeout
 from gatepost.plugin_host.startup import build_instances, open_instances
 from gatepost.throttle import Throttle
+from gatepost.upkeep.balance import Balancer
 from gatepost.upkeep.health import HealthCheck
 from gatepost.upkeep.housekeeping import run_housekeeping
 from gatepost.upkeep.pauses import follow_pauses
-from gatepost.web import messages, routes
+from gatepost.web import messages
 from gatepost.web.admin.api import AdminApi
 from gatepost.web.admin.services import AdminServices
 from gatepost.web.auth import Authenticator
-from gatepost.web.services import SERVICES_KEY, Services
+from gatepost.web.services import Services
 from gatepost.webhooks import Webhooks
 
 DRAIN_TIMEOUT = 11.0
@@ -112,12 +110,16 @@ class Gateway:
             url_policies=url_policies,
         )
         self.services = _services(settings, instances, outbox, acceptance, throttles, metrics)
+        webhooks = self.services.webhooks
+        self.balancer = Balancer(outbox, self.delivery.shares, lambda: webhooks.refused_instances)
         self.admin = AdminApi(AdminServices(settings, outbox, acceptance, self.callbacks, throttles))
         self._stop_by = math.inf
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Run the loops while the block runs; then finish what is in progress, for at most DRAIN_TIMEOUT seconds."""
+        # Before the first claim: what has lost its share does not get it back by a restart.
+        await self.balancer.update()
         workers = [
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
@@ -127,6 +129,7 @@ class Gateway:
         upkeep = [
             asyncio.create_task(housekeeping, name="housekeeping"),
             asyncio.create_task(follow_pauses(self.outbox), name="pauses"),
+            asyncio.create_task(self.balancer.run(), name="balance"),
         ]
         for task in (*workers, *upkeep):
             task.add_done_callback(self._check_loop_end)
@@ -270,21 +273,3 @@ async def open_gateway(
         gateway = Gateway(settings, instances, outbox, callback_client)
         await stack.enter_async_context(gateway.run())
         yield gateway
-
-
-def create_app(services: Services) -> Litestar:
-    """Return the routes as an ASGI application.
-
-    It has no lifespan, because Litestar would wrap whatever is raised in one into an ExceptionGroup.
-    """
-    app = routes.Api(
-        route_handlers=routes.routes(),
-        after_exception=[routes.log_unexpected],
-        exception_handlers={HTTPException: routes.empty_answer},
-        # The OpenAPI pages load scripts from other sites, and anyone could read them.
-        openapi_config=None,
-        logging_config=None,
-        debug=False,
-    )
-    app.state[SERVICES_KEY] = services
-    return app

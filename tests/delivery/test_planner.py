@@ -15,7 +15,10 @@ from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel
 from gatepost.outbox import Claim, Queue
+from gatepost.outbox.cohorts import Group
 from gatepost.plugin_host.instances import Instance
+from gatepost.routing.balance import Share
+from gatepost.routing.shares import Shares
 from gatepost.throttle import Throttle
 
 
@@ -202,12 +205,12 @@ def test_the_first_member_that_works_is_waited_for():
     it.queue(its_route, messages=10)
     assert it.step() == 1
     assert it.step() == 0
-    assert its_route.choice(first, it.now) == ""
+    assert its_route.choice(first, "", it.now) == ""
     it.answer(first)
     it.rest(first)
     assert it.step() == 1
     assert it.sent_by() == {"first": 1, "second": 1}
-    assert its_route.choice(second, it.now) == "the first of the route that works; first rests"
+    assert its_route.choice(second, "", it.now) == "the first of the route that works; first rests"
 
 
 def test_a_split_gives_each_member_its_share_and_waits_for_a_busy_one():
@@ -225,7 +228,7 @@ def test_a_split_gives_each_member_its_share_and_waits_for_a_busy_one():
         it.step()
     by_member = it.sent_by()
     assert by_member["one"] / sum(by_member.values()) == pytest.approx(0.7, abs=0.02)
-    assert its_route.choice(other, it.now) == "split 70:30"
+    assert its_route.choice(other, "", it.now) == "split 70:30"
 
 
 def test_what_rests_loses_its_share_and_gets_it_back():
@@ -236,7 +239,7 @@ def test_what_rests_loses_its_share_and_gets_it_back():
     it.rest(one)
     it.step()
     assert it.sent_by() == {"other": 10}
-    assert its_route.choice(other, it.now) == "split 50:50; one rests"
+    assert its_route.choice(other, "", it.now) == "split 50:50; one rests"
     it.now += 61.0
     one.throttle.begin(it.now)
     one.throttle.end(it.now, None)
@@ -261,11 +264,14 @@ def test_the_share_counts_over_all_clients_of_a_route():
 
 
 def test_messages_to_another_country_have_shares_of_their_own():
-    factors = {"GB": {"one": 0.0}, "": {}}
+    shares = Shares({"sms": {"one": 1, "other": 1}})
+    reason = "one delivered 0 % of its last 90 in GB (other 93 %)"
+    shares.replace({Group("sms", "GB"): {"one": Share(factor=1e-9, reason=reason, decided=0)}})
     one, other = member("one", 50), member("other", 50)
     rule = Route(name="sms", split={"one": 1, "other": 1})
     it = Deployment()
-    queue = it.queue(SendingRoute(Channel.SMS, rule, [one, other], lambda _, country: factors[country]))
+    its_route = SendingRoute(Channel.SMS, rule, [one, other], shares)
+    queue = it.queue(its_route)
     for country in ("GB", "", "GB", ""):
         it.sends.clear()
         it.backlog[queue] = 20
@@ -274,6 +280,8 @@ def test_messages_to_another_country_have_shares_of_their_own():
         assert it.sent_by() == expected
         it.answer(one)
         it.answer(other)
+    assert its_route.choice(other, "GB", it.now) == f"other, because {reason}"
+    assert its_route.choice(other, "FR", it.now) == "split 1:1"
 
 
 def test_what_is_paused_gets_nothing_and_holds_up_nobody():

@@ -75,6 +75,12 @@ class Routes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Return the names of all instances on the channel's routes, in order, each once."""
         return tuple(dict.fromkeys(name for route in self.of(channel) for name in route.instances))
 
+    @property
+    def balanced(self) -> dict[str, Mapping[str, float]]:
+        """The weights of the split routes that follow receipts, by the names of the routes."""
+        rules = *self.email, *self.sms
+        return {route.name: route.split for route in rules if route.balance == "receipts"}
+
     def key(self, channel: Channel, position: int, name: str = "") -> str:
         """Return the path in the file of a rule, or of its key ``name``; positions count from 0."""
         rule = self.of(channel)[position]

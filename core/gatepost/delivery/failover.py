@@ -98,7 +98,7 @@ class Failover:
 
         ``first`` has a slot and a turn for the message already.
         """
-        choice = route.choice(first, self._clock())
+        choice = route.choice(first, delivery.claim.country, self._clock())
         answer = await self._try(first, delivery, route.for_member(message, first), choice)
         for member in route.members_after(first):
             if not isinstance(answer.answer, Unavailable):

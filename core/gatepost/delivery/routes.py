@@ -11,19 +11,12 @@ from gatepost.model import Channel, Email, Sms
 from gatepost.outbox import Fallback, Queue
 from gatepost.outbox.turns import Rate, shared_rate
 from gatepost.plugin_host.instances import Instance
-from gatepost.routing.split import NO_FACTORS, Split
+from gatepost.routing.shares import NO_SHARES, Shares
+from gatepost.routing.split import Split
 from gatepost.throttle import BreakerState, Throttle
 
 MAX_CHOICE_LENGTH = 200
 """Characters of the text that says why an instance was chosen."""
-
-Factors = Callable[[str, str], Mapping[str, float]]
-"""The part of each instance's weight that counts now, for the name of a route and a country."""
-
-
-def no_factors(_route: str, _country: str) -> Mapping[str, float]:
-    """Return no factors: the weights count as they are."""
-    return NO_FACTORS
 
 
 class RouteMember(NamedTuple):
@@ -82,19 +75,19 @@ class SendingRoute:
     """A route and its members: in their order, or with a split of the messages between them."""
 
     def __init__(
-        self, channel: Channel, rule: Route, members: Sequence[Member], factors: Factors = no_factors
+        self, channel: Channel, rule: Route, members: Sequence[Member], shares: Shares = NO_SHARES
     ) -> None:
-        """Take the members in the order of the rule's instances; ``factors`` apply to the weights of a split."""
+        """Take the members in the order of the rule's instances; ``shares`` may change the weights of a split."""
         self.key = channel, rule.name
         self.urgent = rule.urgent
         self.members = members
         self.is_split = bool(rule.split)
         self._rule = rule
-        self._factors = factors
+        self._shares = shares
         self._following: dict[str, SendingRoute] = {}
         self._first_choice = ""
         """Why the first member of a list gets a message; empty where it needs no reason."""
-        # By country, because the factors are.
+        # By country, because the shares are.
         self._splits: dict[str, Split] = {}
         self._last_country = ""
 
@@ -182,8 +175,8 @@ class SendingRoute:
         others = *self.members[position + 1 :], *earlier
         return [other for other in others if isinstance(other, RouteMember)]
 
-    def choice(self, member: Member, now: float) -> str:
-        """Return why this member got a message; empty for the first member of a list."""
+    def choice(self, member: Member, country: str, now: float) -> str:
+        """Return why this member got a message to a country; empty for the first member of a list."""
         if not self.is_split and member is self.members[0]:
             return self._first_choice
         resting = "".join(
@@ -192,8 +185,9 @@ class SendingRoute:
             if other is not member and not is_usable(other, now)
         )
         if self.is_split:
-            shares = ":".join(f"{weight:g}" for weight in self._rule.split.values())
-            return f"split {shares}{resting}"[:MAX_CHOICE_LENGTH]
+            weights = ":".join(f"{weight:g}" for weight in self._rule.split.values())
+            reason = self._shares.explain(self.key[1], country, member.name) or f"split {weights}"
+            return f"{reason}{resting}"[:MAX_CHOICE_LENGTH]
         return f"the first of the route that works{resting}"[:MAX_CHOICE_LENGTH]
 
     def _split(self, country: str) -> Split:
@@ -204,17 +198,19 @@ class SendingRoute:
     def _choose(self, split: Split, usable: Sequence[Member], country: str) -> Member:
         names = {member.name: member for member in usable}
         unusable = self._rule.split.keys() - names.keys()
-        chosen = split.choose(unusable, self._factors(self.key[1], country))
+        chosen = split.choose(unusable, self._shares.factors(self.key[1], country))
         assert chosen is not None, "no usable member"
         return names[chosen]
 
 
-def sending_routes(routes: Routes, members: Mapping[str, RouteMember]) -> Iterator[SendingRoute]:
+def sending_routes(
+    routes: Routes, members: Mapping[str, RouteMember], shares: Shares = NO_SHARES
+) -> Iterator[SendingRoute]:
     """Yield the configured routes that send; ``members`` are all sending instances by name."""
     for channel in Channel:
         for rule in routes.of(channel):
             if rule.instances:
-                yield SendingRoute(channel, rule, [members[name] for name in rule.instances])
+                yield SendingRoute(channel, rule, [members[name] for name in rule.instances], shares)
 
 
 class RouteTable:

@@ -28,6 +28,7 @@ from gatepost.outbox.decisions import Decision
 from gatepost.outbox.limits import route_limits
 from gatepost.outbox.states import State
 from gatepost.routing.router import Router
+from gatepost.routing.shares import Shares
 
 _log = logs.get(__name__)
 
@@ -59,8 +60,10 @@ class DeliveryWorker:
         self._leases = Leases(outbox, clock)
         self._failover = Failover(outbox, self._leases, metrics, clock, paused)
         self._router = Router(settings)
+        self.shares = Shares(settings.routes.balanced)
+        """The shares of the split routes that follow receipts."""
         self._routes = RouteTable(
-            sending_routes(settings.routes, members), lookup_routes(settings.contacts.timeout)
+            sending_routes(settings.routes, members, self.shares), lookup_routes(settings.contacts.timeout)
         )
         self._dispatch = Dispatch(
             outbox,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from litestar import Litestar
 
-from gatepost.app import DRAIN_TIMEOUT, Gateway, create_app, open_gateway
+from gatepost.app import DRAIN_TIMEOUT, Gateway, open_gateway
 from gatepost.config.certificate import Certificate
 from gatepost.config.settings import Server, Settings
 from gatepost.errors import Fault
@@ -22,6 +22,7 @@ from gatepost.server.connection_limits import ConnectionLimits
 from gatepost.server.protocol import Connection
 from gatepost.web.admin.app import AdminApp
 from gatepost.web.admin.socket_file import admin_socket
+from gatepost.web.routes import create_app
 
 BACKLOG = 2048
 

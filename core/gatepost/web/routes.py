@@ -39,7 +39,25 @@ class Api(Litestar):
             await handle_message(self.state[SERVICES_KEY], channel, http_scope, receive, send)
 
 
-def routes() -> list[BaseRouteHandler]:
+def create_app(services: Services) -> Litestar:
+    """Return the routes as an ASGI application.
+
+    It has no lifespan, because Litestar would wrap whatever is raised in one into an ExceptionGroup.
+    """
+    app = Api(
+        route_handlers=_routes(),
+        after_exception=[_log_unexpected],
+        exception_handlers={HTTPException: _empty_answer},
+        # The OpenAPI pages load scripts from other sites, and anyone could read them.
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+    app.state[SERVICES_KEY] = services
+    return app
+
+
+def _routes() -> list[BaseRouteHandler]:
     """Return every route of the gateway."""
     return [
         message_route(Channel.EMAIL),
@@ -51,13 +69,13 @@ def routes() -> list[BaseRouteHandler]:
     ]
 
 
-async def log_unexpected(error: Exception, _scope: Scope) -> None:
+async def _log_unexpected(error: Exception, _scope: Scope) -> None:
     """Log an exception that leaves a route; Litestar answers 500 and logs nothing."""
     if not isinstance(error, HTTPException):
         _log.error("internal_error", exc_info=error)
 
 
-def empty_answer(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+def _empty_answer(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer a request that no route takes with the status alone, so that it tells nothing about the routes."""
     return Response(b"", status_code=error.status_code, headers=error.headers)
 
