@@ -12,6 +12,7 @@ _COMMANDS = {
     "check": "check the configuration and list all its faults",
     "config": "print a complete gatepost.toml with comments",
     "plugins": "show the installed plugins and their instances",
+    "status": "show whether everything is fine, and what waits",
     "messages": "show messages, cancel them, send them again, repeat callbacks",
     "pause": "stop sending some messages for a while, or list what is paused",
     "resume": "end a pause",

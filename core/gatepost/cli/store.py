@@ -36,6 +36,8 @@ from gatepost.web.admin.requests import (
     RestingInstancesRequest,
     RetryRequest,
     SendRequest,
+    Status,
+    StatusRequest,
 )
 from gatepost.web.admin.socket_file import CONNECT_TIMEOUT, NoSocket, SocketUnavailable, gateway_address
 
@@ -192,6 +194,12 @@ async def resting_instances(settings: Settings, channel: Channel) -> list[Restin
     async with open_gateway(settings, _RESTING_INSTANCES_TIMEOUT) as gateway:
         answer = await gateway.request("resting-instances", RestingInstancesRequest(channel=channel))
         return msgspec.json.decode(answer, type=list[RestingInstance])
+
+
+async def status(settings: Settings) -> Status:
+    """Return the status of the gateway that runs here. Raises AdminError."""
+    async with open_gateway(settings) as gateway:
+        return msgspec.json.decode(await gateway.request("status", StatusRequest()), type=Status)
 
 
 async def send(settings: Settings, request: SendRequest) -> dict[str, object]:

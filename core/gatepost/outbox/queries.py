@@ -30,6 +30,14 @@ class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
     """Callbacks that were given up."""
 
 
+class CallbackDepth(msgspec.Struct, frozen=True, kw_only=True):
+    """How many callbacks wait, for how long, and how many were given up; as in QueueDepth."""
+
+    waiting: Mapping[str, int]
+    age: float
+    dead: int
+
+
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     """One status of a message; times in seconds since the epoch."""
 
@@ -106,15 +114,25 @@ def depth(connection: Connection, now: int) -> QueueDepth:
         counts[channel, state] += count
         if state in {State.QUEUED, State.SUSPECT}:
             oldest[channel] = max(oldest.get(channel, 0.0), (now - due_at) / 1000)
-    callbacks = connection.execute(_count_callbacks).all()
-    first = min((row.first for row in callbacks), default=None)
-    recorded_at = connection.execute(_recorded_at, {"first": first}).scalar() if callbacks else None
+    callbacks = callback_depth(connection, now)
     return QueueDepth(
         messages=counts,
         oldest=oldest,
-        callbacks={row.callback_state: row.n for row in callbacks},
-        callbacks_age=max(0.0, (now - recorded_at) / 1000) if recorded_at is not None else 0.0,
-        callbacks_dead=connection.execute(_count_dead).scalar_one(),
+        callbacks=callbacks.waiting,
+        callbacks_age=callbacks.age,
+        callbacks_dead=callbacks.dead,
+    )
+
+
+def callback_depth(connection: Connection, now: int) -> CallbackDepth:
+    """Count the callbacks that wait and those that were given up."""
+    rows = connection.execute(_count_callbacks).all()
+    first = min((row.first for row in rows), default=None)
+    recorded_at = connection.execute(_recorded_at, {"first": first}).scalar() if rows else None
+    return CallbackDepth(
+        waiting={row.callback_state: row.n for row in rows},
+        age=max(0.0, (now - recorded_at) / 1000) if recorded_at is not None else 0.0,
+        dead=connection.execute(_count_dead).scalar_one(),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gatepost.web.admin import requests, retries, sending, suppressing
+from gatepost.web.admin import requests, retries, sending, status, suppressing
 from gatepost.web.admin.services import AdminServices, OperationRefused
 from gatepost.web.admin.store_operations import STORE_OPERATIONS, StoreOperation
 
@@ -30,6 +30,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "retry-callbacks": Operation(requests.RetryRequest, retries.retry_callbacks),
     "resting-instances": Operation(requests.RestingInstancesRequest, sending.resting_instances),
     "send": Operation(requests.SendRequest, sending.send),
+    "status": Operation(requests.StatusRequest, status.status),
     "suppress-add": Operation(requests.SuppressRequest, suppressing.suppress),
     "suppress-remove": Operation(requests.UnsuppressRequest, suppressing.unsuppress),
     **{name: _in_gateway(operation) for name, operation in STORE_OPERATIONS.items()},

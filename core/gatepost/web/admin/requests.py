@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from gatepost.model import Channel
+from gatepost.outbox.overview import Overview
 
 MAX_IDS = 500
 """Messages in one request."""
@@ -65,3 +66,32 @@ class UnsuppressRequest(Request, frozen=True, kw_only=True):
     client: str
     ext_user_id: str
     reason: str = ""
+
+
+class StatusRequest(Request, frozen=True, kw_only=True):
+    """For ``status``; the answer is a Status."""
+
+
+class InstanceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The breaker of a sending instance."""
+
+    instance: str
+    state: str
+    """``usable``, ``resting`` or ``probing``."""
+    seconds: float
+    """Until the rest is over; 0 without one."""
+    misconfigured: bool
+    reason: str
+    """Why it rests or is misconfigured; empty after a success."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator sees first."""
+
+    gateway: str
+    """``running``, or why nothing is known of the gateway."""
+    problems: Sequence[str]
+    """What an operator should look at now."""
+    plugins: Sequence[InstanceStatus]
+    """The sending instances; empty where no gateway answered."""
+    store: Overview
