@@ -45,13 +45,13 @@ async def _status(settings: Settings) -> Status:
     try:
         return await store.status(settings)
     except store.GatewayNotRunning:
-        gateway = "does not run on this machine"
+        gateway = "no gateway runs on this machine"
         # On PostgreSQL there may be others on other machines.
         is_problem = sqlite_path(settings.store.url, settings.path.parent) is not None
     except store.AdminError as error:
         gateway, is_problem = str(error), True
     found = await store.fetch(settings, partial(overview, now=round(time.time() * 1000)))
-    problems = [*([f"the gateway: {gateway}"] if is_problem else []), *store_problems(found)]
+    problems = [*([gateway] if is_problem else []), *store_problems(found)]
     return Status(gateway=gateway, problems=problems, plugins=[], store=configured(settings, found))
 
 

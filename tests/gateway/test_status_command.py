@@ -1,0 +1,160 @@
+"""`gatepost status` beside a running gateway, and without one: what it shows, and when its exit code is 1."""
+
+import asyncio
+import json
+import sqlite3
+import time
+from contextlib import closing
+
+import pytest
+from click.testing import CliRunner
+
+from gatepost.callbacks import attempt as callback_attempt
+from gatepost.cli import main
+from gatepost.model import Secret
+from gatepost.outbox import Policy, open_outbox, overview
+from gatepost.testing import emulator, smartico
+
+
+@pytest.fixture
+def status(tmp_path):
+    """Return a function that runs the command in a thread; it returns the JSON, or the text without line breaks."""
+
+    def run(*options):
+        return CliRunner().invoke(main, ["status", *options, "--config", str(tmp_path / "gatepost.toml")])
+
+    async def in_thread(*, code=0, text=False):
+        result = await asyncio.to_thread(run, *([] if text else ["--json"]))
+        assert result.exit_code == code, result.output
+        return " ".join(result.output.split()) if text else json.loads(result.output)
+
+    return in_thread
+
+
+async def test_a_gateway_without_work_is_fine(gateway, status):
+    found = await status()
+    assert (found["gateway"], found["problems"], found["store"]["waiting"]) == ("running", [], [])
+    assert [(one["instance"], one["state"]) for one in found["plugins"]] == [("box", "usable")]
+    assert await status(text=True) == (
+        "Everything is fine. gateway running messages none waits callbacks none waits plugins box: usable"
+    )
+
+
+async def test_it_shows_what_waits_and_which_route_can_send_nothing(deployment, sendgrid, status, wait_until):
+    sendgrid.failure = emulator.answer(429, {"Retry-After": "3600"})
+    async with deployment.running(email=["sendgrid-main"]):
+        await deployment.email()
+        await wait_until(lambda: sendgrid.requests)
+
+        async def rests():
+            return (await asyncio.to_thread(problems_of, deployment.folder)) != []
+
+        await wait_until(rests)
+        found = await status(code=1)
+        assert found["problems"] == ["routes.email: none of its plugins can send now"]
+        (plugin,) = found["plugins"]
+        assert (plugin["state"], 3500 < plugin["seconds"] <= 3600) == ("resting", True)
+        (waiting,) = found["store"]["waiting"]
+        assert [waiting[name] for name in ("channel", "route", "client", "messages", "held")] == [
+            *("email", "email", "brand", 1, 0)
+        ]
+        shown = await status(code=1, text=True)
+        assert "Look at this now: routes.email: none of its plugins can send now" in shown
+        assert "sendgrid-main: resting for 60 min: the provider answered 429" in shown
+        assert "email, route email, client brand: 1 message" in shown
+    without = await status(code=1)
+    assert without["problems"] == ["no gateway runs on this machine"]
+    assert (without["plugins"], without["store"]["waiting"][0]["messages"]) == ([], 1)
+
+
+def problems_of(folder):
+    result = CliRunner().invoke(main, ["status", "--json", "--config", str(folder / "gatepost.toml")])
+    return json.loads(result.output)["problems"]
+
+
+async def test_a_misconfigured_plugin_is_a_problem_although_another_one_sends(
+    deployment, sendgrid, mailboxes, status
+):
+    sendgrid.failure = emulator.answer(401)
+    async with deployment.running(email=["sendgrid-main", "relay"]) as gateway:
+        await deployment.email()
+        await gateway.settled()
+        (problem,) = (await status(code=1))["problems"]
+        assert problem.startswith("plugins.sendgrid-main: misconfigured: ")
+
+
+async def test_a_resting_plugin_is_no_problem_while_another_one_of_its_route_sends(
+    deployment, sendgrid, mailboxes, status
+):
+    sendgrid.failure = emulator.answer(429, {"Retry-After": "3600"})
+    async with deployment.running(email=["sendgrid-main", "relay"]) as gateway:
+        await deployment.email()
+        await gateway.settled()
+        found = await status()
+        assert {one["instance"]: one["state"] for one in found["plugins"]} == {
+            "sendgrid-main": "resting",
+            "relay": "usable",
+        }
+
+
+async def test_callbacks_that_were_given_up_are_a_problem(deployment, sendgrid, status, monkeypatch):
+    monkeypatch.setattr(callback_attempt, "RETRY_DELAYS", ())
+    deployment.crm.fail(smartico.answer(500), calls=None)
+    async with deployment.running(email=["sendgrid-main"]) as gateway:
+        await deployment.email()
+        await gateway.settled()
+        found = await status(code=1)
+        assert found["problems"] == ["callbacks that were given up: 1. See gatepost messages list --dead"]
+        assert found["store"]["callbacks"]["dead"] == 1
+
+
+async def test_a_held_message_is_a_problem(tmp_path, start, config, status):
+    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\nlost,lost.me@players.example,\n")
+    hold = '\n[delivery]\nuncertain_wait = 0.01\nuncertain = "hold"\n'
+    async with start(tmp_path, config + hold) as gateway:
+        await gateway.email(ext_user_id="lost")
+        await gateway.waits("email", "held")
+        assert (await status(code=1))["problems"] == ["held messages: 1. See gatepost messages list held"]
+        assert "1 message, 1 held" in await status(code=1, text=True)
+
+
+async def test_pauses_in_force_are_shown(gateway, status):
+    columns = "client, channel, route, plugin, reason, actor, created_at, ends_at"
+    hour = round(time.time() * 1000) + 3_600_000
+    with closing(sqlite3.connect(gateway.folder / "gatepost.db")) as store, store:
+        for values in (
+            ("brand", "sms", "", "", "a wrong campaign", "maria", 1, hour),
+            ("", "", "", "box", "", "maria", 1, None),
+            ("brand", "", "", "", "over", "maria", 1, 2),
+        ):
+            store.execute(f"INSERT INTO pauses ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+    found = await status()
+    assert [one["reason"] for one in found["store"]["pauses"]] == ["a wrong campaign", ""]
+    shown = await status(text=True)
+    assert "client brand, channel sms, by maria, until 2" in shown
+    assert ": a wrong campaign plugin box, by maria, without an end" in shown
+
+
+async def test_a_store_that_refuses_writes_is_a_problem(gateway, status, monkeypatch):
+    monkeypatch.setattr("gatepost.outbox.Outbox.is_failing", True)
+    assert (await status(code=1))["problems"] == ["the store refuses writes"]
+
+
+async def test_a_gateway_that_can_not_read_its_store_is_a_problem(gateway, status, monkeypatch):
+    def broken(*_):
+        raise OSError
+
+    monkeypatch.setattr(overview, "read", broken)
+    (problem,) = (await status(code=1))["problems"]
+    assert problem.startswith("the gateway refused (503): ")
+
+
+async def test_on_postgresql_a_gateway_on_another_machine_is_no_problem(
+    tmp_path, config, status, postgres_server
+):
+    url = postgres_server.new_database()
+    async with open_outbox(Secret(url), tmp_path, Policy()):
+        pass
+    (tmp_path / "gatepost.toml").write_text(f'{config}\n[store]\nurl = "{url}"\n')
+    found = await status()
+    assert (found["gateway"], found["problems"]) == ("no gateway runs on this machine", [])
