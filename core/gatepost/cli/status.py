@@ -3,21 +3,20 @@
 import asyncio
 import math
 import sys
-import time
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import rich_click as click
 from rich.console import Console
 from rich.text import Text
+from sqlalchemy import Connection
 
 from gatepost.cli import store
 from gatepost.cli.common import config_option, plural, printable, report_faults
-from gatepost.cli.message_view import print_json, utc
+from gatepost.cli.message_view import print_json
+from gatepost.cli.pause import pause_text
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
-from gatepost.outbox.overview import PauseView, ReducedShare, WaitingMessages, overview
+from gatepost.outbox.overview import Overview, ReducedShare, WaitingMessages, overview
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.web.admin.requests import InstanceStatus, Status
 from gatepost.web.admin.status import configured, store_problems
@@ -50,7 +49,11 @@ async def _status(settings: Settings) -> Status:
         is_problem = sqlite_path(settings.store.url, settings.path.parent) is not None
     except store.AdminError as error:
         gateway, is_problem = str(error), True
-    found = await store.fetch(settings, partial(overview, now=round(time.time() * 1000)))
+
+    def query(connection: Connection) -> Overview:
+        return overview(connection, store.clock(settings)(connection))
+
+    found = await store.fetch(settings, query)
     problems = [*([gateway] if is_problem else []), *store_problems(found)]
     return Status(gateway=gateway, problems=problems, plugins=[], store=configured(settings, found))
 
@@ -73,7 +76,7 @@ def _text(status: Status) -> Text:
         "callbacks": [waiting if callbacks.waiting or callbacks.dead else "none waits"],
         "plugins": [_instance_text(one) for one in status.plugins],
         "shares": [_share_text(one) for one in found.shares],
-        "pauses": [_pause_text(one) for one in found.pauses],
+        "pauses": [pause_text(one) for one in found.pauses],
     }
     for name, lines in parts.items():
         for number, line in enumerate(lines):
@@ -98,18 +101,6 @@ def _instance_text(one: InstanceStatus) -> str:
 def _share_text(one: ReducedShare) -> str:
     place = f" in {one.country}" if one.country else ""
     return f"{one.route}{place}: {one.instance} has {round(100 * one.factor)} % of its share, because {one.reason}"
-
-
-def _pause_text(one: PauseView) -> str:
-    return ", ".join(_pause_parts(one)) + (f": {one.reason}" if one.reason else "")
-
-
-def _pause_parts(one: PauseView) -> Iterator[str]:
-    for name in ("client", "channel", "route", "plugin"):
-        if value := getattr(one, name):
-            yield f"{name} {value}"
-    yield f"by {one.actor}"
-    yield f"until {utc(one.ends_at)}" if one.ends_at else "without an end"
 
 
 def _duration(seconds: float) -> str:

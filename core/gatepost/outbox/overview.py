@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, select
 
+from gatepost.outbox import pauses
+from gatepost.outbox.pauses import Pause
 from gatepost.outbox.queries import callback_depth
-from gatepost.outbox.schema import messages, pauses, queues, shares
+from gatepost.outbox.schema import messages, queues, shares
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction
 
@@ -36,19 +38,6 @@ class ReducedShare(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class PauseView(msgspec.Struct, frozen=True, kw_only=True):
-    """A pause in force: an empty field matches everything; times in seconds since the epoch."""
-
-    client: str
-    channel: str
-    route: str
-    plugin: str
-    reason: str
-    actor: str
-    created_at: float
-    ends_at: float | None
-
-
 class CallbackOverview(msgspec.Struct, frozen=True, kw_only=True):
     """The callbacks to Smartico that have not ended well."""
 
@@ -64,7 +53,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Sequence[WaitingMessages]
     callbacks: CallbackOverview
     shares: Sequence[ReducedShare]
-    pauses: Sequence[PauseView]
+    pauses: Sequence[Pause]
 
 
 def overview(connection: Connection, now: int) -> Overview:
@@ -76,7 +65,7 @@ def overview(connection: Connection, now: int) -> Overview:
             waiting=sum(callbacks.waiting.values()), age=callbacks.age, dead=callbacks.dead
         ),
         shares=_reduced_shares(connection),
-        pauses=_pauses(connection, now),
+        pauses=pauses.in_force(connection, now),
     )
 
 
@@ -128,22 +117,3 @@ def _reduced_shares(connection: Connection) -> list[ReducedShare]:
         .order_by(shares.c.route, shares.c.country, shares.c.instance)
     )
     return [ReducedShare(**row._asdict()) for row in connection.execute(query)]
-
-
-def _pauses(connection: Connection, now: int) -> list[PauseView]:
-    query = (
-        select(pauses).where(or_(pauses.c.ends_at.is_(None), pauses.c.ends_at > now)).order_by(pauses.c.id)
-    )
-    return [
-        PauseView(
-            client=row.client,
-            channel=row.channel,
-            route=row.route,
-            plugin=row.plugin,
-            reason=row.reason,
-            actor=row.actor,
-            created_at=row.created_at / 1000,
-            ends_at=None if row.ends_at is None else row.ends_at / 1000,
-        )
-        for row in connection.execute(query)
-    ]
