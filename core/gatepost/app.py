@@ -110,16 +110,16 @@ class Gateway:
             url_policies=url_policies,
         )
         self.services = _services(settings, instances, outbox, acceptance, throttles, metrics)
-        webhooks = self.services.webhooks
-        self.balancer = Balancer(outbox, self.delivery.shares, lambda: webhooks.refused_instances)
         self.admin = AdminApi(AdminServices(settings, outbox, acceptance, self.callbacks, throttles))
         self._stop_by = math.inf
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Run the loops while the block runs; then finish what is in progress, for at most DRAIN_TIMEOUT seconds."""
+        webhooks = self.services.webhooks
+        balancer = Balancer(self.outbox, self.delivery.shares, lambda: webhooks.refused_instances)
         # Before the first claim: what has lost its share does not get it back by a restart.
-        await self.balancer.update()
+        await balancer.update()
         workers = [
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
@@ -129,7 +129,7 @@ class Gateway:
         upkeep = [
             asyncio.create_task(housekeeping, name="housekeeping"),
             asyncio.create_task(follow_pauses(self.outbox), name="pauses"),
-            asyncio.create_task(self.balancer.run(), name="balance"),
+            asyncio.create_task(balancer.run(), name="balance"),
         ]
         for task in (*workers, *upkeep):
             task.add_done_callback(self._check_loop_end)

@@ -69,14 +69,13 @@ class Balancer:
 
 def _log_change(change: Change) -> None:
     """Log that an instance loses more of its share, or has all of it again. What is between is no news."""
-    group, after = change.group, change.share.factor
-    if after < change.before or after == 1.0 > change.before:
-        log = _log.info if after == 1.0 else _log.warning
-        log(
-            "share_restored" if after == 1.0 else "share_reduced",
-            route=group.route,
-            country=group.country,
-            instance=change.instance,
-            percent=round(100 * after),
-            reason=change.share.reason,
-        )
+    facts = {
+        "route": change.group.route,
+        "country": change.group.country,
+        "instance": change.instance,
+        "percent": round(100 * change.share.factor),
+    }
+    if change.share.factor < change.before:
+        _log.warning("share_reduced", reason=change.share.reason, **facts)
+    elif change.share.factor == 1.0 > change.before:
+        _log.info("share_restored", **facts)
