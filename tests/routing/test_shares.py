@@ -86,6 +86,7 @@ async def test_who_delivers_nothing_loses_its_share_minute_by_minute(it, outbox)
     it.now += 60
     await it.count(outbox, [4], infobip=(10, 0), eu=(30, 27))
     assert await it.decide(outbox) == {"infobip": 0.25}
+    assert await factors(outbox) == {"infobip": 0.25, "eu": 1.0}
 
 
 async def test_two_replicas_agree_and_a_restart_changes_nothing(it):
@@ -100,6 +101,7 @@ async def test_two_replicas_agree_and_a_restart_changes_nothing(it):
         expected = {"infobip": 0.5, "eu": 1.0}
         assert await factors(first) == await factors(second) == expected
         before = await stored(first)
+        assert before[GB]["infobip"].sent == 60
     async with it.opened() as outbox:
         assert await stored(outbox) == before
 

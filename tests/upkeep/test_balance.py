@@ -56,6 +56,8 @@ def factor(balancer):
 
 async def test_one_replica_decides_and_the_other_obeys_and_takes_over(it, postgres_server):
     it.url = Secret(postgres_server.new_database())
+    # In the middle of a minute, so that the lease ends in the next one.
+    it.now += 30
     async with it.opened() as (store, first), it.opened() as (_, second):
         await it.plant_outage(store)
         await first.update(decide=True)
