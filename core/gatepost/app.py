@@ -124,7 +124,6 @@ class Gateway:
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
         ]
-        webhooks = self.services.webhooks
         housekeeping = run_housekeeping(self.outbox, self.contact_cache, lambda: webhooks.refused_instances)
         upkeep = [
             asyncio.create_task(housekeeping, name="housekeeping"),

@@ -110,7 +110,7 @@ class SendingRoute:
                 self._rule, name=name, use=() if split else tuple(left), split=split
             )
             members = [member for member in self.members if member.name in left]
-            following = SendingRoute(channel, rule, members, self._factors)
+            following = SendingRoute(channel, rule, members, self._shares)
             if not self.is_split:
                 following._first_choice = f"after {names[-len(left) - 1]}, which did not deliver it"
             self._following[name] = following

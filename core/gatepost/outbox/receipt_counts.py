@@ -72,7 +72,9 @@ def count_sends(tx: Transaction, results: Sequence[SendResult], rows: Mapping[st
             _count(tx, row, Counted.DELIVERED)
 
 
-def count_deliveries(tx: Transaction, reported: Sequence[tuple[str, Status, str]], added: Sequence[int]) -> None:
+def count_deliveries(
+    tx: Transaction, reported: Sequence[tuple[str, Status, str]], added: Sequence[int]
+) -> None:
     """Count each message whose first delivery is now recorded.
 
     ``reported`` are statuses as ``append_statuses`` gets them, ``added`` is what it has returned for them.
