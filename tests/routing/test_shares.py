@@ -8,8 +8,9 @@ from sqlalchemy import select
 from gatepost.model import Secret
 from gatepost.outbox import Policy, counters, open_outbox, schema, sqlite
 from gatepost.outbox.cohorts import SCOPE_PREFIX, Counted, Group, counter_key
+from gatepost.outbox.report_outages import REFUSED_REPORTS
 from gatepost.routing import shares
-from gatepost.routing.shares import REFUSED_REPORTS, Shares
+from gatepost.routing.shares import Shares
 
 MINUTE = 60_000
 GB = Group("shared", "GB")

@@ -24,7 +24,8 @@ REFUSAL_LEASE = 30.0
 """Seconds for which all replicas treat an instance as silent, after one of them last found that it is."""
 
 _RUNNING = "waits-for-deliveries"
-_REFUSED = "reports-refused/"
+REFUSED_REPORTS = "reports-refused/"
+"""How the names of the leases begin that say that the webhooks of an instance are refused."""
 
 
 def extend_waits(tx: Transaction, refused: Collection[str]) -> Collection[str]:
@@ -34,9 +35,11 @@ def extend_waits(tx: Transaction, refused: Collection[str]) -> Collection[str]:
     """
     if not tx.policy.fallbacks:
         return refused
-    acquire(tx, [LeaseRequest(f"{_REFUSED}{name}", REFUSAL_LEASE) for name in sorted(refused)])
+    acquire(tx, [LeaseRequest(f"{REFUSED_REPORTS}{name}", REFUSAL_LEASE) for name in sorted(refused)])
     noted = {row.name: row.ends_at for row in tx.connection.execute(_select_notes)}
-    silent = {name.removeprefix(_REFUSED) for name, ends_at in noted.items() if ends_at > tx.now} - {_RUNNING}
+    silent = {name.removeprefix(REFUSED_REPORTS) for name, ends_at in noted.items() if ends_at > tx.now} - {
+        _RUNNING
+    }
     if _RUNNING not in noted:
         tx.insert_new(leases, [{"name": _RUNNING, "holder": "", "ends_at": tx.now}])
         return silent
@@ -54,7 +57,7 @@ def extend_waits(tx: Transaction, refused: Collection[str]) -> Collection[str]:
 
 
 _select_notes = select(leases.c.name, leases.c.ends_at).where(
-    (leases.c.name == _RUNNING) | leases.c.name.startswith(_REFUSED)
+    (leases.c.name == _RUNNING) | leases.c.name.startswith(REFUSED_REPORTS)
 )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, selec
 
 from gatepost.outbox import cohorts
 from gatepost.outbox.cohorts import SCOPE_PREFIX, Cohort, Group, minute_of, oldest_period
+from gatepost.outbox.report_outages import REFUSED_REPORTS
 from gatepost.outbox.schema import counters, leases, shares
 from gatepost.outbox.transaction import Transaction
 from gatepost.routing.balance import Share, decide, explain, split_factors
@@ -25,9 +26,6 @@ COUNTS_MEMORY = 30
 
 SHARE_MEMORY = 7 * 24 * 60
 """Minutes without a decision after which a share is deleted: the route, the instance or its balance is gone."""
-
-REFUSED_REPORTS = "reports-refused/"
-"""How the names of the leases begin that say that the webhooks of an instance are refused."""
 
 StoredShares = Mapping[Group, Mapping[str, Share]]
 """The shares by group and instance."""

@@ -8,8 +8,9 @@ from gatepost.errors import StoreError
 from gatepost.observe import logs
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.outbox import Outbox
+from gatepost.outbox.report_outages import REFUSED_REPORTS
 from gatepost.routing import shares
-from gatepost.routing.shares import REFUSED_REPORTS, Change, Shares
+from gatepost.routing.shares import Change, Shares
 
 READ_INTERVAL = 3.0
 """Seconds between two reads: a replica obeys a decision at most that much later, and the time of one read."""
