@@ -77,7 +77,9 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
     assert canary.hits() == []
     assert searcher.found(json.dumps([str(one.message) for one in sendgrid.taken]).encode(), EVERYTHING)
     # The search did include what the gateway wrote. The WAL moves into the database when nothing is written.
-    assert b"550 5.1.1" in b"".join(file.read_bytes() for file in canary.folder.glob("gatepost.db*"))
+    assert b"550 5.1.1" in b"".join(
+        file.read_bytes() for file in canary.folder.glob("gatepost.db*") if file.is_file()
+    )
 
 
 BAD = (
