@@ -86,6 +86,8 @@ def full_text(message: MessageView, resting: str, paused: str) -> Text:
         "ext_message_id": message.id,
         "uid": message.uid,
         "channel": message.channel,
+        "route": message.route or "not decided yet",
+        "country": message.country,
         "client": message.client,
         "user": message.ext_user_id,
         "state": message.state,
