@@ -291,7 +291,7 @@ def test_a_value_of_the_wrong_type_is_a_fault_also_when_the_file_is_searched_for
 def test_a_key_with_a_fault_gets_no_warning(run_check):
     output = run_check(('trusted_proxies = ["127.0.0.1"]', 'trusted_proxies = ["proxy"]'), code=1)
 
-    assert "✗ server.trusted_proxies: is not an address" in output
+    assert "✗ server.trusted_proxies: entry 1 is not an address" in output
     assert "trusted_proxies: is empty" not in output
 
 

@@ -179,7 +179,7 @@ use = ["bag"]
     [
         (
             ("--route", "sms", "--to", UK),
-            "there are several clients: name one with --client (amazing, splendid)",
+            "name the client with --client; there are: amazing, splendid",
         ),
         (("--route", "sms", "--client", "amazng"), "--client is not a [clients.NAME] table; is it amazing?"),
         (
@@ -210,7 +210,7 @@ def test_the_faults_of_the_configuration_come_first(route):
 
     assert code == 1
     assert len(lines) == 1
-    assert "routes.sms[2 no-us].countries: entry 1 is not the code of a country" in lines[0]
+    assert "routes.sms[2 no-us].countries: entry 1 is not a country in two capital letters" in lines[0]
 
 
 def test_check_warns_of_a_last_rule_with_conditions_and_of_no_other(route):

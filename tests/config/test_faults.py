@@ -139,7 +139,7 @@ def test_only_statuses_that_say_so_can_suppress_a_user(faults):
     found = faults("delivery", 'suppress = ["complained", "opened"]')
 
     assert found == {
-        "delivery.suppress": "must be one of: complained, unsubscribed, failed:permanent (at [1])"
+        "delivery.suppress": "entry 2 must be one of: complained, unsubscribed, failed:permanent"
     }
 
 

@@ -137,6 +137,14 @@ def test_the_two_forms_for_one_channel_are_one_fault_in_plain_words(faults, text
     assert "routes.sms is both a list and [[routes.sms]] rules: use one of the two" in fault[1]
 
 
+def test_another_fault_of_toml_beside_rules_is_not_explained_with_the_two_forms(faults):
+    text = '[[routes.sms]]\nname = "x"\nuse = ["box"]\n[plugins.accounts]\nsms = "/phone"\nsms = "/mobile"\n'
+
+    (fault,) = faults(text)
+
+    assert "both a list" not in fault[1]
+
+
 @pytest.mark.parametrize(
     ("text", "key", "problem"),
     [
@@ -169,8 +177,8 @@ USE = 'use = ["box"]'
         (f"{USE}\nclients = []", "clients", "is empty"),
         (f"{USE}\nsenders = []", "senders", "is empty"),
         (f'{USE}\nsenders = [""]', "senders", "entry 1 is not a sender"),
-        (f'{USE}\ncountries = ["GB", "UK"]', "countries", "entry 2 is not the code of a country"),
-        (f'{USE}\ncountries = ["gb"]', "countries", "entry 1 is not the code of a country"),
+        (f'{USE}\ncountries = ["GB", "UK"]', "countries", "entry 2 is not a country in two capital letters"),
+        (f'{USE}\ncountries = ["gb"]', "countries", "entry 1 is not a country in two capital letters"),
         (f'{USE}\nprefixes = ["4477"]', "prefixes", "entry 1 is not + and 1 to 7 digits"),
         (f'{USE}\nprefixes = ["+44770090"]', "prefixes", "entry 1 is not + and 1 to 7 digits"),
         (f'{USE}\nprefixes = ["+"]', "prefixes", "entry 1 is not + and 1 to 7 digits"),
@@ -188,12 +196,12 @@ USE = 'use = ["box"]'
             "next_after",
             "must be shorter than delivery.sms_lifetime",
         ),
-        (f'{USE}\nbalance = "receipts"', "balance", "is for split"),
+        (f'{USE}\nbalance = "receipts"', "balance", "needs split"),
         ('split = { box = 1, bag = 1 }\nbalance = "clicks"', "balance", "must be one of: receipts"),
         ("split = { box = 1 }", "split", "has a single plugin: write use instead"),
-        ("split = { box = 1, bag = -1 }", "split", "a weight that is not a number from 0 on"),
-        ("split = { box = nan, bag = 1 }", "split", "a weight that is not a number from 0 on"),
-        ("split = { box = inf, bag = 1 }", "split", "a weight that is not a number from 0 on"),
+        ("split = { box = 1, bag = -1 }", "split", "a weight that is negative, infinite or not a number"),
+        ("split = { box = nan, bag = 1 }", "split", "a weight that is negative, infinite or not a number"),
+        ("split = { box = inf, bag = 1 }", "split", "a weight that is negative, infinite or not a number"),
         ("split = { box = 0, bag = 0 }", "split", "only weights of 0"),
         ('split = { box = "x", bag = 1 }', "split", "expected a number"),
         ("split = {}", "split", "is empty"),

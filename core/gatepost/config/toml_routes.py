@@ -32,7 +32,9 @@ def explain_both_forms(text: str, error: Exception) -> str:
         return ""
     for match in _TWO_FORMS.finditer(text):
         channel = match["channel"]
-        if re.search(rf"^\s*(routes\s*\.\s*)?{channel}\s*=", text, re.MULTILINE):
+        # In the table [routes], before the next table: other tables may have a key of the same name.
+        in_table = rf"^\s*\[\s*routes\s*\].*\n(?:(?!\s*\[).*\n)*?\s*{channel}\s*="
+        if re.search(rf"^\s*routes\s*\.\s*{channel}\s*=|{in_table}", text, re.MULTILINE):
             return f"routes.{channel} is both a list and [[routes.{channel}]] rules: use one of the two; "
     return ""
 

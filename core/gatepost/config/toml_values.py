@@ -1,5 +1,6 @@
 """Single values of gatepost.toml: ``env:`` and ``file:`` are followed, and the result is converted to a type."""
 
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,7 +100,13 @@ def _explain(error: msgspec.ValidationError, wanted: Any) -> str:
         text = "has a value that is not known here"
     elif text.startswith("Expected"):
         text = _in_words(text)
-    return f"{text} (at {where})" if where else text
+    return f"{_place(where)}{text}" if where else text
+
+
+def _place(where: str) -> str:
+    """Return the place inside the value that msgspec names, such as ``[1]``, as the beginning of a text."""
+    position = re.match(r"\[(\d+)\]", where)
+    return f"entry {int(position[1]) + 1} " if position else "an entry "
 
 
 _TYPES_IN_WORDS = {

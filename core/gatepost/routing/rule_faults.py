@@ -84,7 +84,9 @@ def _condition_problems(route: Route, channel: Channel) -> Iterator[_Problem]:
         )
         return
     yield from _entries("senders", route.senders, bool, "a sender")
-    yield from _entries("countries", route.countries, calling_code, "the code of a country, such as GB")
+    yield from _entries(
+        "countries", route.countries, calling_code, "a country in two capital letters, such as GB (not UK)"
+    )
     yield from _entries("prefixes", route.prefixes, _PREFIX.fullmatch, "+ and 1 to 7 digits, such as +4477")
     for position, prefix in enumerate(route.prefixes, 1):
         if _PREFIX.fullmatch(prefix) and not countries_with_prefix(prefix):
@@ -109,7 +111,7 @@ def _action_problems(route: Route, *, is_whole: bool) -> Iterator[_Problem]:
     if route.split:
         yield from _weight_problems(list(route.split.values()))
     if route.balance and not route.split and is_whole:
-        yield "balance", "is for split"
+        yield "balance", "needs split: plugins in use have no shares"
     if route.next_after and len(route.use) < 2 and is_whole:
         yield "next_after", "is for use with several plugins: there is no next one"
     if route.refuse:
@@ -124,6 +126,6 @@ def _weight_problems(weights: Sequence[float]) -> Iterator[_Problem]:
     if len(weights) == 1:
         yield "split", "has a single plugin: write use instead"
     if any(not math.isfinite(weight) or weight < 0 for weight in weights):
-        yield "split", "has a weight that is not a number from 0 on"
+        yield "split", "has a weight that is negative, infinite or not a number"
     elif not any(weights):
         yield "split", "has only weights of 0: no plugin would get a message"
