@@ -137,7 +137,7 @@ async def test_the_rules_decide_by_sender_and_recipient(with_limits):
             14,
         ]
         answer = await gateway.email("one more", **capped)
-        assert "the per_day of route capped of 2 is reached" in answer["error_message"]
+        assert "route capped's per_day of 2 is reached" in answer["error_message"]
         assert (await gateway.email("other"))["error_code"] == 0
         preview = {"activity_type": "preview", "to_email_address": "support@brand.example"}
         assert (await gateway.email("preview", **preview))["error_code"] == 0

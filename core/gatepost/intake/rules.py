@@ -55,15 +55,15 @@ class Rules:
         """Return where a message goes; ``recipient`` is None while it is not known. Raises Refused."""
         channel = request.channel
         sender = request.sender.address if isinstance(request, EmailRequest) else request.sender or ""
-        decision = self._router.decide(channel, name, sender, recipient)
+        country = country_of(recipient.reveal()) if channel is Channel.SMS and recipient else ""
+        decision = self._router.decide(channel, name, sender, recipient, country if recipient else None)
         if decision.outcome is RouteOutcome.NO_ROUTE:
-            problem = f"no rule of routes.{channel} takes this message: its conditions exclude the recipient or the sender"
+            problem = f"no rule of routes.{channel} takes a message from this sender to this recipient"
             raise Refused(Code.NO_PROVIDER, problem)
         if decision.outcome is RouteOutcome.REFUSED and decision.route:
             raise Refused(Code.RULES_REFUSE, decision.route.refuse)
         if isinstance(request, SmsRequest):
             _check_parts(self._clients[name], request.text)
-        country = country_of(recipient.reveal()) if channel is Channel.SMS and recipient else ""
         route = decision.route
         return Routing(route.name if route else "", country, self._limits(name, request, route))
 

@@ -25,7 +25,7 @@ def user_limit(client: str, ext_user_id: str, cap: int) -> Limit:
 
 def route_limits(channel: Channel, route: str, cap: int) -> tuple[Limit, ...]:
     """Return the limit on the messages of a route in a day, of all clients together; nothing for a cap of 0."""
-    return (Limit(f"per_day/{channel}/{route}", cap, f"the per_day of route {route}"),) if cap else ()
+    return (Limit(f"per_day/{channel}/{route}", cap, f"route {route}'s per_day"),) if cap else ()
 
 
 def refusals(tx: Transaction, limited: Mapping[Name, Sequence[Limit]]) -> dict[Name, Limit]:
