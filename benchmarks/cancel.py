@@ -33,7 +33,8 @@ from gatepost.outbox.queues import add_queues
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction
-from gatepost.web.admin.cancellations import CancelRequest, cancel
+from gatepost.web.admin.cancellations import cancel
+from gatepost.web.admin.requests import CancelRequest
 from torture import postgres
 
 CALLBACKS_PER_SECOND = 500

@@ -105,7 +105,7 @@ async def test_a_wrong_request_changes_nothing(gateway):
         ("retry", {"ids": ["x"] * (MAX_IDS + 1)}, f"length <= {MAX_IDS}"),
         ("retry-callbacks", {"ids": "x"}, "Expected `array`"),
         ("resting-instances", {"channel": "post"}, "Invalid enum value"),
-        ("send", {"client": "other", "channel": "sms", "fields": {}}, "no such client"),
+        ("send", {"client": "other", "channel": "sms", "fields": {}}, "has no client other"),
     ):
         status, text = await post(gateway, operation, **fields)
         assert status == 400
@@ -308,6 +308,6 @@ async def test_a_gateway_without_a_socket_says_so_and_runs(tmp_path, start, monk
 
     assert warning.args == ("admin_socket_not_created",)
     assert warning.kwargs["path"] == str(path)
-    assert "gatepost send won't work" in warning.kwargs["problem"]
+    assert "so send won't work" in warning.kwargs["problem"]
     assert f"no gateway is running with this configuration (it would listen at {path})" in output
     assert path.read_text() == "in the way"

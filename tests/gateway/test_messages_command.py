@@ -511,7 +511,7 @@ async def test_a_test_message_is_refused_like_every_other(gateway, run):
 
     assert "refused with error_code 10: from_email_address is not one of" in output
     assert "refused with error_code 1:" in await run("send", "sms", "--user", "nobody", code=1)
-    assert "the running gateway has no such client" in await run(
+    assert "the configuration in use has no client" in await run(
         "send", "sms", "--user", "a", "--client", "other", code=1
     )
 

@@ -13,7 +13,7 @@ from gatepost.cli import main, store
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.states import State
 from gatepost.testing.smartico import Smartico
-from gatepost.web.admin.cancellations import CancelRequest
+from gatepost.web.admin.requests import CancelRequest
 
 CONFIG = """
 [routes]
@@ -184,10 +184,13 @@ async def test_a_pause_ends_by_itself(gateway, run, sent):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--client", "nobody"], "the configuration has no client nobody; it has brand, other"),
-        (["--route", "uk"], "the configuration has no route uk; it has email, sms"),
+        (["--client", "nobody"], "the configuration in use has no client nobody; it has brand, other"),
+        (["--route", "uk"], "the configuration in use has no route uk; it has email, sms"),
         (["--plugin", "players"], "no route has the plugin players; routes have box, second"),
-        (["--channel", "sms", "--plugin", "second"], "no route has all of this: channel sms, plugin second"),
+        (
+            ["--channel", "sms", "--plugin", "second"],
+            "no route sends such messages: channel sms, plugin second",
+        ),
     ],
 )
 async def test_a_pause_of_what_does_not_exist_changes_nothing(gateway, run, arguments, problem):
@@ -208,6 +211,8 @@ async def test_a_pause_of_what_does_not_exist_changes_nothing(gateway, run, argu
         (["messages", "cancel"], "give either IDs, or at least one of"),
         (["messages", "cancel", "--state", "held"], "give either IDs, or at least one of"),
         (["messages", "cancel", "some-id", "--client", "brand"], "give either IDs, or at least one of"),
+        (["messages", "cancel", "some-id", "--dry-run"], "--state and --dry-run don't go with IDs"),
+        (["messages", "cancel", "--client", "brand", "--since", "999999d"], "or how long ago, such as 12h"),
         (["messages", "cancel", "--text", "x" * 1001], "--text may have at most 1000 letters"),
     ],
 )
@@ -219,12 +224,32 @@ async def test_options_that_say_nothing_are_refused(tmp_path, config, run, argum
     assert problem in " ".join(output.replace("│", " ").split())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--client", "brnad"], "has a client brnad; is it brand? there are: brand, other"),
+        (["--route", "uk", "--yes"], "has a route uk; there are: email, sms"),
+    ],
+)
+async def test_a_cancel_of_what_does_not_exist_changes_nothing(gateway, run, arguments, problem):
+    assert problem in await run("messages", "cancel", *arguments, code=1)
+    assert "audit log is empty" in await run("audit", "list")
+
+
+async def test_a_pause_of_a_client_at_a_route_for_others_changes_nothing(tmp_path, start, config, run):
+    rule = '[[routes.sms]]\nname = "codes"\nclients = ["other"]\nuse = ["box"]\n'
+    async with start(tmp_path, config.replace('sms = ["box"]\n', "") + rule):
+        problem = "no route sends such messages: client brand, route codes"
+        assert problem in await run("pause", "--client", "brand", "--route", "codes", code=1)
+        assert json.loads(await run("pause", "--json")) == []
+
+
 async def test_only_the_very_pause_is_resumed(gateway, run):
     await run("pause", "--client", "brand")
 
     assert "there is no such pause; paused: client brand" in await run("resume", "--channel", "sms", code=1)
     await run("resume", "--client", "brand")
-    assert "there is no such pause; paused: nothing" in await run("resume", "--client", "brand", code=1)
+    assert "nothing is paused" in await run("resume", "--client", "brand", code=1)
 
 
 async def test_a_campaign_is_cancelled_and_the_login_codes_are_not(tmp_path, start, config, run, sent, state):
@@ -253,7 +278,9 @@ async def test_a_campaign_is_cancelled_and_the_login_codes_are_not(tmp_path, sta
         assert (await gateway.email("s0", subject="Spring SALE", **url)) == sales[0]
         await run("resume", "--all")
         await sent(login)
-    assert "text=*sale*" in await run("audit", "list")
+    audit = await run("audit", "list")
+    assert "text=*sale*" in audit
+    assert "states" not in audit
 
 
 async def test_the_gateway_itself_refuses_a_filter_that_means_everything(gateway, run, tmp_path, state):
@@ -263,7 +290,7 @@ async def test_the_gateway_itself_refuses_a_filter_that_means_everything(gateway
 
     with pytest.raises(store.AdminError, match="a filter that means every message is refused"):
         async with store.open_gateway(settings) as client:
-            await client.request("cancel", CancelRequest(wanted=MessageFilter(states=[State.QUEUED])))
+            await client.request("cancel", CancelRequest(wanted=MessageFilter(states=(State.QUEUED,))))
 
     assert await state(waiting) == "queued"
 

@@ -115,7 +115,7 @@ async def test_an_id_that_looks_like_an_address_is_never_logged(gateway, run, ca
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["anna", "--client", "brnad"], "the configuration has no client brnad; there are: brand"),
+        (["anna", "--client", "brnad"], "the configuration in use has no client brnad; it has brand"),
         (["anna", "--until", "2020-01-01"], "this moment has passed"),
         (["anna", "--until", "0d"], "this moment has passed"),
         (["anna", "--until", "soon"], "give a date"),
@@ -148,6 +148,6 @@ async def test_the_client_must_be_named_if_there_are_several(gateway, run, tmp_p
         path.write_text(path.read_text() + "\n[clients.other]\n")
         assert "name the client with --client; there are: brand, other" in await run("add", "anna", code=1)
         # The file has it, the running gateway does not.
-        assert "the running gateway has no such client" in await run(
+        assert "the configuration in use has no client" in await run(
             "add", "anna", "--client", "other", code=1
         )

@@ -96,7 +96,7 @@ async def test_a_held_message_is_cancelled(place, new, clock, put_and_claim, vie
         clock.advance(6)
         assert (await store.sweep()).held == 1
 
-        assert (await cancel(store, MessageFilter(client="brand", states=[State.QUEUED]))).found == 0
+        assert (await cancel(store, MessageFilter(client="brand", states=(State.QUEUED,)))).found == 0
         assert (await cancel(store)).found == 1
 
         assert (await view_of(store, claim.id)).state == State.CANCELLED

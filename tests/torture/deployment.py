@@ -12,7 +12,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from gatepost.cli import store as cli
+from gatepost.cli.changes import change_messages
 from gatepost.testing.smartico import Smartico
+from gatepost.web.admin.requests import RetryRequest
 from torture.load import USERS, Load
 from torture.oracle import Excuse, History, Verdict, judge
 from torture.provider import Provider
@@ -178,7 +180,7 @@ class Deployment:
         if held:
             self.retried |= set(held)
             settings = cli.load_settings(self.replicas[0].config)
-            await cli.retry(settings, held)
+            await change_messages(settings, "retry", held, lambda ids: RetryRequest(ids=ids))
 
     async def judge(self) -> tuple[History, Verdict]:
         """Kill all replicas, and compare what happened with the promises."""

@@ -222,7 +222,9 @@ def test_what_is_not_a_socket_stays(settings, path, tmp_path, warnings, kind):
     assert precious.read_text() == "precious"
     assert not (tmp_path / "nothing").exists()
     (problem,) = warnings()
-    assert problem.startswith(f"{path} is not a socket, so move it away: gatepost send won't work, nor ")
+    assert problem.startswith(
+        f"{path} is not a socket, so move it away: no command can reach this gateway, so "
+    )
 
 
 def test_a_link_to_a_stale_socket_is_not_followed(settings, path, tmp_path, warnings):
@@ -268,7 +270,7 @@ def test_a_folder_without_write_access_is_named_in_one_warning(settings, path, w
         assert listener is None
 
     assert warnings() == [
-        "Permission denied: gatepost send won't work, nor messages retry and retry-callbacks with SQLite"
+        "Permission denied: no command can reach this gateway, so send won't work, and with SQLite no command that changes something"
     ]
     assert not path.exists()
 

@@ -12,21 +12,22 @@ import rich_click as click
 from rich.console import Console
 
 from gatepost.cli import store
-from gatepost.cli.changes import open_changes
-from gatepost.cli.common import config_option, plural, report_faults
+from gatepost.cli.changes import change_messages, open_changes
+from gatepost.cli.common import config_option, fail, plural, printable, report_faults
 from gatepost.cli.message_ids import find_ids
 from gatepost.cli.message_view import print_json
 from gatepost.cli.moments import PastMoment
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
+from gatepost.config.toml_table import closest_name, suggestion
 from gatepost.model import Channel
 from gatepost.outbox import cancellations
 from gatepost.outbox.cancellations import CANCELLABLE, MessageCancellation, Progress
 from gatepost.outbox.message_filter import MessageFilter
+from gatepost.outbox.queues import all_queues
 from gatepost.outbox.states import State
 from gatepost.outbox.text_pattern import MAX_PATTERN
-from gatepost.web.admin.cancellations import CancelIdsRequest, CancelRequest
-from gatepost.web.admin.requests import MAX_IDS
+from gatepost.web.admin.requests import CancelIdsRequest, CancelRequest
 
 _COUNT_TIME = 0.5
 """Seconds of one read while messages are counted: a longer one would hold up the cleaning of the store."""
@@ -87,15 +88,18 @@ def cancel(
     sent, is not cancelled, only counted. An ID is any id that show accepts.
     """
     wanted = _filter_of(conditions)
-    if bool(ids) != wanted.is_empty or (ids and (wanted.states or dry_run)):
+    if bool(ids) != wanted.is_empty:
         raise click.UsageError(
             "give either IDs, or at least one of --client, --channel, --route, --user, --since, --until, --sender, --text"
         )
+    if ids and (wanted.states or dry_run):
+        raise click.UsageError("--state and --dry-run don't go with IDs")
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
         if ids:
             _print_results(asyncio.run(_cancel_ids(settings, ids, reason)), as_json=as_json)
         else:
+            _require_known(settings, wanted)
             _cancel_filtered(settings, wanted, reason, ask=not yes, dry_run=dry_run, as_json=as_json)
 
 
@@ -112,18 +116,29 @@ def _filter_of(conditions: Mapping[str, Any]) -> MessageFilter:
         text=conditions["text"],
         since=conditions["since"],
         until=conditions["until"],
-        states=[State(state) for state in conditions["states"]],
+        states=tuple(State(state) for state in conditions["states"]),
     )
+
+
+def _require_known(settings: Settings, wanted: MessageFilter) -> None:
+    """End the command for a client or a route that neither the configuration nor the store has."""
+    queues = asyncio.run(store.fetch(settings, all_queues))
+    clients = {*settings.clients, *(queue.client for queue in queues)}
+    routes = {
+        *(route.name for channel in Channel for route in settings.routes.of(channel)),
+        *(queue.route for queue in queues),
+    } - {""}
+    for what, name, known in (("client", wanted.client, clients), ("route", wanted.route, routes)):
+        if name and name not in known:
+            advice = suggestion(closest_name(name, known), known)
+            fail(f"neither the configuration nor the store has a {what} {printable(name)}; {advice}")
 
 
 async def _cancel_ids(settings: Settings, ids: Sequence[str], reason: str) -> list[MessageCancellation]:
     found = await find_ids(settings, ids)
-    results: list[MessageCancellation] = []
-    async with open_changes(settings) as changes:
-        for start in range(0, len(found), MAX_IDS):
-            request = CancelIdsRequest(ids=found[start : start + MAX_IDS], reason=reason)
-            results += await changes.run("cancel-ids", request)
-    return results
+    return await change_messages(
+        settings, "cancel-ids", found, lambda part: CancelIdsRequest(ids=part, reason=reason)
+    )
 
 
 def _print_results(results: Sequence[MessageCancellation], *, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """Changes that a command makes: through the gateway that runs here, or in the store when none does."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from gatepost.errors import StoreError
 from gatepost.outbox import Outbox
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.web.admin.actors import own_actor
-from gatepost.web.admin.requests import Request
+from gatepost.web.admin.requests import MAX_IDS, Ids, Request
 from gatepost.web.admin.services import OperationRefused
 from gatepost.web.admin.store_operations import STORE_OPERATIONS
 
@@ -70,3 +70,20 @@ async def open_changes(settings: Settings) -> AsyncIterator[Changes]:
         except store.AdminError as error:
             fail(str(error))
         yield Changes(settings, stack, gateway)
+
+
+async def change(settings: Settings, name: str, request: Request) -> Any:
+    """Run one operation and return its answer, as ``Changes.run`` does."""
+    async with open_changes(settings) as changes:
+        return await changes.run(name, request)
+
+
+async def change_messages(
+    settings: Settings, name: str, ids: Sequence[str], request: Callable[[Ids], Request]
+) -> list[Any]:
+    """Run an operation on messages, in requests of at most MAX_IDS; return a result for each message."""
+    results: list[Any] = []
+    async with open_changes(settings) as changes:
+        for start in range(0, len(ids), MAX_IDS):
+            results += await changes.run(name, request(ids[start : start + MAX_IDS]))
+    return results

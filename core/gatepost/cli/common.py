@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import rich_click as click
 
+from gatepost.config.settings import Settings
 from gatepost.errors import ConfigError, Fault
 
 config_option = click.option(
@@ -38,6 +39,16 @@ def fail(problem: str) -> NoReturn:
     """Print a problem on stderr and end the command with exit code 1."""
     click.echo(f"gatepost: {problem}", err=True)
     sys.exit(1)
+
+
+def client_of(settings: Settings, name: str | None) -> str:
+    """Return the client that an option names, or the only client; end the command where there are several."""
+    names = list(settings.clients)
+    if name is not None:
+        return name
+    if len(names) != 1:
+        fail(f"name the client with --client; there are: {', '.join(names) or 'none'}")
+    return names[0]
 
 
 def printable(text: str) -> str:

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 from rich.console import Console
 
 from gatepost.cli import store
 from gatepost.cli.cancel import cancel
+from gatepost.cli.changes import change_messages
 from gatepost.cli.common import config_option, plural, report_faults
 from gatepost.cli.message_ids import find_ids, find_message
 from gatepost.cli.message_view import callback_retry_text, full_text, print_json, rest_text, short_text
@@ -18,9 +20,10 @@ from gatepost.cli.pause import pause_text, paused_now
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
 from gatepost.model import Channel
-from gatepost.outbox import Queue, queries, retries
+from gatepost.outbox import CallbackRetry, MessageRetry, Queue, queries, retries
 from gatepost.outbox.queries import MessageView
 from gatepost.outbox.states import State
+from gatepost.web.admin.requests import RetryRequest
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -129,7 +132,7 @@ def retry(
         message_ids = asyncio.run(find_ids(settings, ids) if ids else store.fetch(settings, query))
         if message_ids and not (ids or yes):
             click.confirm(f"Send {plural(len(message_ids), 'message')} again?", abort=True, err=True)
-        results = asyncio.run(store.retry(settings, message_ids)) if message_ids else []
+        results: Sequence[MessageRetry] = asyncio.run(_retry(settings, "retry", message_ids))
     if as_json:
         print_json(results)
     else:
@@ -174,7 +177,7 @@ def retry_callbacks(
         if message_ids and not (ids or yes):
             question = f"Make the failed callbacks of {plural(len(message_ids), 'message')} now?"
             click.confirm(question, abort=True, err=True)
-        results = asyncio.run(store.retry_callbacks(settings, message_ids)) if message_ids else []
+        results: Sequence[CallbackRetry] = asyncio.run(_retry(settings, "retry-callbacks", message_ids))
     if as_json:
         print_json(results)
     else:
@@ -185,6 +188,10 @@ def retry_callbacks(
 
 
 command.add_command(cancel)
+
+
+async def _retry(settings: Settings, operation: str, ids: Sequence[str]) -> list[Any]:
+    return await change_messages(settings, operation, ids, lambda part: RetryRequest(ids=part)) if ids else []
 
 
 async def _paused(settings: Settings, message: MessageView) -> str:

@@ -51,9 +51,11 @@ def parse_moment(text: str, now: float, direction: int = 1) -> float | None:
 
     A duration goes into the future, with the ``direction`` -1 into the past.
     """
-    if duration := _DURATION.fullmatch(text):
-        return now + direction * int(duration[1]) * _UNITS[duration[2]]
     try:
+        if duration := _DURATION.fullmatch(text):
+            seconds = now + direction * int(duration[1]) * _UNITS[duration[2]]
+            # A moment before the year 1 or after 9999 is none.
+            return datetime.fromtimestamp(seconds, UTC).timestamp()
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):

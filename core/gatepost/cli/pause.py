@@ -9,7 +9,7 @@ import rich_click as click
 from sqlalchemy import Connection
 
 from gatepost.cli import store
-from gatepost.cli.changes import open_changes
+from gatepost.cli.changes import change
 from gatepost.cli.common import config_option, printable, report_faults
 from gatepost.cli.message_view import print_json, utc
 from gatepost.cli.moments import FutureMoment
@@ -18,7 +18,7 @@ from gatepost.config.toml_file import config_path
 from gatepost.model import Channel
 from gatepost.outbox import pauses
 from gatepost.outbox.pauses import Pause, Scope
-from gatepost.web.admin.pauses import PauseRequest
+from gatepost.web.admin.requests import PauseRequest
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
@@ -78,12 +78,8 @@ def command(
         if scope.is_empty:
             found = asyncio.run(paused_now(settings))
         else:
-            request = PauseRequest(
-                scope=scope,
-                reason=reason,
-                ends_at=until,
-            )
-            found = [asyncio.run(_pause(settings, request))]
+            request = PauseRequest(scope=scope, reason=reason, ends_at=until)
+            found = [asyncio.run(change(settings, "pause", request))]
     if as_json:
         print_json(found)
         return
@@ -93,12 +89,6 @@ def command(
         click.echo("Every gateway of this store obeys within 2 s. Messages that wait keep their lifetimes.")
     elif not found:
         click.echo("Nothing is paused.")
-
-
-async def _pause(settings: Settings, request: PauseRequest) -> Pause:
-    async with open_changes(settings) as changes:
-        paused: Pause = await changes.run("pause", request)
-        return paused
 
 
 async def paused_now(settings: Settings) -> Sequence[Pause]:

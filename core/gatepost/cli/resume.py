@@ -7,14 +7,13 @@ from pathlib import Path
 import rich_click as click
 
 from gatepost.cli import store
-from gatepost.cli.changes import open_changes
+from gatepost.cli.changes import change
 from gatepost.cli.common import config_option, printable, report_faults
 from gatepost.cli.message_view import print_json
 from gatepost.cli.pause import scope_of, scope_options
-from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
 from gatepost.outbox.pauses import Pause
-from gatepost.web.admin.pauses import ResumeRequest
+from gatepost.web.admin.requests import ResumeRequest
 
 
 @click.command()
@@ -41,15 +40,10 @@ def command(
         raise click.UsageError("give either the options of the pause, or --all")
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
-        ended = asyncio.run(_resume(settings, ResumeRequest(scope=None if all_pauses else scope)))
+        request = ResumeRequest(scope=None if all_pauses else scope)
+        ended: Sequence[Pause] = asyncio.run(change(settings, "resume", request))
     if as_json:
         print_json(ended)
         return
     for one in ended:
         click.echo(f"{printable(one.scope.text)}  resumed")
-
-
-async def _resume(settings: Settings, request: ResumeRequest) -> Sequence[Pause]:
-    async with open_changes(settings) as changes:
-        ended: Sequence[Pause] = await changes.run("resume", request)
-        return ended

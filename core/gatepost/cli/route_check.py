@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatepost import app
-from gatepost.cli.common import fail, printable, report_faults
+from gatepost.cli.common import client_of, fail, printable, report_faults
 from gatepost.config.routes import Route
 from gatepost.config.settings import Settings
 from gatepost.config.toml_table import closest_name, suggestion
@@ -56,11 +56,7 @@ def _settings(path: Path) -> Settings:
 
 
 def _client(settings: Settings, name: str | None) -> str:
-    clients = list(settings.clients)
-    if name is None and len(clients) == 1:
-        return clients[0]
-    if name is None:
-        fail(f"there are several clients: name one with --client ({', '.join(clients)})")
+    clients, name = list(settings.clients), client_of(settings, name)
     if name not in clients:
         fail(f"--client is not a [clients.NAME] table; {suggestion(closest_name(name, clients), clients)}")
     return name

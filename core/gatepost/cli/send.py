@@ -10,9 +10,9 @@ from uuid import uuid4
 import rich_click as click
 
 from gatepost.cli import store
-from gatepost.cli.common import config_option, fail, printable, report_faults
+from gatepost.cli.common import client_of, config_option, fail, printable, report_faults
 from gatepost.config.settings import Settings
-from gatepost.config.toml_file import client_names, config_path
+from gatepost.config.toml_file import config_path
 from gatepost.model import Channel, Status
 from gatepost.outbox import queries
 from gatepost.outbox.queries import MessageView
@@ -71,19 +71,9 @@ def command(  # noqa: PLR0913, PLR0917  click passes each option
             fields |= {"from_email_address": sender, "subject": subject, "email_uid": uid}
         else:
             fields |= {"im_uid": uid} | ({"from_number": sender} if sender else {})
-        request = SendRequest(client=_client(settings, client), channel=Channel(channel), fields=fields)
+        request = SendRequest(client=client_of(settings, client), channel=Channel(channel), fields=fields)
         succeeded = asyncio.run(_send(settings, request, 0.0 if no_wait else wait))
     sys.exit(0 if succeeded else 1)
-
-
-def _client(settings: Settings, option: str | None) -> str:
-    if option is not None:
-        return option
-    # Only the names of the tables are read: the clients' secrets may be in the gateway's environment only.
-    names = client_names(settings.path)
-    if len(names) != 1:
-        fail(f"name the client with --client; there are: {', '.join(names) or 'none'}")
-    return names[0]
 
 
 async def _send(settings: Settings, request: SendRequest, wait: float) -> bool:

@@ -1,7 +1,7 @@
 """How commands read the store, and how they ask the running gateway for changes."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -16,25 +16,13 @@ from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path, read_settings
 from gatepost.errors import ConfigError
 from gatepost.model import Channel, Secret
-from gatepost.outbox import (
-    CallbackRetry,
-    MessageRetry,
-    Outbox,
-    Policy,
-    RetryOrder,
-    open_outbox,
-    postgresql,
-    sqlite,
-)
+from gatepost.outbox import Outbox, Policy, open_outbox, postgresql, sqlite
 from gatepost.outbox.driver_errors import store_error
 from gatepost.outbox.store_url import sqlite_path
-from gatepost.web.admin.actors import own_actor
 from gatepost.web.admin.requests import (
-    MAX_IDS,
     Request,
     RestingInstance,
     RestingInstancesRequest,
-    RetryRequest,
     SendRequest,
     Status,
     StatusRequest,
@@ -119,67 +107,6 @@ def require_file(path: Path) -> None:
         fail(f"there is no store at {path}: the gateway has never run with this configuration")
 
 
-async def retry(settings: Settings, ids: Sequence[str]) -> list[MessageRetry]:
-    """Queue messages again: through the gateway that runs here, or in the store when none does."""
-    lifetimes = {channel: settings.delivery.lifetime(channel) for channel in Channel}
-
-    async def change_store(outbox: Outbox, chunk: Sequence[str]) -> list[MessageRetry]:
-        return await outbox.retry(RetryOrder(chunk, own_actor(), lifetimes))
-
-    return await _change(settings, "retry", ids, list[MessageRetry], change_store)
-
-
-async def retry_callbacks(settings: Settings, ids: Sequence[str]) -> list[CallbackRetry]:
-    """Queue the failed callbacks of messages now: through the gateway or in the store, as ``retry`` does."""
-
-    async def change_store(outbox: Outbox, chunk: Sequence[str]) -> list[CallbackRetry]:
-        return await outbox.retry_callbacks(RetryOrder(chunk, own_actor()))
-
-    return await _change(settings, "retry-callbacks", ids, list[CallbackRetry], change_store)
-
-
-async def _change(
-    settings: Settings,
-    operation: str,
-    ids: Sequence[str],
-    answer_type: type[list[Result]],
-    change_store: Callable[[Outbox, Sequence[str]], Awaitable[list[Result]]],
-) -> list[Result]:
-    """Change messages with these ids as ``change`` does, in chunks."""
-    results: list[Result] = []
-    for start in range(0, len(ids), MAX_IDS):
-        chunk = ids[start : start + MAX_IDS]
-
-        async def change_chunk(outbox: Outbox, chunk: Sequence[str] = chunk) -> list[Result]:
-            return await change_store(outbox, chunk)
-
-        results += await change(settings, operation, RetryRequest(ids=chunk), answer_type, change_chunk)
-    return results
-
-
-async def change(
-    settings: Settings,
-    operation: str,
-    request: Request,
-    answer_type: type[Result],
-    change_store: Callable[[Outbox], Awaitable[Result]],
-) -> Result:
-    """Ask the gateway that runs here for the operation, or call ``change_store`` when none does."""
-    path = sqlite_path(settings.store.url, settings.path.parent)
-    if path is not None:
-        require_file(path)
-    try:
-        async with open_gateway(settings) as gateway:
-            return msgspec.json.decode(await gateway.request(operation, request), type=answer_type)
-    except GatewayNotRunning:
-        # Then no other process has the SQLite file open; on PostgreSQL the other gateways find the change themselves.
-        pass
-    except AdminError as error:
-        fail(str(error))
-    async with open_store(settings) as outbox:
-        return await change_store(outbox)
-
-
 def open_store(settings: Settings) -> AbstractAsyncContextManager[Outbox]:
     """Open the store for a change, where no gateway runs on this machine."""
     policy = Policy(
@@ -245,6 +172,5 @@ class GatewayClient:
             problem = f"the gateway did not answer ({type(error).__name__}): its log may say why"
             raise AdminError(problem) from None
         if response.status != 200:
-            problem = f"the gateway refused ({response.status}): {answer.decode('utf-8', 'replace')}"
-            raise AdminError(problem)
+            raise AdminError(answer.decode("utf-8", "replace") or f"the gateway refused ({response.status})")
         return answer

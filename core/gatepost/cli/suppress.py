@@ -9,15 +9,14 @@ from pathlib import Path
 import rich_click as click
 
 from gatepost.cli import store
-from gatepost.cli.common import config_option, fail, printable, report_faults
+from gatepost.cli.changes import change
+from gatepost.cli.common import client_of, config_option, printable, report_faults
 from gatepost.cli.message_view import print_json, utc
 from gatepost.cli.moments import FutureMoment
-from gatepost.config.settings import Settings
-from gatepost.config.toml_file import client_names, config_path
+from gatepost.config.toml_file import config_path
 from gatepost.observe.redaction import redact_patterns
-from gatepost.outbox import Outbox, suppressions
-from gatepost.outbox.suppressions import NewSuppression, Removal, Suppression
-from gatepost.web.admin.actors import own_actor
+from gatepost.outbox import suppressions
+from gatepost.outbox.suppressions import Suppression
 from gatepost.web.admin.requests import SuppressRequest, UnsuppressRequest
 
 _MAX_USER = 512
@@ -54,14 +53,9 @@ def add(user: str, client: str | None, reason: str, until: float | None, config:
     _check_reason(reason)
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
-        name = _client(settings, client, configured=True)
-        order = NewSuppression(name, user, reason, own_actor(), until)
-
-        async def change_store(outbox: Outbox) -> None:
-            await outbox.change(suppressions.add, order)
-
+        name = client_of(settings, client)
         request = SuppressRequest(client=name, ext_user_id=user, reason=reason, ends_at=until)
-        asyncio.run(store.change(settings, "suppress-add", request, type(None), change_store))
+        asyncio.run(change(settings, "suppress-add", request))
     end = f"until {utc(until)}" if until else _FOREVER
     click.echo(f"{printable(user)} of {printable(name)} is suppressed {end}")
 
@@ -76,14 +70,9 @@ def remove(user: str, client: str | None, reason: str, config: Path | None) -> N
     _check_user(user)
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
-        name = _client(settings, client, configured=False)
-        order = Removal(name, user, reason, own_actor())
-
-        async def change_store(outbox: Outbox) -> bool:
-            return await outbox.change(suppressions.remove, order)
-
+        name = client_of(settings, client)
         request = UnsuppressRequest(client=name, ext_user_id=user, reason=reason)
-        removed = asyncio.run(store.change(settings, "suppress-remove", request, bool, change_store))
+        removed = asyncio.run(change(settings, "suppress-remove", request))
     state = "is no longer suppressed" if removed else "was not suppressed"
     click.echo(f"{printable(user)} of {printable(name)} {state}")
     sys.exit(0 if removed else 1)
@@ -123,20 +112,6 @@ def _line(one: Suppression) -> str:
     end = f"until {utc(one.ends_at)}" if one.ends_at else _FOREVER
     text = f"{utc(one.created_at)}  {one.client}  {one.ext_user_id}  {end}, by {one.actor}: {one.reason}"
     return printable(text)
-
-
-def _client(settings: Settings, option: str | None, *, configured: bool) -> str:
-    """Return the client that the option names; with ``configured`` it must be in the configuration."""
-    # Only the names of the tables are read: the clients' secrets may be in the gateway's environment only.
-    names = client_names(settings.path)
-    known = ", ".join(names) or "none"
-    if option is None:
-        if len(names) != 1:
-            fail(f"name the client with --client; there are: {known}")
-        return names[0]
-    if configured and option not in names:
-        fail(f"the configuration has no client {printable(option)}; there are: {known}")
-    return option
 
 
 def _check_user(user: str) -> None:

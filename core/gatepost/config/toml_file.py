@@ -93,11 +93,6 @@ def plugin_uses(path: Path) -> dict[str, str]:
     return {name: str(table["use"]) for name, table in tables if isinstance(table, dict) and "use" in table}
 
 
-def client_names(path: Path) -> list[str]:
-    """Return the names of the clients, whatever else is wrong with the file; raises as ``plugin_uses`` does."""
-    return list(_tables(path, "clients"))
-
-
 def log_settings(path: Path) -> Logs:
     """Return the settings of the log, whatever else is wrong with the file: defaults for what is unusable."""
     try:

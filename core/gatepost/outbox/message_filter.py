@@ -43,7 +43,7 @@ class MessageFilter(
     """When it was accepted: not before then."""
     until: float | None = None
     """When it was accepted: before then."""
-    states: Sequence[State] = ()
+    states: tuple[State, ...] = ()
 
     @property
     def is_empty(self) -> bool:

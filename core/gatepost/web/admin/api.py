@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gatepost.web.admin import requests, retries, sending, status, suppressing
+from gatepost.web.admin import requests, retries, sending, status
 from gatepost.web.admin.services import AdminServices, OperationRefused
 from gatepost.web.admin.store_operations import STORE_OPERATIONS, StoreOperation
 
@@ -26,14 +26,11 @@ def _in_gateway(operation: StoreOperation) -> Operation:
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    "retry": Operation(requests.RetryRequest, retries.retry),
-    "retry-callbacks": Operation(requests.RetryRequest, retries.retry_callbacks),
+    **{name: _in_gateway(operation) for name, operation in STORE_OPERATIONS.items()},
+    "retry-callbacks": Operation(requests.RetryRequest, retries.retry_callbacks_now),
     "resting-instances": Operation(requests.RestingInstancesRequest, sending.resting_instances),
     "send": Operation(requests.SendRequest, sending.send),
     "status": Operation(requests.StatusRequest, status.status),
-    "suppress-add": Operation(requests.SuppressRequest, suppressing.suppress),
-    "suppress-remove": Operation(requests.UnsuppressRequest, suppressing.unsuppress),
-    **{name: _in_gateway(operation) for name, operation in STORE_OPERATIONS.items()},
 }
 """Every operation. One that changes something records it in the audit log, in the commit of the change."""
 

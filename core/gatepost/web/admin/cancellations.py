@@ -6,27 +6,10 @@ from gatepost.config.settings import Settings
 from gatepost.observe import logs
 from gatepost.outbox import Outbox, cancellations
 from gatepost.outbox.cancellations import CancelIds, CancelStep, MessageCancellation, Progress
-from gatepost.outbox.message_filter import MessageFilter
-from gatepost.web.admin.requests import Ids, Request
+from gatepost.web.admin.requests import CancelIdsRequest, CancelRequest
 from gatepost.web.admin.services import OperationRefused
 
 _log = logs.get(__name__)
-
-
-class CancelRequest(Request, frozen=True, kw_only=True):
-    """For ``cancel``: one step of an order; the answer is the Progress for the next step."""
-
-    wanted: MessageFilter
-    reason: str = ""
-    progress: Progress | None = None
-    """The answer to the step before; None: this is the first step."""
-
-
-class CancelIdsRequest(Request, frozen=True, kw_only=True):
-    """For ``cancel-ids``; the answer is a list of MessageCancellation."""
-
-    ids: Ids
-    reason: str = ""
 
 
 async def cancel(_settings: Settings, outbox: Outbox, request: CancelRequest, actor: str) -> Progress:

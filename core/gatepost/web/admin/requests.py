@@ -1,4 +1,4 @@
-"""The requests and answers of the operations; the result of a retry is defined where it is made, in ``outbox``."""
+"""The requests and answers of the operations; the results of changes are defined in ``outbox``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -6,7 +6,10 @@ from typing import Annotated
 import msgspec
 
 from gatepost.model import Channel
+from gatepost.outbox.cancellations import Progress
+from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.overview import Overview
+from gatepost.outbox.pauses import Scope
 
 MAX_IDS = 500
 """Messages in one request."""
@@ -95,3 +98,35 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     plugins: Sequence[InstanceStatus]
     """The sending instances; empty where no gateway answered."""
     store: Overview
+
+
+class PauseRequest(Request, frozen=True, kw_only=True):
+    """For ``pause``; the answer is the Pause."""
+
+    scope: Scope
+    reason: str = ""
+    ends_at: float | None = None
+    """Seconds since the epoch; None: it ends when it is resumed."""
+
+
+class ResumeRequest(Request, frozen=True, kw_only=True):
+    """For ``resume``; the answer is a list of the pauses that it ended."""
+
+    scope: Scope | None
+    """Exactly that of the pause; None: all pauses."""
+
+
+class CancelRequest(Request, frozen=True, kw_only=True):
+    """For ``cancel``: one step of an order; the answer is the Progress for the next step."""
+
+    wanted: MessageFilter
+    reason: str = ""
+    progress: Progress | None = None
+    """The answer to the step before; None: this is the first step."""
+
+
+class CancelIdsRequest(Request, frozen=True, kw_only=True):
+    """For ``cancel-ids``; the answer is a list of MessageCancellation."""
+
+    ids: Ids
+    reason: str = ""

@@ -2,28 +2,39 @@
 
 from collections.abc import Sequence
 
+from gatepost.config.settings import Settings
 from gatepost.model import Channel
 from gatepost.observe import logs
-from gatepost.outbox import CallbackRetry, MessageRetry, RetryOrder
+from gatepost.outbox import CallbackRetry, MessageRetry, Outbox, RetryOrder
 from gatepost.web.admin.requests import RetryRequest
 from gatepost.web.admin.services import AdminServices
 
 _log = logs.get(__name__)
 
 
-async def retry(services: AdminServices, request: RetryRequest, actor: str) -> Sequence[MessageRetry]:
+async def retry(
+    settings: Settings, outbox: Outbox, request: RetryRequest, actor: str
+) -> Sequence[MessageRetry]:
     """Queue failed and held messages again."""
-    lifetimes = {channel: services.settings.delivery.lifetime(channel) for channel in Channel}
-    results = await services.outbox.retry(RetryOrder(request.ids, actor, lifetimes))
+    lifetimes = {channel: settings.delivery.lifetime(channel) for channel in Channel}
+    results = await outbox.retry(RetryOrder(request.ids, actor, lifetimes))
     _log.info("messages_retried", messages=sum(one.queued for one in results))
     return results
 
 
 async def retry_callbacks(
+    _settings: Settings, outbox: Outbox, request: RetryRequest, actor: str
+) -> Sequence[CallbackRetry]:
+    """Queue the failed callbacks of messages now."""
+    results = await outbox.retry_callbacks(RetryOrder(request.ids, actor))
+    _log.info("callbacks_retried", callbacks=sum(one.callbacks for one in results))
+    return results
+
+
+async def retry_callbacks_now(
     services: AdminServices, request: RetryRequest, actor: str
 ) -> Sequence[CallbackRetry]:
-    """Queue the failed callbacks of messages now, and end the rests of their hosts."""
-    results = await services.outbox.retry_callbacks(RetryOrder(request.ids, actor))
+    """Queue the failed callbacks of messages now, and end the rests of their hosts in this gateway."""
+    results = await retry_callbacks(services.settings, services.outbox, request, actor)
     services.callbacks.end_rests({(one.client, one.target) for one in results if one.callbacks})
-    _log.info("callbacks_retried", callbacks=sum(one.callbacks for one in results))
     return results

@@ -11,7 +11,7 @@ from gatepost.outbox import audit
 from gatepost.outbox.audit import AuditEntry
 from gatepost.throttle import BreakerState
 from gatepost.web.admin.requests import RestingInstance, RestingInstancesRequest, SendRequest
-from gatepost.web.admin.services import AdminServices, OperationRefused
+from gatepost.web.admin.services import AdminServices, require_client
 
 _log = logs.get(__name__)
 
@@ -34,9 +34,8 @@ async def resting_instances(
 
 async def send(services: AdminServices, request: SendRequest, actor: str) -> msgspec.Raw:
     """Accept a message as if Smartico had sent it."""
-    client = services.settings.clients.get(request.client)
-    if client is None:
-        raise OperationRefused("the running gateway has no such client")
+    require_client(services.settings, request.client)
+    client = services.settings.clients[request.client]
     body = msgspec.json.encode(request.fields)
     target = {"client": request.client, "channel": request.channel.value}
     try:

@@ -24,3 +24,11 @@ class AdminServices(msgspec.Struct, frozen=True):
 
 class OperationRefused(Exception):
     """The operation can't be done and has changed nothing; the text says why, for the operator."""
+
+
+def require_client(settings: Settings, name: str) -> None:
+    """Raise OperationRefused unless the configuration has this client."""
+    if name not in settings.clients:
+        raise OperationRefused(
+            f"the configuration in use has no client {name}; it has {', '.join(settings.clients)}"
+        )

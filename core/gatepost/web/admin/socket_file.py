@@ -61,7 +61,7 @@ def admin_socket(settings: Settings) -> Iterator[socket.socket | None]:
         path, listener = _create(paths)
     except (SocketUnavailable, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        problem = f"{reason}: gatepost send won't work, nor messages retry and retry-callbacks with SQLite"
+        problem = f"{reason}: no command can reach this gateway, so send won't work, and with SQLite no command that changes something"
         _log.warning("admin_socket_not_created", path=str(paths[0]), problem=problem)
         yield None
         return

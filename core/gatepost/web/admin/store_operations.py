@@ -3,32 +3,35 @@
 Where no gateway runs, a command runs them itself.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from gatepost.config.settings import Settings
-from gatepost.outbox import Outbox
+from gatepost.outbox import CallbackRetry, MessageRetry, Outbox
 from gatepost.outbox.cancellations import MessageCancellation, Progress
 from gatepost.outbox.pauses import Pause
-from gatepost.web.admin import cancellations, pauses
-from gatepost.web.admin.requests import Request
+from gatepost.web.admin import cancellations, pauses, requests, retries, suppressing
 
 
 class StoreOperation(NamedTuple):
     """One operation: its request, and the function that is called with it and with the actor."""
 
-    request_type: type[Request]
+    request_type: type[requests.Request]
     answer_type: Any
     run: Callable[[Settings, Outbox, Any, str], Awaitable[object]]
     """May raise OperationRefused and StoreError."""
 
 
 STORE_OPERATIONS: Mapping[str, StoreOperation] = {
-    "pause": StoreOperation(pauses.PauseRequest, Pause, pauses.pause),
-    "resume": StoreOperation(pauses.ResumeRequest, Sequence[Pause], pauses.resume),
-    "cancel": StoreOperation(cancellations.CancelRequest, Progress, cancellations.cancel),
+    "retry": StoreOperation(requests.RetryRequest, list[MessageRetry], retries.retry),
+    "retry-callbacks": StoreOperation(requests.RetryRequest, list[CallbackRetry], retries.retry_callbacks),
+    "suppress-add": StoreOperation(requests.SuppressRequest, None, suppressing.suppress),
+    "suppress-remove": StoreOperation(requests.UnsuppressRequest, bool, suppressing.unsuppress),
+    "pause": StoreOperation(requests.PauseRequest, Pause, pauses.pause),
+    "resume": StoreOperation(requests.ResumeRequest, list[Pause], pauses.resume),
+    "cancel": StoreOperation(requests.CancelRequest, Progress, cancellations.cancel),
     "cancel-ids": StoreOperation(
-        cancellations.CancelIdsRequest, Sequence[MessageCancellation], cancellations.cancel_ids
+        requests.CancelIdsRequest, list[MessageCancellation], cancellations.cancel_ids
     ),
 }
 """These operations by their names."""
