@@ -191,10 +191,6 @@ use = ["bag"]
             ("--route", "email", "--client", "amazing", "--from", "News <news@amazing.co"),
             "--from is not an address such as",
         ),
-        (("--to", UK), "--client, --to and --from go with --route"),
-        (("--from", "x"), "--client, --to and --from go with --route"),
-        (("--route", "sms", "--live"), "--route goes with neither --plugin nor --live"),
-        (("--route", "sms", "--plugin", "box"), "--route goes with neither --plugin nor --live"),
     ],
 )
 def test_arguments_that_make_no_message_are_an_error(route, arguments, problem):
@@ -203,6 +199,42 @@ def test_arguments_that_make_no_message_are_an_error(route, arguments, problem):
     assert code == 1
     assert len(lines) == 1
     assert lines[0].startswith(f"gatepost: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--to", UK), "--client, --to and --from go with --route"),
+        (("--from", "x"), "--client, --to and --from go with --route"),
+        (("--route", "sms", "--live"), "--route goes with neither --plugin nor --live"),
+        (("--route", "sms", "--plugin", "box"), "--route goes with neither --plugin nor --live"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(route, arguments, problem):
+    code, lines = route(*arguments)
+
+    assert code == 2
+    assert problem in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (("--route", "sms", "--from", "AmazingCod"), "sms_senders"),
+        (("--route", "email", "--from", "codes@amazing.example"), "email_senders"),
+    ],
+)
+def test_a_sender_that_the_gateway_refuses_gets_no_route(route, arguments, key):
+    senders = 'sms_senders = ["AmazingCode"]\nemail_senders = ["news@amazing.example"]'
+    text = CONFIG.replace('sms_default_sender = "Amazing"', senders)
+
+    code, lines = route(
+        *arguments, "--client", "amazing", "--to", UK if "sms" in arguments else "a@b.example", text=text
+    )
+
+    assert code == 1
+    problem = f"the gateway refuses this message with code 10: --from is not one of the client's {key}"
+    assert lines == [f"gatepost: {problem}"]
 
 
 def test_the_faults_of_the_configuration_come_first(route):

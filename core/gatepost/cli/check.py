@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatepost.cli import route_check
-from gatepost.cli.common import config_option, fail, plural, printable
+from gatepost.cli.common import config_option, plural, printable
 from gatepost.cli.config_checks import check_config
 from gatepost.cli.findings import Finding
 from gatepost.config.toml_file import config_path
@@ -52,10 +52,10 @@ def command(
     path = config_path(config)
     if route is not None:
         if plugin is not None or live:
-            fail("--route goes with neither --plugin nor --live")
+            raise click.UsageError("--route goes with neither --plugin nor --live")
         sys.exit(route_check.report(path, route_check.RouteQuestion(Channel(route), client, to, sender)))
     if (client, to, sender) != (None, None, None):
-        fail("--client, --to and --from go with --route")
+        raise click.UsageError("--client, --to and --from go with --route")
     if plugin is not None:
         # Imported here, because it brings the whole conformance kit.
         from gatepost.cli import conformance  # noqa: PLC0415

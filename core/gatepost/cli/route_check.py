@@ -15,6 +15,7 @@ from gatepost.config.settings import Settings
 from gatepost.config.toml_table import closest_name, suggestion
 from gatepost.contacts.addresses import canonical_email, canonical_phone, canonical_sender
 from gatepost.errors import ConfigError
+from gatepost.intake.client_policy import may_send_as
 from gatepost.model import Channel, Secret
 from gatepost.routing.router import Decision, RouteOutcome, Router
 from gatepost.routing.split import Split
@@ -35,6 +36,10 @@ def report(path: Path, question: RouteQuestion) -> int:
         settings = _settings(path)
     channel, client = question.channel, _client(settings, question.client)
     sender, recipient = _sender(settings, client, question), _recipient(settings, question)
+    if question.sender and not may_send_as(settings.clients[client], channel, sender):
+        fail(
+            f"the gateway refuses this message with code 10: --from is not one of the client's {channel}_senders"
+        )
     router = Router(settings)
     decision = router.decide(channel, client, sender, recipient)
     console = Console(highlight=False)

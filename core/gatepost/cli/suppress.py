@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -92,18 +91,20 @@ def remove(user: str, client: str | None, reason: str, config: Path | None) -> N
 @config_option
 def list_(client: str, user: str, limit: int, as_json: bool, config: Path | None) -> None:
     """List the suppressed users, the newest first."""
-    query = partial(
-        suppressions.list_suppressions, now=time.time(), client=client, ext_user_id=user, limit=limit + 1
-    )
     with report_faults(config_path(config)):
-        found = asyncio.run(store.fetch(store.load_settings(config), query))
+        settings = store.load_settings(config)
+        now = asyncio.run(store.fetch(settings, store.clock(settings))) / 1000
+        query = partial(
+            suppressions.list_suppressions, now=now, client=client, ext_user_id=user, limit=limit + 1
+        )
+        found = asyncio.run(store.fetch(settings, query))
     if as_json:
         print_json(found[:limit])
         return
     for one in found[:limit]:
         click.echo(_line(one))
     if not found:
-        click.echo("No user is suppressed.")
+        click.echo("No such user is suppressed." if client or user else "No user is suppressed.")
     elif len(found) > limit:
         click.echo(f"The newest {limit}; --limit shows more.")
 

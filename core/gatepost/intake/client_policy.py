@@ -5,6 +5,7 @@ import msgspec
 from gatepost.config.settings import Client
 from gatepost.errors import Code, Refused
 from gatepost.intake.requests import EmailRequest, SmsRequest
+from gatepost.model import Channel
 from gatepost.routing.senders import canonical_senders, sender_listed
 
 
@@ -15,13 +16,17 @@ def check_sender(client: Client, request: EmailRequest | SmsRequest) -> None:
     restricted, because nothing is sent in its name.
     """
     if isinstance(request, SmsRequest):
-        if request.sender is None or not client.sms_senders or request.sender in client.sms_senders:
-            return
-        raise Refused(Code.SENDER_REFUSED, "from_number is not one of the client's sms_senders")
-    if not client.email_senders:
-        return
-    if not sender_listed(request.sender.address, canonical_senders(client.email_senders)):
+        if request.sender is not None and not may_send_as(client, Channel.SMS, request.sender):
+            raise Refused(Code.SENDER_REFUSED, "from_number is not one of the client's sms_senders")
+    elif not may_send_as(client, Channel.EMAIL, request.sender.address):
         raise Refused(Code.SENDER_REFUSED, "from_email_address is not one of the client's email_senders")
+
+
+def may_send_as(client: Client, channel: Channel, sender: str) -> bool:
+    """Return whether the client may use a sender: the canonical address of an email's, or that of a text message."""
+    if channel is Channel.SMS:
+        return not client.sms_senders or sender in client.sms_senders
+    return not client.email_senders or sender_listed(sender, canonical_senders(client.email_senders))
 
 
 def with_default_sender(client: Client, request: EmailRequest | SmsRequest) -> EmailRequest | SmsRequest:
