@@ -9,7 +9,7 @@ import structlog
 from click.testing import CliRunner
 
 from gatepost.cli import main
-from gatepost.web.admin import suppressing
+from gatepost.web.admin import suppressions
 
 USER = "anna@players.example"
 """An ext_user_id that looks like an address."""
@@ -99,7 +99,7 @@ async def test_changes_are_in_the_audit_log(gateway, run, tmp_path):
 async def test_an_id_that_looks_like_an_address_is_never_logged(gateway, run, capfd, monkeypatch):
     # While a command runs in this process, its output takes the place of the log's.
     log = structlog.testing.CapturingLogger()
-    monkeypatch.setattr(suppressing, "_log", log)
+    monkeypatch.setattr(suppressions, "_log", log)
     async with gateway() as running:
         await run("add", USER)
         assert (await running.email(ext_user_id=USER))["error_code"] == 13

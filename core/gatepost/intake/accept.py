@@ -59,7 +59,7 @@ class Acceptance:
                 user = _user(request)
                 message, lookup = await self._prepare(name, client, request, callback_url)
             except Refused as refusal:
-                # That the user is not known is said before that the user is suppressed, all later refusals after it.
+                # Code 1 precedes the 13 of a suppressed user; the 13 precedes all later codes.
                 user = "" if refusal.code is Code.USER_NOT_FOUND else user
                 earlier = await self._outbox.find(name, channel, request.uid, user)
                 if earlier is None:

@@ -48,7 +48,7 @@ class Rules:
     def check_channel(self, name: str, channel: Channel) -> None:
         """Raise Refused(NO_PROVIDER) unless some rule of the channel could take a message of this client."""
         if not self._router.may_fit(channel, name):
-            problem = f"no rule of routes.{channel} takes messages of this client, or there is no rule"
+            problem = f"routes.{channel} has no rule for messages of this client"
             raise Refused(Code.NO_PROVIDER, problem)
 
     def routing(self, name: str, request: EmailRequest | SmsRequest, recipient: Secret | None) -> Routing:

@@ -10,7 +10,7 @@ from gatepost.config.settings import Settings
 from gatepost.outbox import CallbackRetry, MessageRetry, Outbox
 from gatepost.outbox.cancellations import MessageCancellation, Progress
 from gatepost.outbox.pauses import Pause
-from gatepost.web.admin import cancellations, pauses, requests, retries, suppressing
+from gatepost.web.admin import cancellations, pauses, requests, retries, suppressions
 
 
 class StoreOperation(NamedTuple):
@@ -25,8 +25,8 @@ class StoreOperation(NamedTuple):
 STORE_OPERATIONS: Mapping[str, StoreOperation] = {
     "retry": StoreOperation(requests.RetryRequest, list[MessageRetry], retries.retry),
     "retry-callbacks": StoreOperation(requests.RetryRequest, list[CallbackRetry], retries.retry_callbacks),
-    "suppress-add": StoreOperation(requests.SuppressRequest, None, suppressing.suppress),
-    "suppress-remove": StoreOperation(requests.UnsuppressRequest, bool, suppressing.unsuppress),
+    "suppress-add": StoreOperation(requests.SuppressRequest, None, suppressions.suppress),
+    "suppress-remove": StoreOperation(requests.UnsuppressRequest, bool, suppressions.unsuppress),
     "pause": StoreOperation(requests.PauseRequest, Pause, pauses.pause),
     "resume": StoreOperation(requests.ResumeRequest, list[Pause], pauses.resume),
     "cancel": StoreOperation(requests.CancelRequest, Progress, cancellations.cancel),
