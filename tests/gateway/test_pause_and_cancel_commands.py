@@ -213,6 +213,7 @@ async def test_a_pause_of_what_does_not_exist_changes_nothing(gateway, run, argu
         (["messages", "cancel", "some-id", "--client", "brand"], "give either IDs, or at least one of"),
         (["messages", "cancel", "some-id", "--dry-run"], "--state and --dry-run don't go with IDs"),
         (["messages", "cancel", "--client", "brand", "--since", "999999d"], "or how long ago, such as 12h"),
+        (["messages", "cancel", "--since", "2h", "--until", "3h"], "--since must be before --until"),
         (["messages", "cancel", "--text", "x" * 1001], "--text may have at most 1000 letters"),
     ],
 )

@@ -107,6 +107,9 @@ def _filter_of(conditions: Mapping[str, Any]) -> MessageFilter:
     channel = conditions["channel"]
     if len(conditions["text"]) > MAX_PATTERN:
         raise click.UsageError(f"--text may have at most {MAX_PATTERN} letters")
+    since, until = conditions["since"], conditions["until"]
+    if since is not None and until is not None and since >= until:
+        raise click.UsageError("--since must be before --until")
     return MessageFilter(
         client=conditions["client"],
         channel=Channel(channel) if channel else None,
@@ -114,8 +117,8 @@ def _filter_of(conditions: Mapping[str, Any]) -> MessageFilter:
         user=conditions["user"],
         sender=conditions["sender"],
         text=conditions["text"],
-        since=conditions["since"],
-        until=conditions["until"],
+        since=since,
+        until=until,
         states=tuple(State(state) for state in conditions["states"]),
     )
 

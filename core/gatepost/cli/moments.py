@@ -54,8 +54,9 @@ def parse_moment(text: str, now: float, direction: int = 1) -> float | None:
     try:
         if duration := _DURATION.fullmatch(text):
             seconds = now + direction * int(duration[1]) * _UNITS[duration[2]]
-            # A moment before the year 1 or after 9999 is none.
-            return datetime.fromtimestamp(seconds, UTC).timestamp()
+            # Only to refuse a moment before the year 1 or after 9999.
+            datetime.fromtimestamp(seconds, UTC)
+            return seconds
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
