@@ -20,6 +20,7 @@ from gatepost.outbox import Outbox, Policy, open_outbox, postgresql, sqlite
 from gatepost.outbox.driver_errors import store_error
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.web.admin.requests import (
+    OPERATION_REFUSED,
     Request,
     RestingInstance,
     RestingInstancesRequest,
@@ -172,5 +173,9 @@ class GatewayClient:
             problem = f"the gateway did not answer ({type(error).__name__}): its log may say why"
             raise AdminError(problem) from None
         if response.status != 200:
-            raise AdminError(answer.decode("utf-8", "replace") or f"the gateway refused ({response.status})")
+            problem = answer.decode("utf-8", "replace")
+            if response.status == OPERATION_REFUSED:
+                # The same text as where the command changes the store itself.
+                raise AdminError(problem)
+            raise AdminError(f"the gateway refused ({response.status}): {problem}")
         return answer

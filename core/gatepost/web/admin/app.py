@@ -10,6 +10,7 @@ from gatepost.errors import StoreError
 from gatepost.observe import logs
 from gatepost.web.admin.actors import Peer, actor_of
 from gatepost.web.admin.api import AdminApi
+from gatepost.web.admin.requests import OPERATION_REFUSED
 from gatepost.web.admin.services import OperationRefused
 from gatepost.web.body import BodyTooLarge, ClientDisconnected, body_headers, read_body
 
@@ -53,7 +54,7 @@ class AdminApp:
         except (TimeoutError, ClientDisconnected):
             status, problem = 408, "the request did not arrive in time"
         except OperationRefused as error:
-            status, problem = 400, str(error)
+            status, problem = OPERATION_REFUSED, str(error)
         except StoreError as error:
             status, problem = 503, str(error)
         except Exception as error:  # noqa: BLE001  the command waits for an answer

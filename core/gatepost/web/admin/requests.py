@@ -14,6 +14,9 @@ from gatepost.outbox.pauses import Scope
 MAX_IDS = 500
 """Messages in one request."""
 
+OPERATION_REFUSED = 400
+"""The HTTP status of an operation that is refused; the body says why, for the operator."""
+
 Ids = Annotated[Sequence[str], msgspec.Meta(max_length=MAX_IDS)]
 """Ids of messages."""
 
