@@ -13,7 +13,7 @@ from sqlalchemy import text
 from claiming import claim_due, claim_due_suspect
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import CallbackResult, Policy, ReportedEvents, SendResult, open_outbox, watermark
+from gatepost.outbox import CallbackResult, Policy, ReportedEvents, SendResult, open_outbox, postgresql, watermark
 from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, State
 from gatepost.outbox.watermark import COMMIT_DELAY
@@ -438,3 +438,22 @@ async def test_no_statement_reads_a_whole_table(database, new):
             await replica.sweep()
 
     assert database.statistic(full_scans) == before
+
+
+async def test_a_process_that_stands_still_in_a_transaction_loses_its_locks(database, monkeypatch, new):
+    monkeypatch.setattr(postgresql, "IDLE_TIMEOUT", 100)
+
+    def stand_still(connection):
+        connection.exec_driver_sql("SELECT * FROM messages FOR UPDATE")
+        # Waits without letting the event loop run.
+        deadline = time.monotonic() + 30
+        idle = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+        while database.psql(f"{idle} AND datname = current_database()") != "0":
+            assert time.monotonic() < deadline, "the server has not ended the transaction"
+            time.sleep(0.02)
+
+    async with database.replica() as outbox:
+        await outbox.put(new())
+        with pytest.raises(Exception, match="idle-in-transaction|connection"):
+            await outbox._database.transact(stand_still)
+        assert await outbox.put(new("uid-2"))

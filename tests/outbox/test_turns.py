@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from itertools import pairwise
 
+import asyncpg
 import pytest
 from sqlalchemy import select
 
@@ -181,3 +182,25 @@ async def test_an_instance_without_a_rate_costs_no_statement(replicas):
     rows = await outbox._database.transact(lambda connection: connection.execute(select(turns_table)).all())
     assert rows == []
     assert queue.channel is Channel.EMAIL
+
+
+async def test_a_locked_row_holds_up_no_other_instance(postgres_server, tmp_path, new):
+    url = postgres_server.new_database()
+    async with open_outbox(Secret(url), tmp_path, Policy()) as outbox:
+        await outbox.put(new())
+        (queue,) = await outbox.due_queues()
+        assert await outbox.change(take_turns, RATE) is not None
+        other = await asyncpg.connect(url)
+        transaction = other.transaction()
+        await transaction.start()
+        # As a replica does that stands still between the change and its commit.
+        await other.execute("UPDATE turns SET next_at = next_at + 1")
+
+        requests = [ClaimRequest(queue, 1, 30.0, rates=[rate]) for rate in (RATE, None)]
+        limited, unlimited = await asyncio.wait_for(outbox.claim(lambda: requests), 10)
+
+        assert (limited.claims, limited.next_claim_at.keys()) == ([], {"relay"})
+        assert len(unlimited.claims) == 1
+        await transaction.rollback()
+        assert await outbox.change(take_turns, RATE) is not None
+        await other.close()

@@ -23,6 +23,10 @@ CONNECT_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 30.0
 """Seconds for a statement. No statement of ours takes as long as one second, so after this the connection is dead."""
 
+IDLE_TIMEOUT = 10_000
+"""Milliseconds for which a transaction may do nothing; then the server ends the connection. Otherwise a process that
+stands still in a transaction would keep its locks, and the other replicas would wait for them."""
+
 # A queue is empty at one moment and long at the next, so the planner's statistics are always old: it would plan for an
 # empty table, keep that plan, and read the whole table at each claim. Each of our statements has one good plan, which
 # uses an index.
@@ -84,6 +88,7 @@ def _engine(url: Secret) -> "AsyncEngine":
         try:
             # Not as parameters of the connection: PgBouncer refuses a client that sends such settings.
             await connection.execute(_PLANNER_SETTINGS)
+            await connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT}")
         except BaseException:
             connection.terminate()
             raise

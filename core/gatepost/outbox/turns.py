@@ -3,16 +3,19 @@
 The generic cell rate algorithm with one row for each instance: the time of its next turn. A claim takes turns in its own
 transaction, as many as it claims messages, and at most those of the next TURN_AHEAD milliseconds. No two turns are the
 same, and the interval between two of them is never shorter than the rate allows, whichever replica has them.
+
+A claim does not wait for a row that another transaction has locked. The same transaction claims for other instances
+too, and whoever has the lock may stand still.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
 from gatepost.outbox.schema import turns
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
+from gatepost.outbox.transaction import IDS, DialectPair, Transaction
 
 TURN_DELAY = 20
 """Milliseconds from the claim to its first turn: the time of a commit. Turns that are over when the commit is there would
@@ -42,11 +45,9 @@ def shared_rate(instance: str, per_second: float) -> Rate:
     return Rate(instance, max(1, math.ceil(1_000_000 / per_second)))
 
 
-_locked = dialect_pair(
-    lambda add_lock: add_lock(
-        select(turns.c.instance, turns.c.next_at).where(turns.c.instance.in_(IDS)).order_by(turns.c.instance)
-    )
-)
+_select = select(turns.c.instance, turns.c.next_at).where(turns.c.instance.in_(IDS)).order_by(turns.c.instance)
+_read = DialectPair(_select, _select)
+_lock = DialectPair(_select, _select.with_for_update(skip_locked=True))
 _advance = update(turns).where(turns.c.instance == bindparam("of_instance")).values(next_at=bindparam("next"))
 
 
@@ -63,19 +64,28 @@ class Turns:
         self._taken: set[str] = set()
 
     def _lock(self) -> dict[str, int]:
-        found = self._rows()
+        found = self._rows(_lock, self._rates)
         if missing := self._rates.keys() - found.keys():
-            self._tx.insert_new(turns, [{"instance": name, "next_at": 0} for name in sorted(missing)])
-            found = self._rows()
+            found |= self._insert(missing)
         # A later time than any claim leaves behind: the clock was set back, or the interval was longer before.
         limit = self._end + MAX_LOCK_WAIT * 1000
-        return {
-            name: self._first if found[name] > limit + rate.interval else max(found[name], self._first)
-            for name, rate in self._rates.items()
+        # No turns of an instance whose row another transaction has locked: a later claim tries again.
+        return dict.fromkeys(self._rates, self._end + 1) | {
+            name: self._first if moment > limit + self._rates[name].interval else max(moment, self._first)
+            for name, moment in found.items()
         }
 
-    def _rows(self) -> Mapping[str, int]:
-        return {row.instance: row.next_at for row in self._tx.select_by_ids(_locked, sorted(self._rates))}
+    def _insert(self, names: Collection[str]) -> dict[str, int]:
+        """Insert and lock the rows that do not exist yet; return them."""
+        # An insert would wait for a transaction that has changed the same row.
+        new = sorted(set(names) - self._rows(_read, names).keys())
+        if not new:
+            return {}
+        self._tx.insert_new(turns, [{"instance": name, "next_at": 0} for name in new])
+        return self._rows(_lock, new)
+
+    def _rows(self, statement: DialectPair, names: Collection[str]) -> dict[str, int]:
+        return {row.instance: row.next_at for row in self._tx.select_by_ids(statement, sorted(names))}
 
     def available(self, rates: Sequence[Rate | None], limit: int) -> int:
         """Return for how many of ``limit`` messages there are turns; ``rates``: of each message's instance."""
