@@ -318,3 +318,26 @@ async def test_without_a_gateway_messages_are_cancelled_in_the_store(tmp_path, s
 
     assert json.loads(output) == {"found": 3, "cancelled": 3, "maybe_sent": 0}
     assert [await state(one) for one in answers] == ["cancelled"] * 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pause", "--client", "", "--channel", "sms"],
+        ["resume", "--client", "", "--channel", "sms"],
+        ["messages", "cancel", "--client", "", "--channel", "email", "--yes"],
+        ["messages", "cancel", "--user", "", "--channel", "email", "--yes"],
+        ["messages", "cancel", "--text", "", "--channel", "email", "--yes"],
+    ],
+)
+def test_an_empty_option_is_refused_because_it_would_mean_every_client(arguments):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "it is empty" in result.output
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59-12:00", "999999d"])
+def test_a_moment_that_the_store_cannot_show_is_refused(moment):
+    result = CliRunner().invoke(main, ["messages", "cancel", "--since", moment, "--yes"])
+    assert result.exit_code == 2
+    assert "give a date" in result.output

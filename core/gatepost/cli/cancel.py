@@ -13,7 +13,7 @@ from rich.console import Console
 
 from gatepost.cli import store
 from gatepost.cli.changes import change_messages, open_changes
-from gatepost.cli.common import config_option, fail, plural, printable, report_faults
+from gatepost.cli.common import config_option, fail, plural, printable, refuse_empty, report_faults
 from gatepost.cli.message_ids import find_ids
 from gatepost.cli.message_view import print_json
 from gatepost.cli.moments import PastMoment
@@ -46,20 +46,20 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--client", default="", help="Messages of this client.")
+@click.option("--client", default="", callback=refuse_empty, help="Messages of this client.")
 @click.option(
     "--channel", type=click.Choice([channel.value for channel in Channel]), help="Messages of this channel."
 )
-@click.option("--route", default="", help="Messages of this route.")
-@click.option("--user", default="", help="Messages to this user (ext_user_id).")
+@click.option("--route", default="", callback=refuse_empty, help="Messages of this route.")
+@click.option("--user", default="", callback=refuse_empty, help="Messages to this user (ext_user_id).")
 @click.option(
     "--since",
     type=PastMoment(),
     help="Accepted since then: 2027-01-31T09:00Z, or 2h ago.",
 )
 @click.option("--until", type=PastMoment(), help="Accepted before then, in the same two forms.")
-@click.option("--sender", default="", help="With exactly this address or number as sender.")
-@click.option("--text", default="", help="With this subject (email) or text (SMS); * stands for any letters.")
+@click.option("--sender", default="", callback=refuse_empty, help="With exactly this address or number as sender.")
+@click.option("--text", default="", callback=refuse_empty, help="With this subject (email) or text (SMS); * stands for any letters.")
 @click.option(
     "--state",
     "states",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import rich_click as click
+from click.core import ParameterSource
 
 from gatepost.config.settings import Settings
 from gatepost.errors import ConfigError, Fault
@@ -17,6 +18,16 @@ config_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The configuration file. Default: GATEPOST_CONFIG, else gatepost.toml in this folder.",
 )
+
+
+def refuse_empty(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuse an empty text for an option that narrows down what a command changes.
+
+    A script whose variable is not set would otherwise change the messages of all clients.
+    """
+    if not value and context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT:
+        raise click.BadParameter("it is empty; leave the option out instead", context, parameter)
+    return value
 
 
 @contextmanager

@@ -53,11 +53,12 @@ def parse_moment(text: str, now: float, direction: int = 1) -> float | None:
     """
     try:
         if duration := _DURATION.fullmatch(text):
-            seconds = now + direction * int(duration[1]) * _UNITS[duration[2]]
-            # Only to refuse a moment before the year 1 or after 9999.
-            datetime.fromtimestamp(seconds, UTC)
-            return seconds
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            moment = now + direction * int(duration[1]) * _UNITS[duration[2]]
+        else:
+            named = datetime.fromisoformat(text)
+            moment = (named if named.tzinfo else named.replace(tzinfo=UTC)).timestamp()
+        # Neither the audit log nor a list can show a moment in UTC that is outside the years 1 to 9999.
+        datetime.fromtimestamp(moment, UTC)
     except (ValueError, OverflowError):
         return None
+    return moment

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from gatepost.cli import store
 from gatepost.cli.changes import change
-from gatepost.cli.common import config_option, printable, report_faults
+from gatepost.cli.common import config_option, printable, refuse_empty, report_faults
 from gatepost.cli.message_view import print_json, utc
 from gatepost.cli.moments import FutureMoment
 from gatepost.config.settings import Settings
@@ -26,14 +26,14 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 def scope_options(command: _Command) -> _Command:
     """Add the options that say what is paused."""
     for option in (
-        click.option("--plugin", default="", help="At this plugin: its name in the configuration."),
-        click.option("--route", default="", help="Messages of this route."),
+        click.option("--plugin", default="", callback=refuse_empty, help="At this plugin: its name in the configuration."),
+        click.option("--route", default="", callback=refuse_empty, help="Messages of this route."),
         click.option(
             "--channel",
             type=click.Choice([channel.value for channel in Channel]),
             help="Messages of this channel.",
         ),
-        click.option("--client", default="", help="Messages of this client."),
+        click.option("--client", default="", callback=refuse_empty, help="Messages of this client."),
     ):
         command = option(command)
     return command
