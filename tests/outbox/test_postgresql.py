@@ -13,7 +13,15 @@ from sqlalchemy import text
 from claiming import claim_due, claim_due_suspect
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import CallbackResult, Policy, ReportedEvents, SendResult, open_outbox, postgresql, watermark
+from gatepost.outbox import (
+    CallbackResult,
+    Policy,
+    ReportedEvents,
+    SendResult,
+    open_outbox,
+    postgresql,
+    watermark,
+)
 from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, State
 from gatepost.outbox.watermark import COMMIT_DELAY
@@ -454,6 +462,6 @@ async def test_a_process_that_stands_still_in_a_transaction_loses_its_locks(data
 
     async with database.replica() as outbox:
         await outbox.put(new())
-        with pytest.raises(Exception, match="idle-in-transaction|connection"):
+        with pytest.raises(Exception, match=r"idle-in-transaction|connection"):
             await outbox._database.transact(stand_still)
         assert await outbox.put(new("uid-2"))

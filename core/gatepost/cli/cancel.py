@@ -58,8 +58,15 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     help="Accepted since then: 2027-01-31T09:00Z, or 2h ago.",
 )
 @click.option("--until", type=PastMoment(), help="Accepted before then, in the same two forms.")
-@click.option("--sender", default="", callback=refuse_empty, help="With exactly this address or number as sender.")
-@click.option("--text", default="", callback=refuse_empty, help="With this subject (email) or text (SMS); * stands for any letters.")
+@click.option(
+    "--sender", default="", callback=refuse_empty, help="With exactly this address or number as sender."
+)
+@click.option(
+    "--text",
+    default="",
+    callback=refuse_empty,
+    help="With this subject (email) or text (SMS); * stands for any letters.",
+)
 @click.option(
     "--state",
     "states",

@@ -26,7 +26,12 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 def scope_options(command: _Command) -> _Command:
     """Add the options that say what is paused."""
     for option in (
-        click.option("--plugin", default="", callback=refuse_empty, help="At this plugin: its name in the configuration."),
+        click.option(
+            "--plugin",
+            default="",
+            callback=refuse_empty,
+            help="At this plugin: its name in the configuration.",
+        ),
         click.option("--route", default="", callback=refuse_empty, help="Messages of this route."),
         click.option(
             "--channel",

@@ -45,7 +45,9 @@ def shared_rate(instance: str, per_second: float) -> Rate:
     return Rate(instance, max(1, math.ceil(1_000_000 / per_second)))
 
 
-_select = select(turns.c.instance, turns.c.next_at).where(turns.c.instance.in_(IDS)).order_by(turns.c.instance)
+_select = (
+    select(turns.c.instance, turns.c.next_at).where(turns.c.instance.in_(IDS)).order_by(turns.c.instance)
+)
 _read = DialectPair(_select, _select)
 _lock = DialectPair(_select, _select.with_for_update(skip_locked=True))
 _advance = update(turns).where(turns.c.instance == bindparam("of_instance")).values(next_at=bindparam("next"))
