@@ -214,6 +214,9 @@ async def test_a_pause_of_what_does_not_exist_changes_nothing(gateway, run, argu
         (["messages", "cancel", "some-id", "--dry-run"], "--state and --dry-run don't go with IDs"),
         (["messages", "cancel", "--client", "brand", "--since", "999999d"], "or how long ago, such as 12h"),
         (["messages", "cancel", "--since", "2h", "--until", "3h"], "--since must be before --until"),
+        (["pause", "--client", "brand", "--reason", "eve@players.example waits"], "holds an address"),
+        (["messages", "cancel", "--client", "brand", "--reason", "+447700900123"], "holds an address"),
+        (["messages", "cancel", "--client", "brand", "--reason", "a\nb"], "on one line"),
         (["messages", "cancel", "--text", "x" * 1001], "--text may have at most 1000 letters"),
     ],
 )

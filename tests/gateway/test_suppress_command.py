@@ -121,7 +121,10 @@ async def test_an_id_that_looks_like_an_address_is_never_logged(gateway, run, ca
         (["anna", "--until", "soon"], "give a date"),
         (["anna", "--reason", ""], "--reason must be a text of 1 to 64 characters"),
         (["anna", "--reason", "x" * 65], "--reason must be a text of 1 to 64 characters"),
-        (["anna", "--reason", "two\nlines"], "--reason must be a text of 1 to 64 characters"),
+        (
+            ["anna", "--reason", "two\nlines"],
+            "a reason must be a text of at most 200 characters, on one line",
+        ),
         (["anna", "--reason", "write to eve@players.example"], "looks like it holds an address"),
         (["anna", "--reason", "calls +447700900123"], "looks like it holds an address"),
         ([""], "USER must have 1 to 512 characters"),

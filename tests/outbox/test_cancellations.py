@@ -310,3 +310,14 @@ def test_progress_survives_the_way_to_the_command_and_back(place):
     progress = Progress(accepted_until=7, cursor=cursor, found=2)
 
     assert json.decode(json.encode(progress), type=Progress) == progress
+
+
+async def test_the_audit_log_keeps_no_address_of_a_pattern(store, new):
+    await store.put(new(content=email(subject="For eve@players.example")))
+
+    done = await cancel(store, MessageFilter(client="brand", text="*eve@players.example*"))
+
+    assert done.found == 1
+    ((_actor, _operation, target, _reason),) = await entries(store)
+    assert target["text"] != "*eve@players.example*"
+    assert "eve@" not in target["text"]

@@ -12,7 +12,7 @@ import rich_click as click
 from rich.console import Console
 
 from gatepost.cli import store
-from gatepost.cli.changes import change_messages, open_changes
+from gatepost.cli.changes import change_messages, check_reason, open_changes
 from gatepost.cli.common import config_option, fail, plural, printable, refuse_empty, report_faults
 from gatepost.cli.message_ids import find_ids
 from gatepost.cli.message_view import print_json
@@ -74,7 +74,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     type=click.Choice([state.value for state in CANCELLABLE]),
     help="Only in this state; may be repeated.",
 )
-@click.option("--reason", default="", help="Why; for the audit log and the message.")
+@click.option("--reason", default="", callback=check_reason, help="Why; for the audit log and the message.")
 @click.option("--dry-run", is_flag=True, help="Only count the messages.")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
+import rich_click as click
 
 from gatepost.cli import store
 from gatepost.cli.common import fail
@@ -13,7 +14,7 @@ from gatepost.errors import StoreError
 from gatepost.outbox import Outbox
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.web.admin.actors import own_actor
-from gatepost.web.admin.requests import MAX_IDS, Ids, Request
+from gatepost.web.admin.requests import MAX_IDS, Ids, Request, reason_problem
 from gatepost.web.admin.services import OperationRefused
 from gatepost.web.admin.store_operations import STORE_OPERATIONS
 
@@ -87,3 +88,10 @@ async def change_messages(
         for start in range(0, len(ids), MAX_IDS):
             results += await changes.run(name, request(ids[start : start + MAX_IDS]))
     return results
+
+
+def check_reason(_context: click.Context, _option: click.Parameter, reason: str) -> str:
+    """Return the reason that an option gives; refuse one with an address or a number in it, because it is stored."""
+    if problem := reason_problem(reason):
+        raise click.BadParameter(problem)
+    return reason

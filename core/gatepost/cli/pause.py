@@ -9,7 +9,7 @@ import rich_click as click
 from sqlalchemy import Connection
 
 from gatepost.cli import store
-from gatepost.cli.changes import change
+from gatepost.cli.changes import change, check_reason
 from gatepost.cli.common import config_option, printable, refuse_empty, report_faults
 from gatepost.cli.message_view import print_json, utc
 from gatepost.cli.moments import FutureMoment
@@ -51,7 +51,7 @@ def scope_of(client: str, channel: str | None, route: str, plugin: str) -> Scope
 
 @click.command()
 @scope_options
-@click.option("--reason", default="", help="Why; for the audit log.")
+@click.option("--reason", default="", callback=check_reason, help="Why; for the audit log.")
 @click.option(
     "--until",
     type=FutureMoment(),

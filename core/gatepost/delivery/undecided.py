@@ -34,4 +34,4 @@ def decide(router: Router, claim: Claim, recipient: Secret) -> tuple[Decision, s
     content = decode_content(claim.channel, claim.content)
     sender = content.sender.address if isinstance(content, EmailContent) else content.sender or ""
     country = country_of(recipient.reveal()) if claim.channel is Channel.SMS else ""
-    return router.decide(claim.channel, claim.client, sender, recipient), country
+    return router.decide(claim.channel, claim.client, sender, recipient, country), country

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
+from gatepost.observe.redaction import redact_patterns
 from gatepost.outbox import audit, counters
 from gatepost.outbox.audit import AuditEntry
 from gatepost.outbox.message_filter import Cursor, MessageFilter, pages
@@ -151,6 +152,9 @@ def _record_step(tx: Transaction, step: CancelStep, progress: Progress) -> None:
         name: audit.text_of_time(value) if isinstance(value, float) else value
         for name, value in msgspec.to_builtins(step.wanted).items()
     }
+    if step.wanted.text:
+        # An operator may have looked for a text with an address in it.
+        target["text"] = redact_patterns(step.wanted.text)
     if progress.done:
         target |= {"cancelled": progress.found, "maybe_sent": progress.maybe_sent}
     operation = "cancel" if progress.done else "cancel-begin"

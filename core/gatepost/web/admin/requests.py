@@ -6,6 +6,8 @@ from typing import Annotated
 import msgspec
 
 from gatepost.model import Channel
+from gatepost.observe.redaction import redact_patterns
+from gatepost.outbox import suppressions
 from gatepost.outbox.cancellations import Progress
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.overview import Overview
@@ -13,6 +15,9 @@ from gatepost.outbox.pauses import Scope
 
 MAX_IDS = 500
 """Messages in one request."""
+
+MAX_REASON = 200
+"""Characters of an operator's reason."""
 
 OPERATION_REFUSED = 400
 """The HTTP status of an operation that is refused; the body says why, for the operator."""
@@ -23,6 +28,25 @@ Ids = Annotated[Sequence[str], msgspec.Meta(max_length=MAX_IDS)]
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of all requests: an unknown field is an error, because command and gateway may be of two versions."""
+
+
+def reason_problem(reason: str) -> str:
+    """Return why this can't be an operator's reason, which is stored and shown; empty where it can."""
+    if len(reason) > MAX_REASON or not reason.isprintable():
+        return f"a reason must be a text of at most {MAX_REASON} characters, on one line"
+    if redact_patterns(reason) != reason:
+        return "the reason looks like it holds an address or a phone number: use a word or two"
+    return ""
+
+
+class ReasonedRequest(Request, frozen=True, kw_only=True):
+    """The base of requests for which an operator may give a reason. Raises ValueError for an unusable one."""
+
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if problem := reason_problem(self.reason):
+            raise ValueError(problem)
 
 
 class RetryRequest(Request, frozen=True, kw_only=True):
@@ -56,22 +80,25 @@ class SendRequest(Request, frozen=True, kw_only=True):
     """The fields as Smartico would send them."""
 
 
-class SuppressRequest(Request, frozen=True, kw_only=True):
+class SuppressRequest(ReasonedRequest, frozen=True, kw_only=True):
     """For ``suppress-add``; the answer is null."""
 
     client: str
     ext_user_id: str
-    reason: str
     ends_at: float | None = None
     """Seconds since the epoch; None: it does not end."""
 
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.reason.strip()) <= suppressions.MAX_REASON:
+            raise ValueError(f"the reason must be a text of 1 to {suppressions.MAX_REASON} characters")
+        ReasonedRequest.__post_init__(self)
 
-class UnsuppressRequest(Request, frozen=True, kw_only=True):
+
+class UnsuppressRequest(ReasonedRequest, frozen=True, kw_only=True):
     """For ``suppress-remove``; the answer is whether the user was suppressed."""
 
     client: str
     ext_user_id: str
-    reason: str = ""
 
 
 class StatusRequest(Request, frozen=True, kw_only=True):
@@ -103,11 +130,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     store: Overview
 
 
-class PauseRequest(Request, frozen=True, kw_only=True):
+class PauseRequest(ReasonedRequest, frozen=True, kw_only=True):
     """For ``pause``; the answer is the Pause."""
 
     scope: Scope
-    reason: str = ""
     ends_at: float | None = None
     """Seconds since the epoch; None: it ends when it is resumed."""
 
@@ -119,17 +145,15 @@ class ResumeRequest(Request, frozen=True, kw_only=True):
     """Exactly that of the pause; None: all pauses."""
 
 
-class CancelRequest(Request, frozen=True, kw_only=True):
+class CancelRequest(ReasonedRequest, frozen=True, kw_only=True):
     """For ``cancel``: one step of an order; the answer is the Progress for the next step."""
 
     wanted: MessageFilter
-    reason: str = ""
     progress: Progress | None = None
     """The answer to the step before; None: this is the first step."""
 
 
-class CancelIdsRequest(Request, frozen=True, kw_only=True):
+class CancelIdsRequest(ReasonedRequest, frozen=True, kw_only=True):
     """For ``cancel-ids``; the answer is a list of MessageCancellation."""
 
     ids: Ids
-    reason: str = ""
