@@ -233,7 +233,7 @@ async def test_the_cap_of_a_route_is_judged_when_the_route_is_decided(deployment
         rows = [await deployment.ended(message) for message in both]
 
     assert sorted((row.state, row.reason) for row in rows) == [
-        ("rejected", "the per_day of route uk of 1 is reached: accepted again from 00:00 UTC"),
+        ("rejected", "route uk's per_day of 1 is reached: accepted again from 00:00 UTC"),
         ("sent", ""),
     ]
     assert len(deployment.sent_at) == 1

@@ -320,7 +320,7 @@ async def test_a_cap_holds_over_all_replicas_and_a_repeat_is_no_new_message(syst
     refused = [uid for uid in answers if uid not in ids]
     assert {answers[uid]["error_code"] for uid in refused} == {14}
     assert {answers[uid]["error_message"] for uid in refused} == {
-        f"the per_day of route lucky-email of {EMAIL_CAP} is reached: accepted again from 00:00 UTC"
+        f"route lucky-email's per_day of {EMAIL_CAP} is reached: accepted again from 00:00 UTC"
     }
     for replica in replicas:
         for uid in answers:

@@ -318,6 +318,6 @@ async def test_the_audit_log_keeps_no_address_of_a_pattern(store, new):
     done = await cancel(store, MessageFilter(client="brand", text="*eve@players.example*"))
 
     assert done.found == 1
-    ((_actor, _operation, target, _reason),) = await entries(store)
-    assert target["text"] != "*eve@players.example*"
-    assert "eve@" not in target["text"]
+    texts = {target["text"] for _actor, _operation, target, _reason in await entries(store)}
+    assert len(texts) == 1
+    assert "eve@" not in texts.pop()
