@@ -7,7 +7,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from databases import Postgres
-from gateways import SMTP, SQLITE, configure
+from gateways import ONE_CLIENT, SMTP, SQLITE, configure, many_clients
 from machine import Row, cpu, free_port, run_script, start_script
 from slow_disk import COMMIT_DELAY
 
@@ -72,6 +72,25 @@ def _rows(
     yield Row(f"{name}: throughput", median(throughputs), "of no-op", ratio_goal, note=rate)
     yield Row(f"{name}: CPU", median(cpu_ratios), "of no-op", ratio_goal, note=cost)
     yield Row(f"{name}: p99", median(p99s), "ms", p99_goal, at_least=False, note=latency)
+
+
+def many(rounds: int, seconds: float) -> Iterator[Row]:
+    """Measure in turn ten clients with thirty rules, and one client with a list."""
+    ratios, refused = [], 0.0
+    with ExitStack() as stack:
+        gateways = []
+        for senders in (ONE_CLIENT, many_clients()):
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            relay = SMTP.format(port=free_port(), connections=8)
+            gateways.append(stack.enter_context(GatewayProcess(configure(folder, relay, senders=senders))))
+        for number in range(rounds + 1):
+            one, several = (_measure(one.pid, one.url, seconds, f"run{number}") for one in gateways)
+            refused += one["refused"] + several["refused"]
+            if number:
+                ratios.append(several["cpu"] / one["cpu"])
+    note = f"{several['cpu'] * 1e6:.0f} µs each; one client {one['cpu'] * 1e6:.0f}"
+    figure = None if refused else median(ratios)
+    yield Row("accept, ten clients and thirty rules: CPU", figure, "of one client", None, note=note)
 
 
 def slow_disk(rounds: int, seconds: float) -> Iterator[Row]:

@@ -39,6 +39,8 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
         "drain-callbacks": lambda: drain.with_callbacks(few, 5_000),
         "drain-smtp": lambda: drain.rows(drain.SMTP_PROVIDER, few, 5_000),
         "drain-smtp-limit": lambda: drain.limited(few, 5_000),
+        "accept-many": lambda: accept.many(few, seconds),
+        "drain-many": lambda: drain.many(few, 5_000),
         "whole-way": lambda: whole_way.rows(few, 4_000, 600),
         "webhook": webhook_2000.rows,
         "growth": lambda: growth.rows(largest),

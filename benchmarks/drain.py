@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.request import urlopen
 
 from databases import Postgres
-from gateways import SENDGRID, SMTP, SQLITE, configure, fill_queue
+from gateways import ONE_CLIENT, SENDGRID, SMTP, SQLITE, Senders, configure, fill_queue, many_clients
 from machine import Row, cpu, free_port, query_count, run_script, start_script, wait_for_count
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -77,6 +77,19 @@ def limited(rounds: int, count: int) -> Iterator[Row]:
     yield Row(f"{name}: CPU", median(cpu_ratios), unit, LIMIT_GOAL, at_least=False, note=each)
 
 
+def many(rounds: int, count: int) -> Iterator[Row]:
+    """Measure in turn ten clients with thirty rules, and one client with a list."""
+    ratios, failed = [], 0.0
+    for _ in range(rounds):
+        one = _drain(HTTP_PROVIDER, count)
+        several = _drain(HTTP_PROVIDER, count, senders=many_clients())
+        ratios.append(several["cpu"] / one["cpu"])
+        failed += one["failed"] + several["failed"]
+    note = f"{several['cpu'] / count * 1e6:.0f} µs each; one client {one['cpu'] / count * 1e6:.0f}"
+    figure = None if failed else median(ratios)
+    yield Row("drain, ten clients and thirty rules: CPU", figure, "of one client", None, note=note)
+
+
 def _rows(
     protocol: Protocol,
     name: str,
@@ -110,6 +123,7 @@ def _drain(
     *,
     callbacks: bool = False,
     limit: int | None = None,
+    senders: Senders = ONE_CLIENT,
 ) -> dict[str, float]:
     """Start a gateway with ``count`` queued messages, and measure until the last one has arrived."""
     port, count_port, callback_port, callback_count_port = (free_port() for _ in range(4))
@@ -120,9 +134,9 @@ def _drain(
         start_script("callback_sink.py", callback_port, callback_count_port, "accepted"),
     ):
         plugin = protocol.plugin.format(port=port, connections=protocol.connections)
-        config = configure(Path(folder), plugin, store)
+        config = configure(Path(folder), plugin, store, senders=senders)
         url = f"http://127.0.0.1:{callback_port}/callback" if callbacks else ""
-        fill_queue(Path(folder), count, store, callback_url=url)
+        fill_queue(Path(folder), count, store, callback_url=url, senders=senders)
         last_port = callback_count_port if callbacks else count_port
         with GatewayProcess(config) as gateway:
             # CPU is counted from now on, but some messages have arrived already: it is scaled up to all of them.

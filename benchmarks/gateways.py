@@ -3,9 +3,10 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from driver import USERS, email
@@ -34,18 +35,12 @@ format = "json"
 [store]
 url = {store}
 
-[clients.bench]
-authorization = ["letmein"]
-allow_ips = ["127.0.0.1"]
-callback_api_key = "key"
-callback_hosts = ["127.0.0.1", "localhost"]
-allow_private_callbacks = true
-
+{clients}
 [contacts]
 sources = ["players"]
+shared = true
 
-[routes]
-email = ["out"]
+{routes}
 
 [plugins.players]
 use = "csv"
@@ -53,6 +48,47 @@ path = "contacts.csv"
 
 {plugins}
 """
+
+CLIENT = """\
+[clients.{name}]
+authorization = ["{secret}"]
+allow_ips = ["127.0.0.1"]
+callback_api_key = "key"
+callback_hosts = ["127.0.0.1", "localhost"]
+allow_private_callbacks = true
+"""
+
+LIST = """\
+[routes]
+email = ["out"]
+"""
+
+
+class Senders(NamedTuple):
+    """The clients of a configuration and its routes, and where the queued messages are."""
+
+    clients: Sequence[str]
+    routes: str
+    queues: Sequence[tuple[str, str]]
+    """A route and a client each; the queued messages are spread evenly."""
+
+
+ONE_CLIENT = Senders(["bench"], LIST, [("email", "bench")])
+"""One client and a list of instances."""
+
+
+def many_clients(clients: int = 10, rules: int = 30) -> Senders:
+    """Return several clients and rules; only the last rule takes what the driver sends."""
+    names = ["bench", *(f"brand{number}" for number in range(1, clients))]
+    tables = [
+        f'[[routes.email]]\nname = "rule-{number}"\nclients = ["{names[number % clients]}"]\n'
+        f'senders = ["@news{number}.example"]\ndomains = ["*.of{number}.example"]\nuse = ["out"]\n'
+        for number in range(rules - 1)
+    ]
+    last = '[[routes.email]]\nname = "others"\nuse = ["out"]\n'
+    queues = [("others", name) for name in names]
+    return Senders(names, "\n".join([*tables, last]), queues)
+
 
 SMTP = """\
 [plugins.out]
@@ -93,34 +129,51 @@ folder = "mailbox"
 """All plugins of this repository, including the csv source; ``key`` is the path of an RSA key."""
 
 
-def configure(folder: Path, plugins: str, store: str = SQLITE, *, port: int = 0, server: str = "") -> Path:
-    """Write a configuration whose route is the instance ``out``, and return its path.
+def configure(
+    folder: Path,
+    plugins: str,
+    store: str = SQLITE,
+    *,
+    port: int = 0,
+    server: str = "",
+    senders: Senders = ONE_CLIENT,
+) -> Path:
+    """Write a configuration whose routes use the instance ``out``, and return its path.
 
     ``plugins`` are the tables of its instances, ``server`` further lines of the table ``[server]``.
     """
     rows = [f"u{user},user{user}@players.example,+4477009{user:05d}" for user in range(USERS)]
     (folder / "contacts.csv").write_text("\n".join(["ext_user_id,email,phone", *rows, ""]))
     path = folder / "gatepost.toml"
-    path.write_text(CONFIG.format(store=json.dumps(store), plugins=plugins, port=port, server=server))
+    clients = [
+        CLIENT.format(name=name, secret="letmein" if name == "bench" else f"secret of {name}")
+        for name in senders.clients
+    ]
+    values = {"clients": "\n".join(clients), "routes": senders.routes, "plugins": plugins, "server": server}
+    path.write_text(CONFIG.format(store=json.dumps(store), port=port, **values))
     return path
 
 
-QUEUE = 1
-"""The number of the queue of all messages."""
-
-
 def fill_queue(
-    folder: Path, count: int, store: str = SQLITE, *, content: bytes | None = None, callback_url: str = ""
+    folder: Path,
+    count: int,
+    store: str = SQLITE,
+    *,
+    content: bytes | None = None,
+    callback_url: str = "",
+    senders: Senders = ONE_CLIENT,
 ) -> None:
     """Put ``count`` accepted emails into the store, but faster than acceptance would."""
     if content is None:
         content = requests.stored_content(requests.decode(Channel.EMAIL, email("fill", 0)))
 
-    def add_queue(connection: Connection) -> None:
+    def add_queues(connection: Connection) -> None:
         channel = Channel.EMAIL.value
-        connection.execute(
-            insert(queues), {"id": QUEUE, "channel": channel, "route": channel, "client": "bench"}
-        )
+        rows = [
+            {"id": number, "channel": channel, "route": route, "client": client}
+            for number, (route, client) in enumerate(senders.queues, 1)
+        ]
+        connection.execute(insert(queues), rows)
 
     def put(rows: list[dict[str, object]], connection: Connection) -> None:
         connection.execute(insert(messages), rows)
@@ -132,26 +185,26 @@ def fill_queue(
             pass  # opening the outbox creates the tables
         path = sqlite_path(url, folder)
         database = PostgresDatabase(url) if path is None else SqliteDatabase(path)
-        await database.transact(add_queue)
-        for rows in _row_batches(count, callback_url):
+        await database.transact(add_queues)
+        for rows in _row_batches(count, callback_url, senders):
             await database.transact(partial(put, rows))
         await database.close()
 
     asyncio.run(put_all())
 
 
-def _row_batches(count: int, callback_url: str) -> Iterator[list[dict[str, object]]]:
+def _row_batches(count: int, callback_url: str, senders: Senders) -> Iterator[list[dict[str, object]]]:
     """Yield rows of queued messages, as the outbox inserts them, a thousand at a time."""
     now = int(time.time() * 1000)
     for begin in range(0, count, 1000):
         yield [
             {
                 "id": new_id(),
-                "client": "bench",
+                "client": senders.queues[number % len(senders.queues)][1],
                 "channel": Channel.EMAIL.value,
                 # Clients send uids in no order, so that their index is written in random places.
                 "uid": str(uuid4()),
-                "queue": QUEUE,
+                "queue": 1 + number % len(senders.queues),
                 "country": "",
                 "fingerprint": number.to_bytes(32, "big"),
                 "ext_user_id": f"u{number % USERS}",
