@@ -9,8 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
+from click.testing import CliRunner
 
 from canary import searcher
+from gatepost.cli import main
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.smartico import Smartico
 from misbehaving_plugins import plugins as misbehaving
@@ -45,6 +47,16 @@ PEOPLE = {
     "unlisted preview's local part": UNLISTED.partition("@")[0],
 }
 EVERYTHING = {**PEOPLE, **SECRETS}
+
+
+def planted(hits: list[str], places: dict[str, tuple[str, str]]) -> set[str]:
+    """Return where planted values were found; ``places`` has the name and the text of the value of each place."""
+    return {
+        f"{place} ({hit.partition(': ')[0]})"
+        for hit in hits
+        for place, (name, _) in places.items()
+        if hit.partition(": ")[2].startswith(f"{name} plain")
+    }
 
 
 class Sink:
@@ -133,7 +145,7 @@ class Canary:
             **settings,
         }
 
-    def write(self, **routes: list[str]) -> GatewayProcess:
+    def write(self, **routes: list[str] | list[dict[str, object]]) -> GatewayProcess:
         """Write the configuration with these routes; returns a process that is not started yet."""
         self.tables["routes"] = dict(routes)
         lines = []
@@ -155,7 +167,8 @@ class Canary:
     def contacts(self, *rows: list[str]) -> None:
         with (self.folder / "contacts.csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["ext_user_id", "email", "phone", "first_name", "last_name"])
+            columns = ["ext_user_id", "email", "phone", "first_name", "last_name", "blocked"]
+            writer.writerow(columns[: max(5, 1 + max(map(len, rows)))])
             writer.writerows([f"user-{number}", *row] for number, row in enumerate(rows))
 
     async def email(self, **fields: str | None) -> dict[str, object]:
@@ -179,6 +192,16 @@ class Canary:
         ):
             self.outputs += [str(response.raw_headers), await response.text()]
             return response.status
+
+    async def admin(self, operation: str, **request: object) -> str:
+        """Let the gateway run an operation over its admin socket; record the answer and return it."""
+        connector = aiohttp.UnixConnector(path=str(self.folder / "gatepost.db.sock"))
+        async with (
+            aiohttp.ClientSession(connector=connector) as http,
+            http.post(f"http://gateway/{operation}", json=request) as response,
+        ):
+            self.outputs.append(await response.text())
+            return self.outputs[-1]
 
     async def wait_for_sends(self, sends: int) -> None:
         """Wait until this many attempts to send have ended, then record every page."""
@@ -214,6 +237,19 @@ class Canary:
         self.outputs += [done.stdout.decode(), done.stderr.decode()]
         return self.outputs[-2]
 
+    async def operate(self, *arguments: str) -> str:
+        """Run a command that needs no plugin in this process, which is faster; record its output and return it."""
+        runner = CliRunner(env={"COLUMNS": "200"})
+        done = await asyncio.to_thread(
+            runner.invoke, main, [*arguments, "--config", str(self.process.config)]
+        )
+        self.outputs.append(done.output)
+        return done.output
+
+    def stored(self) -> bytes:
+        """Return all bytes of the SQLite store; what was written last may be in the WAL only."""
+        return b"".join(path.read_bytes() for path in self.folder.glob("gatepost.db*") if path.is_file())
+
     def record_processes(self) -> None:
         """Record what a list of processes shows of the gateway, its threads and its child processes.
 
@@ -241,4 +277,6 @@ class Canary:
 def _toml(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -8,7 +8,18 @@ import sqlite3
 import subprocess
 
 from canary import searcher
-from canary.gateway import COLD, EMAIL, EVERYTHING, NAMES, PHONE, PREVIEW, PRIVATE_TEXT, SECRETS, UNLISTED
+from canary.gateway import (
+    COLD,
+    EMAIL,
+    EVERYTHING,
+    NAMES,
+    PHONE,
+    PREVIEW,
+    PRIVATE_TEXT,
+    SECRETS,
+    UNLISTED,
+    planted,
+)
 from gatepost.testing import emulator, smartico
 
 
@@ -77,9 +88,7 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
     assert canary.hits() == []
     assert searcher.found(json.dumps([str(one.message) for one in sendgrid.taken]).encode(), EVERYTHING)
     # The search did include what the gateway wrote. The WAL moves into the database when nothing is written.
-    assert b"550 5.1.1" in b"".join(
-        file.read_bytes() for file in canary.folder.glob("gatepost.db*") if file.is_file()
-    )
+    assert b"550 5.1.1" in canary.stored()
 
 
 BAD = (
@@ -200,16 +209,6 @@ PLANTED = {
 }
 
 
-def planted(hits):
-    """Return the places in which the planted values were found."""
-    return {
-        f"{place} ({hit.partition(': ')[0]})"
-        for hit in hits
-        for place, (name, _) in PLANTED.items()
-        if hit.partition(": ")[2].startswith(f"{name} plain")
-    }
-
-
 async def start_leaking_gateway(canary):
     """Start a gateway that leaks a value in each kind of place."""
     canary.misbehaving("misbehaving", leaks={place: text for place, (_, text) in PLANTED.items()})
@@ -228,12 +227,12 @@ async def test_a_leak_in_each_kind_of_place_is_found(canary):
     started = await start_leaking_gateway(canary)
     output = {f"{place} (output)" for place in ("answer", "health", "metric", "process")}
     log = {f"{place} (gatepost.log)" for place in ("log", "traceback")}
-    found = planted(canary.hits())
+    found = planted(canary.hits(), PLANTED)
     assert found >= {*output, *log}
     # Only in the WAL, unless nothing was written for a while.
     assert found & {"database (gatepost.db-wal)", "database (gatepost.db)"}
     assert await asyncio.to_thread(started.terminate) == 0
-    assert planted(canary.hits()) >= {*output, *log, "database (gatepost.db)"}
+    assert planted(canary.hits(), PLANTED) >= {*output, *log, "database (gatepost.db)"}
 
 
 async def test_a_leak_in_postgresql_is_found(canary, postgres_server):

@@ -52,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     does: str = ""
     """The trick to do with every message; by default the first word of the message's text names it."""
     users: Mapping[str, Mapping[str, str]] = {}
-    """The users of find_contact: email, phone, and everything else as attributes."""
+    """The users of find_contact: email, phone, trick, blocked; everything else is an attribute."""
     lifespan: str = ""
     """The trick of its lifespan: ``fails`` or ``never closes``."""
     key: Secret = Secret("")
@@ -60,6 +60,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Make the gateway's own code fail for messages with certain texts."""
     leaks: Mapping[str, str] = {}
     """Make the gateway's own code leak these texts, by the place where they appear."""
+    operation_leaks: Mapping[str, str] = {}
+    """The same for what routes, limits and the operations of commands write."""
 
 
 class Odd(Exception):
@@ -130,6 +132,8 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
             sabotage()
         if settings.leaks:
             self.references.append(plant_leaks(settings.leaks))
+        if settings.operation_leaks:
+            plant_operation_leaks(settings.operation_leaks)
 
     @hookimpl
     @asynccontextmanager
@@ -164,7 +168,12 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
         contact = Contact(
             email=Secret(user["email"]),
             phone=Secret(user["phone"]),
-            attributes={name: text for name, text in user.items() if name not in {"email", "phone", "trick"}},
+            attributes={
+                name: text
+                for name, text in user.items()
+                if name not in {"email", "phone", "trick", "blocked"}
+            },
+            blocked=user.get("blocked", ""),
         )
         if "trick" in user:
             await self.play(user["trick"], user["email"], user["phone"], dict(contact.attributes))
@@ -440,3 +449,37 @@ def plant_leaks(texts: Mapping[str, str]) -> object:
     # It ends with the gateway, which closes the other end of its input.
     wait = "import sys; sys.stdin.read()"
     return subprocess.Popen([sys.executable, "-c", wait, texts["process"]], stdin=subprocess.PIPE)
+
+
+def plant_operation_leaks(texts: Mapping[str, str]) -> None:
+    """Make the gateway leak each text in its place, after everything that would redact it."""
+    from gatepost.delivery import attempt  # noqa: PLC0415
+    from gatepost.outbox import audit, counters, suppressions  # noqa: PLC0415
+    from gatepost.plugin_host import sanitize  # noqa: PLC0415
+    from gatepost.web.admin.api import AdminApi  # noqa: PLC0415
+
+    try_record, encode, add = attempt.try_record, audit._encode, counters.add
+    insert, copy_contact, run = suppressions._insert, sanitize.copy_contact, AdminApi.run
+
+    def copy_and_leak(contact):
+        copy = copy_contact(contact)
+        return msgspec.structs.replace(copy, blocked=texts["blocked"]) if copy.blocked else copy
+
+    async def run_and_leak(self, name, body, actor):
+        answer = await run(self, name, body, actor)
+        return msgspec.json.encode([texts["admin"]]) if name == "resting-instances" else answer
+
+    def add_and_leak(tx, key, amount):
+        period, scope = key
+        add(tx, (period, scope + texts["counter"] if "per_user" in scope else scope), amount)
+
+    attempt.try_record = lambda *arguments: msgspec.structs.replace(
+        try_record(*arguments), choice=texts["attempt"]
+    )
+    audit._encode = lambda target: encode({**target, "planted": texts["audit"]})
+    counters.add = add_and_leak
+    suppressions._insert = lambda tx, new: insert(
+        tx, [one._replace(reason=texts["suppression"]) for one in new]
+    )
+    sanitize.copy_contact = copy_and_leak
+    AdminApi.run = run_and_leak
