@@ -249,7 +249,7 @@ async def test_a_pause_of_a_client_at_a_route_for_others_changes_nothing(tmp_pat
 
 
 async def test_only_the_very_pause_is_resumed(gateway, run):
-    await run("pause", "--client", "brand")
+    await run("pause", "--client", "brand", "--reason", "the incident of 2026-11-26")
 
     assert "there is no such pause; paused: client brand" in await run("resume", "--channel", "sms", code=1)
     await run("resume", "--client", "brand")
