@@ -35,7 +35,7 @@ NAMES = ("sendgrid", "vonage", "relay", "box")
 def _event(emulator, kind="delivered"):
     """Return a report about the message in the store."""
     mail = {"personalizations": [{"to": [{"email": "anna@players.example"}]}], "custom_args": {"gp_id": ID}}
-    text = {"to": "447700900100", "from": "Brand"}
+    text = {"channel": "sms", "to": "447700900100", "from": "Brand"}
     message = mail if isinstance(emulator, SendGridEmulator) else text
     taken = type("Taken", (), {"id": ID, "provider_id": "an-id", "message": message})
     return emulator.event(kind, taken)
@@ -177,6 +177,7 @@ def served(tmp_path_factory, emulators):
             given = {"id": ID, "channel": "email", "state": "sent", "client": "brand", "due_at": None}
             # Each instance may report on it: three are on its route, and this one sent it.
             given["instance"] = "vonage"
+            given["queue"] = 1
             given |= {
                 "created_at": 0,
                 "expires_at": 2**41,

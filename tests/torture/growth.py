@@ -28,20 +28,22 @@ CLAIMS = 400
 QUIET_CLAIMS = 20
 """Successive claims in a window; the window with the lowest median is reported too."""
 
+# The queue of ``message()``, which is the first one.
+_QUEUE = "INSERT INTO queues (channel, route, client) VALUES ('email', '', 'brand') ON CONFLICT DO NOTHING"
 _ENDED = """
-INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, preview, callback_url, state, due_at,
-    created_at, expires_at, ended_at, attempt, holder, lost_answers, deaths, instance, provider_id, reason,
-    code)
-SELECT 'old-' || n, 'brand', 'email', 'old-' || n, {blob}, 'anna', '', 'https://crm.example/status', 'sent', NULL,
-    {now} - n, {now} + 86400000, {now}, 1, 'other', 0, 0, 'provider', 'theirs-' || n, '', '' FROM {numbers}
+INSERT INTO messages (id, client, channel, uid, queue, country, passed, fingerprint, ext_user_id, preview,
+    callback_url, state, due_at, created_at, expires_at, ended_at, attempt, holder, lost_answers, deaths, instance,
+    reason, code)
+SELECT 'old-' || n, 'brand', 'email', 'old-' || n, 1, '', '', {blob}, 'anna', '', 'https://crm.example/status', 'sent', NULL,
+    {now} - n, {now} + 86400000, {now}, 1, 'other', 0, 0, 'provider', '', '' FROM {numbers}
 """
 # Messages that came at a rate of a thousand per second.
 _WAITING = """
-INSERT INTO messages (id, client, channel, uid, fingerprint, ext_user_id, preview, callback_url, state, due_at,
-    created_at, expires_at, ended_at, attempt, holder, lost_answers, deaths, instance, provider_id, reason,
-    code)
-SELECT 'new-' || n, 'brand', 'email', 'new-' || n, {blob}, 'anna', '', '', 'queued', {now} - {count} + n,
-    {now} - {count} + n, {now} + 86400000, NULL, 0, '', 0, 0, '', NULL, '', '' FROM {numbers}
+INSERT INTO messages (id, client, channel, uid, queue, country, passed, fingerprint, ext_user_id, preview,
+    callback_url, state, due_at, created_at, expires_at, ended_at, attempt, holder, lost_answers, deaths, instance,
+    reason, code)
+SELECT 'new-' || n, 'brand', 'email', 'new-' || n, 1, '', '', {blob}, 'anna', '', '', 'queued', {now} - {count} + n,
+    {now} - {count} + n, {now} + 86400000, NULL, 0, '', 0, 0, '', '', '' FROM {numbers}
 """
 _CONTENTS = "INSERT INTO contents (message_id, content) SELECT 'new-' || n, {blob} FROM {numbers}"
 _ACKNOWLEDGED = """
@@ -64,7 +66,7 @@ async def _fill(outbox: Outbox, count: int, statements: Sequence[str] = (_ENDED,
     def work(connection: object, first: int, last: int) -> None:
         dialect = _POSTGRESQL if connection.dialect.name == "postgresql" else _SQLITE
         numbers = dialect["numbers"].format(first=first, last=last)
-        for statement in statements:
+        for statement in (_QUEUE, *statements):
             connection.exec_driver_sql(
                 statement.format(numbers=numbers, blob=dialect["blob"], now=now, count=count)
             )

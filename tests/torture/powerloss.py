@@ -34,7 +34,8 @@ from gatepost.outbox import (
 SECTOR = 512
 COMMIT = "COMMIT"
 _TABLES = (
-    "SELECT id, uid, state, due_at, attempt, holder, provider_id FROM messages ORDER BY id",
+    "SELECT id, uid, state, due_at, attempt, holder FROM messages ORDER BY id",
+    "SELECT message_id, attempt, position, instance, provider_id FROM attempts ORDER BY message_id, attempt, position",
     "SELECT message_id, status, callback_state, due_at, attempt FROM statuses ORDER BY seq",
     "SELECT message_id, content FROM contents ORDER BY message_id",
 )

