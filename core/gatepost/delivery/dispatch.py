@@ -113,8 +113,11 @@ class Dispatch:
                 await self._outbox.release_claims(self._leases.message_ids)
             self._unconfirmed = False
         await self._find_due_queues()
+        # Without a free slot the claim would be a transaction for nothing, with each send that ends.
+        if not self._planner.has_free_slot(self._demands(), self._clock()):
+            return self._planner.next_claim_in(self._demands(), self._clock())
         async with self.lock:
-            if self._stopping.is_set() or not self._has_demands():
+            if self._stopping.is_set():
                 return polling.POLL_INTERVAL
             # The plan is made late: messages whose results share the transaction have freed their slots by then.
             deals = await self._claim_deals(lambda: self._planner.plan(self._demands(), self._clock()))
@@ -126,9 +129,6 @@ class Dispatch:
         if rescan or self._clock() >= self._next_scan:
             self._next_scan = self._clock() + polling.POLL_INTERVAL
             self._due |= dict.fromkeys(await self._outbox.due_queues())
-
-    def _has_demands(self) -> bool:
-        return bool(self._due) or any(True for _ in self.waiting.demands())
 
     def _demands(self) -> list[Demand]:
         return [*self.waiting.demands(), *(Demand(queue, self._routes.of(queue)) for queue in self._due)]

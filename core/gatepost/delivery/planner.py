@@ -115,6 +115,15 @@ class Planner:
             return False
         return bool(demand.route.usable_members(now, self._paused_members(demand)))
 
+    def has_free_slot(self, demands: Iterable[Demand], now: float) -> bool:
+        """Return whether an instance that would get a message of one of these demands may send one now."""
+        return any(
+            member.throttle.sends_allowed(now) > 0
+            for demand in demands
+            if not self._paused(demand.queue, "")
+            for member in demand.route.usable_members(now, self._paused_members(demand))
+        )
+
     def next_claim_in(self, demands: Iterable[Demand], now: float) -> float:
         """Return the seconds until a demand may be dealt slots that are not free now, and at most POLL_INTERVAL."""
         routes = {
