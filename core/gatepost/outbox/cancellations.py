@@ -1,7 +1,7 @@
 """Cancelling messages that wait, for an operator: by their ids, or all that a filter means.
 
 A filter may mean millions of messages, so they are cancelled in steps. Each step is a short transaction, and between
-two steps others have their turn. Whoever asks for the steps also stops them.
+two steps other work is done. The command asks for each step; when the command ends, no further step is taken.
 """
 
 import time

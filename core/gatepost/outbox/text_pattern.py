@@ -7,7 +7,7 @@ MAX_PATTERN = 1_000
 class TextPattern:
     """A pattern for a whole text. ``*`` stands for any letters or none, each other letter for itself in any case.
 
-    ``*`` is the only wildcard: then a text is matched in time that grows evenly with its length, whatever it holds.
+    ``*`` is the only wildcard. Therefore the time to match a text is proportional to its length, for every text.
     """
 
     def __init__(self, pattern: str) -> None:

@@ -5,7 +5,7 @@ transaction, as many as it claims messages, and at most those of the next TURN_A
 same, and the interval between two of them is never shorter than the rate allows, whichever replica has them.
 
 A claim does not wait for a row that another transaction has locked. The same transaction claims for other instances
-too, and whoever has the lock may stand still.
+too, and the process that has the lock may have stopped.
 """
 
 import math

@@ -53,7 +53,7 @@ class Comparison(msgspec.Struct, kw_only=True):
 
     @property
     def ratio(self) -> float:
-        """The risk ratio of Mantel and Haenszel: 1 where nothing differs, and where nobody delivered anything."""
+        """The risk ratio of Mantel and Haenszel: 1 where nothing differs, and where no message was delivered."""
         if self.others_weighted:
             return self.weighted / self.others_weighted
         return math.inf if self.weighted else 1.0

@@ -18,8 +18,8 @@ from gatepost.routing.balance import Share, decide, explain, split_factors
 from gatepost.routing.split import NO_FACTORS
 
 MAX_GAP = 3
-"""Minutes after the last decision from which on no process ran: no reports came in, so nobody is judged by them. When one
-replica takes over from another, it is less."""
+"""Minutes without a decision after which the gateway is taken to have been down. No reports came in meanwhile, so no
+instance is judged by them. When one replica takes over from another, fewer minutes pass."""
 
 COUNTS_MEMORY = 30
 """Minutes for which counts that are too old for a comparison stay, because the clock may go back a little."""
@@ -185,9 +185,9 @@ def _store(tx: Transaction, changes: Sequence[Change]) -> None:
 
 
 def _prune(tx: Transaction, minute: int) -> None:
-    """Delete the counts of the last hours that are too old for a comparison, and shares that nobody decides any more.
+    """Delete counts that are too old for a comparison, and shares that were not decided for a long time.
 
-    Older counts are deleted with all other counters.
+    Only counts of the last hours: older ones are deleted with all other counters.
     """
     end = oldest_period(tx.now) - COUNTS_MEMORY * 60_000
     is_old = counters.c.period.between(end - 3_600_000, end)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NO_LOGIN = 0xFFFF_FFFF
-"""The login user of a process that nobody's login has begun, such as a service or a container."""
+"""The login user of a process that no login has started, such as a service or a container."""
 
 _MAX_ENVIRONMENT = 1_048_576
 """Bytes of a process's environment in which SUDO_USER is searched."""
@@ -52,7 +52,8 @@ def actor_of(peer: Peer) -> str:
 
     The user is what the kernel says. The second name is that of the login in which the process runs, which an
     ordinary user can't change. Without a login it is SUDO_USER of the process's environment, ``root (sudo: maria)``:
-    whoever may act as this user can also invent that. It may read files and ask a directory service, so it may block.
+    a person who may act as this user can also invent that name. The function may read files and ask a directory
+    service, so it may block.
     """
     process = Path("/proc", str(peer.pid))
     try:
