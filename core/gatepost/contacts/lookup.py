@@ -6,6 +6,7 @@ break a header, a URL or a log line.
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -94,15 +95,14 @@ class Contacts:
         Never raises for an error of a source. Raises KeyError for a client that is not configured: the sources of
         another client may know a different person by the same id.
         """
-        concurrent = self._concurrent.get(client)
-        if not concurrent:
-            answers = await self._query(client, ext_user_id, {})
-        else:
+        if concurrent := self._concurrent.get(client):
             async with asyncio.TaskGroup() as group:
                 begun = {
                     source.name: group.create_task(self._ask(source, ext_user_id)) for source in concurrent
                 }
                 answers = await self._query(client, ext_user_id, begun)
+        else:
+            answers = await self._query(client, ext_user_id, {})
         return self._result(answers, channel, earlier)
 
     async def _query(
@@ -130,17 +130,24 @@ class Contacts:
     def _result(
         self, answers: Sequence[_Answer], channel: Channel, earlier: LookupResult | None
     ) -> LookupResult:
+        known: Contact | None = None
+        source = ""
+        missing: list[Instance] = []
         for answer in answers:
-            if answer.contact is not None and answer.contact.blocked:
-                return LookupResult(LookupOutcome.BLOCKED, blocked=answer.contact.blocked)
-        missing = [answer.source for answer in answers if not answer.available]
-        if any(source.settings.blocks for source in missing):
-            return LookupResult(LookupOutcome.UNREACHABLE)
-        if earlier is not None and any(source.name == earlier.source for source in missing):
-            return earlier
-        for answer in answers:
-            if answer.contact is not None:
-                return self._recipient(answer.contact, channel, answer.source.name, earlier)
+            if not answer.available:
+                missing.append(answer.source)
+            elif answer.contact is not None:
+                if answer.contact.blocked:
+                    return LookupResult(LookupOutcome.BLOCKED, blocked=answer.contact.blocked)
+                if known is None:
+                    known, source = answer.contact, answer.source.name
+        if missing:
+            if any(one.settings.blocks for one in missing):
+                return LookupResult(LookupOutcome.UNREACHABLE)
+            if earlier is not None and any(one.name == earlier.source for one in missing):
+                return earlier
+        if known is not None:
+            return self._recipient(known, channel, source, earlier)
         return LookupResult(LookupOutcome.UNREACHABLE if missing else LookupOutcome.UNKNOWN_USER)
 
     def _recipient(
@@ -176,7 +183,8 @@ class ContactCache:
         self._ttl = ttl
         self._max_entries = max_entries
         self._clock = clock
-        self._entries: dict[str, tuple[float, LookupResult]] = {}
+        # Not a dict: to find its first key takes longer the more entries before it have been removed.
+        self._entries: OrderedDict[str, tuple[float, LookupResult]] = OrderedDict()
 
     def put(self, message_id: str, lookup: LookupResult) -> None:
         """Store the result for a message; it replaces an older one."""
@@ -187,7 +195,6 @@ class ContactCache:
     def drop_expired(self, free_entries: int = 0) -> None:
         """Drop the expired entries, and the oldest until ``free_entries`` are free; has to be called regularly."""
         now = self._clock()
-        # A dict is in the order of its insertions, so the oldest entries come first.
         while self._entries:
             oldest = next(iter(self._entries))
             fresh = self._entries[oldest][0] + self._ttl > now

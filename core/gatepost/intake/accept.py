@@ -52,44 +52,34 @@ class Acceptance:
         """
         request = requests.decode(channel, body)
         self._in_flight += 1
-        user = ""
+        callback_url = None
         try:
             try:
                 callback_url = self._check(name, client, request)
-                user = _user(request)
                 message, lookup = await self._prepare(name, client, request, callback_url)
             except Refused as refusal:
-                # Code 1 precedes the 13 of a suppressed user; the 13 precedes all later codes.
-                user = "" if refusal.code is Code.USER_NOT_FOUND else user
+                # The checks without a recipient and code 1 precede the 13 of a suppressed user.
+                asks = callback_url is not None and refusal.code is not Code.USER_NOT_FOUND
+                user = "" if not asks or _is_preview(request) else request.ext_user_id
                 earlier = await self._outbox.find(name, channel, request.uid, user)
                 if earlier is None:
                     raise
-                if earlier.suppressed:
-                    raise _blocked(earlier.suppressed) from None
-                return _repeat_answer(earlier, request, refusal)
-            return await self._store(request, message, lookup)
+                return _answer_stored(earlier, request, refusal)
+            # Before the message is stored: a delivery worker may claim it before put() returns here.
+            if lookup is not None:
+                self._contact_cache.put(message.id, lookup)
+            stored = await self._outbox.put(message)
+            if isinstance(stored, StoredMessage) and stored.id == message.id:
+                return answers.accepted(message.id)
+            self._contact_cache.take(message.id)
+            if isinstance(stored, Limit):
+                raise self._limit_reached(name, stored)
+            return _answer_stored(stored, request, None)
         except StoreError as error:
             _log.error("message_not_stored", client=name, reason=str(error))
             raise Refused(Code.TRY_AGAIN, "the gateway can't store messages now: try again later") from None
         finally:
             self._in_flight -= 1
-
-    async def _store(
-        self, request: EmailRequest | SmsRequest, message: NewMessage, lookup: LookupResult | None
-    ) -> bytes:
-        """Store the message, unless its uid is known; return the answer. Raises Refused and StoreError."""
-        # Before the message is stored: a delivery worker may claim it before put() returns here.
-        if lookup is not None:
-            self._contact_cache.put(message.id, lookup)
-        stored = await self._outbox.put(message)
-        if isinstance(stored, StoredMessage) and stored.id == message.id:
-            return answers.accepted(message.id)
-        self._contact_cache.take(message.id)
-        if isinstance(stored, Limit):
-            raise self._limit_reached(message.client, stored)
-        if stored.suppressed:
-            raise _blocked(stored.suppressed)
-        return _repeat_answer(stored, request, None)
 
     async def _prepare(
         self, name: str, client: Client, request: EmailRequest | SmsRequest, callback_url: str
@@ -160,16 +150,20 @@ def _blocked(reason: str) -> Refused:
     return Refused(Code.MUST_NOT_CONTACT, f"the user must not be contacted ({reason})")
 
 
-def _user(request: EmailRequest | SmsRequest) -> str:
-    """Return the user who may be suppressed; empty for a preview, which goes to an address of the operator."""
-    is_preview = isinstance(request, EmailRequest) and request.preview_to is not None
-    return "" if is_preview else request.ext_user_id
+def _is_preview(request: EmailRequest | SmsRequest) -> bool:
+    """Return whether the message goes to an address of the operator, who is never suppressed."""
+    return isinstance(request, EmailRequest) and request.preview_to is not None
 
 
-def _repeat_answer(
+def _answer_stored(
     stored: StoredMessage, request: EmailRequest | SmsRequest, refusal: Refused | None
 ) -> bytes:
-    """Return the answer to a uid that is stored already; raise Refused(UID_USED) for a different message."""
+    """Return the answer to a uid that is stored already.
+
+    Raises Refused: code 13 for a suppressed user, whose message is not stored, and code 9 for a different message.
+    """
+    if stored.suppressed:
+        raise _blocked(stored.suppressed) from None
     if stored.fingerprint == request.fingerprint:
         return answers.accepted(stored.id)
     field = "email_uid" if request.channel is Channel.EMAIL else "im_uid"

@@ -30,19 +30,11 @@ class Rules:
     def __init__(self, settings: Settings) -> None:
         self._router = Router(settings)
         self._clients = settings.clients
-        self._client_limits = {
-            (name, channel): tuple(_client_limits(name, client, channel))
+        self._limits = {
+            (name, channel, route and route.name): _limits(name, client, channel, route)
             for name, client in settings.clients.items()
             for channel in Channel
-        }
-        self._route_limits = {
-            (channel, route.name): limits.route_limits(channel, route.name, route.per_day)
-            for channel in Channel
-            for route in settings.routes.of(channel)
-        }
-        self._queue_limits = {
-            name: (limits.queue_limit(name, client.max_queued),) if client.max_queued else ()
-            for name, client in settings.clients.items()
+            for route in (None, *settings.routes.of(channel))
         }
 
     def check_channel(self, name: str, channel: Channel) -> None:
@@ -62,27 +54,28 @@ class Rules:
             raise Refused(Code.NO_PROVIDER, problem)
         if decision.outcome is RouteOutcome.REFUSED and decision.route:
             raise Refused(Code.RULES_REFUSE, decision.route.refuse)
+        client = self._clients[name]
         if isinstance(request, SmsRequest):
-            _check_parts(self._clients[name], request.text)
-        route = decision.route
-        return Routing(route.name if route else "", country, self._limits(name, request, route))
-
-    def _limits(
-        self, name: str, request: EmailRequest | SmsRequest, route: Route | None
-    ) -> tuple[Limit, ...]:
-        """Return the limits of a message. The daily ones come first: their answer, code 14, precedes code 12."""
-        of_route = self._route_limits[request.channel, route.name] if route else ()
-        is_preview = isinstance(request, EmailRequest) and request.preview_to is not None
-        cap = self._clients[name].per_user_per_day
+            _check_parts(client, request.text)
+        route = decision.route and decision.route.name
+        applicable = self._limits[name, channel, route]
         # A preview goes to an address of the operator, not to the user.
-        of_user = (limits.user_limit(name, request.ext_user_id, cap),) if cap and not is_preview else ()
-        return self._client_limits[name, request.channel] + of_user + of_route + self._queue_limits[name]
+        if client.per_user_per_day and not (isinstance(request, EmailRequest) and request.preview_to):
+            applicable = (limits.user_limit(name, request.ext_user_id, client.per_user_per_day), *applicable)
+        return Routing(route or "", country, applicable)
 
 
-def _client_limits(name: str, client: Client, channel: Channel) -> list[Limit]:
+def _limits(name: str, client: Client, channel: Channel, route: Route | None) -> tuple[Limit, ...]:
+    """Return the limits of all messages of a client on a route, None where the route is not known yet.
+
+    The daily ones come first: their answer, code 14, precedes code 12.
+    """
     setting = f"{channel}_per_day"
     cap = client.email_per_day if channel is Channel.EMAIL else client.sms_per_day
-    return [Limit(f"{setting}/{name}", cap, f"the client's {setting}")] if cap else []
+    of_client = (Limit(f"{setting}/{name}", cap, f"the client's {setting}"),) if cap else ()
+    of_route = limits.route_limits(channel, route.name, route.per_day) if route else ()
+    of_queue = (limits.queue_limit(name, client.max_queued),) if client.max_queued else ()
+    return of_client + of_route + of_queue
 
 
 def _check_parts(client: Client, text: str) -> None:

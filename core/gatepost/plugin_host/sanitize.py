@@ -94,20 +94,18 @@ def copy_contact(contact: object) -> Contact:
     """Copy a Contact; raises InvalidResult for anything else."""
     if not isinstance(contact, Contact):
         raise InvalidResult(f"returned {type_name(contact)} instead of a Contact")
-    addresses: tuple[object, ...] = (contact.email, contact.phone)
     mapping: object = contact.attributes
     if not isinstance(mapping, Mapping):
         raise InvalidResult("returned a Contact whose attributes are not a mapping")
     if len(mapping) > MAX_ATTRIBUTES:
         raise InvalidResult(f"returned a Contact with more than {MAX_ATTRIBUTES} attributes")
     attributes: dict[Any, Any] = dict(mapping)
-    texts: list[object] = [item for pair in attributes.items() for item in pair]
-    texts += [value.reveal() for value in addresses if isinstance(value, Secret)]
-    texts.append(contact.blocked)
-    if not all(value is None or isinstance(value, Secret) for value in addresses) or not all(
-        isinstance(text, str) for text in texts
-    ):
-        raise InvalidResult("returned a Contact with values of the wrong type")
+    addresses: list[object] = [value for value in (contact.email, contact.phone) if value is not None]
+    texts: list[object] = [contact.blocked, *attributes, *attributes.values()]
+    texts += [value.reveal() if isinstance(value, Secret) else None for value in addresses]
+    for text in texts:
+        if not isinstance(text, str):
+            raise InvalidResult("returned a Contact with values of the wrong type")
     blocked = str.__str__(contact.blocked)
     if blocked:
         # Never empty: a reason of which nothing is left still blocks the user.

@@ -77,7 +77,7 @@ class Router:
 
     def may_fit(self, channel: Channel, client: str) -> bool:
         """Return whether there is a rule that could fit a message of this client: without one all get code 8."""
-        return bool(self._candidates(channel, client))
+        return bool(self._by_client[channel].get(client, self._unknown_client[channel]))
 
     def route(self, channel: Channel, name: str) -> Route | None:
         """Return the rule with this name; None where the configuration does not have it (any more)."""
@@ -97,7 +97,8 @@ class Router:
         none. ``recipient`` is a canonical address or number, or None while it is not known. ``country`` is that
         of the number where it is known already; else it is found when a rule needs it.
         """
-        for _route, conditions, needs_recipient, decision in self._candidates(channel, client):
+        rules = self._by_client[channel].get(client, self._unknown_client[channel])
+        for _route, conditions, needs_recipient, decision in rules:
             if conditions.senders and not conditions.sender_fits(sender):
                 continue
             if needs_recipient:
@@ -123,9 +124,6 @@ class Router:
                 break
             skipped.append(SkippedRule(position, rule.route, reasons))
         return skipped
-
-    def _candidates(self, channel: Channel, client: str) -> Sequence[_Rule]:
-        return self._by_client[channel].get(client, self._unknown_client[channel])
 
 
 def _rule(route: Route, channel: Channel) -> _Rule:
