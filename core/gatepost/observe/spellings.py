@@ -8,6 +8,7 @@ characters of a value do not hide it.
 import binascii
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from unicodedata import normalize
 from urllib.parse import quote, quote_plus
@@ -36,9 +37,12 @@ def forms(texts: Iterable[str], *, whole: bool) -> Iterator[str]:
             yield from forms_of(part)
 
 
-def forms_of(text: str) -> Iterator[str]:
-    """Yield the forms of one text that are long enough to be searched for."""
-    return (form for form in _spellings(text) if len(form) >= MIN_FORM_LENGTH)
+def forms_of(text: str, room: int = sys.maxsize) -> Iterator[str]:
+    """Yield the forms of one text that are long enough to be searched for.
+
+    Forms that are longer than ``room`` may be left out: they can't stand in a text of so many ASCII characters.
+    """
+    return (form for form in _spellings(text, room) if len(form) >= MIN_FORM_LENGTH)
 
 
 def find_spans(text: str, found: Iterable[str]) -> list[tuple[int, int]]:
@@ -95,10 +99,13 @@ def _parts(text: str) -> Iterator[str]:
     yield text
 
 
-def _spellings(text: str) -> Iterator[str]:
+def _spellings(text: str, room: int) -> Iterator[str]:
     """Yield a text plain, reversed, URL-encoded or quoted-printable, escaped, hexadecimal and in base64, reduced."""
     raw = text.encode("utf-8", "replace")
     letters = reduce(text)
+    base64_length = len(raw) * 4 // 3 - 2
+    if min(len(letters), base64_length) > room:
+        return
     yield letters
     if "." in text:
         # As people hide an address from programs: jack at example dot com.
@@ -115,10 +122,11 @@ def _spellings(text: str) -> Iterator[str]:
         yield reduce(quote(text, safe="", errors="replace"))
         yield reduce(quote_plus(text, errors="replace"))
         yield reduce(json.dumps(text))
-    yield raw.hex()
+    if 2 * len(raw) <= room:
+        yield raw.hex()
     if not text.isascii():
         yield reduce(repr(raw)[2:-1])
-    if len(raw) > 4:
+    if len(raw) > 4 and base64_length <= room:
         for shift, lead in enumerate((0, 2, 3)):
             # Inside a longer text base64 gives a value one of three shapes, and its ends depend on its neighbours.
             encoded = binascii.b2a_base64(bytes(shift) + raw, newline=False)
