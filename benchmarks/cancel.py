@@ -40,6 +40,9 @@ from torture import postgres
 CALLBACKS_PER_SECOND = 500
 """Callbacks that Smartico answers for the client whose messages are cancelled."""
 
+MAX_DELAY = 0.1
+"""Seconds by which a cancel may delay another client's send or callback."""
+
 
 def message(client: str, subject: str, html: str) -> NewMessage:
     content = EmailContent(sender=Mailbox("news@brand.example"), subject=subject, html=html)
@@ -161,9 +164,10 @@ class OtherClient:
         for kind, delays in self.delays.items():
             ordered = sorted(delays)
             p99 = ordered[len(ordered) * 99 // 100]
+            late = sum(delay > MAX_DELAY for delay in ordered)
             texts.append(
                 f"{kind}: median {statistics.median(ordered) * 1000:.0f} ms, 99 % {p99 * 1000:.0f} ms, "
-                f"longest {ordered[-1] * 1000:.0f} ms of {len(ordered)}"
+                f"longest {ordered[-1] * 1000:.0f} ms, {late} of {len(ordered)} longer than {MAX_DELAY * 1000:g} ms"
             )
             delays.clear()
         return "; ".join(texts)

@@ -37,3 +37,15 @@ async def test_replicas_that_do_not_share_the_rate_miss_the_goals(postgres_serve
 
     missed = [line.figure for line in goals.lines("shared-rate", figures) if line.reached is False]
     assert missed == ["beyond the rate"]
+
+
+async def test_slow_lookups_bring_no_sends_together(postgres_server, tmp_path):
+    figures = await shared_rate.measure(
+        postgres_server.new_database(),
+        tmp_path,
+        per_second=20.0,
+        seconds=4.0,
+        source=shared_rate.SlowUsers(0.1, 0.9),
+    )
+    assert figures["beyond the rate"] == 0, figures
+    assert figures["sent"] > 20, figures

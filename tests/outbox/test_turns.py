@@ -12,7 +12,15 @@ from gatepost.model import Channel, Secret
 from gatepost.outbox import Policy, open_outbox, sqlite
 from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.schema import turns as turns_table
-from gatepost.outbox.turns import CLAIM_INTERVAL, TURN_AHEAD, TURN_DELAY, Rate, shared_rate, take_turns
+from gatepost.outbox.turns import (
+    CLAIM_INTERVAL,
+    TURN_AHEAD,
+    TURN_DELAY,
+    Rate,
+    replace_turns,
+    shared_rate,
+    take_turns,
+)
 
 RATE = shared_rate("relay", 50.0)
 MARGIN = (TURN_DELAY + TURN_AHEAD) / 1000
@@ -30,10 +38,10 @@ class Replicas:
         outbox = self.outboxes[0]
         await asyncio.gather(*(outbox.put(self.new(f"uid-{fields}-{n}", **fields)) for n in range(count)))
 
-    async def claim(self, outbox, limit, rates=None):
+    async def claim(self, outbox, limit, rates=None, lead=0.0):
         """Claim up to this many messages of one queue; return the batch, with turns by the test's clock."""
         (queue,) = await outbox.due_queues()
-        request = ClaimRequest(queue, limit, 30.0, rates=rates or [RATE] * limit)
+        request = ClaimRequest(queue, limit, 30.0, rates=rates or [RATE] * limit, lead=lead)
         read_at = []
         begin = outbox._begin
 
@@ -145,6 +153,24 @@ async def test_a_turn_for_another_instance_than_planned_is_one_of_the_same_turns
         await replicas.outboxes[1].change(take_turns, RATE)
     assert await replicas.outboxes[0].change(take_turns, RATE) is None
     assert len(turns) == 3
+
+
+async def test_turns_leave_time_for_the_lookups(replicas):
+    await replicas.put(100)
+    now = int(replicas.clock() * 1000) / 1000
+    _, turns = await replicas.claim(replicas.outboxes[0], 3, lead=1.5)
+    assert turns == pytest.approx([now + 1.52, now + 1.54, now + 1.56], abs=1e-6)
+    # The same moments are not used twice, although another replica needs less time.
+    _, others = await replicas.claim(replicas.outboxes[1], 3, lead=1.4)
+    assert others == pytest.approx([now + 1.58, now + 1.6, now + 1.62], abs=1e-6)
+
+
+async def test_a_missed_turn_is_replaced_by_the_next_one_however_far_it_is(replicas):
+    await replicas.put(1)
+    for number in range(100):
+        row = await stored(replicas.outboxes[0]) if number else None
+        assert await replicas.outboxes[number % 2].change(replace_turns, RATE) is not None
+        assert row is None or await stored(replicas.outboxes[0]) - row == RATE.interval
 
 
 async def stored(outbox):

@@ -181,6 +181,15 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
             run.server.new_database(), run.new_folder(name), per_second=20.0, seconds=max(4, run.scaled(60))
         )
     ),
+    "shared-rate-slow-lookups": lambda run, name: _run_on_uvloop(
+        shared_rate.measure(
+            run.server.new_database(),
+            run.new_folder(name),
+            per_second=50.0,
+            seconds=max(4, run.scaled(60)),
+            source=shared_rate.SlowUsers(0.1, 0.6),
+        )
+    ),
     "clock": Run.clock,
     "clock-process": Run.clock_process,
     "growth-sqlite": lambda run, name: _run_on_uvloop(

@@ -88,6 +88,7 @@ GOALS: Mapping[str, Sequence[Goal]] = {
     ),
     "shared-rate": _SHARED_RATE,
     "shared-rate-low": _SHARED_RATE,
+    "shared-rate-slow-lookups": _SHARED_RATE,
     "clock": (_ACCEPTED, _some("days from the first to the last end")),
     "clock-process": (_ACCEPTED, _some("days from the first to the last end")),
     "drain": (

@@ -1,6 +1,8 @@
 """A rate that two replicas on PostgreSQL share, while one of them ends and another one comes."""
 
 import asyncio
+import math
+import random
 import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,20 +15,16 @@ from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
 from gatepost.delivery.routes import RouteMember, route_member
-from gatepost.delivery.worker import DeliveryWorker
+from gatepost.delivery.worker import TURN_TOLERANCE, DeliveryWorker
 from gatepost.hookspecs import hookimpl
-from gatepost.model import Channel, Receipt, Secret
+from gatepost.model import Channel, Contact, Receipt, Secret
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import NewMessage, Policy, open_outbox
 from gatepost.outbox.messages import new_id
-from gatepost.outbox.turns import TURN_AHEAD, TURN_DELAY
 from gatepost.plugin_host.instances import Instance
 from torture.outage import Users, sms_settings
 
 Figures = Mapping[str, object]
-
-HELD = (TURN_DELAY + TURN_AHEAD) / 1000
-"""Seconds of turns that the replicas hold at most. On a busy machine these sends may all be late, and begin together."""
 
 TICK = 0.005
 """Seconds between two readings of the clock, whose largest delay is that of the event loop."""
@@ -44,6 +42,18 @@ class Provider:
         return Receipt()
 
 
+class SlowUsers(Users):
+    """A contact source that answers after a time between these seconds."""
+
+    def __init__(self, shortest: float, longest: float) -> None:
+        self._between = shortest, longest
+
+    @hookimpl
+    async def find_contact(self, ext_user_id: str) -> Contact:
+        await asyncio.sleep(random.uniform(*self._between))
+        return await super().find_contact(ext_user_id)
+
+
 def unshared_member(instance: Instance, *, clients: int, shared: bool) -> RouteMember:
     """Return a member of a planted defect: each replica has the whole rate for itself."""
     return route_member(instance, clients=clients, shared=not shared)
@@ -56,6 +66,7 @@ async def replica(
     provider: Provider,
     per_second: float,
     build: Callable[..., RouteMember] = route_member,
+    source: object = None,
     *,
     killed: bool = False,
 ) -> AsyncIterator[None]:
@@ -63,7 +74,7 @@ async def replica(
     instance = Instance(
         InstanceSettings(name="relay", use="relay", per_second=per_second, concurrency=100), provider
     )
-    users = Instance(InstanceSettings(name="users", use="users"), Users())
+    users = Instance(InstanceSettings(name="users", use="users"), source or Users())
     async with open_outbox(Secret(url), folder, Policy()) as outbox:
         worker = DeliveryWorker(
             sms_settings(folder, "relay"),
@@ -116,6 +127,7 @@ async def measure(
     per_second: float,
     seconds: float,
     build: Callable[..., RouteMember] = route_member,
+    source: object = None,
 ) -> Figures:
     """Send for this long with two replicas, of which one is replaced after a half of the time."""
     await put(url, folder, round(per_second * seconds * 2))
@@ -123,10 +135,10 @@ async def measure(
     delays: list[float] = []
     ticks = asyncio.create_task(_note_delays(delays))
     async with AsyncExitStack() as all_the_time:
-        await all_the_time.enter_async_context(replica(url, folder, provider, per_second, build))
-        async with replica(url, folder, provider, per_second, build, killed=True):
+        await all_the_time.enter_async_context(replica(url, folder, provider, per_second, build, source))
+        async with replica(url, folder, provider, per_second, build, source, killed=True):
             await asyncio.sleep(seconds / 2)
-        await all_the_time.enter_async_context(replica(url, folder, provider, per_second, build))
+        await all_the_time.enter_async_context(replica(url, folder, provider, per_second, build, source))
         await asyncio.sleep(seconds / 2)
         sends = [moment for moment, _ in provider.sends]
     ticks.cancel()
@@ -137,7 +149,7 @@ async def measure(
         "sent twice": len(ids) - len(set(ids)),
         "part of the rate": round((len(sends) - 1) / (sends[-1] - sends[0]) / per_second, 3),
         "busiest second": _busiest(sends),
-        "beyond the rate": max(0, _busiest(sends) - round(per_second * (1 + HELD)) - 1),
+        "beyond the rate": max(0, _busiest(sends) - math.ceil(per_second * (1 + TURN_TOLERANCE)) - 1),
         "delay of the event loop": f"{max(delays) * 1000:.0f} ms",
     }
 

@@ -45,6 +45,7 @@ REACHED = {
     },
     "shared-rate": {"accepted": 9, "sent twice": 0, "beyond the rate": 0, "part of the rate": 0.95},
     "shared-rate-low": {"accepted": 9, "sent twice": 0, "beyond the rate": 0, "part of the rate": 1.0},
+    "shared-rate-slow-lookups": {"accepted": 9, "sent twice": 0, "beyond the rate": 0, "part of the rate": 1.0},
     "clock": {"accepted": 9, "days from the first to the last end": 365},
     "clock-process": {"accepted": 9, "days from the first to the last end": 365},
     "drain": {
@@ -76,6 +77,7 @@ MISSED = {
     "fairness": {"seconds of the urgent message": 2.1},
     "shared-rate": {"beyond the rate": 1},
     "shared-rate-low": {"part of the rate": 0.94},
+    "shared-rate-slow-lookups": {"part of the rate": 0.94},
     "clock": {"days from the first to the last end": 0},
     "clock-process": {"days from the first to the last end": 0},
     "drain": {"refused": 1},

@@ -17,6 +17,9 @@ from gatepost.outbox import Claim, Outbox, Queue, polling
 from gatepost.outbox.claims import ClaimBatch, ClaimRequest
 from gatepost.outbox.states import State
 
+MAX_LEAD = 5.0
+"""Seconds; turns are not taken further ahead, however long lookups take."""
+
 _log = logs.get(__name__)
 
 
@@ -30,6 +33,17 @@ class Assignment(NamedTuple):
     """When the turn is, by the clock of the worker."""
     alone: bool = False
     """Whether no other message is in flight meanwhile."""
+
+
+class Preparation:
+    """How long messages need lately between their claim and their send: for the lookup, and to compose them."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def note(self, seconds: float) -> None:
+        """Note the time of one message. A longer one counts at once, and is forgotten slowly."""
+        self.seconds = min(MAX_LEAD, max(seconds, 0.99 * self.seconds))
 
 
 class Dispatch:
@@ -54,6 +68,8 @@ class Dispatch:
         self._begin = begin
         self._clock = clock
         self._stopping = stopping
+        self.preparation = Preparation()
+        """Of messages for instances whose rate the replicas share."""
         self.waiting = WaitingRoom(outbox.queue_signals.event)
         """The messages in flight that wait for a slot."""
         self.lock = asyncio.Lock()
@@ -143,7 +159,8 @@ class Dispatch:
             deals.extend(plan())
             # Those without an id wait in this process.
             deals.sort(key=lambda deal: not deal.demand.queue.id)
-            return [_request(deal, state) for deal in deals if deal.demand.queue.id]
+            lead = self.preparation.seconds
+            return [_request(deal, state, lead) for deal in deals if deal.demand.queue.id]
 
         try:
             batches = await self._outbox.claim(requests)
@@ -190,7 +207,7 @@ def _turns_by_member(deal: Deal, batch: ClaimBatch) -> dict[str, deque[float]]:
     return turns
 
 
-def _request(deal: Deal, state: State) -> ClaimRequest:
+def _request(deal: Deal, state: State, lead: float) -> ClaimRequest:
     rates = [member.rate for member in deal.members]
     return ClaimRequest(
         deal.demand.queue,
@@ -198,4 +215,5 @@ def _request(deal: Deal, state: State) -> ClaimRequest:
         max(member.lease for member in deal.members),
         state=state,
         rates=rates if any(rates) else (),
+        lead=lead,
     )

@@ -14,7 +14,10 @@ from gatepost.model import Email, Receipt, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Claim, Outbox, Try
-from gatepost.outbox.turns import take_turns
+from gatepost.outbox.turns import CLAIM_INTERVAL, replace_turns, take_turns
+
+MAX_TURN_WAIT = 5.0
+"""Seconds for which a message that missed its turn asks for another one, while another transaction has the turns."""
 
 _log = logs.get(__name__)
 
@@ -57,6 +60,29 @@ async def shared_turn_in(outbox: Outbox, member: Member) -> float | None:
         turn = await outbox.change(take_turns, member.rate)
     except StoreError:
         return None
+    finally:
+        if turn is None:
+            member.throttle.release()
+    return None if turn is None else turn - time.monotonic()
+
+
+async def new_turn_in(outbox: Outbox, member: RouteMember) -> float | None:
+    """Take another turn of a member that has a slot, for a message that was not ready at its first one.
+
+    Return the seconds until then; None, and the slot is free again, where the store gave no turn for MAX_TURN_WAIT
+    seconds.
+    """
+    assert member.rate is not None
+    turn: float | None = None
+    deadline = time.monotonic() + MAX_TURN_WAIT
+    try:
+        while turn is None and time.monotonic() < deadline:
+            try:
+                turn = await outbox.change(replace_turns, member.rate)
+            except StoreError:
+                break
+            if turn is None:
+                await asyncio.sleep(CLAIM_INTERVAL / 1000)
     finally:
         if turn is None:
             member.throttle.release()

@@ -12,7 +12,7 @@ from gatepost.content import preview_recipient
 from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
 from gatepost.delivery.dispatch import Assignment, Dispatch
-from gatepost.delivery.failover import Delivery, Failover, wait_for_turn
+from gatepost.delivery.failover import Delivery, Failover, new_turn_in, wait_for_turn
 from gatepost.delivery.html_text import TextParts
 from gatepost.delivery.leases import Leases
 from gatepost.delivery.planner import Paused, Planner, never_paused
@@ -29,6 +29,9 @@ from gatepost.outbox.limits import route_limits
 from gatepost.outbox.states import State
 from gatepost.routing.router import Router
 from gatepost.routing.shares import Shares
+
+TURN_TOLERANCE = 0.05
+"""Seconds by which a send may be later than its turn. A message that is later takes another turn."""
 
 _log = logs.get(__name__)
 
@@ -136,8 +139,9 @@ class DeliveryWorker:
         self, delivery: Delivery, assignment: Assignment, lookup: LookupResult | None = None
     ) -> SendResult:
         """Send a message through its member, which has a slot and a turn for it; return the result."""
-        member = assignment.member
+        member, turn_at = assignment.member, assignment.turn_at
         assert isinstance(member, RouteMember)
+        begun_at = self._clock()
         try:
             message = await self._compose(delivery, lookup)
         except BaseException:
@@ -146,7 +150,16 @@ class DeliveryWorker:
         if isinstance(message, SendResult):
             member.throttle.release()
             return message
-        await wait_for_turn(member, assignment.turn_at - self._clock())
+        if member.rate:
+            self._dispatch.preparation.note(self._clock() - begun_at)
+        await wait_for_turn(member, turn_at - self._clock())
+        # Several late sends would begin together, and exceed the rate.
+        while member.rate and self._clock() - turn_at > TURN_TOLERANCE:
+            wait = await new_turn_in(self._outbox, member)
+            if wait is None:
+                return attempt.retry_result(delivery.claim, "it missed its turn at its instance")
+            turn_at = self._clock() + wait
+            await wait_for_turn(member, wait)
         answer = await self._failover.send(delivery, message, member, assignment.route)
         return self._result(delivery.claim, answer)
 

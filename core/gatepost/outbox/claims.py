@@ -32,6 +32,8 @@ class ClaimRequest(NamedTuple):
     """QUEUED or SUSPECT."""
     rates: Sequence[Rate | None] = ()
     """The rate of the instance of each message, where the replicas share it; a claim stops where no turn is left."""
+    lead: float = 0.0
+    """Seconds that a message needs lately between its claim and its send; no turn is earlier."""
 
 
 class ClaimBatch(NamedTuple):
@@ -86,7 +88,8 @@ class Renewal(NamedTuple):
 def claim(tx: Transaction, calls: Sequence[Sequence[ClaimRequest]]) -> list[list[ClaimBatch]]:
     """Claim due messages for each request of each call, the longest due first."""
     rates = {rate for requests in calls for request in requests for rate in request.rates if rate}
-    turns = Turns(tx, rates)
+    lead = max((request.lead for requests in calls for request in requests), default=0.0)
+    turns = Turns(tx, rates, lead)
     batches = [[_claim(tx, request, turns) for request in requests] for requests in calls]
     turns.store()
     return batches

@@ -77,7 +77,7 @@ class Outbox:
         self._failure: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
         # SQLite has a single writer, so one lane for everything saves syncs of the disk. PostgreSQL has many writers,
         # and there a request must not wait for a thousand reports.
-        not_repeatable = (claims.claim, callbacks.claim_callbacks, turns.take_turns)
+        not_repeatable = (claims.claim, callbacks.claim_callbacks, turns.take_turns, turns.replace_turns)
         shards = [counters.ALL_SHARDS] if lock else [f"{self.holder}/{lane}" for lane in range(4)]
         lanes = [
             GroupCommit(database, partial(self._begin, shard=shard), self._failure, not_repeatable)

@@ -9,6 +9,7 @@ too, and the process that has the lock may have stopped.
 """
 
 import math
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -26,6 +27,9 @@ TURN_AHEAD = 200
 
 CLAIM_INTERVAL = 100
 """Milliseconds between two claims of a process that takes every turn it can get."""
+
+LOCKED = sys.maxsize
+"""The next turn of an instance whose row another transaction has locked."""
 
 MAX_LOCK_WAIT = 60_000
 """Milliseconds that a transaction may be older than the one that had the turns before it."""
@@ -56,10 +60,13 @@ _advance = update(turns).where(turns.c.instance == bindparam("of_instance")).val
 class Turns:
     """The turns of some instances, locked until the transaction ends."""
 
-    def __init__(self, tx: Transaction, rates: Iterable[Rate]) -> None:
-        """Lock the rows of these instances. Where there are none, this costs nothing."""
+    def __init__(self, tx: Transaction, rates: Iterable[Rate], lead: float = 0.0) -> None:
+        """Lock the rows of these instances. Where there are none, this costs nothing.
+
+        ``lead`` is the time in seconds that a message needs between its claim and its send. No turn is earlier.
+        """
         self._tx = tx
-        self._first = (tx.now + TURN_DELAY) * 1000
+        self._first = (tx.now + TURN_DELAY) * 1000 + round(lead * 1_000_000)
         self._end = self._first + TURN_AHEAD * 1000
         self._rates = {rate.instance: rate for rate in rates}
         self._next = self._lock() if self._rates else {}
@@ -72,7 +79,7 @@ class Turns:
         # A later time than any claim leaves behind: the clock was set back, or the interval was longer before.
         limit = self._end + MAX_LOCK_WAIT * 1000
         # No turns of an instance whose row another transaction has locked: a later claim tries again.
-        return dict.fromkeys(self._rates, self._end + 1) | {
+        return dict.fromkeys(self._rates, LOCKED) | {
             name: self._first if moment > limit + self._rates[name].interval else max(moment, self._first)
             for name, moment in found.items()
         }
@@ -105,6 +112,10 @@ class Turns:
             left[name] -= 1
         return limit
 
+    def is_locked(self, rate: Rate) -> bool:
+        """Return whether another transaction has locked the row of an instance."""
+        return self._next[rate.instance] == LOCKED
+
     def take(self, rate: Rate | None) -> float:
         """Take the next turn of an instance; return it as a time of this process's monotonic clock. 0: at once."""
         if rate is None:
@@ -116,10 +127,14 @@ class Turns:
 
     def next_claim_at(self) -> dict[str, float]:
         """Return for each instance without turns left when a claim should try again, as a time of the monotonic clock."""
-        return {
-            name: self._tx.read_at + max(0, turn - self._end + CLAIM_INTERVAL * 1000) / 1_000_000
+        waits = {
+            name: 0 if turn == LOCKED else turn - self._end
             for name, turn in self._next.items()
             if turn > self._end
+        }
+        return {
+            name: self._tx.read_at + (wait + CLAIM_INTERVAL * 1000) / 1_000_000
+            for name, wait in waits.items()
         }
 
     def store(self) -> None:
@@ -136,5 +151,16 @@ def take_turns(tx: Transaction, rates: Sequence[Rate]) -> list[float | None]:
     """
     locked = Turns(tx, rates)
     taken = [locked.take(rate) if locked.available([rate], 1) else None for rate in rates]
+    locked.store()
+    return taken
+
+
+def replace_turns(tx: Transaction, rates: Sequence[Rate]) -> list[float | None]:
+    """Take a turn for each rate, however far ahead it is; None where another transaction has locked the row.
+
+    For a message that was not ready at its turn.
+    """
+    locked = Turns(tx, rates)
+    taken = [None if locked.is_locked(rate) else locked.take(rate) for rate in rates]
     locked.store()
     return taken
