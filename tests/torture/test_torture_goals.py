@@ -45,7 +45,12 @@ REACHED = {
     },
     "shared-rate": {"accepted": 9, "sent twice": 0, "beyond the rate": 0, "part of the rate": 0.95},
     "shared-rate-low": {"accepted": 9, "sent twice": 0, "beyond the rate": 0, "part of the rate": 1.0},
-    "shared-rate-slow-lookups": {"accepted": 9, "sent twice": 0, "beyond the rate": 0, "part of the rate": 1.0},
+    "shared-rate-slow-lookups": {
+        "accepted": 9,
+        "sent twice": 0,
+        "beyond the rate": 0,
+        "part of the rate": 1.0,
+    },
     "clock": {"accepted": 9, "days from the first to the last end": 365},
     "clock-process": {"accepted": 9, "days from the first to the last end": 365},
     "drain": {
