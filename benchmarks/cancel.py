@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+import uvloop
 from sqlalchemy import insert
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -218,10 +219,10 @@ def main() -> None:
         print(name, flush=True)
         with tempfile.TemporaryDirectory() as folder:
             if name == "sqlite":
-                asyncio.run(measure("sqlite:///outbox.db", Path(folder), options.messages, options.bytes))
+                uvloop.run(measure("sqlite:///outbox.db", Path(folder), options.messages, options.bytes))
                 continue
             with postgres.start_server() as server:
-                asyncio.run(measure(server.new_database(), Path(folder), options.messages, options.bytes))
+                uvloop.run(measure(server.new_database(), Path(folder), options.messages, options.bytes))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ MAYBE_SENT = (State.SENDING, State.UNCERTAIN)
 """States of a message that a provider may be sending or may have sent: it is never cancelled, only counted."""
 
 STEP_TIME = 0.012
-"""Seconds after which a step begins no further page."""
+"""Seconds after which a step begins no further page. On SQLite, where nothing else is written meanwhile."""
+
+SHARED_STEP_TIME = 0.05
+"""The same on PostgreSQL, where only reports wait for the step."""
 
 CANCEL_REASON = "cancelled by the operator"
 """The reason of a cancelled message; the operator's own follows it."""
@@ -111,7 +114,7 @@ def cancel(tx: Transaction, steps: Sequence[CancelStep]) -> list[tuple[Progress,
 
 
 def _cancel_step(tx: Transaction, step: CancelStep) -> tuple[Progress, Sequence[EndedMessage]]:
-    deadline = time.perf_counter() + STEP_TIME
+    deadline = time.perf_counter() + (SHARED_STEP_TIME if tx.on_postgresql else STEP_TIME)
     progress = step.progress or Progress(accepted_until=tx.now)
     is_first = progress.cursor is None
     ended: list[EndedMessage] = []
