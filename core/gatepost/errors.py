@@ -26,6 +26,8 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
+from gatepost.status import Status
+
 
 class GatepostError(Exception):
     """The base class of all errors that Gatepost raises on purpose."""
@@ -73,7 +75,14 @@ class Rejected(SendError):
 
     The core records the status ``rejected`` and tries no other plugin. The instance's breaker does not count it: a
     bad recipient says nothing about the provider.
+
+    ``status`` is a further status that the answer proves, such as ``Status.UNSUBSCRIBED`` where the provider refuses
+    because the user has opted out. It is recorded after ``rejected``.
     """
+
+    def __init__(self, reason: str, *, code: str = "", status: Status | None = None) -> None:
+        super().__init__(reason, code=code)
+        self.status = status
 
 
 class Unavailable(SendError):

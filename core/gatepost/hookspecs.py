@@ -6,13 +6,15 @@ A plugin is a class, named by an entry point of the group ``gatepost``::
     acme-sms = "acme_sms:AcmeSms"
 
 For every ``[plugins.NAME]`` table whose ``use`` is the entry point's name, the core creates one instance of the
-class: ``AcmeSms(settings, context)``. The class has two attributes:
+class: ``AcmeSms(settings, context)``. The class has two attributes that it must have:
 
 - ``api_version``: the number of this contract that the class was written for (``API_VERSION``). With another
   number the gateway does not start.
 - ``settings_type``: a ``msgspec.Struct`` with ``frozen=True, forbid_unknown_fields=True``. The keys of the table
   are converted to it, except ``use``, ``concurrency``, ``per_second``, ``timeout`` and ``blocks``, which belong to
   the core. ``Secret`` fields are converted to Secrets, and ``Path`` fields to absolute paths.
+
+The class may also have the attributes of OptionalAttributes.
 
 The constructor does no input or output. It raises ConfigError for faults that the types can't express.
 
@@ -29,17 +31,18 @@ Uncertain in a send, as WebhookRetry in ``parse_webhook``, and as Unavailable in
 ``lifespan`` it refuses the start. Logs, exceptions and returned texts hold nothing about a recipient.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Protocol
 
 import msgspec
 import pluggy
-from structlog.stdlib import BoundLogger
 
-from gatepost.model import Channel, Contact, Email, Receipt, Report, Sms, WebhookRequest
+from gatepost.context import Context as Context  # noqa: PLC0414  plugins import it from here
+from gatepost.context import PluginState as PluginState  # noqa: PLC0414  plugins import it from here
+from gatepost.model import Channel, Contact, Email, Receipt, Report, Secret, Sms, WebhookRequest
 
-API_VERSION = 1
+API_VERSION = 2
 """The number of this contract; it is raised when plugins written for the previous number would no longer work."""
 
 PROJECT = "gatepost"
@@ -50,33 +53,25 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 _hookspec = pluggy.HookspecMarker(PROJECT)
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What the core tells an instance about its configuration."""
-
-    name: str
-    """The name of the instance: NAME in ``[plugins.NAME]``."""
-    log: BoundLogger
-    """A logger that is bound to the instance. Its output is redacted; even so, never log an address or a number."""
-    concurrency: int = 16
-    """The largest number of sends that the core has in progress in this instance at one time."""
-    timeout: float = 10.0
-    """Seconds that a send, a ping or a webhook may take. The core cancels a send one second later than that."""
-    webhook_url: str = ""
-    """The URL for the provider's reports; empty where `server.public_url` is not set."""
-
-
 class Plugin(Protocol):
-    """The attributes and the constructor of every plugin.
-
-    A class may also declare ``delivers: ClassVar[bool] = False``: no message that it takes reaches its
-    recipient. ``gatepost check`` then warns about each route that it is on. Without the attribute a plugin
-    delivers.
-    """
+    """The attributes and the constructor of every plugin."""
 
     api_version: ClassVar[int]
     settings_type: ClassVar[type[msgspec.Struct]]
 
     def __init__(self, settings: Any, context: Context) -> None: ...
+
+
+class OptionalAttributes(Protocol):
+    """The attributes that a plugin's class may have."""
+
+    delivers: ClassVar[bool] = True
+    """False: no message that it takes reaches its recipient. ``gatepost check`` warns about each route that it is on."""
+    replay_safe: ClassVar[float] = 0.0
+    """Seconds for which the provider drops repeats with the same ``idempotency_key``. A send whose outcome is uncertain is
+    then repeated at once, in the same instance and with the same key, until so many seconds after the first try."""
+    retry_status: ClassVar[int] = 503
+    """The HTTP status after which this provider repeats a webhook: 429 or 500 to 599."""
 
 
 class HasLifespan(Protocol):
@@ -149,6 +144,34 @@ class MemorySource(Protocol):
         ...
 
 
+class BatchSource(Protocol):
+    """A ContactSource that can look up several users at once; it has ``find_contact`` too."""
+
+    @_hookspec(firstresult=True)
+    async def find_contacts(self, ext_user_ids: Sequence[str]) -> Mapping[str, Contact]:
+        """Return the contacts of these users, by ext_user_id; a user who is not in the source is left out.
+
+        Called instead of find_contact when several lookups wait, with at most 100 different ids. Promises and errors
+        are those of find_contact, for all of the users together.
+        """
+        ...
+
+
+class UserFinder(Protocol):
+    """A ContactSource that knows whose a number or an address is."""
+
+    @_hookspec(firstresult=True)
+    async def find_user(self, channel: Channel, recipient: Secret) -> Sequence[str]:
+        """Return the ext_user_ids of the users with this number (E.164) or canonical address; at most 100.
+
+        Called when a provider reports something about a recipient and names no message, such as a STOP. The call
+        takes at most `contacts.timeout` seconds.
+
+        Raises Unavailable when the source can't answer now; the provider is asked to report again.
+        """
+        ...
+
+
 class EmailSender(Protocol):
     """A plugin that sends email."""
 
@@ -189,15 +212,25 @@ class WebhookParser(Protocol):
         Called for each request to ``/webhooks/NAME``; the core has verified nothing of it. Verify the signature over
         the raw body and its age (``request.expect_fresh``), then translate. Count an invalid event in
         ``Report.ignored`` and return the valid ones beside it. A repeated request needs no care: the core stores
-        each status once. The answer is 2xx once every event is on disk.
+        each status once. The answer (``Report.answer``) is sent once every event is on disk.
 
         Raises NoVerificationKey (404) where the settings hold no key to verify with, BadSignature (401; also for
-        a signature older than 26 hours), BadWebhook (400) or WebhookRetry (503).
+        a signature older than 26 hours), BadWebhook (400) or WebhookRetry (``retry_status``).
         """
         ...
 
 
-class Hooks(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, WebhookParser, Protocol):
+class Hooks(
+    HasLifespan,
+    HasPing,
+    ContactSource,
+    BatchSource,
+    UserFinder,
+    EmailSender,
+    SmsSender,
+    WebhookParser,
+    Protocol,
+):
     """All hooks, as the core registers them with pluggy."""
 
 

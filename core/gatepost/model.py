@@ -6,6 +6,7 @@ shows nothing, and the code that needs the value calls ``reveal()``.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Never, final
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from gatepost.errors import BadSignature, BadWebhook
+from gatepost.status import Status as Status  # noqa: PLC0414  plugins import it from here
 
 MAX_SIGNATURE_AGE = 26 * 3600
 """Seconds after which a signature is too old. A provider may repeat a request for a day with the first signature."""
@@ -23,12 +25,15 @@ MAX_CLOCK_LEAD = 300
 MAX_QUERY_BYTES = 8_192
 """Bytes of a webhook's query that are parsed. Anyone may send one; providers need a few hundred bytes."""
 MAX_QUERY_PARAMETERS = 128
+MAX_FORM_FIELDS = 1_000
+"""Fields of a webhook's form that are parsed."""
 
 BLOCKED = "blocked"
 """The reason of a user who must not be contacted, where the source knows no other."""
 
 NO_ATTRIBUTES: Mapping[str, str] = {}
 NO_COUNTS: Mapping[str, int] = {}
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class Channel(StrEnum):
@@ -36,25 +41,6 @@ class Channel(StrEnum):
 
     EMAIL = "email"
     SMS = "sms"
-
-
-class Status(StrEnum):
-    """The statuses of a message that callbacks report to Smartico; there are no others."""
-
-    ACCEPTED = "accepted"
-    """The provider accepted the message."""
-    DELIVERED = "delivered"
-    """The message reached the mailbox or the handset."""
-    FAILED = "failed"
-    """The message did not reach the mailbox or the handset, and there will be no further attempt."""
-    REJECTED = "rejected"
-    """The provider, the recipient's server or the gateway refused the message."""
-    COMPLAINED = "complained"
-    """The user marked the message as spam."""
-    OPENED = "opened"
-    """The user opened or read the message."""
-    UNSUBSCRIBED = "unsubscribed"
-    """The user opted out."""
 
 
 @final
@@ -141,6 +127,19 @@ class Email(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after which the message is not worth delivering any more."""
     attributes: Mapping[str, str] = NO_ATTRIBUTES
     """The contact's further attributes."""
+    headers: Mapping[str, str] = NO_HEADERS
+    """Further headers of the mail, such as List-Unsubscribe; names and values in ASCII, without control characters."""
+    client: str = ""
+    """The name of the client whose message it is."""
+    uid: str = ""
+    """Smartico's own id of the message."""
+    urgent: bool = False
+    """Whether its route is urgent; for a provider that has a fast lane."""
+    tags: Sequence[str] = ()
+    """Labels for the provider's statistics: the client and the route, each at most 64 characters [A-Za-z0-9_.-]."""
+    idempotency_key: str = ""
+    """For a provider that drops repeats: the same for repeats of identical bytes, and another for every other try. At most 64
+    characters [0-9a-f-]."""
 
     def __repr__(self) -> str:
         return f"<Email {self.id}>"
@@ -160,6 +159,16 @@ class Sms(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after which the message is not worth delivering any more."""
     attributes: Mapping[str, str] = NO_ATTRIBUTES
     """The contact's further attributes."""
+    client: str = ""
+    """The name of the client whose message it is."""
+    uid: str = ""
+    """Smartico's own id of the message."""
+    urgent: bool = False
+    """Whether its route is urgent; for a provider that has a fast lane."""
+    tags: Sequence[str] = ()
+    """Labels for the provider's statistics, as in Email."""
+    idempotency_key: str = ""
+    """As in Email."""
 
     def __repr__(self) -> str:
         return f"<Sms {self.id}>"
@@ -170,27 +179,50 @@ class Receipt(msgspec.Struct, frozen=True):
 
     provider_id: str = ""
     """The provider's id of the message, an opaque text of at most 255 characters; empty where there is none."""
+    parts: int = 0
+    """The parts of a text message, as the provider counts them; 0 where it does not say."""
+    price: Decimal | None = None
+    """What the whole message costs; None where the provider does not say."""
+    currency: str = ""
+    """The currency of the price, three letters of ISO 4217."""
 
 
 class StatusEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One status of one message, which is identified by our id or else by the provider's id."""
+    """One status of one message, which is identified by our id, else by the provider's id, else by its recipient.
+
+    With both ids, the provider's id is recorded for the message where the send left none.
+    """
 
     status: Status
     message_id: str = ""
     """Our id, which was sent along with the message; empty where the report does not contain it."""
     provider_id: str = ""
     """The value of Receipt.provider_id, for reports without our id."""
+    recipient: Secret | None = None
+    """The user's number or address, for what users do without reference to a message, such as a STOP. The core asks the
+    contact sources whose it is, and records the status for that user's last message through this instance."""
     code: str = ""
     """The reason: the provider's code or a word from a closed list; never free text."""
 
 
+class WebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer to a provider's request that holds something, such as a challenge or TwiML."""
+
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    status: int = 200
+    """The HTTP status, 200 to 499: some providers stop repeating only at a 4xx of their own."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of one webhook request."""
+    """The content of one webhook request, or of what a plugin heard from its provider in another way."""
 
     events: Sequence[StatusEvent] = ()
     """The events, in the order in which Smartico gets them."""
     ignored: Mapping[str, int] = NO_COUNTS
     """How many events had no status, by kind (``{"click": 3, "malformed": 1}``); kinds are from a closed list."""
+    answer: WebhookAnswer | None = None
+    """The answer to the provider, sent once every event is on disk; None: an empty answer with status 200."""
 
 
 class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -202,6 +234,8 @@ class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The URL with its query, as the provider sees it: `server.public_url` (where it is set) and the path."""
     headers: Mapping[str, str]
     """Names are in lower case; the values of a repeated header are joined with a comma and a space."""
+    header_list: Sequence[tuple[str, str]] = ()
+    """Every header as it came, in order; names are in lower case."""
     body: bytes
     """The raw bytes, over which signatures are computed."""
     received_at: float
@@ -222,6 +256,19 @@ class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 f"the query has more than {MAX_QUERY_BYTES:,} bytes or {MAX_QUERY_PARAMETERS} parameters"
             )
         return dict(parse_qsl(text, keep_blank_values=True))
+
+    @cached_property
+    def form(self) -> Sequence[tuple[str, str]]:
+        """The pairs of a body in ``application/x-www-form-urlencoded``, in order; parsed at the first access.
+
+        Raises BadWebhook for a body that is no such form.
+        """
+        text = self.body.decode("ascii", "replace")
+        if "\ufffd" in text or text.count("&") >= MAX_FORM_FIELDS:
+            raise BadWebhook(f"the body is not a form of at most {MAX_FORM_FIELDS} fields")
+        with suppress(ValueError):
+            return parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text))
+        raise BadWebhook(f"the body is not a form of at most {MAX_FORM_FIELDS} fields")
 
     def json(self) -> Any:
         """Return the decoded JSON body; raise BadWebhook, whose text holds nothing of it."""

@@ -56,7 +56,7 @@ class Example(
     """One account at Example."""
 
     # The version of the plugin contract that this plugin is written for.
-    api_version: ClassVar[int] = 1
+    api_version: ClassVar[int] = 2
     settings_type: ClassVar[type[Settings]] = Settings
 
     def __init__(self, settings: Settings, context: Context) -> None:

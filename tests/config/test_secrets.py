@@ -415,7 +415,7 @@ async def test_an_error_of_postgresql_shows_no_content(postgres_server):
 
 def test_secrets_are_removed_from_the_fault_of_a_constructor(config, read_config, monkeypatch):
     class QuotesItsKey:
-        api_version = 1
+        api_version = 2
 
         class settings_type(msgspec.Struct, frozen=True, forbid_unknown_fields=True):  # noqa: N801
             key: Secret

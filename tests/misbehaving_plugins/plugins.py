@@ -121,7 +121,7 @@ class RejectedOddly(Rejected):
 
 
 class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, WebhookParser):
-    api_version: ClassVar[int] = 1
+    api_version: ClassVar[int] = 2
     settings_type: ClassVar[type[msgspec.Struct]] = Settings
 
     def __init__(self, settings: Settings, context: Context) -> None:
@@ -405,8 +405,8 @@ def sabotage() -> None:
             raise ValueError(data)
         return stored(channel, data)
 
-    async def compose_or_fail(claim, recipient, attributes, text_parts):
-        composed = await compose(claim, recipient, attributes, text_parts)
+    async def compose_or_fail(claim, recipient, attributes, *others, **options):
+        composed = await compose(claim, recipient, attributes, *others, **options)
         if composed.message.text.startswith("delivery-error"):
             raise Odd(recipient.reveal(), attributes)
         return composed

@@ -443,7 +443,7 @@ class TestHooks:
         it = instance(Some())
         assert it.hooks == {"find_contact"}
         assert (it.channels, it.is_source, it.takes_webhooks) == (frozenset(), True, False)
-        assert instance(Fake()).hooks == set(HOOKS) - {"lifespan"}
+        assert instance(Fake()).hooks == set(HOOKS) - {"lifespan", "find_contacts", "find_user"}
 
     def test_two_instances_of_a_plugin_are_independent(self):
         first, second = Fake(Receipt("1")), Fake(Receipt("2"))
@@ -691,7 +691,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 25
 
 class Plugin:
-    api_version = 1
+    api_version = 2
     settings_type = Settings
 
     def __init__(self, settings, context):
@@ -709,7 +709,7 @@ class Old(Plugin):
     api_version = 0
 
 class Bare:
-    api_version = 1
+    api_version = 2
 
 class Thawed(Plugin):
     class settings_type(msgspec.Struct):
@@ -758,7 +758,7 @@ class TestLoading:
             ),
             ("acme_leaving:Plugin", "distribution acme can't be imported (SystemExit at "),
             ("acme_relay:Absent", "distribution acme can't be imported (AttributeError)"),
-            ("acme_relay:Old", "api_version is number 0, this Gatepost's is 1"),
+            ("acme_relay:Old", "api_version is number 0, this Gatepost's is 2"),
             ("acme_relay:Bare", "settings_type is not a msgspec.Struct"),
             ("acme_relay:Thawed", "settings_type is not frozen"),
             ("acme_relay:Greedy", "keys that belong to the core: timeout"),

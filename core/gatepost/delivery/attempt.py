@@ -1,8 +1,9 @@
 """One attempt to send a message: its composition, its result, and the delay until the next attempt."""
 
 import random
+import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import msgspec
 
@@ -17,6 +18,19 @@ from gatepost.throttle import ContentKey
 
 MAX_RETRY_DELAY = 900.0
 """Seconds between two attempts at most."""
+
+
+MAX_TAG_LENGTH = 64
+
+_NO_TAG = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+class _Origin(TypedDict):
+    client: str
+    uid: str
+    urgent: bool
+    tags: tuple[str, ...]
+    idempotency_key: str
 
 
 class InstanceAnswer(NamedTuple):
@@ -43,7 +57,12 @@ def retry_delay(attempt: int, uniform: Callable[[float, float], float] = random.
 
 
 async def compose(
-    claim: Claim, recipient: Secret, attributes: Mapping[str, str], text_parts: TextParts
+    claim: Claim,
+    recipient: Secret,
+    attributes: Mapping[str, str],
+    text_parts: TextParts,
+    *,
+    urgent: bool = False,
 ) -> ComposedMessage:
     """Build the message from its stored content; raise ValueError when that can't be decoded."""
     content = decode_content(claim.channel, claim.content)
@@ -62,6 +81,7 @@ async def compose(
             text=text,
             lifetime=claim.lifetime,
             attributes=attributes,
+            **_origin(claim, urgent=urgent),
         )
         return ComposedMessage(email, new_content)
     sms = Sms(
@@ -71,8 +91,22 @@ async def compose(
         text=content.text,
         lifetime=claim.lifetime,
         attributes=attributes,
+        **_origin(claim, urgent=urgent),
     )
     return ComposedMessage(sms)
+
+
+def _origin(claim: Claim, *, urgent: bool) -> _Origin:
+    """Return the fields that say whose message it is, and which try of it this is."""
+    return {
+        "client": claim.client,
+        "uid": claim.uid,
+        "urgent": urgent,
+        "tags": tuple(
+            _NO_TAG.sub("-", name)[:MAX_TAG_LENGTH] for name in (claim.client, claim.route) if name
+        ),
+        "idempotency_key": f"{claim.id}-{claim.attempt}",
+    }
 
 
 def content_key(claim: Claim, message: Email | Sms) -> ContentKey:
@@ -148,6 +182,9 @@ def try_record(instance: str, answer: Receipt | SendError, duration: float, choi
             outcome="sent",
             provider_id=answer.provider_id,
             duration=duration,
+            parts=answer.parts,
+            price="" if answer.price is None else f"{answer.price:f}",
+            currency=answer.currency,
         )
     return Try(
         instance=instance,

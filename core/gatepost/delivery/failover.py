@@ -19,6 +19,9 @@ from gatepost.outbox.turns import CLAIM_INTERVAL, replace_turns, take_turns
 MAX_TURN_WAIT = 5.0
 """Seconds for which a message that missed its turn asks for another one, while another transaction has the turns."""
 
+TURN_TOLERANCE = 0.05
+"""Seconds by which a send may be later than its turn. A message that is later takes another turn."""
+
 _log = logs.get(__name__)
 
 
@@ -66,7 +69,7 @@ async def shared_turn_in(outbox: Outbox, member: Member) -> float | None:
     return None if turn is None else turn - time.monotonic()
 
 
-async def new_turn_in(outbox: Outbox, member: RouteMember) -> float | None:
+async def _new_turn_in(outbox: Outbox, member: RouteMember) -> float | None:
     """Take another turn of a member that has a slot, for a message that was not ready at its first one.
 
     Return the seconds until then; None, and the slot is free again, where the store gave no turn for MAX_TURN_WAIT
@@ -98,6 +101,22 @@ async def wait_for_turn(member: Member, seconds: float) -> None:
     except asyncio.CancelledError:
         member.throttle.release()
         raise
+
+
+async def reach_turn(outbox: Outbox, member: RouteMember, turn_at: float, clock: Callable[[], float]) -> bool:
+    """Wait until a message that is ready may be sent: at its turn, or at a later one if it is late for that.
+
+    Return False, and the slot is free again, where the store gave no later turn.
+    """
+    await wait_for_turn(member, turn_at - clock())
+    # Several late sends would begin together, and exceed the rate.
+    while member.rate and clock() - turn_at > TURN_TOLERANCE:
+        wait = await _new_turn_in(outbox, member)
+        if wait is None:
+            return False
+        turn_at = clock() + wait
+        await wait_for_turn(member, wait)
+    return True
 
 
 class Failover:

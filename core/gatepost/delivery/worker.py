@@ -12,7 +12,7 @@ from gatepost.content import preview_recipient
 from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
 from gatepost.delivery.dispatch import Assignment, Dispatch
-from gatepost.delivery.failover import Delivery, Failover, new_turn_in, wait_for_turn
+from gatepost.delivery.failover import Delivery, Failover, reach_turn
 from gatepost.delivery.html_text import TextParts
 from gatepost.delivery.leases import Leases
 from gatepost.delivery.planner import Paused, Planner, never_paused
@@ -29,9 +29,6 @@ from gatepost.outbox.limits import route_limits
 from gatepost.outbox.states import State
 from gatepost.routing.router import Router
 from gatepost.routing.shares import Shares
-
-TURN_TOLERANCE = 0.05
-"""Seconds by which a send may be later than its turn. A message that is later takes another turn."""
 
 _log = logs.get(__name__)
 
@@ -139,11 +136,11 @@ class DeliveryWorker:
         self, delivery: Delivery, assignment: Assignment, lookup: LookupResult | None = None
     ) -> SendResult:
         """Send a message through its member, which has a slot and a turn for it; return the result."""
-        member, turn_at = assignment.member, assignment.turn_at
+        member = assignment.member
         assert isinstance(member, RouteMember)
         begun_at = self._clock()
         try:
-            message = await self._compose(delivery, lookup)
+            message = await self._compose(delivery, lookup, urgent=assignment.route.urgent)
         except BaseException:
             member.throttle.release()
             raise
@@ -152,14 +149,8 @@ class DeliveryWorker:
             return message
         if member.rate:
             self._dispatch.preparation.note(self._clock() - begun_at)
-        await wait_for_turn(member, turn_at - self._clock())
-        # Several late sends would begin together, and exceed the rate.
-        while member.rate and self._clock() - turn_at > TURN_TOLERANCE:
-            wait = await new_turn_in(self._outbox, member)
-            if wait is None:
-                return attempt.retry_result(delivery.claim, "it missed its turn at its instance")
-            turn_at = self._clock() + wait
-            await wait_for_turn(member, wait)
+        if not await reach_turn(self._outbox, member, assignment.turn_at, self._clock):
+            return attempt.retry_result(delivery.claim, "it missed its turn at its instance")
         answer = await self._failover.send(delivery, message, member, assignment.route)
         return self._result(delivery.claim, answer)
 
@@ -234,7 +225,9 @@ class DeliveryWorker:
     def _result(self, claim: Claim, answer: InstanceAnswer) -> SendResult:
         return attempt.send_result(claim, answer, self._settings.delivery.uncertain_wait)
 
-    async def _compose(self, delivery: Delivery, known: LookupResult | None) -> Email | Sms | SendResult:
+    async def _compose(
+        self, delivery: Delivery, known: LookupResult | None, *, urgent: bool
+    ) -> Email | Sms | SendResult:
         """Return the message to send, or the result of a message that can't be sent now."""
         claim = delivery.claim
         lookup = known or await self._lookup(claim)
@@ -242,7 +235,9 @@ class DeliveryWorker:
             return lookup
         assert lookup.recipient is not None
         try:
-            composed = await attempt.compose(claim, lookup.recipient, lookup.attributes, self._text_parts)
+            composed = await attempt.compose(
+                claim, lookup.recipient, lookup.attributes, self._text_parts, urgent=urgent
+            )
         except ValueError:
             return _unreadable(claim)
         delivery.content = composed.content

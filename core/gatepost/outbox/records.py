@@ -94,6 +94,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     queue: Queue
     country: str
+    uid: str = ""
     ext_user_id: str
     preview: str
     content: bytes
@@ -132,6 +133,10 @@ class Try(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     code: str = ""
     duration: float = 0.0
+    parts: int = 0
+    price: str = ""
+    """A decimal number; empty where the provider does not say."""
+    currency: str = ""
 
 
 class SendResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -100,6 +100,10 @@ attempts = Table(
     Column("started_at", _big, nullable=False),
     # Milliseconds.
     Column("duration", Integer, nullable=False),
+    # What the provider says that it cost: 0 and empty where it does not. The price is a decimal number.
+    Column("parts", Integer, nullable=False),
+    Column("price", Text, nullable=False),
+    Column("currency", Text, nullable=False),
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )
@@ -196,6 +200,17 @@ leases = Table(
     Column("name", Text, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("ends_at", _big, nullable=False),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# What instances keep over a restart.
+plugin_state = Table(
+    "plugin_state",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )

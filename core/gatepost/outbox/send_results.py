@@ -191,6 +191,9 @@ def _insert_attempts(tx: Transaction, results: Sequence[SendResult]) -> None:
                     "code": one.code,
                     "started_at": end,
                     "duration": duration,
+                    "parts": one.parts,
+                    "price": one.price,
+                    "currency": one.currency,
                 }
             )
     if rows:

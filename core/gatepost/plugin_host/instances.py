@@ -49,6 +49,10 @@ class Instance:
         """The top-level package of the plugin's code."""
         self.delivers: bool = getattr(plugin, "delivers", True)
         """Whether the messages that it takes reach their recipients."""
+        self.replay_safe: float = getattr(plugin, "replay_safe", 0.0)
+        """Seconds for which the provider drops repeats with the same idempotency key."""
+        self.retry_status: int = getattr(plugin, "retry_status", 503)
+        """The HTTP status after which its provider repeats a webhook."""
         # One manager for each instance: no call reaches a second plugin, or a second instance of this one.
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs.Hooks)

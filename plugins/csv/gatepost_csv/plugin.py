@@ -26,7 +26,7 @@ class _Stopping(Exception):
 class CsvSource(HasLifespan, MemorySource):
     """A contact source that holds the contacts of a CSV file in memory."""
 
-    api_version: ClassVar[int] = 1
+    api_version: ClassVar[int] = 2
     settings_type: ClassVar[type[msgspec.Struct]] = Settings
 
     def __init__(self, settings: Settings, context: Context) -> None:

@@ -36,7 +36,7 @@ _MAX_INLINE_BYTES = 32 * 1024
 class Sandbox(HasLifespan, HasPing, EmailSender, SmsSender, WebhookParser):
     """A provider without an account: it writes messages into a folder, and reports as a real provider does."""
 
-    api_version: ClassVar[int] = 1
+    api_version: ClassVar[int] = 2
     delivers: ClassVar[bool] = False
     settings_type: ClassVar[type[msgspec.Struct]] = Settings
 

@@ -30,7 +30,7 @@ _MAX_INLINE_BYTES = 64 * 1024
 class SendGrid(HasLifespan, HasPing, EmailSender, WebhookParser):
     """One SendGrid account or subuser."""
 
-    api_version: ClassVar[int] = 1
+    api_version: ClassVar[int] = 2
     settings_type: ClassVar[type[msgspec.Struct]] = Settings
 
     def __init__(self, settings: Settings, context: Context) -> None:

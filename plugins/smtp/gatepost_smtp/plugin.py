@@ -28,7 +28,7 @@ _REPORT_THREADS = 2
 class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
     """Sends email through an SMTP relay, and reads the reports that a mail server posts."""
 
-    api_version: ClassVar[int] = 1
+    api_version: ClassVar[int] = 2
     settings_type: ClassVar[type[Settings]] = Settings
 
     _pool: ConnectionPool  # set by the lifespan

@@ -22,7 +22,7 @@ class Vonage(HasLifespan, HasPing, SmsSender, WebhookParser):
     The SDK builds the requests and the tokens; ``gatepost.wire`` sends them.
     """
 
-    api_version: ClassVar[int] = 1
+    api_version: ClassVar[int] = 2
     settings_type: ClassVar[type[Settings]] = Settings
 
     def __init__(self, settings: Settings, context: Context, clock: Callable[[], float] = time.time) -> None:

@@ -26,7 +26,7 @@ def wrong(check_id, says):
 
 @wrong("plugin.version", "api_version")
 class AnotherNumber(Example):
-    api_version = 2
+    api_version = 99
 
 
 @wrong("plugin.hooks", "without @hookimpl")

@@ -165,7 +165,7 @@ def test_a_plugin_that_fails_says_where(gatepost):
 
 
 class AnotherNumber(Example):
-    api_version = 2
+    api_version = 99
 
 
 class Breaking(Example):
@@ -174,7 +174,7 @@ class Breaking(Example):
 
 
 @pytest.mark.parametrize(
-    ("plugin", "says"), [(AnotherNumber, "api_version is 2"), (Breaking, "RuntimeError")]
+    ("plugin", "says"), [(AnotherNumber, "api_version is 99"), (Breaking, "RuntimeError")]
 )
 async def test_a_check_without_tests_can_fail(plugin, says):
     harness = Harness(plugin=plugin, table={"api_key": "some"})

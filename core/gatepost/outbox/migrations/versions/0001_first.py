@@ -94,6 +94,9 @@ def _create_attempts() -> None:
         sa.Column("code", sa.Text, nullable=False),
         sa.Column("started_at", _big, nullable=False),
         sa.Column("duration", sa.Integer, nullable=False),
+        sa.Column("parts", sa.Integer, nullable=False),
+        sa.Column("price", sa.Text, nullable=False),
+        sa.Column("currency", sa.Text, nullable=False),
         sqlite_with_rowid=False,
         sqlite_strict=True,
     )
@@ -175,6 +178,14 @@ def _create_operators_tables() -> None:
 
 
 def _create_replicas_tables() -> None:
+    op.create_table(
+        "plugin_state",
+        sa.Column("instance", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("value", sa.Text, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
     op.create_table(
         "leases",
         sa.Column("name", sa.Text, primary_key=True),

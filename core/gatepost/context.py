@@ -1,0 +1,86 @@
+"""What the core gives to an instance of a plugin. Plugins import it from ``gatepost.hookspecs``."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from structlog.stdlib import BoundLogger
+
+from gatepost.errors import Unavailable
+from gatepost.model import Report
+
+
+class PluginState(Protocol):
+    """A few kilobytes of an instance in the store, which survive a restart and which all replicas share.
+
+    For the position of a poll or the sequence of a bind, never for a secret, an address or a number: a token is fetched
+    anew. Every method raises Unavailable while the store can't be reached.
+    """
+
+    async def read(self, key: str) -> str:
+        """Return the value of a key; empty where it has none."""
+        ...
+
+    async def replace(self, key: str, old: str, new: str) -> bool:
+        """Set the value of a key if it is still ``old``; return whether it was. An empty value removes the key.
+
+        Raises ValueError for a key of more than 64 characters, and for values of more than 4,096 characters in all.
+        """
+        ...
+
+
+async def _no_report(_report: Report) -> None:
+    raise Unavailable("the gateway is not running")
+
+
+async def _no_lease(_name: str, _seconds: float) -> bool:
+    raise Unavailable("the gateway is not running")
+
+
+class _NoState:
+    async def read(self, key: str) -> str:  # noqa: ARG002
+        raise Unavailable("the gateway is not running")
+
+    async def replace(self, key: str, old: str, new: str) -> bool:  # noqa: ARG002
+        raise Unavailable("the gateway is not running")
+
+
+def _ignore_warning(_key: str, _problem: str) -> None:
+    pass
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What the core tells an instance about its configuration, and what it does for it while the gateway runs.
+
+    ``report``, ``state`` and ``lease`` may be used inside the lifespan; elsewhere they raise Unavailable.
+    """
+
+    name: str
+    """The name of the instance: NAME in ``[plugins.NAME]``."""
+    log: BoundLogger
+    """A logger that is bound to the instance. Its output is redacted; even so, never log an address or a number."""
+    folder: Path = Path()
+    """The folder of the configuration file."""
+    concurrency: int = 16
+    """The largest number of sends that the core has in progress in this instance at one time."""
+    timeout: float = 10.0
+    """Seconds that a send, a ping or a webhook may take. The core cancels a send one second later than that."""
+    lookup_timeout: float = 2.0
+    """Seconds after which the core cancels a ``find_contact``, ``find_contacts`` or ``find_user``: `contacts.timeout`."""
+    webhook_url: str = ""
+    """The URL for the provider's reports; empty where `server.public_url` is not set."""
+    report: Callable[[Report], Awaitable[None]] = _no_report
+    """Record a report that did not come by a webhook: from a poll, a bind or a mailbox. When it returns, every event is
+    on disk, so acknowledge it to the provider only then. Raises Unavailable while the store can't take it; report the
+    same events again later. A repeated event needs no care."""
+    state: PluginState = _NoState()
+    """What the instance keeps over a restart."""
+    lease: Callable[[str, float], Awaitable[bool]] = _no_lease
+    """Take or renew the lease of this name (at most 64 characters) for so many seconds (1 to 300); return whether this
+    replica has it. For what one replica alone may do, such as to poll or to bind: ask before each turn and stop when the
+    answer is False. Names of different instances are different leases. Raises Unavailable while the store can't be
+    reached."""
+    warn: Callable[[str, str], None] = _ignore_warning
+    """Warn the operator of a setting that can be used, and probably is not what is meant: the key in the plugin's own
+    table, and what to do. Called in the constructor. ``gatepost check`` prints the warnings, and ``serve`` logs them."""
