@@ -2,17 +2,17 @@
 
 import os
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import bindparam, select
 
 from gatepost.outbox import counters, limits, suppressions
 from gatepost.outbox.queues import QueueName, add_queues
 from gatepost.outbox.records import Limit, NewMessage, Queue, StoredMessage
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import Transaction, id_chunks
+from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
 
 Key = tuple[str, str, str]
 """Client, channel and uid: what identifies a message to its client."""
@@ -149,11 +149,22 @@ def _suppressed(reason: str) -> StoredMessage:
     return StoredMessage("", b"", reason)
 
 
-def _find_by_key(tx: Transaction, keys: Sequence[Key]) -> dict[Key, StoredMessage]:
-    found: dict[Key, StoredMessage] = {}
-    columns = messages.c.client, messages.c.channel, messages.c.uid
-    for chunk in id_chunks(dict.fromkeys(keys)):
-        query = select(*columns, messages.c.id, messages.c.fingerprint).where(tuple_(*columns).in_(chunk))
-        for client, channel, uid, message_id, fingerprint in tx.connection.execute(query):
-            found[client, channel, uid] = StoredMessage(message_id, bytes(fingerprint))
-    return found
+_select_by_uid = dialect_pair(
+    lambda _: select(messages.c.uid, messages.c.id, messages.c.fingerprint).where(
+        messages.c.client == bindparam("of_client"),
+        messages.c.channel == bindparam("of_channel"),
+        messages.c.uid.in_(IDS),
+    )
+)
+
+
+def _find_by_key(tx: Transaction, keys: Iterable[Key]) -> dict[Key, StoredMessage]:
+    # Not one IN over three columns: with two keys or more SQLite would read the whole table.
+    uids: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for client, channel, uid in keys:
+        uids[client, channel].add(uid)
+    return {
+        (client, channel, row.uid): StoredMessage(row.id, bytes(row.fingerprint))
+        for (client, channel), of_both in uids.items()
+        for row in tx.select_by_ids(_select_by_uid, sorted(of_both), of_client=client, of_channel=channel)
+    }

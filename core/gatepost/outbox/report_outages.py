@@ -71,6 +71,8 @@ def _extend(tx: Transaction, milliseconds: int, which: ColumnElement[bool]) -> N
         waiting = (
             select(messages.c.id)
             .where(
+                # Without this condition, all messages would be read that were ever stored.
+                messages.c.due_at.is_not(None),
                 messages.c.queue.in_(of_route),
                 messages.c.state == State.AWAITING.value,
                 ~is_last_wait,

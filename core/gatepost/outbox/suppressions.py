@@ -1,16 +1,17 @@
 """The suppressions: users of a client who must not be contacted, whatever the contact sources say."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, or_, select
 
 from gatepost.model import Status
 from gatepost.outbox import audit
 from gatepost.outbox.schema import messages, suppressions
-from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
+from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
 
 MAX_REASON = 64
 """Characters of a reason."""
@@ -81,21 +82,32 @@ reason_of_message = (
 )
 """Why the user of a message must not be contacted, NULL without a suppression; needs the parameter ``now``."""
 
+_select_reasons = dialect_pair(
+    lambda _: select(suppressions.c.ext_user_id, suppressions.c.reason).where(
+        suppressions.c.client == bindparam("of_client"), suppressions.c.ext_user_id.in_(IDS), _in_force
+    )
+)
 _has_any = dialect_pair(lambda _: select(suppressions.c.client).limit(1))
 
 
 def find_reasons(tx: Transaction, users: Iterable[User]) -> dict[User, str]:
     """Return the reason for each of these users who must not be contacted."""
-    wanted = dict.fromkeys(users)
+    wanted = set(users)
     if not wanted or tx.execute(_has_any).first() is None:
         return {}
-    found: dict[User, str] = {}
-    columns = suppressions.c.client, suppressions.c.ext_user_id
-    for chunk in id_chunks(wanted):
-        query = select(*columns, suppressions.c.reason).where(tuple_(*columns).in_(chunk), _in_force)
-        for client, ext_user_id, reason in tx.connection.execute(query, {"now": tx.now}):
-            found[client, ext_user_id] = reason
-    return found
+    return {
+        (client, row.ext_user_id): row.reason
+        for client, ids in _by_client(wanted).items()
+        for row in tx.select_by_ids(_select_reasons, ids, of_client=client, now=tx.now)
+    }
+
+
+def _by_client(users: Iterable[User]) -> Mapping[str, Sequence[str]]:
+    """Return the ext_user_ids of each client. An IN over both columns would make SQLite read the whole table."""
+    by_client: defaultdict[str, list[str]] = defaultdict(list)
+    for client, ext_user_id in sorted(set(users)):
+        by_client[client].append(ext_user_id)
+    return by_client
 
 
 def add(tx: Transaction, orders: Sequence[NewSuppression]) -> list[None]:
@@ -212,11 +224,11 @@ def _insert(tx: Transaction, new: Iterable[NewSuppression]) -> None:
 
 def _delete(tx: Transaction, users: Collection[User], *conditions: ColumnElement[bool]) -> set[User]:
     """Delete the suppressions of these users that meet the conditions; return whose were deleted."""
-    columns = suppressions.c.client, suppressions.c.ext_user_id
+    ext_user_id = suppressions.c.ext_user_id
     deleted: set[User] = set()
-    for chunk in id_chunks(sorted(set(users))):
-        statement = delete(suppressions).where(tuple_(*columns).in_(chunk), *conditions)
-        deleted.update(
-            (client, user) for client, user in tx.connection.execute(statement.returning(*columns))
-        )
+    for client, ids in _by_client(users).items():
+        for chunk in id_chunks(ids):
+            is_theirs = suppressions.c.client == client, ext_user_id.in_(chunk)
+            statement = delete(suppressions).where(*is_theirs, *conditions).returning(ext_user_id)
+            deleted.update((client, user) for user in tx.connection.execute(statement).scalars())
     return deleted
