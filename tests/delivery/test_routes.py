@@ -22,7 +22,8 @@ from gatepost.errors import Unavailable
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Contact, Receipt, Secret
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Policy, open_outbox
+from gatepost.outbox import Policy, open_outbox, pauses
+from gatepost.outbox.pauses import PauseOrder, ResumeOrder, Scope
 from gatepost.outbox.schema import attempts, messages, queues
 from gatepost.plugin_host.instances import Instance
 from torture.fast_forward import FastForward
@@ -40,9 +41,11 @@ class Users:
     """A contact source that may be away."""
 
     away = False
+    takes = 0.0
 
     @hookimpl
     async def find_contact(self, ext_user_id):
+        await asyncio.sleep(self.takes)
         if self.away:
             raise Unavailable("away")
         return Contact(phone=Secret(NUMBERS[ext_user_id])) if ext_user_id in NUMBERS else None
@@ -55,11 +58,14 @@ class Sends:
         self.at = {}
         self.lifetimes = []
         self.takes = 0.0
+        self.answers_in = 0.0
+        """Seconds after which it says that it is down."""
         self.down = False
 
     @hookimpl
     async def send_sms(self, message):
         if self.down:
+            await asyncio.sleep(self.answers_in)
             raise Unavailable("down", retry_after=60.0)
         self.lifetimes.append(message.lifetime)
         self.at[message.id] = asyncio.get_running_loop().time()
@@ -110,6 +116,7 @@ class Deployment:
             contact_cache=ContactCache(),
             metrics=Metrics(),
             clock=loop.time,
+            paused=self.outbox.pauses,
         )
         with capture_logs():
             running = asyncio.create_task(worker.run())
@@ -118,6 +125,14 @@ class Deployment:
             finally:
                 worker.stop()
                 await running
+
+    async def pause(self, **scope):
+        await self.outbox.change(pauses.pause, PauseOrder(Scope(**scope), "maria"))
+        await self.outbox.read_pauses()
+
+    async def resume(self):
+        await self.outbox.change(pauses.resume, ResumeOrder(None, "maria"))
+        await self.outbox.read_pauses()
 
     async def put(self, uid, route="", user="anna", client="brand"):
         message = self.new(
@@ -413,3 +428,78 @@ async def test_a_message_expires_at_the_provider_when_the_next_instance_gets_it(
         await deployment.sent(first, moved)
     assert deployment.providers["one"].lifetimes == [60.0]
     assert deployment.providers["other"].lifetimes[0] > 3600
+
+
+async def test_messages_for_an_instance_that_rests_do_not_hold_up_those_of_another(deployment):
+    """Messages that were moved on are claimed with slots of the first instance."""
+    deployment.providers["other"].down = True
+    moved = [await put_passed(deployment, f"moved-{number}", "one") for number in range(300)]
+    async with deployment.sending(CHAT_FIRST):
+        await asyncio.sleep(1.0)
+        began = asyncio.get_running_loop().time()
+        new = await deployment.put("new", "chat-first")
+        await deployment.sent(new)
+        assert deployment.sent_at[new] - began < 2.0
+        deployment.providers["other"].down = False
+        await deployment.sent(*moved)
+
+
+@pytest.mark.parametrize("scope", [{"plugin": "other"}, {"plugin": "other", "route": "chat-first"}])
+async def test_a_message_that_was_moved_on_waits_for_a_paused_instance(deployment, scope):
+    moved = await put_passed(deployment, "1", "one")
+    await deployment.pause(**scope)
+    async with deployment.sending(CHAT_FIRST):
+        await asyncio.sleep(30)
+        assert not deployment.sent_at
+        await deployment.resume()
+        await deployment.sent(moved)
+
+
+async def test_a_pause_holds_for_a_message_that_waits_for_a_slot(deployment):
+    deployment.limits["other"] = {"concurrency": 1}
+    deployment.providers["other"].takes = 1.5
+    before, moved = [await put_passed(deployment, uid, "one") for uid in ("before", "moved")]
+    async with deployment.sending(CHAT_FIRST):
+        await deployment.sent(before)
+        await deployment.pause(route="chat-first", plugin="other")
+        await asyncio.sleep(30)
+        assert moved not in deployment.sent_at
+        await deployment.resume()
+        await deployment.sent(moved)
+
+
+@pytest.mark.parametrize("scope", [{"client": "brand"}, {"route": "all"}, {"plugin": "other"}])
+async def test_a_pause_holds_when_the_first_instance_turns_out_to_be_unavailable(deployment, scope):
+    one = deployment.providers["one"]
+    one.down, one.answers_in = True, 3.0
+    message = await deployment.put("1", route="all")
+    async with deployment.sending(Route(name="all", use=("one", "other"))):
+        await asyncio.sleep(1.0)
+        await deployment.pause(**scope)
+        await asyncio.sleep(30)
+        assert not deployment.sent_at
+        await deployment.resume()
+        await deployment.sent(message)
+
+
+@pytest.mark.parametrize("scope", [{"client": "brand"}, {"plugin": "one"}])
+async def test_a_pause_holds_when_the_contact_source_was_slow(deployment, scope):
+    deployment.users.takes = 1.5
+    message = await deployment.put("1", route="all")
+    async with deployment.sending(Route(name="all", use=("one",))):
+        await asyncio.sleep(1.0)
+        await deployment.pause(**scope)
+        await asyncio.sleep(30)
+        assert not deployment.sent_at
+        await deployment.resume()
+        await deployment.sent(message)
+
+
+async def test_an_instance_that_was_paused_during_the_lookup_is_passed_over(deployment):
+    deployment.users.takes = 1.5
+    message = await deployment.put("1", route="all")
+    async with deployment.sending(Route(name="all", use=("one", "other"))):
+        await asyncio.sleep(1.0)
+        await deployment.pause(plugin="one")
+        await deployment.sent(message)
+    assert message in deployment.providers["other"].at

@@ -101,6 +101,9 @@ class Dispatch:
     async def wait_for_slot(self, assignment: Assignment, route: SendingRoute) -> Assignment | None:
         """Wait for a slot of a route for a message that is claimed already; None where none was free soon enough."""
         claim = assignment.claim
+        if not self._planner.can_send(Demand(claim.queue, route), self._clock()):
+            # Meanwhile the message has a slot of the instance that it was claimed for, which others need.
+            return None
         if assignment.alone:
             # Claims wait for the end of this message, so no plan would give it a slot.
             deals = self._planner.plan([Demand(claim.queue, route, 1)], self._clock())

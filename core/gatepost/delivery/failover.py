@@ -148,7 +148,7 @@ class Failover:
         for member in route.members_after(first):
             if not isinstance(answer.answer, Unavailable):
                 break
-            if self._paused(delivery.claim.queue, member.name):
+            if self._is_paused(delivery.claim, member):
                 continue
             wait = await take_slot(self._outbox, member, self._clock())
             if wait is None:
@@ -160,11 +160,18 @@ class Failover:
             answer = await self._try(member, delivery, route.for_member(message, member), choice)
         return answer
 
+    def _is_paused(self, claim: Claim, member: Member) -> bool:
+        """Return whether an operator has paused this message, or the member for it, perhaps since it was claimed."""
+        return self._paused(claim.queue, "") or self._paused(claim.queue, member.name)
+
     async def _try(
         self, member: RouteMember, delivery: Delivery, message: Email | Sms, choice: str
     ) -> InstanceAnswer:
         """Hand the message to this member and record its answer; free its slot in any case."""
         name = member.instance.name
+        if self._is_paused(delivery.claim, member):
+            member.throttle.release()
+            return InstanceAnswer(name, Unavailable("an operator paused it"))
         answer: Receipt | SendError | None = None
         delivery.sending = name
         start = self._clock()

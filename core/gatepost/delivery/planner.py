@@ -37,6 +37,11 @@ class Demand(NamedTuple):
     limit: int | None = None
     """The number of its messages, where it is known."""
 
+    @property
+    def paused_as(self) -> Queue:
+        """The queue with the name of its route that pauses have: the key of a route may name its members too."""
+        return self.queue if self.queue.id else self.queue._replace(route=self.route.name)
+
 
 class Deal(NamedTuple):
     """Slots for one queue."""
@@ -111,7 +116,7 @@ class Planner:
 
     def can_send(self, demand: Demand, now: float) -> bool:
         """Return whether the messages of a demand are not paused, and an instance of its route works."""
-        if self._paused(demand.queue, ""):
+        if self._paused(demand.paused_as, ""):
             return False
         return bool(demand.route.usable_members(now, self._paused_members(demand)))
 
@@ -120,7 +125,7 @@ class Planner:
         return any(
             member.throttle.sends_allowed(now) > 0
             for demand in demands
-            if not self._paused(demand.queue, "")
+            if not self._paused(demand.paused_as, "")
             for member in demand.route.usable_members(now, self._paused_members(demand))
         )
 
@@ -129,7 +134,7 @@ class Planner:
         routes = {
             (demand.route, self._paused_members(demand))
             for demand in demands
-            if not self._paused(demand.queue, "")
+            if not self._paused(demand.paused_as, "")
         }
         waits = [wait for route, paused in routes if (wait := route.next_claim_in(now, paused)) is not None]
         return min([polling.POLL_INTERVAL, *waits])
@@ -138,7 +143,7 @@ class Planner:
         """Return the demands that can be met at all, by route and by the members that are paused for them."""
         grouped: dict[tuple[SendingRoute, frozenset[str]], list[Demand]] = {}
         for demand in demands:
-            if not self._paused(demand.queue, ""):
+            if not self._paused(demand.paused_as, ""):
                 grouped.setdefault((demand.route, self._paused_members(demand)), []).append(demand)
         return [
             _Line(route, usable, group, self._order)
@@ -150,7 +155,7 @@ class Planner:
         if self._paused is never_paused:
             return frozenset()
         return frozenset(
-            member.name for member in demand.route.members if self._paused(demand.queue, member.name)
+            member.name for member in demand.route.members if self._paused(demand.paused_as, member.name)
         )
 
     def _places(self, lines: "Sequence[_Line]", now: float) -> "list[_Place]":

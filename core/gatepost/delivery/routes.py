@@ -78,6 +78,8 @@ class SendingRoute:
         self, channel: Channel, rule: Route, members: Sequence[Member], shares: Shares = NO_SHARES
     ) -> None:
         """Take the members in the order of the rule's instances; ``shares`` may change the weights of a split."""
+        self.name = rule.name
+        """The name in the configuration."""
         self.key = channel, rule.name
         self.urgent = rule.urgent
         self.members = members
@@ -102,15 +104,14 @@ class SendingRoute:
         if not left:
             return None
         channel, name = self.key
-        # A name of its own, because messages that wait for a slot wait by route.
+        # A key of its own, because messages that wait for a slot wait by route.
         name = f"{name}>{' '.join(left)}"
         if name not in self._following:
             split = {one: self._rule.split[one] for one in left} if self.is_split else {}
-            rule = msgspec.structs.replace(
-                self._rule, name=name, use=() if split else tuple(left), split=split
-            )
+            rule = msgspec.structs.replace(self._rule, use=() if split else tuple(left), split=split)
             members = [member for member in self.members if member.name in left]
             following = SendingRoute(channel, rule, members, self._shares)
+            following.key = channel, name
             if not self.is_split:
                 following._first_choice = f"after {names[-len(left) - 1]}, which did not deliver it"
             self._following[name] = following
@@ -186,7 +187,7 @@ class SendingRoute:
         )
         if self.is_split:
             weights = ":".join(f"{weight:g}" for weight in self._rule.split.values())
-            reason = self._shares.explain(self.key[1], country, member.name) or f"split {weights}"
+            reason = self._shares.explain(self.name, country, member.name) or f"split {weights}"
             return f"{reason}{resting}"[:MAX_CHOICE_LENGTH]
         return f"the first of the route that works{resting}"[:MAX_CHOICE_LENGTH]
 
@@ -198,7 +199,7 @@ class SendingRoute:
     def _choose(self, split: Split, usable: Sequence[Member], country: str) -> Member:
         names = {member.name: member for member in usable}
         unusable = self._rule.split.keys() - names.keys()
-        chosen = split.choose(unusable, self._shares.factors(self.key[1], country))
+        chosen = split.choose(unusable, self._shares.factors(self.name, country))
         assert chosen is not None, "no usable member"
         return names[chosen]
 
