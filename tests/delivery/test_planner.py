@@ -16,6 +16,7 @@ from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel
 from gatepost.outbox import Claim, Queue
 from gatepost.outbox.cohorts import Group
+from gatepost.outbox.turns import Rate
 from gatepost.plugin_host.instances import Instance
 from gatepost.routing.balance import Share
 from gatepost.routing.shares import Shares
@@ -69,26 +70,30 @@ class Deployment:
         claimed = 0
         for deal in self.plan():
             queue = deal.demand.queue
-            claims = [
-                Claim(
-                    id=str(number),
-                    attempt=1,
-                    queue=queue,
-                    country=country,
-                    ext_user_id="anna",
-                    preview="",
-                    content=b"",
-                    lifetime=60.0,
-                )
-                for number in range(min(self.backlog[queue], len(deal.members)))
-            ]
-            for one in self.planner.assign(deal, claims):
-                self.now += one.throttle.begin(self.now)
-                self.in_flight[one] += 1
-                self.sends.append((queue, one))
+            number = min(self.backlog[queue], len(deal.members))
+            claims = [self.claim(queue, country) for _ in range(number)]
+            self.begin(queue, self.planner.assign(deal, claims))
             self.backlog[queue] -= len(claims)
             claimed += len(claims)
         return claimed
+
+    def claim(self, queue, country):
+        return Claim(
+            id=str(next(self.ids)),
+            attempt=1,
+            queue=queue,
+            country=country,
+            ext_user_id="anna",
+            preview="",
+            content=b"",
+            lifetime=60.0,
+        )
+
+    def begin(self, queue, used):
+        for one in used:
+            self.now += one.throttle.begin(self.now)
+            self.in_flight[one] += 1
+            self.sends.append((queue, one))
 
     def answer(self, one, number=None, failure=None):
         """End some sends of a member, or all."""
@@ -282,6 +287,21 @@ def test_messages_to_another_country_have_shares_of_their_own():
         it.answer(other)
     assert its_route.choice(other, "GB", it.now) == f"other, because {reason}"
     assert its_route.choice(other, "FR", it.now) == "split 1:1"
+
+
+def test_a_message_to_another_country_takes_no_member_without_a_turn():
+    """A claim takes the turns of the planned members, where replicas share a rate."""
+    free, rated = member("free", 1), member("rated", 4)._replace(rate=Rate("rated", 50_000))
+    it = Deployment()
+    queue = it.queue(route("shared", free, rated, weights=[8, 2]), messages=100)
+    for number in range(40):
+        for deal in it.plan():
+            claims = [it.claim(queue, "GB" if number % 2 else "FR") for _ in deal.members]
+            used = it.planner.assign(deal, claims)
+            assert Counter(used)[rated] <= Counter(deal.members)[rated]
+            it.begin(queue, used)
+        it.answer(free)
+        it.answer(rated)
 
 
 def test_what_is_paused_gets_nothing_and_holds_up_nobody():

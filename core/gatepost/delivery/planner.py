@@ -100,7 +100,7 @@ class Planner:
 
     def _assign_split(self, deal: Deal, claims: Sequence[Claim]) -> list[Member]:
         """Assign each message by the shares for its country; the plan could only guess the countries."""
-        if any(member.rate for member in deal.members):
+        if any(member.rate for member in deal.usable):
             # Turns were taken for the planned members.
             slots = Counter(deal.members[: len(claims)])
         else:
