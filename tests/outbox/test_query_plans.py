@@ -43,7 +43,8 @@ async def scans(store, statements):
     def explain(connection):
         plans = {
             statement: [
-                row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                row.detail
+                for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
             ]
             for statement, parameters in dict(statements).items()
             if statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))

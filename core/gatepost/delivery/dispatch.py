@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from gatepost.delivery.failover import shared_turn_in, take_slot
+from gatepost.delivery.failover import take_slot
 from gatepost.delivery.leases import Leases
 from gatepost.delivery.planner import Deal, Demand, Planner
 from gatepost.delivery.routes import Member, RouteTable, SendingRoute
@@ -110,16 +110,13 @@ class Dispatch:
             if not deals:
                 return None
             member = deals[0].members[0]
-            turn_at, wait = 0.0, await take_slot(self._outbox, member, self._clock())
-        else:
-            slot = await self.waiting.wait(claim, route)
-            if slot is None:
-                return None
-            member, turn_at = slot
-            wait = await shared_turn_in(self._outbox, member)
-        if wait is None:
+            wait = await take_slot(self._outbox, member, self._clock())
+            return None if wait is None else Assignment(claim, member, route, self._clock() + wait)
+        slot = await self.waiting.wait(claim, route)
+        if slot is None:
             return None
-        return Assignment(claim, member, route, max(turn_at, self._clock() + wait))
+        member, turn_at = slot
+        return Assignment(claim, member, route, turn_at)
 
     def _note_failed_claim(self, error: StoreError) -> None:
         _log.warning("claim_failed", reason=str(error))
@@ -160,20 +157,16 @@ class Dispatch:
 
         def requests() -> list[ClaimRequest]:
             deals.extend(plan())
-            # Those without an id wait in this process.
-            deals.sort(key=lambda deal: not deal.demand.queue.id)
             lead = self.preparation.seconds
-            return [_request(deal, state, lead) for deal in deals if deal.demand.queue.id]
+            return [_request(deal, state, lead) for deal in deals]
 
         try:
             batches = await self._outbox.claim(requests)
         except StoreError:
             self._unconfirmed = True
             raise
-        for deal, batch in zip(deals, batches, strict=False):
+        for deal, batch in zip(deals, batches, strict=True):
             self._begin_batch(deal, batch, alone=state is State.SUSPECT)
-        for deal in deals[len(batches) :]:
-            self._give_slots(deal)
         return deals
 
     def _begin_batch(self, deal: Deal, batch: ClaimBatch, *, alone: bool) -> None:
@@ -182,11 +175,16 @@ class Dispatch:
         self._defer(deal.members, batch.next_claim_at)
         now = self._clock()
         shared = _turns_by_member(deal, batch)
-        for claim, member in zip(batch.claims, self._planner.assign(deal, batch.claims), strict=True):
+        is_waiting = not deal.demand.queue.id
+        claims = self.waiting.claims(deal.demand, len(batch.turns)) if is_waiting else batch.claims
+        for claim, member in zip(claims, self._planner.assign(deal, claims), strict=True):
             wait = member.throttle.begin(now)
             if shared and member.rate:
                 wait = shared[member.name].popleft() - time.monotonic()
-            self._begin(Assignment(claim, member, deal.demand.route, now + wait, alone))
+            if is_waiting:
+                self.waiting.give(deal.demand, member, now + wait)
+            else:
+                self._begin(Assignment(claim, member, deal.demand.route, now + wait, alone))
 
     def _defer(self, members: Sequence[Member], next_claim_at: Mapping[str, float]) -> None:
         """Claim nothing for an instance without turns until there are new ones."""
@@ -194,12 +192,6 @@ class Dispatch:
             if moment := next_claim_at.get(member.name):
                 now = self._clock()
                 member.throttle.defer(now, moment - time.monotonic())
-
-    def _give_slots(self, deal: Deal) -> None:
-        claims = self.waiting.claims(deal.demand, len(deal.members))
-        now = self._clock()
-        for member in self._planner.assign(deal, claims):
-            self.waiting.give(deal.demand, member, now + member.throttle.begin(now))
 
 
 def _turns_by_member(deal: Deal, batch: ClaimBatch) -> dict[str, deque[float]]:
@@ -217,6 +209,6 @@ def _request(deal: Deal, state: State, lead: float) -> ClaimRequest:
         len(deal.members),
         max(member.lease for member in deal.members),
         state=state,
-        rates=rates if any(rates) else (),
+        rates=rates if any(rates) or not deal.demand.queue.id else (),
         lead=lead,
     )

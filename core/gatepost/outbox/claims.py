@@ -20,7 +20,7 @@ from gatepost.outbox.watermark import FULL_SCAN, ClaimProgress, Watermark, claim
 
 
 class ClaimRequest(NamedTuple):
-    """A request for up to ``limit`` messages of a queue."""
+    """A request for up to ``limit`` messages of a queue; without an id of the queue for their turns alone."""
 
     queue: Queue
     limit: int
@@ -41,9 +41,10 @@ class ClaimBatch(NamedTuple):
 
     claims: list[Claim]
     progress: ClaimProgress | None
-    """None: no turn was left."""
+    """None: no turn was left, or only turns were asked for."""
     turns: Sequence[float]
-    """For each claim its turn at its instance, as a time of the process's monotonic clock; empty: no rate is shared."""
+    """For each claim, or for each message that only needs a turn, its turn at its instance, as a time of the process's
+    monotonic clock. Empty where no rate is shared."""
     next_claim_at: Mapping[str, float]
     """Instances without turns left, and when a claim should try again, by the monotonic clock."""
 
@@ -132,6 +133,11 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
     limit = turns.available(request.rates, request.limit)
     if not limit:
         return ClaimBatch([], None, (), turns.next_claim_at())
+    if not request.queue.id:
+        # These messages are claimed already, and wait for an instance in this process.
+        return ClaimBatch(
+            [], None, [turns.take(rate) for rate in request.rates[:limit]], turns.next_claim_at()
+        )
     rows = tx.execute(
         _claim_due,
         of_queue=request.queue.id,
