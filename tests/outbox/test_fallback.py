@@ -334,6 +334,30 @@ async def test_a_failure_is_not_forgotten_when_the_process_dies_before_the_answe
         assert (await message.state(), await message.reported()) == ("sent", ["accepted", "failed"])
 
 
+async def test_a_failure_is_not_forgotten_when_the_instance_was_unavailable_before(place, clock, view_of):
+    async with place.opened(**POLICY) as store:
+        message = await Message(store, clock, view_of).put()
+        await message.send("viber", State.QUEUED)
+        await message.claim()
+        await message.report("viber", FAILED)
+    async with place.opened(**POLICY) as store:
+        message.store = store
+        await message.after(60)
+        for _ in range(2):
+            await message.after(120)
+        assert await message.outcomes() == [("viber", "unavailable"), ("viber", "failed")]
+        await message.send("sms")
+        await message.report("sms", FAILED)
+        assert (await message.state(), await message.reported()) == ("sent", ["accepted", "failed"])
+
+
+async def test_failures_of_two_members_whose_answers_were_lost_are_both_remembered(message):
+    await message.claim()
+    await message.report("viber", FAILED)
+    await message.report("whatsapp", FAILED)
+    assert await message.outcomes() == [("viber", "failed"), ("whatsapp", "failed")]
+
+
 async def test_a_failure_that_overtakes_the_answer_counts(message):
     claim = await message.claim()
     await message.report("viber", FAILED)

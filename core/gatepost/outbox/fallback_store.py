@@ -15,7 +15,7 @@ from gatepost.outbox.states import FINAL_STATES, State
 from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
 
 REPORT_POSITION = 1_000
-"""The position, after those of all tries, of what is known only from a report: the process died before the answer."""
+"""The first position, after those of all tries, of what is known only from a report: the process died before the answer."""
 
 _padded_passed = literal(" ") + messages.c.passed + literal(" ")
 _padded_instance = literal(" ") + messages.c.instance + literal(" ")
@@ -93,13 +93,21 @@ _set_outcome = (
 )
 
 
+# A try for which the instance was unavailable is not the one that failed.
 _select_try = select(attempts.c.message_id).where(
-    attempts.c.message_id == bindparam("of_message"), attempts.c.instance == bindparam("of_instance")
+    attempts.c.message_id == bindparam("of_message"),
+    attempts.c.instance == bindparam("of_instance"),
+    attempts.c.outcome != "unavailable",
 )
 
 
-def note_outcome(tx: Transaction, row: Row[Any], instance: str, status: Status, code: str) -> None:
-    """Write into the tries of this instance what its provider reported at the end: a delivery or a failure."""
+def note_outcome(
+    tx: Transaction, row: Row[Any], instance: str, status: Status, code: str, passed: Sequence[str]
+) -> None:
+    """Write into the tries of this instance what its provider reported at the end: a delivery or a failure.
+
+    ``passed`` are the members that have passed; after a failure this instance is one of them.
+    """
     if status not in FAILURES and status is not Status.DELIVERED:
         return
     before: Sequence[str] = ["sent", "uncertain"]
@@ -114,17 +122,18 @@ def note_outcome(tx: Transaction, row: Row[Any], instance: str, status: Status, 
     }
     tx.connection.execute(_set_outcome, parameters)
     if status in FAILURES and not tx.connection.execute(_select_try, parameters).first():
-        tx.insert_new(attempts, [_reported_try(tx, row, instance, status, code)])
+        position = REPORT_POSITION + passed.index(instance)
+        tx.insert_new(attempts, [_reported_try(tx, row, instance, status, code, position)])
 
 
 def _reported_try(
-    tx: Transaction, row: Row[Any], instance: str, status: Status, code: str
+    tx: Transaction, row: Row[Any], instance: str, status: Status, code: str, position: int
 ) -> dict[str, object]:
     """Return the row for a try of which only a report is known."""
     return {
         "message_id": row.id,
         "attempt": row.attempt,
-        "position": REPORT_POSITION,
+        "position": position,
         "instance": instance,
         "choice": "",
         "outcome": status.value,
@@ -183,7 +192,7 @@ def follow_reports(
                     to_add[position] = message_id, Status.ACCEPTED, ""
                 # Not of an instance that can't have had the message, and not after an arrival.
                 if event.status not in FAILURES or (instance in one.passed and not one.arrived):
-                    note_outcome(tx, rows[message_id], instance, event.status, event.code)
+                    note_outcome(tx, rows[message_id], instance, event.status, event.code, one.passed)
     return progress, to_add
 
 
