@@ -37,6 +37,24 @@ async def test_a_gateway_without_work_is_fine(gateway, status):
     )
 
 
+async def test_a_plugin_without_a_share_does_not_make_its_route_fine(
+    deployment, sendgrid, status, wait_until
+):
+    sendgrid.failure = emulator.answer(429, {"Retry-After": "3600"})
+    deployment.tables["[routes.email]"] = {"name": "all"}
+    deployment.tables["plugins.box"] = {"use": "sandbox", "folder": "box"}
+    deployment.tables["routes.email.split"] = {"sendgrid-main": 1, "box": 0}
+    async with deployment.running() as gateway:
+        await deployment.email()
+
+        async def is_resting():
+            return (await gateway.metrics())["gatepost_plugin_breaker", "sendgrid-main", "resting"]
+
+        await wait_until(is_resting)
+        found = await status(code=1)
+        assert found["problems"] == ["routes.email[1 all]: none of its plugins can send now"]
+
+
 async def test_it_shows_what_waits_and_which_route_can_send_nothing(deployment, sendgrid, status, wait_until):
     sendgrid.failure = emulator.answer(429, {"Retry-After": "3600"})
     async with deployment.running(email=["sendgrid-main"]) as gateway:

@@ -61,6 +61,8 @@ def _instance_problems(routes: Routes, breakers: Mapping[str, BreakerSnapshot]) 
             yield f"plugins.{name}: misconfigured: {one.reason}"
     for channel in Channel:
         for position, route in enumerate(routes.of(channel)):
-            resting = [breakers[name].state is BreakerState.RESTING for name in route.instances]
+            # One with the weight 0 gets no messages.
+            names = [name for name in route.instances if route.split.get(name, 1.0)]
+            resting = [breakers[name].state is BreakerState.RESTING for name in names]
             if resting and all(resting):
                 yield f"{routes.key(channel, position)}: none of its plugins can send now"
