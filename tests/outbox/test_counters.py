@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import func, select
 
+from claiming import from_noon
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import (
     Limit,
@@ -38,6 +39,7 @@ def opened(request, tmp_path):
     @asynccontextmanager
     async def opened():
         async with open_outbox(url, tmp_path, Policy(uncertain_wait=0.001)) as outbox:
+            outbox._now = from_noon
             yield outbox
 
     return opened

@@ -1,11 +1,12 @@
 """Counters and limits with several replicas on one PostgreSQL database."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from sqlalchemy import func, select
 
+from claiming import from_noon
 from gatepost.model import Secret
 from gatepost.outbox import Limit, Policy, StoredMessage, counters, open_outbox
 from gatepost.outbox.driver_errors import ConnectionLost
@@ -20,7 +21,14 @@ IN_FLIGHT = 8
 def replica(postgres_server, tmp_path):
     """Return a function that opens one more replica."""
     url = Secret(postgres_server.new_database())
-    return lambda: open_outbox(url, tmp_path, Policy())
+
+    @asynccontextmanager
+    async def opened():
+        async with open_outbox(url, tmp_path, Policy()) as outbox:
+            outbox._now = from_noon
+            yield outbox
+
+    return opened
 
 
 async def put_one_by_one(outbox, new, name, count):
