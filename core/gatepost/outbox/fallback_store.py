@@ -142,6 +142,9 @@ def _reported_try(
         "code": code,
         "started_at": tx.now,
         "duration": 0,
+        "parts": 0,
+        "price": "",
+        "currency": "",
     }
 
 
