@@ -11,10 +11,11 @@ from sqlalchemy.engine import Row
 from gatepost.model import Channel, Status
 from gatepost.outbox.claim_statement import claim_statement
 from gatepost.outbox.fence import check_fence
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import Callback, CallbackResult
 from gatepost.outbox.schema import messages, statuses
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, CallbackState
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
+from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
 from gatepost.outbox.watermark import FULL_SCAN, ClaimProgress, claim_progress
 
 
@@ -50,8 +51,8 @@ def claim_callbacks(tx: Transaction, requests: Sequence[CallbackClaimRequest]) -
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "of_client": statuses.c.client == bindparam("of_client"),
-    "excluded_clients": statuses.c.client.not_in(bindparam("excluded_clients", expanding=True)),
-    "excluded_targets": statuses.c.target.not_in(bindparam("excluded_targets", expanding=True)),
+    "excluded_clients": ~one_of(statuses.c.client, bindparam("excluded_clients")),
+    "excluded_targets": ~one_of(statuses.c.target, bindparam("excluded_targets")),
     "to_target": statuses.c.target == bindparam("to_target"),
 }
 
@@ -120,7 +121,9 @@ def _claim(tx: Transaction, request: CallbackClaimRequest) -> CallbackBatch:
 
 
 _message_columns = dialect_pair(
-    lambda _: select(messages.c.id, messages.c.channel, messages.c.callback_url).where(messages.c.id.in_(IDS))
+    lambda _: select(messages.c.id, messages.c.channel, messages.c.callback_url).where(
+        one_of(messages.c.id, IDS)
+    )
 )
 _claimed_rows = dialect_pair(
     lambda _: select(
@@ -129,10 +132,10 @@ _claimed_rows = dialect_pair(
         statuses.c.attempt,
         statuses.c.holder,
         statuses.c.callback_state.label("state"),
-    ).where(statuses.c.seq.in_(IDS))
+    ).where(one_of(statuses.c.seq, IDS))
 )
 _lock_rows = dialect_pair(
-    lambda add_lock: add_lock(select(messages.c.id).where(messages.c.id.in_(IDS)).order_by(messages.c.id))
+    lambda add_lock: add_lock(select(messages.c.id).where(one_of(messages.c.id, IDS)).order_by(messages.c.id))
 )
 
 _update_status = (
@@ -208,8 +211,8 @@ def queue_next_statuses(tx: Transaction, message_ids: Iterable[str]) -> int:
 _first_open = (
     select(func.min(statuses.c.seq))
     .where(
-        statuses.c.message_id.in_(IDS),
-        statuses.c.callback_state.in_([state.value for state in OPEN_CALLBACK_STATES]),
+        one_of(statuses.c.message_id, IDS),
+        one_of(statuses.c.callback_state, [state.value for state in OPEN_CALLBACK_STATES]),
     )
     .group_by(statuses.c.message_id)
 )

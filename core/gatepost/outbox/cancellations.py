@@ -17,11 +17,12 @@ from gatepost.observe.redaction import redact_patterns
 from gatepost.outbox import audit, counters
 from gatepost.outbox.audit import AuditEntry
 from gatepost.outbox.message_filter import Cursor, MessageFilter, pages
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import OUR_ID, EndedMessage
 from gatepost.outbox.reports import append_statuses, delete_contents
 from gatepost.outbox.schema import messages
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
+from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
 
 CANCELLABLE = (State.QUEUED, State.SUSPECT, State.HELD, State.AWAITING)
 """States of a message that waits, and that no provider is sending. An instance that has an awaiting one keeps it."""
@@ -194,19 +195,21 @@ def _cancellation(message_id: str, cancelled: Iterable[str], state: State | None
     return MessageCancellation(id=message_id, problem=problem)
 
 
-_select_states = dialect_pair(lambda _: select(messages.c.id, messages.c.state).where(messages.c.id.in_(IDS)))
-_IN_STATES = messages.c.state.in_(bindparam("in_states", expanding=True))
+_select_states = dialect_pair(
+    lambda _: select(messages.c.id, messages.c.state).where(one_of(messages.c.id, IDS))
+)
+_IN_STATES = one_of(messages.c.state, bindparam("in_states"))
 _select_waiting = dialect_pair(
     lambda add_lock: add_lock(
         select(messages.c.id, messages.c.client, messages.c.channel, messages.c.callback_url)
-        .where(messages.c.id.in_(IDS), _IN_STATES)
+        .where(one_of(messages.c.id, IDS), _IN_STATES)
         .order_by(messages.c.id)
     )
 )
 _update_to_cancelled = dialect_pair(
     lambda _: (
         update(messages)
-        .where(messages.c.id.in_(IDS))
+        .where(one_of(messages.c.id, IDS))
         .values(
             state=State.CANCELLED.value,
             due_at=None,

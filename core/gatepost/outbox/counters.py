@@ -6,12 +6,12 @@ the sum of its rows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select
 
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.schema import counters
-from gatepost.outbox.transaction import IDS, CounterKey, Transaction, dialect_pair
+from gatepost.outbox.transaction import CounterKey, Transaction, dialect_pair
 
 DAY = 86_400_000
 """Milliseconds of a calendar day (UTC)."""
@@ -38,12 +38,10 @@ def add(tx: Transaction, key: CounterKey, amount: int) -> None:
     tx.counter_changes[key] = tx.counter_changes.get(key, 0) + amount
 
 
-_PERIODS: Any = bindparam("periods", expanding=True)
-
 _select_sums = dialect_pair(
     lambda _: (
         select(counters.c.period, counters.c.scope, func.sum(counters.c.value))
-        .where(counters.c.period.in_(_PERIODS), counters.c.scope.in_(IDS))
+        .where(one_of(counters.c.period, bindparam("periods")), one_of(counters.c.scope, IDS))
         .group_by(counters.c.period, counters.c.scope)
     )
 )

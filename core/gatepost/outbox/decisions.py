@@ -9,16 +9,17 @@ from sqlalchemy.engine import Row
 from gatepost.model import Channel
 from gatepost.outbox import deaths, limits
 from gatepost.outbox.fence import check_fence
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.queues import add_queues
 from gatepost.outbox.records import Limit, Queue
 from gatepost.outbox.schema import messages
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
+from gatepost.outbox.transaction import Transaction, dialect_pair
 
 _claimed_rows = dialect_pair(
     lambda add_lock: add_lock(
         select(messages.c.id, messages.c.attempt, messages.c.holder, messages.c.state)
-        .where(messages.c.id.in_(IDS))
+        .where(one_of(messages.c.id, IDS))
         .order_by(messages.c.id)
     )
 )

@@ -9,10 +9,11 @@ from sqlalchemy.engine import Row
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import counters
 from gatepost.outbox.fallback import ARRIVALS, FAILED_REASON, FAILURES, Progress
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import EndedMessage, Fallback
 from gatepost.outbox.schema import attempts, messages, queues, statuses
 from gatepost.outbox.states import FINAL_STATES, State
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
+from gatepost.outbox.transaction import Transaction, dialect_pair
 
 REPORT_POSITION = 1_000
 """The first position, after those of all tries, of what is known only from a report: the process died before the answer."""
@@ -40,7 +41,7 @@ class MatchedEvent(NamedTuple):
 
 
 _select_queues = dialect_pair(
-    lambda _: select(queues.c.id, queues.c.channel, queues.c.route).where(queues.c.id.in_(IDS))
+    lambda _: select(queues.c.id, queues.c.channel, queues.c.route).where(one_of(queues.c.id, IDS))
 )
 
 
@@ -57,7 +58,7 @@ def fallbacks_by_queue(tx: Transaction, queue_ids: Iterable[int]) -> dict[int, F
 
 _select_failed = dialect_pair(
     lambda _: select(attempts.c.message_id, attempts.c.instance).where(
-        attempts.c.message_id.in_(IDS), attempts.c.outcome.in_([status.value for status in FAILURES])
+        one_of(attempts.c.message_id, IDS), one_of(attempts.c.outcome, [status.value for status in FAILURES])
     )
 )
 
@@ -72,7 +73,7 @@ def failed_members(tx: Transaction, message_ids: Collection[str]) -> dict[str, s
 
 _select_arrived = dialect_pair(
     lambda _: select(statuses.c.message_id).where(
-        statuses.c.message_id.in_(IDS), statuses.c.status.in_([status.value for status in ARRIVALS])
+        one_of(statuses.c.message_id, IDS), one_of(statuses.c.status, [status.value for status in ARRIVALS])
     )
 )
 
@@ -87,7 +88,7 @@ _set_outcome = (
     .where(
         attempts.c.message_id == bindparam("of_message"),
         attempts.c.instance == bindparam("of_instance"),
-        attempts.c.outcome.in_(bindparam("from_outcomes", expanding=True)),
+        one_of(attempts.c.outcome, bindparam("from_outcomes")),
     )
     .values(outcome=bindparam("outcome"), code=bindparam("code"))
 )

@@ -22,6 +22,7 @@ from gatepost.model import Channel, Status
 from gatepost.outbox import counters, deaths, report_outages, suppressions
 from gatepost.outbox.fallback import LATE_REASON
 from gatepost.outbox.fallback_store import is_last_wait
+from gatepost.outbox.one_of import one_of
 from gatepost.outbox.queues import in_any_queue
 from gatepost.outbox.records import EndedMessage, SweepResult
 from gatepost.outbox.reports import append_statuses
@@ -90,14 +91,14 @@ def _select_rows(tx: Transaction, *conditions: ColumnElement[bool]) -> Sequence[
 def _update_rows(tx: Transaction, rows: Sequence[Row[Any]], **values: Any) -> int:
     if rows:
         ids = [row.id for row in rows]
-        tx.connection.execute(update(messages).where(messages.c.id.in_(ids)).values(**values))
+        tx.connection.execute(update(messages).where(one_of(messages.c.id, ids)).values(**values))
     return len(rows)
 
 
 def _fail_expired_messages(tx: Transaction) -> Sequence[EndedMessage]:
     """Fail messages whose lifetime ended. The content stays, so that the operator can queue them again."""
     states = [state.value for state in _MAY_EXPIRE]
-    rows = _select_rows(tx, messages.c.expires_at <= tx.now, messages.c.state.in_(states))
+    rows = _select_rows(tx, messages.c.expires_at <= tx.now, one_of(messages.c.state, states))
     _update_rows(tx, rows, state=State.FAILED.value, due_at=None, ended_at=tx.now)
     if rows:
         failed = [(row.id, Status.FAILED, "") for row in rows]
@@ -114,7 +115,7 @@ def _expire_leases(tx: Transaction) -> deaths.ExpiredClaims:
     )
     if not rows:
         return deaths.ExpiredClaims(0, [])
-    return deaths.expire_claims(tx, messages.c.id.in_([row.id for row in rows]))
+    return deaths.expire_claims(tx, one_of(messages.c.id, [row.id for row in rows]))
 
 
 def expire_all_claims(tx: Transaction, items: Sequence[None]) -> list[deaths.ExpiredClaims]:
@@ -156,7 +157,7 @@ def _pass_undelivered(tx: Transaction, silent: Collection[str]) -> int:
     """
     is_due = messages.c.due_at <= tx.now
     is_awaiting = messages.c.state == State.AWAITING.value
-    can_report = messages.c.instance.not_in(sorted(silent))
+    can_report = ~one_of(messages.c.instance, sorted(silent))
     rows = _select_rows(tx, in_any_queue(tx), is_awaiting, is_due, can_report, ~is_last_wait)
     passed = func.ltrim(messages.c.passed + literal(" ") + messages.c.instance)
     _update_rows(tx, rows, state=deaths.waiting_state, due_at=tx.now, passed=passed, reason=LATE_REASON)
@@ -227,7 +228,7 @@ def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
     """
     has_open_callback = exists().where(
         statuses.c.message_id == messages.c.id,
-        statuses.c.callback_state.in_([state.value for state in OPEN_CALLBACK_STATES]),
+        one_of(statuses.c.callback_state, [state.value for state in OPEN_CALLBACK_STATES]),
     )
     old = tx.with_lock(
         select(messages.c.id)
@@ -238,8 +239,8 @@ def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
     )
     ids = list(tx.connection.execute(old).scalars())
     if ids:
-        tx.connection.execute(delete(contents).where(contents.c.message_id.in_(ids)))
-        tx.connection.execute(delete(attempts).where(attempts.c.message_id.in_(ids)))
-        tx.connection.execute(delete(statuses).where(statuses.c.message_id.in_(ids)))
-        tx.connection.execute(delete(messages).where(messages.c.id.in_(ids)))
+        tx.connection.execute(delete(contents).where(one_of(contents.c.message_id, ids)))
+        tx.connection.execute(delete(attempts).where(one_of(attempts.c.message_id, ids)))
+        tx.connection.execute(delete(statuses).where(one_of(statuses.c.message_id, ids)))
+        tx.connection.execute(delete(messages).where(one_of(messages.c.id, ids)))
     return [len(ids) + suppressions.prune(tx, SWEEP_BATCH) + counters.prune(tx)] * len(items)

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Row
 
 from gatepost.content import EmailContent, decode_content
 from gatepost.model import Channel
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.queues import all_queues
 from gatepost.outbox.records import Queue
 from gatepost.outbox.schema import contents, messages
@@ -139,6 +140,8 @@ _select_page: Select[Any] = (
     .limit(PAGE_ROWS)
 )
 
+_select_contents = select(contents.c.message_id, contents.c.content).where(one_of(contents.c.message_id, IDS))
+
 
 def _read(connection: Connection, place: Cursor) -> tuple[Sequence[Row[Any]], Cursor | None]:
     """Return the rows after this place, and where the next ones begin; None: there are no more."""
@@ -175,9 +178,9 @@ class _Conditions:
         found = [row.id for row in rows if self._row_meets(row)]
         if not found or not self._wanted.reads_content:
             return found
-        query = select(contents.c.message_id, contents.c.content).where(contents.c.message_id.in_(found))
+        with_content = connection.execute(_select_contents, {"ids": found})
         meets = partial(self._content_meets, queue.channel)
-        matching = {row.message_id for row in connection.execute(query) if meets(bytes(row.content))}
+        matching = {row.message_id for row in with_content if meets(bytes(row.content))}
         return [message_id for message_id in found if message_id in matching]
 
     def _row_meets(self, row: Row[Any]) -> bool:

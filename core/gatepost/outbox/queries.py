@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Select, bindparam, func, literal_column, select
 
+from gatepost.outbox.one_of import one_of
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import attempts, contents, messages, queues, statuses
 from gatepost.outbox.states import CallbackState, State
@@ -169,7 +170,7 @@ def list_messages(
     for column, value in filters.items():
         query = query.where(messages.c[column] == value)
     if states:
-        query = query.where(messages.c.state.in_([state.value for state in states]))
+        query = query.where(one_of(messages.c.state, [state.value for state in states]))
     if dead:
         query = query.where(
             messages.c.id.in_(
@@ -200,7 +201,7 @@ def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
     tries = _try_views(connection, ids)
     routes = {row.id: row.route for row in connection.execute(select(queues.c.id, queues.c.route))}
     with_content = set(
-        connection.execute(select(contents.c.message_id).where(contents.c.message_id.in_(ids))).scalars()
+        connection.execute(select(contents.c.message_id).where(one_of(contents.c.message_id, ids))).scalars()
     )
     return [
         MessageView(
@@ -232,7 +233,7 @@ def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
 def _status_views(connection: Connection, ids: Sequence[str]) -> dict[str, list[StatusView]]:
     """Return the statuses of these messages in their order, by message id."""
     views: dict[str, list[StatusView]] = {message_id: [] for message_id in ids}
-    query = select(statuses).where(statuses.c.message_id.in_(ids)).order_by(statuses.c.seq)
+    query = select(statuses).where(one_of(statuses.c.message_id, ids)).order_by(statuses.c.seq)
     for row in connection.execute(query):
         views[row.message_id].append(
             StatusView(
@@ -252,7 +253,7 @@ def _try_views(connection: Connection, ids: Sequence[str]) -> dict[str, list[Try
     """Return the tries of these messages in their order, by message id."""
     views: dict[str, list[TryView]] = {message_id: [] for message_id in ids}
     order = attempts.c.message_id, attempts.c.attempt, attempts.c.position
-    query = select(attempts).where(attempts.c.message_id.in_(ids)).order_by(*order)
+    query = select(attempts).where(one_of(attempts.c.message_id, ids)).order_by(*order)
     for row in connection.execute(query):
         views[row.message_id].append(
             TryView(

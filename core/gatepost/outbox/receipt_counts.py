@@ -13,10 +13,11 @@ from sqlalchemy import Row, bindparam, func, select
 from gatepost.model import Status
 from gatepost.outbox import cohorts, counters
 from gatepost.outbox.cohorts import Counted, Group
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import SendResult
 from gatepost.outbox.schema import attempts, messages, queues, statuses
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
+from gatepost.outbox.transaction import Transaction, dialect_pair
 
 _DELIVERIES = frozenset({Status.DELIVERED, Status.OPENED})
 """The statuses that prove a delivery."""
@@ -25,7 +26,7 @@ _deliveries = (
     select(func.count())
     .where(
         statuses.c.message_id == messages.c.id,
-        statuses.c.status.in_([status.value for status in _DELIVERIES]),
+        one_of(statuses.c.status, [status.value for status in _DELIVERIES]),
     )
     .scalar_subquery()
 )
@@ -42,11 +43,11 @@ _first_sends = dialect_pair(
         .join_from(attempts, messages, messages.c.id == attempts.c.message_id)
         .join(queues, queues.c.id == messages.c.queue)
         .where(
-            attempts.c.message_id.in_(IDS),
+            one_of(attempts.c.message_id, IDS),
             attempts.c.attempt == 1,
             attempts.c.position == 0,
             attempts.c.outcome == "sent",
-            queues.c.route.in_(bindparam("routes", expanding=True)),
+            one_of(queues.c.route, bindparam("routes")),
         )
     )
 )

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, ColumnElement, case, literal, select, true, u
 
 from gatepost.outbox.fallback_store import is_last_wait
 from gatepost.outbox.named_leases import LeaseRequest, acquire
+from gatepost.outbox.one_of import one_of
 from gatepost.outbox.schema import leases, messages, queues
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction
@@ -51,7 +52,7 @@ def extend_waits(tx: Transaction, refused: Collection[str]) -> Collection[str]:
         if tx.connection.execute(take_note).rowcount and last < tx.now:
             was_down = last <= tx.after(-MIN_OUTAGE)
             if was_down or silent:
-                which = true() if was_down else messages.c.instance.in_(sorted(silent))
+                which = true() if was_down else one_of(messages.c.instance, sorted(silent))
                 _extend(tx, tx.now - last, which)
     return silent
 

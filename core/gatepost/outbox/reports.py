@@ -11,10 +11,11 @@ from sqlalchemy.engine import Row
 from gatepost.model import Channel, Status
 from gatepost.outbox import counters, receipt_counts, suppressions
 from gatepost.outbox.fallback_store import MatchedEvent, follow_reports, store_progress
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import EndedMessage, RecordResult, ReportedEvents
 from gatepost.outbox.schema import attempts, contents, messages, statuses
 from gatepost.outbox.states import FINAL_STATES, OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
+from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
 
 _COLUMNS = (
     messages.c.id,
@@ -124,11 +125,11 @@ def _may_have_sent(report: ReportedEvents, row: Row[Any]) -> bool:
 
 
 _select_by_id = dialect_pair(
-    lambda add_lock: add_lock(select(*_COLUMNS).where(messages.c.id.in_(IDS)).order_by(messages.c.id))
+    lambda add_lock: add_lock(select(*_COLUMNS).where(one_of(messages.c.id, IDS)).order_by(messages.c.id))
 )
 _select_by_provider_id = dialect_pair(
     lambda _: select(attempts.c.provider_id, attempts.c.message_id).where(
-        attempts.c.instance == bindparam("instance"), attempts.c.provider_id.in_(IDS)
+        attempts.c.instance == bindparam("instance"), one_of(attempts.c.provider_id, IDS)
     )
 )
 
@@ -172,7 +173,7 @@ def _mark_sent(tx: Transaction, rows: Collection[Row[Any]]) -> Sequence[EndedMes
     return ended
 
 
-_delete_contents = dialect_pair(lambda _: delete(contents).where(contents.c.message_id.in_(IDS)))
+_delete_contents = dialect_pair(lambda _: delete(contents).where(one_of(contents.c.message_id, IDS)))
 
 
 def delete_contents(tx: Transaction, message_ids: Iterable[str]) -> None:
@@ -183,7 +184,7 @@ def delete_contents(tx: Transaction, message_ids: Iterable[str]) -> None:
 
 _select_statuses = dialect_pair(
     lambda _: select(statuses.c.message_id, statuses.c.status, statuses.c.callback_state).where(
-        statuses.c.message_id.in_(IDS)
+        one_of(statuses.c.message_id, IDS)
     )
 )
 _insert_statuses = statuses.insert()

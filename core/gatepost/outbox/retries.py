@@ -10,10 +10,11 @@ from gatepost.model import Channel
 from gatepost.outbox import audit, counters, deaths
 from gatepost.outbox.audit import AuditEntry
 from gatepost.outbox.callbacks import lock_messages, queue_next_statuses
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import FINAL_STATES, CallbackState, State
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
+from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
 
 RETRY_REASON = "queued again by the operator"
 """The reason of a retried message until the result of its next attempt."""
@@ -58,7 +59,7 @@ class CallbackRetry(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
 
 def ids_in_states(connection: Connection, states: Sequence[State]) -> list[str]:
     """Return the ids of all messages in these states, in no particular order."""
-    query = select(messages.c.id).where(messages.c.state.in_([state.value for state in states]))
+    query = select(messages.c.id).where(one_of(messages.c.state, [state.value for state in states]))
     return list(connection.execute(query).scalars())
 
 
@@ -158,20 +159,20 @@ _select_callbacks = dialect_pair(
             messages.c.id, statuses.c.client, statuses.c.target, statuses.c.callback_state, statuses.c.due_at
         )
         .select_from(messages.outerjoin(statuses, statuses.c.message_id == messages.c.id))
-        .where(messages.c.id.in_(IDS))
+        .where(one_of(messages.c.id, IDS))
     )
 )
 _select_calling = dialect_pair(
     lambda _: select(statuses.c.message_id).where(
-        statuses.c.message_id.in_(IDS), statuses.c.callback_state == CallbackState.CALLING.value
+        one_of(statuses.c.message_id, IDS), statuses.c.callback_state == CallbackState.CALLING.value
     )
 )
 _reset_callbacks = dialect_pair(
     lambda _: (
         update(statuses)
         .where(
-            statuses.c.message_id.in_(IDS),
-            statuses.c.callback_state.in_([CallbackState.DEAD.value, CallbackState.QUEUED.value]),
+            one_of(statuses.c.message_id, IDS),
+            one_of(statuses.c.callback_state, [CallbackState.DEAD.value, CallbackState.QUEUED.value]),
         )
         .values(callback_state=CallbackState.WAITING.value, attempt=0, due_at=None)
     )

@@ -12,11 +12,12 @@ from gatepost.outbox import counters, deaths, receipt_counts
 from gatepost.outbox.fallback import Progress
 from gatepost.outbox.fallback_store import progress_of
 from gatepost.outbox.fence import check_fence
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import EndedMessage, SendResult
 from gatepost.outbox.reports import append_statuses, delete_contents
 from gatepost.outbox.schema import attempts, contents, messages
 from gatepost.outbox.states import FINAL_STATES, State
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
+from gatepost.outbox.transaction import Transaction, dialect_pair
 
 _FINAL_STATUSES = {
     State.SENT: Status.ACCEPTED,
@@ -45,7 +46,7 @@ _claimed_rows = dialect_pair(
             messages.c.passed,
             messages.c.due_at,
         )
-        .where(messages.c.id.in_(IDS))
+        .where(one_of(messages.c.id, IDS))
         .order_by(messages.c.id)
     )
 )

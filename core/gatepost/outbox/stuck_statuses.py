@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, exists, select
 
 from gatepost.outbox.callbacks import lock_messages, queue_next_statuses
+from gatepost.outbox.one_of import one_of
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import CallbackState
 from gatepost.outbox.transaction import Transaction
@@ -22,7 +23,7 @@ _others = statuses.alias()
 _stuck = select(statuses.c.message_id).where(
     statuses.c.seq.between(bindparam("first"), bindparam("last")),
     statuses.c.callback_state == CallbackState.WAITING.value,
-    ~exists().where(_others.c.message_id == statuses.c.message_id, _others.c.callback_state.in_(_ACTIVE)),
+    ~exists().where(_others.c.message_id == statuses.c.message_id, one_of(_others.c.callback_state, _ACTIVE)),
 )
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Dialect, Executable, Insert, Select, Table, UpdateBase, bindparam, select
+from sqlalchemy import Connection, Dialect, Executable, Insert, Select, Table, UpdateBase, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from gatepost.outbox.one_of import one_of
 from gatepost.outbox.records import Policy
 
 if TYPE_CHECKING:
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_IDS = 500
-"""Ids in one IN list."""
-
-IDS: Any = bindparam("ids", expanding=True)
-"""The parameter of a statement about many rows: ``column.in_(IDS)``."""
+"""Ids of one statement."""
 
 
 class DialectPair(NamedTuple):
@@ -129,7 +127,7 @@ class Transaction:
         return {
             one
             for chunk in id_chunks(ids)
-            for one in self.connection.execute(select(table.c.id).where(table.c.id.in_(chunk))).scalars()
+            for one in self.connection.execute(select(table.c.id).where(one_of(table.c.id, chunk))).scalars()
         }
 
     def add_up(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -182,7 +180,7 @@ class Transaction:
 
 
 def id_chunks(ids: Iterable[T]) -> Iterator[list[T]]:
-    """Yield the ids in lists short enough for one IN."""
+    """Yield the ids in lists short enough for one statement."""
     all_ids = list(ids)
     for start in range(0, len(all_ids), MAX_IDS):
         yield all_ids[start : start + MAX_IDS]

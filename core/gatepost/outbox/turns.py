@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.schema import turns
-from gatepost.outbox.transaction import IDS, DialectPair, Transaction
+from gatepost.outbox.transaction import DialectPair, Transaction
 
 TURN_DELAY = 20
 """Milliseconds from the claim to its first turn: the time of a commit. Turns that are over when the commit is there would
@@ -50,7 +51,7 @@ def shared_rate(instance: str, per_second: float) -> Rate:
 
 
 _select = (
-    select(turns.c.instance, turns.c.next_at).where(turns.c.instance.in_(IDS)).order_by(turns.c.instance)
+    select(turns.c.instance, turns.c.next_at).where(one_of(turns.c.instance, IDS)).order_by(turns.c.instance)
 )
 _read = DialectPair(_select, _select)
 _lock = DialectPair(_select, _select.with_for_update(skip_locked=True))
