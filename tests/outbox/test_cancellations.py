@@ -180,6 +180,7 @@ async def test_content_that_cannot_be_read_matches_no_text(store, new):
 
 async def test_the_steps_of_a_large_order_cover_every_message_once(store, new, clock, monkeypatch):
     monkeypatch.setattr(cancellations, "STEP_TIME", 0.0)
+    monkeypatch.setattr(cancellations, "SHARED_STEP_TIME", 0.0)
     monkeypatch.setattr(message_filter, "_select_page", message_filter._select_page.limit(3))
     monkeypatch.setattr(message_filter, "PAGE_ROWS", 3)
     for number in range(20):
@@ -209,6 +210,7 @@ async def test_the_steps_of_a_large_order_cover_every_message_once(store, new, c
 
 async def test_an_order_of_one_step_is_recorded_once(store, new, monkeypatch):
     monkeypatch.setattr(cancellations, "STEP_TIME", 60.0)
+    monkeypatch.setattr(cancellations, "SHARED_STEP_TIME", 60.0)
     await store.put(new())
 
     await cancel(store, MessageFilter(client="brand", since=1_700_000_000.0), reason="stop")
@@ -219,6 +221,7 @@ async def test_an_order_of_one_step_is_recorded_once(store, new, monkeypatch):
 
 async def test_large_contents_are_erased_in_small_pages(store, new, monkeypatch):
     monkeypatch.setattr(cancellations, "STEP_TIME", 0.0)
+    monkeypatch.setattr(cancellations, "SHARED_STEP_TIME", 0.0)
     for number in range(3):
         await store.put(new(f"{number}", content=bytes(1_500_000)))
 
@@ -230,6 +233,7 @@ async def test_large_contents_are_erased_in_small_pages(store, new, monkeypatch)
 
 async def test_what_is_accepted_after_the_beginning_stays(store, new, clock, monkeypatch):
     monkeypatch.setattr(cancellations, "STEP_TIME", 0.0)
+    monkeypatch.setattr(cancellations, "SHARED_STEP_TIME", 0.0)
     monkeypatch.setattr(message_filter, "_select_page", message_filter._select_page.limit(1))
     monkeypatch.setattr(message_filter, "PAGE_ROWS", 1)
     await store.put(new("before"))

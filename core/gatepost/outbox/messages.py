@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import bindparam, select
 
 from gatepost.outbox import counters, limits, suppressions
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.queues import QueueName, add_queues
 from gatepost.outbox.records import Limit, NewMessage, Queue, StoredMessage
 from gatepost.outbox.schema import contents, messages
 from gatepost.outbox.states import State
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair
+from gatepost.outbox.transaction import Transaction, dialect_pair
 
 Key = tuple[str, str, str]
 """Client, channel and uid: what identifies a message to its client."""
@@ -153,7 +154,7 @@ _select_by_uid = dialect_pair(
     lambda _: select(messages.c.uid, messages.c.id, messages.c.fingerprint).where(
         messages.c.client == bindparam("of_client"),
         messages.c.channel == bindparam("of_channel"),
-        messages.c.uid.in_(IDS),
+        one_of(messages.c.uid, IDS),
     )
 )
 

@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, or_, select
 
 from gatepost.model import Status
 from gatepost.outbox import audit
+from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.schema import messages, suppressions
-from gatepost.outbox.transaction import IDS, Transaction, dialect_pair, id_chunks
+from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
 
 MAX_REASON = 64
 """Characters of a reason."""
@@ -84,7 +85,7 @@ reason_of_message = (
 
 _select_reasons = dialect_pair(
     lambda _: select(suppressions.c.ext_user_id, suppressions.c.reason).where(
-        suppressions.c.client == bindparam("of_client"), suppressions.c.ext_user_id.in_(IDS), _in_force
+        suppressions.c.client == bindparam("of_client"), one_of(suppressions.c.ext_user_id, IDS), _in_force
     )
 )
 _has_any = dialect_pair(lambda _: select(suppressions.c.client).limit(1))
