@@ -11,7 +11,7 @@
     │   ├── NoVerificationKey   404, as if there were no such address
     │   ├── BadSignature        401, most providers don't try again
     │   ├── BadWebhook          400, the request is not one of this provider's
-    │   └── WebhookRetry        503, most providers try again
+    │   └── WebhookRetry        503 or the plugin's `retry_status`, after which its provider tries again
     ├── StoreError
     │   ├── StoreBusy           this call failed and may be repeated: Smartico gets code 12
     │   └── StoreBroken         the store can't be trusted any more: the process stops
@@ -24,6 +24,7 @@ all the same.
 
 from collections.abc import Iterable
 from enum import IntEnum
+from types import TracebackType
 from typing import NamedTuple
 
 from gatepost.status import Status
@@ -57,6 +58,34 @@ class ConfigError(GatepostError):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
+class Faults(list[Fault]):
+    """The faults that a plugin's constructor has found so far, so that all of them are named at once.
+
+        faults = Faults(check(settings))
+        with faults:
+            self._key = parse_key(settings.key)
+        faults.expect_none()
+
+    A ConfigError inside ``with`` ends there, and its faults are added.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, ConfigError):
+            return False
+        self.extend(error.faults)
+        return True
+
+    def expect_none(self) -> None:
+        """Raise ConfigError with the faults if there are any."""
+        if self:
+            raise ConfigError(self)
+
+
 class SendError(GatepostError):
     """The base class of the errors that a sending hook raises when it can't return a Receipt.
 
@@ -76,8 +105,10 @@ class Rejected(SendError):
     The core records the status ``rejected`` and tries no other plugin. The instance's breaker does not count it: a
     bad recipient says nothing about the provider.
 
-    ``status`` is a further status that the answer proves, such as ``Status.UNSUBSCRIBED`` where the provider refuses
-    because the user has opted out. It is recorded after ``rejected``.
+    ``status`` is what the answer proves about the user, and may be the reason to suppress her: ``Status.UNSUBSCRIBED``
+    where the provider refuses because the user has opted out, ``Status.COMPLAINED`` where it does so because the user
+    has called an earlier message spam. It is recorded after ``rejected``, and on a route with ``next_after`` no other
+    plugin gets the message either. There are no others: the rest would contradict ``rejected``.
     """
 
     def __init__(self, reason: str, *, code: str = "", status: Status | None = None) -> None:
@@ -147,7 +178,7 @@ class BadWebhook(WebhookError):
 
 
 class WebhookRetry(WebhookError):
-    """The request can't be handled now; it is answered with 503, after which most providers repeat it."""
+    """The request can't be handled now; it is answered with the class's ``retry_status``, after which the provider repeats it."""
 
 
 class StoreError(GatepostError):

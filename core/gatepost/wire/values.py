@@ -1,0 +1,36 @@
+"""Values of a provider that pass to operators, and values that a request needs. Pure functions."""
+
+import re
+
+from gatepost.errors import Rejected
+from gatepost.model import Sms
+
+_ID = re.compile(r"[\x21-\x7e]{1,255}")
+# At most six digits in a row: a phone number has at least seven.
+_CODE = re.compile(r"(?!.*[0-9]{7})[A-Za-z0-9]+(?:[_.:/-][A-Za-z0-9]+)*")
+_MAX_CODE_LENGTH = 40
+
+
+def safe_id(value: object) -> str:
+    """Return ``value`` if it can be an id: a text of at most 255 ASCII characters without spaces; otherwise empty."""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else ""
+
+
+def safe_code(value: object) -> str:
+    """Return a provider's code as text if it can be one, otherwise an empty text.
+
+    A code is a number or a word of at most 40 characters, such as 21610, ``4.2.1`` or ``invalid_recipient``. Free text
+    does not pass, because it may quote an address, and neither does anything with seven digits in a row.
+    """
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str) and len(text) <= _MAX_CODE_LENGTH and _CODE.fullmatch(text):
+        return text
+    return ""
+
+
+def sender_of(message: Sms, default_sender: str) -> str:
+    """Return the sender that Smartico requested, or the default one; raise Rejected where there is neither."""
+    sender = message.sender or default_sender
+    if not sender:
+        raise Rejected("no sender: set default_sender, or let Smartico send a from_number")
+    return sender

@@ -1,0 +1,283 @@
+"""What each fault of a connection means for a request, and that no POST is ever sent twice."""
+
+import asyncio
+import socket
+import ssl
+
+import pytest
+import trustme
+
+from gatepost import wire
+from gatepost.errors import Unavailable, Uncertain
+from wire.raw_server import Connection, RawServer, answer, answering, forever
+
+TIMEOUT = 0.5
+"""Seconds: only for the faults that end by it."""
+
+READING = ("GET", "HEAD")
+SENDING = ("POST", "PUT", "PATCH", "DELETE")
+
+
+async def close_at_once(_connection: Connection) -> None:
+    pass
+
+
+async def reset_at_once(connection: Connection) -> None:
+    connection.reset()
+
+
+async def close_after_head(connection: Connection) -> None:
+    await connection.read_head()
+
+
+async def close_after_body(connection: Connection) -> None:
+    await connection.read()
+
+
+async def reset_after_body(connection: Connection) -> None:
+    await connection.read()
+    connection.reset()
+
+
+async def no_answer(connection: Connection) -> None:
+    await connection.read()
+    await forever()
+
+
+async def garbage(connection: Connection) -> None:
+    await connection.read()
+    await connection.write(b"220 mail.example ESMTP\r\n")
+
+
+async def chunk_without_end(connection: Connection) -> None:
+    await connection.read()
+    await connection.write(b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+
+
+async def body_that_stalls(connection: Connection) -> None:
+    await connection.read()
+    await connection.write(answer(body=b"x" * 100)[:-50])
+    await forever()
+
+
+AFTER_CONNECTING = [
+    close_at_once,
+    reset_at_once,
+    close_after_head,
+    close_after_body,
+    reset_after_body,
+    no_answer,
+    garbage,
+    chunk_without_end,
+    body_that_stalls,
+]
+
+
+def connect(url: str, **more) -> wire.Http:
+    return wire.connect(url, **{"timeout": 30.0, "connections": 4, **more})
+
+
+async def send(http: wire.Http, method: str = "POST", body: bytes = b"{}") -> wire.Reply:
+    return await http.request(
+        method, "/v1/messages", body=body if method in {"POST", "PUT", "PATCH"} else None
+    )
+
+
+@pytest.mark.parametrize("method", SENDING)
+@pytest.mark.parametrize("fault", AFTER_CONNECTING)
+async def test_a_request_that_was_lost_is_uncertain_and_left_once(fault, method):
+    timeout = TIMEOUT if fault in {no_answer, body_that_stalls} else 30.0
+    async with RawServer(fault) as server, connect(server.url, timeout=timeout) as http:
+        with pytest.raises(Uncertain):
+            await send(http, method)
+
+    assert len(server.requests) <= 1
+
+
+@pytest.mark.parametrize("fault", AFTER_CONNECTING)
+async def test_a_lost_request_that_only_reads_is_unavailable(fault):
+    timeout = TIMEOUT if fault in {no_answer, body_that_stalls} else 30.0
+    async with RawServer(fault) as server, connect(server.url, timeout=timeout) as http:
+        with pytest.raises(Unavailable):
+            await send(http, "GET")
+
+
+async def test_every_cut_of_the_answer_is_uncertain():
+    whole = answer(202, b'{"id": 7}', "X-Message-Id: abc")
+    cuts = iter(range(len(whole)))
+
+    async def cut(connection: Connection) -> None:
+        await connection.read()
+        await connection.write(whole[: next(cuts)])
+
+    async with RawServer(cut) as server, connect(server.url) as http:
+        for _ in range(len(whole)):
+            with pytest.raises(Uncertain):
+                await send(http)
+
+    assert server.connections == len(server.requests) == len(whole)
+
+
+@pytest.mark.parametrize("method", [*READING, *SENDING])
+async def test_a_refused_connection_is_unavailable(method):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    async with connect(f"http://127.0.0.1:{port}") as http:
+        with pytest.raises(Unavailable):
+            await send(http, method)
+
+
+async def test_a_connection_that_is_never_accepted_is_unavailable():
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as full,
+        socket.create_connection(full.getsockname()),
+    ):
+        async with connect(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=TIMEOUT) as http:
+            with pytest.raises(Unavailable):
+                await send(http)
+
+
+async def test_an_unknown_host_is_unavailable():
+    async with connect("http://provider.invalid") as http:
+        with pytest.raises(Unavailable):
+            await send(http)
+
+
+async def test_waiting_for_a_free_connection_is_unavailable():
+    read = asyncio.Event()
+
+    async def busy(connection: Connection) -> None:
+        await connection.read()
+        read.set()
+        await forever()
+
+    async with RawServer(busy) as server, connect(server.url, connections=1) as http:
+        first = asyncio.create_task(send(http))
+        await read.wait()
+        with pytest.raises(Unavailable):
+            # As a request whose time was spent on waiting for a token; otherwise the first would end earlier.
+            await http._send("POST", "/", b"{}", None, TIMEOUT)
+        first.cancel()
+        await asyncio.wait([first])
+
+    assert len(server.requests) == 1
+
+
+async def test_a_cancelled_send_frees_its_connection():
+    read = asyncio.Event()
+
+    async def first_hangs(connection: Connection) -> None:
+        await connection.read()
+        if server.connections == 1:
+            read.set()
+            await forever()
+        await connection.write(answer())
+
+    async with RawServer(first_hangs) as server, connect(server.url, connections=1) as http:
+        first = asyncio.create_task(send(http))
+        await read.wait()
+        first.cancel()
+        assert (await send(http)).status == 202
+
+    assert first.cancelled()
+    assert [request.method for request in server.requests] == ["POST", "POST"]
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+async def test_an_untrusted_certificate_is_unavailable(tls):
+    async with RawServer(answering, tls=tls) as server, connect(server.url) as http:
+        with pytest.raises(Unavailable):
+            await send(http)
+
+    assert server.requests == []
+
+
+async def test_a_server_without_tls_is_unavailable():
+    async def greet(connection: Connection) -> None:
+        await connection.write(b"220 mail.example ESMTP\r\n")
+        await connection.reader.read()
+
+    async with RawServer(greet) as server, connect(server.url.replace("http:", "https:")) as http:
+        with pytest.raises(Unavailable):
+            await send(http)
+
+    assert server.requests == []
+
+
+async def test_a_handshake_that_hangs_is_unavailable():
+    async def hang(_connection: Connection) -> None:
+        await forever()
+
+    url = "https://127.0.0.1:{port}"
+    async with RawServer(hang) as server, connect(url.format(port=server.port), timeout=TIMEOUT) as http:
+        with pytest.raises(Unavailable):
+            await send(http)
+
+
+@pytest.mark.parametrize("close", ["close", "reset"])
+@pytest.mark.parametrize("method", SENDING)
+async def test_a_kept_connection_that_the_server_closes_costs_no_second_request(method, close):
+    """The server closes when the next request has arrived: the worst moment."""
+
+    async def once(connection: Connection) -> None:
+        if await connection.read():
+            await connection.write(answer())
+        if await connection.read_head() and close == "reset":
+            connection.reset()
+
+    async with RawServer(once) as server, connect(server.url, connections=1) as http:
+        await send(http, method)
+        with pytest.raises(Uncertain):
+            await send(http, method)
+
+    assert [request.method for request in server.requests] == [method, method]
+
+
+async def test_a_connection_that_was_closed_while_idle_is_not_used():
+    closed = asyncio.Event()
+
+    async def once(connection: Connection) -> None:
+        await connection.read()
+        await connection.write(answer())
+        connection.writer.close()
+        await connection.writer.wait_closed()
+        closed.set()
+
+    async with RawServer(once) as server, connect(server.url, connections=1) as http:
+        await send(http)
+        await closed.wait()
+        await asyncio.sleep(0)
+        assert (await send(http)).status == 202
+
+    assert len(server.requests) == server.connections == 2
+
+
+async def test_a_large_body_that_the_server_does_not_read_is_uncertain():
+    async with RawServer(close_after_head) as server, connect(server.url) as http:
+        with pytest.raises(Uncertain):
+            await send(http, body=b"x" * 3_000_000)
+
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("method", [*READING, *SENDING])
+async def test_no_redirect_is_followed(method):
+    async def elsewhere(connection: Connection) -> None:
+        await connection.read()
+        await connection.write(answer(307, b"", f"Location: {server.url}/elsewhere"))
+
+    async with RawServer(elsewhere) as server, connect(server.url) as http:
+        assert (await send(http, method)).status == 307
+
+    assert len(server.requests) == 1

@@ -1,0 +1,155 @@
+"""What leaves in a request, and what its answer means."""
+
+from urllib.parse import parse_qsl
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatepost import wire
+from gatepost.errors import Rejected, Unavailable, Uncertain
+from gatepost.model import Secret
+from wire.raw_server import RawServer, answer, answering
+
+
+@pytest.fixture
+async def server():
+    async with RawServer(answering) as running:
+        yield running
+
+
+@pytest.fixture
+async def http(server):
+    async with wire.connect(
+        server.url, timeout=30.0, connections=4, headers=wire.bearer(Secret("k"))
+    ) as client:
+        yield client
+
+
+async def test_each_method_leaves_as_it_is(server, http):
+    await http.get("/a?b=c")
+    await http.post("/a", b"1")
+    await http.put("/a", b"2")
+    await http.patch("/a", b"3")
+    await http.delete("/a")
+    await http.request("HEAD", "/a")
+
+    sent = [(request.method, request.target, request.body) for request in server.requests]
+    assert sent == [
+        ("GET", "/a?b=c", b""),
+        ("POST", "/a", b"1"),
+        ("PUT", "/a", b"2"),
+        ("PATCH", "/a", b"3"),
+        ("DELETE", "/a", b""),
+        ("HEAD", "/a", b""),
+    ]
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer k"}
+    assert server.requests[1].headers["content-type"] == "application/json"
+
+
+async def test_pairs_are_a_form(server, http):
+    pairs = [
+        ("To", "+447700900123"),
+        ("Body", "a b&c=d é 🎲\r\n~*"),
+        ("MediaUrl", "1"),
+        ("MediaUrl", "2"),
+        ("X", ""),
+    ]
+    await http.post("/", pairs)
+
+    [request] = server.requests
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert request.body.startswith(b"To=%2B447700900123&Body=a+b%26c%3Dd+%C3%A9+%F0%9F%8E%B2%0D%0A")
+    assert parse_qsl(request.body.decode("ascii"), keep_blank_values=True, strict_parsing=True) == pairs
+
+
+async def test_half_a_character_in_a_form_is_refused_before_anything_is_sent(server, http):
+    with pytest.raises(Rejected):
+        await http.post("/", [("Body", "\ud83d")])
+
+    assert server.requests == []
+
+
+def test_basic_auth_is_utf8():
+    assert wire.basic_auth("anna", Secret("pässwörd:x")) == {
+        "Authorization": "Basic YW5uYTpww6Rzc3fDtnJkOng="
+    }
+
+
+def reply(status: int, *, method: str = "POST", body: bytes = b"", **headers: str) -> wire.Reply:
+    return wire.Reply(status=status, headers=headers, body=body, method=method)
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "outcome", "misconfigured"),
+    [
+        (204, "POST", None, False),
+        (302, "POST", Unavailable, True),
+        (400, "POST", Rejected, False),
+        (401, "POST", Unavailable, True),
+        (404, "POST", Unavailable, True),
+        (407, "POST", Unavailable, True),
+        (422, "DELETE", Rejected, False),
+        (429, "POST", Unavailable, False),
+        (503, "POST", Unavailable, False),
+        (400, "GET", Unavailable, False),
+        (422, "HEAD", Unavailable, False),
+        (401, "GET", Unavailable, True),
+    ],
+)
+def test_what_an_answer_means(status, method, outcome, misconfigured):
+    if outcome is None:
+        wire.expect_success(reply(status, method=method))
+        return
+    with pytest.raises(outcome) as raised:
+        wire.expect_success(reply(status, method=method))
+    assert getattr(raised.value, "misconfigured", False) is misconfigured
+    assert raised.value.code == str(status)
+
+
+@given(status=st.integers(100, 999), method=st.sampled_from(["GET", "HEAD"]))
+def test_an_answer_to_a_get_never_decides_about_a_message(status, method):
+    for accepted in (range(200, 300), {202}):
+        try:
+            wire.expect_success(reply(status, method=method), accepted=accepted)
+        except Unavailable:
+            continue
+        assert status in accepted
+
+
+def test_a_success_of_another_kind_is_uncertain():
+    with pytest.raises(Uncertain):
+        wire.expect_success(reply(200), accepted={202})
+
+
+def test_a_ping_is_about_no_message_so_any_refusal_is_misconfigured():
+    with pytest.raises(Unavailable) as raised:
+        wire.expect_success(reply(422, method="GET"), misconfigured=wire.ANY_REFUSAL)
+    assert raised.value.misconfigured
+    with pytest.raises(Unavailable) as raised:
+        wire.expect_success(reply(429, method="GET"), misconfigured=wire.ANY_REFUSAL)
+    assert not raised.value.misconfigured
+
+
+class Answer(msgspec.Struct):
+    sid: str
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"sid": 7}', b"\xff", b"[" * 100_000, b"<html>"])
+def test_a_body_of_another_form_decodes_to_nothing(body):
+    assert reply(200, body=body).decode(Answer) is None
+
+
+def test_a_body_decodes_to_the_wanted_type():
+    assert reply(200, body=b'{"sid": "SM1", "more": 1}').decode(Answer) == Answer("SM1")
+
+
+async def test_a_huge_answer_is_cut(server, http):
+    async def huge(connection):
+        await connection.read()
+        await connection.write(answer(400, b"x" * 1_000_000))
+
+    server.script = huge
+
+    assert len((await http.post("/", b"{}")).body) == wire.MAX_REPLY_BYTES
