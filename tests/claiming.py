@@ -1,4 +1,4 @@
-"""Claims of due messages by channel, for tests and benchmarks that need no planner; a clock far from midnight."""
+"""Claims of due messages by channel and leases by name, for tests and benchmarks that need no planner; a clock far from midnight."""
 
 import time
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from gatepost.model import Channel
-from gatepost.outbox import Claim, Outbox, SendResult, Try
+from gatepost.outbox import Claim, Outbox, SendResult, Try, named_leases
 from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.states import State
 
@@ -48,3 +48,8 @@ def result_of(
     return SendResult(
         id=claim.id, attempt=claim.attempt, state=state, instance=instance, tries=[one], **fields
     )
+
+
+async def acquire_lease(outbox: Outbox, name: str, seconds: float) -> bool:
+    """Take or renew a lease; return whether this process has it."""
+    return await outbox.coordinate(named_leases.acquire, named_leases.LeaseRequest(name, seconds))

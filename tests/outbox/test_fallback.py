@@ -177,6 +177,29 @@ async def test_a_refusal_moves_the_message_on_and_is_told_by_the_last_member_alo
     assert store.end_counts[Channel.SMS, State.REJECTED] == 1
 
 
+@pytest.mark.parametrize("status", [Status.UNSUBSCRIBED, Status.COMPLAINED])
+async def test_what_the_user_said_keeps_the_message_from_the_other_members(message, status):
+    await message.send("viber", State.REJECTED, status=status, code="21610")
+
+    assert (await message.state(), await message.reported()) == ("rejected", ["rejected", status])
+    assert await message.nothing_is_due()
+
+
+async def test_what_the_user_said_is_told_while_an_earlier_member_may_still_deliver(message):
+    await message.send("viber")
+    await message.after(120)
+    await message.send("whatsapp", State.REJECTED, status=Status.UNSUBSCRIBED)
+
+    assert (await message.state(), await message.reported()) == ("awaiting", ["accepted", "unsubscribed"])
+    await message.after(3600)
+    assert await message.nothing_is_due()
+    await message.report("viber", FAILED)
+    assert (await message.state(), await message.reported()) == (
+        "sent",
+        ["accepted", "unsubscribed", "failed"],
+    )
+
+
 async def test_after_a_delivery_a_failure_of_another_device_changes_nothing(message):
     await message.send("viber")
     await message.report("viber", DELIVERED, REJECTED)

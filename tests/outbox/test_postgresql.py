@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from claiming import claim_due, claim_due_suspect
+from claiming import acquire_lease, claim_due, claim_due_suspect
 from gatepost.errors import ConfigError, StoreBusy
 from gatepost.model import Channel, Secret, Status, StatusEvent
 from gatepost.outbox import (
@@ -95,11 +95,25 @@ async def test_replicas_never_claim_the_same_message(replicas, new):
 async def test_one_replica_gets_a_lease_and_another_continues_when_it_ends(replicas, database):
     for round_ in range(5):
         name = f"balance-{round_}"
-        answers = await asyncio.gather(*(replica.acquire_lease(name, 60) for replica in replicas))
+        answers = await asyncio.gather(*(acquire_lease(replica, name, 60) for replica in replicas))
         assert sorted(answers) == [False, True]
         database.psql(f"UPDATE leases SET ends_at = 1 WHERE name = '{name}'")
         other = replicas[answers.index(False)]
-        assert await other.acquire_lease(name, 60)
+        assert await acquire_lease(other, name, 60)
+
+
+async def test_replicas_that_take_the_same_leases_do_not_block_each_other(database):
+    names = [f"plugin/poller/{number}" for number in range(50)]
+    async with database.replica() as one, database.replica() as other:
+        for _ in range(5):
+            held = await asyncio.gather(
+                *(acquire_lease(one, name, 30) for name in names),
+                *(acquire_lease(other, name, 30) for name in reversed(names)),
+            )
+            assert [a != b for a, b in zip(held[:50], reversed(held[50:]), strict=True)] == [True] * 50
+
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert database.statistic(deadlocks) == 0
 
 
 async def test_replicas_never_claim_the_same_callback(replicas, new):

@@ -198,30 +198,35 @@ def _release_claims(tx: Transaction, ids_in_progress: frozenset[str]) -> int:
     return len(unknown)
 
 
-_renew = (
-    update(messages)
-    .where(
-        messages.c.id == bindparam("claimed_id"),
-        messages.c.attempt == bindparam("claimed_attempt"),
-        messages.c.holder == bindparam("claimed_by"),
-        messages.c.state == State.SENDING.value,
-    )
-    .values(due_at=bindparam("lease_end"))
+_is_held = (
+    messages.c.id == bindparam("claimed_id"),
+    messages.c.attempt == bindparam("claimed_attempt"),
+    messages.c.holder == bindparam("claimed_by"),
+    messages.c.state == State.SENDING.value,
 )
+_renew = update(messages).where(*_is_held).values(due_at=bindparam("lease_end"))
+_confirm = _renew.where(messages.c.due_at > bindparam("now"))
 
 
 def renew(tx: Transaction, renewals: Sequence[Renewal]) -> list[None]:
     """Extend the leases of claims; a claim that was lost stays lost."""
-    tx.execute_many(
-        _renew,
-        [
-            {
-                "claimed_id": renewal.id,
-                "claimed_attempt": renewal.attempt,
-                "claimed_by": tx.holder,
-                "lease_end": tx.after(renewal.lease),
-            }
-            for renewal in sorted(renewals)
-        ],
-    )
+    tx.execute_many(_renew, [_parameters(tx, renewal) for renewal in sorted(renewals)])
     return [None] * len(renewals)
+
+
+def confirm(tx: Transaction, renewals: Sequence[Renewal]) -> list[bool]:
+    """Extend the leases of claims; return for each whether this process held it until now."""
+    held = {
+        renewal: tx.connection.execute(_confirm, {**_parameters(tx, renewal), "now": tx.now}).rowcount == 1
+        for renewal in sorted(set(renewals))
+    }
+    return [held[renewal] for renewal in renewals]
+
+
+def _parameters(tx: Transaction, renewal: Renewal) -> dict[str, object]:
+    return {
+        "claimed_id": renewal.id,
+        "claimed_attempt": renewal.attempt,
+        "claimed_by": tx.holder,
+        "lease_end": tx.after(renewal.lease),
+    }

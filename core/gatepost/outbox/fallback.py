@@ -119,12 +119,15 @@ class Progress:
         others = {*self.passed, self.instance} if self.state is State.AWAITING else self.passed
         return len(self._fallback.after({instance})) > len(self._fallback.after(others))
 
-    def refuse(self, instance: str) -> None:
-        """Note that an instance refused the message; empty: that it can't be sent to this user at all."""
+    def refuse(self, instance: str, *, for_all: bool = False) -> None:
+        """Note that an instance refused the message; empty: that it can't be sent to this user at all.
+
+        ``for_all``: no other instance gets it either, because of what the user has said.
+        """
         if instance:
             self._pass(instance)
             self._failed.add(instance)
-            if self.has_next(instance):
+            if self.has_next(instance) and not for_all:
                 self._set(State.QUEUED, 0.0, instance)
                 return
         self.end(State.REJECTED, instance)

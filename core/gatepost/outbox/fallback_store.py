@@ -124,11 +124,18 @@ def note_outcome(
     tx.connection.execute(_set_outcome, parameters)
     if status in FAILURES and not tx.connection.execute(_select_try, parameters).first():
         position = REPORT_POSITION + passed.index(instance)
-        tx.insert_new(attempts, [_reported_try(tx, row, instance, status, code, position)])
+        tx.insert_new(attempts, [reported_try(tx, row, instance, status.value, code=code, position=position)])
 
 
-def _reported_try(
-    tx: Transaction, row: Row[Any], instance: str, status: Status, code: str, position: int
+def reported_try(
+    tx: Transaction,
+    row: Row[Any],
+    instance: str,
+    outcome: str,
+    *,
+    position: int,
+    code: str = "",
+    provider_id: str | None = None,
 ) -> dict[str, object]:
     """Return the row for a try of which only a report is known."""
     return {
@@ -137,8 +144,8 @@ def _reported_try(
         "position": position,
         "instance": instance,
         "choice": "",
-        "outcome": status.value,
-        "provider_id": None,
+        "outcome": outcome,
+        "provider_id": provider_id,
         "reason": "known from a report alone",
         "code": code,
         "started_at": tx.now,

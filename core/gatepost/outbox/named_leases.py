@@ -6,10 +6,16 @@ A lease that is not renewed ends, so another replica continues when the one that
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import or_, update
+from sqlalchemy import delete, or_, update
 
 from gatepost.outbox.schema import leases
 from gatepost.outbox.transaction import Transaction
+
+OF_PLUGIN = "plugin/"
+"""How the names of the leases begin that plugins take."""
+
+MAX_AGE = 86_400.0
+"""Seconds for which such a lease stays in the table after its end."""
 
 
 class LeaseRequest(NamedTuple):
@@ -24,7 +30,9 @@ def acquire(tx: Transaction, requests: Sequence[LeaseRequest]) -> list[bool]:
 
     Two replicas never hold the same lease at the same moment of the database's clock.
     """
-    return [_acquire(tx, request) for request in requests]
+    # Sorted, so that two replicas that take the same leases don't wait for each other.
+    held = {request: _acquire(tx, request) for request in sorted(set(requests))}
+    return [held[request] for request in requests]
 
 
 def _acquire(tx: Transaction, request: LeaseRequest) -> bool:
@@ -36,3 +44,12 @@ def _acquire(tx: Transaction, request: LeaseRequest) -> bool:
         .values(holder=tx.holder, ends_at=tx.after(request.seconds))
     )
     return tx.connection.execute(take).rowcount == 1
+
+
+def prune(tx: Transaction) -> int:
+    """Delete the leases of plugins that ended more than MAX_AGE seconds ago; return how many.
+
+    A plugin chooses its names, and may have a new one each day.
+    """
+    old = delete(leases).where(leases.c.name.startswith(OF_PLUGIN), leases.c.ends_at <= tx.after(-MAX_AGE))
+    return tx.connection.execute(old).rowcount

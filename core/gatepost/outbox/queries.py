@@ -66,6 +66,11 @@ class TryView(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the epoch."""
     duration: float
     """Seconds."""
+    parts: int
+    """The parts of a text message, as the provider counts them; 0 where it did not say."""
+    price: str
+    """What the provider says that it costs, a decimal number; may be empty, as may the currency."""
+    currency: str
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
@@ -266,6 +271,9 @@ def _try_views(connection: Connection, ids: Sequence[str]) -> dict[str, list[Try
                 code=row.code,
                 started_at=row.started_at / 1000,
                 duration=row.duration / 1000,
+                parts=row.parts,
+                price=row.price,
+                currency=row.currency,
             )
         )
     return views

@@ -133,6 +133,8 @@ class Try(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     code: str = ""
     duration: float = 0.0
+    pause: float = 0.0
+    """Seconds between the try before it and this one."""
     parts: int = 0
     price: str = ""
     """A decimal number; empty where the provider does not say."""
@@ -154,6 +156,8 @@ class SendResult(msgspec.Struct, frozen=True, kw_only=True):
     """The tries of this attempt, in their order."""
     reason: str = ""
     code: str = ""
+    status: Status | None = None
+    """REJECTED: a further status, which the answer proves about the user."""
     content: bytes = b""
     """Replaces the stored content if the message is to be tried again; empty: the content stays as it is."""
 
@@ -176,6 +180,8 @@ class RecordResult(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int
     unknown: int
     """Events about messages that the outbox doesn't have."""
+    with_recipient: Sequence[StatusEvent] = []
+    """Those of the unknown events that name a recipient; the message may be found by the user."""
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 
-from gatepost.model import Channel, Status
-from gatepost.outbox import counters, receipt_counts, suppressions
+from gatepost.model import Channel, Status, StatusEvent
+from gatepost.outbox import counters, provider_ids, receipt_counts, suppressions
 from gatepost.outbox.fallback_store import MatchedEvent, follow_reports, store_progress
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import EndedMessage, RecordResult, ReportedEvents
-from gatepost.outbox.schema import attempts, contents, messages, statuses
+from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import FINAL_STATES, OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
 from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
 
@@ -52,14 +52,14 @@ def record(tx: Transaction, reports: Sequence[ReportedEvents]) -> list[Recording
     The first result carries the changes of all reports, so that each end is counted once.
     """
     rows = _by_message_id(tx, {e.message_id for r in reports for e in r.events if e.message_id})
-    by_provider_id = _by_provider_id(tx, reports, rows)
+    by_provider_id = provider_ids.find_messages(tx, reports, rows.keys())
     rows |= _by_message_id(tx, set(by_provider_id.values()) - rows.keys())
     matched, unknown = _match(reports, rows, by_provider_id)
     progress, to_add = follow_reports(tx, rows, matched)
+    provider_ids.record_reported_ids(tx, rows, matched)
     added = append_statuses(tx, rows, to_add)
     receipt_counts.count_deliveries(tx, to_add, added)
-    if tx.policy.suppress:
-        _suppress(tx, rows, [one for one, count in zip(to_add, added, strict=True) if count])
+    suppress_users(tx, rows, [one for one, count in zip(to_add, added, strict=True) if count])
     reported = {match.message_id for match in matched}
     ended = _mark_sent(tx, [rows[message_id] for message_id in reported - progress.keys()])
     if progress:
@@ -73,7 +73,13 @@ def record(tx: Transaction, reports: Sequence[ReportedEvents]) -> list[Recording
         repeated[match.number] += not count
     queued = any(one.is_due_now for one in progress.values())
     results = [
-        RecordResult(new=new[n], repeated=repeated[n], unknown=unknown[n]) for n in range(len(reports))
+        RecordResult(
+            new=new[n],
+            repeated=repeated[n],
+            unknown=len(unknown[n]),
+            with_recipient=[event for event in unknown[n] if event.recipient is not None],
+        )
+        for n in range(len(reports))
     ]
     return [
         Recording(result, () if number else ended, queued and not number)
@@ -85,10 +91,10 @@ def _match(
     reports: Sequence[ReportedEvents],
     rows: Mapping[str, Row[Any]],
     by_provider_id: Mapping[tuple[str, str], str],
-) -> tuple[list[MatchedEvent], list[int]]:
-    """Return the events of known messages, and how many others each report has."""
+) -> tuple[list[MatchedEvent], list[list[StatusEvent]]]:
+    """Return the events of known messages, and the others of each report."""
     matched: list[MatchedEvent] = []
-    unknown = [0] * len(reports)
+    unknown: list[list[StatusEvent]] = [[] for _ in reports]
     for number, report in enumerate(reports):
         for event in report.events:
             row = rows.get(event.message_id)
@@ -100,14 +106,16 @@ def _match(
             if message_id:
                 matched.append(MatchedEvent(number, message_id, report.instance, event))
             else:
-                unknown[number] += 1
+                unknown[number].append(event)
     return matched, unknown
 
 
-def _suppress(
+def suppress_users(
     tx: Transaction, rows: Mapping[str, Row[Any]], recorded: Sequence[tuple[str, Status, str]]
 ) -> None:
     """Suppress the users to whom the policy no longer sends after these statuses, which have codes."""
+    if not (recorded and tx.policy.suppress):
+        return
     users = [
         ((rows[message_id].client, rows[message_id].ext_user_id), status, code)
         for message_id, status, code in recorded
@@ -127,27 +135,10 @@ def _may_have_sent(report: ReportedEvents, row: Row[Any]) -> bool:
 _select_by_id = dialect_pair(
     lambda add_lock: add_lock(select(*_COLUMNS).where(one_of(messages.c.id, IDS)).order_by(messages.c.id))
 )
-_select_by_provider_id = dialect_pair(
-    lambda _: select(attempts.c.provider_id, attempts.c.message_id).where(
-        attempts.c.instance == bindparam("instance"), one_of(attempts.c.provider_id, IDS)
-    )
-)
 
 
 def _by_message_id(tx: Transaction, ids: Iterable[str]) -> dict[str, Row[Any]]:
     return {row.id: row for row in tx.select_by_ids(_select_by_id, sorted(ids))}
-
-
-def _by_provider_id(
-    tx: Transaction, reports: Sequence[ReportedEvents], known: Mapping[str, Row[Any]]
-) -> dict[tuple[str, str], str]:
-    """Return our ids by instance and provider's id, for events that name no known message."""
-    ids: dict[tuple[str, str], str] = {}
-    for report in reports:
-        provider_ids = {e.provider_id for e in report.events if e.provider_id and e.message_id not in known}
-        for row in tx.select_by_ids(_select_by_provider_id, sorted(provider_ids), instance=report.instance):
-            ids[report.instance, row.provider_id] = row.message_id
-    return ids
 
 
 _update_to_sent = (

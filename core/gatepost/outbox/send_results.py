@@ -1,6 +1,6 @@
 """Recording the results of claims: state, statuses and content of each message."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -13,8 +13,9 @@ from gatepost.outbox.fallback import Progress
 from gatepost.outbox.fallback_store import progress_of
 from gatepost.outbox.fence import check_fence
 from gatepost.outbox.one_of import IDS, one_of
+from gatepost.outbox.provider_ids import replace_reported_tries
 from gatepost.outbox.records import EndedMessage, SendResult
-from gatepost.outbox.reports import append_statuses, delete_contents
+from gatepost.outbox.reports import append_statuses, delete_contents, suppress_users
 from gatepost.outbox.schema import attempts, contents, messages
 from gatepost.outbox.states import FINAL_STATES, State
 from gatepost.outbox.transaction import Transaction, dialect_pair
@@ -32,6 +33,8 @@ _claimed_rows = dialect_pair(
             messages.c.id,
             messages.c.client,
             messages.c.channel,
+            messages.c.ext_user_id,
+            messages.c.preview,
             messages.c.attempt,
             messages.c.holder,
             messages.c.state,
@@ -103,13 +106,10 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
         _message_values(tx, result, rows[result.id], progress.get(result.id)) for result in valid_results
     ]
     tx.execute_many(_update_message, values)
-    _insert_attempts(tx, valid_results)
+    _insert_attempts(tx, valid_results, rows)
     _update_contents(tx, valid_results, values)
-    statuses = _new_statuses(valid_results, values)
-    if statuses:
-        append_statuses(tx, rows, statuses, by_provider=False)
+    callback_due = _add_statuses(tx, valid_results, rows, values)
     receipt_counts.count_sends(tx, valid_results, rows)
-    callback_due = {message_id for message_id, _, _ in statuses if rows[message_id].callback_url}
     due_now = {message_id for message_id, one in progress.items() if one.is_due_now}
     ends = _ends(rows, values)
     for end in ends.values():
@@ -139,12 +139,27 @@ def _follow_fallbacks(
         if result.state is State.SENT or (result.state is State.UNCERTAIN and one.has_next(result.instance)):
             one.answer(result.instance)
         elif result.state is State.REJECTED:
-            one.refuse(result.instance)
+            one.refuse(result.instance, for_all=result.status is not None)
         elif result.state is State.FAILED:
             one.end(State.FAILED)
         else:
             del progress[result.id]
     return progress
+
+
+def _add_statuses(
+    tx: Transaction,
+    results: Sequence[SendResult],
+    rows: Mapping[str, Row[Any]],
+    values: Sequence[Mapping[str, object]],
+) -> Collection[str]:
+    """Add the statuses that follow from these results; return the messages of which one may be called back now."""
+    statuses = _new_statuses(results, values)
+    if not statuses:
+        return ()
+    append_statuses(tx, rows, statuses, by_provider=False)
+    suppress_users(tx, rows, [(one.id, one.status, one.code) for one in results if one.status])
+    return {message_id for message_id, _, _ in statuses if rows[message_id].callback_url}
 
 
 def _new_statuses(
@@ -157,6 +172,8 @@ def _new_statuses(
         state = State.SENT if result.state is State.SENT else State(str(value["state"]))
         if state in _FINAL_STATUSES:
             new.append((result.id, _FINAL_STATUSES[state], result.code))
+        if result.status is not None:
+            new.append((result.id, result.status, result.code))
     return new
 
 
@@ -169,7 +186,9 @@ def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> 
     }
 
 
-def _insert_attempts(tx: Transaction, results: Sequence[SendResult]) -> None:
+def _insert_attempts(
+    tx: Transaction, results: Sequence[SendResult], messages_before: Mapping[str, Row[Any]]
+) -> None:
     """Store the tries of these results.
 
     The first result of an attempt stays: a late receipt of the same attempt may follow an earlier result.
@@ -197,8 +216,12 @@ def _insert_attempts(tx: Transaction, results: Sequence[SendResult]) -> None:
                     "currency": one.currency,
                 }
             )
+            end -= round(one.pause * 1000)
     if rows:
         tx.insert_new(attempts, rows)
+    # A report may have come before these answers.
+    late = [result for result in results if messages_before[result.id].state != State.SENDING]
+    replace_reported_tries(tx, late)
 
 
 def _update_contents(

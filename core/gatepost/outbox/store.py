@@ -17,8 +17,8 @@ from gatepost.outbox import (
     decisions,
     maintenance,
     messages,
-    named_leases,
     pauses,
+    plugin_state,
     queries,
     queues,
     reports,
@@ -77,14 +77,14 @@ class Outbox:
         self._failure: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
         # SQLite has a single writer, so one lane for everything saves syncs of the disk. PostgreSQL has many writers,
         # and there a request must not wait for a thousand reports.
-        not_repeatable = (claims.claim, callbacks.claim_callbacks, turns.take_turns, turns.replace_turns)
+        not_repeatable = (claims.claim, callbacks.claim_callbacks, *turns.WORK, plugin_state.replace)
         shards = [counters.ALL_SHARDS] if lock else [f"{self.holder}/{lane}" for lane in range(4)]
-        lanes = [
+        self._lanes = [
             GroupCommit(database, partial(self._begin, shard=shard), self._failure, not_repeatable)
             for shard in shards
         ]
-        self._lanes = lanes
-        self._accept_lane, self._send_lane, self._report_lane, self._callback_lane = lanes * (4 // len(lanes))
+        by_use = self._lanes * (4 // len(self._lanes))
+        self._accept_lane, self._send_lane, self._report_lane, self._callback_lane = by_use
         self._last_searched_seq = 0
         # Not on SQLite, whose indexes keep no dead entries.
         self._watermarks = claims.QueueWatermarks(active=lock is None)
@@ -212,9 +212,9 @@ class Outbox:
         self.callbacks_due.set()
         return recorded
 
-    async def acquire_lease(self, name: str, seconds: float) -> bool:
-        """Take or renew the lease of this name; return whether this process holds it for ``seconds`` from now."""
-        return await self._report_lane.run(named_leases.acquire, named_leases.LeaseRequest(name, seconds))
+    async def coordinate(self, work: Work[Item, Result], item: Item) -> Result:
+        """Do work by which replicas agree: of ``named_leases`` or ``plugin_state``."""
+        return await self._report_lane.run(work, item)
 
     async def sweep(self, refused: Collection[str] = ()) -> SweepResult:
         """Change some of the rows whose time has come; ``refused``: the instances whose reports are refused now."""

@@ -165,3 +165,7 @@ def replace_turns(tx: Transaction, rates: Sequence[Rate]) -> list[float | None]:
     taken = [None if locked.is_locked(rate) else locked.take(rate) for rate in rates]
     locked.store()
     return taken
+
+
+WORK = take_turns, replace_turns
+"""All work here, of which none may be repeated after a lost connection: it would take further turns."""

@@ -1,0 +1,58 @@
+"""The last message that an instance sent to a user, for reports that name no message."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, exists, literal_column, select
+
+from gatepost.model import Channel
+from gatepost.outbox.schema import attempts, messages
+from gatepost.outbox.suppressions import User
+from gatepost.outbox.transaction import Transaction, dialect_pair
+
+
+class LastMessageQuery(NamedTuple):
+    """Asks for the last message on a channel that an instance sent to any of these users."""
+
+    instance: str
+    channel: Channel
+    users: Sequence[User]
+
+
+_was_sent = exists().where(
+    attempts.c.message_id == messages.c.id,
+    attempts.c.instance == bindparam("instance"),
+    attempts.c.outcome.not_in(["rejected", "unavailable"]),
+)
+# Ids begin with the time. The comparison of the attempt is that of the partial index.
+_select_last = dialect_pair(
+    lambda _: (
+        select(messages.c.id)
+        .where(
+            messages.c.ext_user_id == bindparam("user"),
+            messages.c.attempt > literal_column("0"),
+            messages.c.client == bindparam("client"),
+            messages.c.channel == bindparam("channel"),
+            # A preview goes to another recipient than the user.
+            messages.c.preview == "",
+            _was_sent,
+        )
+        .order_by(messages.c.id.desc())
+        .limit(1)
+    )
+)
+
+
+def find(tx: Transaction, queries: Sequence[LastMessageQuery]) -> list[str]:
+    """Return the id of the last message for each query; empty where there is none."""
+    return [max(_ids(tx, query), default="") for query in queries]
+
+
+def _ids(tx: Transaction, query: LastMessageQuery) -> list[str]:
+    ids: list[str] = []
+    for client, user in query.users:
+        found = tx.execute(
+            _select_last, client=client, user=user, channel=query.channel.value, instance=query.instance
+        )
+        ids += found.scalars()
+    return ids
