@@ -16,6 +16,7 @@ import accept
 import csv_source
 import drain
 import growth
+import lookups
 import memory
 import start
 import webhook_2000
@@ -46,6 +47,7 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
         "growth": lambda: growth.rows(largest),
         "memory": lambda: memory.rows(largest),
         "contacts": csv_source.rows,
+        "lookups": lookups.rows,
         "start": lambda: start.rows(rounds),
         "accept-postgres": lambda: accept.on_postgres(few, seconds),
         "drain-postgres": lambda: drain.on_postgres(few, 5_000),

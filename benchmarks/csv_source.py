@@ -23,6 +23,7 @@ import structlog
 from machine import Row, run_script
 
 from gatepost.hookspecs import Context
+from gatepost.model import Channel, Secret
 from gatepost_csv import CsvSource, Settings
 
 TICK = 0.001
@@ -85,6 +86,10 @@ def rows() -> Iterator[Row]:
     yield Row("a million contacts: at rest", figures["rest"], "MB more", 300.0, at_least=False)
     replaced = figures["peak replace"]
     yield Row("a million contacts: taking over a new file", replaced, "MB more", 600.0, at_least=False)
+    note = f"16 at once {figures['search 16']:.2f} s; longest pause {figures['pause search 16']:.0f} ms"
+    yield Row(
+        "a million contacts: user of a number", figures["search 1"], "s", 1.0, at_least=False, note=note
+    )
     yield Row("a million contacts: lookup", figures["lookup hit"], "µs of CPU", 5.0, at_least=False)
 
 
@@ -135,6 +140,7 @@ async def measure(path: Path, rows: int, print_line: Callable[[str], object]) ->
         figures |= await replace(source, path, rows, monitor, before, print_line)
         await asyncio.sleep(0.5)
         print_line(f"at rest                                 resident {resident() - before:+6.1f} MB")
+        figures |= await measure_searches(source, rows, monitor, before, print_line)
         monitoring.cancel()
         # The ids are drawn from the whole file, so that the CPU's caches help little.
         hits = [f"user{random.randrange(rows):08}" for _ in range(LOOKUPS)]
@@ -143,6 +149,33 @@ async def measure(path: Path, rows: int, print_line: Callable[[str], object]) ->
             times = await measure_lookups(source, ids)
             figures[f"lookup {kind}"] = median = statistics.median(times)
             print_line(f"lookup {kind:<7}{median:.2f} µs (best {min(times):.2f}, worst {max(times):.2f})")
+    return figures
+
+
+async def measure_searches(
+    source: CsvSource,
+    rows: int,
+    monitor: LoopMonitor,
+    before: float,
+    print_line: Callable[[str], object],
+) -> dict[str, float]:
+    """Search users by one number, and by 16 at once; return the seconds of each, and the longest pause."""
+    figures: dict[str, float] = {}
+    await source.find_user(Channel.SMS, Secret("+447700000000"))
+    for count in (1, 16):
+        numbers = [Secret(f"+4477{random.randrange(rows):08}") for _ in range(count)]
+        monitor.take()
+        began, cpu = time.perf_counter(), time.process_time()
+        found = await asyncio.gather(*(source.find_user(Channel.SMS, one) for one in numbers))
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        if not all(len(users) == 1 for users in found):
+            raise SystemExit("a user was not found by the number")
+        pause, peak = monitor.take()
+        print_line(
+            f"search {count:<7}longest pause {pause:6.1f} ms   peak {peak - before:+10.1f} MB   "
+            f"{seconds:.2f} s, CPU {cpu:.2f} s"
+        )
+        figures |= {f"search {count}": seconds, f"pause search {count}": pause}
     return figures
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from gatepost.contacts.addresses import canonical_email, canonical_phone, check_region
+from gatepost.contacts.gathering import GatheredLookups
 from gatepost.errors import Unavailable
 from gatepost.model import NO_ATTRIBUTES, Channel, Contact, Secret
 from gatepost.observe import logs
@@ -75,11 +76,17 @@ class Contacts:
         self._sources = {client: tuple(instances) for client, instances in sources.items()}
         # Not those that answer from memory: a task for each would cost more than it saves.
         self._concurrent = {
-            client: [one for one in instances if one.settings.blocks and not one.finds_in_memory]
+            client: [one for one in instances if one.settings.blocks and not one.as_source.in_memory]
             for client, instances in self._sources.items()
             if len(instances) > 1
         }
         self._timeout = timeout
+        self._gathered = {
+            one.name: GatheredLookups(one.as_source, timeout, one.name)
+            for instances in self._sources.values()
+            for one in instances
+            if one.as_source.finds_many
+        }
         self._region = default_region
         if default_region:
             check_region(default_region)
@@ -121,7 +128,10 @@ class Contacts:
 
     async def _ask(self, source: Instance, ext_user_id: str) -> _Answer:
         try:
-            return _Answer(source, await source.find_contact(ext_user_id, self._timeout))
+            gathered = self._gathered.get(source.name)
+            if gathered is not None:
+                return _Answer(source, await gathered.find(ext_user_id))
+            return _Answer(source, await source.as_source.find_contact(ext_user_id, self._timeout))
         except Unavailable as error:
             write = _log.error if error.misconfigured else _log.warning
             write("contact_source_unavailable", instance=source.name, reason=error.reason, code=error.code)
