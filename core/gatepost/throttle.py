@@ -135,9 +135,18 @@ class Throttle:
         if self._tripped and at >= self._rest_until and self._used == 0:
             self._probing = True
         self._used += 1
+        return self.take_turn(now)
+
+    def take_turn(self, now: float) -> float:
+        """Take the next turn for a send that has a slot; return the seconds to wait until that turn."""
+        at = self._clock(now)
         turn = max(self._next_turn, at)
         self._next_turn = turn + self._interval
         return turn - at
+
+    def keep_slot(self) -> None:
+        """Take back the slot that ``end`` has just freed, for a repeat of that send. No send of its own begins."""
+        self._used += 1
 
     def end(self, now: float, failure: SendError | None, content: ContentKey = UNKNOWN_CONTENT) -> None:
         """Free the slot of a send and learn from its outcome; ``failure`` None means a Receipt.

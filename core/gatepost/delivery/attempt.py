@@ -124,7 +124,8 @@ def send_result(claim: Claim, answer: InstanceAnswer, uncertain_wait: float) -> 
     if isinstance(received, Receipt):
         return final_result(claim, State.SENT, "", instance=instance)
     if isinstance(received, Rejected):
-        return final_result(claim, State.REJECTED, received.reason, instance=instance, code=received.code)
+        rejected = final_result(claim, State.REJECTED, received.reason, instance=instance, code=received.code)
+        return msgspec.structs.replace(rejected, status=received.status)
     uncertain = isinstance(received, Uncertain)
     return SendResult(
         id=claim.id,
@@ -173,8 +174,11 @@ def final_result(
     )
 
 
-def try_record(instance: str, answer: Receipt | SendError, duration: float, choice: str) -> Try:
-    """Return the record of one try that took ``duration`` seconds; ``choice``: why this instance was chosen."""
+def try_record(instance: str, answer: Receipt | SendError, duration: float, choice: str, pause: float) -> Try:
+    """Return the record of one try that took ``duration`` seconds; ``choice``: why this instance was chosen.
+
+    ``pause``: the seconds since the try before it ended.
+    """
     if isinstance(answer, Receipt):
         return Try(
             instance=instance,
@@ -182,6 +186,7 @@ def try_record(instance: str, answer: Receipt | SendError, duration: float, choi
             outcome="sent",
             provider_id=answer.provider_id,
             duration=duration,
+            pause=pause,
             parts=answer.parts,
             price="" if answer.price is None else f"{answer.price:f}",
             currency=answer.currency,
@@ -193,6 +198,7 @@ def try_record(instance: str, answer: Receipt | SendError, duration: float, choi
         reason=answer.reason,
         code=answer.code,
         duration=duration,
+        pause=pause,
     )
 
 

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from gatepost.delivery.failover import take_slot
 from gatepost.delivery.leases import Leases
 from gatepost.delivery.planner import Deal, Demand, Planner
 from gatepost.delivery.routes import Member, RouteTable, SendingRoute
+from gatepost.delivery.slots import take_slot
 from gatepost.delivery.waiting_room import WaitingRoom
 from gatepost.errors import StoreError
 from gatepost.observe import logs

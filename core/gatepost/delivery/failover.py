@@ -1,26 +1,23 @@
 """Failover: which plugin of a route gets a message, and which one is next if that plugin is unavailable."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
 from gatepost.delivery.leases import Leases
-from gatepost.delivery.planner import Paused, never_paused
+from gatepost.delivery.planner import Paused
+from gatepost.delivery.replay import PAUSES, Replays, repeat_until
 from gatepost.delivery.routes import Member, RouteMember, SendingRoute
-from gatepost.errors import SendError, StoreError, Unavailable, Uncertain
+from gatepost.delivery.slots import take_slot, wait_for_turn
+from gatepost.errors import SendError, Unavailable, Uncertain
 from gatepost.model import Email, Receipt, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Claim, Outbox, Try
-from gatepost.outbox.turns import CLAIM_INTERVAL, replace_turns, take_turns
 
-MAX_TURN_WAIT = 5.0
-"""Seconds for which a message that missed its turn asks for another one, while another transaction has the turns."""
-
-TURN_TOLERANCE = 0.05
-"""Seconds by which a send may be later than its turn. A message that is later takes another turn."""
+REPEATED = "repeated after an uncertain answer"
+"""Why an instance was chosen that had the message a moment ago."""
 
 _log = logs.get(__name__)
 
@@ -28,10 +25,14 @@ _log = logs.get(__name__)
 class Delivery:
     """The state of one claim from its beginning to its result."""
 
-    __slots__ = ("answer", "claim", "content", "sending", "tries")
+    __slots__ = ("answer", "claim", "content", "expires_at", "sending", "tried_at", "tries")
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, now: float) -> None:
         self.claim = claim
+        self.expires_at = now + claim.lifetime
+        """When its lifetime ends, by the worker's clock."""
+        self.tried_at = now
+        """When the last try ended."""
         self.sending = ""
         """The name of the instance that is sending the message now; empty while none is."""
         self.answer: InstanceAnswer | None = None
@@ -40,83 +41,6 @@ class Delivery:
         """The tries so far."""
         self.content = b""
         """The content to store for the next attempt; empty: the stored content stays."""
-
-
-async def take_slot(outbox: Outbox, member: Member, now: float) -> float | None:
-    """Take a slot and a turn; return the seconds until that turn, None where a slot or a turn is missing."""
-    if not member.throttle.sends_allowed(now):
-        return None
-    wait = member.throttle.begin(now)
-    shared = await shared_turn_in(outbox, member)
-    return None if shared is None else max(wait, shared)
-
-
-async def shared_turn_in(outbox: Outbox, member: Member) -> float | None:
-    """Take a turn of a member that has a slot, where the replicas share its rate; return the seconds until then.
-
-    None where there is no turn soon, or the store does not answer; then the slot is free again.
-    """
-    if member.rate is None:
-        return 0.0
-    turn = None
-    try:
-        turn = await outbox.change(take_turns, member.rate)
-    except StoreError:
-        return None
-    finally:
-        if turn is None:
-            member.throttle.release()
-    return None if turn is None else turn - time.monotonic()
-
-
-async def _new_turn_in(outbox: Outbox, member: RouteMember) -> float | None:
-    """Take another turn of a member that has a slot, for a message that was not ready at its first one.
-
-    Return the seconds until then; None, and the slot is free again, where the store gave no turn for MAX_TURN_WAIT
-    seconds.
-    """
-    assert member.rate is not None
-    turn: float | None = None
-    deadline = time.monotonic() + MAX_TURN_WAIT
-    try:
-        while turn is None and time.monotonic() < deadline:
-            try:
-                turn = await outbox.change(replace_turns, member.rate)
-            except StoreError:
-                break
-            if turn is None:
-                await asyncio.sleep(CLAIM_INTERVAL / 1000)
-    finally:
-        if turn is None:
-            member.throttle.release()
-    return None if turn is None else turn - time.monotonic()
-
-
-async def wait_for_turn(member: Member, seconds: float) -> None:
-    """Wait for a turn, ``seconds`` from now; free the slot of the member when cancelled meanwhile."""
-    if seconds <= 0:
-        return
-    try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        member.throttle.release()
-        raise
-
-
-async def reach_turn(outbox: Outbox, member: RouteMember, turn_at: float, clock: Callable[[], float]) -> bool:
-    """Wait until a message that is ready may be sent: at its turn, or at a later one if it is late for that.
-
-    Return False, and the slot is free again, where the store gave no later turn.
-    """
-    await wait_for_turn(member, turn_at - clock())
-    # Several late sends would begin together, and exceed the rate.
-    while member.rate and clock() - turn_at > TURN_TOLERANCE:
-        wait = await _new_turn_in(outbox, member)
-        if wait is None:
-            return False
-        turn_at = clock() + wait
-        await wait_for_turn(member, wait)
-    return True
 
 
 class Failover:
@@ -128,13 +52,15 @@ class Failover:
         leases: Leases,
         metrics: Metrics,
         clock: Callable[[], float],
-        paused: Paused = never_paused,
+        paused: Paused,
+        stopping: asyncio.Event,
     ) -> None:
         self._outbox = outbox
         self._paused = paused
         self._leases = leases
         self._metrics = metrics
         self._clock = clock
+        self._replays = Replays(outbox, leases, clock, paused, stopping)
 
     async def send(
         self, delivery: Delivery, message: Email | Sms, first: RouteMember, route: SendingRoute
@@ -144,7 +70,7 @@ class Failover:
         ``first`` has a slot and a turn for the message already.
         """
         choice = route.choice(first, delivery.claim.country, self._clock())
-        answer = await self._try(first, delivery, route.for_member(message, first), choice)
+        answer = await self._send(first, delivery, route.for_member(message, first), choice)
         for member in route.members_after(first):
             if not isinstance(answer.answer, Unavailable):
                 break
@@ -157,7 +83,30 @@ class Failover:
             self._leases.hold(delivery.claim, member.lease, renew_in=0.0)
             await wait_for_turn(member, wait)
             choice = f"after {answer.instance} was unavailable"
-            answer = await self._try(member, delivery, route.for_member(message, member), choice)
+            answer = await self._send(member, delivery, route.for_member(message, member), choice)
+        return answer
+
+    async def _send(
+        self, member: RouteMember, delivery: Delivery, message: Email | Sms, choice: str
+    ) -> InstanceAnswer:
+        """Hand the message to this member, and repeat that where its provider drops repeats; return what counts."""
+        first_at = self._clock()
+        answer = await self._try(member, delivery, message, choice)
+        if not (member.instance.replay_safe and isinstance(answer.answer, Uncertain)):
+            return answer
+        until = repeat_until(member, first_at, delivery.expires_at)
+        for pause in PAUSES:
+            member.throttle.keep_slot()
+            if not await self._replays.wait(delivery.claim, member, pause, until):
+                break
+            repeated = await self._try(member, delivery, message, REPEATED)
+            if isinstance(repeated.answer, Unavailable):
+                # That says nothing about the first try.
+                delivery.answer = answer
+                continue
+            answer = repeated
+            if not isinstance(answer.answer, Uncertain):
+                break
         return answer
 
     def _is_paused(self, claim: Claim, member: Member) -> bool:
@@ -185,7 +134,9 @@ class Failover:
             failure = answer if isinstance(answer, SendError) else None
             now = self._clock()
             member.throttle.end(now, failure, attempt.content_key(delivery.claim, message))
-            delivery.tries.append(attempt.try_record(name, answer, now - start, choice))
+            pause = start - delivery.tried_at if delivery.tries else 0.0
+            delivery.tries.append(attempt.try_record(name, answer, now - start, choice, pause))
+            delivery.tried_at = now
             self._metrics.sends.labels(name, attempt.outcome_label(answer)).inc()
         if failure is not None:
             _log_failure(name, message.id, failure)

@@ -12,11 +12,12 @@ from gatepost.content import preview_recipient
 from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
 from gatepost.delivery.dispatch import Assignment, Dispatch
-from gatepost.delivery.failover import Delivery, Failover, reach_turn
+from gatepost.delivery.failover import Delivery, Failover
 from gatepost.delivery.html_text import TextParts
 from gatepost.delivery.leases import Leases
 from gatepost.delivery.planner import Paused, Planner, never_paused
 from gatepost.delivery.routes import Lookups, RouteMember, RouteTable, SendingRoute, sending_routes
+from gatepost.delivery.slots import reach_turn
 from gatepost.delivery.suspects import Suspects
 from gatepost.delivery.undecided import decide, lookup_routes
 from gatepost.errors import StoreError, Uncertain
@@ -58,7 +59,7 @@ class DeliveryWorker:
         self._stopping = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._leases = Leases(outbox, clock)
-        self._failover = Failover(outbox, self._leases, metrics, clock, paused)
+        self._failover = Failover(outbox, self._leases, metrics, clock, paused, self._stopping)
         self._router = Router(settings)
         self.shares = Shares(settings.routes.balanced)
         """The shares of the split routes that follow receipts."""
@@ -108,7 +109,7 @@ class DeliveryWorker:
         """Deliver one claimed message and record the result."""
         result: SendResult | None = None
         claim = assignment.claim
-        delivery = Delivery(claim)
+        delivery = Delivery(claim, self._clock())
         try:
             if isinstance(assignment.member, Lookups):
                 result = await self._find_route(delivery, assignment)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from gatepost.errors import StoreError
 from gatepost.observe import logs
 from gatepost.observe.log_throttle import LogThrottle
-from gatepost.outbox import Outbox
+from gatepost.outbox import Outbox, named_leases
+from gatepost.outbox.named_leases import LeaseRequest
 from gatepost.outbox.report_outages import REFUSED_REPORTS
 from gatepost.routing import shares
 from gatepost.routing.shares import Change, Shares
@@ -62,10 +63,13 @@ class Balancer:
     async def _decide(self) -> None:
         for name in sorted(self._refused_instances()):
             # The reports of an instance may come to any replica, so all of them have to know.
-            await self._outbox.acquire_lease(f"{REFUSED_REPORTS}{name}", LEASE)
-        if await self._outbox.acquire_lease("balance", LEASE):
+            await self._acquire(f"{REFUSED_REPORTS}{name}")
+        if await self._acquire("balance"):
             for change in await self._outbox.change(shares.decide_shares, self._shares.splits):
                 _log_change(change)
+
+    async def _acquire(self, lease: str) -> bool:
+        return await self._outbox.coordinate(named_leases.acquire, LeaseRequest(lease, LEASE))
 
 
 def _log_change(change: Change) -> None:
