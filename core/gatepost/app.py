@@ -14,6 +14,7 @@ from gatepost.callbacks.worker import CallbackWorker
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import read_settings
 from gatepost.contacts.lookup import ContactCache, Contacts
+from gatepost.contacts.users import UserSearch
 from gatepost.delivery.routes import RouteMember, route_member
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import ConfigError, Fault
@@ -36,7 +37,7 @@ from gatepost.web.admin.api import AdminApi
 from gatepost.web.admin.services import AdminServices
 from gatepost.web.auth import Authenticator
 from gatepost.web.services import Services
-from gatepost.webhooks import Webhooks
+from gatepost.webhooks.handler import Webhooks
 
 DRAIN_TIMEOUT = 11.0
 """Seconds that a stop waits for messages and callbacks in progress, of the 12 that the contract gives it."""
@@ -174,13 +175,18 @@ def _route_members(
 
 def _contacts(settings: Settings, instances: Mapping[str, Instance]) -> Contacts:
     return Contacts(
-        {
-            client: [instances[name] for name in settings.contact_sources(client)]
-            for client in settings.clients
-        },
-        settings.contacts.timeout,
-        settings.contacts.default_region,
+        _sources(settings, instances), settings.contacts.timeout, settings.contacts.default_region
     )
+
+
+def _user_search(settings: Settings, instances: Mapping[str, Instance]) -> UserSearch:
+    return UserSearch(_sources(settings, instances), settings.routes, settings.contacts.timeout)
+
+
+def _sources(settings: Settings, instances: Mapping[str, Instance]) -> dict[str, list[Instance]]:
+    return {
+        client: [instances[name] for name in settings.contact_sources(client)] for client in settings.clients
+    }
 
 
 def _url_policies(settings: Settings) -> dict[str, CallbackUrlPolicy]:
@@ -204,7 +210,7 @@ def _services(
             settings.clients, settings.server.trusted_proxies, settings.server.metrics_allow
         ),
         acceptance=acceptance,
-        webhooks=Webhooks(instances, settings.routes, outbox, metrics),
+        webhooks=Webhooks(instances, settings.routes, outbox, _user_search(settings, instances), metrics),
         # One body of the largest size that the operator allows must always fit.
         bodies=BodyLimit(max(messages.MAX_BYTES_IN_FLIGHT, settings.server.max_body)),
         metrics=metrics,
@@ -217,7 +223,8 @@ def _metrics(settings: Settings, instances: Mapping[str, Instance]) -> Metrics:
     metrics = Metrics(
         clients=settings.clients,
         providers=[name for name, one in instances.items() if one.channels],
-        reporters=[name for name, one in instances.items() if one.takes_webhooks],
+        reporters=[name for name, one in instances.items() if one.channels or one.takes_webhooks],
+        webhooks={name: one.retry_status for name, one in instances.items() if one.takes_webhooks},
     )
     metrics.add_counter(
         "plugin_violations",
@@ -229,7 +236,7 @@ def _metrics(settings: Settings, instances: Mapping[str, Instance]) -> Metrics:
         "contact_lookups_failed",
         "Lookups of users that a contact source failed to answer",
         ["plugin"],
-        lambda: {(name,): one.failed_lookups for name, one in instances.items() if one.is_source},
+        lambda: {(name,): one.as_source.failed_lookups for name, one in instances.items() if one.is_source},
     )
     return metrics
 
@@ -270,5 +277,7 @@ async def open_gateway(
         await stack.enter_async_context(plugins.pop_all())
         callback_client = await stack.enter_async_context(CallbackClient())
         gateway = Gateway(settings, instances, outbox, callback_client)
+        for instance in instances.values():
+            instance.services.start(gateway.services.webhooks, outbox)
         await stack.enter_async_context(gateway.run())
         yield gateway

@@ -15,7 +15,8 @@ class PluginState(Protocol):
     """A few kilobytes of an instance in the store, which survive a restart and which all replicas share.
 
     For the position of a poll or the sequence of a bind, never for a secret, an address or a number: a token is fetched
-    anew. Every method raises Unavailable while the store can't be reached.
+    anew. Other instances can't see it. Every method raises Unavailable outside of a running gateway and while the store
+    can't be reached; a ``replace`` may have been made all the same if the connection to the store was lost meanwhile.
     """
 
     async def read(self, key: str) -> str:
@@ -25,7 +26,10 @@ class PluginState(Protocol):
     async def replace(self, key: str, old: str, new: str) -> bool:
         """Set the value of a key if it is still ``old``; return whether it was. An empty value removes the key.
 
-        Raises ValueError for a key of more than 64 characters, and for values of more than 4,096 characters in all.
+        Of several replicas that replace the same value at the same time one gets True.
+
+        Raises ValueError for a key that is not a printable text of 1 to 64 characters, for values of more than 4,096
+        characters in all, and for a value that looks like an address or like a phone number with its plus sign.
         """
         ...
 
@@ -53,7 +57,8 @@ def _ignore_warning(_key: str, _problem: str) -> None:
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What the core tells an instance about its configuration, and what it does for it while the gateway runs.
 
-    ``report``, ``state`` and ``lease`` may be used inside the lifespan; elsewhere they raise Unavailable.
+    ``report``, ``state`` and ``lease`` work while the gateway runs: not yet while the lifespan is being entered, and not
+    any more after it was left. At other times, and in ``gatepost check``, they raise Unavailable.
     """
 
     name: str
@@ -68,12 +73,15 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that a send, a ping or a webhook may take. The core cancels a send one second later than that."""
     lookup_timeout: float = 2.0
     """Seconds after which the core cancels a ``find_contact``, ``find_contacts`` or ``find_user``: `contacts.timeout`."""
+    default_region: str = ""
+    """The region of phone numbers without a country code, such as GB: `contacts.default_region`. Empty: none is usable."""
     webhook_url: str = ""
     """The URL for the provider's reports; empty where `server.public_url` is not set."""
     report: Callable[[Report], Awaitable[None]] = _no_report
     """Record a report that did not come by a webhook: from a poll, a bind or a mailbox. When it returns, every event is
-    on disk, so acknowledge it to the provider only then. Raises Unavailable while the store can't take it; report the
-    same events again later. A repeated event needs no care."""
+    on disk, so acknowledge it to the provider only then. Raises Unavailable while the store can't take it, or while a
+    contact source can't say whose a ``recipient`` is; report the same events again later. A repeated event needs no care.
+    Raises TypeError for anything but a Report."""
     state: PluginState = _NoState()
     """What the instance keeps over a restart."""
     lease: Callable[[str, float], Awaitable[bool]] = _no_lease

@@ -21,14 +21,15 @@ The constructor does no input or output. It raises ConfigError for faults that t
 Each hook is a method with the marker ``@hookimpl`` and the signature given here. A plugin implements the hooks that
 it supports, and inherits from the Protocols that name them, so that a type checker compares the signatures. All
 hooks are written as ``async def``, except ``lifespan``, and ``find_contact`` where its answers are in memory
-(MemorySource). The gateway does not start with a marked method that is not a hook, nor with a hook's name that is not
+(MemorySource). An instance whose settings leave no use for a hook sets the attribute of the hook's name to None in
+its constructor, and does not have that hook then. The gateway does not start with a marked method that is not a hook, nor with a hook's name that is not
 marked.
 
 All hooks of an instance run on one event loop, and any number of calls run at the same time. A hook never blocks the
 loop: a blocking call, and work that needs more than one or two milliseconds of CPU, runs in a thread. A hook that is
 cancelled releases everything that it holds and re-raises. An exception that is not listed for a hook counts as
-Uncertain in a send, as WebhookRetry in ``parse_webhook``, and as Unavailable in ``find_contact`` and ``ping``; from a
-``lifespan`` it refuses the start. Logs, exceptions and returned texts hold nothing about a recipient.
+Uncertain in a send, as WebhookRetry in ``parse_webhook``, and as Unavailable in the hooks of contact sources and in
+``ping``; from a ``lifespan`` it refuses the start. Logs, exceptions and returned texts hold nothing about a recipient.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,15 +64,23 @@ class Plugin(Protocol):
 
 
 class OptionalAttributes(Protocol):
-    """The attributes that a plugin's class may have."""
+    """The attributes that a plugin's class or, set in the constructor, an instance may have."""
 
     delivers: ClassVar[bool] = True
     """False: no message that it takes reaches its recipient. ``gatepost check`` warns about each route that it is on."""
     replay_safe: ClassVar[float] = 0.0
-    """Seconds for which the provider drops repeats with the same ``idempotency_key``. A send whose outcome is uncertain is
-    then repeated at once, in the same instance and with the same key, until so many seconds after the first try."""
+    """Seconds for which the provider drops repeats with the same ``idempotency_key``, 0 to 86,400. A send whose outcome is
+    uncertain is then repeated at once: a few times, in the same instance, with the same message and the same key. Each
+    repeat is over before so many seconds have passed since the first try began."""
     retry_status: ClassVar[int] = 503
     """The HTTP status after which this provider repeats a webhook: 429 or 500 to 599."""
+
+    def preview_request(self, message: Email | Sms) -> str:
+        """Return the request that a send of this message would make, as text and without secrets; send nothing.
+
+        ``gatepost check --plugin NAME --try`` prints it for a sample message. Raises Rejected where the hook would.
+        """
+        ...
 
 
 class HasLifespan(Protocol):
@@ -121,8 +130,8 @@ class ContactSource(Protocol):
         source knows only that may have neither an address nor a number.
 
         ``ext_user_id`` is a text from Smartico of 1 to 512 characters; treat it as hostile. Return addresses and
-        numbers as the source has them: the core checks them. The call must return within `contacts.timeout` (2
-        seconds by default); after that the core continues as if it had raised Unavailable.
+        numbers as the source has them: the core checks them. The call must return within
+        ``context.lookup_timeout`` seconds; after that the core continues as if it had raised Unavailable.
 
         Raises Unavailable when the source can't answer now. The next source is asked; if none has the user, the
         message is accepted and the user is looked up later. With ``blocks = true`` the message is accepted, and
@@ -151,8 +160,9 @@ class BatchSource(Protocol):
     async def find_contacts(self, ext_user_ids: Sequence[str]) -> Mapping[str, Contact]:
         """Return the contacts of these users, by ext_user_id; a user who is not in the source is left out.
 
-        Called instead of find_contact when several lookups wait, with at most 100 different ids. Promises and errors
-        are those of find_contact, for all of the users together.
+        Called instead of find_contact when several lookups wait, with 2 to 100 different ids. Promises, errors and the
+        deadline are those of find_contact, for all of the users together: one wrong contact makes the whole answer
+        invalid. Contacts of other users are ignored. At most two calls of both hooks are in progress at one time.
         """
         ...
 
@@ -164,8 +174,10 @@ class UserFinder(Protocol):
     async def find_user(self, channel: Channel, recipient: Secret) -> Sequence[str]:
         """Return the ext_user_ids of the users with this number (E.164) or canonical address; at most 100.
 
-        Called when a provider reports something about a recipient and names no message, such as a STOP. The call
-        takes at most `contacts.timeout` seconds.
+        Called when a provider reports something about a recipient and names no message, such as a STOP. The source may
+        have the number in another spelling (``context.default_region`` says how one without its country code is read), and
+        the address in another case. No user with it is an empty list. The call takes at most
+        ``context.lookup_timeout`` seconds.
 
         Raises Unavailable when the source can't answer now; the provider is asked to report again.
         """

@@ -180,9 +180,10 @@ class Receipt(msgspec.Struct, frozen=True):
     provider_id: str = ""
     """The provider's id of the message, an opaque text of at most 255 characters; empty where there is none."""
     parts: int = 0
-    """The parts of a text message, as the provider counts them; 0 where it does not say."""
+    """The parts of a text message, as the provider counts them, at most 255; 0 where it does not say."""
     price: Decimal | None = None
-    """What the whole message costs; None where the provider does not say."""
+    """What the whole message costs, at most 1,000,000 and with at most 6 decimals; None where the provider does not
+    say."""
     currency: str = ""
     """The currency of the price, three letters of ISO 4217."""
 
@@ -190,7 +191,8 @@ class Receipt(msgspec.Struct, frozen=True):
 class StatusEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One status of one message, which is identified by our id, else by the provider's id, else by its recipient.
 
-    With both ids, the provider's id is recorded for the message where the send left none.
+    With both ids, the provider's id is recorded for the message where the send left none and it is not one that looks like
+    an address or a number.
     """
 
     status: Status
@@ -199,17 +201,23 @@ class StatusEvent(msgspec.Struct, frozen=True, kw_only=True):
     provider_id: str = ""
     """The value of Receipt.provider_id, for reports without our id."""
     recipient: Secret | None = None
-    """The user's number or address, for what users do without reference to a message, such as a STOP. The core asks the
-    contact sources whose it is, and records the status for that user's last message through this instance."""
+    """The user's number with its country code (E.164) or address, for what users do without reference to a message, such as
+    a STOP. The core asks the contact sources whose it is, and records the status for that user's last message through
+    this instance. They are asked only where neither id is of a known message."""
     code: str = ""
     """The reason: the provider's code or a word from a closed list; never free text."""
 
 
 class WebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer to a provider's request that holds something, such as a challenge or TwiML."""
+    """An answer to a provider's request that holds something, such as a challenge or TwiML.
+
+    An answer that breaks the limits given here is a violation of the contract, and is replaced by an empty one.
+    """
 
     body: bytes = b""
+    """At most 64 KiB; empty with the statuses 204, 205 and 304."""
     content_type: str = "text/plain; charset=utf-8"
+    """1 to 255 characters of printable ASCII."""
     status: int = 200
     """The HTTP status, 200 to 499: some providers stop repeating only at a 4xx of their own."""
 
@@ -222,14 +230,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ignored: Mapping[str, int] = NO_COUNTS
     """How many events had no status, by kind (``{"click": 3, "malformed": 1}``); kinds are from a closed list."""
     answer: WebhookAnswer | None = None
-    """The answer to the provider, sent once every event is on disk; None: an empty answer with status 200."""
+    """The answer to the provider, sent once every event is on disk; None: an empty answer with status 200. It has no
+    meaning in ``Context.report``."""
 
 
 class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """An HTTP request of a provider, as it was received."""
 
     method: str
-    """``POST`` or ``GET``."""
+    """``POST`` or ``GET``. A HEAD comes as a GET; the core leaves the body of the answer out."""
     url: str
     """The URL with its query, as the provider sees it: `server.public_url` (where it is set) and the path."""
     headers: Mapping[str, str]

@@ -134,6 +134,9 @@ async def test_misbehaving_plugins_leak_nothing(canary):
         who = " ".join(COLD.values()) if trick in cold else PRIVATE_TEXT
         body = json.dumps({"trick": trick, "who": who, "id": ids[0]})
         await canary.raw("POST", "/webhooks/misbehaving", body.encode())
+    for who, status in ((PHONE, 200), (EMAIL, 200), (COLD["phone"], 200), (UNLISTED, 503)):
+        body = json.dumps({"trick": "stop", "who": who, "id": ""})
+        assert await canary.raw("POST", "/webhooks/misbehaving", body.encode()) == status
     canary.contacts([EMAIL, PHONE], [EMAIL, PHONE, "x" * 2_000_000], [f'"{EMAIL}', PHONE])
     await canary.wait_for_sends(len(BAD))
     await canary.logged(

@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from gatepost import cli, webhooks
+from gatepost import cli
 from gatepost.delivery import attempt
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Receipt
 from gatepost.observe import metrics
 from gatepost.testing import emulator
+from gatepost.webhooks import handler
 
 REPO = Path(__file__).parents[2]
 RULES = REPO / "deploy" / "prometheus" / "gatepost.rules.yml"
@@ -162,7 +163,7 @@ def test_a_command_that_an_alert_names_exists(command):
 def test_the_lists_of_label_values_are_complete():
     answers = [Receipt(), Rejected("reason"), Unavailable("reason"), Uncertain("reason")]
     assert {attempt.outcome_label(answer) for answer in answers} == set(metrics.SEND_OUTCOMES)
-    assert {200, *webhooks._STATUSES.values()} == set(metrics.WEBHOOK_STATUSES)
+    assert {200, *handler._STATUSES.values()} == set(metrics.WEBHOOK_STATUSES)
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")

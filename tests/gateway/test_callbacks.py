@@ -180,7 +180,7 @@ async def test_without_any_url_statuses_are_recorded_and_no_call_is_made(deploym
         await sendgrid.report([sendgrid.event("delivered", sendgrid.taken[0])])
         await gateway.settled()
         figures = await gateway.metrics()
-        assert figures["gatepost_webhook_events_total", "delivered", "sendgrid-main"] == 1
+        assert figures["gatepost_reported_events_total", "delivered", "sendgrid-main"] == 1
     assert deployment.crm.attempts == []
     assert not deployment.crm.violations
 

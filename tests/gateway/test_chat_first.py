@@ -5,12 +5,13 @@ import time
 
 import pytest
 
-from gatepost import webhooks
 from gatepost.config.routes import Routes
+from gatepost.contacts.users import UserSearch
 from gatepost.errors import BadSignature
 from gatepost.model import Report, WebhookRequest
 from gatepost.observe.metrics import Metrics
 from gatepost.testing import emulator
+from gatepost.webhooks.handler import Webhooks
 from gatepost_vonage.testing import VonageEmulator
 
 
@@ -169,6 +170,7 @@ class ReportingInstance:
     """An instance whose webhooks are refused or accepted, as the test says."""
 
     takes_webhooks = True
+    retry_status = 503
     is_refusing = True
 
     async def parse_webhook(self, _request):
@@ -180,16 +182,17 @@ class ReportingInstance:
 async def test_refused_webhooks_count_for_ten_minutes_or_until_one_is_accepted():
     now = 1000.0
     instance = ReportingInstance()
-    handler = webhooks.Webhooks({"viber-eu": instance}, Routes(), None, Metrics(), clock=lambda: now)
+    users = UserSearch({}, Routes(), 2.0)
+    handler = Webhooks({"viber-eu": instance}, Routes(), None, users, Metrics(), clock=lambda: now)
     request = WebhookRequest(method="POST", url="", headers={}, body=b"", received_at=0.0)
 
     async def refuse_one():
         instance.is_refusing = True
-        assert await handler.handle("viber-eu", request) == 401
+        assert (await handler.handle("viber-eu", request)).status == 401
 
     assert handler.refused_instances == set()
     await refuse_one()
-    assert await handler.handle("unknown", request) == 404
+    assert (await handler.handle("unknown", request)).status == 404
     assert handler.refused_instances == {"viber-eu"}
     now += 599
     assert handler.refused_instances == {"viber-eu"}
@@ -198,5 +201,5 @@ async def test_refused_webhooks_count_for_ten_minutes_or_until_one_is_accepted()
 
     await refuse_one()
     instance.is_refusing = False
-    assert await handler.handle("viber-eu", request) == 200
+    assert (await handler.handle("viber-eu", request)).status == 200
     assert handler.refused_instances == set()

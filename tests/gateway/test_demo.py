@@ -106,6 +106,12 @@ def test_a_status_that_does_not_come_is_named_and_ends_with_one(monkeypatch):
     assert "no 'opened' in 0.1 s; received: accepted, delivered" in ended.output
 
 
+def test_an_emulator_that_is_for_the_kit_alone_is_refused():
+    result = CliRunner().invoke(demo.command, ["--provider", "smtp"])
+    assert result.exit_code == 1
+    assert "the emulator of smtp is for `gatepost conformance` only" in result.output
+
+
 def test_a_plugin_that_is_missing_is_named(monkeypatch):
     source = discovery.installed()["csv"]
     monkeypatch.setattr(discovery, "installed", lambda: {"csv": source})

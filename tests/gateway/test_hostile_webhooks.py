@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from gatepost.model import Secret
 from gatepost.testing.process import GatewayProcess
+from gatepost.testing.webhook_requests import webhook_request, without_header
 from gatepost_sandbox import reports
 from gatepost_sendgrid.testing import SendGridEmulator
 from gatepost_vonage.testing import VonageEmulator
@@ -61,7 +62,10 @@ class Signer:
         at = time.time() if at is None else at
         match self.name:
             case "sendgrid" | "vonage":
-                return {"Content-Type": "application/json", **self.emulator.sign(body, at, forged=other)}
+                request = self.emulator.sign(webhook_request(body=body, at=at), forged=other)
+                return dict(without_header(request, "content-type").headers) | {
+                    "Content-Type": "application/json"
+                }
             case "relay":
                 secret = OTHER_SECRET if other else SMTP_SECRET
                 return {"Content-Type": "message/rfc822", "Authorization": f"Bearer {secret}"}

@@ -4,7 +4,6 @@ import base64
 import binascii
 import quopri
 import re
-import time
 from collections.abc import Iterator
 from urllib.parse import quote, unquote_to_bytes
 
@@ -13,6 +12,7 @@ import msgspec
 import pytest
 
 from gatepost.testing import emulator, smartico
+from gatepost.testing.webhook_requests import webhook_request
 from gatepost_sendgrid.testing import SendGridEmulator
 
 ADDRESS = "canary.zq7x@telling-zq7x.example"
@@ -217,8 +217,9 @@ async def _hostile_webhooks(provider):
     async with aiohttp.ClientSession() as http:
         for body in (f"{ADDRESS} is not JSON", f'{{"email": "{ADDRESS}"}}', f'[{{"event": "{ADDRESS}"}}, 7]'):
             for forged in (False, True):
-                headers = provider.sign(body.encode(), time.time(), forged=forged)
-                async with http.post(provider.webhook_url, data=body.encode(), headers=headers) as response:
+                request = provider.sign(webhook_request(body=body.encode()), forged=forged)
+                headers = dict(request.headers)
+                async with http.post(provider.webhook_url, data=request.body, headers=headers) as response:
                     answers.append(f"{response.status} {await response.text()}")
     assert [answer[:3] for answer in answers] == ["400", "401", "400", "401", "200", "401"]
     return msgspec.json.encode(answers)

@@ -12,6 +12,7 @@ import yarl
 from gatepost.body_limit import BodyLimit
 from gatepost.outbox import sqlite
 from gatepost.testing import emulator, report_sender
+from gatepost.testing.webhook_requests import webhook_request
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ async def test_no_answer_shows_whether_an_instance_without_a_key_exists(answers,
 @pytest.fixture
 def small_body_limit(monkeypatch):
     """Let a few hundred bytes of bodies reach the limit of a gateway that starts now."""
-    monkeypatch.setattr("gatepost.webhooks.MAX_BODIES", 500)
+    monkeypatch.setattr("gatepost.webhooks.handler.MAX_BODIES", 500)
 
 
 async def test_bodies_have_the_same_limits_whether_an_instance_exists_or_not(
@@ -79,7 +80,7 @@ async def test_bodies_have_the_same_limits_whether_an_instance_exists_or_not(
     for method in ("PUT", "DELETE"):
         ((status, _, _),) = await answers(method)
         assert status == 405
-    monkeypatch.setattr("gatepost.webhooks.MAX_BODY", 1_000)
+    monkeypatch.setattr("gatepost.webhooks.handler.MAX_BODY", 1_000)
     ((status, _, _),) = await answers(data=b"x" * 1_001)
     assert status == 413
     ((status, _, _),) = await answers(data=b"x" * 900)
@@ -126,7 +127,7 @@ async def test_a_stale_signature_is_401_and_one_of_a_day_ago_is_not(deployment, 
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"{}", b'"text"', b"[" * 5000, b"\xff\xfe"])
 async def test_a_signed_body_that_is_not_a_report_is_400(deployment, sendgrid, body):
     async with deployment.running(email=["sendgrid-main"]) as gateway:
-        headers = sendgrid.sign(body, time.time(), forged=False)
+        headers = dict(sendgrid.sign(webhook_request(body=body)).headers)
         async with gateway.http.post(sendgrid.webhook_url, data=body, headers=headers) as response:
             assert response.status == 400
 
@@ -139,7 +140,7 @@ async def test_other_methods_are_405(deployment, sendgrid):
 
 
 async def test_a_body_that_is_too_large_is_413(deployment, sendgrid, monkeypatch):
-    monkeypatch.setattr("gatepost.webhooks.MAX_BODY", 10_000)
+    monkeypatch.setattr("gatepost.webhooks.handler.MAX_BODY", 10_000)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         async with gateway.http.post(sendgrid.webhook_url, data=b"x" * 10_001) as response:
             assert response.status == 413
@@ -155,7 +156,7 @@ async def test_a_body_that_is_too_large_is_413(deployment, sendgrid, monkeypatch
 async def test_all_bodies_together_have_a_limit(deployment, sendgrid, report, monkeypatch, wait_until):
     """Anyone may begin to send a body and then wait until the deadline."""
     limit = BodyLimit(30_000)
-    monkeypatch.setattr("gatepost.webhooks.BodyLimit", lambda _max_bytes: limit)
+    monkeypatch.setattr("gatepost.webhooks.handler.BodyLimit", lambda _max_bytes: limit)
     async with deployment.running(email=["sendgrid-main"]) as gateway:
         message = await deployment.email()
         await deployment.hears(message, "accepted")
@@ -226,8 +227,8 @@ async def test_events_about_unknown_messages_are_counted_and_the_others_recorded
         assert answers == [200]
         await deployment.hears(message, "accepted", "delivered")
         figures = await gateway.metrics()
-    assert figures["gatepost_webhook_events_total", "unknown", "sendgrid-main"] == 2
-    assert figures["gatepost_webhook_events_total", "ignored.malformed", "sendgrid-main"] == 2
+    assert figures["gatepost_reported_events_total", "unknown", "sendgrid-main"] == 2
+    assert figures["gatepost_reported_events_total", "ignored.malformed", "sendgrid-main"] == 2
 
 
 async def test_with_replays_and_duplicates_in_any_order_each_status_is_sent_once(deployment, sendgrid):
@@ -242,7 +243,7 @@ async def test_with_replays_and_duplicates_in_any_order_each_status_is_sent_once
         await gateway.settled()
         await deployment.hears(message, "accepted", "opened", "delivered")
         figures = await gateway.metrics()
-    assert figures["gatepost_webhook_events_total", "repeated", "sendgrid-main"] == 3 * 8 - 2
+    assert figures["gatepost_reported_events_total", "repeated", "sendgrid-main"] == 3 * 8 - 2
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
@@ -299,8 +300,8 @@ async def test_reports_of_an_instance_on_no_route_about_other_messages_are_ignor
         await gateway.settled()
         assert deployment.crm.statuses_of(message) == ["accepted"]
         figures = await gateway.metrics()
-        assert figures["gatepost_webhook_events_total", "unknown", "other"] == 1
-        assert figures["gatepost_webhook_events_total", "unknown", "vonage-eu"] == 1
+        assert figures["gatepost_reported_events_total", "unknown", "other"] == 1
+        assert figures["gatepost_reported_events_total", "unknown", "vonage-eu"] == 1
 
 
 async def test_an_instance_that_was_removed_from_the_route_may_report_on_its_own_messages(

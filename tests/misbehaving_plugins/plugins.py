@@ -16,8 +16,9 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,16 +26,30 @@ import msgspec
 
 from gatepost.errors import BadSignature, BadWebhook, Rejected, Unavailable, Uncertain, WebhookRetry
 from gatepost.hookspecs import (
+    BatchSource,
     ContactSource,
     Context,
     EmailSender,
     HasLifespan,
     HasPing,
     SmsSender,
+    UserFinder,
     WebhookParser,
     hookimpl,
 )
-from gatepost.model import Contact, Email, Receipt, Report, Secret, Sms, Status, StatusEvent, WebhookRequest
+from gatepost.model import (
+    Channel,
+    Contact,
+    Email,
+    Receipt,
+    Report,
+    Secret,
+    Sms,
+    Status,
+    StatusEvent,
+    WebhookAnswer,
+    WebhookRequest,
+)
 
 
 def install(folder: Path) -> dict[str, str]:
@@ -53,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The trick to do with every message; by default the first word of the message's text names it."""
     users: Mapping[str, Mapping[str, str]] = {}
     """The users of find_contact: email, phone, trick, blocked; everything else is an attribute."""
+    warns: Mapping[str, str] = {}
+    """What its constructor warns of, by key; and of much that is no warning."""
     lifespan: str = ""
     """The trick of its lifespan: ``fails`` or ``never closes``."""
     key: Secret = Secret("")
@@ -120,7 +137,9 @@ class RejectedOddly(Rejected):
         raise RuntimeError(self.text)
 
 
-class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, WebhookParser):
+class Misbehaving(
+    HasLifespan, HasPing, ContactSource, BatchSource, UserFinder, EmailSender, SmsSender, WebhookParser
+):
     api_version: ClassVar[int] = 2
     settings_type: ClassVar[type[msgspec.Struct]] = Settings
 
@@ -128,6 +147,11 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
         self.settings = settings
         self.context = context
         self.references: list[object] = []
+        for key, problem in settings.warns.items():
+            context.warn(key, problem)
+            context.warn(Thing(), settings.key)
+            for number in range(1_000):
+                context.warn("key", f"{settings.key.reveal()} is bad for {number} reasons")
         if settings.sabotage:
             sabotage()
         if settings.leaks:
@@ -180,6 +204,23 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
         return contact
 
     @hookimpl
+    async def find_contacts(self, ext_user_ids: Sequence[str]) -> Mapping[str, Contact]:
+        if any(self.settings.users.get(one, {}).get("trick") == "junk" for one in ext_user_ids):
+            return dict.fromkeys(ext_user_ids, "junk")
+        found = {one: await self.find_contact(one) for one in ext_user_ids}
+        return {one: contact for one, contact in found.items() if contact is not None}
+
+    @hookimpl
+    async def find_user(self, channel: Channel, recipient: Secret) -> Sequence[str]:
+        text = recipient.reveal()
+        await self.do_log(text, text)
+        await self.do_print(text, text)
+        found = [name for name, user in self.settings.users.items() if text in user.values()]
+        if not found:
+            raise Unavailable(f"no answer about {text}", code=text)
+        return found
+
+    @hookimpl
     async def send_email(self, message: Email) -> Receipt:
         return await self._send(message, message.text)
 
@@ -214,6 +255,10 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
                     status=Status.DELIVERED, message_id=body["id"], provider_id=who, code=f"250 {who} took it"
                 )
                 return Report(events=[event], ignored={who: 1, f"kind {who}": 1, "click": 1})
+            case "stop":
+                event = StatusEvent(status=Status.UNSUBSCRIBED, recipient=Secret(who), code=f"STOP {who}")
+                answer = WebhookAnswer(body=b"OK", content_type=f"text/plain; to={who}\r\nX-To: {who}")
+                return Report(events=[event, event], ignored={who: 1}, answer=answer)
             case "endless":
                 return Report(events=iter(lambda: None, 1), ignored={})
             case trick:
@@ -308,6 +353,32 @@ class Misbehaving(HasLifespan, HasPing, ContactSource, EmailSender, SmsSender, W
 
     async def do_recipient_id(self, private, address):
         return Receipt(f"id-{base64.urlsafe_b64encode(address.encode()).decode()}")
+
+    async def do_odd_cost(self, private, address):
+        return Receipt(private[:5], parts=10**100, price=Decimal("NaN"), currency=private)
+
+    async def do_opt_out(self, private, address):
+        raise Rejected("has opted out", code="21610", status=Status.UNSUBSCRIBED)
+
+    async def do_reject_as_delivered(self, private, address):
+        raise Rejected("refused", status=Status.DELIVERED)
+
+    async def do_reject_with_a_thing(self, private, address):
+        raise Rejected("refused", status=Thing())
+
+    async def do_keep_an_address(self, private, address):
+        await self.context.state.replace("last", "", address)
+
+    async def do_keep_a_book(self, private, address):
+        await self.context.state.replace("book", "", "x" * 5_000)
+
+    async def do_hold_a_lease_for_ever(self, private, address):
+        await self.context.lease("for ever", float("inf"))
+
+    async def do_hold_a_lease(self, private, address):
+        assert await self.context.lease("poll", 30)
+        number = await self.context.state.read("number")
+        assert await self.context.state.replace("number", number, f"{number}1")
 
     async def do_huge_reason(self, private, address):
         raise Rejected(f"{private} " + "y" * 5_000_000 + f" {private}", code="z" * 5_000_000)

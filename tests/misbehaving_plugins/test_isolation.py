@@ -57,10 +57,16 @@ use = "misbehaving"
 lifespan = "fails"
 [plugins.odd]
 use = "misbehaving"
+key = "tulgey-key"
+warns = {key = "is a test key"}
 [plugins.odd.users.odd-hang]
 email = "odd@users.example"
 phone = "+447700900999"
 trick = "hang"
+[plugins.odd.users.odd-junk]
+email = "odd@users.example"
+phone = "+447700900999"
+trick = "junk"
 [plugins.odd.users.odd-raise]
 email = "odd@users.example"
 phone = "+447700900999"
@@ -93,6 +99,14 @@ TRICKS = {
     "unequal-id": (SENT, ""),
     "huge-id": (SENT, "returned a provider_id that is not a printable text"),
     "recipient-id": (SENT, "returned a provider_id that holds the recipient"),
+    "odd-cost": (SENT, "returned a price that is not a Decimal"),
+    "opt-out": (REJECTED, ""),
+    "reject-as-delivered": (REJECTED, "raised Rejected with a status other than unsubscribed or complained"),
+    "reject-with-a-thing": (REJECTED, "raised Rejected with a status other than unsubscribed or complained"),
+    "keep-an-address": (HELD, "raised ValueError"),
+    "keep-a-book": (HELD, "raised ValueError"),
+    "hold-a-lease-for-ever": (HELD, "raised ValueError"),
+    "hold-a-lease": (SENT, ""),
     "mutate": (HANDED_ON, ""),
     "leave-a-task": (HANDED_ON, ""),
     "print": (SENT, ""),
@@ -219,6 +233,27 @@ async def test_a_source_that_hangs_or_raises_is_skipped_and_named(bench):
     assert (await bench.fate("email", text_body="fine"))[:2] == SENT
     for problem in ("took longer than 0.5 s", "raised Unspeakable"):
         assert {one["instance"] for one in bench.records_of(problem) if "hook" in one} == {"odd"}
+
+
+async def test_junk_about_one_user_stops_no_lookup_of_the_others_for_long(bench):
+    """The other source knows them; those whom only the odd source knows are looked up again."""
+    users = ["anna", "odd-junk"] * 32
+    answers = await asyncio.gather(
+        *(bench.crm.send_email(ext_user_id=user, text_body="fine") for user in users)
+    )
+
+    assert {answer["error_code"] for answer in answers} == {0}
+    assert bench.records_of("returned str instead of a Contact")
+    assert (await bench.fate("email", text_body="fine"))[:2] == SENT
+
+
+async def test_the_warnings_of_a_constructor_are_logged_once_and_bounded(bench):
+    warnings = [one for one in bench.logged() if one["event"] == "plugin_warning"]
+
+    assert {(one["level"], one["instance"]) for one in warnings} == {("warning", "odd")}
+    assert (warnings[0]["key"], warnings[0]["problem"]) == ("plugins.odd.key", "is a test key")
+    assert len(warnings) == 20
+    assert "tulgey-key" not in bench.process.log.read_text()
 
 
 @pytest.mark.parametrize(

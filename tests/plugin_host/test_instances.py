@@ -272,8 +272,8 @@ class TestSend:
 class TestFindContact:
     async def test_a_contact_or_none_comes_back(self):
         contact = Contact(email=Secret("joe@example.com"), attributes={"city": "Valletta"})
-        assert await instance(Fake(contact)).find_contact("joe", 5.0) == contact
-        assert await instance(Fake(None)).find_contact("joe", 5.0) is None
+        assert await instance(Fake(contact)).as_source.find_contact("joe", 5.0) == contact
+        assert await instance(Fake(None)).as_source.find_contact("joe", 5.0) is None
 
     @pytest.mark.parametrize(
         "does",
@@ -292,13 +292,13 @@ class TestFindContact:
     async def test_a_violation_is_unavailable_and_logged(self, does, logged):
         it = instance(Fake(does))
         with pytest.raises(Unavailable):
-            await it.find_contact("joe", timeout_for(does))
+            await it.as_source.find_contact("joe", timeout_for(does))
         assert logged[0]["hook"] == "find_contact"
-        assert it.failed_lookups == 1
+        assert it.as_source.failed_lookups == 1
 
     async def test_unavailable_is_copied_redacted(self, logged):
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
-            await instance(Fake(Unavailable("asked for joe@example.com"))).find_contact("joe", 5.0)
+            await instance(Fake(Unavailable("asked for joe@example.com"))).as_source.find_contact("joe", 5.0)
         assert logged == []
 
     @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ class TestFindContact:
     )
     async def test_the_reason_of_a_block_is_clean_and_never_empty(self, returned, copied):
         contact = Contact(email=Secret("joe.bloggs"), phone=Secret("07700900123"), blocked=returned)
-        assert (await instance(Fake(contact)).find_contact("joe", 5.0)).blocked == copied
+        assert (await instance(Fake(contact)).as_source.find_contact("joe", 5.0)).blocked == copied
 
 
 class InMemory:
@@ -334,12 +334,12 @@ class InMemory:
 class TestFindContactInMemory:
     async def test_a_contact_or_none_comes_back(self):
         contact = Contact(email=Secret("joe@example.com"), attributes={"city": "Valletta"})
-        assert await instance(InMemory(contact)).find_contact("joe", 5.0) == contact
-        assert await instance(InMemory(None)).find_contact("joe", 5.0) is None
+        assert await instance(InMemory(contact)).as_source.find_contact("joe", 5.0) == contact
+        assert await instance(InMemory(None)).as_source.find_contact("joe", 5.0) is None
 
     async def test_it_is_called_without_a_task(self):
         it = instance(InMemory(None))
-        looking = it.find_contact("joe", 5.0)
+        looking = it.as_source.find_contact("joe", 5.0)
         with pytest.raises(StopIteration):
             looking.send(None)
 
@@ -360,14 +360,16 @@ class TestFindContactInMemory:
     async def test_a_violation_is_unavailable_and_logged(self, does, logged):
         it = instance(InMemory(does))
         with pytest.raises(Unavailable):
-            await it.find_contact("joe", 5.0)
-        assert it.failed_lookups == 1
+            await it.as_source.find_contact("joe", 5.0)
+        assert it.as_source.failed_lookups == 1
         assert (logged[0]["instance"], logged[0]["hook"]) == ("relay", "find_contact")
         assert "joe" not in str(logged)
 
     async def test_unavailable_is_copied_redacted(self, logged):
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
-            await instance(InMemory(Unavailable("asked for joe@example.com"))).find_contact("joe", 5.0)
+            await instance(InMemory(Unavailable("asked for joe@example.com"))).as_source.find_contact(
+                "joe", 5.0
+            )
         assert logged == []
 
     async def test_records_name_the_instance_only_while_its_hook_runs(self):
@@ -377,7 +379,7 @@ class TestFindContactInMemory:
                 records.append(logs.add_running_hook(None, "", {}))
 
         records = []
-        await instance(Talking()).find_contact("joe", 5.0)
+        await instance(Talking()).as_source.find_contact("joe", 5.0)
         records.append(logs.add_running_hook(None, "", {}))
         assert records == [{"instance": "relay", "hook": "find_contact"}, {}]
 

@@ -1,9 +1,10 @@
 """The conversion of TOML tables to structs. It collects every fault instead of stopping at the first."""
 
 import difflib
+import types
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -170,10 +171,40 @@ class Table:
                     self.add_fault(f"{path}.{key}", "is missing")
                 continue
             before = len(self.faults)
-            value = self.value(key, field.type, f"{path}.{key}")
+            value = self._convert_key(key, field.type, f"{path}.{key}")
             if len(self.faults) == before:
                 values[field.name] = value
         return values
+
+    def _convert_key(self, key: str, wanted: Any, path: str) -> Any:
+        """Return the value of a key. Tables inside this one are converted key by key, so that faults name their keys."""
+        content = self._content[key]
+        struct_type = _struct_in(wanted)
+        if struct_type is not None and isinstance(content, dict):
+            return self._inner(content).convert(struct_type, path)
+        row_type = _struct_in(*get_args(_plain(wanted))) if get_origin(_plain(wanted)) is list else None
+        if (
+            row_type is not None
+            and isinstance(content, list)
+            and all(isinstance(row, dict) for row in content)
+        ):
+            rows = [self._inner(row) for row in content]
+            return [row.convert(row_type, f"{path}[{number}]") for number, row in enumerate(rows, start=1)]
+        return self.value(key, wanted, path)
+
+
+def _struct_in(wanted: Any) -> type[msgspec.Struct] | None:
+    """Return the struct that a value of this type is, unless it is None; None for all other types."""
+    wanted = _plain(wanted)
+    if get_origin(wanted) in {Union, types.UnionType}:
+        kinds = [kind for kind in get_args(wanted) if kind is not types.NoneType]
+        return _struct_in(kinds[0]) if len(kinds) == 1 else None
+    return wanted if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct) else None
+
+
+def _plain(wanted: Any) -> Any:
+    """Return a type without its annotations."""
+    return wanted.__origin__ if hasattr(wanted, "__metadata__") else wanted
 
 
 def closest_name(name: str, names: Collection[str]) -> str:

@@ -120,6 +120,8 @@ _TYPES_IN_WORDS = {
 
 
 def _in_words(text: str) -> str:
+    # TOML has no null: it only says that the key may be left out.
+    text = text.replace(" | null", "")
     for name, words in _TYPES_IN_WORDS.items():
         text = text.replace(name, words)
     return "e" + text[1:].replace("`", "")

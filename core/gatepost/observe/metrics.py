@@ -12,14 +12,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gatepost.errors import Code
-from gatepost.model import Channel, Status
+from gatepost.model import NO_COUNTS, Channel, Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 SEND_OUTCOMES = ("sent", "rejected", "unavailable", "uncertain")
 CALLBACK_OUTCOMES = ("acknowledged", "retry", "dead")
 TEXT_PART_OUTCOMES = ("derived", "empty", "too_large", "failed")
-WEBHOOK_STATUSES = (200, 400, 401, 404, 503)
+WEBHOOK_STATUSES = (200, 400, 401, 404)
+REPORT_OUTCOMES = ("recorded", "unavailable")
 EVENT_KINDS = (*Status, "repeated", "unknown", "ignored.invalid", "ignored.malformed")
 
 # The time at which each series was created is not needed, and would double the number of series.
@@ -30,8 +31,8 @@ class Metrics:
     """The metrics of one gateway, in a registry of their own, so that two gateways in a process don't mix.
 
     Each series exists from the start, at zero: Prometheus sees no increase in a series that begins at its first
-    event, and an alert on it would miss that event. The exception is ``ignored.KIND``, with kinds that a plugin
-    defines.
+    event, and an alert on it would miss that event. The exceptions are ``ignored.KIND``, with kinds that a plugin
+    defines, and statuses of answers that a plugin chose.
     """
 
     def __init__(
@@ -40,8 +41,13 @@ class Metrics:
         clients: Collection[str] = (),
         providers: Collection[str] = (),
         reporters: Collection[str] = (),
+        webhooks: Mapping[str, int] = NO_COUNTS,
     ) -> None:
-        """Create all series; ``providers`` are the instances that send, ``reporters`` those that take webhooks."""
+        """Create all series.
+
+        ``providers`` are the instances that send, ``reporters`` those that may report, and ``webhooks`` those that
+        take webhooks, with the HTTP status that asks their providers to repeat.
+        """
         self.registry = CollectorRegistry()
         self._answers: dict[tuple[str, str, int], Counter] = {}
         self.answers = self._counter(
@@ -59,20 +65,30 @@ class Metrics:
             "Emails that came without a text part, by the result of deriving one from the HTML: derived, empty, too_large, failed",
             {"client": clients, "outcome": TEXT_PART_OUTCOMES},
         )
+        self.callbacks = self._counter(
+            "callbacks",
+            "Callbacks to Smartico, by message status and outcome: acknowledged, retry, dead",
+            {"status": Status, "outcome": CALLBACK_OUTCOMES},
+        )
+        self._create_reports(reporters, webhooks)
+
+    def _create_reports(self, reporters: Collection[str], webhooks: Mapping[str, int]) -> None:
         self.events = self._counter(
-            "webhook_events",
+            "reported_events",
             "Events that providers reported, by kind: a status, repeated, unknown (no such message), or ignored.KIND",
             {"plugin": reporters, "kind": EVENT_KINDS},
         )
         self.webhooks = self._counter(
             "webhooks",
             "Requests of providers, by the HTTP status of the answer",
-            {"plugin": reporters, "status": WEBHOOK_STATUSES},
+            {"plugin": webhooks, "status": WEBHOOK_STATUSES},
         )
-        self.callbacks = self._counter(
-            "callbacks",
-            "Callbacks to Smartico, by message status and outcome: acknowledged, retry, dead",
-            {"status": Status, "outcome": CALLBACK_OUTCOMES},
+        for plugin, retry_status in webhooks.items():
+            self.webhooks.labels(plugin, str(retry_status))
+        self.reports = self._counter(
+            "plugin_reports",
+            "Reports of plugins that did not come by a webhook, by outcome: recorded, unavailable",
+            {"plugin": reporters, "outcome": REPORT_OUTCOMES},
         )
 
     def count_answer(self, client: str, channel: str, code: int) -> None:

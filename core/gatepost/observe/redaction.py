@@ -39,6 +39,10 @@ _NUMBER = re.compile(
     r"(?<![\w.-])(?!\d{3}[ -]\d\.\d{1,3}\.\d{1,3}(?!\d))(?:\+|%2B|00)?\(?\d(?:[\s().-]{0,2}\d){6,18}(?![\w-])",
     re.IGNORECASE,
 )
+# A phone number with the sign that tells it from a number of any other kind. Not inside a run of base64.
+_INTERNATIONAL_NUMBER = re.compile(
+    r"(?<![\w+/=.-])(?:\+|%2B)\(?\d(?:[\s().-]{0,2}\d){6,14}(?!\w)", re.IGNORECASE
+)
 
 
 class _Values:
@@ -122,6 +126,14 @@ def redact_patterns(text: str) -> str:
     Must come before ``remove_forms``: when a domain is removed, the rest no longer looks like an address.
     """
     return _NUMBER.sub(REDACTED, _ADDRESS.sub(REDACTED, text))
+
+
+def looks_private(text: str) -> bool:
+    """Return whether something in ``text`` looks like an address, or like a phone number with its plus sign.
+
+    Digits alone do not: they may be a time, a count or an id.
+    """
+    return any(pattern.search(text) for pattern in (_ADDRESS, _INTERNATIONAL_NUMBER))
 
 
 def decode_private(text: str, *values: Private) -> str:

@@ -60,8 +60,8 @@ def load(use: str) -> type[Any]:
     return cast("type[Any]", plugin)
 
 
-def implements(plugin: type[Any], hook: str) -> bool:
-    """Return whether a plugin's class has a method of this name that is marked as a hook."""
+def implements(plugin: object, hook: str) -> bool:
+    """Return whether a plugin's class, or an instance, has a method of this name that is marked as a hook."""
     return hasattr(getattr(plugin, hook, None), f"{hookspecs.PROJECT}_impl")
 
 

@@ -5,8 +5,9 @@ right type and is redacted, and an error is one of those that the hook may raise
 """
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -18,6 +19,7 @@ from gatepost.errors import (
     ConfigError,
     Fault,
     PluginError,
+    Rejected,
     SendError,
     Unavailable,
     Uncertain,
@@ -28,7 +30,13 @@ from gatepost.hookspecs import HOOKS, SEND_HOOKS
 from gatepost.model import Channel, Contact, Email, Receipt, Report, Secret, Sms, WebhookRequest
 from gatepost.observe import redaction
 from gatepost.plugin_host import sanitize
+from gatepost.plugin_host.contract_problems import find_problems
 from gatepost.plugin_host.isolation import HookFailure, HookRunner, default_close_timeout
+from gatepost.plugin_host.receipts import copy_receipt
+from gatepost.plugin_host.reports import ReportChecker
+from gatepost.plugin_host.services import InstanceServices
+from gatepost.plugin_host.source import Source, as_unavailable
+from gatepost.plugin_host.unknown_hooks import unknown_hooks
 
 SEND_OVERRUN = 1.0
 """Seconds that a send may take beyond its `timeout` before it is cancelled."""
@@ -37,14 +45,17 @@ SEND_OVERRUN = 1.0
 class Instance:
     """One configured plugin: a method for each hook, and properties that say what the plugin can do."""
 
-    def __init__(self, settings: InstanceSettings, plugin: object) -> None:
-        """Register the plugin's hooks.
+    def __init__(
+        self, settings: InstanceSettings, plugin: object, services: InstanceServices | None = None
+    ) -> None:
+        """Register the plugin's hooks; ``services`` are those of the Context that the plugin has.
 
         Raises ConfigError, with keys from the root of the file, when the hooks can't be used.
         """
         self.settings = settings
         self.name = settings.name
         self.use = settings.use
+        self.services = services or InstanceServices(settings.name)
         self.package = type(plugin).__module__.partition(".")[0]
         """The top-level package of the plugin's code."""
         self.delivers: bool = getattr(plugin, "delivers", True)
@@ -53,6 +64,7 @@ class Instance:
         """Seconds for which the provider drops repeats with the same idempotency key."""
         self.retry_status: int = getattr(plugin, "retry_status", 503)
         """The HTTP status after which its provider repeats a webhook."""
+        self._preview_request: Callable[[Email | Sms], str] | None = getattr(plugin, "preview_request", None)
         # One manager for each instance: no call reaches a second plugin, or a second instance of this one.
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs.Hooks)
@@ -60,21 +72,19 @@ class Instance:
             manager.register(plugin, self.name)
             manager.check_pending()
         except pluggy.PluginValidationError as error:
-            raise self._refused([str(error).replace("\n", " ")]) from None
+            problems = [*unknown_hooks(plugin)] or [str(error).replace("\n", " ")]
+            raise self._refused(problems) from None
         self._calls = cast("hookspecs.Hooks", manager.hook)
         found = {name: getattr(manager.hook, name).get_hookimpls() for name in HOOKS}
         self.hooks = frozenset(name for name, methods in found.items() if methods)
         """The names of the hooks that the plugin implements."""
-        if problems := [text for name in HOOKS for text in _hook_problems(plugin, name, found[name])]:
+        if problems := [*find_problems(plugin, found)]:
             raise self._refused(problems)
         self._runner = HookRunner(self.name, self.package)
-        self.finds_in_memory = not all(
-            inspect.iscoroutinefunction(method.function) for method in found["find_contact"]
-        )
-        """Whether the plugin is a contact source that answers at once, from memory."""
-        self._ignored_kinds: set[str] = set()
-        self.failed_lookups = 0
-        """How often the plugin failed to answer as a contact source."""
+        in_memory = not all(inspect.iscoroutinefunction(one.function) for one in found["find_contact"])
+        self.as_source = Source(self._runner, self._calls, self.hooks, in_memory=in_memory)
+        """The plugin as a contact source; of no use where it is none."""
+        self.reports = ReportChecker(self._runner)
 
     def __repr__(self) -> str:
         return f"<Instance {self.name} use={self.use}>"
@@ -129,7 +139,7 @@ class Instance:
                 send,
                 self.settings.timeout + SEND_OVERRUN,
                 sanitize.SEND_ERRORS,
-                copy_error=sanitize.copy_send_error,
+                copy_error=partial(self._copy_send_error, hook),
             )
             if isinstance(result, Receipt):
                 return result
@@ -137,51 +147,16 @@ class Instance:
                 raise result.error
             raise Uncertain(cast("PluginError", result.error).problem)
 
-    async def find_contact(self, ext_user_id: str, timeout: float) -> Contact | None:  # noqa: ASYNC109  HookRunner keeps it
-        """Look a user up within ``timeout`` seconds.
-
-        Raises Unavailable, and nothing else. A source that answers from memory is called directly, without
-        a task and without a deadline.
-        """
-        result: Contact | HookFailure | None
-        if self.finds_in_memory:
-            in_memory = cast("hookspecs.MemorySource", self._calls)
-
-            def find_in_memory() -> Contact | None:
-                return _copy_found(in_memory.find_contact(ext_user_id=ext_user_id))
-
-            result = self._runner.run_sync(
-                "find_contact", find_in_memory, (Unavailable,), copy_error=sanitize.copy_send_error
-            )
-        else:
-
-            async def find() -> Contact | None:
-                return _copy_found(await self._calls.find_contact(ext_user_id=ext_user_id))
-
-            result = await self._runner.run(
-                "find_contact", find, timeout, (Unavailable,), copy_error=sanitize.copy_send_error
-            )
-        if isinstance(result, HookFailure):
-            self.failed_lookups += 1
-            raise _as_unavailable(result)
-        redaction.redact_recent(result)
-        return result
-
     async def parse_webhook(self, request: WebhookRequest) -> Report:
         """Let the plugin verify and translate a provider's request, within `timeout` seconds.
 
         Raises NoVerificationKey, BadSignature, BadWebhook or WebhookRetry, and nothing else. Every violation
         of the contract is WebhookRetry, after which most providers send the report again. The Report has valid
-        events only; the others are counted in its ``ignored`` as ``invalid``.
+        events only; the others are counted in its ``ignored`` as ``invalid``. It has no answer that can't be sent.
         """
 
         async def parse() -> Report:
-            report = await self._calls.parse_webhook(request=request)
-            checked = sanitize.copy_report(report, self._ignored_kinds)
-            if checked.invalid:
-                problem = f"{checked.invalid} of {checked.returned} returned events are invalid"
-                self._runner.record_violation("parse_webhook", problem)
-            return checked.report
+            return self.reports.copy("parse_webhook", await self._calls.parse_webhook(request=request))
 
         result = await self._runner.run(
             "parse_webhook",
@@ -207,7 +182,7 @@ class Instance:
             copy_error=sanitize.copy_send_error,
         )
         if isinstance(result, HookFailure):
-            raise _as_unavailable(result)
+            raise as_unavailable(result)
 
     @asynccontextmanager
     async def lifespan(
@@ -216,54 +191,37 @@ class Instance:
         """Hold the plugin's lifespan open while the block runs, where it has one.
 
         ``close_timeout`` is called at the end of the block and returns the seconds that closing may take.
-        Raises ConfigError when the lifespan can't be opened. Closing it never raises.
+        Raises ConfigError when the lifespan can't be opened. Closing it never raises. After it the plugin's Context
+        does nothing for it any more.
         """
-        if "lifespan" not in self.hooks:
-            yield
-            return
-        async with self._runner.lifespan(self._calls.lifespan, close_timeout):
-            yield
+        try:
+            if "lifespan" not in self.hooks:
+                yield
+                return
+            async with self._runner.lifespan(self._calls.lifespan, close_timeout):
+                yield
+        finally:
+            self.services.stop()
+
+    def preview_request(self, message: Email | Sms) -> str | None:
+        """Return the request that a send of this message would make; None where the plugin can't show it.
+
+        Raises a SendError where it would not send the message.
+        """
+        return None if self._preview_request is None else self._preview_request(message)
 
     def _checked_receipt(self, hook: str, receipt: Receipt, recipient: Secret) -> Receipt:
-        """Copy a Receipt, without its id when that is invalid or holds the recipient."""
-        raw_id: object = receipt.provider_id
-        provider_id = sanitize.clean_id(raw_id)
-        if not provider_id and not (isinstance(raw_id, str) and not len(raw_id)):
-            self._runner.record_violation(
-                hook,
-                f"returned a provider_id that is not a printable text of at most {sanitize.MAX_ID_LENGTH} characters",
-            )
-        elif redaction.contains(provider_id, recipient):
-            self._runner.record_violation(hook, "returned a provider_id that holds the recipient")
-            return Receipt()
-        return Receipt(provider_id)
+        checked = copy_receipt(receipt, recipient)
+        for problem in checked.problems:
+            self._runner.record_violation(hook, f"returned {problem}")
+        return checked.receipt
+
+    def _copy_send_error(self, hook: str, error: BaseException) -> SendError:
+        copy = sanitize.copy_send_error(error)
+        if isinstance(copy, Rejected) and copy.status is None and getattr(error, "status", None) is not None:
+            allowed = " or ".join(status.value for status in sanitize.USER_STATUSES)
+            self._runner.record_violation(hook, f"raised Rejected with a status other than {allowed}")
+        return copy
 
     def _refused(self, problems: Iterable[str]) -> ConfigError:
         return ConfigError([Fault(f"plugins.{self.name}", f"the plugin {text}") for text in problems])
-
-
-def _hook_problems(plugin: object, name: str, methods: Sequence[pluggy.HookImpl]) -> Iterable[str]:
-    """Yield what is wrong with a plugin's implementation of one hook."""
-    if not methods:
-        method = inspect.getattr_static(plugin, name, None)
-        # A plugin that inherits from the hookspecs' Protocol has the hook's specification, but does not implement it.
-        if method is not None and not hasattr(method, f"{hookspecs.PROJECT}_spec"):
-            yield f"has a method {name} without @hookimpl"
-        return
-    if len(methods) > 1:
-        yield f"implements {name} twice"
-    function = methods[0].function
-    if name not in {"lifespan", "find_contact"} and not inspect.iscoroutinefunction(function):
-        yield f"must write {name} as an async def"
-    if name == "lifespan" and (inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function)):
-        yield "must write lifespan with @asynccontextmanager"
-
-
-def _copy_found(contact: object) -> Contact | None:
-    return None if contact is None else sanitize.copy_contact(contact)
-
-
-def _as_unavailable(failure: HookFailure) -> SendError:
-    if isinstance(failure.error, SendError):
-        return failure.error
-    return Unavailable(cast("PluginError", failure.error).problem)

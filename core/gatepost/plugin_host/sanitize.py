@@ -1,9 +1,8 @@
 """Copies of a plugin's results and errors: only fields of the contract, of the right types, redacted and bounded."""
 
-import itertools
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from gatepost.errors import (
     BadSignature,
@@ -16,17 +15,23 @@ from gatepost.errors import (
     WebhookError,
     WebhookRetry,
 )
-from gatepost.model import BLOCKED, Contact, Report, Secret, Status, StatusEvent
+from gatepost.model import BLOCKED, Contact, Secret, Status
 from gatepost.observe import redaction
 
 SEND_ERRORS = (Rejected, Unavailable, Uncertain)
 """The errors that a sending hook may raise."""
+
+USER_STATUSES = (Status.UNSUBSCRIBED, Status.COMPLAINED)
+"""The statuses that a Rejected may have: what users have said. All others contradict it."""
 
 WEBHOOK_ERRORS = (NoVerificationKey, BadSignature, BadWebhook, WebhookRetry)
 """The errors that ``parse_webhook`` may raise."""
 
 MAX_REASON_LENGTH = 200
 """Characters that are stored of a reason."""
+
+MAX_WARNING_LENGTH = 400
+"""Characters that are shown of a warning."""
 
 MAX_CODE_LENGTH = 64
 """Characters that are stored of a provider's code, or of the name of a type."""
@@ -40,13 +45,15 @@ MAX_REDACTED_LENGTH = 8_000
 MAX_ATTRIBUTES = 1_000
 """Attributes that a contact may have."""
 
-MAX_IGNORED_KINDS = 32
-"""Kinds of ignored events that are counted separately, for each instance."""
+MAX_USERS = 100
+"""Users that may have the same number or address."""
+
+MAX_USER_ID_LENGTH = 512
+"""Characters of an ext_user_id."""
 
 _MAX_RETRY_AFTER = 1e9
 # It looks like a phone number to the redaction, and is none: "550 5.7.26".
 _SMTP_CODE = re.compile(r"[245][0-9]{2}[ -][245]\.[0-9]{1,3}\.[0-9]{1,3}")
-_IGNORED_KIND = re.compile(r"[a-z][a-z0-9_ -]{0,31}")
 
 
 class InvalidResult(Exception):
@@ -54,16 +61,6 @@ class InvalidResult(Exception):
 
     The text says what is wrong and quotes nothing that the plugin returned.
     """
-
-
-class CheckedReport(NamedTuple):
-    """A copy of a Report, and how many of its events were valid."""
-
-    report: Report
-    returned: int
-    """Events that the plugin returned."""
-    invalid: int
-    """How many of these are not in the copy."""
 
 
 def copy_send_error(error: BaseException) -> SendError:
@@ -81,7 +78,14 @@ def copy_send_error(error: BaseException) -> SendError:
             message_only=getattr(error, "message_only", False) is True,
             content_only=getattr(error, "content_only", False) is True,
         )
-    return Rejected(reason, code=code) if isinstance(error, Rejected) else Uncertain(reason, code=code)
+    if isinstance(error, Rejected):
+        return Rejected(reason, code=code, status=_user_status(getattr(error, "status", None)))
+    return Uncertain(reason, code=code)
+
+
+def _user_status(status: object) -> Status | None:
+    # Not isinstance: that asks the object itself, which may raise an error.
+    return status if type(status) is Status and status in USER_STATUSES else None
 
 
 def copy_webhook_error(error: BaseException) -> WebhookError:
@@ -113,54 +117,27 @@ def copy_contact(contact: object) -> Contact:
     return Contact(email=contact.email, phone=contact.phone, attributes=attributes, blocked=blocked)
 
 
-def copy_report(report: object, ignored_kinds: set[str]) -> CheckedReport:
-    """Copy a Report without its invalid events, which are added to the ignored ones as ``invalid``.
+def copy_contacts(found: object, ext_user_ids: Iterable[str]) -> dict[str, Contact]:
+    """Copy the contacts of these users, and no others; raises InvalidResult if anything is wrong with one of them."""
+    if not isinstance(found, Mapping):
+        raise InvalidResult(f"returned {type_name(found)} instead of a mapping")
+    return {one: copy_contact(found[one]) for one in ext_user_ids if one in found}
 
-    ``ignored_kinds`` has the kinds that this instance has used so far; new ones are added to it. Raises
-    InvalidResult for anything but a Report.
-    """
-    if not isinstance(report, Report):
-        raise InvalidResult(f"returned {type_name(report)} instead of a Report")
+
+def copy_user_ids(found: object) -> list[str]:
+    """Copy a list of ext_user_ids; raises InvalidResult for anything else, and for too many or invalid ones."""
     # Only a list or a tuple: another iterable may be endless.
-    listed: object = report.events
-    if not isinstance(listed, list | tuple) or not isinstance(report.ignored, Mapping):
-        raise InvalidResult("returned a Report without a list of events")
-    returned = list(listed)
-    events = [event for event in map(copy_event, returned) if event is not None]
-    ignored = _copy_ignored(report.ignored, ignored_kinds)
-    invalid = len(returned) - len(events)
-    if invalid:
-        ignored["invalid"] = ignored.get("invalid", 0) + invalid
-    return CheckedReport(Report(events=events, ignored=ignored), len(returned), invalid)
-
-
-def copy_event(event: object) -> StatusEvent | None:
-    """Copy an event; None when it has no valid status or no valid id of a message."""
-    if not isinstance(event, StatusEvent) or not isinstance(event.status, Status):
-        return None
-    message_id, provider_id = clean_id(event.message_id), clean_id(event.provider_id)
-    if not (message_id or provider_id):
-        return None
-    return StatusEvent(
-        status=event.status, message_id=message_id, provider_id=provider_id, code=clean_code(event.code)
-    )
-
-
-def _copy_ignored(counts: Mapping[Any, Any], kinds: set[str]) -> dict[str, int]:
-    """Copy the counts of ignored events by kind.
-
-    A kind becomes a label of a metric: there must be few of them, and none may hold private data.
-    """
-    ignored: dict[str, int] = {}
-    for kind, count in itertools.islice(counts.items(), MAX_IGNORED_KINDS):
-        if not isinstance(count, int) or count < 0:
-            continue
-        valid = isinstance(kind, str) and _IGNORED_KIND.fullmatch(kind) is not None
-        if valid and len(kinds) < MAX_IGNORED_KINDS:
-            kinds.add(kind)
-        name = kind if valid and kind in kinds else "other"
-        ignored[name] = ignored.get(name, 0) + int(count)
-    return ignored
+    if not isinstance(found, list | tuple):
+        raise InvalidResult(f"returned {type_name(found)} instead of a list of ext_user_ids")
+    returned = list(found)
+    if len(returned) > MAX_USERS:
+        raise InvalidResult(f"returned more than {MAX_USERS} ext_user_ids")
+    ids = [str.__str__(one) for one in returned if isinstance(one, str)]
+    if len(ids) < len(returned) or not all(0 < len(one) <= MAX_USER_ID_LENGTH for one in ids):
+        raise InvalidResult(
+            f"returned an ext_user_id that is not a text of 1 to {MAX_USER_ID_LENGTH} characters"
+        )
+    return ids
 
 
 def clean_id(text: object) -> str:
@@ -172,11 +149,11 @@ def clean_id(text: object) -> str:
     return text if len(text) <= MAX_ID_LENGTH and text.isprintable() else ""
 
 
-def clean_code(text: object) -> str:
+def clean_code(text: object, *values: redaction.Private) -> str:
     """Return a provider's code redacted, printable and of at most MAX_CODE_LENGTH characters."""
     if isinstance(text, str) and _SMTP_CODE.fullmatch(text):
         return text
-    return clean_text(text, MAX_CODE_LENGTH)
+    return clean_text(text, MAX_CODE_LENGTH, *values)
 
 
 def clean_text(text: object, max_length: int, *values: redaction.Private) -> str:
@@ -190,8 +167,24 @@ def clean_text(text: object, max_length: int, *values: redaction.Private) -> str
     if len(text) > MAX_REDACTED_LENGTH:
         # Cut between words: the redaction would not recognise half an address.
         text = text[:MAX_REDACTED_LENGTH].rpartition(" ")[0]
-    printable = (letter if letter.isprintable() else " " for letter in redaction.redact(text, *values))
-    return "".join(printable).strip()[:max_length]
+    return _printable(redaction.redact(text, *values), max_length)
+
+
+def clean_warning(text: object) -> str:
+    """Return a text about a setting without secrets, printable and bounded; empty when it is not a text.
+
+    What merely looks like an address or a number stays: settings hold those of the operator.
+    """
+    # Not isinstance: that asks the object itself, which may raise an error.
+    if not issubclass(type(text), str):
+        return ""
+    assert isinstance(text, str)
+    known = redaction.redact_values(str.__str__(text)[:MAX_REDACTED_LENGTH])
+    return _printable(known, MAX_WARNING_LENGTH)
+
+
+def _printable(text: str, max_length: int) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()[:max_length]
 
 
 def type_name(value: object) -> str:

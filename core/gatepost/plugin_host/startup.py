@@ -15,6 +15,7 @@ from gatepost.observe.tracebacks import format_traceback
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.instances import Instance
 from gatepost.plugin_host.isolation import default_close_timeout, describe_error, faults_under
+from gatepost.plugin_host.services import InstanceServices
 
 _log = logs.get(__name__)
 
@@ -25,21 +26,29 @@ def build_instances(settings: Settings) -> tuple[dict[str, Instance], list[Fault
     faults: list[Fault] = []
     for name, own in settings.plugins.items():
         try:
-            instances[name] = _build(own, settings.server.public_url)
+            instances[name] = _build(own, settings)
         except ConfigError as error:
             faults += error.faults
     return instances, [*faults, *_capability_faults(settings, instances)]
 
 
-def _build(settings: InstanceSettings, public_url: str) -> Instance:
+def _build(settings: InstanceSettings, gateway: Settings) -> Instance:
     path = f"plugins.{settings.name}"
-    base = public_url.rstrip("/")
+    base = gateway.server.public_url.rstrip("/")
+    services = InstanceServices(settings.name)
     context = hookspecs.Context(
         name=settings.name,
         log=structlog.stdlib.get_logger("gatepost.plugins").bind(instance=settings.name),
+        folder=gateway.path.absolute().parent,
         concurrency=settings.concurrency,
         timeout=settings.timeout,
+        lookup_timeout=gateway.contacts.timeout,
+        default_region=gateway.contacts.default_region,
         webhook_url=f"{base}/webhooks/{settings.name}" if base else "",
+        report=services.report,
+        state=services.state,
+        lease=services.state.lease,
+        warn=services.warn,
     )
     try:
         plugin = discovery.load(settings.use)(settings.settings, context)
@@ -49,7 +58,7 @@ def _build(settings: InstanceSettings, public_url: str) -> Instance:
         _log.debug("plugin_not_built", instance=settings.name, exception=format_traceback(error))
         package = type(settings.settings).__module__.partition(".")[0]
         raise ConfigError([Fault(path, f"could not be built: {describe_error(error, package)}")]) from None
-    return Instance(settings, plugin)
+    return Instance(settings, plugin, services)
 
 
 def _capability_faults(settings: Settings, instances: Mapping[str, Instance]) -> Iterable[Fault]:

@@ -9,15 +9,22 @@ from litestar.exceptions import HTTPException
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import LifeSpanScope, Scope
 
-from gatepost import webhooks
 from gatepost.body_limit import BodyLimitReached
-from gatepost.model import Channel, WebhookRequest
+from gatepost.model import Channel, WebhookAnswer, WebhookRequest
 from gatepost.observe import logs
 from gatepost.observe.metrics import CONTENT_TYPE
 from gatepost.upkeep.health import Readiness
 from gatepost.web.body import BodyTooLarge, ClientDisconnected, body_headers, read_body
 from gatepost.web.messages import CHANNELS, handle_message, message_route
 from gatepost.web.services import SERVICES_KEY, Services
+from gatepost.webhooks import handler
+
+# An answer may repeat what the request says: a browser must never take it for a page.
+_ANSWER_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
 
 _log = logs.get(__name__)
 
@@ -80,44 +87,56 @@ def _empty_answer(_request: Request[Any, Any, Any], error: HTTPException) -> Res
     return Response(b"", status_code=error.status_code, headers=error.headers)
 
 
-@route("/webhooks/{name:str}", http_method=[HttpMethod.POST, HttpMethod.GET], request_max_body_size=None)
+@route(
+    "/webhooks/{name:str}",
+    http_method=[HttpMethod.POST, HttpMethod.GET, HttpMethod.HEAD],
+    request_max_body_size=None,
+)
 async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Hand a provider's report to the instance of this name, and answer with the HTTP status of the result."""
+    """Hand a provider's report to the instance of this name, and answer as the result says."""
     services: Services = request.app.state[SERVICES_KEY]
     name: str = request.path_params["name"]
     try:
         # For every name: neither the bytes read nor the time of the answer may show whether the instance exists.
         length, _ = body_headers(request.scope["headers"])
         with services.webhooks.bodies.counting(request.receive, length) as receive:
-            body = await read_body(receive, length, webhooks.MAX_BODY)
+            body = await read_body(receive, length, handler.MAX_BODY)
             report = _webhook_request(services, request.scope, request.method, body)
-            status = await services.webhooks.handle(name, report)
+            answer = await services.webhooks.handle(name, report)
     except BodyTooLarge:
-        status = 413
+        answer = WebhookAnswer(status=413)
     except BodyLimitReached:
-        status = 503
+        answer = WebhookAnswer(status=503)
         if services.log_throttle.due("webhook_bodies_limit_reached"):
             _log.warning("webhook_bodies_limit_reached", limit=services.webhooks.bodies.max_bytes)
     except (TimeoutError, ClientDisconnected):
-        status = 408
+        answer = WebhookAnswer(status=408)
     except Exception as error:  # noqa: BLE001  after a 503 most providers try again
         _log.error("internal_error", instance=name, exc_info=error)
-        status = 503
-    return Response(b"", status_code=status)
+        answer = WebhookAnswer(status=503)
+    return Response(
+        answer.body,
+        status_code=answer.status,
+        headers={**_ANSWER_HEADERS, "content-type": answer.content_type},
+    )
 
 
 def _webhook_request(services: Services, scope: Scope, method: str, body: bytes) -> WebhookRequest:
+    header_list = [
+        (key.decode("latin-1").lower(), value.decode("latin-1")) for key, value in scope["headers"]
+    ]
     headers: dict[str, str] = {}
-    for key, value in scope["headers"]:
-        name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+    for name, text in header_list:
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     query = scope["query_string"].decode("latin-1")
     base = services.settings.server.public_url.rstrip("/") or f"{scope['scheme']}://{headers.get('host', '')}"
     path = scope["raw_path"].decode("latin-1")
     return WebhookRequest(
-        method=method,
+        # The server sends no body after a HEAD.
+        method="GET" if method == HttpMethod.HEAD else method,
         url=f"{base}{path}" + (f"?{query}" if query else ""),
         headers=headers,
+        header_list=header_list,
         body=body,
         received_at=time.time(),
     )

@@ -11,7 +11,7 @@ from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import Metrics
 from gatepost.upkeep.health import HealthCheck
 from gatepost.web.auth import Authenticator
-from gatepost.webhooks import Webhooks
+from gatepost.webhooks.handler import Webhooks
 
 SERVICES_KEY = "gatepost"
 """The key of the application's state under which its Services are stored."""

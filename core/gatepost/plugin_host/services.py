@@ -1,0 +1,65 @@
+"""What the core does for an instance while the gateway runs: the functions behind its Context."""
+
+from typing import Protocol, TypeVar
+
+from gatepost.errors import Unavailable
+from gatepost.model import Report
+from gatepost.outbox import Outbox
+from gatepost.plugin_host import sanitize
+from gatepost.plugin_host.stored_state import StoredState
+
+T = TypeVar("T")
+
+MAX_WARNINGS = 20
+"""Warnings of one instance; further ones are dropped."""
+
+
+class ReportRecorder(Protocol):
+    """The part of a running gateway that records reports."""
+
+    async def record(self, name: str, report: Report) -> None:
+        """Record what the instance of this name reports by itself; raises Unavailable, and TypeError for no Report."""
+        ...
+
+
+class InstanceServices:
+    """The functions of one instance's Context, which is built before the store is open.
+
+    They raise Unavailable before ``start`` and after ``stop``.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Take the name of the instance."""
+        self._name = name
+        self._reports: ReportRecorder | None = None
+        self._outbox: Outbox | None = None
+        self.state = StoredState(name, lambda: _running(self._outbox))
+        """The functions of ``Context.state`` and ``Context.lease``."""
+        self.warnings: dict[tuple[str, str], None] = {}
+        """What the plugin's constructor warns of: the path of a key and the problem, each once and in order."""
+
+    def start(self, reports: ReportRecorder, outbox: Outbox) -> None:
+        """Serve the instance from now on."""
+        self._reports, self._outbox = reports, outbox
+
+    def stop(self) -> None:
+        """Serve the instance no longer."""
+        self._reports = self._outbox = None
+
+    def warn(self, key: str, problem: str) -> None:
+        """Note a warning, as ``Context.warn`` promises. Never raises: a bad warning must not stop the gateway."""
+        text = sanitize.clean_warning(problem) or "the plugin warns without a text: report this to its author"
+        name = sanitize.clean_warning(key)
+        path = f"plugins.{self._name}"
+        if len(self.warnings) < MAX_WARNINGS:
+            self.warnings[f"{path}.{name}" if name else path, text] = None
+
+    async def report(self, report: Report) -> None:
+        """Record a report, as ``Context.report`` promises."""
+        await _running(self._reports).record(self._name, report)
+
+
+def _running(service: T | None) -> T:
+    if service is None:
+        raise Unavailable("the gateway is not running")
+    return service

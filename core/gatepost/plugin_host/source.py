@@ -1,0 +1,110 @@
+"""A plugin instance as a contact source. What it returns is copied and checked, and comes in time."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeVar, cast
+
+from gatepost import hookspecs
+from gatepost.errors import PluginError, SendError, Unavailable
+from gatepost.model import Channel, Contact, Secret
+from gatepost.observe import redaction
+from gatepost.plugin_host import sanitize
+from gatepost.plugin_host.isolation import HookFailure, HookRunner
+
+T = TypeVar("T")
+
+
+class Source:
+    """The lookups of one instance. Each raises Unavailable, and nothing else."""
+
+    def __init__(
+        self, runner: HookRunner, calls: hookspecs.Hooks, hooks: Collection[str], *, in_memory: bool
+    ) -> None:
+        """``hooks`` are the names of the hooks that the plugin implements."""
+        self._runner = runner
+        self._calls = calls
+        self.in_memory = in_memory
+        """Whether the plugin answers at once, from memory."""
+        self.finds_many = "find_contacts" in hooks and not in_memory
+        """Whether the plugin can look several users up at once."""
+        self.finds_users = "find_user" in hooks
+        """Whether the plugin knows whose a number or an address is."""
+        self.failed_lookups = 0
+        """How often the plugin failed to answer about a user."""
+
+    async def find_contact(self, ext_user_id: str, timeout: float) -> Contact | None:  # noqa: ASYNC109  HookRunner keeps it
+        """Look a user up within ``timeout`` seconds.
+
+        Raises Unavailable, and nothing else. A source that answers from memory is called directly, without
+        a task and without a deadline.
+        """
+        if self.in_memory:
+            in_memory = cast("hookspecs.MemorySource", self._calls)
+
+            def find_in_memory() -> Contact | None:
+                return _copy_found(in_memory.find_contact(ext_user_id=ext_user_id))
+
+            contact = self._found(
+                self._runner.run_sync(
+                    "find_contact", find_in_memory, (Unavailable,), copy_error=sanitize.copy_send_error
+                )
+            )
+        else:
+
+            async def find() -> Contact | None:
+                return _copy_found(await self._calls.find_contact(ext_user_id=ext_user_id))
+
+            contact = await self._look_up("find_contact", find, timeout)
+        redaction.redact_recent(contact)
+        return contact
+
+    async def find_contacts(self, ext_user_ids: Sequence[str], timeout: float) -> Mapping[str, Contact]:  # noqa: ASYNC109  as above
+        """Look several users up within ``timeout`` seconds; return the contacts of those that the source knows.
+
+        Must only be called when ``finds_many``. Raises Unavailable, and nothing else.
+        """
+
+        async def find() -> Mapping[str, Contact]:
+            found = await self._calls.find_contacts(ext_user_ids=tuple(ext_user_ids))
+            return sanitize.copy_contacts(found, ext_user_ids)
+
+        contacts = await self._look_up("find_contacts", find, timeout, users=len(ext_user_ids))
+        redaction.redact_recent(*contacts.values())
+        return contacts
+
+    async def find_user(self, channel: Channel, recipient: Secret, timeout: float) -> Sequence[str]:  # noqa: ASYNC109  as above
+        """Return the ext_user_ids of the users with this number or address, within ``timeout`` seconds.
+
+        Must only be called when ``finds_users``. Raises Unavailable, and nothing else.
+        """
+
+        async def find() -> Sequence[str]:
+            copy = Secret(recipient.reveal())
+            return sanitize.copy_user_ids(await self._calls.find_user(channel=channel, recipient=copy))
+
+        return await self._look_up("find_user", find, timeout)
+
+    async def _look_up(
+        self, hook: str, find: Callable[[], Awaitable[T]], seconds: float, *, users: int = 1
+    ) -> T:
+        result = await self._runner.run(
+            hook, find, seconds, (Unavailable,), copy_error=sanitize.copy_send_error
+        )
+        return self._found(result, users)
+
+    def _found(self, result: T | HookFailure, users: int = 1) -> T:
+        """Return the result of a lookup of so many users; raise Unavailable, and count it, where it failed."""
+        if isinstance(result, HookFailure):
+            self.failed_lookups += users
+            raise as_unavailable(result)
+        return result
+
+
+def as_unavailable(failure: HookFailure) -> SendError:
+    """Return the error of a hook that may raise Unavailable alone."""
+    if isinstance(failure.error, SendError):
+        return failure.error
+    return Unavailable(cast("PluginError", failure.error).problem)
+
+
+def _copy_found(contact: object) -> Contact | None:
+    return None if contact is None else sanitize.copy_contact(contact)

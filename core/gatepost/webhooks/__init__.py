@@ -1,0 +1,1 @@
+"""Webhooks and other reports: what a provider says about messages is verified, translated and recorded."""
