@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from gatepost.testing import emulator, report_sender
+from gatepost.testing.webhook_requests import with_headers
 
 
 class Tiny(emulator.Emulator):
@@ -43,9 +44,10 @@ class Tiny(emulator.Emulator):
         size = batch or 1
         return [json.dumps(events[at : at + size]).encode() for at in range(0, len(events), size)]
 
-    def sign(self, body, at, *, forged):
+    def sign(self, request, *, forged=False):
         key = b"other" if forged else b"key"
-        return {"X-At": str(int(at)), "X-Signature": hashlib.sha256(key + body).hexdigest()}
+        signature = hashlib.sha256(key + request.body).hexdigest()
+        return with_headers(request, {"X-At": str(int(request.received_at)), "X-Signature": signature})
 
 
 class Hook:

@@ -1,8 +1,6 @@
-"""What a plugin offers so that ``gatepost demo --provider`` can show it without an account.
+"""What an emulator offers so that ``gatepost demo --provider`` can show its plugin without an account.
 
-A plugin can have a module ``testing`` in its top-level package, with the name ``DEMO_PROVIDER``: a class or
-function without arguments that returns a DemoProvider, usually the plugin's emulator. The core finds the
-package by the plugin's entry point, and imports its module ``testing`` only for the demo.
+A plugin registers its emulator as ``gatepost.testing.emulators`` says.
 """
 
 from collections.abc import Mapping

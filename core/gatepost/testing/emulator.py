@@ -11,22 +11,27 @@ took and what it refused, fails as a test demands, and reports to a webhook with
         await provider.report([provider.event("delivered", provider.taken[0])], to=webhook_url)
 
 The emulator of one provider is a subclass that adds what only that provider knows: ``answer_to``, ``error``,
-``event``, ``bodies`` and ``sign``.
+``received``, ``event``, ``bodies`` and ``sign``; and what the conformance suites check of it: ``table``,
+``message_features``, ``report_features``, ``meanings`` and ``verification_keys``.
 """
 
 import asyncio
 import ssl
 from abc import abstractmethod
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
-from gatepost.testing.report_sender import ReportSender, TakenMessage
+from gatepost.testing.demo_provider import Arrival
+from gatepost.testing.features import FailureMode, MessageFeature
+from gatepost.testing.kit_emulator import KitEmulator
+from gatepost.testing.received import ReceivedMessage
+from gatepost.testing.report_sender import Event, ReportSender, TakenMessage
 from gatepost.testing.serving import serving
 
 
@@ -41,6 +46,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP status of the provider's error, with which nothing is taken; 0: no error."""
     headers: Mapping[str, str] = {}
     """Headers of that answer."""
+    reason: str = "planned"
+    """What that answer's body says."""
     taken: bool = True
     """Whether the message is taken although the client gets no answer."""
     end: Literal["answer", "close", "hang", "stall"] = "answer"
@@ -52,9 +59,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 NO_FAILURE = Failure()
 
 
-def answer(status: int, headers: Mapping[str, str] | None = None) -> Failure:
+def answer(status: int, headers: Mapping[str, str] | None = None, *, reason: str = "planned") -> Failure:
     """Answer with ``status`` and take nothing: 401, 429 with or without Retry-After, 5xx, a redirect."""
-    return Failure(status=status, headers=headers or {}, taken=False)
+    return Failure(status=status, headers=headers or {}, reason=reason, taken=False)
 
 
 def delay(seconds: float) -> Failure:
@@ -94,8 +101,16 @@ class Refusal(NamedTuple):
     reason: str
 
 
-class Emulator(ReportSender):
-    """A provider. Enter it to start the server; leave it to end the server and everything in progress."""
+class Emulator(ReportSender, KitEmulator):
+    """A provider. Enter it to start the server; leave it to end the server and everything in progress.
+
+    Large, because it is the provider whole: what it takes, how it fails, and what the suites want to know of it.
+    """
+
+    message_features: ClassVar[Collection[MessageFeature]] = frozenset({MessageFeature.CONNECTIONS})
+    """The parts of a message that its API can carry."""
+    failure_modes: ClassVar[Collection[FailureMode]] = frozenset(FailureMode)
+    """How it can fail: in every way."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         super().__init__()
@@ -103,6 +118,8 @@ class Emulator(ReportSender):
         """Requests that were answered with an error, in order."""
         self.requests: list[tuple[str, str]] = []
         """Method and path of every request, whatever the answer was."""
+        self.queued: list[Event] = []
+        """Reports that wait for a plugin that fetches them."""
         self.connections = 0
         """The number of TCP connections so far."""
         self.max_concurrent = 0
@@ -128,6 +145,22 @@ class Emulator(ReportSender):
     @abstractmethod
     def error(self, status: int, reason: str) -> object:
         """Return the body, to be encoded as JSON, of an answer with this status."""
+
+    def received(self, taken: TakenMessage) -> ReceivedMessage:
+        """Return a message that was taken in the words of the plugin contract; ``raw`` is ``raw_request(taken)``."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it received: give it `received`")
+
+    def arrivals(self) -> list[Arrival]:
+        """Return what lies in mailboxes and on handsets, for the demo."""
+        messages = [self.received(taken) for taken in self.taken]
+        return [
+            Arrival(id=one.id, recipient=one.recipients[0], text=one.subject or one.text) for one in messages
+        ]
+
+    @classmethod
+    def table_for_port(cls, port: int) -> Mapping[str, Any]:
+        """Return the keys of the table that lead to another port of this machine, without TLS."""
+        return {"base_url": f"http://127.0.0.1:{port}"}
 
     # For tests.
 
@@ -202,7 +235,7 @@ class Emulator(ReportSender):
             return await self._write_and_close(request, failure, b"")
         body = await request.content.read()
         if failure.status:
-            return self.refuse(failure.status, "planned", headers=failure.headers)
+            return self.refuse(failure.status, failure.reason, headers=failure.headers)
         if not failure.taken:
             return await self._write_and_close(request, failure, b"")
         response = await self.answer_to(request, body)
@@ -227,6 +260,11 @@ class Emulator(ReportSender):
             transport.close()
         # aiohttp never writes it: the connection is closed.
         return web.Response()
+
+
+def raw_request(taken: TakenMessage) -> str:
+    """Return the whole request of a message as text: body and headers."""
+    return msgspec.json.encode([taken.message, dict(taken.headers)]).decode()
 
 
 class _CountingServer(web.Server):

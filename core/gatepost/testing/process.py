@@ -53,7 +53,12 @@ class GatewayProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> str:
-        """Start it, wait until it listens, and return its URL. Raises RuntimeError with its log."""
+        """Start it, wait until it listens, and return its URL.
+
+        Raises RuntimeError, with its log where it did not start, and where it runs already.
+        """
+        if self.running:
+            raise RuntimeError(f"the gateway runs already, as process {self.pid}: end it first")
         with self.log.open("ab") as log:
             begin = log.tell()
             self._process = subprocess.Popen(  # noqa: S603  our own command with a file that the test wrote

@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-import time
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -11,7 +9,8 @@ from typing import Any, ClassVar, Literal
 import aiohttp
 import msgspec
 
-from gatepost.model import Status
+from gatepost.model import Status, WebhookRequest
+from gatepost.testing.webhook_requests import replace_request, webhook_request
 
 Event = dict[str, Any]
 """One report as the provider would write it, before it is encoded."""
@@ -45,15 +44,15 @@ class AutomaticReports(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the reports are sent before the answer to the send itself."""
 
 
-class ReportSender(ABC):
+class ReportSender:
     """The part of an Emulator that sends reports to webhooks."""
 
-    retry_pauses: ClassVar[Sequence[float]]
+    retry_pauses: ClassVar[Sequence[float]] = (60.0, 600.0, 3600.0)
     """Seconds between the tries to deliver a report, as the provider documents them."""
     signs_retries: ClassVar[bool] = False
     """Whether a report that was unsigned at first is signed when it is sent again."""
-    report_kinds: ClassVar[Mapping[Status, str]] = {}
-    """The kind of report that means each status; for ``report_status``."""
+    meanings: ClassVar[Mapping[str, Sequence[Status]]] = {}
+    """The statuses that each kind of report means; empty for a kind that means no status."""
 
     def __init__(self) -> None:
         self.taken: list[TakenMessage] = []
@@ -68,20 +67,22 @@ class ReportSender(ABC):
         self._session: aiohttp.ClientSession
         self._report_tasks: set[asyncio.Task[None]] = set()
 
-    @abstractmethod
     def event(self, kind: str, taken: TakenMessage) -> Event:
         """Return a report of this kind about the message, with all its fields."""
+        raise NotImplementedError(
+            f"{type(self).__name__} reports nothing: give it `event`, `bodies` and `sign`"
+        )
 
-    @abstractmethod
     def bodies(self, events: Sequence[Event], *, batch: int) -> list[bytes]:
         """Return the bodies of the webhook requests for these events: ``batch`` events each; 0: the provider's way."""
+        raise NotImplementedError(f"{type(self).__name__} has no `bodies`")
 
-    @abstractmethod
-    def sign(self, body: bytes, at: float, *, forged: bool) -> dict[str, str]:
-        """Return the headers that sign ``body`` at ``at`` (seconds since the epoch).
+    def sign(self, request: WebhookRequest, *, forged: bool = False) -> WebhookRequest:
+        """Return the request signed at ``received_at``: with headers, or with another body or URL.
 
         ``forged``: signed with a key that is not the provider's.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no `sign`")
 
     def tries_again(self, status: int) -> bool:
         """Return whether a report that got this answer (0: none) is sent again."""
@@ -117,9 +118,11 @@ class ReportSender(ABC):
         return statuses
 
     async def report_status(self, message_id: str, status: Status) -> None:
-        """Report this status of a message with an id of ours, by the kind in ``report_kinds``."""
+        """Report this status of a message with an id of ours, by the kind that means the least beside it."""
         taken = next(taken for taken in self.taken if taken.id == message_id)
-        await self._report_on(taken, AutomaticReports(kinds=[self.report_kinds[status]]))
+        kinds = [kind for kind, statuses in self.meanings.items() if status in statuses]
+        kind = min(kinds, key=lambda kind: len(self.meanings[kind]))
+        await self._report_on(taken, AutomaticReports(kinds=[kind]))
 
     async def wait_for_reports(self) -> None:
         """Wait until every automatic report has been delivered or given up."""
@@ -156,18 +159,25 @@ class ReportSender(ABC):
                 await asyncio.sleep(pauses[min(number, len(pauses)) - 1] * self.time_scale)
             if number and tampering == "unsigned" and self.signs_retries:
                 tampering = ""
-            headers = self.sign(body, time.time() if at is None else at, forged=tampering == "forged")
-            headers = {} if tampering == "unsigned" else headers
-            status = await self._post(url, _flipped(body) if tampering == "flipped" else body, headers)
+            request = webhook_request(url, body, at=at)
+            if tampering != "unsigned":
+                request = self.sign(request, forged=tampering == "forged")
+            if tampering == "flipped":
+                request = replace_request(request, body=_flipped(request.body))
+            status = await self._post(request)
             if not self.tries_again(status):
                 break
         return status
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    async def _post(self, request: WebhookRequest) -> int:
         status = 0
         try:
-            async with self._session.post(
-                url, data=body, headers={"Content-Type": "application/json", **headers}, allow_redirects=False
+            async with self._session.request(
+                request.method,
+                request.url,
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
             ) as response:
                 await response.read()
                 status = response.status

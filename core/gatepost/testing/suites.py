@@ -4,26 +4,11 @@
 
     class TestAcme(SmsSuite, WebhookSuite, LifespanSuite, PingSuite):
         plugin = AcmeSms
-        failure_modes = {*EMULATED, FailureMode.UNREACHABLE}
-        report_features = {
-            ReportFeature.BODY_SIGNED,
-            ReportFeature.TIME_SIGNED,
-            ReportFeature.BATCHED,
-        }
-        meanings = {"sent": [], "arrived": [Status.DELIVERED]}
-        verification_keys = {"webhook_secret"}
+        emulator = AcmeEmulator
 
-        @pytest.fixture
-        async def provider(self):  # an Emulator or a Provider; left out where there is no provider
-            async with AcmeEmulator() as emulator:
-                yield emulator
-
-        @pytest.fixture  # the keys of its [plugins.NAME] table, which lead to the emulated provider
-        def table(self, provider):
-            return {"api_key": "…", "base_url": provider.base_url, "webhook_secret": provider.secret}
-
-        def table_for_port(self, port):
-            return {"base_url": f"http://127.0.0.1:{port}"}
+The emulator, an Emulator or another ``KitEmulator``, declares what the provider can do. A suite without one has the fixtures ``provider``
+(anything with the methods of ``conformance.provider.Provider``; left out where there is no provider) and ``table``, and
+declares in its own attributes what is checked.
 
 What a suite does not declare is not checked; the end of pytest's report names it.
 """
@@ -37,60 +22,76 @@ import pytest
 from gatepost.hookspecs import SEND_HOOKS, Plugin
 from gatepost.model import Channel, Contact, Status
 from gatepost.plugin_host.discovery import implements
-from gatepost.testing.conformance.harness import Harness, default_recipient, no_port_table
-from gatepost.testing.conformance.provider import (
-    EMULATED,
-    ContactFeature,
-    EmulatedProvider,
-    FailureMode,
-    Provider,
-    ReportFeature,
-)
-from gatepost.testing.conformance.registry import Check, Group, Need, checks_of
+from gatepost.testing.conformance import registry, runner
+from gatepost.testing.conformance.declaration import declared_by
+from gatepost.testing.conformance.harness import Harness
+from gatepost.testing.conformance.provider import Provider, provider_of
+from gatepost.testing.conformance.registry import GROUPS, Case, Group, checks_of
 from gatepost.testing.conformance.sample_contacts import BLOCKED_CONTACTS, SAMPLE_CONTACTS
-from gatepost.testing.emulator import Emulator
+from gatepost.testing.features import ContactFeature, FailureMode, MessageFeature, Need, ReportFeature
+from gatepost.testing.kit_emulator import PROSE, KitEmulator, default_recipient, no_port_table, with_https
+from gatepost.testing.plugin import RESULT
 
 __all__ = [
-    "EMULATED",
+    "PROSE",
+    "BatchSuite",
     "ContactFeature",
     "ContactsSuite",
     "EmailSuite",
     "FailureMode",
     "LifespanSuite",
+    "MessageFeature",
     "PingSuite",
     "PluginSuite",
     "Provider",
     "ReportFeature",
     "SmsSuite",
+    "UserFinderSuite",
     "WebhookSuite",
 ]
 
 
 class PluginSuite:
-    """What every plugin must do. The other suites inherit from it."""
+    """What every plugin must do. The other suites inherit from it.
+
+    Large, because a suite of several hooks has the declarations of all of them.
+    """
 
     plugin: ClassVar[type[Plugin]]
     """The class under test."""
+    emulator: ClassVar[type[KitEmulator] | None] = None
+    """The emulated provider; it declares itself what the attributes below would."""
     failure_modes: ClassVar[Collection[FailureMode]] = frozenset()
-    """How the emulated provider can fail: ``EMULATED`` for an Emulator of ``gatepost.testing``."""
-
-    groups: ClassVar[Collection[Group]] = (Group.PLUGIN, Group.SETTINGS)
-    hook: ClassVar[str] = ""
-    contact_features: ClassVar[Collection[ContactFeature]] = frozenset()
+    """How the emulated provider can fail."""
+    message_features: ClassVar[Collection[MessageFeature]] = frozenset()
+    """For EmailSuite and SmsSuite: the parts of a message that the provider's API can carry."""
     report_features: ClassVar[Collection[ReportFeature]] = frozenset()
+    """For WebhookSuite: the properties of the provider's reports."""
+    contact_features: ClassVar[Collection[ContactFeature]] = frozenset()
+    """For ContactsSuite: the properties of the source."""
     meanings: ClassVar[Mapping[str, Sequence[Status]]] = {}
+    """For WebhookSuite: the statuses that each kind of report means; an empty list for a kind that means no status."""
     verification_keys: ClassVar[Collection[str]] = frozenset()
+    """For WebhookSuite: the keys of the table without which reports can't be verified."""
+
+    hook: ClassVar[str] = ""
 
     def table_for_port(self, port: int) -> Mapping[str, Any]:
         """Return the keys of the table that lead to a port of this machine; for FailureMode.UNREACHABLE."""
-        return no_port_table(port)
+        return self.emulator.table_for_port(port) if self.emulator else no_port_table(port)
+
+    def table_for_tls_port(self, port: int) -> Mapping[str, Any]:
+        """Return the keys of the table that lead to a TLS server on this machine; for FailureMode.UNTRUSTED."""
+        if self.emulator:
+            return self.emulator.table_for_tls_port(port)
+        return with_https(self.table_for_port(port))
 
     def recipient(self, channel: Channel, number: int, failure: FailureMode | None) -> str:
         """Return an address or number; override it where the emulated provider fails by recipient.
 
         Each ``number`` (from 0 on) must give another recipient.
         """
-        return default_recipient(channel, number, failure)
+        return (self.emulator.recipient if self.emulator else default_recipient)(channel, number, failure)
 
     @pytest.fixture
     def anyio_backend(self) -> str:
@@ -98,30 +99,40 @@ class PluginSuite:
         return "asyncio"
 
     @pytest.fixture
-    def harness(self, request: pytest.FixtureRequest, table: Mapping[str, Any], tmp_path: Path) -> Harness:
+    def harness(self, provider: Any, table: Mapping[str, Any], tmp_path: Path) -> Harness:
         """Return what the checks run on."""
-        provider = _provider(request)
+        own = type(self)
+        if self.emulator:
+            provider.load_contacts(sample_contacts(own))
         return Harness(
             plugin=self.plugin,
             table=table,
-            provider=EmulatedProvider(provider) if isinstance(provider, Emulator) else provider,
-            channels=channels(type(self)),
-            hooks=hooks(type(self)),
-            failure_modes=frozenset(self.failure_modes),
-            report_features=frozenset(self.report_features),
+            provider=provider_of(provider),
+            channels=channels(own),
+            hooks=hooks(own),
+            declared=declared(own),
             recipient=self.recipient,
             table_for_port=self.table_for_port,
-            meanings=self.meanings,
-            verification_keys=self.verification_keys,
-            contacts=sample_contacts(type(self)),
+            table_for_tls_port=self.table_for_tls_port,
+            meanings=self.meanings or (self.emulator.meanings if self.emulator else {}),
+            verification_keys=self.verification_keys
+            or (self.emulator.verification_keys if self.emulator else ()),
+            contacts=sample_contacts(own),
             base=tmp_path,
         )
 
     @pytest.mark.anyio
-    async def test_conformance(self, harness: Harness, case: "tuple[Check, Channel | None]") -> None:
-        """Run one check of the kit."""
-        check, channel = case
-        await check.run(harness.for_channel(channel) if channel else harness)
+    async def test_conformance(self, harness: Harness, case: Case, request: pytest.FixtureRequest) -> None:
+        """Run one check of the kit; where another one that it builds on fails, it is skipped with that reason."""
+        judged = request.config.stash.setdefault(_judged, {}).setdefault(type(self), {})
+        result = await runner.judge(case, harness, cases(type(self)), judged)
+        text = result.cause or result.problem
+        request.node.user_properties.append((RESULT, (case.id, str(result.outcome), text)))
+        if result.outcome is runner.CaseOutcome.NOT_JUDGED:
+            pytest.skip(f"not judged: mend {result.cause} first")
+        if result.error is not None:
+            advice = f"\n{case.check.summary} {case.check.advice}".rstrip()
+            raise AssertionError(f"{_first_line(result.error)}{advice}") from result.error
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make a test of each check for what the class declares."""
@@ -130,38 +141,31 @@ class PluginSuite:
             metafunc.parametrize("case", [pytest.param(case, id=name) for name, case in found.items()])
 
 
-def _provider(request: pytest.FixtureRequest) -> Any:
-    """Return the fixture ``provider`` of the class or a conftest; None where there is none."""
-    try:
-        return request.getfixturevalue("provider")
-    except pytest.FixtureLookupError as error:
-        if error.argname != "provider":
-            raise
-        return None
+_judged = pytest.StashKey[dict[type, dict[str, runner.CaseResult]]]()
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, AssertionError):
+        return str(error).partition("\n")[0]
+    return f"it raised {type(error).__name__}"
 
 
 class LifespanSuite(PluginSuite):
     """For a plugin with a ``lifespan``."""
 
-    groups = (Group.LIFESPAN,)
     hook = "lifespan"
 
 
 class PingSuite(PluginSuite):
     """For a plugin with a ``ping``."""
 
-    groups = (Group.PING,)
     hook = "ping"
 
 
 class ContactsSuite(PluginSuite):
     """For a contact source. The fixture ``table`` leads to a source that holds the fixture ``contacts``."""
 
-    groups = (Group.CONTACTS,)
     hook = "find_contact"
-
-    contact_features: ClassVar[Collection[ContactFeature]] = frozenset()
-    """The properties of the source."""
 
     @pytest.fixture
     def contacts(self) -> Mapping[str, Contact]:
@@ -169,32 +173,34 @@ class ContactsSuite(PluginSuite):
         return sample_contacts(type(self))
 
 
+class BatchSuite(PluginSuite):
+    """For a contact source that looks up several users at once; beside ContactsSuite."""
+
+    hook = "find_contacts"
+
+
+class UserFinderSuite(PluginSuite):
+    """For a contact source that knows whose a number or an address is; beside ContactsSuite."""
+
+    hook = "find_user"
+
+
 class EmailSuite(PluginSuite):
     """For a plugin that sends email."""
 
-    groups = (Group.SEND,)
     hook = SEND_HOOKS[Channel.EMAIL]
 
 
 class SmsSuite(PluginSuite):
     """For a plugin that sends text messages."""
 
-    groups = (Group.SEND,)
     hook = SEND_HOOKS[Channel.SMS]
 
 
 class WebhookSuite(PluginSuite):
     """For a plugin whose provider reports on the messages that the plugin has sent."""
 
-    groups = (Group.WEBHOOKS,)
     hook = "parse_webhook"
-
-    report_features: ClassVar[Collection[ReportFeature]] = frozenset()
-    """The properties of the provider's reports."""
-    meanings: ClassVar[Mapping[str, Sequence[Status]]] = {}
-    """The statuses that each kind of report means; an empty list for a kind that means no status."""
-    verification_keys: ClassVar[Collection[str]] = frozenset()
-    """The keys of the table without which reports can't be verified."""
 
 
 SUITES: Sequence[type[PluginSuite]] = (
@@ -202,6 +208,8 @@ SUITES: Sequence[type[PluginSuite]] = (
     LifespanSuite,
     PingSuite,
     ContactsSuite,
+    BatchSuite,
+    UserFinderSuite,
     EmailSuite,
     SmsSuite,
     WebhookSuite,
@@ -220,27 +228,19 @@ def channels(suite: type[PluginSuite]) -> list[Channel]:
 
 def sample_contacts(suite: type[PluginSuite]) -> Mapping[str, Contact]:
     """Return the users that the source of a class must hold, by ext_user_id."""
-    blocks = ContactFeature.BLOCKS in suite.contact_features
+    blocks = ContactFeature.BLOCKS in declared(suite)
     return {**SAMPLE_CONTACTS, **BLOCKED_CONTACTS} if blocks else SAMPLE_CONTACTS
 
 
-def cases(suite: type[PluginSuite]) -> dict[str, tuple[Check, Channel | None]]:
-    """Return the checks for a class, by the names of their tests; those of sending once for each channel."""
-    found: dict[str, tuple[Check, Channel | None]] = {}
-    for check in _checks(suite):
-        if not check.needs <= declared(suite):
-            continue
-        if check.group is not Group.SEND:
-            found[check.id] = check, None
-            continue
-        for channel in channels(suite):
-            found[f"{check.id}-{channel}"] = check, channel
-    return found
+def cases(suite: type[PluginSuite]) -> dict[str, Case]:
+    """Return the cases for a class, by the names of their tests; those of sending once for each channel."""
+    return registry.cases(groups(suite), channels(suite), declared(suite))
 
 
 def declared(suite: type[PluginSuite]) -> frozenset[Need]:
-    """Return what a class declares besides its hooks."""
-    return frozenset({*suite.failure_modes, *suite.contact_features, *suite.report_features})
+    """Return what a class declares besides its hooks, by itself or by its emulator."""
+    own = {*suite.failure_modes, *suite.message_features, *suite.report_features, *suite.contact_features}
+    return frozenset({*own, *(declared_by(suite.emulator) if suite.emulator else ())})
 
 
 def undeclared(suite: type[PluginSuite]) -> list[str]:
@@ -249,10 +249,10 @@ def undeclared(suite: type[PluginSuite]) -> list[str]:
     plugin = getattr(suite, "plugin", None)
     implemented = [name for name in names if plugin and implements(plugin, name.partition(" ")[0])]
     marked = [f"{name}, WHICH THE PLUGIN IMPLEMENTS" if name in implemented else name for name in names]
-    needs = {need for check in _checks(suite) for need in check.needs}
+    needs = {need for check in checks_of(groups(suite)) for need in check.needs}
     return [*marked, *sorted(str(need) for need in needs - declared(suite))]
 
 
-def _checks(suite: type[PluginSuite]) -> list[Check]:
-    groups = {group for base in SUITES if issubclass(suite, base) for group in base.groups}
-    return checks_of(groups)
+def groups(suite: type[PluginSuite]) -> set[Group]:
+    """Return the groups of checks for a class."""
+    return {Group.PLUGIN, Group.SETTINGS, *(GROUPS[hook] for hook in hooks(suite))}

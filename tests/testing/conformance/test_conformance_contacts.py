@@ -7,7 +7,7 @@ import time
 import msgspec
 import pytest
 
-from gatepost.errors import Unavailable
+from gatepost.errors import Unavailable, Uncertain
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Contact, Secret
 from gatepost.testing.conformance import cpu_units
@@ -210,7 +210,17 @@ class DeniedNotMisconfigured(Example):
 class UncertainLookup(Example):
     @hookimpl
     async def find_contact(self, ext_user_id):
-        reply = await self._http.get(users.lookup_path(ext_user_id))
+        try:
+            return await super().find_contact(ext_user_id)
+        except Unavailable as error:
+            raise Uncertain(error.reason) from None
+
+
+@wrong("contacts.hang", "no deadline")
+class WaitsAsLongAsASend(Example):
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        reply = await self._get(users.lookup_path(ext_user_id))
         return users.contact(reply, ext_user_id)
 
 

@@ -14,7 +14,8 @@ from gatepost.errors import ConfigError, Fault, Rejected, Unavailable, Uncertain
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Secret, Sms
 from gatepost.testing.conformance.registry import checks
-from gatepost_example import Example, Settings
+from gatepost_example import Example
+from gatepost_example.settings import Settings
 
 WRONG = []
 LEFT = []
@@ -257,7 +258,10 @@ class PingThatIsNeverMisconfigured(Example):
 class PingThatIsUncertain(Example):
     @hookimpl
     async def ping(self):
-        await self._http.get("/v1/account")
+        try:
+            await super().ping()
+        except Unavailable as error:
+            raise Uncertain(error.reason) from None
 
 
 @wrong("ping.hang", "no deadline")

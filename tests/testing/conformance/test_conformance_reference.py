@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gatepost.testing.conformance.provider import ContactFeature, FailureMode, ReportFeature
 from gatepost.testing.conformance.registry import checks
+from gatepost.testing.features import ContactFeature, FailureMode, MessageFeature, ReportFeature
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/conformance.md").read_text()
 ROWS = {
@@ -30,6 +30,6 @@ def test_the_page_has_the_summary_of_each_check(check):
     assert set(re.findall(r"`(\w+)`", needs)) == {need.name for need in check.needs}
 
 
-@pytest.mark.parametrize("word", [*FailureMode, *ContactFeature, *ReportFeature])
+@pytest.mark.parametrize("word", [*FailureMode, *MessageFeature, *ContactFeature, *ReportFeature])
 def test_the_page_lists_everything_that_can_be_declared(word):
     assert re.search(rf"^\| `{word.name}` \|", PAGE, re.MULTILINE)

@@ -4,69 +4,18 @@ import asyncio
 import logging
 import re
 import time
-from contextlib import asynccontextmanager
 
 import aiohttp
-import msgspec
 import pytest
 
-from gatepost import wire
 from gatepost.errors import Rejected, SendError, Unavailable, Uncertain
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Receipt
 from gatepost.testing.conformance import cpu_units
-from gatepost_example import Example, messages
+from gatepost_example import Example
+from wrong_plugins import OwnHttp, RaisesAnotherError, body_of, collect
 
-WRONG = []
-
-
-def wrong(check_id, says):
-    return lambda plugin: WRONG.append(pytest.param(check_id, plugin, says, id=plugin.__name__)) or plugin
-
-
-def body_of(message, **other):
-    body = msgspec.json.decode(messages.sms_body(message, default_sender="x", webhook_url=""))
-    return msgspec.json.encode({**body, **other})
-
-
-class RaisesAnotherError(Example):
-    """A plugin that raises another error than it should."""
-
-    @hookimpl
-    async def send_sms(self, message):
-        try:
-            return await super().send_sms(message)
-        except SendError as error:
-            other = self.other(error, message)
-        raise other
-
-
-class OwnHttp(Example):
-    """A plugin that connects without gatepost.wire."""
-
-    options = {}
-    how = {}
-
-    @hookimpl
-    @asynccontextmanager
-    async def lifespan(self):
-        key = self._settings.api_key.reveal()
-        async with aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {key}"}, **self.options
-        ) as self.own:
-            yield
-
-    @hookimpl
-    async def send_sms(self, message):
-        url = f"{self._settings.base_url}/v1/messages"
-        try:
-            async with self.own.post(url, data=body_of(message), **self.how) as response:
-                content = await response.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Uncertain(type(error).__name__) from None
-        reply = wire.Reply(status=response.status, headers=response.headers, body=content)
-        wire.expect_success(reply)
-        return Receipt(reply.json()["id"])
+WRONG, wrong = collect()
 
 
 @wrong("send.success", "provider has 0 messages")
@@ -84,7 +33,7 @@ class ReturnsAText(Example):
         return "sent"
 
 
-@wrong("send.one_recipient", "another's recipient")
+@wrong("send.one_recipient", "not for its own one alone")
 class SendsToThePreviousRecipientToo(Example):
     last = ""
 

@@ -1,7 +1,9 @@
 """What a suite declares, the tests that pytest makes of it, and `gatepost check --plugin`."""
 
+import re
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 
 import pluggy
 import pytest
@@ -11,9 +13,10 @@ from gatepost import hookspecs
 from gatepost.cli import main
 from gatepost.model import Channel
 from gatepost.testing import suites
+from gatepost.testing.conformance.declaration import standalone_cases
 from gatepost.testing.conformance.harness import Harness
-from gatepost.testing.conformance.registry import Group, checks, checks_of
-from gatepost.testing.conformance.standalone import run_check, standalone_checks
+from gatepost.testing.conformance.registry import GROUPS, Group, checks, checks_of
+from gatepost.testing.conformance.runner import CaseOutcome, run_cases
 from gatepost_example import Example
 
 
@@ -23,15 +26,18 @@ class EmailOnly(suites.EmailSuite, suites.LifespanSuite):
 
 
 class Everything(
+    suites.BatchSuite,
     suites.ContactsSuite,
     suites.EmailSuite,
     suites.LifespanSuite,
     suites.PingSuite,
     suites.SmsSuite,
+    suites.UserFinderSuite,
     suites.WebhookSuite,
 ):
     plugin = Example
     failure_modes = set(suites.FailureMode)
+    message_features = set(suites.MessageFeature)
     contact_features = set(suites.ContactFeature)
     report_features = set(suites.ReportFeature)
 
@@ -39,8 +45,8 @@ class Everything(
 def test_everything_that_is_declared_is_checked_and_sending_once_a_channel():
     cases = suites.cases(Everything)
 
-    assert {check.id for check, _ in cases.values()} == checks().keys()
-    sends = [channel for check, channel in cases.values() if check.group is Group.SEND]
+    assert {case.check.id for case in cases.values()} == checks().keys()
+    sends = [case.channel for case in cases.values() if case.check.group is Group.SEND]
     assert sends.count(Channel.EMAIL) == sends.count(Channel.SMS) == len(sends) / 2
     assert suites.undeclared(Everything) == []
 
@@ -61,17 +67,37 @@ def test_every_hook_has_a_suite_with_checks():
     marked.add_hookspecs(hookspecs.Hooks)
     hooks = {name for name in vars(marked.hook) if not name.startswith("_")}
 
-    with_checks = {suite.hook for suite in suites.SUITES if checks_of(suite.groups)}
-    assert with_checks - {""} == hooks
+    assert {suite.hook for suite in suites.SUITES} - {""} == hooks == GROUPS.keys()
+    assert all(checks_of([group]) for group in GROUPS.values())
 
 
 SUITE = """
 import pytest
-from gatepost.testing.suites import ContactsSuite, FailureMode
+from gatepost.hookspecs import hookimpl
+from gatepost.testing.suites import ContactsSuite, FailureMode, LifespanSuite
 from gatepost_sandbox import Sandbox
 
 
-class TestIt(ContactsSuite):
+class Exits(Sandbox):
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        raise SystemExit(3)
+
+
+class TestMissing(ContactsSuite):
+    plugin = Sandbox
+    failure_modes = {FailureMode.UNREACHABLE}
+
+    @pytest.fixture
+    def table(self):
+        return {"folder": "mail"}
+
+
+class TestExits(TestMissing):
+    plugin = Exits
+
+
+class TestNowhere(LifespanSuite):
     plugin = Sandbox
     failure_modes = {FailureMode.UNREACHABLE}
 
@@ -92,8 +118,7 @@ def a_suite(tmp_path, request):
             "pytest",
             "-p",
             "no:cacheprovider",
-            "-k",
-            "plugin or unreachable",
+            "-rfs",
             *request.param,
             str(tmp_path),
         ],
@@ -104,11 +129,37 @@ def a_suite(tmp_path, request):
     ).stdout
 
 
-def test_a_declared_feature_that_is_missing_is_a_failure(a_suite):
-    assert "has no hook find_contact" in a_suite
-    assert "table_for_port" in a_suite
-    assert "gatepost conformance" in a_suite
+def test_the_report_begins_with_what_to_mend_first(a_suite):
+    report = a_suite.partition(" gatepost conformance ")[2].splitlines()[1:]
+
+    assert re.fullmatch(
+        r"Read first: test_it.py::Test\w+ .*\([0-9]+ other checks can't be judged before\)", report[0]
+    )
+    exits = next(line for line in report if "TestExits" in line)
+    assert "contacts.known_user" in exits
+    assert "SystemExit" in exits
+    missing = next(line for line in report if "TestMissing" in line)
+    assert "plugin.declared_hooks" in missing
+    assert "has no hook find_contact" in missing
+
+
+def test_what_is_not_declared_is_named(a_suite):
     assert "send_email (EmailSuite), WHICH THE PLUGIN IMPLEMENTS" in a_suite
+
+
+def test_a_declared_feature_that_is_missing_is_a_failure(a_suite):
+    assert re.search(r"lifespan.provider_down: it raised NotImplementedError|table_for_port", a_suite)
+
+
+def test_one_cause_is_one_failure(a_suite):
+    failed = re.findall(r"^FAILED test_it.py::(\w+)::test_conformance\[(.+?)\]", a_suite, re.MULTILINE)
+
+    assert sorted(failed) == [
+        ("TestExits", "contacts.known_user"),
+        ("TestMissing", "plugin.declared_hooks"),
+        ("TestNowhere", "lifespan.provider_down"),
+    ]
+    assert "not judged: mend contacts.known_user first" in a_suite
 
 
 CONFIG = """
@@ -143,7 +194,7 @@ def test_a_configured_plugin_is_checked_without_tests(gatepost, tmp_path, name):
 
     assert result.exit_code == 0, result.output
     assert "contacts.hostile_ids" in result.output
-    assert "18 checks, 0 failed" in result.output
+    assert "22 checks, 0 failed" in result.output
     assert "Not checked" not in result.output
 
 
@@ -174,15 +225,26 @@ class Breaking(Example):
 
 
 @pytest.mark.parametrize(
-    ("plugin", "says"), [(AnotherNumber, "api_version is 99"), (Breaking, "RuntimeError")]
+    ("plugin", "says", "causes"),
+    [
+        (AnotherNumber, "api_version is 99", set()),
+        (Breaking, "it raised RuntimeError at test_conformance_suites.py:", {"plugin.starts"}),
+    ],
 )
-async def test_a_check_without_tests_can_fail(plugin, says):
+async def test_a_check_without_tests_can_fail(plugin, says, causes):
     harness = Harness(plugin=plugin, table={"api_key": "some"})
 
-    problems = [(await run_check(harness, check)).problem for check in standalone_checks(plugin, live=False)]
+    @asynccontextmanager
+    async def same():
+        yield harness
 
-    assert says in " ".join(problems)
-    assert "secret of the sandbox" not in " ".join(problems)
+    results = [result async for result in run_cases(standalone_cases(harness), same)]
+
+    problems = [result.problem for result in results if result.outcome is CaseOutcome.FAILED]
+    assert len(problems) == 1
+    assert says in problems[0]
+    assert {result.cause for result in results if result.outcome is CaseOutcome.NOT_JUDGED} == causes
+    assert "secret of the sandbox" not in problems[0]
 
 
 def test_a_plugin_that_is_not_configured(gatepost):

@@ -7,8 +7,8 @@ from gatepost.errors import Unavailable
 from gatepost.testing.conformance import running_plugin
 from gatepost.testing.conformance.harness import Harness
 from gatepost.testing.conformance.leaks import contains_any, text_of
-from gatepost.testing.conformance.provider import FailureMode
 from gatepost.testing.conformance.running_plugin import SHORT_TIMEOUTS, TIMEOUT, RunningPlugin, describe
+from gatepost.testing.features import FailureMode
 
 Call = Callable[[RunningPlugin], Awaitable[object]]
 """A call of a hook; returns the hook's outcome."""
@@ -29,6 +29,21 @@ async def assert_unavailable(
             problem = await _problem(afterwards, running)
         if not problem:
             return error
+    raise AssertionError(f"once the provider works again: {problem}")
+
+
+async def assert_lookup_deadline(harness: Harness, call: Call, afterwards: Call) -> None:
+    """Raise AssertionError unless a lookup is Unavailable after `lookup_timeout`, although `timeout` is far longer."""
+    problem = ""
+    for timeout in SHORT_TIMEOUTS:
+        async with harness.run_plugin(
+            timeout=10 * running_plugin.CALL_TIMEOUT, lookup_timeout=timeout
+        ) as running:
+            with harness.failing(FailureMode.HANG):
+                _unavailable(harness, await call(running), FailureMode.HANG)
+            problem = await _problem(afterwards, running)
+        if not problem:
+            return
     raise AssertionError(f"once the provider works again: {problem}")
 
 

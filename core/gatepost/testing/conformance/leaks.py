@@ -1,7 +1,9 @@
 """The search for secrets, addresses and numbers in texts, in every form in which they turn up there."""
 
 import base64
+import hashlib
 import quopri
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
@@ -48,6 +50,42 @@ def forms(secret: str) -> Iterator[str]:
     elif secret.startswith("+"):
         # The national number, as people write it.
         yield secret[3:]
+
+
+_HASHES = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "blake2b", "blake2s", "sha3_256")
+_LAST_DIGITS = 4
+"""Digits at the end of a number that are a fragment of it."""
+
+
+def fragment_in(text: str, recipient: str) -> str:
+    """Return what of a recipient stands in ``text``, in words: its last digits or a hash of it; empty for nothing."""
+    lower = text.lower()
+    for spelling in _spellings(recipient):
+        for name in _HASHES:
+            digest = hashlib.new(name, spelling.encode(), usedforsecurity=False).digest()
+            # Shortened ones are as good: few numbers have the same first twelve digits of a hash.
+            if digest.hex()[:12] in lower or base64.b64encode(digest).decode()[:12] in text:
+                return f"a plain hash ({name}) of the recipient"
+    digits = recipient.lstrip("+")
+    if digits.isdigit() and re.search(rf"(?<![0-9a-f.:]){digits[-_LAST_DIGITS:]}(?![0-9a-z.:])", lower):
+        return "the end of the recipient's number"
+    if digits.isdigit() and re.search(rf"(?<![0-9a-f]){digits[:-3]}", lower):
+        return "the beginning of the recipient's number"
+    return ""
+
+
+def _spellings(recipient: str) -> set[str]:
+    plain = recipient.lstrip("+")
+    local = recipient.partition("@")[0] if "@" in recipient else recipient
+    return {
+        recipient,
+        plain,
+        f"00{plain}",
+        recipient.lower(),
+        local,
+        f"mailto:{recipient}",
+        f"tel:{recipient}",
+    }
 
 
 def contains_any(text: str, values: Iterable[str]) -> bool:

@@ -1,39 +1,22 @@
-"""Checks of every plugin and its settings, whatever it can do."""
+"""Checks of every plugin, whatever it can do: its class, its hooks, its constructor."""
 
 import asyncio
-import pprint
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
-
-import msgspec
+import threading
+from difflib import get_close_matches
 
 from gatepost import hookspecs
-from gatepost.config.settings import CORE_KEYS, InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.errors import ConfigError
-from gatepost.model import Secret
+from gatepost.hookspecs import HOOKS, OptionalAttributes
 from gatepost.plugin_host.discovery import implements
 from gatepost.plugin_host.instances import Instance
 from gatepost.testing.conformance.harness import Harness
-from gatepost.testing.conformance.leaks import contains_any, text_of
 from gatepost.testing.conformance.recorder import Recorder, recording
 from gatepost.testing.conformance.registry import Group, check
+from gatepost.testing.fakes import FakeCore
+from gatepost.testing.features import MessageFeature
 
-_SECRET_NAME = re.compile(r"(password|passphrase|secret|token|api_?key|private_?key)(_file)?\Z")
-
-_HOSTILE_TEXTS = (
-    "",
-    " ",
-    "\0",
-    "\n",
-    "a\r\nb: c",
-    "ü☃😀",
-    "\ud800",
-    "http://[",
-    "http://user:hunter2@host.example:99999/",
-    "{}%s${x}",
-    "x" * 10_000,
-)
+_ATTRIBUTES = ("api_version", "settings_type", *OptionalAttributes.__annotations__)
 
 
 @check(Group.PLUGIN, standalone=True)
@@ -43,6 +26,13 @@ async def version(harness: Harness) -> None:
     assert number == hookspecs.API_VERSION, (
         f"api_version is {number!r}, this Gatepost's {hookspecs.API_VERSION}"
     )
+
+
+@check(Group.PLUGIN, standalone=True)
+async def starts(harness: Harness) -> None:
+    """Be constructed with its table, and open."""
+    async with harness.run_plugin():
+        pass
 
 
 @check(Group.PLUGIN, standalone=True)
@@ -57,166 +47,60 @@ async def hooks(harness: Harness) -> None:
 @check(Group.PLUGIN)
 async def declared_hooks(harness: Harness) -> None:
     """Have every hook that its suites declare."""
-    missing = sorted(name for name in harness.hooks if not implements(harness.plugin, name))
+    plugin = harness.make_plugin()
+    missing = [name for name in HOOKS if name in harness.hooks and not implements(plugin, name)]
     assert not missing, f"declared by a suite, but {harness.plugin.__name__} has no hook {', '.join(missing)}"
 
 
 @check(Group.PLUGIN, standalone=True)
+async def attributes(harness: Harness) -> None:
+    """Have usable values in the attributes of its class, and misspell none of their names."""
+    plugin = harness.plugin
+    delivers, seconds = getattr(plugin, "delivers", True), getattr(plugin, "replay_safe", 0.0)
+    status = getattr(plugin, "retry_status", 503)
+    assert isinstance(delivers, bool), f"delivers is {delivers!r}, not True or False"
+    assert type(seconds) in {int, float}, f"replay_safe is {seconds!r}, not a number of seconds"
+    assert 0 <= seconds <= 86_400, f"replay_safe is {seconds!r} seconds: a day is the most"
+    assert type(status) is int and (status == 429 or 500 <= status <= 599), (  # noqa: PT018  one problem
+        f"retry_status is {status!r}, not 429 or 500 to 599"
+    )
+    for name, value in vars(plugin).items():
+        if not name.startswith("_") and not callable(value) and name not in _ATTRIBUTES:
+            close = get_close_matches(name, _ATTRIBUTES, 1, 0.8)
+            assert not close, f"{name} is no attribute of the contract: is it {close[0]}?"
+
+
+@check(Group.PLUGIN)
+async def replay_key(harness: Harness) -> None:
+    """Send the idempotency key along where the class says that repeats are safe.
+
+    Declare MessageFeature.IDEMPOTENCY_KEY, so that the key is compared with what the provider received.
+    """
+    safe = getattr(harness.plugin, "replay_safe", 0.0)
+    assert not safe or MessageFeature.IDEMPOTENCY_KEY in harness.declared, (
+        f"replay_safe is {safe:g}, and the suite does not declare MessageFeature.IDEMPOTENCY_KEY"
+    )
+
+
+@check(Group.PLUGIN, standalone=True)
 async def constructor(harness: Harness) -> None:
-    """Open nothing, call no server and start no task in the constructor."""
+    """Open nothing, call no server, and start no task and no thread in the constructor.
+
+    All of that belongs in the lifespan: a command that only reads the configuration constructs the plugin too.
+    """
     settings = harness.settings()
-    recorder = Recorder()
-    context = hookspecs.Context(name="conformance", log=recorder.logger("conformance"))
+    recorder, threads = Recorder(), set(threading.enumerate())
+    context = FakeCore(recorder.logger("conformance")).context(folder=harness.base)
     with recording(), recorder.plugin_code():
         harness.plugin(settings, context)
+    started = [thread.name for thread in threading.enumerate() if thread not in threads]
     for task in recorder.tasks:
         task.cancel()
     await asyncio.sleep(0)
-    assert not recorder.blocking_calls, (
-        f"the constructor calls {_listed(recorder.blocking_calls)}: that belongs in the lifespan"
-    )
+    calls = ", ".join(sorted(set(recorder.blocking_calls)))
+    assert not calls, f"the constructor calls {calls}: that belongs in the lifespan"
     assert not recorder.tasks, "the constructor starts a task: that belongs in the lifespan"
-
-
-@check(Group.SETTINGS, standalone=True)
-async def frozen(harness: Harness) -> None:
-    """Have a settings_type that is a frozen msgspec.Struct, as is every table inside it."""
-    not_frozen = [
-        kind.__name__ for kind in _structs(harness.plugin.settings_type) if not kind.__struct_config__.frozen
-    ]
-    assert not not_frozen, f"not frozen=True: {', '.join(not_frozen)}"
-
-
-@check(Group.SETTINGS, standalone=True)
-async def unknown_keys(harness: Harness) -> None:
-    """Refuse unknown keys, also in the tables inside its table."""
-    permissive = [
-        kind.__name__
-        for kind in _structs(harness.plugin.settings_type)
-        if not kind.__struct_config__.forbid_unknown_fields
-    ]
-    assert not permissive, (
-        f"these accept unknown keys, add forbid_unknown_fields=True: {', '.join(permissive)}"
+    assert not started, (
+        f"the constructor starts a thread ({', '.join(started)}): that belongs in the lifespan"
     )
-
-
-def _structs(kind: object) -> list[type[msgspec.Struct]]:
-    """Return the settings' type and the structs in its fields."""
-    assert isinstance(kind, type), "settings_type is not a class"
-    assert issubclass(kind, msgspec.Struct), "settings_type is not a msgspec.Struct"
-    found: list[type[msgspec.Struct]] = []
-    waiting: list[object] = [kind]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, type) and issubclass(one, msgspec.Struct) and one not in found:
-            found.append(one)
-            waiting += [field.type for field in msgspec.structs.fields(one)]
-        waiting += get_args(one)
-    return found
-
-
-@check(Group.SETTINGS, standalone=True)
-async def core_keys(harness: Harness) -> None:
-    """Use none of the core's keys."""
-    taken = sorted(set(_fields(harness.plugin.settings_type)) & set(CORE_KEYS))
-    assert not taken, f"these keys are the core's: {', '.join(taken)}"
-
-
-@check(Group.SETTINGS, standalone=True)
-async def secret_types(harness: Harness) -> None:
-    """Use the type Secret for each key whose name says that it holds one."""
-    plain = [
-        field.encode_name
-        for field in msgspec.structs.fields(harness.plugin.settings_type)
-        if _SECRET_NAME.search(field.encode_name) and "Secret" not in str(field.type)
-        if "Path" not in str(field.type)
-    ]
-    assert not plain, (
-        f"these keys have the name of a secret, and their type is not Secret: {', '.join(plain)}"
-    )
-
-
-@check(Group.SETTINGS, standalone=True)
-async def no_leaks_in_repr(harness: Harness) -> None:
-    """Show no secret of the settings or the instance, in whatever way they are printed."""
-    settings, plugin = harness.settings(), harness.make_plugin()
-    shown = "\n".join(
-        [
-            f"{settings} {settings!r} {settings:} {pprint.pformat(settings)}",
-            f"{plugin} {plugin!r} {pprint.pformat(plugin)}",
-            str(msgspec.structs.astuple(settings)),
-        ]
-    )
-    assert not contains_any(shown, harness.secrets()), (
-        "a secret can be read in the repr of the settings or the plugin"
-    )
-
-
-@check(Group.SETTINGS, standalone=True)
-async def hostile_texts(harness: Harness) -> None:
-    """Construct an instance or raise ConfigError, whatever the texts in its table are."""
-    for key, text, error in _constructor_errors(harness):
-        assert isinstance(error, ConfigError), (
-            f"{key} = {text[:20]!r}: the constructor raised {type(error).__name__} instead of ConfigError"
-        )
-
-
-@check(Group.SETTINGS, standalone=True)
-async def fault_keys(harness: Harness) -> None:
-    """Name keys of its table in the faults of a ConfigError."""
-    keys = set(_fields(harness.plugin.settings_type))
-    for key, text, error in _constructor_errors(harness):
-        if isinstance(error, ConfigError):
-            unknown = [fault.key for fault in error.faults if fault.key.partition(".")[0] not in keys]
-            assert error.faults, f"{key} = {text[:20]!r}: ConfigError without a fault"
-            assert not unknown, (
-                f"{key} = {text[:20]!r}: a fault's key is {unknown[0]!r}, not one of the table's"
-            )
-
-
-@check(Group.SETTINGS, standalone=True)
-async def no_leaks_in_faults(harness: Harness) -> None:
-    """Quote no secret in a ConfigError, neither that of its own key nor of another."""
-    marked = {key: f"marked-{key}" for key, value in harness.table.items() if isinstance(value, str)}
-    secret = {key: value for key, value in marked.items() if _is_secret(harness, key)}
-    for changed in ({**harness.table, **secret}, {**harness.table, **marked}):
-        for spoiled in (changed, *({**changed, key: text} for key in secret for text in (" \n", "ü☃"))):
-            error = _error(harness, spoiled)
-            values = [*harness.secrets(), *secret.values()]
-            assert not contains_any(text_of(error), values), "the text of a ConfigError quotes a secret"
-
-
-def _is_secret(harness: Harness, key: str) -> bool:
-    return isinstance(getattr(harness.settings(), key, None), Secret)
-
-
-def _constructor_errors(harness: Harness) -> Iterator[tuple[str, str, BaseException]]:
-    """Yield each key and hostile text for which the constructor raises an error, and the error."""
-    for key, value in harness.table.items():
-        if not isinstance(value, str):
-            continue
-        for text in _HOSTILE_TEXTS:
-            error = _error(harness, {**harness.table, key: text})
-            if error is not None:
-                yield key, text, error
-
-
-def _error(harness: Harness, table: Mapping[str, Any]) -> BaseException | None:
-    """Return what the constructor raised; None where it raised nothing or the types refuse the table."""
-    try:
-        settings = harness.settings(table)
-    except (ConfigError, ValueError, OSError):
-        return None
-    try:
-        harness.plugin(settings, hookspecs.Context(name="conformance", log=Recorder().logger("conformance")))
-    except Exception as error:  # noqa: BLE001  the checks decide about it
-        return error
-    return None
-
-
-def _fields(kind: type[msgspec.Struct]) -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(kind)]
-
-
-def _listed(calls: list[str]) -> str:
-    return ", ".join(sorted(set(calls)))
+    assert not recorder.sockets_made, "the constructor makes a socket: that belongs in the lifespan"

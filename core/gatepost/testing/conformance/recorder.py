@@ -19,6 +19,7 @@ import traceback
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -42,7 +43,15 @@ class Recorder:
         self.blocking_calls: list[str] = []
         """Calls that block, made on the event loop's own thread."""
         self.longest_step = 0.0
-        """The most seconds of CPU that a hook has used between two turns of the loop."""
+        """The most seconds of CPU that its code has used between two turns of the loop."""
+        self.cpu = 0.0
+        """The seconds of CPU that its code has used, on the loop and in threads."""
+        self.sockets_made = 0
+        self.hosts: set[str] = set()
+        """The hosts that its code has looked up or connected to."""
+        self.exits: list[str] = []
+        """The names of the tasks that raised SystemExit."""
+        self.threads_before = frozenset(threading.enumerate())
         self.texts: list[str] = []
         """Everything that was logged or printed."""
         self.thread = threading.get_ident()
@@ -59,6 +68,11 @@ class Recorder:
     def running_tasks(self) -> list[str]:
         """Return the names of the plugin's tasks that have not ended."""
         return sorted(task.get_name() for task in self.tasks if not task.done())
+
+    def running_threads(self) -> list[str]:
+        """Return the names of the threads that were started since, without the event loop's own."""
+        threads = [one.name for one in threading.enumerate() if one not in self.threads_before]
+        return sorted(name for name in threads if not name.startswith("asyncio_"))
 
     def open_sockets(self) -> int:
         """Return the number of the plugin's sockets that are open."""
@@ -115,20 +129,18 @@ def recording() -> Iterator[None]:
         # For the rest of the process: Python can't remove an audit hook. It costs next to nothing.
         sys.addaudithook(_audit)
     loop = asyncio.get_running_loop()
-    before, sleep = loop.get_task_factory(), time.sleep
+    before, sleep, in_executor = loop.get_task_factory(), time.sleep, loop.run_in_executor
 
-    def make_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
+    def run_in_executor(executor: Any, call: Callable[..., Any], *args: Any) -> Any:
         recorder = _recorder.get()
-        if recorder is not None:
-            recorder.tasks.add(task)
-        return task
+        return in_executor(executor, partial(_measure_call, recorder, call) if recorder else call, *args)
 
     def blocking_sleep(seconds: Any, /) -> None:
         _audit("time.sleep", (seconds,))
         sleep(seconds)
 
-    loop.set_task_factory(make_task)
+    loop.set_task_factory(_make_task)
+    setattr(loop, "run_in_executor", run_in_executor)  # noqa: B010  a type checker refuses the assignment
     if sys.version_info < (3, 13):
         # From 3.13 on Python raises this audit event itself.
         time.sleep = blocking_sleep
@@ -136,12 +148,47 @@ def recording() -> Iterator[None]:
         yield
     finally:
         time.sleep = sleep
+        setattr(loop, "run_in_executor", in_executor)  # noqa: B010
         loop.set_task_factory(before)
 
 
+class ExitRaised(Exception):
+    """A plugin raised SystemExit, which would have ended the process."""
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+    """Make a task of the loop; one that a plugin starts is recorded, and survives its SystemExit."""
+    recorder = _recorder.get()
+    if recorder is None or not asyncio.iscoroutine(work):
+        return asyncio.Task(work, loop=loop, **options)
+    task: asyncio.Task[Any] = asyncio.Task(_contain(recorder, work), loop=loop, **options)
+    # Where the task was cancelled before its first turn, nothing else would close what it never began.
+    task.add_done_callback(lambda _: work.close())
+    recorder.tasks.add(task)
+    return task
+
+
+async def _contain(recorder: Recorder, work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await _measure_steps(recorder, work)
+    except SystemExit as error:
+        task = asyncio.current_task()
+        recorder.exits.append(task.get_name() if task else "")
+        raise ExitRaised(f"SystemExit: {error.code}") from None
+
+
+def _measure_call(recorder: Recorder, call: Callable[..., T], *args: Any) -> T:
+    begun = time.thread_time()
+    try:
+        with recorder.plugin_code():
+            return call(*args)
+    finally:
+        recorder.cpu += time.thread_time() - begun
+
+
 @types.coroutine
-def measure_cpu(recorder: Recorder, hook: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Await a hook and record the CPU time of its longest step between two turns of the loop."""
+def _measure_steps(recorder: Recorder, hook: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Await a coroutine and record the CPU time of its steps between two turns of the loop."""
     step: Callable[[], Any] = lambda: hook.send(None)  # noqa: E731  the first of many
     while True:
         begun = time.thread_time()
@@ -151,7 +198,9 @@ def measure_cpu(recorder: Recorder, hook: Coroutine[Any, Any, T]) -> Generator[A
             result: T = ended.value
             return result
         finally:
-            recorder.longest_step = max(recorder.longest_step, time.thread_time() - begun)
+            used = time.thread_time() - begun
+            recorder.cpu += used
+            recorder.longest_step = max(recorder.longest_step, used)
         try:
             answer = yield waited_for
         except BaseException as error:  # noqa: BLE001  a cancellation, which the hook has to see
@@ -182,7 +231,10 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     recorder = _recorder.get()
     if recorder is None:
         return
+    if event in {"socket.connect", "socket.getaddrinfo"}:
+        recorder.hosts.add(_host(event, args))
     if event == "socket.__new__":
+        recorder.sockets_made += 1
         if isinstance(args[0], socket.socket):
             recorder.sockets.add(args[0])
         return
@@ -190,6 +242,12 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         return
     if event in _ALWAYS_BLOCKING or _BLOCKS[event](args):
         recorder.blocking_calls.append(event)
+
+
+def _host(event: str, args: tuple[Any, ...]) -> str:
+    """Return the host that is looked up or connected to; empty for a Unix socket."""
+    host = args[0] if event == "socket.getaddrinfo" else args[1][0] if isinstance(args[1], tuple) else ""
+    return host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
 
 
 def _opens_data(args: tuple[Any, ...]) -> bool:

@@ -7,10 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from gatepost.hookspecs import SEND_HOOKS
-from gatepost.model import Channel, Email, Sms, WebhookRequest
+from gatepost.model import Channel, Email, Secret, Sms, WebhookRequest
 from gatepost.plugin_host.discovery import implements
 from gatepost.testing.conformance.leaks import text_of
-from gatepost.testing.conformance.recorder import Recorder, measure_cpu
+from gatepost.testing.conformance.recorder import Recorder
+from gatepost.testing.fakes import FakeCore
 
 TIMEOUT = 10.0
 """Seconds of timeout given to a plugin whose emulated provider answers at once."""
@@ -26,9 +27,10 @@ a busy machine was too slow for the one before."""
 class RunningPlugin:
     """A plugin inside its lifespan. Every call is recorded, and bounded so that it can't hang the tests."""
 
-    def __init__(self, plugin: Any, recorder: Recorder) -> None:
+    def __init__(self, plugin: Any, recorder: Recorder, core: FakeCore) -> None:
         self.plugin = plugin
         self.recorder = recorder
+        self.core = core
 
     async def send(self, message: Email | Sms) -> object:
         """Return what the sending hook returned, or the error that it raised."""
@@ -39,6 +41,12 @@ class RunningPlugin:
 
     async def find(self, ext_user_id: str) -> object:
         return await self.outcome("find_contact", ext_user_id)
+
+    async def find_many(self, ext_user_ids: Sequence[str]) -> object:
+        return await self.outcome("find_contacts", ext_user_ids)
+
+    async def find_user(self, channel: Channel, recipient: Secret) -> object:
+        return await self.outcome("find_user", channel, recipient)
 
     async def parse(self, request: WebhookRequest) -> object:
         return await self.outcome("parse_webhook", request)
@@ -64,13 +72,9 @@ class RunningPlugin:
 
     async def _run(self, hook: str, *arguments: object) -> Any:
         # Called in here: a task that is cancelled before its first turn leaves no coroutine unawaited.
-        return await measure_cpu(self.recorder, _call(getattr(self.plugin, hook), *arguments))
-
-
-async def _call(hook: Callable[..., Any], *arguments: object) -> Any:
-    """Call a hook, whether it is written as ``async def`` or, as a MemorySource's, as a plain ``def``."""
-    returned = hook(*arguments)
-    return await returned if inspect.isawaitable(returned) else returned
+        # A MemorySource's hook is a plain ``def``.
+        returned = getattr(self.plugin, hook)(*arguments)
+        return await returned if inspect.isawaitable(returned) else returned
 
 
 def sending_hook(message: Email | Sms) -> str:

@@ -1,0 +1,196 @@
+"""Checks that compare what was to be sent with what the provider received. Each runs once for each channel."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from gatepost.errors import Rejected
+from gatepost.model import Channel, Mailbox, Receipt
+from gatepost.testing.conformance.harness import CANARY, Harness
+from gatepost.testing.conformance.registry import Group, check
+from gatepost.testing.conformance.running_plugin import RunningPlugin, describe
+from gatepost.testing.features import MessageFeature
+from gatepost.testing.received import ReceivedMessage
+
+_LARGE = 1_048_576
+"""Characters of the largest content: the gateway takes requests up to this size."""
+
+Fields = dict[str, Any]
+
+
+@check(Group.SEND)
+async def content(harness: Harness) -> None:
+    """Send text, subject and HTML unchanged: long ones, Unicode, and texts at the edge of a part."""
+    async with harness.run_plugin() as running:
+        for what, fields, usual in _contents(harness):
+            message, received = await _send(harness, running, what, fields, usual=usual)
+            if received is not None:
+                _assert_content(what, message, received)
+
+
+@check(Group.SEND, after=("send.content",))
+async def large_content(harness: Harness) -> None:
+    """Send content of a megabyte unchanged, or raise Rejected."""
+    text = f"{CANARY} " + "word " * (_LARGE // 5)
+    fields: Fields = {"text": text}
+    if harness.channel is Channel.EMAIL:
+        fields = {"text": text[: _LARGE // 4], "html": f"<p>{text}</p>"}
+    async with harness.run_plugin() as running:
+        message, received = await _send(harness, running, "a megabyte", fields, usual=False)
+        if received is not None:
+            _assert_content("a megabyte", message, received)
+
+
+@check(Group.SEND)
+async def one_message(harness: Harness) -> None:
+    """Send exactly one message for each call: no copy, and no part of it as a message of its own."""
+    async with harness.run_plugin() as running:
+        for text in (f"Hello {CANARY}", f"{CANARY} " + "word " * 60):
+            before = len(harness.emulated_provider.received())
+            outcome = await running.send(harness.message(text=text))
+            count = len(harness.emulated_provider.received()) - before
+            expected = int(isinstance(outcome, Receipt))
+            assert count == expected, f"one call sent {count} messages: {describe(outcome)}"
+
+
+@check(Group.SEND, MessageFeature.SENDER)
+async def sender(harness: Harness) -> None:
+    """Send each message from its own sender, with its display name."""
+    async with harness.run_plugin() as running:
+        for own in _senders(harness):
+            message, received = await _send(harness, running, "a sender", {"sender": own}, usual=True)
+            assert received is not None
+            expected = own.address if isinstance(own, Mailbox) else own
+            assert received.sender.lstrip("+") == expected.lstrip("+"), "the message has another sender"
+            if isinstance(own, Mailbox):
+                assert received.sender_name == message.sender.name, "the sender's name has changed"
+
+
+@check(Group.SEND, MessageFeature.REPLY_TO)
+async def reply_to(harness: Harness) -> None:
+    """Send the reply address of an email, and none where it has none."""
+    if harness.channel is not Channel.EMAIL:
+        return
+    async with harness.run_plugin() as running:
+        for own in (Mailbox("help@amazing.example", "Amazing Help"), None):
+            _, received = await _send(harness, running, "a reply address", {"reply_to": own}, usual=True)
+            assert received is not None
+            expected = own.address if own else ""
+            assert received.reply_to == expected, "the email has another reply address"
+
+
+@check(Group.SEND, MessageFeature.HEADERS)
+async def headers(harness: Harness) -> None:
+    """Send the further headers of an email unchanged."""
+    if harness.channel is not Channel.EMAIL:
+        return
+    own = {
+        "List-Unsubscribe": "<https://brand.example/u/c2VjcmV0LXRva2VuLXRoYXQtaXMtcXVpdGUtbG9uZy1hbmQtdW5icm9rZW4>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+    async with harness.run_plugin() as running:
+        _, received = await _send(harness, running, "headers", {"headers": own}, usual=True)
+    assert received is not None
+    found = {name.lower(): value for name, value in received.headers.items()}
+    for name, value in own.items():
+        assert found.get(name.lower()) == value, f"the header {name} is missing or has changed"
+
+
+@check(Group.SEND, MessageFeature.LIFETIME)
+async def lifetime(harness: Harness) -> None:
+    """Say how long the message is worth delivering, in the provider's unit."""
+    async with harness.run_plugin() as running:
+        for own in (600.0, 7_200.0):
+            _, received = await _send(harness, running, "a lifetime", {"lifetime": own}, usual=True)
+            assert received is not None
+            got = received.lifetime
+            assert got is not None, "the message does not say how long it is worth delivering"
+            assert abs(got - own) <= 1, f"the lifetime is {own:g} seconds, and the message says {got:g}"
+
+
+@check(Group.SEND, MessageFeature.WEBHOOK_URL)
+async def webhook_url(harness: Harness) -> None:
+    """Tell the provider where its reports go: context.webhook_url, to which a query may be added."""
+    async with harness.run_plugin() as running:
+        message, _ = await harness.send_message(running)
+        (received,) = harness.received(message.id)
+        expected = running.core.context().webhook_url
+    got = received.webhook_url
+    assert got.partition("?")[0] == expected, f"reports go to {got!r} instead of context.webhook_url"
+
+
+@check(Group.SEND, MessageFeature.IDEMPOTENCY_KEY)
+async def idempotency_key(harness: Harness) -> None:
+    """Send the message's idempotency_key: the same bytes with the same key, and another key for another try.
+
+    The key is the core's: make none of your own, and change nothing in a repeat.
+    """
+    async with harness.run_plugin() as running:
+        message = harness.message()
+        for _ in range(2):
+            outcome = await running.send(message)
+            assert isinstance(outcome, Receipt), f"a repeat was not taken: {describe(outcome)}"
+        first = harness.received(message.id)
+        keys = {one.idempotency_key for one in first}
+        assert keys == {message.idempotency_key}, "a repeat has not the message's own idempotency_key"
+        assert len({one.raw for one in first}) == 1, "a repeat has other bytes than the first try"
+        other, _ = await harness.send_message(running)
+        (received,) = harness.received(other.id)
+        assert received.idempotency_key not in keys, "two messages have the same idempotency key"
+
+
+async def _send(
+    harness: Harness, running: RunningPlugin, what: str, fields: Fields, *, usual: bool
+) -> tuple[Any, ReceivedMessage | None]:
+    """Send a message; return it and what the provider received, None where the plugin rejected a rare one."""
+    message = harness.message(**fields)
+    outcome = await running.send(message)
+    if isinstance(outcome, Rejected) and not usual:
+        return message, None
+    assert isinstance(outcome, Receipt), f"{what}: {describe(outcome)} instead of returning a Receipt"
+    received = harness.received(message.id)
+    assert len(received) == 1, f"{what}: the provider has the message {len(received)} times"
+    return message, received[0]
+
+
+def _assert_content(what: str, message: Any, received: ReceivedMessage) -> None:
+    for name in ("text", "html", "subject"):
+        own = _same_lines(getattr(message, name, ""))
+        if own:
+            got = _same_lines(getattr(received, name))
+            assert got == own, f"{what}: the {name} has changed ({len(own)} characters became {len(got)})"
+
+
+def _same_lines(text: str) -> str:
+    """Return the text with the line ends that a provider may change made equal."""
+    return text.replace("\r\n", "\n").rstrip("\n")
+
+
+def _senders(harness: Harness) -> tuple[Any, ...]:
+    if harness.channel is Channel.SMS:
+        return ("Amazing", "+447700900999", "Brand7")
+    return (
+        Mailbox("news@amazing.example", "Amazing"),
+        Mailbox("offers@brand.example"),
+        Mailbox("hello@brand.example", 'Zoë, "the" Queen'),
+    )
+
+
+def _contents(harness: Harness) -> Iterator[tuple[str, Fields, bool]]:
+    """Yield a name, fields, and whether every provider takes them."""
+    yield "a short text", {"text": f"Hello {CANARY}"}, True
+    yield "a text in Unicode", {"text": f"Привет, {CANARY}: grüß dich"}, True
+    yield "an emoji", {"text": f"{CANARY} 😀🏳️‍🌈"}, True
+    yield "160 characters of GSM-7", {"text": f"{CANARY} ".ljust(160, "x")}, True
+    yield "161 characters of GSM-7", {"text": f"{CANARY} ".ljust(161, "x")}, True
+    yield "a euro sign at the edge of a part", {"text": f"{CANARY} ".ljust(159, "x") + "€uro"}, True
+    yield "70 characters of UCS-2", {"text": f"{CANARY} ".ljust(70, "ж")}, True
+    yield "an emoji at the edge of a part", {"text": f"{CANARY} ".ljust(69, "ж") + "😀 and more"}, True
+    yield "blanks at both ends", {"text": f"  {CANARY}  "}, False
+    yield "lines", {"text": f"{CANARY}\n\n.\n..\nFrom here\r\nto there"}, False
+    yield "a long text", {"text": f"{CANARY} " + "word " * 300}, False
+    if harness.channel is Channel.SMS:
+        return
+    yield "HTML in Unicode", {"html": f"<p>Привет, {CANARY} 😀 &amp; &#8364;</p>"}, True
+    yield "a long subject", {"subject": f"{CANARY} " + "Grüße ☃ " * 12 + "end"}, True
+    yield "an empty subject", {"subject": ""}, False
+    yield "a long line", {"html": f"<p>{CANARY}{'x' * 3_000}</p>"}, True
