@@ -10,12 +10,13 @@ the process would hold twice the memory that it uses.
 
 import mmap
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import add
 
-from gatepost.model import BLOCKED, Contact, Secret
+from gatepost.model import BLOCKED, Channel, Contact, Secret
 from gatepost_csv.parser import FIELD_SEPARATOR, REQUIRED_COLUMNS, Batch, Columns, ProblemCounts, RowProblem
+from gatepost_csv.spellings import Spellings, reduce
 
 _BLOCK_SIZE = 1 << 20
 """Bytes. Only a batch of unusually long rows makes a larger block."""
@@ -33,6 +34,9 @@ _HASH_MASK = ((1 << 64) - 1) ^ _POSITION_MASK
 _NOT_BLOCKED = frozenset({"", "0", "false", "no"})
 _BLOCKED_WITHOUT_REASON = frozenset({"1", "true", "yes"})
 
+_MAX_ID_LENGTH = 512
+"""Characters of the longest ext_user_id that Smartico sends."""
+
 _SLICE_ROWS = 2048
 """Rows that are put into the table between two pauses: one to two milliseconds of work."""
 
@@ -40,7 +44,7 @@ _SLICE_ROWS = 2048
 class ContactIndex:
     """The contacts of one file, found by their id; never changed after it is built."""
 
-    __slots__ = ("_attributes", "_blocks", "_slot_mask", "_table", "_users", "has_blocked")
+    __slots__ = ("_attributes", "_blocks", "_phone_is_last", "_slot_mask", "_table", "_users", "has_blocked")
 
     def __init__(
         self, blocks: "RecordBlocks", table: "memoryview[int]", columns: Columns, users: int
@@ -49,6 +53,7 @@ class ContactIndex:
         self._table = table
         self._slot_mask = len(table) - 1
         self._attributes = columns.attributes
+        self._phone_is_last = not (columns.attributes or columns.has_blocked)
         self.has_blocked = columns.has_blocked
         """Whether the file says which users must not be contacted."""
         self._users = users
@@ -59,6 +64,18 @@ class ContactIndex:
 
     def find(self, ext_user_id: str) -> Contact | None:
         """Return the contact of this user; takes a few microseconds for any id."""
+        fields = self._fields(ext_user_id)
+        if fields is None:
+            return None
+        return Contact(
+            email=_secret(fields[1]),
+            phone=_secret(fields[2]),
+            # Without `strict`, which would double the time of a lookup; `blocked` may be left over.
+            attributes=dict(zip(self._attributes, fields[len(REQUIRED_COLUMNS) :])),  # noqa: B905
+            blocked=_blocked(fields[-1]) if self.has_blocked else "",
+        )
+
+    def _fields(self, ext_user_id: str) -> list[str] | None:
         id_hash = hash(ext_user_id)
         hash_bits = id_hash & _HASH_MASK
         table, slot_mask = self._table, self._slot_mask
@@ -67,15 +84,51 @@ class ContactIndex:
             if entry & _HASH_MASK == hash_bits:
                 fields = self._blocks.fields(entry & _POSITION_MASK)
                 if fields[0] == ext_user_id:
-                    return Contact(
-                        email=_secret(fields[1]),
-                        phone=_secret(fields[2]),
-                        # Without `strict`, which would double the time of a lookup; `blocked` may be left over.
-                        attributes=dict(zip(self._attributes, fields[len(REQUIRED_COLUMNS) :])),  # noqa: B905
-                        blocked=_blocked(fields[-1]) if self.has_blocked else "",
-                    )
+                    return fields
             slot = (slot + 1) & slot_mask
         return None
+
+    def search(self, wanted: Sequence[Spellings], limit: int, pause: Callable[[], None]) -> list[list[str]]:
+        """Return the ids of up to ``limit`` users for each of these addresses and numbers.
+
+        It reads every contact, which takes a tenth of a second per million; call it in a thread. It calls ``pause`` every
+        few milliseconds. Raises ValueError when the memory is freed meanwhile.
+        """
+        found: list[dict[str, None]] = [{} for _ in wanted]
+        for block in self._blocks.texts():
+            reduced = {channel: reduce(channel, block) for channel in {one.channel for one in wanted}}
+            for one, ids in zip(wanted, found, strict=True):
+                for ext_user_id in self._candidates(one, block, reduced[one.channel]):
+                    # Not of a row that a later one replaces.
+                    if (
+                        len(ids) < limit
+                        and len(ext_user_id) <= _MAX_ID_LENGTH
+                        and self._has(ext_user_id, one)
+                    ):
+                        ids[ext_user_id] = None
+                pause()
+        return [list(ids) for ids in found]
+
+    def _candidates(self, wanted: Spellings, block: bytes, reduced: bytes) -> Iterator[str]:
+        """Yield the ids of the records in which a field ends as the wanted one does."""
+        records: list[bytes] = []
+        is_last_field = wanted.channel is Channel.SMS and self._phone_is_last
+        mark = _RECORD_END if is_last_field else FIELD_SEPARATOR.encode()
+        for end in (one + mark for one in wanted.ends):
+            number = last = 0
+            at = reduced.find(end)
+            while at >= 0:
+                records = records or block.split(_RECORD_END)
+                number += reduced.count(_RECORD_END, last, at)
+                yield records[number].decode().partition(FIELD_SEPARATOR)[0]
+                last, at = at, reduced.find(end, at + 1)
+
+    def _has(self, ext_user_id: str, wanted: Spellings) -> bool:
+        fields = self._fields(ext_user_id)
+        if fields is None:
+            return False
+        field = fields[1] if wanted.channel is Channel.EMAIL else fields[2]
+        return reduce(wanted.channel, field.encode()) in wanted.whole
 
     def release(self, pause: Callable[[], None]) -> None:
         """Free the memory block by block; call it in a thread, after the last lookup.
@@ -121,6 +174,11 @@ class RecordBlocks:
         block = self._blocks[(position >> _OFFSET_BITS) - 1]
         start = position & _OFFSET_MASK
         return block[start : block.find(_RECORD_END, start)].decode().split(FIELD_SEPARATOR)
+
+    def texts(self) -> Iterator[bytes]:
+        """Yield a copy of each block: its records, each with its end mark."""
+        for block in self._blocks:
+            yield block[:]
 
     def release(self, pause: Callable[[], None]) -> None:
         for block in self._blocks:

@@ -2,18 +2,23 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
 import msgspec
 
 from gatepost.errors import ConfigError, Fault, Unavailable
-from gatepost.hookspecs import Context, HasLifespan, MemorySource, hookimpl
-from gatepost.model import Contact
+from gatepost.hookspecs import Context, HasLifespan, MemorySource, UserFinder, hookimpl
+from gatepost.model import Channel, Contact, Secret
+from gatepost_csv.address_search import AddressSearch
 from gatepost_csv.parser import BadFile
 from gatepost_csv.settings import Settings
 from gatepost_csv.snapshot import Fingerprint, Snapshot, read_fingerprint, read_snapshot
+from gatepost_csv.spellings import Spellings
+
+MAX_USERS = 100
+"""Users with the same address or number that are found."""
 
 _PAUSE = 0.0002
 """Seconds that the reading thread releases the interpreter after each slice of its work."""
@@ -23,7 +28,7 @@ class _Stopping(Exception):
     """The plugin stops, so nothing needs the file that a thread is reading."""
 
 
-class CsvSource(HasLifespan, MemorySource):
+class CsvSource(HasLifespan, MemorySource, UserFinder):
     """A contact source that holds the contacts of a CSV file in memory."""
 
     api_version: ClassVar[int] = 2
@@ -35,6 +40,7 @@ class CsvSource(HasLifespan, MemorySource):
         self._current: Snapshot | None = None
         self._stopping = threading.Event()
         self._last_refusal = ""
+        self._addresses = AddressSearch(self._search, context.default_region)
 
     @hookimpl
     @asynccontextmanager
@@ -58,6 +64,17 @@ class CsvSource(HasLifespan, MemorySource):
         if self._current is None:
             raise Unavailable("the contacts file is not read yet")
         return self._current.contacts.find(ext_user_id)
+
+    @hookimpl
+    async def find_user(self, channel: Channel, recipient: Secret) -> Sequence[str]:
+        return await self._addresses.find(channel, recipient)
+
+    def _search(self, wanted: Sequence[Spellings]) -> Sequence[Sequence[str]]:
+        """Search the contacts of the current file; blocks. Raises Unavailable when they are replaced meanwhile."""
+        if self._current is not None:
+            with suppress(ValueError, _Stopping):
+                return self._current.contacts.search(wanted, MAX_USERS, self._pause)
+        raise Unavailable("the contacts file is not read yet, or was replaced during the search")
 
     async def _read_first(self) -> Fingerprint:
         try:

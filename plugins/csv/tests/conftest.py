@@ -33,10 +33,10 @@ class ContactsFile:
         if keep_time:
             os.utime(self.path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    def source(self, **settings):
+    def source(self, default_region="", **settings):
         log = structlog.wrap_logger(None, processors=[self.captured])
         settings = Settings(path=self.path, **{"check_every": 0.01, **settings})
-        return CsvSource(settings, Context(name="players", log=log))
+        return CsvSource(settings, Context(name="players", log=log, default_region=default_region))
 
     def logged(self, event="contacts_file_refused"):
         return [entry for entry in self.captured.entries if entry["event"] == event]

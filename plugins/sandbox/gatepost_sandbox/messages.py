@@ -15,11 +15,14 @@ from gatepost.model import Email, Mailbox, Sms
 # Control characters, and the characters that str.splitlines takes for line breaks.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 
 
 def email_file(message: Email) -> bytes:
-    """Return the email as RFC 5322 text; raise Rejected if a header can't hold one of its addresses."""
+    """Return the email as RFC 5322 text; raise Rejected if its headers can't be written."""
     mail_policy = policy.SMTP if _has_ascii_addresses(message) else policy.SMTPUTF8
+    if not all(map(_HEADER_NAME.fullmatch, message.headers)):
+        raise Rejected("a header's name can't be written", code="header")
     mail = EmailMessage(mail_policy)
     headers = {
         "Date": formatdate(usegmt=True),
@@ -28,6 +31,7 @@ def email_file(message: Email) -> bytes:
         "To": Mailbox(message.recipient.reveal()),
         "Reply-To": message.reply_to,
         "Subject": _header_text(message.subject),
+        **{name: _header_text(value) for name, value in message.headers.items()},
     }
     try:
         for name, value in headers.items():

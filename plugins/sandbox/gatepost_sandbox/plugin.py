@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import msgspec
 
-from gatepost.errors import NoVerificationKey, Rejected, Unavailable, Uncertain
+from gatepost import wire
+from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.hookspecs import (
     Context,
     EmailSender,
@@ -19,7 +20,6 @@ from gatepost.hookspecs import (
     hookimpl,
 )
 from gatepost.model import Email, Receipt, Report, Sms, WebhookRequest
-from gatepost.wire import connect
 from gatepost_sandbox import folder, messages, reports
 from gatepost_sandbox.reporter import Reporter
 from gatepost_sandbox.scenarios import Scenario, SendOutcome, email_scenario, sms_scenario
@@ -27,10 +27,6 @@ from gatepost_sandbox.settings import Settings, check
 
 _REPORT_TIMEOUT = 10.0
 """Seconds that the gateway may take to answer a report."""
-
-_MAX_INLINE_BYTES = 32 * 1024
-"""A larger report is translated in a thread: it takes a millisecond or more. The sandbox's own have at most
-8,000 bytes."""
 
 
 class Sandbox(HasLifespan, HasPing, EmailSender, SmsSender, WebhookParser):
@@ -58,7 +54,7 @@ class Sandbox(HasLifespan, HasPing, EmailSender, SmsSender, WebhookParser):
             yield
             return
         async with (
-            connect(url, timeout=_REPORT_TIMEOUT, connections=1) as http,
+            wire.connect(url, timeout=_REPORT_TIMEOUT, connections=1) as http,
             self._reporting(Reporter(http, secret, self._context.log, delay=self._settings.report_after)),
         ):
             yield
@@ -75,20 +71,14 @@ class Sandbox(HasLifespan, HasPing, EmailSender, SmsSender, WebhookParser):
 
     @hookimpl
     async def send_sms(self, message: Sms) -> Receipt:
-        sender = message.sender or self._settings.default_sender
-        if not sender:
-            raise Rejected("no sender: set default_sender, or let Smartico send a from_number", code="sender")
+        sender = wire.sender_of(message, self._settings.default_sender)
         scenario = sms_scenario(message.recipient)
         return await self._send(scenario, message.id, ".json", lambda: messages.sms_file(message, sender))
 
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
-        if self._settings.webhook_secret is None:
-            raise NoVerificationKey("webhook_secret is not set")
-        reports.verify(self._settings.webhook_secret, request)
-        if len(request.body) > _MAX_INLINE_BYTES:
-            return await asyncio.to_thread(reports.translate, request)
-        return reports.translate(request)
+        secret = self._settings.webhook_secret
+        return await wire.read_webhook(request, reports.read_report, secret, setting="webhook_secret")
 
     async def _send(
         self, scenario: Scenario, message_id: str, suffix: str, content: Callable[[], bytes]

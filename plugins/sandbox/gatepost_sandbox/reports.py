@@ -9,13 +9,13 @@ HMAC-SHA256 over timestamp + ``.`` + body, in hexadecimal.
 """
 
 import hmac
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
 
-from gatepost.errors import BadSignature, BadWebhook
+from gatepost import wire
+from gatepost.errors import BadSignature
 from gatepost.model import Report, Secret, Status, StatusEvent, WebhookRequest
 
 TIMESTAMP_HEADER = "Sandbox-Timestamp"
@@ -46,45 +46,34 @@ def encode_body(items: Sequence[ReportItem]) -> bytes:
 def signed_headers(secret: Secret, body: bytes, at: float) -> dict[str, str]:
     """Return the headers that sign a body at ``at`` (seconds since the epoch)."""
     timestamp = str(int(at))
-    return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: _signature(secret, timestamp, body).decode()}
+    signature = hmac.digest(secret.reveal().encode("utf-8", "replace"), _signed(timestamp, body), "sha256")
+    return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: signature.hex()}
 
 
-def verify(secret: Secret, request: WebhookRequest) -> None:
-    """Raise BadSignature unless this body was signed with ``secret``, and not too long ago."""
+def read_report(request: WebhookRequest, secret: Secret) -> Report:
+    """Verify a request and translate it; raise the errors of the hook ``parse_webhook``."""
     timestamp = request.headers.get(TIMESTAMP_HEADER.lower(), "")
     signature = request.headers.get(SIGNATURE_HEADER.lower(), "")
-    # As bytes, because compare_digest refuses a str with non-ASCII characters.
-    if not hmac.compare_digest(
-        signature.encode("utf-8", "replace"), _signature(secret, timestamp, request.body)
-    ):
-        raise BadSignature("the signature is missing, or is not by webhook_secret over this body")
+    wire.expect_hmac(signature, secret, _signed(timestamp, request.body))
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         raise BadSignature("the timestamp is not a number of seconds")
     request.expect_fresh(int(timestamp))
+    return translate(request)
 
 
-def _signature(secret: Secret, timestamp: str, body: bytes) -> bytes:
-    signed = timestamp.encode("utf-8", "replace") + b"." + body
-    return hmac.digest(secret.reveal().encode("utf-8", "replace"), signed, "sha256").hex().encode()
+def _signed(timestamp: str, body: bytes) -> bytes:
+    return timestamp.encode("utf-8", "replace") + b"." + body
 
 
 def translate(request: WebhookRequest) -> Report:
     """Translate a verified request; raise BadWebhook if its body is not the sandbox's."""
     body = request.json()
-    items = body.get("reports") if isinstance(body, Mapping) else None
-    if not isinstance(items, list):
-        raise BadWebhook('the body is not an object with a list "reports"')
-    events: list[StatusEvent] = []
-    ignored: Counter[str] = Counter()
-    for entry in items:
-        try:
-            item = msgspec.convert(entry, ReportItem)
-        except msgspec.ValidationError:
-            ignored["malformed"] += 1
-            continue
-        if item.status not in _STATUSES:
-            ignored["unknown"] += 1
-            continue
-        status, code = _STATUSES[item.status]
-        events.append(StatusEvent(status=status, message_id=item.message, code=code))
-    return Report(events=events, ignored=ignored)
+    return wire.collect_events(body.get("reports") if isinstance(body, Mapping) else None, _status_event)
+
+
+def _status_event(entry: object) -> StatusEvent | str:
+    item = msgspec.convert(entry, ReportItem)
+    if item.status not in _STATUSES:
+        return "unknown"
+    status, code = _STATUSES[item.status]
+    return StatusEvent(status=status, message_id=item.message, code=code)

@@ -3,6 +3,7 @@
 import json
 from email import message_from_bytes, policy
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,3 +147,17 @@ def test_any_text_message_is_json(text, sender):
     fields = json.loads(messages.sms_file(message, sender))
     assert fields["to"] == "+447700900123"
     assert fields["text"] == text.replace("\ud800", "?")
+
+
+def test_further_headers_are_in_the_file():
+    message = msgspec.structs.replace(email(), headers={"List-Unsubscribe": "<https://brand.example/u/1>"})
+
+    assert (
+        message_from_bytes(messages.email_file(message))["List-Unsubscribe"] == "<https://brand.example/u/1>"
+    )
+
+
+@pytest.mark.parametrize("headers", [{"Bcc\r\nTo": "eve@evil.example"}, {"to": "eve@evil.example"}])
+def test_further_headers_add_no_recipient(headers):
+    with pytest.raises(Rejected):
+        messages.email_file(msgspec.structs.replace(email(), headers=headers))

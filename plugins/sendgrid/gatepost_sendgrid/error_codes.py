@@ -1,28 +1,16 @@
 """The codes of SendGrid's errors: the HTTP status and the name of the field. Pure functions."""
 
+import re
+
 from gatepost_sendgrid.messages import ID_ARGUMENT
 
-# The names in the path of a field of our request. An error's path passes only if it consists of these and of
-# indices; everything else in an error may quote an address.
-_FIELD_NAMES = frozenset(
-    {
-        *(
-            "personalizations",
-            "to",
-            "from",
-            "reply_to",
-            "email",
-            "name",
-            "subject",
-            "content",
-            "type",
-            "value",
-        ),
-        *("custom_args", ID_ARGUMENT, "categories", "tracking_settings", "click_tracking", "open_tracking"),
-        *("enable", "enable_text", "mail_settings", "sandbox_mode"),
-    }
+# The path of a field of our request, at most six of its names and of indices. Everything else in an error may quote
+# an address.
+_NAME = (
+    "personalizations|to|from|reply_to|email|name|subject|headers|content|type|value|custom_args|categories|"
+    f"tracking_settings|click_tracking|open_tracking|enable|enable_text|mail_settings|sandbox_mode|{ID_ARGUMENT}"
 )
-_MAX_PATH_LENGTH = 6
+_FIELD_PATH = re.compile(rf"(?:{_NAME}|[0-9]{{1,3}})(?:\.(?:{_NAME}|[0-9]{{1,3}})){{0,5}}")
 
 
 def error_code(status: int, answer: object) -> str:
@@ -31,13 +19,6 @@ def error_code(status: int, answer: object) -> str:
     SendGrid has no error codes, and its messages quote addresses.
     """
     match answer:
-        case {"errors": [{"field": str(path)}, *_]} if _is_field_path(path):
+        case {"errors": [{"field": str(path)}, *_]} if _FIELD_PATH.fullmatch(path):
             return f"{status} {path}"
     return str(status)
-
-
-def _is_field_path(path: str) -> bool:
-    names = path.split(".")
-    return len(names) <= _MAX_PATH_LENGTH and all(
-        name in _FIELD_NAMES or (name.isascii() and name.isdigit() and len(name) <= 3) for name in names
-    )

@@ -8,6 +8,7 @@ from sendgrid.helpers import mail as sdk  # type: ignore[import-untyped]
 
 from gatepost.errors import Rejected
 from gatepost.model import Email, Mailbox
+from gatepost_sendgrid.settings import MAX_CATEGORIES, Settings
 
 ID_ARGUMENT = "gp_id"
 """The custom argument that holds our id. Events repeat it at their top level, beside SendGrid's fields."""
@@ -16,16 +17,7 @@ _encode = msgspec.json.Encoder().encode
 _api_key_check = sdk.ValidateApiKey()
 
 
-class MailOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a request that are the same for every mail of an instance."""
-
-    categories: tuple[str, ...] = ()
-    click_tracking: bool | None = None
-    open_tracking: bool | None = None
-    sandbox_mode: bool = False
-
-
-def mail_body(message: Email, options: MailOptions) -> bytes:
+def mail_body(message: Email, settings: Settings) -> bytes:
     """Return the body of a request: the text part first, without empty parts.
 
     Raises Rejected if the SDK refuses the content.
@@ -36,10 +28,15 @@ def mail_body(message: Email, options: MailOptions) -> bytes:
         _api_key_check.validate_message_dict({"content": content})
     except sdk.ApiKeyIncludedException:
         raise Rejected("the content begins with what looks like a SendGrid API key") from None
-    recipient = {"to": [{"email": message.recipient.reveal()}], "custom_args": {ID_ARGUMENT: message.id}}
+    recipient: dict[str, object] = {
+        "to": [{"email": message.recipient.reveal()}],
+        "custom_args": {ID_ARGUMENT: message.id},
+    }
+    if message.headers:
+        recipient["headers"] = message.headers
     return _encode(
         {
-            **_shared_fields(message.sender, message.reply_to, options),
+            **_shared_fields(message.sender, message.reply_to, tuple(message.tags), settings),
             "subject": message.subject,
             "personalizations": [recipient],
             "content": content,
@@ -48,13 +45,27 @@ def mail_body(message: Email, options: MailOptions) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _shared_fields(sender: Mailbox, reply_to: Mailbox | None, options: MailOptions) -> Mapping[str, object]:
+def _shared_fields(
+    sender: Mailbox, reply_to: Mailbox | None, tags: tuple[str, ...], settings: Settings
+) -> Mapping[str, object]:
     """Build the fields that many mails share with the SDK; cached, because it took a tenth of a send."""
     mail = sdk.Mail()
     mail.from_email = _address(sdk.From, sender)
     if reply_to:
         mail.reply_to = _address(sdk.ReplyTo, reply_to)
-    _add_options(mail, options)
+    for category in list(dict.fromkeys((*settings.categories, *tags)))[:MAX_CATEGORIES]:
+        mail.add_category(sdk.Category(category))
+    if settings.click_tracking is not None or settings.open_tracking is not None:
+        mail.tracking_settings = sdk.TrackingSettings()
+        if settings.click_tracking is not None:
+            # Not in plain text, where the reader would see the rewritten link: long, and of another domain.
+            mail.tracking_settings.click_tracking = sdk.ClickTracking(
+                settings.click_tracking, enable_text=False
+            )
+        if settings.open_tracking is not None:
+            mail.tracking_settings.open_tracking = sdk.OpenTracking(settings.open_tracking)
+    if settings.sandbox_mode:
+        mail.mail_settings = sdk.MailSettings(sandbox_mode=sdk.SandBoxMode(enable=True))
     fields: dict[str, object] = mail.get()
     return fields
 
@@ -66,19 +77,3 @@ def _address(address_type: type[sdk.Email], mailbox: Mailbox) -> sdk.Email:
     if mailbox.name:
         address.name = mailbox.name
     return address
-
-
-def _add_options(mail: sdk.Mail, options: MailOptions) -> None:
-    for category in options.categories:
-        mail.add_category(sdk.Category(category))
-    if options.click_tracking is not None or options.open_tracking is not None:
-        mail.tracking_settings = sdk.TrackingSettings()
-        if options.click_tracking is not None:
-            # Not in plain text, where the reader would see the rewritten link: long, and of another domain.
-            mail.tracking_settings.click_tracking = sdk.ClickTracking(
-                options.click_tracking, enable_text=False
-            )
-        if options.open_tracking is not None:
-            mail.tracking_settings.open_tracking = sdk.OpenTracking(options.open_tracking)
-    if options.sandbox_mode:
-        mail.mail_settings = sdk.MailSettings(sandbox_mode=sdk.SandBoxMode(enable=True))

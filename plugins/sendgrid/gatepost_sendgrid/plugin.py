@@ -1,79 +1,61 @@
 """The plugin's hooks, and the meaning of SendGrid's answers."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, ClassVar
-
-import msgspec
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import ClassVar
 
 from gatepost import wire
-from gatepost.errors import ConfigError, Fault, NoVerificationKey, Rejected, Unavailable, Uncertain
+from gatepost.errors import Faults, Unavailable
 from gatepost.hookspecs import Context, EmailSender, HasLifespan, HasPing, WebhookParser, hookimpl
 from gatepost.model import Email, Receipt, Report, WebhookRequest
-from gatepost_sendgrid import messages, reports
+from gatepost_sendgrid import reports
 from gatepost_sendgrid.error_codes import error_code
+from gatepost_sendgrid.messages import mail_body
 from gatepost_sendgrid.settings import Settings, check
 
-# HTTP statuses that need the operator. 404, 405 and 415 mean that base_url leads elsewhere.
-_MISCONFIGURED = frozenset({401, 402, 403, 404, 405, 415})
+# 415 means that base_url leads elsewhere, as 404 and 405 do.
+_MISCONFIGURED = wire.MISCONFIGURED | {415}
 
 # The account may have other senders that are verified, so only mails from this sender are affected.
 _UNVERIFIED_SENDER = "403 from"
 
 _RESET_HEADER = "X-RateLimit-Reset"
 
-_MAX_INLINE_BYTES = 64 * 1024
-"""A larger webhook is read in a thread."""
-
 
 class SendGrid(HasLifespan, HasPing, EmailSender, WebhookParser):
     """One SendGrid account or subuser."""
 
     api_version: ClassVar[int] = 2
-    settings_type: ClassVar[type[msgspec.Struct]] = Settings
+    settings_type: ClassVar[type[Settings]] = Settings
 
     def __init__(self, settings: Settings, context: Context) -> None:
         self._settings = settings
-        self._context = context
-        self._mail_options = messages.MailOptions(
-            categories=settings.categories,
-            click_tracking=settings.click_tracking,
-            open_tracking=settings.open_tracking,
-            sandbox_mode=settings.sandbox_mode,
-        )
-        faults: list[Fault] = []
-        try:
-            check(settings)
-        except ConfigError as error:
-            faults += error.faults
-        try:
+        # Sandbox mode answers 200.
+        self._accepted = {200, 202} if settings.sandbox_mode else {202}
+        self._read_report = partial(reports.read_report, count_machine_opens=settings.count_machine_opens)
+        faults = Faults(check(settings))
+        with faults:
             self._public_key = reports.parse_public_key(settings.webhook_public_key)
-        except ConfigError as error:
-            faults += error.faults
-        if faults:
-            raise ConfigError(faults)
+        with faults:
+            self._http = wire.connect(
+                settings.base_url,
+                timeout=context.timeout,
+                connections=context.concurrency,
+                headers=wire.bearer(settings.api_key),
+                options=settings.connection,
+            )
+        faults.expect_none()
 
     @hookimpl
-    @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
         """Keep a pool of connections to SendGrid open."""
-        async with wire.connect(
-            self._settings.base_url,
-            timeout=self._context.timeout,
-            connections=self._context.concurrency,
-            headers={"Authorization": f"Bearer {self._settings.api_key.reveal()}"},
-        ) as self._http:
-            yield
+        return self._http.lifespan()
 
     @hookimpl
     async def ping(self) -> None:
         """Read the permissions of the key, which costs nothing."""
-        try:
-            reply = await self._http.get("/v3/scopes")
-            wire.expect_success(reply, misconfigured=_MISCONFIGURED, reset_header=_RESET_HEADER)
-        except (Rejected, Uncertain) as error:
-            raise Unavailable(error.reason, code=error.code) from None
+        reply = await self._http.get("/v3/scopes")
+        wire.expect_success(reply, misconfigured=_MISCONFIGURED, reset_header=_RESET_HEADER)
         match reply.json():
             case {"scopes": [*scopes]} if "mail.send" in scopes:
                 return
@@ -84,7 +66,7 @@ class SendGrid(HasLifespan, HasPing, EmailSender, WebhookParser):
     @hookimpl
     async def send_email(self, message: Email) -> Receipt:
         """Send one mail; raise Uncertain for a success other than Mail Send's."""
-        reply = await self._http.post("/v3/mail/send", messages.mail_body(message, self._mail_options))
+        reply = await self._http.post("/v3/mail/send", mail_body(message, self._settings))
         code = error_code(reply.status, reply.json())
         if code == _UNVERIFIED_SENDER:
             raise Unavailable(
@@ -96,24 +78,15 @@ class SendGrid(HasLifespan, HasPing, EmailSender, WebhookParser):
         wire.expect_success(
             reply,
             code=code,
+            accepted=self._accepted,
             misconfigured=_MISCONFIGURED,
             reset_header=_RESET_HEADER,
         )
-        if reply.status != 202 and not (self._settings.sandbox_mode and reply.status == 200):
-            raise Uncertain(
-                f"{reply.status} instead of SendGrid's 202: check base_url", code=str(reply.status)
-            )
         return Receipt(reply.headers.get("X-Message-Id", "")[:255])
 
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
         """Verify the signature of an Event Webhook, then translate its events."""
-        if self._public_key is None:
-            raise NoVerificationKey("webhook_public_key is not set")
-        if len(request.body) > _MAX_INLINE_BYTES:
-            return await asyncio.to_thread(self._read_report, self._public_key, request)
-        return self._read_report(self._public_key, request)
-
-    def _read_report(self, public_key: Any, request: WebhookRequest) -> Report:
-        reports.verify(public_key, request)
-        return reports.translate(request.body, count_machine_opens=self._settings.count_machine_opens)
+        return await wire.read_webhook(
+            request, self._read_report, self._public_key, setting="webhook_public_key"
+        )

@@ -1,10 +1,9 @@
 """SendGrid's Event Webhook: its signature and the translation of its events. Pure functions."""
 
 import base64
-import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -12,7 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from sendgrid.helpers.eventwebhook import EventWebhook, EventWebhookHeader  # type: ignore[import-untyped]
 
-from gatepost.errors import BadSignature, BadWebhook, ConfigError, Fault
+from gatepost import wire
+from gatepost.errors import BadSignature, ConfigError, Fault
 from gatepost.model import Report, Status, StatusEvent, WebhookRequest
 
 _SIGNATURE_HEADER = EventWebhookHeader.SIGNATURE.lower()
@@ -65,9 +65,6 @@ class _Event(msgspec.Struct):
     sg_machine_open: bool | None = None
 
 
-_EVENT_LIST = msgspec.json.Decoder(list[_Event])
-
-
 def parse_public_key(text: str) -> ec.EllipticCurvePublicKey | None:
     """Parse the verification key as SendGrid shows it; return None for an empty text. Raises ConfigError."""
     if not text:
@@ -78,17 +75,19 @@ def parse_public_key(text: str) -> ec.EllipticCurvePublicKey | None:
         key = None
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
         return key
-    raise ConfigError(
-        [
-            Fault(
-                "webhook_public_key",
-                "must be the Event Webhook's verification key as SendGrid shows it (one line, base64)",
-            )
-        ]
-    )
+    problem = "must be the Event Webhook's verification key as SendGrid shows it (one line, base64)"
+    raise ConfigError([Fault("webhook_public_key", problem)])
 
 
-def verify(key: ec.EllipticCurvePublicKey, request: WebhookRequest) -> None:
+def read_report(
+    request: WebhookRequest, key: ec.EllipticCurvePublicKey, *, count_machine_opens: bool
+) -> Report:
+    """Verify a request and translate it; raise the errors of the hook ``parse_webhook``."""
+    _verify(key, request)
+    return translate(request.body, count_machine_opens=count_machine_opens)
+
+
+def _verify(key: ec.EllipticCurvePublicKey, request: WebhookRequest) -> None:
     """Raise BadSignature unless SendGrid signed this body, and not too long ago."""
     signature = request.headers.get(_SIGNATURE_HEADER, "")
     timestamp = request.headers.get(_TIMESTAMP_HEADER, "")
@@ -108,73 +107,28 @@ def verify(key: ec.EllipticCurvePublicKey, request: WebhookRequest) -> None:
 
 def translate(body: bytes, *, count_machine_opens: bool) -> Report:
     """Translate the body of a verified request; sort the events by their time. Raises BadWebhook."""
-    ignored: Counter[str] = Counter()
-    timed_events: list[tuple[float, StatusEvent]] = []
-    for event in _decode(body, ignored):
-        reason = _ignored_as(event, count_machine_opens=count_machine_opens)
-        if reason:
-            ignored[reason] += 1
-            continue
-        status_event = StatusEvent(
-            status=_STATUSES[event.event],
-            message_id=_message_id(event),
-            provider_id=_provider_id(event),
-            code=_code(event),
-        )
-        if status_event.message_id or status_event.provider_id:
-            at = event.timestamp if isinstance(event.timestamp, float) else 0.0
-            timed_events.append((at, status_event))
-        else:
-            ignored["no_id"] += 1
     # Stable: events of the same second keep their order.
-    timed_events.sort(key=lambda timed: timed[0])
-    return Report(events=[status_event for _, status_event in timed_events], ignored=dict(ignored))
+    events = sorted(wire.decode_events(body, _Event), key=_timestamp)
+    return wire.collect_events(events, partial(_status_event, count_machine_opens=count_machine_opens))
 
 
-def _decode(body: bytes, ignored: Counter[str]) -> Iterator[_Event]:
-    try:
-        yield from _EVENT_LIST.decode(body)
-        return
-    except (ValueError, RecursionError):
-        # One bad event may be the cause: not an object, a number in place of a text, half a character.
-        pass
-    for element in _decode_leniently(body):
-        try:
-            event = msgspec.convert(element, _Event)
-        except ValueError:
-            ignored["malformed"] += 1
-        else:
-            yield event
+def _timestamp(event: _Event | None) -> float:
+    return event.timestamp if event and isinstance(event.timestamp, float) else 0.0
 
 
-def _decode_leniently(body: bytes) -> list[object]:
-    """Decode the body with the standard library, which accepts more than msgspec at several times the cost."""
-    try:
-        # As float, because int refuses numbers of thousands of digits.
-        elements = json.loads(body.decode("utf-8", "replace"), parse_int=float)
-    except (ValueError, RecursionError):
-        raise BadWebhook("the body is not JSON") from None
-    if not isinstance(elements, list):
-        raise BadWebhook("the body is not a list of events")
-    return elements
-
-
-def _ignored_as(event: _Event, *, count_machine_opens: bool) -> str:
-    """Return the name under which an event without a status is counted; empty if it has a status."""
+def _status_event(event: _Event, *, count_machine_opens: bool) -> StatusEvent | str:
+    """Return the status of an event, or the name under which an event without a status is counted."""
     if event.event == "open" and event.sg_machine_open and not count_machine_opens:
         return "machine_open"
-    if event.event in _STATUSES:
-        return ""
-    return event.event if event.event in _WITHOUT_STATUS else "unknown"
-
-
-def _message_id(event: _Event) -> str:
-    return event.gp_id if event.gp_id and _MESSAGE_ID.fullmatch(event.gp_id) else ""
-
-
-def _provider_id(event: _Event) -> str:
-    found = _PROVIDER_ID.match(event.sg_message_id) if event.sg_message_id else None
-    return found[0][:255] if found else ""
+    if event.event not in _STATUSES:
+        return event.event if event.event in _WITHOUT_STATUS else "unknown"
+    provider_id = _PROVIDER_ID.match(event.sg_message_id or "")
+    return StatusEvent(
+        status=_STATUSES[event.event],
+        message_id=event.gp_id if event.gp_id and _MESSAGE_ID.fullmatch(event.gp_id) else "",
+        provider_id=provider_id[0][:255] if provider_id else "",
+        code=_code(event),
+    )
 
 
 def _code(event: _Event) -> str:

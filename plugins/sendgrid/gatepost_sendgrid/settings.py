@@ -1,6 +1,5 @@
 """The settings of a SendGrid instance."""
 
-import re
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -8,11 +7,11 @@ import msgspec
 from msgspec import Meta
 
 from gatepost import wire
-from gatepost.errors import ConfigError, Fault
+from gatepost.errors import Fault
 from gatepost.model import Secret
 
-# The key travels in an HTTP header, which can't hold spaces or line breaks.
-_KEY = re.compile("[!-~]+")
+MAX_CATEGORIES = 10
+"""The categories that SendGrid takes with one mail."""
 
 _Category = Annotated[str, Meta(min_length=1, max_length=255)]
 
@@ -25,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str,
         Meta(description="the URL of the API; https://api.eu.sendgrid.com for a subuser in the EU"),
     ] = "https://api.sendgrid.com"
+    connection: wire.ConnectionSetting = None
     webhook_public_key: Annotated[
         str,
         Meta(description="the Event Webhook's verification key; without it no reports are accepted"),
@@ -34,7 +34,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     )
     categories: Annotated[
         tuple[_Category, ...],
-        Meta(max_length=10, description="the categories of these mails in SendGrid's statistics"),
+        Meta(
+            max_length=MAX_CATEGORIES,
+            description="the categories of these mails in SendGrid's statistics, before client and route",
+        ),
     ] = ()
     click_tracking: Annotated[
         bool | None,
@@ -52,22 +55,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = False
 
 
-def check(settings: Settings) -> None:
-    """Raise ConfigError with every fault that the types can't express.
-
-    webhook_public_key is not checked here but in ``reports``, which parses it.
-    """
-    faults = list(_faults(settings))
-    if faults:
-        raise ConfigError(faults)
-
-
-def _faults(settings: Settings) -> Iterator[Fault]:
-    if not _KEY.fullmatch(settings.api_key.reveal()):
-        yield Fault("api_key", "must be the key as SendGrid showed it: one word, without spaces")
+def check(settings: Settings) -> Iterator[Fault]:
+    """Yield every fault that the types can't express, and that no other module finds."""
+    yield from wire.key_faults(api_key=settings.api_key)
     if len(set(settings.categories)) != len(settings.categories):
         yield Fault("categories", "must not name a category twice")
-    try:
-        wire.check_base_url(settings.base_url)
-    except ConfigError as error:
-        yield from error.faults

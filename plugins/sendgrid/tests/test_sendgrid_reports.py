@@ -5,7 +5,6 @@ import contextlib
 import json
 import logging
 import random
-import time
 
 import pytest
 from hypothesis import given
@@ -14,6 +13,7 @@ from sendgrid.helpers.eventwebhook import EventWebhook
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey
 from gatepost.model import Status, StatusEvent
+from gatepost.testing.webhook_requests import replace_request, webhook_request, with_headers
 from gatepost_sendgrid import reports
 
 RECIPIENT = "canary.4711@mail.example"
@@ -51,10 +51,9 @@ STATUSES = [
 
 
 @pytest.mark.parametrize(("kind", "status", "code"), STATUSES)
-async def test_each_event_is_translated(provider, plugin, make_email, make_request, kind, status, code):
-    receipt = await plugin.send_email(make_email())
-    (body,) = provider.bodies([provider.event(kind, provider.taken[0])], batch=0)
-    report = await plugin.parse_webhook(make_request(body))
+async def test_each_event_is_translated(provider, plugin, email, reported, kind, status, code):
+    receipt = await plugin.send_email(email())
+    report = await reported(provider.event(kind, provider.taken[0]))
     assert report.events == [
         StatusEvent(status=status, message_id=MESSAGE_ID, provider_id=receipt.provider_id, code=code)
     ]
@@ -62,26 +61,25 @@ async def test_each_event_is_translated(provider, plugin, make_email, make_reque
 
 
 @pytest.mark.parametrize("kind", ["click", "group_resubscribe", "machine_open"])
-async def test_events_without_a_status_are_counted(provider, plugin, make_email, make_request, kind):
-    await plugin.send_email(make_email())
-    (body,) = provider.bodies([provider.event(kind, provider.taken[0])], batch=0)
-    report = await plugin.parse_webhook(make_request(body))
+async def test_events_without_a_status_are_counted(provider, plugin, email, reported, kind):
+    await plugin.send_email(email())
+    report = await reported(provider.event(kind, provider.taken[0]))
     assert (report.events, report.ignored) == ([], {kind: 1})
 
 
-async def test_machine_opens_count_if_configured(provider, running, make_email, make_request):
+async def test_machine_opens_count_if_configured(provider, running, email, signed):
     async with running(count_machine_opens=True) as plugin:
-        await plugin.send_email(make_email())
+        await plugin.send_email(email())
         (body,) = provider.bodies([provider.event("machine_open", provider.taken[0])], batch=0)
-        report = await plugin.parse_webhook(make_request(body))
+        report = await plugin.parse_webhook(signed(body))
     assert [event.status for event in report.events] == [Status.OPENED]
 
 
-async def test_an_event_without_our_id_has_sendgrids(provider, plugin, make_email, make_request):
-    receipt = await plugin.send_email(make_email())
+async def test_an_event_without_our_id_has_sendgrids(provider, plugin, email, reported):
+    receipt = await plugin.send_email(email())
     event = provider.event("delivered", provider.taken[0])
     del event["gp_id"]
-    report = await plugin.parse_webhook(make_request(encode(event)))
+    report = await reported(event)
     assert report.events == [StatusEvent(status=Status.DELIVERED, provider_id=receipt.provider_id)]
 
 
@@ -255,38 +253,38 @@ def test_an_event_with_an_odd_time_is_translated(timestamp):
         b"[{}] [{}]",
     ],
 )
-async def test_a_body_that_is_not_a_list_of_events(plugin, make_request, body):
+async def test_a_body_that_is_not_a_list_of_events(plugin, signed, body):
     with pytest.raises(BadWebhook) as caught:
-        await plugin.parse_webhook(make_request(body))
+        await plugin.parse_webhook(signed(body))
     assert "canary" not in str(caught.value)
 
 
-async def test_an_empty_list_is_accepted(plugin, make_request):
-    report = await plugin.parse_webhook(make_request(b"[]\r\n"))
+async def test_an_empty_list_is_accepted(plugin, signed):
+    report = await plugin.parse_webhook(signed(b"[]\r\n"))
     assert (list(report.events), report.ignored) == ([], {})
 
 
-async def test_a_hundred_thousand_events(plugin, make_request):
+async def test_a_hundred_thousand_events(plugin, signed):
     element = json.dumps(BASE | {"event": "delivered", "useragent": "x" * 100}).encode()
     elements = [element] * 100_000
     elements[50_000] = b'"a string"'
-    report = await plugin.parse_webhook(make_request(b"[" + b",".join(elements) + b"]"))
+    report = await plugin.parse_webhook(signed(b"[" + b",".join(elements) + b"]"))
     assert (len(report.events), report.ignored) == (99_999, {"malformed": 1})
 
 
-async def test_a_full_batch(provider, plugin, make_email, make_request):
-    await plugin.send_email(make_email())
+async def test_a_full_batch(provider, plugin, email, signed):
+    await plugin.send_email(email())
     bodies = provider.bodies([provider.event("delivered", provider.taken[0]) for _ in range(3000)], batch=0)
     assert len(bodies) > 1
     assert max(len(body) for body in bodies) <= 768 * 1024
-    results = [await plugin.parse_webhook(make_request(body)) for body in bodies]
+    results = [await plugin.parse_webhook(signed(body)) for body in bodies]
     assert sum(len(report.events) for report in results) == 3000
 
 
-async def test_without_a_key_no_webhook_is_accepted(running, make_request):
+async def test_without_a_key_no_webhook_is_accepted(running, signed):
     async with running(webhook_public_key="") as plugin:
         with pytest.raises(NoVerificationKey):
-            await plugin.parse_webhook(make_request(encode(BASE | {"event": "delivered"})))
+            await plugin.parse_webhook(signed(encode(BASE | {"event": "delivered"})))
 
 
 async def refusal(plugin, request):
@@ -296,17 +294,17 @@ async def refusal(plugin, request):
     return str(caught.value)
 
 
-async def test_a_forged_signature(plugin, make_request):
-    assert "compare the key" in await refusal(plugin, make_request(encode(BASE), forged=True))
+async def test_a_forged_signature(plugin, signed):
+    assert "compare the key" in await refusal(plugin, signed(encode(BASE), forged=True))
 
 
-async def test_a_signature_for_another_body_or_time(provider, plugin, make_request):
+async def test_a_signature_for_another_body_or_time(plugin, signed):
     body = encode(BASE | {"event": "delivered"})
-    headers = provider.sign(body, time.time(), forged=False)
+    genuine = signed(body)
     for other in (body + b"\n", body[:-1], body.replace(b"delivered", b"bounce"), b""):
-        await refusal(plugin, make_request(other, headers=headers))
-    later = headers | {"X-Twilio-Email-Event-Webhook-Timestamp": str(int(time.time()) + 5)}
-    await refusal(plugin, make_request(body, headers=later))
+        await refusal(plugin, replace_request(genuine, body=other))
+    later = {"X-Twilio-Email-Event-Webhook-Timestamp": str(int(genuine.received_at) + 5)}
+    await refusal(plugin, with_headers(genuine, later))
 
 
 @pytest.mark.parametrize(
@@ -324,31 +322,28 @@ async def test_a_signature_for_another_body_or_time(provider, plugin, make_reque
         {"X-Twilio-Email-Event-Webhook-Timestamp": "9" * 5000},
     ],
 )
-async def test_invalid_signature_headers(provider, plugin, make_request, change):
+async def test_invalid_signature_headers(plugin, signed, change):
     body = encode(BASE | {"event": "delivered"})
-    headers = provider.sign(body, time.time(), forged=False) | change
-    await refusal(plugin, make_request(body, headers=headers))
+    await refusal(plugin, with_headers(signed(body), change))
 
 
-async def test_a_signature_with_a_suffix(provider, plugin, make_request):
+async def test_a_signature_with_a_suffix(plugin, signed):
     body = encode(BASE | {"event": "delivered"})
-    headers = provider.sign(body, time.time(), forged=False)
-    headers["X-Twilio-Email-Event-Webhook-Signature"] += ", !"
-    await refusal(plugin, make_request(body, headers=headers))
+    request = signed(body)
+    name = "x-twilio-email-event-webhook-signature"
+    await refusal(plugin, with_headers(request, {name: f"{request.headers[name]}, !"}))
 
 
-async def test_a_request_without_headers(plugin, make_request):
-    assert "not signed" in await refusal(plugin, make_request(encode(BASE), headers={}))
+async def test_a_request_without_headers(plugin):
+    assert "not signed" in await refusal(plugin, webhook_request(body=encode(BASE)))
 
 
 @pytest.mark.parametrize(
     ("age", "accepted"),
     [(0, True), (25 * 3600, True), (26 * 3600, True), (26 * 3600 + 1, False), (-300, True), (-301, False)],
 )
-async def test_the_age_of_a_signature_is_limited(plugin, make_request, age, accepted):
-    request = make_request(
-        encode(BASE | {"event": "delivered"}), at=1_700_000_000, received_at=1_700_000_000 + age
-    )
+async def test_the_age_of_a_signature_is_limited(plugin, signed, age, accepted):
+    request = signed([BASE | {"event": "delivered"}], at=1_700_000_000.0 + age, age=age)
     if accepted:
         assert len((await plugin.parse_webhook(request)).events) == 1
     else:
@@ -358,24 +353,24 @@ async def test_the_age_of_a_signature_is_limited(plugin, make_request, age, acce
 async def test_the_sdk_accepts_the_same_signatures(provider):
     body = provider.bodies([BASE | {"event": "delivered"}], batch=0)[0]
     for forged in (False, True):
-        headers = provider.sign(body, 1_700_000_000, forged=forged)
+        headers = provider.sign(webhook_request(body=body), forged=forged).headers
         accepted = EventWebhook(provider.public_key).verify_signature(
             body.decode(),
-            headers["X-Twilio-Email-Event-Webhook-Signature"],
-            headers["X-Twilio-Email-Event-Webhook-Timestamp"],
+            headers["x-twilio-email-event-webhook-signature"],
+            headers["x-twilio-email-event-webhook-timestamp"],
         )
         assert accepted is not forged
 
 
 async def test_nothing_of_the_recipient_is_logged_or_reported(
-    provider, plugin, make_email, make_request, caplog, capsys
+    provider, plugin, email, reported, caplog, capsys
 ):
     caplog.set_level(logging.DEBUG)
-    await plugin.send_email(make_email())
+    await plugin.send_email(email())
     kinds = [kind for kind, _, _ in STATUSES] + ["click", "machine_open"]
     events = [provider.event(kind, provider.taken[0]) for kind in kinds] + [RECIPIENT, {"event": RECIPIENT}]
     assert RECIPIENT in encode(*events).decode()
-    report = await plugin.parse_webhook(make_request(encode(*events)))
+    report = await reported(*events)
     assert len(report.events) == len(STATUSES)
     texts = "\n".join([repr(report), caplog.text, *capsys.readouterr()])
     assert "canary" not in texts

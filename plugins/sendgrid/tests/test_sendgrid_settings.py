@@ -100,6 +100,6 @@ async def test_invalid_values_refuse_the_start(make_plugin, settings, key):
 
 async def test_every_fault_is_named_at_once(make_plugin):
     with pytest.raises(ConfigError) as caught:
-        make_plugin(api_key=Secret(""), base_url="x", webhook_public_key="x", categories=("a", "a"))
+        make_plugin(api_key="", base_url="x", webhook_public_key="x", categories=("a", "a"))
     keys = [fault.key for fault in caught.value.faults]
     assert sorted(keys) == ["api_key", "base_url", "categories", "webhook_public_key"]

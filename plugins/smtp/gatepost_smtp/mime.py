@@ -18,8 +18,15 @@ from gatepost_smtp.addresses import is_address
 from gatepost_smtp.header_text import encoded_words, fold, reject_control_characters
 
 _MAX_LINE_LENGTH = 76
-_HEADER_BLOCK = re.compile(rb"(?:[A-Z][A-Za-z-]*: [^\x00-\x1f\x7f]+\r\n(?: [^\x00-\x1f\x7f]+\r\n)*)+")
-_HEADER_NAME = re.compile(rb"^([A-Z][A-Za-z-]*): ", re.MULTILINE)
+_HEADER_BLOCK = re.compile(rb"(?:[A-Za-z][A-Za-z0-9-]*: [^\x00-\x1f\x7f]+\r\n(?: [^\x00-\x1f\x7f]+\r\n)*)+")
+_HEADER_NAME = re.compile(rb"^([A-Za-z][A-Za-z0-9-]*): ", re.MULTILINE)
+_OWN_HEADERS = frozenset(
+    {
+        *("date", "from", "to", "cc", "bcc", "sender", "reply-to", "subject", "message-id", "mime-version"),
+        *("content-type", "content-transfer-encoding", "return-path", "received"),
+    }
+)
+"""Headers that the mail has of its own, and those that servers write or would send it on by."""
 
 
 class Mail(NamedTuple):
@@ -55,6 +62,7 @@ def build_mail(message: Email, *, date: datetime | None = None) -> Mail:
         ("Subject", _unstructured("Subject", message.subject)),
         ("Message-ID", f"<{message.id}@{domain}>"),
         ("MIME-Version", "1.0"),
+        *_further_headers(message),
     ]
     content_headers, body = _content(message)
     # RFC 5322 allows no empty header, and an empty subject needs none.
@@ -80,6 +88,16 @@ def _mailbox(field: str, mailbox: Mailbox) -> str:
 def _unstructured(field: str, text: str) -> str:
     reject_control_characters(field, text)
     return fold(text, len(field) + 2) or encoded_words(text, len(field) + 2)
+
+
+def _further_headers(message: Email) -> Iterator[tuple[str, str]]:
+    """Yield the message's own headers, such as List-Unsubscribe; raise Rejected for one that the mail has anyway."""
+    for name, value in message.headers.items():
+        if name.lower() in _OWN_HEADERS:
+            raise Rejected(f"the header {name[:40]!a} can't be set")
+        reject_control_characters("a header", value)
+        # A long URL stays whole: an encoded word in its place could not be followed.
+        yield name, fold(value, len(name) + 2) or value
 
 
 def _content(message: Email) -> tuple[list[tuple[str, str]], bytes]:

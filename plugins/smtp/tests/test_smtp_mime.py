@@ -247,3 +247,33 @@ def test_a_short_ascii_subject_is_not_encoded():
 def test_a_mail_without_content_is_rejected():
     with pytest.raises(Rejected):
         build_mail(an_email(text="", html=" \n"))
+
+
+UNSUBSCRIBE = "<https://brand.example/u/" + "x" * 200 + ">"
+
+
+def test_further_headers_are_written_whole():
+    mail = build_mail(an_email(headers={"List-Unsubscribe": UNSUBSCRIBE, "X-Brand2": "a b " * 40 + "c"}))
+
+    parsed = email.message_from_bytes(mail.content, policy=email.policy.default)
+    assert parsed["List-Unsubscribe"].strip() == UNSUBSCRIBE
+    assert parsed["X-Brand2"] == "a b " * 40 + "c"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Bcc", "eve@evil.example"),
+        ("SUBJECT", "another"),
+        ("Return-Path", "<>"),
+        ("X-A", "b\r\nBcc: eve@evil.example"),
+        ("X-A", "=?utf-8?q?=0ABcc:eve@evil.example?="),
+        ("X A", "b"),
+        ("X-A: b\r\nBcc", "eve@evil.example"),
+        ("X-A", "x" * 1_000),
+        ("X-A", "\ud800"),
+    ],
+)
+def test_further_headers_that_would_change_the_mail_are_rejected(name, value):
+    with pytest.raises(Rejected):
+        build_mail(an_email(headers={name: value}))

@@ -22,12 +22,9 @@ def error_code(error: object) -> str:
         error = error["error"]
     if not isinstance(error, dict):
         return ""
-    type_url, title = error.get("type"), error.get("title")
-    numbers = (_code_at_end(_NUMERIC_CODE, value) for value in (type_url, title, error.get("code")))
-    return next(filter(None, numbers), "") or _code_at_end(_WORD_CODE, type_url)
-
-
-def _code_at_end(pattern: re.Pattern[str], value: object) -> str:
-    text = str(value) if isinstance(value, int) else value
-    found = pattern.search(text) if isinstance(text, str) else None
-    return found[1] if found and len(found[1]) <= _MAX_CODE_LENGTH else ""
+    places = [(_NUMERIC_CODE, error.get(key)) for key in ("type", "title", "code")]
+    for pattern, value in [*places, (_WORD_CODE, error.get("type"))]:
+        found = pattern.search(str(value)) if isinstance(value, str | int) else None
+        if found and len(found[1]) <= _MAX_CODE_LENGTH:
+            return found[1]
+    return ""

@@ -1,11 +1,12 @@
 """The request bodies of the three channels, built and validated with the SDK's models."""
 
 import re
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import ValidationError
 from vonage_messages import models  # type: ignore[import-untyped]
-from vonage_messages.models.enums import EncodingType, WebhookVersion  # type: ignore[import-untyped]
+from vonage_messages.models.enums import WebhookVersion  # type: ignore[import-untyped]
 
 from gatepost.errors import Rejected
 from gatepost.model import Sms
@@ -34,15 +35,6 @@ _INVALID_RECIPIENT = "1430"
 _NOT_IN_A_PARAMETER = re.compile(r"[\n\r\t\ud800-\udfff]| {5}")
 
 
-class _Common(TypedDict):
-    """The fields that the requests of all channels have."""
-
-    to: str
-    client_ref: str
-    webhook_url: str | None
-    webhook_version: WebhookVersion
-
-
 def message_body(message: Sms, settings: Settings, *, webhook_url: str) -> bytes:
     """Return the body of ``POST /v1/messages``; raise Rejected if the channel can't carry the message.
 
@@ -55,12 +47,12 @@ def message_body(message: Sms, settings: Settings, *, webhook_url: str) -> bytes
             "Vonage does not accept the recipient's number: it needs 7 to 15 digits, the first not 0",
             code=_INVALID_RECIPIENT,
         )
-    common = _Common(
-        to=recipient,
-        client_ref=message.id,
-        webhook_url=webhook_url or None,
-        webhook_version=WebhookVersion.V1,
-    )
+    common = {
+        "to": recipient,
+        "client_ref": message.id,
+        "webhook_url": webhook_url or None,
+        "webhook_version": WebhookVersion.V1,
+    }
     build = {"sms": _sms, "viber": _viber, "whatsapp": _whatsapp}[settings.channel]
     try:
         request = build(message, settings, common)
@@ -73,20 +65,18 @@ def message_body(message: Sms, settings: Settings, *, webhook_url: str) -> bytes
     raise Rejected(f"Vonage would refuse this message: {problems}", code=_INVALID_PARAMETER)
 
 
-def _sms(message: Sms, settings: Settings, common: _Common) -> models.Sms:
+def _sms(message: Sms, settings: Settings, common: Mapping[str, Any]) -> models.Sms:
     _expect_length(message.text, MAX_TEXT_LENGTH, code=_INVALID_PARAMETER)
     return models.Sms(
         from_=_sms_sender(message.sender or settings.default_sender),
         text=message.text,
         ttl=_within(SMS_TTL, message.lifetime),
-        sms=models.SmsOptions(
-            encoding_type=EncodingType.TEXT if is_gsm7(message.text) else EncodingType.UNICODE
-        ),
+        sms=models.SmsOptions(encoding_type="text" if is_gsm7(message.text) else "unicode"),
         **common,
     )
 
 
-def _viber(message: Sms, settings: Settings, common: _Common) -> models.ViberText:
+def _viber(message: Sms, settings: Settings, common: Mapping[str, Any]) -> models.ViberText:
     _expect_length(message.text, MAX_TEXT_LENGTH, code=_INVALID_PARAMETER)
     return models.ViberText(
         from_=settings.default_sender,
@@ -98,7 +88,7 @@ def _viber(message: Sms, settings: Settings, common: _Common) -> models.ViberTex
     )
 
 
-def _whatsapp(message: Sms, settings: Settings, common: _Common) -> models.WhatsappTemplate:
+def _whatsapp(message: Sms, settings: Settings, common: Mapping[str, Any]) -> models.WhatsappTemplate:
     """Return the template with the text as its one parameter.
 
     The request has no lifetime: on WhatsApp it is a property of the template.
@@ -130,15 +120,12 @@ def _within(limits: tuple[int, int], lifetime: float) -> int:
 
 
 def _sms_sender(sender: str) -> str:
-    if not sender:
-        raise Rejected(
-            "no sender: set default_sender, or let Smartico send a from_number", code=_INVALID_SENDER
-        )
     accepted = sender_id(sender, "sms")
     if accepted is None:
-        raise Rejected(
-            f"Vonage does not accept the sender: it must be {SENDER_FORMS['sms']}", code=_INVALID_SENDER
-        )
+        problem = f"Vonage does not accept the sender: it must be {SENDER_FORMS['sms']}"
+        if not sender:
+            problem = "no sender: set default_sender, or let Smartico send a from_number"
+        raise Rejected(problem, code=_INVALID_SENDER)
     return accepted
 
 

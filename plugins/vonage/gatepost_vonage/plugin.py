@@ -1,19 +1,16 @@
 """The plugin's hooks."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import ClassVar
 
 from gatepost import wire
-from gatepost.errors import ConfigError, Fault, NoVerificationKey, Unavailable, Uncertain
+from gatepost.errors import Faults
 from gatepost.hookspecs import Context, HasLifespan, HasPing, SmsSender, WebhookParser, hookimpl
 from gatepost.model import Receipt, Report, Sms, WebhookRequest
 from gatepost_vonage.error_codes import error_code
 from gatepost_vonage.settings import Settings, check
-
-# A ping is about no message: if Vonage refuses it, the operator must act.
-_PING_MISCONFIGURED = frozenset(range(400, 500)) - {408, 425, 429}
 
 
 class Vonage(HasLifespan, HasPing, SmsSender, WebhookParser):
@@ -30,33 +27,30 @@ class Vonage(HasLifespan, HasPing, SmsSender, WebhookParser):
         # only lists the installed plugins does not need them.
         from gatepost_vonage.messages import message_body  # noqa: PLC0415
         from gatepost_vonage.reports import read_report  # noqa: PLC0415
-        from gatepost_vonage.tokens import TokenCache  # noqa: PLC0415
+        from gatepost_vonage.tokens import TokenIssuer  # noqa: PLC0415
 
-        faults: list[Fault] = []
-        try:
-            check(settings)
-        except ConfigError as error:
-            faults += error.faults
-        try:
-            self._tokens = TokenCache(settings.application_id, settings.private_key, clock)
-        except ConfigError as error:
-            faults += error.faults
-        if faults:
-            raise ConfigError(faults)
         self._settings = settings
-        self._context = context
+        self._webhook_url = context.webhook_url
         self._message_body = message_body
         self._read_report = read_report
+        faults = Faults(check(settings))
+        with faults:
+            self._tokens = TokenIssuer(settings.application_id, settings.private_key, clock)
+        with faults:
+            self._http = wire.connect(
+                settings.base_url,
+                timeout=context.timeout,
+                connections=context.concurrency,
+                headers={"Accept": "application/json"},
+                options=settings.connection,
+                token=self._new_token,
+            )
+        faults.expect_none()
 
     @hookimpl
-    @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
         """Keep a pool of connections to Vonage open."""
-        context = self._context
-        async with wire.connect(
-            self._settings.base_url, timeout=context.timeout, connections=context.concurrency
-        ) as self._http:
-            yield
+        return self._http.lifespan()
 
     @hookimpl
     async def ping(self) -> None:
@@ -65,41 +59,23 @@ class Vonage(HasLifespan, HasPing, SmsSender, WebhookParser):
         It proves that Vonage can be reached and accepts the application's token. It does not prove that the
         account has credit, or that the application may send on the instance's channel.
         """
-        token = await self._tokens.current()
-        try:
-            reply = await self._http.get("/v1/users?page_size=1", headers=_headers(token))
-        except Uncertain as error:
-            raise Unavailable(error.reason) from None
-        self._expect_success(reply, token, misconfigured=_PING_MISCONFIGURED)
+        reply = await self._http.get("/v1/users?page_size=1")
+        wire.expect_success(reply, code=error_code(reply.json()), misconfigured=wire.ANY_REFUSAL)
 
     @hookimpl
     async def send_sms(self, message: Sms) -> Receipt:
-        body = self._message_body(message, self._settings, webhook_url=self._context.webhook_url)
-        token = await self._tokens.current()
-        reply = await self._http.post("/v1/messages", body, headers=_headers(token))
-        self._expect_success(reply, token, misconfigured=wire.MISCONFIGURED)
-        if reply.status != 202:
-            raise Uncertain(f"{reply.status} instead of Vonage's 202: check base_url", code=str(reply.status))
-        return Receipt(_message_uuid(reply.json()))
+        """Send one text message on the instance's channel."""
+        body = self._message_body(message, self._settings, webhook_url=self._webhook_url)
+        reply = await self._http.post("/v1/messages", body)
+        answer = reply.json()
+        wire.expect_success(reply, code=error_code(answer), accepted={202})
+        return Receipt(wire.safe_id(answer.get("message_uuid")) if isinstance(answer, dict) else "")
 
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
+        """Verify a status webhook of the Messages API (v1), then translate it."""
         secret = self._settings.signature_secret
-        if secret is None:
-            raise NoVerificationKey("signature_secret is not set")
-        return self._read_report(request, secret.reveal())
+        return await wire.read_webhook(request, self._read_report, secret, setting="signature_secret")
 
-    def _expect_success(self, reply: wire.Reply, token: str, *, misconfigured: Collection[int]) -> None:
-        """Return if Vonage accepted the request; otherwise raise what its answer means."""
-        if reply.status == 401:
-            self._tokens.discard(token)
-        wire.expect_success(reply, code=error_code(reply.json()), misconfigured=misconfigured)
-
-
-def _headers(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-
-
-def _message_uuid(answer: object) -> str:
-    uuid = answer.get("message_uuid") if isinstance(answer, dict) else None
-    return uuid if isinstance(uuid, str) and len(uuid) <= 255 else ""
+    async def _new_token(self) -> wire.Token:
+        return await self._tokens.issue()

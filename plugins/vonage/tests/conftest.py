@@ -1,34 +1,28 @@
 """Fixtures: the emulated Vonage, instances that send to it, webhook requests."""
 
 import time
-import uuid
-from contextlib import asynccontextmanager
 from functools import partial
 from types import SimpleNamespace
 from urllib.parse import urlencode
 
-import msgspec
 import pytest
-import structlog
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey, WebhookRetry
-from gatepost.hookspecs import Context
-from gatepost.model import Secret, Sms, WebhookRequest
+from gatepost.model import WebhookRequest
+from gatepost.testing.webhook_requests import WEBHOOK_URL, with_headers, without_header
 from gatepost_vonage.plugin import Vonage
-from gatepost_vonage.settings import Settings, Template
 from gatepost_vonage.testing import VonageEmulator
 
-NUMBER = "+447700900123"
-# The settings of an instance for each channel.
+# The keys of an instance for each channel.
 CHANNELS = {
     "sms": {},
     "viber": {"channel": "viber", "default_sender": "Amazing Casino"},
     "whatsapp": {
         "channel": "whatsapp",
         "default_sender": "+447700900999",
-        "template": Template(name="news", language="en-GB"),
+        "template": {"name": "news", "language": "en-GB"},
     },
 }
 
@@ -62,35 +56,31 @@ async def vonage(clock):
 
 
 @pytest.fixture
-def settings(vonage):
-    """Create settings for the emulator and a channel; keywords replace the defaults."""
-
-    def create(channel="sms", **other):
-        return Settings(
-            **{
-                "application_id": vonage.application_id,
-                "private_key": Secret(vonage.private_key),
-                "signature_secret": Secret(vonage.signature_secret),
-                "default_sender": "Amazing",
-                "base_url": vonage.base_url,
-            }
-            | CHANNELS[channel]
-            | other
-        )
-
-    return create
+def provider(vonage):
+    return vonage
 
 
 @pytest.fixture
-def opened(settings, clock):
-    """``async with opened({"timeout": 1.0}, base_url=…) as plugin``: an instance inside its lifespan."""
+def plugin_type(clock):
+    class WithClock(Vonage):
+        def __init__(self, settings, context):
+            super().__init__(settings, context, clock)
 
-    @asynccontextmanager
-    async def instance(context=None, **other):
-        instance_context = Context(name="vonage-test", log=structlog.get_logger(), **context or {})
-        plugin = Vonage(settings(**other), instance_context, clock)
-        async with plugin.lifespan():
-            yield plugin
+    return WithClock
+
+
+@pytest.fixture
+def table(vonage):
+    return {**vonage.table, "default_sender": "Amazing"}
+
+
+@pytest.fixture
+def opened(running):
+    """``async with opened({"timeout": 1.0}, channel="viber", base_url=…) as plugin``: an instance inside its lifespan."""
+
+    def instance(context=None, *, channel="sms", **keys):
+        # Without a webhook_url reports go to the application's own.
+        return running(context={"webhook_url": "", **(context or {})}, **CHANNELS[channel] | keys)
 
     return instance
 
@@ -114,29 +104,17 @@ async def whatsapp(opened):
 
 
 @pytest.fixture
-def sms():
-    def create(text="Hello", **other):
-        fields = {"id": str(uuid.uuid4()), "recipient": Secret(NUMBER), "sender": None, "lifetime": 14_400.0}
-        return Sms(text=text, **fields | other)
-
-    return create
-
-
-@pytest.fixture
-def request_for(vonage, clock):
+def request_for(signed, clock):
     """Create a webhook request as the plugin gets it, correctly signed by default."""
 
     def create(body, *, method="POST", query=None, at=None, authorization=None, forged=False):
-        raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        signed = vonage.sign(raw, clock() if at is None else at, forged=forged)["Authorization"]
-        authorization = signed if authorization is None else authorization
-        return WebhookRequest(
-            method=method,
-            url="https://gatepost.example/webhooks/vonage-test" + (f"?{urlencode(query)}" if query else ""),
-            headers={"authorization": authorization} if authorization else {},
-            body=raw,
-            received_at=clock(),
-        )
+        url = WEBHOOK_URL + (f"?{urlencode(query)}" if query else "")
+        now = clock()
+        request = signed(body, url=url, method=method, at=now, age=now - (at or now), forged=forged)
+        if authorization is None:
+            return request
+        unsigned = without_header(request, "authorization")
+        return with_headers(unsigned, {"Authorization": authorization}) if authorization else unsigned
 
     return create
 

@@ -15,7 +15,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey, WebhookError, WebhookRetry
-from gatepost.model import Report, Secret, Status, StatusEvent
+from gatepost.model import Report, Status, StatusEvent
 from gatepost.testing.report_sender import AutomaticReports, TakenMessage
 
 MESSAGE_ID = "6a6f2c1e-8d1b-4c5e-9f57-0d9f3b1e7a10"
@@ -259,7 +259,7 @@ async def test_the_case_of_hash_and_scheme_does_not_matter(plugin, request_with_
 
 @pytest.mark.parametrize("secret", ["short", "x" * 32, "y" * 64, "z" * 200, "naïve secret"])
 async def test_a_secret_may_have_any_length(opened, request_with_token, secret):
-    async with opened(signature_secret=Secret(secret)) as plugin:
+    async with opened(signature_secret=secret) as plugin:
         assert statuses(await plugin.parse_webhook(request_with_token(secret=secret))) == [Status.OPENED]
         with pytest.raises(BadSignature):
             await plugin.parse_webhook(request_with_token(secret=secret + "!"))

@@ -71,7 +71,7 @@ async def test_the_request_is_the_same_as_the_sdks(vonage, opened, sms, sdk_send
         Sms(
             from_="447700900999",
             text=text,
-            ttl=14_400,
+            ttl=3_600,
             sms=SmsOptions(encoding_type=encoding),
             **common(message),
         )
@@ -100,7 +100,7 @@ async def test_the_request_of_a_viber_message_is_the_same_as_the_sdks(
         ViberText(
             from_="Amazing Casino",
             text=message.text,
-            viber_service=ViberTextOptions(category=category, ttl=14_400),
+            viber_service=ViberTextOptions(category=category, ttl=3_600),
             **common(message),
         )
     )

@@ -28,7 +28,7 @@ async def test_an_accepted_message_has_vonages_id(vonage, plugin, sms):
         "from": "Amazing",
         "text": "Hello",
         "client_ref": message.id,
-        "ttl": 14_400,
+        "ttl": 3_600,
         "webhook_version": "v1",
         "sms": {"encoding_type": "text"},
     }
@@ -106,7 +106,7 @@ async def test_an_invalid_sender_is_rejected_without_a_request(vonage, plugin, s
 async def test_a_message_without_a_sender_is_rejected(vonage, opened, sms):
     async with opened(default_sender="") as plugin:
         with pytest.raises(Rejected, match="set default_sender") as refusal:
-            await plugin.send_sms(sms())
+            await plugin.send_sms(sms(sender=None))
 
     assert refusal.value.code == "1420"
     assert vonage.requests == []
@@ -151,7 +151,6 @@ async def test_the_longest_text_is_sent(vonage, plugin, sms, character):
         (emulator.answer(429), Unavailable, {"code": "1000", "retry_after": None, "misconfigured": False}),
         (emulator.answer(500), Unavailable, {"code": "1030", "misconfigured": False}),
         (emulator.answer(503, {"Retry-After": "soon"}), Unavailable, {"retry_after": None}),
-        (emulator.answer(401), Unavailable, {"code": "unauthorized", "misconfigured": True}),
         (emulator.answer(402), Unavailable, {"code": "low-balance", "misconfigured": True}),
         (emulator.answer(403), Unavailable, {"code": "forbidden", "misconfigured": True}),
         (emulator.answer(404), Unavailable, {"code": "not-found", "misconfigured": True}),
@@ -179,6 +178,15 @@ async def test_each_fault_has_its_outcome_after_one_request(
     assert {name: getattr(raised.value, name) for name in expected} == expected
     assert vonage.requests == [SENT]
     assert DIGITS not in repr(raised.value)
+
+
+async def test_a_refused_token_is_replaced_once(vonage, plugin, sms):
+    vonage.plan(emulator.answer(401), emulator.answer(401))
+    with pytest.raises(Unavailable) as raised:
+        await plugin.send_sms(sms())
+
+    assert (raised.value.code, raised.value.misconfigured) == ("unauthorized", True)
+    assert vonage.requests == [SENT, SENT]
 
 
 @pytest.mark.parametrize(
@@ -309,7 +317,7 @@ async def test_ping_uses_the_token_and_sends_nothing(vonage, plugin):
     ],
 )
 async def test_ping_raises_only_unavailable(vonage, plugin, past_deadline, fault, misconfigured):
-    vonage.plan(fault)
+    vonage.failure = fault
     with pytest.raises(Unavailable) as raised:
         await past_deadline(vonage, plugin.ping())
 

@@ -138,10 +138,12 @@ def pem(key, form=PrivateFormat.PKCS8, encryption=None):
         (lambda _: pem(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),
     ],
 )
-async def test_an_unusable_private_key_refuses_the_start(settings, vonage, spoil, problem):
+async def test_an_unusable_private_key_refuses_the_start(make_plugin, vonage, spoil, problem):
     key = load_pem_private_key(vonage.private_key.encode(), None)
 
-    faults = faults_of(settings(private_key=Secret(spoil(key))))
+    with pytest.raises(ConfigError) as caught:
+        make_plugin(private_key=spoil(key))
+    faults = dict(caught.value.faults)
 
     assert faults.keys() == {"private_key"}
     assert problem in faults["private_key"]
@@ -160,7 +162,7 @@ async def test_an_unusable_private_key_refuses_the_start(settings, vonage, spoil
 async def test_a_key_in_another_pem_form_is_accepted(vonage, opened, sms, form):
     key = load_pem_private_key(vonage.private_key.encode(), None)
 
-    async with opened(private_key=Secret(form(key))) as plugin:
+    async with opened(private_key=form(key)) as plugin:
         assert await plugin.send_sms(sms()) == Receipt(vonage.taken[0].provider_id)
 
 

@@ -1,14 +1,11 @@
-"""The cache of the application's token."""
+"""The application's tokens."""
 
 import asyncio
 
 import jwt
-import pytest
 
-from gatepost.errors import Unavailable
-from gatepost.model import Secret
 from gatepost.testing import emulator
-from gatepost_vonage.tokens import LIFETIME, RENEWAL_MARGIN, TokenCache
+from gatepost_vonage.tokens import LIFETIME
 
 
 def tokens_of(vonage):
@@ -39,56 +36,20 @@ async def test_a_token_has_the_claims_that_vonage_needs(vonage, plugin, sms, clo
     }
 
 
-async def test_a_token_is_renewed_before_it_expires(vonage, plugin, sms, clock):
+async def test_a_refused_token_is_replaced_and_the_message_sent_again(vonage, plugin, sms):
     await plugin.send_sms(sms())
-    clock.now += LIFETIME - RENEWAL_MARGIN - 1
+    vonage.plan(emulator.answer(401))
     await plugin.send_sms(sms())
-    assert len(tokens_of(vonage)) == 1
 
-    clock.now += 1
-    await plugin.send_sms(sms())
+    assert len(vonage.taken) == 2
     assert len(tokens_of(vonage)) == 2
-    assert vonage.refused == []
 
 
 async def test_a_clock_that_is_set_back_leads_to_a_new_token(vonage, plugin, sms, clock):
+    """Vonage refuses a token from the future."""
     await plugin.send_sms(sms())
     clock.now -= 7200
     await plugin.send_sms(sms())
 
     assert len(tokens_of(vonage)) == 2
-    assert vonage.refused == []
-
-
-async def test_a_refused_token_is_not_used_again(vonage, plugin, sms):
-    await plugin.send_sms(sms())
-    vonage.plan(emulator.answer(401))
-    with pytest.raises(Unavailable, match="check the key"):
-        await plugin.send_sms(sms())
-    await plugin.send_sms(sms())
-
-    assert len(tokens_of(vonage)) == 2
-
-
-async def test_a_late_refusal_does_not_discard_the_next_token(vonage, clock):
-    tokens = TokenCache(vonage.application_id, Secret(vonage.private_key), clock)
-    first = await tokens.current()
-    tokens.discard(first)
-    second = await tokens.current()
-    tokens.discard(first)
-
-    assert second != first
-    assert await tokens.current() == second
-
-
-async def test_a_cancelled_wait_does_not_affect_the_next(vonage, clock):
-    tokens = TokenCache(vonage.application_id, Secret(vonage.private_key), clock)
-    cancelled = asyncio.create_task(tokens.current())
-    await asyncio.sleep(0)
-    waiting = asyncio.create_task(tokens.current())
-    await asyncio.sleep(0)
-    cancelled.cancel()
-
-    assert (await waiting).count(".") == 2
-    with pytest.raises(asyncio.CancelledError):
-        await cancelled
+    assert [status for status, _ in vonage.refused] == [401]

@@ -23,10 +23,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gatepost.model import Status
-from gatepost.testing.demo_provider import Arrival
-from gatepost.testing.emulator import Emulator
+from gatepost.model import Status, WebhookRequest
+from gatepost.testing.emulator import Emulator, raw_request
+from gatepost.testing.features import MessageFeature, ReportFeature
+from gatepost.testing.received import ReceivedMessage
 from gatepost.testing.report_sender import Event, TakenMessage
+from gatepost.testing.webhook_requests import with_headers
 from gatepost_sendgrid.testing import mail_rules
 
 MAX_BODY = 30 * 1024 * 1024
@@ -61,15 +63,34 @@ class SendGridEmulator(Emulator):
 
     # The vendor documents only the end of the tries, after 24 hours.
     retry_pauses = (60.0, 300.0, 1800.0, 7200.0)
-    report_kinds: ClassVar[Mapping[Status, str]] = {
-        Status.ACCEPTED: "processed",
-        Status.DELIVERED: "delivered",
-        Status.FAILED: "bounce",
-        Status.REJECTED: "dropped",
-        Status.COMPLAINED: "spamreport",
-        Status.OPENED: "open",
-        Status.UNSUBSCRIBED: "unsubscribe",
+
+    message_features = frozenset(
+        {MessageFeature.SENDER, MessageFeature.REPLY_TO, MessageFeature.HEADERS, MessageFeature.CONNECTIONS}
+    )
+    report_features = frozenset(
+        {
+            ReportFeature.BODY_SIGNED,
+            ReportFeature.IDS_SIGNED,
+            ReportFeature.TIME_SIGNED,
+            ReportFeature.BATCHED,
+        }
+    )
+    meanings: ClassVar[Mapping[str, Sequence[Status]]] = {
+        "processed": [Status.ACCEPTED],
+        "deferred": [Status.ACCEPTED],
+        "delivered": [Status.DELIVERED],
+        "bounce": [Status.FAILED],
+        "blocked": [Status.FAILED],
+        "dropped": [Status.REJECTED],
+        "open": [Status.OPENED],
+        "machine_open": [],
+        "click": [],
+        "spamreport": [Status.COMPLAINED],
+        "unsubscribe": [Status.UNSUBSCRIBED],
+        "group_unsubscribe": [Status.UNSUBSCRIBED],
+        "group_resubscribe": [],
     }
+    verification_keys = frozenset({"webhook_public_key"})
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         super().__init__(tls=tls, port=port)
@@ -94,12 +115,26 @@ class SendGridEmulator(Emulator):
         """The keys of the plugin's table that lead to this emulator."""
         return {"api_key": self.api_key, "base_url": self.base_url, "webhook_public_key": self.public_key}
 
-    def arrivals(self) -> list[Arrival]:
-        """Return the mails that were taken."""
-        return [
-            Arrival(id=taken.id, recipient=_address(taken), text=taken.message.get("subject", ""))
-            for taken in self.taken
-        ]
+    def received(self, taken: TakenMessage) -> ReceivedMessage:
+        message = taken.message
+        content = {part["type"]: part["value"] for part in message["content"]}
+        return ReceivedMessage(
+            id=taken.id,
+            recipients=[
+                one["email"]
+                for addressed in message["personalizations"]
+                for kind in ("to", "cc", "bcc")
+                for one in addressed.get(kind, ())
+            ],
+            sender=message["from"]["email"],
+            sender_name=message["from"].get("name", ""),
+            reply_to=message.get("reply_to", {}).get("email", ""),
+            subject=message.get("subject", ""),
+            text=content.get("text/plain", ""),
+            html=content.get("text/html", ""),
+            headers=message.get("headers", {}) | message["personalizations"][0].get("headers", {}),
+            raw=raw_request(taken),
+        )
 
     async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
@@ -186,11 +221,13 @@ class SendGridEmulator(Emulator):
             size += len(encoded) + 3
         return [*bodies, _array(waiting)]
 
-    def sign(self, body: bytes, at: float, *, forged: bool) -> dict[str, str]:
-        timestamp = str(int(at))
+    def sign(self, request: WebhookRequest, *, forged: bool = False) -> WebhookRequest:
+        timestamp = str(int(request.received_at))
         key = self._other_key if forged else self._key
-        signature = key.sign(timestamp.encode() + body, ec.ECDSA(hashes.SHA256()))
-        return {_TIMESTAMP: timestamp, _SIGNATURE: base64.b64encode(signature).decode()}
+        signature = key.sign(timestamp.encode() + request.body, ec.ECDSA(hashes.SHA256()))
+        return with_headers(
+            request, {_TIMESTAMP: timestamp, _SIGNATURE: base64.b64encode(signature).decode()}
+        )
 
 
 def _address(taken: TakenMessage) -> str:

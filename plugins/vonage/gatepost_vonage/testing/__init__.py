@@ -13,7 +13,4 @@
 
 from gatepost_vonage.testing.emulator import VonageEmulator
 
-__all__ = ["DEMO_PROVIDER", "VonageEmulator"]
-
-DEMO_PROVIDER = VonageEmulator
-"""The provider that ``gatepost demo`` starts for this plugin."""
+__all__ = ["VonageEmulator"]

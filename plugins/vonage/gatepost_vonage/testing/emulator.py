@@ -16,10 +16,12 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gatepost.model import Status
-from gatepost.testing.demo_provider import Arrival
-from gatepost.testing.emulator import Emulator
+from gatepost.model import Status, WebhookRequest
+from gatepost.testing.emulator import Emulator, raw_request
+from gatepost.testing.features import MessageFeature, ReportFeature
+from gatepost.testing.received import ReceivedMessage
 from gatepost.testing.report_sender import AutomaticReports, Event, TakenMessage
+from gatepost.testing.webhook_requests import with_headers
 from gatepost_vonage.testing.request_rules import missing_parameters, wrong_parameters
 
 _ERROR_PAGES = "https://developer.vonage.com/api-errors"
@@ -50,14 +52,30 @@ class VonageEmulator(Emulator):
     # From 5 seconds, doubled each time up to 15 minutes, for a day.
     retry_pauses = (*(5.0 * 2**n for n in range(8)), *(900.0,) * 94)
     signs_retries = True
-    report_kinds: ClassVar[Mapping[Status, str]] = {
-        Status.ACCEPTED: "submitted",
-        Status.DELIVERED: "delivered",
-        Status.FAILED: "undeliverable",
-        Status.REJECTED: "rejected:1120",
-        Status.OPENED: "read",
-        Status.UNSUBSCRIBED: "rejected:1240",
+
+    message_features = frozenset(
+        {
+            MessageFeature.SENDER,
+            MessageFeature.LIFETIME,
+            MessageFeature.WEBHOOK_URL,
+            MessageFeature.CONNECTIONS,
+        }
+    )
+    # Vonage sends one report per request.
+    report_features = frozenset(
+        {ReportFeature.BODY_SIGNED, ReportFeature.IDS_SIGNED, ReportFeature.TIME_SIGNED}
+    )
+    meanings: ClassVar[Mapping[str, Sequence[Status]]] = {
+        "submitted": [Status.ACCEPTED],
+        "delivered": [Status.DELIVERED],
+        "read": [Status.OPENED],
+        "undeliverable": [Status.FAILED],
+        "rejected:1120": [Status.REJECTED],
+        "rejected:1260": [Status.FAILED],
+        "rejected:1240": [Status.UNSUBSCRIBED, Status.REJECTED],
+        "priced": [],
     }
+    verification_keys = frozenset({"signature_secret"})
 
     def __init__(
         self,
@@ -91,12 +109,18 @@ class VonageEmulator(Emulator):
             "base_url": self.base_url,
         }
 
-    def arrivals(self) -> list[Arrival]:
-        """Return the messages that were taken."""
-        return [
-            Arrival(id=taken.id, recipient=f"+{taken.message['to']}", text=_text(taken.message))
-            for taken in self.taken
-        ]
+    def received(self, taken: TakenMessage) -> ReceivedMessage:
+        message = taken.message
+        ttl = message.get("ttl", message.get("viber_service", {}).get("ttl"))
+        return ReceivedMessage(
+            id=taken.id,
+            recipients=[f"+{message['to']}"],
+            sender=message["from"],
+            text=_text(message),
+            lifetime=None if ttl is None else float(ttl),
+            webhook_url=message.get("webhook_url", ""),
+            raw=raw_request(taken),
+        )
 
     async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
         error = self._token_error(request.headers.get("Authorization", ""))
@@ -186,17 +210,18 @@ class VonageEmulator(Emulator):
     def bodies(self, events: Sequence[Event], *, batch: int) -> list[bytes]:  # noqa: ARG002  each body holds one event
         return [msgspec.json.encode(event) for event in events]
 
-    def sign(self, body: bytes, at: float, *, forged: bool) -> dict[str, str]:
+    def sign(self, request: WebhookRequest, *, forged: bool = False) -> WebhookRequest:
         claims = {
-            "iat": int(at),
+            "iat": int(request.received_at),
             "jti": str(uuid.uuid4()),
             "iss": "Vonage",
-            "payload_hash": hashlib.sha256(body).hexdigest(),
+            "payload_hash": hashlib.sha256(request.body).hexdigest(),
             "api_key": self.api_key,
             "application_id": self.application_id,
         }
         secret = "not the account's signature secret" if forged else self.signature_secret
-        return {"Authorization": f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}"}
+        token = jwt.encode(claims, secret, algorithm="HS256")
+        return with_headers(request, {"Authorization": f"Bearer {token}"})
 
     def tries_again(self, status: int) -> bool:
         """Return True for 429 and 5xx only; a report that gets no answer is not sent again either."""
