@@ -1,0 +1,75 @@
+"""Places of values: in JSON by pointers (RFC 6901), in forms and in queries by name. Pure functions."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+_ESCAPE = re.compile(r"~(?![01])")
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+_MAX_TEXT = 255  # characters of a value that is used: the longest id
+
+
+class Place(NamedTuple):
+    """Where one value stands."""
+
+    kind: Literal["json", "form", "query"]
+    path: tuple[str, ...]
+    """The tokens of a pointer, or the one name."""
+
+
+class Sources(NamedTuple):
+    """What the places of one report point into."""
+
+    json: Any = None
+    form: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+
+
+def parse_pointer(text: str) -> tuple[str, ...]:
+    """Return the tokens of a JSON pointer; raises ValueError where it is none."""
+    if (text and not text.startswith("/")) or _ESCAPE.search(text):
+        raise ValueError("must be a JSON pointer (RFC 6901), such as /results/0/id")
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:])
+
+
+def parse_place(text: str) -> Place:
+    """Return a place; raises ValueError where the text names none."""
+    kind, colon, name = text.partition(":")
+    if colon and name and not text.startswith("/"):
+        if kind == "form":
+            return Place("form", (name,))
+        if kind == "query":
+            return Place("query", (name,))
+    if not text.startswith("/"):
+        raise ValueError("must be a JSON pointer such as /message/id, or form:NAME, or query:NAME")
+    return Place("json", parse_pointer(text))
+
+
+def resolve(document: Any, tokens: tuple[str, ...]) -> Any:
+    """Return what a pointer points to; None where there is nothing."""
+    for token in tokens:
+        if isinstance(document, dict):
+            document = document.get(token)
+        elif isinstance(document, list) and _INDEX.fullmatch(token) and int(token) < len(document):
+            document = document[int(token)]
+        else:
+            return None
+    return document
+
+
+def text_of(value: Any) -> str:
+    """Return a text, a whole number or a boolean as a text; empty for any other value, and for a longer text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and abs(value) < 10**18:
+        return str(value)
+    return value if isinstance(value, str) and len(value) <= _MAX_TEXT else ""
+
+
+def read(place: Place | None, sources: Sources) -> str:
+    """Return the text at a place; empty where there is none."""
+    if place is None:
+        return ""
+    if place.kind == "json":
+        return text_of(resolve(sources.json, place.path))
+    return text_of((sources.form if place.kind == "form" else sources.query).get(place.path[0]))
