@@ -4,7 +4,6 @@ from contextlib import suppress
 from urllib.parse import quote
 
 import msgspec
-
 from gatepost import wire
 from gatepost.errors import Unavailable
 from gatepost.model import Contact, Secret

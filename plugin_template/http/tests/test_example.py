@@ -1,23 +1,14 @@
 """The form of Example's requests, answers and reports."""
 
-import msgspec  # <sms>
 import pytest
-import structlog
-
 from gatepost.errors import (
     ConfigError,
     Rejected,  # <sms>
     Unavailable,
 )
-from gatepost.hookspecs import Context
-from gatepost.model import (
-    Receipt,  # <send>
-    Secret,
-    Status,  # <send>
-    StatusEvent,  # <send>
-)
+from gatepost.model import Receipt, Status, StatusEvent  # <send>
 from gatepost.testing import emulator
-from gatepost_example import Example, Settings
+from gatepost.testing.webhook_requests import WEBHOOK_URL  # <send>
 
 
 async def test_ping_reads_the_account(plugin, provider):
@@ -35,11 +26,9 @@ async def test_the_delay_of_retry_after_is_passed_on(plugin, provider):
     assert error.value.retry_after == 30
 
 
-def test_every_fault_of_the_settings_is_named_at_once():
-    settings = Settings(api_key=Secret("two words"), base_url="ftp://api.invalid")
-
+async def test_every_fault_of_the_settings_is_named_at_once(make_plugin):
     with pytest.raises(ConfigError) as error:
-        Example(settings, Context(name="test", log=structlog.get_logger()))
+        make_plugin(api_key="two words", base_url="ftp://api.invalid")
 
     assert [fault.key for fault in error.value.faults] == ["api_key", "base_url"]
 
@@ -55,48 +44,55 @@ async def test_an_answer_about_another_user_is_refused(plugin, provider):
 # </contacts>
 # <email>
 async def test_an_email_has_the_form_of_the_api(plugin, provider, email):
-    receipt = await plugin.send_email(email)
+    message = email(subject="Hello")
+
+    receipt = await plugin.send_email(message)
 
     assert receipt == Receipt(provider.taken[0].provider_id)
     assert provider.taken[0].message == {
         "channel": "email",
-        "reference": email.id,
-        "to": "anna@people.invalid",
-        "from": {"address": "news@amazing.invalid", "name": "Amazing"},
+        "reference": message.id,
+        "to": message.recipient.reveal(),
+        "from": message.sender.address,
+        "from_name": message.sender.name,
         "subject": "Hello",
         "html": "<p>Hello</p>",
         "text": "Hello",
-        "expires_in": 600,
+        "expires_in": 3600,
+        "report_to": WEBHOOK_URL,
     }
 
 
 # </email>
 # <sms>
 async def test_a_text_message_has_the_form_of_the_api(plugin, provider, sms):
-    receipt = await plugin.send_sms(sms)
+    message = sms()
+
+    receipt = await plugin.send_sms(message)
 
     assert receipt == Receipt(provider.taken[0].provider_id)
     assert provider.taken[0].message == {
         "channel": "sms",
-        "reference": sms.id,
+        "reference": message.id,
         "to": "+447700900123",
         "from": "Amazing",
         "text": "Hello",
-        "expires_in": 600,
+        "expires_in": 3600,
+        "report_to": WEBHOOK_URL,
     }
 
 
 async def test_a_text_message_without_a_sender_is_rejected(plugin, sms):
     with pytest.raises(Rejected):
-        await plugin.send_sms(msgspec.structs.replace(sms, sender=None))
+        await plugin.send_sms(sms(sender=None))
 
 
 # </sms>
 # <send>
-async def test_a_report_of_a_failure_has_the_providers_code(plugin, signed_report):
-    event = {"event": "failed", "reference": "ours", "id": "theirs", "code": "no_such_recipient"}
+async def test_a_report_of_a_failure_has_the_providers_code(reported):
+    failed = {"event": "failed", "reference": "ours", "id": "theirs", "code": "no_such_recipient"}
 
-    report = await plugin.parse_webhook(signed_report(event, {"event": "priced", "reference": "ours"}))
+    report = await reported(failed, {"event": "priced", "reference": "ours"})
 
     assert list(report.events) == [
         StatusEvent(status=Status.FAILED, message_id="ours", provider_id="theirs", code="no_such_recipient")

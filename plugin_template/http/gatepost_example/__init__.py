@@ -1,6 +1,5 @@
 """Gatepost plugin for Example."""
 
 from gatepost_example.plugin import Example
-from gatepost_example.settings import Settings
 
-__all__ = ["Example", "Settings"]
+__all__ = ["Example"]

@@ -1,8 +1,10 @@
-"""The request bodies of ``POST /v1/messages``. Pure functions."""
+"""The request bodies of ``POST /v1/messages``. Pure functions.
+
+The reports go to ``webhook_url``; if that is empty, to the address that the account is configured with.
+"""
 
 import msgspec
-
-from gatepost.errors import Rejected  # <sms>
+from gatepost import wire  # <sms>
 from gatepost.model import (
     Email,  # <email>
     Sms,  # <sms>
@@ -11,16 +13,14 @@ from gatepost.model import (
 
 # <email>
 def email_body(message: Email, *, webhook_url: str) -> bytes:
-    """Return the body for an email.
-
-    Its reports go to ``webhook_url``; if that is empty, to the address that the account is configured with.
-    """
+    """Return the body for an email."""
     body = {
         "channel": "email",
         # Our id: reports repeat it, so that Gatepost finds the message.
         "reference": message.id,
         "to": message.recipient.reveal(),
-        "from": {"address": message.sender.address, "name": message.sender.name},
+        "from": message.sender.address,
+        "from_name": message.sender.name,
         "subject": message.subject,
         "html": message.html,
         "text": message.text,
@@ -36,19 +36,13 @@ def email_body(message: Email, *, webhook_url: str) -> bytes:
 # </email>
 # <sms>
 def sms_body(message: Sms, *, default_sender: str, webhook_url: str) -> bytes:
-    """Return the body for a text message; raise Rejected if it has no sender.
-
-    Its reports go to ``webhook_url``; if that is empty, to the address that the account is configured with.
-    """
-    sender = message.sender or default_sender
-    if not sender:
-        raise Rejected("no sender: set default_sender, or let Smartico send a from_number")
+    """Return the body for a text message; raise Rejected if it has no sender."""
     body = {
         "channel": "sms",
         # Our id: reports repeat it, so that Gatepost finds the message.
         "reference": message.id,
         "to": message.recipient.reveal(),
-        "from": sender,
+        "from": wire.sender_of(message, default_sender),
         "text": message.text,
         "expires_in": int(message.lifetime),
     }
