@@ -395,3 +395,77 @@ def test_a_readable_key_is_a_warning_and_a_readable_certificate_is_not(run_check
 
     assert (f"! server.key: every user of this machine can read {tmp_path}/key.pem" in output) is warned
     assert "server.certificate" not in output
+
+
+DESCRIBED = """\
+[server]
+public_url = "https://gate.example"
+
+[plugins.acme]
+use = "http"
+channel = "sms"
+base_url = "https://api.acme.example"
+bearer = "env:BRAND_KEY"
+webhook_token = { query = "token", value = "env:RELAY_SECRET" }
+webhook = { status = "/status", statuses = { OK = "delivered" }, id = "/ref" }
+
+[plugins.acme.request]
+path = "/messages"
+json = { to = "{recipient}", text = "{text}", ref = "{id}", report = "{callback_url}" }
+
+[plugins.relay]
+use = "smtp"
+host = "127.0.0.1"
+port = 1
+security = "none"
+"""
+
+
+@pytest.fixture
+def try_request(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAND_KEY", "very-secret-key")
+    monkeypatch.setenv("RELAY_SECRET", "very-secret-token")
+    file = tmp_path / "gatepost.toml"
+
+    def run(*arguments, text=DESCRIBED, code=0):
+        file.write_text(text)
+        result = CliRunner().invoke(check.command, ["--config", str(file), "--try", *arguments])
+        assert result.exit_code == code, result.output
+        assert "very-secret" not in result.output
+        return result.output
+
+    return run
+
+
+def test_a_request_is_shown_without_secrets_and_to_nobody(try_request):
+    assert try_request("--plugin", "acme").splitlines()[:3] == [
+        "POST https://api.acme.example/messages",
+        "Authorization: Bearer •••••",
+        "Content-Type: application/json",
+    ]
+    output = try_request("--plugin", "acme")
+    assert '"to": "+447700900123"' in output
+    assert '"report": "https://gate.example/webhooks/acme?token=•••••"' in output
+
+
+def test_a_secret_that_a_plugin_shows_is_covered(try_request, monkeypatch):
+    shown = "Authorization: very-secret-key\x1b[2J\n\nbody"
+    monkeypatch.setattr("gatepost_http.plugin.Http.preview_request", lambda _plugin, _message: shown)
+    assert try_request("--plugin", "acme") == "Authorization: •••••\\x1b[2J\n\nbody\n"
+
+
+def test_a_plugin_that_can_show_no_request_says_so(try_request):
+    assert "relay (smtp) can't show its requests" in try_request("--plugin", "relay", code=1)
+
+
+def test_a_message_that_would_not_be_sent_says_why(try_request):
+    output = try_request("--plugin", "acme", text=DESCRIBED.replace("{text}", "{subject}"), code=1)
+    assert "plugins.acme.request.json.text: {subject} is no placeholder here" in output
+    assert "has no [plugins.other]" in try_request("--plugin", "other", code=1)
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--plugin", "acme", "--live"), ("--plugin", "acme", "--route", "sms")]
+)
+def test_try_goes_with_a_plugin_alone(try_request, options):
+    assert "--try goes with --plugin" in try_request(*options, code=2)

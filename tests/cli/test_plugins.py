@@ -1,7 +1,9 @@
 """What `gatepost plugins` shows of plugins and of configurations, also of unusable ones."""
 
+import json
 import re
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -41,11 +43,43 @@ def test_an_installed_plugin_is_shown_with_its_abilities_and_instances(run_plugi
     output = run_plugins('[plugins.main]\nuse = "sendgrid"\n[plugins.other]\nuse = "sendgrid"\nfault = 1\n')
 
     assert row(output, "sendgrid")[1].startswith("gatepost-sendgrid ")
-    assert row(output, "sendgrid")[2:] == [
-        "answers a ping sends email takes reports",
-        "main, other",
-    ]
-    assert row(output, "csv")[2:] == ["finds contacts", "–"]
+    cells = row(output, "sendgrid")
+    assert (cells[2], cells[4]) == ("answers a ping sends email takes reports", "main, other")
+    assert row(output, "csv")[4] == "–"
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("", "–"),
+        ("{}", "its report can't be read"),
+        ('{"version": "0.1.0"}', "silver"),
+        ('{"version": "0.0.9"}', "silver of version 0.0.9"),
+        ('{"kit": 1}', "silver of kit 1"),
+    ],
+)
+def test_the_level_is_that_of_the_report_in_the_package(run_plugins, tmp_path, monkeypatch, content, shown):
+    # A name of its own, because Python imports a package once.
+    package = tmp_path / f"acme_kit_{abs(hash(content))}"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    if content:
+        report = {
+            "plugin": "acme",
+            "distribution": "acme",
+            "version": "0.1.0",
+            "hooks": ["find_contact"],
+            "declared": [],
+            "checks": [],
+        }
+        whole = report | json.loads(content) if content != "{}" else {}
+        (package / "conformance.json").write_text(json.dumps(whole))
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("acme", f"{package.name}:Acme", "gatepost")._for(
+        SimpleNamespace(name="acme", version="0.1.0")
+    )
+    monkeypatch.setattr(discovery, "installed", lambda: {"acme": entry})
+    assert row(run_plugins("[plugins]\n"), "acme")[3] == shown
 
 
 def test_a_configured_plugin_that_is_not_installed_is_shown(run_plugins):
@@ -53,7 +87,7 @@ def test_a_configured_plugin_that_is_not_installed_is_shown(run_plugins):
 
     assert cells[1] == "–"
     assert "no such plugin is installed" in cells[2]
-    assert cells[3] == "x"
+    assert cells[4] == "x"
 
 
 def test_a_plugin_that_cannot_be_imported_is_shown(run_plugins, monkeypatch):
@@ -74,7 +108,7 @@ def test_a_plugin_that_cannot_be_imported_is_shown(run_plugins, monkeypatch):
     output = run_plugins("")
 
     assert "can't be imported (ModuleNotFoundError gatepost.no_such_module)" in row(output, "broken")[2]
-    assert row(output, "csv")[2] == "finds contacts"
+    assert row(output, "csv")[2] == "finds contacts finds users by number or address"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ _COMMANDS = {
     "suppress": "say which users must not be contacted",
     "send": "send one test message through the running gateway",
     "new-plugin": "create a plugin of your own",
+    "conformance": "check a plugin on the emulator of its provider",
     "demo": "run a complete gateway on this machine, without any account",
 }
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatepost.cli import route_check
+from gatepost.cli import request_preview, route_check
 from gatepost.cli.common import config_option, plural, printable
 from gatepost.cli.config_checks import check_config
 from gatepost.cli.findings import Finding
@@ -22,6 +22,12 @@ _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗",
 
 @click.command()
 @click.option("--plugin", metavar="NAME", help="Instead: check this one plugin against the plugin contract.")
+@click.option(
+    "--try",
+    "preview",
+    is_flag=True,
+    help="With --plugin: instead show the request of a sample message, without secrets; nothing is sent.",
+)
 @click.option("--live", is_flag=True, help="Also sign in to the providers; no message is sent.")
 @click.option(
     "--route",
@@ -34,6 +40,7 @@ _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗",
 @config_option
 def command(
     plugin: str | None,
+    preview: bool,
     live: bool,
     route: str | None,
     client: str | None,
@@ -50,6 +57,10 @@ def command(
     With --route the exit code is 0 if a plugin would send the message.
     """
     path = config_path(config)
+    if preview:
+        if plugin is None or live or route is not None:
+            raise click.UsageError("--try goes with --plugin, and with neither --live nor --route")
+        sys.exit(request_preview.report(path, plugin))
     if route is not None:
         if plugin is not None or live:
             raise click.UsageError("--route goes with neither --plugin nor --live")
@@ -58,9 +69,9 @@ def command(
         raise click.UsageError("--client, --to and --from go with --route")
     if plugin is not None:
         # Imported here, because it brings the whole conformance kit.
-        from gatepost.cli import conformance  # noqa: PLC0415
+        from gatepost.cli import plugin_conformance  # noqa: PLC0415
 
-        sys.exit(conformance.report(path, plugin, live=live))
+        sys.exit(plugin_conformance.report(path, plugin, live=live))
     sys.exit(_print_findings(path, asyncio.run(check_config(path, live=live))))
 
 

@@ -157,7 +157,7 @@ def _key(field: msgspec.structs.FieldInfo, hint: Any, path: str) -> Key:
     if choices := _choices(hint):
         notes.append(", ".join(choices))
     default = _default(field)
-    if default is None or default == Secret(""):
+    if default is None or default == Secret("") or isinstance(default, msgspec.Struct):
         if not field.required:
             notes.append("not set")
         # A key without a default is shown with an example.

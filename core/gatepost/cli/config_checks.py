@@ -35,7 +35,11 @@ async def check_config(path: Path, *, live: bool) -> list[Finding]:
         *_contacts(settings, faulty),
         *_routes(settings, instances),
     ]
-    findings += [Finding("warning", key, problem) for key, problem in readable_by_all(settings)]
+    warnings = [
+        *readable_by_all(settings),
+        *(one for each in instances.values() for one in each.services.warnings),
+    ]
+    findings += [Finding("warning", key, problem) for key, problem in warnings]
     # A value with a fault is replaced by its default in the settings, and the operator does not mean the default.
     findings += [] if "store" in faulty else [await _store(settings)]
     findings += [finding for some in opened for finding in some]

@@ -1,77 +1,141 @@
-"""``gatepost check --plugin NAME``: the checks of the conformance kit that need no emulated provider."""
+"""``gatepost conformance``: runs the conformance kit on an installed plugin, and writes reports about it."""
 
 import asyncio
-import tomllib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
+import msgspec
+import rich_click as click
 from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
-from gatepost.cli.common import fail, plural, printable
-from gatepost.config.settings import CORE_KEYS
+from gatepost.cli.common import config_option, fail, plural, printable
+from gatepost.cli.plugin_conformance import MARKS, configured_harness
+from gatepost.config.toml_file import config_path
 from gatepost.errors import ConfigError
-from gatepost.hookspecs import SEND_HOOKS
-from gatepost.plugin_host import discovery
-from gatepost.plugin_host.discovery import implements
-from gatepost.testing.conformance.harness import Harness
-from gatepost.testing.conformance.standalone import CheckResult, run_check, standalone_checks
+from gatepost.testing.conformance import kit
+from gatepost.testing.conformance.live import LiveOrder, parse_recipient, run_live
+from gatepost.testing.conformance.report import LiveRecord, Report, badge
+from gatepost.testing.conformance.runner import CaseOutcome, CaseResult
 
 
-def report(path: Path, name: str, *, live: bool) -> int:
-    """Check the instance, or the only one whose `use` is this name; print the results, return the exit code."""
-    harness = _harness(path, name)
-    results = asyncio.run(_run_checks(harness, live=live))
-    grid = Grid.grid(padding=(0, 1))
-    for result in results:
-        mark = Text("✗", "bold red") if result.problem else Text("✓", "green")
-        text = Text(result.check.summary)
-        if result.problem:
-            text.append(f"\n{printable(result.problem)}", "red")
-        grid.add_row("", mark, Text(result.check.id, "bold"), text)
-    console = Console(highlight=False)
-    console.print(grid)
-    failed = sum(bool(result.problem) for result in results)
-    console.print(
-        f"{plural(len(results), 'check')}, {failed} failed", style="bold red" if failed else "green"
-    )
-    if sends := [hook for hook in SEND_HOOKS.values() if implements(harness.plugin, hook)]:
-        console.print(
-            f"Not checked: {', '.join(sends)}, and what reports mean. These checks need an emulated "
-            "provider, as in the plugin's own tests (gatepost.testing.suites)."
-        )
-    return 1 if failed else 0
+class _Options(TypedDict):
+    as_json: bool
+    save: Path | None
+    image: Path | None
+    live: str | None
+    recipients: Sequence[str]
+    sender: str
+    send: bool
+    config: Path | None
 
 
-async def _run_checks(harness: Harness, *, live: bool) -> list[CheckResult]:
-    return [await run_check(harness, check) for check in standalone_checks(harness.plugin, live=live)]
+@click.command()
+@click.argument("plugin")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option(
+    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON to FILE."
+)
+@click.option(
+    "--badge", "image", type=click.Path(path_type=Path, dir_okay=False), help="Write a badge (SVG) to FILE."
+)
+@click.option(
+    "--live", metavar="INSTANCE", help="Then try this instance of the configuration on its real provider."
+)
+@click.option(
+    "--to", "recipients", multiple=True, metavar="RECIPIENT", help="With --live: an address or a number."
+)
+@click.option("--from", "sender", default="", help="With --live: the sender of the messages.")
+@click.option("--send", is_flag=True, help="With --live: really send one message to each --to.")
+@config_option
+def command(plugin: str, **options: Unpack[_Options]) -> None:
+    """Check the installed PLUGIN on the emulator of its provider.
 
-
-def _harness(path: Path, name: str) -> Harness:
-    """Return a harness for the instance; end the command where there is no such instance."""
+    Nothing leaves this machine, except with --live: that asks the real provider of one configured instance for a ping,
+    and with --send it sends one message to each recipient that you name. The exit code is 0 if no check failed.
+    """
+    console = Console(highlight=False, stderr=options["as_json"])
+    order = _live_order(options)
     try:
-        tables = tomllib.loads(path.read_text("utf-8")).get("plugins", {})
-    except (OSError, ValueError):
-        fail(f"{path} can't be read as TOML; gatepost check says more")
-    found = [one for one in (name, *_instances_of(tables, name)) if isinstance(tables.get(one), dict)]
-    if not found:
-        existing = ", ".join(sorted(printable(one) for one in tables)) or "none"
-        fail(f"{path} has no [plugins.{printable(name)}]; there are: {existing}")
-    if found[0] != name and len(found) > 1:
-        fail(f"several instances use that plugin; name one: {', '.join(found)}")
-    table: dict[str, Any] = tables[found[0]]
-    try:
-        harness = Harness(
-            plugin=discovery.load(str(table.get("use"))),
-            table={key: value for key, value in table.items() if key not in CORE_KEYS},
-            base=path.parent.resolve(),
-        )
-        harness.settings()
+        subject = kit.find(plugin)
     except ConfigError as error:
-        fail(f"plugins.{found[0]}: {error}")
-    return harness
+        fail(f"{printable(plugin)}: {error}")
+    report = asyncio.run(kit.run(subject, lambda result: _show(console, result)))
+    if order is not None:
+        report = msgspec.structs.replace(report, live=_try_live(console, options, order))
+    _show_level(console, report)
+    encoded = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+    try:
+        if options["save"]:
+            options["save"].write_bytes(encoded)
+        if options["image"]:
+            options["image"].write_text(badge(report), "utf-8")
+    except OSError as error:
+        fail(f"{error.filename} can't be written: {error.strerror}")
+    if options["as_json"]:
+        sys.stdout.write(encoded.decode())
+    is_live_good = report.live is None or (report.live.pinged and not report.live.failed)
+    sys.exit(0 if not report.failed and is_live_good else 1)
 
 
-def _instances_of(tables: dict[str, Any], use: str) -> list[str]:
-    return [name for name, table in tables.items() if isinstance(table, dict) and table.get("use") == use]
+def _live_order(options: _Options) -> LiveOrder | None:
+    """Return what is asked of the real provider; None without --live. End the command where it is unclear."""
+    recipients, sender, send = options["recipients"], options["sender"], options["send"]
+    if options["live"] is None:
+        if recipients or send or sender:
+            fail("--to, --from and --send are for --live INSTANCE")
+        return None
+    if send and not recipients:
+        fail("--send needs a recipient: --to ADDRESS or --to NUMBER; nobody else gets a message")
+    found = []
+    for number, text in enumerate(recipients, start=1):
+        try:
+            found.append(parse_recipient(text))
+        except ValueError as error:
+            fail(f"--to number {number} {error}")
+    return LiveOrder(found, sender, send)
+
+
+def _try_live(console: Console, options: _Options, order: LiveOrder) -> LiveRecord:
+    name = options["live"] or ""
+    harness = configured_harness(config_path(options["config"]), name)
+    try:
+        record, steps = asyncio.run(run_live(harness, order))
+    except ConfigError as error:
+        fail(f"plugins.{printable(name)}: {error}")
+    console.print(f"\nThe real provider of {printable(name)}:", style="bold", markup=False)
+    for step in steps:
+        mark = MARKS[CaseOutcome.FAILED if step.problem else CaseOutcome.PASSED]
+        console.print(Text.assemble("  ", mark, f" {step.text} ", (printable(step.problem), "red")))
+    return record
+
+
+def _show(console: Console, result: CaseResult) -> None:
+    """Print one result as soon as it is known; what passes in one line."""
+    line = Text.assemble("  ", MARKS[result.outcome], " ", (result.case.id, "bold"))
+    if result.outcome is CaseOutcome.PASSED:
+        line.append(f"  {result.case.check.summary}", "dim")
+    elif result.outcome is CaseOutcome.NOT_JUDGED:
+        line.append(f"  not judged: mend {result.cause} first", "yellow")
+    else:
+        advice = f"{result.case.check.summary} {result.case.check.advice}".strip()
+        line.append(f"\n    {printable(result.problem)}", "red")
+        line.append(f"\n    {advice}")
+    console.print(line)
+
+
+def _show_level(console: Console, report: Report) -> None:
+    passed = sum(one.outcome is CaseOutcome.PASSED for one in report.checks)
+    others = len(report.checks) - passed - len(report.failed)
+    console.print(
+        f"\n{plural(len(report.checks), 'check')}: {passed} passed, {len(report.failed)} failed, {others} not judged"
+    )
+    if report.failed:
+        console.print(f"Read first: {report.failed[0].id}", style="bold red", markup=False)
+    console.print(f"Level: {report.level}", style="bold")
+    if report.next_level:
+        console.print(f"For {report.next_level}:")
+        for text in report.missing(report.next_level):
+            console.print(f"  - {printable(text)}", markup=False)

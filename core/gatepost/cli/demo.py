@@ -11,10 +11,11 @@ import rich_click as click
 from rich.console import Console
 
 from gatepost.cli.common import fail, printable
-from gatepost.demo import display, providers, run
+from gatepost.demo import display, run
 from gatepost.demo.environment import CONTACT_SOURCE, DEFAULT_PROVIDER, DemoEnvironment, run_environment
 from gatepost.errors import ConfigError
 from gatepost.plugin_host import discovery
+from gatepost.testing import emulators
 
 _POLL_INTERVAL = 0.1
 """Seconds between two looks for callbacks and messages that have come."""
@@ -29,7 +30,7 @@ _POLL_INTERVAL = 0.1
     default=DEFAULT_PROVIDER,
     show_default=True,
     metavar="NAME",
-    help="The plugin that sends; it must have a provider for the demo.",
+    help="The plugin that sends; it must have an emulator of its provider.",
 )
 def command(ends: bool, provider: str) -> None:
     """Run a complete gateway on this machine, without any account.
@@ -52,18 +53,20 @@ def command(ends: bool, provider: str) -> None:
 
 
 def _check_installed(provider: str) -> None:
-    """End the command where a plugin is missing, or has no provider for the demo."""
+    """End the command where a plugin is missing, or has no emulator."""
     installed = discovery.installed()
-    offered = ", ".join(providers.names()) or "none"
+    offered = ", ".join(sorted(emulators.installed())) or "none"
     missing = sorted({CONTACT_SOURCE, DEFAULT_PROVIDER, provider} - installed.keys())
     if missing:
         folders = printable(" ".join(f"./plugins/{name}" for name in missing))
         fail(
             f"the demo needs plugins that are not installed; from your checkout: pip install {folders} "
-            f"(installed plugins with a provider for the demo: {offered})"
+            f"(installed plugins with an emulator: {offered})"
         )
-    if provider not in providers.names():
-        fail(f"--provider: {provider} has no provider for the demo; there are: {offered}")
+    if provider not in emulators.installed():
+        fail(
+            f"--provider: {provider} has no emulator (an entry point gatepost.emulators); there are: {offered}"
+        )
 
 
 async def _run(console: Console, provider: str, *, ends: bool) -> int:

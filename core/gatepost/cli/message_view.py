@@ -137,7 +137,9 @@ def _callback_text(status: StatusView) -> str:
 
 
 def _try_text(one: TryView) -> str:
-    details = [f"{one.duration:.2f} s", one.choice, one.reason, one.code and f"[{one.code}]"]
+    parts = plural(one.parts, "part") if one.parts else ""
+    price = one.price and f"{one.price} {one.currency}".rstrip()
+    details = [f"{one.duration:.2f} s", one.choice, parts, price, one.reason, one.code and f"[{one.code}]"]
     return printable(f"{one.instance}: {one.outcome} ({', '.join(filter(None, details))})")
 
 

@@ -1,7 +1,10 @@
 """``gatepost plugins``: shows the installed plugins and their configured instances."""
 
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
 import rich_click as click
 from rich.console import Console
 from rich.markup import escape
@@ -11,11 +14,16 @@ from rich.text import Text
 from gatepost.cli.common import config_option, printable
 from gatepost.config.toml_file import config_path, plugin_uses
 from gatepost.errors import ConfigError
-from gatepost.hookspecs import HOOKS
+from gatepost.hookspecs import API_VERSION, HOOKS
 from gatepost.plugin_host import discovery
+
+REPORT_FILE = "conformance.json"
+"""The name of a conformance report in a plugin's package; `gatepost conformance --save` writes it."""
 
 _IN_WORDS = {
     "find_contact": "finds contacts",
+    "find_contacts": "finds several contacts at once",
+    "find_user": "finds users by number or address",
     "send_email": "sends email",
     "send_sms": "sends text messages",
     "parse_webhook": "takes reports",
@@ -36,7 +44,7 @@ def command(config: Path | None) -> None:
     except ConfigError as error:
         uses, note = {}, f"The configuration could not be read, so no instances are shown. {error}"
     installed = discovery.installed()
-    table = Table("use", "installed", "can", "instances", show_lines=True)
+    table = Table("use", "installed", "can", "level", "instances", show_lines=True)
     for use in sorted({*installed, *uses.values()}):
         instances = ", ".join(name for name, named in uses.items() if named == use)
         distribution = installed[use].dist if use in installed else None
@@ -44,6 +52,7 @@ def command(config: Path | None) -> None:
             escape(printable(use)),
             f"{distribution.name} {distribution.version}" if distribution else "–",
             _abilities(use),
+            _level(installed[use]) if use in installed else "–",
             escape(printable(instances)) or "–",
         )
     if table.row_count:
@@ -62,3 +71,28 @@ def _abilities(use: str) -> Text:
         return Text(printable(error.faults[0].problem), "red")
     hooks = [hook for hook in HOOKS if hook != "lifespan" and discovery.implements(plugin, hook)]
     return Text("\n".join(_IN_WORDS.get(hook, hook) for hook in hooks) or "nothing")
+
+
+def _level(entry: EntryPoint) -> str:
+    """Return the level that the report in a plugin's package proves, such as ``silver``; a dash without a report."""
+    # Found without an import, which may fail in any way.
+    spec = find_spec(entry.module.partition(".")[0])
+    folders = spec.submodule_search_locations if spec else None
+    try:
+        data = Path(folders[0], REPORT_FILE).read_bytes() if folders else b""
+    except OSError:
+        data = b""
+    if not data:
+        return "–"
+    # Imported here, because it brings the whole conformance kit.
+    from gatepost.testing.conformance.report import Report  # noqa: PLC0415
+
+    try:
+        report = msgspec.json.decode(data, type=Report)
+    except (ValueError, RecursionError):
+        return "its report can't be read"
+    if report.kit != API_VERSION:
+        return f"{report.level} of kit {report.kit}"
+    if entry.dist and report.version != entry.dist.version:
+        return f"{report.level} of version {printable(report.version)}"
+    return str(report.level)

@@ -66,6 +66,9 @@ def _start(
     try:
         with nullcontext(lambda: None) if verbose else output_capture.buffer_log() as release_log:
             settings, instances = load(path)
+            for instance in instances.values():
+                for key, problem in instance.services.warnings:
+                    _log.warning("plugin_warning", instance=instance.name, key=key, problem=problem)
             return _run_to_the_end(loop, _serve(settings, instances, release_log))
     except ConfigError as error:
         for fault in error.faults:

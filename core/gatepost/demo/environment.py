@@ -15,6 +15,7 @@ from typing import NamedTuple
 from gatepost.demo import providers
 from gatepost.demo.requests import USERS, statuses_of
 from gatepost.model import Channel
+from gatepost.testing import emulators
 from gatepost.testing.demo_provider import DemoProvider
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.smartico import Smartico
@@ -105,7 +106,10 @@ async def run_environment(provider: str) -> AsyncIterator[DemoEnvironment]:
 
 async def _start_provider(use: str, stack: AsyncExitStack) -> DemoProvider:
     """Start the provider of a plugin, which takes and reports messages until the stack ends."""
-    provider = await stack.enter_async_context(providers.create(use))
+    emulator = emulators.create(use)
+    if not hasattr(emulator, "arrivals"):
+        raise RuntimeError(f"the emulator of {use} is for `gatepost conformance` only, not for the demo")
+    provider: DemoProvider = await stack.enter_async_context(emulator)
     reporting = asyncio.create_task(providers.report_statuses(provider, statuses_of))
     stack.push_async_callback(_cancel, reporting)
     return provider
