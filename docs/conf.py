@@ -21,7 +21,7 @@ author = "The Gatepost authors"
 project_copyright = author
 version = release = installed_version("gatepost")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 nitpicky = False
 
@@ -31,11 +31,6 @@ html_show_sphinx = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-
-# The plugin contract is read in the order in which it was written.
-autodoc_member_order = "bysource"
-autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
 
 
 def summary(path: Path) -> str:
