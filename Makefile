@@ -5,9 +5,9 @@
 PYTHON_NAMES ?= python3.11 python3.12 python3.13 python3.14 python3
 BIN := .venv/bin
 STAMP := .venv/.setup
-MEMBERS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml plugin_template/pyproject.toml))
+MEMBERS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml plugin_template/*/pyproject.toml))
 PROJECTS := $(patsubst ./%,%,$(MEMBERS:%=%/pyproject.toml))
-PACKAGES := gatepost $(notdir $(patsubst %/__init__.py,%,$(wildcard plugins/*/gatepost_*/__init__.py plugin_template/gatepost_*/__init__.py)))
+PACKAGES := gatepost $(notdir $(patsubst %/__init__.py,%,$(wildcard plugins/*/gatepost_*/__init__.py plugin_template/*/gatepost_*/__init__.py)))
 # constraints.txt pins the requirements of these: the gateway and its plugins, without developer tools and template.
 SHIPPED := $(filter-out plugin_template/%,$(PROJECTS))
 ARGS :=
@@ -24,10 +24,10 @@ RUNS := 200000
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast coverage bench torture programs lint fuzz docs dist lock hooks clean
+.PHONY: help setup run test fast coverage bench torture programs lint fuzz docs reference dist lock hooks clean
 
 help:  ## list the targets
-	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## build .venv with Gatepost, its plugins and all tools
 	@echo ".venv is up to date"
@@ -72,7 +72,7 @@ lint: setup  ## check style, types and the import layers
 fuzz: setup  ## send N=1000000 mutated requests to a real gateway, and RUNS=200000 inputs to each parser
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(N)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --target build/fuzz atheris==$(ATHERIS_VERSION)
-	for target in decoder callback_url csv sendgrid vonage forwarded; do \
+	for target in decoder callback_url csv sendgrid vonage http forwarded; do \
 		PYTHONPATH=tests:build/fuzz $(BIN)/python -m fuzz.guided $$target -runs=$(RUNS) || exit 1; \
 	done
 
@@ -80,11 +80,14 @@ docs: setup  ## build the documentation into docs/_build; every warning is an er
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+reference: setup  ## write what the code says about the plugin API into docs/reference
+	$(BIN)/python docs/api_pages.py
+
 dist: setup  ## build all wheels into DIST=dist, with the constraints for their installation
 	rm -f $(DIST)/gatepost*.whl
 	$(BIN)/uv build --wheel --all-packages --no-build-isolation --python $(BIN)/python --no-create-gitignore \
 		--quiet --out-dir $(DIST)
-	rm -f $(DIST)/gatepost_example-*.whl
+	rm -f $(DIST)/gatepost_example*.whl
 	cp constraints.txt $(DIST)/
 
 lock: $(BIN)/uv  ## update the lock files; ARGS=--upgrade takes the newest versions

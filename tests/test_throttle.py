@@ -382,6 +382,40 @@ def test_a_clock_that_steps_back_does_not_block_sends():
     assert it.begin(5.0 + rest) == 0.0
 
 
+def test_a_kept_slot_is_no_other_sends():
+    it = new_throttle(concurrency=2)
+    it.begin(0.0)
+    it.end(0.0, Uncertain("lost"))
+    it.keep_slot()
+    assert (it.slots_used, it.sends_allowed(0.0)) == (1, 1)
+    it.end(1.0, None)
+    assert (it.slots_used, it.sends_allowed(1.0)) == (0, 2)
+
+
+def test_a_repeat_takes_a_turn_after_those_that_are_taken():
+    it = new_throttle(per_second=2.0)
+    assert it.begin(0.0) == 0.0
+    it.end(0.0, Uncertain("lost"))
+    it.keep_slot()
+    assert it.begin(0.1) == pytest.approx(0.4)
+    assert it.take_turn(0.2) == pytest.approx(0.8)
+    assert it.slots_used == 2
+    assert it.begin(0.3) == pytest.approx(1.2)
+
+
+def test_while_a_slot_is_kept_nothing_is_probed_and_an_answer_ends_the_rest():
+    it = new_throttle()
+    for _ in range(throttle.FAILURE_THRESHOLD):
+        it.begin(0.0)
+    for _ in range(throttle.FAILURE_THRESHOLD):
+        it.end(0.0, Uncertain("lost"))
+    it.keep_slot()
+    assert it.state(0.0) is BreakerState.RESTING
+    assert it.sends_allowed(throttle.FIRST_REST) == 0
+    it.end(throttle.FIRST_REST, None)
+    assert it.state(throttle.FIRST_REST) is BreakerState.USABLE
+
+
 class Sends(RuleBasedStateMachine):
     """Sends within the limits of `sends_allowed`, on a clock that sometimes steps back."""
 

@@ -13,7 +13,7 @@ REPO = Path(__file__).parents[2]
 CONFIG = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["importlinter"]
 PACKAGES = {
     found.parent.name: found.parent
-    for pattern in ("core/gatepost", "plugins/*/gatepost_*", "plugin_template/gatepost_*")
+    for pattern in ("core/gatepost", "plugins/*/gatepost_*", "plugin_template/*/gatepost_*")
     for found in REPO.glob(f"{pattern}/__init__.py")
 }
 
@@ -63,7 +63,7 @@ def copy(tmp_path):
         ("gatepost/observe/logs.py", "import gatepost.wire", "Modules import only"),
         ("gatepost/outbox/states.py", "def plant():\n    import gatepost.outbox.queries", "No two modules"),
         ("gatepost/newcomer.py", "", "not listed as layers"),
-        ("gatepost/wire.py", "import gatepost_csv", "The core imports no plugin"),
+        ("gatepost/wire/__init__.py", "import gatepost_csv", "The core imports no plugin"),
         ("gatepost_csv/__init__.py", "import gatepost_smtp", "Plugins never import each other"),
         ("gatepost_csv/__init__.py", "import gatepost.observe.logs", "A plugin imports hookspecs"),
         ("gatepost_vonage/testing/emulator.py", "import gatepost.observe.logs", "A plugin imports hookspecs"),

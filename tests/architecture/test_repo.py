@@ -16,7 +16,7 @@ import gatepost.hookspecs
 
 REPO = Path(__file__).parents[2]
 PLUGIN_PROJECTS = sorted(
-    [*REPO.glob("plugins/*/pyproject.toml"), *REPO.glob("plugin_template/pyproject.toml")]
+    [*REPO.glob("plugins/*/pyproject.toml"), *REPO.glob("plugin_template/*/pyproject.toml")]
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 REPO = Path(__file__).parents[2]
 MODULES = [
     path
-    for folder in ("core/gatepost", "plugins/*/gatepost_*", "plugin_template/gatepost_*")
+    for folder in ("core/gatepost", "plugins/*/gatepost_*", "plugin_template/*/gatepost_*")
     for package in REPO.glob(folder)
     for path in sorted(package.rglob("*.py"))
 ]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["gatepost", "gatepost_csv", "gatepost_sendgrid", "gatepost_vonage"]):
+with atheris.instrument_imports(
+    include=["gatepost", "gatepost_csv", "gatepost_http", "gatepost_sendgrid", "gatepost_vonage"]
+):
     from fuzz.targets import SEEDS, TARGETS
 
 

@@ -17,9 +17,11 @@ from gatepost.config.networks import Network
 from gatepost.content import decode_content
 from gatepost.errors import BadSignature, BadWebhook, Code, Refused, WebhookRetry
 from gatepost.intake import requests
-from gatepost.model import Channel, Report, Status, WebhookRequest
+from gatepost.model import Channel, Report, Secret, Status, WebhookRequest
 from gatepost.web.auth import Authenticator
 from gatepost_csv import parser, snapshot
+from gatepost_http import webhooks as http_webhooks
+from gatepost_http.settings import Inbound, Webhook
 from gatepost_sendgrid import reports as sendgrid_reports
 from gatepost_vonage import reports as vonage_reports
 
@@ -30,6 +32,27 @@ NOW = 1_800_000_000.0
 
 _url_policy = CallbackUrlPolicy(LISTED, allow_private=False)
 _authenticator = Authenticator({}, PROXIES)
+_http_readers = [
+    http_webhooks.make_reader(webhook, lambda _key, _problem: None)
+    for webhook in (
+        Webhook(
+            reports="/results",
+            id="/ref",
+            provider_id="/id/0",
+            status="/status/word",
+            statuses={"OK": "delivered", "1": ""},
+            code="/code",
+            inbound=Inbound(recipient="/from", text="/text"),
+        ),
+        Webhook(
+            id="form:ref",
+            provider_id="form:id",
+            status="form:status",
+            statuses={"OK": "failed"},
+            code="form:code",
+        ),
+    )
+]
 # A file system in memory where there is one: a disk may need tens of milliseconds for each replaced file.
 _MEMORY = Path("/dev/shm")
 _folder = tempfile.TemporaryDirectory(
@@ -96,14 +119,21 @@ def vonage(data: bytes) -> None:
         {"iat": NOW, "payload_hash": sha256(data).hexdigest()}, SIGNATURE_SECRET.encode(), algorithm="HS256"
     )
     with contextlib.suppress(BadWebhook, WebhookRetry):
-        _check(vonage_reports.read_report(_report(data, f"Bearer {token}"), SIGNATURE_SECRET))
+        _check(vonage_reports.read_report(_report(data, f"Bearer {token}"), Secret(SIGNATURE_SECRET)))
     text = data.decode("latin-1")
     for authorization in (text, f"Bearer {text}"):
         try:
-            vonage_reports.read_report(_report(b"{}", authorization), SIGNATURE_SECRET)
+            vonage_reports.read_report(_report(b"{}", authorization), Secret(SIGNATURE_SECRET))
         except (BadWebhook, BadSignature, WebhookRetry):
             continue
         raise AssertionError("a report without a valid signature was accepted")
+
+
+def http(data: bytes) -> None:
+    """Assert that a body is refused, or is read into events with valid fields, as JSON and as a form."""
+    for reader in _http_readers:
+        with contextlib.suppress(BadWebhook):
+            _check(reader.read(_report(data, "")))
 
 
 def forwarded(data: bytes) -> None:
@@ -131,6 +161,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "csv": csv,
     "sendgrid": sendgrid,
     "vonage": vonage,
+    "http": http,
     "forwarded": forwarded,
 }
 SEEDS: dict[str, list[bytes]] = {
@@ -156,6 +187,13 @@ SEEDS: dict[str, list[bytes]] = {
             b'"error":{"type":"https://developer.vonage.com/api-errors/messages#1240","title":1240}}'
         ),
         b"eyJhbGciOiJub25lIn0.e30.",
+    ],
+    "http": [
+        (
+            b'{"results":[{"ref":"0192d3a4-5b6c-7d8e-9f00-112233445566","id":["a-b"],"status":{"word":"OK"},'
+            b'"code":17},{"status":{"word":1},"from":"447700900123","text":"STOP"}]}'
+        ),
+        b"ref=0192d3a4-5b6c-7d8e-9f00-112233445566&id=a-b&status=OK&code=17",
     ],
     "forwarded": [
         b"203.0.113.7, 10.0.0.2",

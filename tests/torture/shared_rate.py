@@ -14,8 +14,8 @@ import msgspec
 from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
-from gatepost.delivery.failover import TURN_TOLERANCE
 from gatepost.delivery.routes import RouteMember, route_member
+from gatepost.delivery.slots import TURN_TOLERANCE
 from gatepost.delivery.worker import DeliveryWorker
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Contact, Receipt, Secret

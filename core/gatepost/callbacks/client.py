@@ -106,7 +106,6 @@ class CallbackClient:
             headers={"Accept-Encoding": "identity"},
             resolver=resolver,
             tls=self._tls,
-            dns_cache_ttl=30,
             # No compressed answer was asked for, and one could be a decompression bomb.
             auto_decompress=False,
         )
