@@ -21,6 +21,14 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("csv") / "file.csv"
 
 
+def blocked_reason(text):
+    """Return what a field of the column `blocked` means, by the README."""
+    word = text.strip().lower()
+    if word in {"", "0", "false", "no"}:
+        return ""
+    return "blocked" if word in {"1", "true", "yes"} else text.strip()
+
+
 def expected_contacts(text, delimiter):
     """Return the last row of each id, by csv.DictReader and the rules of the README; raise csv.Error."""
     found = {}
@@ -28,7 +36,7 @@ def expected_contacts(text, delimiter):
         if None in row or None in row.values():
             continue
         required = [row.pop(name) for name in REQUIRED_COLUMNS]
-        blocked = row.pop("blocked", "").strip()
+        blocked = blocked_reason(row.pop("blocked", ""))
         if required[0].strip() and not any("\n" in field or "\r" in field for field in required):
             found[required[0]] = (*(field if field.strip() else None for field in required[1:]), row, blocked)
     return found
@@ -62,6 +70,15 @@ def check(contacts, expected):
     delimiter=st.sampled_from([",", ";", "\t", "|"]),
     bom=st.booleans(),
     batch=st.sampled_from([1, 2, 3, 512]),
+)
+@example(
+    table=[["", word, "u1", "", ""] for word in ("0", "No", "1", "TRUE", "self-excluded")],
+    header=["phone", "blocked", "ext_user_id", "name", "email"],
+    line_end="\n",
+    quoting=csv.QUOTE_MINIMAL,
+    delimiter=",",
+    bom=False,
+    batch=1,
 )
 def test_every_written_contact_is_found(file, table, header, line_end, quoting, delimiter, bom, batch):
     written = io.StringIO(newline="")
