@@ -169,7 +169,6 @@ def test_the_folder_is_a_repository_with_every_file_staged(folders):
     folder = folders["acme-sms"]
 
     assert set(git(folder, "diff", "--cached", "--name-only")) == texts(folder).keys()
-    assert git(folder, "status", "--short", "--ignored") == git(folder, "status", "--short")
 
 
 def test_inside_another_repository_none_is_begun(new_plugin, tmp_path):
