@@ -6,9 +6,9 @@ from collections.abc import Callable
 from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
 from gatepost.delivery.leases import Leases
-from gatepost.delivery.planner import Paused
+from gatepost.delivery.planner import Paused, is_paused
 from gatepost.delivery.replay import PAUSES, Replays, repeat_until
-from gatepost.delivery.routes import Member, RouteMember, SendingRoute
+from gatepost.delivery.routes import RouteMember, SendingRoute
 from gatepost.delivery.slots import take_slot, wait_for_turn
 from gatepost.errors import SendError, Unavailable, Uncertain
 from gatepost.model import Email, Receipt, Sms
@@ -74,7 +74,7 @@ class Failover:
         for member in route.members_after(first):
             if not isinstance(answer.answer, Unavailable):
                 break
-            if self._is_paused(delivery.claim, member):
+            if is_paused(self._paused, delivery.claim.queue, member.name):
                 continue
             wait = await take_slot(self._outbox, member, self._clock())
             if wait is None:
@@ -109,16 +109,12 @@ class Failover:
                 break
         return answer
 
-    def _is_paused(self, claim: Claim, member: Member) -> bool:
-        """Return whether an operator has paused this message, or the member for it, perhaps since it was claimed."""
-        return self._paused(claim.queue, "") or self._paused(claim.queue, member.name)
-
     async def _try(
         self, member: RouteMember, delivery: Delivery, message: Email | Sms, choice: str
     ) -> InstanceAnswer:
         """Hand the message to this member and record its answer; free its slot in any case."""
         name = member.instance.name
-        if self._is_paused(delivery.claim, member):
+        if is_paused(self._paused, delivery.claim.queue, member.name):
             member.throttle.release()
             return InstanceAnswer(name, Unavailable("an operator paused it"))
         answer: Receipt | SendError | None = None

@@ -29,6 +29,11 @@ def never_paused(_queue: Queue, _instance: str) -> bool:
     return False
 
 
+def is_paused(paused: Paused, queue: Queue, instance: str) -> bool:
+    """Return whether the messages of a queue wait for the operator, at this instance or at every one."""
+    return paused(queue, "") or paused(queue, instance)
+
+
 class Demand(NamedTuple):
     """A queue that may have due messages, and its route."""
 

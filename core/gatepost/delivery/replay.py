@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gatepost.delivery.leases import Leases
-from gatepost.delivery.planner import Paused
+from gatepost.delivery.planner import Paused, is_paused
 from gatepost.delivery.routes import RouteMember
 from gatepost.delivery.slots import new_turn_in, wait_for_turn
 from gatepost.errors import StoreError
@@ -112,6 +112,6 @@ class Replays:
         return not (
             now >= until
             or self._stopping.is_set()
-            or self._paused(claim.queue, member.name)
+            or is_paused(self._paused, claim.queue, member.name)
             or member.throttle.state(now) is BreakerState.RESTING
         )
