@@ -88,7 +88,7 @@ def _live_order(options: _Options) -> LiveOrder | None:
             fail("--to, --from and --send are for --live INSTANCE")
         return None
     if send and not recipients:
-        fail("--send needs a recipient: --to ADDRESS or --to NUMBER; nobody else gets a message")
+        fail("--send needs a recipient: --to ADDRESS or --to NUMBER; only these get a message")
     found = []
     for number, text in enumerate(recipients, start=1):
         try:

@@ -31,7 +31,7 @@ def holds_prose(text: str) -> bool:
 async def no_fragments(harness: Harness) -> None:
     """Log no fragment of a recipient or a message: no last digits, no hash, no word of the text.
 
-    Whoever reads the logs can compute the hash of every phone number. The message's id is enough to find it.
+    A reader of the logs can compute the hash of every phone number. The message's id is enough to find it.
     """
     async with harness.run_plugin() as running:
         await harness.send_message(running)

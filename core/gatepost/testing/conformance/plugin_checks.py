@@ -1,4 +1,4 @@
-"""Checks of every plugin, whatever it can do: its class, its hooks, its constructor."""
+"""Checks of every plugin: its class, its hooks, its constructor."""
 
 import asyncio
 import threading

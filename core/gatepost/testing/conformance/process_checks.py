@@ -28,7 +28,7 @@ def _umask() -> int:
 
 
 def _logger_levels() -> dict[str, int]:
-    """Return the levels of the loggers that belong to nobody in particular."""
+    """Return the levels of the loggers that all code shares."""
     return {name: logging.getLogger(name).level for name in ("asyncio", "gatepost", "uvicorn")}
 
 

@@ -1,4 +1,4 @@
-"""Checks of a plugin's settings, whatever it can do."""
+"""Checks of every plugin's settings."""
 
 import pprint
 import re

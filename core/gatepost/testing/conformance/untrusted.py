@@ -67,7 +67,7 @@ async def untrusted_server() -> AsyncIterator[CountingServer]:
 
 @asynccontextmanager
 async def trap_server() -> AsyncIterator[CountingServer]:
-    """Run a plain server on this machine to which nobody has a reason to connect."""
+    """Run a plain server on this machine to which no plugin has a reason to connect."""
     counts = CountingServer()
 
     async def handle(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
