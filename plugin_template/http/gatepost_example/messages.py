@@ -28,6 +28,8 @@ def email_body(message: Email, *, webhook_url: str) -> bytes:
     }
     if message.reply_to:
         body["reply_to"] = message.reply_to.address
+    if message.headers:
+        body["headers"] = message.headers
     if webhook_url:
         body["report_to"] = webhook_url
     return msgspec.json.encode(body)

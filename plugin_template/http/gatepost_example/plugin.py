@@ -100,7 +100,8 @@ class Example(
     @hookimpl
     async def send_email(self, message: Email) -> Receipt:
         """Send one email."""
-        return await self._send(messages.email_body(message, webhook_url=self._context.webhook_url))
+        body = messages.email_body(message, webhook_url=self._context.webhook_url)
+        return await self._send(body, message.idempotency_key)
 
     # </email>
     # <sms>
@@ -110,7 +111,7 @@ class Example(
         body = messages.sms_body(
             message, default_sender=self._settings.default_sender, webhook_url=self._context.webhook_url
         )
-        return await self._send(body)
+        return await self._send(body, message.idempotency_key)
 
     # </sms>
     # <send>
@@ -120,8 +121,11 @@ class Example(
         secret = self._settings.webhook_secret
         return await wire.read_webhook(request, reports.read, secret, setting="webhook_secret")
 
-    async def _send(self, body: bytes) -> Receipt:
-        reply = await self._http.post("/v1/messages", body)
+    async def _send(self, body: bytes, idempotency_key: str) -> Receipt:
+        # An API that drops repeats with the same key lets Gatepost repeat a send whose answer was lost: set
+        # `replay_safe` in the class to the seconds for which it does.
+        headers = {"Idempotency-Key": idempotency_key}
+        reply = await self._http.post("/v1/messages", body, headers=headers)
         wire.expect_success(reply, code=_error_code(reply), accepted={202})
         match reply.json():
             case {"id": str(provider_id)}:

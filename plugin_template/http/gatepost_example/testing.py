@@ -58,8 +58,10 @@ class ExampleEmulator(Emulator):
         {
             MessageFeature.SENDER,
             MessageFeature.REPLY_TO,  # <email>
+            MessageFeature.HEADERS,  # <email>
             MessageFeature.LIFETIME,
             MessageFeature.WEBHOOK_URL,
+            MessageFeature.IDEMPOTENCY_KEY,
             MessageFeature.CONNECTIONS,
         }
     )
@@ -172,10 +174,12 @@ class ExampleEmulator(Emulator):
             reply_to=message.get("reply_to", ""),
             subject=message.get("subject", ""),
             html=message.get("html", ""),
+            headers=message.get("headers", {}),
             # </email>
             text=message["text"],
             lifetime=message["expires_in"],
             webhook_url=message.get("report_to", ""),
+            idempotency_key=taken.headers.get("Idempotency-Key", ""),
             raw=raw_request(taken),
         )
 
