@@ -8,10 +8,9 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from gatepost import wire
-from gatepost.errors import BadSignature, Unavailable, Uncertain
+from gatepost.errors import BadSignature, Unavailable
 from gatepost.hookspecs import BatchSource, UserFinder, hookimpl
-from gatepost.model import Channel, Contact, Receipt, Secret
+from gatepost.model import Channel, Contact, Secret
 from gatepost.testing.features import MessageFeature, ReportFeature
 from gatepost.testing.webhook_requests import with_headers
 from gatepost_example import Example, messages, reports, testing, users
@@ -27,8 +26,14 @@ class ExampleEmulator(testing.ExampleEmulator):
         return {**super().table, "default_sender": "Amazing"}
 
 
+class KeylessEmulator(ExampleEmulator):
+    """One whose API takes no keys against repeats."""
+
+    message_features = ExampleEmulator.message_features - {MessageFeature.IDEMPOTENCY_KEY}
+
+
 class FullEmulator(ExampleEmulator):
-    """An Example that also takes headers and keys, finds many users and whose number it is, and keeps reports."""
+    """An Example that also takes labels, finds many users and whose number it is, and keeps reports."""
 
     message_features = frozenset(MessageFeature)
     report_features = frozenset(ReportFeature) - {ReportFeature.POLLED}
@@ -52,8 +57,9 @@ class FullEmulator(ExampleEmulator):
     def received(self, taken):
         return msgspec.structs.replace(
             super().received(taken),
-            headers=taken.message.get("headers", {}),
-            idempotency_key=taken.headers.get("Idempotency-Key", ""),
+            tags=taken.message.get("tags", ()),
+            client=taken.message.get("client", ""),
+            uid=taken.message.get("uid", ""),
         )
 
     def sign(self, request, *, forged=False):
@@ -110,24 +116,20 @@ class Full(Example, BatchSource, UserFinder):
 
     @hookimpl
     async def send_email(self, message):
-        body = msgspec.json.decode(messages.email_body(message, webhook_url=self._context.webhook_url))
-        return await self._send_with_key({**body, "headers": message.headers}, message)
+        body = messages.email_body(message, webhook_url=self._context.webhook_url)
+        return await self._send_labelled(body, message)
 
     @hookimpl
     async def send_sms(self, message):
         body = messages.sms_body(
             message, default_sender=self._settings.default_sender, webhook_url=self._context.webhook_url
         )
-        return await self._send_with_key(msgspec.json.decode(body), message)
+        return await self._send_labelled(body, message)
 
-    async def _send_with_key(self, body, message):
-        headers = {"Idempotency-Key": message.idempotency_key}
-        reply = await self._http.post("/v1/messages", msgspec.json.encode(body), headers=headers)
-        wire.expect_success(reply)
-        match reply.json():
-            case {"id": str(provider_id)}:
-                return Receipt(provider_id)
-        raise Uncertain("the answer is not Example's")
+    async def _send_labelled(self, body, message):
+        labels = {"tags": message.tags, "client": message.client, "uid": message.uid}
+        labelled = msgspec.json.encode({**msgspec.json.decode(body), **labels})
+        return await self._send(labelled, message.idempotency_key)
 
     @hookimpl
     async def parse_webhook(self, request):

@@ -74,9 +74,11 @@ class ChangesTheBody(Example):
     @hookimpl
     async def send_sms(self, message):
         body = msgspec.json.decode(body_of(message, report_to=self._context.webhook_url))
-        return await self._send(msgspec.json.encode({**body, **self.changes(body, message)}))
+        changed = msgspec.json.encode({**body, **self.changes(body, message)})
+        return await self._send(changed, message.idempotency_key)
 
     @hookimpl
     async def send_email(self, message):
         body = msgspec.json.decode(messages.email_body(message, webhook_url=self._context.webhook_url))
-        return await self._send(msgspec.json.encode({**body, **self.changes(body, message)}))
+        changed = msgspec.json.encode({**body, **self.changes(body, message)})
+        return await self._send(changed, message.idempotency_key)

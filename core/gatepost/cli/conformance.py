@@ -120,9 +120,8 @@ def _show(console: Console, result: CaseResult) -> None:
     elif result.outcome is CaseOutcome.NOT_JUDGED:
         line.append(f"  not judged: mend {result.cause} first", "yellow")
     else:
-        advice = f"{result.case.check.summary} {result.case.check.advice}".strip()
         line.append(f"\n    {printable(result.problem)}", "red")
-        line.append(f"\n    {advice}")
+        line.append(f"\n    {result.case.check.lesson}")
     console.print(line)
 
 

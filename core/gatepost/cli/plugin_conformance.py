@@ -38,7 +38,7 @@ def report(path: Path, name: str, *, live: bool) -> int:
     for result in results:
         text = Text(result.case.check.summary)
         if result.outcome is CaseOutcome.FAILED:
-            text.append(f"\n{printable(result.problem)}", "red")
+            text.append(f"\n{printable(result.problem)}", "red").append(f"\n{result.case.check.advice}")
         elif result.outcome is CaseOutcome.NOT_JUDGED:
             text.append(f"\nnot judged: {result.cause} fails", "yellow")
         grid.add_row("", MARKS[result.outcome], Text(result.case.id, "bold"), text)

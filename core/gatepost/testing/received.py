@@ -27,6 +27,12 @@ class ReceivedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Where the reports on this message go; empty where the message does not say."""
     headers: Mapping[str, str] = {}
     """The further headers of an email."""
+    tags: Sequence[str] = ()
+    """The labels for the provider's statistics."""
+    client: str = ""
+    """The name of the client whose message it is."""
+    uid: str = ""
+    """Smartico's own id of the message."""
     idempotency_key: str = ""
     raw: str = ""
     """The whole request as text, with its headers."""

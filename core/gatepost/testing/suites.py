@@ -131,8 +131,7 @@ class PluginSuite:
         if result.outcome is runner.CaseOutcome.NOT_JUDGED:
             pytest.skip(f"not judged: mend {result.cause} first")
         if result.error is not None:
-            advice = f"\n{case.check.summary} {case.check.advice}".rstrip()
-            raise AssertionError(f"{_first_line(result.error)}{advice}") from result.error
+            raise AssertionError(f"{_first_line(result.error)}\n{case.check.lesson}") from result.error
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make a test of each check for what the class declares."""
@@ -249,8 +248,10 @@ def undeclared(suite: type[PluginSuite]) -> list[str]:
     plugin = getattr(suite, "plugin", None)
     implemented = [name for name in names if plugin and implements(plugin, name.partition(" ")[0])]
     marked = [f"{name}, WHICH THE PLUGIN IMPLEMENTS" if name in implemented else name for name in names]
-    needs = {need for check in checks_of(groups(suite)) for need in check.needs}
-    return [*marked, *sorted(str(need) for need in needs - declared(suite))]
+    given = declared(suite)
+    left_out = [check for check in checks_of(groups(suite)) if not check.can_run(given)]
+    needs = {need for check in left_out for need in check.needs | check.needs_any}
+    return [*marked, *sorted(str(need) for need in needs - given)]
 
 
 def groups(suite: type[PluginSuite]) -> set[Group]:

@@ -13,9 +13,8 @@ from gatepost.testing.conformance.runner import error_of
 
 
 def emulator_for(plugin):
-    if issubclass(plugin, Polling):
-        return PollingEmulator
-    return FullEmulator if issubclass(plugin, Full) else ExampleEmulator
+    usual = FullEmulator if issubclass(plugin, Full) else ExampleEmulator
+    return getattr(plugin, "own_emulator", PollingEmulator if issubclass(plugin, Polling) else usual)
 
 
 @pytest.fixture

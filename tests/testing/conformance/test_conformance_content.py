@@ -8,7 +8,7 @@ import uuid
 import msgspec
 import pytest
 
-from full_plugin import Full
+from full_plugin import Full, KeylessEmulator
 from gatepost.errors import Uncertain
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Mailbox, Receipt
@@ -78,7 +78,7 @@ class RefusesTheEuroSign(Example):
     @hookimpl
     async def send_sms(self, message):
         if "€" in message.text:
-            return await self._send(b"not JSON, which the provider refuses")
+            return await self._send(b"not JSON, which the provider refuses", "")
         return await super().send_sms(message)
 
 
@@ -116,7 +116,8 @@ class CutsLargeContent(ChangesTheBody):
 class SendsACopyToItself(Example):
     @hookimpl
     async def send_sms(self, message):
-        await self._send(body_of(message, to="+447700900999", reference=str(uuid.uuid4())))
+        copy = body_of(message, to="+447700900999", reference=str(uuid.uuid4()))
+        await self._send(copy, str(uuid.uuid4()))
         return await super().send_sms(message)
 
 
@@ -125,7 +126,7 @@ class SplitsLongTexts(Example):
     @hookimpl
     async def send_sms(self, message):
         for start in range(0, len(message.text), 153):
-            receipt = await self._send(body_of(message, text=message.text[start : start + 153]))
+            receipt = await self._send(body_of(message, text=message.text[start : start + 153]), "")
         return receipt
 
 
@@ -179,6 +180,55 @@ class FoldsHeaders(Full):
         return await super().send_email(msgspec.structs.replace(message, headers=headers))
 
 
+class ChangesLabels(Full):
+    async def _send_labelled(self, body, message):
+        return await super()._send_labelled(body, msgspec.structs.replace(message, **self.changes(message)))
+
+
+@wrong("send.tags", "has not its tag brand")
+class DropsTheTags(ChangesLabels):
+    def changes(self, message):
+        return {"tags": ()}
+
+
+@wrong("send.tags", "has not its tag news")
+class SendsOneTag(ChangesLabels):
+    def changes(self, message):
+        return {"tags": message.tags[:1]}
+
+
+@wrong("send.tags", "a tag of another message")
+class CollectsTags(ChangesLabels):
+    def __init__(self, settings, context):
+        super().__init__(settings, context)
+        self.collected = []
+
+    def changes(self, message):
+        self.collected += message.tags
+        return {"tags": self.collected}
+
+
+@wrong("send.client", "the client of the message is '' instead of 'brand'")
+class DropsTheClient(ChangesLabels):
+    def changes(self, message):
+        return {"client": ""}
+
+
+@wrong("send.client", "is 'brand' instead of 'other-brand'")
+class RemembersTheFirstClient(ChangesLabels):
+    first = ""
+
+    def changes(self, message):
+        self.first = self.first or message.client
+        return {"client": self.first}
+
+
+@wrong("send.uid", "the uid of the message is '[0-9a-f-]{36}' instead of 'uid-4711'")
+class TakesTheIdForTheUid(ChangesLabels):
+    def changes(self, message):
+        return {"uid": message.id}
+
+
 @wrong("send.lifetime", "the message says 86400")
 class HasOneLifetime(ChangesTheBody):
     def changes(self, body, message):
@@ -216,9 +266,9 @@ class TheIdAsKey(Full):
 class ChangesRepeats(Full):
     count = 0
 
-    async def _send_with_key(self, body, message):
+    async def _send(self, body, idempotency_key):
         self.count += 1
-        return await super()._send_with_key({**body, "try": self.count}, message)
+        return await super()._send(body.replace(b"{", b'{"try":%d,' % self.count, 1), idempotency_key)
 
 
 @wrong("send.idempotency_key", "two messages have the same")
@@ -234,6 +284,7 @@ class OneKeyForAll(Full):
 @wrong("plugin.replay_key", "does not declare MessageFeature.IDEMPOTENCY_KEY")
 class PromisesReplays(Example):
     replay_safe = 60.0
+    own_emulator = KeylessEmulator
 
 
 @wrong("send.cpu", "units of work")

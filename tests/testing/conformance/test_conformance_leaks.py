@@ -126,11 +126,11 @@ class TextInTheReason(RaisesAnotherError):
 class ReadsTheRefusal(Example):
     """Reads the provider's free text out of its refusal."""
 
-    async def _send(self, body):
+    async def _send(self, body, idempotency_key):
         reply = await self._http.post("/v1/messages", body)
         if reply.status >= 400:
             self.fail(reply.body.decode(), reply.status)
-        return await super()._send(body)
+        return await super()._send(body, idempotency_key)
 
 
 @wrong("send.own_words", "the reason is the provider's prose")

@@ -1,5 +1,6 @@
 """Each of these plugins is wrong in one way, and one check of the kit must find it: settings, lifespan and ping."""
 
+import ast
 import asyncio
 import re
 import socket
@@ -13,6 +14,7 @@ import pytest
 from gatepost.errors import ConfigError, Fault, Rejected, Unavailable, Uncertain
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Secret, Sms
+from gatepost.testing.conformance import registry
 from gatepost.testing.conformance.registry import checks
 from gatepost_example import Example
 from gatepost_example.settings import Settings
@@ -313,6 +315,31 @@ def test_every_check_has_seen_a_wrong_plugin():
     }
 
     assert seen == set(checks())
+
+
+@pytest.mark.parametrize("check", checks().values(), ids=checks())
+def test_every_check_says_what_to_do(check):
+    assert re.fullmatch(r"[A-Z].{15,230}\.", check.advice)
+    # What is asked for is an act: no check repeats what passes.
+    assert check.advice != check.summary
+
+
+def test_a_check_without_advice_can_not_be_registered():
+    async def nameless(harness):
+        """Do something."""
+
+    with pytest.raises(ValueError, match=r"plugin\.nameless has no advice"):
+        registry.check(registry.Group.PLUGIN)(nameless)
+    assert "plugin.nameless" not in checks()
+
+
+@pytest.mark.parametrize(
+    "file", sorted(Path(registry.__file__).parent.glob("*.py")), ids=lambda file: file.stem
+)
+def test_every_assertion_of_the_kit_says_what_is_wrong(file):
+    asserts = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Assert)]
+
+    assert [node.lineno for node in asserts if node.msg is None] == []
 
 
 def test_every_check_says_what_passes():

@@ -41,7 +41,7 @@ class SendsToThePreviousRecipientToo(Example):
     async def send_sms(self, message):
         to = f"{message.recipient.reveal()}{self.last}"
         self.last = f",{message.recipient.reveal()}"
-        return await self._send(body_of(message, to=to))
+        return await self._send(body_of(message, to=to), message.idempotency_key)
 
 
 @wrong("send.provider_id", "same provider_id")

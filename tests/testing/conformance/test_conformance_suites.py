@@ -62,6 +62,21 @@ def test_features_that_are_not_declared_are_named_and_not_checked():
     assert "refuse" not in named
 
 
+class IdsSigned(suites.SmsSuite, suites.WebhookSuite):
+    plugin = Example
+    report_features = {suites.ReportFeature.IDS_SIGNED}
+
+
+class NothingSigned(suites.SmsSuite, suites.WebhookSuite):
+    plugin = Example
+
+
+def test_a_check_can_run_where_one_of_two_features_is_declared():
+    assert "webhooks.unsigned_query" in suites.cases(IdsSigned)
+    assert "webhooks.unsigned_query" not in suites.cases(NothingSigned)
+    assert {"body signed", "ids signed"} <= set(suites.undeclared(NothingSigned))
+
+
 def test_every_hook_has_a_suite_with_checks():
     marked = pluggy.PluginManager(hookspecs.PROJECT)
     marked.add_hookspecs(hookspecs.Hooks)

@@ -18,7 +18,11 @@ _MAX_IDS = 100
 
 @check(Group.BATCH)
 async def same_contacts(harness: Harness) -> None:
-    """Return by its id each user that find_contact returns, and the same contact."""
+    """Return by its id each user that find_contact returns, and the same contact.
+
+    Return a mapping by the ids that were asked for, and build each contact with the function that find_contact
+    uses.
+    """
     async with harness.run_plugin() as running:
         found = _mapping(await running.find_many(list(harness.contacts)))
         for user in harness.contacts:
@@ -29,7 +33,10 @@ async def same_contacts(harness: Harness) -> None:
 
 @check(Group.BATCH)
 async def unknown_users(harness: Harness) -> None:
-    """Leave out users that it does not know, and return the others."""
+    """Leave out users that it does not know, and return the others.
+
+    Leave the id of an unknown user out of the mapping, and return the others.
+    """
     async with harness.run_plugin() as running:
         found = _mapping(await running.find_many([USUAL[0], "no-such-user-here", USUAL[1]]))
         assert set(found) == {USUAL[0], USUAL[1]}, f"of two known users and an unknown one: {len(found)}"
@@ -38,7 +45,10 @@ async def unknown_users(harness: Harness) -> None:
 
 @check(Group.BATCH)
 async def many_ids(harness: Harness) -> None:
-    """Find one user as well as a hundred in one call."""
+    """Find one user as well as a hundred in one call.
+
+    Ask for all ids, in several queries where the source takes fewer at once.
+    """
     ids = [*USUAL, *(f"no-such-user-{number}" for number in range(_MAX_IDS - len(USUAL)))]
     async with harness.run_plugin() as running:
         found = _mapping(await running.find_many(ids))
@@ -48,7 +58,10 @@ async def many_ids(harness: Harness) -> None:
 
 @check(Group.BATCH)
 async def hostile_ids(harness: Harness) -> None:
-    """Find no user for a hostile id, and the right ones beside it."""
+    """Find no user for a hostile id, and the right ones beside it.
+
+    Pass ids as parameters, compare them exactly, and leave out those that can't be encoded.
+    """
     async with harness.run_plugin() as running:
         found = _mapping(await running.find_many([*HOSTILE_IDS, USUAL[0]]))
         assert set(found) == {USUAL[0]}, f"with hostile ids it found {sorted(map(ascii, found))[:3]}"
@@ -59,7 +72,10 @@ async def hostile_ids(harness: Harness) -> None:
 
 @check(Group.BATCH)
 async def concurrent(harness: Harness) -> None:
-    """Find the right users in each of several concurrent calls."""
+    """Find the right users in each of several concurrent calls.
+
+    Keep what belongs to one call in local variables, not in the instance.
+    """
     async with harness.run_plugin() as running:
         outcomes = await gather([running.find_many([user]) for user in USUAL * 4])
     for user, outcome in zip(USUAL * 4, outcomes, strict=True):
@@ -68,7 +84,10 @@ async def concurrent(harness: Harness) -> None:
 
 @check(Group.BATCH)
 async def no_leaks(harness: Harness) -> None:
-    """Log and print no address, number or secret, at any level."""
+    """Log and print no address, number or secret, at any level.
+
+    Log counts and kinds, and nothing of what was found.
+    """
     async with harness.run_plugin() as running:
         await running.find_many(list(harness.contacts))
     text = "\n".join(running.recorder.texts)
@@ -80,19 +99,28 @@ async def no_leaks(harness: Harness) -> None:
 
 @check(Group.BATCH, FailureMode.OUTAGE)
 async def outage(harness: Harness) -> None:
-    """Raise Unavailable where the source has an error of its own: an empty result would mean unknown users."""
+    """Raise Unavailable where the source has an error of its own: an empty result would mean unknown users.
+
+    Raise Unavailable for every answer that does not say which users exist.
+    """
     await assertions.assert_unavailable(harness, FailureMode.OUTAGE, _find, _find_again)
 
 
 @check(Group.BATCH, FailureMode.HANG)
 async def hang(harness: Harness) -> None:
-    """Raise Unavailable after its own deadline of `lookup_timeout` seconds where the source does not answer."""
+    """Raise Unavailable after its own deadline of `lookup_timeout` seconds where the source does not answer.
+
+    Put the lookup under asyncio.timeout(0.9 * context.lookup_timeout), and raise Unavailable.
+    """
     await assertions.assert_lookup_deadline(harness, _find, _find_again)
 
 
 @check(Group.BATCH, FailureMode.NONSENSE)
 async def nonsense(harness: Harness) -> None:
-    """Raise Unavailable where the answer makes no sense, and find no user."""
+    """Raise Unavailable where the answer makes no sense, and find no user.
+
+    Check the form of the answer, and raise Unavailable for any other.
+    """
     await assertions.assert_unavailable(harness, FailureMode.NONSENSE, _find, _find_again)
 
 

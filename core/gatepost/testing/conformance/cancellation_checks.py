@@ -20,7 +20,10 @@ from gatepost.testing.features import FailureMode
 
 @check(Group.SEND, FailureMode.HANG)
 async def cancelled(harness: Harness) -> None:
-    """End as cancelled, at once, when a send is cancelled while it waits for the answer."""
+    """End as cancelled, at once, when a send is cancelled while it waits for the answer.
+
+    Let CancelledError pass: catch it only to clean up, and raise it again.
+    """
     async with harness.run_plugin() as running:
         with harness.failing(FailureMode.HANG):
             await _send_and_cancel(harness, running, 1)
@@ -28,7 +31,10 @@ async def cancelled(harness: Harness) -> None:
 
 @check(Group.SEND, FailureMode.HANG)
 async def after_cancelled(harness: Harness) -> None:
-    """Send a message after cancelled ones whole, once, to its own recipient."""
+    """Send a message after cancelled ones whole, once, to its own recipient.
+
+    Close the connection of a cancelled send, and have no queue of your own.
+    """
     async with harness.run_plugin(concurrency=2) as running:
         with harness.failing(FailureMode.HANG):
             given_up = await _send_and_cancel(harness, running, 2)
@@ -41,7 +47,10 @@ async def after_cancelled(harness: Harness) -> None:
 
 @check(Group.SEND, FailureMode.HANG)
 async def cancelled_releases(harness: Harness) -> None:
-    """Leave no task and no socket of cancelled sends after it has closed."""
+    """Leave no task and no socket of cancelled sends after it has closed.
+
+    Cancel and await in a `finally` whatever the send has started.
+    """
     async with harness.run_plugin(concurrency=3) as running:
         with harness.failing(FailureMode.HANG):
             await _send_and_cancel(harness, running, 3)
@@ -50,7 +59,10 @@ async def cancelled_releases(harness: Harness) -> None:
 
 @check(Group.SEND, FailureMode.OUTAGE)
 async def many_failures(harness: Harness) -> None:
-    """Lose no connection by failures: send a message after three times as many failures as connections."""
+    """Lose no connection by failures: send a message after three times as many failures as connections.
+
+    Give each connection back, or close it, in a `finally`.
+    """
     async with harness.run_plugin(concurrency=2) as running:
         with harness.failing(FailureMode.OUTAGE):
             await gather([running.send(harness.message(FailureMode.OUTAGE)) for _ in range(2)])

@@ -42,7 +42,8 @@ class _CountedText(str):
 async def constant_time(harness: Harness) -> None:
     """Compare signatures and tokens with hmac.compare_digest, or verify them with a library.
 
-    The time of a plain `==` tells how much of a guess was right.
+    Call hmac.compare_digest, or a library's verify: the time of a plain `==` tells how much of a guess was
+    right.
     """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
@@ -51,7 +52,7 @@ async def constant_time(harness: Harness) -> None:
         _CountedText.compared = 0
         with _verifiers_called() as called:
             outcome = await running.parse(replace_request(genuine, headers=headers))
-        assert events_of(outcome)
+        assert events_of(outcome), "a genuine report has no events"
     assert not _CountedText.compared, "a header is compared with `==`: use hmac.compare_digest"
     assert called, "it calls neither hmac.compare_digest nor a library that verifies: use hmac.compare_digest"
 

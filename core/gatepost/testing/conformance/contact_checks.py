@@ -46,7 +46,10 @@ HOSTILE_IDS = (
 
 @check(Group.CONTACTS)
 async def known_user(harness: Harness) -> None:
-    """Find a user that the source knows, with address and number."""
+    """Find a user that the source knows, with address and number.
+
+    Compare ids as whole texts, and return address and number of that same record.
+    """
     async with harness.run_plugin() as running:
         for user in USUAL:
             assert_same(user, await running.find(user), harness.contacts[user])
@@ -54,7 +57,10 @@ async def known_user(harness: Harness) -> None:
 
 @check(Group.CONTACTS, standalone=True)
 async def unknown_user(harness: Harness) -> None:
-    """Return None for a user that the source does not know."""
+    """Return None for a user that the source does not know.
+
+    Return None where the source says that it has no such user, and raise only where it can't say.
+    """
     async with harness.run_plugin() as running:
         outcome = await running.find(_UNKNOWN)
     assert outcome is None, f"an unknown user: {describe(outcome)} instead of returning None"
@@ -62,7 +68,10 @@ async def unknown_user(harness: Harness) -> None:
 
 @check(Group.CONTACTS)
 async def missing_fields(harness: Harness) -> None:
-    """Find a user without an address or a number; the missing field is None."""
+    """Find a user without an address or a number; the missing field is None.
+
+    Return None for an empty field: no empty Secret, and no value of another user.
+    """
     async with harness.run_plugin() as running:
         for user, contact in harness.contacts.items():
             if contact.email is None or contact.phone is None:
@@ -71,10 +80,13 @@ async def missing_fields(harness: Harness) -> None:
 
 @check(Group.CONTACTS)
 async def field_types(harness: Harness) -> None:
-    """Return addresses and numbers as Secrets, attributes and the reason of a block as texts."""
+    """Return addresses and numbers as Secrets, attributes and the reason of a block as texts.
+
+    Wrap addresses and numbers in Secret, and convert attributes and `blocked` into texts.
+    """
     async with harness.run_plugin() as running:
         found = await running.find(_USER)
-    assert isinstance(found, Contact), describe(found)
+    assert isinstance(found, Contact), f"a known user: {describe(found)} instead of returning a Contact"
     for value in (found.email, found.phone):
         assert value is None or isinstance(value, Secret), "an address or number is not a Secret"
         assert value is None or isinstance(value.reveal(), str), "an address or number is not a text"
@@ -85,7 +97,10 @@ async def field_types(harness: Harness) -> None:
 
 @check(Group.CONTACTS, ContactFeature.BLOCKS)
 async def blocked_users(harness: Harness) -> None:
-    """Return in `blocked` why a user must not be contacted, without the address or number."""
+    """Return in `blocked` why a user must not be contacted, without the address or number.
+
+    Read in the source who is excluded, and return the reason as a word or two.
+    """
     async with harness.run_plugin() as running:
         for user, contact in harness.contacts.items():
             if contact.blocked:
@@ -99,7 +114,10 @@ async def blocked_users(harness: Harness) -> None:
 
 @check(Group.CONTACTS)
 async def odd_values(harness: Harness) -> None:
-    """Return odd addresses and numbers unchanged: the core validates them."""
+    """Return odd addresses and numbers unchanged: the core validates them.
+
+    Return each value as the source has it: strip, lower and reformat nothing.
+    """
     async with harness.run_plugin() as running:
         for user in ODD:
             assert_same(user, await running.find(user), harness.contacts[user])
@@ -107,7 +125,11 @@ async def odd_values(harness: Harness) -> None:
 
 @check(Group.CONTACTS, standalone=True)
 async def hostile_ids(harness: Harness) -> None:
-    """Return None for a hostile id: never another user and never an error."""
+    """Return None for a hostile id: never another user and never an error.
+
+    Pass the id as a parameter or URL-encoded, compare it exactly, and return None for one that can't be
+    encoded.
+    """
     async with harness.run_plugin() as running:
         for user in HOSTILE_IDS:
             outcome = await running.find(user)
@@ -118,7 +140,10 @@ async def hostile_ids(harness: Harness) -> None:
 
 @check(Group.CONTACTS)
 async def concurrent(harness: Harness) -> None:
-    """Find the right user in each of many concurrent lookups."""
+    """Find the right user in each of many concurrent lookups.
+
+    Keep what belongs to one call in local variables, not in the instance.
+    """
     users = [user for user in USUAL for _ in range(10)]
     async with harness.run_plugin() as running:
         found = await gather([running.find(user) for user in users])
@@ -128,7 +153,10 @@ async def concurrent(harness: Harness) -> None:
 
 @check(Group.CONTACTS)
 async def no_leaks(harness: Harness) -> None:
-    """Log and print no address, number or secret, at any level."""
+    """Log and print no address, number or secret, at any level.
+
+    Log counts and kinds, and nothing of what was found.
+    """
     async with harness.run_plugin() as running:
         for user in (*harness.contacts, _UNKNOWN):
             await running.find(user)
@@ -141,7 +169,10 @@ async def no_leaks(harness: Harness) -> None:
 
 @check(Group.CONTACTS)
 async def free_loop(harness: Harness) -> None:
-    """Never block the event loop, neither with a call nor with much CPU."""
+    """Never block the event loop, neither with a call nor with much CPU.
+
+    Use an async client, and make blocking calls and long computations in asyncio.to_thread.
+    """
     async with harness.run_plugin() as running:
         for user in (*USUAL, _UNKNOWN):
             await cpu_units.assert_little_cpu(running.recorder, functools.partial(running.find, user))
@@ -150,7 +181,10 @@ async def free_loop(harness: Harness) -> None:
 
 @check(Group.CONTACTS)
 async def cancelled(harness: Harness) -> None:
-    """End as cancelled when a lookup is cancelled at any moment, and find the right user in the next one."""
+    """End as cancelled when a lookup is cancelled at any moment, and find the right user in the next one.
+
+    Release locks and connections in a `finally` or with `async with`, and let CancelledError pass.
+    """
     first, second = USUAL[:2]
     async with harness.run_plugin(concurrency=1) as running:
         for turns in range(6):
@@ -163,13 +197,19 @@ async def cancelled(harness: Harness) -> None:
 
 @check(Group.CONTACTS, FailureMode.OUTAGE)
 async def outage(harness: Harness) -> None:
-    """Raise Unavailable where the source has an error of its own: None would mean an unknown user."""
+    """Raise Unavailable where the source has an error of its own: None would mean an unknown user.
+
+    Raise Unavailable for every answer that does not say whether the user exists.
+    """
     await assertions.assert_unavailable(harness, FailureMode.OUTAGE, _find, _find_again(harness))
 
 
 @check(Group.CONTACTS, FailureMode.DENY)
 async def denied(harness: Harness) -> None:
-    """Raise Unavailable with misconfigured=True where the key is refused."""
+    """Raise Unavailable with misconfigured=True where the key is refused.
+
+    Raise Unavailable(..., misconfigured=True) where the source refuses the key, as wire.expect_success does.
+    """
     await assertions.assert_misconfigured(harness, _find, _find_again(harness))
 
 
@@ -177,26 +217,36 @@ async def denied(harness: Harness) -> None:
 async def hang(harness: Harness) -> None:
     """Raise Unavailable after its own deadline of `lookup_timeout` seconds where the source does not answer.
 
-    It is shorter than `timeout`: where the core has to cancel a lookup, its log blames the source.
+    Put the lookup under asyncio.timeout(0.9 * context.lookup_timeout), which is shorter than `timeout`, and
+    raise Unavailable. Where the core has to cancel a lookup, its log blames the source.
     """
     await assertions.assert_lookup_deadline(harness, _find, _find_again(harness))
 
 
 @check(Group.CONTACTS, FailureMode.LOSE)
 async def lost(harness: Harness) -> None:
-    """Raise Unavailable where the answer is lost: a lookup is never Uncertain."""
+    """Raise Unavailable where the answer is lost: a lookup is never Uncertain.
+
+    Catch the error of the connection, and raise Unavailable: a lookup changes nothing.
+    """
     await assertions.assert_unavailable(harness, FailureMode.LOSE, _find, _find_again(harness))
 
 
 @check(Group.CONTACTS, FailureMode.NONSENSE)
 async def nonsense(harness: Harness) -> None:
-    """Raise Unavailable where the answer makes no sense, and find no user."""
+    """Raise Unavailable where the answer makes no sense, and find no user.
+
+    Check the form of the answer and that it is about this user, and raise Unavailable for any other.
+    """
     await assertions.assert_unavailable(harness, FailureMode.NONSENSE, _find, _find_again(harness))
 
 
 @check(Group.CONTACTS, FailureMode.UNREACHABLE)
 async def unreachable(harness: Harness) -> None:
-    """Raise Unavailable where no server is at the source's port."""
+    """Raise Unavailable where no server is at the source's port.
+
+    Catch the error of the connection, and raise Unavailable.
+    """
     await assertions.assert_unreachable(harness, _find)
 
 

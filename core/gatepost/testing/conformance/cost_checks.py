@@ -17,7 +17,10 @@ _MAX_CONNECTIONS = 2
 
 @check(Group.SEND, after=("send.free_loop",))
 async def cpu(harness: Harness) -> None:
-    """Use little CPU for each message, in threads too: what is the same for all messages is made once."""
+    """Use little CPU for each message, in threads too: what is the same for all messages is made once.
+
+    Make clients, keys, tokens and templates once, in the constructor or the lifespan.
+    """
     async with harness.run_plugin() as running:
         await cpu_units.assert_cheap(running.recorder, functools.partial(harness.send_message, running))
 
@@ -26,7 +29,8 @@ async def cpu(harness: Harness) -> None:
 async def connections(harness: Harness) -> None:
     """Keep connections open, and send several messages over one.
 
-    A new connection for each message takes several round trips, and a handshake of its own with TLS.
+    Keep one client open while the lifespan is: a new connection takes several round trips, and a handshake with
+    TLS.
     """
     provider = harness.emulated_provider
     async with harness.run_plugin() as running:
@@ -40,7 +44,10 @@ async def connections(harness: Harness) -> None:
 
 @check(Group.SEND)
 async def only_its_provider(harness: Harness) -> None:
-    """Connect to no host but that of its provider, which is on this machine while it is emulated."""
+    """Connect to no host but that of its provider, which is on this machine while it is emulated.
+
+    Call the URL of the settings alone: no telemetry, no search for updates, no other API.
+    """
     async with harness.run_plugin() as running:
         await harness.send_message(running)
     others = sorted(running.recorder.hosts - _HERE)

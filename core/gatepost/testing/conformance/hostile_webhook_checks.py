@@ -1,14 +1,14 @@
 """Checks of reports that are not the provider's, or that somebody has changed."""
 
 import json
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey, WebhookRetry
-from gatepost.model import Report, WebhookRequest
+from gatepost.model import Report
+from gatepost.testing.conformance.changed_requests import spoiled_bodies, with_each_value
 from gatepost.testing.conformance.harness import Harness
 from gatepost.testing.conformance.leak_checks import holds_prose
 from gatepost.testing.conformance.leaks import contains_any
@@ -79,10 +79,14 @@ _HOSTILE_VALUES = (
 
 @check(Group.WEBHOOKS)
 async def garbage(harness: Harness) -> None:
-    """Raise BadWebhook for signed garbage or count it in ignored; raise no other error."""
+    """Raise BadWebhook for signed garbage or count it in ignored; raise no other error.
+
+    Check the type of a value before you use it, raise BadWebhook for a body that is no report, and count in
+    `ignored` what is no event.
+    """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
-        for spoiled in (*_GARBAGE, *_spoiled(request.body)):
+        for spoiled in (*_GARBAGE, *spoiled_bodies(request.body)):
             outcome = await running.parse(signed(harness, replace_request(request, body=spoiled)))
             shown = f"a body that begins with {spoiled[:24]!r}"
             assert isinstance(outcome, Report | BadWebhook | BadSignature | WebhookRetry), (
@@ -93,7 +97,10 @@ async def garbage(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, standalone=True)
 async def hostile_headers(harness: Harness) -> None:
-    """Refuse an unsigned request with a declared error, whatever its headers hold."""
+    """Refuse an unsigned request with a declared error, whatever its headers hold.
+
+    Take each header for any text, and raise BadSignature for one that is missing, long or not ASCII.
+    """
     names = ["authorization", "content-type", "x-signature", "x-timestamp"]
     if hasattr(harness.provider, "sign"):
         names += harness.reporter.sign(webhook_request(body=b"{}")).headers
@@ -105,7 +112,10 @@ async def hostile_headers(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, standalone=True)
 async def foreign_requests(harness: Harness) -> None:
-    """Refuse a request that is not the provider's, GET or POST, with a declared error."""
+    """Refuse a request that is not the provider's, GET or POST, with a declared error.
+
+    Verify the signature first, whatever the method and the body are, and raise BadSignature.
+    """
     async with harness.run_plugin() as running:
         for body in _GARBAGE:
             for method in ("POST", "GET"):
@@ -117,7 +127,11 @@ async def foreign_requests(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.BATCHED)
 async def bad_events(harness: Harness) -> None:
-    """Count bad events among good ones, and lose none of the good ones."""
+    """Count bad events among good ones, and lose none of the good ones.
+
+    Translate each event by itself, and count in `ignored` those that can't be read, as wire.collect_events
+    does.
+    """
     kinds = kinds_with_status(harness)
     async with harness.run_plugin() as running:
         message, _ = await send_one(harness, running)
@@ -133,11 +147,14 @@ async def bad_events(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, after=("webhooks.garbage",))
 async def wrong_types(harness: Harness) -> None:
-    """Ignore or refuse a signed report of which one field has another type, with a declared error."""
+    """Ignore or refuse a signed report of which one field has another type, with a declared error.
+
+    Match the types as well as the names, as in `case {"id": str(value)}`.
+    """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
         for value in _OTHER_TYPES:
-            for changed in _with_each_value(request, partial(_replaced_by, value)):
+            for changed in with_each_value(request, partial(_replaced_by, value)):
                 outcome = await running.parse(signed(harness, changed))
                 assert isinstance(outcome, Report | BadWebhook), (
                     f"a field is {value!r}: {describe(outcome)}, which the hook does not declare"
@@ -153,7 +170,7 @@ async def own_words(harness: Harness) -> None:
     async with harness.run_plugin() as running:
         for kind in harness.meanings:
             _, _, request = await send_and_report(harness, running, [kind])
-            for changed in _with_each_value(request, lambda old: PROSE if isinstance(old, str) else old):
+            for changed in with_each_value(request, lambda old: PROSE if isinstance(old, str) else old):
                 outcome = await running.parse(signed(harness, changed))
                 where = "an error" if isinstance(outcome, BaseException) else "a Report"
                 assert not holds_prose(f"{outcome!r} {outcome}"), (
@@ -162,11 +179,12 @@ async def own_words(harness: Harness) -> None:
     assert not holds_prose("\n".join(running.recorder.texts)), "the provider's prose is in a log"
 
 
-@check(Group.WEBHOOKS, ReportFeature.BODY_SIGNED)
+@check(Group.WEBHOOKS, needs_any=(ReportFeature.BODY_SIGNED, ReportFeature.IDS_SIGNED))
 async def unsigned_query(harness: Harness) -> None:
     """Believe no parameter of the URL that the signature does not cover.
 
-    Anybody who sees one genuine report could send it again about another message.
+    Read ids and statuses from what the signature covers: anybody who sees one genuine report could send it
+    again about another message.
     """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
@@ -184,7 +202,10 @@ async def unsigned_query(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.IDS_SIGNED)
 async def other_message(harness: Harness) -> None:
-    """Raise BadSignature for a genuine report in which somebody has put another message's id."""
+    """Raise BadSignature for a genuine report in which somebody has put another message's id.
+
+    Verify the ids too, wherever they stand: in the body, or in the URL with its query.
+    """
     async with harness.run_plugin() as running:
         message, receipt, request = await send_and_report(harness, running)
         other, other_receipt = await send_one(harness, running)
@@ -201,7 +222,10 @@ async def other_message(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.URL_SIGNED)
 async def changed_url(harness: Harness) -> None:
-    """Raise BadSignature for a genuine report that comes to another URL."""
+    """Raise BadSignature for a genuine report that comes to another URL.
+
+    Compute the signature over `request.url` as it is, with its query.
+    """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
         genuine = signed(harness, request)
@@ -214,7 +238,7 @@ async def changed_url(harness: Harness) -> None:
 async def fetches_nothing(harness: Harness) -> None:
     """Fetch no URL that an unverified request names: it would lead anywhere in the operator's network.
 
-    A certificate is fetched from hosts of a fixed pattern only.
+    Verify first, and fetch a certificate from hosts of a fixed pattern only.
     """
     async with trap_server() as trap, harness.run_plugin() as running:
         url = f"http://127.0.0.1:{trap.port}/key.pem"
@@ -227,7 +251,7 @@ async def fetches_nothing(harness: Harness) -> None:
             "x5u": url,
         }
         lures = [replace_request(request, body=json.dumps(names).encode())]
-        lures += _with_each_value(request, lambda old: url if isinstance(old, str) else old)
+        lures += with_each_value(request, lambda old: url if isinstance(old, str) else old)
         for lure in lures:
             for changed in (lure, harness.reporter.sign(lure, forged=True)):
                 await running.parse(changed)
@@ -238,40 +262,3 @@ async def fetches_nothing(harness: Harness) -> None:
 
 def _replaced_by(new: Any, _old: Any) -> Any:
     return new
-
-
-def _with_each_value(request: WebhookRequest, change: Callable[[Any], Any]) -> Iterator[WebhookRequest]:
-    """Yield the request once for each value of its JSON or form, with this value changed; nothing for other bodies."""
-    try:
-        body = json.loads(request.body)
-    except ValueError:
-        pairs = parse_qsl(request.body.decode("ascii", "replace"))
-        for place, (name, value) in enumerate(pairs):
-            changed = [*pairs[:place], (name, str(change(value))), *pairs[place + 1 :]]
-            yield replace_request(request, body=urlencode(changed).encode())
-        return
-    for changed in _changed(body, change):
-        yield replace_request(request, body=json.dumps(changed).encode())
-
-
-def _changed(value: Any, change: Callable[[Any], Any]) -> Iterator[Any]:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            for changed in _changed(item, change):
-                yield {**value, name: changed}
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            for changed in _changed(item, change):
-                yield [*value[:place], changed, *value[place + 1 :]]
-    elif (new := change(value)) is not value:
-        yield new
-
-
-def _spoiled(body: bytes) -> Iterator[bytes]:
-    """Yield a genuine body cut short, doubled, and changed at random places that are the same in each run."""
-    chance = random.Random(4)  # noqa: S311  not for secrecy
-    yield from (body[: len(body) * part // 8] for part in range(1, 8))
-    yield body + body
-    for _ in range(40):
-        place = chance.randrange(max(1, len(body)))
-        yield body[:place] + bytes([chance.randrange(256)]) + body[place + 1 :]

@@ -34,7 +34,10 @@ class _ForeignError(Exception):
 
 @check(Group.LIFESPAN, standalone=True)
 async def opens_and_closes(harness: Harness) -> None:
-    """Open, and leave no running task or thread and no open socket after it has closed."""
+    """Open, and leave no running task or thread and no open socket after it has closed.
+
+    Cancel and await your tasks, and close your clients, in a `finally` of the lifespan.
+    """
     async with harness.run_plugin() as running:
         await _use(harness, running)
     await assert_closed(running)
@@ -42,7 +45,10 @@ async def opens_and_closes(harness: Harness) -> None:
 
 @check(Group.LIFESPAN, standalone=True)
 async def background_exits(harness: Harness) -> None:
-    """Never raise SystemExit in a task: it would end the gateway."""
+    """Never raise SystemExit in a task: it would end the gateway.
+
+    Call no sys.exit(), and catch SystemExit where a library raises it.
+    """
     async with harness.run_plugin() as running:
         await _use(harness, running)
     assert not running.recorder.exits, f"a task raised SystemExit: {', '.join(running.recorder.exits)}"
@@ -50,7 +56,10 @@ async def background_exits(harness: Harness) -> None:
 
 @check(Group.LIFESPAN, standalone=True)
 async def two_instances(harness: Harness) -> None:
-    """Run two instances side by side and one after the other: the end of one does not affect the other."""
+    """Run two instances side by side and one after the other: the end of one does not affect the other.
+
+    Keep everything in the instance: nothing in the class, in a module or in a shared client.
+    """
     async with harness.run_plugin() as outer:
         async with harness.run_plugin() as inner:
             await _use(harness, inner)
@@ -61,7 +70,10 @@ async def two_instances(harness: Harness) -> None:
 
 @check(Group.LIFESPAN, standalone=True)
 async def error_inside(harness: Harness) -> None:
-    """Pass on an error inside the lifespan, and close everything."""
+    """Pass on an error inside the lifespan, and close everything.
+
+    Close in a `finally`, and catch no error around the `yield`.
+    """
     opened: list[RunningPlugin] = []
     with contextlib.suppress(_ForeignError):
         await _raise_inside(harness, opened)
@@ -78,7 +90,10 @@ async def _raise_inside(harness: Harness, opened: list[RunningPlugin]) -> None:
 
 @check(Group.LIFESPAN, standalone=True)
 async def cancelled(harness: Harness) -> None:
-    """Pass on a cancellation inside the lifespan, and close everything."""
+    """Pass on a cancellation inside the lifespan, and close everything.
+
+    Close in a `finally`, and let CancelledError pass.
+    """
     opened: list[RunningPlugin] = []
 
     async def stay_open() -> None:
@@ -98,7 +113,10 @@ async def cancelled(harness: Harness) -> None:
 
 @check(Group.LIFESPAN, standalone=True)
 async def free_loop(harness: Harness) -> None:
-    """Open and close without a blocking call on the event loop's thread."""
+    """Open and close without a blocking call on the event loop's thread.
+
+    Use an async client, or make the call in asyncio.to_thread.
+    """
     async with harness.run_plugin() as running:
         pass
     assertions.assert_no_blocking_calls(running)
@@ -106,7 +124,10 @@ async def free_loop(harness: Harness) -> None:
 
 @check(Group.LIFESPAN, FailureMode.UNREACHABLE)
 async def provider_down(harness: Harness) -> None:
-    """Open although no server is at the provider's port."""
+    """Open although no server is at the provider's port.
+
+    Connect at the first call instead; `ping` tells the operator that the provider is away.
+    """
     with harness.unreachable_table() as table:
         try:
             async with harness.run_plugin(table=table):

@@ -21,7 +21,11 @@ _ATTRIBUTES = ("api_version", "settings_type", *OptionalAttributes.__annotations
 
 @check(Group.PLUGIN, standalone=True)
 async def version(harness: Harness) -> None:
-    """Have the api_version of this contract."""
+    """Have the api_version of this contract.
+
+    Set `api_version` to the number that the problem names, and look into the changelog for what is new in that
+    contract.
+    """
     number = getattr(harness.plugin, "api_version", None)
     assert number == hookspecs.API_VERSION, (
         f"api_version is {number!r}, this Gatepost's {hookspecs.API_VERSION}"
@@ -30,14 +34,21 @@ async def version(harness: Harness) -> None:
 
 @check(Group.PLUGIN, standalone=True)
 async def starts(harness: Harness) -> None:
-    """Be constructed with its table, and open."""
+    """Be constructed with its table, and open.
+
+    Raise ConfigError in the constructor for a setting that can't be used, and let the lifespan open without the
+    provider.
+    """
     async with harness.run_plugin():
         pass
 
 
 @check(Group.PLUGIN, standalone=True)
 async def hooks(harness: Harness) -> None:
-    """Have only hooks that are marked, async and in the contract, so that the gateway accepts them."""
+    """Have only hooks that are marked, async and in the contract, so that the gateway accepts them.
+
+    Copy the signature of each hook from `gatepost.hookspecs`, and mark it with @hookimpl.
+    """
     try:
         Instance(InstanceSettings(name="conformance", use="conformance"), harness.make_plugin())
     except ConfigError as error:
@@ -46,7 +57,10 @@ async def hooks(harness: Harness) -> None:
 
 @check(Group.PLUGIN)
 async def declared_hooks(harness: Harness) -> None:
-    """Have every hook that its suites declare."""
+    """Have every hook that its suites declare.
+
+    Write the missing hook, or leave its suite out of the test class.
+    """
     plugin = harness.make_plugin()
     missing = [name for name in HOOKS if name in harness.hooks and not implements(plugin, name)]
     assert not missing, f"declared by a suite, but {harness.plugin.__name__} has no hook {', '.join(missing)}"
@@ -54,7 +68,10 @@ async def declared_hooks(harness: Harness) -> None:
 
 @check(Group.PLUGIN, standalone=True)
 async def attributes(harness: Harness) -> None:
-    """Have usable values in the attributes of its class, and misspell none of their names."""
+    """Have usable values in the attributes of its class, and misspell none of their names.
+
+    Correct the attribute that the problem names; `gatepost.hookspecs` says what each of them means.
+    """
     plugin = harness.plugin
     delivers, seconds = getattr(plugin, "delivers", True), getattr(plugin, "replay_safe", 0.0)
     status = getattr(plugin, "retry_status", 503)
@@ -74,7 +91,8 @@ async def attributes(harness: Harness) -> None:
 async def replay_key(harness: Harness) -> None:
     """Send the idempotency key along where the class says that repeats are safe.
 
-    Declare MessageFeature.IDEMPOTENCY_KEY, so that the key is compared with what the provider received.
+    Declare MessageFeature.IDEMPOTENCY_KEY, so that the key is compared with what the provider received; or
+    leave `replay_safe` out.
     """
     safe = getattr(harness.plugin, "replay_safe", 0.0)
     assert not safe or MessageFeature.IDEMPOTENCY_KEY in harness.declared, (
@@ -86,7 +104,7 @@ async def replay_key(harness: Harness) -> None:
 async def constructor(harness: Harness) -> None:
     """Open nothing, call no server, and start no task and no thread in the constructor.
 
-    All of that belongs in the lifespan: a command that only reads the configuration constructs the plugin too.
+    Move it into the lifespan: a command that only reads the configuration constructs the plugin too.
     """
     settings = harness.settings()
     recorder, threads = Recorder(), set(threading.enumerate())

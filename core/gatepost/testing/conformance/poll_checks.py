@@ -16,7 +16,10 @@ _TURNS = 4
 
 @check(Group.WEBHOOKS, ReportFeature.POLLED)
 async def polled(harness: Harness) -> None:
-    """Fetch reports and pass them to context.report, with the declared statuses, until it is closed."""
+    """Fetch reports and pass them to context.report, with the declared statuses, until it is closed.
+
+    Fetch in a task of the lifespan, and await context.report with what a webhook would report.
+    """
     async with harness.run_plugin() as running:
         for kind, statuses in harness.meanings.items():
             if not statuses:
@@ -31,7 +34,10 @@ async def polled(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.POLLED, after=("webhooks.polled",))
 async def polled_again(harness: Harness) -> None:
-    """Report the same events again where the store could not take them, and acknowledge them only then."""
+    """Report the same events again where the store could not take them, and acknowledge them only then.
+
+    Acknowledge, or move the cursor in `context.state`, only after context.report has returned.
+    """
     kind = next(kind for kind, statuses in harness.meanings.items() if statuses)
     async with harness.run_plugin() as running:
         message, _ = await send_one(harness, running)
@@ -48,7 +54,10 @@ async def polled_again(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.POLLED, after=("webhooks.polled",))
 async def polled_by_one(harness: Harness) -> None:
-    """Ask context.lease before each turn, and fetch nothing where another replica has it."""
+    """Ask context.lease before each turn, and fetch nothing where another replica has it.
+
+    Await context.lease before each turn, and leave the turn out where it returns False.
+    """
     kind = next(kind for kind, statuses in harness.meanings.items() if statuses)
     async with harness.run_plugin(lease_free=False) as running:
         message, _ = await send_one(harness, running)
@@ -63,7 +72,10 @@ async def polled_by_one(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.POLLED, after=("webhooks.polled",))
 async def polled_no_leaks(harness: Harness) -> None:
-    """Put neither the recipient nor a secret into such a report, its state or a log."""
+    """Put neither the recipient nor a secret into such a report, its state or a log.
+
+    Keep an id or a cursor in `context.state`, and log counts.
+    """
     async with harness.run_plugin() as running:
         message, _ = await send_one(harness, running)
         _queue(harness, next(iter(harness.meanings)), message.id)

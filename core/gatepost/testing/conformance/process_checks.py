@@ -110,7 +110,7 @@ def _restore(before: Mapping[str, Any]) -> None:
 async def process(harness: Harness) -> None:
     """Change nothing that the whole process shares, in the constructor or while it is open.
 
-    No environment variable, no logging configuration, no default of sockets, no signal handler.
+    Give your own client its timeout, log with `context.log`, and leave environment, signals and defaults alone.
     """
     before = _read()
     harness.make_plugin()

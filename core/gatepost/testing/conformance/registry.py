@@ -62,9 +62,11 @@ class Check(msgspec.Struct, frozen=True):
     summary: str
     """One line: what a plugin that passes does."""
     advice: str
-    """What to do in a plugin that fails; empty where the problem says it."""
+    """What to do in a plugin that fails."""
     needs: frozenset[Need]
     """What the suite must declare; otherwise the check is not run, and the report says so."""
+    needs_any: frozenset[Need]
+    """Of these the suite must declare one; empty where it need not."""
     after: tuple[str, ...]
     """The ids of checks that this one builds on, in order: where one of them fails, this one can't be judged."""
     standalone: bool
@@ -72,6 +74,15 @@ class Check(msgspec.Struct, frozen=True):
     run: Run
     """Raises AssertionError, with a text for the plugin's author, where the plugin fails. Call it by ``runner``, which
     survives whatever a plugin raises."""
+
+    @property
+    def lesson(self) -> str:
+        """Return what was expected of a plugin that fails, and what to do, for the lines after the problem."""
+        return f"{self.summary} {self.advice}"
+
+    def can_run(self, declared: Collection[Need]) -> bool:
+        """Return whether enough is declared to run the check."""
+        return self.needs <= set(declared) and (not self.needs_any or bool(self.needs_any & set(declared)))
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -90,23 +101,30 @@ _checks: dict[str, Check] = {}
 
 
 def check(
-    group: Group, *needs: Need, name: str = "", standalone: bool = False, after: tuple[str, ...] = ()
+    group: Group,
+    *needs: Need,
+    needs_any: tuple[Need, ...] = (),
+    standalone: bool = False,
+    after: tuple[str, ...] = (),
 ) -> Callable[[Run], Run]:
     """Add a function to the registry, under its own name.
 
-    The first paragraph of its docstring is the summary, and the second, where there is one, the advice. ``after`` are
-    checks that it builds on besides those that its whole group builds on.
+    The first paragraph of its docstring is the summary, and the second the advice. ``after`` are checks that it builds
+    on besides those that its whole group builds on.
     """
 
     def register(run: Run) -> Run:
-        own = f"{group}.{name or getattr(run, '__name__', '')}"
+        own = f"{group}.{getattr(run, '__name__', '')}"
         summary, _, advice = (" ".join(part.split()) for part in (run.__doc__ or "").partition("\n\n"))
+        if not advice:
+            raise ValueError(f"{own} has no advice: say in a second paragraph of its docstring what to do")
         found = Check(
             id=own,
             group=group,
             summary=summary,
             advice=advice,
             needs=frozenset(needs),
+            needs_any=frozenset(needs_any),
             after=_after(own, group, after),
             standalone=standalone,
             run=run,
@@ -166,7 +184,7 @@ def cases(
     found = [
         Case(one, channel)
         for one in checks_of(groups)
-        if one.needs <= set(declared)
+        if one.can_run(declared)
         for channel in (sorted(channels) if one.group is Group.SEND else (None,))
     ]
     return {case.id: case for case in found}

@@ -24,7 +24,11 @@ CONCURRENT_SENDS = 8
 
 @check(Group.SEND)
 async def success(harness: Harness) -> None:
-    """Return a Receipt for a good message, which the provider then has once."""
+    """Return a Receipt for a good message, which the provider then has once.
+
+    Return the Receipt once the provider has answered that it has the message. Send our id along, and return it
+    in the emulator's `received`.
+    """
     async with harness.run_plugin() as running:
         message, _ = await harness.send_message(running)
     count = len(harness.received(message.id))
@@ -33,7 +37,10 @@ async def success(harness: Harness) -> None:
 
 @check(Group.SEND)
 async def one_recipient(harness: Harness) -> None:
-    """Send the message to its recipient and to no one else."""
+    """Send the message to its recipient and to no one else.
+
+    Build each request from its own message alone, and use no body or list of recipients again.
+    """
     async with harness.run_plugin() as running:
         messages = [(await harness.send_message(running))[0] for _ in range(3)]
     for message in messages:
@@ -42,7 +49,10 @@ async def one_recipient(harness: Harness) -> None:
 
 @check(Group.SEND)
 async def provider_id(harness: Harness) -> None:
-    """Return a provider's id that is printable, has at most 255 characters, and differs for each message."""
+    """Return a provider's id that is printable, has at most 255 characters, and differs for each message.
+
+    Return the provider's id of this one message, cut to 255 characters, or Receipt() where it has none.
+    """
     async with harness.run_plugin() as running:
         receipts = [await harness.send_message(running) for _ in range(2)]
     ids = [receipt.provider_id for _, receipt in receipts]
@@ -59,7 +69,10 @@ async def provider_id(harness: Harness) -> None:
 
 @check(Group.SEND)
 async def concurrent(harness: Harness) -> None:
-    """Send eight concurrent messages once each, to their own recipients."""
+    """Send eight concurrent messages once each, to their own recipients.
+
+    Keep what belongs to one call in local variables, not in the instance.
+    """
     async with harness.run_plugin(concurrency=CONCURRENT_SENDS) as running:
         messages = [harness.message() for _ in range(CONCURRENT_SENDS)]
         for outcome in await gather([running.send(message) for message in messages]):
@@ -72,7 +85,10 @@ async def concurrent(harness: Harness) -> None:
 
 @check(Group.SEND)
 async def free_loop(harness: Harness) -> None:
-    """Never block the event loop, neither with a call nor with much CPU, for a long message too."""
+    """Never block the event loop, neither with a call nor with much CPU, for a long message too.
+
+    Use an async client, and make blocking calls and long computations in asyncio.to_thread.
+    """
     async with harness.run_plugin() as running:
         for text in ("short", "long " * 100):
             await running.send(_with_text(harness, text))
@@ -88,7 +104,10 @@ def _with_text(harness: Harness, text: str) -> Any:
 
 @check(Group.SEND)
 async def no_leaks(harness: Harness) -> None:
-    """Log and print neither the recipient nor a secret, at any level."""
+    """Log and print neither the recipient nor a secret, at any level.
+
+    Log the message's id and nothing else of it, and keep libraries from logging requests.
+    """
     async with harness.run_plugin() as running:
         await harness.send_message(running)
         await running.send(harness.message(sender=_odd_sender(harness)))
@@ -99,7 +118,11 @@ async def no_leaks(harness: Harness) -> None:
 
 @check(Group.SEND)
 async def plugin_host(harness: Harness) -> None:
-    """Work inside the gateway's plugin host, which logs no plugin_violation."""
+    """Work inside the gateway's plugin host, which logs no plugin_violation.
+
+    Keep to the limits of Receipt in `gatepost.model`: an opaque provider_id without the recipient, a price with
+    its currency.
+    """
     recorder = Recorder()
     plugin = harness.make_plugin(FakeCore(recorder.logger("conformance")))
     instance = Instance(InstanceSettings(name="conformance", use="conformance"), plugin)
@@ -113,7 +136,10 @@ async def plugin_host(harness: Harness) -> None:
 
 @check(Group.SEND)
 async def hostile_content(harness: Harness) -> None:
-    """Send odd but permitted content or raise Rejected; never another error, never half a message."""
+    """Send odd but permitted content or raise Rejected; never another error, never half a message.
+
+    Encode each field as the API wants it, and raise Rejected before the request where the API can't carry it.
+    """
     async with harness.run_plugin() as running:
         for fields in _odd_messages(harness):
             message = harness.message(**fields)
@@ -129,7 +155,10 @@ async def hostile_content(harness: Harness) -> None:
 
 @check(Group.SEND)
 async def no_proxy(harness: Harness) -> None:
-    """Read no proxy variable: only the operator's settings decide where messages go."""
+    """Read no proxy variable: only the operator's settings decide where messages go.
+
+    Keep the client from reading the environment (trust_env=False), as wire.connect does.
+    """
     with closed_port() as port, _environment(_proxies(port)):
         async with harness.run_plugin() as running:
             message = harness.message()
@@ -139,16 +168,22 @@ async def no_proxy(harness: Harness) -> None:
 
 @check(Group.SEND)
 async def without_sender(harness: Harness) -> None:
-    """Send a message without a sender or reply address with the default, or raise Rejected."""
+    """Send a message without a sender or reply address with the default, or raise Rejected.
+
+    Take the default of the settings, and raise Rejected where there is none, as wire.sender_of does.
+    """
     fields: dict[str, Any] = {"sender": None} if harness.channel is Channel.SMS else {"reply_to": None}
     async with harness.run_plugin() as running:
         outcome = await running.send(harness.message(**fields))
-    assert isinstance(outcome, Receipt | Rejected), describe(outcome)
+    assert isinstance(outcome, Receipt | Rejected), f"without its own sender {describe(outcome)}"
 
 
 @check(Group.SEND)
 async def cancelled_early(harness: Harness) -> None:
-    """End as cancelled when a send is cancelled at any early moment, and send the next message well."""
+    """End as cancelled when a send is cancelled at any early moment, and send the next message well.
+
+    Take locks and connections with `async with`, so that a cancellation releases them.
+    """
     async with harness.run_plugin(concurrency=1) as running:
         for turns in range(6):
             given_up = harness.message()

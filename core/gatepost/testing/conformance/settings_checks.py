@@ -34,7 +34,11 @@ _HOSTILE_TEXTS = (
 
 @check(Group.SETTINGS, standalone=True)
 async def frozen(harness: Harness) -> None:
-    """Have a settings_type that is a frozen msgspec.Struct, as is every table inside it."""
+    """Have a settings_type that is a frozen msgspec.Struct, as is every table inside it.
+
+    Write `class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)`, and each table inside it
+    alike.
+    """
     not_frozen = [
         kind.__name__ for kind in _structs(harness.plugin.settings_type) if not kind.__struct_config__.frozen
     ]
@@ -43,7 +47,10 @@ async def frozen(harness: Harness) -> None:
 
 @check(Group.SETTINGS, standalone=True)
 async def unknown_keys(harness: Harness) -> None:
-    """Refuse unknown keys, also in the tables inside its table."""
+    """Refuse unknown keys, also in the tables inside its table.
+
+    Add forbid_unknown_fields=True, so that a misspelled key stops the start.
+    """
     permissive = [
         kind.__name__
         for kind in _structs(harness.plugin.settings_type)
@@ -71,7 +78,10 @@ def _structs(kind: object) -> list[type[msgspec.Struct]]:
 
 @check(Group.SETTINGS, standalone=True)
 async def core_keys(harness: Harness) -> None:
-    """Use none of the core's keys."""
+    """Use none of the core's keys.
+
+    Rename the setting: the core reads a key of this name itself and does not pass it on.
+    """
     taken = sorted(set(_fields(harness.plugin.settings_type)) & set(CORE_KEYS))
     assert not taken, f"these keys are the core's: {', '.join(taken)}"
 
@@ -80,7 +90,8 @@ async def core_keys(harness: Harness) -> None:
 async def secret_types(harness: Harness) -> None:
     """Use the type Secret for each key whose name says that it holds one.
 
-    A value that anybody may see is marked as such: Annotated[str, Meta(extra={"public": True})].
+    Use `Secret` of `gatepost.model`. Mark a value that anybody may see: Annotated[str, Meta(extra={"public":
+    True})].
     """
     plain = [
         field.encode_name
@@ -108,7 +119,10 @@ def _is_public(kind: object) -> bool:
 
 @check(Group.SETTINGS, standalone=True)
 async def no_leaks_in_repr(harness: Harness) -> None:
-    """Show no secret of the settings or the instance, in whatever way they are printed."""
+    """Show no secret of the settings or the instance, in whatever way they are printed.
+
+    Keep the Secret and not its value in attributes, and call reveal() only where the value is used.
+    """
     settings, plugin = harness.settings(), harness.make_plugin()
     shown = "\n".join(
         [
@@ -124,7 +138,10 @@ async def no_leaks_in_repr(harness: Harness) -> None:
 
 @check(Group.SETTINGS, standalone=True)
 async def hostile_texts(harness: Harness) -> None:
-    """Construct an instance or raise ConfigError, whatever the texts in its table are."""
+    """Construct an instance or raise ConfigError, whatever the texts in its table are.
+
+    Check each text in the constructor, and raise ConfigError with a Fault for each one that can't be used.
+    """
     for key, text, error in _constructor_errors(harness):
         assert isinstance(error, ConfigError), (
             f"{key} = {text[:20]!r}: the constructor raised {type(error).__name__} instead of ConfigError"
@@ -133,7 +150,10 @@ async def hostile_texts(harness: Harness) -> None:
 
 @check(Group.SETTINGS, standalone=True)
 async def fault_keys(harness: Harness) -> None:
-    """Name keys of its table in the faults of a ConfigError."""
+    """Name keys of its table in the faults of a ConfigError.
+
+    Name the key in each Fault as it stands in the plugin's table: Fault("base_url", "must be a URL").
+    """
     keys = set(_fields(harness.plugin.settings_type))
     for key, text, error in _constructor_errors(harness):
         if isinstance(error, ConfigError):
@@ -146,7 +166,10 @@ async def fault_keys(harness: Harness) -> None:
 
 @check(Group.SETTINGS, standalone=True)
 async def no_leaks_in_faults(harness: Harness) -> None:
-    """Quote no secret in a ConfigError, neither that of its own key nor of another."""
+    """Quote no secret in a ConfigError, neither that of its own key nor of another.
+
+    Say what a value must be, not what it is, and raise with `from None` where the cause quotes it.
+    """
     marked = {key: f"marked-{key}" for key, value in harness.table.items() if isinstance(value, str)}
     secret = {key: value for key, value in marked.items() if _is_secret(harness, key)}
     for changed in ({**harness.table, **secret}, {**harness.table, **marked}):

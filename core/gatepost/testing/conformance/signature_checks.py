@@ -19,7 +19,10 @@ def assert_refused(outcome: object, what: str, *errors: type[Exception]) -> None
 
 @check(Group.WEBHOOKS)
 async def forged(harness: Harness) -> None:
-    """Raise BadSignature for a report signed with another key."""
+    """Raise BadSignature for a report signed with another key.
+
+    Compute the signature with the key of the settings, and raise BadSignature where the report has another one.
+    """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
         outcome = await running.parse(harness.reporter.sign(request, forged=True))
@@ -28,7 +31,10 @@ async def forged(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS)
 async def unsigned(harness: Harness) -> None:
-    """Raise BadSignature or WebhookRetry for a report without its signature, or with a part of it."""
+    """Raise BadSignature or WebhookRetry for a report without its signature, or with a part of it.
+
+    Take a missing part of a signature for a wrong one, and raise BadSignature.
+    """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
         genuine = signed(harness, request)
@@ -41,7 +47,10 @@ async def unsigned(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.BODY_SIGNED)
 async def other_body(harness: Harness) -> None:
-    """Raise BadSignature for a signature that was made for another body."""
+    """Raise BadSignature for a signature that was made for another body.
+
+    Compute the signature over `request.body` as it is, and raise BadSignature where the report has another one.
+    """
     async with harness.run_plugin() as running:
         _, _, one = await send_and_report(harness, running)
         _, _, other = await send_and_report(harness, running)
@@ -51,7 +60,10 @@ async def other_body(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.BODY_SIGNED)
 async def changed_body(harness: Harness) -> None:
-    """Raise BadSignature for a body with one changed bit, at any place."""
+    """Raise BadSignature for a body with one changed bit, at any place.
+
+    Compute the signature over `request.body` as it is: not over what was decoded and encoded again.
+    """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
         genuine = signed(harness, request)
@@ -66,7 +78,10 @@ async def changed_body(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.TIME_SIGNED)
 async def expired(harness: Harness) -> None:
-    """Raise BadSignature for a signature that is older than 26 hours."""
+    """Raise BadSignature for a signature that is older than 26 hours.
+
+    Call request.expect_fresh with the time that the verified signature states.
+    """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
         for age, what in ((26.5 * HOUR, "26.5 hours old"), (9_000 * HOUR, "a year old")):
@@ -75,7 +90,10 @@ async def expired(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.TIME_SIGNED)
 async def day_old(harness: Harness) -> None:
-    """Accept a report that is a day old: some providers try to deliver for that long."""
+    """Accept a report that is a day old: some providers try to deliver for that long.
+
+    Call request.expect_fresh, and have no shorter limit of your own.
+    """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
         events = events_of(await running.parse(signed(harness, request, age=25 * HOUR)))
@@ -84,7 +102,10 @@ async def day_old(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS, ReportFeature.TIME_SIGNED)
 async def future(harness: Harness) -> None:
-    """Raise BadSignature for a signature from tomorrow."""
+    """Raise BadSignature for a signature from tomorrow.
+
+    Call request.expect_fresh with the time that the verified signature states.
+    """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
         outcome = await running.parse(signed(harness, request, age=-24 * HOUR))
@@ -93,7 +114,10 @@ async def future(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS)
 async def no_key(harness: Harness) -> None:
-    """Raise NoVerificationKey without a verification key, also for a genuine report."""
+    """Raise NoVerificationKey without a verification key, also for a genuine report.
+
+    Raise NoVerificationKey before anything else where the setting is empty, as wire.read_webhook does.
+    """
     assert harness.verification_keys, "the suite's `verification_keys` names no key of the table"
     table = {key: value for key, value in harness.table.items() if key not in harness.verification_keys}
     async with harness.run_plugin() as running:

@@ -84,7 +84,7 @@ async def _serving(counts: CountingServer, handle: _Handler) -> AsyncIterator[No
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None
+        assert task is not None, "no task runs this handler"
         tasks.add(task)
         await handle(reader, writer)
 

@@ -27,7 +27,10 @@ _HOSTILE = {
 
 @check(Group.USERS)
 async def known_recipients(harness: Harness) -> None:
-    """Return the users with a canonical address or a number in E.164."""
+    """Return the users with a canonical address or a number in E.164.
+
+    Compare with the address or number in its canonical form, and return a list of ids as texts.
+    """
     async with harness.run_plugin() as running:
         for user in USUAL:
             for channel, recipient in _recipients(harness, user):
@@ -37,7 +40,10 @@ async def known_recipients(harness: Harness) -> None:
 
 @check(Group.USERS)
 async def unknown_recipients(harness: Harness) -> None:
-    """Return nobody for a recipient that no user has, and for an address asked for as a number."""
+    """Return nobody for a recipient that no user has, and for an address asked for as a number.
+
+    Search the field of this channel only, and return an empty list where nobody has the recipient.
+    """
     async with harness.run_plugin() as running:
         for channel, unknown in _UNKNOWN.items():
             found = _ids(await running.find_user(channel, Secret(unknown)))
@@ -50,7 +56,10 @@ async def unknown_recipients(harness: Harness) -> None:
 
 @check(Group.USERS)
 async def hostile_recipients(harness: Harness) -> None:
-    """Return nobody for a part of a recipient or for a pattern: an opt-out must not reach another user."""
+    """Return nobody for a part of a recipient or for a pattern: an opt-out must not reach another user.
+
+    Compare whole values for equality and pass them as parameters: no LIKE, no prefix, no pattern.
+    """
     async with harness.run_plugin() as running:
         for channel, recipients in _HOSTILE.items():
             for recipient in recipients:
@@ -60,7 +69,10 @@ async def hostile_recipients(harness: Harness) -> None:
 
 @check(Group.USERS)
 async def concurrent(harness: Harness) -> None:
-    """Find the right user in each of several concurrent calls."""
+    """Find the right user in each of several concurrent calls.
+
+    Keep what belongs to one call in local variables, not in the instance.
+    """
     lookups = [(user, *each) for user in USUAL for each in _recipients(harness, user)] * 4
     async with harness.run_plugin() as running:
         outcomes = await gather([running.find_user(channel, recipient) for _, channel, recipient in lookups])
@@ -70,7 +82,10 @@ async def concurrent(harness: Harness) -> None:
 
 @check(Group.USERS)
 async def no_leaks(harness: Harness) -> None:
-    """Log no recipient, no fragment of one and no secret, at any level."""
+    """Log no recipient, no fragment of one and no secret, at any level.
+
+    Log how many users were found, and nothing of the recipient: no last digits and no hash.
+    """
     async with harness.run_plugin() as running:
         for user in USUAL:
             for channel, recipient in _recipients(harness, user):
@@ -84,7 +99,10 @@ async def no_leaks(harness: Harness) -> None:
 
 @check(Group.USERS)
 async def free_loop(harness: Harness) -> None:
-    """Make no blocking call on the event loop's thread."""
+    """Make no blocking call on the event loop's thread.
+
+    Use an async client, or make the call in asyncio.to_thread.
+    """
     async with harness.run_plugin() as running:
         for channel, recipient in _recipients(harness, USUAL[0]):
             await running.find_user(channel, recipient)
@@ -93,13 +111,19 @@ async def free_loop(harness: Harness) -> None:
 
 @check(Group.USERS, FailureMode.OUTAGE)
 async def outage(harness: Harness) -> None:
-    """Raise Unavailable where the source has an error of its own: the provider is asked to report again."""
+    """Raise Unavailable where the source has an error of its own: the provider is asked to report again.
+
+    Raise Unavailable for every answer that does not say whose the recipient is.
+    """
     await assertions.assert_unavailable(harness, FailureMode.OUTAGE, _finder(harness), _find_again(harness))
 
 
 @check(Group.USERS, FailureMode.HANG)
 async def hang(harness: Harness) -> None:
-    """Raise Unavailable after its own deadline of `lookup_timeout` seconds where the source does not answer."""
+    """Raise Unavailable after its own deadline of `lookup_timeout` seconds where the source does not answer.
+
+    Put the lookup under asyncio.timeout(0.9 * context.lookup_timeout), and raise Unavailable.
+    """
     await assertions.assert_lookup_deadline(harness, _finder(harness), _find_again(harness))
 
 

@@ -63,7 +63,10 @@ def events_of(outcome: object) -> list[StatusEvent]:
 
 @check(Group.WEBHOOKS)
 async def genuine(harness: Harness) -> None:
-    """Accept a genuine report: verify its signature and return its events."""
+    """Accept a genuine report: verify its signature and return its events.
+
+    Verify exactly what the provider signs, before it is decoded, and return the events of each report.
+    """
     async with harness.run_plugin() as running:
         _, _, request = await send_and_report(harness, running)
         assert events_of(await running.parse(signed(harness, request))), "a genuine report has no events"
@@ -71,7 +74,10 @@ async def genuine(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS)
 async def meanings(harness: Harness) -> None:
-    """Read each kind of report as the declared statuses, and no others."""
+    """Read each kind of report as the declared statuses, and no others.
+
+    Correct the plugin's table of statuses, or the suite's `meanings`; count in `ignored` what means no status.
+    """
     async with harness.run_plugin() as running:
         for kind, statuses in harness.meanings.items():
             message, _, request = await send_and_report(harness, running, [kind])
@@ -85,7 +91,10 @@ async def meanings(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS)
 async def status_type(harness: Harness) -> None:
-    """Return every status as a Status, not as a text."""
+    """Return every status as a Status, not as a text.
+
+    Use the members of `gatepost.model.Status`.
+    """
     async with harness.run_plugin() as running:
         for kind in harness.meanings:
             _, _, request = await send_and_report(harness, running, [kind])
@@ -97,7 +106,11 @@ async def status_type(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS)
 async def message_ids(harness: Harness) -> None:
-    """Return events with our id of the message that was sent, or with the provider_id of its Receipt."""
+    """Return events with our id of the message that was sent, or with the provider_id of its Receipt.
+
+    Send our id along and read it from the report. Where the API can't carry it, return the same provider_id as
+    in the Receipt.
+    """
     async with harness.run_plugin() as running:
         for kind in kinds_with_status(harness):
             message, receipt, request = await send_and_report(harness, running, [kind])
@@ -111,7 +124,10 @@ async def message_ids(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS)
 async def no_leaks(harness: Harness) -> None:
-    """Put neither the recipient nor a secret into a Report or a log."""
+    """Put neither the recipient nor a secret into a Report or a log.
+
+    Put only ids, statuses and codes into a Report, and log nothing of the body.
+    """
     async with harness.run_plugin() as running:
         reports = []
         for kind in harness.meanings:
@@ -125,7 +141,10 @@ async def no_leaks(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS)
 async def codes(harness: Harness) -> None:
-    """Return codes that are codes, from a closed list: not the provider's free text, no id and no time."""
+    """Return codes that are codes, from a closed list: not the provider's free text, no id and no time.
+
+    Return the provider's code by wire.safe_code, and leave its texts out.
+    """
     async with harness.run_plugin() as running:
         for kind in harness.meanings:
             found = []
@@ -140,7 +159,10 @@ async def codes(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS)
 async def repeated(harness: Harness) -> None:
-    """Return the same events for the same request a second time."""
+    """Return the same events for the same request a second time.
+
+    Decide by the request alone, and remember none: the core drops repeats.
+    """
     async with harness.run_plugin() as running:
         request = signed(harness, (await send_and_report(harness, running))[2])
         first, second = await running.parse(request), await running.parse(request)
@@ -149,7 +171,10 @@ async def repeated(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS)
 async def concurrent(harness: Harness) -> None:
-    """Read each of many concurrent requests correctly."""
+    """Read each of many concurrent requests correctly.
+
+    Keep what belongs to one call in local variables, not in the instance.
+    """
     async with harness.run_plugin() as running:
         sent = [await send_and_report(harness, running) for _ in range(4)]
         outcomes = await gather([running.parse(signed(harness, request)) for _, _, request in sent * 5])
@@ -162,7 +187,10 @@ async def concurrent(harness: Harness) -> None:
 
 @check(Group.WEBHOOKS)
 async def free_loop(harness: Harness) -> None:
-    """Never block the event loop, neither with a call nor with much CPU, for a large request too."""
+    """Never block the event loop, neither with a call nor with much CPU, for a large request too.
+
+    Make blocking calls and long computations in asyncio.to_thread, as wire.read_webhook does.
+    """
     kinds = kinds_with_status(harness)
     batched = ReportFeature.BATCHED in harness.declared
     async with harness.run_plugin() as running:
@@ -179,7 +207,10 @@ def _names(statuses: Sequence[object]) -> str:
 
 @check(Group.WEBHOOKS)
 async def answer(harness: Harness) -> None:
-    """Return an answer that the gateway can send, and that holds nothing of a recipient."""
+    """Return an answer that the gateway can send, and that holds nothing of a recipient.
+
+    Return a WebhookAnswer of fixed bytes within the limits that `gatepost.model` states.
+    """
     async with harness.run_plugin() as running:
         for kind in harness.meanings:
             _, _, request = await send_and_report(harness, running, [kind])

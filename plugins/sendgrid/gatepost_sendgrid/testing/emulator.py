@@ -65,7 +65,13 @@ class SendGridEmulator(Emulator):
     retry_pauses = (60.0, 300.0, 1800.0, 7200.0)
 
     message_features = frozenset(
-        {MessageFeature.SENDER, MessageFeature.REPLY_TO, MessageFeature.HEADERS, MessageFeature.CONNECTIONS}
+        {
+            MessageFeature.SENDER,
+            MessageFeature.REPLY_TO,
+            MessageFeature.HEADERS,
+            MessageFeature.TAGS,
+            MessageFeature.CONNECTIONS,
+        }
     )
     report_features = frozenset(
         {
@@ -132,6 +138,7 @@ class SendGridEmulator(Emulator):
             subject=message.get("subject", ""),
             text=content.get("text/plain", ""),
             html=content.get("text/html", ""),
+            tags=message.get("categories", ()),
             headers=message.get("headers", {}) | message["personalizations"][0].get("headers", {}),
             raw=raw_request(taken),
         )
