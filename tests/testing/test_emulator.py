@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from gatepost.testing import emulator, report_sender
+from gatepost.testing.conformance.running_plugin import wait_until
 from gatepost.testing.webhook_requests import with_headers
 
 
@@ -269,3 +270,18 @@ async def test_a_connection_accepted_while_it_ends_is_closed(turns):
         connection.setblocking(False)  # noqa: FBT003  the library's own
         with contextlib.suppress(ConnectionError):
             assert connection.recv(1) == b""
+
+
+async def test_a_request_whose_client_has_gone_ends_with_the_emulator():
+    before = asyncio.all_tasks()
+    async with Tiny() as provider:
+        provider.failure = emulator.hang(taken=False)
+        _, writer = await asyncio.open_connection("127.0.0.1", int(provider.base_url.rpartition(":")[2]))
+        writer.write(b"POST / HTTP/1.1\r\nHost: tiny\r\nContent-Length: 2\r\n\r\n{}")
+        await wait_until(lambda: provider.withheld_answers, lambda: "the request did not come")
+        writer.close()
+        await writer.wait_closed()
+        await provider.drop_connections()
+
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
