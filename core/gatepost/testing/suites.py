@@ -26,7 +26,7 @@ from gatepost.testing.conformance import registry, runner
 from gatepost.testing.conformance.declaration import declared_by
 from gatepost.testing.conformance.harness import Harness
 from gatepost.testing.conformance.provider import Provider, provider_of
-from gatepost.testing.conformance.registry import GROUPS, Case, Group, checks_of
+from gatepost.testing.conformance.registry import Case, checks_of, groups_of
 from gatepost.testing.conformance.sample_contacts import BLOCKED_CONTACTS, SAMPLE_CONTACTS
 from gatepost.testing.features import ContactFeature, FailureMode, MessageFeature, Need, ReportFeature
 from gatepost.testing.kit_emulator import PROSE, KitEmulator, default_recipient, no_port_table, with_https
@@ -233,7 +233,7 @@ def sample_contacts(suite: type[PluginSuite]) -> Mapping[str, Contact]:
 
 def cases(suite: type[PluginSuite]) -> dict[str, Case]:
     """Return the cases for a class, by the names of their tests; those of sending once for each channel."""
-    return registry.cases(groups(suite), channels(suite), declared(suite))
+    return registry.cases(groups_of(hooks(suite)), channels(suite), declared(suite))
 
 
 def declared(suite: type[PluginSuite]) -> frozenset[Need]:
@@ -249,11 +249,6 @@ def undeclared(suite: type[PluginSuite]) -> list[str]:
     implemented = [name for name in names if plugin and implements(plugin, name.partition(" ")[0])]
     marked = [f"{name}, WHICH THE PLUGIN IMPLEMENTS" if name in implemented else name for name in names]
     given = declared(suite)
-    left_out = [check for check in checks_of(groups(suite)) if not check.can_run(given)]
+    left_out = [check for check in checks_of(groups_of(hooks(suite))) if not check.can_run(given)]
     needs = {need for check in left_out for need in check.needs | check.needs_any}
     return [*marked, *sorted(str(need) for need in needs - given)]
-
-
-def groups(suite: type[PluginSuite]) -> set[Group]:
-    """Return the groups of checks for a class."""
-    return {Group.PLUGIN, Group.SETTINGS, *(GROUPS[hook] for hook in hooks(suite))}

@@ -201,20 +201,20 @@ class WaitsForTheUser(Full):
         return await self._get(path)
 
 
-@wrong("webhooks.polled", "not passed on")
+@wrong("polling.reports", "not passed on")
 class NeverPolls(Polling):
     async def fetch(self):
         pass
 
 
-@wrong("webhooks.polled", "means \\[.*rejected")
+@wrong("polling.reports", "means \\[.*rejected")
 class PassesOnAnotherStatus(Polling):
     async def pass_on(self, report, after, cursor):
         events = [type(event)(status=Status.REJECTED, message_id=event.message_id) for event in report.events]
         await super().pass_on(Report(events=events), after, cursor)
 
 
-@wrong("webhooks.polled_again", "is lost")
+@wrong("polling.reported_again", "is lost")
 class AcknowledgesFirst(Polling):
     async def _poll(self):
         after = 0
@@ -226,7 +226,7 @@ class AcknowledgesFirst(Polling):
             await asyncio.sleep(0.005)
 
 
-@wrong("webhooks.polled_by_one", "another replica has the lease")
+@wrong("polling.one_replica", "another replica has the lease")
 class IgnoresTheLease(Polling):
     async def _poll(self):
         while True:
@@ -235,7 +235,7 @@ class IgnoresTheLease(Polling):
             await asyncio.sleep(0.005)
 
 
-@wrong("webhooks.polled_by_one", "never asks context.lease|another replica has")
+@wrong("polling.one_replica", "never asks context.lease|another replica has")
 class AsksForNoLease(Polling):
     async def _poll(self):
         while True:
@@ -243,14 +243,14 @@ class AsksForNoLease(Polling):
             await asyncio.sleep(0.005)
 
 
-@wrong("webhooks.polled_no_leaks", "the recipient is in")
+@wrong("polling.no_leaks", "the recipient is in")
 class KeepsTheLastReport(Polling):
     async def pass_on(self, report, after, cursor):
         self._context.log.info("fetched", report=(await self._get("/v1/reports?after=0")).body)
         await super().pass_on(report, after, cursor)
 
 
-POLLED = [one.id for one in checks_of([Group.WEBHOOKS]) if one.id.startswith("webhooks.polled")]
+POLLED = [one.id for one in checks_of([Group.POLLING])]
 LOOKUPS = [one.id for one in checks_of([Group.BATCH, Group.USERS])]
 
 

@@ -83,7 +83,7 @@ def test_every_hook_has_a_suite_with_checks():
     hooks = {name for name in vars(marked.hook) if not name.startswith("_")}
 
     assert {suite.hook for suite in suites.SUITES} - {""} == hooks == GROUPS.keys()
-    assert all(checks_of([group]) for group in GROUPS.values())
+    assert all(checks_of([group]) for groups in GROUPS.values() for group in groups)
 
 
 SUITE = """
@@ -158,6 +158,13 @@ def test_the_report_begins_with_what_to_mend_first(a_suite):
     assert "has no hook find_contact" in missing
 
 
+def test_a_failure_says_what_is_wrong_what_was_expected_and_what_to_do(a_suite):
+    assert "has no hook find_contact" in a_suite
+    assert (
+        "Have every hook that its suites declare. Write the missing hook, or leave its suite out" in a_suite
+    )
+
+
 def test_what_is_not_declared_is_named(a_suite):
     assert "send_email (EmailSuite), WHICH THE PLUGIN IMPLEMENTS" in a_suite
 
@@ -227,6 +234,7 @@ def test_a_plugin_that_fails_says_where(gatepost):
 
     assert result.exit_code == 1
     assert "players.csv" in result.output
+    assert checks()["plugin.starts"].advice in result.output
     assert "Traceback" not in result.output
 
 

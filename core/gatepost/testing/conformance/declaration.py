@@ -6,7 +6,7 @@ from gatepost.hookspecs import HOOKS, SEND_HOOKS
 from gatepost.plugin_host.discovery import implements
 from gatepost.testing.conformance.harness import Harness
 from gatepost.testing.conformance.provider import provider_of
-from gatepost.testing.conformance.registry import GROUPS, Case, Group, cases
+from gatepost.testing.conformance.registry import Case, cases, groups_of
 from gatepost.testing.conformance.sample_contacts import BLOCKED_CONTACTS, SAMPLE_CONTACTS
 from gatepost.testing.features import ContactFeature, Need
 from gatepost.testing.kit_emulator import KitEmulator
@@ -49,8 +49,7 @@ def emulated_harness(plugin: type, emulator: KitEmulator, base: Path) -> Harness
 
 def cases_of(harness: Harness) -> dict[str, Case]:
     """Return all cases for a harness, by id."""
-    groups = {Group.PLUGIN, Group.SETTINGS, *(GROUPS[hook] for hook in harness.hooks)}
-    return cases(groups, harness.channels, harness.declared)
+    return cases(groups_of(harness.hooks), harness.channels, harness.declared)
 
 
 def standalone_cases(harness: Harness) -> dict[str, Case]:

@@ -14,8 +14,8 @@ _TURNS = 4
 """How often a plugin without the lease must have asked for it before the check ends."""
 
 
-@check(Group.WEBHOOKS, ReportFeature.POLLED)
-async def polled(harness: Harness) -> None:
+@check(Group.POLLING, ReportFeature.POLLED)
+async def reports(harness: Harness) -> None:
     """Fetch reports and pass them to context.report, with the declared statuses, until it is closed.
 
     Fetch in a task of the lifespan, and await context.report with what a webhook would report.
@@ -32,8 +32,8 @@ async def polled(harness: Harness) -> None:
             assert got == list(statuses), f"{kind} means {got}, not {list(statuses)}"
 
 
-@check(Group.WEBHOOKS, ReportFeature.POLLED, after=("webhooks.polled",))
-async def polled_again(harness: Harness) -> None:
+@check(Group.POLLING, ReportFeature.POLLED)
+async def reported_again(harness: Harness) -> None:
     """Report the same events again where the store could not take them, and acknowledge them only then.
 
     Acknowledge, or move the cursor in `context.state`, only after context.report has returned.
@@ -52,8 +52,8 @@ async def polled_again(harness: Harness) -> None:
         )
 
 
-@check(Group.WEBHOOKS, ReportFeature.POLLED, after=("webhooks.polled",))
-async def polled_by_one(harness: Harness) -> None:
+@check(Group.POLLING, ReportFeature.POLLED)
+async def one_replica(harness: Harness) -> None:
     """Ask context.lease before each turn, and fetch nothing where another replica has it.
 
     Await context.lease before each turn, and leave the turn out where it returns False.
@@ -70,8 +70,8 @@ async def polled_by_one(harness: Harness) -> None:
         assert not _events(running), "it fetched reports although another replica has the lease"
 
 
-@check(Group.WEBHOOKS, ReportFeature.POLLED, after=("webhooks.polled",))
-async def polled_no_leaks(harness: Harness) -> None:
+@check(Group.POLLING, ReportFeature.POLLED)
+async def no_leaks(harness: Harness) -> None:
     """Put neither the recipient nor a secret into such a report, its state or a log.
 
     Keep an id or a cursor in `context.state`, and log counts.
@@ -92,5 +92,5 @@ def _queue(harness: Harness, kind: str, message_id: str) -> None:
 
 
 def _events(running: RunningPlugin) -> list[Any]:
-    reports: list[Report] = running.core.reports
-    return [event for report in reports for event in report.events]
+    passed_on: list[Report] = running.core.reports
+    return [event for report in passed_on for event in report.events]

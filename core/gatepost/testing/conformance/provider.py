@@ -28,7 +28,8 @@ _DRIP = 0.25
 class Provider(Protocol):
     """An emulated provider, as the checks of sending use it.
 
-    One that counts the plugin's connections has the attribute ``connections`` too.
+    One that counts the plugin's connections has the attribute ``connections`` too. One whose reports are fetched has the
+    method ``queue(kind, message_id)``, after which a report waits.
     """
 
     @property

@@ -1,6 +1,6 @@
 """The registry of all checks."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from importlib import import_module
 
@@ -25,19 +25,28 @@ class Group(StrEnum):
     USERS = "users"
     SEND = "send"
     WEBHOOKS = "webhooks"
+    POLLING = "polling"
 
 
-GROUPS: Mapping[str, Group] = {
-    "lifespan": Group.LIFESPAN,
-    "ping": Group.PING,
-    "find_contact": Group.CONTACTS,
-    "find_contacts": Group.BATCH,
-    "find_user": Group.USERS,
-    "send_email": Group.SEND,
-    "send_sms": Group.SEND,
-    "parse_webhook": Group.WEBHOOKS,
+_SENDING = (Group.SEND, Group.POLLING)
+
+GROUPS: Mapping[str, Sequence[Group]] = {
+    "lifespan": (Group.LIFESPAN,),
+    "ping": (Group.PING,),
+    "find_contact": (Group.CONTACTS,),
+    "find_contacts": (Group.BATCH,),
+    "find_user": (Group.USERS,),
+    "send_email": _SENDING,
+    "send_sms": _SENDING,
+    "parse_webhook": (Group.WEBHOOKS,),
 }
-"""The group of checks for each hook. The groups ``plugin`` and ``settings`` are for every plugin."""
+"""The groups of checks for each hook. Those of ``polling`` need ReportFeature.POLLED."""
+
+
+def groups_of(hooks: Iterable[str]) -> set[Group]:
+    """Return the groups of checks for a plugin with these hooks; ``plugin`` and ``settings`` are for every plugin."""
+    return {Group.PLUGIN, Group.SETTINGS, *(group for hook in hooks for group in GROUPS[hook])}
+
 
 _BASES: Mapping[Group, tuple[str, ...]] = {
     Group.PLUGIN: ("plugin.version", "plugin.starts", "plugin.hooks", "plugin.declared_hooks"),
@@ -49,6 +58,7 @@ _BASES: Mapping[Group, tuple[str, ...]] = {
     Group.USERS: ("users.known_recipients",),
     Group.SEND: ("send.success",),
     Group.WEBHOOKS: ("send.success", "webhooks.genuine"),
+    Group.POLLING: ("send.success", "polling.reports"),
 }
 """The checks without which those of a group can't be judged, besides those of the group ``plugin``."""
 
