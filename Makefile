@@ -24,7 +24,7 @@ RUNS := 200000
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast coverage bench torture programs lint fuzz docs reference dist lock hooks clean
+.PHONY: help setup run test fast coverage bench torture programs lint fuzz docs reference reports dist lock hooks clean
 
 help:  ## list the targets
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,12 @@ docs: setup  ## build the documentation into docs/_build; every warning is an er
 
 reference: setup  ## write what the code says about the plugin API into docs/reference
 	$(BIN)/python docs/api_pages.py
+
+# The folder of a plugin has the name that `use` gives it.
+EMULATED := $(notdir $(patsubst %/pyproject.toml,%,$(shell grep -l gatepost.emulators plugins/*/pyproject.toml)))
+
+reports: setup  ## run the conformance kit on every shipped plugin, and save each report in the plugin's package
+	for plugin in $(EMULATED); do $(BIN)/gatepost conformance $$plugin --save || exit 1; done
 
 dist: setup  ## build all wheels into DIST=dist, with the constraints for their installation
 	rm -f $(DIST)/gatepost*.whl

@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from gatepost import cli
+from gatepost.cli import conformance
+from gatepost.cli.saved_report import saved_report
 from gatepost.hookspecs import hookimpl
 from gatepost.plugin_host import discovery
 from gatepost.testing import emulators
@@ -54,6 +56,15 @@ def run(monkeypatch, tmp_path):
 def installed(monkeypatch, plugin):
     """Let the name ``sendgrid`` stand for another class."""
     monkeypatch.setattr(discovery, "load", lambda use: plugin)
+
+
+@pytest.fixture
+def package(monkeypatch, tmp_path):
+    """A package of its own for the plugin, so that no report of the checkout is replaced; its report."""
+    folder = tmp_path / "package"
+    folder.mkdir()
+    monkeypatch.setattr(conformance, "saved_report", lambda entry: folder / "conformance.json")
+    return folder / "conformance.json"
 
 
 def quick(monkeypatch, *groups):
@@ -127,14 +138,14 @@ def test_the_badge_is_an_image_that_says_the_level():
     assert "silver" in "".join(image.itertext())
 
 
-def test_a_good_plugin_passes_and_its_report_can_be_saved(run, monkeypatch, tmp_path):
+def test_a_good_plugin_passes_and_its_report_can_be_saved(run, monkeypatch, tmp_path, package):
     quick(monkeypatch, "plugin", "settings", "ping", "webhooks")
-    result = run("sendgrid", "--save", "conformance.json", "--badge", "badge.svg")
+    result = run("sendgrid", "--save", "--badge", "badge.svg")
 
     assert result.exit_code == 0, result.output
     assert "Level: silver" in result.output
-    saved = json.loads((tmp_path / "conformance.json").read_text())
-    assert saved["plugin"] == "sendgrid"
+    saved = json.loads(package.read_text())
+    assert (saved["plugin"], saved["level"]) == ("sendgrid", "silver")
     assert {one["outcome"] for one in saved["checks"]} == {"passed"}
     assert "silver" in (tmp_path / "badge.svg").read_text()
 
@@ -145,24 +156,37 @@ def test_json_is_all_that_stdout_holds(run, monkeypatch):
     assert json.loads(result.stdout)["kit"] == 2
 
 
-def test_a_wrong_plugin_fails_with_what_to_read_first(run, monkeypatch):
+def test_a_wrong_plugin_fails_with_what_to_read_first(run, monkeypatch, package):
     installed(monkeypatch, Forgetful)
     quick(monkeypatch, "plugin", "send")
-    result = run("sendgrid")
+    result = run("sendgrid", "--save")
 
     assert result.exit_code == 1
+    assert "The report is not saved" in result.output
+    assert not package.exists()
     first = re.search(r"Read first: (\S+)", result.output)[1]
     assert first.startswith("send.")
     assert f"✗ {first}" in result.output
+    assert "cut, strip, escape and convert nothing" in " ".join(result.output.split())
     assert "Level: none" in result.output
 
 
 # The sandbox has no account that could be refused or throttled.
 @pytest.mark.parametrize(("plugin", "level"), [("csv", "silver"), ("sandbox", "bronze"), ("smtp", "silver")])
 def test_a_plugin_that_is_not_http_is_checked_whole(run, plugin, level):
-    result = run(plugin)
+    result = run(plugin, "--json")
     assert result.exit_code == 0, result.output
-    assert f"Level: {level}" in result.output
+    assert f"Level: {level}" in result.stderr
+    # Byte for byte, on any machine and on any day: `make reports` has written it.
+    assert result.stdout == saved_report(discovery.installed()[plugin]).read_text()
+
+
+def test_a_plugin_that_is_no_package_can_not_hold_a_report(run, monkeypatch):
+    quick(monkeypatch, "plugin")
+    monkeypatch.setattr(conformance, "saved_report", lambda entry: None)
+    result = run("sendgrid", "--save")
+    assert result.exit_code == 1
+    assert "make it a package" in result.output
 
 
 def test_an_emulator_for_the_demo_alone_is_none_for_the_kit(run, monkeypatch):
@@ -217,16 +241,12 @@ class TestLive:
         assert account.taken == []
         assert ("GET", "/v3/scopes") in account.requests
 
-    async def test_one_message_goes_to_each_recipient_that_is_named(
-        self, run, monkeypatch, account, tmp_path
-    ):
+    async def test_one_message_goes_to_each_recipient_that_is_named(self, run, monkeypatch, account, package):
         quick(monkeypatch, "plugin")
-        result = await self.run(
-            run, "--to", RECIPIENT, "--from", "news@amazing.example", "--send", "--save", "report.json"
-        )
+        result = await self.run(run, "--to", RECIPIENT, "--from", "news@amazing.example", "--send", "--save")
         assert result.exit_code == 0, result.output
         assert [account.received(one).recipients for one in account.taken] == [[RECIPIENT]]
-        saved = (tmp_path / "report.json").read_text()
+        saved = package.read_text()
         assert json.loads(saved)["live"]["sent"] == 1
         assert RECIPIENT not in saved + result.output
 

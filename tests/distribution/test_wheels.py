@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_every_shipped_plugin_has_a_wheel_beside_the_gateway(dist):
     names = sorted(wheel.name.partition("-")[0] for wheel in dist.glob("*.whl"))
 
     assert names == ["gatepost", *(f"gatepost_{name}" for name in SHIPPED)]
+
+
+def test_the_wheels_hold_the_conformance_reports(dist):
+    packages = [file.parent for file in REPO.glob("plugins/*/gatepost_*/conformance.json")]
+    assert packages
+    for package in packages:
+        (wheel,) = dist.glob(f"{package.name}-*.whl")
+        assert f"{package.name}/conformance.json" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_an_empty_environment_gets_the_versions_that_were_tested(dist, installed):

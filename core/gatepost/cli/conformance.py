@@ -13,17 +13,19 @@ from rich.text import Text
 
 from gatepost.cli.common import config_option, fail, plural, printable
 from gatepost.cli.plugin_conformance import MARKS, configured_harness
+from gatepost.cli.saved_report import saved_report
 from gatepost.config.toml_file import config_path
 from gatepost.errors import ConfigError
+from gatepost.plugin_host import discovery
 from gatepost.testing.conformance import kit
 from gatepost.testing.conformance.live import LiveOrder, parse_recipient, run_live
-from gatepost.testing.conformance.report import LiveRecord, Report, badge
+from gatepost.testing.conformance.report import LiveRecord, Report, badge, encode
 from gatepost.testing.conformance.runner import CaseOutcome, CaseResult
 
 
 class _Options(TypedDict):
     as_json: bool
-    save: Path | None
+    save: bool
     image: Path | None
     live: str | None
     recipients: Sequence[str]
@@ -35,9 +37,7 @@ class _Options(TypedDict):
 @click.command()
 @click.argument("plugin")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option(
-    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON to FILE."
-)
+@click.option("--save", is_flag=True, help="Write the report into the plugin's package, as conformance.json.")
 @click.option(
     "--badge", "image", type=click.Path(path_type=Path, dir_okay=False), help="Write a badge (SVG) to FILE."
 )
@@ -66,18 +66,29 @@ def command(plugin: str, **options: Unpack[_Options]) -> None:
     if order is not None:
         report = msgspec.structs.replace(report, live=_try_live(console, options, order))
     _show_level(console, report)
-    encoded = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+    is_live_good = report.live is None or (report.live.pinged and not report.live.failed)
+    is_good = not report.failed and is_live_good
     try:
         if options["save"]:
-            options["save"].write_bytes(encoded)
+            _save(console, plugin, report, is_good=is_good)
         if options["image"]:
             options["image"].write_text(badge(report), "utf-8")
     except OSError as error:
         fail(f"{error.filename} can't be written: {error.strerror}")
     if options["as_json"]:
-        sys.stdout.write(encoded.decode())
-    is_live_good = report.live is None or (report.live.pinged and not report.live.failed)
-    sys.exit(0 if not report.failed and is_live_good else 1)
+        sys.stdout.write(encode(report).decode())
+    sys.exit(0 if is_good else 1)
+
+
+def _save(console: Console, plugin: str, report: Report, *, is_good: bool) -> None:
+    file = saved_report(discovery.installed()[plugin])
+    if file is None:
+        fail(f"{printable(plugin)} is a single module, which can't hold a report: make it a package")
+    if not is_good:
+        console.print("The report is not saved, because something failed.", style="bold red")
+        return
+    file.write_bytes(encode(report))
+    console.print(f"Saved as {file}", markup=False, soft_wrap=True)
 
 
 def _live_order(options: _Options) -> LiveOrder | None:

@@ -1,7 +1,6 @@
 """``gatepost plugins``: shows the installed plugins and their configured instances."""
 
 from importlib.metadata import EntryPoint
-from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -12,13 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gatepost.cli.common import config_option, printable
+from gatepost.cli.saved_report import saved_report
 from gatepost.config.toml_file import config_path, plugin_uses
 from gatepost.errors import ConfigError
 from gatepost.hookspecs import API_VERSION, HOOKS
 from gatepost.plugin_host import discovery
-
-REPORT_FILE = "conformance.json"
-"""The name of a conformance report in a plugin's package; `gatepost conformance --save` writes it."""
 
 _IN_WORDS = {
     "find_contact": "finds contacts",
@@ -75,11 +72,9 @@ def _abilities(use: str) -> Text:
 
 def _level(entry: EntryPoint) -> str:
     """Return the level that the report in a plugin's package proves, such as ``silver``; a dash without a report."""
-    # Found without an import, which may fail in any way.
-    spec = find_spec(entry.module.partition(".")[0])
-    folders = spec.submodule_search_locations if spec else None
+    file = saved_report(entry)
     try:
-        data = Path(folders[0], REPORT_FILE).read_bytes() if folders else b""
+        data = file.read_bytes() if file else b""
     except OSError:
         data = b""
     if not data:

@@ -136,6 +136,12 @@ def documentation_url(distribution: Distribution | None) -> str:
     return found[0] if found else ""
 
 
+def encode(report: Report) -> bytes:
+    """Return the report as JSON, with its level: where every check passed, the same bytes on every machine."""
+    fields = {**msgspec.to_builtins(report), "level": str(report.level)}
+    return msgspec.json.format(msgspec.json.encode(fields), indent=1) + b"\n"
+
+
 _COLORS = {Level.NONE: "#9f9f9f", Level.BRONZE: "#a9672d", Level.SILVER: "#6f7c85", Level.GOLD: "#b8860b"}
 
 _BADGE = """\
