@@ -106,6 +106,20 @@ async def until(true):
         await asyncio.sleep(0.001)
 
 
+async def test_no_request_outlives_the_emulator_whose_client_left_first(client):
+    before = asyncio.all_tasks()
+    async with Tiny() as provider:
+        provider.plan(emulator.hang(taken=True), emulator.stall(), emulator.delay(3600), emulator.drip(3600))
+        sends = [asyncio.create_task(send(client, provider)) for _ in range(4)]
+        await until(lambda: provider.withheld_answers == 3 and provider.max_concurrent == 4)
+        for one in sends:
+            one.cancel()
+        await asyncio.wait(sends)
+        await until(lambda: not any(connection.transport for connection in provider._server.connections))
+
+    assert asyncio.all_tasks() == before
+
+
 async def test_takes_and_counts(provider, client):
     assert (await send(client, provider, "a"))[0] == 202
     assert (await send(client, provider, "a"))[0] == 202
