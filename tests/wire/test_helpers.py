@@ -84,8 +84,10 @@ def sms(sender):
 def test_the_requested_sender_comes_before_the_default():
     assert wire.sender_of(sms("Amazing"), "Other") == "Amazing"
     assert wire.sender_of(sms(None), "Other") == "Other"
-    with pytest.raises(Rejected, match="set default_sender"):
-        wire.sender_of(sms(None), "")
+    for code in ("", "1420"):
+        with pytest.raises(Rejected, match="set default_sender") as refusal:
+            wire.sender_of(sms(None), "", code=code)
+        assert refusal.value.code == code
 
 
 def request(body=b""):

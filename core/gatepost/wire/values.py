@@ -28,9 +28,12 @@ def safe_code(value: object) -> str:
     return ""
 
 
-def sender_of(message: Sms, default_sender: str) -> str:
-    """Return the sender that Smartico requested, or the default one; raise Rejected where there is neither."""
+def sender_of(message: Sms, default_sender: str, *, code: str = "") -> str:
+    """Return the sender that Smartico requested, or the default one.
+
+    Raises Rejected, with the provider's ``code`` for a wrong sender, where there is neither.
+    """
     sender = message.sender or default_sender
     if not sender:
-        raise Rejected("no sender: set default_sender, or let Smartico send a from_number")
+        raise Rejected("no sender: set default_sender, or let Smartico send a from_number", code=code)
     return sender
