@@ -1,13 +1,11 @@
 """Fixtures: the emulated Vonage, instances that send to it, webhook requests."""
 
 import time
-from functools import partial
 from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gatepost.errors import BadSignature, BadWebhook, NoVerificationKey, WebhookRetry
 from gatepost.model import WebhookRequest
@@ -35,13 +33,6 @@ class Clock:
 
     def __call__(self):
         return self.now
-
-
-@pytest.fixture(autouse=True)
-def skip_key_validation(monkeypatch):
-    """Skip the arithmetic check of the RSA key: it takes 50 ms per instance, and the key is always the same."""
-    quick = partial(load_pem_private_key, unsafe_skip_rsa_key_validation=True)
-    monkeypatch.setattr("gatepost_vonage.tokens.load_pem_private_key", quick)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -122,6 +123,20 @@ def test_a_wrong_channel_category_or_template_is_refused(table):
         )
 
 
+def damaged(key):
+    numbers = key.private_numbers()
+    other = RSAPrivateNumbers(
+        p=numbers.p,
+        q=numbers.q,
+        d=numbers.d + 2,
+        dmp1=numbers.dmp1,
+        dmq1=numbers.dmq1,
+        iqmp=numbers.iqmp,
+        public_numbers=numbers.public_numbers,
+    )
+    return other.private_key(unsafe_skip_rsa_key_validation=True)
+
+
 def pem(key, form=PrivateFormat.PKCS8, encryption=None):
     return key.private_bytes(Encoding.PEM, form, encryption or NoEncryption()).decode()
 
@@ -133,6 +148,7 @@ def pem(key, form=PrivateFormat.PKCS8, encryption=None):
         (lambda _: "/run/secrets/vonage.pem", "not a private key in PEM form"),
         (lambda key: pem(key).replace("\n", "\\n"), "not a private key in PEM form"),
         (lambda key: pem(key)[:200], "not a private key in PEM form"),
+        (lambda key: pem(damaged(key)), "not a private key in PEM form"),
         (lambda _: "\ud800", "not a private key in PEM form"),
         (lambda key: pem(key, encryption=BestAvailableEncryption(b"x")), "protected by a passphrase"),
         (lambda _: pem(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),

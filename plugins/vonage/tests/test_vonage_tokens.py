@@ -3,9 +3,10 @@
 import asyncio
 
 import jwt
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gatepost.testing import emulator
-from gatepost_vonage.tokens import LIFETIME
+from gatepost_vonage.tokens import LIFETIME, parse_key
 
 
 def tokens_of(vonage):
@@ -20,6 +21,24 @@ async def test_one_token_serves_many_messages(vonage, plugin, sms):
 
     assert len(vonage.taken) == 9
     assert len(tokens_of(vonage)) == 1
+
+
+async def test_the_key_is_parsed_once_for_all_instances_and_tokens(vonage, running, sms, monkeypatch):
+    parsed = []
+
+    def count(*arguments, **options):
+        parsed.append(1)
+        return load_pem_private_key(*arguments, **options)
+
+    for module in ("gatepost_vonage.tokens", "jwt.algorithms"):
+        monkeypatch.setattr(f"{module}.load_pem_private_key", count)
+    parse_key.cache_clear()
+    for _ in range(2):
+        async with running() as plugin:
+            await plugin.send_sms(sms())
+
+    assert len(tokens_of(vonage)) == 2
+    assert len(parsed) == 1
 
 
 async def test_a_token_has_the_claims_that_vonage_needs(vonage, plugin, sms, clock):
