@@ -1,22 +1,19 @@
-"""The codes in Vonage's error objects (RFC 7807: type, title, detail, instance; earlier: code, reason).
-
-Title, detail and reason are free text and often quote phone numbers. Only what can't be a number passes.
-"""
+"""The codes in Vonage's error objects: RFC 7807's type, title and detail; earlier code and reason. Pure functions."""
 
 import re
 
-# Codes have four digits today; a phone number has at least seven.
+from gatepost import wire
+
+# All but the type is free text, which often quotes phone numbers. They have at least seven digits; codes have four.
 _NUMERIC_CODE = re.compile(r"(?:^|[#/])([0-9]{1,5})/?\Z")
 _WORD_CODE = re.compile(r"#([A-Za-z]+(?:-[A-Za-z]+)*)\Z")
-_MAX_CODE_LENGTH = 40
 
 
 def error_code(error: object) -> str:
     """Return Vonage's code of an error, such as ``"1120"`` or ``"low-balance"``; empty if there is none.
 
-    ``error`` is any JSON value. The code is the end of its ``type`` URL. In a status webhook the ``title``
-    is the same number, and version v0.1 has the number in ``code``. The error may be inside another object, under
-    ``error``: the vendor's SDK for Kotlin reads it there.
+    The code is the end of the ``type``, a URL. In a status webhook the ``title`` is the same number; version v0.1
+    has it in ``code``. The error may be inside another object, under ``error``: Vonage's SDK for Kotlin reads it there.
     """
     if isinstance(error, dict) and isinstance(error.get("error"), dict):
         error = error["error"]
@@ -25,6 +22,6 @@ def error_code(error: object) -> str:
     places = [(_NUMERIC_CODE, error.get(key)) for key in ("type", "title", "code")]
     for pattern, value in [*places, (_WORD_CODE, error.get("type"))]:
         found = pattern.search(str(value)) if isinstance(value, str | int) else None
-        if found and len(found[1]) <= _MAX_CODE_LENGTH:
-            return found[1]
+        if found:
+            return wire.safe_code(found[1])
     return ""

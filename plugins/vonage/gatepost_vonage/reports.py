@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import jwt
@@ -12,26 +13,22 @@ from gatepost.errors import BadSignature, BadWebhook, WebhookRetry
 from gatepost.model import Report, Secret, Status, StatusEvent, WebhookRequest
 from gatepost_vonage.error_codes import error_code
 
-_STATUSES = {
-    "submitted": Status.ACCEPTED,
-    "delivered": Status.DELIVERED,
-    "read": Status.OPENED,
-    "undeliverable": Status.FAILED,
+_STATUSES: Mapping[str, Sequence[Status]] = {
+    "submitted": [Status.ACCEPTED],
+    "delivered": [Status.DELIVERED],
+    "read": [Status.OPENED],
+    "undeliverable": [Status.FAILED],
+    "rejected": [Status.REJECTED],
 }
-_OPTED_OUT_CODE = "1240"
 # `rejected` with one of these codes: Vonage accepted the message, but the network or the handset did not.
-_NETWORK_OR_HANDSET_CODES = frozenset(
-    "1030 1100 1180 1190 1200 1220 1230 1250 1251 1260 1270 1280 1290 1300 1310 1330 1331 1360".split()  # noqa: SIM905  one line, not eighteen
-)
+_REFUSED_LATER = "1030 1100 1180 1190 1200 1220 1230 1250 1251 1260 1270 1280 1290 1300 1310 1330 1331 1360"
+_STATUSES_OF_REJECTED: Mapping[str, Sequence[Status]] = {
+    **{code: [Status.FAILED] for code in _REFUSED_LATER.split()},
+    "1240": [Status.UNSUBSCRIBED, Status.REJECTED],  # the user had opted out: the cause before its effect
+}
 
 _jws = jwt.PyJWS()
 _SMS_API_FIELDS = frozenset({"messageId", "err-code", "msisdn"})
-_MAX_SMS_API_RECEIPT = 4096  # bytes
-_SMS_API_PROBLEM = (
-    "this is a delivery receipt of Vonage's SMS API; Gatepost sends by the Messages API and expects its status "
-    "webhooks (v1): in the Vonage dashboard choose the Messages API for SMS, and remove this address from the "
-    "account's delivery receipt webhook"
-)
 
 
 class _Claims(msgspec.Struct):
@@ -43,28 +40,37 @@ class _Claims(msgspec.Struct):
 
 def read_report(request: WebhookRequest, signature_secret: Secret) -> Report:
     """Verify the request and translate it; raise the errors of the hook ``parse_webhook``."""
-    authorization = request.headers.get("authorization", "").strip()
-    # A receipt of the SMS API has no token. The answer to a report that lost its token would make Vonage
+    # First: a receipt of the SMS API has no token, and the answer to a report that lost its token would make Vonage
     # repeat the receipt for a day.
-    if not authorization and _is_sms_api_receipt(request):
-        raise BadWebhook(_SMS_API_PROBLEM)
+    if _is_sms_api_receipt(request):
+        raise BadWebhook(
+            "this is a delivery receipt of Vonage's SMS API; Gatepost sends by the Messages API and expects its status "
+            "webhooks (v1): in the Vonage dashboard choose the Messages API for SMS, and remove this address from the "
+            "account's delivery receipt webhook"
+        )
     if request.method != "POST":
         raise BadWebhook("a status webhook of the Messages API (v1) is a POST with a JSON body")
+    _verify(request, signature_secret.reveal())
+    return _translate(request.json())
+
+
+def _is_sms_api_receipt(request: WebhookRequest) -> bool:
+    """Tell whether this looks like a receipt of the SMS API; the account may send a query, a form or JSON."""
+    names: set[str] = set(request.query)
+    if len(request.body) < 4096:  # a receipt has a few hundred bytes
+        with suppress(BadWebhook):
+            names.update(name for name, _ in request.form)
+        with suppress(BadWebhook):
+            body = request.json()
+            names.update(body if isinstance(body, dict) else ())
+    return len(names & _SMS_API_FIELDS) >= 2
+
+
+def _verify(request: WebhookRequest, signature_secret: str) -> None:
+    """Raise BadSignature unless Vonage signed this body, and not too long ago; WebhookRetry if it did not sign."""
+    authorization = request.headers.get("authorization", "").strip()
     if not authorization:
         raise WebhookRetry("the report is not signed; Vonage signs it when it repeats it")
-    _verify(request, authorization, signature_secret.reveal())
-    body = request.json()
-    if not isinstance(body, dict):
-        raise BadWebhook(
-            "the body is not a JSON object, so it is not a status webhook of the Messages API (v1)"
-        )
-    if _is_sms_api_receipt(request):
-        raise BadWebhook(_SMS_API_PROBLEM)
-    return _translate(body)
-
-
-def _verify(request: WebhookRequest, authorization: str, signature_secret: str) -> None:
-    """Raise BadSignature unless Vonage signed this body, and not too long ago."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise BadSignature("the Authorization header holds no bearer token")
@@ -86,19 +92,9 @@ def _verify(request: WebhookRequest, authorization: str, signature_secret: str) 
     request.expect_fresh(claims.iat)
 
 
-def _is_sms_api_receipt(request: WebhookRequest) -> bool:
-    """Tell whether this looks like a receipt of the SMS API; the account may send a query, a form or JSON."""
-    names: set[str] = set(request.query)
-    if len(request.body) < _MAX_SMS_API_RECEIPT:
-        with suppress(BadWebhook):
-            names.update(name for name, _ in request.form)
-        with suppress(BadWebhook):
-            body = request.json()
-            names.update(body if isinstance(body, dict) else ())
-    return len(names & _SMS_API_FIELDS) >= 2
-
-
-def _translate(body: dict[str, object]) -> Report:
+def _translate(body: object) -> Report:
+    if not isinstance(body, dict):
+        raise BadWebhook("the body is not a JSON object, as a status webhook of the Messages API (v1) is")
     status = body.get("status")
     message_id, provider_id = wire.safe_id(body.get("client_ref")), wire.safe_id(body.get("message_uuid"))
     if not isinstance(status, str):
@@ -106,22 +102,11 @@ def _translate(body: dict[str, object]) -> Report:
     if not (message_id or provider_id):
         raise BadWebhook("the body has neither a client_ref nor a message_uuid")
     code = error_code(body.get("error"))
-    statuses = _statuses(status, code)
-    if not statuses:
-        return Report(ignored={"unknown": 1})
-    return Report(
-        events=[
-            StatusEvent(status=status, message_id=message_id, provider_id=provider_id, code=code)
-            for status in statuses
-        ]
-    )
-
-
-def _statuses(status: str, code: str) -> list[Status]:
-    if status != "rejected":
-        translated = _STATUSES.get(status)
-        return [translated] if translated else []
-    if code == _OPTED_OUT_CODE:
-        # The cause before its effect: the message was refused because the user had opted out.
-        return [Status.UNSUBSCRIBED, Status.REJECTED]
-    return [Status.FAILED if code in _NETWORK_OR_HANDSET_CODES else Status.REJECTED]
+    statuses = _STATUSES.get(status, ())
+    if status == "rejected":
+        statuses = _STATUSES_OF_REJECTED.get(code, statuses)
+    events = [
+        StatusEvent(status=status, message_id=message_id, provider_id=provider_id, code=code)
+        for status in statuses
+    ]
+    return Report(events=events) if events else Report(ignored={"unknown": 1})

@@ -59,7 +59,7 @@ NEWS = Template(name="news", language="en-GB")
 @pytest.mark.parametrize(
     ("table", "faults"),
     [
-        ({"channel": "viber"}, {"default_sender": "is missing: Viber needs the Viber sender id"}),
+        ({"channel": "viber"}, {"default_sender": "is missing: it must be the Viber sender id"}),
         ({"channel": "viber", "default_sender": "x" * 51}, {"default_sender": "must be the Viber sender id"}),
         (
             {"channel": "viber", "default_sender": " Amazing"},
@@ -72,7 +72,7 @@ NEWS = Template(name="news", language="en-GB")
         (
             {"channel": "whatsapp"},
             {
-                "default_sender": "is missing: WhatsApp needs the WhatsApp Business number",
+                "default_sender": "is missing: it must be the WhatsApp Business number",
                 "template": "is missing",
             },
         ),
