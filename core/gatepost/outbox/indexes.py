@@ -21,7 +21,7 @@ def _partial(name: str, where: str, *columns: Column[int] | Column[str]) -> Inde
 INDEXES = (
     _partial("messages_due", "due_at IS NOT NULL", messages.c.queue, messages.c.state, messages.c.due_at),
     _partial("messages_expires_at", "due_at IS NOT NULL", messages.c.expires_at),
-    _partial("messages_user", "attempt > 0", messages.c.ext_user_id, messages.c.id),
+    Index("messages_user", messages.c.ext_user_id, messages.c.id),
     _partial("messages_ended_at", "ended_at IS NOT NULL", messages.c.ended_at),
     _partial("attempts_provider_id", "provider_id IS NOT NULL", attempts.c.instance, attempts.c.provider_id),
     # The target comes last, so that a paused target is skipped within the index, without reading its rows.

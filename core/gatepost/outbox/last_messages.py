@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, exists, literal_column, select
+from sqlalchemy import bindparam, exists, select
 
 from gatepost.model import Channel
 from gatepost.outbox.schema import attempts, messages
@@ -24,13 +24,12 @@ _was_sent = exists().where(
     attempts.c.instance == bindparam("instance"),
     attempts.c.outcome.not_in(["rejected", "unavailable"]),
 )
-# Ids begin with the time. The comparison of the attempt is that of the partial index.
+# Ids begin with the time.
 _select_last = dialect_pair(
     lambda _: (
         select(messages.c.id)
         .where(
             messages.c.ext_user_id == bindparam("user"),
-            messages.c.attempt > literal_column("0"),
             messages.c.client == bindparam("client"),
             messages.c.channel == bindparam("channel"),
             # A preview goes to another recipient than the user.

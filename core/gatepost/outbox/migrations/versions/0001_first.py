@@ -68,7 +68,7 @@ def _create_messages() -> None:
     )
     _partial("messages_due", "messages", ["queue", "state", "due_at"], "due_at IS NOT NULL")
     _partial("messages_expires_at", "messages", ["expires_at"], "due_at IS NOT NULL")
-    _partial("messages_user", "messages", ["ext_user_id", "id"], "attempt > 0")
+    op.create_index("messages_user", "messages", ["ext_user_id", "id"])
     _partial("messages_ended_at", "messages", ["ended_at"], "ended_at IS NOT NULL")
 
 
