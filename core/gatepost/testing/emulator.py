@@ -134,7 +134,7 @@ class Emulator(ReportSender, KitEmulator):
         self._port = port
         self._planned: deque[Failure] = deque()
         self._sends: Counter[str] = Counter()
-        self._handlers: set[asyncio.Task[None]] = set()
+        self._concurrent = 0
 
     # What differs by provider; ReportSender has the rest of it.
 
@@ -207,7 +207,6 @@ class Emulator(ReportSender, KitEmulator):
                     timeout=aiohttp.ClientTimeout(total=30), cookie_jar=aiohttp.DummyCookieJar()
                 )
             )
-            stack.push_async_callback(self._cancel_handlers)
             self._server = _CountingServer(self)
             self.base_url = await stack.enter_async_context(
                 serving(self._server, port=self._port, tls=self._tls)
@@ -219,23 +218,16 @@ class Emulator(ReportSender, KitEmulator):
         await self._cancel_reports()
         await self._stack.aclose()
 
-    async def _cancel_handlers(self) -> None:
-        # aiohttp ends those of open connections only: one whose client has left would be destroyed while it waits.
-        for handler in self._handlers:
-            handler.cancel()
-        await asyncio.gather(*self._handlers, return_exceptions=True)
-
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, or fail as planned. Only the server calls this."""
         self.requests.append((request.method, request.path))
         failure = self._planned.popleft() if self._planned else self.failure
-        handler = request.task
-        self._handlers.add(handler)
-        self.max_concurrent = max(self.max_concurrent, len(self._handlers))
+        self._concurrent += 1
+        self.max_concurrent = max(self.max_concurrent, self._concurrent)
         try:
             return await self._respond(request, failure)
         finally:
-            self._handlers.discard(handler)
+            self._concurrent -= 1
 
     async def _respond(self, request: web.BaseRequest, failure: Failure) -> web.StreamResponse:
         await asyncio.sleep(failure.delay)
