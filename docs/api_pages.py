@@ -175,6 +175,8 @@ def _call(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     if args.vararg or args.kwonlyargs:
         shown.append(f"*{_argument(args.vararg, None)}" if args.vararg else "*")
     shown += [_argument(*pair) for pair in zip(args.kwonlyargs, args.kw_defaults, strict=True)]
+    if args.kwarg:
+        shown.append(f"**{_argument(args.kwarg, None)}")
     line = f"({', '.join(shown)})"
     return line if len(line) <= _LINE else "(\n" + "".join(f"    {one},\n" for one in shown) + ")"
 

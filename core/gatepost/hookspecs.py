@@ -12,7 +12,8 @@ class: ``AcmeSms(settings, context)``. The class has two attributes that it must
   number the gateway does not start.
 - ``settings_type``: a ``msgspec.Struct`` with ``frozen=True, forbid_unknown_fields=True``. The keys of the table
   are converted to it, except ``use``, ``concurrency``, ``per_second``, ``timeout`` and ``blocks``, which belong to
-  the core. ``Secret`` fields are converted to Secrets, and ``Path`` fields to absolute paths.
+  the core. ``Secret`` fields are converted to Secrets, and ``Path`` fields to absolute paths. ``gatepost config``
+  shows what a field's ``msgspec.Meta(description=…)`` says.
 
 The class may also have the attributes of OptionalAttributes.
 
@@ -22,8 +23,8 @@ Each hook is a method with the marker ``@hookimpl`` and the signature given here
 it supports, and inherits from the Protocols that name them, so that a type checker compares the signatures. All
 hooks are written as ``async def``, except ``lifespan``, and ``find_contact`` where its answers are in memory
 (MemorySource). An instance whose settings leave no use for a hook sets the attribute of the hook's name to None in
-its constructor, and does not have that hook then. The gateway does not start with a marked method that is not a hook, nor with a hook's name that is not
-marked.
+its constructor, and does not have that hook then. The gateway does not start with a marked method that is not a
+hook, nor with a hook's name that is not marked.
 
 All hooks of an instance run on one event loop, and any number of calls run at the same time. A hook never blocks the
 loop: a blocking call, and work that needs more than one or two milliseconds of CPU, runs in a thread. A hook that is

@@ -41,6 +41,12 @@ def test_a_name_is_found_where_it_is_defined_and_nowhere_else(name):
         assert api_pages.find("gatepost.hookspecs", name)
 
 
+def test_a_signature_shows_that_any_keyword_may_be_given():
+    (mark, end) = ("<!-- api gatepost.wire key_faults -->\n", "<!-- /api -->")
+
+    assert "def key_faults(**secrets: Secret | None) -> Iterator[Fault]" in api_pages.generate(mark + end)
+
+
 def test_a_docstring_becomes_markdown():
     text = "Send ``it``::\n\n    plugin.send()\n\n    again()\n\nor::\n\n    [toml]"
 

@@ -77,9 +77,10 @@ def decode_events(body: bytes, event_type: type[E]) -> list[E | None]:
 def collect_events(items: object, translate: Callable[[Any], StatusEvent | str]) -> Report:
     """Return the Report of a list of events, in its order.
 
-    ``translate`` makes of each item a StatusEvent, or returns the kind under which it is counted as ignored. None, and
-    an item for which it raises ValueError (msgspec's ValidationError is one), is counted as ``malformed``, and an event
-    that names no message and no recipient as ``no_id``. Raises BadWebhook when ``items`` is not a list.
+    ``translate`` makes of each item a StatusEvent, or returns the kind under which it is counted as ignored. An item
+    for which it raises ValueError (msgspec's ValidationError is one), and an item that is None, is counted as
+    ``malformed``; an event that names no message and no recipient is counted as ``no_id``. Raises BadWebhook when
+    ``items`` is not a list: put a report that comes alone into a list of one.
     """
     if not isinstance(items, list):
         raise BadWebhook("the body holds no list of events")
