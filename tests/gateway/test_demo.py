@@ -110,6 +110,14 @@ def test_an_emulator_that_is_for_the_kit_alone_is_refused():
     result = CliRunner().invoke(demo.command, ["--provider", "smtp"])
     assert result.exit_code == 1
     assert "the emulator of smtp is for `gatepost conformance` only" in result.output
+    assert "DemoProvider" in result.output
+
+
+def test_a_plugin_that_sends_nothing_is_refused():
+    result = CliRunner().invoke(demo.command, ["--exit", "--provider", "csv"])
+
+    assert result.exit_code == 1
+    assert "csv sends no messages: name a plugin that sends email or text messages" in result.output
 
 
 def test_a_plugin_that_is_missing_is_named(monkeypatch):

@@ -36,7 +36,10 @@ def report(path: Path, name: str) -> int:
         for preview in _preview(instance, channel)
     ]
     if not previews:
-        fail(f"{name} ({instance.use}) can't show its requests: it has no preview_request")
+        fail(
+            f"{name} ({instance.use}) can't show its requests: its plugin needs a preview_request "
+            "(docs/reference/hooks.md)"
+        )
     click.echo("\n\n".join(previews))
     return 0
 

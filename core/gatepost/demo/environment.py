@@ -71,15 +71,17 @@ class DemoEnvironment(NamedTuple):
 async def run_environment(provider: str) -> AsyncIterator[DemoEnvironment]:
     """Start everything; at the end stop it and remove the folder.
 
-    Raises RuntimeError with the gateway's log where the gateway does not start, ConfigError where the
-    provider's plugin can't be used.
+    Raises RuntimeError where the provider is not one for the demo and, with the gateway's log, where the gateway does
+    not start; ConfigError where the provider's plugin can't be used.
     """
+    sends = providers.channels(provider)
+    if not sends:
+        raise RuntimeError(f"{provider} sends no messages: name a plugin that sends email or text messages")
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gatepost-demo-")))
         smartico = await stack.enter_async_context(
             Smartico(api_key=secrets.token_hex(8), authorization=AUTHORIZATION)
         )
-        sends = providers.channels(provider)
         routes = {channel: provider if channel in sends else DEFAULT_PROVIDER for channel in Channel}
         running = {use: await _start_provider(use, stack) for use in sorted(set(routes.values()))}
         port = _free_port()
@@ -108,7 +110,10 @@ async def _start_provider(use: str, stack: AsyncExitStack) -> DemoProvider:
     """Start the provider of a plugin, which takes and reports messages until the stack ends."""
     emulator = emulators.create(use)
     if not hasattr(emulator, "arrivals"):
-        raise RuntimeError(f"the emulator of {use} is for `gatepost conformance` only, not for the demo")
+        raise RuntimeError(
+            f"the emulator of {use} is for `gatepost conformance` only; the demo needs one with the methods of "
+            "DemoProvider (docs/reference/emulator.md)"
+        )
     provider: DemoProvider = await stack.enter_async_context(emulator)
     reporting = asyncio.create_task(providers.report_statuses(provider, statuses_of))
     stack.push_async_callback(_cancel, reporting)
