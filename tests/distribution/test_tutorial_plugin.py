@@ -79,7 +79,9 @@ def test_following_the_tutorial_gives_the_results_that_it_shows(environment, les
     assert mark
     (theirs, *_) = blocks("python", "## First the emulator")
     emulator.write_text(head + theirs)
-    assert results(run_tests_of(environment, lesson, code=1)) == results_shown("The attributes at the top")
+    report = run_tests_of(environment, lesson, code=1)
+    assert results(report) == results_shown("The attributes at the top")
+    assert re.findall(r"^Read first: .*$", report, re.MULTILINE)[0] in PAGE
 
     (body, *_) = blocks("python", "## Build Acme's requests")
     (lesson / "acme_sms/messages.py").write_text(body)
@@ -103,6 +105,8 @@ def test_following_the_tutorial_gives_the_results_that_it_shows(environment, les
 
     environment.install(lesson)
     assert "acme-sms" in environment.run("-m", "gatepost", "plugins")
+    judged = environment.run("-m", "gatepost", "conformance", "acme-sms").splitlines()
+    assert "\n".join(judged[-5:]) in PAGE
     _send_a_message(environment)
 
 
