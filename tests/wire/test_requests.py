@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gatepost import wire
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Secret
-from wire.raw_server import RawServer, answer, answering
+from wire.raw_server import Connection, RawServer, answer, answering
 
 
 @pytest.fixture
@@ -48,6 +48,25 @@ async def test_each_method_leaves_as_it_is(server, http):
     assert server.requests[1].headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize("name", ["content-type", "USER-AGENT", "Accept"])
+async def test_a_header_of_the_plugin_replaces_the_usual_one(name):
+    heads = []
+
+    async def record(connection: Connection) -> None:
+        heads.append((await connection.reader.readuntil(b"\r\n\r\n")).decode().lower())
+        await connection.write(answer())
+
+    async with (
+        RawServer(record) as server,
+        wire.connect(server.url, timeout=30.0, connections=4, headers={name: "text/xml"}) as http,
+    ):
+        await http.post("/")
+
+    [head] = heads
+    assert head.count(f"\r\n{name.lower()}:") == 1
+    assert f"\r\n{name.lower()}: text/xml\r\n" in head
+
+
 async def test_pairs_are_a_form(server, http):
     pairs = [
         ("To", "+447700900123"),
@@ -77,42 +96,42 @@ def test_basic_auth_is_utf8():
     }
 
 
-def reply(status: int, *, method: str = "POST", body: bytes = b"", **headers: str) -> wire.Reply:
-    return wire.Reply(status=status, headers=headers, body=body, method=method)
+def reply(status: int, *, sends: bool = True, body: bytes = b"", **headers: str) -> wire.Reply:
+    return wire.Reply(status=status, headers=headers, body=body, sends=sends)
 
 
 @pytest.mark.parametrize(
-    ("status", "method", "outcome", "misconfigured"),
+    ("status", "sends", "outcome", "misconfigured"),
     [
-        (204, "POST", None, False),
-        (302, "POST", Unavailable, True),
-        (400, "POST", Rejected, False),
-        (401, "POST", Unavailable, True),
-        (404, "POST", Unavailable, True),
-        (407, "POST", Unavailable, True),
-        (422, "DELETE", Rejected, False),
-        (429, "POST", Unavailable, False),
-        (503, "POST", Unavailable, False),
-        (400, "GET", Unavailable, False),
-        (422, "HEAD", Unavailable, False),
-        (401, "GET", Unavailable, True),
+        (204, True, None, False),
+        (302, True, Unavailable, True),
+        (400, True, Rejected, False),
+        (401, True, Unavailable, True),
+        (404, True, Unavailable, True),
+        (407, True, Unavailable, True),
+        (422, True, Rejected, False),
+        (429, True, Unavailable, False),
+        (503, True, Unavailable, False),
+        (400, False, Unavailable, False),
+        (422, False, Unavailable, False),
+        (401, False, Unavailable, True),
     ],
 )
-def test_what_an_answer_means(status, method, outcome, misconfigured):
+def test_what_an_answer_means(status, sends, outcome, misconfigured):
     if outcome is None:
-        wire.expect_success(reply(status, method=method))
+        wire.expect_success(reply(status, sends=sends))
         return
     with pytest.raises(outcome) as raised:
-        wire.expect_success(reply(status, method=method))
+        wire.expect_success(reply(status, sends=sends))
     assert getattr(raised.value, "misconfigured", False) is misconfigured
     assert raised.value.code == str(status)
 
 
-@given(status=st.integers(100, 999), method=st.sampled_from(["GET", "HEAD"]))
-def test_an_answer_to_a_get_never_decides_about_a_message(status, method):
+@given(status=st.integers(100, 999))
+def test_an_answer_to_a_query_never_decides_about_a_message(status):
     for accepted in (range(200, 300), {202}):
         try:
-            wire.expect_success(reply(status, method=method), accepted=accepted)
+            wire.expect_success(reply(status, sends=False), accepted=accepted)
         except Unavailable:
             continue
         assert status in accepted
@@ -125,10 +144,10 @@ def test_a_success_of_another_kind_is_uncertain():
 
 def test_a_ping_is_about_no_message_so_any_refusal_is_misconfigured():
     with pytest.raises(Unavailable) as raised:
-        wire.expect_success(reply(422, method="GET"), misconfigured=wire.ANY_REFUSAL)
+        wire.expect_success(reply(422, sends=False), misconfigured=wire.ANY_REFUSAL)
     assert raised.value.misconfigured
     with pytest.raises(Unavailable) as raised:
-        wire.expect_success(reply(429, method="GET"), misconfigured=wire.ANY_REFUSAL)
+        wire.expect_success(reply(429, sends=False), misconfigured=wire.ANY_REFUSAL)
     assert not raised.value.misconfigured
 
 

@@ -17,7 +17,7 @@ from gatepost.errors import Faults, Rejected, Unavailable, Uncertain
 from gatepost.model import Secret
 from gatepost.wire.options import ConnectionOptions, check_base_url
 from gatepost.wire.replies import MISCONFIGURED, READING_METHODS, Reply
-from gatepost.wire.sessions import open_session, read_reply
+from gatepost.wire.sessions import open_session, read_reply, with_headers
 from gatepost.wire.tokens import TokenCache, TokenSource
 
 Body = bytes | Sequence[tuple[str, str]]
@@ -31,19 +31,36 @@ _LARGE_BODY = 1_048_576
 
 _FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 
-# The current task's list, which gets an item as soon as the request begins to leave.
-_send_begun: ContextVar[list[bool]] = ContextVar("gatepost_send_begun")
+
+class _Departure:
+    """Whether a request has begun to leave, and whether it may leave again."""
+
+    __slots__ = ("begun", "sends")
+
+    def __init__(self, *, sends: bool) -> None:
+        self.begun = False
+        self.sends = sends
+
+    def lost(self, kind: str) -> Uncertain | Unavailable:
+        """Return the error for a request that got no answer."""
+        if self.begun and self.sends:
+            return Uncertain(f"the connection was lost after the request was out ({kind})")
+        return Unavailable(f"no answer ({kind})" if self.begun else f"no connection ({kind})")
+
+
+# The current task's.
+_departure: ContextVar[_Departure] = ContextVar("gatepost_departure")
 
 
 class _Request(aiohttp.ClientRequest):
     """A request that records when it has a connection; the tracing of aiohttp would take 7 % of a send's CPU."""
 
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        begun = _send_begun.get()
-        if begun and self.method not in READING_METHODS:
-            # aiohttp would send a PUT or DELETE again when a reused connection drops.
+        departure = _departure.get()
+        if departure.begun and departure.sends:
+            # aiohttp would send a GET, PUT or DELETE again when a reused connection drops.
             raise aiohttp.ServerDisconnectedError
-        begun.append(True)
+        departure.begun = True
         return await super().send(conn)
 
 
@@ -56,8 +73,18 @@ def _form(pairs: Sequence[tuple[str, str]]) -> bytes:
     raise Rejected("a field of the form is no valid Unicode: it has half a character")
 
 
-@lru_cache(maxsize=128)
+def _payload(body: bytes | None) -> io.BytesIO | bytes | None:
+    # aiohttp wants a large body as a file, so that copying it does not block the event loop.
+    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
+
+
 def _url(text: str) -> yarl.URL:
+    # A query may hold a message, which stays in no cache.
+    return yarl.URL(text) if "?" in text else _cached_url(text)
+
+
+@lru_cache(maxsize=128)
+def _cached_url(text: str) -> yarl.URL:
     return yarl.URL(text)
 
 
@@ -105,7 +132,7 @@ class Http:
         self._base_url = base_url.rstrip("/")
         self._timeout = timeout
         self._connections = connections
-        self._headers = {"Content-Type": "application/json", **headers}
+        self._headers = with_headers({"Content-Type": "application/json"}, headers)
         self._options = options
         # An https request goes through a tunnel, and the proxy sees nothing of it.
         self._is_forwarded = options.proxy is not None and base_url.startswith("http:")
@@ -178,21 +205,28 @@ class Http:
         *,
         body: Body | None = None,
         headers: Mapping[str, str] | None = None,
+        sends: bool | None = None,
     ) -> Reply:
         """Send one request to ``base_url + path`` and read the answer, whatever its status.
 
         Pairs in ``body`` become a form in UTF-8 (``application/x-www-form-urlencoded``), in their order.
 
-        Raises Rejected for a form that can't be encoded, Unavailable when there was no connection, and Uncertain when the connection was lost or the deadline
-        passed after the request had begun to leave. A GET or HEAD sends no message, so it raises only Unavailable; it
-        may be sent a second time when a reused connection drops. Every other request leaves at most once.
+        ``sends`` is whether the request sends a message. By default every request does but a GET or HEAD: set it for
+        the GET of an API that takes messages in the query.
+
+        Raises Rejected for a form that can't be encoded, Unavailable when there was no connection, and Uncertain when
+        the connection was lost or the deadline passed after the request had begun to leave. A request that sends no
+        message raises only Unavailable, and may leave a second time when a reused connection drops. Every other one
+        leaves at most once.
         """
+        if sends is None:
+            sends = method not in READING_METHODS
         if body is not None and not isinstance(body, bytes):
             body, headers = _form(body), {**_FORM, **(headers or {})}
         tokens = self._tokens
         if tokens is None or tokens.is_fetching_here or (headers and "Authorization" in headers):
-            return await self._send(method, path, body, headers, self._timeout)
-        return await self._send_with_token(tokens, method, path, body, headers)
+            return await self._send(method, path, body, headers, self._timeout, sends=sends)
+        return await self._send_with_token(tokens, method, path, body, headers, sends=sends)
 
     async def _send_with_token(
         self,
@@ -201,6 +235,8 @@ class Http:
         path: str,
         body: bytes | None,
         headers: Mapping[str, str] | None,
+        *,
+        sends: bool,
     ) -> Reply:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
@@ -212,7 +248,7 @@ class Http:
             except TimeoutError:
                 raise Unavailable("no access token in time") from None
             with_token = {**(headers or {}), "Authorization": f"Bearer {token.reveal()}"}
-            reply = await self._send(method, path, body, with_token, deadline - loop.time())
+            reply = await self._send(method, path, body, with_token, deadline - loop.time(), sends=sends)
             if reply.status != 401 or is_repeat:
                 return reply
             tokens.discard(token)
@@ -225,23 +261,24 @@ class Http:
         body: bytes | None,
         headers: Mapping[str, str] | None,
         timeout: float,  # noqa: ASYNC109  of the session
+        *,
+        sends: bool,
     ) -> Reply:
         session = self._session
         if session is None or session.closed:
             raise Unavailable("no connection (the connections are closed: the plugin's lifespan has ended)")
-        begun: list[bool] = []
-        context = _send_begun.set(begun)
+        departure = _Departure(sends=sends)
+        context = _departure.set(departure)
         try:
             async with session.request(
                 method,
                 _url(self._base_url + path),
-                # aiohttp wants a large body as a file, so that copying it does not block the event loop.
-                data=io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body,
+                data=_payload(body),
                 headers=headers,
                 allow_redirects=False,
                 timeout=session.timeout if timeout == self._timeout else aiohttp.ClientTimeout(total=timeout),
             ) as response:
-                reply = await read_reply(response)
+                reply = await read_reply(response, sends=sends)
         except aiohttp.ClientHttpProxyError as error:
             problem = f"the proxy answered {error.status}"
             misconfigured = error.status in MISCONFIGURED
@@ -254,7 +291,5 @@ class Http:
                 return reply
             kind = f"the proxy answered {reply.status}"
         finally:
-            _send_begun.reset(context)
-        if begun and method not in READING_METHODS:
-            raise Uncertain(f"the connection was lost after the request was out ({kind})")
-        raise Unavailable(f"no answer ({kind})" if begun else f"no connection ({kind})")
+            _departure.reset(context)
+        raise departure.lost(kind)

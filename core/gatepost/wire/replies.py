@@ -26,7 +26,7 @@ ANY_REFUSAL: frozenset[int] = frozenset(range(400, 500)) - _TRY_AGAIN
 ANY_SUCCESS: Collection[int] = range(200, 300)
 
 READING_METHODS: Collection[str] = frozenset({"GET", "HEAD"})
-"""The methods that send nothing which a provider could take as a message."""
+"""The methods of requests that send no message, unless their plugin says that they do."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +37,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """Case-insensitive."""
     body: bytes
     """The first MAX_REPLY_BYTES bytes at most."""
-    method: str = "POST"
-    """The method of the request."""
+    sends: bool = True
+    """Whether the request sent a message."""
 
     def __repr__(self) -> str:
         return f"<Reply {self.status}>"
@@ -75,7 +75,7 @@ def expect_success(
     - 408, 425, 429 and 5xx: Unavailable, with the wait that ``retry_after`` finds in the headers;
     - any other 4xx: Rejected.
 
-    The answer to a GET or HEAD, which sends no message, raises Unavailable in place of Uncertain and Rejected.
+    The answer to a request that sends no message raises Unavailable in place of Uncertain and Rejected.
 
     ``code`` is the provider's own code from the body; when it is empty the HTTP status is used. ``reset_header`` is the
     one that ``retry_after`` reads.
@@ -88,16 +88,15 @@ def expect_success(
 def _error(reply: Reply, code: str, misconfigured: Collection[int], reset_header: str) -> SendError:
     status = reply.status
     problem = f"the provider answered {status}"
-    sends = reply.method not in READING_METHODS
     if status in misconfigured:
         advice = "check the key, the account and its credit, and base_url"
         return Unavailable(f"{problem}: {advice}", code=code, misconfigured=True)
     if status in _TRY_AGAIN or status >= 500:
         return Unavailable(problem, code=code, retry_after=retry_after(reply.headers, reset_header))
     if status >= 400:
-        return Rejected(problem, code=code) if sends else Unavailable(problem, code=code)
+        return Rejected(problem, code=code) if reply.sends else Unavailable(problem, code=code)
     problem = f"{problem}: check base_url"
-    if status < 300 and sends:
+    if status < 300 and reply.sends:
         return Uncertain(problem, code=str(status))
     return Unavailable(problem, code=code, misconfigured=True)
 

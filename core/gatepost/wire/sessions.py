@@ -43,7 +43,7 @@ def open_session(
             ttl_dns_cache=_DNS_CACHE_TTL,
         ),
         timeout=aiohttp.ClientTimeout(total=timeout),
-        headers={"User-Agent": f"gatepost/{__version__}", **headers},
+        headers=with_headers({"User-Agent": f"gatepost/{__version__}"}, headers),
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=None if proxy is None else yarl.URL(proxy),
         trust_env=False,
@@ -52,13 +52,19 @@ def open_session(
     )
 
 
-async def read_reply(response: aiohttp.ClientResponse) -> Reply:
+def with_headers(usual: Mapping[str, str], own: Mapping[str, str]) -> Mapping[str, str]:
+    """Return both; one of ``own`` replaces the usual one of its name, in whatever case the two are written."""
+    names = {name.lower() for name in own}
+    return {**{name: value for name, value in usual.items() if name.lower() not in names}, **own}
+
+
+async def read_reply(response: aiohttp.ClientResponse, *, sends: bool = True) -> Reply:
     """Read an answer of aiohttp, with at most MAX_REPLY_BYTES bytes of its body."""
     return Reply(
         status=response.status,
         headers=response.headers,
         body=await _read_body(response),
-        method=response.method,
+        sends=sends,
     )
 
 
