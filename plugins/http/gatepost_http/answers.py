@@ -36,8 +36,11 @@ class Rule:
             return False
         if self.at is None:
             return True
-        value = text_of(resolve(content, self.at))
-        return value in self.values if self.values else bool(value)
+        value = resolve(content, self.at)
+        if self.values:
+            return text_of(value) in self.values
+        # APIs answer a success with "error": false, 0 or "0" too, and an error with a whole object.
+        return bool(value) and value not in ("0", "false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class AnswerReader:
 
     success: Collection[int]
     rules: Sequence[Rule]
+    split: str
     id: Pointer | None
     code: Pointer | None
     parts: Pointer | None
@@ -57,7 +61,7 @@ class AnswerReader:
 
         A success without the provider's id, where the settings name its place, is Uncertain.
         """
-        content = reply.json()
+        content = self._parts_of(reply.body) if self.split else reply.json()
         code = wire.safe_code(_at(content, self.code))
         rule = next((rule for rule in self.rules if rule.holds(reply.status, content)), None)
         if rule is not None and rule.means == "accepted":
@@ -76,6 +80,10 @@ class AnswerReader:
             price=_price(_at(content, self.price)),
             currency=_currency(_at(content, self.currency)),
         )
+
+    def _parts_of(self, body: bytes) -> list[str]:
+        """Return the parts of an answer that is a text, without the spaces around each."""
+        return [part.strip() for part in body.decode("utf-8", "replace").strip().split(self.split)]
 
 
 def make_reader(answer: Answer, add_fault: AddFault) -> AnswerReader:
@@ -103,6 +111,7 @@ def make_reader(answer: Answer, add_fault: AddFault) -> AnswerReader:
     return AnswerReader(
         success=make_statuses(answer.success, "answer.success", add_fault),
         rules=rules,
+        split=answer.split,
         **{name: pointer(f"answer.{name}", getattr(answer, name)) for name in names},
     )
 

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
+
+import msgspec
 
 from gatepost import wire
 from gatepost_http.messages import PERSONAL
 from gatepost_http.requests import RequestTemplate
-from gatepost_http.settings import Settings
+from gatepost_http.settings import Request, Settings
 from gatepost_http.signatures import unsigned_kinds
 from gatepost_http.templates import HEADERS, AddFault
 from gatepost_http.webhooks import ReportReader
@@ -21,7 +24,12 @@ def add_faults(
     settings: Settings, request: RequestTemplate, reports: ReportReader | None, add_fault: AddFault
 ) -> None:
     """Add a fault for everything that does not go together."""
+    if re.search("[{}]", settings.base_url):
+        add_fault(
+            "base_url", "has no placeholders: write the host out, and put what varies into request.path"
+        )
     _check_request(settings, request, add_fault)
+    _check_body(settings.request, add_fault)
     _check_credentials(settings, add_fault)
     _check_reports(settings, request, reports, add_fault)
 
@@ -35,7 +43,11 @@ def add_warnings(settings: Settings, request: RequestTemplate, warn: AddFault) -
             f"has {_braced(secrets)} in its URL, and servers and proxies log URLs: use a header or the body",
         )
     if personal := [name for name in in_url if name in PERSONAL]:
-        warn("request", f"has {_braced(personal)} in its URL, and servers and proxies log URLs: use the body")
+        cure = 'use method = "POST" and form, if the API takes it' if settings.request.method == "GET" else ""
+        warn(
+            "request",
+            f"has {_braced(personal)} in its URL, and servers and proxies log URLs: {cure or 'use the body'}",
+        )
     if "id" not in request.names and not _id_in_callback(settings):
         warn(
             "request",
@@ -46,15 +58,20 @@ def add_warnings(settings: Settings, request: RequestTemplate, warn: AddFault) -
             "request.json",
             "has no {headers}: mails have no List-Unsubscribe and no other header of their own",
         )
-    for key in _plain_secrets(settings):
+    for key, _ in _plain_secrets(settings):
         warn(key, "looks like a secret in clear text: put it under secrets, and write {secret.NAME} here")
 
 
+def plain_secrets(settings: Settings) -> list[str]:
+    """Return the values that look like secrets in clear text, as they are and as a URL and JSON have them."""
+    values = [value for _, value in _plain_secrets(settings)]
+    in_urls = [quote(value, safe="") for value in values]
+    in_json = [msgspec.json.encode(value)[1:-1].decode() for value in values]
+    # The longest first, because one may be a part of another.
+    return sorted({*values, *in_urls, *in_json}, key=len, reverse=True)
+
+
 def _check_request(settings: Settings, request: RequestTemplate, add_fault: AddFault) -> None:
-    if settings.request.json is not None and settings.request.form is not None:
-        add_fault("request.form", "and request.json are both there: a request has one body")
-    if settings.request.form is not None and any(name.lower() == "content-type" for name in request.headers):
-        add_fault("request.headers", "can't have a Content-Type beside form, which has its own")
     if not request.names & {"recipient", "recipient_digits"}:
         add_fault("request", "has no {recipient}: it would reach nobody")
     content = {"text"} if settings.channel == "sms" else {"text", "html"}
@@ -70,6 +87,16 @@ def _check_request(settings: Settings, request: RequestTemplate, add_fault: AddF
         add_fault("shortest_lifetime", "is longer than longest_lifetime")
     if settings.default_sender and settings.channel == "email":
         add_fault("default_sender", 'is for channel = "sms" only')
+
+
+def _check_body(request: Request, add_fault: AddFault) -> None:
+    for key in ("json", "form"):
+        if request.method == "GET" and getattr(request, key) is not None:
+            add_fault(f"request.{key}", "is a body, and a GET has none: its parameters belong to query")
+    if request.json is not None and request.form is not None:
+        add_fault("request.form", "and request.json are both there: a request has one body")
+    if request.form is not None and any(name.lower() == "content-type" for name in request.headers):
+        add_fault("request.headers", "can't have a Content-Type beside form, which has its own")
 
 
 def _check_credentials(settings: Settings, add_fault: AddFault) -> None:
@@ -107,8 +134,8 @@ def _id_in_callback(settings: Settings) -> bool:
     return settings.webhook is not None and settings.webhook.id.startswith("query:")
 
 
-def _plain_secrets(settings: Settings) -> Iterator[str]:
-    """Yield the keys whose names are those of secrets, and whose values have no placeholder."""
+def _plain_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the keys whose names are those of secrets, and whose values have no placeholder, with these values."""
     request = settings.request
     tables: Mapping[str, Any] = {
         "headers": settings.headers,
@@ -122,11 +149,11 @@ def _plain_secrets(settings: Settings) -> Iterator[str]:
         yield from _plain_secrets_in(table, path)
 
 
-def _plain_secrets_in(value: Any, path: str) -> Iterator[str]:
+def _plain_secrets_in(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for name, item in value.items():
             if isinstance(item, str) and item and "{" not in item and _SECRET_NAME.search(name):
-                yield f"{path}.{name}"
+                yield f"{path}.{name}", item
             yield from _plain_secrets_in(item, f"{path}.{name}")
     elif isinstance(value, list):
         for number, item in enumerate(value, start=1):

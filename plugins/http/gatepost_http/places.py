@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 _ESCAPE = re.compile(r"~(?![01])")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _MAX_TEXT = 255  # characters of a value that is used: the longest id
+_MAX_NUMBER = 2**128  # as large as a UUID; a number of thousands of digits takes long to be written
 
 
 class Place(NamedTuple):
@@ -61,7 +62,7 @@ def text_of(value: Any) -> str:
     """Return a text, a whole number or a boolean as a text; empty for any other value, and for a longer text."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int) and abs(value) < 10**18:
+    if isinstance(value, int) and abs(value) < _MAX_NUMBER:
         return str(value)
     return value if isinstance(value, str) and len(value) <= _MAX_TEXT else ""
 

@@ -131,13 +131,17 @@ class Http(HasLifespan, HasPing, EmailSender, SmsSender, WebhookParser):
             lines += ["", *(f"{name}={value}" for name, value in parse_qsl(body, keep_blank_values=True))]
         elif body:
             lines += ["Content-Type: application/json", "", msgspec.json.format(body)]
-        return "\n".join(lines).replace(quote(_DOTS), _DOTS)
+        text = "\n".join(lines)
+        # A token in the callback URL is encoded once more where the URL is a parameter itself.
+        for hidden in (quote(quote(_DOTS)), quote(_DOTS), *checks.plain_secrets(self._settings)):
+            text = text.replace(hidden, _DOTS)
+        return text
 
     async def _send(self, message: Email | Sms) -> Receipt:
         token = self._settings.webhook_token
         prepared = self._prepare(message, self._secrets, token=token.value.reveal() if token else "")
         reply = await self._http.request(
-            prepared.method, prepared.path, body=prepared.body, headers=prepared.headers
+            prepared.method, prepared.path, body=prepared.body, headers=prepared.headers, sends=True
         )
         return self._answers.receipt(reply)
 

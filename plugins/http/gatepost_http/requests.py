@@ -135,7 +135,10 @@ class Compiler:
         return self._text(key, text, allowed)
 
     def _headers(self, key: str, table: Mapping[str, str], allowed: Collection[str]) -> Mapping[str, Text]:
+        names = [name.lower() for name in table]
         for name, text in table.items():
+            if names.count(name.lower()) > 1:
+                self._add_fault(f"{key}.{name}", "is there twice, in different case: a header has one value")
             if not _HEADER_NAME.fullmatch(name) or name.lower() in _OWN_HEADERS:
                 self._add_fault(f"{key}.{name}", "is not a header that can be set")
             if not (text.isascii() and text.isprintable()):

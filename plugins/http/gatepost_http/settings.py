@@ -26,7 +26,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     path: str
     """What follows base_url, beginning with a slash."""
-    method: Literal["POST", "PUT"] = "POST"
+    method: Literal["POST", "PUT", "GET"] = "POST"
     query: _Texts = {}
     headers: _Texts = {}
     json: Any = None
@@ -45,13 +45,15 @@ class ErrorRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     at: str = ""
     """The JSON pointer to a value of the answer's body; empty: the status alone decides."""
     values: tuple[int | str, ...] = ()
-    """The values for which the rule holds; empty: any value."""
+    """The values for which the rule holds; empty: any value but 0, false, null and what is empty."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to read the answer to that request."""
 
     success: _Statuses = ("2xx",)
+    split: str = ""
+    """What separates the parts of an answer that is a text and not JSON; the pointers then begin with a part's number."""
     id: str = ""
     """The JSON pointer to the provider's id of the message; a success without it is uncertain."""
     code: str = ""
@@ -172,7 +174,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     answer: Annotated[
         Answer,
         Meta(
-            description="how to read the answer: success, id, code, parts, price, currency, errors",
+            description="how to read the answer: success, split, id, code, parts, price, currency, errors",
             examples=[{"id": "/id"}],
         ),
     ] = Answer()

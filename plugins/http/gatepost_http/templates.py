@@ -21,7 +21,7 @@ HEADERS = "headers"
 """The placeholder for all headers of an email: an object, and not a text."""
 SPREAD = "..."
 """The name of a member whose value is an object, the members of which take its place."""
-NUMBERS = frozenset({"lifetime_seconds", "lifetime_minutes"})
+NUMBERS = frozenset({"lifetime_seconds", "lifetime_minutes", "recipient_digits"})
 """The placeholders that may become numbers in JSON, as in ``{lifetime_minutes:number}``."""
 
 AddFault = Callable[[str, str], None]

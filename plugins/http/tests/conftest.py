@@ -99,7 +99,7 @@ def warnings(build):
 
 @pytest.fixture
 async def server():
-    """A server that records each request, and answers with ``server.status`` and ``server.answer``."""
+    """A server that records each request, and answers with ``server.status`` and ``server.answer``; None: not at all."""
     recorded = SimpleNamespace(requests=[], status=200, answer={"id": "p-1"}, headers={})
 
     async def answer(request):
@@ -111,6 +111,8 @@ async def server():
                 body=await request.read(),
             )
         )
+        if recorded.answer is None:
+            request.transport.close()
         body = recorded.answer if isinstance(recorded.answer, bytes) else msgspec.json.encode(recorded.answer)
         return web.Response(status=recorded.status, body=body, headers=recorded.headers)
 

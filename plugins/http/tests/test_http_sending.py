@@ -73,6 +73,55 @@ async def test_a_text_stays_in_its_parameter_of_the_query(opened, server, sms, t
     assert pairs == [("t", text), ("r", "+447700900123"), ("=&", "+")]
 
 
+GET = {
+    "request": {
+        "method": "GET",
+        "json": None,
+        "query": {"to": "{recipient_digits}", "t": "{text}", "r": "{id}"},
+    }
+}
+
+
+@pytest.mark.parametrize("text", [text for text in HOSTILE if len(text) < 1000])
+async def test_a_message_may_be_sent_by_a_get(opened, server, sms, text):
+    async with opened(GET) as plugin:
+        message = sms(text=text)
+        assert (await plugin.send_sms(message)).provider_id == ""
+    (request,) = server.requests
+    assert (request.method, request.body) == ("GET", b"")
+    pairs = parse_qsl(urlsplit(request.target).query, keep_blank_values=True, strict_parsing=True)
+    assert pairs == [("to", "447700900123"), ("t", text), ("r", message.id)]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, Rejected), (414, Rejected), (401, Unavailable), (429, Unavailable), (500, Unavailable)],
+)
+async def test_a_refused_get_is_what_a_refused_post_is(opened, server, sms, status, error):
+    server.status = status
+    async with opened(GET) as plugin:
+        with pytest.raises(error) as caught:
+            await plugin.send_sms(sms())
+    assert "447700900123" not in f"{caught.value!r}"
+
+
+async def test_a_get_without_an_answer_is_uncertain_and_not_repeated(opened, server, sms):
+    async with opened(GET) as plugin:
+        await plugin.send_sms(sms())
+        server.answer = None
+        with pytest.raises(Uncertain) as caught:
+            await plugin.send_sms(sms())
+    assert len(server.requests) == 2
+    assert "447700900123" not in f"{caught.value!r}"
+    assert caught.value.__context__ is None
+
+
+async def test_a_get_whose_answer_is_another_success_is_uncertain(opened, server, sms):
+    async with opened({**GET, "answer": {"id": "/number"}}) as plugin:
+        with pytest.raises(Uncertain):
+            await plugin.send_sms(sms())
+
+
 @pytest.mark.parametrize("value", ["a/b", "..", "%2e%2e", "a?b#c", "a b", "ü", "a;b", "+", "a@b:c"])
 async def test_a_value_stays_in_its_segment_of_the_path(opened, server, sms, email, value):
     changes = {"secrets": {"account": value}, "request": {"path": "/accounts/x{secret.account}/{recipient}"}}
@@ -132,6 +181,7 @@ async def test_every_placeholder_of_a_text_message(opened, server, sms):
         "longest_lifetime": 3600,
     }
     changes["request"]["json"] |= {"number": "{lifetime_minutes:number}", "until": "{expires_at}"}
+    changes["request"]["json"] |= {"msisdn": "{recipient_digits:number}"}
     async with opened(changes) as plugin:
         message = sms(sender="Büro")
         await plugin.send_sms(message)
@@ -151,6 +201,7 @@ async def test_every_placeholder_of_a_text_message(opened, server, sms):
         "lifetime_seconds": "3600",
         "lifetime_minutes": "60",
         "number": 60,
+        "msisdn": 447700900123,
     }
 
 
@@ -359,6 +410,96 @@ async def test_without_a_place_of_the_id_any_success_is_one(opened, server, sms)
 
 
 @pytest.mark.parametrize(
+    ("value", "refused"),
+    [
+        (False, False),
+        (None, False),
+        (0, False),
+        ("0", False),
+        ("false", False),
+        ("", False),
+        ([], False),
+        ({}, False),
+        (True, True),
+        (7, True),
+        ("no", True),
+        ("x" * 300, True),
+        ([7], True),
+        ({"code": 7}, True),
+        (1.5, True),
+    ],
+)
+async def test_a_rule_without_values_is_about_something(opened, server, sms, value, refused):
+    server.answer = {"error": value}
+    async with opened({"answer": {"errors": [{"at": "/error", "means": "rejected"}]}}) as plugin:
+        if refused:
+            with pytest.raises(Rejected):
+                await plugin.send_sms(sms())
+        else:
+            await plugin.send_sms(sms())
+
+
+TEXT = {
+    "answer": {
+        "split": ":",
+        "id": "/1",
+        "errors": [
+            {"at": "/0", "values": ["ERR"], "means": "rejected"},
+            {"at": "/0", "values": [25], "means": "misconfigured"},
+        ],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"OK: 8f1", "8f1"),
+        (b" ID:8f1:447700900123\r\n", "8f1"),
+        (b"ERR: no such number +447700900123", Rejected),
+        (b"25", Unavailable),
+        (b"OK", Uncertain),
+        (b"", Uncertain),
+        (b"OK: \xff\x00", Uncertain),
+        (b"OK: " + b"x" * 100_000, Uncertain),
+        (b'{"id": "8f1 "}', Uncertain),
+    ],
+)
+async def test_an_answer_may_be_a_text_of_parts(opened, server, sms, answer, expected):
+    server.answer = answer
+    async with opened(TEXT) as plugin:
+        if isinstance(expected, str):
+            assert (await plugin.send_sms(sms())).provider_id == expected
+        else:
+            with pytest.raises(expected) as caught:
+                await plugin.send_sms(sms())
+            assert "447700900123" not in f"{caught.value!r}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"messages": [{"id": "m-1"}], "x": "' + b"x" * 10_000_000 + b'"}',
+        b"[" * 60_000,
+        b'{"messages": ' * 5_000,
+        b'{"messages": [{"id": "\\ud800"}]}',
+        b'{"messages": [{"id": 1e3}]}',
+        b'{"messages": [{"id": ' + b"9" * 5_000 + b"}]}",
+        b'{"messages": [{"id": "a b"}]}',
+        b'{"messages": {"0": {"id": null}}}',
+    ],
+)
+async def test_an_answer_that_is_not_the_providers_is_uncertain(opened, server, sms, answer):
+    with pytest.raises(Uncertain):
+        await _send(opened, server, sms, 200, answer)
+
+
+async def test_of_two_members_of_one_name_the_last_counts(opened, server, sms):
+    answer = b'{"messages": [{"id": "first"}], "messages": [{"id": 18446744073709551617}]}'
+    assert (await _send(opened, server, sms, 200, answer)).provider_id == "18446744073709551617"
+
+
+@pytest.mark.parametrize(
     ("status", "expected"),
     [
         (200, None),
@@ -415,6 +556,24 @@ def test_a_preview_shows_the_request_without_secrets(build, sms, body):
     assert "https://gate.example/webhooks/acme?t=•••••" in text
     assert "+447700900123" in text
     assert "hunter2" not in text
+
+
+def test_a_preview_hides_what_looks_like_a_secret_in_clear_text(build, sms):
+    hidden = 'hunter2 "&ü'
+    plugin = build(
+        {
+            "request": {
+                "query": {"apikey": hidden, "r": "{callback_url}"},
+                "json": {"login": {"password": hidden}},
+                "headers": {"X-Auth-Token": "hunter2"},
+            },
+            "webhook_token": {"header": "", "query": "t", "value": "hunter2"},
+        },
+        table="reports",
+    )
+    text = plugin.preview_request(sms())
+    assert "hunter" not in text
+    assert text.count("•••••") == 4
 
 
 # Properties of the templates.
