@@ -222,7 +222,8 @@ class WebhookParser(Protocol):
     async def parse_webhook(self, request: WebhookRequest) -> Report:
         """Verify one request of the provider and translate it into a Report.
 
-        Called for each request to ``/webhooks/NAME``; the core has verified nothing of it. Verify the signature over
+        Called for each request to ``/webhooks/NAME``; the core has verified nothing of it but the network that it
+        comes from, where the instance has ``webhook_networks`` (``request.network_listed``). Verify the signature over
         the raw body and its age (``request.expect_fresh``), then translate. Count an invalid event in
         ``Report.ignored`` and return the valid ones beside it. A repeated request needs no care: the core stores
         each status once. The answer (``Report.answer``) is sent once every event is on disk.

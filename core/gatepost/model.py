@@ -249,6 +249,8 @@ class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The raw bytes, over which signatures are computed."""
     received_at: float
     """Seconds since the epoch, by the gateway's clock."""
+    network_listed: bool = False
+    """Whether it comes from a network that the instance's ``webhook_networks`` lists; False where it has none."""
 
     def __repr__(self) -> str:
         return f"<WebhookRequest {self.method} {len(self.body)} bytes>"

@@ -370,3 +370,20 @@ def test_only_a_contact_source_can_block(read, tmp_path, lines, expected):
     file.write_text(BASE.replace('path = "players.csv"', f'path = "players.csv"\n{lines}'))
     faults_of_a_source = {key for key, _ in app.examine(file)[2]}
     assert faults_of_a_source == ({"plugins.players.blocks"} if "yes" in lines else set())
+
+
+def test_only_what_takes_webhooks_has_networks_of_webhooks(tmp_path):
+    file = tmp_path / "gatepost.toml"
+    lines = 'folder = "box"\nwebhook_networks = ["203.0.113.0/24"]'
+    file.write_text(
+        BASE.replace(
+            'path = "players.csv"', 'path = "players.csv"\nwebhook_networks = ["203.0.113.7"]'
+        ).replace('folder = "box"', lines)
+    )
+    faults = dict(app.examine(file)[2])
+    assert faults["plugins.players.webhook_networks"] == "is for webhooks, and csv takes none"
+
+    file.write_text(BASE.replace('folder = "box"', lines.replace("0/24", "7/24")))
+    ((key, problem),) = app.examine(file)[2]
+    assert key == "plugins.box.webhook_networks"
+    assert "write 203.0.113.0/24" in problem

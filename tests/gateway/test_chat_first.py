@@ -6,6 +6,7 @@ import time
 import pytest
 
 from gatepost.config.routes import Routes
+from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.users import UserSearch
 from gatepost.errors import BadSignature
 from gatepost.model import Report, WebhookRequest
@@ -169,6 +170,7 @@ async def test_a_refused_webhook_holds_the_sms(deployment, ways):
 class ReportingInstance:
     """An instance whose webhooks are refused or accepted, as the test says."""
 
+    settings = InstanceSettings(name="viber-eu", use="viber")
     takes_webhooks = True
     retry_status = 503
     is_refusing = True

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 from gatepost_http.testing import ElksEmulator
 
@@ -31,6 +32,54 @@ async def elks(deployment, monkeypatch):
         deployment.tables |= flat("plugins.elks", tomllib.loads(block)["plugins"]["elks"])
         deployment.tables["plugins.elks"]["base_url"] = emulator.base_url
         yield emulator
+
+
+async def test_reports_may_be_verified_by_the_network_that_they_come_from(deployment, elks):
+    """Many aggregators sign nothing, and say from which addresses they report."""
+    table = deployment.tables["plugins.elks"]
+    del deployment.tables["plugins.elks.webhook_token"]
+    table["webhook_networks"] = ["203.0.113.0/24", "2001:db8::/32"]
+    deployment.tables["server"]["trusted_proxies"] = ["127.0.0.1"]
+    async with deployment.running(sms=["elks"]) as gateway:
+        message = await deployment.sms()
+        await deployment.hears(message, "accepted")
+        (taken,) = elks.taken
+        (body,) = elks.bodies([elks.event("delivered", taken)], batch=0)
+        here = URL(
+            f"{gateway.url}/webhooks/elks?{taken.message['whendelivered'].partition('?')[2]}", encoded=True
+        )
+
+        async def report_from(addresses, name="elks"):
+            headers = {"X-Forwarded-For": addresses} if addresses else {}
+            url = here.with_path(f"/webhooks/{name}", keep_query=True)
+            async with gateway.http.post(url, data=body, headers=headers) as response:
+                return response.status, await response.read()
+
+        refused = [
+            "",
+            "198.51.100.7",
+            # What a client writes itself stands to the left of what the proxy adds.
+            "203.0.113.7, 198.51.100.7",
+            "203.0.113.7, somewhere",
+        ]
+        for addresses in refused:
+            assert await report_from(addresses) == await report_from(addresses, "nobody") == (404, b"")
+        assert await report_from("198.51.100.7, 203.0.113.7") == (200, b"")
+        await deployment.hears(message, "accepted", "delivered")
+        assert (await report_from("2001:db8::7"))[0] == 200
+        assert (await report_from("::ffff:203.0.113.8"))[0] == 200
+
+
+async def test_a_report_from_the_network_still_needs_its_signature(deployment, elks):
+    deployment.tables["plugins.elks"]["webhook_networks"] = ["127.0.0.1"]
+    async with deployment.running(sms=["elks"]) as gateway:
+        message = await deployment.sms()
+        await deployment.hears(message, "accepted")
+        (taken,) = elks.taken
+        here = f"{gateway.url}/webhooks/elks?{taken.message['whendelivered'].partition('?')[2]}"
+        delivered = [elks.event("delivered", taken)]
+        assert await elks.report(delivered, to=here, tampering="forged") == [401]
+        assert await elks.report(delivered, to=here) == [200]
 
 
 async def test_a_text_message_goes_out_and_its_report_comes_back(deployment, elks):

@@ -41,7 +41,14 @@ async def _reports(settings: Settings, instance: Instance, key: str) -> list[Fin
     if not instance.takes_webhooks:
         return [Finding("warning", key, f"{instance.use} takes no reports: {_NO_REPORTS}")]
     # An empty request, which every plugin refuses. The only question is whether it has a key to verify one with.
-    request = WebhookRequest(method="POST", url="", headers={}, body=b"", received_at=time.time())
+    request = WebhookRequest(
+        method="POST",
+        url="",
+        headers={},
+        body=b"",
+        received_at=time.time(),
+        network_listed=bool(instance.settings.webhook_networks),
+    )
     try:
         await instance.parse_webhook(request)
     except NoVerificationKey:

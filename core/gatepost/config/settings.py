@@ -199,10 +199,14 @@ class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="whether this contact source is always asked if a user may be contacted"),
     ] = False
+    webhook_networks: Annotated[
+        tuple[Network, ...],
+        Meta(description="networks of the provider: webhooks from other addresses are refused; empty: any"),
+    ] = ()
     settings: Any = None
 
 
-CORE_KEYS = ("use", "concurrency", "per_second", "timeout", "blocks")
+CORE_KEYS = ("use", "concurrency", "per_second", "timeout", "blocks", "webhook_networks")
 """The keys of a plugin's table that belong to the core."""
 
 

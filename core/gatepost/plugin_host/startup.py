@@ -78,9 +78,16 @@ def _capability_faults(settings: Settings, instances: Mapping[str, Instance]) ->
         for name in names:
             if name in instances and not instances[name].is_source:
                 yield Fault(key, f"{name} ({instances[name].use}) is not a contact source")
+    yield from _key_faults(instances)
+
+
+def _key_faults(instances: Mapping[str, Instance]) -> Iterable[Fault]:
+    """Yield a fault for each key of the core that is about something which the plugin does not do."""
     for name, instance in instances.items():
         if instance.settings.blocks and not instance.is_source:
             yield Fault(f"plugins.{name}.blocks", f"is for contact sources, and {instance.use} is not one")
+        if instance.settings.webhook_networks and not instance.takes_webhooks:
+            yield Fault(f"plugins.{name}.webhook_networks", f"is for webhooks, and {instance.use} takes none")
 
 
 @asynccontextmanager

@@ -102,7 +102,8 @@ async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
         with services.webhooks.bodies.counting(request.receive, length) as receive:
             body = await read_body(receive, length, handler.MAX_BODY)
             report = _webhook_request(services, request.scope, request.method, body)
-            answer = await services.webhooks.handle(name, report)
+            address = services.authenticator.client_address(_peer(request), request.scope["headers"])
+            answer = await services.webhooks.handle(name, report, address)
     except BodyTooLarge:
         answer = WebhookAnswer(status=413)
     except BodyLimitReached:
@@ -171,5 +172,9 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 def _may_read_metrics(request: Request[Any, Any, Any]) -> bool:
     services: Services = request.app.state[SERVICES_KEY]
+    return services.authenticator.may_read_metrics(_peer(request), request.scope["headers"])
+
+
+def _peer(request: Request[Any, Any, Any]) -> str | None:
     peer = request.scope["client"]
-    return services.authenticator.may_read_metrics(peer[0] if peer else None, request.scope["headers"])
+    return peer[0] if peer else None

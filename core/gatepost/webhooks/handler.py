@@ -4,7 +4,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from gatepost.body_limit import BodyLimit
+from gatepost.config.networks import Address
 from gatepost.config.routes import Routes
 from gatepost.contacts.users import UserSearch
 from gatepost.errors import (
@@ -36,14 +39,21 @@ a single request must not count for longer."""
 EVENTS_PER_TRANSACTION = 2_000
 """Events that are recorded in one transaction, so that the other work of the store never waits long."""
 
+_log = logs.get(__name__)
+
+
+class _AddressNotListed(WebhookError):
+    """A request from an address that is in none of the instance's ``webhook_networks``."""
+
+
 _STATUSES: Mapping[type[Exception], int] = {
+    # As for an unknown name: an address that is not the provider's learns of no instance.
+    _AddressNotListed: 404,
     NoVerificationKey: 404,
     BadSignature: 401,
     BadWebhook: 400,
 }
 """The statuses of refusals; of all others it is the plugin's ``retry_status``."""
-
-_log = logs.get(__name__)
 
 
 class Webhooks:
@@ -78,16 +88,18 @@ class Webhooks:
         earliest = self._clock() - REFUSAL_PERIOD
         return frozenset(name for name, refused_at in self._refused_at.items() if refused_at > earliest)
 
-    async def handle(self, name: str, request: WebhookRequest) -> WebhookAnswer:
+    async def handle(
+        self, name: str, request: WebhookRequest, address: Address | None = None
+    ) -> WebhookAnswer:
         """Record the report for this instance; return the answer to the provider.
 
-        Only when everything in the request is on disk, its status is 2xx or one that the plugin chose.
+        ``address`` is where the request comes from, as the trusted proxies say; None where it is unknown. Only when everything in the request is on disk, its status is 2xx or one that the plugin chose.
         """
         instance = self._instances.get(name)
         if instance is None or not instance.takes_webhooks:
             return WebhookAnswer(status=404)
         try:
-            report = await instance.parse_webhook(request)
+            report = await instance.parse_webhook(_listed(request, address, instance))
             await self._record(name, report)
         except (WebhookError, Unavailable) as error:
             status = _STATUSES.get(type(error), instance.retry_status)
@@ -175,3 +187,15 @@ class Webhooks:
         for kind, count in counts.items():
             if count:
                 self._metrics.events.labels(name, kind).inc(count)
+
+
+def _listed(request: WebhookRequest, address: Address | None, instance: Instance) -> WebhookRequest:
+    """Return the request, marked where it comes from a listed network; raise when it comes from another one."""
+    networks = instance.settings.webhook_networks
+    if not networks:
+        return request
+    if address is None or not any(address in network for network in networks):
+        raise _AddressNotListed(
+            "the client address is not in webhook_networks; behind a proxy, server.trusted_proxies must list the proxy"
+        )
+    return msgspec.structs.replace(request, network_listed=True)

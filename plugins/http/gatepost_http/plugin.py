@@ -108,8 +108,11 @@ class Http(HasLifespan, HasPing, EmailSender, SmsSender, WebhookParser):
 
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
-        setting = "webhook_hmac, webhook_token or webhook_basic"
-        return await wire.read_webhook(request, self._read_report, self._verify, setting=setting)
+        verify = self._verify
+        if verify is None and request.network_listed:
+            verify = signatures.trust_network
+        setting = "webhook_hmac, webhook_token, webhook_basic or webhook_networks"
+        return await wire.read_webhook(request, self._read_report, verify, setting=setting)
 
     def _read_report(self, request: WebhookRequest, verify: signatures.Verify) -> Report:
         assert self._reports is not None, "an instance without a webhook table has no such hook"

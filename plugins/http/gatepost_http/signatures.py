@@ -36,6 +36,12 @@ def make_verify(settings: Settings, add_fault: AddFault) -> Verify | None:
     return None
 
 
+def trust_network(request: WebhookRequest) -> None:
+    """Accept a report from the provider's network, which the core has checked; raises BadSignature for any other."""
+    if not request.network_listed:
+        raise BadSignature("the request does not come from webhook_networks")
+
+
 def _check_hmac(table: Hmac, add_fault: AddFault) -> None:
     if not table.key:
         add_fault("webhook_hmac.key", "is empty: anyone can sign with an empty key")

@@ -157,6 +157,19 @@ def test_without_a_check_no_report_is_accepted(build, report, parse):
         parse(build({"webhook_token": None}, table="reports"), report({"ref": ID, "status": "OK"}))
 
 
+def test_a_report_from_a_listed_network_needs_no_key(build, report, parse):
+    plugin = build({"webhook_token": None}, table="reports")
+    listed = report({"ref": ID, "status": "OK"})
+    listed = msgspec.structs.replace(listed, network_listed=True)
+    assert parse(plugin, listed).events
+
+
+def test_a_listed_network_replaces_no_key(build, report, parse):
+    unsigned = report({"ref": ID, "status": "OK"}, headers={"X-Other": "x"})
+    with pytest.raises(BadSignature):
+        parse(build(table="reports"), msgspec.structs.replace(unsigned, network_listed=True))
+
+
 @pytest.mark.parametrize(
     ("changes", "good"),
     [
