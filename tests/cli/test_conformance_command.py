@@ -172,8 +172,10 @@ def test_a_wrong_plugin_fails_with_what_to_read_first(run, monkeypatch, package)
 
 
 # The sandbox has no account that could be refused or throttled.
-@pytest.mark.parametrize(("plugin", "level"), [("csv", "silver"), ("sandbox", "bronze"), ("smtp", "silver")])
-def test_a_plugin_that_is_not_http_is_checked_whole(run, plugin, level):
+@pytest.mark.parametrize(
+    ("plugin", "level"), [("csv", "silver"), ("http", "silver"), ("sandbox", "bronze"), ("smtp", "silver")]
+)
+def test_a_plugin_is_checked_whole(run, plugin, level):
     result = run(plugin, "--json")
     assert result.exit_code == 0, result.output
     assert f"Level: {level}" in result.stderr
@@ -200,7 +202,6 @@ def test_an_emulator_for_the_demo_alone_is_none_for_the_kit(run, monkeypatch):
     ("arguments", "says"),
     [
         (["sendgird"], "no such plugin is installed"),
-        (["http"], "offers no emulator"),
         (["sendgrid", "--to", RECIPIENT], "--live"),
         (["sendgrid", "--live", "main", "--send"], "--send needs a recipient"),
         (["sendgrid", "--live", "main", "--to", "quincy"], "--to number 1 is neither"),
@@ -211,6 +212,13 @@ def test_what_can_not_be_run_is_said(run, arguments, says):
     assert result.exit_code == 1
     assert says in result.output
     assert "quincy" not in result.output
+
+
+def test_a_plugin_without_an_emulator_is_not_run(run, monkeypatch):
+    monkeypatch.setattr(emulators, "installed", dict)
+    result = run("http")
+    assert result.exit_code == 1
+    assert "offers no emulator" in result.output
 
 
 def test_an_emulator_that_can_not_be_imported_is_named(run, monkeypatch):

@@ -23,7 +23,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", ["sandbox", "sendgrid", "vonage"])
+@pytest.mark.parametrize("provider", ["http", "sandbox", "sendgrid", "vonage"])
 def test_the_whole_way_is_shown_and_nothing_is_left_behind(provider, tmp_path):
     ended = subprocess.run(
         [*COMMAND, "--exit", "--provider", provider],

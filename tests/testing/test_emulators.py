@@ -22,7 +22,7 @@ async def test_an_installed_emulator_is_created_by_its_plugins_name(use, kind):
 
 def test_a_plugin_without_an_emulator_is_a_lookup_error():
     with pytest.raises(LookupError):
-        emulators.create("http")
+        emulators.create("nobody")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gatepost.demo import providers
 from gatepost.demo.requests import USERS, statuses_of
@@ -120,11 +120,20 @@ async def _start_provider(use: str, stack: AsyncExitStack) -> DemoProvider:
     return provider
 
 
-def _plugin_table(use: str, table: Mapping[str, str]) -> str:
+def _plugin_table(use: str, table: Mapping[str, Any]) -> str:
     """Return the plugin's table for the configuration; its instance has the plugin's name."""
-    # A JSON string is a TOML string.
-    lines = [f"{key} = {json.dumps(value)}" for key, value in {"use": use, **table}.items()]
+    lines = [f"{key} = {_toml(value)}" for key, value in {"use": use, **table}.items()]
     return "\n".join(["", f"[plugins.{use}]", *lines, ""])
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML on one line."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    # A string, a number and a boolean of JSON are ones of TOML.
+    return json.dumps(value)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

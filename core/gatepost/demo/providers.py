@@ -7,6 +7,7 @@ from gatepost.hookspecs import SEND_HOOKS
 from gatepost.model import Channel, Status
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.discovery import implements
+from gatepost.testing import emulators
 from gatepost.testing.demo_provider import DemoProvider
 
 _POLL_INTERVAL = 0.05
@@ -14,9 +15,12 @@ _POLL_INTERVAL = 0.05
 
 
 def channels(use: str) -> list[Channel]:
-    """Return what the plugin sends. Raises ConfigError where it can't be used."""
+    """Return what the plugin sends on its emulator. Raises ConfigError where it can't be used."""
     plugin = discovery.load(use)
-    return [channel for channel, hook in SEND_HOOKS.items() if implements(plugin, hook)]
+    of_table = getattr(emulators.create(use), "channels", Channel)
+    return [
+        channel for channel, hook in SEND_HOOKS.items() if channel in of_table and implements(plugin, hook)
+    ]
 
 
 async def report_statuses(provider: DemoProvider, statuses_of: Callable[[str], Sequence[Status]]) -> None:

@@ -4,7 +4,7 @@ A plugin registers its emulator as ``gatepost.testing.emulators`` says.
 """
 
 from collections.abc import Mapping
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -29,7 +29,7 @@ class DemoProvider(Protocol):
     """Where reports go; the demo sets it before the first message."""
 
     @property
-    def table(self) -> Mapping[str, str]:
+    def table(self) -> Mapping[str, Any]:
         """The keys of the plugin's ``[plugins.NAME]`` table that lead to this provider; valid while it runs."""
         ...
 

@@ -51,6 +51,8 @@ class KitEmulator(Protocol):
     """The statuses that each kind of report means; empty for a kind that means no status."""
     verification_keys: ClassVar[Collection[str]] = frozenset()
     """The keys of the plugin's table without which reports can't be verified."""
+    channels: ClassVar[Collection[Channel]] = frozenset(Channel)
+    """The channels that its ``table`` is about, of a plugin that has hooks for more."""
 
     @property
     def table(self) -> Mapping[str, Any]:

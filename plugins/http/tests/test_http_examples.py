@@ -13,7 +13,7 @@ from gatepost.model import Secret, Status, StatusEvent
 from gatepost.testing.suites import EmailSuite, LifespanSuite, PingSuite, SmsSuite, WebhookSuite
 from gatepost.testing.webhook_requests import webhook_request
 from gatepost_http import Http
-from gatepost_http.testing import BrevoEmulator, ElksEmulator, InfobipEmulator, SinchEmulator
+from gatepost_http.testing import AcmeEmulator, BrevoEmulator, ElksEmulator, InfobipEmulator, SinchEmulator
 
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "providers" / "http.md"
 
@@ -56,6 +56,12 @@ class Example(LifespanSuite, PingSuite, WebhookSuite):
     @pytest.fixture
     def table(self, provider):
         return table_for(self.name, provider)
+
+
+class TestAcme(LifespanSuite, PingSuite, WebhookSuite, SmsSuite):
+    """The aggregator that has all that a table can describe."""
+
+    plugin, emulator = Http, AcmeEmulator
 
 
 class TestInfobip(Example, SmsSuite):

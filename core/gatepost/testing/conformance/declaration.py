@@ -29,12 +29,18 @@ def emulated_harness(plugin: type, emulator: KitEmulator, base: Path) -> Harness
     declared = declared_by(type(emulator))
     contacts = {**SAMPLE_CONTACTS, **(BLOCKED_CONTACTS if ContactFeature.BLOCKS in declared else {})}
     emulator.load_contacts(contacts)
-    hooks = [hook for hook in HOOKS if implements(plugin, hook)]
+    channels = [
+        channel
+        for channel, hook in SEND_HOOKS.items()
+        if channel in emulator.channels and implements(plugin, hook)
+    ]
+    other_sends = {hook for channel, hook in SEND_HOOKS.items() if channel not in channels}
+    hooks = [hook for hook in HOOKS if implements(plugin, hook) and hook not in other_sends]
     return Harness(
         plugin=plugin,
         table=emulator.table,
         provider=provider_of(emulator),
-        channels=[channel for channel, hook in SEND_HOOKS.items() if hook in hooks],
+        channels=channels,
         hooks=hooks,
         declared=declared,
         recipient=emulator.recipient,
