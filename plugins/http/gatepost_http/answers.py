@@ -91,10 +91,13 @@ def make_reader(answer: Answer, add_fault: AddFault) -> AnswerReader:
 
     def pointer(key: str, text: str) -> Pointer | None:
         try:
-            return parse_pointer(text) if text else None
+            tokens = parse_pointer(text) if text else None
         except ValueError as error:
             add_fault(key, str(error))
             return None
+        if answer.split and tokens and not (len(tokens) == 1 and tokens[0].isdecimal()):
+            add_fault(key, "must be the number of a part, such as /1, because answer.split is set")
+        return tokens
 
     rules = []
     for number, rule in enumerate(answer.errors, start=1):
@@ -105,7 +108,7 @@ def make_reader(answer: Answer, add_fault: AddFault) -> AnswerReader:
             add_fault(f"{key}.values", "needs at, the JSON pointer to the value")
         statuses = make_statuses([rule.status] if rule.status else [], f"{key}.status", add_fault)
         rules.append(
-            Rule(rule.means, statuses, pointer(f"{key}.at", rule.at), {str(one) for one in rule.values})
+            Rule(rule.means, statuses, pointer(f"{key}.at", rule.at), {text_of(one) for one in rule.values})
         )
     names = ("id", "code", "parts", "price", "currency")
     return AnswerReader(

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from gatepost import wire
+from gatepost.model import Secret
 from gatepost_http.messages import PERSONAL
 from gatepost_http.requests import RequestTemplate
 from gatepost_http.settings import Request, Settings
@@ -37,17 +38,14 @@ def add_faults(
 def add_warnings(settings: Settings, request: RequestTemplate, warn: AddFault) -> None:
     """Warn of everything that can be used and probably is not meant."""
     in_url = sorted(request.url_names)
+    cure = 'method = "POST" and form, if the API takes them' if request.method == "GET" else "the body"
     if secrets := [name for name in in_url if name.startswith("secret.")]:
         warn(
             "request",
-            f"has {_braced(secrets)} in its URL, and servers and proxies log URLs: use a header or the body",
+            f"has {_braced(secrets)} in its URL, and servers and proxies log URLs: use a header, or {cure}",
         )
     if personal := [name for name in in_url if name in PERSONAL]:
-        cure = 'use method = "POST" and form, if the API takes it' if settings.request.method == "GET" else ""
-        warn(
-            "request",
-            f"has {_braced(personal)} in its URL, and servers and proxies log URLs: {cure or 'use the body'}",
-        )
+        warn("request", f"has {_braced(personal)} in its URL, and servers and proxies log URLs: use {cure}")
     if "id" not in request.names and not _id_in_callback(settings):
         warn(
             "request",
@@ -58,6 +56,9 @@ def add_warnings(settings: Settings, request: RequestTemplate, warn: AddFault) -
             "request.json",
             "has no {headers}: mails have no List-Unsubscribe and no other header of their own",
         )
+    for key, secret in _secrets(settings):
+        if secret.reveal() != secret.reveal().strip():
+            warn(key, "begins or ends with a space or a line break: is that a part of it?")
     for key, _ in _plain_secrets(settings):
         warn(key, "looks like a secret in clear text: put it under secrets, and write {secret.NAME} here")
 
@@ -128,6 +129,19 @@ def _check_reports(
         add_fault("webhook_hmac.signed", f'must have "{part}", because values of a report stand there')
     if _id_in_callback(settings) and "callback_url" not in request.names:
         add_fault("webhook.id", "is in the query of the callback URL, and the request has no {callback_url}")
+
+
+def _secrets(settings: Settings) -> Iterator[tuple[str, Secret]]:
+    """Yield the keys of secrets that may hold any character, and their values."""
+    for name, secret in settings.secrets.items():
+        yield f"secrets.{name}", secret
+    for key in ("basic", "webhook_basic"):
+        if (basic := getattr(settings, key)) is not None:
+            yield f"{key}.password", basic.password
+    if settings.webhook_hmac is not None:
+        yield "webhook_hmac.key", settings.webhook_hmac.key
+    if settings.webhook_token is not None:
+        yield "webhook_token.value", settings.webhook_token.value
 
 
 def _id_in_callback(settings: Settings) -> bool:

@@ -22,7 +22,7 @@ from gatepost_http.templates import (
     parse_text,
 )
 
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _NOTHING = Text(("",))
@@ -139,7 +139,7 @@ class Compiler:
         for name, text in table.items():
             if names.count(name.lower()) > 1:
                 self._add_fault(f"{key}.{name}", "is there twice, in different case: a header has one value")
-            if not _HEADER_NAME.fullmatch(name) or name.lower() in _OWN_HEADERS:
+            if not HEADER_NAME.fullmatch(name) or name.lower() in _OWN_HEADERS:
                 self._add_fault(f"{key}.{name}", "is not a header that can be set")
             if not (text.isascii() and text.isprintable()):
                 self._add_fault(f"{key}.{name}", "must be printable ASCII")

@@ -44,7 +44,7 @@ class ErrorRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """An HTTP status or a class of them; empty: any."""
     at: str = ""
     """The JSON pointer to a value of the answer's body; empty: the status alone decides."""
-    values: tuple[int | str, ...] = ()
+    values: tuple[bool | int | str, ...] = ()
     """The values for which the rule holds; empty: any value but 0, false, null and what is empty."""
 
 
@@ -92,6 +92,8 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reports: str = ""
     """The JSON pointer to the list of reports; empty: the body is one report, or a list of them."""
     inbound: Inbound | None = None
+    answer: str = ""
+    """What the answer to a report says, for a provider that repeats the report without it."""
 
 
 class Hmac(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,7 +190,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     webhook: Annotated[
         Webhook | None,
         Meta(
-            description="how to read reports: status, statuses, id, provider_id, code, reports, inbound",
+            description="how to read reports: status, statuses, id, provider_id, code, reports, inbound, answer",
             examples=[{"status": "/status", "statuses": {"DELIVERED": "delivered"}, "id": "/ref"}],
         ),
     ] = None

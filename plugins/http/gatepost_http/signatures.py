@@ -7,6 +7,7 @@ from datetime import datetime
 from gatepost import wire
 from gatepost.errors import BadSignature
 from gatepost.model import WebhookRequest
+from gatepost_http.requests import HEADER_NAME
 from gatepost_http.settings import Basic, Hmac, Settings, Token
 from gatepost_http.templates import AddFault
 
@@ -47,12 +48,21 @@ def _check_hmac(table: Hmac, add_fault: AddFault) -> None:
         add_fault("webhook_hmac.key", "is empty: anyone can sign with an empty key")
     if not table.header:
         add_fault("webhook_hmac.header", "is empty: it is the header with the signature")
+    _check_header("webhook_hmac.header", table.header, add_fault)
+    _check_header("webhook_hmac.timestamp_header", table.timestamp_header, add_fault)
     for number, part in enumerate(table.signed, start=1):
         if part not in _PARTS and not (part.startswith("header:") and part != "header:"):
             parts = ", ".join([*_PARTS, "header:NAME"])
             add_fault(f"webhook_hmac.signed[{number}]", f"is not a part of a request; there are: {parts}")
+        if part.startswith("header:"):
+            _check_header(f"webhook_hmac.signed[{number}]", part.removeprefix("header:"), add_fault)
     if (_TIMESTAMP in table.signed) != bool(table.timestamp_header):
         add_fault("webhook_hmac.timestamp_header", 'and "timestamp" in signed belong together')
+
+
+def _check_header(key: str, name: str, add_fault: AddFault) -> None:
+    if name and not HEADER_NAME.fullmatch(name):
+        add_fault(key, "is no name of a header, so that no report has it: leave out spaces and colons")
 
 
 def unsigned_kinds(table: Hmac) -> set[str]:
@@ -115,6 +125,7 @@ def _token_check(table: Token, add_fault: AddFault) -> Verify:
         add_fault("webhook_token.value", "is empty: anyone could send it")
     if bool(table.header) == bool(table.query):
         add_fault("webhook_token", "needs either header or query: where the token stands")
+    _check_header("webhook_token.header", table.header, add_fault)
     expected = f"{table.prefix} {table.value.reveal()}" if table.prefix else table.value.reveal()
 
     def verify(request: WebhookRequest) -> None:

@@ -97,6 +97,8 @@ def parse_text(text: str, allowed: Collection[str]) -> Text:
 def parse_json(value: Any, allowed: Collection[str], key: str, add_fault: AddFault) -> Json:
     """Return a JSON template; adds a fault for every text that is none, with the key where it stands."""
     if isinstance(value, dict):
+        if not isinstance(value.get(SPREAD, {}), dict) and value[SPREAD] != f"{{{HEADERS}}}":
+            add_fault(f"{key}.{SPREAD}", "adds the members of an object: it must be {headers} or a table")
         return {name: parse_json(item, allowed, f"{key}.{name}", add_fault) for name, item in value.items()}
     if isinstance(value, list):
         return [

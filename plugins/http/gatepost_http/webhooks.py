@@ -5,8 +5,10 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 
+import msgspec
+
 from gatepost import wire
-from gatepost.model import Report, Secret, Status, StatusEvent, WebhookRequest
+from gatepost.model import Report, Secret, Status, StatusEvent, WebhookAnswer, WebhookRequest
 from gatepost_http.places import Place, Sources, parse_place, parse_pointer, read, resolve
 from gatepost_http.settings import Inbound, Webhook
 from gatepost_http.templates import AddFault
@@ -40,9 +42,13 @@ class ReportReader:
     reports: tuple[str, ...]
     statuses: Mapping[str, Status | None]
     opt_out_words: Collection[str]
+    answer: WebhookAnswer | None
 
     def read(self, request: WebhookRequest) -> Report:
-        """Return the events of a request that is verified; raises BadWebhook where it is none."""
+        """Return the events of a request that is verified, and the answer; raises BadWebhook where it is none."""
+        return msgspec.structs.replace(self._read(request), answer=self.answer)
+
+    def _read(self, request: WebhookRequest) -> Report:
         kinds = self.places.kinds()
         query = request.query if "query" in kinds else {}
         if "json" not in kinds:
@@ -111,6 +117,7 @@ def make_reader(webhook: Webhook, add_fault: AddFault) -> ReportReader:
         reports=reports,
         statuses=_statuses(webhook.statuses, add_fault),
         opt_out_words={word.strip().upper() for word in inbound.words},
+        answer=WebhookAnswer(body=webhook.answer.encode()) if webhook.answer else None,
     )
 
 

@@ -149,6 +149,14 @@ async def test_a_large_report_is_read_in_a_thread(build, report, monkeypatch):
     assert len(threads) == 1
 
 
+@pytest.mark.parametrize("body", [{"ref": ID, "status": "OK"}, [], {"ref": ID}])
+def test_a_provider_gets_the_answer_that_it_wants(read, body):
+    answer = read(body, {"webhook": {"answer": "OK"}}).answer
+    assert (answer.status, answer.body) == (200, b"OK")
+    with pytest.raises(BadSignature):
+        read(body, {"webhook": {"answer": "OK"}}, headers={"X-Token": "forged"})
+
+
 # Verifying.
 
 

@@ -439,6 +439,17 @@ async def test_a_rule_without_values_is_about_something(opened, server, sms, val
             await plugin.send_sms(sms())
 
 
+@pytest.mark.parametrize("value", [False, "false"])
+async def test_a_rule_may_be_about_a_boolean(opened, server, sms, value):
+    server.answer = {"success": False}
+    rules = [{"status": 200, "at": "/success", "values": [value], "means": "rejected"}]
+    async with opened({"answer": {"errors": rules}}) as plugin:
+        with pytest.raises(Rejected):
+            await plugin.send_sms(sms())
+        server.answer = {"success": True}
+        await plugin.send_sms(sms())
+
+
 TEXT = {
     "answer": {
         "split": ":",

@@ -52,6 +52,13 @@ HMAC = {"key": "a-key-of-the-account", "header": "X-Signature"}
         ({"request": {"headers": {"a b": "x"}}}, "request.headers.a b", "not a header that can be set"),
         ({"headers": {"X-A": "ü"}}, "headers.X-A", "printable ASCII"),
         ({"headers": {"X-A": "a\r\nX-B: c"}}, "headers.X-A", "printable ASCII"),
+        (
+            {"request": {"json": {"a": {"...": "{text}"}}}},
+            "request.json.a....",
+            "must be {headers} or a table",
+        ),
+        ({"request": {"json": {"...": 5}}}, "request.json....", "must be {headers} or a table"),
+        ({"request": {"json": {"...": ["{text}"]}}}, "request.json....", "must be {headers} or a table"),
         ({"request": {"method": "GET"}}, "request.json", "a GET has none"),
         ({"request": {"method": "GET", "json": None, "form": {"to": "x"}}}, "request.form", "a GET has none"),
         ({"headers": {"X-A": "1", "x-a": "2"}}, "headers.x-a", "is there twice"),
@@ -88,6 +95,13 @@ HMAC = {"key": "a-key-of-the-account", "header": "X-Signature"}
             {"answer": {"errors": [{"status": 400, "values": ["x"], "means": "rejected"}]}},
             "answer.errors[1].values",
             "needs at",
+        ),
+        ({"answer": {"split": ":", "id": "/id"}}, "answer.id", "the number of a part"),
+        ({"answer": {"split": ":", "code": "/0/1"}}, "answer.code", "the number of a part"),
+        (
+            {"answer": {"split": ":", "errors": [{"at": "/error", "means": "rejected"}]}},
+            "answer.errors[1].at",
+            "the number of a part",
         ),
         # What belongs together.
         ({"shortest_lifetime": 60, "longest_lifetime": 30}, "shortest_lifetime", "is longer than"),
@@ -173,6 +187,25 @@ def test_a_fault_names_its_key(faults, changes, key, words):
             'must have "url"',
         ),
         ({"webhook_token": None, "webhook_hmac": {"header": "X"}}, "webhook_hmac.key", "is missing"),
+        (
+            {"webhook_token": None, "webhook_hmac": {**HMAC, "header": "X-Signature:"}},
+            "webhook_hmac.header",
+            "is no name of a header",
+        ),
+        (
+            {"webhook_token": None, "webhook_hmac": {**HMAC, "signed": ["body", "header: X-Nonce"]}},
+            "webhook_hmac.signed[2]",
+            "is no name of a header",
+        ),
+        (
+            {
+                "webhook_token": None,
+                "webhook_hmac": {**HMAC, "signed": ["body", "timestamp"], "timestamp_header": "X Time"},
+            },
+            "webhook_hmac.timestamp_header",
+            "is no name of a header",
+        ),
+        ({"webhook_token": {"header": "X Token"}}, "webhook_token.header", "is no name of a header"),
     ],
 )
 def test_a_fault_of_reports_names_its_key(faults, changes, key, words):
@@ -207,6 +240,8 @@ def test_no_fault_quotes_a_value(faults):
         ),
         ({"request": {"json": {"ref": "x"}}}, "request", "has no {id}"),
         ({"headers": {"X-Api-Key": "abc"}}, "headers.X-Api-Key", "in clear text"),
+        ({"secrets": {"key": "abc\n"}}, "secrets.key", "ends with a space or a line break"),
+        ({"basic": {"username": "a", "password": " b"}}, "basic.password", "begins or ends with a space"),
         (
             {"request": {"json": {"login": {"password": "abc"}}}},
             "request.json.login.password",
