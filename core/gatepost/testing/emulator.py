@@ -146,6 +146,10 @@ class Emulator(ReportSender, KitEmulator):
     def error(self, status: int, reason: str) -> object:
         """Return the body, to be encoded as JSON, of an answer with this status."""
 
+    def is_send(self, method: str, path: str) -> bool:  # noqa: ARG002  an API that sends by GET replaces this
+        """Return whether requests with this method and path, without its query, send messages."""
+        return method == "POST"
+
     def received(self, taken: TakenMessage) -> ReceivedMessage:
         """Return a message that was taken in the words of the plugin contract; ``raw`` is ``raw_request(taken)``."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it received: give it `received`")

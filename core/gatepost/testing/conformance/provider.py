@@ -91,7 +91,7 @@ class EmulatedProvider:
 
     @property
     def attempts(self) -> int:
-        return sum(method == "POST" for method, _ in self._emulator.requests)
+        return sum(self._emulator.is_send(method, path) for method, path in self._emulator.requests)
 
     @property
     def connections(self) -> int:
