@@ -8,8 +8,11 @@ import pytest
 from yarl import URL
 
 from gatepost_http.testing import ElksEmulator
+from wire.raw_server import Connection, RawServer
 
-GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "providers" / "http.md"
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "how-to" / "providers" / "http.md"
+README = ROOT / "plugins" / "http" / "README.md"
 
 
 def flat(name, table):
@@ -80,6 +83,33 @@ async def test_a_report_from_the_network_still_needs_its_signature(deployment, e
         delivered = [elks.event("delivered", taken)]
         assert await elks.report(delivered, to=here, tampering="forged") == [401]
         assert await elks.report(delivered, to=here) == [200]
+
+
+async def test_a_get_that_is_lost_is_uncertain_and_its_url_is_in_no_log(deployment, monkeypatch, capfd):
+    async def close(connection: Connection) -> None:
+        await connection.read()
+
+    (block,) = re.findall(r"^```text\n([^`]*GET[^`]*)^```", README.read_text("utf-8"), re.MULTILINE)
+    for name in re.findall(r"env:([A-Z_]+)", block):
+        monkeypatch.setenv(name, f"value-of-{name}")
+    deployment.tables["server"]["public_url"] = "https://gate.example"
+    table = tomllib.loads(block)["plugins"]["acme"]
+    del table["answer"]["errors"]
+    deployment.tables |= flat("plugins.acme", table)
+    async with RawServer(close) as provider:
+        deployment.tables["plugins.acme"]["base_url"] = provider.url
+        async with deployment.running(sms=["acme"]) as gateway:
+            await deployment.sms()
+            await gateway.waits("sms", "uncertain")
+            (_, ready), metrics = await gateway.get("/health/ready"), await gateway.metrics()
+    (request,) = provider.requests
+    assert "text=Hello" in request.target
+    number = re.search(r"to=(\d+)", request.target)[1]
+    log = "".join(capfd.readouterr())
+    assert "the connection was lost after the request was out" in log
+    written = f"{log} {ready} {metrics}".lower()
+    for private in (number, number[3:], "hello", "value-of", "text=", "/send"):
+        assert private not in written
 
 
 async def test_a_text_message_goes_out_and_its_report_comes_back(deployment, elks):
