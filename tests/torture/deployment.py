@@ -61,8 +61,10 @@ class Deployment:
         self.out_of_service: set[Replica] = set()
         """Replicas that get neither requests nor reports."""
         self.excuses: list[Excuse] = []
-        self.retried: set[str] = set()
-        """Messages that the test's own kills caught three times, so that they were held and sent again."""
+        self.retries: list[tuple[float, str]] = []
+        """The time and the id of every held message that was sent again."""
+        self.find_held = store.held_for_deaths
+        """Returns the held messages to send again: those that the test's own kills caught three times."""
         self._fork_server = fork_server
         self._webhook_rng = random.Random(0)
 
@@ -84,7 +86,7 @@ class Deployment:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         config = self.folder / f"replica-{number}.toml"
-        config.write_text(self._configuration(port, delivery, timeout))
+        config.write_text(self._configuration(number, port, delivery, timeout))
         options = {
             "constants": {**SHORT_TIMES, **(constants or {})},
             "planted_defect": planted_defect,
@@ -98,7 +100,7 @@ class Deployment:
         self.provider.answer_timeout = timeout / 2
         return replica
 
-    def _configuration(self, port: int, delivery: Mapping[str, object], timeout: float) -> str:
+    def _configuration(self, number: int, port: int, delivery: Mapping[str, object], timeout: float) -> str:
         tables = {
             "server": {"port": port},
             "store": {"url": self.store.url},
@@ -115,16 +117,13 @@ class Deployment:
             "logs": {"level": "info", "format": "json"},
             "plugins.players": {"use": "csv", "path": "contacts.csv"},
             "plugins.provider": {
-                "use": "sendgrid",
-                "api_key": self.provider.api_key,
-                "base_url": self.provider.base_url,
-                "webhook_public_key": self.provider.public_key,
+                **self.provider.plugin_table(number),
                 "concurrency": CONCURRENCY,
                 "timeout": timeout,
             },
         }
         return "\n".join(
-            "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""])
+            "\n".join([f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items()), ""])
             for name, table in tables.items()
         )
 
@@ -171,16 +170,17 @@ class Deployment:
             async with asyncio.timeout(SETTLE_TIMEOUT):
                 await self.provider.wait_until_reported()
                 while await asyncio.to_thread(self.store.count_open):
-                    await self._retry_held()
+                    await self.retry_held()
                     await asyncio.sleep(0.3)
 
-    async def _retry_held(self) -> None:
-        """Retry, as an operator would, the messages that are held because of the test's own kills."""
-        held = await asyncio.to_thread(self.store.held_for_deaths)
+    async def retry_held(self) -> None:
+        """Retry the messages that ``find_held`` returns, as an operator would."""
+        held = await asyncio.to_thread(self.find_held)
         if held:
-            self.retried |= set(held)
             settings = cli.load_settings(self.replicas[0].config)
-            await change_messages(settings, "retry", held, lambda ids: RetryRequest(ids=ids))
+            asked_at = time.monotonic()
+            results = await change_messages(settings, "retry", held, lambda ids: RetryRequest(ids=ids))
+            self.retries += [(asked_at, result.id) for result in results if result.queued]
 
     async def judge(self) -> tuple[History, Verdict]:
         """Kill all replicas, and compare what happened with the promises."""
@@ -209,15 +209,28 @@ async def deployment(
     *,
     reports: bool = True,
     max_delay: float = MAX_DELAY,
+    provider: Provider | None = None,
 ) -> AsyncIterator[Deployment]:
-    """Start Smartico and the provider, and yield a deployment that has no replica yet."""
+    """Start Smartico and the provider, and yield a deployment that has no replica yet.
+
+    ``provider`` is used instead of one that is made from ``reports`` and ``max_delay``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     users = "".join(f"user-{number},user-{number}@players.example,\n" for number in range(USERS))
     (folder / "contacts.csv").write_text("ext_user_id,email,phone\n" + users)
     async with AsyncExitStack() as stack:
         crm = await stack.enter_async_context(Smartico(api_key="the-key", authorization="the-secret"))
-        provider = Provider(random.Random(seed + 1), reports=reports, max_delay=max_delay)
+        provider = provider or Provider(random.Random(seed + 1), reports=reports, max_delay=max_delay)
         await stack.enter_async_context(provider)
         system = Deployment(folder, store, random.Random(seed), crm, provider, fork_server)
         stack.push_async_callback(system.kill_replicas)
         yield system
+
+
+def _toml(value: object) -> str:
+    """Return a value in TOML; tables are inline."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)

@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 
 from aiohttp import web
@@ -54,6 +54,10 @@ class Provider(SendGridEmulator):
         self._max_delay = max_delay
         self._reports_all = reports
         self._own_report_tasks: set[asyncio.Task[None]] = set()
+
+    def plugin_table(self, _replica: int) -> Mapping[str, object]:
+        """Return the table of the plugin that sends through this provider, for the replica with this number."""
+        return {"use": "sendgrid", **self.table}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         failure = self.next_failure() if request.path == "/v3/mail/send" else NO_FAILURE

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -63,6 +64,8 @@ class Replica:
         self.config = config
         self.log = config.with_suffix(".log")
         self.pid = 0
+        self.kill_times: list[float] = []
+        """When it had ended after a ``kill``."""
         self._fork_server = fork_server
         self._command = {"config": str(config), "log": str(self.log), **options}
 
@@ -106,6 +109,7 @@ class Replica:
         """Kill it with SIGKILL and wait until it has ended."""
         self.signal(signal.SIGKILL)
         await self.wait()
+        self.kill_times.append(time.monotonic())
 
     async def wait(self) -> int:
         """Wait until it has ended and return its exit code; -9 if it was killed."""

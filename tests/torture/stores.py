@@ -14,8 +14,8 @@ _OPEN = (
     "SELECT (SELECT count(*) FROM messages WHERE due_at IS NOT NULL) + "
     "(SELECT count(*) FROM statuses WHERE callback_state IN ('waiting', 'queued', 'calling'))"
 )
-_HELD = "SELECT count(*) FROM messages WHERE state = 'held'"
-_HELD_FOR_DEATHS = f"SELECT id FROM messages WHERE state = 'held' AND reason = '{deaths.HELD_REASON}'"
+_HELD = "SELECT id FROM messages WHERE state = 'held'"
+_HELD_FOR_DEATHS = f"{_HELD} AND reason = '{deaths.HELD_REASON}'"
 
 _WATCH = """
 CREATE TABLE finished_twice (id text);
@@ -51,7 +51,11 @@ class Store:
 
     def count_held(self) -> int:
         """Return the number of messages that wait for the operator."""
-        return int(self.query(_HELD)[0][0])
+        return len(self.held())
+
+    def held(self) -> list[str]:
+        """Return the ids of the messages that wait for the operator."""
+        return [row[0] for row in self.query(_HELD)]
 
     def held_for_deaths(self) -> list[str]:
         """Return the ids of messages that are held because they were in flight at three deaths of a process."""

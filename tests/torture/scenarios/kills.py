@@ -49,7 +49,7 @@ async def kill(
         if late_reports:
             system.provider.may_report.clear()
         await system.start_replicas()
-        await _kill_under_load(system, messages, kills)
+        await kill_under_load(system, messages, kills)
         if late_reports:
             await _wait_until_reports_are_missing(system)
             system.provider.may_report.set()
@@ -59,7 +59,7 @@ async def kill(
     return {
         **figures(history, verdict),
         "kills": kills,
-        "held after three kills, and retried": len(system.retried),
+        "held after three kills, and retried": len({message_id for _, message_id in system.retries}),
         "resent per kill": round(len(verdict.resent) / kills, 3),
         "max in flight at kills": max_in_flight,
         "resent / max in flight": round(len(verdict.resent) / max_in_flight, 3),
@@ -74,7 +74,8 @@ async def _wait_until_reports_are_missing(system: Deployment) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _kill_under_load(system: Deployment, messages: int, kills: int) -> None:
+async def kill_under_load(system: Deployment, messages: int, kills: int, *, retry_held: bool = False) -> None:
+    """Kill a replica at random points of the load; with ``retry_held`` also retry held messages meanwhile."""
     load = asyncio.create_task(system.load.run(messages))
     share = messages // kills
     for number in range(kills):
@@ -86,6 +87,8 @@ async def _kill_under_load(system: Deployment, messages: int, kills: int) -> Non
         await replica.kill()
         system.excuse_resends()
         await replica.start()
+        if retry_held:
+            await system.retry_held()
     system.load.allow(messages)
     await load
 
