@@ -22,7 +22,7 @@ from torture import fairness, goals, growth, model, outage, postgres, powerloss,
 from torture.clocks import ProcessClock, StoreClock
 from torture.oracle import Figures
 from torture.replica import ForkServer
-from torture.scenarios import dependencies, kills, replicas
+from torture.scenarios import dependencies, kills, replays, replicas
 from torture.stores import Postgresql, Sqlite
 
 SEEDS_PER_TASK = 2_000
@@ -74,6 +74,22 @@ class Run:
                 kills=count,
                 replicas=2 if postgresql else 1,
                 reports=reports,
+            )
+        )
+
+    def kill_replays(self, name: str, *, postgresql: bool) -> Figures:
+        """Run ``replays.kill`` with forty messages per kill, on PostgreSQL with two replicas."""
+        folder, store = self.postgresql(name) if postgresql else self.sqlite(name)
+        count = self.scaled(60)
+        return asyncio.run(
+            replays.kill(
+                self.fork_server,
+                folder,
+                store,
+                self.seed,
+                messages=40 * count,
+                kills=count,
+                replicas=2 if postgresql else 1,
             )
         )
 
@@ -135,6 +151,8 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
     "kill-sqlite": lambda run, name: run.kill(name, postgresql=False, reports=True, count=200),
     "kill-postgresql": lambda run, name: run.kill(name, postgresql=True, reports=True, count=200),
     "kill-unreported": lambda run, name: run.kill(name, postgresql=False, reports=False, count=50),
+    "kill-replays-sqlite": lambda run, name: run.kill_replays(name, postgresql=False),
+    "kill-replays-postgresql": lambda run, name: run.kill_replays(name, postgresql=True),
     "poison-sqlite": lambda run, name: asyncio.run(
         kills.poison(run.fork_server, *run.sqlite(name), run.seed, poison_messages=run.scaled(20))
     ),

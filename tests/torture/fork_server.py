@@ -29,6 +29,7 @@ MODULES = (
     "email_validator",
     "gatepost.cli.serve",
     "gatepost_csv",
+    "gatepost_http",
     "gatepost_sendgrid",
     "phonenumbers",
     "sqlalchemy.dialects.postgresql.asyncpg",
@@ -48,7 +49,7 @@ def main() -> None:
 
     # Reading the metadata of all installed distributions takes longer than the rest of a start.
     discovery.load = functools.cache(discovery.load)
-    for kind in ("csv", "sendgrid"):
+    for kind in ("csv", "http", "sendgrid"):
         discovery.load(kind)
     gc.freeze()
     # The kernel removes ended children, because this process never waits for them.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torture.oracle import Verdict
+from torture.replay_oracle import REPLAY_VIOLATIONS
 
 VIOLATIONS = tuple(name for name in Verdict.__dataclass_fields__ if name != "resent")
 """Counts of the oracle that must be 0 in every scenario."""
@@ -54,6 +55,15 @@ _POISON = (
     _some("other messages sent alone"),
 )
 
+_REPLAYS = (
+    _ACCEPTED,
+    _some("failures"),
+    _some("repeats dropped"),
+    _some("retried by the operator"),
+    *map(_none, REPLAY_VIOLATIONS),
+    _none("tries on disk after their window"),
+)
+
 _SHARED_RATE = (
     _ACCEPTED,
     _none("sent twice"),
@@ -67,6 +77,8 @@ GOALS: Mapping[str, Sequence[Goal]] = {
     "kill-sqlite": (_ACCEPTED, _at_most("resent per kill", 0.1)),
     "kill-postgresql": (_ACCEPTED, _at_most("resent per kill", 0.1)),
     "kill-unreported": (_ACCEPTED, _at_most("resent / max in flight", 1.0)),
+    "kill-replays-sqlite": _REPLAYS,
+    "kill-replays-postgresql": _REPLAYS,
     "poison-sqlite": _POISON,
     "poison-postgresql": _POISON,
     "zombie": (_ACCEPTED, _none("finished twice"), _some("late results rejected")),

@@ -5,13 +5,18 @@ The fork server calls one of these functions by its name in the child, after all
 
 import asyncio
 import functools
+import itertools
 import os
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from gatepost import app
+from gatepost.errors import Uncertain
 from gatepost.intake import accept
 from gatepost.model import Email, Receipt, Status
 from gatepost.outbox import Outbox, RecordResult, StoredMessage
@@ -102,6 +107,54 @@ def exit_at_sigterm() -> None:
 
     Outbox.put = put
     app.Gateway.stop = stop
+
+
+def send_repeats_as(change: Callable[[Email, int], Email]) -> None:
+    """Let ``change`` make another message of each, with the number of sends of this process."""
+    real = Instance.send
+    count = itertools.count()
+
+    async def send(self: Instance, message: Email) -> Receipt:
+        return await real(self, change(message, next(count)))
+
+    Instance.send = send
+
+
+def give_repeats_their_own_key() -> None:
+    """Break what ``replay_safe`` promises: send each repeat with another key."""
+    send_repeats_as(
+        lambda email, count: replace(email, idempotency_key=f"{email.idempotency_key}-{os.getpid()}-{count}")
+    )
+
+
+def change_repeats() -> None:
+    """Break what ``replay_safe`` promises: change a byte of each repeat."""
+    send_repeats_as(lambda email, count: replace(email, html=f"{email.html}<!-- {count} -->"))
+
+
+def give_retries_the_old_key() -> None:
+    """Break what ``replay_safe`` promises: never change the key of a message."""
+    send_repeats_as(lambda email, _count: replace(email, idempotency_key=email.id))
+
+
+def repeat_for_ever() -> None:
+    """Break what ``replay_safe`` promises: repeat after the provider may have forgotten the key."""
+    from gatepost.delivery import failover  # noqa: PLC0415
+
+    failover.repeat_until = lambda _member, _first_at, expires_at: expires_at
+
+
+def take_no_answer_for_a_receipt() -> None:
+    """Break promise 1: record a message as sent although its answer was lost."""
+    real = Instance.send
+
+    async def send(self: Instance, message: Email) -> Receipt:
+        try:
+            return await real(self, message)
+        except Uncertain:
+            return Receipt()
+
+    Instance.send = send
 
 
 POISON_EVERY = 16

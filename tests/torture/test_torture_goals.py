@@ -5,13 +5,24 @@ import pytest
 from torture import fairness, goals, outage
 from torture.__main__ import SCENARIOS
 from torture.oracle import Verdict
+from torture.replay_oracle import REPLAY_VIOLATIONS
 
+REPLAYS = {
+    "accepted": 9,
+    "failures": 1,
+    "repeats dropped": 1,
+    "retried by the operator": 1,
+    **dict.fromkeys(REPLAY_VIOLATIONS, 0),
+    "tries on disk after their window": 0,
+}
 REACHED = {
     "simulation": {"schedules": 10, "violations": 0},
     "powerloss": {"commits": 9, "lost with FULL": 0, "lost with NORMAL": 3},
     "kill-sqlite": {"accepted": 9, "resent per kill": 0.1},
     "kill-postgresql": {"accepted": 9, "resent per kill": 0.0},
     "kill-unreported": {"accepted": 9, "resent / max in flight": 0.2},
+    "kill-replays-sqlite": REPLAYS,
+    "kill-replays-postgresql": REPLAYS,
     "poison-sqlite": {
         "accepted": 9,
         "poison messages held": 1,
@@ -70,6 +81,8 @@ MISSED = {
     "kill-sqlite": {"resent per kill": 0.11},
     "kill-postgresql": {"resent per kill": 0.2},
     "kill-unreported": {"resent / max in flight": 1.01},
+    "kill-replays-sqlite": dict.fromkeys(REPLAY_VIOLATIONS, 1),
+    "kill-replays-postgresql": {"repeats dropped": 0, "tries on disk after their window": 1},
     "poison-sqlite": {"max deaths per poison message": 4},
     "poison-postgresql": {"other messages held": 1},
     "zombie": {"finished twice": 1},
