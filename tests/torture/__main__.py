@@ -175,8 +175,9 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
         )
     ),
     "full-disk": lambda run, name: asyncio.run(
+        # With fewer, all of them may be in the store before enough were refused.
         dependencies.full_disk(
-            run.fork_server, run.new_folder(name), run.seed, messages=max(200, run.scaled(600))
+            run.fork_server, run.new_folder(name), run.seed, messages=max(600, run.scaled(600))
         )
     ),
     "provider": lambda run, name: asyncio.run(
