@@ -207,3 +207,62 @@ async def test_a_cancelled_sender_leaves_the_fetch_to_the_others(server, http, t
     assert (await other).status == 202
     assert cancelled.cancelled()
     assert tokens.fetched == 1
+
+
+@pytest.mark.parametrize("token", [None, "token-1", wire.Token(Secret("token-1"), "3600 s")])
+async def test_a_source_that_breaks_its_contract_has_sent_nothing(server, token):
+    """Such as one that reads an answer of another form: Uncertain would hold a message that never left."""
+
+    async def fetch():
+        return token if token else {}["access_token"]
+
+    async with connect(server, fetch) as http:
+        with pytest.raises(Unavailable, match="no access token"):
+            await http.post("/", b"{}")
+
+    assert server.requests == []
+
+
+async def test_an_endpoint_that_fails_is_not_asked_with_each_send(server, http, tokens, pass_time):
+    """The old token still serves, so no breaker would stop the sends."""
+    await http.post("/", b"{}")
+    tokens.error = Unavailable("away")
+    pass_time(3400)
+    for _ in range(20):
+        await http.post("/", b"{}")
+    assert tokens.fetched == 2
+
+    pass_time(6)
+    await http.post("/", b"{}")
+    await http.post("/", b"{}")
+    assert tokens.fetched == 3
+
+
+async def test_many_senders_fetch_one_token_after_a_refusal(server, tokens):
+    async def refuse_the_first(connection):
+        while request := await connection.read():
+            await connection.write(answer(401 if request.headers["authorization"].endswith("-1") else 202))
+
+    server.script = refuse_the_first
+    async with connect(server, tokens, connections=16) as http:
+        replies = await asyncio.gather(*(http.post("/", b"{}") for _ in range(64)))
+
+    assert {reply.status for reply in replies} == {202}
+    assert tokens.fetched == 2
+
+
+async def test_a_refusal_at_the_deadline_is_not_repeated_without_one(server, http, tokens, pass_time, monkeypatch):
+    """For aiohttp a timeout of 0 is none."""
+    deadlines = []
+
+    async def refuse_late(_method, _path, _body, headers, seconds, **_sends):
+        deadlines.append(seconds)
+        http._tokens.discard(Secret(headers["Authorization"].removeprefix("Bearer ")))
+        await http._tokens.current()
+        pass_time(30)
+        return wire.Reply(status=401, headers={}, body=b"")
+
+    monkeypatch.setattr(http, "_send", refuse_late)
+    with pytest.raises(Unavailable):
+        await http.post("/", b"{}")
+    assert len(deadlines) == 1

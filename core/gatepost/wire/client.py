@@ -248,7 +248,11 @@ class Http:
             except TimeoutError:
                 raise Unavailable("no access token in time") from None
             with_token = {**(headers or {}), "Authorization": f"Bearer {token.reveal()}"}
-            reply = await self._send(method, path, body, with_token, deadline - loop.time(), sends=sends)
+            remaining = deadline - loop.time()
+            if remaining <= 0:
+                # For aiohttp no time at all would be any time.
+                raise Unavailable("no access token in time")
+            reply = await self._send(method, path, body, with_token, remaining, sends=sends)
             if reply.status != 401 or is_repeat:
                 return reply
             tokens.discard(token)

@@ -12,6 +12,9 @@ from gatepost.model import Secret
 _MAX_MARGIN = 300.0
 """Seconds before the end of a long-lived token from which on a new one is fetched."""
 
+_RENEWAL_PAUSE = 5.0
+"""Seconds until the next renewal after one that failed. Without it each send would ask an endpoint that is down."""
+
 
 class Token(msgspec.Struct, frozen=True):
     """An access token and the seconds for which it is valid from now on."""
@@ -73,19 +76,24 @@ class TokenCache:
         asked_at = asyncio.get_running_loop().time()
         try:
             token = await self._source()
+            value, lifetime = token.value, float(token.lifetime)
         except Unavailable:
             raise
         except SendError as error:
             # Such as Rejected for a wrong client secret: for a message it only means that it was not sent.
             problem = f"no access token: {error.reason}"
             raise Unavailable(problem, code=error.code, misconfigured=isinstance(error, Rejected)) from None
-        self._token = token.value
-        self._ends_at = asked_at + token.lifetime
-        self._renew_at = self._ends_at - min(_MAX_MARGIN, token.lifetime / 5)
-        return token.value
+        except Exception as error:
+            # Such as a KeyError for an answer of another form: nothing was sent, and Uncertain would hold the message.
+            problem = f"no access token: {type(error).__name__} while it was fetched; check the token's URL"
+            raise Unavailable(problem) from error
+        self._token = value
+        self._ends_at = asked_at + lifetime
+        self._renew_at = self._ends_at - min(_MAX_MARGIN, lifetime / 5)
+        return value
 
     def _fetched(self, fetch: asyncio.Task[Secret]) -> None:
         self._fetch = None
-        if not fetch.cancelled():
-            # Read, so that asyncio does not log an error that no sender waited for.
-            fetch.exception()
+        # Read, so that asyncio does not log an error that no sender waited for.
+        if not fetch.cancelled() and fetch.exception() is not None:
+            self._renew_at = min(self._ends_at, fetch.get_loop().time() + _RENEWAL_PAUSE)
