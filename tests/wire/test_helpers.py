@@ -63,6 +63,7 @@ def test_a_code_passes(value, code):
         True,
         -5,
         447700900123,
+        pytest.param(10**5000, id="5000 digits"),
         "+447700900",
         "to 447700900123",
         "anna@x.example",

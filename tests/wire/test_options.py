@@ -116,6 +116,10 @@ async def test_an_unusable_file_refuses_the_start_and_is_named(files, options, k
                 "http://",
                 "http://proxy:0",
                 "http://p/path",
+                "http://p..q",
+                "http://us%E2%82%ACr:sesame@proxy",
+                "http://a%3Ab:sesame@proxy",
+                "http://anna:ses%0Aame@proxy",
                 "",
             )
         ),
@@ -146,6 +150,13 @@ def test_no_fault_shows_the_proxys_password():
         "https://a.example/#f",
         "//a",
         "https://a.example\n",
+        # Each request to these would raise an error that is none of a send.
+        "https://a..example",
+        "https://.example",
+        f"https://{'a' * 64}.example",
+        "https://a\\b.example",
+        "https://é..example",
+        "https://xn--.example",
     ],
 )
 def test_a_base_url_must_be_one(url):

@@ -90,6 +90,14 @@ async def test_half_a_character_in_a_form_is_refused_before_anything_is_sent(ser
     assert server.requests == []
 
 
+@pytest.mark.parametrize("method", ["GET", "get"])
+async def test_a_request_that_only_reads_is_never_rejected(server, http, method):
+    with pytest.raises(Unavailable):
+        await http.request(method, "/", body=[("q", "\ud83d")])
+
+    assert server.requests == []
+
+
 def test_basic_auth_is_utf8():
     assert wire.basic_auth("anna", Secret("pässwörd:x")) == {
         "Authorization": "Basic YW5uYTpww6Rzc3fDtnJkOng="

@@ -64,13 +64,14 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
-def _form(pairs: Sequence[tuple[str, str]]) -> bytes:
+def _form(pairs: Sequence[tuple[str, str]], *, sends: bool) -> bytes:
     try:
         return urlencode(pairs).encode("ascii")
     except UnicodeEncodeError:
         # Raised below: this error holds the field.
         pass
-    raise Rejected("a field of the form is no valid Unicode: it has half a character")
+    refusal = Rejected if sends else Unavailable
+    raise refusal("a field of the form is no valid Unicode: it has half a character")
 
 
 def _payload(body: bytes | None) -> io.BytesIO | bytes | None:
@@ -219,10 +220,11 @@ class Http:
         message raises only Unavailable, and may leave a second time when a reused connection drops. Every other one
         leaves at most once.
         """
+        method = method.upper()
         if sends is None:
             sends = method not in READING_METHODS
         if body is not None and not isinstance(body, bytes):
-            body, headers = _form(body), {**_FORM, **(headers or {})}
+            body, headers = _form(body, sends=sends), {**_FORM, **(headers or {})}
         tokens = self._tokens
         if tokens is None or tokens.is_fetching_here or (headers and "Authorization" in headers):
             return await self._send(method, path, body, headers, self._timeout, sends=sends)

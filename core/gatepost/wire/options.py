@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
+import yarl
 from msgspec import Meta
 
 from gatepost.errors import ConfigError, Fault
@@ -103,7 +104,12 @@ def key_faults(**secrets: Secret | None) -> Iterator[Fault]:
 
 
 def _is_proxy_url(url: str) -> bool:
-    return _is_url(url, {"http"}) and urlsplit(url).path in {"", "/"}
+    if not _is_url(url, {"http"}) or urlsplit(url).path not in {"", "/"}:
+        return False
+    parts = yarl.URL(url)
+    user, password = parts.user or "", parts.password or ""
+    # What aiohttp can't send fails with each request, as if the request had been sent.
+    return ":" not in user and all(ord(char) < 256 and char.isprintable() for char in user + password)
 
 
 def _is_url(text: str, schemes: set[str]) -> bool:
@@ -115,6 +121,9 @@ def _is_url(text: str, schemes: set[str]) -> bool:
             # In the text, not in its parts: an empty query counts too, and urlsplit drops line breaks.
             and not any(char in "?# " or not char.isprintable() for char in text)
             and (parts.port is None or parts.port > 0)
+            # Both raise ValueError for a host that fails with each request otherwise, such as api..example.com.
+            and bool(yarl.URL(text).host)
+            and bool(parts.hostname.encode("idna"))
         )
     except ValueError:
         return False

@@ -22,7 +22,10 @@ def safe_code(value: object) -> str:
     A code is a number or a word of at most 40 characters, such as 21610, ``4.2.1`` or ``invalid_recipient``. Free text
     does not pass, because it may quote an address, and neither does anything with seven digits in a row.
     """
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = value
+    # Seven digits are too many anyway, and Python refuses to write out thousands.
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**6:
+        text = str(value)
     if isinstance(text, str) and len(text) <= _MAX_CODE_LENGTH and _CODE.fullmatch(text):
         return text
     return ""
