@@ -173,6 +173,20 @@ async def test_a_lost_answer_is_repeated_with_the_very_same_message(gateway, new
     assert [count("safe", one)._value.get() for one in ("uncertain", "sent")] == [1, 1]
 
 
+async def test_another_instance_gets_another_key(gateway, new):
+    """Both may be of one account, where the same key with other bytes, such as another sender, would be refused."""
+    first, second = Provider(DOWN), Provider(LOST, Receipt())
+    async with gateway(member("first", first), member("second", second)) as running:
+        identity = await running.put(new)
+        await running.until(identity, "sent")
+
+    assert first.keys == [f"{identity}-1"]
+    assert len(second.keys) == 2
+    assert len(set(second.keys)) == 1
+    assert second.keys[0] != first.keys[0]
+    assert len(second.keys[0]) <= 64
+
+
 async def test_after_a_few_repeats_it_is_uncertain_as_usual(gateway, new):
     provider = Provider(LOST)
     async with gateway(member("safe", provider, concurrency=1)) as running:

@@ -209,7 +209,10 @@ async def test_a_cancelled_sender_leaves_the_fetch_to_the_others(server, http, t
     assert tokens.fetched == 1
 
 
-@pytest.mark.parametrize("token", [None, "token-1", wire.Token(Secret("token-1"), "3600 s")])
+@pytest.mark.parametrize(
+    "token",
+    [None, "token-1", wire.Token(Secret("token-1"), "3600 s"), wire.Token(Secret("a\r\nX-Evil: 1"), 3600)],
+)
 async def test_a_source_that_breaks_its_contract_has_sent_nothing(server, token):
     """Such as one that reads an answer of another form: Uncertain would hold a message that never left."""
 

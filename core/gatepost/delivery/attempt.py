@@ -109,6 +109,14 @@ def _origin(claim: Claim, *, urgent: bool) -> _Origin:
     }
 
 
+def with_another_key(message: Email | Sms, tries: int) -> Email | Sms:
+    """Return the message for the next instance, after so many tries of this attempt.
+
+    Its bytes may be others there, and two instances may be of one account.
+    """
+    return msgspec.structs.replace(message, idempotency_key=f"{message.idempotency_key}-{tries}")
+
+
 def content_key(claim: Claim, message: Email | Sms) -> ContentKey:
     """Return a key that is equal for messages of the same content, within this process.
 

@@ -83,7 +83,8 @@ class Failover:
             self._leases.hold(delivery.claim, member.lease, renew_in=0.0)
             await wait_for_turn(member, wait)
             choice = f"after {answer.instance} was unavailable"
-            answer = await self._send(member, delivery, route.for_member(message, member), choice)
+            another = attempt.with_another_key(message, len(delivery.tries))
+            answer = await self._send(member, delivery, route.for_member(another, member), choice)
         return answer
 
     async def _send(

@@ -8,6 +8,7 @@ import msgspec
 
 from gatepost.errors import Rejected, SendError, Unavailable
 from gatepost.model import Secret
+from gatepost.wire.options import key_faults
 
 _MAX_MARGIN = 300.0
 """Seconds before the end of a long-lived token from which on a new one is fetched."""
@@ -77,6 +78,8 @@ class TokenCache:
         try:
             token = await self._source()
             value, lifetime = token.value, float(token.lifetime)
+            if any(key_faults(token=value)):
+                raise ValueError("no header can hold it")
         except Unavailable:
             raise
         except SendError as error:
