@@ -72,7 +72,8 @@ class OptionalAttributes(Protocol):
     replay_safe: ClassVar[float] = 0.0
     """Seconds for which the provider drops repeats with the same ``idempotency_key``, 0 to 86,400. A send whose outcome is
     uncertain is then repeated at once: a few times, in the same instance, with the same message and the same key. Each
-    repeat is over before so many seconds have passed since the first try began."""
+    repeat is over before so many seconds have passed since the first try began. Where the provider answers a repeat with
+    an error that only says that it has the first try, such as 409, raise Uncertain: Rejected would be final."""
     retry_status: ClassVar[int] = 503
     """The HTTP status after which this provider repeats a webhook: 429 or 500 to 599."""
 
@@ -162,8 +163,9 @@ class BatchSource(Protocol):
         """Return the contacts of these users, by ext_user_id; a user who is not in the source is left out.
 
         Called instead of find_contact when several lookups wait, with 2 to 100 different ids. Promises, errors and the
-        deadline are those of find_contact, for all of the users together: one wrong contact makes the whole answer
-        invalid. Contacts of other users are ignored. At most two calls of both hooks are in progress at one time.
+        deadline are those of find_contact, for all of the users together. A wrong contact counts as if the source could
+        not answer about that user. Contacts of other users are ignored. At most two calls of both hooks are in progress
+        at one time.
         """
         ...
 

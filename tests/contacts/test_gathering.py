@@ -155,16 +155,34 @@ async def test_contacts_of_others_are_ignored():
 JUNK = {
     "no mapping": lambda users: [contact_of(user) for user in users],
     "none": lambda _: None,
-    "one is no contact": lambda users: {
-        **{user: contact_of(user) for user in users},
-        users[-1]: "a@b.example",
-    },
-    "one is none": lambda users: {**{user: contact_of(user) for user in users}, users[0]: None},
-    "one is wrong inside": lambda users: {
-        **{user: contact_of(user) for user in users},
-        users[1]: Contact(email="not a secret"),
-    },
 }
+
+WRONG = {
+    "no contact": "a@b.example",
+    "none": None,
+    "wrong inside": Contact(email="not a secret"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+async def test_a_wrong_contact_harms_its_own_lookup_alone(wrong, monkeypatch):
+    """The others may be users of another client. The same user would be among them at each try."""
+
+    class Wrong(Batch):
+        @hookimpl
+        async def find_contacts(self, ext_user_ids):
+            return {**await self.answer(ext_user_ids), "d": wrong, "e": wrong}
+
+    it = source(Wrong())
+    with structlog.testing.capture_logs() as logged:
+        monkeypatch.setattr(isolation, "_log", structlog.get_logger())
+        found = await find_all(GatheredLookups(it.as_source, TIMEOUT, "players"), ["a", "b", "c", "d", "e", "no"])
+
+    assert found[:3] == [contact_of("a"), contact_of("b"), contact_of("c")]
+    assert [type(one) for one in found[3:]] == [Unavailable, Unavailable, type(None)]
+    assert (it.violations, it.as_source.failed_lookups) == (1, 2)
+    assert [(one["event"], one["hook"]) for one in logged] == [("plugin_violation", "find_contacts")]
+    assert "b.example" not in f"{logged}"
 
 
 @pytest.mark.parametrize("junk", JUNK)

@@ -260,6 +260,9 @@ class Text(str):
         (["anna", ""], "not a text of 1 to 512 characters"),
         (["x" * 513], "not a text of 1 to 512 characters"),
         ([Text("x" * 513)], "not a text of 1 to 512 characters"),
+        # No store can hold these, and a text with one cut off may be another user.
+        (["anna\0"], "not a text of 1 to 512 characters"),
+        (["anna", "\ud83d"], "not a text of 1 to 512 characters"),
         (["anna"] * 101, "more than 100"),
         (Sneaky(["anna"] * 101), "more than 100"),
         (SystemExit(NUMBER), "raised SystemExit"),
@@ -267,7 +270,7 @@ class Text(str):
         (asyncio.CancelledError(NUMBER), "cancelled itself"),
         (hang, "took longer than 0.5 s"),
     ],
-    ids=range(14),
+    ids=range(16),
 )
 async def test_a_source_that_breaks_the_contract_is_a_violation_and_the_provider_repeats(
     deployment, plugin, source, stop, answer, problem

@@ -117,11 +117,21 @@ def copy_contact(contact: object) -> Contact:
     return Contact(email=contact.email, phone=contact.phone, attributes=attributes, blocked=blocked)
 
 
-def copy_contacts(found: object, ext_user_ids: Iterable[str]) -> dict[str, Contact]:
-    """Copy the contacts of these users, and no others; raises InvalidResult if anything is wrong with one of them."""
+def copy_contacts(found: object, ext_user_ids: Iterable[str]) -> dict[str, Contact | InvalidResult]:
+    """Copy the contacts of these users, and no others; in the place of a wrong one is what is wrong with it.
+
+    Raises InvalidResult for anything but a mapping.
+    """
     if not isinstance(found, Mapping):
         raise InvalidResult(f"returned {type_name(found)} instead of a mapping")
-    return {one: copy_contact(found[one]) for one in ext_user_ids if one in found}
+    copies: dict[str, Contact | InvalidResult] = {}
+    for one in ext_user_ids:
+        if one in found:
+            try:
+                copies[one] = copy_contact(found[one])
+            except InvalidResult as error:
+                copies[one] = error
+    return copies
 
 
 def copy_user_ids(found: object) -> list[str]:
@@ -133,11 +143,20 @@ def copy_user_ids(found: object) -> list[str]:
     if len(returned) > MAX_USERS:
         raise InvalidResult(f"returned more than {MAX_USERS} ext_user_ids")
     ids = [str.__str__(one) for one in returned if isinstance(one, str)]
-    if len(ids) < len(returned) or not all(0 < len(one) <= MAX_USER_ID_LENGTH for one in ids):
+    if len(ids) < len(returned) or not all(map(_is_user_id, ids)):
         raise InvalidResult(
             f"returned an ext_user_id that is not a text of 1 to {MAX_USER_ID_LENGTH} characters"
         )
     return ids
+
+
+def _is_user_id(text: str) -> bool:
+    """Return whether Smartico could know a user by this id: no store holds NUL or half a character."""
+    return (
+        0 < len(text) <= MAX_USER_ID_LENGTH
+        and "\0" not in text
+        and not any("\ud800" <= char <= "\udfff" for char in text)
+    )
 
 
 def clean_id(text: object) -> str:

@@ -57,19 +57,37 @@ class Source:
         redaction.redact_recent(contact)
         return contact
 
-    async def find_contacts(self, ext_user_ids: Sequence[str], timeout: float) -> Mapping[str, Contact]:  # noqa: ASYNC109  as above
+    async def find_contacts(
+        self,
+        ext_user_ids: Sequence[str],
+        timeout: float,  # noqa: ASYNC109  as above
+    ) -> Mapping[str, Contact | Unavailable]:
         """Look several users up within ``timeout`` seconds; return the contacts of those that the source knows.
 
-        Must only be called when ``finds_many``. Raises Unavailable, and nothing else.
+        Unavailable stands in the place of a contact that is wrong: it costs the other users nothing. Must only be
+        called when ``finds_many``. Raises Unavailable, and nothing else.
         """
 
-        async def find() -> Mapping[str, Contact]:
+        async def find() -> Mapping[str, Contact | sanitize.InvalidResult]:
             found = await self._calls.find_contacts(ext_user_ids=tuple(ext_user_ids))
             return sanitize.copy_contacts(found, ext_user_ids)
 
-        contacts = await self._look_up("find_contacts", find, timeout, users=len(ext_user_ids))
+        found = await self._look_up("find_contacts", find, timeout, users=len(ext_user_ids))
+        contacts = {user: one for user, one in found.items() if isinstance(one, Contact)}
         redaction.redact_recent(*contacts.values())
-        return contacts
+        return {**contacts, **self._wrong_contacts(found, len(ext_user_ids))}
+
+    def _wrong_contacts(
+        self, found: Mapping[str, Contact | sanitize.InvalidResult], users: int
+    ) -> Mapping[str, Unavailable]:
+        """Return the error of each user whose contact is wrong; together they are one violation."""
+        wrong = {user: one for user, one in found.items() if isinstance(one, sanitize.InvalidResult)}
+        if not wrong:
+            return {}
+        self.failed_lookups += len(wrong)
+        problem = f"{next(iter(wrong.values()))} (for {len(wrong)} of {users} users)"
+        self._runner.record_violation("find_contacts", problem)
+        return {user: Unavailable(str(one)) for user, one in wrong.items()}
 
     async def find_user(self, channel: Channel, recipient: Secret, timeout: float) -> Sequence[str]:  # noqa: ASYNC109  as above
         """Return the ext_user_ids of the users with this number or address, within ``timeout`` seconds.
