@@ -44,6 +44,22 @@ async def test_a_renewed_lease_lasts_longer(place, clock):
         assert not await acquire_lease(second, "balance", 30)
 
 
+async def test_a_clock_that_is_set_back_leaves_no_lease_for_ever(place, clock):
+    """A lease that ends later than any can is of a clock that was wrong; its holder may be gone."""
+    async with place.opened() as first:
+        clock.advance(3600)
+        assert await acquire_lease(first, "plugin/poller/poll", 300)
+    async with place.opened() as second:
+        clock.advance(-3600)
+        assert await acquire_lease(second, "plugin/poller/poll", 30)
+        assert await acquire_lease(second, "plugin/poller/poll", 300)
+    async with place.opened() as third:
+        clock.advance(-1)
+        assert not await acquire_lease(third, "plugin/poller/poll", 30)
+        clock.advance(1)
+        assert not await acquire_lease(third, "plugin/poller/poll", 30)
+
+
 async def test_of_many_requests_at_once_each_name_is_taken(store):
     names = ["a", "b", "a", "c"]
     assert await asyncio.gather(*(acquire_lease(store, name, 30) for name in names)) == [True] * 4

@@ -2,7 +2,9 @@
 
 import importlib
 import sys
+import time
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +12,7 @@ from gatepost.app import load, open_gateway
 from gatepost.cli import check
 from gatepost.cli.config_checks import check_config
 from gatepost.errors import StoreBroken, Unavailable
-from gatepost.plugin_host import services
+from gatepost.plugin_host import services, stored_state
 
 MODULE = """\
 import msgspec
@@ -105,6 +107,25 @@ async def test_a_lease_is_renewed_and_belongs_to_one_instance(config, poller):
         gateway.outbox.holder = "another"
         assert not await one.lease("poll", 30)
         assert await one.lease("bind", 30)
+
+
+async def test_a_lease_that_ended_before_the_answer_is_not_held(config, poller, monkeypatch):
+    """The store, or this process, may stall: another replica may have the lease by then."""
+    async with running(config, poller) as (one, _, gateway):
+        ahead = 0.0
+        clock = time.monotonic
+        coordinate = gateway.outbox.coordinate
+
+        async def stall(work, item):
+            nonlocal ahead
+            held = await coordinate(work, item)
+            ahead += 30.0
+            return held
+
+        monkeypatch.setattr(stored_state, "time", SimpleNamespace(monotonic=lambda: clock() + ahead))
+        monkeypatch.setattr(gateway.outbox, "coordinate", stall)
+        assert not await one.lease("poll", 30)
+        assert await one.lease("poll", 60)
 
 
 async def test_without_a_running_gateway_nothing_is_kept(config, poller):

@@ -14,12 +14,19 @@ from gatepost.outbox.transaction import Transaction
 OF_PLUGIN = "plugin/"
 """How the names of the leases begin that plugins take."""
 
+MAX_SECONDS = 300.0
+"""Seconds of a lease at most."""
+
+_MAX_REMAINING = 2 * MAX_SECONDS
+"""Seconds until its end after which a lease is of a clock that was set back since, and void. More than MAX_SECONDS, so
+that a clock which is set back a little ends no lease."""
+
 MAX_AGE = 86_400.0
 """Seconds for which such a lease stays in the table after its end."""
 
 
 class LeaseRequest(NamedTuple):
-    """A request to hold the lease of this name for ``seconds`` from now."""
+    """A request to hold the lease of this name for ``seconds`` from now, at most MAX_SECONDS."""
 
     name: str
     seconds: float
@@ -37,7 +44,11 @@ def acquire(tx: Transaction, requests: Sequence[LeaseRequest]) -> list[bool]:
 
 def _acquire(tx: Transaction, request: LeaseRequest) -> bool:
     tx.insert_new(leases, [{"name": request.name, "holder": "", "ends_at": 0}])
-    is_free = or_(leases.c.holder == tx.holder, leases.c.ends_at <= tx.now)
+    is_free = or_(
+        leases.c.holder == tx.holder,
+        leases.c.ends_at <= tx.now,
+        leases.c.ends_at > tx.after(_MAX_REMAINING),
+    )
     take = (
         update(leases)
         .where(leases.c.name == request.name, is_free)

@@ -1,5 +1,6 @@
 """What an instance keeps in the store and the leases that it takes there: the functions behind its Context."""
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,8 +17,8 @@ Result = TypeVar("Result")
 MAX_NAME = 64
 """Characters of a key, and of the name of a lease."""
 
-MIN_LEASE, MAX_LEASE = 1.0, 300.0
-"""Seconds of a lease."""
+MIN_LEASE = 1.0
+"""Seconds of a lease at least."""
 
 
 class StoredState:
@@ -46,7 +47,10 @@ class StoredState:
         """Take or renew a lease, as ``Context.lease`` promises."""
         full_name = f"{named_leases.OF_PLUGIN}{self._instance}/{_name(name, 'name')}"
         request = LeaseRequest(full_name, _lease_seconds(seconds))
-        return await self._do(named_leases.acquire, request)
+        # It began later than this.
+        asked_at = time.monotonic()
+        held = await self._do(named_leases.acquire, request)
+        return held and time.monotonic() - asked_at < request.seconds
 
     async def _do(self, work: Work[Item, Result], item: Item) -> Result:
         try:
@@ -64,9 +68,9 @@ def _name(text: object, what: str) -> str:
 
 
 def _lease_seconds(seconds: object) -> float:
-    if isinstance(seconds, int | float) and MIN_LEASE <= seconds <= MAX_LEASE:
+    if isinstance(seconds, int | float) and MIN_LEASE <= seconds <= named_leases.MAX_SECONDS:
         return float(seconds)
-    raise ValueError(f"a lease is for {MIN_LEASE:g} to {MAX_LEASE:g} seconds")
+    raise ValueError(f"a lease is for {MIN_LEASE:g} to {named_leases.MAX_SECONDS:g} seconds")
 
 
 def _value(text: object) -> str:

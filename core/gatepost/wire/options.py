@@ -117,13 +117,12 @@ def _is_url(text: str, schemes: set[str]) -> bool:
         parts = urlsplit(text)
         return (
             parts.scheme in schemes
-            and bool(parts.hostname)
             # In the text, not in its parts: an empty query counts too, and urlsplit drops line breaks.
             and not any(char in "?# " or not char.isprintable() for char in text)
             and (parts.port is None or parts.port > 0)
             # Both raise ValueError for a host that fails with each request otherwise, such as api..example.com.
             and bool(yarl.URL(text).host)
-            and bool(parts.hostname.encode("idna"))
+            and bool((parts.hostname or "").encode("idna"))
         )
     except ValueError:
         return False
