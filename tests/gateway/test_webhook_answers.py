@@ -11,6 +11,7 @@ from gatepost.errors import BadWebhook, ConfigError, WebhookRetry
 from gatepost.model import Report, Status, StatusEvent, WebhookAnswer
 from gatepost.outbox import sqlite
 from gatepost.plugin_host import discovery
+from gatepost.webhooks import handler
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -238,6 +239,20 @@ async def test_while_the_store_is_down_the_answer_is_the_retry_status(deployment
         other.close()
         assert await call() == (200, b"OK")
         await deployment.hears(message, "accepted", "delivered")
+
+
+async def test_while_all_bodies_together_are_too_large_the_provider_repeats(deployment, plugin, monkeypatch):
+    """Anyone can use up the limit: a provider that gives up after a 503 would lose its reports to them."""
+    monkeypatch.setattr(handler, "MAX_BODIES", 500)
+    async with deployment.running(email=["acme"]) as gateway:
+        for name, status in {"acme": 429, "other": 503}.items():
+            async with gateway.http.post(f"{gateway.url}/webhooks/{name}", data=b"x" * 900) as response:
+                assert response.status == status
+
+
+async def test_after_an_internal_error_the_provider_repeats(plugin, gateway, call, monkeypatch):
+    monkeypatch.setattr(handler.Webhooks, "_record_events", None)
+    assert (await call())[0] == 429
 
 
 @pytest.mark.parametrize("status", [200, 400, 428, 499, 600, "503", 503.0, True, None])

@@ -107,14 +107,14 @@ async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     except BodyTooLarge:
         answer = WebhookAnswer(status=413)
     except BodyLimitReached:
-        answer = WebhookAnswer(status=503)
+        answer = WebhookAnswer(status=services.webhooks.retry_status(name))
         if services.log_throttle.due("webhook_bodies_limit_reached"):
             _log.warning("webhook_bodies_limit_reached", limit=services.webhooks.bodies.max_bytes)
     except (TimeoutError, ClientDisconnected):
         answer = WebhookAnswer(status=408)
-    except Exception as error:  # noqa: BLE001  after a 503 most providers try again
+    except Exception as error:  # noqa: BLE001  the provider tries again
         _log.error("internal_error", instance=name, exc_info=error)
-        answer = WebhookAnswer(status=503)
+        answer = WebhookAnswer(status=services.webhooks.retry_status(name))
     return Response(
         answer.body,
         status_code=answer.status,

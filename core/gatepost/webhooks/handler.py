@@ -88,12 +88,18 @@ class Webhooks:
         earliest = self._clock() - REFUSAL_PERIOD
         return frozenset(name for name, refused_at in self._refused_at.items() if refused_at > earliest)
 
+    def retry_status(self, name: str) -> int:
+        """Return the status after which the provider of this instance repeats; 503 where no such one takes webhooks."""
+        instance = self._instances.get(name)
+        return instance.retry_status if instance is not None and instance.takes_webhooks else 503
+
     async def handle(
         self, name: str, request: WebhookRequest, address: Address | None = None
     ) -> WebhookAnswer:
         """Record the report for this instance; return the answer to the provider.
 
-        ``address`` is where the request comes from, as the trusted proxies say; None where it is unknown. Only when everything in the request is on disk, its status is 2xx or one that the plugin chose.
+        ``address`` is where the request comes from, as the trusted proxies say; None where it is unknown. Only when
+        everything in the request is on disk, its status is 2xx or one that the plugin chose.
         """
         instance = self._instances.get(name)
         if instance is None or not instance.takes_webhooks:
