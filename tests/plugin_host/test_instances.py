@@ -268,6 +268,22 @@ class TestSend:
         await instance(Fake(leak)).send(EMAIL)
         assert "[redacted] in [redacted]" in caplog.text
 
+    async def test_what_a_plugin_changes_in_a_message_reaches_no_later_try(self):
+        """A repeat has identical bytes, and the next plugin of the route is another one."""
+        seen = []
+
+        class Changing(Fake):
+            @hookimpl
+            async def send_email(self, message):
+                seen.append((dict(message.headers), dict(message.attributes)))
+                message.headers["X-Try"] = message.attributes["try"] = "1"
+                return Receipt()
+
+        it = instance(Changing())
+        for _ in range(2):
+            await it.send(EMAIL)
+        assert seen == [({}, {"city": "Valletta"})] * 2
+
 
 class TestFindContact:
     async def test_a_contact_or_none_comes_back(self):

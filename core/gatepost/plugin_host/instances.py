@@ -130,10 +130,7 @@ class Instance:
             return self._checked_receipt(hook, receipt, message.recipient)
 
         with redaction.redaction_scope(Contact(email=message.recipient, attributes=message.attributes)):
-            # A copy, so that the next plugin of the route does not see what this one changes in the message.
-            copy = msgspec.structs.replace(
-                message, recipient=Secret(message.recipient.reveal()), attributes=dict(message.attributes)
-            )
+            copy = _copy_message(message)
             result = await self._runner.run(
                 hook,
                 send,
@@ -225,3 +222,13 @@ class Instance:
 
     def _refused(self, problems: Iterable[str]) -> ConfigError:
         return ConfigError([Fault(f"plugins.{self.name}", f"the plugin {text}") for text in problems])
+
+
+def _copy_message(message: Email | Sms) -> Email | Sms:
+    """Copy a message, so that no later try of it has what a plugin changes in it."""
+    recipient, attributes = Secret(message.recipient.reveal()), dict(message.attributes)
+    if isinstance(message, Email):
+        return msgspec.structs.replace(
+            message, recipient=recipient, attributes=attributes, headers=dict(message.headers)
+        )
+    return msgspec.structs.replace(message, recipient=recipient, attributes=attributes)

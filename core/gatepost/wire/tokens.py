@@ -13,6 +13,9 @@ from gatepost.wire.options import key_faults
 _MAX_MARGIN = 300.0
 """Seconds before the end of a long-lived token from which on a new one is fetched."""
 
+_FETCH_TIMEOUT = 60.0
+"""Seconds after which a fetch is given up. Senders give up earlier, and the next one begins a new fetch."""
+
 _RENEWAL_PAUSE = 5.0
 """Seconds until the next renewal after one that failed. Without it each send would ask an endpoint that is down."""
 
@@ -76,7 +79,8 @@ class TokenCache:
         _fetching_for.set(self)
         asked_at = asyncio.get_running_loop().time()
         try:
-            token = await self._source()
+            async with asyncio.timeout(_FETCH_TIMEOUT):
+                token = await self._source()
             value, lifetime = token.value, float(token.lifetime)
             if any(key_faults(token=value)):
                 raise ValueError("no header can hold it")
