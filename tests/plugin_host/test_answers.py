@@ -148,6 +148,10 @@ async def test_a_refusal_with_another_status_is_a_refusal_all_the_same(problems,
     assert problems() == ["raised Rejected with a status other than unsubscribed or complained"]
 
 
+async def send_nothing(_plugin, _message):
+    return "POST /"
+
+
 @pytest.mark.parametrize("seconds", [0, 0.0, 1, 900.0, 86_400])
 def test_an_instance_knows_how_long_a_repeat_is_safe(seconds):
     class Safe(Answers):
@@ -167,6 +171,20 @@ def test_another_replay_safe_refuses_the_start(seconds):
     ) as raised:
         instance(Unsafe())
     assert raised.value.faults[0].key == "plugins.relay"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("delivers", "no", "delivers that is not True or False"),
+        ("delivers", None, "delivers that is not True or False"),
+        ("preview_request", "POST /", "preview_request that is not a plain method"),
+        ("preview_request", send_nothing, "preview_request that is not a plain method"),
+    ],
+)
+def test_an_attribute_of_another_kind_refuses_the_start(name, value, problem):
+    with pytest.raises(ConfigError, match=problem):
+        instance(type("Odd", (Answers,), {name: value})())
 
 
 @pytest.mark.parametrize("hook", ["find_contacts", "find_user"])

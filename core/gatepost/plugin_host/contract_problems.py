@@ -19,6 +19,11 @@ def find_problems(plugin: object, hooks: Mapping[str, Sequence[pluggy.HookImpl]]
     for name in ("find_contacts", "find_user"):
         if hooks[name] and not hooks["find_contact"]:
             yield f"implements {name} without find_contact"
+    if type(getattr(plugin, "delivers", True)) is not bool:
+        yield "has a delivers that is not True or False"
+    preview: object = getattr(plugin, "preview_request", None)
+    if preview is not None and (not callable(preview) or inspect.iscoroutinefunction(preview)):
+        yield "has a preview_request that is not a plain method"
     seconds: object = getattr(plugin, "replay_safe", 0.0)
     if not _is_number(seconds) or not 0 <= seconds <= MAX_REPLAY_SAFE:  # type: ignore[operator]
         yield f"has a replay_safe that is not a number of seconds from 0 to {MAX_REPLAY_SAFE:g}"
