@@ -64,15 +64,22 @@ async def test_it_is_the_newest_of_all_users_whose_the_number_is(send, last):
     ("state", "outcome", "found"),
     [
         (State.SENT, "sent", True),
-        (State.UNCERTAIN, "uncertain", True),
+        (State.UNCERTAIN, "uncertain", False),
         (State.QUEUED, "unavailable", False),
         (State.REJECTED, "rejected", False),
     ],
 )
-async def test_only_what_the_instance_may_have_sent_counts(send, last, state, outcome, found):
+async def test_what_the_instance_certainly_sent_comes_first(send, last, state, outcome, found):
+    """What the user says proves that the message was sent; an uncertain one would not be sent again."""
     earlier = await send("earlier")
     message = await send("later", state=state, outcome=outcome)
     assert await last() == (message if found else earlier)
+
+
+@BOTH_STORES
+async def test_what_was_perhaps_sent_counts_where_nothing_else_was(send, last):
+    message = await send("one", state=State.UNCERTAIN, outcome="uncertain")
+    assert await last() == message
 
 
 @BOTH_STORES
@@ -97,7 +104,7 @@ async def test_the_search_reads_the_index_of_users_in_its_order(store):
             connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2:4])
         )
         last_messages.find(store._begin(connection), [query()])
-        ((text, values),) = [one for one in statements if "messages" in one[0]]
+        (text, values), *_ = [one for one in statements if "messages" in one[0]]
         return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
 
     steps = await store._database.transact(plan)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, exists, select
+from sqlalchemy import Text, bindparam, exists, select
 
 from gatepost.model import Channel
 from gatepost.outbox.schema import attempts, messages
@@ -22,7 +22,7 @@ class LastMessageQuery(NamedTuple):
 _was_sent = exists().where(
     attempts.c.message_id == messages.c.id,
     attempts.c.instance == bindparam("instance"),
-    attempts.c.outcome.not_in(["rejected", "unavailable"]),
+    attempts.c.outcome.not_in(["rejected", "unavailable", bindparam("left_out", type_=Text)]),
 )
 # Ids begin with the time.
 _select_last = dialect_pair(
@@ -43,15 +43,26 @@ _select_last = dialect_pair(
 
 
 def find(tx: Transaction, queries: Sequence[LastMessageQuery]) -> list[str]:
-    """Return the id of the last message for each query; empty where there is none."""
-    return [max(_ids(tx, query), default="") for query in queries]
+    """Return the id of the last message for each query; empty where there is none.
+
+    One that was perhaps sent counts only where no other was: what the user says would prove that it was.
+    """
+    return [
+        max(_ids(tx, query, left_out="uncertain") or _ids(tx, query, left_out=""), default="")
+        for query in queries
+    ]
 
 
-def _ids(tx: Transaction, query: LastMessageQuery) -> list[str]:
+def _ids(tx: Transaction, query: LastMessageQuery, *, left_out: str) -> list[str]:
     ids: list[str] = []
     for client, user in query.users:
         found = tx.execute(
-            _select_last, client=client, user=user, channel=query.channel.value, instance=query.instance
+            _select_last,
+            client=client,
+            user=user,
+            channel=query.channel.value,
+            instance=query.instance,
+            left_out=left_out,
         )
         ids += found.scalars()
     return ids
