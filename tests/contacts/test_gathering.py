@@ -176,7 +176,9 @@ async def test_a_wrong_contact_harms_its_own_lookup_alone(wrong, monkeypatch):
     it = source(Wrong())
     with structlog.testing.capture_logs() as logged:
         monkeypatch.setattr(isolation, "_log", structlog.get_logger())
-        found = await find_all(GatheredLookups(it.as_source, TIMEOUT, "players"), ["a", "b", "c", "d", "e", "no"])
+        found = await find_all(
+            GatheredLookups(it.as_source, TIMEOUT, "players"), ["a", "b", "c", "d", "e", "no"]
+        )
 
     assert found[:3] == [contact_of("a"), contact_of("b"), contact_of("c")]
     assert [type(one) for one in found[3:]] == [Unavailable, Unavailable, type(None)]

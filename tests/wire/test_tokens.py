@@ -217,7 +217,7 @@ async def test_a_source_that_breaks_its_contract_has_sent_nothing(server, token)
     """Such as one that reads an answer of another form: Uncertain would hold a message that never left."""
 
     async def fetch():
-        return token if token else {}["access_token"]
+        return token or {}["access_token"]
 
     async with connect(server, fetch) as http:
         with pytest.raises(Unavailable, match="no access token"):
@@ -254,7 +254,9 @@ async def test_many_senders_fetch_one_token_after_a_refusal(server, tokens):
     assert tokens.fetched == 2
 
 
-async def test_a_refusal_at_the_deadline_is_not_repeated_without_one(server, http, tokens, pass_time, monkeypatch):
+async def test_a_refusal_at_the_deadline_is_not_repeated_without_one(
+    server, http, tokens, pass_time, monkeypatch
+):
     """For aiohttp a timeout of 0 is none."""
     deadlines = []
 

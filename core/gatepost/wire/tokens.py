@@ -80,10 +80,7 @@ class TokenCache:
         asked_at = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(_FETCH_TIMEOUT):
-                token = await self._source()
-            value, lifetime = token.value, float(token.lifetime)
-            if any(key_faults(token=value)):
-                raise ValueError("no header can hold it")
+                token = _checked(await self._source())
         except Unavailable:
             raise
         except SendError as error:
@@ -94,13 +91,20 @@ class TokenCache:
             # Such as a KeyError for an answer of another form: nothing was sent, and Uncertain would hold the message.
             problem = f"no access token: {type(error).__name__} while it was fetched; check the token's URL"
             raise Unavailable(problem) from error
-        self._token = value
-        self._ends_at = asked_at + lifetime
-        self._renew_at = self._ends_at - min(_MAX_MARGIN, lifetime / 5)
-        return value
+        self._token = token.value
+        self._ends_at = asked_at + token.lifetime
+        self._renew_at = self._ends_at - min(_MAX_MARGIN, token.lifetime / 5)
+        return token.value
 
     def _fetched(self, fetch: asyncio.Task[Secret]) -> None:
         self._fetch = None
         # Read, so that asyncio does not log an error that no sender waited for.
         if not fetch.cancelled() and fetch.exception() is not None:
             self._renew_at = min(self._ends_at, fetch.get_loop().time() + _RENEWAL_PAUSE)
+
+
+def _checked(token: Token) -> Token:
+    """Return a copy of a token; raise an error of any kind for what a provider may have answered in its place."""
+    if any(key_faults(token=token.value)):
+        raise ValueError("no header can hold the token")
+    return Token(token.value, float(token.lifetime))
