@@ -38,7 +38,7 @@ async def test_it_is_recorded_when_the_call_returns(deployment, plugin):
         assert stored == [("accepted",), ("delivered",)]
         await deployment.hears(message, "accepted", "delivered")
         await plugin.contexts["acme"].report(delivered(message))
-        await plugin.contexts["acme"].report(Report(ignored={"read": 2}))
+        await plugin.contexts["acme"].report(Report(ignored={"read": 2, "click": 10**400}))
         figures = await gateway.metrics()
     assert figures["gatepost_reported_events_total", "delivered", "acme"] == 2
     assert figures["gatepost_reported_events_total", "repeated", "acme"] == 1

@@ -275,17 +275,17 @@ async def test_a_refusal_at_the_deadline_is_not_repeated_without_one(
 
 async def test_a_source_that_hangs_is_given_up(server, pass_time):
     """Otherwise no later send would have a token, until a restart."""
-    asked = []
+    fetches = []
 
     async def fetch():
-        asked.append(asyncio.Event())
-        if len(asked) == 1:
-            await asked[0].wait()
+        fetches.append(asyncio.Event())
+        if len(fetches) == 1:
+            await fetches[0].wait()
         return wire.Token(Secret("token"), 3600)
 
     async with connect(server, fetch) as http:
         first = asyncio.create_task(http.post("/", b"{}"))
-        while not asked:  # noqa: ASYNC110  the fetch begins a few turns later
+        while not fetches:  # noqa: ASYNC110  the fetch begins a few turns later
             await asyncio.sleep(0)
         pass_time(120)
         with pytest.raises(Unavailable):

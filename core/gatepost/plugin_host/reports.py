@@ -16,6 +16,9 @@ MAX_ANSWER_BODY = 65_536
 MAX_IGNORED_KINDS = 32
 """Kinds of ignored events that are counted separately, for each instance."""
 
+MAX_IGNORED = 10**9
+"""Ignored events of one kind in a report; a larger number is no count, and the metrics could not add it."""
+
 _IGNORED_KIND = re.compile(r"[a-z][a-z0-9_ -]{0,31}")
 _CONTENT_TYPE = re.compile(r"[\x20-\x7e]{1,255}")
 _WITHOUT_BODY = frozenset({204, 205, 304})
@@ -126,7 +129,7 @@ def _copy_ignored(counts: Mapping[Any, Any], kinds: set[str]) -> dict[str, int]:
     """
     ignored: dict[str, int] = {}
     for kind, count in itertools.islice(counts.items(), MAX_IGNORED_KINDS):
-        if not isinstance(count, int) or count < 0:
+        if not isinstance(count, int) or not 0 <= count <= MAX_IGNORED:
             continue
         valid = isinstance(kind, str) and _IGNORED_KIND.fullmatch(kind) is not None
         if valid and len(kinds) < MAX_IGNORED_KINDS:
