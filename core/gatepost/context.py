@@ -88,7 +88,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Take or renew the lease of this name (at most 64 characters) for so many seconds (1 to 300); return whether this
     replica has it. For what one replica alone may do, such as to poll or to bind: ask before each turn and stop when the
     answer is False. Names of different instances are different leases. Raises Unavailable while the store can't be
-    reached."""
+    reached, and ValueError for a name or a time that is not allowed, such as a name that looks like an address."""
     warn: Callable[[str, str], None] = _ignore_warning
     """Warn the operator of a setting that can be used, and probably is not what is meant: the key in the plugin's own
     table, and what to do. Called in the constructor. ``gatepost check`` prints the warnings, and ``serve`` logs them."""

@@ -206,6 +206,8 @@ async def test_a_bad_name_is_refused(config, poller):
                 await one.lease(name, 30)
         with pytest.raises(ValueError, match="an address"):
             await one.state.replace("anna@players.example", "", "x")
+        with pytest.raises(ValueError, match="an address"):
+            await one.lease("sending to +447700900123", 30)
 
 
 async def test_a_value_that_must_not_be_kept_is_refused(config, poller):

@@ -36,8 +36,7 @@ class StoredState:
     async def replace(self, key: str, old: str, new: str) -> bool:
         """Set the value of a key, as ``PluginState.replace`` promises."""
         order = Replacement(self._instance, _name(key, "key"), _value(old), _value(new))
-        if redaction.looks_private(order.key) or redaction.looks_private(order.new):
-            raise ValueError("the state must not hold an address or a phone number")
+        _expect_not_private(order.key, order.new)
         replaced = await self._do(plugin_state.replace, order)
         if replaced is Replaced.TOO_LARGE:
             raise ValueError(f"the values have more than {plugin_state.MAX_TOTAL:,} characters in all")
@@ -46,6 +45,7 @@ class StoredState:
     async def lease(self, name: str, seconds: float) -> bool:
         """Take or renew a lease, as ``Context.lease`` promises."""
         full_name = f"{named_leases.OF_PLUGIN}{self._instance}/{_name(name, 'name')}"
+        _expect_not_private(name)
         request = LeaseRequest(full_name, _lease_seconds(seconds))
         # It began later than this.
         asked_at = time.monotonic()
@@ -65,6 +65,11 @@ def _name(text: object, what: str) -> str:
     if isinstance(text, str) and 0 < len(text) <= MAX_NAME and text.isprintable():
         return str.__str__(text)
     raise ValueError(f"a {what} is a printable text of 1 to {MAX_NAME} characters")
+
+
+def _expect_not_private(*texts: str) -> None:
+    if any(map(redaction.looks_private, texts)):
+        raise ValueError("the store must not hold an address or a phone number")
 
 
 def _lease_seconds(seconds: object) -> float:
