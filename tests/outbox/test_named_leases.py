@@ -8,7 +8,7 @@ from sqlalchemy import select
 from claiming import acquire_lease
 from gatepost.outbox import named_leases, schema
 
-pytestmark = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+BOTH_STORES = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def leases():
     return names
 
 
+@BOTH_STORES
 async def test_a_lease_is_held_by_one_process_until_it_ends(place, clock):
     async with place.opened() as first:
         assert await acquire_lease(first, "balance", 30)
@@ -34,6 +35,7 @@ async def test_a_lease_is_held_by_one_process_until_it_ends(place, clock):
         assert await acquire_lease(second, "balance", 30)
 
 
+@BOTH_STORES
 async def test_a_renewed_lease_lasts_longer(place, clock):
     async with place.opened() as first:
         await acquire_lease(first, "balance", 30)
@@ -44,6 +46,7 @@ async def test_a_renewed_lease_lasts_longer(place, clock):
         assert not await acquire_lease(second, "balance", 30)
 
 
+@BOTH_STORES
 async def test_a_clock_that_is_set_back_leaves_no_lease_for_ever(place, clock):
     """A lease that ends later than any can is of a clock that was wrong; its holder may be gone."""
     async with place.opened() as first:
@@ -60,11 +63,24 @@ async def test_a_clock_that_is_set_back_leaves_no_lease_for_ever(place, clock):
         assert not await acquire_lease(third, "plugin/poller/poll", 30)
 
 
+@BOTH_STORES
 async def test_of_many_requests_at_once_each_name_is_taken(store):
     names = ["a", "b", "a", "c"]
     assert await asyncio.gather(*(acquire_lease(store, name, 30) for name in names)) == [True] * 4
 
 
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+async def test_of_two_replicas_that_ask_at_once_one_has_the_lease(place, clock):
+    async with place.opened() as one, place.opened() as other:
+        for number in range(20):
+            # A new one, then one that has just ended.
+            name = f"poll {number // 2}"
+            held = await asyncio.gather(*(acquire_lease(store, name, 30) for store in [one, other] * 3))
+            assert held in ([True, False] * 3, [False, True] * 3)
+            clock.advance(30)
+
+
+@BOTH_STORES
 async def test_old_leases_of_plugins_are_deleted(place, clock, leases):
     async with place.opened() as store:
         for name in ("plugin/poller/2026-11-27", "plugin/poller/now", "waits-for-deliveries"):
