@@ -70,8 +70,8 @@ def _form(pairs: Sequence[tuple[str, str]], *, sends: bool) -> bytes:
     except UnicodeEncodeError:
         # Raised below: this error holds the field.
         pass
-    refusal = Rejected if sends else Unavailable
-    raise refusal("a field of the form is no valid Unicode: it has half a character")
+    error = Rejected if sends else Unavailable
+    raise error("a field of the form is no valid Unicode: it has half a character")
 
 
 def _payload(body: bytes | None) -> io.BytesIO | bytes | None:
@@ -250,9 +250,8 @@ class Http:
             except TimeoutError:
                 raise Unavailable("no access token in time") from None
             with_token = {**(headers or {}), "Authorization": f"Bearer {token.reveal()}"}
-            remaining = deadline - loop.time()
-            if remaining <= 0:
-                # For aiohttp no time at all would be any time.
+            # For aiohttp no time at all would be any time.
+            if (remaining := deadline - loop.time()) <= 0:
                 raise Unavailable("no access token in time")
             reply = await self._send(method, path, body, with_token, remaining, sends=sends)
             if reply.status != 401 or is_repeat:
