@@ -18,7 +18,7 @@ from gatepost.outbox import audit, counters
 from gatepost.outbox.audit import AuditEntry
 from gatepost.outbox.message_filter import Cursor, MessageFilter, pages
 from gatepost.outbox.one_of import IDS, one_of
-from gatepost.outbox.records import OUR_ID, EndedMessage
+from gatepost.outbox.records import OUR_ID, EndedMessage, NewStatus
 from gatepost.outbox.reports import append_statuses, delete_contents
 from gatepost.outbox.schema import messages
 from gatepost.outbox.states import State
@@ -201,7 +201,15 @@ _select_states = dialect_pair(
 _IN_STATES = one_of(messages.c.state, bindparam("in_states"))
 _select_waiting = dialect_pair(
     lambda add_lock: add_lock(
-        select(messages.c.id, messages.c.client, messages.c.channel, messages.c.callback_url)
+        select(
+            messages.c.id,
+            messages.c.client,
+            messages.c.channel,
+            messages.c.callback_url,
+            messages.c.queue,
+            messages.c.country,
+            messages.c.created_at,
+        )
         .where(one_of(messages.c.id, IDS), _IN_STATES)
         .order_by(messages.c.id)
     )
@@ -240,5 +248,5 @@ def _cancel_messages(
     delete_contents(tx, rows)
     for row in rows.values():
         counters.add(tx, counters.queued(row.client), -1)
-    append_statuses(tx, rows, [(message_id, Status.REJECTED, "") for message_id in rows], by_provider=False)
+    append_statuses(tx, rows, [NewStatus(one, Status.REJECTED) for one in rows], by_provider=False)
     return [EndedMessage(row.id, row.client, Channel(row.channel), State.CANCELLED) for row in rows.values()]

@@ -1,13 +1,14 @@
 """Messages whose route was decided only after they were claimed: they are queued again, in the queue of their route."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel
-from gatepost.outbox import deaths, limits
+from gatepost.outbox import deaths, limits, statistics
 from gatepost.outbox.fence import check_fence
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.queues import add_queues
@@ -18,7 +19,15 @@ from gatepost.outbox.transaction import Transaction, dialect_pair
 
 _claimed_rows = dialect_pair(
     lambda add_lock: add_lock(
-        select(messages.c.id, messages.c.attempt, messages.c.holder, messages.c.state)
+        select(
+            messages.c.id,
+            messages.c.attempt,
+            messages.c.holder,
+            messages.c.state,
+            messages.c.queue,
+            messages.c.country,
+            messages.c.created_at,
+        )
         .where(one_of(messages.c.id, IDS))
         .order_by(messages.c.id)
     )
@@ -64,7 +73,7 @@ def move(tx: Transaction, decisions: Sequence[Decision]) -> list[Queue | Limit |
         (limits.admit(tx, decision.limits) or queues[name]) if is_valid else None
         for decision, name, is_valid in zip(decisions, names, valid, strict=True)
     ]
-    changes = [
+    changes: list[dict[str, Any]] = [
         {
             "message_id": decision.id,
             "new_queue": queue.id,
@@ -76,4 +85,13 @@ def move(tx: Transaction, decisions: Sequence[Decision]) -> list[Queue | Limit |
     ]
     if changes:
         tx.execute_many(_move, changes)
+    for change in changes:
+        _count_as(tx, rows[change["message_id"]], change["new_queue"], change["new_country"])
     return moved
+
+
+def _count_as(tx: Transaction, row: Row[Any], queue: int, country: str) -> None:
+    """Count a stored message for the queue that it has now, and no more for the one before."""
+    count = partial(statistics.add, tx, statistics.STORED, created_at=row.created_at)
+    count(queue=row.queue, country=row.country, amount=-1)
+    count(queue=queue, country=country)

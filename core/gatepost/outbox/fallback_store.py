@@ -10,7 +10,7 @@ from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox import counters
 from gatepost.outbox.fallback import ARRIVALS, FAILED_REASON, FAILURES, Progress
 from gatepost.outbox.one_of import IDS, one_of
-from gatepost.outbox.records import EndedMessage, Fallback
+from gatepost.outbox.records import EndedMessage, Fallback, NewStatus
 from gatepost.outbox.schema import attempts, messages, queues, statuses
 from gatepost.outbox.states import FINAL_STATES, State
 from gatepost.outbox.transaction import Transaction, dialect_pair
@@ -187,12 +187,14 @@ def progress_of(
 
 def follow_reports(
     tx: Transaction, rows: Mapping[str, Row[Any]], matched: Sequence[MatchedEvent]
-) -> tuple[Mapping[str, Progress], Sequence[tuple[str, Status, str]]]:
+) -> tuple[Mapping[str, Progress], Sequence[NewStatus]]:
     """Return the new progress of messages on routes with ``next_after``, and for each event the status to add.
 
     An event whose own status is not told still proves that the message was accepted.
     """
-    to_add = [(match.message_id, match.event.status, match.event.code) for match in matched]
+    to_add = [
+        NewStatus(match.message_id, match.event.status, match.event.code, match.instance) for match in matched
+    ]
     failing = {match.message_id for match in matched if match.event.status in FAILURES}
     reported = {match.message_id: rows[match.message_id] for match in matched}
     progress = progress_of(tx, reported, failing)
@@ -200,7 +202,7 @@ def follow_reports(
         for position, (_, message_id, instance, event) in enumerate(matched):
             if one := progress.get(message_id):
                 if not one.report(instance, event.status):
-                    to_add[position] = message_id, Status.ACCEPTED, ""
+                    to_add[position] = NewStatus(message_id, Status.ACCEPTED, "", instance)
                 # Not of an instance that can't have had the message, and not after an arrival.
                 if event.status not in FAILURES or (instance in one.passed and not one.arrived):
                     note_outcome(tx, rows[message_id], instance, event.status, event.code, one.passed)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gatepost.errors import StoreBroken, StoreBusy, StoreError
 from gatepost.observe import logs
-from gatepost.outbox import counters
+from gatepost.outbox import counters, statistics
 from gatepost.outbox.driver_errors import ConnectionLost, StatementRefused, store_error
 from gatepost.outbox.transaction import Transaction
 
@@ -264,4 +264,5 @@ class GroupCommit:
             for place, result in zip(places, work(transaction, items), strict=True):
                 results[place] = result
         counters.write_changes(transaction)
+        statistics.write_changes(transaction)
         return results

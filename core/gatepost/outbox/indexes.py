@@ -10,7 +10,7 @@ index loads SQLAlchemy's PostgreSQL dialect, which takes a tenth of the start of
 
 from sqlalchemy import Column, Index, text
 
-from gatepost.outbox.schema import attempts, messages, statuses
+from gatepost.outbox.schema import attempts, messages, statistics, statuses
 
 
 def _partial(name: str, where: str, *columns: Column[int] | Column[str]) -> Index:
@@ -33,5 +33,6 @@ INDEXES = (
         statuses.c.due_at,
         statuses.c.target,
     ),
+    _partial("statistics_shards", "shard <> ''", statistics.c.period),
     _partial("statuses_dead", "callback_state = 'dead'", statuses.c.callback_state),
 )

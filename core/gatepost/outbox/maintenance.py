@@ -19,12 +19,12 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import counters, deaths, named_leases, report_outages, suppressions
+from gatepost.outbox import counters, deaths, named_leases, report_outages, statistics, suppressions
 from gatepost.outbox.fallback import LATE_REASON
 from gatepost.outbox.fallback_store import is_last_wait
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.queues import in_any_queue
-from gatepost.outbox.records import EndedMessage, SweepResult
+from gatepost.outbox.records import EndedMessage, NewStatus, SweepResult
 from gatepost.outbox.reports import append_statuses
 from gatepost.outbox.schema import attempts, contents, messages, statuses
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, CallbackState, State
@@ -81,7 +81,16 @@ def sweep(
 
 def _select_rows(tx: Transaction, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
     query: Select[Any] = (
-        select(messages.c.id, messages.c.client, messages.c.channel, messages.c.callback_url)
+        select(
+            messages.c.id,
+            messages.c.client,
+            messages.c.channel,
+            messages.c.callback_url,
+            messages.c.queue,
+            messages.c.country,
+            messages.c.created_at,
+            messages.c.instance,
+        )
         .where(messages.c.due_at.is_not(None), *conditions)
         .limit(SWEEP_BATCH)
     )
@@ -101,7 +110,7 @@ def _fail_expired_messages(tx: Transaction) -> Sequence[EndedMessage]:
     rows = _select_rows(tx, messages.c.expires_at <= tx.now, one_of(messages.c.state, states))
     _update_rows(tx, rows, state=State.FAILED.value, due_at=None, ended_at=tx.now)
     if rows:
-        failed = [(row.id, Status.FAILED, "") for row in rows]
+        failed = [NewStatus(row.id, Status.FAILED, instance=row.instance) for row in rows]
         append_statuses(tx, {row.id: row for row in rows}, failed, by_provider=False)
     for row in rows:
         counters.add(tx, counters.queued(row.client), -1)
@@ -222,7 +231,7 @@ def _update_callbacks(tx: Transaction, where: ColumnElement[bool], **values: Any
 
 
 def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
-    """Delete messages that ended longer ago than the retention, and old suppressions, counters and leases.
+    """Delete messages that ended longer ago than the retention, old suppressions, counters and leases; add up old statistics.
 
     At most SWEEP_BATCH messages and suppressions; return how many rows of all.
     """
@@ -243,5 +252,12 @@ def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
         tx.connection.execute(delete(attempts).where(one_of(attempts.c.message_id, ids)))
         tx.connection.execute(delete(statuses).where(one_of(statuses.c.message_id, ids)))
         tx.connection.execute(delete(messages).where(one_of(messages.c.id, ids)))
-    others = suppressions.prune(tx, SWEEP_BATCH) + counters.prune(tx) + named_leases.prune(tx)
+    others = sum(
+        (
+            suppressions.prune(tx, SWEEP_BATCH),
+            counters.prune(tx),
+            named_leases.prune(tx),
+            statistics.roll_up(tx),
+        )
+    )
     return [len(ids) + others] * len(items)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import bindparam, select
 
-from gatepost.outbox import counters, limits, suppressions
+from gatepost.outbox import counters, limits, statistics, suppressions
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.queues import QueueName, add_queues
 from gatepost.outbox.records import Limit, NewMessage, Queue, StoredMessage
@@ -96,6 +96,8 @@ def _insert(
         counters.add(tx, counters.queued(client), amount)
     for message in inserted:
         limits.count(tx, message.limits)
+        queue = _queue(queues, message).id
+        statistics.add(tx, statistics.STORED, created_at=tx.now, queue=queue, country=message.country)
     return stored
 
 

@@ -14,7 +14,7 @@ from gatepost.model import Status
 from gatepost.outbox import cohorts, counters
 from gatepost.outbox.cohorts import Counted, Group
 from gatepost.outbox.one_of import IDS, one_of
-from gatepost.outbox.records import SendResult
+from gatepost.outbox.records import NewStatus, SendResult
 from gatepost.outbox.schema import attempts, messages, queues, statuses
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction, dialect_pair
@@ -73,9 +73,7 @@ def count_sends(tx: Transaction, results: Sequence[SendResult], rows: Mapping[st
             _count(tx, row, Counted.DELIVERED)
 
 
-def count_deliveries(
-    tx: Transaction, reported: Sequence[tuple[str, Status, str]], added: Sequence[int]
-) -> None:
+def count_deliveries(tx: Transaction, reported: Sequence[NewStatus], added: Sequence[int]) -> None:
     """Count each message whose first delivery is now recorded.
 
     ``reported`` are statuses as ``append_statuses`` gets them, ``added`` is what it has returned for them.
@@ -83,9 +81,9 @@ def count_deliveries(
     if not tx.policy.balanced:
         return
     new = Counter(
-        message_id
-        for (message_id, status, _), count in zip(reported, added, strict=True)
-        if count and status in _DELIVERIES
+        one.message_id
+        for one, count in zip(reported, added, strict=True)
+        if count and one.status in _DELIVERIES
     )
     for row in _select_first_sends(tx, new):
         # Otherwise another status has proved the delivery before.

@@ -211,6 +211,16 @@ class CallbackResult(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
+class NewStatus(NamedTuple):
+    """A status to be recorded of a message."""
+
+    message_id: str
+    status: Status
+    code: str = ""
+    instance: str = ""
+    """The instance that it is counted for; empty where none has had the message."""
+
+
 class EndedMessage(NamedTuple):
     """A message that has reached a final state."""
 

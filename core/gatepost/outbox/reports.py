@@ -9,10 +9,10 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import counters, provider_ids, receipt_counts, suppressions
+from gatepost.outbox import counters, provider_ids, receipt_counts, statistics, suppressions
 from gatepost.outbox.fallback_store import MatchedEvent, follow_reports, store_progress
 from gatepost.outbox.one_of import IDS, one_of
-from gatepost.outbox.records import EndedMessage, RecordResult, ReportedEvents
+from gatepost.outbox.records import EndedMessage, NewStatus, RecordResult, ReportedEvents
 from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import FINAL_STATES, OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
 from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
@@ -27,6 +27,8 @@ _COLUMNS = (
     messages.c.ext_user_id,
     messages.c.preview,
     messages.c.queue,
+    messages.c.country,
+    messages.c.created_at,
     messages.c.passed,
     messages.c.attempt,
     messages.c.deaths,
@@ -110,16 +112,14 @@ def _match(
     return matched, unknown
 
 
-def suppress_users(
-    tx: Transaction, rows: Mapping[str, Row[Any]], recorded: Sequence[tuple[str, Status, str]]
-) -> None:
+def suppress_users(tx: Transaction, rows: Mapping[str, Row[Any]], recorded: Sequence[NewStatus]) -> None:
     """Suppress the users to whom the policy no longer sends after these statuses, which have codes."""
     if not (recorded and tx.policy.suppress):
         return
     users = [
-        ((rows[message_id].client, rows[message_id].ext_user_id), status, code)
-        for message_id, status, code in recorded
-        if not rows[message_id].preview
+        ((row.client, row.ext_user_id), one.status, one.code)
+        for one in recorded
+        if not (row := rows[one.message_id]).preview
     ]
     suppressions.add_for_statuses(tx, users)
 
@@ -184,16 +184,16 @@ _insert_statuses = statuses.insert()
 def append_statuses(
     tx: Transaction,
     rows: Mapping[str, Row[Any]],
-    reported: Sequence[tuple[str, Status, str]],
+    reported: Sequence[NewStatus],
     *,
     by_provider: bool = True,
 ) -> list[int]:
-    """Add statuses (message id, status, code) in this order; return how many rows each of them added.
+    """Add statuses in this order; return how many rows each of them added.
 
-    ``rows`` holds each message's ``client`` and ``callback_url``. On PostgreSQL the rows must be locked: otherwise
+    ``rows`` holds each message's ``client``, ``callback_url``, ``queue``, ``country`` and ``created_at``. On PostgreSQL the rows must be locked: otherwise
     another replica could finish a callback of the message at the same moment, and no status would be queued next.
     """
-    known: dict[str, list[Status]] = {message_id: [] for message_id, _, _ in reported}
+    known: dict[str, list[Status]] = {one.message_id: [] for one in reported}
     with_open_callback: set[str] = set()
     for message_id, status, callback_state in tx.select_by_ids(_select_statuses, known):
         known[message_id].append(Status(status))
@@ -201,12 +201,20 @@ def append_statuses(
             with_open_callback.add(message_id)
     counts: list[int] = []
     new_rows: list[dict[str, object]] = []
-    for message_id, status, code in reported:
+    for message_id, status, code, instance in reported:
         added = new_statuses(known[message_id], [status], by_provider=by_provider)
         known[message_id] += added
         counts.append(len(added))
         message = rows[message_id]
         for one in added:
+            statistics.add(
+                tx,
+                one.value,
+                created_at=message.created_at,
+                queue=message.queue,
+                country=message.country,
+                instance=instance,
+            )
             if not message.callback_url:
                 callback_state = CallbackState.NONE
             elif message_id in with_open_callback:

@@ -148,6 +148,24 @@ counters = Table(
     sqlite_strict=True,
 )
 
+# What `statistics` counts; kept longer than the messages.
+statistics = Table(
+    "statistics",
+    metadata,
+    # How many hours the row is for, 1 or 24, and the beginning of the first one.
+    Column("hours", Integer, primary_key=True),
+    Column("period", _big, primary_key=True),
+    Column("queue", Integer, primary_key=True),
+    Column("country", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    Column("counted", Text, primary_key=True),
+    # As with `counters`: the number is the sum over the shards.
+    Column("shard", Text, primary_key=True),
+    Column("value", _big, nullable=False),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
 pauses = Table(
     "pauses",
     metadata,

@@ -1,6 +1,7 @@
 """Recording the results of claims: state, statuses and content of each message."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -8,13 +9,13 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import counters, deaths, receipt_counts
+from gatepost.outbox import counters, deaths, receipt_counts, statistics
 from gatepost.outbox.fallback import Progress
 from gatepost.outbox.fallback_store import progress_of
 from gatepost.outbox.fence import check_fence
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.provider_ids import replace_reported_tries
-from gatepost.outbox.records import EndedMessage, SendResult
+from gatepost.outbox.records import EndedMessage, NewStatus, SendResult
 from gatepost.outbox.reports import append_statuses, delete_contents, suppress_users
 from gatepost.outbox.schema import attempts, contents, messages
 from gatepost.outbox.states import FINAL_STATES, State
@@ -46,6 +47,8 @@ _claimed_rows = dialect_pair(
             messages.c.reason,
             messages.c.code,
             messages.c.queue,
+            messages.c.country,
+            messages.c.created_at,
             messages.c.passed,
             messages.c.due_at,
         )
@@ -109,6 +112,7 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
     _insert_attempts(tx, valid_results, rows)
     _update_contents(tx, valid_results, values)
     callback_due = _add_statuses(tx, valid_results, rows, values)
+    _count_costs(tx, valid_results, rows)
     receipt_counts.count_sends(tx, valid_results, rows)
     due_now = {message_id for message_id, one in progress.items() if one.is_due_now}
     ends = _ends(rows, values)
@@ -158,23 +162,42 @@ def _add_statuses(
     if not statuses:
         return ()
     append_statuses(tx, rows, statuses, by_provider=False)
-    suppress_users(tx, rows, [(one.id, one.status, one.code) for one in results if one.status])
-    return {message_id for message_id, _, _ in statuses if rows[message_id].callback_url}
+    suppress_users(tx, rows, [NewStatus(one.id, one.status, one.code) for one in results if one.status])
+    return {one.message_id for one in statuses if rows[one.message_id].callback_url}
 
 
-def _new_statuses(
-    results: Sequence[SendResult], values: Sequence[Mapping[str, object]]
-) -> list[tuple[str, Status, str]]:
-    """Return the statuses (message id, status, code) to add after these results."""
+def _new_statuses(results: Sequence[SendResult], values: Sequence[Mapping[str, object]]) -> list[NewStatus]:
+    """Return the statuses to add after these results."""
     new = []
     for result, value in zip(results, values, strict=True):
         # A receipt is accepted also where the delivery is still waited for.
         state = State.SENT if result.state is State.SENT else State(str(value["state"]))
         if state in _FINAL_STATUSES:
-            new.append((result.id, _FINAL_STATUSES[state], result.code))
+            new.append(NewStatus(result.id, _FINAL_STATUSES[state], result.code, result.instance))
         if result.status is not None:
-            new.append((result.id, result.status, result.code))
+            new.append(NewStatus(result.id, result.status, result.code, result.instance))
     return new
+
+
+def _count_costs(tx: Transaction, results: Sequence[SendResult], rows: Mapping[str, Row[Any]]) -> None:
+    """Count what the providers say that these messages cost."""
+    for result in results:
+        row = rows[result.id]
+        if result.state is not State.SENT or (row.state == State.SENT and row.instance == result.instance):
+            continue
+        for one in result.tries:
+            count = partial(
+                statistics.add,
+                tx,
+                created_at=row.created_at,
+                queue=row.queue,
+                country=row.country,
+                instance=one.instance,
+            )
+            if one.parts:
+                count(statistics.PARTS, amount=one.parts)
+            if one.price and (units := statistics.price_units(one.price)):
+                count(statistics.price_in(one.currency), amount=units)
 
 
 def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, EndedMessage]:

@@ -35,6 +35,18 @@ class DialectPair(NamedTuple):
 CounterKey = tuple[int, str]
 """What identifies a counter: the beginning of its period, or 0 if it has none, and its scope."""
 
+
+class StatisticsKey(NamedTuple):
+    """What identifies a number of the statistics."""
+
+    period: int
+    """The beginning of an hour or a day, in milliseconds since the epoch."""
+    queue: int
+    country: str
+    instance: str
+    counted: str
+
+
 AddLock = Callable[[Select[Any]], Select[Any]]
 """A function that returns a select with row locks; for SQLite it returns the select unchanged."""
 
@@ -93,6 +105,8 @@ class Transaction:
     """The shard of the counters to which this transaction adds."""
     counter_changes: dict[CounterKey, int] = field(default_factory=dict)
     """How much this transaction changes each counter; written at its end."""
+    statistics_changes: dict[StatisticsKey, int] = field(default_factory=dict)
+    """What this transaction adds to the statistics; written at its end."""
     read_at: float = field(default_factory=time.monotonic)
     """When ``now`` was read, by this process's monotonic clock."""
 

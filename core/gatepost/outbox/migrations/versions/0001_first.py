@@ -19,6 +19,7 @@ def upgrade() -> None:
     _create_attempts()
     _create_statuses()
     _create_counters()
+    _create_statistics()
     _create_operators_tables()
     _create_replicas_tables()
     _create_shares()
@@ -138,6 +139,23 @@ def _create_counters() -> None:
         sqlite_with_rowid=False,
         sqlite_strict=True,
     )
+
+
+def _create_statistics() -> None:
+    op.create_table(
+        "statistics",
+        sa.Column("hours", sa.Integer, primary_key=True),
+        sa.Column("period", _big, primary_key=True),
+        sa.Column("queue", sa.Integer, primary_key=True),
+        sa.Column("country", sa.Text, primary_key=True),
+        sa.Column("instance", sa.Text, primary_key=True),
+        sa.Column("counted", sa.Text, primary_key=True),
+        sa.Column("shard", sa.Text, primary_key=True),
+        sa.Column("value", _big, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+    _partial("statistics_shards", "statistics", ["period"], "shard <> ''")
 
 
 def _create_operators_tables() -> None:

@@ -1,0 +1,142 @@
+"""How many messages got which status, by hour, queue, country and instance. They stay when the messages are forgotten.
+
+A message counts for the hour in which it was accepted, and so does everything that is known of it later: of the messages
+of one hour, so many were delivered. The counts are changed in the commit that stores what they count. Each lane of each
+process adds to rows of its own, as with ``counters``; ``roll_up`` adds those up later, and makes days of old hours.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+
+from sqlalchemy import ColumnElement, and_, bindparam, delete, literal_column, select
+
+from gatepost.outbox.counters import ALL_SHARDS, DAY
+from gatepost.outbox.schema import statistics
+from gatepost.outbox.transaction import StatisticsKey, Transaction
+
+HOUR = 3_600_000
+"""Milliseconds."""
+
+HOURS_KEPT = 8 * DAY
+"""Milliseconds after which the hours of a day become one row."""
+
+DAYS_KEPT = 1_096 * DAY
+"""Milliseconds after which days are deleted: three years."""
+
+SETTLED = 2 * HOUR
+"""Milliseconds after which the rows of an hour are hardly changed any more, so that they are worth adding up."""
+
+ROLL_UP_BATCH = 1_000
+"""Rows that one call of ``roll_up`` moves at most."""
+
+PRICE_UNITS = 100_000_000
+"""A price is counted in units of this part of its currency, so that sums are exact."""
+
+MAX_PRICE = 1_000_000
+"""A price of one message above this is a mistake of its provider, and is not counted."""
+
+STORED = "stored"
+"""Counts the messages that the gateway accepted from Smartico."""
+
+PARTS = "parts"
+"""Counts the parts of text messages."""
+
+PRICE = "price "
+"""Before a currency: counts prices, in units of the currency / PRICE_UNITS."""
+
+
+def add(
+    tx: Transaction,
+    what: str,
+    *,
+    created_at: int,
+    queue: int,
+    country: str,
+    instance: str = "",
+    amount: int = 1,
+) -> None:
+    """Count something of a message in this transaction: STORED, PARTS, a status, or ``price_in`` a currency.
+
+    ``created_at`` is in milliseconds since the epoch; ``instance`` had the message: empty where none has had it.
+    """
+    key = StatisticsKey(created_at - created_at % HOUR, queue, country, instance, what)
+    tx.statistics_changes[key] = tx.statistics_changes.get(key, 0) + amount
+
+
+def price_in(currency: str) -> str:
+    """Return what is counted for prices in a currency."""
+    return PRICE + currency
+
+
+def price_units(price: str) -> int:
+    """Return a price, a decimal number, in units of the currency / PRICE_UNITS; 0 where it can't be counted."""
+    try:
+        amount = Decimal(price)
+    except InvalidOperation:
+        return 0
+    return round(amount * PRICE_UNITS) if amount.is_finite() and abs(amount) <= MAX_PRICE else 0
+
+
+def write_changes(tx: Transaction) -> None:
+    """Write what was counted in this transaction. To be called at its end."""
+    if tx.statistics_changes:
+        _write(tx, tx.statistics_changes.items(), tx.shard, hours=1)
+
+
+def _write(tx: Transaction, changes: Iterable[tuple[StatisticsKey, int]], shard: str, *, hours: int) -> None:
+    rows = [
+        {"hours": hours, **key._asdict(), "shard": shard, "value": amount}
+        for key, amount in sorted(changes)
+        if amount
+    ]
+    if rows:
+        tx.add_up(statistics, rows)
+
+
+_KEY = tuple(statistics.primary_key)
+_COLUMNS = StatisticsKey._fields
+_delete_row = delete(statistics).where(*(one == bindparam(f"of_{one.name}") for one in _KEY))
+
+
+def roll_up(tx: Transaction) -> int:
+    """Add up the rows of settled hours, and of old days; delete what is older than DAYS_KEPT.
+
+    At most ROLL_UP_BATCH rows of each; return how many there were. It is correct whether other processes count
+    meanwhile or not: a lane whose row is gone inserts it again.
+    """
+    now = tx.now
+    # Literals, as in the conditions of the partial index.
+    of_lane = and_(statistics.c.shard != literal_column("''"), statistics.c.period < now - SETTLED)
+    moved = _move(tx, of_lane, hours=1)
+    old_hour = and_(statistics.c.hours == 1, statistics.c.period < now - now % DAY - HOURS_KEPT)
+    moved += _move(tx, old_hour, hours=24)
+    old_day = and_(statistics.c.hours == 24, statistics.c.period < now - DAYS_KEPT)
+    return moved + _delete(tx, old_day)
+
+
+def _move(tx: Transaction, which: ColumnElement[bool], *, hours: int) -> int:
+    """Move these rows to rows of all shards, of hours or of days."""
+    # A locked row belongs to a process that counts now, so it need not be moved now.
+    query = select(statistics).where(which).order_by(*_KEY).limit(ROLL_UP_BATCH)
+    rows = tx.connection.execute(tx.with_lock(query, skip_locked=True)).all()
+    sums: dict[StatisticsKey, int] = {}
+    for row in rows:
+        key = StatisticsKey(*(getattr(row, name) for name in _COLUMNS))
+        key = key._replace(period=key.period - key.period % (hours * HOUR))
+        sums[key] = sums.get(key, 0) + row.value
+    if rows:
+        tx.execute_many(
+            _delete_row, [{f"of_{one.name}": getattr(row, one.name) for one in _KEY} for row in rows]
+        )
+        _write(tx, sums.items(), ALL_SHARDS, hours=hours)
+    return len(rows)
+
+
+def _delete(tx: Transaction, which: ColumnElement[bool]) -> int:
+    query = select(*_KEY).where(which).order_by(*_KEY).limit(ROLL_UP_BATCH)
+    rows = tx.connection.execute(tx.with_lock(query, skip_locked=True)).all()
+    if rows:
+        tx.execute_many(
+            _delete_row, [{f"of_{one.name}": getattr(row, one.name) for one in _KEY} for row in rows]
+        )
+    return len(rows)

@@ -1,0 +1,169 @@
+"""What is counted for the operator's statistics, and how the counts are added up later."""
+
+import asyncio
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from claiming import result_of
+from gatepost.model import Channel, Status, StatusEvent
+from gatepost.outbox import ReportedEvents, Try, statistics
+from gatepost.outbox.cancellations import CancelIds, cancel_by_ids
+from gatepost.outbox.decisions import Decision
+from gatepost.outbox.schema import queues
+from gatepost.outbox.schema import statistics as table
+
+BOTH_STORES = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+FIRST_HOUR = 1_800_000_000_000 // statistics.HOUR * statistics.HOUR
+
+
+@pytest.fixture
+def claim_new(put_and_claim):
+    async def claim_new(store, uid="uid-1", route="shared", **fields):
+        return await put_and_claim(store, uid, route=route, channel=Channel.SMS, country="GB", **fields)
+
+    return claim_new
+
+
+async def counts(store, *, by=("period", "route", "country", "instance", "counted")):
+    """Return the sums that are not zero; periods as hours since the first one of the tests' clock."""
+    columns = {**table.c, "route": queues.c.route}
+    chosen = [columns[name] for name in by]
+    query = (
+        select(*chosen, func.sum(table.c.value))
+        .join(queues, queues.c.id == table.c.queue)
+        .group_by(*chosen)
+        .having(func.sum(table.c.value) != 0)
+    )
+    rows = await store._database.transact(lambda connection: connection.execute(query).all())
+    found = {}
+    for *key, value in rows:
+        if "period" in by:
+            key[by.index("period")] = (key[by.index("period")] - FIRST_HOUR) // statistics.HOUR
+        found[tuple(key) if len(key) > 1 else key[0]] = int(value)
+    return found
+
+
+async def rows_of(store):
+    query = select(table.c.hours, table.c.shard, func.count()).group_by(table.c.hours, table.c.shard)
+    rows = await store._database.transact(lambda connection: connection.execute(query).all())
+    return {(hours, "lane" if shard else ""): count for hours, shard, count in rows}
+
+
+async def report(store, identity, *statuses, instance="eu"):
+    events = [StatusEvent(status=status, message_id=identity) for status in statuses]
+    await store.record(ReportedEvents(instance=instance, events=events, channels=[Channel.SMS]))
+
+
+def sent_by(claim, instance="eu", **cost):
+    one = Try(instance=instance, outcome="sent", **cost)
+    return msgspec.structs.replace(result_of(claim, instance=instance), tries=[one])
+
+
+@BOTH_STORES
+async def test_each_status_counts_once_for_the_hour_of_its_message(store, claim_new, clock):
+    claims = [await claim_new(store, f"uid-{number}") for number in range(3)]
+    await asyncio.gather(*(store.finish(sent_by(claim)) for claim in claims))
+    clock.advance(7_200)
+    await report(store, claims[0].id, Status.DELIVERED, Status.DELIVERED)
+    await report(store, claims[1].id, Status.FAILED)
+    of_route = (0, "shared", "GB")
+    assert await counts(store) == {
+        (*of_route, "", "stored"): 3,
+        (*of_route, "eu", "accepted"): 3,
+        (*of_route, "eu", "delivered"): 1,
+        (*of_route, "eu", "failed"): 1,
+    }
+
+
+@BOTH_STORES
+async def test_a_status_counts_for_the_instance_that_reported_it(store, claim_new):
+    claim = await claim_new(store)
+    await report(store, claim.id, Status.DELIVERED, instance="infobip")
+    assert await counts(store, by=("instance", "counted")) == {
+        ("", "stored"): 1,
+        ("infobip", "accepted"): 1,
+        ("infobip", "delivered"): 1,
+    }
+
+
+async def test_a_known_uid_is_not_counted_again(store, new):
+    await store.put(new("uid-1"))
+    await store.put(new("uid-1"))
+    assert await counts(store, by=("counted",)) == {"stored": 1}
+
+
+async def test_what_nobody_sent_is_counted_without_an_instance(store, claim_new, clock, new):
+    await store.put(new("expires", channel=Channel.SMS, lifetime=10.0))
+    clock.advance(11)
+    await store.sweep()
+    await store.put(waiting := new("cancelled", channel=Channel.SMS))
+    order = CancelIds(ids=[waiting.id], actor="test", reason="")
+    await store.cancel(cancel_by_ids, order)
+    assert await counts(store, by=("instance", "counted")) == {
+        ("", "stored"): 2,
+        ("", "failed"): 1,
+        ("", "rejected"): 1,
+    }
+
+
+@BOTH_STORES
+async def test_parts_and_prices_are_counted_once_by_currency(store, claim_new):
+    for number, price in enumerate(("0.0068", "0.07", "-0.01", "1E+400", "NaN")):
+        claim = await claim_new(store, f"uid-{number}")
+        result = sent_by(claim, parts=2, price=price, currency="EUR")
+        await store.finish(result)
+        await store.finish(result)
+    found = await counts(store, by=("counted",))
+    assert found["parts"] == 10
+    assert found["price EUR"] == 6_680_000
+
+
+@BOTH_STORES
+async def test_a_message_whose_route_is_decided_later_counts_for_that_route(store, claim_new):
+    claim = await claim_new(store, route="")
+    decision = Decision(claim.id, claim.attempt, Channel.SMS, claim.client, "late", "DE")
+    await store.move(decision)
+    assert await counts(store, by=("route", "country", "counted")) == {("late", "DE", "stored"): 1}
+
+
+@BOTH_STORES
+async def test_old_hours_become_days_and_no_count_changes(store, claim_new, clock):
+    first = await claim_new(store, "first")
+    await store.finish(sent_by(first))
+    clock.advance(3_600)
+    await store.finish(sent_by(await claim_new(store, "second")))
+    before = await counts(store, by=("route", "country", "instance", "counted"))
+
+    clock.advance(3 * 3_600)
+    await store.prune()
+    assert await rows_of(store) == {(1, ""): 4}
+    clock.advance(10 * 86_400)
+    await store.prune()
+    assert await rows_of(store) == {(24, ""): 2}
+    assert await counts(store, by=("route", "country", "instance", "counted")) == before
+
+    # A report that comes so late counts for the day of its message all the same.
+    await report(store, first.id, Status.DELIVERED)
+    await store.prune()
+    assert await rows_of(store) == {(24, ""): 3}
+    clock.advance(1_200 * 86_400)
+    await store.prune()
+    assert await rows_of(store) == {}
+
+
+@given(
+    st.text(max_size=20)
+    | st.decimals(allow_nan=True, allow_infinity=True).map(str)
+    | st.decimals(-100, 100, places=8).map(str)
+)
+def test_any_price_can_be_counted(price):
+    units = statistics.price_units(price)
+    assert abs(units) <= statistics.MAX_PRICE * statistics.PRICE_UNITS
+
+
+def test_a_price_is_counted_exactly():
+    assert statistics.price_units("0.03330001") == 3_330_001
