@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import counters, deaths, named_leases, report_outages, statistics, suppressions
+from gatepost.outbox import counters, deaths, named_leases, report_outages, suppressions
 from gatepost.outbox.fallback import LATE_REASON
 from gatepost.outbox.fallback_store import is_last_wait
 from gatepost.outbox.one_of import one_of
@@ -231,7 +231,7 @@ def _update_callbacks(tx: Transaction, where: ColumnElement[bool], **values: Any
 
 
 def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
-    """Delete messages that ended longer ago than the retention, old suppressions, counters and leases; add up old statistics.
+    """Delete messages that ended longer ago than the retention, and old suppressions, counters and leases.
 
     At most SWEEP_BATCH messages and suppressions; return how many rows of all.
     """
@@ -252,12 +252,5 @@ def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
         tx.connection.execute(delete(attempts).where(one_of(attempts.c.message_id, ids)))
         tx.connection.execute(delete(statuses).where(one_of(statuses.c.message_id, ids)))
         tx.connection.execute(delete(messages).where(one_of(messages.c.id, ids)))
-    others = sum(
-        (
-            suppressions.prune(tx, SWEEP_BATCH),
-            counters.prune(tx),
-            named_leases.prune(tx),
-            statistics.roll_up(tx),
-        )
-    )
+    others = suppressions.prune(tx, SWEEP_BATCH) + counters.prune(tx) + named_leases.prune(tx)
     return [len(ids) + others] * len(items)

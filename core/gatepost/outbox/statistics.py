@@ -5,7 +5,7 @@ of one hour, so many were delivered. The counts are changed in the commit that s
 process adds to rows of its own, as with ``counters``; ``roll_up`` adds those up later, and makes days of old hours.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, literal_column, select
@@ -98,10 +98,10 @@ _COLUMNS = StatisticsKey._fields
 _delete_row = delete(statistics).where(*(one == bindparam(f"of_{one.name}") for one in _KEY))
 
 
-def roll_up(tx: Transaction) -> int:
+def roll_up(tx: Transaction, items: Sequence[None]) -> list[int]:
     """Add up the rows of settled hours, and of old days; delete what is older than DAYS_KEPT.
 
-    At most ROLL_UP_BATCH rows of each; return how many there were. It is correct whether other processes count
+    At most ROLL_UP_BATCH rows of each; each result says how many there were. It is correct whether other processes count
     meanwhile or not: a lane whose row is gone inserts it again.
     """
     now = tx.now
@@ -111,7 +111,7 @@ def roll_up(tx: Transaction) -> int:
     old_hour = and_(statistics.c.hours == 1, statistics.c.period < now - now % DAY - HOURS_KEPT)
     moved += _move(tx, old_hour, hours=24)
     old_day = and_(statistics.c.hours == 24, statistics.c.period < now - DAYS_KEPT)
-    return moved + _delete(tx, old_day)
+    return [moved + _delete(tx, old_day)] * len(items)
 
 
 def _move(tx: Transaction, which: ColumnElement[bool], *, hours: int) -> int:

@@ -1,12 +1,13 @@
 """The loop that moves messages whose time has come, and erases what the retention no longer covers."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 from gatepost.contacts.lookup import ContactCache
 from gatepost.errors import StoreError
 from gatepost.observe import logs
-from gatepost.outbox import Outbox
+from gatepost.outbox import Outbox, statistics
 
 SWEEP_INTERVAL = 1.0
 """Seconds between two sweeps. A lease, a wait or a lifetime may end that much later than it is due."""
@@ -37,7 +38,8 @@ async def run_housekeeping(
                 _log.info("sweep_finished", **counts)
             if loop.time() >= prune_at:
                 prune_at = loop.time() + PRUNE_INTERVAL
-                await _prune(outbox)
+                await _in_steps(outbox.prune)
+                await _in_steps(partial(outbox.change, statistics.roll_up, None))
                 await _repair(outbox)
             await outbox.purge_wal()
         except StoreError as error:
@@ -45,11 +47,11 @@ async def run_housekeeping(
         await asyncio.sleep(SWEEP_INTERVAL)
 
 
-async def _prune(outbox: Outbox) -> None:
-    """Remove old messages in small steps, so that no other work waits long for the store."""
-    removed = 1
-    while removed:
-        removed = await outbox.prune()
+async def _in_steps(step: Callable[[], Awaitable[int]]) -> None:
+    """Change old rows in small steps, so that no other work waits long for the store, until a step changes none."""
+    changed = 1
+    while changed:
+        changed = await step()
         await asyncio.sleep(PRUNE_PAUSE)
 
 
