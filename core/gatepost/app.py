@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,9 +21,12 @@ from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
 from gatepost.observe import logs, redaction
+from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import Metrics
+from gatepost.observe.trail import Trail
 from gatepost.outbox import Outbox, open_outbox, outbox_policy
 from gatepost.outbox.inspection import check_store
+from gatepost.outbox.refusals import RefusalLog
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.instances import Instance
 from gatepost.plugin_host.isolation import default_close_timeout
@@ -103,12 +107,14 @@ class Gateway:
             callback_client=callback_client,
             metrics=metrics,
         )
+        self._refusals = RefusalLog(outbox, LogThrottle(time.monotonic))
         acceptance = Acceptance(
             settings,
             outbox=outbox,
             contacts=contacts,
             contact_cache=self.contact_cache,
             url_policies=url_policies,
+            refusals=self._refusals,
         )
         self.services = _services(settings, instances, outbox, acceptance, throttles, metrics)
         self.admin = AdminApi(AdminServices(settings, outbox, acceptance, self.callbacks, throttles))
@@ -130,6 +136,7 @@ class Gateway:
             asyncio.create_task(housekeeping, name="housekeeping"),
             asyncio.create_task(follow_pauses(self.outbox), name="pauses"),
             asyncio.create_task(balancer.run(), name="balance"),
+            asyncio.create_task(self._refusals.run(), name="refusals"),
         ]
         for task in (*workers, *upkeep):
             task.add_done_callback(self._check_loop_end)
@@ -270,8 +277,10 @@ async def open_gateway(
             except ConfigError as error:
                 faults += error.faults
             raise ConfigError(faults)
+        trail = Trail(settings.logs.trail, logs.resolve_format(settings.logs.format))
+        stack.callback(trail.flush)
         outbox = await stack.enter_async_context(
-            open_outbox(settings.store.url, settings.path.parent, outbox_policy(settings))
+            open_outbox(settings.store.url, settings.path.parent, outbox_policy(settings), trail=trail)
         )
         # From here on the plugins close before the store does.
         await stack.enter_async_context(plugins.pop_all())

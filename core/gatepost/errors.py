@@ -246,3 +246,7 @@ class Refused(GatepostError):
         super().__init__(message)
         self.code = code
         self.message = message
+        self.uid = ""
+        """The uid of the refused request, as soon as it is known."""
+        self.ext_user_id = ""
+        """Its user, likewise."""

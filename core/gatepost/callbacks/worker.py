@@ -213,7 +213,14 @@ class CallbackWorker:
         """Count the result; return the coroutine that records it."""
         outcome = "acknowledged" if result.acknowledged else "dead" if result.retry_in is None else "retry"
         self._metrics.callbacks.labels(callback.status.value, outcome).inc()
-        if not result.acknowledged:
+        if result.acknowledged:
+            self._outbox.trail.told(
+                callback.message_id,
+                client=callback.client,
+                status=callback.status.value,
+                attempt=callback.attempt,
+            )
+        else:
             (_log.error if outcome == "dead" else _log.warning)(
                 f"callback_{outcome}",
                 message=callback.message_id,

@@ -178,6 +178,13 @@ class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     format: Annotated[
         Literal["auto", "json", "console"], Meta(description="auto: console on a terminal, else json")
     ] = "auto"
+    trail: Annotated[
+        Literal["ids", "users", "off"],
+        Meta(
+            description="a line for each step of a message: ids: with message id, client and uid; "
+            "users: with ext_user_id too, which forget can't remove from a log; off: none"
+        ),
+    ] = "ids"
 
 
 class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 import msgspec
@@ -11,6 +11,7 @@ from gatepost.content import EmailContent, decode_content, encode_content
 from gatepost.delivery.html_text import TextParts
 from gatepost.errors import Rejected, SendError, Uncertain
 from gatepost.model import Email, Receipt, Secret, Sms
+from gatepost.observe.trail import Trail
 from gatepost.outbox import Claim, SendResult, Try
 from gatepost.outbox.states import State
 from gatepost.routing.router import Decision
@@ -46,6 +47,20 @@ class ComposedMessage(NamedTuple):
     message: Email | Sms
     content: bytes = b""
     """The content to store for the next attempt; empty: the stored content stays."""
+
+
+def log_tries(trail: Trail, claim: Claim, tries: Sequence[Try]) -> None:
+    """Write the tries of an attempt to the trail."""
+    for one in tries:
+        trail.tried(
+            claim.id,
+            client=claim.client,
+            uid=claim.uid,
+            instance=one.instance,
+            outcome=one.outcome,
+            code=one.code,
+            seconds=one.duration,
+        )
 
 
 def retry_delay(attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:

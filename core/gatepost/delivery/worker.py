@@ -128,6 +128,7 @@ class DeliveryWorker:
             self._outbox.queue_signals.event.set()
             if result is not None:
                 result = msgspec.structs.replace(result, content=delivery.content, tries=delivery.tries)
+                attempt.log_tries(self._outbox.trail, claim, delivery.tries)
                 await polling.record(
                     self._outbox.finish, claim, result, on_lost=_log_lost_claim, on_error=_log_not_recorded
                 )

@@ -12,9 +12,10 @@ from gatepost.intake import answers, client_policy, requests
 from gatepost.intake.requests import EmailRequest, SmsRequest
 from gatepost.intake.rules import Rules
 from gatepost.model import Channel, Secret
-from gatepost.observe import logs
+from gatepost.observe import logs, redaction
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.outbox import Limit, NewMessage, Outbox, StoredMessage, new_id
+from gatepost.outbox.refusals import Refusal, RefusalLog
 
 MAX_IN_FLIGHT = 5_000
 """Requests in flight; with more the gateway is overloaded and refuses at once."""
@@ -33,6 +34,7 @@ class Acceptance:
         contacts: Contacts,
         contact_cache: ContactCache,
         url_policies: Mapping[str, CallbackUrlPolicy],
+        refusals: RefusalLog,
     ) -> None:
         self._settings = settings
         self._outbox = outbox
@@ -40,6 +42,7 @@ class Acceptance:
         self._contact_cache = contact_cache
         self._url_policies = url_policies
         self._rules = Rules(settings)
+        self._refusals = refusals
         self._log_throttle = LogThrottle(time.monotonic)
         self._in_flight = 0
 
@@ -51,6 +54,13 @@ class Acceptance:
         Without a refusal no lookup is needed: storing the message finds a known uid.
         """
         request = requests.decode(channel, body)
+        try:
+            return await self._accept(name, client, request)
+        except Refused as refusal:
+            refusal.uid, refusal.ext_user_id = request.uid, request.ext_user_id
+            raise
+
+    async def _accept(self, name: str, client: Client, request: EmailRequest | SmsRequest) -> bytes:
         self._in_flight += 1
         callback_url = None
         try:
@@ -61,7 +71,7 @@ class Acceptance:
                 # The checks without a recipient and code 1 precede the 13 of a suppressed user.
                 asks = callback_url is not None and refusal.code is not Code.USER_NOT_FOUND
                 user = "" if not asks or _is_preview(request) else request.ext_user_id
-                earlier = await self._outbox.find(name, channel, request.uid, user)
+                earlier = await self._outbox.find(name, request.channel, request.uid, user)
                 if earlier is None:
                     raise
                 return _answer_stored(earlier, request, refusal)
@@ -70,6 +80,7 @@ class Acceptance:
                 self._contact_cache.put(message.id, lookup)
             stored = await self._outbox.put(message)
             if isinstance(stored, StoredMessage) and stored.id == message.id:
+                self._log_accepted(message)
                 return answers.accepted(message.id)
             self._contact_cache.take(message.id)
             if isinstance(stored, Limit):
@@ -128,6 +139,37 @@ class Acceptance:
         client_policy.check_preview(client, request)
         self._rules.check_channel(name, request.channel)
         return callback_url
+
+    def note_refusal(self, name: str, channel: Channel, refusal: Refused) -> None:
+        """Write to the trail that a request of this client was refused, and keep that for a day."""
+        reason = redaction.redact(refusal.message)
+        self._outbox.trail.refused(
+            client=name,
+            channel=channel.value,
+            code=int(refusal.code),
+            reason=reason,
+            uid=refusal.uid,
+            user=refusal.ext_user_id,
+        )
+        self._refusals.add(
+            Refusal(
+                client=name,
+                channel=channel.value,
+                uid=refusal.uid,
+                ext_user_id=refusal.ext_user_id,
+                code=int(refusal.code),
+                reason=reason,
+            )
+        )
+
+    def _log_accepted(self, message: NewMessage) -> None:
+        self._outbox.trail.accepted(
+            message.id,
+            client=message.client,
+            channel=message.channel.value,
+            uid=message.uid,
+            user=message.ext_user_id,
+        )
 
     def _limit_reached(self, name: str, limit: Limit) -> Refused:
         """Return the refusal of a message beyond a limit, after a log line once a minute for each limit."""

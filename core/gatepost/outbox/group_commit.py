@@ -101,12 +101,16 @@ class GroupCommit:
         begin: Callable[[Connection], Transaction],
         failure: asyncio.Future[StoreBroken],
         not_repeatable: Collection[Work[Any, Any]] = (),
+        committed: Callable[[Transaction], None] = lambda _: None,
     ) -> None:
         """``failure`` is done when the store can't be trusted any more; all lanes of a store share it.
+
+        ``committed`` is called with each transaction that is on disk, before its calls return; it must not raise.
 
         ``not_repeatable``: work that must not be repeated after the connection was lost in the middle of it.
         """
         self._not_repeatable = not_repeatable
+        self._committed = committed
         self._database = database
         self._begin = begin
         self.failure = failure
@@ -180,7 +184,7 @@ class GroupCommit:
 
     async def _commit(self, batch: Sequence[_Call[Any, Any]], *, may_repeat: bool = True) -> None:
         try:
-            results = await self._transaction(batch)
+            results, transaction = await self._transaction(batch)
         except ConnectionLost as error:
             await self._after_connection_loss(error, batch, may_repeat=may_repeat)
         except StoreBroken as error:
@@ -201,6 +205,7 @@ class GroupCommit:
                     call, error if is_known else StatementRefused("the store refused this statement")
                 )
         else:
+            self._committed(transaction)
             for call, result in zip(batch, results, strict=True):
                 self._failed_at.pop(call.work, None)
                 if not call.future.done():
@@ -221,7 +226,7 @@ class GroupCommit:
         if repeatable:
             await self._commit(repeatable, may_repeat=False)
 
-    async def _transaction(self, batch: Sequence[_Call[Any, Any]]) -> list[Any]:
+    async def _transaction(self, batch: Sequence[_Call[Any, Any]]) -> tuple[list[Any], Transaction]:
         if self.failure.done():
             raise self.failure.result()
         try:
@@ -247,7 +252,9 @@ class GroupCommit:
         if not call.future.done():
             call.future.set_exception(error)
 
-    def _work(self, batch: Sequence[_Call[Any, Any]], connection: Connection) -> list[Any]:
+    def _work(
+        self, batch: Sequence[_Call[Any, Any]], connection: Connection
+    ) -> tuple[list[Any], Transaction]:
         """Run each kind of work once, for all its calls; the kinds in the order of their first calls, claims last.
 
         Claims may lock the turns of an instance. After that lock they must wait for no other one, or two replicas could
@@ -265,4 +272,4 @@ class GroupCommit:
                 results[place] = result
         counters.write_changes(transaction)
         statistics.write_changes(transaction)
-        return results
+        return results, transaction

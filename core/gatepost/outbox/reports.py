@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status, StatusEvent
+from gatepost.observe.trail import Trail
 from gatepost.outbox import counters, provider_ids, receipt_counts, statistics, suppressions
 from gatepost.outbox.fallback_store import MatchedEvent, follow_reports, store_progress
 from gatepost.outbox.one_of import IDS, one_of
@@ -222,12 +223,20 @@ def append_statuses(
             else:
                 callback_state = CallbackState.QUEUED
                 with_open_callback.add(message_id)
-            new_rows.append(
-                _status_row(tx, message_id, one, code if one is status else "", callback_state, message)
-            )
+            code_of_one = code if one is status else ""
+            tx.new_statuses.append((message.client, NewStatus(message_id, one, code_of_one, instance)))
+            new_rows.append(_status_row(tx, message_id, one, code_of_one, callback_state, message))
     if new_rows:
         tx.execute_many(_insert_statuses, new_rows)
     return counts
+
+
+def log_statuses(trail: Trail, tx: Transaction) -> None:
+    """Write the statuses that a transaction has added to the trail."""
+    for client, one in tx.new_statuses:
+        trail.recorded(
+            one.message_id, client=client, status=one.status.value, code=one.code, instance=one.instance
+        )
 
 
 def _status_row(

@@ -166,6 +166,22 @@ statistics = Table(
     sqlite_strict=True,
 )
 
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("seq", _big, primary_key=True, autoincrement=True),
+    Column("refused_at", _big, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    # Empty where the request did not say it; never an address or a number.
+    Column("uid", Text, nullable=False),
+    Column("ext_user_id", Text, nullable=False),
+    Column("code", Integer, nullable=False),
+    # The gateway's own text.
+    Column("reason", Text, nullable=False),
+    sqlite_strict=True,
+)
+
 pauses = Table(
     "pauses",
     metadata,

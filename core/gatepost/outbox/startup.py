@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from gatepost.config.settings import Settings
 from gatepost.errors import ConfigError, Fault, StoreError
 from gatepost.model import Channel, Secret
+from gatepost.observe.trail import NO_TRAIL, Trail
 from gatepost.outbox import counters, postgresql, sqlite
 from gatepost.outbox.driver_errors import opening_problem
 from gatepost.outbox.group_commit import Database
@@ -41,7 +42,11 @@ def outbox_policy(settings: Settings) -> Policy:
 
 @asynccontextmanager
 async def open_outbox(
-    url: Secret, base: Path, policy: Policy, clock: Callable[[], float] = time.time
+    url: Secret,
+    base: Path,
+    policy: Policy,
+    clock: Callable[[], float] = time.time,
+    trail: Trail = NO_TRAIL,
 ) -> AsyncIterator[Outbox]:
     """Open the store and bring its tables up to date; on SQLite also end the claims of the process before.
 
@@ -49,7 +54,9 @@ async def open_outbox(
     ConfigError when the store can't be opened, or when another process has it open.
     """
     path = sqlite_path(url, base)
-    opened = _open_postgresql(url, policy) if path is None else _open_sqlite(path, policy, clock)
+    opened = (
+        _open_postgresql(url, policy, trail) if path is None else _open_sqlite(path, policy, clock, trail)
+    )
     async with opened as outbox:
         try:
             # Before the first claim: what was paused stays paused.
@@ -60,7 +67,9 @@ async def open_outbox(
 
 
 @asynccontextmanager
-async def _open_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -> AsyncIterator[Outbox]:
+async def _open_sqlite(
+    path: Path, policy: Policy, clock: Callable[[], float], trail: Trail
+) -> AsyncIterator[Outbox]:
     lock = sqlite.FileLock(path)
     lock.acquire()
     try:
@@ -69,7 +78,7 @@ async def _open_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -
     except BaseException:
         lock.release()
         raise
-    outbox = Outbox(database, sqlite.database_clock(clock), policy, lock=lock)
+    outbox = Outbox(database, sqlite.database_clock(clock), policy, lock=lock, trail=trail)
     try:
         try:
             await outbox.expire_all_claims()
@@ -81,7 +90,7 @@ async def _open_sqlite(path: Path, policy: Policy, clock: Callable[[], float]) -
 
 
 @asynccontextmanager
-async def _open_postgresql(url: Secret, policy: Policy) -> AsyncIterator[Outbox]:
+async def _open_postgresql(url: Secret, policy: Policy, trail: Trail) -> AsyncIterator[Outbox]:
     await check_sessions(url)
     database = postgresql.PostgresDatabase(url)
 
@@ -91,7 +100,7 @@ async def _open_postgresql(url: Secret, policy: Policy) -> AsyncIterator[Outbox]
         counters.roll_up(Transaction(connection, postgresql.now(connection), "", policy))
 
     await _upgrade(database, "the database", upgrade)
-    outbox = Outbox(database, postgresql.now, policy)
+    outbox = Outbox(database, postgresql.now, policy, trail=trail)
     try:
         yield outbox
     finally:

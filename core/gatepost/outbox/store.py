@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from gatepost.errors import StoreBroken
 from gatepost.model import Channel
+from gatepost.observe.trail import NO_TRAIL, Trail
 from gatepost.outbox import (
     callbacks,
     claims,
@@ -66,6 +67,7 @@ class Outbox:
         policy: Policy,
         *,
         lock: sqlite.FileLock | None = None,
+        trail: Trail = NO_TRAIL,
     ) -> None:
         """``lock`` is the file lock on SQLite, None where replicas share the store; ``now`` is the database's clock."""
         self._database = database
@@ -78,9 +80,13 @@ class Outbox:
         # SQLite has a single writer, so one lane for everything saves syncs of the disk. PostgreSQL has many writers,
         # and there a request must not wait for a thousand reports.
         not_repeatable = (claims.claim, callbacks.claim_callbacks, *turns.WORK, plugin_state.replace)
+        self.trail = trail
         shards = [counters.ALL_SHARDS] if lock else [f"{self.holder}/{lane}" for lane in range(4)]
+        log_statuses = partial(reports.log_statuses, trail)
         self._lanes = [
-            GroupCommit(database, partial(self._begin, shard=shard), self._failure, not_repeatable)
+            GroupCommit(
+                database, partial(self._begin, shard=shard), self._failure, not_repeatable, log_statuses
+            )
             for shard in shards
         ]
         by_use = self._lanes * (4 // len(self._lanes))
@@ -129,10 +135,7 @@ class Outbox:
         return await self._accept_lane.run(messages.find, ((client, channel.value, uid), user))
 
     async def claim(self, plan: Callable[[], Sequence[ClaimRequest]]) -> Sequence[ClaimBatch]:
-        """Claim due messages for each request of a plan.
-
-        The plan is made when the transaction begins: until then further slots may have become free.
-        """
+        """Claim due messages for each request of a plan, which is made only when the transaction begins."""
         requests: list[ClaimRequest] = []
 
         def make() -> Sequence[ClaimRequest]:
@@ -224,10 +227,7 @@ class Outbox:
         return result
 
     async def queue_stuck_statuses(self) -> int:
-        """Search some statuses for stuck ones and queue those; return how many.
-
-        Each call continues the search where the last one stopped, and starts anew after the last status.
-        """
+        """Queue the stuck ones among the next statuses, from the first again after the last; return how many."""
         step = await self._callback_lane.run(stuck_statuses.queue_stuck_statuses, self._last_searched_seq)
         self._last_searched_seq = step.last_seq
         if step.queued:

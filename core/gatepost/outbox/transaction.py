@@ -12,7 +12,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from gatepost.outbox.one_of import one_of
-from gatepost.outbox.records import Policy
+from gatepost.outbox.records import NewStatus, Policy
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql as postgresql_dialect
@@ -107,6 +107,8 @@ class Transaction:
     """How much this transaction changes each counter; written at its end."""
     statistics_changes: dict[StatisticsKey, int] = field(default_factory=dict)
     """What this transaction adds to the statistics; written at its end."""
+    new_statuses: list[tuple[str, NewStatus]] = field(default_factory=list)
+    """The statuses that this transaction adds, with the client of their message."""
     read_at: float = field(default_factory=time.monotonic)
     """When ``now`` was read, by this process's monotonic clock."""
 

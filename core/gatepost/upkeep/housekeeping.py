@@ -7,7 +7,7 @@ from functools import partial
 from gatepost.contacts.lookup import ContactCache
 from gatepost.errors import StoreError
 from gatepost.observe import logs
-from gatepost.outbox import Outbox, statistics
+from gatepost.outbox import Outbox, refusals, statistics
 
 SWEEP_INTERVAL = 1.0
 """Seconds between two sweeps. A lease, a wait or a lifetime may end that much later than it is due."""
@@ -40,6 +40,7 @@ async def run_housekeeping(
                 prune_at = loop.time() + PRUNE_INTERVAL
                 await _in_steps(outbox.prune)
                 await _in_steps(partial(outbox.change, statistics.roll_up, None))
+                await _in_steps(partial(outbox.change, refusals.prune, None))
                 await _repair(outbox)
             await outbox.purge_wal()
         except StoreError as error:

@@ -62,13 +62,7 @@ async def handle_message(
     except Refused as refusal:
         answer, code = answers.refused(refusal), refusal.code
         if name:
-            _log.info(
-                "request_refused",
-                client=name,
-                channel=channel.value,
-                code=int(code),
-                reason=refusal.message,
-            )
+            services.acceptance.note_refusal(name, channel, refusal)
     except ClientDisconnected:
         return
     except Exception as error:  # noqa: BLE001  the client gets an error_code whatever happens

@@ -160,6 +160,18 @@ def _create_statistics() -> None:
 
 def _create_operators_tables() -> None:
     op.create_table(
+        "refusals",
+        sa.Column("seq", _big, primary_key=True, autoincrement=True),
+        sa.Column("refused_at", _big, nullable=False),
+        sa.Column("client", sa.Text, nullable=False),
+        sa.Column("channel", sa.Text, nullable=False),
+        sa.Column("uid", sa.Text, nullable=False),
+        sa.Column("ext_user_id", sa.Text, nullable=False),
+        sa.Column("code", sa.Integer, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "pauses",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
         sa.Column("client", sa.Text, nullable=False),

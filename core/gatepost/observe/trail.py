@@ -1,0 +1,120 @@
+"""The trail of each message in the log: a line for each step, with ids alone.
+
+Every message has several of these lines, so they don't go through the logging of Python: it takes as long for five lines
+as the gateway for the whole message. Nothing private can be in them, because they hold only ids, names from the
+configuration, and words of the gateway; Smartico's ids are searched for what looks like an address or a number. The
+lines of one turn of the event loop are written together.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+import msgspec
+
+from gatepost.observe import logs
+from gatepost.observe.redaction import redact_patterns
+
+Setting = Literal["ids", "users", "off"]
+
+_LOGGER = "gatepost.trail"
+_log = logs.get(_LOGGER)
+
+
+class Trail:
+    """Writes the lines, in the format and to the stream of the log."""
+
+    def __init__(self, setting: Setting = "off", log_format: logs.Format = "json") -> None:
+        """Write to the handler that the log has now.
+
+        ``setting``: ``ids`` for message, client and uid, ``users`` for ext_user_id too, ``off`` for no line at all. With a log level above ``info`` nothing is written either.
+        """
+        self._has_users = setting == "users"
+        is_on = setting != "off" and logging.getLogger("gatepost").isEnabledFor(logging.INFO)
+        handlers = logging.getLogger().handlers
+        # The handler that was configured: a plugin may replace it later.
+        self._handler = handlers[0] if handlers else None
+        self._write: Callable[[dict[str, object]], None] | None = None
+        if is_on and log_format == "json" and isinstance(self._handler, logging.StreamHandler):
+            self._write = self._write_later
+        elif is_on:
+            self._write = _write_to_log
+        self._lines: list[bytes] = []
+
+    def accepted(self, message: str, *, client: str, channel: str, uid: str, user: str) -> None:
+        """Write that a message of Smartico's was stored."""
+        self._step("message_accepted", message=message, client=client, channel=channel, uid=uid, user=user)
+
+    def refused(self, *, client: str, channel: str, code: int, reason: str, uid: str, user: str) -> None:
+        """Write that a request of Smartico's was refused; ``reason`` is the gateway's own text."""
+        self._step(
+            "request_refused", client=client, channel=channel, code=code, reason=reason, uid=uid, user=user
+        )
+
+    def tried(
+        self, message: str, *, client: str, uid: str, instance: str, outcome: str, code: str, seconds: float
+    ) -> None:
+        """Write that an instance was asked to send a message, and what came of it."""
+        self._step(
+            "message_tried",
+            message=message,
+            client=client,
+            uid=uid,
+            instance=instance,
+            outcome=outcome,
+            code=code,
+            seconds=round(seconds, 3),
+        )
+
+    def recorded(self, message: str, *, client: str, status: str, code: str, instance: str) -> None:
+        """Write that a status of a message was stored."""
+        self._step(
+            "status_recorded", message=message, client=client, status=status, code=code, instance=instance
+        )
+
+    def told(self, message: str, *, client: str, status: str, attempt: int) -> None:
+        """Write that Smartico has acknowledged a status."""
+        self._step("status_told", message=message, client=client, status=status, attempt=attempt)
+
+    def _step(self, event: str, *, uid: str = "", user: str = "", **ids: object) -> None:
+        if self._write is None:
+            return
+        if uid:
+            ids["uid"] = redact_patterns(uid)
+        if user and self._has_users:
+            ids["user"] = redact_patterns(user)
+        self._write({"event": event, **{name: value for name, value in ids.items() if value != ""}})
+
+    def _write_later(self, fields: dict[str, object]) -> None:
+        fields["logger"] = _LOGGER
+        fields["level"] = "info"
+        # As the other lines have it.
+        fields["timestamp"] = datetime.now(UTC).isoformat()[: -len("+00:00")] + "Z"
+        self._lines.append(msgspec.json.encode(fields))
+        if len(self._lines) == 1:
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        if not self._lines:
+            return
+        text = b"\n".join([*self._lines, b""]).decode()
+        self._lines.clear()
+        assert isinstance(self._handler, logging.StreamHandler)
+        stream: TextIO = self._handler.stream
+        # As in the handler: a log that can't be written must not stop the gateway.
+        with suppress(OSError, ValueError):
+            stream.write(text)
+            stream.flush()
+
+
+def _write_to_log(fields: dict[str, object]) -> None:
+    event = str(fields.pop("event"))
+    _log.info(event, **fields)
+
+
+NO_TRAIL = Trail()
+"""Writes nothing."""

@@ -1,0 +1,161 @@
+"""Refused requests of Smartico, kept for a day, so that an operator finds them by uid and by user.
+
+They are written a moment later and together, because a refusal needs no promise: the answer tells Smartico everything. Ids
+that look like an address or a phone number are not kept.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, delete, func, or_, select
+
+from gatepost.errors import StoreError
+from gatepost.observe import logs
+from gatepost.observe.log_throttle import LogThrottle
+from gatepost.observe.redaction import redact_patterns
+from gatepost.outbox.counters import DAY
+from gatepost.outbox.schema import refusals
+from gatepost.outbox.store import Outbox
+from gatepost.outbox.transaction import Transaction
+
+KEPT = DAY
+"""Milliseconds for which a refusal is kept."""
+
+MAX_KEPT = 100_000
+"""Refusals that are kept at most; the oldest go first."""
+
+WRITE_INTERVAL = 0.2
+"""Seconds between two writes."""
+
+MAX_WAITING = 1_000
+"""Refusals that may wait for the next write. A client that sends more in that time finds all of them refused for the same
+reasons, so further ones are dropped."""
+
+HIDDEN = "[address]"
+"""Is kept in place of an id that looks like an address or a phone number."""
+
+_PRUNE_BATCH = 1_000
+
+_log = logs.get(__name__)
+
+
+class Refusal(NamedTuple):
+    """A refused request; ids are empty where the request did not say them."""
+
+    client: str
+    channel: str
+    uid: str
+    ext_user_id: str
+    code: int
+    reason: str
+
+
+class RefusalView(msgspec.Struct, frozen=True, kw_only=True):
+    """A refused request, for an operator."""
+
+    refused_at: float
+    """Seconds since the epoch."""
+    client: str
+    channel: str
+    uid: str
+    ext_user_id: str
+    code: int
+    reason: str
+
+
+class RefusalLog:
+    """Takes refusals at any time, and writes them to the store."""
+
+    def __init__(self, outbox: Outbox, log_throttle: LogThrottle) -> None:
+        self._outbox = outbox
+        self._log_throttle = log_throttle
+        self._waiting: list[Refusal] = []
+        self._arrived = asyncio.Event()
+
+    def add(self, refusal: Refusal) -> None:
+        """Write this refusal with the next ones, unless MAX_WAITING wait already."""
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(refusal)
+            self._arrived.set()
+        elif self._log_throttle.due("refusals_dropped"):
+            _log.warning("refusals_dropped", problem="too many requests are refused at once to keep them all")
+
+    async def run(self) -> None:
+        """Write refusals until cancelled, and then those that wait."""
+        try:
+            while True:
+                await self._arrived.wait()
+                await asyncio.sleep(WRITE_INTERVAL)
+                await self._write()
+        finally:
+            await self._write()
+
+    async def _write(self) -> None:
+        batch, self._waiting = self._waiting, []
+        self._arrived.clear()
+        if not batch:
+            return
+        try:
+            await self._outbox.change(add, batch)
+        except StoreError as error:
+            _log.warning("refusals_dropped", problem=str(error))
+
+
+def add(tx: Transaction, batches: Sequence[Sequence[Refusal]]) -> list[None]:
+    """Store refusals."""
+    rows = [
+        {
+            "refused_at": tx.now,
+            **one._asdict(),
+            "uid": _plain_id(one.uid),
+            "ext_user_id": _plain_id(one.ext_user_id),
+        }
+        for batch in batches
+        for one in batch
+    ]
+    if rows:
+        tx.execute_many(refusals.insert(), rows)
+    return [None] * len(batches)
+
+
+def _plain_id(identity: str) -> str:
+    return identity if redact_patterns(identity) == identity else HIDDEN
+
+
+def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
+    """Delete refusals that are too old or too many, some at a time; each result says how many."""
+    newest = tx.connection.execute(select(func.max(refusals.c.seq))).scalar() or 0
+    old = (
+        select(refusals.c.seq)
+        .where(or_(refusals.c.refused_at < tx.now - KEPT, refusals.c.seq <= newest - MAX_KEPT))
+        .order_by(refusals.c.seq)
+        .limit(_PRUNE_BATCH)
+    )
+    seqs = list(tx.connection.execute(tx.with_lock(old, skip_locked=True)).scalars())
+    if seqs:
+        tx.connection.execute(delete(refusals).where(refusals.c.seq <= seqs[-1]))
+    return [len(seqs)] * len(items)
+
+
+def find(
+    connection: Connection, *, client: str = "", uid: str = "", user: str = "", limit: int = 100
+) -> list[RefusalView]:
+    """Return refusals, the newest first: of this client, uid and user, where they are given."""
+    query = select(refusals).order_by(refusals.c.seq.desc()).limit(limit)
+    for column, value in ((refusals.c.client, client), (refusals.c.uid, uid), (refusals.c.ext_user_id, user)):
+        if value:
+            query = query.where(column == value)
+    return [
+        RefusalView(
+            refused_at=row.refused_at / 1000,
+            client=row.client,
+            channel=row.channel,
+            uid=row.uid,
+            ext_user_id=row.ext_user_id,
+            code=row.code,
+            reason=row.reason,
+        )
+        for row in connection.execute(query)
+    ]
