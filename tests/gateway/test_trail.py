@@ -42,17 +42,6 @@ async def test_a_message_can_be_followed_through_the_log_by_its_id_alone(deploym
     assert '"user"' not in process.log.read_text()
 
 
-async def test_lines_for_people_have_the_trail_too(deployment, sendgrid, begin):
-    deployment.tables["logs"] = {"format": "console", "trail": "users"}
-    process, _ = await begin(email=["sendgrid-main"])
-    message = await deployment.email()
-    await deployment.crm.wait_for(message, "accepted")
-    await asyncio.to_thread(process.terminate)
-    (line,) = [one for one in process.log.read_text().splitlines() if "message_accepted" in one]
-    assert message in line
-    assert "anna" in line
-
-
 async def test_a_refused_request_is_found_by_its_uid_and_its_user(deployment, sendgrid, begin, wait_until):
     process, _ = await begin(email=["sendgrid-main"])
     for user, uid in (("nobody", "uid-1"), ("nomail", "uid-2"), ("+447700900100", "uid-3")):

@@ -8,6 +8,7 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from gatepost.observe.trail import Trail
 
@@ -115,3 +116,18 @@ async def _accept_once(uid):
     trail = Trail("ids", "json")
     accept(trail, uid=uid)
     trail.flush()
+
+
+def test_lines_for_people_go_through_the_log(stream):
+    with capture_logs() as records:
+        accept(Trail("ids", "console"), uid="anna@players.example")
+    assert records == [
+        {
+            "event": "message_accepted",
+            "log_level": "info",
+            "message": "id-1",
+            "client": "brand",
+            "channel": "email",
+            "uid": "[redacted]",
+        }
+    ]
