@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -21,12 +20,10 @@ from gatepost.delivery.worker import DeliveryWorker
 from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
 from gatepost.observe import logs, redaction
-from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import Metrics
 from gatepost.observe.trail import Trail
 from gatepost.outbox import Outbox, open_outbox, outbox_policy
 from gatepost.outbox.inspection import check_store
-from gatepost.outbox.refusals import RefusalLog
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.instances import Instance
 from gatepost.plugin_host.isolation import default_close_timeout
@@ -107,17 +104,15 @@ class Gateway:
             callback_client=callback_client,
             metrics=metrics,
         )
-        self._refusals = RefusalLog(outbox, LogThrottle(time.monotonic))
-        acceptance = Acceptance(
+        self._acceptance = Acceptance(
             settings,
             outbox=outbox,
             contacts=contacts,
             contact_cache=self.contact_cache,
             url_policies=url_policies,
-            refusals=self._refusals,
         )
-        self.services = _services(settings, instances, outbox, acceptance, throttles, metrics)
-        self.admin = AdminApi(AdminServices(settings, outbox, acceptance, self.callbacks, throttles))
+        self.services = _services(settings, instances, outbox, self._acceptance, throttles, metrics)
+        self.admin = AdminApi(AdminServices(settings, outbox, self._acceptance, self.callbacks, throttles))
         self._stop_by = math.inf
 
     @asynccontextmanager
@@ -136,7 +131,7 @@ class Gateway:
             asyncio.create_task(housekeeping, name="housekeeping"),
             asyncio.create_task(follow_pauses(self.outbox), name="pauses"),
             asyncio.create_task(balancer.run(), name="balance"),
-            asyncio.create_task(self._refusals.run(), name="refusals"),
+            asyncio.create_task(self._acceptance.refusals.run(), name="refusals"),
         ]
         for task in (*workers, *upkeep):
             task.add_done_callback(self._check_loop_end)
@@ -272,11 +267,7 @@ async def open_gateway(
         except ConfigError as error:
             faults += error.faults
         if faults:
-            try:
-                await check_store(settings.store.url, settings.path.parent)
-            except ConfigError as error:
-                faults += error.faults
-            raise ConfigError(faults)
+            raise ConfigError([*faults, *await _store_faults(settings)])
         trail = Trail(settings.logs.trail, logs.resolve_format(settings.logs.format))
         stack.callback(trail.flush)
         outbox = await stack.enter_async_context(
@@ -290,3 +281,11 @@ async def open_gateway(
             instance.services.start(gateway.services.webhooks, outbox)
         await stack.enter_async_context(gateway.run())
         yield gateway
+
+
+async def _store_faults(settings: Settings) -> Sequence[Fault]:
+    try:
+        await check_store(settings.store.url, settings.path.parent)
+    except ConfigError as error:
+        return error.faults
+    return ()

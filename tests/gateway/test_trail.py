@@ -32,9 +32,9 @@ async def test_a_message_can_be_followed_through_the_log_by_its_id_alone(deploym
         ("message_accepted", None),
         ("message_tried", "sent"),
         ("status_recorded", "accepted"),
-        ("status_told", "accepted"),
+        ("status_acknowledged", "accepted"),
         ("status_recorded", "delivered"),
-        ("status_told", "delivered"),
+        ("status_acknowledged", "delivered"),
     ]
     accepted = next(one for one in records(process) if one["event"] == "message_accepted")
     assert accepted["uid"] == "uid-of-anna"
@@ -51,10 +51,10 @@ async def test_a_refused_request_is_found_by_its_uid_and_its_user(deployment, se
     async def find(**wanted):
         return await store.fetch(settings, lambda connection: refusals.find(connection, **wanted))
 
-    async def all_are_kept():
+    async def all_are_stored():
         return len(await find()) == 3
 
-    await wait_until(all_are_kept)
+    await wait_until(all_are_stored)
     (one,) = await find(uid="uid-2")
     assert (one.client, one.channel, one.code, one.ext_user_id) == ("brand", "email", 2, "nomail")
     assert [found.uid for found in await find(user="nobody")] == ["uid-1"]

@@ -42,7 +42,7 @@ async def test_the_lines_of_one_turn_are_written_together_in_their_order(stream)
         "id-1", client="brand", uid="uid-1", instance="relay", outcome="sent", code="", seconds=0.12345
     )
     trail.recorded("id-1", client="brand", status="accepted", code="", instance="relay")
-    trail.told("id-1", client="brand", status="accepted", attempt=1)
+    trail.acknowledged("id-1", client="brand", status="accepted", attempt=1)
     assert stream.getvalue() == ""
     await asyncio.sleep(0)
     found = lines(stream)
@@ -50,7 +50,7 @@ async def test_the_lines_of_one_turn_are_written_together_in_their_order(stream)
         "message_accepted",
         "message_tried",
         "status_recorded",
-        "status_told",
+        "status_acknowledged",
     ]
     assert {one["message"] for one in found} == {"id-1"}
     assert {key: found[0][key] for key in ("client", "channel", "uid", "level")} == {

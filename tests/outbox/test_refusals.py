@@ -36,8 +36,8 @@ async def prune(store):
 
 @BOTH_STORES
 async def test_refusals_are_found_by_client_uid_and_user_the_newest_first(store):
-    kept = [refusal(1), refusal(2, client="other"), refusal(3, ext_user_id="berta")]
-    await store.change(refusals.add, kept)
+    rows = [refusal(1), refusal(2, client="other"), refusal(3, ext_user_id="berta")]
+    await store.change(refusals.add, rows)
     assert [one.uid for one in await find(store)] == ["uid-3", "uid-2", "uid-1"]
     assert [one.uid for one in await find(store, client="other")] == ["uid-2"]
     assert [one.uid for one in await find(store, uid="uid-1")] == ["uid-1"]

@@ -214,7 +214,7 @@ class CallbackWorker:
         outcome = "acknowledged" if result.acknowledged else "dead" if result.retry_in is None else "retry"
         self._metrics.callbacks.labels(callback.status.value, outcome).inc()
         if result.acknowledged:
-            self._outbox.trail.told(
+            self._outbox.trail.acknowledged(
                 callback.message_id,
                 client=callback.client,
                 status=callback.status.value,

@@ -34,7 +34,6 @@ class Acceptance:
         contacts: Contacts,
         contact_cache: ContactCache,
         url_policies: Mapping[str, CallbackUrlPolicy],
-        refusals: RefusalLog,
     ) -> None:
         self._settings = settings
         self._outbox = outbox
@@ -42,8 +41,9 @@ class Acceptance:
         self._contact_cache = contact_cache
         self._url_policies = url_policies
         self._rules = Rules(settings)
-        self._refusals = refusals
         self._log_throttle = LogThrottle(time.monotonic)
+        self.refusals = RefusalLog(outbox, self._log_throttle)
+        """Writes the refused requests; its ``run`` must run."""
         self._in_flight = 0
 
     async def accept(self, name: str, client: Client, channel: Channel, body: bytes) -> bytes:
@@ -151,7 +151,7 @@ class Acceptance:
             uid=refusal.uid,
             user=refusal.ext_user_id,
         )
-        self._refusals.add(
+        self.refusals.add(
             Refusal(
                 client=name,
                 channel=channel.value,

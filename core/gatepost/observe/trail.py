@@ -75,9 +75,9 @@ class Trail:
             "status_recorded", message=message, client=client, status=status, code=code, instance=instance
         )
 
-    def told(self, message: str, *, client: str, status: str, attempt: int) -> None:
+    def acknowledged(self, message: str, *, client: str, status: str, attempt: int) -> None:
         """Write that Smartico has acknowledged a status."""
-        self._step("status_told", message=message, client=client, status=status, attempt=attempt)
+        self._step("status_acknowledged", message=message, client=client, status=status, attempt=attempt)
 
     def _step(self, event: str, *, uid: str = "", user: str = "", **ids: object) -> None:
         if self._write is None:

@@ -208,14 +208,6 @@ def append_statuses(
         counts.append(len(added))
         message = rows[message_id]
         for one in added:
-            statistics.add(
-                tx,
-                one.value,
-                created_at=message.created_at,
-                queue=message.queue,
-                country=message.country,
-                instance=instance,
-            )
             if not message.callback_url:
                 callback_state = CallbackState.NONE
             elif message_id in with_open_callback:
@@ -223,9 +215,9 @@ def append_statuses(
             else:
                 callback_state = CallbackState.QUEUED
                 with_open_callback.add(message_id)
-            code_of_one = code if one is status else ""
-            tx.new_statuses.append((message.client, NewStatus(message_id, one, code_of_one, instance)))
-            new_rows.append(_status_row(tx, message_id, one, code_of_one, callback_state, message))
+            new = NewStatus(message_id, one, code if one is status else "", instance)
+            _count(tx, message, new)
+            new_rows.append(_status_row(tx, new, callback_state, message))
     if new_rows:
         tx.execute_many(_insert_statuses, new_rows)
     return counts
@@ -239,18 +231,25 @@ def log_statuses(trail: Trail, tx: Transaction) -> None:
         )
 
 
+def _count(tx: Transaction, message: Row[Any], new: NewStatus) -> None:
+    tx.new_statuses.append((message.client, new))
+    statistics.add(
+        tx,
+        new.status.value,
+        created_at=message.created_at,
+        queue=message.queue,
+        country=message.country,
+        instance=new.instance,
+    )
+
+
 def _status_row(
-    tx: Transaction,
-    message_id: str,
-    status: Status,
-    code: str,
-    callback_state: CallbackState,
-    message: Row[Any],
+    tx: Transaction, new: NewStatus, callback_state: CallbackState, message: Row[Any]
 ) -> dict[str, object]:
     return {
-        "message_id": message_id,
-        "status": status.value,
-        "code": code,
+        "message_id": new.message_id,
+        "status": new.status.value,
+        "code": new.code,
         "recorded_at": tx.now,
         "callback_state": callback_state.value,
         "due_at": tx.now if callback_state is CallbackState.QUEUED else None,

@@ -13,13 +13,11 @@ from gatepost.observe.trail import NO_TRAIL, Trail
 from gatepost.outbox import (
     callbacks,
     claims,
-    counters,
     deaths,
     decisions,
     maintenance,
     messages,
     pauses,
-    plugin_state,
     queries,
     queues,
     reports,
@@ -27,11 +25,11 @@ from gatepost.outbox import (
     send_results,
     sqlite,
     stuck_statuses,
-    turns,
 )
 from gatepost.outbox.claims import ClaimBatch, ClaimRequest
 from gatepost.outbox.end_counts import EndCounts
-from gatepost.outbox.group_commit import Database, Deferred, GroupCommit, Item, Result, Work
+from gatepost.outbox.group_commit import Database, Deferred, Item, Result, Work
+from gatepost.outbox.lanes import LANES, open_lanes
 from gatepost.outbox.records import (
     Callback,
     CallbackResult,
@@ -77,19 +75,10 @@ class Outbox:
         self.is_shared = lock is None
         self.holder = uuid4().hex
         self._failure: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
-        # SQLite has a single writer, so one lane for everything saves syncs of the disk. PostgreSQL has many writers,
-        # and there a request must not wait for a thousand reports.
-        not_repeatable = (claims.claim, callbacks.claim_callbacks, *turns.WORK, plugin_state.replace)
         self.trail = trail
-        shards = [counters.ALL_SHARDS] if lock else [f"{self.holder}/{lane}" for lane in range(4)]
-        log_statuses = partial(reports.log_statuses, trail)
-        self._lanes = [
-            GroupCommit(
-                database, partial(self._begin, shard=shard), self._failure, not_repeatable, log_statuses
-            )
-            for shard in shards
-        ]
-        by_use = self._lanes * (4 // len(self._lanes))
+        holder = "" if lock else self.holder
+        self._lanes = open_lanes(database, self._begin, self._failure, trail, holder)
+        by_use = self._lanes * (LANES // len(self._lanes))
         self._accept_lane, self._send_lane, self._report_lane, self._callback_lane = by_use
         self._last_searched_seq = 0
         # Not on SQLite, whose indexes keep no dead entries.
@@ -119,7 +108,7 @@ class Outbox:
         """Stop all work, for a reason outside of the store after which the process can't go on."""
         self._send_lane.fail(StoreBroken(reason))
 
-    def _begin(self, connection: Connection, shard: str = counters.ALL_SHARDS) -> Transaction:
+    def _begin(self, connection: Connection, shard: str) -> Transaction:
         return Transaction(connection, self._now(connection), self.holder, self._policy, shard)
 
     async def put(self, message: NewMessage) -> StoredMessage | Limit:

@@ -20,6 +20,7 @@ def upgrade() -> None:
     _create_statuses()
     _create_counters()
     _create_statistics()
+    _create_refusals()
     _create_operators_tables()
     _create_replicas_tables()
     _create_shares()
@@ -158,7 +159,7 @@ def _create_statistics() -> None:
     _partial("statistics_shards", "statistics", ["period"], "shard <> ''")
 
 
-def _create_operators_tables() -> None:
+def _create_refusals() -> None:
     op.create_table(
         "refusals",
         sa.Column("seq", _big, primary_key=True, autoincrement=True),
@@ -171,6 +172,9 @@ def _create_operators_tables() -> None:
         sa.Column("reason", sa.Text, nullable=False),
         sqlite_strict=True,
     )
+
+
+def _create_operators_tables() -> None:
     op.create_table(
         "pauses",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
