@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import pairwise
 
 import asyncpg
@@ -43,17 +44,17 @@ class Replicas:
         (queue,) = await outbox.due_queues()
         request = ClaimRequest(queue, limit, 30.0, rates=rates or [RATE] * limit, lead=lead)
         read_at = []
-        begin = outbox._begin
 
-        def note(connection):
+        def note(begin, connection):
             transaction = begin(connection)
             read_at.append(transaction.read_at)
             return transaction
 
-        for lane in outbox._lanes:
-            lane._begin = note
+        begins = [lane._begin for lane in outbox._lanes]
+        for lane, begin in zip(outbox._lanes, begins, strict=True):
+            lane._begin = partial(note, begin)
         (batch,) = await outbox.claim(lambda: [request])
-        for lane in outbox._lanes:
+        for lane, begin in zip(outbox._lanes, begins, strict=True):
             lane._begin = begin
         now = int(self.clock() * 1000) / 1000
         return batch, [now + turn - read_at[-1] if turn else 0.0 for turn in batch.turns]

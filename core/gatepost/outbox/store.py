@@ -108,7 +108,7 @@ class Outbox:
         """Stop all work, for a reason outside of the store after which the process can't go on."""
         self._send_lane.fail(StoreBroken(reason))
 
-    def _begin(self, connection: Connection, shard: str) -> Transaction:
+    def _begin(self, connection: Connection, shard: str = "") -> Transaction:
         return Transaction(connection, self._now(connection), self.holder, self._policy, shard)
 
     async def put(self, message: NewMessage) -> StoredMessage | Limit:
