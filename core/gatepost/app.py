@@ -30,9 +30,12 @@ from gatepost.plugin_host.isolation import default_close_timeout
 from gatepost.plugin_host.startup import build_instances, open_instances
 from gatepost.throttle import Throttle
 from gatepost.upkeep.balance import Balancer
+from gatepost.upkeep.gateway_metrics import gateway_metrics
 from gatepost.upkeep.health import HealthCheck
 from gatepost.upkeep.housekeeping import run_housekeeping
+from gatepost.upkeep.loop_lag import measure_loop_lag
 from gatepost.upkeep.pauses import follow_pauses
+from gatepost.upkeep.store_gauges import StoreMetrics
 from gatepost.web import messages
 from gatepost.web.admin.api import AdminApi
 from gatepost.web.admin.services import AdminServices
@@ -82,7 +85,7 @@ class Gateway:
         callback_client: CallbackClient,
     ) -> None:
         self.outbox = outbox
-        metrics = _metrics(settings, instances)
+        metrics = gateway_metrics(settings, instances, outbox)
         members = _route_members(settings, instances, shared=outbox.is_shared)
         throttles = {name: member.throttle for name, member in members.items()}
         contacts = _contacts(settings, instances)
@@ -131,6 +134,7 @@ class Gateway:
             asyncio.create_task(housekeeping, name="housekeeping"),
             asyncio.create_task(follow_pauses(self.outbox), name="pauses"),
             asyncio.create_task(balancer.run(), name="balance"),
+            asyncio.create_task(measure_loop_lag(self.services.metrics.loop_lag), name="loop-lag"),
             asyncio.create_task(self._acceptance.refusals.run(), name="refusals"),
         ]
         for task in (*workers, *upkeep):
@@ -216,31 +220,9 @@ def _services(
         # One body of the largest size that the operator allows must always fit.
         bodies=BodyLimit(max(messages.MAX_BYTES_IN_FLIGHT, settings.server.max_body)),
         metrics=metrics,
+        store_metrics=StoreMetrics(settings, outbox, metrics),
         health=HealthCheck(routes=settings.routes, outbox=outbox, throttles=throttles, metrics=metrics),
     )
-
-
-def _metrics(settings: Settings, instances: Mapping[str, Instance]) -> Metrics:
-    """Return the metrics, with every series that this configuration can have, at zero."""
-    metrics = Metrics(
-        clients=settings.clients,
-        providers=[name for name, one in instances.items() if one.channels],
-        reporters=[name for name, one in instances.items() if one.channels or one.takes_webhooks],
-        webhooks={name: one.retry_status for name, one in instances.items() if one.takes_webhooks},
-    )
-    metrics.add_counter(
-        "plugin_violations",
-        "How often a plugin violated its contract",
-        ["plugin"],
-        lambda: {(name,): one.violations for name, one in instances.items()},
-    )
-    metrics.add_counter(
-        "contact_lookups_failed",
-        "Lookups of users that a contact source failed to answer",
-        ["plugin"],
-        lambda: {(name,): one.as_source.failed_lookups for name, one in instances.items() if one.is_source},
-    )
-    return metrics
 
 
 @asynccontextmanager

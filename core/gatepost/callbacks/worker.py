@@ -200,13 +200,16 @@ class CallbackWorker:
         }
         try:
             # Checked again: the client's list may have changed since the message was accepted.
-            answer = await self._callback_client.get(
-                self._url_policies[callback.client].check(callback.callback_url), query
-            )
+            url = self._url_policies[callback.client].check(callback.callback_url)
         except CallbackUrlRefused as error:
             return CallOutcome(f"refused: {error}")
+        begun_at = self._clock()
+        try:
+            answer = await self._callback_client.get(url, query)
         except CallbackFailed as error:
             return CallOutcome(str(error), target_failed=True)
+        finally:
+            self._metrics.callback_duration.observe(self._clock() - begun_at, callback.client)
         return attempt.outcome_of(answer)
 
     def _record(self, callback: Callback, result: CallbackResult) -> Coroutine[Any, Any, bool | None]:

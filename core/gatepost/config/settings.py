@@ -117,6 +117,10 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Limit, Meta(description="messages to one user per day (UTC); above it code 14; 0: no limit")
     ] = 0
 
+    def per_day(self, channel: Channel) -> int:
+        """Return how many messages of this channel may be accepted per day; 0: no limit."""
+        return self.email_per_day if channel is Channel.EMAIL else self.sms_per_day
+
 
 class Contacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The contact sources: the plugins that know the users' addresses and phone numbers."""

@@ -32,7 +32,7 @@ class Delivery:
         self.expires_at = now + claim.lifetime
         """When its lifetime ends, by the worker's clock."""
         self.tried_at = now
-        """When the last try ended."""
+        """When the last try ended; before the first one, when the message was claimed."""
         self.sending = ""
         """The name of the instance that is sending the message now; empty while none is."""
         self.answer: InstanceAnswer | None = None
@@ -121,6 +121,7 @@ class Failover:
         answer: Receipt | SendError | None = None
         delivery.sending = name
         start = self._clock()
+        self._note_wait(delivery, start)
         try:
             answer = await member.instance.send(message)
         except SendError as error:
@@ -135,10 +136,18 @@ class Failover:
             delivery.tries.append(attempt.try_record(name, answer, now - start, choice, pause))
             delivery.tried_at = now
             self._metrics.sends.labels(name, attempt.outcome_label(answer)).inc()
+            self._metrics.send_duration.observe(now - start, name)
         if failure is not None:
             _log_failure(name, message.id, failure)
         delivery.sending, delivery.answer = "", InstanceAnswer(name, answer)
         return delivery.answer
+
+    def _note_wait(self, delivery: Delivery, start: float) -> None:
+        """Note how long a message has waited for its first try, which begins now."""
+        claim = delivery.claim
+        if claim.waited is not None and not delivery.tries:
+            waited = claim.waited + start - delivery.tried_at
+            self._metrics.queue_wait.observe(max(0.0, waited), claim.channel.value)
 
 
 def _log_failure(instance: str, message_id: str, failure: SendError) -> None:

@@ -3,16 +3,23 @@
 The label ``plugin`` is the name of an instance: Prometheus has a label ``instance`` of its own.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gatepost.errors import Code
 from gatepost.model import NO_COUNTS, Channel, Status
+from gatepost.observe.histogram import FAST, SLOW, Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -49,6 +56,7 @@ class Metrics:
         take webhooks, with the HTTP status that asks their providers to repeat.
         """
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._answers: dict[tuple[str, str, int], Counter] = {}
         self.answers = self._counter(
             "answers",
@@ -71,6 +79,7 @@ class Metrics:
             {"status": Status, "outcome": CALLBACK_OUTCOMES},
         )
         self._create_reports(reporters, webhooks)
+        self._create_durations(clients, providers)
 
     def _create_reports(self, reporters: Collection[str], webhooks: Mapping[str, int]) -> None:
         self.events = self._counter(
@@ -91,14 +100,38 @@ class Metrics:
             {"plugin": reporters, "outcome": REPORT_OUTCOMES},
         )
 
-    def count_answer(self, client: str, channel: str, code: int) -> None:
-        """Count an answer. This runs for every request, so each series is looked up only once."""
+    def _create_durations(self, clients: Collection[str], providers: Collection[str]) -> None:
+        self.accept_duration = self._histogram(
+            "accept_duration_seconds",
+            "Time from a request of Smartico to its answer",
+            {"channel": Channel},
+            FAST,
+        )
+        self.queue_wait = self._histogram(
+            "queue_wait_seconds",
+            "Time from the acceptance of a message to its first try",
+            {"channel": Channel},
+            SLOW,
+        )
+        self.send_duration = self._histogram(
+            "send_duration_seconds", "Time that a try to send took", {"plugin": providers}, FAST
+        )
+        self.callback_duration = self._histogram(
+            "callback_duration_seconds", "Time that a call to Smartico took", {"client": clients}, FAST
+        )
+        self.loop_lag = self._histogram(
+            "event_loop_lag_seconds", "How late the event loop ran a task that was due", {}, FAST
+        )
+
+    def count_answer(self, client: str, channel: str, code: int, seconds: float) -> None:
+        """Count an answer after this time. This runs for every request, so each series is looked up only once."""
         series = self._answers.get((client, channel, code))
         if series is None:
             series = self._answers[client, channel, code] = self.answers.labels(
                 client, channel, str(int(code))
             )
         series.inc()
+        self.accept_duration.observe(seconds, channel)
 
     def expose(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
@@ -117,6 +150,18 @@ class Metrics:
         self.registry.register(
             _CallbackMetric(CounterMetricFamily, f"gatepost_{name}", text, labels, collect)
         )
+
+    def add_histogram(self, histogram: Histogram) -> None:
+        """Add a histogram that is observed elsewhere."""
+        self.registry.register(histogram)
+
+    def _histogram(
+        self, name: str, text: str, labels: Mapping[str, Iterable[str]], bounds: Sequence[float]
+    ) -> Histogram:
+        histogram = Histogram(name, text, list(labels), bounds)
+        histogram.create([*product(*labels.values())])
+        self.add_histogram(histogram)
+        return histogram
 
     def _counter(self, name: str, text: str, labels: Mapping[str, Iterable[object]]) -> Counter:
         counter = Counter(f"gatepost_{name}", text, list(labels), registry=self.registry)

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import and_, bindparam, case, exists, null, select, update
 
 from gatepost.outbox import deaths
 from gatepost.outbox.claim_statement import claim_statement
 from gatepost.outbox.queues import in_any_queue
 from gatepost.outbox.records import Claim, Queue
-from gatepost.outbox.schema import contents, messages
+from gatepost.outbox.schema import attempts, contents, messages
 from gatepost.outbox.states import State
 from gatepost.outbox.suppressions import reason_of_message
 from gatepost.outbox.transaction import DialectPair, Transaction
@@ -124,6 +124,13 @@ _claim_statement = partial(
         .where(contents.c.message_id == messages.c.id)
         .scalar_subquery()
         .label("content"),
+        case(
+            (
+                and_(messages.c.attempt > 1, exists().where(attempts.c.message_id == messages.c.id)),
+                null(),
+            ),
+            else_=messages.c.created_at,
+        ).label("untried_since"),
     ),
 )
 _claim_due = DialectPair(_claim_statement(postgresql=False), _claim_statement(postgresql=True))
@@ -161,6 +168,7 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
             lifetime=tx.seconds_until(row.expires_at),
             suppressed=row.suppressed or "",
             passed=frozenset(row.passed.split()),
+            waited=None if row.untried_since is None else -tx.seconds_until(row.untried_since),
         )
         for row in rows
     ]

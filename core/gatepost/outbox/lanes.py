@@ -8,6 +8,7 @@ from gatepost.errors import StoreBroken
 from gatepost.observe.trail import Trail
 from gatepost.outbox import callbacks, claims, counters, plugin_state, turns
 from gatepost.outbox.group_commit import Database, GroupCommit
+from gatepost.outbox.measurements import Measurements
 from gatepost.outbox.reports import log_statuses
 from gatepost.outbox.transaction import Transaction
 
@@ -22,6 +23,7 @@ def open_lanes(
     begin: Callable[..., Transaction],
     failure: asyncio.Future[StoreBroken],
     trail: Trail,
+    measurements: Measurements,
     holder: str,
 ) -> list[GroupCommit]:
     """Return one lane for each shard; ``begin`` gets the connection and ``shard``. ``holder`` is this process, where others may write too.
@@ -29,6 +31,11 @@ def open_lanes(
     SQLite has a single writer, so one lane for everything saves syncs of the disk. PostgreSQL has many writers, and there
     a request must not wait for a thousand reports.
     """
+
+    def committed(transaction: Transaction) -> None:
+        log_statuses(trail, transaction)
+        measurements.note(transaction)
+
     shards = [f"{holder}/{lane}" for lane in range(LANES)] if holder else [counters.ALL_SHARDS]
     return [
         GroupCommit(
@@ -36,7 +43,7 @@ def open_lanes(
             partial(begin, shard=shard),
             failure,
             _NOT_REPEATABLE,
-            partial(log_statuses, trail),
+            committed,
         )
         for shard in shards
     ]

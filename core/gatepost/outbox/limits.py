@@ -17,6 +17,12 @@ def queue_limit(client: str, cap: int) -> Limit:
     return Limit(counters.queued(client)[1], cap, "the client's max_queued", daily=False)
 
 
+def client_limits(channel: Channel, client: str, cap: int) -> tuple[Limit, ...]:
+    """Return the limit on a client's messages of a channel in a day; nothing for a cap of 0."""
+    setting = f"{channel}_per_day"
+    return (Limit(f"{setting}/{client}", cap, f"the client's {setting}"),) if cap else ()
+
+
 def user_limit(client: str, ext_user_id: str, cap: int) -> Limit:
     """Return the limit on the messages to one user of a client in a day, of all channels together."""
     setting = "the client's per_user_per_day"
@@ -44,6 +50,14 @@ def refusals(tx: Transaction, limited: Mapping[Name, Sequence[Limit]]) -> dict[N
         for key in keys[name]:
             values[key] += 1
     return refused
+
+
+def used(tx: Transaction, limits: Iterable[Limit]) -> list[int]:
+    """Return what is counted for each of these limits now."""
+    day = counters.start_of_day(tx)
+    keys = [_key(limit, day) for limit in limits]
+    values = counters.read(tx, keys)
+    return [values[key] for key in keys]
 
 
 def _key(limit: Limit, day: int) -> CounterKey:

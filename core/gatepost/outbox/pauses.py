@@ -102,6 +102,10 @@ class Pauses:
         """Return whether messages of a queue wait at this instance; "": at every instance."""
         return bool(self._scopes) and any(scope.matches(queue, instance) for scope in self._scopes)
 
+    def __len__(self) -> int:
+        """Return how many pauses are in force."""
+        return len(self._scopes)
+
     def replace(self, found: Iterable[Pause]) -> bool:
         """Take over the pauses that are in force now; return whether others were in force before."""
         before, self._scopes = self._scopes, frozenset(pause.scope for pause in found)

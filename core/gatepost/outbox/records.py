@@ -104,6 +104,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Why the user must not be contacted, by the suppressions at the time of the claim; empty without one."""
     passed: frozenset[str] = frozenset()
     """Names of the instances that took the message and did not deliver it."""
+    waited: float | None = None
+    """Seconds since it was accepted, if no instance has had it yet."""
 
     @property
     def client(self) -> str:

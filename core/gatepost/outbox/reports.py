@@ -191,7 +191,7 @@ def append_statuses(
 ) -> list[int]:
     """Add statuses in this order; return how many rows each of them added.
 
-    ``rows`` holds each message's ``client``, ``callback_url``, ``queue``, ``country`` and ``created_at``. On PostgreSQL the rows must be locked: otherwise
+    ``rows`` holds each message's ``client``, ``channel``, ``callback_url``, ``queue``, ``country`` and ``created_at``. On PostgreSQL the rows must be locked: otherwise
     another replica could finish a callback of the message at the same moment, and no status would be queued next.
     """
     known: dict[str, list[Status]] = {one.message_id: [] for one in reported}
@@ -225,14 +225,18 @@ def append_statuses(
 
 def log_statuses(trail: Trail, tx: Transaction) -> None:
     """Write the statuses that a transaction has added to the trail."""
-    for client, one in tx.new_statuses:
+    for message, one in tx.new_statuses:
         trail.recorded(
-            one.message_id, client=client, status=one.status.value, code=one.code, instance=one.instance
+            one.message_id,
+            client=message.client,
+            status=one.status.value,
+            code=one.code,
+            instance=one.instance,
         )
 
 
 def _count(tx: Transaction, message: Row[Any], new: NewStatus) -> None:
-    tx.new_statuses.append((message.client, new))
+    tx.new_statuses.append((message, new))
     statistics.add(
         tx,
         new.status.value,

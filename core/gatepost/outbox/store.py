@@ -30,6 +30,7 @@ from gatepost.outbox.claims import ClaimBatch, ClaimRequest
 from gatepost.outbox.end_counts import EndCounts
 from gatepost.outbox.group_commit import Database, Deferred, Item, Result, Work
 from gatepost.outbox.lanes import LANES, open_lanes
+from gatepost.outbox.measurements import Measurements
 from gatepost.outbox.records import (
     Callback,
     CallbackResult,
@@ -77,7 +78,8 @@ class Outbox:
         self._failure: asyncio.Future[StoreBroken] = asyncio.get_running_loop().create_future()
         self.trail = trail
         holder = "" if lock else self.holder
-        self._lanes = open_lanes(database, self._begin, self._failure, trail, holder)
+        self.measurements = Measurements()
+        self._lanes = open_lanes(database, self._begin, self._failure, trail, self.measurements, holder)
         by_use = self._lanes * (LANES // len(self._lanes))
         self._accept_lane, self._send_lane, self._report_lane, self._callback_lane = by_use
         self._last_searched_seq = 0

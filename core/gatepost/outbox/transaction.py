@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Dialect, Executable, Insert, Select, Table, UpdateBase, select
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import CursorResult
+from sqlalchemy.engine import CursorResult, Row
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from gatepost.outbox.one_of import one_of
@@ -107,8 +107,8 @@ class Transaction:
     """How much this transaction changes each counter; written at its end."""
     statistics_changes: dict[StatisticsKey, int] = field(default_factory=dict)
     """What this transaction adds to the statistics; written at its end."""
-    new_statuses: list[tuple[str, NewStatus]] = field(default_factory=list)
-    """The statuses that this transaction adds, with the client of their message."""
+    new_statuses: list[tuple[Row[Any], NewStatus]] = field(default_factory=list)
+    """The statuses that this transaction adds, with the row of their message."""
     read_at: float = field(default_factory=time.monotonic)
     """When ``now`` was read, by this process's monotonic clock."""
 

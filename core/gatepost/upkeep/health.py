@@ -1,33 +1,18 @@
-"""The readiness of the gateway and the depth of its queues, for load balancers and alerts."""
+"""The readiness of the gateway and the state of its plugins, for load balancers and alerts."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from functools import partial
 
 import msgspec
 
 from gatepost.config.routes import Routes
-from gatepost.errors import StoreError
 from gatepost.model import Channel
-from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Outbox, QueueDepth
-from gatepost.outbox.states import FINAL_STATES, CallbackState, State
+from gatepost.outbox import Outbox
 from gatepost.throttle import BreakerSnapshot, BreakerState, Throttle
 
 MISCONFIGURED = "misconfigured"
 """Shown beside the states of the breaker: an instance may be misconfigured in each of them."""
-
-_QUEUE_GAUGES: tuple[tuple[str, str, list[str]], ...] = (
-    ("queue_messages", "Messages that have not ended", ["channel", "state"]),
-    ("queue_age_seconds", "How long the longest waiting message is overdue", ["channel"]),
-    ("callbacks_waiting", "Statuses whose callback is due or in flight", ["state"]),
-    ("callbacks_age_seconds", "Age of the oldest of these statuses", []),
-    ("callbacks_dead", "Statuses whose callbacks were given up, so that Smartico does not know them", []),
-)
-"""The gauges that are read from the store: name, description, labels."""
-
-_log = logs.get(__name__)
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +27,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HealthCheck:
-    """Judges the readiness of one gateway, and adds it and the depth of the queues to the metrics."""
+    """Judges the readiness of one gateway, and adds it and the state of each breaker to the metrics."""
 
     def __init__(
         self, *, routes: Routes, outbox: Outbox, throttles: Mapping[str, Throttle], metrics: Metrics
@@ -51,9 +36,6 @@ class HealthCheck:
         self._routes = routes
         self._outbox = outbox
         self._throttles = throttles
-        self._queue_values = _queue_values(QueueDepth())
-        for name, text, labels in _QUEUE_GAUGES:
-            metrics.add_gauge(name, text, labels, partial(self._queue_gauge, name))
         metrics.add_gauge(
             "plugin_breaker",
             "Whether an instance is usable, resting or probing; and whether it is misconfigured",
@@ -65,12 +47,6 @@ class HealthCheck:
             "Whether messages would be accepted and sent now",
             [],
             lambda: {(): float(self.readiness().ready)},
-        )
-        metrics.add_counter(
-            "messages_ended",
-            "Messages that have ended, by their last state",
-            ["channel", "state"],
-            lambda: self._outbox.end_counts,
         )
 
     def readiness(self) -> Readiness:
@@ -91,15 +67,6 @@ class HealthCheck:
             },
         )
 
-    async def update_queue_depth(self) -> None:
-        """Read the depth of the queues for the metrics, which keep their values where the store can't be read."""
-        try:
-            depth = await self._outbox.depth()
-        except StoreError as error:
-            _log.warning("queue_depth_unknown", reason=str(error))
-            return
-        self._queue_values = _queue_values(depth)
-
     def _store_blockers(self) -> Iterator[str]:
         if self._outbox.failure.done():
             yield "the store is broken"
@@ -116,33 +83,12 @@ class HealthCheck:
         now = asyncio.get_running_loop().time()
         return {name: throttle.snapshot(now) for name, throttle in self._throttles.items()}
 
-    def _queue_gauge(self, name: str) -> Mapping[tuple[str, ...], float]:
-        return self._queue_values[name]
-
     def _breaker_gauge(self) -> dict[tuple[str, str], float]:
         values: dict[tuple[str, str], float] = {}
         for name, one in self._breakers().items():
             values |= {(name, state): float(one.state is state) for state in BreakerState}
             values[name, MISCONFIGURED] = float(one.misconfigured)
         return values
-
-
-def _queue_values(depth: QueueDepth) -> dict[str, dict[tuple[str, ...], float]]:
-    """Return the values of _QUEUE_GAUGES, zeros included, because an alert can't use a series that comes and goes."""
-    return {
-        "queue_messages": {
-            (channel, state): depth.messages.get((channel, state), 0)
-            for channel in Channel
-            for state in State
-            if state not in FINAL_STATES
-        },
-        "queue_age_seconds": {(channel,): depth.oldest.get(channel, 0.0) for channel in Channel},
-        "callbacks_waiting": {
-            (one,): depth.callbacks.get(one, 0) for one in (CallbackState.QUEUED, CallbackState.CALLING)
-        },
-        "callbacks_age_seconds": {(): depth.callbacks_age},
-        "callbacks_dead": {(): depth.callbacks_dead},
-    }
 
 
 def _instance_problems(breakers: Mapping[str, BreakerSnapshot]) -> Iterator[str]:

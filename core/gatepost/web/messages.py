@@ -1,5 +1,6 @@
 """``POST /email`` and ``POST /sms`` as ASGI: authenticate the client, read the body, accept the message, answer."""
 
+import time
 from typing import cast
 
 from litestar.handlers import ASGIRouteHandler, asgi
@@ -52,6 +53,7 @@ async def handle_message(
     if scope["method"] != "POST":
         await _answer(send, 405, b"", (b"allow", b"POST"))
         return
+    begun_at = time.monotonic()
     name = ""
     try:
         name, client = _authenticate(services, scope, channel)
@@ -69,7 +71,7 @@ async def handle_message(
         _log.error("internal_error", channel=channel.value, exc_info=error)
         code = Code.INTERNAL
         answer = answers.refused(Refused(code, "internal error: the gateway's log has the details"))
-    services.metrics.count_answer(name, channel.value, code)
+    services.metrics.count_answer(name, channel.value, code, time.monotonic() - begun_at)
     await _answer(send, 200, answer, _JSON)
 
 

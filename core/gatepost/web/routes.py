@@ -166,7 +166,7 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     if not _may_read_metrics(request):
         return Response(b"", status_code=404)
     services: Services = request.app.state[SERVICES_KEY]
-    await services.health.update_queue_depth()
+    await services.store_metrics.update()
     return Response(services.metrics.expose(), headers={"content-type": CONTENT_TYPE})
 
 

@@ -10,6 +10,7 @@ from gatepost.intake.accept import Acceptance
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import Metrics
 from gatepost.upkeep.health import HealthCheck
+from gatepost.upkeep.store_gauges import StoreMetrics
 from gatepost.web.auth import Authenticator
 from gatepost.webhooks.handler import Webhooks
 
@@ -25,6 +26,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     acceptance: Acceptance
     webhooks: Webhooks
     metrics: Metrics
+    store_metrics: StoreMetrics
     health: HealthCheck
     bodies: BodyLimit
     """The limit for the bodies of ``/email`` and ``/sms``."""

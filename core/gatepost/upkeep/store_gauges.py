@@ -1,0 +1,97 @@
+"""The gauges of what is in the store: the queues, the limits and the size. They are read at each scrape."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from gatepost.config.settings import Settings
+from gatepost.errors import StoreError
+from gatepost.model import Channel
+from gatepost.observe import logs
+from gatepost.observe.metrics import Metrics
+from gatepost.outbox import Limit, Outbox, QueueDepth, gauges, limits
+from gatepost.outbox.gauges import StoreGauges
+from gatepost.outbox.states import FINAL_STATES, CallbackState, State
+
+_GAUGES: tuple[tuple[str, str, list[str]], ...] = (
+    ("queue_messages", "Messages that have not ended", ["channel", "state"]),
+    ("queue_age_seconds", "How long the longest waiting message is overdue", ["channel"]),
+    ("callbacks_waiting", "Statuses whose callback is due or in flight", ["state"]),
+    ("callbacks_age_seconds", "Age of the oldest of these statuses", []),
+    ("callbacks_dead", "Statuses whose callbacks were given up, so that Smartico does not know them", []),
+    (
+        "limit_used_ratio",
+        "How much of a configured limit is used: 1 is all of it",
+        ["limit", "client", "route"],
+    ),
+    ("store_size_bytes", "Size of the database", []),
+)
+"""Name, description, labels."""
+
+_Values = Mapping[tuple[str, ...], float]
+
+_log = logs.get(__name__)
+
+
+class StoreMetrics:
+    """Adds the gauges to the metrics, and reads their values."""
+
+    def __init__(self, settings: Settings, outbox: Outbox, metrics: Metrics) -> None:
+        self._outbox = outbox
+        self._limits = dict(_limits(settings))
+        self._values = self._gauge_values(
+            StoreGauges(depth=QueueDepth(), used=[0] * len(self._limits), size=0)
+        )
+        for name, text, labels in _GAUGES:
+            metrics.add_gauge(name, text, labels, partial(self._gauge, name))
+
+    async def update(self) -> None:
+        """Read the values, which stay as they are where the store can't be read."""
+        try:
+            found = await self._outbox.change(gauges.read, [*self._limits.values()])
+        except StoreError as error:
+            _log.warning("queue_depth_unknown", reason=str(error))
+            return
+        self._values = self._gauge_values(found)
+
+    def _gauge(self, name: str) -> _Values:
+        return self._values[name]
+
+    def _gauge_values(self, found: StoreGauges) -> dict[str, _Values]:
+        used = zip(self._limits.items(), found.used, strict=True)
+        return {
+            **_queue_values(found.depth),
+            "limit_used_ratio": {labels: value / limit.cap for (labels, limit), value in used},
+            "store_size_bytes": {(): found.size},
+        }
+
+
+def _limits(settings: Settings) -> Iterator[tuple[tuple[str, str, str], Limit]]:
+    """Yield every configured limit with its labels, without those of a single user."""
+    for name, client in settings.clients.items():
+        if client.max_queued:
+            yield ("max_queued", name, ""), limits.queue_limit(name, client.max_queued)
+        for channel in Channel:
+            for limit in limits.client_limits(channel, name, client.per_day(channel)):
+                yield (f"{channel}_per_day", name, ""), limit
+    for channel in Channel:
+        for route in settings.routes.of(channel):
+            for limit in limits.route_limits(channel, route.name, route.per_day):
+                yield ("per_day", "", route.name), limit
+
+
+def _queue_values(depth: QueueDepth) -> dict[str, _Values]:
+    """Return the values of the queues, zeros included, because an alert can't use a series that comes and goes."""
+    return {
+        "queue_messages": {
+            (channel, state): depth.messages.get((channel, state), 0)
+            for channel in Channel
+            for state in State
+            if state not in FINAL_STATES
+        },
+        "queue_age_seconds": {(channel,): depth.oldest.get(channel, 0.0) for channel in Channel},
+        "callbacks_waiting": {
+            (one,): depth.callbacks.get(one, 0) for one in (CallbackState.QUEUED, CallbackState.CALLING)
+        },
+        "callbacks_age_seconds": {(): depth.callbacks_age},
+        "callbacks_dead": {(): depth.callbacks_dead},
+    }
