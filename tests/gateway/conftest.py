@@ -20,6 +20,7 @@ import aiosmtpd.smtp
 import pytest
 import trustme
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from gatepost.app import load
 from gatepost.plugin_host import discovery
@@ -107,14 +108,17 @@ class Gateway:
 
     async def metrics(self) -> dict[tuple[str, ...], float]:
         """Return every metric by its name and the values of its labels, sorted by the names of the labels."""
+        return {
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+            for sample in await self.scrape()
+        }
+
+    async def scrape(self) -> list[Sample]:
+        """Return every sample of the metrics."""
         async with self.http.get(self.url + "/metrics") as response:
             assert response.status == 200
             text = await response.text()
-        return {
-            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
+        return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
     async def settled(self) -> None:
         """Wait until every message has ended and every callback was made or given up."""

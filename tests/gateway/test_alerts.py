@@ -1,4 +1,4 @@
-"""The alert rules of the repository, on the series of a real gateway: each fires for the first event."""
+"""The alert rules of the repository, on the series of a real gateway: when each begins and ends."""
 
 import asyncio
 import json
@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
-from prometheus_client.parser import text_string_to_metric_families
 
 from gatepost import cli
 from gatepost.delivery import attempt
@@ -19,145 +19,122 @@ from gatepost.testing import emulator
 from gatepost.webhooks import handler
 
 REPO = Path(__file__).parents[2]
-RULES = REPO / "deploy" / "prometheus" / "gatepost.rules.yml"
-ALERTS = re.findall(r"^ *- alert: (\w+)$", RULES.read_text(), re.MULTILINE)
-METRICS = set(re.findall(r"\bgatepost_\w+", RULES.read_text()))
-COMMANDS = sorted(set(re.findall(r"\bgatepost ([a-z]+(?: [a-z]+)*(?: --[a-z]+)*)", RULES.read_text())))
-PROMTOOL = shutil.which("promtool")
-
-NOTHING = "nothing happens"
-# For each event the alerts that must fire at minute 25, and the values of series minute by minute after the start
-# (0x10: 0 for eleven minutes; _: no scrape). All other series keep the values of the first scrape.
-EVENTS = {
-    NOTHING: (set(), {}),
-    "no answer": ({"GatepostDown"}, {"up": "1x10 0x30"}),
-    "not even scraped": ({"GatepostDown"}, {"up": "1x5 _x30"}),
-    "the store refuses": ({"GatepostNotReady"}, {"gatepost_ready": "1x10 0x30"}),
-    "a request is turned away": (
-        {"GatepostRequestsTurnedAway"},
-        {'gatepost_answers_total{channel="email",client="brand",code="12"}': "0x21 1x30"},
-    ),
-    "an internal error": (
-        {"GatepostRequestsTurnedAway"},
-        {'gatepost_answers_total{channel="sms",client="brand",code="99"}': "0x21 1x30"},
-    ),
-    "messages wait": (
-        {"GatepostMessagesWait"},
-        {'gatepost_queue_age_seconds{channel="email"}': "0x5 0+60x30"},
-    ),
-    "a message is held": (
-        {"GatepostMessagesHeld"},
-        {'gatepost_queue_messages{channel="email",state="held"}': "0x10 1x30"},
-    ),
-    "a message fails": (
-        {"GatepostMessagesFailed"},
-        {'gatepost_messages_ended_total{channel="email",state="failed"}': "0x10 1x30"},
-    ),
-    "messages had failed before the first scrape": (
-        {"GatepostMessagesFailed"},
-        {'gatepost_messages_ended_total{channel="sms",state="failed"}': "_x12 7x30"},
-    ),
-    "a wrong key behind a fallback": (
-        {"GatepostProviderMisconfigured"},
-        {'gatepost_plugin_breaker{plugin="sendgrid-main",state="misconfigured"}': "0x10 1x30"},
-    ),
-    "a provider rests": (
-        {"GatepostProviderRests"},
-        {'gatepost_plugin_breaker{plugin="sendgrid-main",state="usable"}': "1x5 0x30"},
-    ),
-    "answers are lost": (
-        {"GatepostAnswersLost"},
-        {'gatepost_sends_total{outcome="uncertain",plugin="sendgrid-main"}': "0x10 8x30"},
-    ),
-    "a plugin violates its contract": (
-        {"GatepostPluginViolations"},
-        {'gatepost_plugin_violations_total{plugin="players"}': "0x10 1x30"},
-    ),
-    "a contact source is away": (
-        {"GatepostContactSourceFails"},
-        {'gatepost_contact_lookups_failed_total{plugin="players"}': "0x10 1x30"},
-    ),
-    "users are unknown": (
-        {"GatepostUsersUnknown"},
-        {
-            'gatepost_answers_total{channel="email",client="brand",code="0"}': "0+1x30",
-            'gatepost_answers_total{channel="email",client="brand",code="1"}': "0x5 1+1x30",
-        },
-    ),
-    "a report is forged again and again": (
-        {"GatepostWebhooksRefused"},
-        {'gatepost_webhooks_total{plugin="sendgrid-main",status="401"}': "0x10 8x30"},
-    ),
-    "an instance has no key for reports": (
-        {"GatepostWebhooksRefused"},
-        {'gatepost_webhooks_total{plugin="sendgrid-main",status="404"}': "0x10 8x30"},
-    ),
-    "a callback is given up": ({"GatepostCallbacksDead"}, {"gatepost_callbacks_dead": "0x10 1x30"}),
-    "Smartico does not answer": ({"GatepostCallbacksWait"}, {"gatepost_callbacks_age_seconds": "0+120x30"}),
+FOLDER = REPO / "deploy" / "prometheus"
+RULES = {
+    rule["alert"]: rule
+    for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
 }
-EVALUATION_MINUTE = 25
-
-
-async def scrape(gateway) -> dict[str, float]:
-    """Return every series of a scrape, by its name in Prometheus."""
-    async with gateway.http.get(f"{gateway.url}/metrics") as response:
-        text = await response.text()
-    return {
-        name(sample.name, sample.labels): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
+TESTS = yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]
+METRICS = {
+    name for rule in RULES.values() for name in re.findall(r"\b(?:gatepost|process)_\w+", rule["expr"])
+}
+COMMANDS = sorted(
+    {
+        command
+        for rule in RULES.values()
+        for command in re.findall(r"`gatepost ([^`]+)`", rule["annotations"]["description"])
     }
+)
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="promtool is not installed (make programs; Debian's package prometheus)"
+)
+TARGET = {"job": "gatepost", "instance": "gateway:8080"}
+
+
+@pytest.fixture
+def limited(deployment, sendgrid):
+    """Give the client a limit, without which there is no series of one."""
+    deployment.tables["clients.brand"]["email_per_day"] = 1_000
+    return deployment
 
 
 def name(metric: str, labels: dict[str, str]) -> str:
+    """Return a series as Prometheus writes it, with its labels in order."""
     text = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
     return f"{metric}{{{text}}}" if text else metric
 
 
-def scenario(event: str, start: dict[str, float]) -> dict[str, object]:
-    """Return a test for promtool, as JSON, which is YAML too."""
-    alerts, changes = EVENTS[event]
-    constant = {one: f"{value:g}x30" for one, value in start.items() if one.partition("{")[0] in METRICS}
-    series = constant | {"up": "1x30"} | changes
-    return {
-        "name": event,
-        "interval": "1m",
-        "input_series": [
-            {"series": with_target(one), "values": values} for one, values in sorted(series.items())
-        ],
-        "promql_expr_test": [
-            {
-                "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
-                "eval_time": f"{EVALUATION_MINUTE}m",
-                "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in alerts],
-            }
-        ],
-    }
-
-
-def with_target(series: str) -> str:
-    """Return a series with the labels that Prometheus adds for its target."""
+def without_target(series: str) -> str:
+    """Return a series of the tests as the gateway exposes it: in order, and without the labels of its target."""
     metric, _, labels = series.partition("{")
-    return f'{metric}{{job="gatepost",instance="10.0.0.11:8080"{"," if labels else ""}{labels or "}"}'
+    pairs = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+    return name(metric, {label: value for label, value in pairs.items() if label not in TARGET})
 
 
-async def test_every_series_of_a_scenario_or_a_rule_exists_from_the_start(deployment, sendgrid):
-    async with deployment.running(email=["sendgrid-main"]) as gateway:
-        start = await scrape(gateway)
-    changed = {one for _, changes in EVENTS.values() for one in changes} - {"up"}
-    assert changed - start.keys() == set()
-    assert METRICS - {one.partition("{")[0] for one in start} == set()
+async def scrape(gateway) -> dict[str, float]:
+    return {name(one.name, one.labels): one.value for one in await gateway.scrape()}
 
 
-def test_every_alert_has_a_scenario_and_a_row_in_the_documentation():
-    assert {alert for alerts, _ in EVENTS.values() for alert in alerts} == set(ALERTS)
-    page = (REPO / "docs" / "how-to" / "monitoring.md").read_text()
-    assert set(re.findall(r"`(Gatepost\w+)`", page)) == set(ALERTS)
+async def promtool(*arguments: object) -> str:
+    """Run promtool, which must succeed; return what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        PROMTOOL,
+        *map(str, arguments),
+        cwd=FOLDER,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+def alerts_of(test) -> list[set[str]]:
+    """Return the alerts that are expected to fire, for each moment that the test looks at."""
+    return [
+        set(re.findall(r'alertname="(\w+)"', json.dumps(one["exp_samples"]).replace("\\", "")))
+        for one in test["promql_expr_test"]
+    ]
+
+
+def among_all_series(test, start: dict[str, float]):
+    """Return the test with all other series of a gateway, which keep the values of its first scrape."""
+    changing = {without_target(one["series"]) for one in test["input_series"]}
+    constant = [
+        {"series": series, "values": f"{value:g}x1600"}
+        for series, value in start.items()
+        if series.partition("{")[0] in METRICS and series not in changing
+    ]
+    return test | {"input_series": [*test["input_series"], *constant]}
+
+
+def test_every_alert_begins_and_ends_in_a_test():
+    for test in TESTS:
+        before, *during, after = alerts_of(test)
+        assert (before, after) == (set(), set()), test["name"]
+        assert all(during), test["name"]
+    assert {alert for test in TESTS for alerts in alerts_of(test) for alert in alerts} == set(RULES)
+
+
+@pytest.mark.parametrize("alert", RULES)
+def test_an_alert_has_a_severity_a_summary_and_a_way_out(alert):
+    rule = RULES[alert]
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert rule["annotations"].keys() == {"summary", "description"}
+    # A command to run.
+    assert "`gatepost " in rule["annotations"]["description"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_that_an_alert_names_exists(command):
-    assert CliRunner().invoke(cli.main, [*command.split(), "--help"]).exit_code == 0
+    arguments = re.sub(r"{{.*?}}", "name", command).split()
+    assert CliRunner().invoke(cli.main, [*arguments, "--help"]).exit_code == 0
+
+
+def test_every_alert_has_a_row_in_the_documentation():
+    page = (REPO / "docs" / "how-to" / "monitoring.md").read_text()
+    assert set(re.findall(r"`(Gatepost\w+)`", page)) == set(RULES)
+
+
+async def test_every_series_of_a_test_and_every_metric_of_a_rule_exists_from_the_start(limited):
+    async with limited.running(email=["sendgrid-main"]) as gateway:
+        start = await scrape(gateway)
+    changing = {without_target(one["series"]) for test in TESTS for one in test["input_series"]}
+    versions = {one for one in changing if one.startswith("gatepost_build_info")}
+    assert changing - versions - {"up"} - start.keys() == set()
+    assert METRICS - {one.partition("{")[0] for one in start} == set()
 
 
 def test_the_lists_of_label_values_are_complete():
@@ -166,34 +143,33 @@ def test_the_lists_of_label_values_are_complete():
     assert {200, *handler._STATUSES.values()} == set(metrics.WEBHOOK_STATUSES)
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
-async def test_each_alert_fires_for_the_first_event_after_a_start_and_for_no_other(
-    deployment, sendgrid, tmp_path
-):
-    async with deployment.running(email=["sendgrid-main"]) as gateway:
+@needs_promtool
+async def test_the_rules_are_valid_and_their_tests_pass():
+    assert f"{len(RULES)} rules found" in await promtool("check", "rules", "alerts.yml")
+    await promtool("test", "rules", "alerts_test.yml")
+
+
+@needs_promtool
+async def test_no_other_alert_begins_on_the_series_of_a_gateway(limited, tmp_path):
+    async with limited.running(email=["sendgrid-main"]) as gateway:
         start = await scrape(gateway)
-    test = tmp_path / "test.yml"
-    test.write_text(
-        json.dumps({"rule_files": [str(RULES)], "tests": [scenario(event, start) for event in EVENTS]})
-    )
-    process = await asyncio.create_subprocess_exec(
-        PROMTOOL, "test", "rules", test, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
+    file = tmp_path / "tests.yml"
+    tests = [among_all_series(test, start) for test in TESTS]
+    file.write_text(json.dumps({"rule_files": [str(FOLDER / "alerts.yml")], "tests": tests}))
+    await promtool("test", "rules", file)
 
 
-async def test_events_add_no_series(deployment, sendgrid, wait_until):
+async def test_events_add_no_series(limited, sendgrid):
     """An alert on a series that begins with its first event would miss that event."""
-    async with deployment.running(email=["sendgrid-main"]) as gateway:
+    async with limited.running(email=["sendgrid-main"]) as gateway:
         before = await scrape(gateway)
-        await deployment.hears(await deployment.email(), "accepted")
-        assert (await deployment.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
-        deployment.crm.authorization = "wrong"
-        assert (await deployment.crm.send_email(ext_user_id="anna"))["error_code"] == 3
-        deployment.crm.authorization = "the-secret"
+        await limited.hears(await limited.email(), "accepted")
+        assert (await limited.crm.send_email(ext_user_id="nobody"))["error_code"] == 1
+        limited.crm.authorization = "wrong"
+        assert (await limited.crm.send_email(ext_user_id="anna"))["error_code"] == 3
+        limited.crm.authorization = "the-secret"
         sendgrid.failure = emulator.answer(400)
-        await deployment.hears(await deployment.email(), "rejected")
+        await limited.hears(await limited.email(), "rejected")
         sendgrid.failure = emulator.NO_FAILURE
         async with gateway.http.post(f"{gateway.url}/webhooks/sendgrid-main", data=b"[]") as response:
             assert response.status == 401
@@ -204,7 +180,14 @@ async def test_events_add_no_series(deployment, sendgrid, wait_until):
     assert {one.partition("{")[0] for one in changed} >= {
         "gatepost_answers_total",
         "gatepost_sends_total",
+        "gatepost_statuses_total",
         "gatepost_callbacks_total",
         "gatepost_webhooks_total",
         "gatepost_messages_ended_total",
+        "gatepost_limit_used_ratio",
+        "gatepost_accept_duration_seconds_count",
+        "gatepost_queue_wait_seconds_count",
+        "gatepost_send_duration_seconds_count",
+        "gatepost_callback_duration_seconds_count",
+        "gatepost_store_transaction_duration_seconds_count",
     }
