@@ -144,12 +144,14 @@ def test_the_lists_of_label_values_are_complete():
 
 
 @needs_promtool
+@pytest.mark.slow
 async def test_the_rules_are_valid_and_their_tests_pass():
     assert f"{len(RULES)} rules found" in await promtool("check", "rules", "alerts.yml")
     await promtool("test", "rules", "alerts_test.yml")
 
 
 @needs_promtool
+@pytest.mark.slow
 async def test_no_other_alert_begins_on_the_series_of_a_gateway(limited, tmp_path):
     async with limited.running(email=["sendgrid-main"]) as gateway:
         start = await scrape(gateway)

@@ -1,9 +1,13 @@
 """What the outbox measures for the metrics, on the test's own clock."""
 
+import pytest
+
 from claiming import claim_due
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import ReportedEvents, SendResult, Try
+from gatepost.outbox import ReportedEvents, SendResult, Try, gauges, limits
 from gatepost.outbox.states import State
+
+pytestmark = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
 
 
 def sums(histogram):
@@ -57,3 +61,17 @@ async def test_a_message_that_an_instance_has_had_no_longer_waits_for_its_first_
     clock.advance(10)
     (claim,) = await claim_due(store, Channel.EMAIL, 1, 30.0)
     assert claim.waited is None
+
+
+async def test_the_figures_of_a_scrape_come_from_one_transaction(store, new):
+    daily = limits.client_limits(Channel.EMAIL, "brand", 10)[0]
+    of_queue = limits.queue_limit("brand", 10)
+    other = limits.client_limits(Channel.SMS, "brand", 10)[0]
+    for uid in "abc":
+        await store.put(new(uid=uid, limits=[daily, of_queue]))
+    (claim,) = await claim_due(store, Channel.EMAIL, 1, 30.0)
+    await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
+    found = await store.change(gauges.read, [other, of_queue, daily])
+    assert found.used == [0, 2, 3]
+    assert found.depth.messages == {("email", State.QUEUED): 2}
+    assert found.size > 0
