@@ -165,5 +165,5 @@ async def test_a_limit_shows_how_much_of_it_is_used(deployment, sendgrid):
         await deployment.hears(await deployment.email(), "accepted")
         await gateway.settled()
         figures = await gateway.metrics()
-    assert figures["gatepost_limit_used_ratio", "brand", "email_per_day", ""] == 0.25
-    assert figures["gatepost_limit_used_ratio", "brand", "max_queued", ""] == 0.0
+    assert figures["gatepost_limit_used_ratio", "clients.brand.email_per_day"] == 0.25
+    assert figures["gatepost_limit_used_ratio", "clients.brand.max_queued"] == 0.0

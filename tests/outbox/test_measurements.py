@@ -64,14 +64,14 @@ async def test_a_message_that_an_instance_has_had_no_longer_waits_for_its_first_
 
 
 async def test_the_figures_of_a_scrape_come_from_one_transaction(store, new):
-    daily = limits.client_limits(Channel.EMAIL, "brand", 10)[0]
+    daily = limits.client_limits("brand", Channel.EMAIL, 10)[0]
     of_queue = limits.queue_limit("brand", 10)
-    other = limits.client_limits(Channel.SMS, "brand", 10)[0]
+    other = limits.client_limits("brand", Channel.SMS, 10)[0]
     for uid in "abc":
         await store.put(new(uid=uid, limits=[daily, of_queue]))
     (claim,) = await claim_due(store, Channel.EMAIL, 1, 30.0)
     await store.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
-    found = await store.change(gauges.read, [other, of_queue, daily])
-    assert found.used == [0, 2, 3]
+    found = await store.change(gauges.read, {"other": other, "queue": of_queue, "daily": daily})
+    assert {one.setting: one.used for one in found.limits} == {"other": 0, "queue": 2, "daily": 3}
     assert found.depth.messages == {("email", State.QUEUED): 2}
     assert found.size > 0

@@ -118,7 +118,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 0
 
     def per_day(self, channel: Channel) -> int:
-        """Return how many messages of this channel may be accepted per day; 0: no limit."""
+        """Return the most messages of this channel that are accepted in a day; 0: no limit."""
         return self.email_per_day if channel is Channel.EMAIL else self.sms_per_day
 
 

@@ -70,7 +70,7 @@ def _limits(name: str, client: Client, channel: Channel, route: Route | None) ->
 
     The daily ones come first: their answer, code 14, precedes code 12.
     """
-    of_client = limits.client_limits(channel, name, client.per_day(channel))
+    of_client = limits.client_limits(name, channel, client.per_day(channel))
     of_route = limits.route_limits(channel, route.name, route.per_day) if route else ()
     of_queue = (limits.queue_limit(name, client.max_queued),) if client.max_queued else ()
     return of_client + of_route + of_queue

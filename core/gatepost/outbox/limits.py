@@ -4,6 +4,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
 
+import msgspec
+from sqlalchemy import Connection
+
 from gatepost.model import Channel
 from gatepost.outbox import counters
 from gatepost.outbox.records import Limit
@@ -12,12 +15,23 @@ from gatepost.outbox.transaction import CounterKey, Transaction
 Name = TypeVar("Name", bound=Hashable)
 
 
+class UsedLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a limit is used."""
+
+    setting: str
+    """Its key in the configuration."""
+    used: int
+    cap: int
+    daily: bool
+    """Whether it begins anew at 00:00 UTC."""
+
+
 def queue_limit(client: str, cap: int) -> Limit:
     """Return the limit on the number of a client's messages that are not at their end."""
     return Limit(counters.queued(client)[1], cap, "the client's max_queued", daily=False)
 
 
-def client_limits(channel: Channel, client: str, cap: int) -> tuple[Limit, ...]:
+def client_limits(client: str, channel: Channel, cap: int) -> tuple[Limit, ...]:
     """Return the limit on a client's messages of a channel in a day; nothing for a cap of 0."""
     setting = f"{channel}_per_day"
     return (Limit(f"{setting}/{client}", cap, f"the client's {setting}"),) if cap else ()
@@ -32,6 +46,17 @@ def user_limit(client: str, ext_user_id: str, cap: int) -> Limit:
 def route_limits(channel: Channel, route: str, cap: int) -> tuple[Limit, ...]:
     """Return the limit on the messages of a route in a day, of all clients together; nothing for a cap of 0."""
     return (Limit(f"per_day/{channel}/{route}", cap, f"route {route}'s per_day"),) if cap else ()
+
+
+def used(connection: Connection, now: int, configured: Mapping[str, Limit]) -> list[UsedLimit]:
+    """Return how much of these limits is used now, a moment in milliseconds; they are given by their keys."""
+    day = now - now % counters.DAY
+    keys = {name: _key(limit, day) for name, limit in configured.items()}
+    values = counters.totals(connection, set(keys.values()))
+    return [
+        UsedLimit(setting=name, used=values.get(keys[name], 0), cap=limit.cap, daily=limit.daily)
+        for name, limit in configured.items()
+    ]
 
 
 def refusals(tx: Transaction, limited: Mapping[Name, Sequence[Limit]]) -> dict[Name, Limit]:
@@ -50,14 +75,6 @@ def refusals(tx: Transaction, limited: Mapping[Name, Sequence[Limit]]) -> dict[N
         for key in keys[name]:
             values[key] += 1
     return refused
-
-
-def used(tx: Transaction, limits: Iterable[Limit]) -> list[int]:
-    """Return what is counted for each of these limits now."""
-    day = counters.start_of_day(tx)
-    keys = [_key(limit, day) for limit in limits]
-    values = counters.read(tx, keys)
-    return [values[key] for key in keys]
 
 
 def _key(limit: Limit, day: int) -> CounterKey:

@@ -1,6 +1,6 @@
 """The gauges of what is in the store: the queues, the limits and the size. They are read at each scrape."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from gatepost.config.settings import Settings
@@ -8,9 +8,10 @@ from gatepost.errors import StoreError
 from gatepost.model import Channel
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Limit, Outbox, QueueDepth, gauges, limits
+from gatepost.outbox import Outbox, QueueDepth, gauges
 from gatepost.outbox.gauges import StoreGauges
 from gatepost.outbox.states import FINAL_STATES, CallbackState, State
+from gatepost.upkeep.configured_limits import configured_limits
 
 _GAUGES: tuple[tuple[str, str, list[str]], ...] = (
     ("queue_messages", "Messages that have not ended", ["channel", "state"]),
@@ -21,7 +22,7 @@ _GAUGES: tuple[tuple[str, str, list[str]], ...] = (
     (
         "limit_used_ratio",
         "How much of a configured limit is used: 1 is all of it",
-        ["limit", "client", "route"],
+        ["limit"],
     ),
     ("store_size_bytes", "Size of the database", []),
 )
@@ -37,46 +38,30 @@ class StoreMetrics:
 
     def __init__(self, settings: Settings, outbox: Outbox, metrics: Metrics) -> None:
         self._outbox = outbox
-        self._limits = dict(_limits(settings))
-        self._values = self._gauge_values(
-            StoreGauges(depth=QueueDepth(), used=[0] * len(self._limits), size=0)
-        )
+        self._limits = configured_limits(settings)
+        self._values = _gauge_values(StoreGauges(depth=QueueDepth(), limits=[], size=0))
         for name, text, labels in _GAUGES:
             metrics.add_gauge(name, text, labels, partial(self._gauge, name))
 
     async def update(self) -> None:
         """Read the values, which stay as they are where the store can't be read."""
         try:
-            found = await self._outbox.change(gauges.read, [*self._limits.values()])
+            found = await self._outbox.change(gauges.read, self._limits)
         except StoreError as error:
             _log.warning("queue_depth_unknown", reason=str(error))
             return
-        self._values = self._gauge_values(found)
+        self._values = _gauge_values(found)
 
     def _gauge(self, name: str) -> _Values:
         return self._values[name]
 
-    def _gauge_values(self, found: StoreGauges) -> dict[str, _Values]:
-        used = zip(self._limits.items(), found.used, strict=True)
-        return {
-            **_queue_values(found.depth),
-            "limit_used_ratio": {labels: value / limit.cap for (labels, limit), value in used},
-            "store_size_bytes": {(): found.size},
-        }
 
-
-def _limits(settings: Settings) -> Iterator[tuple[tuple[str, str, str], Limit]]:
-    """Yield every configured limit with its labels, without those of a single user."""
-    for name, client in settings.clients.items():
-        if client.max_queued:
-            yield ("max_queued", name, ""), limits.queue_limit(name, client.max_queued)
-        for channel in Channel:
-            for limit in limits.client_limits(channel, name, client.per_day(channel)):
-                yield (f"{channel}_per_day", name, ""), limit
-    for channel in Channel:
-        for route in settings.routes.of(channel):
-            for limit in limits.route_limits(channel, route.name, route.per_day):
-                yield ("per_day", "", route.name), limit
+def _gauge_values(found: StoreGauges) -> dict[str, _Values]:
+    return {
+        **_queue_values(found.depth),
+        "limit_used_ratio": {(one.setting,): one.used / one.cap for one in found.limits},
+        "store_size_bytes": {(): found.size},
+    }
 
 
 def _queue_values(depth: QueueDepth) -> dict[str, _Values]:
