@@ -15,6 +15,7 @@ from gatepost.observe.trail import Trail
 from gatepost.outbox import Claim, SendResult, Try
 from gatepost.outbox.states import State
 from gatepost.routing.router import Decision
+from gatepost.sms_parts import count_parts
 from gatepost.throttle import ContentKey
 
 MAX_RETRY_DELAY = 900.0
@@ -197,7 +198,9 @@ def final_result(
     )
 
 
-def try_record(instance: str, answer: Receipt | SendError, duration: float, choice: str, pause: float) -> Try:
+def try_record(
+    instance: str, message: Email | Sms, answer: Receipt | SendError, duration: float, choice: str, pause: float
+) -> Try:
     """Return the record of one try that took ``duration`` seconds; ``choice``: why this instance was chosen.
 
     ``pause``: the seconds since the try before it ended.
@@ -211,6 +214,7 @@ def try_record(instance: str, answer: Receipt | SendError, duration: float, choi
             duration=duration,
             pause=pause,
             parts=answer.parts,
+            counted_parts=count_parts(message.text) if isinstance(message, Sms) and not answer.parts else 0,
             price="" if answer.price is None else f"{answer.price:f}",
             currency=answer.currency,
         )

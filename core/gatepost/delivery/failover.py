@@ -133,7 +133,7 @@ class Failover:
             now = self._clock()
             member.throttle.end(now, failure, attempt.content_key(delivery.claim, message))
             pause = start - delivery.tried_at if delivery.tries else 0.0
-            delivery.tries.append(attempt.try_record(name, answer, now - start, choice, pause))
+            delivery.tries.append(attempt.try_record(name, message, answer, now - start, choice, pause))
             delivery.tried_at = now
             self._metrics.sends.labels(name, attempt.outcome_label(answer)).inc()
             self._metrics.send_duration.observe(now - start, name)

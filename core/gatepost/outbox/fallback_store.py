@@ -151,6 +151,7 @@ def reported_try(
         "started_at": tx.now,
         "duration": 0,
         "parts": 0,
+        "counted_parts": 0,
         "price": "",
         "currency": "",
     }

@@ -138,6 +138,9 @@ class Try(msgspec.Struct, frozen=True, kw_only=True):
     pause: float = 0.0
     """Seconds between the try before it and this one."""
     parts: int = 0
+    """The parts of a text message, as the provider counts them; 0 where it does not say."""
+    counted_parts: int = 0
+    """The parts of a text message as the gateway counts them, where the provider took it and does not say; else 0."""
     price: str = ""
     """A decimal number; empty where the provider does not say."""
     currency: str = ""

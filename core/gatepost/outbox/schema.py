@@ -102,6 +102,8 @@ attempts = Table(
     Column("duration", Integer, nullable=False),
     # What the provider says that it cost: 0 and empty where it does not. The price is a decimal number.
     Column("parts", Integer, nullable=False),
+    # The gateway's own count where the provider took a text message and says none; else 0, as for what is not known.
+    Column("counted_parts", Integer, nullable=False),
     Column("price", Text, nullable=False),
     Column("currency", Text, nullable=False),
     sqlite_with_rowid=False,

@@ -235,6 +235,7 @@ def _insert_attempts(
                     "started_at": end,
                     "duration": duration,
                     "parts": one.parts,
+                    "counted_parts": one.counted_parts,
                     "price": one.price,
                     "currency": one.currency,
                 }

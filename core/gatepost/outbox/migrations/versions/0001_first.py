@@ -98,6 +98,7 @@ def _create_attempts() -> None:
         sa.Column("started_at", _big, nullable=False),
         sa.Column("duration", sa.Integer, nullable=False),
         sa.Column("parts", sa.Integer, nullable=False),
+        sa.Column("counted_parts", sa.Integer, nullable=False),
         sa.Column("price", sa.Text, nullable=False),
         sa.Column("currency", sa.Text, nullable=False),
         sqlite_with_rowid=False,
