@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from claiming import result_of
+from claiming import claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
-from gatepost.outbox import ReportedEvents, Try, statistics
+from gatepost.outbox import Fallback, ReportedEvents, Try, statistics
 from gatepost.outbox.cancellations import CancelIds, cancel_by_ids
 from gatepost.outbox.decisions import Decision
+from gatepost.outbox.retries import RetryOrder
 from gatepost.outbox.schema import queues
 from gatepost.outbox.schema import statistics as table
+from gatepost.outbox.states import State
 
 BOTH_STORES = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
 FIRST_HOUR = 1_800_000_000_000 // statistics.HOUR * statistics.HOUR
@@ -124,7 +126,64 @@ async def test_parts_and_prices_are_counted_once_by_currency(store, claim_new):
         await store.finish(result)
     found = await counts(store, by=("counted",))
     assert found["parts"] == 10
-    assert found["price EUR"] == 6_680_000
+    assert found["price EUR"] == 66_800
+
+
+async def test_parts_that_the_provider_does_not_say_are_counted_apart(store, claim_new):
+    await store.finish(sent_by(await claim_new(store, "first"), parts=3))
+    await store.finish(sent_by(await claim_new(store, "second"), counted_parts=2))
+    found = await counts(store, by=("instance", "counted"))
+    assert (found["eu", "parts"], found["eu", "counted parts"]) == (3, 2)
+
+
+async def test_costs_count_where_the_report_comes_before_the_answer(store, claim_new, clock):
+    first = await claim_new(store)
+    down = msgspec.structs.replace(result_of(first, State.QUEUED, instance="eu"), delay=1.0)
+    await store.finish(down)
+    clock.advance(2)
+    (claim,) = await claim_due(store, Channel.SMS, 1, 30.0)
+    await report(store, claim.id, Status.DELIVERED)
+    await store.finish(sent_by(claim, parts=2))
+    assert (await counts(store, by=("counted",)))["parts"] == 2
+
+
+@BOTH_STORES
+async def test_on_a_route_with_next_after_each_instance_counts_what_it_took_once(place, claim_new, clock):
+    async with place.opened(fallbacks={(Channel.SMS, "im"): Fallback(("viber", "sms"), 60.0)}) as store:
+        first = await claim_new(store, route="im")
+        await _finish_twice(store, sent_by(first, "viber", parts=1))
+        clock.advance(61)
+        await store.sweep()
+        (second,) = await claim_due(store, Channel.SMS, 1, 30.0)
+        await _finish_twice(store, sent_by(second, "sms", parts=2))
+        await report(store, second.id, Status.DELIVERED, instance="sms")
+        assert await counts(store, by=("instance", "counted")) == {
+            ("", "stored"): 1,
+            ("viber", "accepted"): 1,
+            ("viber", "parts"): 1,
+            ("sms", "accepted again"): 1,
+            ("sms", "delivered"): 1,
+            ("sms", "parts"): 2,
+        }
+
+
+async def test_a_failed_message_that_is_sent_again_is_accepted(store, claim_new, clock):
+    claim = await claim_new(store)
+    await store.finish(msgspec.structs.replace(result_of(claim, State.FAILED), tries=[]))
+    await store.retry(RetryOrder([claim.id], "test", {Channel.SMS: 60.0}))
+    (again,) = await claim_due(store, Channel.SMS, 1, 30.0)
+    await store.finish(sent_by(again))
+    assert await counts(store, by=("instance", "counted")) == {
+        ("", "stored"): 1,
+        ("", "failed"): 1,
+        ("eu", "accepted"): 1,
+    }
+
+
+async def _finish_twice(store, result):
+    """Record a result as it is repeated after a lost connection."""
+    await store.finish(result)
+    await store.finish(result)
 
 
 @BOTH_STORES
@@ -171,4 +230,4 @@ def test_any_price_can_be_counted(price):
 
 
 def test_a_price_is_counted_exactly():
-    assert statistics.price_units("0.03330001") == 3_330_001
+    assert statistics.price_units("0.033301") == 33_301

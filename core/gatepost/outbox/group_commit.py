@@ -255,17 +255,17 @@ class GroupCommit:
     def _work(
         self, batch: Sequence[_Call[Any, Any]], connection: Connection
     ) -> tuple[list[Any], Transaction]:
-        """Run each kind of work once, for all its calls; the kinds in the order of their first calls, claims last.
+        """Run each kind of work once, for all its calls; the kinds in the order of their first calls, claims near the end.
 
         Claims may lock the turns of an instance. After that lock they must wait for no other one, or two replicas could
-        wait for each other.
+        wait for each other. ``statistics.roll_up`` comes last for the same reason.
         """
         transaction = self._begin(connection)
         places_by_work: dict[Work[Any, Any], list[int]] = {}
         for place, call in enumerate(batch):
             places_by_work.setdefault(call.work, []).append(place)
         results: list[Any] = [None] * len(batch)
-        for work in sorted(places_by_work, key=self._not_repeatable.__contains__):
+        for work in sorted(places_by_work, key=self._rank):
             places = places_by_work[work]
             items = [batch[place].item for place in places]
             for place, result in zip(places, work(transaction, items), strict=True):
@@ -273,3 +273,6 @@ class GroupCommit:
         counters.write_changes(transaction)
         statistics.write_changes(transaction)
         return results, transaction
+
+    def _rank(self, work: Work[Any, Any]) -> int:
+        return 2 if work is statistics.roll_up else int(work in self._not_repeatable)

@@ -237,14 +237,7 @@ def log_statuses(trail: Trail, tx: Transaction) -> None:
 
 def _count(tx: Transaction, message: Row[Any], new: NewStatus) -> None:
     tx.new_statuses.append((message, new))
-    statistics.add(
-        tx,
-        new.status.value,
-        created_at=message.created_at,
-        queue=message.queue,
-        country=message.country,
-        instance=new.instance,
-    )
+    statistics.add_of(tx, message, new.instance, new.status.value)
 
 
 def _status_row(

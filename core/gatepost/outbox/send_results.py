@@ -1,7 +1,6 @@
 """Recording the results of claims: state, statuses and content of each message."""
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -9,7 +8,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status
-from gatepost.outbox import counters, deaths, receipt_counts, statistics
+from gatepost.outbox import cost_counts, counters, deaths, receipt_counts, statistics
 from gatepost.outbox.fallback import Progress
 from gatepost.outbox.fallback_store import progress_of
 from gatepost.outbox.fence import check_fence
@@ -109,10 +108,10 @@ def finish(tx: Transaction, results: Sequence[SendResult]) -> list[FinishResult]
         _message_values(tx, result, rows[result.id], progress.get(result.id)) for result in valid_results
     ]
     tx.execute_many(_update_message, values)
+    cost_counts.count_costs(tx, valid_results, rows)
     _insert_attempts(tx, valid_results, rows)
     _update_contents(tx, valid_results, values)
     callback_due = _add_statuses(tx, valid_results, rows, values)
-    _count_costs(tx, valid_results, rows)
     receipt_counts.count_sends(tx, valid_results, rows)
     due_now = {message_id for message_id, one in progress.items() if one.is_due_now}
     ends = _ends(rows, values)
@@ -161,7 +160,13 @@ def _add_statuses(
     statuses = _new_statuses(results, values)
     if not statuses:
         return ()
-    append_statuses(tx, rows, statuses, by_provider=False)
+    added = append_statuses(tx, rows, statuses, by_provider=False)
+    for one, count in zip(statuses, added, strict=True):
+        row = rows[one.message_id]
+        if not count and one.status is Status.ACCEPTED and row.state == State.SENDING:
+            # Smartico hears `accepted` once, and not after `failed`: where an operator has sent the message again.
+            what = statistics.ACCEPTED_AGAIN if row.passed else Status.ACCEPTED.value
+            statistics.add_of(tx, row, one.instance, what)
     suppress_users(tx, rows, [NewStatus(one.id, one.status, one.code) for one in results if one.status])
     return {one.message_id for one in statuses if rows[one.message_id].callback_url}
 
@@ -177,27 +182,6 @@ def _new_statuses(results: Sequence[SendResult], values: Sequence[Mapping[str, o
         if result.status is not None:
             new.append(NewStatus(result.id, result.status, result.code, result.instance))
     return new
-
-
-def _count_costs(tx: Transaction, results: Sequence[SendResult], rows: Mapping[str, Row[Any]]) -> None:
-    """Count what the providers say that these messages cost."""
-    for result in results:
-        row = rows[result.id]
-        if result.state is not State.SENT or (row.state == State.SENT and row.instance == result.instance):
-            continue
-        for one in result.tries:
-            count = partial(
-                statistics.add,
-                tx,
-                created_at=row.created_at,
-                queue=row.queue,
-                country=row.country,
-                instance=one.instance,
-            )
-            if one.parts:
-                count(statistics.PARTS, amount=one.parts)
-            if one.price and (units := statistics.price_units(one.price)):
-                count(statistics.price_in(one.currency), amount=units)
 
 
 def _ends(rows: Mapping[str, Row[Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, EndedMessage]:

@@ -7,8 +7,9 @@ process adds to rows of its own, as with ``counters``; ``roll_up`` adds those up
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, literal_column, select
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, literal_column, select
 
 from gatepost.outbox.counters import ALL_SHARDS, DAY
 from gatepost.outbox.schema import statistics
@@ -29,8 +30,12 @@ SETTLED = 2 * HOUR
 ROLL_UP_BATCH = 1_000
 """Rows that one call of ``roll_up`` moves at most."""
 
-PRICE_UNITS = 100_000_000
-"""A price is counted in units of this part of its currency, so that sums are exact."""
+PRICE_UNITS = 1_000_000
+"""A price, which has at most six decimals, is counted in units of this part of its currency, so that sums are exact.
+
+Not finer: nine million messages at MAX_PRICE still fit into a row, and a number that does not fit would make the store refuse
+the results of these sends.
+"""
 
 MAX_PRICE = 1_000_000
 """A price of one message above this is a mistake of its provider, and is not counted."""
@@ -38,8 +43,17 @@ MAX_PRICE = 1_000_000
 STORED = "stored"
 """Counts the messages that the gateway accepted from Smartico."""
 
+ACCEPTED_AGAIN = "accepted again"
+"""Counts the messages that an instance took after another one of a route with ``next_after``.
+
+``accepted`` counts a message once. The messages that an instance took are both together.
+"""
+
 PARTS = "parts"
-"""Counts the parts of text messages."""
+"""Counts the parts of text messages, as the providers say them."""
+
+COUNTED_PARTS = "counted parts"
+"""Counts the parts of the other text messages, as the gateway counts them."""
 
 PRICE = "price "
 """Before a currency: counts prices, in units of the currency / PRICE_UNITS."""
@@ -55,12 +69,25 @@ def add(
     instance: str = "",
     amount: int = 1,
 ) -> None:
-    """Count something of a message in this transaction: STORED, PARTS, a status, or ``price_in`` a currency.
+    """Count something of a message in this transaction: a constant of this module, a status, or ``price_in`` a currency.
 
     ``created_at`` is in milliseconds since the epoch; ``instance`` had the message: empty where none has had it.
     """
     key = StatisticsKey(created_at - created_at % HOUR, queue, country, instance, what)
     tx.statistics_changes[key] = tx.statistics_changes.get(key, 0) + amount
+
+
+def add_of(tx: Transaction, message: Row[Any], instance: str, what: str, amount: int = 1) -> None:
+    """Count something of a message whose ``created_at``, ``queue`` and ``country`` are in its row."""
+    add(
+        tx,
+        what,
+        created_at=message.created_at,
+        queue=message.queue,
+        country=message.country,
+        instance=instance,
+        amount=amount,
+    )
 
 
 def price_in(currency: str) -> str:
@@ -103,8 +130,13 @@ def roll_up(tx: Transaction, items: Sequence[None]) -> list[int]:
 
     At most ROLL_UP_BATCH rows of each; each result says how many there were. It is correct whether other processes count
     meanwhile or not: a lane whose row is gone inserts it again.
+
+    To be the last work of its transaction. A lane of another process may wait for these rows with messages locked, so from
+    now on this transaction waits for nothing but other calls of this function, which take the rows in the same order.
     """
     now = tx.now
+    write_changes(tx)
+    tx.statistics_changes.clear()
     # Literals, as in the conditions of the partial index.
     of_lane = and_(statistics.c.shard != literal_column("''"), statistics.c.period < now - SETTLED)
     moved = _move(tx, of_lane, hours=1)
@@ -114,10 +146,15 @@ def roll_up(tx: Transaction, items: Sequence[None]) -> list[int]:
     return [moved + _delete(tx, old_day)] * len(items)
 
 
+def _batch(query: Select[Any], which: ColumnElement[bool]) -> Select[Any]:
+    # In the order of an index that holds only such rows: PostgreSQL might prefer to read the whole table in its order.
+    return query.where(which).order_by(statistics.c.period).limit(ROLL_UP_BATCH)
+
+
 def _move(tx: Transaction, which: ColumnElement[bool], *, hours: int) -> int:
     """Move these rows to rows of all shards, of hours or of days."""
     # A locked row belongs to a process that counts now, so it need not be moved now.
-    query = select(statistics).where(which).order_by(*_KEY).limit(ROLL_UP_BATCH)
+    query = _batch(select(statistics), which)
     rows = tx.connection.execute(tx.with_lock(query, skip_locked=True)).all()
     sums: dict[StatisticsKey, int] = {}
     for row in rows:
@@ -133,7 +170,7 @@ def _move(tx: Transaction, which: ColumnElement[bool], *, hours: int) -> int:
 
 
 def _delete(tx: Transaction, which: ColumnElement[bool]) -> int:
-    query = select(*_KEY).where(which).order_by(*_KEY).limit(ROLL_UP_BATCH)
+    query = _batch(select(*_KEY), which)
     rows = tx.connection.execute(tx.with_lock(query, skip_locked=True)).all()
     if rows:
         tx.execute_many(
