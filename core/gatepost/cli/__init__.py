@@ -14,6 +14,7 @@ _COMMANDS = {
     "plugins": "show the installed plugins and their instances",
     "status": "show whether everything is fine, and what waits",
     "messages": "show messages, cancel them, send them again, repeat callbacks",
+    "stats": "count messages by day, client, provider, country and status",
     "pause": "stop sending some messages for a while, or list what is paused",
     "resume": "end a pause",
     "audit": "show who changed what, when and why",

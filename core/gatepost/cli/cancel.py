@@ -13,18 +13,17 @@ from rich.console import Console
 
 from gatepost.cli import store
 from gatepost.cli.changes import change_messages, check_reason, open_changes
-from gatepost.cli.common import config_option, fail, plural, printable, refuse_empty, report_faults
+from gatepost.cli.common import config_option, plural, refuse_empty, report_faults
+from gatepost.cli.known_names import require_known
 from gatepost.cli.message_ids import find_ids
 from gatepost.cli.message_view import print_json
 from gatepost.cli.moments import PastMoment
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
-from gatepost.config.toml_table import closest_name, suggestion
 from gatepost.model import Channel
 from gatepost.outbox import cancellations
 from gatepost.outbox.cancellations import CANCELLABLE, MessageCancellation, Progress
 from gatepost.outbox.message_filter import MessageFilter
-from gatepost.outbox.queues import all_queues
 from gatepost.outbox.states import State
 from gatepost.outbox.text_pattern import MAX_PATTERN
 from gatepost.web.admin.requests import CancelIdsRequest, CancelRequest
@@ -106,7 +105,7 @@ def cancel(
         if ids:
             _print_results(asyncio.run(_cancel_ids(settings, ids, reason)), as_json=as_json)
         else:
-            _require_known(settings, wanted)
+            require_known(settings, client=wanted.client, route=wanted.route)
             _cancel_filtered(settings, wanted, reason, ask=not yes, dry_run=dry_run, as_json=as_json)
 
 
@@ -128,20 +127,6 @@ def _filter_of(conditions: Mapping[str, Any]) -> MessageFilter:
         until=until,
         states=tuple(State(state) for state in conditions["states"]),
     )
-
-
-def _require_known(settings: Settings, wanted: MessageFilter) -> None:
-    """End the command for a client or a route that neither the configuration nor the store has."""
-    queues = asyncio.run(store.fetch(settings, all_queues))
-    clients = {*settings.clients, *(queue.client for queue in queues)}
-    routes = {
-        *(route.name for channel in Channel for route in settings.routes.of(channel)),
-        *(queue.route for queue in queues),
-    } - {""}
-    for what, name, known in (("client", wanted.client, clients), ("route", wanted.route, routes)):
-        if name and name not in known:
-            advice = suggestion(closest_name(name, known), known)
-            fail(f"neither the configuration nor the store has a {what} {printable(name)}; {advice}")
 
 
 async def _cancel_ids(settings: Settings, ids: Sequence[str], reason: str) -> list[MessageCancellation]:
