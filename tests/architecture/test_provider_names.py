@@ -24,6 +24,9 @@ ALLOWED = {
     ("demo/environment.py", "sandbox"),
     # A file format, not the plugin: the demo writes a sample file and shows lines of it.
     ("demo/display.py", "csv"),
+    # The same format, as which `gatepost stats` prints a table.
+    ("cli/stats.py", "csv"),
+    ("cli/stats_table.py", "csv"),
     # The example command that `gatepost plugins` prints when no plugin is installed.
     ("cli/plugins.py", "csv"),
     # The protocol, not the plugin: the codes of a mail server.

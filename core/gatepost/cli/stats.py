@@ -30,7 +30,9 @@ from gatepost.outbox.statistics_report import (
 _CHOICES = [*(one.value for one in Dimension), STATUS]
 
 
-_NO_MESSAGES = "How many messages came from Smartico is not told by plugin: no plugin has a message when it comes."
+_NO_MESSAGES = (
+    "How many messages came from Smartico is not told by plugin: no plugin has a message when it comes."
+)
 
 
 class _By(click.ParamType[Sequence[str]]):
@@ -134,8 +136,8 @@ def _warn_of_hours(wanted: StatisticsFilter, period: Period) -> None:
 
 def _json(table: Table, period: Period, by: Sequence[str]) -> str:
     document = {
-        "since": period.since and _utc(period.since),
-        "until": period.until and _utc(period.until),
+        "since": period.since and _utc(period.since).replace(" ", "T"),
+        "until": period.until and _utc(period.until).replace(" ", "T"),
         "by": by,
         "rows": stats_table.as_json(table),
     }

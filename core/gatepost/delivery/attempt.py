@@ -199,7 +199,12 @@ def final_result(
 
 
 def try_record(
-    instance: str, message: Email | Sms, answer: Receipt | SendError, duration: float, choice: str, pause: float
+    instance: str,
+    message: Email | Sms,
+    answer: Receipt | SendError,
+    duration: float,
+    choice: str,
+    pause: float,
 ) -> Try:
     """Return the record of one try that took ``duration`` seconds; ``choice``: why this instance was chosen.
 

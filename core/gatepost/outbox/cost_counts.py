@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row
 from gatepost.outbox import statistics
 from gatepost.outbox.fallback_store import REPORT_POSITION
 from gatepost.outbox.one_of import IDS, one_of
-from gatepost.outbox.records import SendResult
+from gatepost.outbox.records import SendResult, Try
 from gatepost.outbox.schema import attempts
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction, dialect_pair
@@ -20,18 +20,22 @@ def count_costs(tx: Transaction, results: Sequence[SendResult], rows: Mapping[st
 
     ``rows`` are the messages as they were before. A result that is recorded twice, after a lost connection, counts once.
     """
-    receipts = {(result.id, result.attempt): result for result in results if result.state is State.SENT}
-    late = {result.id for result in receipts.values() if rows[result.id].state != State.SENDING}
+    receipts = {result.id: result for result in results if result.state is State.SENT}
+    late = {message_id for message_id in receipts if rows[message_id].state != State.SENDING}
     counted = _answered(tx, late) if late else ()
-    for key, result in receipts.items():
-        for one in result.tries if key not in counted else ():
-            row = rows[result.id]
-            if one.parts:
-                statistics.add_of(tx, row, one.instance, statistics.PARTS, one.parts)
-            if one.counted_parts:
-                statistics.add_of(tx, row, one.instance, statistics.COUNTED_PARTS, one.counted_parts)
-            if one.price and (units := statistics.price_units(one.price)):
-                statistics.add_of(tx, row, one.instance, statistics.price_in(one.currency), units)
+    for message_id, result in receipts.items():
+        if (message_id, result.attempt) not in counted:
+            for one in result.tries:
+                _count(tx, rows[message_id], one)
+
+
+def _count(tx: Transaction, row: Row[Any], one: Try) -> None:
+    if one.parts:
+        statistics.add_of(tx, row, one.instance, statistics.PARTS, one.parts)
+    if one.counted_parts:
+        statistics.add_of(tx, row, one.instance, statistics.COUNTED_PARTS, one.counted_parts)
+    if one.price and (units := statistics.price_units(one.price)):
+        statistics.add_of(tx, row, one.instance, statistics.price_in(one.currency), units)
 
 
 _select_answered = dialect_pair(

@@ -162,8 +162,11 @@ def _add_statuses(
         return ()
     added = append_statuses(tx, rows, statuses, by_provider=False)
     for one, count in zip(statuses, added, strict=True):
-        row = rows[one.message_id]
-        if not count and one.status is Status.ACCEPTED and row.state == State.SENDING:
+        if (
+            not count
+            and one.status is Status.ACCEPTED
+            and (row := rows[one.message_id]).state == State.SENDING
+        ):
             # Smartico hears `accepted` once, and not after `failed`: where an operator has sent the message again.
             what = statistics.ACCEPTED_AGAIN if row.passed else Status.ACCEPTED.value
             statistics.add_of(tx, row, one.instance, what)

@@ -79,15 +79,9 @@ def add(
 
 def add_of(tx: Transaction, message: Row[Any], instance: str, what: str, amount: int = 1) -> None:
     """Count something of a message whose ``created_at``, ``queue`` and ``country`` are in its row."""
-    add(
-        tx,
-        what,
-        created_at=message.created_at,
-        queue=message.queue,
-        country=message.country,
-        instance=instance,
-        amount=amount,
-    )
+    created_at: int = message.created_at
+    key = StatisticsKey(created_at - created_at % HOUR, message.queue, message.country, instance, what)
+    tx.statistics_changes[key] = tx.statistics_changes.get(key, 0) + amount
 
 
 def price_in(currency: str) -> str:

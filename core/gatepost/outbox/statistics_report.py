@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -181,6 +182,7 @@ _VALUES: Mapping[Dimension, Callable[[Row[Any], Queue], str]] = {
 }
 
 
+@lru_cache(1_000)
 def _utc(moment: int, form: str) -> str:
     return datetime.fromtimestamp(moment / 1000, UTC).strftime(form)
 
