@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gatepost.cli.common import printable
 from gatepost.model import Status
@@ -60,7 +60,7 @@ def _rows_by_status(groups: Sequence[Group], place: int) -> list[list[Cell]]:
         if number
     ]
 
-    def key(row: Sequence[Cell]) -> Sequence[object]:
+    def key(row: Sequence[Cell]) -> list[Any]:
         return [order[str(cell)] if n == place else cell for n, cell in enumerate(row[:-2])]
 
     return sorted(rows, key=key)

@@ -171,6 +171,11 @@ def _query(wanted: StatisticsFilter, by: Sequence[Dimension], queue_ids: Sequenc
     return query.where(table.country == wanted.country) if wanted.country else query
 
 
+@lru_cache(1_000)
+def _utc(moment: int, form: str) -> str:
+    return datetime.fromtimestamp(moment / 1000, UTC).strftime(form)
+
+
 _VALUES: Mapping[Dimension, Callable[[Row[Any], Queue], str]] = {
     Dimension.DAY: lambda row, _: _utc(row.period, "%Y-%m-%d"),
     Dimension.HOUR: lambda row, _: _utc(row.period, "%Y-%m-%dT%H:%MZ"),
@@ -180,11 +185,6 @@ _VALUES: Mapping[Dimension, Callable[[Row[Any], Queue], str]] = {
     Dimension.PLUGIN: lambda row, _: str(row.instance),
     Dimension.COUNTRY: lambda row, _: str(row.country),
 }
-
-
-@lru_cache(1_000)
-def _utc(moment: int, form: str) -> str:
-    return datetime.fromtimestamp(moment / 1000, UTC).strftime(form)
 
 
 def _add(group: Group, counted: str, value: int, *, by_plugin: bool) -> None:
