@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from claiming import claim_due, result_of
 from gatepost.model import Channel, Status, StatusEvent
@@ -217,6 +217,21 @@ async def test_old_hours_become_days_and_no_count_changes(store, claim_new, cloc
     clock.advance(1_200 * 86_400)
     await roll_up(store)
     assert await rows_of(store) == {}
+
+
+async def test_adding_up_reads_no_row_that_stays_as_it_is(store):
+    plans = []
+
+    def explain(connection, _cursor, statement, parameters, _context, _many):
+        if statement.startswith("SELECT statistics"):
+            cursor = connection.connection.cursor()
+            plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    event.listen(store._database.engine, "before_cursor_execute", explain)
+    await roll_up(store)
+    event.remove(store._database.engine, "before_cursor_execute", explain)
+    of_hours = "SEARCH statistics USING PRIMARY KEY (hours=? AND period<?)"
+    assert plans == ["SEARCH statistics USING INDEX statistics_shards (period<?)", of_hours, of_hours]
 
 
 @given(
