@@ -30,9 +30,7 @@ from gatepost.outbox.statistics_report import (
 _CHOICES = [*(one.value for one in Dimension), STATUS]
 
 
-_NO_MESSAGES = (
-    "How many messages came from Smartico is not told by plugin: no plugin has a message when it comes."
-)
+_NO_MESSAGES = "The messages from Smartico are not counted by plugin: when one arrives, no plugin has it yet."
 
 
 class _By(click.ParamType[Sequence[str]]):
