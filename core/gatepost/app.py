@@ -115,7 +115,8 @@ class Gateway:
             url_policies=url_policies,
         )
         self.services = _services(settings, instances, outbox, self._acceptance, throttles, metrics)
-        self.admin = AdminApi(AdminServices(settings, outbox, self._acceptance, self.callbacks, throttles))
+        self.admin_services = AdminServices(settings, outbox, self._acceptance, self.callbacks, throttles)
+        self.admin = AdminApi(self.admin_services)
         self._stop_by = math.inf
 
     @asynccontextmanager

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gatepost import wire
 from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
-from gatepost.config import certificate
+from gatepost.config.certificate import certificate_faults
+from gatepost.config.console_faults import console_faults
 from gatepost.config.settings import Client, Server, Settings
 from gatepost.config.toml_table import closest_name
 from gatepost.contacts.addresses import canonical_email, check_region
@@ -27,6 +28,7 @@ def find_faults(settings: Settings, faulty_keys: Collection[str]) -> list[Fault]
         found += _client(f"clients.{name}", client, faulty_keys)
     found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, faulty_keys)]
     found += [*rule_faults(settings, faulty_keys), *_waits(settings, faulty_keys)]
+    found += console_faults(settings.console, faulty_keys)
     return [fault for fault in found if fault.key not in faulty_keys]
 
 
@@ -62,13 +64,7 @@ def _server(server: Server) -> Iterator[Fault]:
             wire.check_base_url(server.public_url, "server.public_url")
         except ConfigError as error:
             yield from error.faults
-    if server.certificate and server.key:
-        try:
-            certificate.load(server.certificate, server.key)
-        except ConfigError as error:
-            yield from error.faults
-    elif server.certificate or server.key:
-        yield Fault("server.certificate", "certificate and key go together: set both or neither")
+    yield from certificate_faults(server.certificate, server.key, "server")
 
 
 def _region(region: str) -> Sequence[Fault]:

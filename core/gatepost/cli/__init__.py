@@ -19,6 +19,7 @@ _COMMANDS = {
     "resume": "end a pause",
     "audit": "show who changed what, when and why",
     "suppress": "say which users must not be contacted",
+    "console": "say who may use the console",
     "send": "send one test message through the running gateway",
     "new-plugin": "create a plugin of your own",
     "conformance": "check a plugin on the emulator of its provider",

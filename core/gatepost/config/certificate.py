@@ -17,8 +17,24 @@ _FileStamp = tuple[int, int, int]
 _log = logs.get(__name__)
 
 
-def load(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return a server's TLS context; raises ConfigError when the files can't be read or do not belong together."""
+def certificate_faults(certificate: Path | None, key: Path | None, table: str) -> Sequence[Fault]:
+    """Return the faults of a table's ``certificate`` and ``key``, which may both be missing."""
+    if certificate is None and key is None:
+        return ()
+    if certificate is None or key is None:
+        return [Fault(f"{table}.certificate", "certificate and key go together: set both or neither")]
+    try:
+        load(certificate, key, table)
+    except ConfigError as error:
+        return error.faults
+    return ()
+
+
+def load(certificate: Path, key: Path, table: str = "server") -> ssl.SSLContext:
+    """Return a server's TLS context; raises ConfigError when the files can't be read or do not belong together.
+
+    ``table`` is where the configuration names them.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     setting = "certificate"
     try:
@@ -28,9 +44,9 @@ def load(certificate: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key, "")
     except ssl.SSLError:
         text = "certificate and key are not a matching pair of PEM files, or the key is encrypted with a password"
-        raise ConfigError([Fault("server.certificate", text)]) from None
+        raise ConfigError([Fault(f"{table}.certificate", text)]) from None
     except OSError as error:
-        raise ConfigError([Fault(f"server.{setting}", f"can't be read ({error.strerror})")]) from None
+        raise ConfigError([Fault(f"{table}.{setting}", f"can't be read ({error.strerror})")]) from None
     return context
 
 

@@ -4,6 +4,8 @@ import ipaddress
 from functools import lru_cache
 from typing import final
 
+MAX_PORT = 65_535
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -23,6 +25,23 @@ def parse_address(text: str) -> Address | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Return the host and the port of ``127.0.0.1:8090``, ``[::1]:8090`` or ``localhost:8090``; raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    name = host.removeprefix("[").removesuffix("]")
+    if not (colon and name and port.isascii() and port.isdigit() and int(port) <= MAX_PORT):
+        raise ValueError("must be an address and a port, such as 127.0.0.1:8090 or [::1]:8090")
+    if (":" in name) != host.startswith("["):
+        raise ValueError("an IPv6 address stands in brackets, as in [::1]:8090")
+    return name, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine alone."""
+    address = parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 @final

@@ -191,6 +191,28 @@ class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = "ids"
 
 
+class Console(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The console: pages for operators, on a listener of their own."""
+
+    listen: Annotated[
+        str, Meta(description="address and port, such as 127.0.0.1:8090; empty: no console")
+    ] = ""
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(description="host names by which browsers call it, besides the address itself and localhost"),
+    ] = ()
+    certificate: Annotated[
+        Path | None, Meta(description="PEM, with the chain; needed unless it listens on loopback alone")
+    ] = None
+    key: Annotated[Path | None, Meta(description="PEM of the certificate's private key")] = None
+    user_header: Annotated[
+        str, Meta(description="the header in which a proxy names the user whom it has signed in")
+    ] = ""
+    user_header_networks: Annotated[
+        tuple[Network, ...], Meta(description="the only addresses from which that header counts")
+    ] = ()
+
+
 class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One configured plugin: the keys of the core, and the plugin's own as its settings_type."""
 
@@ -232,6 +254,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     delivery: Delivery
     routes: Routes
     logs: Logs
+    console: Console
     plugins: Mapping[str, InstanceSettings]
 
     def contact_sources(self, client: str) -> tuple[str, ...]:
@@ -246,5 +269,6 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "delivery": Delivery,
     "routes": Routes,
     "logs": Logs,
+    "console": Console,
 }
 """The tables that exist once, in the order in which `gatepost config` prints them."""

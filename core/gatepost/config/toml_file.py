@@ -20,6 +20,7 @@ from gatepost.config.settings import (
     CORE_KEYS,
     SECTIONS,
     Client,
+    Console,
     Contacts,
     Delivery,
     InstanceSettings,
@@ -79,6 +80,7 @@ def read_settings(path: Path, settings_type: _SettingsTypes) -> tuple[Settings |
         delivery=root.struct("delivery", Delivery),
         routes=read_routes(root),
         logs=root.struct("logs", Logs),
+        console=root.struct("console", Console),
         plugins=plugins,
     )
     return settings, [*root.faults, *_name_faults(settings, root, misspelled)]

@@ -2,32 +2,32 @@
 
 import asyncio
 import contextlib
-import errno
 import selectors
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 
-from litestar import Litestar
+from litestar.types import ASGIApp
 
 from gatepost.app import DRAIN_TIMEOUT, Gateway, open_gateway
 from gatepost.config.certificate import Certificate
-from gatepost.config.settings import Server, Settings
-from gatepost.errors import Fault
+from gatepost.config.settings import Settings
 from gatepost.observe import logs
 from gatepost.plugin_host.instances import Instance
 from gatepost.server import admin_connection
 from gatepost.server import uvicorn_api as uvicorn
 from gatepost.server.connection_limits import ConnectionLimits
+from gatepost.server.listeners import BACKLOG, Listeners
 from gatepost.server.protocol import Connection
 from gatepost.web.admin.app import AdminApp
 from gatepost.web.admin.socket_file import admin_socket
 from gatepost.web.routes import create_app
 
-BACKLOG = 2048
-
 MAX_CONNECTIONS = 16_384
 """Open connections, where the system allows the process enough open files."""
+
+MAX_CONSOLE_CONNECTIONS = 256
+"""Open connections of the console."""
 
 ACCEPT_GRACE = 0.1
 """Seconds of a shutdown in which new connections are still accepted, and each answer says ``connection: close``."""
@@ -103,19 +103,14 @@ async def serve(
     progress was finished, and 1 when the store or an internal loop failed and the process had to stop. Raises
     ConfigError when the gateway can't start, with the faults of the address, the store and the plugins.
     """
-    certificate, key = settings.server.certificate, settings.server.key
-    tls = Certificate(certificate, key) if certificate and key else None
-    listener = _listen(settings.server)
-    known_faults = [listener] if isinstance(listener, Fault) else []
+    listeners = Listeners(settings)
     try:
-        async with open_gateway(settings, instances, known_faults) as gateway:
-            assert isinstance(listener, socket.socket)
-            await _run(settings, gateway, listener, tls, on_listening)
+        async with open_gateway(settings, instances, listeners.faults) as gateway:
+            await _run(settings, gateway, listeners, on_listening)
             broken = gateway.outbox.failure.done()
             _log.info("stopping")
     finally:
-        if isinstance(listener, socket.socket):
-            listener.close()
+        listeners.close()
         for number in _stop_signals():
             asyncio.get_running_loop().remove_signal_handler(number)
     _log.info("stopped")
@@ -125,30 +120,38 @@ async def serve(
 async def _run(
     settings: Settings,
     gateway: Gateway,
-    listener: socket.socket,
-    tls: Certificate | None,
+    listeners: Listeners,
     on_listening: Callable[[str], None],
 ) -> None:
     """Answer requests until a signal arrives or the store breaks."""
-    url = _url(settings.server, listener)
+    public = listeners.public
 
     def announce() -> None:
-        _log.info("listening", url=url)
-        on_listening(url)
+        _log.info("listening", url=public.url)
+        on_listening(public.url)
 
-    config = _uvicorn_config(create_app(gateway.services), Connection, tls)
-    servers = {listener: _Server(config, _max_connections(), announce)}
+    config = _uvicorn_config(create_app(gateway.services), Connection, public.tls)
+    servers = {public.socket: _Server(config, _max_connections(), announce)}
 
     def stop() -> None:
         for server in servers.values():
             server.begin_shutdown()
         gateway.stop()
 
-    with contextlib.ExitStack() as cleanup:
+    async with contextlib.AsyncExitStack() as cleanup:
+        if console := listeners.console:
+            # Its libraries are an extra.
+            from gatepost.console.app import open_console  # noqa: PLC0415
+
+            app = await cleanup.enter_async_context(
+                open_console(settings, gateway.admin_services, console.host)
+            )
+            config = _uvicorn_config(app, Connection, console.tls)
+            servers[console.socket] = _Server(config, MAX_CONSOLE_CONNECTIONS, console.announce)
         if admin_listener := cleanup.enter_context(admin_socket(settings)):
             config = _uvicorn_config(AdminApp(gateway.admin), admin_connection.AdminConnection)
             servers[admin_listener] = _Server(config, admin_connection.MAX_CONNECTIONS)
-        if tls:
+        for tls in listeners.certificates:
             cleanup.callback(asyncio.create_task(tls.follow(), name="certificate").cancel)
         for number in _stop_signals():
             asyncio.get_running_loop().add_signal_handler(number, stop)
@@ -182,7 +185,7 @@ def _stop_signals() -> Iterator[signal.Signals]:
 
 
 def _uvicorn_config(
-    app: Litestar | AdminApp, connection: type[Connection], tls: Certificate | None = None
+    app: ASGIApp | AdminApp, connection: type[Connection], tls: Certificate | None = None
 ) -> uvicorn.Config:
     return uvicorn.Config(
         app=app,
@@ -209,30 +212,3 @@ def _max_connections() -> int:
     if files == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return min(MAX_CONNECTIONS, max(files - 384, files // 2))
-
-
-def _listen(server: Server) -> socket.socket | Fault:
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    try:
-        return socket.create_server((server.host, server.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        return _listen_fault(server, error)
-
-
-def _listen_fault(server: Server, error: OSError) -> Fault:
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        text = f"this machine has no address {server.host}: use one of its own, or 0.0.0.0 for all of them"
-        return Fault("server.host", text)
-    if error.errno == errno.EADDRINUSE:
-        text = f"another program listens on {server.host} port {server.port}: stop it, or choose another port"
-        return Fault("server.port", text)
-    if error.errno == errno.EACCES:
-        text = f"this user may not listen on port {server.port}: choose a port above 1023"
-        return Fault("server.port", text)
-    return Fault("server", f"can't listen on {server.host} port {server.port}: {error.strerror}")
-
-
-def _url(server: Server, listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    scheme = "https" if server.certificate else "http"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

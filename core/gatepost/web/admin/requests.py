@@ -10,6 +10,7 @@ from gatepost.model import Channel
 from gatepost.observe.redaction import redact_patterns
 from gatepost.outbox import suppressions
 from gatepost.outbox.cancellations import Progress
+from gatepost.outbox.console_users import ConsoleUser
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.overview import Overview
 from gatepost.outbox.pauses import Scope
@@ -19,6 +20,8 @@ MAX_IDS = 500
 
 MAX_REASON = 200
 """Characters of an operator's reason."""
+
+_USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 _DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b", re.ASCII)
 
@@ -104,6 +107,22 @@ class UnsuppressRequest(ReasonedRequest, frozen=True, kw_only=True):
 
     client: str
     ext_user_id: str
+
+
+class ConsoleUserRequest(Request, frozen=True, kw_only=True):
+    """For ``console-user-put``; the answer is whether the user is new."""
+
+    user: ConsoleUser
+
+    def __post_init__(self) -> None:
+        if not _USER_NAME.fullmatch(self.user.name):
+            raise ValueError("a name has 1 to 64 letters, digits and . _ - + @")
+
+
+class RemoveConsoleUserRequest(Request, frozen=True, kw_only=True):
+    """For ``console-user-remove``; the answer is whether there was such a user."""
+
+    name: str
 
 
 class StatusRequest(Request, frozen=True, kw_only=True):

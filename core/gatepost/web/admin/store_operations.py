@@ -10,7 +10,7 @@ from gatepost.config.settings import Settings
 from gatepost.outbox import CallbackRetry, MessageRetry, Outbox
 from gatepost.outbox.cancellations import MessageCancellation, Progress
 from gatepost.outbox.pauses import Pause
-from gatepost.web.admin import cancellations, pauses, requests, retries, suppressions
+from gatepost.web.admin import cancellations, console_users, pauses, requests, retries, suppressions
 
 
 class StoreOperation(NamedTuple):
@@ -27,6 +27,8 @@ STORE_OPERATIONS: Mapping[str, StoreOperation] = {
     "retry-callbacks": StoreOperation(requests.RetryRequest, list[CallbackRetry], retries.retry_callbacks),
     "suppress-add": StoreOperation(requests.SuppressRequest, None, suppressions.suppress),
     "suppress-remove": StoreOperation(requests.UnsuppressRequest, bool, suppressions.unsuppress),
+    "console-user-put": StoreOperation(requests.ConsoleUserRequest, bool, console_users.put),
+    "console-user-remove": StoreOperation(requests.RemoveConsoleUserRequest, bool, console_users.remove),
     "pause": StoreOperation(requests.PauseRequest, Pause, pauses.pause),
     "resume": StoreOperation(requests.ResumeRequest, list[Pause], pauses.resume),
     "cancel": StoreOperation(requests.CancelRequest, Progress, cancellations.cancel),

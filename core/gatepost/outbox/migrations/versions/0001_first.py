@@ -21,6 +21,7 @@ def upgrade() -> None:
     _create_counters()
     _create_statistics()
     _create_refusals()
+    _create_console()
     _create_operators_tables()
     _create_replicas_tables()
     _create_shares()
@@ -171,6 +172,28 @@ def _create_refusals() -> None:
         sa.Column("ext_user_id", sa.Text, nullable=False),
         sa.Column("code", sa.Integer, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
+        sqlite_strict=True,
+    )
+
+
+def _create_console() -> None:
+    op.create_table(
+        "console_users",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("clients", sa.Text, nullable=False),
+        sa.Column("password_hash", sa.Text, nullable=False),
+        sa.Column("changed_at", _big, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "console_sessions",
+        sa.Column("token_hash", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("seen_at", _big, nullable=False),
+        sa.Column("ends_at", _big, nullable=False),
+        sqlite_with_rowid=False,
         sqlite_strict=True,
     )
 

@@ -1,0 +1,1 @@
+"""The console: pages on which operators see what happens, and steer it."""

@@ -1,0 +1,160 @@
+"""Who is at the console: sessions, the sign-on of a proxy, roles, and the tokens of forms."""
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from litestar import Request
+from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+from litestar.response import Redirect
+
+from gatepost.config.networks import Network, parse_address
+from gatepost.outbox import Outbox, console_users
+from gatepost.outbox.console_users import ConsoleUser, NewSession
+from gatepost.outbox.reader import Reader
+
+MAX_SESSION = 12 * 3600.0
+"""Seconds after which a session ends, whatever happens."""
+
+MAX_IDLE = 3600.0
+"""Seconds after the last request after which a session ends."""
+
+TOUCH_INTERVAL = 60.0
+"""Seconds between two notes in the store that a session is in use."""
+
+COOKIE = "gatepost_session"
+
+CSRF_FIELD = "csrf"
+CSRF_HEADER = "x-csrf-token"
+
+ConsoleRequest = Request[Any, Any, Any]
+
+
+class SignedIn(NamedTuple):
+    """The user who makes a request."""
+
+    user: ConsoleUser
+    csrf: str
+    """What each form and each request that changes something must send."""
+    token: str = ""
+    """Of the session; empty where a proxy has signed the user in."""
+
+    @property
+    def actor(self) -> str:
+        """The user's name in the audit log."""
+        return f"{self.user.name} (console)"
+
+
+class Access:
+    """Finds out who makes a request, and begins and ends sessions."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        reader: Reader,
+        *,
+        user_header: str = "",
+        user_header_networks: Sequence[Network] = (),
+        secure: bool = False,
+    ) -> None:
+        """``secure``: the console is called by https, also by users of a proxy."""
+        self._outbox = outbox
+        self._reader = reader
+        self._user_header = user_header.lower()
+        self._networks = tuple(user_header_networks)
+        self._secure = secure
+        self._touched: dict[str, float] = {}
+        # For users without a session, whose proxy signs them in at each request.
+        self._csrf_key = secrets.token_bytes(32)
+
+    async def find(self, request: ConsoleRequest) -> SignedIn | None:
+        """Return who makes this request; None for nobody. Raises StoreError."""
+        if name := self._name_from_proxy(request):
+            user = await self._reader.read(lambda connection: console_users.find_user(connection, name))
+            return SignedIn(user, _mac(self._csrf_key, name)) if user else None
+        token = request.cookies.get(COOKIE, "")
+        if not token:
+            return None
+        now = round(time.time() * 1000)
+        session = await self._reader.read(
+            lambda connection: console_users.find_session(connection, token, now, MAX_IDLE)
+        )
+        if session is None:
+            return None
+        await self._touch(token)
+        return SignedIn(session.user, _mac(token.encode(), "csrf"), token)
+
+    def _name_from_proxy(self, request: ConsoleRequest) -> str:
+        """Return the user whom a listed proxy names; a header from anywhere else is of no meaning."""
+        if not self._user_header or request.client is None:
+            return ""
+        address = parse_address(request.client.host)
+        if address is None or not any(address in network for network in self._networks):
+            return ""
+        values = request.headers.getall(self._user_header, [])
+        return values[0] if len(values) == 1 else ""
+
+    async def _touch(self, token: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._touched.get(token, -TOUCH_INTERVAL) >= TOUCH_INTERVAL:
+            self._touched = {one: at for one, at in self._touched.items() if now - at < TOUCH_INTERVAL}
+            self._touched[token] = now
+            await self._outbox.change(console_users.touch_session, token)
+
+    async def begin(self, name: str) -> str:
+        """Begin a session of a user who has just signed in; return the value of ``Set-Cookie``."""
+        token = secrets.token_urlsafe(32)
+        await self._outbox.change(console_users.begin_session, NewSession(token, name, MAX_SESSION))
+        return self._cookie(token, round(MAX_SESSION))
+
+    async def end(self, signed_in: SignedIn) -> str:
+        """End the session; return the value of ``Set-Cookie``."""
+        if signed_in.token:
+            await self._outbox.change(console_users.end_session, signed_in.token)
+        return self._cookie("", 0)
+
+    def _cookie(self, value: str, seconds: int) -> str:
+        secure = "; Secure" if self._secure else ""
+        return f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}"
+
+
+def _mac(key: bytes, text: str) -> str:
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+async def require_user(request: ConsoleRequest, access: Access) -> Redirect | None:
+    """Let only users in who have signed in, and let only operators change something.
+
+    Return a redirection to the page on which they can sign in. Raises NotAuthorizedException and
+    PermissionDeniedException, whose ``detail`` is for the user; then nothing was done.
+    """
+    signed_in = await access.find(request)
+    if signed_in is None:
+        if request.method == "GET" and "hx-request" not in request.headers:
+            return Redirect("/login", query_params={"next": _path(request)})
+        raise NotAuthorizedException("Your session has ended, and nothing was done. Sign in again.")
+    request.scope["user"] = signed_in
+    if request.method not in {"GET", "HEAD"}:
+        await _check_change(request, signed_in)
+    return None
+
+
+async def _check_change(request: ConsoleRequest, signed_in: SignedIn) -> None:
+    token = request.headers.get(CSRF_HEADER) or str((await request.form()).get(CSRF_FIELD, ""))
+    if not hmac.compare_digest(token.encode(), signed_in.csrf.encode()):
+        raise PermissionDeniedException(
+            "This form is of an earlier session, so nothing was done. Go back, reload the page and try again."
+        )
+    if not signed_in.user.may_change and request.url.path != "/logout":
+        raise PermissionDeniedException(
+            "You may look, and not change anything: that needs the role operator."
+        )
+
+
+def _path(request: ConsoleRequest) -> str:
+    query = request.url.query
+    return request.url.path + (f"?{query}" if query else "")

@@ -1,0 +1,72 @@
+"""What holds for every request and answer of the console, also for those that no page takes."""
+
+from collections.abc import Collection
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+HEADERS = (
+    (b"content-security-policy", _POLICY),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+class Hardened:
+    """An ASGI application that refuses foreign hosts and pages of other sites, and adds security headers."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        """``hosts`` are the names, without a port, by which the console may be called.
+
+        Other names are refused, because a site could point a name of its own at this machine (DNS rebinding).
+        """
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        http_scope = cast("Any", scope)
+        headers = {name.lower(): value.decode("latin-1") for name, value in http_scope["headers"]}
+        is_static = http_scope["path"].startswith("/static/")
+
+        async def send_hardened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                found = [*message["headers"], *HEADERS]
+                if not is_static:
+                    found.append((b"cache-control", b"no-store"))
+                message = {**message, "headers": found}
+            await send(message)
+
+        problem = self._problem(http_scope["method"], headers)
+        if problem:
+            await _refuse(send_hardened, problem)
+        else:
+            await self._app(scope, receive, send_hardened)
+
+    def _problem(self, method: str, headers: dict[bytes, str]) -> str:
+        """Return why a request is refused; empty where it is not."""
+        host = headers.get(b"host", "")
+        if (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+            return "this host name is not listed: add it to hosts in the [console] table of gatepost.toml"
+        if method in _SAFE_METHODS:
+            return ""
+        site = headers.get(b"sec-fetch-site", "same-origin")
+        origin = headers.get(b"origin", "")
+        if site not in {"same-origin", "none"} or (origin and urlsplit(origin).netloc != host):
+            return "this form was sent from another site"
+        return ""
+
+
+async def _refuse(send: Send, problem: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": problem.encode(), "more_body": False})

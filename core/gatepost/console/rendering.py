@@ -1,0 +1,64 @@
+"""The templates of the pages, and how values look in them."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Response
+from litestar.response import Template
+
+from gatepost import __version__
+from gatepost.console.access import ConsoleRequest, SignedIn
+
+PAGES = (("/", "Overview"), ("/audit", "Audit"))
+"""Path and name of each page that the navigation shows."""
+
+
+def environment() -> Environment:
+    """Return Jinja's environment: everything is escaped, and an unknown name is an error."""
+    made = Environment(
+        loader=PackageLoader("gatepost.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"moment": moment, "duration": duration, "number": number}
+    made.globals |= {"version": __version__, "pages": PAGES}
+    return made
+
+
+def moment(seconds: float | None) -> str:
+    """Return a time (seconds since the epoch) as ``2026-11-27 10:30:00Z``; empty for None."""
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``45 s``, ``12 min``, ``3 h`` or ``5 days``."""
+    if seconds < 120:
+        return f"{math.ceil(seconds)} s"
+    if seconds < 7200:
+        return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 3600)} h" if seconds < 172_800 else f"{round(seconds / 86_400)} days"
+
+
+def number(value: int) -> str:
+    """Return a number with a thin space between groups of three digits."""
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def page(request: ConsoleRequest, name: str, *, status: int = 200, **context: Any) -> Response[Any]:
+    """Return a page: a template with the user and with this context."""
+    signed_in = request.scope.get("user")
+    return Template(
+        template_name=name,
+        context={
+            "signed_in": signed_in if isinstance(signed_in, SignedIn) else None,
+            "path": request.url.path,
+            **context,
+        },
+        status_code=status,
+    )
