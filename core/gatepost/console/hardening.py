@@ -1,8 +1,8 @@
 """What holds for every request and answer of the console, also for those that no page takes."""
 
+import re
 from collections.abc import Collection
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +18,8 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
@@ -55,13 +57,14 @@ class Hardened:
     def _problem(self, method: str, headers: dict[bytes, str]) -> str:
         """Return why a request is refused; empty where it is not."""
         host = headers.get(b"host", "")
-        if (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+        name = _HOST.fullmatch(host)
+        if name is None or (name["v6"] or name["name"]).lower() not in self._hosts:
             return "this host name is not listed: add it to hosts in the [console] table of gatepost.toml"
         if method in _SAFE_METHODS:
             return ""
         site = headers.get(b"sec-fetch-site", "same-origin")
         origin = headers.get(b"origin", "")
-        if site not in {"same-origin", "none"} or (origin and urlsplit(origin).netloc != host):
+        if site not in {"same-origin", "none"} or (origin and origin.partition("://")[2] != host):
             return "this form was sent from another site"
         return ""
 
