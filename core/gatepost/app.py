@@ -37,7 +37,6 @@ from gatepost.upkeep.loop_lag import measure_loop_lag
 from gatepost.upkeep.pauses import follow_pauses
 from gatepost.upkeep.store_gauges import StoreMetrics
 from gatepost.web import messages
-from gatepost.web.admin.api import AdminApi
 from gatepost.web.admin.services import AdminServices
 from gatepost.web.auth import Authenticator
 from gatepost.web.services import Services
@@ -115,8 +114,7 @@ class Gateway:
             url_policies=url_policies,
         )
         self.services = _services(settings, instances, outbox, self._acceptance, throttles, metrics)
-        self.admin_services = AdminServices(settings, outbox, self._acceptance, self.callbacks, throttles)
-        self.admin = AdminApi(self.admin_services)
+        self.admin = AdminServices(settings, outbox, self._acceptance, self.callbacks, throttles)
         self._stop_by = math.inf
 
     @asynccontextmanager

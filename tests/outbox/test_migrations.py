@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-from gatepost.outbox import indexes
+from gatepost.outbox import console_schema, indexes
 from gatepost.outbox import migrate as migrate_module
 from gatepost.outbox.migrate import HEAD, migrate
 from gatepost.outbox.schema import metadata
@@ -30,6 +30,7 @@ def test_the_migrations_create_the_tables_of_the_schema(engine):
     with engine.begin() as connection:
         assert migrate(connection)
         assert len(indexes.INDEXES) == 8
+        assert console_schema.console_users.metadata is metadata
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Response
-from litestar.contrib.jinja import JinjaTemplateEngine
+from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router

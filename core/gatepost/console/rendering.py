@@ -17,16 +17,16 @@ PAGES = (("/", "Overview"), ("/audit", "Audit"))
 
 def environment() -> Environment:
     """Return Jinja's environment: everything is escaped, and an unknown name is an error."""
-    made = Environment(
+    result = Environment(
         loader=PackageLoader("gatepost.console"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"moment": moment, "duration": duration, "number": number}
-    made.globals |= {"version": __version__, "pages": PAGES}
-    return made
+    result.filters |= {"moment": moment, "duration": duration, "number": number}
+    result.globals |= {"version": __version__, "pages": PAGES}
+    return result
 
 
 def moment(seconds: float | None) -> str:

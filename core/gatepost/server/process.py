@@ -19,6 +19,7 @@ from gatepost.server import uvicorn_api as uvicorn
 from gatepost.server.connection_limits import ConnectionLimits
 from gatepost.server.listeners import BACKLOG, Listeners
 from gatepost.server.protocol import Connection
+from gatepost.web.admin.api import AdminApi
 from gatepost.web.admin.app import AdminApp
 from gatepost.web.admin.socket_file import admin_socket
 from gatepost.web.routes import create_app
@@ -143,13 +144,11 @@ async def _run(
             # Its libraries are an extra.
             from gatepost.console.app import open_console  # noqa: PLC0415
 
-            app = await cleanup.enter_async_context(
-                open_console(settings, gateway.admin_services, console.host)
-            )
+            app = await cleanup.enter_async_context(open_console(settings, gateway.admin, console.host))
             config = _uvicorn_config(app, Connection, console.tls)
             servers[console.socket] = _Server(config, MAX_CONSOLE_CONNECTIONS, console.announce)
         if admin_listener := cleanup.enter_context(admin_socket(settings)):
-            config = _uvicorn_config(AdminApp(gateway.admin), admin_connection.AdminConnection)
+            config = _uvicorn_config(AdminApp(AdminApi(gateway.admin)), admin_connection.AdminConnection)
             servers[admin_listener] = _Server(config, admin_connection.MAX_CONNECTIONS)
         for tls in listeners.certificates:
             cleanup.callback(asyncio.create_task(tls.follow(), name="certificate").cancel)
