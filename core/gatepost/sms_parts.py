@@ -41,6 +41,11 @@ def is_gsm7(text: str) -> bool:
     return _ALPHABET.issuperset(text)
 
 
+def first_not_gsm7(text: str) -> str:
+    """Return the first character that the alphabet does not have; empty where it has them all."""
+    return "" if is_gsm7(text) else next(character for character in text if character not in _ALPHABET)
+
+
 def count_parts(text: str) -> int:
     """Return the number of parts that a text is sent in, at least 1.
 

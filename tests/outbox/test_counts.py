@@ -130,12 +130,14 @@ def _steps(connection):
             status="accepted",
             code="",
             recorded_at=0,
+            reporter="",
             callback_state="queued",
             due_at=0,
             attempt=0,
             holder="",
             client="",
             target="",
+            http_status=0,
             problem="",
         )
     )

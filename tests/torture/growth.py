@@ -47,9 +47,10 @@ SELECT 'new-' || n, 'brand', 'email', 'new-' || n, 1, '', '', {blob}, 'anna', ''
 """
 _CONTENTS = "INSERT INTO contents (message_id, content) SELECT 'new-' || n, {blob} FROM {numbers}"
 _ACKNOWLEDGED = """
-INSERT INTO statuses (message_id, status, code, recorded_at, callback_state, due_at, attempt, holder, client, target,
-    problem)
-SELECT 'old-' || n, 'accepted', '', {now}, 'acknowledged', NULL, 1, 'other', 'brand', 'crm.example:443', '' FROM {numbers}
+INSERT INTO statuses (message_id, status, code, recorded_at, reporter, callback_state, due_at, attempt, holder, client,
+    target, http_status, problem)
+SELECT 'old-' || n, 'accepted', '', {now}, '', 'acknowledged', NULL, 1, 'other', 'brand', 'crm.example:443', 200, ''
+    FROM {numbers}
 """
 _POSTGRESQL = {"numbers": "generate_series({first}, {last}) AS n", "blob": "'\\x01'::bytea"}
 _SQLITE = {

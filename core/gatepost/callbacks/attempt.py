@@ -19,9 +19,10 @@ class CallOutcome(NamedTuple):
     """Seconds that Smartico asked to wait."""
     target_failed: bool = False
     """Whether the target failed, and not only this call."""
+    http_status: int = 0
+    """The status of the answer; 0 where there was none."""
 
 
-ACKNOWLEDGED = CallOutcome()
 INTERRUPTED = CallOutcome("interrupted")
 
 
@@ -29,13 +30,15 @@ def outcome_of(answer: wire.Reply) -> CallOutcome:
     """Return what an answer means: any 2xx without an ``error_code`` acknowledges the status."""
     if not 200 <= answer.status < 300:
         target_failed = answer.status == 429 or answer.status >= 500
-        return CallOutcome(f"HTTP {answer.status}", wire.retry_after(answer.headers), target_failed)
+        retry_after = wire.retry_after(answer.headers)
+        return CallOutcome(f"HTTP {answer.status}", retry_after, target_failed, answer.status)
     body = answer.json()
     code = body.get("error_code", 0) if isinstance(body, dict) else 0
     # Compared with a tuple and not with a set: the code may be a list, which can't be looked up in a set.
     if code in (0, "0", None):
-        return ACKNOWLEDGED
-    return CallOutcome(f"error_code {code}" if isinstance(code, int) else "an error_code")
+        return CallOutcome(http_status=answer.status)
+    problem = f"error_code {code}" if isinstance(code, int) else "an error_code"
+    return CallOutcome(problem, http_status=answer.status)
 
 
 def retry_delay(
@@ -61,6 +64,7 @@ def callback_result(
         attempt=callback.attempt,
         acknowledged=not outcome.problem,
         retry_in=retry_delay(callback.attempt, outcome.retry_after, uniform),
+        http_status=outcome.http_status,
         problem=outcome.problem,
     )
 

@@ -15,7 +15,7 @@ from gatepost.observe.trail import Trail
 from gatepost.outbox import Claim, SendResult, Try
 from gatepost.outbox.states import State
 from gatepost.routing.router import Decision
-from gatepost.sms_parts import count_parts
+from gatepost.sms_parts import count_parts, first_not_gsm7
 from gatepost.throttle import ContentKey
 
 MAX_RETRY_DELAY = 900.0
@@ -220,6 +220,7 @@ def try_record(
             pause=pause,
             parts=answer.parts,
             counted_parts=count_parts(message.text) if isinstance(message, Sms) and not answer.parts else 0,
+            not_gsm7=first_not_gsm7(message.text) if isinstance(message, Sms) else "",
             price="" if answer.price is None else f"{answer.price:f}",
             currency=answer.currency,
         )

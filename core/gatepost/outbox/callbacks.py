@@ -151,6 +151,8 @@ _update_status = (
         callback_state=bindparam("callback_state"),
         due_at=bindparam("due_at"),
         attempt=bindparam("attempt"),
+        called_at=bindparam("called_at"),
+        http_status=bindparam("http_status"),
         problem=bindparam("problem"),
     )
 )
@@ -194,6 +196,8 @@ def _status_values(tx: Transaction, result: CallbackResult) -> dict[str, object]
         "callback_state": callback_state.value,
         "due_at": due_at,
         "attempt": result.attempt if result.counts else result.attempt - 1,
+        "called_at": tx.now,
+        "http_status": result.http_status,
         "problem": result.problem,
     }
 

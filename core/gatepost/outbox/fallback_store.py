@@ -152,6 +152,7 @@ def reported_try(
         "duration": 0,
         "parts": 0,
         "counted_parts": 0,
+        "not_gsm7": "",
         "price": "",
         "currency": "",
     }

@@ -141,6 +141,8 @@ class Try(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of a text message, as the provider counts them; 0 where it does not say."""
     counted_parts: int = 0
     """The parts of a text message as the gateway counts them, where the provider took it and does not say; else 0."""
+    not_gsm7: str = ""
+    """The first character of a text message that the GSM alphabet does not have, where the provider took it."""
     price: str = ""
     """A decimal number; empty where the provider does not say."""
     currency: str = ""
@@ -213,6 +215,8 @@ class CallbackResult(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until the next attempt; None with ``acknowledged`` False: the callback is dead."""
     counts: bool = True
     """Whether it counts as a try; False gives the claim's attempt back."""
+    http_status: int = 0
+    """The status of the answer; 0 where there was none."""
     problem: str = ""
 
 

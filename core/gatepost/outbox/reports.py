@@ -217,7 +217,8 @@ def append_statuses(
                 with_open_callback.add(message_id)
             new = NewStatus(message_id, one, code if one is status else "", instance)
             _count(tx, message, new)
-            new_rows.append(_status_row(tx, new, callback_state, message))
+            reporter = instance if by_provider else ""
+            new_rows.append(_status_row(tx, new, reporter, callback_state, message))
     if new_rows:
         tx.execute_many(_insert_statuses, new_rows)
     return counts
@@ -241,19 +242,22 @@ def _count(tx: Transaction, message: Row[Any], new: NewStatus) -> None:
 
 
 def _status_row(
-    tx: Transaction, new: NewStatus, callback_state: CallbackState, message: Row[Any]
+    tx: Transaction, new: NewStatus, reporter: str, callback_state: CallbackState, message: Row[Any]
 ) -> dict[str, object]:
     return {
         "message_id": new.message_id,
         "status": new.status.value,
         "code": new.code,
         "recorded_at": tx.now,
+        "reporter": reporter,
         "callback_state": callback_state.value,
         "due_at": tx.now if callback_state is CallbackState.QUEUED else None,
         "attempt": 0,
         "holder": "",
         "client": message.client,
         "target": _target(message.callback_url),
+        "called_at": None,
+        "http_status": 0,
         "problem": "",
     }
 

@@ -104,6 +104,8 @@ attempts = Table(
     Column("parts", Integer, nullable=False),
     # The gateway's own count where the provider took a text message and says none; else 0, as for what is not known.
     Column("counted_parts", Integer, nullable=False),
+    # The first character that the GSM alphabet does not have, for which each part has fewer; empty without one.
+    Column("not_gsm7", Text, nullable=False),
     Column("price", Text, nullable=False),
     Column("currency", Text, nullable=False),
     sqlite_with_rowid=False,
@@ -119,6 +121,8 @@ statuses = Table(
     Column("status", Text, nullable=False),
     Column("code", Text, nullable=False),
     Column("recorded_at", _big, nullable=False),
+    # The instance that reported it; empty where it follows from the answer to a send, or the gateway decided it.
+    Column("reporter", Text, nullable=False),
     Column("callback_state", Text, nullable=False),
     Column("due_at", _big),
     # How often its callback was claimed; together with the holder this is the fence.
@@ -129,7 +133,9 @@ statuses = Table(
     # of one client to one target are paused together when they keep failing.
     Column("client", Text, nullable=False),
     Column("target", Text, nullable=False),
-    # Why the last callback failed: an HTTP status or a kind of error.
+    # When the last call ended, the HTTP status of its answer (0: there was none), and why it failed.
+    Column("called_at", _big),
+    Column("http_status", Integer, nullable=False),
     Column("problem", Text, nullable=False),
     UniqueConstraint("message_id", "status", name="statuses_once"),
     sqlite_strict=True,

@@ -223,6 +223,7 @@ def _insert_attempts(
                     "duration": duration,
                     "parts": one.parts,
                     "counted_parts": one.counted_parts,
+                    "not_gsm7": one.not_gsm7,
                     "price": one.price,
                     "currency": one.currency,
                 }
