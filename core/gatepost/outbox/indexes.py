@@ -18,10 +18,17 @@ def _partial(name: str, where: str, *columns: Column[int] | Column[str]) -> Inde
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
+TROUBLED_MESSAGES = "state NOT IN ('queued', 'sending', 'sent')"
+"""Messages on which something went another way than usual: few, so that they are found among millions."""
+
+TROUBLED_STATUSES = "status IN ('failed', 'rejected', 'complained', 'unsubscribed')"
+"""Statuses that few messages have."""
+
 INDEXES = (
     _partial("messages_due", "due_at IS NOT NULL", messages.c.queue, messages.c.state, messages.c.due_at),
     _partial("messages_expires_at", "due_at IS NOT NULL", messages.c.expires_at),
     Index("messages_user", messages.c.ext_user_id, messages.c.id),
+    _partial("messages_troubled", TROUBLED_MESSAGES, messages.c.state, messages.c.id),
     _partial("messages_ended_at", "ended_at IS NOT NULL", messages.c.ended_at),
     _partial("attempts_provider_id", "provider_id IS NOT NULL", attempts.c.instance, attempts.c.provider_id),
     # The target comes last, so that a paused target is skipped within the index, without reading its rows.
@@ -34,5 +41,6 @@ INDEXES = (
         statuses.c.target,
     ),
     _partial("statistics_shards", "shard <> ''", statistics.c.period),
+    _partial("statuses_troubled", TROUBLED_STATUSES, statuses.c.status, statuses.c.message_id),
     _partial("statuses_dead", "callback_state = 'dead'", statuses.c.callback_state),
 )

@@ -1,20 +1,33 @@
-"""Which messages an operator means: conditions on messages that wait, and the pages in which these are read."""
+"""Which messages an operator means: their conditions, and the pages in which those that wait are read."""
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Select, Text, bindparam, func, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    exists,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.engine import Row
 
 from gatepost.content import EmailContent, decode_content
-from gatepost.model import Channel
+from gatepost.model import Channel, Status
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.queues import all_queues
 from gatepost.outbox.records import Queue
-from gatepost.outbox.schema import contents, messages
-from gatepost.outbox.states import State
+from gatepost.outbox.schema import attempts, contents, messages, queues, statuses
+from gatepost.outbox.states import CallbackState, State
 from gatepost.outbox.text_pattern import MAX_PATTERN, TextPattern
 
 PAGE_ROWS = 100
@@ -45,6 +58,12 @@ class MessageFilter(
     until: float | None = None
     """When it was accepted: before then."""
     states: tuple[State, ...] = ()
+    status: Status | None = None
+    """A status that it has, also if others followed."""
+    plugin: str = ""
+    """An instance that it was handed to."""
+    dead_callbacks: bool = False
+    """Whether only messages count of which a callback was given up."""
 
     @property
     def is_empty(self) -> bool:
@@ -91,21 +110,26 @@ def pages(
 
     Time is bounded for each page, however many messages there are and whatever their contents.
     """
-    meets = _Conditions(wanted, accepted_until)
-    queues = {queue.id: queue for queue in all_queues(connection) if _queue_matches(queue, wanted)}
-    places = [Cursor(queue=number, state=state) for number in queues for state in states]
+    meets = and_(
+        messages.c.created_at <= accepted_until, *conditions(msgspec.structs.replace(wanted, states=()))
+    )
+    query = _select_page.add_columns(meets.label("meets"))
+    contents_meet = _ContentConditions(wanted)
+    found = {queue.id: queue for queue in all_queues(connection) if _queue_matches(queue, wanted)}
+    places = [Cursor(queue=number, state=state) for number in found for state in states]
     if cursor is not None:
         first = (cursor.queue, states.index(cursor.state))
         places = [place for place in places if (place.queue, states.index(place.state)) > first]
-        if cursor.queue in queues:
+        if cursor.queue in found:
             places.insert(0, cursor)
     for number, place in enumerate(places):
         following = places[number + 1] if number + 1 < len(places) else None
         position: Cursor | None = place
         while position is not None:
-            rows, position = _read(connection, position)
-            queue = queues[place.queue]
-            yield Page(queue, place.state, meets.ids(connection, queue, rows), position or following)
+            rows, position = _read(connection, query, position)
+            queue = found[place.queue]
+            ids = contents_meet.ids(connection, queue, [row.id for row in rows if row.meets])
+            yield Page(queue, place.state, ids, position or following)
 
 
 def _queue_matches(queue: Queue, wanted: MessageFilter) -> bool:
@@ -116,12 +140,43 @@ def _queue_matches(queue: Queue, wanted: MessageFilter) -> bool:
     )
 
 
+def conditions(wanted: MessageFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions on a row of ``messages``: all but those on its content."""
+    tests: dict[str, Any] = {
+        # By the queue, and not by the client: an index on clients would be read in the order of their uids.
+        "client": _in_queues(queues.c.client == wanted.client),
+        "channel": _in_queues(queues.c.channel == wanted.channel),
+        "route": _in_queues(queues.c.route == wanted.route),
+        "user": messages.c.ext_user_id == wanted.user,
+        "since": messages.c.created_at >= _milliseconds(wanted.since),
+        "until": messages.c.created_at < _milliseconds(wanted.until),
+        "states": one_of(messages.c.state, [state.value for state in wanted.states]),
+        "status": _has_status(statuses.c.status == wanted.status),
+        "plugin": exists().where(
+            attempts.c.message_id == messages.c.id, attempts.c.instance == wanted.plugin
+        ),
+        "dead_callbacks": _has_status(statuses.c.callback_state == CallbackState.DEAD.value),
+    }
+    everything = MessageFilter()
+    return [test for name, test in tests.items() if getattr(wanted, name) != getattr(everything, name)]
+
+
+def _in_queues(which: ColumnElement[bool]) -> ColumnElement[bool]:
+    return messages.c.queue.in_(select(queues.c.id).where(which))
+
+
+def _has_status(which: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(statuses.c.message_id == messages.c.id, which)
+
+
+def _milliseconds(seconds: float | None) -> int:
+    return 0 if seconds is None else math.ceil(seconds * 1000)
+
+
 _select_page: Select[Any] = (
     select(
         messages.c.id,
         messages.c.due_at,
-        messages.c.created_at,
-        messages.c.ext_user_id,
         # Read without the content itself, which may be large.
         select(func.length(contents.c.content))
         .where(contents.c.message_id == messages.c.id)
@@ -143,7 +198,9 @@ _select_page: Select[Any] = (
 _select_contents = select(contents.c.message_id, contents.c.content).where(one_of(contents.c.message_id, IDS))
 
 
-def _read(connection: Connection, place: Cursor) -> tuple[Sequence[Row[Any]], Cursor | None]:
+def _read(
+    connection: Connection, query: Select[Any], place: Cursor
+) -> tuple[Sequence[Row[Any]], Cursor | None]:
     """Return the rows after this place, and where the next ones begin; None: there are no more."""
     values = {
         "of_queue": place.queue,
@@ -151,7 +208,7 @@ def _read(connection: Connection, place: Cursor) -> tuple[Sequence[Row[Any]], Cu
         "due_at": place.due_at,
         "after_id": place.id,
     }
-    found = connection.execute(_select_page, values).all()
+    found = connection.execute(query, values).all()
     count, size = 0, 0
     for row in found:
         size += row.size or 0
@@ -164,33 +221,22 @@ def _read(connection: Connection, place: Cursor) -> tuple[Sequence[Row[Any]], Cu
     return rows, msgspec.structs.replace(place, due_at=rows[-1].due_at, id=rows[-1].id)
 
 
-class _Conditions:
-    """The conditions that the index on due times does not answer."""
+class _ContentConditions:
+    """The conditions on the content of a message."""
 
-    def __init__(self, wanted: MessageFilter, accepted_until: int) -> None:
+    def __init__(self, wanted: MessageFilter) -> None:
         self._wanted = wanted
-        self._accepted_until = accepted_until
         self._sender = wanted.sender.casefold()
         self._text = TextPattern(wanted.text)
 
-    def ids(self, connection: Connection, queue: Queue, rows: Sequence[Row[Any]]) -> list[str]:
-        """Return the ids of the rows that meet the conditions."""
-        found = [row.id for row in rows if self._row_meets(row)]
+    def ids(self, connection: Connection, queue: Queue, found: list[str]) -> list[str]:
+        """Return those of these messages whose contents meet the conditions."""
         if not found or not self._wanted.reads_content:
             return found
         with_content = connection.execute(_select_contents, {"ids": found})
         meets = partial(self._content_meets, queue.channel)
         matching = {row.message_id for row in with_content if meets(bytes(row.content))}
         return [message_id for message_id in found if message_id in matching]
-
-    def _row_meets(self, row: Row[Any]) -> bool:
-        wanted = self._wanted
-        return (
-            row.created_at <= self._accepted_until
-            and wanted.user in {"", row.ext_user_id}
-            and (wanted.since is None or row.created_at >= wanted.since * 1000)
-            and (wanted.until is None or row.created_at < wanted.until * 1000)
-        )
 
     def _content_meets(self, channel: Channel, data: bytes) -> bool:
         try:

@@ -13,8 +13,6 @@ from gatepost.outbox.schema import attempts, contents, messages, queues, statuse
 from gatepost.outbox.states import CallbackState, State
 from gatepost.outbox.transaction import Transaction
 
-_NO_FILTERS: Mapping[str, str] = {}
-
 
 class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
     """How many messages and callbacks wait, and for how long."""
@@ -45,8 +43,16 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     code: str
     recorded_at: float
+    reporter: str
+    """The instance that reported it; empty where it follows from the answer to a send, or the gateway decided it."""
     callback_state: str
+    target: str
+    """``host:port`` that is called."""
     attempts: int
+    called_at: float | None
+    """When the last call ended."""
+    http_status: int
+    """The HTTP status of the last answer; 0 without one."""
     next_attempt_at: float | None
     problem: str
 
@@ -68,6 +74,10 @@ class TryView(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds."""
     parts: int
     """The parts of a text message, as the provider counts them; 0 where it did not say."""
+    counted_parts: int
+    """The parts as the gateway counts them, where the provider took the message and did not say; else 0."""
+    not_gsm7: str
+    """The first character that the GSM alphabet does not have, for which each part has fewer; empty without one."""
     price: str
     """What the provider says that it costs, a decimal number; may be empty, as may the currency."""
     currency: str
@@ -159,32 +169,6 @@ _count_dead = select(func.count()).where(
 )
 
 
-def list_messages(
-    connection: Connection,
-    *,
-    states: Sequence[State] = (),
-    dead: bool = False,
-    filters: Mapping[str, str] = _NO_FILTERS,
-    limit: int = 50,
-) -> list[MessageView]:
-    """Return messages, the newest first; only in these states, or only those with a dead callback.
-
-    ``filters`` maps columns of a message to the values that they must have.
-    """
-    query = select(messages).order_by(messages.c.id.desc()).limit(limit)
-    for column, value in filters.items():
-        query = query.where(messages.c[column] == value)
-    if states:
-        query = query.where(one_of(messages.c.state, [state.value for state in states]))
-    if dead:
-        query = query.where(
-            messages.c.id.in_(
-                select(statuses.c.message_id).where(statuses.c.callback_state == CallbackState.DEAD.value)
-            )
-        )
-    return _views(connection, query)
-
-
 def find_messages(connection: Connection, identity: str, limit: int = 10) -> list[MessageView]:
     """Return the message with this ext_message_id, or else those with this uid, or else with this provider's id.
 
@@ -197,6 +181,11 @@ def find_messages(connection: Connection, identity: str, limit: int = 10) -> lis
         if views := _views(connection, query):
             return views
     return []
+
+
+def views_of_ids(connection: Connection, ids: Sequence[str]) -> list[MessageView]:
+    """Return these messages in the order of their ids, which is that of their acceptance."""
+    return _views(connection, select(messages).where(one_of(messages.c.id, ids)).order_by(messages.c.id))
 
 
 def _views(connection: Connection, query: Select[Any]) -> list[MessageView]:
@@ -245,8 +234,12 @@ def _status_views(connection: Connection, ids: Sequence[str]) -> dict[str, list[
                 status=row.status,
                 code=row.code,
                 recorded_at=row.recorded_at / 1000,
+                reporter=row.reporter,
                 callback_state=row.callback_state,
+                target=row.target,
                 attempts=row.attempt,
+                called_at=_seconds(row.called_at),
+                http_status=row.http_status,
                 next_attempt_at=_seconds(row.due_at),
                 problem=row.problem,
             )
@@ -272,6 +265,8 @@ def _try_views(connection: Connection, ids: Sequence[str]) -> dict[str, list[Try
                 started_at=row.started_at / 1000,
                 duration=row.duration / 1000,
                 parts=row.parts,
+                counted_parts=row.counted_parts,
+                not_gsm7=row.not_gsm7,
                 price=row.price,
                 currency=row.currency,
             )

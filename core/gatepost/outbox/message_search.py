@@ -1,0 +1,228 @@
+"""The messages that an operator looks for, newest first and page by page, and how many there are.
+
+A search of millions of messages takes no longer than the operator would wait. Where a condition leaves few messages, an
+index names them. Otherwise the newest messages are read first, in ranges of their ids, which begin with the time; when the
+time is up, the answer says how far the search has come, and the next page goes on there.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Select, TextClause, func, select, text
+
+from gatepost.outbox.indexes import TROUBLED_MESSAGES, TROUBLED_STATUSES
+from gatepost.outbox.message_filter import MessageFilter, conditions
+from gatepost.outbox.one_of import one_of
+from gatepost.outbox.queries import MessageView, views_of_ids
+from gatepost.outbox.queues import all_queues
+from gatepost.outbox.schema import messages, statuses
+from gatepost.outbox.states import FINAL_STATES, CallbackState
+
+SEARCH_TIME = 2.0
+"""Seconds after which a search of all messages stops."""
+
+COUNT_TIME = 0.15
+"""Seconds after which a count stops."""
+
+MAX_COUNT = 10_000
+"""Messages that are counted; of more, only that there are more is said."""
+
+_MAX_FEW = 20_000
+"""Messages that are read one by one, because an index names them."""
+
+_MAX_FEW_OF_CLIENT = 2_000
+"""The same where only the index on uids does: SQLite then reads each message's row."""
+
+_FIRST_RANGE = 60_000
+"""Milliseconds of the first range of ids. Each further one is twice as long, until it takes a little while."""
+
+_LONG = 0.03
+"""Seconds for a range, after which the next one is no longer."""
+
+_CLOCK_DIFFERENCE = 600_000
+"""Milliseconds that the time in an id may differ from the time of acceptance, which is the database's."""
+
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class MessagePage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the messages that were looked for."""
+
+    messages: Sequence[MessageView]
+    """The newest first."""
+    matching: int
+    """How many there are on all pages: at least, where ``matching_at_least`` is True."""
+    matching_at_least: bool
+    next: str = ""
+    """After which id the next page begins; empty: there is none."""
+    oldest_searched_at: float | None = None
+    """Set when the time was up: only messages that were accepted since then have been looked at."""
+
+
+class _Range(NamedTuple):
+    """A range of ids."""
+
+    low: str
+    """The first id is not less."""
+    high: str
+    """The last one is less; empty: there is no end."""
+    is_last: bool
+    """Whether there is no message before it."""
+
+    @property
+    def conditions(self) -> list[ColumnElement[bool]]:
+        before = [messages.c.id < self.high] if self.high else []
+        return [*before, *([messages.c.id >= self.low] if self.low else [])]
+
+
+def find(
+    connection: Connection,
+    wanted: MessageFilter,
+    *,
+    after: str = "",
+    limit: int = 20,
+    search_time: float = SEARCH_TIME,
+    count_time: float = COUNT_TIME,
+) -> MessagePage:
+    """Return the messages that meet the conditions, those after this id, which is that of an earlier page."""
+    search = _Search(connection, wanted)
+    ids, end = search.ids_after(after, limit + 1, search_time)
+    rest = "" if end.is_last else end.low
+    following = ids[limit - 1] if len(ids) > limit else rest
+    if not after and not following:
+        matching, is_complete = len(ids), True
+    else:
+        matching, is_complete = search.count(count_time)
+    moment = _milliseconds(following)
+    return MessagePage(
+        messages=views_of_ids(connection, ids[:limit])[::-1],
+        matching=max(matching, len(ids[:limit])),
+        matching_at_least=not is_complete,
+        next=following,
+        oldest_searched_at=moment / 1000 if moment is not None and len(ids) <= limit else None,
+    )
+
+
+class _Search:
+    """One search, in the data of one moment."""
+
+    def __init__(self, connection: Connection, wanted: MessageFilter) -> None:
+        self._connection = connection
+        self._wanted = wanted
+        self._few = _few_ids(connection, wanted)
+        self._conditions: list[ColumnElement[bool] | TextClause] = [*conditions(wanted)]
+        if _all_troubled(wanted):
+            # The condition of the index, stated as it is there: only then the index is used.
+            self._conditions.append(text(TROUBLED_MESSAGES))
+        if self._few is not None:
+            self._conditions.append(one_of(messages.c.id, self._few))
+
+    def ids_after(self, after: str, limit: int, seconds: float) -> tuple[list[str], _Range]:
+        """Return the ids of the next messages, and the last range that was read."""
+        deadline = time.perf_counter() + seconds
+        ids: list[str] = []
+        end = _Range("", "", is_last=True)
+        for end in self._ranges(after):
+            query = select(messages.c.id).where(*self._conditions, *end.conditions)
+            ordered = query.order_by(messages.c.id.desc()).limit(limit - len(ids))
+            ids += self._connection.execute(ordered).scalars()
+            if len(ids) >= limit or time.perf_counter() > deadline:
+                break
+        return ids, end
+
+    def count(self, seconds: float) -> tuple[int, bool]:
+        """Count all messages, MAX_COUNT at most; return also whether these are all."""
+        deadline = time.perf_counter() + seconds
+        count = 0
+        for one in self._ranges(""):
+            query = select(messages.c.id).where(*self._conditions, *one.conditions)
+            rows = query.limit(MAX_COUNT + 1 - count).subquery()
+            count += self._connection.execute(select(func.count()).select_from(rows)).scalar_one()
+            if count > MAX_COUNT:
+                return MAX_COUNT, False
+            if time.perf_counter() > deadline:
+                return count, one.is_last
+        return count, True
+
+    def _ranges(self, after: str) -> Iterator[_Range]:
+        """Yield the ranges of ids in which the messages are, the newest first."""
+        high, floor = after, ""
+        if self._wanted.until is not None:
+            latest = _first_id(round(self._wanted.until * 1000) + _CLOCK_DIFFERENCE)
+            high = min(after or latest, latest)
+        if self._wanted.since is not None:
+            floor = _first_id(round(self._wanted.since * 1000) - _CLOCK_DIFFERENCE)
+        if self._few is not None:
+            yield _Range(floor, high, is_last=True)
+            return
+        before = [messages.c.id < high] if high else []
+        newest = self._connection.execute(select(func.max(messages.c.id)).where(*before)).scalar() or ""
+        oldest = self._connection.execute(select(func.min(messages.c.id))).scalar() or ""
+        first = _milliseconds(max(oldest, floor))
+        position = _milliseconds(newest)
+        length = _FIRST_RANGE
+        while position is not None and first is not None and position > first:
+            begin = time.perf_counter()
+            position = max(first, position - length)
+            low = _first_id(position)
+            if position == first:
+                break
+            yield _Range(low, high, is_last=False)
+            high = low
+            if time.perf_counter() - begin < _LONG:
+                length *= 2
+        yield _Range(floor, high, is_last=True)
+
+
+def _all_troubled(wanted: MessageFilter) -> bool:
+    """Return whether an index has the messages in these states in the order of their ids."""
+    return bool(wanted.states) and not any(f"'{state}'" in TROUBLED_MESSAGES for state in wanted.states)
+
+
+def _few_ids(connection: Connection, wanted: MessageFilter) -> list[str] | None:
+    """Return the ids of the messages that may meet the conditions, where an index shows that they are few."""
+    for query, most in _indexed(connection, wanted):
+        found = connection.execute(query.limit(most + 1)).all()
+        if len(found) <= most:
+            return [str(row[0]) for row in found]
+    return None
+
+
+def _indexed(connection: Connection, wanted: MessageFilter) -> Iterator[tuple[Select[tuple[str]], int]]:
+    """Yield a query for each condition that an index answers by itself, and how many ids of it are few."""
+    of_message = select(messages.c.id)
+    of_status = select(statuses.c.message_id)
+    if wanted.user:
+        yield of_message.where(messages.c.ext_user_id == wanted.user), _MAX_FEW
+    if wanted.dead_callbacks:
+        yield of_status.where(text(f"callback_state = '{CallbackState.DEAD}'")), _MAX_FEW
+    if wanted.status is not None and f"'{wanted.status}'" in TROUBLED_STATUSES:
+        yield of_status.where(statuses.c.status == wanted.status.value, text(TROUBLED_STATUSES)), _MAX_FEW
+    # A final state has no due time, and is in no index on these.
+    if wanted.states and not FINAL_STATES & set(wanted.states):
+        yield (
+            of_message.where(
+                messages.c.queue.in_([queue.id for queue in all_queues(connection)]),
+                messages.c.state.in_([state.value for state in wanted.states]),
+                messages.c.due_at.is_not(None),
+            ),
+            _MAX_FEW,
+        )
+    if wanted.client:
+        yield of_message.where(messages.c.client == wanted.client), _MAX_FEW_OF_CLIENT
+
+
+def _first_id(milliseconds: int) -> str:
+    """Return the beginning of the ids of this moment."""
+    digits = f"{max(0, milliseconds):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
+
+
+def _milliseconds(message_id: str) -> int | None:
+    """Return the time in an id, or in the beginning of one; None for a text without."""
+    if len(message_id) == len(_first_id(0)) or _UUID7.fullmatch(message_id):
+        return int(message_id[:8] + message_id[9:13], 16)
+    return None
