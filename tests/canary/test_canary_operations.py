@@ -138,7 +138,7 @@ async def operate(canary, ids):
 
     async def callbacks_retried():
         # A call that failed is recorded a little later.
-        retried = await canary.operate("messages", "retry-callbacks", "--all", "--yes")
+        retried = await canary.operate("messages", "tell", "--all", "--yes")
         return not re.search(r"\b0 callbacks", retried)
 
     await until(callbacks_retried)
@@ -182,7 +182,7 @@ async def test_rules_and_operations_leak_nothing(canary):
     assert canary.hits() == []
     # The search did include what it is about.
     assert {one["operation"] for one in audited} >= {
-        *("pause", "resume", "cancel", "retry", "retry-callbacks", "send", "suppress-add", "suppress-remove")
+        *("pause", "resume", "cancel", "retry", "tell", "send", "suppress-add", "suppress-remove")
     }
     assert "closed [redacted]" in shown
     for text in (b"per_user_per_day/brand/user-0", b"by the operator: wrong users", b"shared", b"GB"):

@@ -103,7 +103,7 @@ async def test_a_wrong_request_changes_nothing(gateway):
         ("retry", {}, "missing required field `ids`"),
         ("retry", {"ids": [], "more": 1}, "unknown field `more`"),
         ("retry", {"ids": ["x"] * (MAX_IDS + 1)}, f"length <= {MAX_IDS}"),
-        ("retry-callbacks", {"ids": "x"}, "Expected `array`"),
+        ("tell", {"ids": "x"}, "Expected `array`"),
         ("resting-instances", {"channel": "post"}, "Invalid enum value"),
         ("send", {"client": "other", "channel": "sms", "fields": {}}, "has no client other"),
     ):
@@ -166,12 +166,12 @@ async def test_retries_are_recorded_with_and_without_a_running_gateway(tmp_path,
     async with start(tmp_path, config) as gateway:
         identity = (await gateway.email())["ext_message_id"]
         await run(tmp_path, "messages", "retry", identity, code=1)
-        await run(tmp_path, "messages", "retry-callbacks", identity, code=1)
+        await run(tmp_path, "messages", "tell", identity, code=1)
     await run(tmp_path, "messages", "retry", identity, code=1)
-    await run(tmp_path, "messages", "retry-callbacks", identity, code=1)
+    await run(tmp_path, "messages", "tell", identity, code=1)
 
     entries = await audited(tmp_path)
-    assert [one["operation"] for one in entries] == ["retry-callbacks", "retry"] * 2
+    assert [one["operation"] for one in entries] == ["tell", "retry"] * 2
     for entry in entries:
         assert entry["target"]["ids"] == [identity]
         assert entry["actor"] == actors.own_actor()
@@ -188,7 +188,7 @@ async def test_two_commands_at_once_are_both_answered(gateway):
     writer.write(b"POST /retry HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body[:4])
     await writer.drain()
 
-    assert await post(gateway, "retry-callbacks", ids=[]) == (200, "[]")
+    assert await post(gateway, "tell", ids=[]) == (200, "[]")
 
     writer.write(body[4:])
     assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")

@@ -266,7 +266,7 @@ async def test_dead_callbacks_are_made_when_the_operator_retries_them(
     assert [one["ext_message_id"] for one in await listed(run, "--dead")] == [identity]
     assert "accepted given up (8 attempts: HTTP 500)" in await run("messages", "list")
     async with start(tmp_path, config):
-        output = await run("messages", "retry-callbacks", *(which or [identity]), "--yes")
+        output = await run("messages", "tell", *(which or [identity]), "--yes")
         assert f"{identity}  1 callback to 127.0.0.1:" in output
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
     assert await listed(run, "--dead") == []
@@ -277,13 +277,13 @@ async def test_callbacks_that_wait_for_hours_are_made_now(tmp_path, start, confi
     change(tmp_path, WAITING)
     async with start(tmp_path, config):
         assert "Make the failed callbacks of 1 message now?" in await run(
-            "messages", "retry-callbacks", "--all", input="n\n", code=1
+            "messages", "tell", "--all", input="n\n", code=1
         )
-        assert "1 callback to be made now" in await run("messages", "retry-callbacks", "--all", input="y\n")
+        assert "1 callback to be made now" in await run("messages", "tell", "--all", input="y\n")
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
-        output = await run("messages", "retry-callbacks", identity, code=1)
+        output = await run("messages", "tell", identity, code=1)
         assert "not changed: none of its callbacks waits for another try or was given up" in output
-        assert "0 callbacks to be made now" in await run("messages", "retry-callbacks", "--client", "other")
+        assert "0 callbacks to be made now" in await run("messages", "tell", "--client", "other")
 
 
 async def test_a_retry_ends_the_rest_of_a_host(tmp_path, start, config, run, failed_callbacks, monkeypatch):
@@ -299,7 +299,7 @@ async def test_a_retry_ends_the_rest_of_a_host(tmp_path, start, config, run, fai
             slots.begin(target, 0.0)
             slots.end(target, 1e9, Unavailable("down", retry_after=3600.0))
 
-        await run("messages", "retry-callbacks", identity)
+        await run("messages", "tell", identity)
 
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
     assert other["statuses"][0]["callback_state"] == "queued"
@@ -317,10 +317,10 @@ def _recording(base, instances):
 
 
 @pytest.mark.parametrize("wrong", [[], ["--all", "--client", "brand"], ["x", "--all"], ["x", "--host", "y"]])
-async def test_retry_callbacks_takes_exactly_one_selection(config, run, tmp_path, wrong):
+async def test_tell_takes_exactly_one_selection(config, run, tmp_path, wrong):
     (tmp_path / "gatepost.toml").write_text(config)
     assert "give either IDs, or --client, --host or both, or --all" in await run(
-        "messages", "retry-callbacks", *wrong, code=2
+        "messages", "tell", *wrong, code=2
     )
 
 

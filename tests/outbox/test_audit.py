@@ -48,10 +48,10 @@ async def test_a_retry_is_recorded_with_its_operator_its_messages_and_their_numb
 async def test_a_retry_of_callbacks_is_recorded(store, entries):
     unknown = new_id()
 
-    await store.retry_callbacks(RetryOrder([unknown], "maria"))
+    await store.tell(RetryOrder([unknown], "maria"))
 
     (entry,) = await entries(store)
-    assert (entry.actor, entry.operation) == ("maria", "retry-callbacks")
+    assert (entry.actor, entry.operation) == ("maria", "tell")
     assert entry.target == {"messages": 1, "ids": [unknown], "callbacks": 0}
 
 
@@ -113,7 +113,7 @@ async def test_a_reason_has_no_control_characters(store, entries):
 async def test_entries_outlive_the_messages_that_they_are_about(place, new, clock, entries):
     async with place.opened(retention=10.0) as outbox:
         identity = await failed_message(outbox, new)
-        await outbox.retry_callbacks(RetryOrder([identity], "maria"))
+        await outbox.tell(RetryOrder([identity], "maria"))
         clock.advance(1e9)
         assert await outbox.prune() == 1
 

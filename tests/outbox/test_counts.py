@@ -105,7 +105,7 @@ async def test_dead_callbacks_are_counted_until_they_are_retried(store, put_and_
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({}, 1, 0.0)
 
-    await store.retry_callbacks(RetryOrder([claim.id], "maria"))
+    await store.tell(RetryOrder([claim.id], "maria"))
     depth = await store.depth()
     assert (depth.callbacks, depth.callbacks_dead, depth.callbacks_age) == ({"queued": 1}, 0, 100.0)
 

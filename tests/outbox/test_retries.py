@@ -161,7 +161,7 @@ async def test_retried_dead_callbacks_are_made_in_order_one_at_a_time(outbox, pu
     assert await fail_for_good(outbox) is Status.ACCEPTED
     assert await fail_for_good(outbox) is Status.DELIVERED
 
-    (callback_retries,) = await outbox.retry_callbacks(RetryOrder([identity], "maria"))
+    (callback_retries,) = await outbox.tell(RetryOrder([identity], "maria"))
 
     assert (callback_retries.callbacks, callback_retries.problem) == (2, "")
     assert (callback_retries.client, callback_retries.target) == ("brand", "crm.example:443")
@@ -177,7 +177,7 @@ async def test_a_retried_callback_is_due_now_with_all_its_tries(outbox, put):
     assert (await fail_once(outbox)).attempt == 2
     assert await outbox.claim_callbacks(10, 45.0) == []
 
-    (callback_retries,) = await outbox.retry_callbacks(RetryOrder([identity], "maria"))
+    (callback_retries,) = await outbox.tell(RetryOrder([identity], "maria"))
 
     assert (callback_retries.callbacks, callback_retries.problem) == (1, "")
     (call,) = await outbox.claim_callbacks(10, 45.0)
@@ -193,7 +193,7 @@ async def test_a_retry_does_not_start_a_second_callback_beside_one_in_progress(o
     await fail_for_good(outbox)
     (in_progress,) = await outbox.claim_callbacks(10, 45.0)
 
-    assert [one.callbacks for one in await outbox.retry_callbacks(RetryOrder([identity], "maria"))] == [1]
+    assert [one.callbacks for one in await outbox.tell(RetryOrder([identity], "maria"))] == [1]
 
     assert await outbox.claim_callbacks(10, 45.0) == []
     await outbox.finish_callback(
@@ -222,7 +222,7 @@ async def test_only_waiting_and_dead_callbacks_are_retried(outbox, put):
 
     unknown = new_id()
     calls = [dead, waiting, done, due]
-    callback_retries = await outbox.retry_callbacks(
+    callback_retries = await outbox.tell(
         RetryOrder([call.message_id for call in calls] + [unknown], "maria")
     )
 
@@ -239,7 +239,7 @@ async def test_a_failed_message_and_its_callback_are_retried_separately(outbox, 
     await outbox.sweep()
     assert await fail_for_good(outbox) is Status.FAILED
 
-    assert [one.callbacks for one in await outbox.retry_callbacks(RetryOrder([identity], "maria"))] == [1]
+    assert [one.callbacks for one in await outbox.tell(RetryOrder([identity], "maria"))] == [1]
     assert await claim_due(outbox, Channel.EMAIL, 1, 30.0) == []
 
     assert (await outbox.retry(RetryOrder([identity], "maria", LIFETIMES)))[0].queued

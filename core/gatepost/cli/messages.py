@@ -154,7 +154,7 @@ def retry(
 @yes_option
 @json_option
 @config_option
-def retry_callbacks(
+def tell(
     ids: Sequence[str],
     client: str,
     host: str,
@@ -177,7 +177,7 @@ def retry_callbacks(
         if message_ids and not (ids or yes):
             question = f"Make the failed callbacks of {plural(len(message_ids), 'message')} now?"
             click.confirm(question, abort=True, err=True)
-        results: Sequence[CallbackRetry] = asyncio.run(_retry(settings, "retry-callbacks", message_ids))
+        results: Sequence[CallbackRetry] = asyncio.run(_retry(settings, "tell", message_ids))
     if as_json:
         print_json(results)
     else:

@@ -179,21 +179,21 @@ _reset_callbacks = dialect_pair(
 )
 
 
-def retry_callbacks(tx: Transaction, orders: Sequence[RetryOrder]) -> list[list[CallbackRetry]]:
+def tell(tx: Transaction, orders: Sequence[RetryOrder]) -> list[list[CallbackRetry]]:
     """Queue now the callbacks of each order's messages that wait for their next attempt or are dead.
 
     They get all their attempts again, and are made in the order in which their statuses became known.
     """
-    return [_retry_all_callbacks(tx, order) for order in orders]
+    return [_tell_all(tx, order) for order in orders]
 
 
-def _retry_all_callbacks(tx: Transaction, order: RetryOrder) -> list[CallbackRetry]:
-    results = _retry_callbacks(tx, order.ids)
-    _record(tx, order, "retry-callbacks", callbacks=sum(one.callbacks for one in results))
+def _tell_all(tx: Transaction, order: RetryOrder) -> list[CallbackRetry]:
+    results = _tell(tx, order.ids)
+    _record(tx, order, "tell", callbacks=sum(one.callbacks for one in results))
     return results
 
 
-def _retry_callbacks(tx: Transaction, ids: Sequence[str]) -> list[CallbackRetry]:
+def _tell(tx: Transaction, ids: Sequence[str]) -> list[CallbackRetry]:
     lock_messages(tx, ids)
     found: dict[str, CallbackRetry] = {}
     for row in tx.select_by_ids(_select_callbacks, sorted(set(ids))):

@@ -246,9 +246,9 @@ class Outbox:
             self.queue_signals.request_rescan()
         return results
 
-    async def retry_callbacks(self, order: retries.RetryOrder) -> list[retries.CallbackRetry]:
+    async def tell(self, order: retries.RetryOrder) -> list[retries.CallbackRetry]:
         """Queue now the callbacks of these messages that wait for their next attempt or are dead."""
-        results = await self._callback_lane.run(retries.retry_callbacks, order)
+        results = await self._callback_lane.run(retries.tell, order)
         self.callbacks_due.set()
         return results
 

@@ -27,7 +27,7 @@ def _in_gateway(operation: StoreOperation) -> Operation:
 
 OPERATIONS: Mapping[str, Operation] = {
     **{name: _in_gateway(operation) for name, operation in STORE_OPERATIONS.items()},
-    "retry-callbacks": Operation(requests.RetryRequest, retries.retry_callbacks_now),
+    "tell": Operation(requests.RetryRequest, retries.tell_now),
     "resting-instances": Operation(requests.RestingInstancesRequest, sending.resting_instances),
     "send": Operation(requests.SendRequest, sending.send),
     "status": Operation(requests.StatusRequest, status.status),

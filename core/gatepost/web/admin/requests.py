@@ -58,7 +58,7 @@ class ReasonedRequest(Request, frozen=True, kw_only=True):
 
 
 class RetryRequest(Request, frozen=True, kw_only=True):
-    """For ``retry`` and ``retry-callbacks``; the answer is a list of MessageRetry or CallbackRetry."""
+    """For ``retry`` and ``tell``; the answer is a list of MessageRetry or CallbackRetry."""
 
     ids: Ids
 

@@ -22,19 +22,17 @@ async def retry(
     return results
 
 
-async def retry_callbacks(
+async def tell(
     _settings: Settings, outbox: Outbox, request: RetryRequest, actor: str
 ) -> Sequence[CallbackRetry]:
     """Queue the failed callbacks of messages now."""
-    results = await outbox.retry_callbacks(RetryOrder(request.ids, actor))
+    results = await outbox.tell(RetryOrder(request.ids, actor))
     _log.info("callbacks_retried", callbacks=sum(one.callbacks for one in results))
     return results
 
 
-async def retry_callbacks_now(
-    services: AdminServices, request: RetryRequest, actor: str
-) -> Sequence[CallbackRetry]:
+async def tell_now(services: AdminServices, request: RetryRequest, actor: str) -> Sequence[CallbackRetry]:
     """Queue the failed callbacks of messages now, and end the rests of their hosts in this gateway."""
-    results = await retry_callbacks(services.settings, services.outbox, request, actor)
+    results = await tell(services.settings, services.outbox, request, actor)
     services.callbacks.end_rests({(one.client, one.target) for one in results if one.callbacks})
     return results

@@ -24,7 +24,7 @@ class StoreOperation(NamedTuple):
 
 STORE_OPERATIONS: Mapping[str, StoreOperation] = {
     "retry": StoreOperation(requests.RetryRequest, list[MessageRetry], retries.retry),
-    "retry-callbacks": StoreOperation(requests.RetryRequest, list[CallbackRetry], retries.retry_callbacks),
+    "tell": StoreOperation(requests.RetryRequest, list[CallbackRetry], retries.tell),
     "suppress-add": StoreOperation(requests.SuppressRequest, None, suppressions.suppress),
     "suppress-remove": StoreOperation(requests.UnsuppressRequest, bool, suppressions.unsuppress),
     "console-user-put": StoreOperation(requests.ConsoleUserRequest, bool, console_users.put),
