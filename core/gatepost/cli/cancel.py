@@ -16,11 +16,10 @@ from gatepost.cli.changes import change_messages, check_reason, open_changes
 from gatepost.cli.common import config_option, plural, refuse_empty, report_faults
 from gatepost.cli.known_names import require_known
 from gatepost.cli.message_ids import find_ids
+from gatepost.cli.message_options import filter_of, filter_options
 from gatepost.cli.message_view import print_json
-from gatepost.cli.moments import PastMoment
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
-from gatepost.model import Channel
 from gatepost.outbox import cancellations
 from gatepost.outbox.cancellations import CANCELLABLE, MessageCancellation, Progress
 from gatepost.outbox.message_filter import MessageFilter
@@ -45,18 +44,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--client", default="", callback=refuse_empty, help="Messages of this client.")
-@click.option(
-    "--channel", type=click.Choice([channel.value for channel in Channel]), help="Messages of this channel."
-)
-@click.option("--route", default="", callback=refuse_empty, help="Messages of this route.")
-@click.option("--user", default="", callback=refuse_empty, help="Messages to this user (ext_user_id).")
-@click.option(
-    "--since",
-    type=PastMoment(),
-    help="Accepted since then: 2027-01-31T09:00Z, or 2h ago.",
-)
-@click.option("--until", type=PastMoment(), help="Accepted before then, in the same two forms.")
+@filter_options
 @click.option(
     "--sender", default="", callback=refuse_empty, help="With exactly this address or number as sender."
 )
@@ -110,21 +98,12 @@ def cancel(
 
 
 def _filter_of(conditions: Mapping[str, Any]) -> MessageFilter:
-    channel = conditions["channel"]
     if len(conditions["text"]) > MAX_PATTERN:
         raise click.UsageError(f"--text may have at most {MAX_PATTERN} letters")
-    since, until = conditions["since"], conditions["until"]
-    if since is not None and until is not None and since >= until:
-        raise click.UsageError("--since must be before --until")
-    return MessageFilter(
-        client=conditions["client"],
-        channel=Channel(channel) if channel else None,
-        route=conditions["route"],
-        user=conditions["user"],
+    return msgspec.structs.replace(
+        filter_of(conditions),
         sender=conditions["sender"],
         text=conditions["text"],
-        since=since,
-        until=until,
         states=tuple(State(state) for state in conditions["states"]),
     )
 

@@ -1,19 +1,22 @@
-"""Messages and their statuses as text and as JSON, for ``gatepost messages``."""
+"""Messages as text and as JSON, for ``gatepost messages``."""
 
-import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import rich_click as click
+from rich.console import Console
 from rich.text import Text
 
 from gatepost.cli.common import plural, printable
+from gatepost.cli.message_timeline import Step, refusal_text
+from gatepost.cli.moments import moment_text
 from gatepost.outbox import CallbackRetry
-from gatepost.outbox.queries import MessageView, StatusView, TryView
+from gatepost.outbox.queries import MessageView, StatusView
+from gatepost.outbox.refusals import RefusalView
 from gatepost.outbox.states import CallbackState, State
-from gatepost.web.admin.requests import RestingInstance
 
 _COLOURS = {
     State.SENT: "green",
@@ -24,28 +27,37 @@ _COLOURS = {
     State.UNCERTAIN: "yellow",
     State.AWAITING: "cyan",
 }
-_CALLBACK_STATES = {
-    CallbackState.NONE: "recorded",
-    CallbackState.WAITING: "waits for the status before it",
-    CallbackState.QUEUED: "to be called back",
-    CallbackState.CALLING: "is being called back",
-    CallbackState.ACKNOWLEDGED: "acknowledged",
-    CallbackState.DEAD: "given up",
-}
+_STEP_COLOURS = {"status": "green", "operator": "cyan", "next": "bold"}
+
+_TIME_WIDTH = len(moment_text(0.0)) + 2
+_NAME_WIDTH = 16
+_MIN_WIDTH = 20
+"""Columns for a text beside its time, at the least."""
 
 
-def print_json(value: msgspec.Struct | Sequence[msgspec.Struct]) -> None:
+def output() -> Console:
+    """Return the console for a command's result. Only a terminal has its lines wrapped."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _width(console: Console) -> int | None:
+    return console.width if console.is_terminal else None
+
+
+def print_json(value: msgspec.Struct | Sequence[msgspec.Struct] | Mapping[str, Any]) -> None:
     """Print structs as JSON, with their times as ``utc`` writes them."""
     readable = _with_utc_times(msgspec.to_builtins(value))
     click.echo(msgspec.json.format(msgspec.json.encode(readable)).decode())
 
 
 def _with_utc_times(value: Any) -> Any:
-    """Return the value with each number whose name ends in ``_at`` as UTC text."""
+    """Return the value with each number whose name is ``at`` or ends in ``_at`` as UTC text."""
     match value:
         case dict():
             return {
-                name: utc(one) if name.endswith("_at") and one is not None else _with_utc_times(one)
+                name: utc(one)
+                if isinstance(one, float) and (name == "at" or name.endswith("_at"))
+                else _with_utc_times(one)
                 for name, one in value.items()
             }
         case list():
@@ -60,100 +72,116 @@ def callback_retry_text(retry: CallbackRetry) -> str:
     return f"{plural(retry.callbacks, 'callback')} to {printable(retry.target)} to be made now"
 
 
-def short_text(message: MessageView) -> Text:
-    """Return a message in a few lines, as ``gatepost messages list`` shows it."""
-    text = Text(no_wrap=False)
-    text.append(f"{utc(message.created_at)}  {message.id}  {message.channel} ")
-    text.append(message.state, _COLOURS.get(State(message.state), "bold"))
-    text.append(
-        f"\n    {printable(message.client)}, user {printable(message.ext_user_id)}, uid {printable(message.uid)}",
-        "dim",
-    )
-    if message.statuses:
-        statuses = [f"{status.status} {_callback_text(status)}" for status in message.statuses]
-        text.append(f"\n    {'; '.join(statuses)}")
-    if message.reason:
-        text.append(f"\n    {_reason(message)}", "yellow")
+def list_text(found: Sequence[MessageView]) -> Text:
+    """Return messages as ``gatepost messages list`` shows them: two lines each, and a third where something is wrong."""
+    heads = [
+        (
+            one.client,
+            one.channel,
+            one.state,
+            one.statuses[-1].status if one.statuses else "-",
+            one.instance or "-",
+        )
+        for one in found
+    ]
+    widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
+    text = Text()
+    for message, head in zip(found, heads, strict=True):
+        text.append(f"{moment_text(message.created_at)}")
+        for name, width in zip(head, widths, strict=True):
+            colour = _COLOURS.get(State(message.state), "bold") if name is head[2] else ""
+            text.append(f"  {printable(name)}{' ' * (width - len(name))}", colour)
+        text.rstrip()
+        text.append(
+            f"\n  {message.id}  {printable(f'user {message.ext_user_id}  uid {message.uid}')}\n", "dim"
+        )
+        for problem in _problems(message):
+            text.append(f"  {printable(problem)}\n", "yellow")
+    text.rstrip()
     return text
 
 
-def full_text(message: MessageView, resting: str, paused: str) -> Text:
-    """Return a message with all that is stored of it, as ``gatepost messages show`` shows it.
+def _problems(message: MessageView) -> Iterable[str]:
+    if message.reason:
+        yield _reason(message)
+    for one in message.statuses:
+        if one.problem and one.callback_state != CallbackState.ACKNOWLEDGED:
+            yield f"telling {one.status}: {_callback_text(one)}"
 
-    ``resting`` says which of its instances rest, ``paused`` which pauses it waits for.
-    """
+
+def _callback_text(one: StatusView) -> str:
+    result = "given up" if one.callback_state == CallbackState.DEAD else "to be called again"
+    return f"{result} ({plural(one.attempts, 'call')}: {one.problem})"
+
+
+def refusals_text(found: Sequence[RefusalView]) -> Text:
+    """Return refused requests as ``gatepost messages list --refused`` shows them."""
+    text = Text()
+    for one in found:
+        client, user, uid = (printable(value or "-") for value in (one.client, one.ext_user_id, one.uid))
+        text.append(f"{moment_text(one.refused_at)}  {client}  {one.channel or '-'}\n")
+        text.append(f"  user {user}  uid {uid}\n", "dim")
+        text.append(f"  {printable(refusal_text(one))}\n", "yellow")
+    text.rstrip()
+    return text
+
+
+def full_text(
+    message: MessageView, happened: Iterable[Step], following: Iterable[Step], width: int | None
+) -> Text:
+    """Return a message with all that is stored of it, as ``gatepost messages show`` shows it."""
     rows = {
         "ext_message_id": message.id,
         "uid": message.uid,
+        "client": message.client,
+        "user": message.ext_user_id,
         "channel": message.channel,
         "route": message.route or "not decided yet",
         "country": message.country,
-        "client": message.client,
-        "user": message.ext_user_id,
         "state": message.state,
-        "accepted": utc(message.created_at),
-        "next step": "" if message.due_at is None else utc(message.due_at),
-        "ended": "" if message.ended_at is None else utc(message.ended_at),
-        "tried until": "" if message.ended_at is not None else utc(message.expires_at),
-        "attempts": str(message.attempts),
+        "reason": _reason(message) if message.reason else "",
         "process died": f"{plural(message.deaths, 'time')} while it was sending this message"
         if message.deaths
         else "",
-        "last instance": message.instance,
-        "provider's id": ", ".join(one.provider_id for one in message.tries if one.provider_id),
-        "reason": _reason(message) if message.reason else "",
-        "resting": resting,
-        "paused": paused,
         "content": "stored" if message.has_content else "erased",
     }
     text = Text()
     for name, value in rows.items():
         if value:
-            text.append(f"{name:16}", "dim")
             style = _COLOURS.get(State(message.state), "bold") if name == "state" else ""
-            text.append(f"{printable(value)}\n", style)
-    _append_history(text, message)
+            _append(text, f"{name:{_NAME_WIDTH}}", value, style, width)
+    text.append("\nWhat happened (UTC)\n", "bold")
+    for step in happened:
+        colour = "yellow" if step.failed else _STEP_COLOURS.get(step.kind, "")
+        _append(text, f"{moment_text(step.at or 0.0)}  ", step.text, colour, width)
+    steps = [*following]
+    text.append("\nWhat comes next\n" if steps else "", "bold")
+    for step in steps:
+        moment = "" if step.at is None else moment_text(step.at)
+        _append(text, f"{moment:{_TIME_WIDTH}}", step.text, "", width)
     text.rstrip()
     return text
 
 
-def _append_history(text: Text, message: MessageView) -> None:
-    """Append a message's tries and statuses, a line each."""
-    text.append("tries\n" if message.tries else "", "dim")
-    for one in message.tries:
-        text.append(f"  {utc(one.started_at)}  {_try_text(one)}\n")
-    text.append("statuses\n" if message.statuses else "no status yet\n", "dim")
-    for status in message.statuses:
-        code = f" [{printable(status.code)}]" if status.code else ""
-        text.append(f"  {utc(status.recorded_at)}  {status.status}{code}: {_callback_text(status)}")
-        text.append(f", next attempt {utc(status.next_attempt_at)}\n" if status.next_attempt_at else "\n")
-
-
-def _callback_text(status: StatusView) -> str:
-    text = _CALLBACK_STATES[CallbackState(status.callback_state)]
-    if status.callback_state == CallbackState.ACKNOWLEDGED or not status.problem:
-        return text
-    return f"{text} ({status.attempts} {'attempt' if status.attempts == 1 else 'attempts'}: {printable(status.problem)})"
-
-
-def _try_text(one: TryView) -> str:
-    parts = plural(one.parts, "part") if one.parts else ""
-    price = one.price and f"{one.price} {one.currency}".rstrip()
-    details = [f"{one.duration:.2f} s", one.choice, parts, price, one.reason, one.code and f"[{one.code}]"]
-    return printable(f"{one.instance}: {one.outcome} ({', '.join(filter(None, details))})")
+def _append(text: Text, label: str, value: str, style: str, width: int | None) -> None:
+    """Append a label and a text; the lines of a long one stand below each other, beside the label."""
+    shown = printable(value)
+    room = None if width is None else max(_MIN_WIDTH, width - len(label))
+    lines = [shown] if room is None else textwrap.wrap(shown, room, break_on_hyphens=False)
+    for number, line in enumerate(lines):
+        text.append(" " * len(label) if number else label, "dim")
+        text.append(f"{line}\n", style)
 
 
 def _reason(message: MessageView) -> str:
     instance = f"{message.instance}: " if message.instance else ""
-    return printable(f"{instance}{message.reason}{f' [{message.code}]' if message.code else ''}")
+    return f"{instance}{message.reason}{f' [{message.code}]' if message.code else ''}"
 
 
-def rest_text(rest: RestingInstance) -> str:
-    """Return which instance rests, for how long and why."""
-    duration = (
-        f"for {math.ceil(rest.seconds)} s more" if rest.seconds else "until one message shows that it works"
-    )
-    return f"{rest.instance} {duration}{f': {rest.reason}' if rest.reason else ''}"
+def print_message(message: MessageView, happened: Iterable[Step], following: Iterable[Step]) -> None:
+    """Print a message as ``full_text`` has it, as wide as the terminal is."""
+    console = output()
+    console.print(full_text(message, happened, following, _width(console)))
 
 
 def utc(moment: float) -> str:

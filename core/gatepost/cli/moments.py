@@ -1,4 +1,4 @@
-"""Moments in options: ISO 8601, or a duration from now or until now."""
+"""Moments in options: ISO 8601, or a duration from now or until now. Moments and durations for people."""
 
 import re
 import time
@@ -62,3 +62,16 @@ def parse_moment(text: str, now: float, direction: int = 1) -> float | None:
     except (ValueError, OverflowError):
         return None
     return moment
+
+
+def moment_text(moment: float) -> str:
+    """Return seconds since the epoch for people, in UTC: ``2027-01-31 09:00:00Z``."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def duration_text(seconds: float) -> str:
+    """Return seconds as ``45 s``, ``12 min``, ``3 h`` or ``5 days``."""
+    for most, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < most:
+            return f"{max(1, round(seconds / unit))} {name}"
+    return f"{round(seconds / 86_400)} days"

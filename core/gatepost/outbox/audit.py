@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from gatepost.outbox.schema import audit
 from gatepost.outbox.transaction import Transaction
@@ -76,17 +76,19 @@ def messages_target(ids: Sequence[str]) -> Target:
 def list_entries(connection: Connection, limit: int) -> list[AuditView]:
     """Return the newest entries, the newest first."""
     query = select(audit).order_by(audit.c.seq.desc()).limit(limit)
-    return [
-        AuditView(
-            seq=row.seq,
-            recorded_at=row.recorded_at / 1000,
-            actor=row.actor,
-            operation=row.operation,
-            target=msgspec.json.decode(row.target),
-            reason=row.reason,
-        )
-        for row in connection.execute(query)
-    ]
+    return [view_of(row) for row in connection.execute(query)]
+
+
+def view_of(row: Row[Any]) -> AuditView:
+    """Return an entry as it is shown."""
+    return AuditView(
+        seq=row.seq,
+        recorded_at=row.recorded_at / 1000,
+        actor=row.actor,
+        operation=row.operation,
+        target=msgspec.json.decode(row.target),
+        reason=row.reason,
+    )
 
 
 def _encode(target: Target) -> str:

@@ -5,6 +5,7 @@ that look like an address or a phone number are not kept.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from gatepost.observe import logs
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.redaction import redact_patterns
 from gatepost.outbox.counters import DAY
+from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.schema import refusals
 from gatepost.outbox.store import Outbox
 from gatepost.outbox.transaction import Transaction
@@ -63,6 +65,16 @@ class RefusalView(msgspec.Struct, frozen=True, kw_only=True):
     ext_user_id: str
     code: int
     reason: str
+
+
+class RefusalPage(NamedTuple):
+    """A page of refusals."""
+
+    refusals: list[RefusalView]
+    matching: int
+    """How many there are on all pages."""
+    next: int | None
+    """What ``find_page`` takes as ``before`` for the next page; None: there is none."""
 
 
 class RefusalLog:
@@ -143,11 +155,31 @@ def find(
     connection: Connection, *, client: str = "", uid: str = "", user: str = "", limit: int = 100
 ) -> list[RefusalView]:
     """Return refusals, the newest first: of this client, uid and user, where they are given."""
-    query = select(refusals).order_by(refusals.c.seq.desc()).limit(limit)
-    for column, value in ((refusals.c.client, client), (refusals.c.uid, uid), (refusals.c.ext_user_id, user)):
-        if value:
-            query = query.where(column == value)
-    return [
+    return find_page(connection, MessageFilter(client=client, user=user), uid=uid, limit=limit).refusals
+
+
+def find_page(
+    connection: Connection,
+    wanted: MessageFilter,
+    *,
+    uid: str = "",
+    before: int | None = None,
+    limit: int = 100,
+) -> RefusalPage:
+    """Return a page of refusals, the newest first; ``before`` is where the page before ended.
+
+    Of the filter its client, channel, user and times count: nothing else is known of a refused request.
+    """
+    equal = {"client": wanted.client, "channel": wanted.channel, "uid": uid, "ext_user_id": wanted.user}
+    conditions = [refusals.c[name] == value for name, value in equal.items() if value]
+    if wanted.since is not None:
+        conditions.append(refusals.c.refused_at >= math.ceil(wanted.since * 1000))
+    if wanted.until is not None:
+        conditions.append(refusals.c.refused_at < math.ceil(wanted.until * 1000))
+    on_page = [refusals.c.seq < before] if before is not None else []
+    query = select(refusals).where(*conditions, *on_page).order_by(refusals.c.seq.desc()).limit(limit + 1)
+    rows = connection.execute(query).all()
+    views = [
         RefusalView(
             refused_at=row.refused_at / 1000,
             client=row.client,
@@ -157,5 +189,7 @@ def find(
             code=row.code,
             reason=row.reason,
         )
-        for row in connection.execute(query)
+        for row in rows[:limit]
     ]
+    matching = connection.execute(select(func.count()).select_from(refusals).where(*conditions)).scalar_one()
+    return RefusalPage(views, matching, rows[limit - 1].seq if len(rows) > limit else None)
