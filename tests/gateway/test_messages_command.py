@@ -67,7 +67,7 @@ async def until(value, expected):
 
 
 async def listed(run, *arguments):
-    return json.loads(await run("messages", "list", "--json", *arguments))
+    return json.loads(await run("messages", "list", "--json", *arguments))["messages"]
 
 
 async def held_message(gateway, run):

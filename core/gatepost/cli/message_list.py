@@ -102,6 +102,7 @@ def _show_messages(
         _count_text(len(page.messages), page.matching, at_least=page.matching_at_least, what="message")
     )
     if page.oldest_searched_at is not None:
+        _note_unknown_plugin(settings, wanted.plugin)
         click.echo(
             f"Only those since {moment_text(page.oldest_searched_at)} were looked at; the next page goes on."
         )
@@ -128,7 +129,7 @@ def _show_refusals(
 
 def _count_text(shown: int, matching: int, *, at_least: bool, what: str) -> str:
     if not shown:
-        return f"No {what} matches." if not matching else f"No further {what} matches."
+        return f"No {'further ' if matching else ''}{what} matches{' so far' if at_least else ''}."
     of = f" of {'more than ' if at_least else ''}{matching:,}" if at_least or matching > shown else ""
     return f"{shown:,}{of} {what}{'' if matching == 1 else 's'}"
 

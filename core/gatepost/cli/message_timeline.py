@@ -71,21 +71,17 @@ def refusal_text(refusal: RefusalView) -> str:
 
 
 def _try_step(one: TryView) -> Step:
+    choice = f" ({one.choice})" if one.choice else ""
+    reason = f": {one.reason}" if one.reason else ""
+    code = f" [{one.code}]" if one.code else ""
     details = [
-        f"{one.outcome} after {one.duration:.2f} s",
-        one.choice,
-        f"{one.reason} {one.code and f'[{one.code}]'}".strip(),
+        f"{one.instance}{choice}: {one.outcome} after {one.duration:.2f} s{reason}{code}",
         f"its id {one.provider_id}" if one.provider_id else "",
         _parts_text(one),
         one.price and f"price {one.price} {one.currency}".rstrip(),
     ]
     failed = one.outcome not in {"sent", "delivered"}
-    return Step(
-        at=one.started_at,
-        kind="try",
-        text=f"{one.instance}: {', '.join(filter(None, details))}",
-        failed=failed,
-    )
+    return Step(at=one.started_at, kind="try", text=", ".join(filter(None, details)), failed=failed)
 
 
 def _parts_text(one: TryView) -> str:

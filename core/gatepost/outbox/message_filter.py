@@ -14,8 +14,8 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    exists,
     func,
+    literal,
     select,
     tuple_,
 )
@@ -152,9 +152,7 @@ def conditions(wanted: MessageFilter) -> list[ColumnElement[bool]]:
         "until": messages.c.created_at < _milliseconds(wanted.until),
         "states": one_of(messages.c.state, [state.value for state in wanted.states]),
         "status": _has_status(statuses.c.status == wanted.status),
-        "plugin": exists().where(
-            attempts.c.message_id == messages.c.id, attempts.c.instance == wanted.plugin
-        ),
+        "plugin": _has_any(attempts.c.message_id == messages.c.id, attempts.c.instance == wanted.plugin),
         "dead_callbacks": _has_status(statuses.c.callback_state == CallbackState.DEAD.value),
     }
     everything = MessageFilter()
@@ -166,7 +164,12 @@ def _in_queues(which: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def _has_status(which: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists().where(statuses.c.message_id == messages.c.id, which)
+    return _has_any(statuses.c.message_id == messages.c.id, which)
+
+
+def _has_any(*which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return whether there is such a row: looked up for each message, which PostgreSQL does not always do for EXISTS."""
+    return select(literal(1)).where(*which).limit(1).scalar_subquery().is_not(None)
 
 
 def _milliseconds(seconds: float | None) -> int:
