@@ -18,10 +18,12 @@ def _partial(name: str, where: str, *columns: Column[int] | Column[str]) -> Inde
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
-TROUBLED_MESSAGES = "state NOT IN ('queued', 'sending', 'sent')"
-"""Messages on which something went another way than usual: few, so that they are found among millions."""
+TROUBLED_MESSAGES = "state <> 'queued' AND state <> 'sending' AND state <> 'sent'"
+"""Messages on which something went another way than usual: few, so that they are found among millions.
 
-TROUBLED_STATUSES = "status IN ('failed', 'rejected', 'complained', 'unsubscribed')"
+Not with IN: for a longer list SQLite builds a table at each write of a row, which takes microseconds."""
+
+TROUBLED_STATUSES = "status <> 'accepted' AND status <> 'delivered' AND status <> 'opened'"
 """Statuses that few messages have."""
 
 INDEXES = (

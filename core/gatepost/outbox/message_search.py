@@ -184,9 +184,9 @@ def _all_troubled(wanted: MessageFilter) -> bool:
 
 def _few_ids(connection: Connection, wanted: MessageFilter) -> list[str] | None:
     """Return the ids of the messages that may meet the conditions, where an index shows that they are few."""
-    for query, most in _indexed(connection, wanted):
-        found = connection.execute(query.limit(most + 1)).all()
-        if len(found) <= most:
+    for query, limit in _indexed(connection, wanted):
+        found = connection.execute(query.limit(limit + 1)).all()
+        if len(found) <= limit:
             return [str(row[0]) for row in found]
     return None
 
@@ -199,7 +199,7 @@ def _indexed(connection: Connection, wanted: MessageFilter) -> Iterator[tuple[Se
         yield of_message.where(messages.c.ext_user_id == wanted.user), _MAX_FEW
     if wanted.dead_callbacks:
         yield of_status.where(text(f"callback_state = '{CallbackState.DEAD}'")), _MAX_FEW
-    if wanted.status is not None and f"'{wanted.status}'" in TROUBLED_STATUSES:
+    if wanted.status is not None and f"'{wanted.status}'" not in TROUBLED_STATUSES:
         yield of_status.where(statuses.c.status == wanted.status.value, text(TROUBLED_STATUSES)), _MAX_FEW
     # A final state has no due time, and is in no index on these.
     if wanted.states and not FINAL_STATES & set(wanted.states):

@@ -72,7 +72,8 @@ def _create_messages() -> None:
     _partial("messages_due", "messages", ["queue", "state", "due_at"], "due_at IS NOT NULL")
     _partial("messages_expires_at", "messages", ["expires_at"], "due_at IS NOT NULL")
     op.create_index("messages_user", "messages", ["ext_user_id", "id"])
-    _partial("messages_troubled", "messages", ["state", "id"], "state NOT IN ('queued', 'sending', 'sent')")
+    troubled = "state <> 'queued' AND state <> 'sending' AND state <> 'sent'"
+    _partial("messages_troubled", "messages", ["state", "id"], troubled)
     _partial("messages_ended_at", "messages", ["ended_at"], "ended_at IS NOT NULL")
 
 
@@ -134,7 +135,7 @@ def _create_statuses() -> None:
     _partial(
         "statuses_due", "statuses", ["callback_state", "client", "due_at", "target"], "due_at IS NOT NULL"
     )
-    troubled = "status IN ('failed', 'rejected', 'complained', 'unsubscribed')"
+    troubled = "status <> 'accepted' AND status <> 'delivered' AND status <> 'opened'"
     _partial("statuses_troubled", "statuses", ["status", "message_id"], troubled)
     _partial("statuses_dead", "statuses", ["callback_state"], "callback_state = 'dead'")
 
