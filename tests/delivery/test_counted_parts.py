@@ -42,3 +42,9 @@ def test_what_no_provider_took_has_no_parts(answer):
 
 def test_a_mail_has_no_parts():
     assert parts_of(EMAIL, Receipt()) == (0, 0)
+
+
+@pytest.mark.parametrize(("text", "character"), [("Hello €", ""), ("Hello “Anna” ✓", "“"), ("Привет", "П")])
+def test_the_first_character_outside_the_gsm_alphabet_is_kept(text, character):
+    one = try_record("eu", sms(text), Receipt(parts=1), 0.1, "", 0.0)
+    assert one.not_gsm7 == character

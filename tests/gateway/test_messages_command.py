@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import re
+import shlex
 import sqlite3
 import stat
 import time
@@ -107,7 +108,10 @@ async def test_a_message_is_found_by_each_of_its_ids(gateway, run):
     shown = await run("messages", "show", identity)
     for word in (identity, "uid-1", "brand", "anna", "sent", "box", "erased", "accepted"):
         assert word in shown
-    assert re.search(r"tries\n  \S+Z  box: sent \(\d+\.\d\d s\)\n", shown)
+    assert re.search(r"\n20\S+ \S+Z  accepted from brand, uid uid-1, route email\n", shown)
+    assert re.search(
+        r"\n20\S+ \S+Z  box: sent after \d+\.\d\d s, its id \S+\n20\S+ \S+Z  status accepted\n", shown
+    )
     assert "players.example" not in shown
 
 
@@ -129,7 +133,7 @@ async def test_the_list_can_be_limited_to_states(gateway, run):
     text = await run("messages", "list", "rejected")
     assert refused in text
     assert "the sandbox refuses this recipient" in text
-    assert "There is no such message" in await run("messages", "list", "held")
+    assert "No message matches" in await run("messages", "list", "held")
 
 
 async def test_the_list_can_be_limited_to_a_channel_a_client_and_a_user(gateway, run):
@@ -141,7 +145,11 @@ async def test_the_list_can_be_limited_to_a_channel_a_client_and_a_user(gateway,
         text,
         mail,
     ]
-    assert await listed(run, "--user", "somebody") == await listed(run, "--client", "other") == []
+    assert (
+        await listed(run, "--user", "somebody") == await listed(run, "--client", "brand", "--user", "x") == []
+    )
+    output = await run("messages", "list", "--client", "brant", code=1)
+    assert "neither the configuration nor the store has a client brant; is it brand?" in output
 
 
 async def test_an_id_of_several_messages_is_refused(gateway, run):
@@ -264,12 +272,21 @@ async def test_dead_callbacks_are_made_when_the_operator_retries_them(
     change(tmp_path, DEAD)
 
     assert [one["ext_message_id"] for one in await listed(run, "--dead")] == [identity]
-    assert "accepted given up (8 attempts: HTTP 500)" in await run("messages", "list")
+    assert "telling accepted: given up (8 calls: HTTP 500)" in await run("messages", "list")
+    shown = await run("messages", "show", identity)
+    assert re.search(r"Z  gave up telling 127.0.0.1:\d+ accepted after 8 calls: HTTP 500\n", shown)
+    assert f"gatepost messages tell {identity} tells 127.0.0.1:" in shown
     async with start(tmp_path, config):
         output = await run("messages", "tell", *(which or [identity]), "--yes")
         assert f"{identity}  1 callback to 127.0.0.1:" in output
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
     assert await listed(run, "--dead") == []
+
+
+async def test_a_message_shows_how_smartico_answered(run, failed_callbacks):
+    identity, _ = failed_callbacks
+
+    assert re.search(r"Z  told 127.0.0.1:\d+ accepted: HTTP 200\n", await run("messages", "show", identity))
 
 
 async def test_callbacks_that_wait_for_hours_are_made_now(tmp_path, start, config, run, failed_callbacks):
@@ -328,14 +345,113 @@ async def _heard(crm, identity):
     return crm.statuses_of(identity)
 
 
-async def test_the_list_mentions_more_messages_only_when_there_are_more(gateway, run):
-    for number in range(3):
-        await gateway.sms(f"uid-{number}")
+async def test_the_list_ends_with_the_command_for_the_next_page(gateway, run):
+    ids = [(await gateway.sms(f"uid-{number}"))["ext_message_id"] for number in range(3)]
 
-    assert "--limit shows more" in await run("messages", "list", "--limit", "2")
-    assert len(await listed(run, "--limit", "2")) == 2
-    assert "--limit" not in await run("messages", "list", "--limit", "3")
-    assert "--limit" not in await run("messages", "list", "--limit", "4")
+    output = await run("messages", "list", "--limit", "2", "--client", "brand", "--since", "1h")
+    assert "2 of 3 messages\nnext page: gatepost messages list --client brand --since 20" in output
+    command = shlex.split(output.splitlines()[-1].partition(": ")[2])
+    rest = await run(*command[1:])
+    assert [ids[0] in rest, ids[1] in rest, ids[2] in rest] == [True, False, False]
+    assert "1 of 3 messages" in rest
+    assert "next page" not in rest + await run("messages", "list", "--limit", "3")
+
+    page = json.loads(await run("messages", "list", "--limit", "2", "--json"))
+    assert (page["matching"], page["matching_at_least"], page["next"]) == (3, False, ids[1])
+    assert "--after takes what the page before has printed" in await run(
+        "messages", "list", "--after", "x", code=2
+    )
+
+
+async def test_the_list_can_be_limited_to_a_status_a_plugin_a_route_and_a_time(gateway, run):
+    sent = (await gateway.email("uid-1"))["ext_message_id"]
+    refused = (await gateway.email("uid-2", ext_user_id="reject"))["ext_message_id"]
+    await until(lambda: _state(run, sent), State.SENT)
+    await until(lambda: _state(run, refused), State.REJECTED)
+
+    async def ids(*options):
+        return [one["ext_message_id"] for one in await listed(run, *options)]
+
+    assert await ids("--status", "rejected") == [refused]
+    assert await ids("--status", "accepted", "--plugin", "box", "--route", "email", "--since", "1h") == [sent]
+    assert await ids("--plugin", "other") == await ids("--until", "1h") == await ids("--route", "sms") == []
+
+
+@pytest.mark.parametrize("user", ["anna@players.example", "+447700900100", "+44 7700 900100"])
+async def test_an_address_in_place_of_a_user_is_refused_and_not_repeated(config, run, tmp_path, user):
+    (tmp_path / "gatepost.toml").write_text(config)
+    for command in (["list"], ["list", "--refused"], ["cancel"]):
+        output = await run("messages", *command, "--user", user, code=2)
+        assert "the gateway stores none" in " ".join(output.replace("│", "").split())
+        assert user not in output
+
+
+async def test_a_refused_request_is_found_by_its_user_and_by_its_uid(gateway, run):
+    for number in range(3):
+        await gateway.email(f"uid-{number}", ext_user_id="nobody")
+    await gateway.sms("uid-sms", ext_user_id="who")
+
+    async def refusals(*options):
+        return json.loads(await run("messages", "list", "--refused", "--json", *options))
+
+    async def count():
+        return (await refusals())["matching"]
+
+    await until(count, 4)
+    page = await refusals("--user", "nobody", "--client", "brand", "--limit", "2")
+    assert [one["uid"] for one in page["refusals"]] == ["uid-2", "uid-1"]
+    assert page["matching"] == 3
+    rest = await refusals("--user", "nobody", "--after", page["next"])
+    assert [one["uid"] for one in rest["refusals"]] == ["uid-0"]
+    assert [one["uid"] for one in (await refusals("--channel", "sms"))["refusals"]] == ["uid-sms"]
+    assert (await refusals("--until", "1h"))["refusals"] == []
+    assert "No refused request matches" in await run("messages", "list", "--refused", "--user", "anna")
+
+    for output in (await run("messages", "show", "uid-1"), await run("messages", "list", "--refused")):
+        assert "user nobody  uid uid-1\n" in output
+        assert "refused with code 1 (user not found): no contact source knows this ext_user_id" in output
+    assert json.loads(await run("messages", "show", "uid-1", "--json"))["refusals"][0]["code"] == 1
+    assert "a refused request has no status" in await run(
+        "messages", "list", "--refused", "--status", "failed", code=2
+    )
+
+
+async def test_a_message_shows_the_refused_requests_with_its_uid(gateway, run):
+    await gateway.email("uid-1", ext_user_id="nobody")
+
+    async def refused():
+        return json.loads(await run("messages", "list", "--refused", "--json"))["matching"]
+
+    await until(refused, 1)
+    identity = (await gateway.email("uid-1"))["ext_message_id"]
+    await until(lambda: _kinds(run, identity), ["refused", "accepted", "try", "status"])
+
+
+async def _kinds(run, identity):
+    return [
+        step["kind"] for step in json.loads(await run("messages", "show", identity, "--json"))["timeline"]
+    ]
+
+
+async def test_a_message_shows_what_operators_did_and_what_it_waits_for(gateway, run):
+    await run("pause", "--client", "brand", "--reason", "wrong text")
+    identity = (await gateway.email())["ext_message_id"]
+    await run("pause", "--channel", "email", "--until", "2h")
+    await run("pause", "--channel", "sms")
+    await run("messages", "retry", identity, code=1)
+
+    shown = await run("messages", "show", identity)
+
+    happened, _, following = shown.partition("What comes next")
+    assert re.findall(r"Z  \S+.*: (pause|retry)(.*)\n", happened) == [
+        ("pause", " channel email"),
+        ("retry", ""),
+    ]
+    assert "a try, as soon as its turn comes" in following
+    assert re.search(r"paused until it is resumed \(client brand\), by .*: wrong text\n", following)
+    assert re.search(r"paused until 20\S+ \S+Z \(channel email\)", following)
+    assert "sms" not in following
+    assert re.search(r"\n20\S+ \S+Z  fails, unless a provider has it until then", following)
 
 
 UTC_TIME = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
@@ -357,8 +473,10 @@ async def test_every_time_is_shown_in_utc(gateway, run, monkeypatch):
     times = [one["created_at"], one["expires_at"], one["ended_at"], one["statuses"][0]["recorded_at"]]
     assert all(UTC_TIME.fullmatch(each) for each in times)
     assert abs(datetime.fromisoformat(one["created_at"]) - began) < timedelta(hours=1)
-    assert one["created_at"] in listed_
-    assert {one["created_at"], one["ended_at"]} <= set(UTC_TIME.findall(shown))
+    assert f"{one['created_at'][:19].replace('T', ' ')}Z" in listed_
+    assert {f"{each[:19].replace('T', ' ')}Z" for each in (one["created_at"], one["expires_at"])} & set(
+        re.findall(r"20\S+ \S+Z", shown)
+    )
 
 
 async def test_a_waiting_message_shows_which_instance_rests_and_why(tmp_path, start, config, run):
@@ -379,7 +497,7 @@ base_url = "{vendor.base_url}"
             await until(lambda: _tries(run, identity), (State.QUEUED, 1))
 
             shown = await run("messages", "show", identity)
-        assert re.search(r"resting +sendgrid-main for 1[78][0-9]{2} s more: the provider answered 503", shown)
+        assert re.search(r" sendgrid-main rests for (29|30) min more: the provider answered 503", shown)
     assert "not known: no gateway is running" in await run("messages", "show", identity)
 
 
@@ -468,8 +586,12 @@ async def test_a_test_message_shows_why_it_waits(monkeypatch, capsys):
         status="failed",
         code="",
         recorded_at=0.0,
+        reporter="",
         callback_state="queued",
+        target="",
         attempts=0,
+        called_at=None,
+        http_status=0,
         next_attempt_at=None,
         problem="",
     )

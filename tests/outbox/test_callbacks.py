@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import event
 
 from gatepost.model import Channel, Status, StatusEvent
@@ -367,3 +368,16 @@ async def test_each_search_continues_where_the_last_one_stopped(store, sent, mon
     assert [await store.queue_stuck_statuses() for _ in range(4)] == [2, 2, 1, 0]
     await make_stuck(store, ids[0])
     assert [await store.queue_stuck_statuses() for _ in range(3)].count(1) == 1
+
+
+async def test_who_reported_a_status_and_how_smartico_answered_is_kept(store, sent, view_of, clock):
+    identity = await sent(store, "uid-1", D)
+    (call,) = await store.claim_callbacks(9, 45)
+    clock.advance(2)
+    await store.finish_callback(replace(acknowledged(call), http_status=204))
+    called_at = clock.now
+
+    accepted, delivered = (await view_of(store, identity)).statuses
+
+    assert (accepted.reporter, accepted.called_at, accepted.http_status) == ("", called_at, 204)
+    assert (delivered.reporter, delivered.called_at, delivered.http_status) == ("relay", None, 0)

@@ -30,6 +30,7 @@ def test_the_migrations_create_the_tables_of_the_schema(engine):
     with engine.begin() as connection:
         assert migrate(connection)
         assert len(indexes.INDEXES) == 10
+        assert console_schema.console_users.metadata is metadata
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 

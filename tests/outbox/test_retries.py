@@ -222,9 +222,7 @@ async def test_only_waiting_and_dead_callbacks_are_retried(outbox, put):
 
     unknown = new_id()
     calls = [dead, waiting, done, due]
-    callback_retries = await outbox.tell(
-        RetryOrder([call.message_id for call in calls] + [unknown], "maria")
-    )
+    callback_retries = await outbox.tell(RetryOrder([call.message_id for call in calls] + [unknown], "maria"))
 
     assert [one.callbacks for one in callback_retries] == [1, 1, 0, 0, 0]
     assert "none of its callbacks" in callback_retries[2].problem

@@ -14,14 +14,15 @@ import rich_click as click
 from click.core import ParameterSource
 
 from gatepost.cli import store
-from gatepost.cli.common import config_option, refuse_empty, report_faults
+from gatepost.cli.common import config_option, printable, refuse_empty, report_faults
 from gatepost.cli.known_names import require_known
 from gatepost.cli.message_options import filter_of, filter_options
 from gatepost.cli.message_view import list_text, output, print_json, refusals_text
 from gatepost.cli.moments import moment_text
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
-from gatepost.model import Status
+from gatepost.config.toml_table import closest_name, suggestion
+from gatepost.model import Channel, Status
 from gatepost.outbox import message_search, refusals
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.states import State
@@ -107,6 +108,14 @@ def _show_messages(
             f"Only those since {moment_text(page.oldest_searched_at)} were looked at; the next page goes on."
         )
     return page.next
+
+
+def _note_unknown_plugin(settings: Settings, name: str) -> None:
+    routes = [route for channel in Channel for route in settings.routes.of(channel)]
+    known = {member for route in routes for member in (*route.use, *route.split)}
+    if name and name not in known:
+        advice = suggestion(closest_name(name, known), known)
+        click.echo(f"No route of the configuration has a plugin {printable(name)}; {advice}")
 
 
 def _show_refusals(

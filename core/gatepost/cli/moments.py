@@ -71,7 +71,7 @@ def moment_text(moment: float) -> str:
 
 def duration_text(seconds: float) -> str:
     """Return seconds as ``45 s``, ``12 min``, ``3 h`` or ``5 days``."""
-    for most, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < most:
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
             return f"{max(1, round(seconds / unit))} {name}"
     return f"{round(seconds / 86_400)} days"

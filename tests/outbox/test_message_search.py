@@ -1,0 +1,173 @@
+"""Messages that an operator looks for: found by every condition, page by page, in a bounded time."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from claiming import claim_due
+from gatepost.model import Channel, Status
+from gatepost.outbox import Outbox, SendResult, Try, message_search
+from gatepost.outbox.message_filter import MessageFilter
+from gatepost.outbox.message_search import MessagePage
+from gatepost.outbox.states import State
+
+BOTH = pytest.mark.parametrize(
+    "place", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+_DAY = 86_400
+
+
+def uuid7(seconds: float) -> str:
+    """Return an id of this moment."""
+    digits = f"{round(seconds * 1000):012x}"
+    return f"{digits[:8]}-{digits[8:]}-7000-8000-{digits}"
+
+
+@dataclass
+class Search:
+    """A store and the messages that were put into it."""
+
+    outbox: Outbox
+
+    async def __call__(self, **options) -> MessagePage:
+        limits = {
+            name: options.pop(name)
+            for name in ("after", "limit", "search_time", "count_time")
+            if name in options
+        }
+        wanted = MessageFilter(**options)
+        return await self.outbox._database.transact(
+            lambda connection: message_search.find(connection, wanted, **limits)
+        )
+
+    async def uids(self, **options) -> list[str]:
+        return [one.uid for one in (await self(**options)).messages]
+
+
+@pytest.fixture
+async def search(place, clock, new):
+    """Yield a store with a message a day, the newest last: a to h."""
+    async with place.opened() as outbox:
+        for uid in "abcdefgh":
+            clock.advance(_DAY)
+            await outbox.put(
+                new(
+                    uid,
+                    id=uuid7(clock.now),
+                    client="other" if uid in "bc" else "brand",
+                    channel=Channel.SMS if uid in "cd" else Channel.EMAIL,
+                    route="codes" if uid == "d" else "usual",
+                    ext_user_id="bob" if uid in "de" else "anna",
+                    lifetime=30.0 * _DAY,
+                )
+            )
+        yield Search(outbox)
+
+
+async def finish(search, channel, state, instance, **result):
+    """Give one message of the channel, the oldest, this result; return its uid."""
+    (claim,) = await claim_due(search.outbox, channel, 1, 60.0)
+    one = Try(instance=instance, outcome="sent" if state is State.SENT else "rejected")
+    await search.outbox.finish(
+        SendResult(id=claim.id, attempt=claim.attempt, state=state, instance=instance, tries=[one], **result)
+    )
+    return claim.uid
+
+
+@BOTH
+async def test_the_newest_come_first(search):
+    page = await search(count_time=60.0)
+
+    assert [one.uid for one in page.messages] == [*"hgfedcba"]
+    assert (page.matching, page.matching_at_least, page.next, page.oldest_searched_at) == (8, False, "", None)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("conditions", "found"),
+    [
+        ({"client": "other"}, "cb"),
+        ({"channel": Channel.SMS}, "dc"),
+        ({"route": "codes"}, "d"),
+        ({"user": "bob"}, "ed"),
+        ({"user": "bob", "channel": Channel.EMAIL}, "e"),
+        ({"states": (State.QUEUED,), "client": "other"}, "cb"),
+        ({"states": (State.FAILED,)}, ""),
+        ({"states": (State.SENT, State.QUEUED), "route": "codes"}, "d"),
+        ({"client": "nobody"}, ""),
+    ],
+)
+async def test_all_conditions_hold(search, conditions, found):
+    assert await search.uids(**conditions) == [*found]
+
+
+@BOTH
+async def test_messages_of_a_time_are_found(search, clock):
+    since, until = clock.now - 3 * _DAY, clock.now - _DAY
+
+    assert await search.uids(since=since, until=until) == ["f", "e"]
+    assert await search.uids(until=until, client="other") == ["c", "b"]
+    assert await search.uids(since=clock.now + 1) == []
+
+
+@BOTH
+@pytest.mark.parametrize("many", [False, True])
+async def test_messages_are_found_by_what_became_of_them(search, monkeypatch, many):
+    """Where an index shows that they are few, and where it does not."""
+    if many:
+        monkeypatch.setattr(message_search, "_MAX_FEW", 0)
+    sent = await finish(search, Channel.EMAIL, State.SENT, "relay")
+    refused = await finish(search, Channel.EMAIL, State.REJECTED, "backup", status=Status.COMPLAINED)
+
+    assert await search.uids(states=(State.SENT,)) == await search.uids(plugin="relay") == [sent]
+    assert await search.uids(states=(State.REJECTED,)) == await search.uids(plugin="backup") == [refused]
+    assert await search.uids(states=(State.REJECTED, State.FAILED)) == [refused]
+    assert await search.uids(status=Status.ACCEPTED) == [sent]
+    assert (
+        await search.uids(status=Status.COMPLAINED) == await search.uids(status=Status.REJECTED) == [refused]
+    )
+    assert await search.uids(states=(State.QUEUED,)) == [
+        uid for uid in "hgfedcba" if uid not in {sent, refused}
+    ]
+    assert await search.uids(dead_callbacks=True) == []
+
+
+@BOTH
+@pytest.mark.parametrize("conditions", [{}, {"user": "anna"}, {"states": (State.QUEUED,)}])
+async def test_the_pages_together_have_every_message_once(search, conditions):
+    every = await search.uids(**conditions)
+    after, found = "", []
+    while True:
+        page = await search(**conditions, limit=2, after=after, count_time=60.0)
+        assert page.matching == len(every)
+        found += [one.uid for one in page.messages]
+        after = page.next
+        if not after:
+            break
+
+    assert found == every
+
+
+@BOTH
+async def test_a_search_whose_time_is_up_goes_on_at_the_next_page(search, clock):
+    after, found, pages = "", [], 0
+    while True:
+        page = await search(route="codes", search_time=0.0, count_time=0.0, after=after)
+        found += [one.uid for one in page.messages]
+        pages += 1
+        if not (after := page.next):
+            break
+        assert page.oldest_searched_at < clock.now
+        assert page.matching_at_least
+
+    assert found == ["d"]
+    assert pages > 3
+
+
+@BOTH
+async def test_of_many_messages_only_a_part_is_counted(search, monkeypatch):
+    monkeypatch.setattr(message_search, "MAX_COUNT", 5)
+
+    page = await search(limit=2, count_time=60.0)
+
+    assert (page.matching, page.matching_at_least) == (5, True)
