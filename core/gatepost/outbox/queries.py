@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Select, bindparam, func, literal_column, select
 
+from gatepost.model import Channel
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import attempts, contents, messages, queues, statuses
@@ -175,12 +176,33 @@ def find_messages(connection: Connection, identity: str, limit: int = 10) -> lis
     A uid or a provider's id may belong to several messages (a uid is unique per client and channel, a provider's id
     per instance): the newest come first.
     """
-    of_try = select(attempts.c.message_id).where(attempts.c.provider_id == identity)
-    for found in (messages.c.id == identity, messages.c.uid == identity, messages.c.id.in_(of_try)):
+    # The columns with which the indexes on these ids begin are stated too.
+    clients = list(connection.execute(select(queues.c.client).distinct()).scalars())
+    channels = [channel.value for channel in Channel]
+    of_uid = (
+        one_of(messages.c.client, clients)
+        & one_of(messages.c.channel, channels)
+        & (messages.c.uid == identity)
+    )
+    of_try = select(attempts.c.message_id).where(
+        one_of(attempts.c.instance, _instances(connection)), attempts.c.provider_id == identity
+    )
+    for found in (messages.c.id == identity, of_uid, messages.c.id.in_(of_try)):
         query = select(messages).where(found).order_by(messages.c.id.desc()).limit(limit)
         if views := _views(connection, query):
             return views
     return []
+
+
+def _instances(connection: Connection) -> list[str]:
+    """Return the instances with a provider's id, each found in the index after the one before."""
+    next_one = select(func.min(attempts.c.instance)).where(attempts.c.provider_id.is_not(None))
+    found: list[str] = []
+    while (
+        name := connection.execute(next_one.where(attempts.c.instance > (found or [""])[-1])).scalar()
+    ) is not None:
+        found.append(name)
+    return found
 
 
 def views_of_ids(connection: Connection, ids: Sequence[str]) -> list[MessageView]:
