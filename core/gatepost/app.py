@@ -32,6 +32,7 @@ from gatepost.throttle import Throttle
 from gatepost.upkeep.balance import Balancer
 from gatepost.upkeep.gateway_metrics import gateway_metrics
 from gatepost.upkeep.health import HealthCheck
+from gatepost.upkeep.heartbeat import Heartbeat
 from gatepost.upkeep.housekeeping import run_housekeeping
 from gatepost.upkeep.loop_lag import measure_loop_lag
 from gatepost.upkeep.pauses import follow_pauses
@@ -89,13 +90,13 @@ class Gateway:
         throttles = {name: member.throttle for name, member in members.items()}
         contacts = _contacts(settings, instances)
         url_policies = _url_policies(settings)
-        self.contact_cache = ContactCache()
+        self.contact_cache = cache = ContactCache()
         self.delivery = DeliveryWorker(
             settings,
             outbox=outbox,
             members=members,
             contacts=contacts,
-            contact_cache=self.contact_cache,
+            contact_cache=cache,
             metrics=metrics,
             paused=outbox.pauses,
         )
@@ -107,14 +108,13 @@ class Gateway:
             metrics=metrics,
         )
         self._acceptance = Acceptance(
-            settings,
-            outbox=outbox,
-            contacts=contacts,
-            contact_cache=self.contact_cache,
-            url_policies=url_policies,
+            settings, outbox=outbox, contacts=contacts, contact_cache=cache, url_policies=url_policies
         )
         self.services = _services(settings, instances, outbox, self._acceptance, throttles, metrics)
-        self.admin = AdminServices(settings, outbox, self._acceptance, self.callbacks, throttles)
+        self._heartbeat = beat = Heartbeat(outbox, asyncio.get_running_loop().time)
+        self.admin = AdminServices(
+            settings, outbox, self._acceptance, self.callbacks, throttles, instances, beat
+        )
         self._stop_by = math.inf
 
     @asynccontextmanager
@@ -124,6 +124,7 @@ class Gateway:
         balancer = Balancer(self.outbox, self.delivery.shares, lambda: webhooks.refused_instances)
         # Before the first claim: what has lost its share does not get it back by a restart.
         await balancer.update()
+        await self._heartbeat.beat()
         workers = [
             asyncio.create_task(self.delivery.run(), name="delivery"),
             asyncio.create_task(self.callbacks.run(), name="callbacks"),
@@ -135,6 +136,7 @@ class Gateway:
             asyncio.create_task(balancer.run(), name="balance"),
             asyncio.create_task(measure_loop_lag(self.services.metrics.loop_lag), name="loop-lag"),
             asyncio.create_task(self._acceptance.refusals.run(), name="refusals"),
+            asyncio.create_task(self._heartbeat.run(), name="heartbeat"),
         ]
         for task in (*workers, *upkeep):
             task.add_done_callback(self._check_loop_end)
@@ -144,11 +146,12 @@ class Gateway:
             for task in upkeep:
                 task.cancel()
             self.stop()
+            ending = asyncio.create_task(self._heartbeat.stop(), name="heartbeat-stop")
             left = max(0.0, self._stop_by - asyncio.get_running_loop().time())
             _done, unfinished = await asyncio.wait(workers, timeout=left)
             for task in unfinished:
                 task.cancel()
-            await asyncio.gather(*workers, *upkeep, return_exceptions=True)
+            await asyncio.gather(*workers, *upkeep, ending, return_exceptions=True)
 
     def stop(self) -> None:
         """Claim nothing more; work in progress goes on for at most DRAIN_TIMEOUT seconds from the first call."""

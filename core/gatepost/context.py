@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 from structlog.stdlib import BoundLogger
@@ -34,6 +34,16 @@ class PluginState(Protocol):
         ...
 
 
+class ContactsState(msgspec.Struct, frozen=True, kw_only=True):
+    """How many users a contact source has in memory, and how old its data are; for the operator."""
+
+    users: Annotated[int, msgspec.Meta(ge=0)]
+    as_of: float
+    """When the data were written at their origin, such as the time of a file; in seconds since the epoch."""
+    problem: str = ""
+    """Why newer data are not used; empty where these are the newest. It names no user, address or number."""
+
+
 async def _no_report(_report: Report) -> None:
     raise Unavailable("the gateway is not running")
 
@@ -51,6 +61,10 @@ class _NoState:
 
 
 def _ignore_warning(_key: str, _problem: str) -> None:
+    pass
+
+
+def _ignore_contacts(_state: ContactsState) -> None:
     pass
 
 
@@ -92,3 +106,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     warn: Callable[[str, str], None] = _ignore_warning
     """Warn the operator of a setting that can be used, and probably is not what is meant: the key in the plugin's own
     table, and what to do. Called in the constructor. ``gatepost check`` prints the warnings, and ``serve`` logs them."""
+    describe_contacts: Callable[[ContactsState], None] = _ignore_contacts
+    """Say what the source has in memory: call it after each read of the data, and when newer data can't be used. A source
+    that asks its origin about each user has no use for it. ``gatepost status`` shows it, and tells the operator when the
+    data are old or were refused. Raises TypeError for anything but a valid ContactsState."""

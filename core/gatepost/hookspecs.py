@@ -40,6 +40,7 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 import pluggy
 
+from gatepost.context import ContactsState as ContactsState  # noqa: PLC0414  plugins import it from here
 from gatepost.context import Context as Context  # noqa: PLC0414  plugins import it from here
 from gatepost.context import PluginState as PluginState  # noqa: PLC0414  plugins import it from here
 from gatepost.model import Channel, Contact, Email, Receipt, Report, Secret, Sms, WebhookRequest

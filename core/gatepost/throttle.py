@@ -23,6 +23,7 @@ from typing import NamedTuple
 import msgspec
 
 from gatepost.errors import Rejected, SendError, Unavailable
+from gatepost.send_rate import SendRate
 
 FAILURE_THRESHOLD = 5
 """Failures in a row after which an instance rests; also the number of different refused contents."""
@@ -61,6 +62,17 @@ class BreakerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Whether only the operator can fix the cause of the last failure."""
     reason: str
     """The reason of the last failure; empty after a success."""
+
+
+class Activity(msgspec.Struct, frozen=True, kw_only=True):
+    """What an instance did lately, for operators."""
+
+    per_minute: float
+    """Sends that ended in the last minute."""
+    since_success: float | None
+    """Seconds since it took a message; None where it took none since the start."""
+    failing_for: float
+    """Seconds since it began to rest, with no success since then; 0 where it works."""
 
 
 class ContentKey(NamedTuple):
@@ -105,6 +117,9 @@ class Throttle:
         self._refused: set[ContentKey] = set()
         self._last_now = -math.inf
         self._shift = 0.0
+        self._rate = SendRate()
+        self._success_at: float | None = None
+        self._tripped_at = 0.0
 
     @property
     def slots_used(self) -> int:
@@ -156,6 +171,9 @@ class Throttle:
         """
         at = self._clock(now)
         was_probe = self._free_slot()
+        self._rate.add(at)
+        if failure is None:
+            self._success_at = at
         if self._concerns_message_only(failure, content):
             if was_probe:
                 self._note_answer(at)
@@ -202,6 +220,15 @@ class Throttle:
             rest_remaining=self.rest_remaining(now),
             misconfigured=isinstance(self._last_failure, Unavailable) and self._last_failure.misconfigured,
             reason=self._last_failure.reason if self._last_failure else "",
+        )
+
+    def activity(self, now: float) -> Activity:
+        """Return what the instance did lately."""
+        at = self._clock(now)
+        return Activity(
+            per_minute=self._rate.per_minute(at),
+            since_success=None if self._success_at is None else at - self._success_at,
+            failing_for=at - self._tripped_at if self._tripped else 0.0,
         )
 
     def state(self, now: float) -> BreakerState:
@@ -256,6 +283,8 @@ class Throttle:
         self._rest_for(at, max(bounded, self._rest_until - at), requested=True)
 
     def _rest_for(self, at: float, seconds: float, *, requested: bool) -> None:
+        if not self._tripped:
+            self._tripped_at = at
         self._tripped = True
         self._rest_requested = requested
         self._rest_until = at + seconds

@@ -6,11 +6,13 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from gatepost import __version__
 from gatepost.callbacks import attempt as callback_attempt
 from gatepost.cli import main
 from gatepost.model import Secret
-from gatepost.outbox import Policy, open_outbox, overview
+from gatepost.outbox import Policy, open_outbox
 from gatepost.testing import emulator, smartico
+from gatepost.upkeep.heartbeat import Heartbeat
 
 
 @pytest.fixture
@@ -31,10 +33,18 @@ def status(tmp_path):
 async def test_a_gateway_without_work_is_fine(gateway, status):
     found = await status()
     assert (found["gateway"], found["problems"], found["store"]["waiting"]) == ("running", [], [])
-    assert [(one["instance"], one["state"]) for one in found["plugins"]] == [("box", "usable")]
-    assert await status(text=True) == (
-        "Everything is fine. gateway running messages none waits callbacks none waits plugins box: usable"
-    )
+    (plugin,), (source,) = found["process"]["plugins"], found["process"]["sources"]
+    assert (plugin["instance"], plugin["state"], plugin["since_success"]) == ("box", "usable", None)
+    assert (source["instance"], source["users"], source["problem"]) == ("players", 6, "")
+    shown = await status(text=True)
+    for part in (
+        "Everything is fine. gateway running for",
+        f"version {__version__} messages none waits plugins box: usable, 0 a minute, no success yet contacts",
+        "players: 6 users, as of 2",
+        "callbacks none waits store",
+        "its growth is known after a day",
+    ):
+        assert part in shown
 
 
 async def test_a_plugin_without_a_share_does_not_make_its_route_fine(
@@ -52,7 +62,7 @@ async def test_a_plugin_without_a_share_does_not_make_its_route_fine(
 
         await wait_until(is_resting)
         found = await status(code=1)
-        assert found["problems"] == ["routes.email[1 all]: none of its plugins can send now"]
+        assert texts(found) == ["routes.email[1 all]: none of its plugins can send now"]
 
 
 async def test_it_shows_what_waits_and_which_route_can_send_nothing(deployment, sendgrid, status, wait_until):
@@ -61,20 +71,25 @@ async def test_it_shows_what_waits_and_which_route_can_send_nothing(deployment, 
         await deployment.email()
         await wait_until(lambda: resting(gateway))
         found = await status(code=1)
-        assert found["problems"] == ["routes.email: none of its plugins can send now"]
-        (plugin,) = found["plugins"]
+        assert texts(found) == ["routes.email: none of its plugins can send now"]
+        (plugin,) = found["process"]["plugins"]
         assert (plugin["state"], 3500 < plugin["seconds"] <= 3600) == ("resting", True)
         (waiting,) = found["store"]["waiting"]
         assert [waiting[name] for name in ("channel", "route", "client", "messages", "held")] == [
             *("email", "email", "brand", 1, 0)
         ]
         shown = await status(code=1, text=True)
-        assert "Look at this now: routes.email: none of its plugins can send now" in shown
-        assert "sendgrid-main: resting for 60 min: the provider answered 429" in shown
+        assert "Look at this now: - routes.email: none of its plugins can send now its messages wait" in shown
+        assert "sendgrid-main: resting for 60 min, failing for" in shown
+        assert "no success yet: the provider answered 429" in shown
         assert "email, route email, client brand: 1 message" in shown
     without = await status(code=1)
-    assert without["problems"] == ["no gateway runs on this machine"]
-    assert (without["plugins"], without["store"]["waiting"][0]["messages"]) == ([], 1)
+    assert texts(without) == ["no gateway runs on this machine"]
+    assert (without["process"], without["store"]["waiting"][0]["messages"]) == (None, 1)
+
+
+def texts(found):
+    return [one["text"] for one in found["problems"]]
 
 
 async def resting(gateway):
@@ -88,8 +103,8 @@ async def test_a_misconfigured_plugin_is_a_problem_although_another_one_sends(
     async with deployment.running(email=["sendgrid-main", "relay"]) as gateway:
         await deployment.email()
         await gateway.settled()
-        (problem,) = (await status(code=1))["problems"]
-        assert problem.startswith("plugins.sendgrid-main: misconfigured: ")
+        (problem,) = texts(await status(code=1))
+        assert problem.startswith("plugins.sendgrid-main is misconfigured: ")
 
 
 async def test_a_resting_plugin_is_no_problem_while_another_one_of_its_route_sends(
@@ -100,7 +115,7 @@ async def test_a_resting_plugin_is_no_problem_while_another_one_of_its_route_sen
         await deployment.email()
         await gateway.settled()
         found = await status()
-        assert {one["instance"]: one["state"] for one in found["plugins"]} == {
+        assert {one["instance"]: one["state"] for one in found["process"]["plugins"]} == {
             "sendgrid-main": "resting",
             "relay": "usable",
         }
@@ -113,8 +128,10 @@ async def test_callbacks_that_were_given_up_are_a_problem(deployment, sendgrid, 
         await deployment.email()
         await gateway.settled()
         found = await status(code=1)
-        assert found["problems"] == ["callbacks that were given up: 1. See gatepost messages list --dead"]
-        assert found["store"]["callbacks"]["dead"] == 1
+        assert texts(found) == ["callbacks that were given up: 1"]
+        (target,) = found["store"]["callbacks"]["targets"]
+        assert (target["client"], target["waiting"], target["dead"]) == ("brand", 0, 1)
+        assert f"{target['target']}, client brand: 0 wait, 1 given up" in await status(code=1, text=True)
 
 
 async def test_a_held_message_is_a_problem(tmp_path, start, config, status):
@@ -123,7 +140,7 @@ async def test_a_held_message_is_a_problem(tmp_path, start, config, status):
     async with start(tmp_path, config + hold) as gateway:
         await gateway.email(ext_user_id="lost")
         await gateway.waits("email", "held")
-        assert (await status(code=1))["problems"] == ["held messages: 1. See gatepost messages list held"]
+        assert texts(await status(code=1)) == ["held messages: 1"]
         assert "1 message, 1 held" in await status(code=1, text=True)
 
 
@@ -136,29 +153,58 @@ async def test_pauses_in_force_are_shown(gateway, status):
     assert (pause["scope"], pause["reason"]) == ({"client": "brand", "channel": "sms"}, "a wrong campaign")
     shown = await status(text=True)
     assert "pauses client brand, channel sms paused until it is resumed, since 2" in shown
-    assert shown.endswith(": a wrong campaign")
+    assert ": a wrong campaign store" in shown
 
 
 async def test_a_store_that_refuses_writes_is_a_problem(gateway, status, monkeypatch):
     monkeypatch.setattr("gatepost.outbox.Outbox.is_failing", True)
-    assert (await status(code=1))["problems"] == ["the store refuses writes"]
+    (problem,) = texts(await status(code=1))
+    assert problem.startswith("the store refuses writes")
 
 
-async def test_a_gateway_that_can_not_read_its_store_is_a_problem(gateway, status, monkeypatch):
+async def test_a_store_that_can_not_be_read_is_a_problem_and_the_rest_is_shown(gateway, status, monkeypatch):
     def broken(*_):
         raise OSError
 
-    monkeypatch.setattr(overview, "read", broken)
-    (problem,) = (await status(code=1))["problems"]
-    assert problem.startswith("the gateway refused (503): ")
+    monkeypatch.setattr("gatepost.cli.status.overview", broken)
+    found = await status(code=1)
+    assert texts(found) == ["the store can't be reached (OSError)"]
+    assert found["store"] is None
+    assert [one["instance"] for one in found["process"]["plugins"]] == ["box"]
+    assert "box: usable" in await status(code=1, text=True)
 
 
 async def test_on_postgresql_a_gateway_on_another_machine_is_no_problem(
     tmp_path, config, status, postgres_server
 ):
     url = postgres_server.new_database()
-    async with open_outbox(Secret(url), tmp_path, Policy()):
-        pass
     (tmp_path / "gatepost.toml").write_text(f'{config}\n[store]\nurl = "{url}"\n')
-    found = await status()
-    assert (found["gateway"], found["problems"]) == ("no gateway runs on this machine", [])
+    async with open_outbox(Secret(url), tmp_path, Policy()) as outbox:
+        assert texts(await status(code=1)) == ["no gateway runs on this machine"]
+        heartbeat = Heartbeat(outbox, lambda: 0.0)
+        await heartbeat.beat()
+        found = await status()
+        assert (found["gateway"], found["problems"]) == ("no gateway runs on this machine", [])
+        (replica,) = found["store"]["replicas"]
+        assert replica["version"] == __version__
+        await heartbeat.stop()
+        assert texts(await status(code=1)) == ["no gateway runs on this machine"]
+
+
+async def test_a_gateway_is_seen_while_it_runs_and_forgotten_when_it_stops(tmp_path, start, config, status):
+    async with start(tmp_path, config):
+        (replica,) = (await status())["store"]["replicas"]
+        assert replica["host"]
+    assert (await status(code=1))["store"]["replicas"] == []
+
+
+async def test_watching_needs_a_terminal(tmp_path, gateway):
+    options = "status", "--watch", "--config", str(tmp_path / "gatepost.toml")
+    result = await asyncio.to_thread(CliRunner().invoke, main, options)
+    assert (result.exit_code, "--watch needs a terminal" in result.output) == (1, True)
+
+
+async def test_watching_is_not_for_programs(tmp_path, gateway):
+    options = "status", "--watch", "--json", "--config", str(tmp_path / "gatepost.toml")
+    result = await asyncio.to_thread(CliRunner().invoke, main, options)
+    assert (result.exit_code, "give one of them" in result.output) == (2, True)

@@ -7,10 +7,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-from gatepost.outbox import console_schema, indexes
+from gatepost.outbox import console_schema, indexes, status_schema
 from gatepost.outbox import migrate as migrate_module
 from gatepost.outbox.migrate import HEAD, migrate
-from gatepost.outbox.schema import metadata
+
+# All tables: those of the status are in a module of their own.
+metadata = status_schema.metadata
 
 
 @pytest.fixture

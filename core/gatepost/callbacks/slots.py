@@ -49,6 +49,17 @@ class ClaimPlan(NamedTuple):
     """Whether the call takes one of the slots reserved for targets with no call in flight."""
 
 
+class RestingTarget(NamedTuple):
+    """A target that is not called at present, or only for a probe."""
+
+    target: str
+    seconds: float
+    """Until it is called again; 0: with the next call that is due."""
+    failing_for: float
+    """Seconds since it began to fail."""
+    reason: str
+
+
 class ClientSlots:
     """The calls of one client that are in flight, and the breakers of its targets."""
 
@@ -122,6 +133,13 @@ class ClientSlots:
         if target in self._tripped:
             self._breakers[target].end_rest(now)
             self._tripped[target] = 0.0
+
+    def resting(self, now: float) -> Iterator[RestingTarget]:
+        """Yield the targets that are not usable."""
+        for target in self._tripped:
+            one = self._breakers[target].snapshot(now)
+            failing_for = self._breakers[target].activity(now).failing_for
+            yield RestingTarget(target, one.rest_remaining, failing_for, one.reason)
 
     def _probe_targets(self, now: float) -> Iterator[str]:
         """Return the targets whose rest is over and that were not probed a moment ago."""

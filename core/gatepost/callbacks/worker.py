@@ -4,14 +4,14 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
 from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.callbacks import attempt
 from gatepost.callbacks.attempt import CallOutcome
 from gatepost.callbacks.client import CallbackClient, CallbackFailed
-from gatepost.callbacks.slots import ClaimPlan, ClientSlots, allowed_calls
+from gatepost.callbacks.slots import ClaimPlan, ClientSlots, RestingTarget, allowed_calls
 from gatepost.config.settings import Settings
 from gatepost.errors import StoreError, Unavailable
 from gatepost.observe import logs
@@ -88,6 +88,13 @@ class CallbackWorker:
         for client, target in targets:
             self._slots_of(client).end_rest(target, now)
         self._outbox.callbacks_due.set()
+
+    def resting_targets(self) -> Iterator[tuple[str, RestingTarget]]:
+        """Yield each target that is not usable, after the name of its client; empty for one that was removed."""
+        now = self._clock()
+        for client, slots in (*self._slots.items(), ("", self._removed_clients)):
+            for target in slots.resting(now):
+                yield client, target
 
     def stop(self) -> None:
         """Claim no further callbacks."""

@@ -68,5 +68,5 @@ def printable(text: str) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """Return ``1 message``, ``2 messages``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Return ``1 message``, ``2,000 messages``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -19,13 +19,13 @@ from gatepost.model import Channel, Secret
 from gatepost.outbox import Outbox, Policy, open_outbox, postgresql, sqlite
 from gatepost.outbox.driver_errors import store_error
 from gatepost.outbox.store_url import sqlite_path
+from gatepost.upkeep.status import GatewayStatus
 from gatepost.web.admin.requests import (
     OPERATION_REFUSED,
     Request,
     RestingInstance,
     RestingInstancesRequest,
     SendRequest,
-    Status,
     StatusRequest,
 )
 from gatepost.web.admin.socket_file import CONNECT_TIMEOUT, NoSocket, SocketUnavailable, gateway_address
@@ -39,12 +39,20 @@ _RESTING_INSTANCES_TIMEOUT = 5.0
 """Seconds for the list of resting instances, which a command can do without."""
 
 
+_STATUS_TIMEOUT = 10.0
+"""Seconds for the gateway's status, which it has in memory."""
+
+
 class AdminError(Exception):
     """The gateway on this machine can't be reached, did not answer, or refused; the text says which."""
 
 
 class GatewayNotRunning(AdminError):
     """No gateway runs on this machine."""
+
+
+class StoreUnreadable(Exception):
+    """The store can't be read; the text says why."""
 
 
 def load_settings(config: Path | None) -> Settings:
@@ -64,22 +72,31 @@ def load_settings(config: Path | None) -> Settings:
 
 
 async def fetch(settings: Settings, query: Callable[[Connection], Result]) -> Result:
-    """Return what ``query`` reads from the store, which sees the data of one moment.
+    """Return what ``query`` reads from the store, as ``read`` does; end the command when the store can't be read."""
+    try:
+        return await read(settings, query)
+    except StoreUnreadable as error:
+        fail(str(error))
 
-    Works beside a running gateway and without one. Ends the command when the store can't be read.
+
+async def read(settings: Settings, query: Callable[[Connection], Result]) -> Result:
+    """Return what ``query`` reads from the store, which sees the data of one moment. Raises StoreUnreadable.
+
+    Works beside a running gateway and without one.
     """
     path = sqlite_path(settings.store.url, settings.path.parent)
     try:
         if path is None:
             return await _read_postgresql(settings.store.url, query)
-        require_file(path)
+        if not path.exists():
+            raise StoreUnreadable(_no_file(path))
         engine = sqlite.read_only_engine(path)
         with closing(engine.connect()) as connection:
             return query(connection)
     except DBAPIError as error:
-        fail(f"the store can't be read: {store_error(error)}")
+        raise StoreUnreadable(f"the store can't be read: {store_error(error)}") from None
     except OSError as error:
-        fail(f"the store can't be reached ({type(error).__name__})")
+        raise StoreUnreadable(f"the store can't be reached ({type(error).__name__})") from None
 
 
 async def _read_postgresql(url: Secret, query: Callable[[Connection], Result]) -> Result:
@@ -105,7 +122,11 @@ def clock(settings: Settings) -> Callable[[Connection], int]:
 def require_file(path: Path) -> None:
     """End the command where there is no SQLite file."""
     if not path.exists():
-        fail(f"there is no store at {path}: the gateway has never run with this configuration")
+        fail(_no_file(path))
+
+
+def _no_file(path: Path) -> str:
+    return f"there is no store at {path}: the gateway has never run with this configuration"
 
 
 def open_store(settings: Settings) -> AbstractAsyncContextManager[Outbox]:
@@ -124,10 +145,10 @@ async def resting_instances(settings: Settings, channel: Channel) -> list[Restin
         return msgspec.json.decode(answer, type=list[RestingInstance])
 
 
-async def status(settings: Settings) -> Status:
+async def status(settings: Settings) -> GatewayStatus:
     """Return the status of the gateway that runs here. Raises AdminError."""
-    async with open_gateway(settings) as gateway:
-        return msgspec.json.decode(await gateway.request("status", StatusRequest()), type=Status)
+    async with open_gateway(settings, _STATUS_TIMEOUT) as gateway:
+        return msgspec.json.decode(await gateway.request("status", StatusRequest()), type=GatewayStatus)
 
 
 async def send(settings: Settings, request: SendRequest) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gatepost.errors import ConfigError, Fault
@@ -13,6 +14,10 @@ CHECK_INTERVAL = 20.0
 
 _FileStamp = tuple[int, int, int]
 """The inode, the time of the last change and the size of a file: they differ when it was written or replaced."""
+
+_EXPLICIT_VERSION = 0xA0
+_UTC_TIME = 0x17
+"""Tags of DER."""
 
 _log = logs.get(__name__)
 
@@ -48,6 +53,45 @@ def load(certificate: Path, key: Path, table: str = "server") -> ssl.SSLContext:
     except OSError as error:
         raise ConfigError([Fault(f"{table}.{setting}", f"can't be read ({error.strerror})")]) from None
     return context
+
+
+def ends_at(certificate: Path) -> float | None:
+    """Return when the first certificate of a file ends, in seconds since the epoch; None where that can't be read."""
+    try:
+        text = certificate.read_text("ascii", "replace")
+        body = text[text.index(ssl.PEM_HEADER) : text.index(ssl.PEM_FOOTER)] + ssl.PEM_FOOTER
+        return _end(ssl.PEM_cert_to_DER_cert(body))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _end(certificate: bytes) -> float:
+    """Return the end of a certificate's validity; raise ValueError or IndexError for another text.
+
+    The standard library has no function for that (RFC 5280, 4.1: TBSCertificate).
+    """
+    _, content, _ = _der_value(certificate, 0)
+    _, content, _ = _der_value(content, 0)
+    tag, _, place = _der_value(content, 0)
+    # The version may be missing. Then: serial number, signature, issuer, validity.
+    for _ in range(3 if tag == _EXPLICIT_VERSION else 2):
+        _, _, place = _der_value(content, place)
+    _, validity, _ = _der_value(content, place)
+    _, _, place = _der_value(validity, 0)
+    tag, moment, _ = _der_value(validity, place)
+    text = moment.decode("ascii")
+    if tag == _UTC_TIME:
+        text = ("20" if text < "50" else "19") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def _der_value(data: bytes, place: int) -> tuple[int, bytes, int]:
+    """Return the tag and the content of the value at this place, and the place after it."""
+    tag, length, start = data[place], data[place + 1], place + 2
+    if length & 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(data[place + 2 : start])
+    return tag, data[start : start + length], start + length
 
 
 class Certificate:

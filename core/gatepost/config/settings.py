@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gatepost.config.networks import Network
-from gatepost.config.numbers import MAX_PER_SECOND, Limit, Seconds
+from gatepost.config.numbers import MAX_PER_SECOND, MAX_SECONDS, Limit, Seconds
 from gatepost.config.routes import Routes
 from gatepost.model import Channel, Secret
 
@@ -142,6 +142,14 @@ class Contacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             pattern="^([A-Z]{2})?$", description="country of phone numbers without a country code, such as GB"
         ),
     ] = ""
+    max_age: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=MAX_SECONDS,
+            description="age in seconds of a source's data above which gatepost status asks you to look; 0: none",
+        ),
+    ] = 259_200.0
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -86,8 +86,9 @@ class GatheredLookups:
             if lookup.future.done():
                 continue
             if lookup.since <= too_late:
-                self._source.failed_lookups += 1
-                lookup.future.set_result(Unavailable("the lookups before it took too long"))
+                late = Unavailable("the lookups before it took too long")
+                self._source.note_failure(late.reason)
+                lookup.future.set_result(late)
                 continue
             batch.setdefault(lookup.ext_user_id, []).append(lookup.future)
         return batch

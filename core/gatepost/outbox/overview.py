@@ -1,16 +1,22 @@
-"""What an operator sees first of the store: what waits, what is paused, and whose share is reduced."""
+"""What an operator sees first of the store: what waits, what is paused, whose share is reduced, and which cap is near."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, literal_column, select
 
-from gatepost.outbox import pauses
+from gatepost.model import Channel
+from gatepost.outbox import limits, pauses, replicas, store_size
+from gatepost.outbox.limits import UsedLimit
 from gatepost.outbox.pauses import Pause
-from gatepost.outbox.queries import callback_depth
-from gatepost.outbox.schema import messages, queues, shares
-from gatepost.outbox.states import State
-from gatepost.outbox.transaction import Transaction
+from gatepost.outbox.records import Limit, Queue
+from gatepost.outbox.replicas import Replica
+from gatepost.outbox.schema import messages, queues, shares, statuses
+from gatepost.outbox.states import CallbackState, State
+from gatepost.outbox.store_size import StoreSize
+
+NEAR = 0.8
+"""The part of a limit from which on it is near its end."""
 
 
 class WaitingMessages(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +31,8 @@ class WaitingMessages(msgspec.Struct, frozen=True, kw_only=True):
     """Those of them that wait for the operator."""
     overdue: float
     """Seconds for which the longest waiting one has been due; 0 where none is."""
+    paused: bool
+    """Whether all of them wait for the end of a pause."""
 
 
 class ReducedShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +46,16 @@ class ReducedShare(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class TargetCallbacks(msgspec.Struct, frozen=True, kw_only=True):
+    """The callbacks of one client to one host that have not ended well."""
+
+    client: str
+    target: str
+    """``host:port`` of the callback URL."""
+    waiting: int
+    dead: int
+
+
 class CallbackOverview(msgspec.Struct, frozen=True, kw_only=True):
     """The callbacks to Smartico that have not ended well."""
 
@@ -45,36 +63,88 @@ class CallbackOverview(msgspec.Struct, frozen=True, kw_only=True):
     age: float
     """Seconds since the oldest waiting one became known."""
     dead: int
+    targets: Sequence[TargetCallbacks]
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of the store that an operator sees first."""
 
+    read_at: float
+    """Seconds since the epoch, by the clock of the store."""
     waiting: Sequence[WaitingMessages]
     callbacks: CallbackOverview
     shares: Sequence[ReducedShare]
     pauses: Sequence[Pause]
+    limits: Sequence[UsedLimit]
+    """Those of which at least the part NEAR is used."""
+    size: StoreSize
+    replicas: Sequence[Replica]
 
 
-def overview(connection: Connection, now: int) -> Overview:
-    """Read the overview; ``now`` is in milliseconds since the epoch. It reads nothing of messages that have ended."""
-    callbacks = callback_depth(connection, now)
+def overview(connection: Connection, now: int, configured: Mapping[str, Limit]) -> Overview:
+    """Read the overview; ``now`` is in milliseconds since the epoch. It reads nothing of messages that have ended.
+
+    ``configured`` are the limits of clients and routes, by their keys in the configuration.
+    """
+    in_force = pauses.in_force(connection, now)
     return Overview(
-        waiting=_waiting(connection, now),
-        callbacks=CallbackOverview(
-            waiting=sum(callbacks.waiting.values()), age=callbacks.age, dead=callbacks.dead
-        ),
+        read_at=now / 1000,
+        waiting=_waiting(connection, now, in_force),
+        callbacks=_callbacks(connection, now),
         shares=_reduced_shares(connection),
-        pauses=pauses.in_force(connection, now),
+        pauses=in_force,
+        limits=[one for one in limits.used(connection, now, configured) if one.used >= NEAR * one.cap],
+        size=store_size.find(connection, now),
+        replicas=replicas.find(connection, now),
     )
 
 
-def read(tx: Transaction, items: Sequence[None]) -> list[Overview]:
-    """Read the overview in a transaction of the outbox."""
-    return [overview(tx.connection, tx.now)] * len(items)
+_count_waiting = (
+    select(
+        statuses.c.client, statuses.c.target, func.count().label("n"), func.min(statuses.c.seq).label("first")
+    )
+    .where(statuses.c.due_at.is_not(None))
+    .group_by(statuses.c.client, statuses.c.target)
+)
+# A literal, not a parameter: only then does the planner know beforehand that the partial index has all these rows.
+_count_dead = (
+    select(statuses.c.client, statuses.c.target, func.count().label("n"))
+    .where(statuses.c.callback_state == literal_column(f"'{CallbackState.DEAD.value}'"))
+    .group_by(statuses.c.client, statuses.c.target)
+)
 
 
-def _waiting(connection: Connection, now: int) -> list[WaitingMessages]:
+def _callbacks(connection: Connection, now: int) -> CallbackOverview:
+    waiting = {(row.client, row.target): row for row in connection.execute(_count_waiting)}
+    dead = {(row.client, row.target): row.n for row in connection.execute(_count_dead)}
+    return CallbackOverview(
+        waiting=sum(row.n for row in waiting.values()),
+        age=_age(connection, now, list(waiting.values())),
+        dead=sum(dead.values()),
+        targets=[
+            TargetCallbacks(
+                client=client,
+                target=target,
+                waiting=waiting[client, target].n if (client, target) in waiting else 0,
+                dead=dead.get((client, target), 0),
+            )
+            for client, target in sorted(waiting.keys() | dead.keys())
+        ],
+    )
+
+
+def _age(connection: Connection, now: int, waiting: Sequence[Row[tuple[str, str, int, int]]]) -> float:
+    """Return the seconds since the oldest waiting callback became known."""
+    if not waiting:
+        return 0.0
+    first = min(row.first for row in waiting)
+    recorded: int = connection.execute(
+        select(statuses.c.recorded_at).where(statuses.c.seq == first)
+    ).scalar_one()
+    return max(0.0, (now - recorded) / 1000)
+
+
+def _waiting(connection: Connection, now: int, in_force: Sequence[Pause]) -> list[WaitingMessages]:
     query = (
         select(
             messages.c.queue,
@@ -104,9 +174,11 @@ def _waiting(connection: Connection, now: int) -> list[WaitingMessages]:
                 ),
                 default=0.0,
             ),
+            paused=any(pause.scope.matches(queue, "") for pause in in_force),
         )
         for row in connection.execute(names)
         if (states := by_queue.get(row.id))
+        for queue in (Queue(row.id, Channel(row.channel), row.route, row.client),)
     ]
 
 

@@ -2,6 +2,9 @@
 
 from typing import Protocol, TypeVar
 
+import msgspec
+
+from gatepost.context import ContactsState
 from gatepost.errors import Unavailable
 from gatepost.model import Report
 from gatepost.outbox import Outbox
@@ -38,6 +41,9 @@ class InstanceServices:
         self.warnings: dict[tuple[str, str], None] = {}
         """What the plugin's constructor warns of: the path of a key and the problem, each once and in order."""
 
+        self.contacts: ContactsState | None = None
+        """What the source has in memory, if it has said so."""
+
     def start(self, reports: ReportRecorder, outbox: Outbox) -> None:
         """Serve the instance from now on."""
         self._reports, self._outbox = reports, outbox
@@ -53,6 +59,17 @@ class InstanceServices:
         path = f"plugins.{self._name}"
         if len(self.warnings) < MAX_WARNINGS:
             self.warnings[f"{path}.{name}" if name else path, text] = None
+
+    def describe_contacts(self, state: ContactsState) -> None:
+        """Note what the source has in memory, as ``Context.describe_contacts`` promises."""
+        if not isinstance(state, ContactsState):
+            raise TypeError(f"describe_contacts takes a ContactsState, not {sanitize.type_name(state)}")
+        try:
+            valid = msgspec.convert(msgspec.structs.asdict(state), ContactsState)
+        except msgspec.ValidationError as error:
+            raise TypeError(f"this ContactsState is not valid: {error}") from None
+        problem = sanitize.clean_text(valid.problem, sanitize.MAX_WARNING_LENGTH)
+        self.contacts = msgspec.structs.replace(valid, problem=problem)
 
     async def report(self, report: Report) -> None:
         """Record a report, as ``Context.report`` promises."""

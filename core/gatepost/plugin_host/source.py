@@ -1,7 +1,8 @@
 """A plugin instance as a contact source. What it returns is copied and checked, and comes in time."""
 
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 from gatepost import hookspecs
 from gatepost.errors import PluginError, SendError, Unavailable
@@ -11,6 +12,14 @@ from gatepost.plugin_host import sanitize
 from gatepost.plugin_host.isolation import HookFailure, HookRunner
 
 T = TypeVar("T")
+
+
+class Failure(NamedTuple):
+    """A failure to answer about a user."""
+
+    at: float
+    """Seconds since the epoch."""
+    reason: str
 
 
 class Source:
@@ -30,6 +39,10 @@ class Source:
         """Whether the plugin knows whose a number or an address is."""
         self.failed_lookups = 0
         """How often the plugin failed to answer about a user."""
+        self.last_failure: Failure | None = None
+        """Its last failure to answer."""
+        self.is_failing = False
+        """Whether it failed to answer the last time."""
 
     async def find_contact(self, ext_user_id: str, timeout: float) -> Contact | None:  # noqa: ASYNC109  HookRunner keeps it
         """Look a user up within ``timeout`` seconds.
@@ -112,9 +125,17 @@ class Source:
     def _found(self, result: T | HookFailure, users: int = 1) -> T:
         """Return the result of a lookup of so many users; raise Unavailable, and count it, where it failed."""
         if isinstance(result, HookFailure):
-            self.failed_lookups += users
-            raise as_unavailable(result)
+            error = as_unavailable(result)
+            self.note_failure(error.reason, users)
+            raise error
+        self.is_failing = False
         return result
+
+    def note_failure(self, reason: str, users: int = 1) -> None:
+        """Note that the plugin failed to answer about so many users."""
+        self.failed_lookups += users
+        self.last_failure = Failure(time.time(), reason)
+        self.is_failing = True
 
 
 def as_unavailable(failure: HookFailure) -> SendError:

@@ -49,6 +49,7 @@ def _build(settings: InstanceSettings, gateway: Settings) -> Instance:
         state=services.state,
         lease=services.state.lease,
         warn=services.warn,
+        describe_contacts=services.describe_contacts,
     )
     try:
         plugin = discovery.load(settings.use)(settings.settings, context)

@@ -16,7 +16,7 @@ from structlog.stdlib import BoundLogger
 from structlog.testing import LogCapture
 
 from gatepost.errors import Unavailable
-from gatepost.hookspecs import Context
+from gatepost.hookspecs import ContactsState, Context
 from gatepost.model import Report
 from gatepost.testing.webhook_requests import WEBHOOK_URL
 
@@ -44,6 +44,8 @@ class FakeCore:
         """How often one of these three has raised Unavailable."""
         self.warnings: list[tuple[str, str]] = []
         """What was passed to ``context.warn``: key and problem."""
+        self.described: list[ContactsState] = []
+        """What was passed to ``context.describe_contacts``, in order."""
         self.captured = LogCapture()
         self._log = log or structlog.wrap_logger(None, [self.captured], BoundLogger)
 
@@ -63,6 +65,7 @@ class FakeCore:
             "state": self,
             "lease": self._lease,
             "warn": self._warn,
+            "describe_contacts": self.described.append,
         }
         return Context(**{**values, **fields})
 

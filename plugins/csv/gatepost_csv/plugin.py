@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from gatepost.errors import ConfigError, Fault, Unavailable
-from gatepost.hookspecs import Context, HasLifespan, MemorySource, UserFinder, hookimpl
+from gatepost.hookspecs import ContactsState, Context, HasLifespan, MemorySource, UserFinder, hookimpl
 from gatepost.model import Channel, Contact, Secret
 from gatepost_csv.address_search import AddressSearch
 from gatepost_csv.parser import BadFile
@@ -37,6 +37,7 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
     def __init__(self, settings: Settings, context: Context) -> None:
         self._settings = settings
         self._log = context.log
+        self._describe = context.describe_contacts
         self._current: Snapshot | None = None
         self._stopping = threading.Event()
         self._last_refusal = ""
@@ -106,6 +107,7 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
         """Answer from this snapshot from now on; return the previous one."""
         old, self._current = self._current, new
         self._last_refusal = ""
+        self._describe(_state(new))
         self._log.info("contacts_read", users=len(new.contacts))
         for problem, count in new.problems.counts.items():
             self._log.warning(
@@ -121,6 +123,10 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
             # The same at two checks: the program that writes the file has finished, or pauses at least.
             if current == previous != handled:
                 handled = await self._replace(current, handled)
+            elif self._last_refusal and self._current and current == self._current.fingerprint:
+                # The file in use is back, or can be reached again.
+                self._last_refusal = ""
+                self._describe(_state(self._current))
             previous = current
 
     async def _replace(self, current: Fingerprint | None, handled: Fingerprint | None) -> Fingerprint | None:
@@ -163,7 +169,15 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
         refusal = f"{line} {problem}"
         if refusal != self._last_refusal:
             self._log.error("contacts_file_refused", problem=problem, line=line)
+            if self._current is not None:
+                where = f"line {line}: " if line else ""
+                self._describe(_state(self._current, f"the new file is refused: {where}{problem}"))
         self._last_refusal = refusal
+
+
+def _state(snapshot: Snapshot, problem: str = "") -> ContactsState:
+    written_at = snapshot.fingerprint.modified_ns / 1_000_000_000
+    return ContactsState(users=len(snapshot.contacts), as_of=written_at, problem=problem)
 
 
 def _problem(error: Exception) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 import functools
+import time
 
+from gatepost.hookspecs import ContactsState
 from gatepost.model import Contact, Secret
 from gatepost.testing.conformance import assertions, cpu_units
 from gatepost.testing.conformance.harness import Harness
@@ -14,6 +16,8 @@ from gatepost.testing.features import ContactFeature, FailureMode
 
 _USER = "conformance-1"
 _UNKNOWN = "no-such-user-here"
+_CLOCK_ERROR = 3600.0
+"""Seconds by which the clock of a source may be ahead."""
 HOSTILE_IDS = (
     "nobody",
     " ",
@@ -165,6 +169,22 @@ async def no_leaks(harness: Harness) -> None:
     values = [value.reveal() for one in contacts for value in (one.email, one.phone) if value]
     assert not contains_any(text, values), "a user's address or number is in a log"
     assert not contains_any(text, harness.secrets()), "a secret is in a log"
+
+
+@check(Group.CONTACTS)
+async def described(harness: Harness) -> None:
+    """Pass to `context.describe_contacts`, where it is used, the number of users and when the data were written.
+
+    Count the users that can be found, and give `as_of` in seconds since the epoch: time.time(), or st_mtime of a file.
+    """
+    async with harness.run_plugin() as running:
+        await running.find(_USER)
+    for state in running.core.described:
+        assert isinstance(state, ContactsState), f"it passed {state!r} instead of a ContactsState"
+        least = len(harness.contacts)
+        assert state.users >= least, f"it says that it has {state.users} users, of whom {least} can be found"
+        assert 0 < state.as_of <= time.time() + _CLOCK_ERROR, f"as_of is {state.as_of}: no time until now"
+        assert not state.problem, f"it says that newer data are not used: {state.problem}"
 
 
 @check(Group.CONTACTS)

@@ -12,7 +12,6 @@ from gatepost.outbox import suppressions
 from gatepost.outbox.cancellations import Progress
 from gatepost.outbox.console_users import ConsoleUser
 from gatepost.outbox.message_filter import MessageFilter
-from gatepost.outbox.overview import Overview
 from gatepost.outbox.pauses import Scope
 
 MAX_IDS = 500
@@ -126,32 +125,7 @@ class RemoveConsoleUserRequest(Request, frozen=True, kw_only=True):
 
 
 class StatusRequest(Request, frozen=True, kw_only=True):
-    """For ``status``; the answer is a Status."""
-
-
-class InstanceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The breaker of a sending instance."""
-
-    instance: str
-    state: str
-    """``usable``, ``resting`` or ``probing``."""
-    seconds: float
-    """Until the rest is over; 0 without one."""
-    misconfigured: bool
-    reason: str
-    """Why it rests or is misconfigured; empty after a success."""
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator sees first."""
-
-    gateway: str
-    """``running``, or why nothing is known of the gateway."""
-    problems: Sequence[str]
-    """What an operator should look at now."""
-    plugins: Sequence[InstanceStatus]
-    """The sending instances; empty where no gateway answered."""
-    store: Overview
+    """For ``status``; the answer is a GatewayStatus."""
 
 
 class PauseRequest(ReasonedRequest, frozen=True, kw_only=True):

@@ -8,7 +8,9 @@ from gatepost.callbacks.worker import CallbackWorker
 from gatepost.config.settings import Settings
 from gatepost.intake.accept import Acceptance
 from gatepost.outbox import Outbox
+from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
+from gatepost.upkeep.heartbeat import Heartbeat
 
 
 class AdminServices(msgspec.Struct, frozen=True):
@@ -20,6 +22,8 @@ class AdminServices(msgspec.Struct, frozen=True):
     callbacks: CallbackWorker
     throttles: Mapping[str, Throttle]
     """The throttle of every sending instance, by its name."""
+    instances: Mapping[str, Instance]
+    heartbeat: Heartbeat
 
 
 class OperationRefused(Exception):

@@ -1,68 +1,83 @@
-"""The operation that shows whether everything is fine, and what an operator should look at now."""
+"""The operation that shows what the running gateway knows of itself."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-import msgspec
-
+from gatepost import __version__
+from gatepost.config import certificate
 from gatepost.config.routes import Routes
-from gatepost.config.settings import Settings
 from gatepost.model import Channel
-from gatepost.outbox import overview
-from gatepost.outbox.overview import Overview
-from gatepost.throttle import BreakerSnapshot, BreakerState
-from gatepost.web.admin.requests import InstanceStatus, Status, StatusRequest
+from gatepost.plugin_host.instances import Instance
+from gatepost.throttle import Throttle
+from gatepost.upkeep.status import GatewayStatus, InstanceStatus, SourceStatus, TargetStatus
+from gatepost.web.admin.requests import StatusRequest
 from gatepost.web.admin.services import AdminServices
 
 
-async def status(services: AdminServices, _request: StatusRequest, _actor: str) -> Status:
-    """Return the status of this gateway and of the store."""
-    found = await services.outbox.change(overview.read, None)
+async def status(services: AdminServices, _request: StatusRequest, _actor: str) -> GatewayStatus:
+    """Return the status of this gateway. It reads nothing from the store, which may be what is broken."""
     now = asyncio.get_running_loop().time()
-    breakers = {name: throttle.snapshot(now) for name, throttle in services.throttles.items()}
-    problems = [
-        *(["the store refuses writes"] if services.outbox.is_failing else []),
-        *_instance_problems(services.settings.routes, breakers),
-        *store_problems(found),
-    ]
-    plugins = [
-        InstanceStatus(
-            instance=name,
-            state=one.state.value,
-            seconds=one.rest_remaining,
-            misconfigured=one.misconfigured,
-            reason=one.reason,
-        )
-        for name, one in breakers.items()
-    ]
-    store = configured(services.settings, found)
-    return Status(gateway="running", problems=problems, plugins=plugins, store=store)
+    path = services.settings.server.certificate
+    return GatewayStatus(
+        version=__version__,
+        uptime=services.heartbeat.uptime,
+        lag=services.heartbeat.max_lag,
+        store_fails=services.outbox.is_failing,
+        # In a thread, because the file may be on a slow network disk.
+        certificate_ends_at=await asyncio.to_thread(certificate.ends_at, path) if path else None,
+        plugins=[
+            _instance_status(name, throttle, now, services.settings.routes)
+            for name, throttle in services.throttles.items()
+        ],
+        sources=[
+            _source_status(one)
+            for one in services.instances.values()
+            if one.is_source and one.name in _used_sources(services)
+        ],
+        resting_targets=[
+            TargetStatus(client=client, **target._asdict())
+            for client, target in services.callbacks.resting_targets()
+        ],
+    )
 
 
-def configured(settings: Settings, found: Overview) -> Overview:
-    """Return the overview without the shares of routes and instances that are no longer configured."""
-    splits = settings.routes.balanced
-    shares = [one for one in found.shares if one.instance in splits.get(one.route, {})]
-    return msgspec.structs.replace(found, shares=shares)
+def _used_sources(services: AdminServices) -> set[str]:
+    settings = services.settings
+    return {name for client in settings.clients for name in settings.contact_sources(client)}
 
 
-def store_problems(found: Overview) -> Iterator[str]:
-    """Describe what the store has for an operator to decide."""
-    if held := sum(one.held for one in found.waiting):
-        yield f"held messages: {held}. See gatepost messages list held"
-    if found.callbacks.dead:
-        yield f"callbacks that were given up: {found.callbacks.dead}. See gatepost messages list --dead"
+def _instance_status(name: str, throttle: Throttle, now: float, routes: Routes) -> InstanceStatus:
+    one, activity = throttle.snapshot(now), throttle.activity(now)
+    return InstanceStatus(
+        instance=name,
+        state=one.state.value,
+        seconds=one.rest_remaining,
+        failing_for=activity.failing_for,
+        misconfigured=one.misconfigured,
+        reason=one.reason,
+        since_success=activity.since_success,
+        per_minute=activity.per_minute,
+        shares=_shares(name, routes),
+    )
 
 
-def _instance_problems(routes: Routes, breakers: Mapping[str, BreakerSnapshot]) -> Iterator[str]:
-    """Describe each misconfigured instance, and each route of which no instance can send."""
-    for name, one in breakers.items():
-        if one.misconfigured:
-            yield f"plugins.{name}: misconfigured: {one.reason}"
-    for channel in Channel:
-        for position, route in enumerate(routes.of(channel)):
-            # One with the weight 0 gets no messages.
-            names = [name for name in route.instances if route.split.get(name, 1.0)]
-            resting = [breakers[name].state is BreakerState.RESTING for name in names]
-            if resting and all(resting):
-                yield f"{routes.key(channel, position)}: none of its plugins can send now"
+def _shares(name: str, routes: Routes) -> Mapping[str, float]:
+    return {
+        route.name: route.split[name] / sum(route.split.values())
+        for channel in Channel
+        for route in routes.of(channel)
+        if name in route.split
+    }
+
+
+def _source_status(instance: Instance) -> SourceStatus:
+    contacts, source = instance.services.contacts, instance.as_source
+    return SourceStatus(
+        instance=instance.name,
+        users=contacts.users if contacts else None,
+        as_of=contacts.as_of if contacts else None,
+        problem=contacts.problem if contacts else "",
+        is_failing=source.is_failing,
+        failed_at=source.last_failure.at if source.last_failure else None,
+        failure=source.last_failure.reason if source.last_failure else "",
+    )

@@ -25,6 +25,7 @@ def upgrade() -> None:
     _create_operators_tables()
     _create_replicas_tables()
     _create_shares()
+    _create_status_tables()
 
 
 def _create_queues() -> None:
@@ -137,7 +138,7 @@ def _create_statuses() -> None:
     )
     troubled = "status <> 'accepted' AND status <> 'delivered' AND status <> 'opened'"
     _partial("statuses_troubled", "statuses", ["status", "message_id"], troubled)
-    _partial("statuses_dead", "statuses", ["callback_state"], "callback_state = 'dead'")
+    _partial("statuses_dead", "statuses", ["client", "target"], "callback_state = 'dead'")
 
 
 def _create_counters() -> None:
@@ -285,6 +286,27 @@ def _create_shares() -> None:
         sa.Column("increased", sa.Integer, nullable=False),
         sa.Column("measured_from", sa.Integer, nullable=False),
         sa.Column("decided", sa.Integer, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+
+
+def _create_status_tables() -> None:
+    op.create_table(
+        "replicas",
+        sa.Column("holder", sa.Text, primary_key=True),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("version", sa.Text, nullable=False),
+        sa.Column("started_at", _big, nullable=False),
+        sa.Column("seen_at", _big, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "store_sizes",
+        sa.Column("day", _big, primary_key=True),
+        sa.Column("measured_at", _big, nullable=False),
+        sa.Column("bytes", _big, nullable=False),
         sqlite_with_rowid=False,
         sqlite_strict=True,
     )
