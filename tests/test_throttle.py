@@ -499,3 +499,39 @@ def test_a_send_is_allowed_after_the_returned_wait(per_second, count, start):
     wake = it.next_allowed_in(start)
     assert wake is not None
     assert it.sends_allowed(start + wake) > 0
+
+
+def test_the_sends_of_the_last_minute_are_counted():
+    it = new_throttle()
+    for second in range(120):
+        it.begin(second)
+        it.end(second, None if second % 2 else Rejected("unknown"))
+    assert it.activity(120.0).per_minute == 60
+    assert it.activity(150.0).per_minute == 30
+    assert it.activity(300.0).per_minute == 0
+
+
+def test_the_time_since_the_last_success_is_known():
+    it = new_throttle()
+    assert it.activity(5.0).since_success is None
+    it.begin(10.0)
+    it.end(10.0, None)
+    it.begin(20.0)
+    it.end(20.0, Rejected("unknown"))
+    assert it.activity(25.0).since_success == 15
+
+
+def test_an_instance_fails_from_its_first_rest_until_a_success():
+    it = new_throttle()
+    trip(it, 10.0)
+    assert it.activity(15.0).failing_for == 5
+    now = 15.0
+    for _ in range(3):
+        now += it.rest_remaining(now)
+        it.begin(now)
+        it.end(now, Unavailable("down"))
+    assert it.activity(now).failing_for == now - 10
+    now += it.rest_remaining(now)
+    it.begin(now)
+    it.end(now, None)
+    assert it.activity(now).failing_for == 0

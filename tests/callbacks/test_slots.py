@@ -145,3 +145,17 @@ def test_a_call_that_ends_during_a_claim_causes_no_pause():
     slots.note_claim(plan, 0, 0.0)
 
     assert [plan.target for plan in slots.plan_claims(0.0, 10, allowed_calls(0, SLOTS))] == [""]
+
+
+def test_the_targets_that_rest_are_named_with_the_reason_until_one_answers():
+    slots = ClientSlots(SLOTS)
+    for _ in range(throttle.FAILURE_THRESHOLD):
+        slots.begin("dead.example:443", 0.0)
+        slots.end("dead.example:443", 0.0, Unavailable("HTTP 500"))
+    slots.begin("fine.example:443", 0.0)
+    slots.end("fine.example:443", 0.0, None)
+    (one,) = slots.resting(7.0)
+    assert (one.target, one.failing_for, one.reason) == ("dead.example:443", 7.0, "HTTP 500")
+    slots.begin("dead.example:443", 500.0)
+    slots.end("dead.example:443", 500.0, None)
+    assert [*slots.resting(500.0)] == []

@@ -2,11 +2,14 @@
 
 import asyncio
 import ssl
+from datetime import UTC, datetime
 
 import pytest
 import trustme
 from cryptography import x509
 from structlog.testing import capture_logs
+
+from gatepost.config import certificate
 
 
 class Files:
@@ -116,3 +119,23 @@ async def test_an_invalid_pair_is_logged_once_and_the_old_one_stays(
     )
     assert problems()[1].startswith("server.certificate: can't be read (No such file or directory)")
     assert all(problem.endswith("; the old certificate stays in use") for problem in problems())
+
+
+@pytest.mark.parametrize("year", [2030, 2049, 2050, 2070])
+def test_the_end_of_a_certificate_is_read(tmp_path, authority, year):
+    end = datetime(year, 3, 1, 12, 30, 5, tzinfo=UTC)
+    path = tmp_path / "cert.pem"
+    issued = authority.issue_cert("localhost", not_after=end)
+    path.write_bytes(b"a comment\n" + issued.cert_chain_pems[0].bytes() + issued.cert_chain_pems[0].bytes())
+    assert certificate.ends_at(path) == end.timestamp()
+
+
+@pytest.mark.parametrize("damage", [b"", b"no certificate", b"cut", b"nonsense"])
+def test_the_end_of_what_is_no_certificate_is_not_known(tmp_path, authority, damage):
+    path = tmp_path / "cert.pem"
+    pem = authority.issue_cert("localhost").cert_chain_pems[0].bytes()
+    lines = pem.splitlines(keepends=True)
+    contents = {b"cut": lines[0] + lines[-1], b"nonsense": lines[0] + b"AAAA\n" + lines[-1]}
+    path.write_bytes(contents.get(damage, damage))
+    assert certificate.ends_at(path) is None
+    assert certificate.ends_at(tmp_path / "missing.pem") is None

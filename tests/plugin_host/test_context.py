@@ -14,6 +14,10 @@ from gatepost.cli.config_checks import check_config
 from gatepost.errors import StoreBroken, Unavailable
 from gatepost.plugin_host import services, stored_state
 
+
+from gatepost.hookspecs import ContactsState
+from gatepost.plugin_host import services
+
 MODULE = """\
 import msgspec
 from gatepost.errors import Unavailable
@@ -306,3 +310,33 @@ async def test_a_warning_after_the_constructor_does_nothing_bad(config, poller):
     async with running(config, poller) as (one, _, _):
         for number in range(100):
             one.warn("key", f"number {number}")
+
+
+def described(config, poller, state):
+    """Let an instance describe its contacts; return what the gateway knows of them then."""
+    _, instances = load(config)
+    poller.CONTEXTS["one"].describe_contacts(state)
+    return instances["one"].services.contacts
+
+
+def test_what_a_source_says_of_its_contacts_is_kept_without_addresses(config, poller):
+    problem = "line 3:\nann@players.example twice"
+    found = described(config, poller, ContactsState(users=7, as_of=5.0, problem=problem))
+    assert (found.users, found.as_of) == (7, 5.0)
+    assert "ann@" not in found.problem
+    assert found.problem.isprintable()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"users": 7},
+        ContactsState(users=-1, as_of=5.0),
+        ContactsState(users="7", as_of=5.0),
+        ContactsState(users=7, as_of="today"),
+        ContactsState(users=7, as_of=5.0, problem=None),
+    ],
+)
+def test_an_invalid_description_of_contacts_is_refused(config, poller, state):
+    with pytest.raises(TypeError, match="ContactsState"):
+        described(config, poller, state)

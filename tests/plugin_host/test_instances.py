@@ -312,6 +312,15 @@ class TestFindContact:
         assert logged[0]["hook"] == "find_contact"
         assert it.as_source.failed_lookups == 1
 
+    async def test_the_last_failure_stays_known_when_the_source_answers_again(self):
+        it = instance(Fake(Unavailable("the CRM answered 503"))).as_source
+        with pytest.raises(Unavailable):
+            await it.find_contact("joe", 5.0)
+        assert (it.is_failing, it.last_failure.reason) == (True, "the CRM answered 503")
+        it._calls = instance(Fake(None)).as_source._calls
+        await it.find_contact("joe", 5.0)
+        assert (it.is_failing, it.last_failure.reason) == (False, "the CRM answered 503")
+
     async def test_unavailable_is_copied_redacted(self, logged):
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
             await instance(Fake(Unavailable("asked for joe@example.com"))).as_source.find_contact("joe", 5.0)

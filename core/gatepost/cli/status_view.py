@@ -1,5 +1,6 @@
 """The status of the gateway as an operator reads it."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -132,7 +133,9 @@ def _instance_text(one: InstanceStatus, pauses: Sequence[Pause]) -> str:
 def _source_text(one: SourceStatus) -> str:
     facts = []
     if one.users is not None and one.as_of is not None:
-        facts.append(f"{plural(one.users, 'user')}, as of {utc(one.as_of)}")
+        facts.append(
+            f"{plural(one.users, 'user')}, written {duration(max(0.0, time.time() - one.as_of))} ago"
+        )
     if one.problem:
         facts.append(one.problem)
     if one.failed_at is not None:

@@ -166,7 +166,7 @@ def _source_problems(settings: Settings, source: SourceStatus) -> Iterator[Probl
             Kind.CONTACTS_REFUSED,
             source.instance,
             f"{name} uses old contacts: {source.problem}",
-            "mend the new data, or restart the gateway if they are right",
+            "mend the new data; the log has the whole reason",
         )
     elif source.users == 0:
         yield problem(

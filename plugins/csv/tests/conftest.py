@@ -17,6 +17,8 @@ class ContactsFile:
     def __init__(self, folder):
         self.path = folder / "players.csv"
         self.captured = LogCapture()
+        self.described = []
+        """What the sources said of their contacts, in order."""
 
     def write(self, text):
         """Write a new file and rename it into place, as a careful exporter does."""
@@ -36,7 +38,13 @@ class ContactsFile:
     def source(self, default_region="", **settings):
         log = structlog.wrap_logger(None, processors=[self.captured])
         settings = Settings(path=self.path, **{"check_every": 0.01, **settings})
-        return CsvSource(settings, Context(name="players", log=log, default_region=default_region))
+        context = Context(
+            name="players",
+            log=log,
+            default_region=default_region,
+            describe_contacts=self.described.append,
+        )
+        return CsvSource(settings, context)
 
     def logged(self, event="contacts_file_refused"):
         return [entry for entry in self.captured.entries if entry["event"] == event]
