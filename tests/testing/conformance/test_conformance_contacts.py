@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gatepost.errors import Unavailable, Uncertain
-from gatepost.hookspecs import hookimpl
+from gatepost.hookspecs import ContactsState, hookimpl
 from gatepost.model import Contact, Secret
 from gatepost.testing.conformance import cpu_units
 from gatepost_example import Example, users
@@ -142,6 +142,39 @@ class LogsWhoWasFound(Example):
         if found and found.email:
             self._context.log.debug("found", name=found.email.reveal().partition("@")[0])
         return found
+
+
+class Describes(Example):
+    """A plugin that describes its contacts after each lookup."""
+
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        self._context.describe_contacts(self.description())
+        return await super().find_contact(ext_user_id)
+
+
+@wrong("contacts.described", "instead of a ContactsState")
+class DescribesWithANumber(Describes):
+    def description(self):
+        return 1000
+
+
+@wrong("contacts.described", "it has 1 users, of whom")
+class CountsNoUsers(Describes):
+    def description(self):
+        return ContactsState(users=1, as_of=time.time())
+
+
+@wrong("contacts.described", "no time until now")
+class CountsMilliseconds(Describes):
+    def description(self):
+        return ContactsState(users=1000, as_of=1000 * time.time())
+
+
+@wrong("contacts.described", "newer data are not used: none")
+class HasAProblemAlways(Describes):
+    def description(self):
+        return ContactsState(users=1000, as_of=time.time(), problem="none")
 
 
 @wrong("contacts.free_loop", "time.sleep")
