@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import signal
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +16,9 @@ from gatepost.model import Secret
 from gatepost.outbox import Policy, open_outbox
 from gatepost.testing import emulator, smartico
 from gatepost.upkeep.heartbeat import Heartbeat
+from gatepost.web.admin import api
+from gatepost.web.admin.api import Operation
+from gatepost.web.admin.requests import StatusRequest
 
 
 @pytest.fixture
@@ -208,3 +214,43 @@ async def test_watching_is_not_for_programs(tmp_path, gateway):
     options = "status", "--watch", "--json", "--config", str(tmp_path / "gatepost.toml")
     result = await asyncio.to_thread(CliRunner().invoke, main, options)
     assert (result.exit_code, "give one of them" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("trouble", [False, True])
+async def test_watching_ends_with_the_exit_code_of_the_last_view(tmp_path, gateway, monkeypatch, trouble):
+    monkeypatch.setattr("gatepost.outbox.Outbox.is_failing", trouble)
+    terminal, its_end = os.openpty()
+    arguments = "-m", "gatepost", "status", "--watch", "--config", str(tmp_path / "gatepost.toml")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *arguments), stdin=its_end, stdout=its_end, stderr=its_end
+    )
+    os.close(its_end)
+    shown = await asyncio.to_thread(read_until, terminal, b"Ctrl-C ends", b"callbacks", b"store")
+    assert (b"Everything is fine" in shown) is not trouble
+    process.send_signal(signal.SIGINT)
+    # On the ordinary screen, where it stays.
+    after = await asyncio.to_thread(read_until, terminal, LEAVE_SCREEN, b"callbacks", b"store")
+    assert await process.wait() == int(trouble)
+    assert b"Traceback" not in after
+    os.close(terminal)
+
+
+LEAVE_SCREEN = b"\x1b[?1049l"
+
+
+def read_until(terminal, *parts):
+    """Read from a terminal until these parts have come, one after the other."""
+    shown = b""
+    for part in parts:
+        while part not in shown[shown.find(parts[0]) :]:
+            shown += os.read(terminal, 65_536)
+    return shown
+
+
+async def test_a_gateway_of_another_version_is_named(gateway, status, monkeypatch):
+    async def another_status(*_):
+        return {"version": "9.0"}
+
+    operation = Operation(StatusRequest, another_status)
+    monkeypatch.setitem(api.OPERATIONS, "status", operation)
+    assert texts(await status(code=1)) == ["the gateway that runs is of another version than this command"]

@@ -148,7 +148,11 @@ async def resting_instances(settings: Settings, channel: Channel) -> list[Restin
 async def status(settings: Settings) -> GatewayStatus:
     """Return the status of the gateway that runs here. Raises AdminError."""
     async with open_gateway(settings, _STATUS_TIMEOUT) as gateway:
-        return msgspec.json.decode(await gateway.request("status", StatusRequest()), type=GatewayStatus)
+        answer = await gateway.request("status", StatusRequest())
+    try:
+        return msgspec.json.decode(answer, type=GatewayStatus)
+    except msgspec.ValidationError:
+        raise AdminError("the gateway that runs is of another version than this command") from None
 
 
 async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
