@@ -12,11 +12,8 @@ from gatepost.app import load, open_gateway
 from gatepost.cli import check
 from gatepost.cli.config_checks import check_config
 from gatepost.errors import StoreBroken, Unavailable
-from gatepost.plugin_host import services, stored_state
-
-
 from gatepost.hookspecs import ContactsState
-from gatepost.plugin_host import services
+from gatepost.plugin_host import services, stored_state
 
 MODULE = """\
 import msgspec
