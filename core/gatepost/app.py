@@ -111,7 +111,7 @@ class Gateway:
             settings, outbox=outbox, contacts=contacts, contact_cache=cache, url_policies=url_policies
         )
         self.services = _services(settings, instances, outbox, self._acceptance, throttles, metrics)
-        self._heartbeat = beat = Heartbeat(outbox, asyncio.get_running_loop().time)
+        self._heartbeat = beat = Heartbeat(outbox)
         self.admin = AdminServices(
             settings, outbox, self._acceptance, self.callbacks, throttles, instances, beat
         )

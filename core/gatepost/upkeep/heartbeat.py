@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -29,8 +30,8 @@ _log = logs.get(__name__)
 class Heartbeat:
     """The signs of life of one gateway."""
 
-    def __init__(self, outbox: Outbox, clock: Callable[[], float]) -> None:
-        """``clock`` is that of the event loop, in seconds."""
+    def __init__(self, outbox: Outbox, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is in seconds. It is not the loop's own, which uvloop reads only once a turn."""
         self._outbox = outbox
         self._clock = clock
         self._started = clock()
