@@ -175,10 +175,7 @@ def _create_refusals() -> None:
         "refusals",
         sa.Column("seq", _big, primary_key=True, autoincrement=True),
         sa.Column("refused_at", _big, nullable=False),
-        sa.Column("client", sa.Text, nullable=False),
-        sa.Column("channel", sa.Text, nullable=False),
-        sa.Column("uid", sa.Text, nullable=False),
-        sa.Column("ext_user_id", sa.Text, nullable=False),
+        *_texts("client", "channel", "uid", "ext_user_id"),
         sa.Column("code", sa.Integer, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sqlite_strict=True,
@@ -211,12 +208,7 @@ def _create_operators_tables() -> None:
     op.create_table(
         "pauses",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("client", sa.Text, nullable=False),
-        sa.Column("channel", sa.Text, nullable=False),
-        sa.Column("route", sa.Text, nullable=False),
-        sa.Column("plugin", sa.Text, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("actor", sa.Text, nullable=False),
+        *_texts("client", "channel", "route", "plugin", "reason", "actor"),
         sa.Column("created_at", _big, nullable=False),
         sa.Column("ends_at", _big),
         sa.UniqueConstraint("client", "channel", "route", "plugin", name="pauses_once"),
@@ -226,8 +218,7 @@ def _create_operators_tables() -> None:
         "suppressions",
         sa.Column("client", sa.Text, primary_key=True),
         sa.Column("ext_user_id", sa.Text, primary_key=True),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("actor", sa.Text, nullable=False),
+        *_texts("reason", "actor"),
         sa.Column("created_at", _big, nullable=False),
         sa.Column("ends_at", _big),
         sqlite_with_rowid=False,
@@ -237,10 +228,7 @@ def _create_operators_tables() -> None:
         "audit",
         sa.Column("seq", _big, primary_key=True, autoincrement=True),
         sa.Column("recorded_at", _big, nullable=False),
-        sa.Column("actor", sa.Text, nullable=False),
-        sa.Column("operation", sa.Text, nullable=False),
-        sa.Column("target", sa.Text, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
+        *_texts("actor", "operation", "target", "reason"),
         sqlite_strict=True,
     )
 
@@ -295,8 +283,7 @@ def _create_status_tables() -> None:
     op.create_table(
         "replicas",
         sa.Column("holder", sa.Text, primary_key=True),
-        sa.Column("host", sa.Text, nullable=False),
-        sa.Column("version", sa.Text, nullable=False),
+        *_texts("host", "version"),
         sa.Column("started_at", _big, nullable=False),
         sa.Column("seen_at", _big, nullable=False),
         sqlite_with_rowid=False,
@@ -310,6 +297,10 @@ def _create_status_tables() -> None:
         sqlite_with_rowid=False,
         sqlite_strict=True,
     )
+
+
+def _texts(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.Text, nullable=False) for name in names]
 
 
 def _partial(name: str, table: str, columns: list[str], where: str) -> None:
