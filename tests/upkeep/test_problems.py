@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gatepost.config.routes import Route, Routes
-from gatepost.config.settings import Client, Contacts, Delivery, Logs, Server, Settings, Store
+from gatepost.config.settings import Client, Console, Contacts, Delivery, Logs, Server, Settings, Store
 from gatepost.model import Channel, Secret
 from gatepost.outbox.limits import UsedLimit
 from gatepost.outbox.overview import CallbackOverview, Overview, WaitingMessages
@@ -75,6 +75,7 @@ def settings(**contacts):
         delivery=Delivery(),
         routes=ROUTES,
         logs=Logs(),
+        console=Console(),
         plugins={},
     )
 
