@@ -10,7 +10,7 @@ from gatepost.errors import ConfigError, Fault
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in migrations/versions; a test compares them."""
 
 TablesState = Literal["missing", "older", "current"]

@@ -240,5 +240,5 @@ def _store_problems(store: Overview) -> Iterator[Problem]:
             Kind.CALLBACKS_DEAD,
             "",
             f"callbacks that were given up: {store.callbacks.dead}",
-            "see gatepost messages list --dead; gatepost messages retry-callbacks makes them again",
+            "see gatepost messages list --dead; gatepost messages tell makes them again",
         )

@@ -1,4 +1,4 @@
-"""The first tables."""
+"""The tables of the messages, and of what is counted and refused."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ _big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Create the tables and indexes of gatepost.outbox.schema and gatepost.outbox.indexes."""
+    """Create the tables and indexes of messages, statuses and counts."""
     _create_queues()
     _create_messages()
     _create_contents()
@@ -21,11 +21,6 @@ def upgrade() -> None:
     _create_counters()
     _create_statistics()
     _create_refusals()
-    _create_console()
-    _create_operators_tables()
-    _create_replicas_tables()
-    _create_shares()
-    _create_status_tables()
 
 
 def _create_queues() -> None:
@@ -178,123 +173,6 @@ def _create_refusals() -> None:
         *_texts("client", "channel", "uid", "ext_user_id"),
         sa.Column("code", sa.Integer, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
-        sqlite_strict=True,
-    )
-
-
-def _create_console() -> None:
-    op.create_table(
-        "console_users",
-        sa.Column("name", sa.Text, primary_key=True),
-        sa.Column("role", sa.Text, nullable=False),
-        sa.Column("clients", sa.Text, nullable=False),
-        sa.Column("password_hash", sa.Text, nullable=False),
-        sa.Column("changed_at", _big, nullable=False),
-        sqlite_with_rowid=False,
-        sqlite_strict=True,
-    )
-    op.create_table(
-        "console_sessions",
-        sa.Column("token_hash", sa.Text, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("seen_at", _big, nullable=False),
-        sa.Column("ends_at", _big, nullable=False),
-        sqlite_with_rowid=False,
-        sqlite_strict=True,
-    )
-
-
-def _create_operators_tables() -> None:
-    op.create_table(
-        "pauses",
-        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-        *_texts("client", "channel", "route", "plugin", "reason", "actor"),
-        sa.Column("created_at", _big, nullable=False),
-        sa.Column("ends_at", _big),
-        sa.UniqueConstraint("client", "channel", "route", "plugin", name="pauses_once"),
-        sqlite_strict=True,
-    )
-    op.create_table(
-        "suppressions",
-        sa.Column("client", sa.Text, primary_key=True),
-        sa.Column("ext_user_id", sa.Text, primary_key=True),
-        *_texts("reason", "actor"),
-        sa.Column("created_at", _big, nullable=False),
-        sa.Column("ends_at", _big),
-        sqlite_with_rowid=False,
-        sqlite_strict=True,
-    )
-    op.create_table(
-        "audit",
-        sa.Column("seq", _big, primary_key=True, autoincrement=True),
-        sa.Column("recorded_at", _big, nullable=False),
-        *_texts("actor", "operation", "target", "reason"),
-        sqlite_strict=True,
-    )
-
-
-def _create_replicas_tables() -> None:
-    op.create_table(
-        "plugin_state",
-        sa.Column("instance", sa.Text, primary_key=True),
-        sa.Column("key", sa.Text, primary_key=True),
-        sa.Column("value", sa.Text, nullable=False),
-        sqlite_with_rowid=False,
-        sqlite_strict=True,
-    )
-    op.create_table(
-        "leases",
-        sa.Column("name", sa.Text, primary_key=True),
-        sa.Column("holder", sa.Text, nullable=False),
-        sa.Column("ends_at", _big, nullable=False),
-        sqlite_with_rowid=False,
-        sqlite_strict=True,
-    )
-    op.create_table(
-        "turns",
-        sa.Column("instance", sa.Text, primary_key=True),
-        sa.Column("next_at", _big, nullable=False),
-        sqlite_with_rowid=False,
-        sqlite_strict=True,
-    )
-
-
-def _create_shares() -> None:
-    op.create_table(
-        "shares",
-        sa.Column("route", sa.Text, primary_key=True),
-        sa.Column("country", sa.Text, primary_key=True),
-        sa.Column("instance", sa.Text, primary_key=True),
-        sa.Column("factor", sa.REAL, nullable=False),
-        sa.Column("sent", sa.Integer, nullable=False),
-        sa.Column("delivered", sa.Integer, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("worse_at", sa.Integer, nullable=False),
-        sa.Column("wait", sa.Integer, nullable=False),
-        sa.Column("increased", sa.Integer, nullable=False),
-        sa.Column("measured_from", sa.Integer, nullable=False),
-        sa.Column("decided", sa.Integer, nullable=False),
-        sqlite_with_rowid=False,
-        sqlite_strict=True,
-    )
-
-
-def _create_status_tables() -> None:
-    op.create_table(
-        "replicas",
-        sa.Column("holder", sa.Text, primary_key=True),
-        *_texts("host", "version"),
-        sa.Column("started_at", _big, nullable=False),
-        sa.Column("seen_at", _big, nullable=False),
-        sqlite_with_rowid=False,
-        sqlite_strict=True,
-    )
-    op.create_table(
-        "store_sizes",
-        sa.Column("day", _big, primary_key=True),
-        sa.Column("measured_at", _big, nullable=False),
-        sa.Column("bytes", _big, nullable=False),
-        sqlite_with_rowid=False,
         sqlite_strict=True,
     )
 
