@@ -132,9 +132,10 @@ async def test_a_test_message_is_recorded_and_no_address_is(gateway):
     assert accepted["target"] == {
         "client": "brand",
         "channel": "email",
-        "ext_user_id": "anna",
+        "user": accepted["target"]["user"],
         "id": identity,
     }
+    assert len(accepted["target"]["user"]) == 64
     assert refused["target"] == {"client": "brand", "channel": "email", "error_code": 1}
     assert accepted["operation"] == refused["operation"] == "send"
     assert accepted["actor"] == actors.own_actor()

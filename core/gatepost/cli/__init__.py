@@ -20,6 +20,8 @@ _COMMANDS = {
     "audit": "show who changed what, when and why",
     "suppress": "say which users must not be contacted",
     "console": "say who may use the console",
+    "forget": "erase what is stored of one user",
+    "export": "hand out what is stored of one user",
     "send": "send one test message through the running gateway",
     "new-plugin": "create a plugin of your own",
     "conformance": "check a plugin on the emulator of its provider",

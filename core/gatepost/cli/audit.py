@@ -11,7 +11,7 @@ from gatepost.cli import store
 from gatepost.cli.common import config_option, printable, report_faults
 from gatepost.cli.message_view import print_json, utc
 from gatepost.config.toml_file import config_path
-from gatepost.outbox import audit
+from gatepost.outbox import audit, user_hash
 from gatepost.outbox.audit import AuditView
 
 
@@ -51,7 +51,10 @@ def _line(entry: AuditView) -> str:
 
 
 def _target_text(target: Mapping[str, object]) -> str:
-    return " ".join(
-        f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in target.items()
-    )
+    return " ".join(f"{name}={_value_text(name, value)}" for name, value in target.items())
+
+
+def _value_text(name: str, value: object) -> str:
+    if name == audit.USER:
+        return str(value)[: user_hash.SHOWN]
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -46,8 +46,13 @@ def _width(console: Console) -> int | None:
 
 def print_json(value: msgspec.Struct | Sequence[msgspec.Struct] | Mapping[str, Any]) -> None:
     """Print structs as JSON, with their times as ``utc`` writes them."""
+    click.echo(json_text(value))
+
+
+def json_text(value: msgspec.Struct | Sequence[msgspec.Struct]) -> str:
+    """Return structs as JSON, as ``print_json`` prints it."""
     readable = _with_utc_times(msgspec.to_builtins(value))
-    click.echo(msgspec.json.format(msgspec.json.encode(readable)).decode())
+    return msgspec.json.format(msgspec.json.encode(readable)).decode()
 
 
 def _with_utc_times(value: Any) -> Any:

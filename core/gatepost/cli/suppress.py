@@ -13,7 +13,7 @@ from gatepost.cli.common import client_of, config_option, printable, report_faul
 from gatepost.cli.message_view import print_json, utc
 from gatepost.cli.moments import FutureMoment
 from gatepost.config.toml_file import config_path
-from gatepost.outbox import suppressions
+from gatepost.outbox import suppressions, user_hash
 from gatepost.outbox.suppressions import Suppression
 from gatepost.web.admin.requests import SuppressRequest, UnsuppressRequest
 
@@ -115,7 +115,8 @@ def list_(client: str, user: str, limit: int, as_json: bool, config: Path | None
 
 def _line(one: Suppression) -> str:
     end = f"until {utc(one.ends_at)}" if one.ends_at else _FOREVER
-    text = f"{utc(one.created_at)}  {one.client}  {one.ext_user_id}  {end}, by {one.actor}: {one.reason}"
+    user = one.ext_user_id or f"hash {one.user_hash[: user_hash.SHOWN]}"
+    text = f"{utc(one.created_at)}  {one.client}  {user}  {end}, by {one.actor}: {one.reason}"
     return printable(text)
 
 

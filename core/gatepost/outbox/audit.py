@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, select
 
+from gatepost.outbox import user_hash
 from gatepost.outbox.schema import audit
 from gatepost.outbox.transaction import Transaction
 
@@ -18,6 +19,12 @@ MAX_TEXT = 200
 
 MAX_ITEMS = 10
 """Items of a list in a target that are stored."""
+
+USER = "user"
+"""The item of a target that names a user: by ``append`` with the ext_user_id, in the store with its hash.
+
+Entries are never deleted, so they must not say of whom they are after the user was forgotten.
+"""
 
 Target = Mapping[str, str | int | Sequence[str]]
 """What an operation was applied to, and what it did: ids, filters, counts. Never an address, a number or content."""
@@ -54,13 +61,19 @@ def append(tx: Transaction, entries: Sequence[AuditEntry]) -> list[None]:
             "recorded_at": tx.now,
             "actor": entry.actor,
             "operation": entry.operation,
-            "target": _encode(entry.target),
+            "target": _encode(_with_hash(tx, entry.target)),
             "reason": _one_line(entry.reason)[:MAX_REASON],
         }
         for entry in entries
     ]
     tx.connection.execute(insert(audit), rows)
     return [None] * len(entries)
+
+
+def _with_hash(tx: Transaction, target: Target) -> Target:
+    """Return the target with the hash of its user."""
+    user = target.get(USER)
+    return {**target, USER: user_hash.of_user(tx.connection, user)} if isinstance(user, str) else target
 
 
 def text_of_time(moment: float) -> str:
@@ -89,6 +102,12 @@ def view_of(row: Row[Any]) -> AuditView:
         target=msgspec.json.decode(row.target),
         reason=row.reason,
     )
+
+
+def entries_of_user(connection: Connection, hashed: str) -> list[AuditView]:
+    """Return the entries that name a user by this hash, the newest first."""
+    query = select(audit).where(audit.c.target.contains(hashed, autoescape=True))
+    return [view_of(row) for row in connection.execute(query.order_by(audit.c.seq.desc()))]
 
 
 def _encode(target: Target) -> str:

@@ -124,7 +124,7 @@ def _cancel_step(tx: Transaction, step: CancelStep) -> tuple[Progress, Sequence[
         if page.state in MAYBE_SENT:
             changed = len(page.ids)
         else:
-            cancelled = _cancel_messages(tx, page.ids, [page.state], step.reason)
+            cancelled = cancel_messages(tx, page.ids, [page.state], step.reason)
             changed = len(cancelled)
             ended += cancelled
         progress = _after(progress, page.next, changed, maybe_sent=page.state in MAYBE_SENT)
@@ -178,7 +178,7 @@ def _cancel_ids(
     ended = [
         one
         for chunk in id_chunks(dict.fromkeys(order.ids))
-        for one in _cancel_messages(tx, chunk, CANCELLABLE, order.reason)
+        for one in cancel_messages(tx, chunk, CANCELLABLE, order.reason)
     ]
     cancelled = {one.id for one in ended}
     others = {row.id: State(row.state) for row in tx.select_by_ids(_select_states, {*order.ids} - cancelled)}
@@ -230,10 +230,13 @@ _update_to_cancelled = dialect_pair(
 )
 
 
-def _cancel_messages(
+def cancel_messages(
     tx: Transaction, ids: Sequence[str], states: Sequence[State], reason: str
 ) -> list[EndedMessage]:
-    """Cancel these messages where they are in one of the states; return the ones that were cancelled."""
+    """Cancel these messages where they are in one of the states; return the ones that were cancelled.
+
+    ``reason`` is the operator's; it may be empty.
+    """
     if not ids:
         return []
     in_states = [state.value for state in states]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import and_, bindparam, case, exists, null, select, update
 
-from gatepost.outbox import deaths
+from gatepost.outbox import deaths, forgotten_users
 from gatepost.outbox.claim_statement import claim_statement
 from gatepost.outbox.queues import in_any_queue
 from gatepost.outbox.records import Claim, Queue
@@ -120,6 +120,7 @@ _claim_statement = partial(
         messages.c.expires_at,
         # Subqueries, because a statement of their own would be a second round trip to the server.
         reason_of_message.label("suppressed"),
+        forgotten_users.key_if_any.label("key_if_forgotten"),
         select(contents.c.content)
         .where(contents.c.message_id == messages.c.id)
         .scalar_subquery()
@@ -155,6 +156,12 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
         lease_end=tx.after(request.lease),
         claimed_by=tx.holder,
     ).all()
+    users = {row.id: (request.queue.client, row.ext_user_id) for row in rows}
+    forgotten = forgotten_users.reasons(tx, rows[0].key_if_forgotten if rows else None, users.values())
+    # Another replica was storing them while the users were forgotten.
+    forgotten_users.add_erasures(
+        tx, (row.id for row in rows if users[row.id] in forgotten and not row.preview)
+    )
     claims = [
         Claim(
             id=row.id,
@@ -166,7 +173,7 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
             preview=row.preview,
             content=bytes(row.content or b""),
             lifetime=tx.seconds_until(row.expires_at),
-            suppressed=row.suppressed or "",
+            suppressed=row.suppressed or forgotten.get(users[row.id], ""),
             passed=frozenset(row.passed.split()),
             waited=None if row.untried_since is None else -tx.seconds_until(row.untried_since),
         )

@@ -109,6 +109,24 @@ def _delete(tx: Transaction, keys: Sequence[Sequence[object]]) -> int:
     return len(keys)
 
 
+_delete_by_scope = dialect_pair(
+    lambda _: delete(counters).where(
+        one_of(counters.c.period, bindparam("periods")), one_of(counters.c.scope, IDS)
+    )
+)
+
+
+def erase_daily(tx: Transaction, scopes: Sequence[str]) -> None:
+    """Delete the daily numbers of these scopes, on every day that is stored."""
+    tx.execute(_delete_by_scope, ids=scopes, periods=stored_days(tx.now))
+
+
+def stored_days(now: int) -> list[int]:
+    """Return the periods of the daily numbers that ``prune`` leaves, the last of them if the clock went back."""
+    today = now - now % DAY
+    return [today - DAY, today, today + DAY]
+
+
 def roll_up(tx: Transaction) -> None:
     """Move numbers without a period from the shards of all processes to one.
 

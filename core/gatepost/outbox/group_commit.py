@@ -65,6 +65,9 @@ class Database(Protocol):
     async def purge_wal(self) -> None:
         """Remove erased contents from the database's log file, when it is idle. Raises StoreError."""
 
+    async def erase_copies(self) -> None:
+        """Remove copies of erased rows from the database's files, as far as that is possible. Raises StoreError."""
+
     async def close(self) -> None:
         """Close all connections."""
 

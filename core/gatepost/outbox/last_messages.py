@@ -6,8 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import Text, bindparam, exists, select
 
 from gatepost.model import Channel
+from gatepost.outbox.forgotten_users import User
 from gatepost.outbox.schema import attempts, messages
-from gatepost.outbox.suppressions import User
 from gatepost.outbox.transaction import Transaction, dialect_pair
 
 

@@ -40,7 +40,12 @@ def client_limits(client: str, channel: Channel, cap: int) -> tuple[Limit, ...]:
 def user_limit(client: str, ext_user_id: str, cap: int) -> Limit:
     """Return the limit on the messages to one user of a client in a day, of all channels together."""
     setting = "the client's per_user_per_day"
-    return Limit(f"per_user_per_day/{client}/{ext_user_id}", cap, setting, topic=f"per_user_per_day/{client}")
+    return Limit(user_scope(client, ext_user_id), cap, setting, topic=f"per_user_per_day/{client}")
+
+
+def user_scope(client: str, ext_user_id: str) -> str:
+    """Return the scope of the number of messages to one user."""
+    return f"per_user_per_day/{client}/{ext_user_id}"
 
 
 def route_limits(channel: Channel, route: str, cap: int) -> tuple[Limit, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import bindparam, select
 
 from gatepost.outbox import counters, limits, statistics, suppressions
+from gatepost.outbox.forgotten_users import User
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.queues import QueueName, add_queues
 from gatepost.outbox.records import Limit, NewMessage, Queue, StoredMessage
@@ -59,7 +60,7 @@ def put(
     ]
 
 
-def _user(message: NewMessage) -> suppressions.User:
+def _user(message: NewMessage) -> User:
     return message.client, message.ext_user_id
 
 

@@ -61,6 +61,9 @@ class PostgresDatabase:
     async def purge_wal(self) -> None:
         """Do nothing: the server's vacuum and write-ahead log decide how long old rows stay on its disk."""
 
+    async def erase_copies(self) -> None:
+        """Do nothing, for the same reason."""
+
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()

@@ -6,7 +6,7 @@ that look like an address or a phone number are not kept.
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -16,7 +16,9 @@ from gatepost.errors import StoreError
 from gatepost.observe import logs
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.redaction import redact_patterns
+from gatepost.outbox import forgotten_users
 from gatepost.outbox.counters import DAY
+from gatepost.outbox.forgotten_users import User
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.schema import refusals
 from gatepost.outbox.store import Outbox
@@ -37,6 +39,9 @@ reasons, so further ones are dropped."""
 
 HIDDEN = "[address]"
 """Is kept in place of an id that looks like an address or a phone number."""
+
+FORGOTTEN = "[forgotten]"
+"""Is kept in place of the id of a user who was forgotten."""
 
 _PRUNE_BATCH = 1_000
 
@@ -116,20 +121,30 @@ class RefusalLog:
 
 
 def add(tx: Transaction, batches: Sequence[Sequence[Refusal]]) -> list[None]:
-    """Store refusals."""
+    """Store refusals. Those of forgotten users, whose messages are refused from now on, don't name them."""
+    new = [one for batch in batches for one in batch]
+    forgotten = forgotten_users.find(tx, {(one.client, one.ext_user_id) for one in new})
     rows = [
         {
             "refused_at": tx.now,
             **one._asdict(),
             "uid": _plain_id(one.uid),
-            "ext_user_id": _plain_id(one.ext_user_id),
+            "ext_user_id": FORGOTTEN
+            if (one.client, one.ext_user_id) in forgotten
+            else _plain_id(one.ext_user_id),
         }
-        for batch in batches
-        for one in batch
+        for one in new
     ]
     if rows:
         tx.execute_many(refusals.insert(), rows)
     return [None] * len(batches)
+
+
+def erase(tx: Transaction, users: Collection[User]) -> None:
+    """Delete the refusals of these users, who are forgotten."""
+    for client, ext_user_id in users:
+        of_user = refusals.c.client == client, refusals.c.ext_user_id == ext_user_id
+        tx.connection.execute(delete(refusals).where(*of_user))
 
 
 def _plain_id(identity: str) -> str:

@@ -120,7 +120,8 @@ def suppress_users(tx: Transaction, rows: Mapping[str, Row[Any]], recorded: Sequ
     users = [
         ((row.client, row.ext_user_id), one.status, one.code)
         for one in recorded
-        if not (row := rows[one.message_id]).preview
+        # The message of a forgotten user names none any more.
+        if (row := rows[one.message_id]).ext_user_id and not row.preview
     ]
     suppressions.add_for_statuses(tx, users)
 

@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from gatepost.errors import ConfigError, Fault
 from gatepost.observe import logs
 from gatepost.outbox.driver_errors import sqlite_error
+from gatepost.outbox.sqlite_copies import rewrite_if_small
 
 Result = TypeVar("Result")
 
@@ -177,6 +178,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self.engine = _engine(path)
+        self._file = path
         self._wal = _beside(path, "-wal")
         self._wal_state: tuple[int, int] = 0, 0
         """Size of the WAL and time of its last write, when it was checked last."""
@@ -223,6 +225,12 @@ class SqliteDatabase:
                 raise sqlite_error(error) from None
             finally:
                 cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+
+    async def erase_copies(self) -> None:
+        """Remove copies of erased rows from the file, if it is small, and from the WAL. Raises StoreError."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, rewrite_if_small, self.engine, self._file)
+        await loop.run_in_executor(self._thread, self._truncate_wal)
 
     async def close(self) -> None:
         """Close the connection and end the thread."""

@@ -233,6 +233,10 @@ class Outbox:
         """Remove erased contents from SQLite's write-ahead log, when the store has been idle for a while."""
         await self._database.purge_wal()
 
+    async def erase_copies(self) -> None:
+        """Remove copies of erased rows from SQLite's files at once; after a user was forgotten."""
+        await self._database.erase_copies()
+
     async def expire_all_claims(self) -> int:
         """End every claim; return how many. For the start of the only process, before its first claim."""
         expired = await self._send_lane.run(maintenance.expire_all_claims, None)

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, or_, select
 
 from gatepost.model import Status
-from gatepost.outbox import audit
+from gatepost.outbox import audit, forgotten_users
+from gatepost.outbox.forgotten_users import User
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.schema import messages, suppressions
 from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
@@ -19,9 +20,6 @@ MAX_REASON = 64
 
 GATEWAY = "gateway"
 """The actor of suppressions that a status has added."""
-
-User = tuple[str, str]
-"""A client and an ext_user_id."""
 
 # That an address has no mailbox: enhanced codes (RFC 3463) about the address and the disabled mailbox; where a report
 # has none, the replies of RFC 5321 that say it. Other permanent codes are about the message, the sender or the server.
@@ -57,6 +55,9 @@ class Suppression(msgspec.Struct, frozen=True, kw_only=True):
 
     client: str
     ext_user_id: str
+    """Empty for a forgotten user."""
+    user_hash: str = ""
+    """Of a forgotten user."""
     reason: str
     actor: str
     created_at: float
@@ -88,19 +89,27 @@ _select_reasons = dialect_pair(
         suppressions.c.client == bindparam("of_client"), one_of(suppressions.c.ext_user_id, IDS), _in_force
     )
 )
-_has_any = dialect_pair(lambda _: select(suppressions.c.client).limit(1))
+# Both in one statement, because every acceptance needs them.
+_presence = dialect_pair(
+    lambda _: select(
+        exists(select(suppressions.c.client)).label("has_suppressions"),
+        forgotten_users.key_if_any.label("key_if_forgotten"),
+    )
+)
 
 
 def find_reasons(tx: Transaction, users: Iterable[User]) -> dict[User, str]:
     """Return the reason for each of these users who must not be contacted."""
     wanted = set(users)
-    if not wanted or tx.execute(_has_any).first() is None:
+    if not wanted:
         return {}
-    return {
-        (client, row.ext_user_id): row.reason
-        for client, ids in _by_client(wanted).items()
-        for row in tx.select_by_ids(_select_reasons, ids, of_client=client, now=tx.now)
-    }
+    presence = tx.execute(_presence).one()
+    reasons = forgotten_users.reasons(tx, presence.key_if_forgotten, wanted)
+    if presence.has_suppressions:
+        for client, ids in _by_client(wanted).items():
+            for row in tx.select_by_ids(_select_reasons, ids, of_client=client, now=tx.now):
+                reasons[client, row.ext_user_id] = row.reason
+    return reasons
 
 
 def _by_client(users: Iterable[User]) -> Mapping[str, Sequence[str]]:
@@ -121,9 +130,12 @@ def add(tx: Transaction, orders: Sequence[NewSuppression]) -> list[None]:
 
 
 def remove(tx: Transaction, orders: Sequence[Removal]) -> list[bool]:
-    """Remove the suppression of each user; return whether there was one, which the audit log then records."""
+    """Remove the suppression of each user, also of a forgotten one; return whether there was one.
+
+    The audit log records it then.
+    """
     users = [(one.client, one.ext_user_id) for one in orders]
-    removed = _delete(tx, users)
+    removed = _delete(tx, users) | forgotten_users.remove(tx, users)
     if removed:
         audit.append(
             tx,
@@ -137,7 +149,7 @@ def remove(tx: Transaction, orders: Sequence[Removal]) -> list[bool]:
 
 
 def _audit_entry(order: NewSuppression | Removal, operation: str) -> audit.AuditEntry:
-    target = {"client": order.client, "ext_user_id": order.ext_user_id}
+    target = {"client": order.client, audit.USER: order.ext_user_id}
     return audit.AuditEntry(actor=order.actor, operation=operation, target=target, reason=order.reason)
 
 
@@ -173,6 +185,11 @@ def _is_permanent(code: str) -> bool:
     return not _NO_MAILBOX_REPLIES.isdisjoint(words)
 
 
+def erase(tx: Transaction, users: Collection[User]) -> None:
+    """Delete the suppressions of these users, who are forgotten."""
+    _delete(tx, users)
+
+
 def prune(tx: Transaction, limit: int) -> int:
     """Delete up to ``limit`` suppressions that have ended; return how many."""
     has_ended = suppressions.c.ends_at <= tx.now
@@ -185,7 +202,10 @@ def prune(tx: Transaction, limit: int) -> int:
 def list_suppressions(
     connection: Connection, now: float, *, client: str = "", ext_user_id: str = "", limit: int
 ) -> list[Suppression]:
-    """Return the suppressions in force at ``now`` (seconds since the epoch), the newest first."""
+    """Return the suppressions in force at ``now`` (seconds since the epoch), the newest first.
+
+    Forgotten users are among them, without an end.
+    """
     query = select(suppressions).where(_in_force)
     if client:
         query = query.where(suppressions.c.client == client)
@@ -194,7 +214,7 @@ def list_suppressions(
     newest = query.order_by(
         suppressions.c.created_at.desc(), suppressions.c.client, suppressions.c.ext_user_id
     )
-    return [
+    found = [
         Suppression(
             client=row.client,
             ext_user_id=row.ext_user_id,
@@ -205,6 +225,19 @@ def list_suppressions(
         )
         for row in connection.execute(newest.limit(limit), {"now": round(now * 1000)})
     ]
+    found += [
+        Suppression(
+            client=row.client,
+            ext_user_id="",
+            user_hash=row.user_hash,
+            reason=forgotten_users.REASON,
+            actor=row.actor,
+            created_at=row.created_at / 1000,
+            ends_at=None,
+        )
+        for row in forgotten_users.newest(connection, client=client, ext_user_id=ext_user_id, limit=limit)
+    ]
+    return sorted(found, key=lambda one: -one.created_at)[:limit]
 
 
 def _insert(tx: Transaction, new: Iterable[NewSuppression]) -> None:

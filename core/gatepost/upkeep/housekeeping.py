@@ -7,7 +7,7 @@ from functools import partial
 from gatepost.contacts.lookup import ContactCache
 from gatepost.errors import StoreError
 from gatepost.observe import logs
-from gatepost.outbox import Outbox, refusals, statistics
+from gatepost.outbox import Outbox, forget, refusals, statistics
 
 SWEEP_INTERVAL = 1.0
 """Seconds between two sweeps. A lease, a wait or a lifetime may end that much later than it is due."""
@@ -41,6 +41,8 @@ async def run_housekeeping(
                 await _in_steps(outbox.prune)
                 await _in_steps(partial(outbox.change, statistics.roll_up, None))
                 await _in_steps(partial(outbox.change, refusals.prune, None))
+                if await _in_steps(partial(outbox.cancel, forget.erase_rest, None)):
+                    await outbox.erase_copies()
                 await _repair(outbox)
             await outbox.purge_wal()
         except StoreError as error:
@@ -48,12 +50,16 @@ async def run_housekeeping(
         await asyncio.sleep(SWEEP_INTERVAL)
 
 
-async def _in_steps(step: Callable[[], Awaitable[int]]) -> None:
-    """Change old rows in small steps, so that no other work waits long for the store, until a step changes none."""
-    changed = 1
-    while changed:
-        changed = await step()
+async def _in_steps(step: Callable[[], Awaitable[int]]) -> int:
+    """Change old rows in small steps, so that no other work waits long for the store, until a step changes none.
+
+    Returns how many rows were changed.
+    """
+    total = 0
+    while changed := await step():
+        total += changed
         await asyncio.sleep(PRUNE_PAUSE)
+    return total
 
 
 async def _repair(outbox: Outbox) -> None:

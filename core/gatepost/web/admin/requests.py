@@ -124,6 +124,20 @@ class RemoveConsoleUserRequest(Request, frozen=True, kw_only=True):
     name: str
 
 
+class ForgetRequest(Request, frozen=True, kw_only=True):
+    """For ``forget``; the answer is the last Forgetting."""
+
+    client: str
+    ext_user_id: str
+
+
+class ExportRequest(Request, frozen=True, kw_only=True):
+    """For ``export``, which only records that it is done; the answer is null."""
+
+    client: str
+    ext_user_id: str
+
+
 class StatusRequest(Request, frozen=True, kw_only=True):
     """For ``status``; the answer is a GatewayStatus."""
 

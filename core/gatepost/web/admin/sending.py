@@ -46,7 +46,7 @@ async def send(services: AdminServices, request: SendRequest, actor: str) -> msg
         return msgspec.Raw(answers.refused(refusal))
     identity = msgspec.json.decode(answer)["ext_message_id"]
     user = request.fields.get("ext_user_id", "")
-    await _record(services, actor, {**target, "ext_user_id": user, "id": identity})
+    await _record(services, actor, {**target, audit.USER: user, "id": identity})
     return msgspec.Raw(answer)
 
 

@@ -9,8 +9,17 @@ from typing import Any, NamedTuple
 from gatepost.config.settings import Settings
 from gatepost.outbox import CallbackRetry, MessageRetry, Outbox
 from gatepost.outbox.cancellations import MessageCancellation, Progress
+from gatepost.outbox.forget import Forgetting
 from gatepost.outbox.pauses import Pause
-from gatepost.web.admin import cancellations, console_users, pauses, requests, retries, suppressions
+from gatepost.web.admin import (
+    cancellations,
+    console_users,
+    pauses,
+    requests,
+    retries,
+    suppressions,
+    users,
+)
 
 
 class StoreOperation(NamedTuple):
@@ -35,5 +44,7 @@ STORE_OPERATIONS: Mapping[str, StoreOperation] = {
     "cancel-ids": StoreOperation(
         requests.CancelIdsRequest, list[MessageCancellation], cancellations.cancel_ids
     ),
+    "forget": StoreOperation(requests.ForgetRequest, Forgetting, users.forget),
+    "export": StoreOperation(requests.ExportRequest, None, users.record_export),
 }
 """These operations by their names."""

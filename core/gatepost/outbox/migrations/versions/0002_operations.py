@@ -1,5 +1,7 @@
 """The tables for operators, for replicas and for plugins."""
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -15,6 +17,7 @@ def upgrade() -> None:
     """Create the tables for what operators, replicas and plugins keep."""
     _create_console()
     _create_operators_tables()
+    _create_forgetting_tables()
     _create_replicas_tables()
     _create_shares()
     _create_status_tables()
@@ -69,6 +72,33 @@ def _create_operators_tables() -> None:
         *_texts("actor", "operation", "target", "reason"),
         sqlite_strict=True,
     )
+
+
+def _create_forgetting_tables() -> None:
+    op.create_table(
+        "forgotten_users",
+        sa.Column("user_hash", sa.Text, primary_key=True),
+        sa.Column("client", sa.Text, primary_key=True),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("created_at", _big, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "erasures",
+        sa.Column("message_id", sa.Text, primary_key=True),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+    keys = op.create_table(
+        "keys",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("value", sa.LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+    # Here, because a migration runs once for a store, whatever number of replicas starts.
+    op.bulk_insert(keys, [{"name": "user_hash", "value": secrets.token_bytes(32)}])
 
 
 def _create_replicas_tables() -> None:
