@@ -156,24 +156,24 @@ async def fill(store, new):
         content = {"content": CONTENT, "country": "GB", "limits": (per_user,)}
         return new(uid, **{"ext_user_id": USER, "callback_url": URL, **content, **fields})
 
-    for uid in ("told", "dead", "failed", "untold"):
+    for uid in ("acked", "dead", "failed", "waits"):
         await store.put(message(uid))
-    told, dead, failed, untold = await claim_due(store, Channel.EMAIL, 4, 30.0)
-    await sent(store, told)
+    acked, dead, failed, waits = await claim_due(store, Channel.EMAIL, 4, 30.0)
+    await sent(store, acked)
     await make_callbacks(store)
     await sent(store, dead)
     await make_callbacks(store, acknowledged=False)
     reason = {"reason": "outgrabe", "code": "mimsy"}
     await sent(store, failed, state=State.FAILED, **reason)
     await make_callbacks(store)
-    await sent(store, untold)
+    await sent(store, waits)
     await store.put(message("waiting"))
     await store.put(message("preview", preview="borogove"))
     await store.change(
         refusals.add, [Refusal("brand", "email", "uid-r", USER, 14, "outgrabe"), other_refusal()]
     )
-    await store.change(suppressions.add, NewSuppression("brand", USER, "asked", "root"))
-    return {one.id: one for one in (told, dead, failed, untold)}
+    await store.change(suppressions.add, NewSuppression("brand", USER, "by mail", "root"))
+    return {one.id: one for one in (acked, dead, failed, waits)}
 
 
 def other_refusal():
@@ -228,7 +228,7 @@ async def test_only_this_user_of_this_client_is_forgotten(store, new, view_of):
     others = [new("a", ext_user_id="anna"), new("b", client="other", ext_user_id=USER)]
     await asyncio.gather(*map(store.put, others))
     await store.change(refusals.add, [Refusal("other", "sms", "uid", USER, 1, "unknown"), other_refusal()])
-    await store.change(suppressions.add, NewSuppression("other", USER, "asked", "root"))
+    await store.change(suppressions.add, NewSuppression("other", USER, "by mail", "root"))
     await fill(store, new)
 
     await forget_user(store)
@@ -270,14 +270,14 @@ async def test_the_uid_of_a_forgotten_message_is_known_until_the_retention_ends(
         claims = await fill(store, new)
         await forget_user(store)
 
-        again = await store.put(new("told", ext_user_id=USER))
+        again = await store.put(new("acked", ext_user_id=USER))
         assert (again.id in claims, again.fingerprint, again.suppressed) == (True, b"\x01" * 32, "")
         await make_callbacks(store)
         await store.cancel(forget.erase_rest, None)
         clock.advance(61)
         while await store.prune():
             pass
-        assert (await store.put(new("told", ext_user_id=USER))).suppressed == forgotten_users.REASON
+        assert (await store.put(new("acked", ext_user_id=USER))).suppressed == forgotten_users.REASON
 
 
 @BOTH_STORES
@@ -344,14 +344,14 @@ async def test_a_late_report_about_a_forgotten_message_is_recorded_and_suppresse
         await forget_user(store)
         await make_callbacks(store)
         await store.cancel(forget.erase_rest, None)
-        told = next(iter(claims))
-        by_provider = StatusEvent(status=Status.DELIVERED, provider_id=f"p-{told}")
-        by_id = StatusEvent(status=Status.COMPLAINED, message_id=told)
+        acked = next(iter(claims))
+        by_provider = StatusEvent(status=Status.DELIVERED, provider_id=f"p-{acked}")
+        by_id = StatusEvent(status=Status.COMPLAINED, message_id=acked)
 
         result = await store.record(ReportedEvents(instance="relay", events=[by_provider, by_id]))
 
         assert (result.new, result.unknown) == (2, 0)
-        view = await view_of(store, told)
+        view = await view_of(store, acked)
         found = {one.status: one.callback_state for one in view.statuses}
         assert found == {"accepted": "acknowledged", "delivered": "none", "complained": "none"}
         assert await store.claim_callbacks(9, 30.0) == []
@@ -432,7 +432,7 @@ async def test_many_messages_are_forgotten_in_several_steps_with_their_numbers(s
 
 @BOTH_STORES
 async def test_the_audit_log_names_users_by_a_keyed_hash_alone(store, new):
-    await store.change(suppressions.add, NewSuppression("brand", USER, "asked", "root"))
+    await store.change(suppressions.add, NewSuppression("brand", USER, "by mail", "root"))
     await store.change(suppressions.remove, Removal("brand", USER, "", "root"))
     await store.cancel(cancellations.cancel, CancelStep(MessageFilter(user=USER), "root"))
     await forget_user(store)
@@ -468,16 +468,16 @@ async def test_a_copy_of_the_users_data_holds_what_is_stored(store, new, clock):
     )
 
     by_uid = {one.uid: one for one in stored.messages}
-    assert list(by_uid) == ["sms", "told", "dead", "failed", "untold", "waiting", "preview"]
+    assert list(by_uid) == ["sms", "acked", "dead", "failed", "waits", "waiting", "preview"]
     assert {one.callback_url for one in stored.messages[1:]} == {URL}
     assert [uid for uid, one in by_uid.items() if one.content] == ["sms", "failed", "waiting", "preview"]
     assert (by_uid["waiting"].content.subject, by_uid["sms"].content.text) == ("Jabberwock", "frumious")
     assert by_uid["waiting"].content_until_at == by_uid["waiting"].expires_at + 60
     assert by_uid["failed"].content_until_at == by_uid["failed"].ended_at + 60
-    assert [one.is_preview for one in (by_uid["preview"], by_uid["told"])] == [True, False]
-    assert by_uid["told"].tries[0].choice == "country mimsy"
-    assert [one.status for one in by_uid["told"].statuses] == ["accepted"]
-    assert [one.reason for one in stored.suppressions] == ["asked"]
+    assert [one.is_preview for one in (by_uid["preview"], by_uid["acked"])] == [True, False]
+    assert by_uid["acked"].tries[0].choice == "country mimsy"
+    assert [one.status for one in by_uid["acked"].statuses] == ["accepted"]
+    assert [one.reason for one in stored.suppressions] == ["by mail"]
     assert [one.uid for one in stored.refused_requests] == ["uid-r"]
     assert [one.messages for one in stored.messages_by_day] == [6]
     assert [one.operation for one in stored.audit_log] == ["suppress-add"]
@@ -492,7 +492,7 @@ async def test_the_clients_of_a_user_are_found_wherever_the_user_is_stored(store
     await store.put(new("a", client="c-message", ext_user_id=USER))
     assert await clients() == ["c-message"]
     await store.change(refusals.add, [Refusal("a-refusal", "sms", "uid", USER, 1, "unknown")])
-    await store.change(suppressions.add, NewSuppression("b-suppression", USER, "asked", "root"))
+    await store.change(suppressions.add, NewSuppression("b-suppression", USER, "by mail", "root"))
     assert await clients() == ["a-refusal", "b-suppression", "c-message"]
     await store.change(suppressions.remove, Removal("b-suppression", USER, "", "root"))
     await forget_user(store, "c-message")

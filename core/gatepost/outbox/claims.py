@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, case, exists, null, select, update
+from sqlalchemy.engine import Row
 
 from gatepost.outbox import deaths, forgotten_users
 from gatepost.outbox.claim_statement import claim_statement
@@ -156,12 +157,7 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
         lease_end=tx.after(request.lease),
         claimed_by=tx.holder,
     ).all()
-    users = {row.id: (request.queue.client, row.ext_user_id) for row in rows}
-    forgotten = forgotten_users.reasons(tx, rows[0].key_if_forgotten if rows else None, users.values())
-    # Another replica was storing them while the users were forgotten.
-    forgotten_users.add_erasures(
-        tx, (row.id for row in rows if users[row.id] in forgotten and not row.preview)
-    )
+    forgotten = _forgotten(tx, request.queue.client, rows)
     claims = [
         Claim(
             id=row.id,
@@ -173,7 +169,7 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
             preview=row.preview,
             content=bytes(row.content or b""),
             lifetime=tx.seconds_until(row.expires_at),
-            suppressed=row.suppressed or forgotten.get(users[row.id], ""),
+            suppressed=row.suppressed or forgotten.get(row.ext_user_id, ""),
             passed=frozenset(row.passed.split()),
             waited=None if row.untried_since is None else -tx.seconds_until(row.untried_since),
         )
@@ -181,6 +177,17 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
     ]
     moments = [turns.take(rate) for rate in request.rates[: len(claims)]]
     return ClaimBatch(claims, claim_progress(tx, rows, limit), moments, turns.next_claim_at())
+
+
+def _forgotten(tx: Transaction, client: str, rows: Sequence[Row[Any]]) -> dict[str, str]:
+    """Return the reason for each user of these messages who is forgotten."""
+    key = rows[0].key_if_forgotten if rows else None
+    users = {(client, row.ext_user_id) for row in rows}
+    reasons = {user: reason for (_, user), reason in forgotten_users.reasons(tx, key, users).items()}
+    # Another replica was storing them while the users were forgotten.
+    late = [row.id for row in rows if row.ext_user_id in reasons and not row.preview]
+    forgotten_users.add_erasures(tx, late)
+    return reasons
 
 
 _requeue = (

@@ -56,6 +56,9 @@ class _Erasure(NamedTuple):
     ended: Sequence[EndedMessage]
     """Those that were cancelled."""
     unfinished: Collection[str]
+    """The ids of those of which something is erased later."""
+    users: Collection[User]
+    """Whose messages they were."""
 
 
 _select_next: Select[Any] = select(messages.c.id).order_by(messages.c.id).limit(STEP_MESSAGES)
@@ -133,6 +136,8 @@ def erase_rest(tx: Transaction, items: Sequence[None]) -> list[tuple[int, Sequen
     """Erase what could not be erased at once and can be now, some messages at a time; return of how many."""
     ids = list(tx.connection.execute(_select_ready).scalars())
     erasure = _erase(tx, ids)
+    # A report may have suppressed a user again whose message was still being sent.
+    _erase_traces(tx, sorted(forgotten_users.find(tx, erasure.users)))
     return [(len(ids), () if number else erasure.ended) for number in range(len(items))]
 
 
@@ -163,13 +168,14 @@ def _erase(tx: Transaction, ids: Sequence[str]) -> _Erasure:
     cancelled = {one.id for one in ended}
     final = {row.id: row for row in rows.values() if row.state in FINAL_STATES or row.id in cancelled}
     with_open_callback = {row.message_id for row in tx.select_by_ids(_select_open, sorted(final))}
-    _erase_users(tx, final.values())
+    _erase_contents_and_users(tx, final)
     _erase_urls(tx, final.keys() - with_open_callback)
     unfinished = (rows.keys() - final.keys()) | with_open_callback
     add_erasures(tx, unfinished)
     for chunk in id_chunks(sorted(set(ids) - unfinished)):
         tx.execute(_delete_erasures, ids=chunk)
-    return _Erasure(ended, unfinished)
+    users = {(row.client, row.ext_user_id) for row in final.values() if row.ext_user_id}
+    return _Erasure(ended, unfinished, users)
 
 
 _delete_erasures = dialect_pair(lambda _: delete(erasures).where(one_of(erasures.c.message_id, IDS)))
@@ -208,13 +214,10 @@ _URL_COLUMNS = (
 )
 
 
-def _erase_users(tx: Transaction, rows: Iterable[Any]) -> None:
-    """Erase of messages that have ended what tells about their users, and their contents."""
-    by_id = {row.id: row for row in rows}
-    # Since they were forgotten: a report may have suppressed a user whose message was being sent.
-    _erase_traces(tx, sorted({(row.client, row.ext_user_id) for row in by_id.values() if row.ext_user_id}))
-    delete_contents(tx, by_id)
-    for chunk in id_chunks(sorted(by_id)):
+def _erase_contents_and_users(tx: Transaction, message_ids: Iterable[str]) -> None:
+    """Erase the contents of messages that have ended, and what tells about their users."""
+    for chunk in id_chunks(sorted(message_ids)):
+        delete_contents(tx, chunk)
         for statement in _USER_COLUMNS:
             tx.execute(statement, ids=chunk)
 

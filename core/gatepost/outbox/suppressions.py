@@ -92,7 +92,7 @@ _select_reasons = dialect_pair(
 # Both in one statement, because every acceptance needs them.
 _presence = dialect_pair(
     lambda _: select(
-        exists(select(suppressions.c.client)).label("has_suppressions"),
+        exists(select(suppressions.c.client).limit(1)).label("has_suppressions"),
         forgotten_users.key_if_any.label("key_if_forgotten"),
     )
 )
