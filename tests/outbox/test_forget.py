@@ -499,3 +499,22 @@ async def test_the_clients_of_a_user_are_found_wherever_the_user_is_stored(store
     # The audit log and the list of forgotten users name the user by the hash.
     assert await clients() == ["a-refusal", "b-suppression", "c-message"]
     assert await read(store, user_data.find_clients, ext_user_id="nobody", now=0) == []
+
+
+async def test_only_the_url_waits_for_the_callbacks_of_what_was_being_sent(store, new):
+    await store.put(new("a", ext_user_id=USER, callback_url=URL))
+    (claim,) = await claim_due(store, Channel.EMAIL, 1, 30.0)
+    await forget_user(store)
+    await sent(store, claim)
+
+    assert await store.cancel(forget.erase_rest, None) == 1
+    assert traces_in(await everything(store)) == [URL, "slithy"]
+    assert await store.cancel(forget.erase_rest, None) == 0
+
+
+async def test_a_copy_can_be_handed_out_also_where_a_content_cannot_be_read(store, new):
+    await store.put(new("a", ext_user_id=USER, content=b"\xff"))
+
+    stored = await read(store, user_data.collect, client="brand", ext_user_id=USER, now=0, retention=60.0)
+
+    assert [(one.content, one.content_until_at is None) for one in stored.messages] == [(None, False)]

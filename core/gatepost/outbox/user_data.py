@@ -57,7 +57,7 @@ class UserMessage(MessageView, frozen=True, kw_only=True, rename=OUR_ID):
     callback_url: str
     is_preview: bool
     content: EmailContent | SmsContent | None
-    """None where it is erased."""
+    """None where it is erased, or can't be read."""
     content_until_at: float | None
     """When it is erased at the latest, in seconds since the epoch."""
 
@@ -149,9 +149,17 @@ def _messages(
                 **msgspec.structs.asdict(view),
                 callback_url=row.callback_url,
                 is_preview=bool(row.preview),
-                content=None if content is None else decode_content(Channel(view.channel), content),
+                content=None if content is None else _decoded(Channel(view.channel), content),
                 content_until_at=None if content is None else (view.ended_at or view.expires_at) + retention,
             )
+
+
+def _decoded(channel: Channel, content: bytes) -> EmailContent | SmsContent | None:
+    try:
+        return decode_content(channel, content)
+    except ValueError:
+        # The gateway can't read it either; such a message fails.
+        return None
 
 
 def _contents(connection: Connection, ids: Collection[str]) -> dict[str, bytes]:
