@@ -44,7 +44,7 @@ CONTENT = encode_content(
 TRACES = (USER, URL, "slithy", "Jabberwock", "burbled", "mimsy", "borogove", "outgrabe")
 
 ABOUT_THE_USER = {
-    "attempts": {"choice", "reason", "code"},
+    "attempts": {"choice", "reason", "code", "not_gsm7"},
     "contents": {"content"},
     "counters": {"scope"},
     "messages": {"ext_user_id", "country", "preview", "callback_url", "reason", "code"},
@@ -59,18 +59,20 @@ BY_HASH = {"audit": {"target"}, "forgotten_users": {"user_hash"}}
 
 OF_THE_MESSAGE = {
     "attempts": {"message_id", "attempt", "position", "instance", "outcome", "provider_id", "started_at"}
-    | {"duration", "parts", "price", "currency"},
+    | {"duration", "parts", "counted_parts", "price", "currency"},
     "contents": {"message_id"},
     "erasures": {"message_id"},
     "messages": {"id", "client", "channel", "uid", "queue", "fingerprint", "state", "due_at", "created_at"}
     | {"expires_at", "ended_at", "attempt", "holder", "lost_answers", "passed", "deaths", "instance"},
     "statuses": {"seq", "message_id", "status", "recorded_at", "callback_state", "due_at", "attempt"}
-    | {"holder", "client"},
+    | {"holder", "client", "reporter", "called_at", "http_status"},
 }
 """Columns that tell about a message, and stay until the retention ends: nothing stored with them names its user."""
 
 OF_NO_USER = {
     "audit": {"seq", "recorded_at", "actor", "operation", "reason"},
+    "console_sessions": {"token_hash", "name", "seen_at", "ends_at"},
+    "console_users": {"name", "role", "clients", "password_hash", "changed_at"},
     "counters": {"period", "shard", "value"},
     "forgotten_users": {"client", "actor", "created_at"},
     "keys": {"name", "value"},
@@ -79,9 +81,11 @@ OF_NO_USER = {
     "plugin_state": {"instance", "key", "value"},
     "queues": {"id", "channel", "route", "client"},
     "refusals": {"seq", "refused_at", "client", "channel", "uid", "code"},
+    "replicas": {"holder", "host", "version", "started_at", "seen_at"},
     "shares": {"route", "country", "instance", "factor", "sent", "delivered", "reason", "worse_at", "wait"}
     | {"increased", "measured_from", "decided"},
     "statistics": {"hours", "period", "queue", "country", "instance", "counted", "shard", "value"},
+    "store_sizes": {"day", "measured_at", "bytes"},
     "suppressions": {"client", "actor", "created_at", "ends_at"},
     "turns": {"instance", "next_at"},
 }
@@ -399,7 +403,7 @@ async def test_an_erased_message_can_be_neither_sent_nor_told_again(store, new):
     order = RetryOrder(list(claims), "root", {Channel.EMAIL: 60.0, Channel.SMS: 60.0})
 
     assert not any(one.queued for one in await store.retry(order))
-    assert not any(one.callbacks for one in await store.retry_callbacks(order))
+    assert not any(one.callbacks for one in await store.tell(order))
     assert await claim_due(store, Channel.EMAIL, 9, 30.0) == []
     assert await store.claim_callbacks(9, 30.0) == []
 

@@ -49,7 +49,7 @@ def print_json(value: msgspec.Struct | Sequence[msgspec.Struct] | Mapping[str, A
     click.echo(json_text(value))
 
 
-def json_text(value: msgspec.Struct | Sequence[msgspec.Struct]) -> str:
+def json_text(value: msgspec.Struct | Sequence[msgspec.Struct] | Mapping[str, Any]) -> str:
     """Return structs as JSON, as ``print_json`` prints it."""
     readable = _with_utc_times(msgspec.to_builtins(value))
     return msgspec.json.format(msgspec.json.encode(readable)).decode()

@@ -91,7 +91,7 @@ def _put_user(tx: Transaction, change: UserChange) -> bool:
             changed_at=tx.now,
         )
     )
-    target = {"user": user.name, "role": user.role, "clients": list(user.clients)}
+    target = {"name": user.name, "role": user.role, "clients": list(user.clients)}
     operation = "console-user-change" if existed else "console-user-add"
     audit.append(tx, [AuditEntry(actor=change.actor, operation=operation, target=target)])
     return not existed
@@ -105,7 +105,7 @@ def remove_user(tx: Transaction, removals: Sequence[UserRemoval]) -> list[bool]:
         results.append(existed)
         if existed:
             entry = AuditEntry(
-                actor=removal.actor, operation="console-user-remove", target={"user": removal.name}
+                actor=removal.actor, operation="console-user-remove", target={"name": removal.name}
             )
             audit.append(tx, [entry])
     return results

@@ -189,7 +189,9 @@ _USER_COLUMNS = (
     ),
     dialect_pair(
         lambda _: (
-            update(attempts).where(one_of(attempts.c.message_id, IDS)).values(choice="", reason="", code="")
+            update(attempts)
+            .where(one_of(attempts.c.message_id, IDS))
+            .values(choice="", reason="", code="", not_gsm7="")
         )
     ),
     dialect_pair(lambda _: update(statuses).where(one_of(statuses.c.message_id, IDS)).values(code="")),

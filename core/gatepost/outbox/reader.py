@@ -1,6 +1,7 @@
 """Reads of the store for pages, on connections of their own: they never wait for a writer, and no writer for them."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,6 +28,8 @@ class Reader:
 
     def __init__(self, url: Secret, base: Path) -> None:
         path = sqlite_path(url, base)
+        self.clock = sqlite.database_clock(time.time) if path else postgresql.now
+        """The store's clock: milliseconds since the epoch, by a connection."""
         self._slots = asyncio.Semaphore(MAX_READS)
         self._threads = ThreadPoolExecutor(MAX_READS, "console-read") if path else None
         self._engine = sqlite.read_only_engine(path) if path else None
