@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -377,3 +378,22 @@ async def test_a_write_ahead_log_without_a_file_status_is_ignored(tmp_path):
     writer = sqlite.SqliteDatabase(tmp_path / "outbox.db")
     await writer.purge_wal()
     await writer.close()
+
+
+async def test_a_report_of_any_length_fits_into_sqlites_limit_of_parameters(place, new):
+    """Some builds of SQLite take 32,766 parameters in a statement; Debian's takes more."""
+    count = 2_000
+    async with place.opened() as outbox:
+
+        def limit(connection):
+            driver = connection.connection.driver_connection
+            driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
+
+        await outbox._database.transact(limit)
+        messages = [new(f"uid-{number}", channel=Channel.SMS) for number in range(count)]
+        await asyncio.gather(*(outbox.put(message) for message in messages))
+        events = [StatusEvent(status=Status.DELIVERED, message_id=message.id) for message in messages]
+        result = await outbox.record(
+            ReportedEvents(instance="eu", events=events, channels=frozenset({Channel.SMS}))
+        )
+        assert result.new == 2 * count

@@ -22,6 +22,9 @@ T = TypeVar("T")
 MAX_IDS = 500
 """Ids of one statement."""
 
+MAX_PARAMETERS = 32_766
+"""Parameters of one SQLite statement: the limit of SQLite itself, which Debian's build raises to 250,000."""
+
 
 class DialectPair(NamedTuple):
     """A statement in one form per dialect, built once by ``dialect_pair``: building it takes longer than running it."""
@@ -130,7 +133,7 @@ class Transaction:
         insert = _insert_new(table, postgresql=self.on_postgresql)
         if self.on_postgresql:
             return len(self.connection.execute(insert, list(rows)).all())
-        return self.execute_many(insert, rows).rowcount
+        return self.execute_many(insert, rows)
 
     def insert_new_ids(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> Collection[str]:
         """Insert the rows that collide with no other, into a table with the key ``id``; return their ids."""
@@ -150,8 +153,10 @@ class Transaction:
         """Insert the rows; add the ``value`` of a row whose key exists to the value that is there."""
         self.execute_many(_add_up(table, postgresql=self.on_postgresql), rows)
 
-    def execute_many(self, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> CursorResult[Any]:
-        """Run a statement once per row; there is at least one row, and all rows have the same keys.
+    def execute_many(self, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Run a statement once per row; return how many rows it changed, which is known on SQLite alone.
+
+        There is at least one row, and all rows have the same keys.
 
         The parameters go to the driver by position: to bind each row by name took as long as to write it.
         """
@@ -159,21 +164,24 @@ class Transaction:
         whole = [{**constants, **row} for row in rows] if constants else rows
         if isinstance(statement, Insert) and not self.on_postgresql:
             return self._insert_at_once(text, names, whole)
-        result = self.connection.exec_driver_sql(text, [tuple(row[name] for name in names) for row in whole])
-        assert isinstance(result, CursorResult)
-        return result
+        parameters = [tuple(row[name] for name in names) for row in whole]
+        return self.connection.exec_driver_sql(text, parameters).rowcount
 
-    def _insert_at_once(
-        self, text: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]]
-    ) -> CursorResult[Any]:
-        """Insert all rows with one SQLite statement.
+    def _insert_at_once(self, text: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> int:
+        """Insert all rows with one SQLite statement, or with a few where that would have too many parameters.
 
         With one statement per row, SQLite's thread released and reacquired the interpreter for each of them, while
         the event loop wanted it too: that cost more than the row itself.
         """
         places = f"({', '.join('?' * len(names))})"
-        text = text.replace(places, ", ".join([places] * len(rows)), 1)
-        return self.connection.exec_driver_sql(text, tuple(row[name] for row in rows for name in names))
+        size = MAX_PARAMETERS // len(names)
+        count = 0
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            statement = text.replace(places, ", ".join([places] * len(part)), 1)
+            parameters = tuple(row[name] for row in part for name in names)
+            count += self.connection.exec_driver_sql(statement, parameters).rowcount
+        return count
 
     def execute(self, statement: DialectPair, **parameters: object) -> CursorResult[Any]:
         """Run the statement in this dialect's form."""
