@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import text
 
-from gatepost.outbox import limits, queries
+from gatepost.outbox import limits, queries, store_size
 from gatepost.outbox.limits import UsedLimit
 from gatepost.outbox.queries import QueueDepth
 from gatepost.outbox.records import Limit
@@ -18,7 +17,7 @@ class StoreGauges(msgspec.Struct, frozen=True, kw_only=True):
     depth: QueueDepth
     limits: Sequence[UsedLimit]
     size: int
-    """Bytes of the database; of SQLite's without its write-ahead log."""
+    """Bytes of the database."""
 
 
 def read(tx: Transaction, orders: Sequence[Mapping[str, Limit]]) -> list[StoreGauges]:
@@ -26,17 +25,8 @@ def read(tx: Transaction, orders: Sequence[Mapping[str, Limit]]) -> list[StoreGa
 
     It reads nothing of messages that have ended.
     """
-    depth, size = queries.depth(tx.connection, tx.now), _size(tx)
+    depth, size = queries.depth(tx.connection, tx.now), store_size.find(tx.connection, tx.now).total
     return [
         StoreGauges(depth=depth, limits=limits.used(tx.connection, tx.now, order), size=size)
         for order in orders
     ]
-
-
-_sqlite_size = text("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
-_postgresql_size = text("SELECT pg_database_size(current_database())")
-
-
-def _size(tx: Transaction) -> int:
-    size = tx.connection.execute(_postgresql_size if tx.on_postgresql else _sqlite_size).scalar_one()
-    return int(size)

@@ -1,7 +1,8 @@
 """The metrics of a gateway, with every series that its configuration can have."""
 
 import platform
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 
 from gatepost import __version__
 from gatepost.config.settings import Settings
@@ -38,8 +39,33 @@ def gateway_metrics(settings: Settings, instances: Mapping[str, Instance], outbo
         ["plugin"],
         lambda: {(name,): one.as_source.failed_lookups for name, one in instances.items() if one.is_source},
     )
+    _add_contacts(metrics, [one for one in instances.values() if one.is_source])
     _add_outbox(metrics, outbox, senders)
     return metrics
+
+
+def _add_contacts(metrics: Metrics, sources: Sequence[Instance]) -> None:
+    """Add what the sources say of their contacts; a source that does not say it has no series."""
+    metrics.add_gauge(
+        "contacts_users",
+        "Users whom a contact source knows",
+        ["plugin"],
+        lambda: {
+            (one.name,): float(found.users)
+            for one in sources
+            if (found := one.services.contacts) is not None and found.users is not None
+        },
+    )
+    metrics.add_gauge(
+        "contacts_age_seconds",
+        "The age of a contact source's data",
+        ["plugin"],
+        lambda: {
+            (one.name,): max(0.0, time.time() - found.as_of)
+            for one in sources
+            if (found := one.services.contacts) is not None and found.as_of is not None
+        },
+    )
 
 
 def _add_outbox(metrics: Metrics, outbox: Outbox, senders: Mapping[str, Instance]) -> None:
