@@ -102,8 +102,11 @@ async def test_a_wrong_request_changes_nothing(gateway):
     for operation, fields, problem in (
         ("retry", {}, "missing required field `ids`"),
         ("retry", {"ids": [], "more": 1}, "unknown field `more`"),
-        ("retry", {"ids": ["x"] * (MAX_IDS + 1)}, f"length <= {MAX_IDS}"),
+        ("retry", {"ids": ["0" * 36] * (MAX_IDS + 1)}, f"length <= {MAX_IDS}"),
         ("tell", {"ids": "x"}, "Expected `array`"),
+        # Whatever is typed as an id would be in the audit log.
+        ("retry", {"ids": ["anna@players.example"]}, "matching regex"),
+        ("cancel-ids", {"ids": ["447700900123"], "reason": "wrong user"}, "matching regex"),
         ("resting-instances", {"channel": "post"}, "Invalid enum value"),
         ("send", {"client": "other", "channel": "sms", "fields": {}}, "has no client other"),
     ):

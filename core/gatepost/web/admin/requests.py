@@ -27,8 +27,10 @@ _DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b", re.ASCII)
 OPERATION_REFUSED = 400
 """The HTTP status of an operation that is refused; the body says why, for the operator."""
 
-Ids = Annotated[Sequence[str], msgspec.Meta(max_length=MAX_IDS)]
-"""Ids of messages."""
+Ids = Annotated[
+    Sequence[Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f-]{36}\Z")]], msgspec.Meta(max_length=MAX_IDS)
+]
+"""Ids of messages. In no other form: they are stored in the audit log, and anything could be typed in their place."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
