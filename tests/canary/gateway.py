@@ -231,7 +231,7 @@ class Canary:
             subprocess.run,
             [sys.executable, "-m", "gatepost", *arguments],
             capture_output=True,
-            env=self.process._environment | {"GATEPOST_CONFIG": str(self.process.config), "COLUMNS": "200"},
+            env=self.process.environment | {"GATEPOST_CONFIG": str(self.process.config), "COLUMNS": "200"},
             check=False,
         )
         self.outputs += [done.stdout.decode(), done.stderr.decode()]

@@ -2,20 +2,19 @@
 
 import asyncio
 import csv
-import json
 import secrets
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gatepost.demo import providers
 from gatepost.demo.requests import USERS, statuses_of
 from gatepost.model import Channel
 from gatepost.testing import emulators
+from gatepost.testing.configuration import free_port, toml_table
 from gatepost.testing.demo_provider import DemoProvider
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.smartico import Smartico
@@ -84,7 +83,7 @@ async def run_environment(provider: str) -> AsyncIterator[DemoEnvironment]:
         )
         routes = {channel: provider if channel in sends else DEFAULT_PROVIDER for channel in Channel}
         running = {use: await _start_provider(use, stack) for use in sorted(set(routes.values()))}
-        port = _free_port()
+        port = free_port()
         config = _CONFIG.format(
             port=port,
             authorization=AUTHORIZATION,
@@ -95,7 +94,7 @@ async def run_environment(provider: str) -> AsyncIterator[DemoEnvironment]:
         )
         for use, started in running.items():
             started.webhook_url = f"http://127.0.0.1:{port}/webhooks/{use}"
-            config += _plugin_table(use, started.table)
+            config += "\n" + toml_table(f"plugins.{use}", {"use": use, **started.table})
         _write_contacts(folder / "contacts.csv")
         file = folder / "gatepost.toml"
         file.write_text(config)
@@ -120,22 +119,6 @@ async def _start_provider(use: str, stack: AsyncExitStack) -> DemoProvider:
     return provider
 
 
-def _plugin_table(use: str, table: Mapping[str, Any]) -> str:
-    """Return the plugin's table for the configuration; its instance has the plugin's name."""
-    lines = [f"{key} = {_toml(value)}" for key, value in {"use": use, **table}.items()]
-    return "\n".join(["", f"[plugins.{use}]", *lines, ""])
-
-
-def _toml(value: Any) -> str:
-    """Return a value as TOML on one line."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    # A string, a number and a boolean of JSON are ones of TOML.
-    return json.dumps(value)
-
-
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
@@ -147,18 +130,6 @@ async def _stop(gateway: GatewayProcess) -> None:
             await asyncio.to_thread(gateway.terminate, _STOP_TIMEOUT)
             return
     gateway.kill()
-
-
-def _free_port() -> int:
-    """Return a port on which no program listens.
-
-    It is below those that systems give to outgoing connections (from 32768 on): such a port could be taken
-    in the seconds until the gateway listens.
-    """
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def _write_contacts(path: Path) -> None:

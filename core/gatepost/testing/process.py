@@ -26,7 +26,8 @@ class GatewayProcess:
         self.config = config
         self.log = config.with_suffix(".log")
         self.url = ""
-        self._environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **(environment or {})}
+        """The variables of the process; a command about this gateway wants them too."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -66,7 +67,7 @@ class GatewayProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=self._environment,
+                env=self.environment,
             )
         output = ""
         deadline = time.monotonic() + START_TIMEOUT
