@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from canary import searcher
+from gatepost.prove import search
 
 VALUES = searcher.of_person(
     "jabberwock.vorpal+tag@snicker-snack.example", "+447700900461", "Thessaly Quäsimont"
@@ -81,7 +82,7 @@ def test_each_part_is_found_alone(part, name):
 
 
 def test_a_value_across_the_edge_of_a_piece_is_found():
-    for before in (searcher._PIECE - 10, 2 * searcher._PIECE - 20):
+    for before in (search.PIECE_SIZE - 10, 2 * search.PIECE_SIZE - 20):
         assert searcher.found(b"." * before + TEXT.encode(), VALUES)
 
 
