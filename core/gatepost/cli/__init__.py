@@ -25,6 +25,7 @@ _COMMANDS = {
     "send": "send one test message through the running gateway",
     "new-plugin": "create a plugin of your own",
     "conformance": "check a plugin on the emulator of its provider",
+    "prove": "prove that no address leaves its place, on your own configuration",
     "demo": "run a complete gateway on this machine, without any account",
 }
 
