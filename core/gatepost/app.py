@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
 from gatepost.observe import logs, redaction
 from gatepost.observe.metrics import Metrics
+from gatepost.observe.tracing import open_tracing
 from gatepost.observe.trail import Trail
 from gatepost.outbox import Outbox, open_outbox, outbox_policy
 from gatepost.outbox.inspection import check_store
@@ -222,6 +224,7 @@ def _services(
         # One body of the largest size that the operator allows must always fit.
         bodies=BodyLimit(max(messages.MAX_BYTES_IN_FLIGHT, settings.server.max_body)),
         metrics=metrics,
+        tracing=outbox.trail.tracing,
         store_metrics=StoreMetrics(settings, outbox, metrics),
         health=HealthCheck(routes=settings.routes, outbox=outbox, throttles=throttles, metrics=metrics),
     )
@@ -252,7 +255,9 @@ async def open_gateway(
             faults += error.faults
         if faults:
             raise ConfigError([*faults, *await _store_faults(settings)])
-        trail = Trail(settings.logs.trail, logs.resolve_format(settings.logs.format))
+        tracing = open_tracing(os.environ)
+        stack.push_async_callback(tracing.stopped)
+        trail = Trail(settings.logs.trail, logs.resolve_format(settings.logs.format), tracing)
         stack.callback(trail.flush)
         outbox = await stack.enter_async_context(
             open_outbox(settings.store.url, settings.path.parent, outbox_policy(settings), trail=trail)
@@ -263,6 +268,8 @@ async def open_gateway(
         gateway = Gateway(settings, instances, outbox, callback_client)
         for instance in instances.values():
             instance.services.start(gateway.services.webhooks, outbox)
+        # While the plugins and the store close.
+        stack.callback(lambda: tracing.stop(close_timeout()))
         await stack.enter_async_context(gateway.run())
         yield gateway
 

@@ -170,6 +170,7 @@ class CallbackWorker:
         """Make one call and record its result."""
         outcome = attempt.INTERRUPTED
         cancelled = False
+        begun_at = self._clock()
         try:
             outcome = await self._call(callback)
         except asyncio.CancelledError:
@@ -180,7 +181,8 @@ class CallbackWorker:
             _log.error("callback_failed", message=callback.message_id, exc_info=error)
         finally:
             failure = Unavailable(outcome.problem) if outcome.target_failed else None
-            self._slots_of(callback.client).end(callback.target, self._clock(), failure)
+            now = self._clock()
+            self._slots_of(callback.client).end(callback.target, now, failure)
             result = (
                 attempt.interrupted_result(callback)
                 if cancelled
@@ -188,7 +190,7 @@ class CallbackWorker:
             )
             # In a task of its own, so that the result is recorded although this call is cancelled.
             recording = asyncio.create_task(
-                self._record(callback, result), name=f"record-{callback.message_id}"
+                self._record(callback, result, now - begun_at), name=f"record-{callback.message_id}"
             )
             self._recording.add(recording)
             recording.add_done_callback(self._recording.discard)
@@ -219,10 +221,21 @@ class CallbackWorker:
             self._metrics.callback_duration.observe(self._clock() - begun_at, callback.client)
         return attempt.outcome_of(answer)
 
-    def _record(self, callback: Callback, result: CallbackResult) -> Coroutine[Any, Any, bool | None]:
+    def _record(
+        self, callback: Callback, result: CallbackResult, seconds: float
+    ) -> Coroutine[Any, Any, bool | None]:
         """Count the result; return the coroutine that records it."""
         outcome = "acknowledged" if result.acknowledged else "dead" if result.retry_in is None else "retry"
         self._metrics.callbacks.labels(callback.status.value, outcome).inc()
+        self._outbox.trail.tracing.called(
+            callback.message_id,
+            client=callback.client,
+            channel=callback.channel.value,
+            status=callback.status.value,
+            outcome=outcome,
+            http_status=result.http_status,
+            seconds=seconds,
+        )
         if result.acknowledged:
             self._outbox.trail.acknowledged(
                 callback.message_id,

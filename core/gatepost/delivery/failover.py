@@ -135,8 +135,18 @@ class Failover:
             pause = start - delivery.tried_at if delivery.tries else 0.0
             delivery.tries.append(attempt.try_record(name, message, answer, now - start, choice, pause))
             delivery.tried_at = now
-            self._metrics.sends.labels(name, attempt.outcome_label(answer)).inc()
+            outcome = attempt.outcome_label(answer)
+            self._metrics.sends.labels(name, outcome).inc()
             self._metrics.send_duration.observe(now - start, name)
+            self._outbox.trail.tracing.sent(
+                message.id,
+                client=message.client,
+                channel=delivery.claim.channel.value,
+                instance=name,
+                outcome=outcome,
+                code=failure.code if failure else "",
+                seconds=now - start,
+            )
         if failure is not None:
             _log_failure(name, message.id, failure)
         delivery.sending, delivery.answer = "", InstanceAnswer(name, answer)

@@ -14,6 +14,7 @@ from gatepost.intake.rules import Rules
 from gatepost.model import Channel, Secret
 from gatepost.observe import logs, redaction
 from gatepost.observe.log_throttle import LogThrottle
+from gatepost.observe.tracing import Origin
 from gatepost.outbox import Limit, NewMessage, Outbox, StoredMessage, new_id
 from gatepost.outbox.refusals import Refusal, RefusalLog
 
@@ -46,7 +47,9 @@ class Acceptance:
         """Writes the refused requests; its ``run`` must run."""
         self._in_flight = 0
 
-    async def accept(self, name: str, client: Client, channel: Channel, body: bytes) -> bytes:
+    async def accept(
+        self, name: str, client: Client, channel: Channel, body: bytes, origin: Origin | None = None
+    ) -> bytes:
         """Store the message of a client's request, unless it was accepted earlier; return the answer.
 
         Raises Refused. When several refusals apply, docs/reference/contract.md says which one is given. A known uid
@@ -55,12 +58,14 @@ class Acceptance:
         """
         request = requests.decode(channel, body)
         try:
-            return await self._accept(name, client, request)
+            return await self._accept(name, client, request, origin)
         except Refused as refusal:
             refusal.uid, refusal.ext_user_id = request.uid, request.ext_user_id
             raise
 
-    async def _accept(self, name: str, client: Client, request: EmailRequest | SmsRequest) -> bytes:
+    async def _accept(
+        self, name: str, client: Client, request: EmailRequest | SmsRequest, origin: Origin | None
+    ) -> bytes:
         self._in_flight += 1
         callback_url = None
         try:
@@ -80,7 +85,7 @@ class Acceptance:
                 self._contact_cache.put(message.id, lookup)
             stored = await self._outbox.put(message)
             if isinstance(stored, StoredMessage) and stored.id == message.id:
-                self._log_accepted(message)
+                self._log_accepted(message, origin)
                 return answers.accepted(message.id)
             self._contact_cache.take(message.id)
             if isinstance(stored, Limit):
@@ -162,8 +167,12 @@ class Acceptance:
             )
         )
 
-    def _log_accepted(self, message: NewMessage) -> None:
-        self._outbox.trail.accepted(
+    def _log_accepted(self, message: NewMessage, origin: Origin | None) -> None:
+        trail = self._outbox.trail
+        trail.tracing.accepted(
+            message.id, client=message.client, channel=message.channel.value, origin=origin
+        )
+        trail.accepted(
             message.id,
             client=message.client,
             channel=message.channel.value,

@@ -17,6 +17,7 @@ import msgspec
 
 from gatepost.observe import logs
 from gatepost.observe.redaction import redact_patterns
+from gatepost.observe.tracing import NO_TRACING, Tracing
 
 Setting = Literal["ids", "users", "off"]
 
@@ -27,11 +28,18 @@ _log = logs.get(_LOGGER)
 class Trail:
     """Writes the lines, in the format and to the stream of the log."""
 
-    def __init__(self, setting: Setting = "off", log_format: logs.Format = "json") -> None:
+    def __init__(
+        self,
+        setting: Setting = "off",
+        log_format: logs.Format = "json",
+        tracing: Tracing = NO_TRACING,
+    ) -> None:
         """Write to the handler that the log has now.
 
         ``setting``: ``ids`` for message, client and uid, ``users`` for ext_user_id too, ``off`` for no line at all. With a log level above ``info`` nothing is written either.
         """
+        self.tracing = tracing
+        """Records the same steps as spans."""
         self._has_users = setting == "users"
         is_on = setting != "off" and logging.getLogger("gatepost").isEnabledFor(logging.INFO)
         handlers = logging.getLogger().handlers

@@ -228,6 +228,14 @@ def append_statuses(
 def log_statuses(trail: Trail, tx: Transaction) -> None:
     """Write the statuses that a transaction has added to the trail."""
     for message, one in tx.new_statuses:
+        trail.tracing.reported(
+            one.message_id,
+            client=message.client,
+            channel=message.channel,
+            instance=one.instance,
+            status=one.status.value,
+            code=one.code,
+        )
         trail.recorded(
             one.message_id,
             client=message.client,

@@ -54,13 +54,15 @@ async def handle_message(
         await _answer(send, 405, b"", (b"allow", b"POST"))
         return
     begun_at = time.monotonic()
+    origin = services.tracing.origin(scope["headers"])
     name = ""
     try:
         name, client = _authenticate(services, scope, channel)
         about_body = body_headers(scope["headers"])
         with services.bodies.counting(receive, about_body.length) as counted:
             body = await _read_body(services, counted, about_body)
-            answer, code = await services.acceptance.accept(name, client, channel, body), Code.ACCEPTED
+            answer = await services.acceptance.accept(name, client, channel, body, origin)
+            code = Code.ACCEPTED
     except Refused as refusal:
         answer, code = answers.refused(refusal), refusal.code
         if name:

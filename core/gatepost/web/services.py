@@ -9,6 +9,7 @@ from gatepost.config.settings import Settings
 from gatepost.intake.accept import Acceptance
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.observe.metrics import Metrics
+from gatepost.observe.tracing import Tracing
 from gatepost.upkeep.health import HealthCheck
 from gatepost.upkeep.store_gauges import StoreMetrics
 from gatepost.web.auth import Authenticator
@@ -26,6 +27,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     acceptance: Acceptance
     webhooks: Webhooks
     metrics: Metrics
+    tracing: Tracing
     store_metrics: StoreMetrics
     health: HealthCheck
     bodies: BodyLimit
