@@ -469,3 +469,15 @@ def test_a_message_that_would_not_be_sent_says_why(try_request):
 )
 def test_try_goes_with_a_plugin_alone(try_request, options):
     assert "--try goes with --plugin" in try_request(*options, code=2)
+
+
+@pytest.mark.parametrize(
+    ("exporter", "line"),
+    [
+        ("otlp", "traces of messages go to a collector of OpenTelemetry"),
+        ("zipkin", "there will be no traces: OTEL_TRACES_EXPORTER names an exporter"),
+    ],
+)
+def test_it_says_whether_the_environment_turns_traces_on(run_check, monkeypatch, exporter, line):
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", exporter)
+    assert line in run_check()

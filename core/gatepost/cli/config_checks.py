@@ -1,6 +1,7 @@
 """What `gatepost check` finds in a configuration. Nothing here is sent or stored."""
 
 import asyncio
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from gatepost.config.routes import Route
 from gatepost.config.settings import Client, Settings
 from gatepost.errors import ConfigError
 from gatepost.model import Channel
+from gatepost.observe.tracing import read_switch
 from gatepost.outbox.inspection import inspect_store
 from gatepost.plugin_host.instances import Instance
 from gatepost.routing.reachability import takes_everything
@@ -34,6 +36,7 @@ async def check_config(path: Path, *, live: bool) -> list[Finding]:
         *_clients(settings),
         *_contacts(settings, faulty),
         *_routes(settings, instances),
+        *_tracing(os.environ),
     ]
     warnings = [
         *readable_by_all(settings),
@@ -58,6 +61,15 @@ def _server(settings: Settings) -> Iterator[Finding]:
             f"is empty, and {server.host} accepts connections of this machine only: if they come from a proxy, "
             "every client address looks local. Then name the proxy's address here",
         )
+
+
+def _tracing(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what the standard variables of OpenTelemetry ask for."""
+    on, problem = read_switch(environment)
+    if on:
+        yield Finding("good", "environment", "traces of messages go to a collector of OpenTelemetry")
+    elif problem:
+        yield Finding("warning", "environment", f"there will be no traces: {problem}")
 
 
 def _is_loopback(host: str) -> bool:
