@@ -21,7 +21,7 @@ class Collector:
         self.headers: list[dict[str, str]] = []
         self._answering = asyncio.Event()
         self._answering.set()
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         """Set once a request has come in."""
 
     async def __aenter__(self):
@@ -40,7 +40,7 @@ class Collector:
 
     async def _take(self, request: web.BaseRequest) -> web.Response:
         body = await request.read()
-        self.asked.set()
+        self.requested.set()
         await self._answering.wait()
         assert (request.method, request.path) == ("POST", "/v1/traces")
         self.headers.append(dict(request.headers))

@@ -22,7 +22,7 @@ from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
 from gatepost.observe import logs, redaction
 from gatepost.observe.metrics import Metrics
-from gatepost.observe.tracing import open_tracing
+from gatepost.observe.tracing_switch import open_tracing
 from gatepost.observe.trail import Trail
 from gatepost.outbox import Outbox, open_outbox, outbox_policy
 from gatepost.outbox.inspection import check_store
@@ -268,7 +268,6 @@ async def open_gateway(
         gateway = Gateway(settings, instances, outbox, callback_client)
         for instance in instances.values():
             instance.services.start(gateway.services.webhooks, outbox)
-        # While the plugins and the store close.
         stack.callback(lambda: tracing.stop(close_timeout()))
         await stack.enter_async_context(gateway.run())
         yield gateway

@@ -7,7 +7,7 @@ import pytest
 
 from collector import Collector, attributes, variables
 
-CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def test_one_trace_follows_a_message_from_accept_to_callback_over_a_restar
             "email_uid": "uid-1",
             "callback_url": deployment.crm.callback_url,
         },
-        traceparent=CALLER,
+        traceparent=TRACEPARENT,
     )
     message = answer["ext_message_id"]
     await deployment.crm.wait_for(message, "accepted")
@@ -65,7 +65,7 @@ async def test_one_trace_follows_a_message_from_accept_to_callback_over_a_restar
     spans = collector.spans
     assert {span.trace_id.hex() for span in spans} == {message.replace("-", "")}
     root = spans[0]
-    assert [link.trace_id.hex() for link in root.links] == [CALLER.split("-")[1]]
+    assert [link.trace_id.hex() for link in root.links] == [TRACEPARENT.split("-")[1]]
     assert {span.parent_span_id for span in spans[1:]} == {root.span_id}
     steps = [
         (span.name, found.get("gatepost.status") or found.get("gatepost.outcome", ""))
@@ -96,7 +96,7 @@ async def test_a_collector_in_trouble_delays_no_message_and_no_stop(
     for message in messages:
         await deployment.crm.wait_for(message, "accepted")
     if trouble == "hangs":
-        await collector.asked.wait()
+        await collector.requested.wait()
     assert await asyncio.to_thread(process.terminate) == 0
     # Its own last line, so that it was not killed.
     assert events(process)[-1] in {"stopped", "traces_not_exported"}

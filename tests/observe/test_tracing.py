@@ -9,11 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from collector import Collector, attributes, variables
-from gatepost.observe import tracing
-from gatepost.observe.tracing import NO_TRACING, Origin, open_tracing, read_switch
+from gatepost.observe import tracing_switch
+from gatepost.observe.tracing import NO_TRACING, Origin
+from gatepost.observe.tracing_switch import open_tracing, read_switch
 from gatepost.outbox import new_id
 
-CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_without_the_extra_the_warning_names_it(monkeypatch, missing):
             raise ModuleNotFoundError(name)
         return True
 
-    monkeypatch.setattr(tracing, "find_spec", find_spec)
+    monkeypatch.setattr(tracing_switch, "find_spec", find_spec)
     with capture_logs() as log:
         assert open_tracing({"OTEL_TRACES_EXPORTER": "otlp"}) is NO_TRACING
     assert [one["event"] for one in log] == ["tracing_off"]
@@ -139,7 +140,7 @@ def test_a_gateway_without_traces_imports_nothing_of_them():
 
 async def test_all_steps_of_a_message_are_one_trace_with_its_id(opened, collector):
     spans = opened(variables(collector))
-    message = accept(spans, origin=Origin(1_700_000_000_000_000_000, CALLER))
+    message = accept(spans, origin=Origin(1_700_000_000_000_000_000, TRACEPARENT))
     send(spans, message, outcome="unavailable", code="503")
     # Another replica, or the same one after a restart.
     later = opened(variables(collector))
@@ -159,7 +160,7 @@ async def test_all_steps_of_a_message_are_one_trace_with_its_id(opened, collecto
     assert len({span.span_id for span in collector.spans}) == 6
     assert root.start_time_unix_nano == 1_700_000_000_000_000_000
     (link,) = root.links
-    assert (link.trace_id.hex(), link.span_id.hex()) == tuple(CALLER.split("-")[1:3])
+    assert (link.trace_id.hex(), link.span_id.hex()) == tuple(TRACEPARENT.split("-")[1:3])
     common = {"gatepost.message": message, "gatepost.client": "brand", "gatepost.channel": "email"}
     assert attributes(root) == common
     found = {span.name: [] for span in others}
@@ -249,7 +250,7 @@ async def test_a_collector_that_hangs_holds_up_nothing_and_memory_is_bounded(ope
     size = {"OTEL_BSP_MAX_QUEUE_SIZE": "100", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "50"}
     spans = opened(variables(collector, **size))
     accept(spans)
-    await collector.asked.wait()
+    await collector.requested.wait()
     with capture_logs():
         for _ in range(1_000):
             accept(spans)
@@ -304,7 +305,7 @@ async def test_headers_of_the_variables_are_sent(opened, collector):
 
 
 async def test_no_tracing_takes_every_step_and_stops_at_once():
-    assert NO_TRACING.origin([(b"traceparent", CALLER.encode())]) is None
+    assert NO_TRACING.origin([(b"traceparent", TRACEPARENT.encode())]) is None
     message = accept(NO_TRACING)
     send(NO_TRACING, message)
     call(NO_TRACING, message)

@@ -15,7 +15,7 @@ from gatepost.config.routes import Route
 from gatepost.config.settings import Client, Settings
 from gatepost.errors import ConfigError
 from gatepost.model import Channel
-from gatepost.observe.tracing import read_switch
+from gatepost.observe.tracing_switch import read_switch
 from gatepost.outbox.inspection import inspect_store
 from gatepost.plugin_host.instances import Instance
 from gatepost.routing.reachability import takes_everything

@@ -135,22 +135,27 @@ class Failover:
             pause = start - delivery.tried_at if delivery.tries else 0.0
             delivery.tries.append(attempt.try_record(name, message, answer, now - start, choice, pause))
             delivery.tried_at = now
-            outcome = attempt.outcome_label(answer)
-            self._metrics.sends.labels(name, outcome).inc()
-            self._metrics.send_duration.observe(now - start, name)
-            self._outbox.trail.tracing.sent(
-                message.id,
-                client=message.client,
-                channel=delivery.claim.channel.value,
-                instance=name,
-                outcome=outcome,
-                code=failure.code if failure else "",
-                seconds=now - start,
-            )
+            self._count(delivery.claim, InstanceAnswer(name, answer), now - start)
         if failure is not None:
             _log_failure(name, message.id, failure)
         delivery.sending, delivery.answer = "", InstanceAnswer(name, answer)
         return delivery.answer
+
+    def _count(self, claim: Claim, answer: InstanceAnswer, seconds: float) -> None:
+        """Count a try that took so many seconds, and record its span."""
+        name, received = answer
+        outcome = attempt.outcome_label(received)
+        self._metrics.sends.labels(name, outcome).inc()
+        self._metrics.send_duration.observe(seconds, name)
+        self._outbox.trail.tracing.sent(
+            claim.id,
+            client=claim.client,
+            channel=claim.channel.value,
+            instance=name,
+            outcome=outcome,
+            code=received.code if isinstance(received, SendError) else "",
+            seconds=seconds,
+        )
 
     def _note_wait(self, delivery: Delivery, start: float) -> None:
         """Note how long a message has waited for its first try, which begins now."""

@@ -75,15 +75,20 @@ class Spans(Tracing):
 
     def origin(self, headers: Iterable[tuple[bytes, bytes]]) -> Origin:
         """Return where a request with these headers comes from."""
-        caller = next((value for name, value in headers if name == b"traceparent"), b"")
-        return Origin(time.time_ns(), caller.decode("latin-1"))
+        traceparent = next((value for name, value in headers if name == b"traceparent"), b"")
+        return Origin(time.time_ns(), traceparent.decode("latin-1"))
 
     def accepted(self, message: str, *, client: str, channel: str, origin: Origin | None) -> None:
         """Record ``accept``, the root of the trace."""
         now = time.time_ns()
-        started_at, caller = origin or (now, "")
+        started_at, traceparent = origin or (now, "")
         self._record(
-            "accept", SpanKind.SERVER, _attributes(message, client, channel), started_at, now, caller=caller
+            "accept",
+            SpanKind.SERVER,
+            _attributes(message, client, channel),
+            started_at,
+            now,
+            traceparent=traceparent,
         )
 
     def sent(
@@ -150,7 +155,7 @@ class Spans(Tracing):
         ended_at: int,
         status: Status = _NO_STATUS,
         *,
-        caller: str = "",
+        traceparent: str = "",
     ) -> None:
         """Record a span of the message in ``attributes``, if the sampler takes it; times in nanoseconds."""
         trace_id = int(str(attributes["gatepost.message"]).replace("-", ""), 16)
@@ -170,7 +175,7 @@ class Spans(Tracing):
                 None if is_accept else SpanContext(trace_id, accept_id, is_remote=True, trace_flags=_SAMPLED),
                 resource=self._resource,
                 attributes=attributes,
-                links=_links(caller),
+                links=_links(traceparent),
                 kind=kind,
                 status=status,
                 start_time=started_at,
@@ -205,12 +210,12 @@ def _attributes(message: str, client: str, channel: str, **others: str) -> dict[
 
 
 def _links(traceparent: str) -> Sequence[Link]:
-    """Return a link to the caller's span; none where the header is missing or is not one."""
+    """Return a link to the span that the header names; none where it is missing or names none."""
     if not traceparent:
         return ()
     context = TraceContextTextMapPropagator().extract({"traceparent": traceparent}, _NO_PARENT)
-    caller = get_current_span(context).get_span_context()
-    return (Link(caller),) if caller.is_valid else ()
+    span = get_current_span(context).get_span_context()
+    return (Link(span),) if span.is_valid else ()
 
 
 def _secrets(environment: Mapping[str, str]) -> Iterator[Secret]:
