@@ -21,10 +21,10 @@ from gatepost.outbox import (
     Policy,
     SendResult,
     cancellations,
+    message_search,
     new_id,
     open_outbox,
     polling,
-    queries,
 )
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.states import State
@@ -317,9 +317,10 @@ async def test_callbacks_of_a_removed_client_fail_and_delay_no_others(outbox, wo
     await running
 
     assert hosts.called == ["crm.example"]
-    (view,) = await outbox._database.transact(
-        lambda at: queries.list_messages(at, filters={"client": "removed"})
+    found = await outbox._database.transact(
+        lambda at: message_search.find(at, MessageFilter(client="removed"))
     )
+    (view,) = found.messages
     assert (view.statuses[0].attempts, view.statuses[0].problem) == (1, "the client is no longer configured")
 
 

@@ -262,7 +262,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     delivery: Delivery
     routes: Routes
     logs: Logs
-    console: Console
+    console: Console = Console()
     plugins: Mapping[str, InstanceSettings]
 
     def contact_sources(self, client: str) -> tuple[str, ...]:
