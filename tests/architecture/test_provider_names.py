@@ -26,7 +26,7 @@ ALLOWED = {
     ("demo/display.py", "csv"),
     # The same format, as which `gatepost stats` prints a table.
     ("cli/stats.py", "csv"),
-    ("cli/stats_table.py", "csv"),
+    ("outbox/statistics_table.py", "csv"),
     # The example command that `gatepost plugins` prints when no plugin is installed.
     ("cli/plugins.py", "csv"),
     # The protocol, not the plugin: the codes of a mail server.

@@ -1,4 +1,4 @@
-"""The table of ``gatepost stats`` in its three forms."""
+"""The table of the statistics in its three forms: CSV, JSON, and the text of ``gatepost stats``."""
 
 import csv
 import io
@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from gatepost.cli import stats_table
+from gatepost.cli.stats_table import as_text
 from gatepost.model import Status
+from gatepost.outbox import statistics_table
 from gatepost.outbox.statistics_report import Group
 
 
@@ -18,14 +19,14 @@ def group(*key, messages=0, parts=0, counted_parts=0, prices=None, **statuses):
 
 
 def csv_rows(groups, by):
-    text = stats_table.as_csv(stats_table.build(groups, by))
+    text = statistics_table.as_csv(statistics_table.build(groups, by))
     assert text.endswith("\r\n")
     assert "\n" not in text.replace("\r\n", "")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def text_lines(groups, by):
-    return stats_table.as_text(stats_table.build(groups, by)).splitlines()
+    return as_text(statistics_table.build(groups, by)).splitlines()
 
 
 GERMANY = group(
@@ -100,7 +101,7 @@ def test_the_rows_by_status_are_in_the_order_of_the_columns():
 
 
 def test_json_has_numbers_and_exact_prices_as_text():
-    (row,) = stats_table.as_json(stats_table.build([GERMANY], ["day", "country"]))
+    (row,) = statistics_table.as_json(statistics_table.build([GERMANY], ["day", "country"]))
     assert (row["messages"], row["delivered_percent"], row["price_EUR"]) == (1_500, 92.4, "13.60")
 
 

@@ -10,13 +10,14 @@ import msgspec
 import rich_click as click
 from sqlalchemy import Connection
 
-from gatepost.cli import stats_table, store
+from gatepost.cli import store
 from gatepost.cli.common import config_option, refuse_empty, report_faults
 from gatepost.cli.known_names import require_known
 from gatepost.cli.moments import PastMoment
-from gatepost.cli.stats_table import STATUS, Table
+from gatepost.cli.stats_table import as_text
 from gatepost.config.toml_file import config_path
 from gatepost.model import Channel
+from gatepost.outbox import statistics_table
 from gatepost.outbox.counters import DAY
 from gatepost.outbox.statistics import HOURS_KEPT
 from gatepost.outbox.statistics_report import (
@@ -26,6 +27,7 @@ from gatepost.outbox.statistics_report import (
     read_groups,
     whole_period,
 )
+from gatepost.outbox.statistics_table import STATUS, Table
 
 _CHOICES = [*(one.value for one in Dimension), STATUS]
 
@@ -92,17 +94,17 @@ def command(
     dimensions = [Dimension(one) for one in by if one != STATUS]
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
-        require_known(settings, client=wanted.client, route=wanted.route)
+        require_known(settings, client=conditions["client"], route=wanted.route)
 
         def query(connection: Connection) -> tuple[Table, Period]:
             now = store.clock(settings)(connection)
             groups = read_groups(connection, wanted, dimensions, now)
-            return stats_table.build(groups, by), whole_period(wanted, dimensions, now)
+            return statistics_table.build(groups, by), whole_period(wanted, dimensions, now)
 
         table, period = asyncio.run(store.fetch(settings, query))
     _warn_of_hours(wanted, period)
     if as_csv:
-        click.echo(stats_table.as_csv(table), nl=False)
+        click.echo(statistics_table.as_csv(table), nl=False)
     elif as_json:
         click.echo(_json(table, period, by))
     else:
@@ -116,7 +118,7 @@ def _filter_of(conditions: Mapping[str, Any]) -> StatisticsFilter:
     return StatisticsFilter(
         since=since,
         until=until,
-        client=conditions["client"],
+        clients=[conditions["client"]] if conditions["client"] else [],
         channel=Channel(conditions["channel"]) if conditions["channel"] else None,
         route=conditions["route"],
         plugin=conditions["plugin"],
@@ -137,7 +139,7 @@ def _json(table: Table, period: Period, by: Sequence[str]) -> str:
         "since": period.since and _utc(period.since).replace(" ", "T"),
         "until": period.until and _utc(period.until).replace(" ", "T"),
         "by": by,
-        "rows": stats_table.as_json(table),
+        "rows": statistics_table.as_json(table),
     }
     return msgspec.json.format(msgspec.json.encode(document)).decode()
 
@@ -148,7 +150,7 @@ def _text(table: Table, period: Period, *, by_plugin: bool) -> str:
     title = f"Messages accepted from Smartico{since}{until}"
     if not table.rows:
         return f"{title}: nothing was counted for these options."
-    lines = [title, "", stats_table.as_text(table)]
+    lines = [title, "", as_text(table)]
     if by_plugin and STATUS not in (column.name for column in table.columns):
         lines += ["", _NO_MESSAGES]
     return "\n".join(lines)

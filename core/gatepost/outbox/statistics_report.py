@@ -52,7 +52,8 @@ class StatisticsFilter(msgspec.Struct, frozen=True, kw_only=True):
     """When they were accepted, in seconds since the epoch: since the beginning of this hour, or of its day in older times."""
     until: float | None = None
     """When they were accepted: until the end of the hour, or of the day, in which this is."""
-    client: str = ""
+    clients: Sequence[str] = ()
+    """The messages of these clients; empty: of all."""
     channel: Channel | None = None
     route: str = ""
     plugin: str = ""
@@ -125,7 +126,7 @@ def read_groups(
 
 def _matches(queue: Queue, wanted: StatisticsFilter) -> bool:
     return (
-        wanted.client in {"", queue.client}
+        (not wanted.clients or queue.client in wanted.clients)
         and wanted.channel in {None, queue.channel}
         and wanted.route in {"", queue.route}
     )
