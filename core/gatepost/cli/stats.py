@@ -24,15 +24,13 @@ from gatepost.outbox.statistics_report import (
     Dimension,
     Period,
     StatisticsFilter,
+    is_by_plugin,
     read_groups,
     whole_period,
 )
-from gatepost.outbox.statistics_table import STATUS, Table
+from gatepost.outbox.statistics_table import NO_MESSAGES, STATUS, Table
 
 _CHOICES = [*(one.value for one in Dimension), STATUS]
-
-
-_NO_MESSAGES = "The messages from Smartico are not counted by plugin: when one arrives, no plugin has it yet."
 
 
 class _By(click.ParamType[Sequence[str]]):
@@ -108,7 +106,7 @@ def command(
     elif as_json:
         click.echo(_json(table, period, by))
     else:
-        click.echo(_text(table, period, by_plugin=bool(wanted.plugin) or Dimension.PLUGIN in by))
+        click.echo(_text(table, period, by_plugin=is_by_plugin(wanted, dimensions)))
 
 
 def _filter_of(conditions: Mapping[str, Any]) -> StatisticsFilter:
@@ -152,7 +150,7 @@ def _text(table: Table, period: Period, *, by_plugin: bool) -> str:
         return f"{title}: nothing was counted for these options."
     lines = [title, "", as_text(table)]
     if by_plugin and STATUS not in (column.name for column in table.columns):
-        lines += ["", _NO_MESSAGES]
+        lines += ["", NO_MESSAGES]
     return "\n".join(lines)
 
 

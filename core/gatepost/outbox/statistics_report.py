@@ -3,7 +3,7 @@
 What is read are the statistics alone, never the messages, which may be forgotten.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -109,19 +109,51 @@ def whole_period(wanted: StatisticsFilter, by: Sequence[Dimension], now: int) ->
     return Period(max(since or 0, first_hour(now)) if Dimension.HOUR in by else since, until)
 
 
+class TooManyNumbers(Exception):
+    """What is asked for has more numbers than the limit."""
+
+
+def is_by_plugin(wanted: StatisticsFilter, by: Sequence[Dimension]) -> bool:
+    """Return whether messages are told apart by plugin, so that those from Smartico can't be counted."""
+    return bool(wanted.plugin) or Dimension.PLUGIN in by
+
+
 def read_groups(
-    connection: Connection, wanted: StatisticsFilter, by: Sequence[Dimension], now: int
+    connection: Connection,
+    wanted: StatisticsFilter,
+    by: Sequence[Dimension],
+    now: int,
+    max_numbers: int | None = None,
 ) -> list[Group]:
-    """Return the groups in which there is anything, in the order of their keys; ``now`` in milliseconds."""
-    queues = {queue.id: queue for queue in all_queues(connection) if _matches(queue, wanted)}
-    by_plugin = bool(wanted.plugin) or Dimension.PLUGIN in by
+    """Return the groups in which there is anything, in the order of their keys; ``now`` in milliseconds.
+
+    Raises TooManyNumbers where the store has more than ``max_numbers`` sums for them.
+    """
+    queues = {queue.id: queue for queue in all_queues(connection)}
+    by_plugin = is_by_plugin(wanted, by)
     groups: dict[tuple[str, ...], Group] = {}
-    for row in _rows(connection, wanted, by, list(queues), now):
+    for row in _rows(connection, wanted, by, queues.values(), now, max_numbers):
         if row.value and not (by_plugin and row.counted == STORED):
-            key = tuple(_VALUES[dimension](row, queues[row.queue]) for dimension in by)
+            key = tuple(_VALUES[dimension](row, queues) for dimension in by)
             group = groups.get(key) or groups.setdefault(key, Group(key, None if by_plugin else 0))
             _add(group, row.counted, int(row.value), by_plugin=by_plugin)
     return [groups[key] for key in sorted(groups)]
+
+
+def regroup(groups: Sequence[Group], place: int) -> list[Group]:
+    """Return the sums of the groups that have the same value at this place of their keys, in the order of these values."""
+    sums: dict[tuple[str, ...], Group] = {}
+    for group in groups:
+        key = (group.key[place],)
+        total = sums.get(key) or sums.setdefault(key, Group(key, None if group.messages is None else 0))
+        total.messages = None if total.messages is None else total.messages + (group.messages or 0)
+        for status, number in group.statuses.items():
+            total.statuses[status] += number
+        total.parts += group.parts
+        total.counted_parts += group.counted_parts
+        for currency, price in group.prices.items():
+            total.prices[currency] = total.prices.get(currency, Decimal(0)) + price
+    return [sums[key] for key in sorted(sums)]
 
 
 def _matches(queue: Queue, wanted: StatisticsFilter) -> bool:
@@ -136,25 +168,33 @@ def _rows(
     connection: Connection,
     wanted: StatisticsFilter,
     by: Sequence[Dimension],
-    queue_ids: Sequence[int],
+    queues: Collection[Queue],
     now: int,
+    max_numbers: int | None,
 ) -> Iterator[Row[Any]]:
     """Yield the sums of hours, and of the days that have no hours any more."""
-    query = _query(wanted, by, queue_ids)
+    query = _query(wanted, by, queues)
     period = statistics.c.period
     since, until = whole_period(wanted, by, now)
     if since is not None:
         query = query.where(period >= since)
     if until is not None:
         query = query.where(period < until)
+    if max_numbers is not None:
+        query = query.limit(max_numbers + 1)
     # One statement for each, because each reads one range of the primary key.
     for hours in (1,) if Dimension.HOUR in by else (1, 24):
-        yield from connection.execute(query.where(statistics.c.hours == hours)).all()
+        rows = connection.execute(query.where(statistics.c.hours == hours)).all()
+        if max_numbers is not None and len(rows) > max_numbers:
+            raise TooManyNumbers
+        yield from rows
 
 
-def _query(wanted: StatisticsFilter, by: Sequence[Dimension], queue_ids: Sequence[int]) -> Select[Any]:
+def _query(wanted: StatisticsFilter, by: Sequence[Dimension], queues: Collection[Queue]) -> Select[Any]:
     table = statistics.c
-    columns: list[ColumnElement[Any]] = [table.queue, table.counted]
+    columns: list[ColumnElement[Any]] = [table.counted]
+    if {Dimension.CLIENT, Dimension.CHANNEL, Dimension.ROUTE} & set(by):
+        columns.append(table.queue)
     if Dimension.HOUR in by:
         columns.append(table.period)
     elif Dimension.DAY in by:
@@ -166,7 +206,9 @@ def _query(wanted: StatisticsFilter, by: Sequence[Dimension], queue_ids: Sequenc
         columns.append(table.instance)
     query = select(*columns, func.sum(table.value).label("value"))
     query = query.group_by(*(one.element if isinstance(one, Label) else one for one in columns))
-    query = query.where(one_of(table.queue, queue_ids))
+    matching = [queue.id for queue in queues if _matches(queue, wanted)]
+    if len(matching) < len(queues):
+        query = query.where(one_of(table.queue, matching))
     if wanted.plugin:
         query = query.where(table.instance == wanted.plugin)
     return query.where(table.country == wanted.country) if wanted.country else query
@@ -177,12 +219,12 @@ def _utc(moment: int, form: str) -> str:
     return datetime.fromtimestamp(moment / 1000, UTC).strftime(form)
 
 
-_VALUES: Mapping[Dimension, Callable[[Row[Any], Queue], str]] = {
+_VALUES: Mapping[Dimension, Callable[[Row[Any], Mapping[int, Queue]], str]] = {
     Dimension.DAY: lambda row, _: _utc(row.period, "%Y-%m-%d"),
     Dimension.HOUR: lambda row, _: _utc(row.period, "%Y-%m-%dT%H:%MZ"),
-    Dimension.CLIENT: lambda _, queue: queue.client,
-    Dimension.CHANNEL: lambda _, queue: queue.channel.value,
-    Dimension.ROUTE: lambda _, queue: queue.route,
+    Dimension.CLIENT: lambda row, queues: queues[row.queue].client,
+    Dimension.CHANNEL: lambda row, queues: queues[row.queue].channel.value,
+    Dimension.ROUTE: lambda row, queues: queues[row.queue].route,
     Dimension.PLUGIN: lambda row, _: str(row.instance),
     Dimension.COUNTRY: lambda row, _: str(row.country),
 }

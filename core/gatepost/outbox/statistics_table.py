@@ -21,6 +21,9 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _UNKNOWN = {Dimension.ROUTE: "not decided", Dimension.PLUGIN: "none", Dimension.COUNTRY: "not known"}
 """What a person reads for an empty name."""
 
+NO_MESSAGES = "The messages from Smartico are not counted by plugin: when one arrives, no plugin has it yet."
+"""Why the column of the messages is empty."""
+
 
 class Column(NamedTuple):
     """A column: its name for programs, and its title for people."""
