@@ -15,3 +15,27 @@ document.addEventListener("htmx:sendError", () => {
 document.addEventListener("htmx:afterOnLoad", (event) => {
   if (event.detail.successful) delete document.body.dataset.stale;
 });
+
+// What a refresh must not change: what is open, how far it is scrolled, and what was announced to a screen reader.
+// htmx itself keeps the focus of an element that has an id, unless it is in something that only now is open again.
+let focused = "";
+let open = [];
+let scrolled = [];
+document.addEventListener("htmx:beforeSwap", () => {
+  focused = document.activeElement?.id ?? "";
+  open = Array.from(document.querySelectorAll("details[id][open]"), (one) => one.id);
+  scrolled = Array.from(document.querySelectorAll(".scroll[id]"), (one) => [one.id, one.scrollLeft]);
+});
+document.addEventListener("htmx:afterSwap", () => {
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  for (const [id, left] of scrolled) document.getElementById(id)?.scrollTo({ left, behavior: "instant" });
+  const again = document.getElementById(focused);
+  if (again && again !== document.activeElement) again.focus({ preventScroll: true });
+  announce();
+});
+
+function announce() {
+  const [news, place] = [document.querySelector("[data-announce]"), document.getElementById("announcement")];
+  if (news && place && place.textContent !== news.textContent) place.textContent = news.textContent;
+}
+announce();
