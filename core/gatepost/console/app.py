@@ -21,9 +21,11 @@ from gatepost.console.hardening import Hardened
 from gatepost.console.login_throttle import LoginThrottle
 from gatepost.console.overview_page import overview_page
 from gatepost.console.passwords import PasswordCheck
+from gatepost.console.recent import RecentValues
 from gatepost.console.rendering import environment, page
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
 from gatepost.console.sign_in import login, login_page, logout
+from gatepost.console.stats_page import stats_download, stats_page
 from gatepost.errors import StoreError
 from gatepost.observe import logs
 from gatepost.outbox.reader import Reader
@@ -59,6 +61,7 @@ async def open_console(settings: Settings, admin: AdminServices, host: str) -> A
         access=access,
         passwords=passwords,
         throttle=LoginThrottle(time.monotonic),
+        recent=RecentValues(time.monotonic),
     )
     try:
         yield create_console(services, {host, "localhost", *console.hosts})
@@ -75,6 +78,8 @@ def create_console(services: ConsoleServices, hosts: Collection[str]) -> ASGIApp
             login,
             logout,
             overview_page,
+            stats_page,
+            stats_download,
             audit_page,
             create_static_files_router("/static", [STATIC], name="static"),
         ],

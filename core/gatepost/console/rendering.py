@@ -11,7 +11,7 @@ from litestar.response import Template
 from gatepost import __version__
 from gatepost.console.access import ConsoleRequest, SignedIn
 
-PAGES = (("/", "Overview"), ("/audit", "Audit"))
+PAGES = (("/", "Overview"), ("/stats", "Statistics"), ("/audit", "Audit"))
 """Path and name of each page that the navigation shows."""
 
 

@@ -5,6 +5,7 @@ import msgspec
 from gatepost.console.access import Access
 from gatepost.console.login_throttle import LoginThrottle
 from gatepost.console.passwords import PasswordCheck
+from gatepost.console.recent import RecentValues
 from gatepost.outbox.reader import Reader
 from gatepost.web.admin.services import AdminServices
 
@@ -21,3 +22,5 @@ class ConsoleServices(msgspec.Struct, frozen=True, kw_only=True):
     access: Access
     passwords: PasswordCheck
     throttle: LoginThrottle
+    recent: RecentValues
+    """What several tabs see for a few seconds."""
