@@ -27,6 +27,7 @@ ALLOWED = {
     # The same format, as which `gatepost stats` prints a table.
     ("cli/stats.py", "csv"),
     ("outbox/statistics_table.py", "csv"),
+    ("console/stats_page.py", "csv"),
     # The example command that `gatepost plugins` prints when no plugin is installed.
     ("cli/plugins.py", "csv"),
     # The protocol, not the plugin: the codes of a mail server.
