@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from gatepost import preflight
+from gatepost.alerts.loop import Alerts
 from gatepost.body_limit import BodyLimit
 from gatepost.callback_urls import CallbackUrlPolicy
 from gatepost.callbacks.client import CallbackClient
@@ -40,6 +41,8 @@ from gatepost.upkeep.loop_lag import measure_loop_lag
 from gatepost.upkeep.pauses import follow_pauses
 from gatepost.upkeep.store_gauges import StoreMetrics
 from gatepost.web import messages
+from gatepost.web.admin import status
+from gatepost.web.admin.requests import StatusRequest
 from gatepost.web.admin.services import AdminServices
 from gatepost.web.auth import Authenticator
 from gatepost.web.services import Services
@@ -117,6 +120,7 @@ class Gateway:
         self.admin = AdminServices(
             settings, outbox, self._acceptance, self.callbacks, throttles, instances, beat
         )
+        self._alerts = Alerts(settings, outbox, lambda: status.status(self.admin, StatusRequest(), "alerts"))
         self._stop_by = math.inf
 
     @asynccontextmanager
@@ -139,6 +143,7 @@ class Gateway:
             asyncio.create_task(measure_loop_lag(self.services.metrics.loop_lag), name="loop-lag"),
             asyncio.create_task(self._acceptance.refusals.run(), name="refusals"),
             asyncio.create_task(self._heartbeat.run(), name="heartbeat"),
+            asyncio.create_task(self._alerts.run(), name="alerts"),
         ]
         for task in (*workers, *upkeep):
             task.add_done_callback(self._check_loop_end)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gatepost import wire
+from gatepost.alerts.receivers import receiver_faults
 from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.config.certificate import certificate_faults
 from gatepost.config.console_faults import console_faults
@@ -29,6 +30,7 @@ def find_faults(settings: Settings, faulty_keys: Collection[str]) -> list[Fault]
     found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, faulty_keys)]
     found += [*rule_faults(settings, faulty_keys), *_waits(settings, faulty_keys)]
     found += console_faults(settings.console, faulty_keys)
+    found += receiver_faults(settings.alerts)
     return [fault for fault in found if fault.key not in faulty_keys]
 
 

@@ -8,7 +8,17 @@ import msgspec
 import pytest
 
 from gatepost.config.routes import Route, Routes
-from gatepost.config.settings import Client, Console, Contacts, Delivery, Logs, Server, Settings, Store
+from gatepost.config.settings import (
+    Alerts,
+    Client,
+    Console,
+    Contacts,
+    Delivery,
+    Logs,
+    Server,
+    Settings,
+    Store,
+)
 from gatepost.model import Channel, Secret
 from gatepost.outbox.limits import UsedLimit
 from gatepost.outbox.overview import CallbackOverview, Overview, WaitingMessages
@@ -76,6 +86,7 @@ def settings(**contacts):
         routes=ROUTES,
         logs=Logs(),
         console=Console(),
+        alerts=Alerts(),
         plugins={},
     )
 

@@ -28,7 +28,11 @@ _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗",
     is_flag=True,
     help="With --plugin: instead show the request of a sample message, without secrets; nothing is sent.",
 )
-@click.option("--live", is_flag=True, help="Also sign in to the providers; no message is sent.")
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Also sign in to the providers, and send a test alert; no user gets a message.",
+)
 @click.option(
     "--route",
     type=click.Choice([channel.value for channel in Channel]),
@@ -52,7 +56,8 @@ def command(
 
     The command builds and opens every plugin as the gateway would, so it also reads the contact sources. It
     reads the store without changing it, so it can run beside the gateway. It tries the providers' keys only with
-    --live. The exit code is 1 if there is a fault; with only warnings it is 0.
+    --live, which also sends a test to each receiver of alerts. The exit code is 1 if there is a fault; with only
+    warnings it is 0.
 
     With --route the exit code is 0 if a plugin would send the message.
     """

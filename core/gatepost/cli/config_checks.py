@@ -1,4 +1,4 @@
-"""What `gatepost check` finds in a configuration. Nothing here is sent or stored."""
+"""What `gatepost check` finds in a configuration. No message to a user is sent, and nothing is stored."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gatepost import app
+from gatepost.cli.alert_checks import check_alerts
 from gatepost.cli.common import plural
 from gatepost.cli.file_permissions import readable_by_all
 from gatepost.cli.findings import Finding, faulty_tables, in_order
@@ -45,6 +46,7 @@ async def check_config(path: Path, *, live: bool) -> list[Finding]:
     findings += [Finding("warning", key, problem) for key, problem in warnings]
     # A value with a fault is replaced by its default in the settings, and the operator does not mean the default.
     findings += [] if "store" in faulty else [await _store(settings)]
+    findings += await check_alerts(settings, faulty, live=live)
     findings += [finding for some in opened for finding in some]
     findings += _unused_instances(settings, instances, faulty)
     return in_order(findings, settings)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from gatepost.config.settings import Settings
 from gatepost.config.toml_table import closest_name
 
-_SECTIONS = ("", "server", "store", "clients", "contacts", "delivery", "routes", "logs", "plugins")
+_SECTIONS = ("", "server", "store", "clients", "contacts", "delivery", "routes", "logs", "alerts", "plugins")
 """The tables of a configuration in their usual order; the first stands for the file as a whole."""
 
 _GRADES = ("good", "fault", "warning")

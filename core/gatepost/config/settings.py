@@ -221,6 +221,17 @@ class Console(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = ()
 
 
+class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Messages to the people on call about what needs a hand, for where no Prometheus watches."""
+
+    notify: Annotated[
+        tuple[Secret, ...],
+        Meta(
+            description="Apprise URLs of those who are told when a problem begins and when it is over; empty: nobody"
+        ),
+    ] = ()
+
+
 class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One configured plugin: the keys of the core, and the plugin's own as its settings_type."""
 
@@ -263,6 +274,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     routes: Routes
     logs: Logs
     console: Console = Console()
+    alerts: Alerts = Alerts()
     plugins: Mapping[str, InstanceSettings]
 
     def contact_sources(self, client: str) -> tuple[str, ...]:
@@ -278,5 +290,6 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "routes": Routes,
     "logs": Logs,
     "console": Console,
+    "alerts": Alerts,
 }
 """The tables that exist once, in the order in which `gatepost config` prints them."""

@@ -19,6 +19,7 @@ import msgspec
 from gatepost.config.settings import (
     CORE_KEYS,
     SECTIONS,
+    Alerts,
     Client,
     Console,
     Contacts,
@@ -81,6 +82,7 @@ def read_settings(path: Path, settings_type: _SettingsTypes) -> tuple[Settings |
         routes=read_routes(root),
         logs=root.struct("logs", Logs),
         console=root.struct("console", Console),
+        alerts=root.struct("alerts", Alerts),
         plugins=plugins,
     )
     return settings, [*root.faults, *_name_faults(settings, root, misspelled)]

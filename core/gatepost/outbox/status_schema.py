@@ -1,4 +1,4 @@
-"""Further tables: what ``gatepost status`` shows of the gateways and of the store itself. Times are as in ``schema``."""
+"""Further tables: what operators are shown and told of the gateways and of the store itself. Times are as in ``schema``."""
 
 from sqlalchemy import BigInteger, Column, Integer, Table, Text
 
@@ -26,6 +26,17 @@ store_sizes = Table(
     Column("day", _big, primary_key=True),
     Column("measured_at", _big, nullable=False),
     Column("bytes", _big, nullable=False),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# What people on call have been told, for each lease under which they are told it.
+alert_states = Table(
+    "alert_states",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    # JSON.
+    Column("state", Text, nullable=False),
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )

@@ -21,6 +21,7 @@ def upgrade() -> None:
     _create_replicas_tables()
     _create_shares()
     _create_status_tables()
+    _create_alert_states()
 
 
 def _create_console() -> None:
@@ -162,6 +163,16 @@ def _create_status_tables() -> None:
         sa.Column("day", _big, primary_key=True),
         sa.Column("measured_at", _big, nullable=False),
         sa.Column("bytes", _big, nullable=False),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+
+
+def _create_alert_states() -> None:
+    op.create_table(
+        "alert_states",
+        sa.Column("scope", sa.Text, primary_key=True),
+        *_texts("state"),
         sqlite_with_rowid=False,
         sqlite_strict=True,
     )
