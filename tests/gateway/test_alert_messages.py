@@ -24,7 +24,7 @@ def soon(monkeypatch):
 
 
 @pytest.fixture
-async def told(deployment, monkeypatch):
+async def alerts(deployment, monkeypatch):
     """Return the messages that a receiver has taken; the configuration names its URL in the environment."""
     messages = []
 
@@ -41,15 +41,15 @@ async def told(deployment, monkeypatch):
         yield messages
 
 
-async def test_a_wrong_key_is_told_without_the_user(deployment, sendgrid, told, wait_until, capfd):
+async def test_a_wrong_key_is_told_without_the_user(deployment, sendgrid, alerts, wait_until, capfd):
     deployment.contacts = f"ext_user_id,email,phone\ncanary-user,{ADDRESS},\n"
     sendgrid.failure = emulator.answer(401)
     async with deployment.running(email=["sendgrid-main"]):
         await deployment.email("canary-user", email_uid="canary-uid", subject="canary-subject")
-        await wait_until(lambda: "plugins.sendgrid-main is misconfigured" in str(told))
+        await wait_until(lambda: "plugins.sendgrid-main is misconfigured" in str(alerts))
 
     for private in ("canary", "zq7x", "vorpal", "the-secret", sendgrid.api_key):
-        assert private not in str(told)
+        assert private not in str(alerts)
     logged = capfd.readouterr().err
     assert "loop_blocked" not in logged
     assert "vorpal" not in logged
@@ -57,20 +57,20 @@ async def test_a_wrong_key_is_told_without_the_user(deployment, sendgrid, told, 
 
 @pytest.mark.parametrize("status", [500, None], ids=["fails", "hangs"])
 async def test_a_receiver_that_does_not_work_delays_no_message(
-    deployment, sendgrid, told, wait_until, status
+    deployment, sendgrid, alerts, wait_until, status
 ):
     deployment.alert_status = status
     sendgrid.failure = emulator.answer(401)
     deployment.tables["plugins.box"] = {"use": "sandbox", "folder": "box"}
     async with deployment.running(email=["sendgrid-main", "box"]):
         await deployment.email()
-        await wait_until(lambda: told)
+        await wait_until(lambda: alerts)
         message = await deployment.email()
         await deployment.hears(message, "accepted")
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (500, 1)])
-async def test_check_live_sends_a_test(deployment, told, status, code):
+async def test_check_live_sends_a_test(deployment, alerts, status, code):
     deployment.alert_status = status
     deployment.write()
     path = str(deployment.folder / "gatepost.toml")
@@ -81,12 +81,12 @@ async def test_check_live_sends_a_test(deployment, told, status, code):
         return result.exit_code, " ".join(result.output.split())
 
     found, output = await check()
-    assert (found, told) == (0, [])
+    assert (found, alerts) == (0, [])
     assert "✓ alerts: go to json" in output
 
     found, output = await check("--live")
     assert found == code
-    assert [one["title"] for one in told] == ["Gatepost: a test"]
+    assert [one["title"] for one in alerts] == ["Gatepost: a test"]
     if status == 200:
         assert "✓ alerts: entry 1 (json) has taken a test message" in output
     else:

@@ -17,15 +17,16 @@ REMIND_AFTER = 86_400.0
 _Key = tuple[str, str]
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     """A problem that people were told of, and that is not over for them. Times in seconds since the epoch."""
 
+    urgency: int
     kind: str
     subject: str
     text: str
     cure: str
     began_at: float
-    told_at: float
+    announced_at: float
 
 
 class News(Enum):
@@ -40,7 +41,7 @@ class Change(NamedTuple):
     """One thing to tell."""
 
     news: News
-    told: Told
+    announcement: Announcement
     """The problem as it will be remembered."""
 
 
@@ -50,66 +51,75 @@ class Changes:
     def __init__(self) -> None:
         self.sent_at = 0.0
         """When the last message about them was sent, or tried."""
-        self._told: dict[_Key, Told] = {}
+        self._announced: dict[_Key, Announcement] = {}
         self._present: dict[_Key, Problem] = {}
         self._differs: dict[_Key, float] = {}
         """Since when a problem is there and untold, or told and not there."""
 
     def load(self, state: str, now: float) -> None:
         """Continue from a state that another gateway, or this one before its restart, has stored."""
-        stored = msgspec.json.decode(state, type=_State) if state else _State()
+        try:
+            stored = msgspec.json.decode(state or "{}", type=_State)
+        except msgspec.DecodeError:
+            # Of another version: better told once more than never.
+            stored = _State()
         # A clock that was set back must not silence the alerts.
         self.sent_at = min(stored.sent_at, now)
-        self._told = {(one.kind, one.subject): one for one in stored.told}
+        self._announced = {(one.kind, one.subject): one for one in stored.announced}
+        self._present = {}
+        self._differs = {}
 
     def state(self) -> str:
         """Return the state, to be stored."""
-        return msgspec.json.encode(_State(sent_at=self.sent_at, told=list(self._told.values()))).decode()
+        return msgspec.json.encode(
+            _State(sent_at=self.sent_at, announced=list(self._announced.values()))
+        ).decode()
 
     def update(self, problems: Iterable[Problem], now: float) -> None:
         """Take note of the problems that there are now."""
         self._present = {(one.kind, one.subject): one for one in problems}
-        different = self._present.keys() ^ self._told.keys()
+        different = self._present.keys() ^ self._announced.keys()
         self._differs = {key: min(now, self._differs.get(key, now)) for key in different}
 
     def due(self, now: float) -> list[Change]:
-        """Return what is to be told now; it stays due until ``mark_told``."""
+        """Return what is to be told now; it stays due until ``mark_announced``."""
         settled = [key for key, since in self._differs.items() if now - since >= SETTLE]
         began = [
-            Change(News.BEGAN, _told(self._present[key], self._differs[key], now))
+            Change(News.BEGAN, _announcement(self._present[key], self._differs[key], now))
             for key in settled
             if key in self._present
         ]
-        over = [Change(News.OVER, self._told[key]) for key in settled if key not in self._present]
+        over = [Change(News.OVER, self._announced[key]) for key in settled if key not in self._present]
         lasts = [
-            Change(News.LASTS, _told(self._present[key], one.began_at, now))
-            for key, one in self._told.items()
-            if key in self._present and not 0 <= now - one.told_at < REMIND_AFTER
+            Change(News.LASTS, _announcement(self._present[key], one.began_at, now))
+            for key, one in self._announced.items()
+            if key in self._present and not 0 <= now - one.announced_at < REMIND_AFTER
         ]
         return [*began, *lasts, *over]
 
-    def mark_told(self, changes: Iterable[Change]) -> None:
+    def mark_announced(self, changes: Iterable[Change]) -> None:
         """Remember that people were told these changes."""
-        for news, told in changes:
-            key = told.kind, told.subject
+        for news, one in changes:
+            key = one.kind, one.subject
             self._differs.pop(key, None)
             if news is News.OVER:
-                self._told.pop(key, None)
+                self._announced.pop(key, None)
             else:
-                self._told[key] = told
+                self._announced[key] = one
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: float = 0.0
-    told: list[Told] = []
+    announced: list[Announcement] = []
 
 
-def _told(problem: Problem, began_at: float, now: float) -> Told:
-    return Told(
+def _announcement(problem: Problem, began_at: float, now: float) -> Announcement:
+    return Announcement(
+        urgency=problem.urgency,
         kind=problem.kind,
         subject=problem.subject,
         text=problem.text,
         cure=problem.cure,
         began_at=began_at,
-        told_at=now,
+        announced_at=now,
     )

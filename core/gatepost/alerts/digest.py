@@ -34,8 +34,9 @@ TEST = Message(
 
 
 def digest(items: Sequence[Item]) -> Message:
-    """Return one message about all these changes: the new ones first, each with what to do."""
-    by_news = {news: [one for one in items if one.change.news is news] for news in News}
+    """Return one message about all these changes: the new ones first and the most urgent of them, each with what to do."""
+    urgent_first = sorted(items, key=lambda one: one.change.announcement.urgency)
+    by_news = {news: [one for one in urgent_first if one.change.news is news] for news in News}
     counts = ", ".join(f"{len(some)} {_COUNTED[news]}" for news, some in by_news.items() if some)
     shown = [one for some in by_news.values() for one in some][:MAX_CHANGES]
     lines = [line for one in shown for line in _lines(one)]
@@ -45,11 +46,11 @@ def digest(items: Sequence[Item]) -> Message:
 
 
 def _lines(item: Item) -> list[str]:
-    news, told = item.change
+    news, one = item.change
     where = f"on {item.host}, " if item.host else ""
-    since = "" if news is News.BEGAN else f" (since {_utc(told.began_at)})"
-    line = f"{news.value}: {where}{_plain(told.text)}{since}"
-    return [line] if news is News.OVER else [line, f"   What to do: {_plain(told.cure)}"]
+    since = "" if news is News.BEGAN else f" (since {_utc(one.began_at)})"
+    line = f"{news.value}: {where}{_plain(one.text)}{since}"
+    return [line] if news is News.OVER else [line, f"   What to do: {_plain(one.cure)}"]
 
 
 def _plain(text: str) -> str:

@@ -146,7 +146,7 @@ class Alerts:
             scope.changes.sent_at = now
             scope.is_saved = False
             if was_taken:
-                scope.changes.mark_told(due.get(scope, ()))
+                scope.changes.mark_announced(due.get(scope, ()))
 
     async def _send(self, items: Sequence[Item]) -> bool:
         """Send to all receivers; return whether one of them has taken it. The others get it with their next message."""
