@@ -70,8 +70,9 @@ OF_THE_MESSAGE = {
 """Columns that tell about a message, and stay until the retention ends: nothing stored with them names its user."""
 
 OF_NO_USER = {
+    "audit": {"seq", "recorded_at", "actor", "operation", "reason", "hash"},
+    "audit_head": {"seq", "hash"},
     "alert_states": {"scope", "state"},
-    "audit": {"seq", "recorded_at", "actor", "operation", "reason"},
     "console_sessions": {"token_hash", "name", "seen_at", "ends_at"},
     "console_users": {"name", "role", "clients", "password_hash", "changed_at"},
     "counters": {"period", "shard", "value"},

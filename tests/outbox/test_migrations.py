@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-from gatepost.outbox import console_schema, indexes, status_schema
+from gatepost.outbox import audit_schema, console_schema, indexes, status_schema
 from gatepost.outbox import migrate as migrate_module
 from gatepost.outbox.migrate import HEAD, migrate
 
@@ -33,6 +33,7 @@ def test_the_migrations_create_the_tables_of_the_schema(engine):
         assert migrate(connection)
         assert len(indexes.INDEXES) == 10
         assert console_schema.console_users.metadata is metadata
+        assert audit_schema.audit_head.metadata is metadata
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, select
 
 from gatepost.outbox import user_hash
 from gatepost.outbox.schema import audit
@@ -52,11 +52,16 @@ class AuditView(msgspec.Struct, frozen=True, kw_only=True):
     operation: str
     target: Mapping[str, Any]
     reason: str
+    hash: str
+    """Of this entry and all before it; see ``audit_chain``."""
 
 
 def append(tx: Transaction, entries: Sequence[AuditEntry]) -> list[None]:
-    """Append entries, in the transaction of the changes that they record. Long texts and lists are cut."""
-    rows = [
+    """Append entries, in the transaction of the changes that they record. Long texts and lists are cut.
+
+    They are written at its end, by ``audit_chain``.
+    """
+    tx.audit_rows.extend(
         {
             "recorded_at": tx.now,
             "actor": entry.actor,
@@ -65,8 +70,7 @@ def append(tx: Transaction, entries: Sequence[AuditEntry]) -> list[None]:
             "reason": _one_line(entry.reason)[:MAX_REASON],
         }
         for entry in entries
-    ]
-    tx.connection.execute(insert(audit), rows)
+    )
     return [None] * len(entries)
 
 
@@ -101,6 +105,7 @@ def view_of(row: Row[Any]) -> AuditView:
         operation=row.operation,
         target=msgspec.json.decode(row.target),
         reason=row.reason,
+        hash=row.hash,
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gatepost.errors import StoreBroken, StoreBusy, StoreError
 from gatepost.observe import logs
-from gatepost.outbox import counters, statistics
+from gatepost.outbox import audit_chain, counters, statistics
 from gatepost.outbox.driver_errors import ConnectionLost, StatementRefused, store_error
 from gatepost.outbox.transaction import Transaction
 
@@ -261,7 +261,7 @@ class GroupCommit:
         """Run each kind of work once, for all its calls; the kinds in the order of their first calls, claims near the end.
 
         Claims may lock the turns of an instance. After that lock they must wait for no other one, or two replicas could
-        wait for each other. ``statistics.roll_up`` comes last for the same reason.
+        wait for each other. ``statistics.roll_up`` comes last for the same reason, and after it the audit log.
         """
         transaction = self._begin(connection)
         places_by_work: dict[Work[Any, Any], list[int]] = {}
@@ -275,6 +275,7 @@ class GroupCommit:
                 results[place] = result
         counters.write_changes(transaction)
         statistics.write_changes(transaction)
+        audit_chain.write_entries(transaction)
         return results, transaction
 
     def _rank(self, work: Work[Any, Any]) -> int:

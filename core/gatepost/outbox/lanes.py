@@ -6,7 +6,7 @@ from functools import partial
 
 from gatepost.errors import StoreBroken
 from gatepost.observe.trail import Trail
-from gatepost.outbox import callbacks, claims, counters, plugin_state, turns
+from gatepost.outbox import audit_chain, callbacks, claims, counters, plugin_state, turns
 from gatepost.outbox.group_commit import Database, GroupCommit
 from gatepost.outbox.measurements import Measurements
 from gatepost.outbox.reports import log_statuses
@@ -34,6 +34,7 @@ def open_lanes(
 
     def committed(transaction: Transaction) -> None:
         log_statuses(trail, transaction)
+        audit_chain.log_appended(transaction)
         measurements.note(transaction)
 
     shards = [f"{holder}/{lane}" for lane in range(LANES)] if holder else [counters.ALL_SHARDS]

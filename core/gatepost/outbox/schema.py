@@ -223,7 +223,7 @@ suppressions = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("seq", _big, primary_key=True, autoincrement=True),
+    Column("seq", _big, primary_key=True, autoincrement=False),
     Column("recorded_at", _big, nullable=False),
     # Who: the user at the other end of the socket.
     Column("actor", Text, nullable=False),
@@ -232,6 +232,8 @@ audit = Table(
     Column("target", Text, nullable=False),
     # Why: the reason that the operator gave.
     Column("reason", Text, nullable=False),
+    # See `audit_chain`.
+    Column("hash", Text, nullable=False),
     sqlite_strict=True,
 )
 

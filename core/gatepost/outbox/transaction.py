@@ -110,6 +110,8 @@ class Transaction:
     """How much this transaction changes each counter; written at its end."""
     statistics_changes: dict[StatisticsKey, int] = field(default_factory=dict)
     """What this transaction adds to the statistics; written at its end."""
+    audit_rows: list[dict[str, Any]] = field(default_factory=list)
+    """The entries that this transaction appends to the audit log; written at its end."""
     new_statuses: list[tuple[Row[Any], NewStatus]] = field(default_factory=list)
     """The statuses that this transaction adds, with the row of their message."""
     read_at: float = field(default_factory=time.monotonic)

@@ -68,11 +68,19 @@ def _create_operators_tables() -> None:
     )
     op.create_table(
         "audit",
-        sa.Column("seq", _big, primary_key=True, autoincrement=True),
+        sa.Column("seq", _big, primary_key=True, autoincrement=False),
         sa.Column("recorded_at", _big, nullable=False),
-        *_texts("actor", "operation", "target", "reason"),
+        *_texts("actor", "operation", "target", "reason", "hash"),
         sqlite_strict=True,
     )
+    head = op.create_table(
+        "audit_head",
+        sa.Column("seq", _big, primary_key=True, autoincrement=False),
+        *_texts("hash"),
+        sqlite_with_rowid=False,
+        sqlite_strict=True,
+    )
+    op.bulk_insert(head, [{"seq": 0, "hash": "0" * 64}])
 
 
 def _create_forgetting_tables() -> None:
