@@ -99,28 +99,36 @@ TAMPERING = {
     "cut off": ("DELETE FROM audit WHERE seq > 4", 5, "missing"),
     "emptied": ("DELETE FROM audit", 1, "missing"),
     "inserted at the end": (
-        f"INSERT INTO audit SELECT 7, recorded_at, actor, operation, target, reason, '{GENESIS}' FROM audit "
-        "WHERE seq = 3",
+        (
+            f"INSERT INTO audit SELECT 7, recorded_at, actor, operation, target, reason, '{GENESIS}' FROM audit "
+            "WHERE seq = 3"
+        ),
         7,
         "inserted",
     ),
     "inserted far beyond the end": ("INSERT INTO audit SELECT 99, 0, '', '', '{}', '', ''", 99, "inserted"),
     "inserted before the first one": ("INSERT INTO audit SELECT 0, 0, '', '', '{}', '', ''", 0, "inserted"),
     "inserted, and the rest moved": (
-        "UPDATE audit SET seq = 7 WHERE seq = 6; UPDATE audit SET seq = 6 WHERE seq = 5; "
-        f"INSERT INTO audit SELECT 5, 0, 'bob', 'op', '{{}}', '', '{GENESIS}'",
+        (
+            "UPDATE audit SET seq = 7 WHERE seq = 6; UPDATE audit SET seq = 6 WHERE seq = 5; "
+            f"INSERT INTO audit SELECT 5, 0, 'bob', 'op', '{{}}', '', '{GENESIS}'"
+        ),
         5,
         "inserted",
     ),
     "changed places": (
-        "UPDATE audit SET seq = 99 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 5; "
-        "UPDATE audit SET seq = 5 WHERE seq = 99",
+        (
+            "UPDATE audit SET seq = 99 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 5; "
+            "UPDATE audit SET seq = 5 WHERE seq = 99"
+        ),
         2,
         "out of order: it was written as entry 5",
     ),
     "neighbours changed places": (
-        "UPDATE audit SET seq = 99 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 3; "
-        "UPDATE audit SET seq = 3 WHERE seq = 99",
+        (
+            "UPDATE audit SET seq = 99 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 3; "
+            "UPDATE audit SET seq = 3 WHERE seq = 99"
+        ),
         2,
         "out of order: it was written as entry 3",
     ),

@@ -17,10 +17,12 @@ from litestar.types import ASGIApp, Scope
 from gatepost.config.settings import Settings
 from gatepost.console.access import Access, ConsoleRequest, require_user
 from gatepost.console.audit_page import audit_page
+from gatepost.console.callbacks_page import callbacks_page, tell_again
 from gatepost.console.hardening import Hardened
 from gatepost.console.login_throttle import LoginThrottle
 from gatepost.console.overview_page import overview_page
 from gatepost.console.passwords import PasswordCheck
+from gatepost.console.plugins_page import pause, plugins_page, resume
 from gatepost.console.recent import RecentValues
 from gatepost.console.rendering import environment, page
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
@@ -80,6 +82,11 @@ def create_console(services: ConsoleServices, hosts: Collection[str]) -> ASGIApp
             overview_page,
             stats_page,
             stats_download,
+            plugins_page,
+            pause,
+            resume,
+            callbacks_page,
+            tell_again,
             audit_page,
             create_static_files_router("/static", [STATIC], name="static"),
         ],

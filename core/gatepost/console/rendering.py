@@ -1,17 +1,25 @@
 """The templates of the pages, and how values look in them."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Response
+from litestar.exceptions import ClientException
 from litestar.response import Template
 
 from gatepost import __version__
 from gatepost.console.access import ConsoleRequest, SignedIn
 
-PAGES = (("/", "Overview"), ("/stats", "Statistics"), ("/audit", "Audit"))
+PAGES = (
+    ("/", "Overview"),
+    ("/plugins", "Plugins"),
+    ("/callbacks", "Callbacks"),
+    ("/stats", "Statistics"),
+    ("/audit", "Audit"),
+)
 """Path and name of each page that the navigation shows."""
 
 
@@ -48,6 +56,15 @@ def duration(seconds: float) -> str:
 def number(value: int) -> str:
     """Return a number with a thin space between groups of three digits."""
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def text_field(fields: Mapping[str, Any], name: str) -> str:
+    """Return a field of a form or of a query; empty where it is missing. Raises ClientException for no plain text."""
+    text = str(fields.get(name, ""))
+    if not text.isprintable():
+        # PostgreSQL takes no NUL, and no page has a field of several lines.
+        raise ClientException(f"The field {name} holds a character that can't be shown. Nothing was done.")
+    return text
 
 
 def page(request: ConsoleRequest, name: str, *, status: int = 200, **context: Any) -> Response[Any]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, or_, select
 
 from gatepost.outbox import user_hash
 from gatepost.outbox.schema import audit
@@ -94,6 +94,43 @@ def list_entries(connection: Connection, limit: int) -> list[AuditView]:
     """Return the newest entries, the newest first."""
     query = select(audit).order_by(audit.c.seq.desc()).limit(limit)
     return [view_of(row) for row in connection.execute(query)]
+
+
+class AuditFilter(NamedTuple):
+    """Which entries are read; an empty field holds for all."""
+
+    actor: str = ""
+    """A part of the actor's name."""
+    operation: str = ""
+    clients: Sequence[str] = ()
+    """Entries that name one of these clients, and those of ``own_actor``."""
+    own_actor: str = ""
+    before: int | None = None
+    """Entries with a smaller number."""
+
+
+def find_rows(connection: Connection, wanted: AuditFilter, limit: int) -> list[Row[Any]]:
+    """Return the rows of the newest entries that a filter means, the newest first."""
+    query = select(audit).order_by(audit.c.seq.desc()).limit(limit)
+    if wanted.before is not None:
+        query = query.where(audit.c.seq < wanted.before)
+    if wanted.actor:
+        query = query.where(audit.c.actor.contains(wanted.actor, autoescape=True))
+    if wanted.operation:
+        query = query.where(audit.c.operation == wanted.operation)
+    if wanted.clients:
+        # As _encode writes it; within a text of the target each quotation mark has a backslash before it.
+        named = [f'"client":{msgspec.json.encode(client).decode()}' for client in wanted.clients]
+        names_one = [audit.c.target.contains(one, autoescape=True) for one in named]
+        query = query.where(or_(audit.c.actor == wanted.own_actor, *names_one))
+    return list(connection.execute(query))
+
+
+def operations(connection: Connection) -> list[str]:
+    """Return the names of the operations that were recorded."""
+    return list(
+        connection.execute(select(audit.c.operation).distinct().order_by(audit.c.operation)).scalars()
+    )
 
 
 def view_of(row: Row[Any]) -> AuditView:

@@ -74,7 +74,7 @@ def write_entries(tx: Transaction) -> None:
     last = Head(head.seq, head.hash)
     for row in tx.audit_rows:
         last = Head(last.seq + 1, entry_hash(last.hash, last.seq + 1, row))
-        row |= last._asdict()
+        row.update(last._asdict())
     tx.connection.execute(insert(audit), tx.audit_rows)
     tx.connection.execute(update(audit_head).values(**last._asdict()))
 
@@ -129,7 +129,7 @@ _select_head = select(audit_head.c.seq, audit_head.c.hash)
 
 
 def _is_whole(previous: str, seq: int, row: Row[Any]) -> bool:
-    return bool(entry_hash(previous, seq, row._mapping) == row.hash)  # noqa: SLF001  public by its documentation
+    return bool(entry_hash(previous, seq, row._asdict()) == row.hash)
 
 
 def _rows(connection: Connection) -> Iterator[Row[Any]]:
@@ -152,14 +152,18 @@ def _fault_of(connection: Connection, last: Head, row: Row[Any], head: Head | No
         return ChainFault(seq, f"entry {seq} is missing: the next one that is there is entry {row.seq}")
     if _is_whole(last.hash, seq, row):
         return None
-    origin = _origin(connection, row)
-    if origin:
-        return ChainFault(seq, f"entry {seq} is out of order: it was written as entry {origin}")
-    following = connection.execute(select(audit).where(audit.c.seq == seq + 1)).one_or_none()
-    if following and _is_whole(last.hash, seq, following):
-        return ChainFault(seq, f"entry {seq} was inserted: entry {seq + 1} was written in its place")
+    return ChainFault(seq, f"entry {seq} {_what_happened(connection, last, row)}")
+
+
+def _what_happened(connection: Connection, last: Head, row: Row[Any]) -> str:
+    """Return what happened to an entry whose hash is not that of its fields and of the entry before it."""
+    if origin := _origin(connection, row):
+        return f"is out of order: it was written as entry {origin}"
+    following = connection.execute(select(audit).where(audit.c.seq == row.seq + 1)).one_or_none()
+    if following and _is_whole(last.hash, row.seq, following):
+        return f"was inserted: entry {row.seq + 1} was written in its place"
     problem = "its hash is not that of its fields and of the entry before it"
-    return ChainFault(seq, f"entry {seq} was changed, or one before it removed: {problem}")
+    return f"was changed, or one before it removed: {problem}"
 
 
 def _origin(connection: Connection, row: Row[Any]) -> int:

@@ -44,5 +44,7 @@ INDEXES = (
     ),
     _partial("statistics_shards", "shard <> ''", statistics.c.period),
     _partial("statuses_troubled", TROUBLED_STATUSES, statuses.c.status, statuses.c.message_id),
-    _partial("statuses_dead", "callback_state = 'dead'", statuses.c.client, statuses.c.target),
+    _partial(
+        "statuses_dead", "callback_state = 'dead'", statuses.c.client, statuses.c.target, statuses.c.seq
+    ),
 )

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, func, literal_column, select
 from gatepost.model import Channel
 from gatepost.outbox import limits, pauses, replicas, store_size
 from gatepost.outbox.limits import UsedLimit
+from gatepost.outbox.one_of import one_of
 from gatepost.outbox.pauses import Pause
 from gatepost.outbox.records import Limit, Queue
 from gatepost.outbox.replicas import Replica
@@ -90,8 +91,8 @@ def overview(connection: Connection, now: int, configured: Mapping[str, Limit]) 
     return Overview(
         read_at=now / 1000,
         waiting=_waiting(connection, now, in_force),
-        callbacks=_callbacks(connection, now),
-        shares=_reduced_shares(connection),
+        callbacks=callback_overview(connection, now),
+        shares=reduced_shares(connection),
         pauses=in_force,
         limits=[one for one in limits.used(connection, now, configured) if one.used >= NEAR * one.cap],
         size=store_size.find(connection, now),
@@ -114,9 +115,14 @@ _count_dead = (
 )
 
 
-def _callbacks(connection: Connection, now: int) -> CallbackOverview:
-    waiting = {(row.client, row.target): row for row in connection.execute(_count_waiting)}
-    dead = {(row.client, row.target): row.n for row in connection.execute(_count_dead)}
+def callback_overview(connection: Connection, now: int, clients: Sequence[str] = ()) -> CallbackOverview:
+    """Return how many callbacks wait or were given up, by host; of these clients, or of all."""
+    count_waiting, count_dead = _count_waiting, _count_dead
+    if clients:
+        owned = one_of(statuses.c.client, list(clients))
+        count_waiting, count_dead = count_waiting.where(owned), count_dead.where(owned)
+    waiting = {(row.client, row.target): row for row in connection.execute(count_waiting)}
+    dead = {(row.client, row.target): row.n for row in connection.execute(count_dead)}
     return CallbackOverview(
         waiting=sum(row.n for row in waiting.values()),
         age=_age(connection, now, list(waiting.values())),
@@ -182,7 +188,8 @@ def _waiting(connection: Connection, now: int, in_force: Sequence[Pause]) -> lis
     ]
 
 
-def _reduced_shares(connection: Connection) -> list[ReducedShare]:
+def reduced_shares(connection: Connection) -> list[ReducedShare]:
+    """Return the instances with less than their configured share."""
     query = (
         select(shares.c.route, shares.c.country, shares.c.instance, shares.c.factor, shares.c.reason)
         .where(shares.c.factor < 1.0)

@@ -133,7 +133,7 @@ def _create_statuses() -> None:
     )
     troubled = "status <> 'accepted' AND status <> 'delivered' AND status <> 'opened'"
     _partial("statuses_troubled", "statuses", ["status", "message_id"], troubled)
-    _partial("statuses_dead", "statuses", ["client", "target"], "callback_state = 'dead'")
+    _partial("statuses_dead", "statuses", ["client", "target", "seq"], "callback_state = 'dead'")
 
 
 def _create_counters() -> None:
