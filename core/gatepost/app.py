@@ -4,7 +4,7 @@ import asyncio
 import math
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from gatepost import preflight
@@ -19,13 +19,13 @@ from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.contacts.users import UserSearch
 from gatepost.delivery.routes import RouteMember, route_member
 from gatepost.delivery.worker import DeliveryWorker
-from gatepost.errors import ConfigError, Fault, StoreError
+from gatepost.errors import ConfigError, Fault
 from gatepost.intake.accept import Acceptance
 from gatepost.observe import logs, redaction
 from gatepost.observe.metrics import Metrics
 from gatepost.observe.tracing_switch import open_tracing
 from gatepost.observe.trail import Trail
-from gatepost.outbox import Outbox, audit_chain, open_outbox, outbox_policy
+from gatepost.outbox import Outbox, open_outbox, outbox_policy
 from gatepost.outbox.inspection import check_store
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.instances import Instance
@@ -267,8 +267,6 @@ async def open_gateway(
         outbox = await stack.enter_async_context(
             open_outbox(settings.store.url, settings.path.parent, outbox_policy(settings), trail=trail)
         )
-        with suppress(StoreError):  # the store has logged it, and a gateway must start
-            await outbox.coordinate(audit_chain.log_head, None)
         # From here on the plugins close before the store does.
         await stack.enter_async_context(plugins.pop_all())
         callback_client = await stack.enter_async_context(CallbackClient())

@@ -1,5 +1,6 @@
 """The page of the callbacks to Smartico: the hosts, and what was given up."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from gatepost.web.admin.requests import MAX_IDS, RetryRequest, StatusRequest
 SHOWN = 50
 """Dead letters on a page."""
 
-MAX_TOLD = 5_000
+MAX_REPEATED = 5_000
 """Messages whose callbacks one press of a button makes again: more would keep the browser waiting."""
 
 
@@ -31,6 +32,14 @@ class Stored(NamedTuple):
     now: int
     callbacks: CallbackOverview
     dead: list[DeadCallback]
+
+
+class Wanted(NamedTuple):
+    """Which dead letters are shown; an empty field holds for all."""
+
+    client: str
+    target: str
+    after: Place | None
 
 
 @get("/callbacks")
@@ -58,14 +67,14 @@ async def tell_again(request: ConsoleRequest) -> Response[Any]:
             return await _page(request, problem="this form is not complete: reload the page and try again")
         selection = Selection(until, [client] if client else user.clients, target)
         ids = await services.reader.read(
-            lambda connection: dead_callbacks.selected_ids(connection, selection, MAX_TOLD)
+            lambda connection: dead_callbacks.selected_ids(connection, selection, MAX_REPEATED)
         )
-    told = 0
+    repeated = 0
     for start in range(0, len(ids), MAX_IDS):
         order = RetryRequest(ids=ids[start : start + MAX_IDS])
         results = await retries.tell_now(services.admin, order, request.user.actor)
-        told += sum(one.callbacks for one in results)
-    return Redirect("/callbacks", query_params={"told": str(told)}, status_code=303)
+        repeated += sum(one.callbacks for one in results)
+    return Redirect("/callbacks", query_params={"repeated": str(repeated)}, status_code=303)
 
 
 def _own_ids(connection: Connection, message_id: str, user: ConsoleUser) -> list[str]:
@@ -75,23 +84,9 @@ def _own_ids(connection: Connection, message_id: str, user: ConsoleUser) -> list
 
 async def _page(request: ConsoleRequest, problem: str = "") -> Response[Any]:
     services: ConsoleServices = request.app.state[SERVICES_KEY]
-    query, user = request.query_params, request.user.user
-    client, target = text_field(query, "client"), text_field(query, "target")
-    place = text_field(query, "after").split(" ")
-    seq = _number(place[2]) if len(place) == 3 else None
-    after = None if seq is None else Place(place[0], place[1], seq)
-    clock = services.reader.clock
-
-    def read(connection: Connection) -> Stored:
-        now = clock(connection)
-        found = callback_overview(connection, now, user.clients)
-        if client and not user.may_see(client):
-            return Stored(now, found, [])
-        clients = [client] if client else user.clients
-        dead = dead_callbacks.page(connection, SHOWN + 1, clients=clients, target=target, after=after)
-        return Stored(now, found, dead)
-
-    stored = await services.reader.read(read)
+    user, wanted = request.user.user, _wanted(request)
+    query = partial(_read, clock=services.reader.clock, wanted=wanted, user=user)
+    stored = await services.reader.read(query)
     gateway = await status.status(services.admin, StatusRequest(), request.user.actor)
     resting = {(one.client, one.target): one for one in gateway.resting_targets if user.may_see(one.client)}
     hosts = {(one.client, one.target): one for one in stored.callbacks.targets}
@@ -111,12 +106,34 @@ async def _page(request: ConsoleRequest, problem: str = "") -> Response[Any]:
         dead=stored.dead[:SHOWN],
         next_place=" ".join(map(str, _place(stored.dead[SHOWN - 1]))) if more else "",
         until=stored.now,
-        client=client,
-        target=target,
-        told=_number(text_field(query, "told")),
-        max_told=MAX_TOLD,
+        client=wanted.client,
+        target=wanted.target,
+        repeated=_number(text_field(request.query_params, "repeated")),
+        max_repeated=MAX_REPEATED,
         problem=problem,
     )
+
+
+def _wanted(request: ConsoleRequest) -> Wanted:
+    query = request.query_params
+    place = text_field(query, "after").split(" ")
+    seq = _number(place[2]) if len(place) == 3 else None
+    after = None if seq is None else Place(place[0], place[1], seq)
+    return Wanted(text_field(query, "client"), text_field(query, "target"), after)
+
+
+def _read(
+    connection: Connection, clock: Callable[[Connection], int], wanted: Wanted, user: ConsoleUser
+) -> Stored:
+    now = clock(connection)
+    found = callback_overview(connection, now, user.clients)
+    if wanted.client and not user.may_see(wanted.client):
+        return Stored(now, found, [])
+    clients = [wanted.client] if wanted.client else user.clients
+    dead = dead_callbacks.page(
+        connection, SHOWN + 1, clients=clients, target=wanted.target, after=wanted.after
+    )
+    return Stored(now, found, dead)
 
 
 def _place(one: DeadCallback) -> Place:

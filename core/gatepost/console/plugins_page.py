@@ -1,7 +1,8 @@
 """The page of the plugins: how each one does, and what is paused."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from sqlalchemy import Connection
 
 from gatepost.config.settings import Settings
 from gatepost.console.access import ConsoleRequest
-from gatepost.console.own_parts import may_change, own_parts, stopped_clients
+from gatepost.console.own_parts import OwnParts, may_change, own_parts, stopped_clients
 from gatepost.console.rendering import page, text_field
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
 from gatepost.model import Channel
@@ -20,7 +21,8 @@ from gatepost.outbox.console_users import ConsoleUser
 from gatepost.outbox.overview import ReducedShare, reduced_shares
 from gatepost.outbox.pauses import Pause, Scope
 from gatepost.outbox.try_errors import NewestErrors, newest_errors
-from gatepost.upkeep.problems import Kind, Known, find_problems
+from gatepost.upkeep.problems import Kind, Known, Problem, find_problems
+from gatepost.upkeep.status import GatewayStatus
 from gatepost.web.admin import pauses, status
 from gatepost.web.admin.requests import PauseRequest, ResumeRequest, StatusRequest
 from gatepost.web.admin.services import OperationRefused
@@ -141,18 +143,7 @@ async def _page(
     settings, user = services.admin.settings, request.user.user
     own = own_parts(settings, user)
     gateway = await status.status(services.admin, StatusRequest(), request.user.actor)
-    clock = services.reader.clock
-
-    def read(connection: Connection) -> Stored:
-        now = clock(connection)
-        return Stored(
-            stored_pauses.in_force(connection, now),
-            reduced_shares(connection),
-            newest_errors(connection, now, user.clients),
-        )
-
-    stored = await services.reader.read(read)
-    names = {*own.routes, *own.instances, *own.sources}
+    stored = await services.reader.read(partial(_read, clock=services.reader.clock, user=user))
     shown = [
         one
         for one in stored.pauses
@@ -166,11 +157,7 @@ async def _page(
         own=own,
         plugins=[one for one in gateway.plugins if not user.clients or one.instance in own.instances],
         sources=[one for one in gateway.sources if one.instance in own.sources],
-        problems=[
-            one
-            for one in find_problems(Known(settings, gateway, None))
-            if one.kind in _KINDS and (not user.clients or one.subject in names)
-        ],
+        problems=_problems(settings, gateway, own, user),
         shares=[one for one in stored.shares if one.route in own.routes],
         newest=stored.newest,
         pauses=[(one, may_change(settings, user, one.scope)) for one in shown],
@@ -180,3 +167,21 @@ async def _page(
         filled=filled,
         problem=problem,
     )
+
+
+def _read(connection: Connection, clock: Callable[[Connection], int], user: ConsoleUser) -> Stored:
+    now = clock(connection)
+    return Stored(
+        stored_pauses.in_force(connection, now),
+        reduced_shares(connection),
+        newest_errors(connection, now, user.clients),
+    )
+
+
+def _problems(settings: Settings, gateway: GatewayStatus, own: OwnParts, user: ConsoleUser) -> list[Problem]:
+    names = {*own.routes, *own.instances, *own.sources}
+    return [
+        one
+        for one in find_problems(Known(settings, gateway, None))
+        if one.kind in _KINDS and (not user.clients or one.subject in names)
+    ]

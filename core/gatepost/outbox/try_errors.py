@@ -48,22 +48,22 @@ def newest_errors(connection: Connection, now: int, clients: Sequence[str] = ())
     if clients:
         owned = newest.join(messages, messages.c.id == newest.c.message_id)
         tries = tries.select_from(owned).where(one_of(messages.c.client, list(clients)))
-    read = tries.subquery()
+    found = tries.subquery()
     total = connection.execute(
-        select(func.count().label("n"), func.min(read.c.started_at).label("first")).select_from(read)
+        select(func.count().label("n"), func.min(found.c.started_at).label("first")).select_from(found)
     ).one()
-    in_hour = func.sum(case((read.c.started_at >= now - _HOUR, 1), else_=0))
+    in_hour = func.sum(case((found.c.started_at >= now - _HOUR, 1), else_=0))
     query = (
         select(
-            read.c.instance,
-            read.c.outcome,
-            read.c.code,
+            found.c.instance,
+            found.c.outcome,
+            found.c.code,
             in_hour.label("hour"),
             func.count().label("day"),
         )
-        .where(one_of(read.c.outcome, list(_ERRORS)), read.c.started_at >= now - _DAY)
-        .group_by(read.c.instance, read.c.outcome, read.c.code)
-        .order_by(func.count().desc(), read.c.instance, read.c.outcome, read.c.code)
+        .where(one_of(found.c.outcome, list(_ERRORS)), found.c.started_at >= now - _DAY)
+        .group_by(found.c.instance, found.c.outcome, found.c.code)
+        .order_by(func.count().desc(), found.c.instance, found.c.outcome, found.c.code)
     )
     return NewestErrors(
         tries=int(total.n),

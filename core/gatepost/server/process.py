@@ -12,7 +12,9 @@ from litestar.types import ASGIApp
 from gatepost.app import DRAIN_TIMEOUT, Gateway, open_gateway
 from gatepost.config.certificate import Certificate
 from gatepost.config.settings import Settings
+from gatepost.errors import StoreError
 from gatepost.observe import logs
+from gatepost.outbox import audit_chain
 from gatepost.plugin_host.instances import Instance
 from gatepost.server import admin_connection
 from gatepost.server import uvicorn_api as uvicorn
@@ -107,6 +109,9 @@ async def serve(
     listeners = Listeners(settings)
     try:
         async with open_gateway(settings, instances, listeners.faults) as gateway:
+            # Without it the gateway still works; the store has logged why.
+            with contextlib.suppress(StoreError):
+                await gateway.outbox.coordinate(audit_chain.log_head, None)
             await _run(settings, gateway, listeners, on_listening)
             broken = gateway.outbox.failure.done()
             _log.info("stopping")
