@@ -87,10 +87,11 @@ def test_the_printed_defaults_are_the_real_ones(printed, tmp_path, monkeypatch):
     assert faults == []
     assert one is not None
     assert other is not None
-    for section in settings.SECTIONS.keys() - {"server"}:
-        assert getattr(one, section) == getattr(other, section)
-    examples = {"certificate": None, "key": None}
-    assert msgspec.structs.replace(other.server, **examples) == one.server
+    for section in settings.SECTIONS:
+        printed_as_example = getattr(other, section)
+        if section in {"server", "console"}:
+            printed_as_example = msgspec.structs.replace(printed_as_example, certificate=None, key=None)
+        assert getattr(one, section) == printed_as_example
 
 
 def test_lines_are_short_and_have_no_trailing_space(printed):
