@@ -1,6 +1,7 @@
 """What is counted for the operator's statistics, and how the counts are added up later."""
 
 import asyncio
+import decimal
 
 import msgspec
 import pytest
@@ -246,3 +247,8 @@ def test_any_price_can_be_counted(price):
 
 def test_a_price_is_counted_exactly():
     assert statistics.price_units("0.033301") == 33_301
+
+
+def test_a_price_is_exact_although_a_plugin_has_changed_the_decimal_context():
+    with decimal.localcontext(prec=1):
+        assert statistics.price_units("12.345678") == 12_345_678

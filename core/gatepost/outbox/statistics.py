@@ -6,7 +6,7 @@ process adds to rows of its own, as with ``counters``; ``roll_up`` adds those up
 """
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, literal_column, select
@@ -36,6 +36,9 @@ PRICE_UNITS = 1_000_000
 Not finer: nine million messages at MAX_PRICE still fit into a row, and a number that does not fit would make the store refuse
 the results of these sends.
 """
+
+EXACT = Context(prec=60)
+"""For all sums of prices. The context of the process is not used: a plugin may have changed it."""
 
 MAX_PRICE = 1_000_000
 """A price of one message above this is a mistake of its provider, and is not counted."""
@@ -95,7 +98,9 @@ def price_units(price: str) -> int:
         amount = Decimal(price)
     except InvalidOperation:
         return 0
-    return round(amount * PRICE_UNITS) if amount.is_finite() and abs(amount) <= MAX_PRICE else 0
+    if not amount.is_finite() or amount.copy_abs() > MAX_PRICE:
+        return 0
+    return int(EXACT.to_integral_value(EXACT.multiply(amount, PRICE_UNITS)))
 
 
 def write_changes(tx: Transaction) -> None:

@@ -23,6 +23,7 @@ from gatepost.outbox.schema import statistics
 from gatepost.outbox.statistics import (
     ACCEPTED_AGAIN,
     COUNTED_PARTS,
+    EXACT,
     HOUR,
     HOURS_KEPT,
     PARTS,
@@ -152,7 +153,7 @@ def regroup(groups: Sequence[Group], place: int) -> list[Group]:
         total.parts += group.parts
         total.counted_parts += group.counted_parts
         for currency, price in group.prices.items():
-            total.prices[currency] = total.prices.get(currency, Decimal(0)) + price
+            total.prices[currency] = EXACT.add(total.prices.get(currency, Decimal(0)), price)
     return [sums[key] for key in sorted(sums)]
 
 
@@ -243,5 +244,5 @@ def _add(group: Group, counted: str, value: int, *, by_plugin: bool) -> None:
         group.counted_parts += value
     elif counted.startswith(PRICE):
         currency = counted.removeprefix(PRICE)
-        price = Decimal(value) / PRICE_UNITS
-        group.prices[currency] = group.prices.get(currency, Decimal(0)) + price
+        price = EXACT.divide(Decimal(int(value)), PRICE_UNITS)
+        group.prices[currency] = EXACT.add(group.prices.get(currency, Decimal(0)), price)
