@@ -15,6 +15,7 @@ from gatepost.console.access import ConsoleRequest, SignedIn
 
 PAGES = (
     ("/", "Overview"),
+    ("/messages", "Messages"),
     ("/plugins", "Plugins"),
     ("/callbacks", "Callbacks"),
     ("/stats", "Statistics"),
