@@ -11,11 +11,12 @@ import rich_click as click
 
 from gatepost.cli import store
 from gatepost.cli.common import config_option, printable, report_faults
-from gatepost.cli.message_view import print_json, utc
+from gatepost.cli.message_view import print_json
 from gatepost.config.toml_file import config_path
 from gatepost.outbox import audit, audit_chain, user_hash
 from gatepost.outbox.audit import AuditView
 from gatepost.outbox.audit_chain import Head
+from gatepost.web.admin.words import utc
 
 _HEAD = re.compile(r"([0-9]{1,15}):([0-9a-f]{64})", re.ASCII)
 

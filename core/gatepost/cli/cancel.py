@@ -13,7 +13,7 @@ from rich.console import Console
 
 from gatepost.cli import store
 from gatepost.cli.changes import change_messages, check_reason, open_changes
-from gatepost.cli.common import config_option, plural, refuse_empty, report_faults
+from gatepost.cli.common import config_option, refuse_empty, report_faults
 from gatepost.cli.known_names import require_known
 from gatepost.cli.message_ids import find_ids
 from gatepost.cli.message_options import filter_of, filter_options
@@ -26,6 +26,7 @@ from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.states import State
 from gatepost.outbox.text_pattern import MAX_PATTERN
 from gatepost.web.admin.requests import CancelIdsRequest, CancelRequest
+from gatepost.web.admin.words import plural
 
 _COUNT_TIME = 0.5
 """Seconds of one read while messages are counted: a longer one would hold up the cleaning of the store."""

@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from gatepost.cli import request_preview, route_check
-from gatepost.cli.common import config_option, plural, printable
+from gatepost.cli.common import config_option, printable
 from gatepost.cli.config_checks import check_config
 from gatepost.cli.findings import Finding
 from gatepost.config.toml_file import config_path
 from gatepost.model import Channel
+from gatepost.web.admin.words import plural
 
 _MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗", "bold red")}
 

@@ -65,8 +65,3 @@ def client_of(settings: Settings, name: str | None) -> str:
 def printable(text: str) -> str:
     """Return a text with every control character escaped, so that it can't control the terminal."""
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
-
-
-def plural(number: int, noun: str) -> str:
-    """Return ``1 message``, ``2,000 messages``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

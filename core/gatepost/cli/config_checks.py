@@ -7,7 +7,6 @@ from pathlib import Path
 
 from gatepost import app
 from gatepost.cli.alert_checks import check_alerts
-from gatepost.cli.common import plural
 from gatepost.cli.file_permissions import readable_by_all
 from gatepost.cli.findings import Finding, faulty_tables, in_order
 from gatepost.cli.plugin_checks import check_instance
@@ -20,6 +19,7 @@ from gatepost.observe.tracing_switch import read_switch
 from gatepost.outbox.inspection import inspect_store
 from gatepost.plugin_host.instances import Instance
 from gatepost.routing.reachability import takes_everything
+from gatepost.web.admin.words import plural
 
 
 async def check_config(path: Path, *, live: bool) -> list[Finding]:

@@ -11,7 +11,7 @@ import rich_click as click
 from rich.console import Console
 from rich.text import Text
 
-from gatepost.cli.common import config_option, fail, plural, printable
+from gatepost.cli.common import config_option, fail, printable
 from gatepost.cli.plugin_conformance import MARKS, configured_harness
 from gatepost.cli.saved_report import saved_report
 from gatepost.config.toml_file import config_path
@@ -21,6 +21,7 @@ from gatepost.testing.conformance import kit
 from gatepost.testing.conformance.live import LiveOrder, parse_recipient, run_live
 from gatepost.testing.conformance.report import LiveRecord, Report, badge, encode
 from gatepost.testing.conformance.runner import CaseOutcome, CaseResult
+from gatepost.web.admin.words import plural
 
 
 class _Options(TypedDict):

@@ -11,13 +11,14 @@ import rich_click as click
 
 from gatepost.cli import store
 from gatepost.cli.changes import change
-from gatepost.cli.common import config_option, fail, plural, printable, report_faults
+from gatepost.cli.common import config_option, fail, printable, report_faults
 from gatepost.cli.message_view import json_text
 from gatepost.cli.users import client_option, find_client, name_of, user_argument
 from gatepost.config.toml_file import config_path
 from gatepost.outbox import user_data
 from gatepost.outbox.user_data import UserData
 from gatepost.web.admin.requests import ExportRequest
+from gatepost.web.admin.words import plural
 
 _NOTES = (
     "This is what Gatepost stores of the user. Times are in UTC.",

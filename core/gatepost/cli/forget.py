@@ -8,7 +8,7 @@ import rich_click as click
 
 from gatepost.cli import store
 from gatepost.cli.changes import change
-from gatepost.cli.common import config_option, plural, printable, report_faults
+from gatepost.cli.common import config_option, printable, report_faults
 from gatepost.cli.message_view import print_json
 from gatepost.cli.users import client_option, find_client, name_of, user_argument
 from gatepost.config.toml_file import config_path
@@ -16,6 +16,7 @@ from gatepost.outbox import user_data
 from gatepost.outbox.forget import Forgetting
 from gatepost.outbox.user_data import MessageCount
 from gatepost.web.admin.requests import ForgetRequest
+from gatepost.web.admin.words import plural
 
 
 @click.command()

@@ -6,11 +6,11 @@ from typing import NoReturn
 
 from gatepost.cli import store
 from gatepost.cli.common import fail, printable
-from gatepost.cli.message_options import NO_ADDRESSES
 from gatepost.config.settings import Settings
 from gatepost.observe.redaction import looks_private
 from gatepost.outbox import queries
 from gatepost.outbox.queries import MessageView
+from gatepost.web.admin.known_names import NO_ADDRESSES
 
 
 async def find_message(settings: Settings, identity: str) -> MessageView:

@@ -18,14 +18,14 @@ from gatepost.cli.common import config_option, printable, refuse_empty, report_f
 from gatepost.cli.known_names import require_known
 from gatepost.cli.message_options import filter_of, filter_options
 from gatepost.cli.message_view import list_text, output, print_json, refusals_text
-from gatepost.cli.moments import moment_text
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
-from gatepost.config.toml_table import closest_name, suggestion
-from gatepost.model import Channel, Status
+from gatepost.model import Status
 from gatepost.outbox import message_search, refusals
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.states import State
+from gatepost.web.admin import known_names
+from gatepost.web.admin.words import moment_text
 
 _PLACE = re.compile(r"[0-9a-f-]{13,36}")
 _OF_MESSAGES = ("states", "route", "status", "plugin", "dead")
@@ -111,10 +111,9 @@ def _show_messages(
 
 
 def _note_unknown_plugin(settings: Settings, name: str) -> None:
-    routes = [route for channel in Channel for route in settings.routes.of(channel)]
-    known = {member for route in routes for member in (*route.use, *route.split)}
+    known = known_names.plugins(settings)
     if name and name not in known:
-        advice = suggestion(closest_name(name, known), known)
+        advice = known_names.advice(name, known)
         click.echo(f"No route of the configuration has a plugin {printable(name)}; {advice}")
 
 

@@ -10,13 +10,9 @@ from gatepost.cli.moments import PastMoment
 from gatepost.model import Channel
 from gatepost.observe.redaction import looks_private
 from gatepost.outbox.message_filter import MessageFilter
+from gatepost.web.admin.known_names import NO_ADDRESSES
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
-
-NO_ADDRESSES = (
-    "this looks like an address or a phone number, and the gateway stores none: give Smartico's id of the user "
-    "(ext_user_id)"
-)
 
 
 def _refuse_private(context: click.Context, parameter: click.Parameter, value: str) -> str:

@@ -2,40 +2,24 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import rich_click as click
-from sqlalchemy import Connection
 
 from gatepost.cli import store
 from gatepost.cli.common import config_option, report_faults
 from gatepost.cli.message_ids import no_such_message, only_one
-from gatepost.cli.message_timeline import Surroundings, next_steps, timeline
 from gatepost.cli.message_view import output, print_json, print_message, refusals_text
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
 from gatepost.model import Channel
-from gatepost.outbox import pauses, queries, refusals
-from gatepost.outbox.audit import AuditView
-from gatepost.outbox.message_acts import acts_on
-from gatepost.outbox.pauses import Pause
 from gatepost.outbox.queries import MessageView
-from gatepost.outbox.records import Queue
 from gatepost.outbox.refusals import RefusalView
-from gatepost.outbox.states import State
-
-
-class _Found(NamedTuple):
-    """What the store has of an id, in one moment."""
-
-    messages: Sequence[MessageView]
-    refusals: Sequence[RefusalView]
-    acts: Sequence[AuditView]
-    pauses: Sequence[Pause]
-    now: int
-    """The store's time, in milliseconds since the epoch."""
+from gatepost.web.admin import message_history
+from gatepost.web.admin.message_history import Found
+from gatepost.web.admin.message_timeline import Surroundings, next_steps
 
 
 @click.command("show")
@@ -56,7 +40,7 @@ def command(identity: str, as_json: bool, config: Path | None) -> None:
             return
         message = only_one(identity, found.messages)
         around = asyncio.run(_surroundings(settings, message, found))
-    happened = timeline(message, found.acts, _refusals_of(message, found.refusals))
+    happened = message_history.happened(message, found)
     following = next_steps(message, around)
     if as_json:
         steps = {"timeline": msgspec.to_builtins(happened), "next": msgspec.to_builtins(following)}
@@ -73,41 +57,20 @@ def _show_refusals(found: Sequence[RefusalView], *, as_json: bool) -> None:
     click.echo("No message was accepted with this uid.")
 
 
-async def _find(settings: Settings, identity: str) -> _Found:
-    clock = store.clock(settings)
-
-    def query(connection: Connection) -> _Found:
-        found = queries.find_messages(connection, identity)
-        message = found[0] if len(found) == 1 else None
-        now = clock(connection)
-        return _Found(
-            found,
-            refusals.find(connection, uid=identity if message is None else message.uid),
-            acts_on(connection, message) if message else (),
-            pauses.in_force(connection, now),
-            now,
-        )
-
+async def _find(settings: Settings, identity: str) -> Found:
+    query = partial(message_history.find, identity=identity, clock=store.clock(settings))
     found = await store.fetch(settings, query)
     if not found.messages and not found.refusals:
         no_such_message(identity)
     return found
 
 
-def _refusals_of(message: MessageView, found: Sequence[RefusalView]) -> list[RefusalView]:
-    """Return the refusals of requests with the uid of this message."""
-    return [one for one in found if (one.client, one.channel) == (message.client, message.channel)]
-
-
-async def _surroundings(settings: Settings, message: MessageView, found: _Found) -> Surroundings:
-    around = Surroundings(now=found.now / 1000, delivery=settings.delivery)
-    if message.state not in {State.QUEUED, State.SUSPECT}:
+async def _surroundings(settings: Settings, message: MessageView, found: Found) -> Surroundings:
+    around = message_history.surroundings(message, found, settings.delivery)
+    if not message_history.depends_on_others(message):
         return around
-    channel = Channel(message.channel)
-    queue = Queue(0, channel, message.route, message.client)
-    stopping = [one for one in found.pauses if one.scope.matches(queue, one.scope.plugin)]
-    around = msgspec.structs.replace(around, pauses=stopping)
     try:
-        return msgspec.structs.replace(around, resting=await store.resting_instances(settings, channel))
+        resting = await store.resting_instances(settings, Channel(message.channel))
     except store.AdminError as error:
         return msgspec.structs.replace(around, problem=str(error))
+    return msgspec.structs.replace(around, resting=resting)

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -10,13 +9,14 @@ import rich_click as click
 from rich.console import Console
 from rich.text import Text
 
-from gatepost.cli.common import plural, printable
-from gatepost.cli.message_timeline import Step, refusal_text
-from gatepost.cli.moments import moment_text
+from gatepost.cli.common import printable
 from gatepost.outbox import CallbackRetry
-from gatepost.outbox.queries import MessageView, StatusView
+from gatepost.outbox.queries import MessageView
 from gatepost.outbox.refusals import RefusalView
-from gatepost.outbox.states import CallbackState, State
+from gatepost.outbox.states import State
+from gatepost.web.admin.message_facts import facts, problems
+from gatepost.web.admin.message_timeline import Step, refusal_text
+from gatepost.web.admin.words import moment_text, plural, utc
 
 _COLOURS = {
     State.SENT: "green",
@@ -100,23 +100,10 @@ def list_text(found: Sequence[MessageView]) -> Text:
         text.append(
             f"\n  {message.id}  {printable(f'user {message.ext_user_id}  uid {message.uid}')}\n", "dim"
         )
-        for problem in _problems(message):
+        for problem in problems(message):
             text.append(f"  {printable(problem)}\n", "yellow")
     text.rstrip()
     return text
-
-
-def _problems(message: MessageView) -> Iterable[str]:
-    if message.reason:
-        yield _reason(message)
-    for one in message.statuses:
-        if one.problem and one.callback_state != CallbackState.ACKNOWLEDGED:
-            yield f"telling {one.status}: {_callback_text(one)}"
-
-
-def _callback_text(one: StatusView) -> str:
-    result = "given up" if one.callback_state == CallbackState.DEAD else "to be called again"
-    return f"{result} ({plural(one.attempts, 'call')}: {one.problem})"
 
 
 def refusals_text(found: Sequence[RefusalView]) -> Text:
@@ -135,26 +122,10 @@ def full_text(
     message: MessageView, happened: Iterable[Step], following: Iterable[Step], width: int | None
 ) -> Text:
     """Return a message with all that is stored of it, as ``gatepost messages show`` shows it."""
-    rows = {
-        "ext_message_id": message.id,
-        "uid": message.uid,
-        "client": message.client,
-        "user": message.ext_user_id,
-        "channel": message.channel,
-        "route": message.route or "not decided yet",
-        "country": message.country,
-        "state": message.state,
-        "reason": _reason(message) if message.reason else "",
-        "process died": f"{plural(message.deaths, 'time')} while it was sending this message"
-        if message.deaths
-        else "",
-        "content": "stored" if message.has_content else "erased",
-    }
     text = Text()
-    for name, value in rows.items():
-        if value:
-            style = _COLOURS.get(State(message.state), "bold") if name == "state" else ""
-            _append(text, f"{name:{_NAME_WIDTH}}", value, style, width)
+    for name, value in facts(message).items():
+        style = _COLOURS.get(State(message.state), "bold") if name == "state" else ""
+        _append(text, f"{name:{_NAME_WIDTH}}", value, style, width)
     text.append("\nWhat happened (UTC)\n", "bold")
     for step in happened:
         colour = "yellow" if step.failed else _STEP_COLOURS.get(step.kind, "")
@@ -163,7 +134,8 @@ def full_text(
     text.append("\nWhat comes next\n" if steps else "", "bold")
     for step in steps:
         moment = "" if step.at is None else moment_text(step.at)
-        _append(text, f"{moment:{_TIME_WIDTH}}", step.text, "", width)
+        command = f": gatepost messages {step.operation} {message.id}" if step.operation else ""
+        _append(text, f"{moment:{_TIME_WIDTH}}", step.text + command, "", width)
     text.rstrip()
     return text
 
@@ -178,17 +150,7 @@ def _append(text: Text, label: str, value: str, style: str, width: int | None) -
         text.append(f"{line}\n", style)
 
 
-def _reason(message: MessageView) -> str:
-    instance = f"{message.instance}: " if message.instance else ""
-    return f"{instance}{message.reason}{f' [{message.code}]' if message.code else ''}"
-
-
 def print_message(message: MessageView, happened: Iterable[Step], following: Iterable[Step]) -> None:
     """Print a message as ``full_text`` has it, as wide as the terminal is."""
     console = output()
     console.print(full_text(message, happened, following, _width(console)))
-
-
-def utc(moment: float) -> str:
-    """Return seconds since the epoch as UTC text in the log's format (ISO 8601)."""
-    return f"{datetime.fromtimestamp(moment, UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"

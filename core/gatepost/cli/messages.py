@@ -12,7 +12,7 @@ import rich_click as click
 from gatepost.cli import message_list, message_show, store
 from gatepost.cli.cancel import cancel
 from gatepost.cli.changes import change_messages
-from gatepost.cli.common import config_option, plural, report_faults
+from gatepost.cli.common import config_option, report_faults
 from gatepost.cli.message_ids import find_ids
 from gatepost.cli.message_view import callback_retry_text, print_json
 from gatepost.config.settings import Settings
@@ -20,6 +20,7 @@ from gatepost.config.toml_file import config_path
 from gatepost.outbox import CallbackRetry, MessageRetry, retries
 from gatepost.outbox.states import State
 from gatepost.web.admin.requests import RetryRequest
+from gatepost.web.admin.words import plural
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 

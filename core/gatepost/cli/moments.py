@@ -1,7 +1,6 @@
-"""Moments in options: ISO 8601, or a duration from now or until now. Moments and durations for people."""
+"""Moments in options: ISO 8601, or a duration from now or until now."""
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import rich_click as click
@@ -42,16 +41,3 @@ class PastMoment(click.ParamType[float]):
             problem = "give a date, a time such as 2027-01-31T09:00Z, or how long ago, such as 12h or 7d"
             self.fail(problem, param, ctx)
         return moment
-
-
-def moment_text(moment: float) -> str:
-    """Return seconds since the epoch for people, in UTC: ``2027-01-31 09:00:00Z``."""
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S}Z"
-
-
-def duration_text(seconds: float) -> str:
-    """Return seconds as ``45 s``, ``12 min``, ``3 h`` or ``5 days``."""
-    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{max(1, round(seconds / unit))} {name}"
-    return f"{round(seconds / 86_400)} days"

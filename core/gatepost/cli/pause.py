@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from gatepost.cli import store
 from gatepost.cli.changes import change, check_reason
 from gatepost.cli.common import config_option, printable, refuse_empty, report_faults
-from gatepost.cli.message_view import print_json, utc
+from gatepost.cli.message_view import print_json
 from gatepost.cli.moments import FutureMoment
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
@@ -19,6 +19,7 @@ from gatepost.model import Channel
 from gatepost.outbox import pauses
 from gatepost.outbox.pauses import Pause, Scope
 from gatepost.web.admin.requests import PauseRequest
+from gatepost.web.admin.words import utc
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 

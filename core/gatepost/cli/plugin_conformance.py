@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from gatepost.cli.common import fail, plural, printable
+from gatepost.cli.common import fail, printable
 from gatepost.config.settings import CORE_KEYS
 from gatepost.errors import ConfigError
 from gatepost.hookspecs import HOOKS, SEND_HOOKS
@@ -22,6 +22,7 @@ from gatepost.testing.conformance.declaration import standalone_cases
 from gatepost.testing.conformance.harness import Harness
 from gatepost.testing.conformance.registry import Group
 from gatepost.testing.conformance.runner import CaseOutcome, CaseResult, run_cases
+from gatepost.web.admin.words import plural
 
 MARKS = {
     CaseOutcome.PASSED: Text("✓", "green"),

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from gatepost.cli import store
 from gatepost.cli.common import config_option, fail, report_faults
-from gatepost.cli.message_view import print_json, utc
+from gatepost.cli.message_view import print_json
 from gatepost.cli.status_view import Status, status_view
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
@@ -23,6 +23,7 @@ from gatepost.outbox.overview import Overview, overview
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.upkeep.configured_limits import configured_limits
 from gatepost.upkeep.problems import Kind, Known, Problem, by_urgency, find_problems, problem
+from gatepost.web.admin.words import utc
 
 WATCH_INTERVAL = 2.0
 """Seconds between two views of ``--watch``."""

@@ -8,8 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gatepost.cli.common import plural, printable
-from gatepost.cli.message_view import utc
+from gatepost.cli.common import printable
 from gatepost.cli.pause import pause_text
 from gatepost.outbox.overview import CallbackOverview, Overview, ReducedShare, WaitingMessages
 from gatepost.outbox.pauses import Pause
@@ -18,6 +17,7 @@ from gatepost.outbox.store_size import StoreSize
 from gatepost.upkeep.durations import duration
 from gatepost.upkeep.problems import Problem
 from gatepost.upkeep.status import GatewayStatus, InstanceStatus, SourceStatus
+from gatepost.web.admin.words import plural, utc
 
 MAX_LINES = 20
 """Lines of one part; --json has all of them."""

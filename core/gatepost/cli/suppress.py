@@ -10,12 +10,13 @@ import rich_click as click
 from gatepost.cli import store
 from gatepost.cli.changes import change, check_reason
 from gatepost.cli.common import client_of, config_option, printable, report_faults
-from gatepost.cli.message_view import print_json, utc
+from gatepost.cli.message_view import print_json
 from gatepost.cli.moments import FutureMoment
 from gatepost.config.toml_file import config_path
 from gatepost.outbox import suppressions, user_hash
 from gatepost.outbox.suppressions import Suppression
 from gatepost.web.admin.requests import SuppressRequest, UnsuppressRequest
+from gatepost.web.admin.words import utc
 
 _MAX_USER = 512
 """Characters of an ext_user_id in a request."""

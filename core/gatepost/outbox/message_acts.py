@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from gatepost.outbox import audit, user_hash
 from gatepost.outbox.audit import AuditView, view_of
 from gatepost.outbox.queries import MessageView
-from gatepost.outbox.schema import audit
+from gatepost.outbox.schema import audit as log
 
 MAX_ENTRIES = 10_000
 """The newest entries of the audit log that are read."""
@@ -23,17 +24,18 @@ def acts_on(connection: Connection, message: MessageView) -> Sequence[AuditView]
     Of an operation on many messages the log has the first ids alone. Pauses and cancellations count as long as the
     message has not ended.
     """
-    newest = select(audit).order_by(audit.c.seq.desc()).limit(MAX_ENTRIES).subquery()
+    newest = select(log).order_by(log.c.seq.desc()).limit(MAX_ENTRIES).subquery()
     query = (
         select(newest).where(newest.c.recorded_at >= round(message.created_at * 1000)).order_by(newest.c.seq)
     )
+    hashed = user_hash.of_user(connection, message.ext_user_id)
     found = []
     for row in connection.execute(query):
         if f'"{message.id}"' in row.target:
             found.append(view_of(row))
         elif row.operation in _OF_FILTERS and _before_end(message, row.recorded_at / 1000):
             entry = view_of(row)
-            if _concerns(entry.target, message):
+            if _concerns(entry.target, message, hashed):
                 found.append(entry)
     return found
 
@@ -42,15 +44,18 @@ def _before_end(message: MessageView, moment: float) -> bool:
     return message.ended_at is None or moment <= message.ended_at
 
 
-def _concerns(target: Mapping[str, Any], message: MessageView) -> bool:
-    """Return whether a filter means the message; one that looks at its content may not have."""
-    if "ids" in target:
+def _concerns(target: Mapping[str, Any], message: MessageView, hashed: str) -> bool:
+    """Return whether a filter means the message; one that looks at its content may not have.
+
+    ``hashed`` is the hash of the message's user, by which the log names users.
+    """
+    if "ids" in target or message.client not in target.get("clients", [message.client]):
         return False
     same = {
         "client": message.client,
         "channel": message.channel,
         "route": message.route,
-        "user": message.ext_user_id,
+        audit.USER: hashed,
     }
     if any(target.get(name, value) != value for name, value in same.items()):
         return False

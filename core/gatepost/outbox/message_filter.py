@@ -16,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
+    or_,
     select,
     tuple_,
 )
@@ -37,6 +38,11 @@ PAGE_BYTES = 2 * 1_048_576
 """Bytes of the contents of a page with several messages: to erase as many takes a few milliseconds."""
 
 _BEFORE_ALL = -(2**62), ""
+
+_CALLBACK_FAILED = or_(
+    statuses.c.callback_state == CallbackState.DEAD.value,
+    (statuses.c.callback_state == CallbackState.QUEUED.value) & (statuses.c.attempt > 0),
+)
 
 
 class MessageFilter(
@@ -64,6 +70,10 @@ class MessageFilter(
     """An instance that it was handed to."""
     dead_callbacks: bool = False
     """Whether only messages count of which a callback was given up."""
+    failed_callbacks: bool = False
+    """The same, and those with a callback that waits for another attempt."""
+    clients: tuple[str, ...] = ()
+    """The clients whose messages count at all; none: those of every client."""
 
     @property
     def is_empty(self) -> bool:
@@ -135,6 +145,7 @@ def pages(
 def _queue_matches(queue: Queue, wanted: MessageFilter) -> bool:
     return (
         wanted.client in {"", queue.client}
+        and queue.client in (wanted.clients or (queue.client,))
         and wanted.channel in {None, queue.channel}
         and wanted.route in {"", queue.route}
     )
@@ -145,6 +156,7 @@ def conditions(wanted: MessageFilter) -> list[ColumnElement[bool]]:
     tests: dict[str, Any] = {
         # By the queue, and not by the client: an index on clients would be read in the order of their uids.
         "client": _in_queues(queues.c.client == wanted.client),
+        "clients": _in_queues(one_of(queues.c.client, wanted.clients)),
         "channel": _in_queues(queues.c.channel == wanted.channel),
         "route": _in_queues(queues.c.route == wanted.route),
         "user": messages.c.ext_user_id == wanted.user,
@@ -154,6 +166,7 @@ def conditions(wanted: MessageFilter) -> list[ColumnElement[bool]]:
         "status": _has_status(statuses.c.status == wanted.status),
         "plugin": _has_any(attempts.c.message_id == messages.c.id, attempts.c.instance == wanted.plugin),
         "dead_callbacks": _has_status(statuses.c.callback_state == CallbackState.DEAD.value),
+        "failed_callbacks": _has_status(_CALLBACK_FAILED),
     }
     everything = MessageFilter()
     return [test for name, test in tests.items() if getattr(wanted, name) != getattr(everything, name)]

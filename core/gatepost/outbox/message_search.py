@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, TextClause, func, select, text
+from sqlalchemy import ColumnElement, Connection, Select, TextClause, func, select, text, union_all
 
 from gatepost.outbox.indexes import TROUBLED_MESSAGES, TROUBLED_STATUSES
 from gatepost.outbox.message_filter import MessageFilter, conditions
@@ -104,6 +104,19 @@ def find(
         next=following,
         oldest_searched_at=moment / 1000 if moment is not None and len(ids) <= limit else None,
     )
+
+
+def next_ids(
+    connection: Connection, wanted: MessageFilter, *, after: str = "", limit: int, search_time: float
+) -> tuple[Sequence[str], str]:
+    """Return the ids of the next messages, and after which id those after them begin; empty: there are none.
+
+    When the time is up there may be fewer ids than ``limit``, or none, and more to come.
+    """
+    ids, end = _Search(connection, wanted).ids_after(after, limit, search_time)
+    if len(ids) == limit:
+        return ids, ids[-1]
+    return ids, "" if end.is_last else end.low
 
 
 class _Search:
@@ -199,6 +212,15 @@ def _indexed(connection: Connection, wanted: MessageFilter) -> Iterator[tuple[Se
         yield of_message.where(messages.c.ext_user_id == wanted.user), _MAX_FEW
     if wanted.dead_callbacks:
         yield of_status.where(text(f"callback_state = '{CallbackState.DEAD}'")), _MAX_FEW
+    if wanted.failed_callbacks:
+        # Each half within an index of its own.
+        again = of_status.where(
+            text(f"callback_state = '{CallbackState.QUEUED}'"),
+            statuses.c.due_at.is_not(None),
+            statuses.c.attempt > 0,
+        )
+        dead = of_status.where(text(f"callback_state = '{CallbackState.DEAD}'"))
+        yield select(union_all(dead, again).subquery().c.message_id), _MAX_FEW
     if wanted.status is not None and f"'{wanted.status}'" not in TROUBLED_STATUSES:
         yield of_status.where(statuses.c.status == wanted.status.value, text(TROUBLED_STATUSES)), _MAX_FEW
     # A final state has no due time, and is in no index on these.

@@ -20,6 +20,7 @@ from gatepost.outbox import forgotten_users
 from gatepost.outbox.counters import DAY
 from gatepost.outbox.forgotten_users import User
 from gatepost.outbox.message_filter import MessageFilter
+from gatepost.outbox.one_of import one_of
 from gatepost.outbox.schema import refusals
 from gatepost.outbox.store import Outbox
 from gatepost.outbox.transaction import Transaction
@@ -183,10 +184,12 @@ def find_page(
 ) -> RefusalPage:
     """Return a page of refusals, the newest first; ``before`` is where the page before ended.
 
-    Of the filter its client, channel, user and times count: nothing else is known of a refused request.
+    Of the filter its clients, channel, user and times count: nothing else is known of a refused request.
     """
     equal = {"client": wanted.client, "channel": wanted.channel, "uid": uid, "ext_user_id": wanted.user}
     conditions = [refusals.c[name] == value for name, value in equal.items() if value]
+    if wanted.clients:
+        conditions.append(one_of(refusals.c.client, wanted.clients))
     if wanted.since is not None:
         conditions.append(refusals.c.refused_at >= math.ceil(wanted.since * 1000))
     if wanted.until is not None:

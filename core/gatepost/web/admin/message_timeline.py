@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from gatepost.callbacks.attempt import RETRY_DELAYS
-from gatepost.cli.common import plural
-from gatepost.cli.moments import duration_text, moment_text
 from gatepost.config.settings import Delivery
 from gatepost.errors import Code
 from gatepost.outbox.audit import AuditView
@@ -15,7 +13,9 @@ from gatepost.outbox.pauses import Pause
 from gatepost.outbox.queries import MessageView, StatusView, TryView
 from gatepost.outbox.refusals import RefusalView
 from gatepost.outbox.states import FINAL_STATES, CallbackState, State
+from gatepost.upkeep.durations import duration
 from gatepost.web.admin.requests import RestingInstance
+from gatepost.web.admin.words import moment_text, plural
 
 MAX_CALLS = len(RETRY_DELAYS) + 1
 """Calls after which a callback is given up."""
@@ -31,6 +31,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     failed: bool = False
     """Whether it did not go well."""
+    operation: str = ""
+    """What an operator can do to let it come: ``retry`` or ``tell``; empty: it comes by itself."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,9 +154,9 @@ def _next_of_state(message: MessageView, around: Surroundings) -> Iterator[Step]
     elif state is State.AWAITING and due_at != message.expires_at:
         yield _next("handed to the next plugin of its route, unless its delivery is reported", due_at)
     elif state is State.HELD:
-        yield _next(f"look for it at the provider; gatepost messages retry {message.id} sends it again")
+        yield _next("look for it at the provider; then it can be sent again", operation="retry")
     elif state is State.FAILED and message.has_content:
-        yield _next(f"gatepost messages retry {message.id} sends it again")
+        yield _next("it can be sent again", operation="retry")
     if state not in FINAL_STATES:
         yield _next("fails, unless a provider has it until then", message.expires_at)
 
@@ -163,18 +165,16 @@ def _next_try(message: MessageView, around: Surroundings) -> Iterator[Step]:
     alone = ", alone" if message.state == State.SUSPECT else ""
     due_at = message.due_at or 0.0
     if due_at > around.now:
-        yield _next(f"the next try{alone}, in {duration_text(due_at - around.now)}", due_at)
+        yield _next(f"the next try{alone}, in {duration(due_at - around.now)}", due_at)
     else:
-        yield _next(f"a try{alone}, as soon as its turn comes; due for {duration_text(around.now - due_at)}")
+        yield _next(f"a try{alone}, as soon as its turn comes; due for {duration(around.now - due_at)}")
     for pause in around.pauses:
         end = "until it is resumed" if pause.ends_at is None else f"until {moment_text(pause.ends_at)}"
         reason = f": {pause.reason}" if pause.reason else ""
         yield _next(f"paused {end} ({pause.scope.text}), by {pause.actor}{reason}")
     for rest in around.resting:
         end = (
-            f"for {duration_text(rest.seconds)} more"
-            if rest.seconds
-            else "until one message shows that it works"
+            f"for {duration(rest.seconds)} more" if rest.seconds else "until one message shows that it works"
         )
         yield _next(f"{rest.instance} rests {end}{f': {rest.reason}' if rest.reason else ''}")
     if around.problem:
@@ -192,10 +192,8 @@ def _next_callbacks(message: MessageView) -> Iterator[Step]:
             case CallbackState.WAITING:
                 yield _next(f"{one.target} is told {one.status} after the status before it")
             case CallbackState.DEAD:
-                yield _next(
-                    f"gatepost messages tell {message.id} tells {one.target} {one.status} all the same"
-                )
+                yield _next(f"{one.target} can be told {one.status} all the same", operation="tell")
 
 
-def _next(text: str, at: float | None = None) -> Step:
-    return Step(at=at, kind="next", text=text)
+def _next(text: str, at: float | None = None, *, operation: str = "") -> Step:
+    return Step(at=at, kind="next", text=text, operation=operation)
