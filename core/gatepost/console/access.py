@@ -31,6 +31,9 @@ COOKIE = "gatepost_session"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 
+_NO_CHANGES = frozenset({"/logout", "/messages"})
+"""What a viewer may post too: the search is a post only so that no log has what was typed."""
+
 ConsoleRequest = Request[Any, Any, Any]
 
 
@@ -149,7 +152,7 @@ async def _check_change(request: ConsoleRequest, signed_in: SignedIn) -> None:
         raise PermissionDeniedException(
             "This form is of an earlier session, so nothing was done. Go back, reload the page and try again."
         )
-    if not signed_in.user.may_change and request.url.path != "/logout":
+    if not signed_in.user.may_change and request.url.path not in _NO_CHANGES:
         raise PermissionDeniedException(
             "You may look, and not change anything: that needs the role operator."
         )

@@ -18,8 +18,12 @@ from gatepost.config.settings import Settings
 from gatepost.console.access import Access, ConsoleRequest, require_user
 from gatepost.console.audit_page import audit_page
 from gatepost.console.callbacks_page import callbacks_page, tell_again
+from gatepost.console.batch_page import batch_page, prepare_batch, start_batch
+from gatepost.console.batches import Batches
 from gatepost.console.hardening import Hardened
 from gatepost.console.login_throttle import LoginThrottle
+from gatepost.console.message_page import change_message, message_page
+from gatepost.console.messages_page import find_message, messages_page
 from gatepost.console.overview_page import overview_page
 from gatepost.console.passwords import PasswordCheck
 from gatepost.console.plugins_page import pause, plugins_page, resume
@@ -49,6 +53,7 @@ async def open_console(settings: Settings, admin: AdminServices, host: str) -> A
     """Open the console of a running gateway; ``host`` is the address on which it listens."""
     reader = Reader(settings.store.url, settings.path.parent)
     passwords = PasswordCheck()
+    batches = Batches(admin, reader)
     console = settings.console
     access = Access(
         admin.outbox,
@@ -64,10 +69,12 @@ async def open_console(settings: Settings, admin: AdminServices, host: str) -> A
         passwords=passwords,
         throttle=LoginThrottle(time.monotonic),
         recent=RecentValues(time.monotonic),
+        batches=batches,
     )
     try:
         yield create_console(services, {host, "localhost", *console.hosts})
     finally:
+        await batches.close()
         passwords.close()
         await reader.close()
 
@@ -87,6 +94,13 @@ def create_console(services: ConsoleServices, hosts: Collection[str]) -> ASGIApp
             resume,
             callbacks_page,
             tell_again,
+            messages_page,
+            find_message,
+            message_page,
+            change_message,
+            prepare_batch,
+            batch_page,
+            start_batch,
             audit_page,
             create_static_files_router("/static", [STATIC], name="static"),
         ],

@@ -18,6 +18,7 @@ PAGES = (
     ("/messages", "Messages"),
     ("/plugins", "Plugins"),
     ("/callbacks", "Callbacks"),
+    ("/messages", "Messages"),
     ("/stats", "Statistics"),
     ("/audit", "Audit"),
 )

@@ -3,6 +3,7 @@
 import msgspec
 
 from gatepost.console.access import Access
+from gatepost.console.batches import Batches
 from gatepost.console.login_throttle import LoginThrottle
 from gatepost.console.passwords import PasswordCheck
 from gatepost.console.recent import RecentValues
@@ -24,3 +25,4 @@ class ConsoleServices(msgspec.Struct, frozen=True, kw_only=True):
     throttle: LoginThrottle
     recent: RecentValues
     """What several tabs see for a few seconds."""
+    batches: Batches

@@ -8,6 +8,7 @@ time is up, the answer says how far the search has come, and the next page goes 
 import re
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -30,8 +31,11 @@ COUNT_TIME = 0.15
 MAX_COUNT = 10_000
 """Messages that are counted; of more, only that there are more is said."""
 
-_MAX_FEW = 20_000
-"""Messages that are read one by one, because an index names them."""
+MAX_FEW = 20_000
+"""Messages that are read one by one, because an index names them: within a second."""
+
+MAX_FEW_OF_PAGE = 4_000
+"""The same for a page, which nobody waits a second for."""
 
 _MAX_FEW_OF_CLIENT = 2_000
 """The same where only the index on uids does: SQLite then reads each message's row."""
@@ -86,9 +90,10 @@ def find(
     limit: int = 20,
     search_time: float = SEARCH_TIME,
     count_time: float = COUNT_TIME,
+    max_few: int = MAX_FEW,
 ) -> MessagePage:
     """Return the messages that meet the conditions, those after this id, which is that of an earlier page."""
-    search = _Search(connection, wanted)
+    search = _Search(connection, wanted, max_few)
     ids, end = search.ids_after(after, limit + 1, search_time)
     rest = "" if end.is_last else end.low
     following = ids[limit - 1] if len(ids) > limit else rest
@@ -113,7 +118,7 @@ def next_ids(
 
     When the time is up there may be fewer ids than ``limit``, or none, and more to come.
     """
-    ids, end = _Search(connection, wanted).ids_after(after, limit, search_time)
+    ids, end = _Search(connection, wanted, MAX_FEW_OF_PAGE).ids_after(after, limit, search_time)
     if len(ids) == limit:
         return ids, ids[-1]
     return ids, "" if end.is_last else end.low
@@ -122,10 +127,10 @@ def next_ids(
 class _Search:
     """One search, in the data of one moment."""
 
-    def __init__(self, connection: Connection, wanted: MessageFilter) -> None:
+    def __init__(self, connection: Connection, wanted: MessageFilter, max_few: int) -> None:
         self._connection = connection
         self._wanted = wanted
-        self._few = _few_ids(connection, wanted)
+        self._few = _few_ids(connection, wanted, max_few)
         self._conditions: list[ColumnElement[bool] | TextClause] = [*conditions(wanted)]
         if _all_troubled(wanted):
             # The condition of the index, stated as it is there: only then the index is used.
@@ -133,8 +138,17 @@ class _Search:
         if self._few is not None:
             self._conditions.append(one_of(messages.c.id, self._few))
 
+    @cached_property
+    def _matching_few(self) -> list[str]:
+        """The messages that meet all conditions, the newest first, where they are few."""
+        query = select(messages.c.id).where(*self._conditions).order_by(messages.c.id.desc())
+        return list(self._connection.execute(query).scalars())
+
     def ids_after(self, after: str, limit: int, seconds: float) -> tuple[list[str], _Range]:
         """Return the ids of the next messages, and the last range that was read."""
+        if self._few is not None:
+            found = [one for one in self._matching_few if not after or one < after]
+            return found[:limit], _Range("", "", is_last=True)
         deadline = time.perf_counter() + seconds
         ids: list[str] = []
         end = _Range("", "", is_last=True)
@@ -148,6 +162,8 @@ class _Search:
 
     def count(self, seconds: float) -> tuple[int, bool]:
         """Count all messages, MAX_COUNT at most; return also whether these are all."""
+        if self._few is not None:
+            return len(self._matching_few), True
         deadline = time.perf_counter() + seconds
         count = 0
         for one in self._ranges(""):
@@ -168,9 +184,6 @@ class _Search:
             high = min(after or latest, latest)
         if self._wanted.since is not None:
             floor = _first_id(round(self._wanted.since * 1000) - _CLOCK_DIFFERENCE)
-        if self._few is not None:
-            yield _Range(floor, high, is_last=True)
-            return
         before = [messages.c.id < high] if high else []
         newest = self._connection.execute(select(func.max(messages.c.id)).where(*before)).scalar() or ""
         oldest = self._connection.execute(select(func.min(messages.c.id))).scalar() or ""
@@ -195,11 +208,12 @@ def _all_troubled(wanted: MessageFilter) -> bool:
     return bool(wanted.states) and not any(f"'{state}'" in TROUBLED_MESSAGES for state in wanted.states)
 
 
-def _few_ids(connection: Connection, wanted: MessageFilter) -> list[str] | None:
+def _few_ids(connection: Connection, wanted: MessageFilter, max_few: int) -> list[str] | None:
     """Return the ids of the messages that may meet the conditions, where an index shows that they are few."""
     for query, limit in _indexed(connection, wanted):
-        found = connection.execute(query.limit(limit + 1)).all()
-        if len(found) <= limit:
+        most = min(limit, max_few)
+        found = connection.execute(query.limit(most + 1)).all()
+        if len(found) <= most:
             return [str(row[0]) for row in found]
     return None
 
@@ -209,9 +223,9 @@ def _indexed(connection: Connection, wanted: MessageFilter) -> Iterator[tuple[Se
     of_message = select(messages.c.id)
     of_status = select(statuses.c.message_id)
     if wanted.user:
-        yield of_message.where(messages.c.ext_user_id == wanted.user), _MAX_FEW
+        yield of_message.where(messages.c.ext_user_id == wanted.user), MAX_FEW
     if wanted.dead_callbacks:
-        yield of_status.where(text(f"callback_state = '{CallbackState.DEAD}'")), _MAX_FEW
+        yield of_status.where(text(f"callback_state = '{CallbackState.DEAD}'")), MAX_FEW
     if wanted.failed_callbacks:
         # Each half within an index of its own.
         again = of_status.where(
@@ -220,9 +234,9 @@ def _indexed(connection: Connection, wanted: MessageFilter) -> Iterator[tuple[Se
             statuses.c.attempt > 0,
         )
         dead = of_status.where(text(f"callback_state = '{CallbackState.DEAD}'"))
-        yield select(union_all(dead, again).subquery().c.message_id), _MAX_FEW
+        yield select(union_all(dead, again).subquery().c.message_id), MAX_FEW
     if wanted.status is not None and f"'{wanted.status}'" not in TROUBLED_STATUSES:
-        yield of_status.where(statuses.c.status == wanted.status.value, text(TROUBLED_STATUSES)), _MAX_FEW
+        yield of_status.where(statuses.c.status == wanted.status.value, text(TROUBLED_STATUSES)), MAX_FEW
     # A final state has no due time, and is in no index on these.
     if wanted.states and not FINAL_STATES & set(wanted.states):
         yield (
@@ -231,7 +245,7 @@ def _indexed(connection: Connection, wanted: MessageFilter) -> Iterator[tuple[Se
                 messages.c.state.in_([state.value for state in wanted.states]),
                 messages.c.due_at.is_not(None),
             ),
-            _MAX_FEW,
+            MAX_FEW,
         )
     if wanted.client:
         yield of_message.where(messages.c.client == wanted.client), _MAX_FEW_OF_CLIENT

@@ -170,14 +170,18 @@ _count_dead = select(func.count()).where(
 )
 
 
-def find_messages(connection: Connection, identity: str, limit: int = 10) -> list[MessageView]:
+def find_messages(
+    connection: Connection, identity: str, limit: int = 10, *, of_clients: Sequence[str] = ()
+) -> list[MessageView]:
     """Return the message with this ext_message_id, or else those with this uid, or else with this provider's id.
+
+    With ``of_clients`` only messages of these clients count.
 
     A uid or a provider's id may belong to several messages (a uid is unique per client and channel, a provider's id
     per instance): the newest come first.
     """
     # The columns with which the indexes on these ids begin are stated too.
-    clients = list(connection.execute(select(queues.c.client).distinct()).scalars())
+    clients = of_clients or list(connection.execute(select(queues.c.client).distinct()).scalars())
     channels = [channel.value for channel in Channel]
     of_uid = (
         one_of(messages.c.client, clients)
@@ -189,6 +193,8 @@ def find_messages(connection: Connection, identity: str, limit: int = 10) -> lis
     )
     for found in (messages.c.id == identity, of_uid, messages.c.id.in_(of_try)):
         query = select(messages).where(found).order_by(messages.c.id.desc()).limit(limit)
+        if of_clients:
+            query = query.where(one_of(messages.c.client, of_clients))
         if views := _views(connection, query):
             return views
     return []

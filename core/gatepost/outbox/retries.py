@@ -21,7 +21,8 @@ RETRY_REASON = "queued again by the operator"
 
 _NOT_FOUND = "there is no such message"
 
-_RETRYABLE = frozenset({State.FAILED, State.HELD})
+RETRYABLE = frozenset({State.FAILED, State.HELD})
+"""States of a message that can be sent again, as long as its content is stored."""
 
 _NOT_RETRYABLE = {
     State.QUEUED: "it is queued already",
@@ -130,7 +131,7 @@ def _queue_again(tx: Transaction, message_id: str, state: State, lifetime: float
     A message that was held because the process died is sent alone. Until the message is claimed again, only a receipt
     counts from the process that claimed it before: then it need not be sent twice.
     """
-    if state not in _RETRYABLE:
+    if state not in RETRYABLE:
         return _NOT_RETRYABLE[state]
     content = select(contents.c.message_id).where(contents.c.message_id == message_id)
     if tx.connection.execute(content).one_or_none() is None:

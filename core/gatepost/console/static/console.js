@@ -39,3 +39,7 @@ function announce() {
   if (news && place && place.textContent !== news.textContent) place.textContent = news.textContent;
 }
 announce();
+// A refresh would take away what the user is selecting.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if ("quiet" in event.target.dataset && !document.getSelection().isCollapsed) event.preventDefault();
+});

@@ -10,6 +10,7 @@ from gatepost.model import Channel
 from gatepost.outbox import pauses, queries, refusals
 from gatepost.outbox.audit import AuditView
 from gatepost.outbox.message_acts import acts_on
+from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.pauses import Pause
 from gatepost.outbox.queries import MessageView
 from gatepost.outbox.records import Queue
@@ -30,14 +31,20 @@ class Found(NamedTuple):
     """The store's time, in milliseconds since the epoch."""
 
 
-def find(connection: Connection, identity: str, clock: Callable[[Connection], int]) -> Found:
-    """Return what the store has of any id of a message."""
-    found = queries.find_messages(connection, identity)
+def find(
+    connection: Connection,
+    identity: str,
+    clock: Callable[[Connection], int],
+    of_clients: Sequence[str] = (),
+) -> Found:
+    """Return what the store has of any id of a message; with ``of_clients`` only of messages of these."""
+    found = queries.find_messages(connection, identity, of_clients=of_clients)
     message = found[0] if len(found) == 1 else None
+    uid = identity if message is None else message.uid
     now = clock(connection)
     return Found(
         found,
-        refusals.find(connection, uid=identity if message is None else message.uid),
+        refusals.find_page(connection, MessageFilter(clients=tuple(of_clients)), uid=uid).refusals,
         acts_on(connection, message) if message else (),
         pauses.in_force(connection, now),
         now,
