@@ -1,14 +1,17 @@
 """Messages that an operator looks for: found by every condition, page by page, in a bounded time."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
+from sqlalchemy import Connection, update
 
 from claiming import claim_due
 from gatepost.model import Channel, Status
 from gatepost.outbox import Outbox, SendResult, Try, message_search
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.message_search import MessagePage
+from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import State
 
 BOTH = pytest.mark.parametrize(
@@ -32,7 +35,7 @@ class Search:
     async def __call__(self, **options) -> MessagePage:
         limits = {
             name: options.pop(name)
-            for name in ("after", "limit", "search_time", "count_time")
+            for name in ("after", "limit", "search_time", "count_time", "max_few")
             if name in options
         }
         wanted = MessageFilter(**options)
@@ -112,24 +115,19 @@ async def test_messages_of_a_time_are_found(search, clock):
 
 @BOTH
 @pytest.mark.parametrize("many", [False, True])
-async def test_messages_are_found_by_what_became_of_them(search, monkeypatch, many):
+async def test_messages_are_found_by_what_became_of_them(search, many):
     """Where an index shows that they are few, and where it does not."""
-    if many:
-        monkeypatch.setattr(message_search, "_MAX_FEW", 0)
+    uids = partial(search.uids, max_few=0 if many else message_search.MAX_FEW)
     sent = await finish(search, Channel.EMAIL, State.SENT, "relay")
     refused = await finish(search, Channel.EMAIL, State.REJECTED, "backup", status=Status.COMPLAINED)
 
-    assert await search.uids(states=(State.SENT,)) == await search.uids(plugin="relay") == [sent]
-    assert await search.uids(states=(State.REJECTED,)) == await search.uids(plugin="backup") == [refused]
-    assert await search.uids(states=(State.REJECTED, State.FAILED)) == [refused]
-    assert await search.uids(status=Status.ACCEPTED) == [sent]
-    assert (
-        await search.uids(status=Status.COMPLAINED) == await search.uids(status=Status.REJECTED) == [refused]
-    )
-    assert await search.uids(states=(State.QUEUED,)) == [
-        uid for uid in "hgfedcba" if uid not in {sent, refused}
-    ]
-    assert await search.uids(dead_callbacks=True) == []
+    assert await uids(states=(State.SENT,)) == await uids(plugin="relay") == [sent]
+    assert await uids(states=(State.REJECTED,)) == await uids(plugin="backup") == [refused]
+    assert await uids(states=(State.REJECTED, State.FAILED)) == [refused]
+    assert await uids(status=Status.ACCEPTED) == [sent]
+    assert await uids(status=Status.COMPLAINED) == await uids(status=Status.REJECTED) == [refused]
+    assert await uids(states=(State.QUEUED,)) == [uid for uid in "hgfedcba" if uid not in {sent, refused}]
+    assert await uids(dead_callbacks=True) == []
 
 
 @BOTH
@@ -171,3 +169,37 @@ async def test_of_many_messages_only_a_part_is_counted(search, monkeypatch):
     page = await search(limit=2, count_time=60.0)
 
     assert (page.matching, page.matching_at_least) == (5, True)
+
+
+@BOTH
+async def test_only_messages_of_some_clients_count(search):
+    assert await search.uids(clients=("other",)) == ["c", "b"]
+    assert await search.uids(clients=("other",), client="brand") == []
+    assert (await search(clients=("other", "none"))).matching == 2
+
+
+@BOTH
+@pytest.mark.parametrize("max_few", [0, message_search.MAX_FEW])
+async def test_messages_with_failed_callbacks_are_found(search, max_few):
+    """Those that wait for another attempt, and those that were given up; where they are few, and where not."""
+    uids = [await finish(search, Channel.EMAIL, State.SENT, "relay") for _ in range(3)]
+    ids = {one.uid: one.id for one in (await search()).messages}
+    for uid, state, due_at in zip(uids, ("dead", "queued", "acknowledged"), (None, 9**15, None), strict=True):
+        change = update(statuses).where(statuses.c.message_id == ids[uid])
+        values = {"callback_state": state, "attempt": 1, "due_at": due_at}
+        await search.outbox._database.transact(partial(Connection.execute, statement=change.values(values)))
+
+    assert await search.uids(failed_callbacks=True, max_few=max_few) == sorted(uids[:2], reverse=True)
+
+
+@BOTH
+async def test_all_ids_are_read_in_steps(search):
+    found, after, more = [], "", True
+    while more:
+        ids, after = await search.outbox._database.transact(
+            partial(message_search.next_ids, wanted=MessageFilter(), after=after, limit=3, search_time=0.0)
+        )
+        found += ids
+        more = bool(after)
+
+    assert found == [one.id for one in (await search()).messages]
