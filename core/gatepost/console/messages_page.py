@@ -1,6 +1,5 @@
 """The page of the messages for which some conditions hold, and the search for one of them."""
 
-import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -80,7 +79,6 @@ async def messages_page(request: ConsoleRequest) -> Response[Any]:
         unknown=list(_unknown(query, found.names)),
         problems_of=problems,
         refusal_text=refusal_text,
-        now=time.time(),
     )
 
 
