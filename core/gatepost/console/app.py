@@ -19,7 +19,7 @@ from gatepost.console.access import Access, ConsoleRequest, require_user
 from gatepost.console.audit_page import audit_page
 from gatepost.console.callbacks_page import callbacks_page, tell_again
 from gatepost.console.batch_page import batch_page, prepare_batch, start_batch
-from gatepost.console.batches import Batches
+from gatepost.console.batches import BatchChanges
 from gatepost.console.hardening import Hardened
 from gatepost.console.login_throttle import LoginThrottle
 from gatepost.console.message_page import change_message, message_page
@@ -53,7 +53,7 @@ async def open_console(settings: Settings, admin: AdminServices, host: str) -> A
     """Open the console of a running gateway; ``host`` is the address on which it listens."""
     reader = Reader(settings.store.url, settings.path.parent)
     passwords = PasswordCheck()
-    batches = Batches(admin, reader)
+    batches = BatchChanges(admin, reader)
     console = settings.console
     access = Access(
         admin.outbox,

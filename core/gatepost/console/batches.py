@@ -27,10 +27,10 @@ from gatepost.web.admin.requests import MAX_IDS, CancelRequest, RetryRequest
 from gatepost.web.admin.services import AdminServices, OperationRefused
 
 MAX_KEPT = 100
-"""Batches that are remembered; the oldest go first, but not those that run."""
+"""BatchChanges that are remembered; the oldest go first, but not those that run."""
 
 MAX_RUNNING = 4
-"""Batches that count or run at the same time."""
+"""BatchChanges that count or run at the same time."""
 
 COUNT_STEP = 5_000
 """Messages that are counted by one read."""
@@ -94,7 +94,7 @@ class Batch(msgspec.Struct, kw_only=True, eq=False):
         return self.phase in {Phase.COUNTING, Phase.RUNNING}
 
 
-class Batches:
+class BatchChanges:
     """The batches of this process. ``close`` it at the end."""
 
     def __init__(self, admin: AdminServices, reader: Reader) -> None:
@@ -208,8 +208,8 @@ class Batches:
                 retried = await retries.retry(self._admin.settings, self._admin.outbox, request, actor)
                 problems = [one.problem for one in retried if not one.queued]
             else:
-                told = await retries.tell_now(self._admin, request, actor)
-                problems = [one.problem for one in told if not one.callbacks]
+                callbacks = await retries.tell_now(self._admin, request, actor)
+                problems = [one.problem for one in callbacks if not one.callbacks]
             batch.changed += len(ids) - len(problems)
             batch.unchanged.update(problems)
 

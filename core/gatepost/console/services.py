@@ -3,7 +3,7 @@
 import msgspec
 
 from gatepost.console.access import Access
-from gatepost.console.batches import Batches
+from gatepost.console.batches import BatchChanges
 from gatepost.console.login_throttle import LoginThrottle
 from gatepost.console.passwords import PasswordCheck
 from gatepost.console.recent import RecentValues
@@ -26,3 +26,4 @@ class ConsoleServices(msgspec.Struct, frozen=True, kw_only=True):
     recent: RecentValues
     """What several tabs see for a few seconds."""
     batches: Batches
+    batches: BatchChanges

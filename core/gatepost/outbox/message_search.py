@@ -210,10 +210,10 @@ def _all_troubled(wanted: MessageFilter) -> bool:
 
 def _few_ids(connection: Connection, wanted: MessageFilter, max_few: int) -> list[str] | None:
     """Return the ids of the messages that may meet the conditions, where an index shows that they are few."""
-    for query, limit in _indexed(connection, wanted):
-        most = min(limit, max_few)
-        found = connection.execute(query.limit(most + 1)).all()
-        if len(found) <= most:
+    for query, limit_of_index in _indexed(connection, wanted):
+        limit = min(limit_of_index, max_few)
+        found = connection.execute(query.limit(limit + 1)).all()
+        if len(found) <= limit:
             return [str(row[0]) for row in found]
     return None
 

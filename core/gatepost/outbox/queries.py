@@ -176,18 +176,14 @@ def find_messages(
     """Return the message with this ext_message_id, or else those with this uid, or else with this provider's id.
 
     With ``of_clients`` only messages of these clients count.
-
     A uid or a provider's id may belong to several messages (a uid is unique per client and channel, a provider's id
     per instance): the newest come first.
     """
     # The columns with which the indexes on these ids begin are stated too.
     clients = of_clients or list(connection.execute(select(queues.c.client).distinct()).scalars())
     channels = [channel.value for channel in Channel]
-    of_uid = (
-        one_of(messages.c.client, clients)
-        & one_of(messages.c.channel, channels)
-        & (messages.c.uid == identity)
-    )
+    of_uid = one_of(messages.c.client, clients) & one_of(messages.c.channel, channels)
+    of_uid &= messages.c.uid == identity
     of_try = select(attempts.c.message_id).where(
         one_of(attempts.c.instance, _instances(connection)), attempts.c.provider_id == identity
     )
@@ -203,12 +199,10 @@ def find_messages(
 def _instances(connection: Connection) -> list[str]:
     """Return the instances with a provider's id, each found in the index after the one before."""
     next_one = select(func.min(attempts.c.instance)).where(attempts.c.provider_id.is_not(None))
-    found: list[str] = []
-    while (
-        name := connection.execute(next_one.where(attempts.c.instance > (found or [""])[-1])).scalar()
-    ) is not None:
+    found = [""]
+    while name := connection.execute(next_one.where(attempts.c.instance > found[-1])).scalar():
         found.append(name)
-    return found
+    return found[1:]
 
 
 def views_of_ids(connection: Connection, ids: Sequence[str]) -> list[MessageView]:
