@@ -12,9 +12,10 @@ from gatepost.model import Channel, Status
 from gatepost.observe.redaction import looks_private
 from gatepost.outbox.console_users import ConsoleUser
 from gatepost.outbox.message_filter import MessageFilter
+from gatepost.outbox.moments import parse_moment
 from gatepost.outbox.states import State
 from gatepost.web.admin.known_names import NO_ADDRESSES
-from gatepost.web.admin.words import parse_moment, utc
+from gatepost.web.admin.words import utc
 
 MAX_TEXT = 200
 """Characters of a value; no id and no name is longer."""

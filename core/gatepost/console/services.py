@@ -25,5 +25,4 @@ class ConsoleServices(msgspec.Struct, frozen=True, kw_only=True):
     throttle: LoginThrottle
     recent: RecentValues
     """What several tabs see for a few seconds."""
-    batches: Batches
     batches: BatchChanges
