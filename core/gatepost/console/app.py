@@ -17,9 +17,9 @@ from litestar.types import ASGIApp, Scope
 from gatepost.config.settings import Settings
 from gatepost.console.access import Access, ConsoleRequest, require_user
 from gatepost.console.audit_page import audit_page
-from gatepost.console.callbacks_page import callbacks_page, tell_again
 from gatepost.console.batch_page import batch_page, prepare_batch, start_batch
 from gatepost.console.batches import BatchChanges
+from gatepost.console.callbacks_page import callbacks_page, tell_again
 from gatepost.console.hardening import Hardened
 from gatepost.console.login_throttle import LoginThrottle
 from gatepost.console.message_page import change_message, message_page

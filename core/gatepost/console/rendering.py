@@ -18,7 +18,6 @@ PAGES = (
     ("/messages", "Messages"),
     ("/plugins", "Plugins"),
     ("/callbacks", "Callbacks"),
-    ("/messages", "Messages"),
     ("/stats", "Statistics"),
     ("/audit", "Audit"),
 )
