@@ -173,7 +173,7 @@ async def no_leaks(harness: Harness) -> None:
 
 @check(Group.CONTACTS)
 async def described(harness: Harness) -> None:
-    """Pass to `context.describe_contacts`, where it is used, the number of users and when the data were written.
+    """Describe the contacts rightly, where they are described: the users, and when the data was written.
 
     Count the users that can be found, and give `as_of` in seconds since the epoch: time.time(), or st_mtime of a file.
     """
