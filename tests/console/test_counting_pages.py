@@ -17,6 +17,7 @@ from claiming import claim_due
 from gatepost.app import load
 from gatepost.console.access import Access
 from gatepost.console.app import create_console
+from gatepost.console.batches import BatchChanges
 from gatepost.console.login_throttle import LoginThrottle
 from gatepost.console.passwords import PasswordCheck
 from gatepost.console.recent import RecentValues
@@ -134,21 +135,23 @@ async def site(url, tmp_path, new):
         ):
             await outbox.change(put_user, UserChange(user, "test"))
         proxies = [ip_network("127.0.0.1")]
+        admin = AdminServices(
+            settings=settings,
+            outbox=outbox,
+            acceptance=None,
+            callbacks=SimpleNamespace(resting_targets=list),
+            throttles={"box": Throttle(concurrency=1, per_second=0)},
+            instances={},
+            heartbeat=Heartbeat(outbox),
+        )
         services = ConsoleServices(
-            admin=AdminServices(
-                settings=settings,
-                outbox=outbox,
-                acceptance=None,
-                callbacks=SimpleNamespace(resting_targets=list),
-                throttles={"box": Throttle(concurrency=1, per_second=0)},
-                instances={},
-                heartbeat=Heartbeat(outbox),
-            ),
+            admin=admin,
             reader=reader,
             access=Access(outbox, reader, user_header="x-user", user_header_networks=proxies),
             passwords=passwords,
             throttle=LoginThrottle(clock),
             recent=RecentValues(clock),
+            batches=BatchChanges(admin, reader),
         )
         app = create_console(services, {"localhost"})
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))

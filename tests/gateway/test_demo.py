@@ -74,7 +74,7 @@ def test_the_demo_runs_until_ctrl_c_and_its_printed_commands_work(tmp_path):
         assert f"callback {identity} accepted" in shown
         command = printed[printed.index("messages:\n\n") + 11 : printed.index("\n\nCallbacks")]
         seen = subprocess.run(["bash", "-c", command], env=plain, capture_output=True, text=True, check=True)
-        assert f"{identity}  email sent" in seen.stdout
+        assert identity in seen.stdout
     finally:
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=60)

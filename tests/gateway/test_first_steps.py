@@ -36,8 +36,9 @@ def shown(command: str) -> list[tuple[str, str]]:
 def lines(text: str) -> list[str]:
     """Return the lines of an output without what differs between runs: ids, times, durations, paths and line breaks."""
     text = ID.sub("ID", text)
-    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\w{3}, \d+ \w{3} \d{4} [\d:]+ \+0000|=+\d+=+", "TIME", text)
-    text = re.sub(r"\(\d+\.\d\d s\)", "(DURATION)", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+Z|\w{3}, \d+ \w{3} \d{4} [\d:]+ \+0000|=+\d+=+", "TIME", text)
+    text = re.sub(r"\b\d+\.\d\d s\b", "DURATION", text)
+    text = re.sub(r"127\.0\.0\.1:\d+", "HOST", text)
     text = re.sub(r"/[^ \n]*?/(gatepost\.db|players\.csv)", r"\1", text)
     text = re.sub(r"\s*\n {3}", " ", text)
     return [" ".join(line.split()) for line in text.splitlines()]

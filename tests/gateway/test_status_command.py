@@ -95,7 +95,8 @@ async def test_it_shows_what_waits_and_which_route_can_send_nothing(deployment, 
 
 
 def texts(found):
-    return [one["text"] for one in found["problems"]]
+    # How late the event loop is depends on the machine.
+    return [one["text"] for one in found["problems"] if one["kind"] != "lag"]
 
 
 async def resting(gateway):

@@ -38,18 +38,18 @@ async def prepare_batch(request: ConsoleRequest) -> Response[Any]:
 
 
 @get("/messages/batch/{token:str}")
-async def batch_page(request: ConsoleRequest, token: str) -> Response[Any]:
+async def batch_page(request: ConsoleRequest) -> Response[Any]:
     """Show a change of many messages."""
     services: ConsoleServices = request.app.state[SERVICES_KEY]
-    batch = services.batches.find(token, request.user.user.name)
+    batch = services.batches.find(request.path_params["token"], request.user.user.name)
     return _show(request, batch)
 
 
 @post("/messages/batch/{token:str}", status_code=303)
-async def start_batch(request: ConsoleRequest, token: str) -> Response[Any]:
+async def start_batch(request: ConsoleRequest) -> Response[Any]:
     """Begin a change of many messages. A form that is sent again only shows how far it is."""
     services: ConsoleServices = request.app.state[SERVICES_KEY]
-    batch = services.batches.find(token, request.user.user.name)
+    batch = services.batches.find(request.path_params["token"], request.user.user.name)
     if batch is None:
         return _show(request, None)
     form = await request.form()
@@ -58,7 +58,7 @@ async def start_batch(request: ConsoleRequest, token: str) -> Response[Any]:
         return _show(request, batch, problem=f"Nothing was done: {problem}.")
     shown = int(number) if number.isascii() and number.isdigit() and len(number) < 12 else -1
     services.batches.start(batch, shown, reason, request.user.actor)
-    return Redirect(f"/messages/batch/{token}", status_code=303)
+    return Redirect(f"/messages/batch/{batch.token}", status_code=303)
 
 
 def _show(request: ConsoleRequest, batch: Batch | None, *, problem: str = "") -> Response[Any]:

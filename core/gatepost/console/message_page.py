@@ -48,14 +48,16 @@ class _Shown(NamedTuple):
 
 
 @get("/messages/{message_id:str}")
-async def message_page(request: ConsoleRequest, message_id: str) -> Response[Any]:
+async def message_page(request: ConsoleRequest) -> Response[Any]:
     """Show one message."""
+    message_id = request.path_params["message_id"]
     return await _show(request, message_id, done=_DONE.get(request.query_params.get("done", ""), ""))
 
 
 @post("/messages/{message_id:str}/{operation:str}", status_code=303)
-async def change_message(request: ConsoleRequest, message_id: str, operation: str) -> Response[Any]:
+async def change_message(request: ConsoleRequest) -> Response[Any]:
     """Do one of the operations on one message, and show it again."""
+    message_id, operation = request.path_params["message_id"], request.path_params["operation"]
     services: ConsoleServices = request.app.state[SERVICES_KEY]
     change = _OPERATIONS.get(operation)
     shown = await _read(services, message_id, request.user.user) if change else None
