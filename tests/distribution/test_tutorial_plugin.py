@@ -1,10 +1,10 @@
 """The tutorial about a provider plugin, followed exactly in an empty environment, gives the results that it shows."""
 
 import re
-import tomllib
 import subprocess
 import sys
 import threading
+import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 
