@@ -19,10 +19,12 @@ import aiohttp
 import aiosmtpd.smtp
 import pytest
 import trustme
+from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from gatepost.app import load
+from gatepost.cli import main
 from gatepost.plugin_host import discovery
 from gatepost.server.process import serve
 from gatepost.testing.emulator import Emulator
@@ -281,6 +283,21 @@ class Deployment:
         await self.crm.wait_for(message, statuses[-1], timeout=WAIT_TIMEOUT)
         assert self.crm.statuses_of(message) == list(statuses)
         assert not self.crm.violations
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs a command in a thread, because the gateway runs on this test's loop."""
+
+    def run(*arguments, **options):
+        return CliRunner().invoke(main, [*arguments, "--config", str(tmp_path / "gatepost.toml")], **options)
+
+    async def in_thread(*arguments, code=0, **options):
+        result = await asyncio.to_thread(run, *arguments, **options)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return in_thread
 
 
 @pytest.fixture

@@ -1,35 +1,17 @@
 """`gatepost forget` and `gatepost export`, beside a running gateway and without one, on both stores."""
 
-import asyncio
 import json
 import stat
 
 import pytest
-from click.testing import CliRunner
 
 from claiming import claim_due
-from gatepost.cli import main
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Policy, SendResult, open_outbox
 from gatepost.outbox.states import State
 
 USER = "vorpal<b>4711"
 """An ext_user_id that is HTML."""
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Return a function that runs a command in a thread, because the gateway runs on this test's loop."""
-
-    def run(*arguments, **options):
-        return CliRunner().invoke(main, [*arguments, "--config", str(tmp_path / "gatepost.toml")], **options)
-
-    async def in_thread(*arguments, code=0, **options):
-        result = await asyncio.to_thread(run, *arguments, **options)
-        assert result.exit_code == code, result.output
-        return result.output
-
-    return in_thread
 
 
 @pytest.fixture

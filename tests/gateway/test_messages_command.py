@@ -13,13 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
-from click.testing import CliRunner
 from msgspec.structs import replace
 from sqlalchemy import event
 
 from claiming import claim_due, claim_due_suspect
 from gatepost import app, throttle
-from gatepost.cli import main, send, store
+from gatepost.cli import send, store
 from gatepost.errors import Unavailable
 from gatepost.model import Channel
 from gatepost.observe import logs
@@ -38,21 +37,6 @@ def quiet_gateway(monkeypatch):
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Return a function that runs a command in a thread, because the gateway runs on this test's loop."""
-
-    def run(*arguments, **options):
-        return CliRunner().invoke(main, [*arguments, "--config", str(tmp_path / "gatepost.toml")], **options)
-
-    async def in_thread(*arguments, code=0, **options):
-        result = await asyncio.to_thread(run, *arguments, **options)
-        assert result.exit_code == code, result.output
-        return result.output
-
-    return in_thread
 
 
 @pytest.fixture

@@ -46,21 +46,6 @@ def config(config):
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Return a function that runs a command in a thread, because the gateway runs on this test's loop."""
-
-    def run(*arguments, **options):
-        return CliRunner().invoke(main, [*arguments, "--config", str(tmp_path / "gatepost.toml")], **options)
-
-    async def in_thread(*arguments, code=0, **options):
-        result = await asyncio.to_thread(run, *arguments, **options)
-        assert result.exit_code == code, result.output
-        return result.output
-
-    return in_thread
-
-
-@pytest.fixture
 async def gateway(tmp_path, start, config):
     async with start(tmp_path, config) as gateway:
         yield gateway

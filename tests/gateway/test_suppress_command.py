@@ -1,6 +1,7 @@
 """`gatepost suppress` beside a running gateway, and without one."""
 
 import asyncio
+import functools
 import json
 from datetime import datetime, timedelta
 
@@ -16,18 +17,9 @@ USER = "anna@players.example"
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Return a function that runs a command in a thread, because the gateway runs on this test's loop."""
-
-    def run(*arguments):
-        return CliRunner().invoke(main, ["suppress", *arguments, "--config", str(tmp_path / "gatepost.toml")])
-
-    async def in_thread(*arguments, code=0):
-        result = await asyncio.to_thread(run, *arguments)
-        assert result.exit_code == code, result.output
-        return result.output
-
-    return in_thread
+def run(run):
+    """Return a function that runs a subcommand of ``suppress``."""
+    return functools.partial(run, "suppress")
 
 
 @pytest.fixture

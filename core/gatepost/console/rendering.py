@@ -1,8 +1,6 @@
 """The templates of the pages, and how values look in them."""
 
-import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,6 +10,8 @@ from litestar.response import Template
 
 from gatepost import __version__
 from gatepost.console.access import ConsoleRequest, SignedIn
+from gatepost.upkeep.durations import duration
+from gatepost.web.admin.words import moment_text
 
 PAGES = (
     ("/", "Overview"),
@@ -40,18 +40,7 @@ def environment() -> Environment:
 
 def moment(seconds: float | None) -> str:
     """Return a time (seconds since the epoch) as ``2026-11-27 10:30:00Z``; empty for None."""
-    if seconds is None:
-        return ""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as ``45 s``, ``12 min``, ``3 h`` or ``5 days``."""
-    if seconds < 120:
-        return f"{math.ceil(seconds)} s"
-    if seconds < 7200:
-        return f"{round(seconds / 60)} min"
-    return f"{round(seconds / 3600)} h" if seconds < 172_800 else f"{round(seconds / 86_400)} days"
+    return "" if seconds is None else moment_text(seconds)
 
 
 def number(value: int) -> str:

@@ -6,11 +6,12 @@ from litestar import Response, get, post
 from litestar.response import Redirect
 
 from gatepost.console.access import ConsoleRequest
-from gatepost.console.rendering import duration, page
+from gatepost.console.rendering import page
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
 from gatepost.errors import StoreBusy
 from gatepost.observe import logs
 from gatepost.outbox import console_users
+from gatepost.upkeep.durations import duration
 
 _log = logs.get(__name__)
 

@@ -36,7 +36,8 @@ class Trail:
     ) -> None:
         """Write to the handler that the log has now.
 
-        ``setting``: ``ids`` for message, client and uid, ``users`` for ext_user_id too, ``off`` for no line at all. With a log level above ``info`` nothing is written either.
+        ``setting``: ``ids`` for message, client and uid, ``users`` for ext_user_id too, ``off`` for no line at all.
+        With a log level above ``info`` nothing is written either.
         """
         self.tracing = tracing
         """Records the same steps as spans."""

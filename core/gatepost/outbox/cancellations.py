@@ -19,7 +19,7 @@ from gatepost.outbox.audit import AuditEntry
 from gatepost.outbox.message_filter import Cursor, MessageFilter, pages
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import OUR_ID, EndedMessage, NewStatus
-from gatepost.outbox.reports import append_statuses, delete_contents
+from gatepost.outbox.reports import STATUS_COLUMNS, append_statuses, delete_contents
 from gatepost.outbox.schema import messages
 from gatepost.outbox.states import State
 from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
@@ -201,17 +201,7 @@ _select_states = dialect_pair(
 _IN_STATES = one_of(messages.c.state, bindparam("in_states"))
 _select_waiting = dialect_pair(
     lambda add_lock: add_lock(
-        select(
-            messages.c.id,
-            messages.c.client,
-            messages.c.channel,
-            messages.c.callback_url,
-            messages.c.queue,
-            messages.c.country,
-            messages.c.created_at,
-        )
-        .where(one_of(messages.c.id, IDS), _IN_STATES)
-        .order_by(messages.c.id)
+        select(*STATUS_COLUMNS).where(one_of(messages.c.id, IDS), _IN_STATES).order_by(messages.c.id)
     )
 )
 _update_to_cancelled = dialect_pair(

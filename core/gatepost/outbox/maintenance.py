@@ -25,7 +25,7 @@ from gatepost.outbox.fallback_store import is_last_wait
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.queues import in_any_queue
 from gatepost.outbox.records import EndedMessage, NewStatus, SweepResult
-from gatepost.outbox.reports import append_statuses
+from gatepost.outbox.reports import STATUS_COLUMNS, append_statuses
 from gatepost.outbox.schema import attempts, contents, messages, statuses
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, CallbackState, State
 from gatepost.outbox.transaction import Transaction
@@ -81,16 +81,7 @@ def sweep(
 
 def _select_rows(tx: Transaction, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
     query: Select[Any] = (
-        select(
-            messages.c.id,
-            messages.c.client,
-            messages.c.channel,
-            messages.c.callback_url,
-            messages.c.queue,
-            messages.c.country,
-            messages.c.created_at,
-            messages.c.instance,
-        )
+        select(*STATUS_COLUMNS, messages.c.instance)
         .where(messages.c.due_at.is_not(None), *conditions)
         .limit(SWEEP_BATCH)
     )

@@ -18,18 +18,23 @@ from gatepost.outbox.schema import contents, messages, statuses
 from gatepost.outbox.states import FINAL_STATES, OPEN_CALLBACK_STATES, CallbackState, State, new_statuses
 from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
 
-_COLUMNS = (
+STATUS_COLUMNS = (
     messages.c.id,
     messages.c.client,
     messages.c.channel,
-    messages.c.instance,
-    messages.c.state,
     messages.c.callback_url,
-    messages.c.ext_user_id,
-    messages.c.preview,
     messages.c.queue,
     messages.c.country,
     messages.c.created_at,
+)
+"""What ``append_statuses`` needs of each message."""
+
+_COLUMNS = (
+    *STATUS_COLUMNS,
+    messages.c.instance,
+    messages.c.state,
+    messages.c.ext_user_id,
+    messages.c.preview,
     messages.c.passed,
     messages.c.attempt,
     messages.c.deaths,

@@ -15,7 +15,7 @@ from gatepost.outbox.fence import check_fence
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.provider_ids import replace_reported_tries
 from gatepost.outbox.records import EndedMessage, NewStatus, SendResult
-from gatepost.outbox.reports import append_statuses, delete_contents, suppress_users
+from gatepost.outbox.reports import STATUS_COLUMNS, append_statuses, delete_contents, suppress_users
 from gatepost.outbox.schema import attempts, contents, messages
 from gatepost.outbox.states import FINAL_STATES, State
 from gatepost.outbox.transaction import Transaction, dialect_pair
@@ -30,9 +30,7 @@ _FINAL_STATUSES = {
 _claimed_rows = dialect_pair(
     lambda add_lock: add_lock(
         select(
-            messages.c.id,
-            messages.c.client,
-            messages.c.channel,
+            *STATUS_COLUMNS,
             messages.c.ext_user_id,
             messages.c.preview,
             messages.c.attempt,
@@ -40,14 +38,10 @@ _claimed_rows = dialect_pair(
             messages.c.state,
             messages.c.deaths,
             messages.c.expires_at,
-            messages.c.callback_url,
             messages.c.ended_at,
             messages.c.instance,
             messages.c.reason,
             messages.c.code,
-            messages.c.queue,
-            messages.c.country,
-            messages.c.created_at,
             messages.c.passed,
             messages.c.due_at,
         )
