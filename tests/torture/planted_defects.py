@@ -43,8 +43,8 @@ def resend_without_waiting() -> None:
     """Break promise 2: send what was in flight at a crash again without waiting for a report."""
     real = app.open_outbox
 
-    def open_outbox(url, base, policy, *rest):
-        return real(url, base, type(policy)(uncertain_wait=0.0, retention=policy.retention), *rest)
+    def open_outbox(url, base, policy, **options):
+        return real(url, base, replace(policy, uncertain_wait=0.0), **options)
 
     app.open_outbox = open_outbox
 
@@ -64,9 +64,9 @@ def call_back_out_of_order() -> None:
 
     real = reports._status_row
 
-    def status_row(tx, identity, status, code, callback_state, url):
-        row = real(tx, identity, status, code, reports.CallbackState.QUEUED, url)
-        if status is Status.ACCEPTED:
+    def status_row(tx, new, reporter, _callback_state, message):
+        row = real(tx, new, reporter, reports.CallbackState.QUEUED, message)
+        if new.status is Status.ACCEPTED:
             row["due_at"] = tx.after(0.5)
         return row
 
