@@ -101,7 +101,7 @@ class Throttle:
         several processes.
         """
         self._concurrency = concurrency
-        self._several_clients = clients > 1
+        self.set_clients(clients)
         self._interval = 1 / per_second if per_second else 0.0
         self._random = random or SystemRandom()
         self._used = 0
@@ -120,6 +120,10 @@ class Throttle:
         self._rate = SendRate()
         self._success_at: float | None = None
         self._tripped_at = 0.0
+
+    def set_clients(self, clients: int) -> None:
+        """Change the number of clients whose messages the instance may send."""
+        self._several_clients = clients > 1
 
     @property
     def slots_used(self) -> int:

@@ -131,7 +131,6 @@ def gateway(tmp_path):
                 contact_cache=cache,
                 metrics=metrics,
                 clock=loop.time,
-                paused=outbox.pauses,
             )
             tasks = [
                 asyncio.create_task(worker.run()),
@@ -324,7 +323,7 @@ async def test_a_cancelled_pause_keeps_the_answer_that_counts(gateway, new):
         identity = await running.put(new)
         while len(provider.calls) < 2:  # noqa: ASYNC110  no event exists
             await asyncio.sleep(0.01)
-        (task,) = running.worker._in_flight
+        (task,) = running.worker._own
         task.cancel()
         view = await running.until(identity, "uncertain", "queued", "sent")
 
@@ -356,7 +355,7 @@ async def test_a_claim_that_was_lost_is_not_repeated(gateway, new):
 
         provider.answers[:] = [lose]
         await running.put(new)
-        while not provider.calls or running.worker._in_flight:  # noqa: ASYNC110  no event exists
+        while not provider.calls or running.worker._own:  # noqa: ASYNC110  no event exists
             await asyncio.sleep(0.05)
 
     assert len(provider.calls) == 1

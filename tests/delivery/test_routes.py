@@ -116,7 +116,6 @@ class Deployment:
             contact_cache=ContactCache(),
             metrics=Metrics(),
             clock=loop.time,
-            paused=self.outbox.pauses,
         )
         with capture_logs():
             running = asyncio.create_task(worker.run())

@@ -127,24 +127,9 @@ async def test_sigterm_under_load_finishes_work_in_progress_and_ends_with_0(
     assert {sendgrid.sends(message) for message in messages} == {1}
 
 
-async def test_sighup_stops_the_gateway_like_sigterm(deployment, sendgrid, begin, wait_until):
-    sendgrid.failure = emulator.delay(0.3)
-    process, _ = await begin(email=["sendgrid-main"])
-    message = await deployment.email()
-    await wait_until(lambda: len(sendgrid.requests) == 1)
-    os.kill(process.pid, signal.SIGHUP)
-    assert await asyncio.to_thread(process.wait) == 0
-
-    # Its result was recorded, so it is neither sent again nor does it wait for a report.
-    async with deployment.running() as gateway:
-        await deployment.hears(message, "accepted")
-        await gateway.settled()
-    assert sendgrid.sends(message) == 1
-
-
 async def test_a_shutdown_has_a_time_limit(deployment, sendgrid, monkeypatch, wait_until):
     """The provider, Smartico and a client all hang; a message at the provider waits for a report."""
-    monkeypatch.setattr("gatepost.app.DRAIN_TIMEOUT", 1.0)
+    monkeypatch.setattr("gatepost.gateway.DRAIN_TIMEOUT", 1.0)
     monkeypatch.setattr("gatepost.server.process.DRAIN_TIMEOUT", 1.0)
     deployment.tables["delivery"]["uncertain_wait"] = 0.5
     deployment.crm.fail(smartico.hang(), calls=1)

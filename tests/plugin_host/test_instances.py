@@ -42,7 +42,7 @@ from gatepost.observe import logs
 from gatepost.plugin_host import instances, isolation
 from gatepost.plugin_host.discovery import installed, settings_type
 from gatepost.plugin_host.instances import Instance
-from gatepost.plugin_host.startup import build_instances, open_instances
+from gatepost.plugin_host.startup import OpenInstances, build_instances
 
 EMAIL = Email(
     id="0" * 36,
@@ -102,6 +102,16 @@ class Fake:
     @hookimpl
     async def ping(self):
         await self.run()
+
+
+@contextlib.asynccontextmanager
+async def open_instances(instances, close_timeout=isolation.default_close_timeout):
+    opened = OpenInstances(close_timeout)
+    await opened.open(instances)
+    try:
+        yield opened
+    finally:
+        await opened.close_all()
 
 
 def instance(plugin, name="relay", timeout=5.0):
@@ -613,7 +623,7 @@ class TestLifespans:
         assert [entry["problem"] for entry in logged] == ["took longer than 0.01 s to close"]
 
     async def test_a_stop_gives_plugins_the_rest_of_its_time_to_close(self, logged, tmp_path, monkeypatch):
-        monkeypatch.setattr(app, "DRAIN_TIMEOUT", 0.0)
+        monkeypatch.setattr("gatepost.gateway.DRAIN_TIMEOUT", 0.0)
         path = tmp_path / "gatepost.toml"
         path.write_text('[clients.brand]\nauthorization = ["a secret"]\n')
         settings, _ = app.load(path)
@@ -679,7 +689,7 @@ class TestLifespans:
             await asyncio.sleep(0)
             for message in (EMAIL, SMS):
                 with pytest.raises(
-                    Unavailable, match="its lifespan has ended: restart the gateway"
+                    Unavailable, match="its lifespan has ended: reload or restart the gateway"
                 ) as raised:
                     await one.send(message)
                 assert raised.value.misconfigured

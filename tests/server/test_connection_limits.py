@@ -285,7 +285,7 @@ async def test_few_of_many_pipelined_large_bodies_wait(short_timeout, limits, ad
 def limit(monkeypatch):
     """The gateway's limit for the bodies of messages, small enough for three requests to reach it."""
     small = BodyLimit(150_000)
-    monkeypatch.setattr("gatepost.app.BodyLimit", lambda _limit: small)
+    monkeypatch.setattr("gatepost.generation.BodyLimit", lambda _limit: small)
     return small
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from gatepost import app
+from gatepost import app, gateway
 from gatepost.errors import Uncertain
 from gatepost.intake import accept
 from gatepost.model import Email, Receipt, Status
@@ -99,14 +99,14 @@ def exit_at_sigterm() -> None:
             os._exit(0)
         return stored
 
-    def stop(_self: app.Gateway) -> None:
+    def stop(_self: gateway.Gateway) -> None:
         nonlocal stopping
         stopping = True
         # If no further message comes, the process must end all the same.
         asyncio.get_running_loop().call_later(5, os._exit, 0)
 
     Outbox.put = put
-    app.Gateway.stop = stop
+    gateway.Gateway.stop = stop
 
 
 def send_repeats_as(change: Callable[[Email, int], Email]) -> None:

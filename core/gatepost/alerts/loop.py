@@ -77,14 +77,20 @@ class Alerts:
         self._sendings = [Sending(one) for one in receivers(settings.alerts)]
         self._due_since: float | None = None
 
+    def take_over(self, settings: Settings) -> None:
+        """Use another configuration from now on."""
+        if settings.alerts != self._settings.alerts:
+            self._sendings = [Sending(one) for one in receivers(settings.alerts)]
+        self._settings = settings
+
     async def run(self) -> None:
         """Look and tell until cancelled, if there is a receiver. No failure ends it: that would end the gateway."""
-        if not self._sendings:
-            return
         reader = Reader(self._settings.store.url, self._settings.path.parent)
         try:
             while True:
                 await asyncio.sleep(LOOK_INTERVAL)
+                if not self._sendings:
+                    continue
                 try:
                     await self.look(reader)
                 except Exception as error:  # noqa: BLE001  a bug must not end the gateway

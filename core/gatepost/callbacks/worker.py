@@ -63,6 +63,14 @@ class CallbackWorker:
         self._removed_clients = ClientSlots(MAX_CALLS)
         self._removed_clients_at = 0.0
 
+    def take_over(self, settings: Settings, url_policies: Mapping[str, CallbackUrlPolicy]) -> None:
+        """Use another configuration from now on. Calls in flight go on with what they have."""
+        self._settings, self._url_policies = settings, url_policies
+        self._slots = {name: self._slots.get(name) or ClientSlots(MAX_CALLS) for name in settings.clients}
+        self._turns = deque(self._slots)
+        self._removed_clients_at = 0.0
+        self._outbox.callbacks_due.set()
+
     async def run(self) -> None:
         """Make calls until ``stop``; then return when none is in flight any more."""
         try:
@@ -161,13 +169,14 @@ class CallbackWorker:
         return self._slots.get(client, self._removed_clients)
 
     def _begin(self, callback: Callback, now: float) -> None:
-        self._slots_of(callback.client).begin(callback.target, now)
-        task = asyncio.create_task(self._process(callback), name=f"callback-{callback.message_id}")
+        slots = self._slots_of(callback.client)
+        slots.begin(callback.target, now)
+        task = asyncio.create_task(self._process(callback, slots), name=f"callback-{callback.message_id}")
         self._calling.add(task)
         task.add_done_callback(self._calling.discard)
 
-    async def _process(self, callback: Callback) -> None:
-        """Make one call and record its result."""
+    async def _process(self, callback: Callback, slots: ClientSlots) -> None:
+        """Make one call, which has one of these slots, and record its result."""
         outcome = attempt.INTERRUPTED
         cancelled = False
         begun_at = self._clock()
@@ -182,7 +191,7 @@ class CallbackWorker:
         finally:
             failure = Unavailable(outcome.problem) if outcome.target_failed else None
             now = self._clock()
-            self._slots_of(callback.client).end(callback.target, now, failure)
+            slots.end(callback.target, now, failure)
             result = (
                 attempt.interrupted_result(callback)
                 if cancelled

@@ -9,6 +9,7 @@ from gatepost import __version__
 
 _COMMANDS = {
     "serve": "run the gateway",
+    "reload": "let the running gateway take over its changed configuration",
     "check": "check the configuration and list all its faults",
     "config": "print a complete gatepost.toml with comments",
     "plugins": "show the installed plugins and their instances",

@@ -1,6 +1,7 @@
 """``gatepost config``: prints a gatepost.toml with the settings of every installed plugin."""
 
 import json
+import sys
 import textwrap
 import types
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,8 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 import msgspec
 import rich_click as click
 
+from gatepost.cli import reload
+from gatepost.cli.common import config_option
 from gatepost.config.networks import Network
 from gatepost.config.routes import Route
 from gatepost.config.settings import CORE_KEYS, SECTIONS, Client, InstanceSettings
@@ -43,12 +46,31 @@ class Key(NamedTuple):
 
 
 @click.command()
-def command() -> None:
+@click.option("--diff", is_flag=True, help="Show what `gatepost reload` would change in the running gateway.")
+@config_option
+def command(diff: bool, config: Path | None) -> None:
     """Print a complete gatepost.toml with comments and the settings of every installed plugin.
 
     gatepost config > gatepost.toml
+
+    With --diff print instead how the file differs from what the running gateway uses. Secrets are never shown. The exit
+    code is 1 where a reload would be refused.
     """
+    if diff:
+        _show_difference(config)
+        return
+    if config is not None:
+        raise click.UsageError("--config is for --diff: without it no file is read")
     click.echo("\n".join(lines()), nl=False)
+
+
+def _show_difference(config: Path | None) -> None:
+    answer = reload.ask(config, dry=True)
+    if answer.problems:
+        sys.exit(1)
+    changed = reload.count_text(answer.changes)
+    click.echo(f"{changed}; `gatepost reload` takes that over." if answer.changes else "Nothing has changed.")
+    reload.show_changes(answer)
 
 
 def lines() -> Iterator[str]:

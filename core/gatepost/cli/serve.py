@@ -36,9 +36,9 @@ _log = logs.get(__name__)
 @click.command()
 @config_option
 def command(config: Path | None) -> None:
-    """Run the gateway until it gets a signal to stop (SIGTERM, SIGHUP, or Ctrl-C).
+    """Run the gateway until it gets a signal to stop (SIGTERM or Ctrl-C). SIGHUP does what `gatepost reload` does.
 
-    It then accepts no new requests, finishes its current work within 12 seconds and ends with exit code 0. If it
+    At the stop it accepts no new requests, finishes its current work within 12 seconds and ends with exit code 0. If it
     can't start, it prints each fault on its own line and ends with exit code 1.
     """
     path = config_path(config)
@@ -97,21 +97,29 @@ async def _serve(
 ) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(output_capture.log_loop_error)
-    owners = {one.package: name for name, one in instances.items()}
+    in_use: dict[str, Instance] = {}
+    owners: dict[str, str] = {}
     listening = threading.Event()
 
     def report(sample: watchdog.Sample) -> None:
         # Before that no request waits for the loop, and imports may take a second on a slow machine.
         if listening.is_set():
-            _report_blocked(sample, instances)
+            _report_blocked(sample, in_use)
 
     def on_listening(_url: str) -> None:
         _tune_interpreter()
         release_log()
         listening.set()
 
+    def note_instances(instances: Mapping[str, Instance]) -> None:
+        in_use.clear()
+        in_use.update(instances)
+        owners.clear()
+        owners.update({one.package: name for name, one in instances.items()})
+
+    note_instances(instances)
     with watchdog.watch(loop, owners, report, output_capture.LoggingSnapshot().restore):
-        return await process.serve(settings, instances, on_listening=on_listening)
+        return await process.serve(settings, instances, on_listening=on_listening, on_reload=note_instances)
 
 
 def _tune_interpreter() -> None:

@@ -148,9 +148,13 @@ async def resting_instances(settings: Settings, channel: Channel) -> list[Restin
 async def status(settings: Settings) -> GatewayStatus:
     """Return the status of the gateway that runs here. Raises AdminError."""
     async with open_gateway(settings, _STATUS_TIMEOUT) as gateway:
-        answer = await gateway.request("status", StatusRequest())
+        return decode(await gateway.request("status", StatusRequest()), GatewayStatus)
+
+
+def decode(answer: bytes, answer_type: type[Result]) -> Result:
+    """Return a gateway's answer as this type. Raises AdminError."""
     try:
-        return msgspec.json.decode(answer, type=GatewayStatus)
+        return msgspec.json.decode(answer, type=answer_type)
     except msgspec.ValidationError:
         raise AdminError("the gateway that runs is of another version than this command") from None
 

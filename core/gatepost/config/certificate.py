@@ -105,6 +105,12 @@ class Certificate:
         """For the listener. Each handshake uses the newest pair, which is replaced as a whole or not at all."""
         self.context.sni_callback = self._use_newest
 
+    def use(self, certificate: Path, key: Path) -> None:
+        """Use the newest pair in these files from now on; if they can't be loaded, the log says why."""
+        self._files = (certificate, key)
+        self._stamps = ()
+        self._renew()
+
     async def follow(self) -> None:
         """Check the files every CHECK_INTERVAL seconds until cancelled."""
         while True:

@@ -97,6 +97,19 @@ def plugin_uses(path: Path) -> dict[str, str]:
     return {name: str(table["use"]) for name, table in tables if isinstance(table, dict) and "use" in table}
 
 
+def environment_names(path: Path) -> list[str]:
+    """Return the environment variables that the file names, each once; raises ConfigError as ``plugin_uses`` does."""
+    return sorted({text.removeprefix("env:") for text in _texts(_load_toml(path)) if text.startswith("env:")})
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
+
+
 def log_settings(path: Path) -> Logs:
     """Return the settings of the log, whatever else is wrong with the file: defaults for what is unusable."""
     try:

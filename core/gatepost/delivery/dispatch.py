@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from gatepost.delivery.leases import Leases
+from gatepost.delivery.in_flight import InFlight
 from gatepost.delivery.planner import Deal, Demand, Planner
 from gatepost.delivery.routes import Member, RouteTable, SendingRoute
 from gatepost.delivery.slots import take_slot
@@ -55,16 +55,16 @@ class Dispatch:
         *,
         routes: RouteTable,
         planner: Planner,
-        leases: Leases,
+        in_flight: InFlight,
         begin: Callable[[Assignment], None],
         clock: Callable[[], float],
         stopping: asyncio.Event,
     ) -> None:
-        """``begin`` gets each message that is claimed; ``leases`` are those of the messages in flight."""
+        """``begin`` gets each message that is claimed; ``in_flight`` is what this process has claimed."""
         self._outbox = outbox
         self._routes = routes
         self._planner = planner
-        self._leases = leases
+        self._leases = in_flight.leases
         self._begin = begin
         self._clock = clock
         self._stopping = stopping
@@ -72,8 +72,7 @@ class Dispatch:
         """Of messages for instances whose rate the replicas share."""
         self.waiting = WaitingRoom(outbox.queue_signals.event)
         """The messages in flight that wait for a slot."""
-        self.lock = asyncio.Lock()
-        """Held during a claim. While it is held, nothing else claims."""
+        self.lock = in_flight.claim_lock
         self._unconfirmed = False
         """Whether the last claim failed; the store may have made it nevertheless."""
         self._due: dict[Queue, None] = {}

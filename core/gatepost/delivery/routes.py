@@ -38,11 +38,17 @@ class RouteMember(NamedTuple):
         return lease_for(self.instance.settings.timeout)
 
 
-def route_member(instance: Instance, *, clients: int, shared: bool) -> RouteMember:
+def route_member(
+    instance: Instance, *, clients: int, shared: bool, earlier: RouteMember | None = None
+) -> RouteMember:
     """Return the member for an instance; ``shared``: other replicas may use the store, and share its rate.
 
-    ``clients`` is the number of clients whose messages it may send.
+    ``clients`` is the number of clients whose messages it may send. ``earlier``, which had this name in the
+    configuration before, stays if it has the same instance: its slots are in use, and it may rest.
     """
+    if earlier and earlier.instance is instance:
+        earlier.throttle.set_clients(clients)
+        return earlier
     settings = instance.settings
     rate = shared_rate(settings.name, settings.per_second) if shared and settings.per_second else None
     per_second = 0.0 if rate else settings.per_second

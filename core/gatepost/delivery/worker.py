@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from gatepost.config.settings import Client, Settings
-from gatepost.contacts.lookup import ContactCache, Contacts, LookupOutcome, LookupResult
-from gatepost.content import preview_recipient
+from gatepost.config.settings import Settings
+from gatepost.contacts.lookup import ContactCache, Contacts, LookupResult
 from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
 from gatepost.delivery.dispatch import Assignment, Dispatch
 from gatepost.delivery.failover import Delivery, Failover
 from gatepost.delivery.html_text import TextParts
-from gatepost.delivery.leases import Leases
-from gatepost.delivery.planner import Paused, Planner, never_paused
+from gatepost.delivery.in_flight import InFlight
+from gatepost.delivery.planner import Planner
+from gatepost.delivery.recipients import Recipients
 from gatepost.delivery.routes import Lookups, RouteMember, RouteTable, SendingRoute, sending_routes
 from gatepost.delivery.slots import reach_turn
 from gatepost.delivery.suspects import Suspects
@@ -47,19 +47,22 @@ class DeliveryWorker:
         contact_cache: ContactCache,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
-        paused: Paused = never_paused,
+        in_flight: InFlight | None = None,
     ) -> None:
-        """Take the sending instances as ``members``, by name; ``paused`` tells what waits for the operator."""
+        """Take the sending instances as ``members``, by name.
+
+        ``in_flight`` is shared with the workers of other configurations in this process; None: there are none.
+        """
         self._settings = settings
         self._outbox = outbox
-        self._contacts = contacts
-        self._contact_cache = contact_cache
+        self._recipients = Recipients(settings.clients, contacts, contact_cache)
         self._text_parts = TextParts(settings.clients, metrics)
         self._clock = clock
-        self._stopping = asyncio.Event()
-        self._in_flight: set[asyncio.Task[None]] = set()
-        self._leases = Leases(outbox, clock)
-        self._failover = Failover(outbox, self._leases, metrics, clock, paused, self._stopping)
+        self._claims_end, self._stopping = asyncio.Event(), asyncio.Event()
+        self._own: set[asyncio.Task[None]] = set()
+        self._in_flight = in_flight = in_flight or InFlight(outbox, clock)
+        self._leases = in_flight.leases
+        self._failover = Failover(outbox, self._leases, metrics, clock, outbox.pauses, self._stopping)
         self._router = Router(settings)
         self.shares = Shares(settings.routes.balanced)
         """The shares of the split routes that follow receipts."""
@@ -69,41 +72,49 @@ class DeliveryWorker:
         self._dispatch = Dispatch(
             outbox,
             routes=self._routes,
-            planner=Planner(paused),
-            leases=self._leases,
+            planner=Planner(outbox.pauses),
+            in_flight=in_flight,
             begin=self._begin,
             clock=clock,
-            stopping=self._stopping,
+            stopping=self._claims_end,
         )
-        self._suspects = Suspects(outbox, self._dispatch, in_flight=self._in_flight, stopping=self._stopping)
+        self._suspects = Suspects(
+            outbox, self._dispatch, in_flight=in_flight.tasks, stopping=self._claims_end
+        )
 
     async def run(self) -> None:
-        """Send messages until ``stop``; then return when none is in flight any more."""
+        """Send messages until ``retire`` or ``stop``; then return when none of its own is in flight any more."""
         renewal = asyncio.create_task(self._leases.renew(), name="delivery-renew")
         try:
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._dispatch.run(), name="delivery-claims")
                 loops.create_task(self._suspects.run(), name="delivery-suspects")
-            while self._in_flight:
-                await asyncio.wait(self._in_flight)
+            while self._own:
+                await asyncio.wait(self._own)
         finally:
             renewal.cancel()
             # Some are left only when there was no time to wait for them: each of these records an uncertain result.
-            for task in self._in_flight:
+            for task in self._own:
                 task.cancel()
-            await asyncio.gather(renewal, *self._in_flight, return_exceptions=True)
+            await asyncio.gather(renewal, *self._own, return_exceptions=True)
+
+    def retire(self) -> None:
+        """Claim no further messages, and take the time that those in flight need."""
+        self._claims_end.set()
+        self._outbox.queue_signals.event.set()
 
     def stop(self) -> None:
-        """Claim no further messages."""
+        """Claim no further messages, and begin no further repeats of those in flight."""
         self._stopping.set()
-        self._outbox.queue_signals.event.set()
+        self.retire()
 
     def _begin(self, assignment: Assignment) -> None:
         claim, lease = assignment.claim, assignment.member.lease
         self._leases.hold(claim, lease, renew_in=lease / 3)
         task = asyncio.create_task(self._deliver(assignment), name=f"send-{claim.id}")
-        self._in_flight.add(task)
-        task.add_done_callback(self._in_flight.discard)
+        for tasks in (self._own, self._in_flight.tasks):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     async def _deliver(self, assignment: Assignment) -> None:
         """Deliver one claimed message and record the result."""
@@ -183,7 +194,7 @@ class DeliveryWorker:
         """Decide the route of a message, and send it where the decision is not stored; return the result, if any."""
         claim = delivery.claim
         try:
-            lookup = await self._lookup(claim)
+            lookup = await self._recipients.find(claim)
             if isinstance(lookup, SendResult):
                 return lookup
             decision = self._decide(claim, lookup)
@@ -232,7 +243,7 @@ class DeliveryWorker:
     ) -> Email | Sms | SendResult:
         """Return the message to send, or the result of a message that can't be sent now."""
         claim = delivery.claim
-        lookup = known or await self._lookup(claim)
+        lookup = known or await self._recipients.find(claim)
         if isinstance(lookup, SendResult):
             return lookup
         assert lookup.recipient is not None
@@ -245,45 +256,10 @@ class DeliveryWorker:
         delivery.content = composed.content
         return composed.message
 
-    async def _lookup(self, claim: Claim) -> LookupResult | SendResult:
-        """Return the recipient, or the result of a message that can't be sent now."""
-        if claim.lifetime <= 0:
-            return attempt.final_result(claim, State.FAILED, "its lifetime ended")
-        client = self._settings.clients.get(claim.client)
-        if client is None:
-            # Sources of another client may know other people by the same ids. A renamed client may come back.
-            return attempt.retry_result(claim, "its client is no longer configured")
-        lookup = await self._find_recipient(claim, client)
-        if lookup.outcome is LookupOutcome.UNREACHABLE:
-            return attempt.retry_result(claim, "a contact source was unavailable")
-        if lookup.recipient is None:
-            return attempt.final_result(claim, State.REJECTED, _rejection_reason(claim, lookup))
-        return lookup
-
-    async def _find_recipient(self, claim: Claim, client: Client) -> LookupResult:
-        """Look up the recipient as it is now, in the client's own sources alone."""
-        if claim.preview:
-            recipient = preview_recipient(client, claim.id, claim.preview)
-            return LookupResult(LookupOutcome.FOUND if recipient else LookupOutcome.NO_ADDRESS, recipient)
-        if claim.suppressed:
-            return LookupResult(LookupOutcome.BLOCKED, blocked=claim.suppressed)
-        earlier = self._contact_cache.take(claim.id)
-        return await self._contacts.find(claim.client, claim.ext_user_id, claim.channel, earlier)
-
 
 def _unreadable(claim: Claim) -> SendResult:
     _log.error("content_unreadable", message=claim.id)
     return attempt.final_result(claim, State.FAILED, "its content can't be read")
-
-
-def _rejection_reason(claim: Claim, lookup: LookupResult) -> str:
-    if claim.preview:
-        return "its preview recipient is no longer configured"
-    if lookup.outcome is LookupOutcome.BLOCKED:
-        return f"the user must not be contacted ({lookup.blocked})"
-    if lookup.outcome is LookupOutcome.UNKNOWN_USER:
-        return "no contact source knows the user any more"
-    return "the user has no usable address any more"
 
 
 def _log_lost_claim(claim: Claim, result: SendResult | Decision) -> None:

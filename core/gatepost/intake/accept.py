@@ -35,6 +35,7 @@ class Acceptance:
         contacts: Contacts,
         contact_cache: ContactCache,
         url_policies: Mapping[str, CallbackUrlPolicy],
+        refusals: RefusalLog,
     ) -> None:
         self._settings = settings
         self._outbox = outbox
@@ -43,8 +44,7 @@ class Acceptance:
         self._url_policies = url_policies
         self._rules = Rules(settings)
         self._log_throttle = LogThrottle(time.monotonic)
-        self.refusals = RefusalLog(outbox, self._log_throttle)
-        """Writes the refused requests; its ``run`` must run."""
+        self.refusals = refusals
         self._in_flight = 0
 
     async def accept(

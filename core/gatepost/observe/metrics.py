@@ -49,13 +49,17 @@ class Metrics:
         providers: Collection[str] = (),
         reporters: Collection[str] = (),
         webhooks: Mapping[str, int] = NO_COUNTS,
+        previous: "Metrics | None" = None,
     ) -> None:
         """Create all series.
 
         ``providers`` are the instances that send, ``reporters`` those that may report, and ``webhooks`` those that
-        take webhooks, with the HTTP status that asks their providers to repeat.
+        take webhooks, with the HTTP status that asks their providers to repeat. What ``previous`` has counted goes
+        on being counted, also by whoever still works with it; its gauges do not belong to the new metrics.
         """
         self.registry = CollectorRegistry()
+        self.counted: dict[str, Counter | Histogram] = dict(previous.counted) if previous else {}
+        """The counters and histograms of this process."""
         ProcessCollector(registry=self.registry)
         self._answers: dict[tuple[str, str, int], Counter] = {}
         self.answers = self._counter(
@@ -158,13 +162,18 @@ class Metrics:
     def _histogram(
         self, name: str, text: str, labels: Mapping[str, Iterable[str]], bounds: Sequence[float]
     ) -> Histogram:
-        histogram = Histogram(name, text, list(labels), bounds)
+        histogram = self.counted.setdefault(name, Histogram(name, text, list(labels), bounds))
+        assert isinstance(histogram, Histogram)
         histogram.create([*product(*labels.values())])
         self.add_histogram(histogram)
         return histogram
 
     def _counter(self, name: str, text: str, labels: Mapping[str, Iterable[object]]) -> Counter:
-        counter = Counter(f"gatepost_{name}", text, list(labels), registry=self.registry)
+        counter = self.counted.setdefault(
+            name, Counter(f"gatepost_{name}", text, list(labels), registry=None)
+        )
+        assert isinstance(counter, Counter)
+        self.registry.register(counter)
         for values in product(*labels.values()):
             counter.labels(*values)
         return counter

@@ -71,7 +71,8 @@ class Outbox:
         """``lock`` is the file lock on SQLite, None where replicas share the store; ``now`` is the database's clock."""
         self._database = database
         self._now = now
-        self._policy = policy
+        self.policy = policy
+        """How messages are treated; a reload replaces it."""
         self._lock = lock
         self.is_shared = lock is None
         self.holder = uuid4().hex
@@ -111,7 +112,7 @@ class Outbox:
         self._send_lane.fail(StoreBroken(reason))
 
     def _begin(self, connection: Connection, shard: str = "") -> Transaction:
-        return Transaction(connection, self._now(connection), self.holder, self._policy, shard)
+        return Transaction(connection, self._now(connection), self.holder, self.policy, shard)
 
     async def put(self, message: NewMessage) -> StoredMessage | Limit:
         """Store a message unless its uid is known, its user suppressed or a limit reached; return what stands."""

@@ -109,6 +109,11 @@ class Instance:
         """How often the plugin violated the contract. Each violation has a line in the log."""
         return self._runner.violations
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its lifespan has ended, so that it can do nothing any more."""
+        return self._runner.lifespan_ended
+
     def count_blocked_loop(self) -> None:
         """Count a violation: the plugin's code blocked the event loop. May be called from any thread."""
         self._runner.violations += 1
@@ -119,8 +124,8 @@ class Instance:
         Raises Rejected, Unavailable or Uncertain, and nothing else. Every violation of the contract is
         Uncertain, because the message may have been sent.
         """
-        if self._runner.lifespan_ended:
-            raise Unavailable("its lifespan has ended: restart the gateway", misconfigured=True)
+        if self.has_ended:
+            raise Unavailable("its lifespan has ended: reload or restart the gateway", misconfigured=True)
         hook = SEND_HOOKS[Channel.EMAIL if isinstance(message, Email) else Channel.SMS]
 
         async def send() -> Receipt:

@@ -59,7 +59,7 @@ class ReportChecker:
         Raises Unavailable when the plugin's lifespan has ended, and TypeError for anything but a Report.
         """
         if self._runner.lifespan_ended:
-            raise Unavailable("its lifespan has ended: restart the gateway")
+            raise Unavailable("its lifespan has ended: reload or restart the gateway")
         try:
             return self.copy("report", report)
         except InvalidResult as error:

@@ -1,8 +1,9 @@
 """The start of the configured plugins: they are built and opened, and every fault is collected."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import MappingProxyType
 
 import structlog
 
@@ -14,22 +15,53 @@ from gatepost.observe import logs
 from gatepost.observe.tracebacks import format_traceback
 from gatepost.plugin_host import discovery
 from gatepost.plugin_host.instances import Instance
-from gatepost.plugin_host.isolation import default_close_timeout, describe_error, faults_under
+from gatepost.plugin_host.isolation import describe_error, faults_under
 from gatepost.plugin_host.services import InstanceServices
 
 _log = logs.get(__name__)
 
 
-def build_instances(settings: Settings) -> tuple[dict[str, Instance], list[Fault]]:
-    """Build every configured plugin; returns the instances that could be built, and all faults. Opens nothing."""
+def build_instances(
+    settings: Settings,
+    in_use: Mapping[str, Instance] = MappingProxyType({}),
+    used_with: Settings | None = None,
+) -> tuple[dict[str, Instance], list[Fault]]:
+    """Build every configured plugin; returns the instances that could be built, and all faults. Opens nothing.
+
+    Of the instances ``in_use``, which were built from the settings ``used_with``, those stay that would be the same.
+    """
     instances: dict[str, Instance] = {}
     faults: list[Fault] = []
     for name, own in settings.plugins.items():
+        if name in in_use and used_with and _would_be_same(in_use[name], settings, used_with):
+            instances[name] = in_use[name]
+            continue
         try:
             instances[name] = _build(own, settings)
         except ConfigError as error:
             faults += error.faults
     return instances, [*faults, *_capability_faults(settings, instances)]
+
+
+def _would_be_same(instance: Instance, settings: Settings, used_with: Settings) -> bool:
+    """Return whether an instance built from these settings would differ in nothing from one in use.
+
+    One whose lifespan has ended is of no use: a new one may work.
+    """
+    return not instance.has_ended and _origin(settings, instance.name) == _origin(used_with, instance.name)
+
+
+def _origin(settings: Settings, name: str) -> Sequence[object]:
+    """Return everything that an instance is built from."""
+    contacts = settings.contacts
+    folder = settings.path.absolute().parent
+    return (
+        settings.plugins[name],
+        settings.server.public_url,
+        contacts.timeout,
+        contacts.default_region,
+        folder,
+    )
 
 
 def _build(settings: InstanceSettings, gateway: Settings) -> Instance:
@@ -91,28 +123,43 @@ def _key_faults(instances: Mapping[str, Instance]) -> Iterable[Fault]:
             yield Fault(f"plugins.{name}.webhook_networks", f"is for webhooks, and {instance.use} takes none")
 
 
-@asynccontextmanager
-async def open_instances(
-    instances: Iterable[Instance], close_timeout: Callable[[], float] = default_close_timeout
-) -> AsyncIterator[None]:
-    """Hold the lifespans of all instances open while the block runs.
+class OpenInstances:
+    """The instances whose lifespans are open."""
 
-    They are opened in order and closed all at the same time. ``close_timeout`` is called at the end of the
-    block and returns the seconds that closing may take. Raises ConfigError with the faults of all instances
-    that can't be opened; those that could are closed again.
-    """
-    opened: list[AsyncExitStack] = []
-    try:
+    def __init__(self, close_timeout: Callable[[], float]) -> None:
+        """``close_timeout`` is called at each closing and returns the seconds that it may take."""
+        self._close_timeout = close_timeout
+        self._opened: dict[Instance, AsyncExitStack] = {}
+
+    async def open(self, instances: Iterable[Instance]) -> None:
+        """Open the lifespans of instances, one after the other.
+
+        Raises ConfigError with the faults of all that can't be opened; those that could are closed again.
+        """
+        opened: list[Instance] = []
         faults: list[Fault] = []
-        for instance in instances:
-            opened.append(AsyncExitStack())
-            try:
-                await opened[-1].enter_async_context(instance.lifespan(close_timeout))
-            except ConfigError as error:
-                faults += error.faults
+        is_done = False
+        try:
+            for instance in instances:
+                self._opened[instance] = AsyncExitStack()
+                opened.append(instance)
+                try:
+                    await self._opened[instance].enter_async_context(instance.lifespan(self._close_timeout))
+                except ConfigError as error:
+                    faults += error.faults
+            is_done = not faults
+        finally:
+            if not is_done:
+                await self.close(reversed(opened))
         if faults:
             raise ConfigError(faults)
-        yield
-    finally:
+
+    async def close(self, instances: Iterable[Instance]) -> None:
+        """Close the lifespans of these instances."""
         # At the same time: one after the other, several slow plugins would take several times as long.
-        await asyncio.gather(*(one.aclose() for one in reversed(opened)))
+        stacks = [self._opened.pop(one) for one in instances if one in self._opened]
+        await asyncio.gather(*(one.aclose() for one in stacks))
+
+    async def close_all(self) -> None:
+        """Close every lifespan that is open."""
+        await self.close([*reversed(self._opened)])

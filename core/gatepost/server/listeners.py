@@ -66,6 +66,13 @@ class Listeners:
         """The certificates in use."""
         return [one.tls for one in (self._public, self.console) if one and one.tls]
 
+    def take_over(self, settings: Settings) -> None:
+        """Use the certificates of these settings for new connections. The addresses can't change."""
+        server, console = settings.server, settings.console
+        for listener, own in ((self._public, server), (self.console, console)):
+            if listener and listener.tls and own.certificate and own.key:
+                listener.tls.use(own.certificate, own.key)
+
     def close(self) -> None:
         """Close the sockets."""
         for one in (self._public, self.console):

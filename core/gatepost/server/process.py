@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 from litestar.types import ASGIApp
 
-from gatepost.app import DRAIN_TIMEOUT, Gateway, open_gateway
+from gatepost.app import open_gateway
 from gatepost.config.certificate import Certificate
 from gatepost.config.settings import Settings
 from gatepost.errors import StoreError
+from gatepost.gateway import DRAIN_TIMEOUT, Gateway
 from gatepost.observe import logs
 from gatepost.outbox import audit_chain
 from gatepost.plugin_host.instances import Instance
@@ -23,6 +24,7 @@ from gatepost.server.listeners import BACKLOG, Listeners
 from gatepost.server.protocol import Connection
 from gatepost.web.admin.api import AdminApi
 from gatepost.web.admin.app import AdminApp
+from gatepost.web.admin.services import OperationRefused
 from gatepost.web.admin.socket_file import admin_socket
 from gatepost.web.routes import create_app
 
@@ -37,6 +39,8 @@ ACCEPT_GRACE = 0.1
 
 MAX_ACCEPT_GRACE = 1.0
 """Seconds to which ACCEPT_GRACE is extended while the event loop has not accepted every pending connection."""
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _LOOP_TURNS = 8
 """Turns of the event loop until a connection that was accepted has been read."""
@@ -99,10 +103,12 @@ async def serve(
     instances: Mapping[str, Instance],
     *,
     on_listening: Callable[[str], None] = lambda _url: None,
+    on_reload: Callable[[Mapping[str, Instance]], None] = lambda _instances: None,
 ) -> int:
-    """Run the gateway until SIGTERM, SIGINT or SIGHUP, and return the exit code.
+    """Run the gateway until SIGTERM or SIGINT, and return the exit code; SIGHUP makes it reload its configuration.
 
-    ``on_listening`` is called with the URL as soon as requests are accepted. The exit code is 0 when all work in
+    ``on_listening`` is called with the URL as soon as requests are accepted, and ``on_reload`` after each reload with
+    the instances in use. The exit code is 0 when all work in
     progress was finished, and 1 when the store or an internal loop failed and the process had to stop. Raises
     ConfigError when the gateway can't start, with the faults of the address, the store and the plugins.
     """
@@ -112,12 +118,12 @@ async def serve(
             # Without it the gateway still works; the store has logged why.
             with contextlib.suppress(StoreError):
                 await gateway.outbox.coordinate(audit_chain.log_head, None)
-            await _run(settings, gateway, listeners, on_listening)
+            await _run(settings, gateway, listeners, on_listening, on_reload)
             broken = gateway.outbox.failure.done()
             _log.info("stopping")
     finally:
         listeners.close()
-        for number in _stop_signals():
+        for number in (*_STOP_SIGNALS, signal.SIGHUP):
             asyncio.get_running_loop().remove_signal_handler(number)
     _log.info("stopped")
     return 1 if broken else 0
@@ -128,6 +134,7 @@ async def _run(
     gateway: Gateway,
     listeners: Listeners,
     on_listening: Callable[[str], None],
+    on_reload: Callable[[Mapping[str, Instance]], None],
 ) -> None:
     """Answer requests until a signal arrives or the store breaks."""
     public = listeners.public
@@ -136,7 +143,7 @@ async def _run(
         _log.info("listening", url=public.url)
         on_listening(public.url)
 
-    config = _uvicorn_config(create_app(gateway.services), Connection, public.tls)
+    config = _uvicorn_config(create_app(lambda: gateway.services), Connection, public.tls)
     servers = {public.socket: _Server(config, _max_connections(), announce)}
 
     def stop() -> None:
@@ -144,6 +151,12 @@ async def _run(
             server.begin_shutdown()
         gateway.stop()
 
+    def take_over() -> None:
+        listeners.take_over(gateway.settings)
+        on_reload(gateway.instances)
+
+    gateway.on_reload = take_over
+    hangup = asyncio.Event()
     async with contextlib.AsyncExitStack() as cleanup:
         if console := listeners.console:
             # Its libraries are an extra.
@@ -157,10 +170,25 @@ async def _run(
             servers[admin_listener] = _Server(config, admin_connection.MAX_CONNECTIONS)
         for tls in listeners.certificates:
             cleanup.callback(asyncio.create_task(tls.follow(), name="certificate").cancel)
-        for number in _stop_signals():
+        for number in _STOP_SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, stop)
+        # Where it was ignored from the start (``nohup``) it stays ignored.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
+        cleanup.callback(asyncio.create_task(_reload_at(hangup, gateway), name="reload").cancel)
         gateway.outbox.failure.add_done_callback(lambda _broken: stop())
         await asyncio.gather(*(server.serve(sockets=[one]) for one, server in servers.items()))
+
+
+async def _reload_at(hangup: asyncio.Event, gateway: Gateway) -> None:
+    """Reload at each signal, until cancelled. Signals during a reload make one more, which reads the newest file."""
+    assert gateway.admin.reload
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        # It refuses while the gateway stops, and has logged everything else.
+        with contextlib.suppress(OperationRefused):
+            await gateway.admin.reload("SIGHUP", dry=False)
 
 
 async def _read_accepted_connections() -> None:
@@ -175,17 +203,6 @@ def _has_pending_connections(listeners: list[socket.socket]) -> bool:
         for listener in listeners:
             selector.register(listener, selectors.EVENT_READ)
         return bool(selector.select(0))
-
-
-def _stop_signals() -> Iterator[signal.Signals]:
-    """Yield the signals that stop the gateway.
-
-    SIGHUP is one of them, because its default action would kill the process and make the sends in progress
-    uncertain. Where it was ignored from the start (``nohup``) it stays ignored.
-    """
-    yield from (signal.SIGTERM, signal.SIGINT)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        yield signal.SIGHUP
 
 
 def _uvicorn_config(

@@ -12,14 +12,20 @@ from gatepost.outbox import Outbox
 from gatepost.plugin_host.instances import Instance
 
 
-def gateway_metrics(settings: Settings, instances: Mapping[str, Instance], outbox: Outbox) -> Metrics:
-    """Return the metrics; what the instances and the store count themselves is read at each scrape."""
+def gateway_metrics(
+    settings: Settings, instances: Mapping[str, Instance], outbox: Outbox, previous: Metrics | None = None
+) -> Metrics:
+    """Return the metrics; what the instances and the store count themselves is read at each scrape.
+
+    ``previous`` are those of the configuration before, which go on.
+    """
     senders = {name: one for name, one in instances.items() if one.channels}
     metrics = Metrics(
         clients=settings.clients,
         providers=senders,
         reporters=[name for name, one in instances.items() if one.channels or one.takes_webhooks],
         webhooks={name: one.retry_status for name, one in instances.items() if one.takes_webhooks},
+        previous=previous,
     )
     metrics.add_gauge(
         "build_info",

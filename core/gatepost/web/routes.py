@@ -1,6 +1,7 @@
 """The routes of the gateway, as a Litestar application: they call the services and return what those answer."""
 
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 from litestar import HttpMethod, Litestar, Request, Response, get, route
@@ -43,11 +44,11 @@ class Api(Litestar):
         if channel is None:
             await super().__call__(scope, receive, send)
         else:
-            await handle_message(self.state[SERVICES_KEY], channel, http_scope, receive, send)
+            await handle_message(self.state[SERVICES_KEY](), channel, http_scope, receive, send)
 
 
-def create_app(services: Services) -> Litestar:
-    """Return the routes as an ASGI application.
+def create_app(services: Callable[[], Services]) -> Litestar:
+    """Return the routes as an ASGI application; each request is answered with what ``services`` returns at its begin.
 
     It has no lifespan, because Litestar would wrap whatever is raised in one into an ExceptionGroup.
     """
@@ -94,7 +95,7 @@ def _empty_answer(_request: Request[Any, Any, Any], error: HTTPException) -> Res
 )
 async def _webhook(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Hand a provider's report to the instance of this name, and answer as the result says."""
-    services: Services = request.app.state[SERVICES_KEY]
+    services = _services(request)
     name: str = request.path_params["name"]
     try:
         # For every name: neither the bytes read nor the time of the answer may show whether the instance exists.
@@ -155,7 +156,7 @@ def _ready(request: Request[Any, Any, Any]) -> Response[Readiness | dict[str, bo
 
     Only a client that may read the metrics gets the reasons.
     """
-    ready = request.app.state[SERVICES_KEY].health.readiness()
+    ready = _services(request).health.readiness()
     content = ready if _may_read_metrics(request) else {"ready": ready.ready}
     return Response(content, status_code=200 if ready.ready else 503)
 
@@ -165,13 +166,18 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Return the metrics for Prometheus; the answer is 404 for a client that may not read them."""
     if not _may_read_metrics(request):
         return Response(b"", status_code=404)
-    services: Services = request.app.state[SERVICES_KEY]
+    services = _services(request)
     await services.store_metrics.update()
     return Response(services.metrics.expose(), headers={"content-type": CONTENT_TYPE})
 
 
+def _services(request: Request[Any, Any, Any]) -> Services:
+    services: Services = request.app.state[SERVICES_KEY]()
+    return services
+
+
 def _may_read_metrics(request: Request[Any, Any, Any]) -> bool:
-    services: Services = request.app.state[SERVICES_KEY]
+    services = _services(request)
     return services.authenticator.may_read_metrics(_peer(request), request.scope["headers"])
 
 

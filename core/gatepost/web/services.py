@@ -16,7 +16,7 @@ from gatepost.web.auth import Authenticator
 from gatepost.webhooks.handler import Webhooks
 
 SERVICES_KEY = "gatepost"
-"""The key of the application's state under which its Services are stored."""
+"""The key of the application's state under which the function is stored that returns its Services."""
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):

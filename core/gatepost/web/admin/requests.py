@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from gatepost.config.changes import Change
 from gatepost.model import Channel
 from gatepost.observe.redaction import redact_patterns
 from gatepost.outbox import suppressions
@@ -46,6 +47,30 @@ def reason_problem(reason: str) -> str:
     if redact_patterns(undated) != undated:
         return "the reason looks like it holds an address or a phone number: use a word or two"
     return ""
+
+
+class ReloadRequest(Request, frozen=True, kw_only=True):
+    """A request to read the configuration again; with ``dry`` nothing is taken over."""
+
+    dry: bool = False
+
+
+class ReloadProblem(msgspec.Struct, frozen=True):
+    """Why a configuration can't be taken over."""
+
+    key: str
+    problem: str
+
+
+class Reload(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reload has changed, or why it has changed nothing."""
+
+    changes: list[Change]
+    """What differs from the configuration in use; empty where the file can't be used."""
+    problems: list[ReloadProblem]
+    """Empty: the configuration can be taken over."""
+    environment: list[str]
+    """The environment variables that the file names. A running process keeps the values that it was started with."""
 
 
 class ReasonedRequest(Request, frozen=True, kw_only=True):

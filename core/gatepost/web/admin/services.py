@@ -1,6 +1,7 @@
 """What the operations work with."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -11,10 +12,19 @@ from gatepost.outbox import Outbox
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
 from gatepost.upkeep.heartbeat import Heartbeat
+from gatepost.web.admin.requests import Reload
 
 
-class AdminServices(msgspec.Struct, frozen=True):
-    """The parts of the running gateway that the operations read and change."""
+class Reloader(Protocol):
+    """The part of a running gateway that reads its configuration again."""
+
+    async def __call__(self, actor: str, *, dry: bool) -> Reload:
+        """Take the configuration over, or with ``dry`` only say what that would do. Raises OperationRefused."""
+        ...
+
+
+class AdminServices(msgspec.Struct):
+    """The parts of the running gateway that the operations read and change. A reload replaces some of them."""
 
     settings: Settings
     outbox: Outbox
@@ -24,6 +34,7 @@ class AdminServices(msgspec.Struct, frozen=True):
     """The throttle of every sending instance, by its name."""
     instances: Mapping[str, Instance]
     heartbeat: Heartbeat
+    reload: Reloader | None = None
 
 
 class OperationRefused(Exception):

@@ -1,0 +1,75 @@
+"""``gatepost reload``: lets the running gateway take over its changed configuration."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from gatepost.cli import store
+from gatepost.cli.common import config_option, fail, fault_line, printable, report_faults
+from gatepost.cli.message_view import print_json
+from gatepost.config.changes import Change
+from gatepost.config.settings import Settings
+from gatepost.config.toml_file import config_path
+from gatepost.errors import Fault
+from gatepost.web.admin.requests import Reload, ReloadRequest
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@config_option
+def command(as_json: bool, config: Path | None) -> None:
+    """Let the running gateway take over its changed configuration, without a stop.
+
+    It reads the file again, and the files that `file:` names. If nothing is wrong, new requests and messages are
+    treated by the new configuration, and what is in hand goes on with the old one. If something is wrong, every fault is
+    printed, the old configuration stays in use, and the exit code is 1. `gatepost config --diff` shows the changes
+    beforehand.
+    """
+    answer = ask(config, dry=False)
+    if as_json:
+        print_json(answer)
+    elif not answer.problems:
+        click.echo(f"Taken over: {count_text(answer.changes)}." if answer.changes else "Nothing has changed.")
+        show_changes(answer)
+    sys.exit(1 if answer.problems else 0)
+
+
+def ask(config: Path | None, *, dry: bool) -> Reload:
+    """Let the running gateway read its configuration again; print the problems; end the command where none runs."""
+    path = config_path(config)
+    with report_faults(path):
+        settings = store.load_settings(config)
+    try:
+        answer = asyncio.run(_request(settings, dry=dry))
+    except store.AdminError as error:
+        fail(str(error))
+    for one in answer.problems:
+        click.echo(fault_line(path, Fault(one.key, one.problem)), err=True)
+    if answer.problems:
+        click.echo(
+            "Nothing was taken over: the gateway goes on with the configuration that it has.", err=True
+        )
+    return answer
+
+
+async def _request(settings: Settings, *, dry: bool) -> Reload:
+    async with store.open_gateway(settings) as gateway:
+        return store.decode(await gateway.request("reload", ReloadRequest(dry=dry)), Reload)
+
+
+def show_changes(answer: Reload) -> None:
+    """Print each change in a line, and what a reload can't change."""
+    for one in answer.changes:
+        click.echo(printable(f"  {one.key}: {one.old} -> {one.new}"))
+    if answer.environment:
+        names = ", ".join(answer.environment)
+        click.echo(
+            printable(f"Values from the environment stay as they were at the start of the gateway: {names}")
+        )
+
+
+def count_text(changes: list[Change]) -> str:
+    """Return how many keys have changed."""
+    return "1 key has changed" if len(changes) == 1 else f"{len(changes)} keys have changed"
