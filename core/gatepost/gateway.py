@@ -1,6 +1,7 @@
 """A running gateway: what lives as long as its process, and the change from one configuration to another."""
 
 import asyncio
+import gc
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -202,6 +203,8 @@ class Gateway:
             one for generation in (self._current, *self._retiring) for one in generation.instances.values()
         }
         await self._opened.close([one for one in old.instances.values() if one not in in_use])
+        # What has gone refers to itself in circles, and the collector is set to run rarely.
+        gc.collect()
 
     def _check_loop_end(self, task: asyncio.Task[None]) -> None:
         """Stop the process when a loop has failed, because without it nothing would be sent any more."""
