@@ -1,7 +1,7 @@
 """The composition root: builds a running gateway from a configuration."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -51,14 +51,17 @@ def examine(
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, instances: Mapping[str, Instance], known_faults: Sequence[Fault] = ()
+    settings: Settings,
+    instances: Mapping[str, Instance],
+    known_faults: Sequence[Fault] = (),
+    on_wait: Callable[[], None] | None = None,
 ) -> AsyncIterator[Gateway]:
     """Open the plugins and the store, and run the loops; at the end stop the loops, close the plugins, then the store.
 
     The store is opened after the plugins. So a start that they refuse changes nothing in it, and what is logged
-    about messages found there is logged once. ``known_faults`` are faults that already forbid the start. With any
-    fault the store is only examined, and no loop runs. Raises ConfigError with these faults and with all faults
-    of the plugins and the store.
+    about messages found there is logged once. Raises ConfigError with the ``known_faults`` and with all faults of the
+    plugins and the store, which is only examined then. ``on_wait`` is called when another process has the SQLite file,
+    which is then waited for; None: that is a fault.
     """
     gateway: Gateway | None = None
 
@@ -69,20 +72,14 @@ async def open_gateway(
         plugins = await stack.enter_async_context(AsyncExitStack())
         opened = OpenInstances(close_timeout)
         plugins.push_async_callback(opened.close_all)
-        faults = [*known_faults]
-        try:
-            await opened.open(instances.values())
-        except ConfigError as error:
-            faults += error.faults
-        if faults:
+        if faults := [*known_faults, *await _open_faults(opened, instances)]:
             raise ConfigError([*faults, *await _store_faults(settings)])
         tracing = open_tracing(os.environ)
         stack.push_async_callback(tracing.stopped)
         trail = Trail(settings.logs.trail, logs.resolve_format(settings.logs.format), tracing)
         stack.callback(trail.flush)
-        outbox = await stack.enter_async_context(
-            open_outbox(settings.store.url, settings.path.parent, outbox_policy(settings), trail=trail)
-        )
+        store = settings.store.url, settings.path.parent, outbox_policy(settings)
+        outbox = await stack.enter_async_context(open_outbox(*store, trail=trail, on_wait=on_wait))
         # From here on the plugins close before the store does.
         await stack.enter_async_context(plugins.pop_all())
         callback_client = await stack.enter_async_context(CallbackClient())
@@ -91,6 +88,14 @@ async def open_gateway(
         stack.callback(lambda: tracing.stop(close_timeout()))
         await stack.enter_async_context(gateway.run())
         yield gateway
+
+
+async def _open_faults(opened: OpenInstances, instances: Mapping[str, Instance]) -> Sequence[Fault]:
+    try:
+        await opened.open(instances.values())
+    except ConfigError as error:
+        return error.faults
+    return ()
 
 
 async def _store_faults(settings: Settings) -> Sequence[Fault]:

@@ -13,7 +13,7 @@ from gatepost.callbacks.worker import CallbackWorker
 from gatepost.config.settings import Settings
 from gatepost.contacts.lookup import ContactCache
 from gatepost.delivery.in_flight import InFlight
-from gatepost.generation import Generation
+from gatepost.generation import Generation, LastingParts
 from gatepost.observe import logs
 from gatepost.observe.log_throttle import LogThrottle
 from gatepost.outbox import Outbox, outbox_policy
@@ -58,9 +58,11 @@ class Gateway:
         self.outbox = outbox
         self._opened = opened
         self.contact_cache = ContactCache()
-        self._in_flight = InFlight(outbox, time.monotonic)
         self._refusals = RefusalLog(outbox, LogThrottle(time.monotonic))
-        self._current = current = self._generation(settings, instances, None)
+        self._lasting = LastingParts(
+            outbox, self.contact_cache, InFlight(outbox, time.monotonic), self._refusals
+        )
+        self._current = current = Generation(settings, instances, self._lasting, None)
         self._retiring: dict[Generation, asyncio.Task[None]] = {}
         self.callbacks = CallbackWorker(
             settings,
@@ -80,8 +82,8 @@ class Gateway:
             self._heartbeat,
         )
         self._alerts = Alerts(settings, outbox, lambda: status.status(self.admin, StatusRequest(), "alerts"))
-        self.on_reload: Callable[[], None] = lambda: None
-        """Is called when another configuration has been taken over."""
+        self.on_reload: list[Callable[[Settings], object]] = []
+        """What is called with each configuration that has been taken over."""
         self._stop_by = math.inf
 
     @property
@@ -150,7 +152,7 @@ class Gateway:
         """
         await self._opened.open([one for one in instances.values() if one not in self.instances.values()])
         old = self._current
-        new = self._generation(settings, instances, old)
+        new = Generation(settings, instances, self._lasting, old)
         await new.prepare()
         # From here on without an await: each request has all of the old configuration or all of the new one.
         self._current = new
@@ -166,7 +168,8 @@ class Gateway:
         retirement.add_done_callback(self._check_loop_end)
         if self.is_stopping:
             new.stop()
-        self.on_reload()
+        for follow in self.on_reload:
+            follow(settings)
 
     def stop(self) -> None:
         """Claim nothing more; work in progress goes on for at most DRAIN_TIMEOUT seconds from the first call."""
@@ -179,19 +182,6 @@ class Gateway:
         """Return the seconds that plugins may take to close: what is left of the time for a stop."""
         left = self._stop_by + MIN_PLUGIN_CLOSE_TIMEOUT - asyncio.get_running_loop().time()
         return min(default_close_timeout(), max(MIN_PLUGIN_CLOSE_TIMEOUT, left))
-
-    def _generation(
-        self, settings: Settings, instances: Mapping[str, Instance], previous: Generation | None
-    ) -> Generation:
-        return Generation(
-            settings,
-            instances,
-            outbox=self.outbox,
-            contact_cache=self.contact_cache,
-            in_flight=self._in_flight,
-            refusals=self._refusals,
-            previous=previous,
-        )
 
     async def _retire(self, old: Generation) -> None:
         """Wait until an old configuration is no longer used, and close the plugins that nobody else uses."""

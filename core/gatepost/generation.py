@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from gatepost.body_limit import BodyLimit
 from gatepost.callback_urls import CallbackUrlPolicy
@@ -27,6 +28,15 @@ from gatepost.web.services import Services
 from gatepost.webhooks.handler import Webhooks
 
 
+class LastingParts(NamedTuple):
+    """The parts of a gateway that its generations share, and that live as long as the process."""
+
+    outbox: Outbox
+    contact_cache: ContactCache
+    in_flight: InFlight
+    refusals: RefusalLog
+
+
 class Generation:
     """The parts of a gateway that work with one configuration."""
 
@@ -34,17 +44,14 @@ class Generation:
         self,
         settings: Settings,
         instances: Mapping[str, Instance],
-        *,
-        outbox: Outbox,
-        contact_cache: ContactCache,
-        in_flight: InFlight,
-        refusals: RefusalLog,
-        previous: "Generation | None" = None,
+        lasting: LastingParts,
+        previous: "Generation | None",
     ) -> None:
         """``instances`` are open. ``previous`` is the generation in use: the instances of both keep their throttles."""
         self.settings = settings
         self.instances = instances
-        self._outbox = outbox
+        self._lasting = lasting
+        self._outbox = lasting.outbox
         self.members: Mapping[str, RouteMember] = self._route_members(previous.members if previous else {})
         """The sending instances with their throttles, by name."""
         self.url_policies = {
@@ -52,30 +59,15 @@ class Generation:
             for name, client in settings.clients.items()
         }
         metrics = gateway_metrics(
-            settings, instances, outbox, previous.services.metrics if previous else None
+            settings, instances, self._outbox, previous.services.metrics if previous else None
         )
         contacts = Contacts(self._sources(), settings.contacts.timeout, settings.contacts.default_region)
-        self.acceptance = Acceptance(
-            settings,
-            outbox=outbox,
-            contacts=contacts,
-            contact_cache=contact_cache,
-            url_policies=self.url_policies,
-            refusals=refusals,
-        )
-        self.delivery = DeliveryWorker(
-            settings,
-            outbox=outbox,
-            members=self.members,
-            contacts=contacts,
-            contact_cache=contact_cache,
-            metrics=metrics,
-            in_flight=in_flight,
-        )
+        self.acceptance = self._acceptance(contacts)
+        self.delivery = self._delivery(contacts, metrics)
         self.services: Services = self._services(metrics)
         """What the routes call."""
         self._balancer = Balancer(
-            outbox, self.delivery.shares, lambda: self.services.webhooks.refused_instances
+            self._outbox, self.delivery.shares, lambda: self.services.webhooks.refused_instances
         )
         self.worker: asyncio.Task[None] | None = None
         """The task that sends, from ``start`` on."""
@@ -127,6 +119,27 @@ class Generation:
             client: [self.instances[name] for name in self.settings.contact_sources(client)]
             for client in self.settings.clients
         }
+
+    def _acceptance(self, contacts: Contacts) -> Acceptance:
+        return Acceptance(
+            self.settings,
+            outbox=self._outbox,
+            contacts=contacts,
+            contact_cache=self._lasting.contact_cache,
+            url_policies=self.url_policies,
+            refusals=self._lasting.refusals,
+        )
+
+    def _delivery(self, contacts: Contacts, metrics: Metrics) -> DeliveryWorker:
+        return DeliveryWorker(
+            self.settings,
+            outbox=self._outbox,
+            members=self.members,
+            contacts=contacts,
+            contact_cache=self._lasting.contact_cache,
+            metrics=metrics,
+            in_flight=self._lasting.in_flight,
+        )
 
     def _services(self, metrics: Metrics) -> Services:
         settings, outbox = self.settings, self._outbox

@@ -101,7 +101,7 @@ class Throttle:
         several processes.
         """
         self._concurrency = concurrency
-        self.set_clients(clients)
+        self.clients = clients
         self._interval = 1 / per_second if per_second else 0.0
         self._random = random or SystemRandom()
         self._used = 0
@@ -120,10 +120,6 @@ class Throttle:
         self._rate = SendRate()
         self._success_at: float | None = None
         self._tripped_at = 0.0
-
-    def set_clients(self, clients: int) -> None:
-        """Change the number of clients whose messages the instance may send."""
-        self._several_clients = clients > 1
 
     @property
     def slots_used(self) -> int:
@@ -253,7 +249,7 @@ class Throttle:
         if len(self._refused) < FAILURE_THRESHOLD or other_client:
             self._refused.add(content)
         # Refused contents of a single client do not show how the instance treats the messages of the others.
-        one_client = self._several_clients and len({key.client for key in self._refused}) == 1
+        one_client = self.clients > 1 and len({key.client for key in self._refused}) == 1
         if len(self._refused) < FAILURE_THRESHOLD or one_client:
             return True
         # The refusals before this one were not counted as failures.

@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 
-from gatepost import app, model, throttle
+from gatepost import gateway, model, throttle
 from gatepost.callbacks import attempt as callback_attempt
 from gatepost.callbacks.client import CallbackClient
 from gatepost.config import settings
@@ -54,7 +54,7 @@ def test_a_webhook_signature_is_valid_for_26_hours():
 
 
 def test_a_gateway_stops_within_12_seconds():
-    assert app.DRAIN_TIMEOUT + app.MIN_PLUGIN_CLOSE_TIMEOUT + isolation.CANCEL_TIMEOUT <= 12
+    assert gateway.DRAIN_TIMEOUT + gateway.MIN_PLUGIN_CLOSE_TIMEOUT + isolation.CANCEL_TIMEOUT <= 12
 
 
 def test_the_error_codes():

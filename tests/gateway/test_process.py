@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 from collections import Counter
 
 import aiohttp
@@ -130,7 +128,7 @@ async def test_sigterm_under_load_finishes_work_in_progress_and_ends_with_0(
 async def test_a_shutdown_has_a_time_limit(deployment, sendgrid, monkeypatch, wait_until):
     """The provider, Smartico and a client all hang; a message at the provider waits for a report."""
     monkeypatch.setattr("gatepost.gateway.DRAIN_TIMEOUT", 1.0)
-    monkeypatch.setattr("gatepost.server.process.DRAIN_TIMEOUT", 1.0)
+    monkeypatch.setattr("gatepost.server.http_server.DRAIN_TIMEOUT", 1.0)
     deployment.tables["delivery"]["uncertain_wait"] = 0.5
     deployment.crm.fail(smartico.hang(), calls=1)
     async with deployment.running(email=["sendgrid-main"]):

@@ -17,8 +17,9 @@ from gatepost.body_limit import BodyLimit
 from gatepost.intake.accept import Acceptance
 from gatepost.server import admin_connection
 from gatepost.server.connection_limits import ConnectionLimits
+from gatepost.server.http_server import HttpServer
 from gatepost.server.parsing import MIN_REQUEST_BYTES
-from gatepost.server.process import _Server, serve
+from gatepost.server.process import serve
 from gatepost.server.protocol import MAX_PIPELINED, MAX_PIPELINED_BYTES, Connection
 
 TEST_TIMEOUT = 60.0
@@ -530,7 +531,7 @@ async def test_closed_connections_leave_no_state(limits, address):
 async def test_requests_that_arrive_during_a_shutdown_are_answered(tmp_path, monkeypatch):
     """On idle connections, and on others that the gateway has not accepted yet."""
     clients = []
-    shutdown = _Server.shutdown
+    shutdown = HttpServer.shutdown
 
     async def send_first(server, sockets=None):
         # Everything is sent before the server's event loop can read again.
@@ -540,7 +541,7 @@ async def test_requests_that_arrive_during_a_shutdown_are_answered(tmp_path, mon
             client.sendall(request(body=message(ext_user_id="anna", email_uid=f"late {number}")))
         await shutdown(server, sockets)
 
-    monkeypatch.setattr(_Server, "shutdown", send_first)
+    monkeypatch.setattr(HttpServer, "shutdown", send_first)
     async with serving(tmp_path) as address:
         clients += [socket() for _ in range(40)]
         for client in clients[:20]:
@@ -571,7 +572,7 @@ async def test_a_connection_accepted_at_the_end_of_a_shutdown_is_closed(tmp_path
             return next(closing, False)
 
         closing_begun = asyncio.Event()
-        monkeypatch.setattr("gatepost.server.process._has_pending_connections", connect_first)
+        monkeypatch.setattr("gatepost.server.http_server._has_pending_connections", connect_first)
         async with serving(tmp_path) as address:
             pass
         late.setblocking(False)  # noqa: FBT003  the library's own

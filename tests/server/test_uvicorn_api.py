@@ -27,7 +27,7 @@ API = Path(uvicorn_api.__file__)
 
 MISSING = object()
 
-NAMES_ELSEWHERE = {"drain", "host", "port", "server"}
+NAMES_ELSEWHERE = {"drain", "host", "port", "reload", "run", "server"}
 """Attributes of uvicorn that are not used; attributes of our own classes have the same names."""
 
 

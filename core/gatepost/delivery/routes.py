@@ -47,7 +47,7 @@ def route_member(
     configuration before, stays if it has the same instance: its slots are in use, and it may rest.
     """
     if earlier and earlier.instance is instance:
-        earlier.throttle.set_clients(clients)
+        earlier.throttle.clients = clients
         return earlier
     settings = instance.settings
     rate = shared_rate(settings.name, settings.per_second) if shared and settings.per_second else None

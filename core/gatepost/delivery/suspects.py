@@ -34,16 +34,16 @@ class Suspects:
         outbox: Outbox,
         dispatch: Dispatch,
         *,
-        in_flight: Collection[asyncio.Task[None]],
+        tasks: Collection[asyncio.Task[None]],
         stopping: asyncio.Event,
     ) -> None:
         """Take what the loop shares with the delivery worker.
 
-        ``in_flight`` are the tasks that send; ``stopping`` ends ``run``.
+        ``tasks`` are those that send; ``stopping`` ends ``run``.
         """
         self._outbox = outbox
         self._dispatch = dispatch
-        self._in_flight = in_flight
+        self._in_flight = tasks
         self._stopping = stopping
         self._last_queue = 0
 

@@ -49,10 +49,7 @@ class DeliveryWorker:
         clock: Callable[[], float] = time.monotonic,
         in_flight: InFlight | None = None,
     ) -> None:
-        """Take the sending instances as ``members``, by name.
-
-        ``in_flight`` is shared with the workers of other configurations in this process; None: there are none.
-        """
+        """Take the sending instances as ``members``, by name; other workers of this process share ``in_flight``."""
         self._settings = settings
         self._outbox = outbox
         self._recipients = Recipients(settings.clients, contacts, contact_cache)
@@ -78,9 +75,7 @@ class DeliveryWorker:
             clock=clock,
             stopping=self._claims_end,
         )
-        self._suspects = Suspects(
-            outbox, self._dispatch, in_flight=in_flight.tasks, stopping=self._claims_end
-        )
+        self._suspects = Suspects(outbox, self._dispatch, tasks=in_flight.tasks, stopping=self._claims_end)
 
     async def run(self) -> None:
         """Send messages until ``retire`` or ``stop``; then return when none of its own is in flight any more."""

@@ -51,15 +51,13 @@ class Metrics:
         webhooks: Mapping[str, int] = NO_COUNTS,
         previous: "Metrics | None" = None,
     ) -> None:
-        """Create all series.
+        """Create all series; what ``previous`` has counted goes on, also for whoever still works with it.
 
         ``providers`` are the instances that send, ``reporters`` those that may report, and ``webhooks`` those that
-        take webhooks, with the HTTP status that asks their providers to repeat. What ``previous`` has counted goes
-        on being counted, also by whoever still works with it; its gauges do not belong to the new metrics.
+        take webhooks, with the HTTP status that asks their providers to repeat.
         """
         self.registry = CollectorRegistry()
         self.counted: dict[str, Counter | Histogram] = dict(previous.counted) if previous else {}
-        """The counters and histograms of this process."""
         ProcessCollector(registry=self.registry)
         self._answers: dict[tuple[str, str, int], Counter] = {}
         self.answers = self._counter(

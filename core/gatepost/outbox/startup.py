@@ -1,5 +1,6 @@
 """Opening the outbox: connect, lock, bring the tables up to date."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from gatepost.config.settings import Settings
 from gatepost.errors import ConfigError, Fault, StoreError
 from gatepost.model import Channel, Secret
+from gatepost.observe import logs
 from gatepost.observe.trail import NO_TRAIL, Trail
 from gatepost.outbox import counters, postgresql, sqlite
 from gatepost.outbox.driver_errors import opening_problem
@@ -21,6 +23,11 @@ from gatepost.outbox.records import Fallback, Policy
 from gatepost.outbox.store import Outbox
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.outbox.transaction import Transaction
+
+LOCK_INTERVAL = 0.02
+"""Seconds between two looks whether another process still has the file."""
+
+_log = logs.get(__name__)
 
 
 def outbox_policy(settings: Settings) -> Policy:
@@ -47,15 +54,19 @@ async def open_outbox(
     policy: Policy,
     clock: Callable[[], float] = time.time,
     trail: Trail = NO_TRAIL,
+    on_wait: Callable[[], None] | None = None,
 ) -> AsyncIterator[Outbox]:
     """Open the store and bring its tables up to date; on SQLite also end the claims of the process before.
 
-    ``clock`` (seconds since the epoch) is used on SQLite; on PostgreSQL the server's clock counts. Raises
-    ConfigError when the store can't be opened, or when another process has it open.
+    ``clock`` (seconds since the epoch) is used on SQLite; on PostgreSQL the server's clock counts. ``on_wait`` is called
+    when another process has the SQLite file; its end is waited for. Raises ConfigError when the store can't be opened,
+    and without ``on_wait`` when another process has it.
     """
     path = sqlite_path(url, base)
     opened = (
-        _open_postgresql(url, policy, trail) if path is None else _open_sqlite(path, policy, clock, trail)
+        _open_postgresql(url, policy, trail)
+        if path is None
+        else _open_sqlite(path, policy, clock, trail, on_wait)
     )
     async with opened as outbox:
         try:
@@ -68,9 +79,18 @@ async def open_outbox(
 
 @asynccontextmanager
 async def _open_sqlite(
-    path: Path, policy: Policy, clock: Callable[[], float], trail: Trail
+    path: Path,
+    policy: Policy,
+    clock: Callable[[], float],
+    trail: Trail,
+    on_wait: Callable[[], None] | None,
 ) -> AsyncIterator[Outbox]:
     lock = sqlite.FileLock(path)
+    if on_wait is not None and lock.is_held():
+        _log.info("store_in_use", path=str(path))
+        on_wait()
+        while lock.is_held():  # noqa: ASYNC110  the operating system tells nobody
+            await asyncio.sleep(LOCK_INTERVAL)
     lock.acquire()
     try:
         database = sqlite.SqliteDatabase(path)

@@ -43,7 +43,10 @@ SEND_OVERRUN = 1.0
 
 
 class Instance:
-    """One configured plugin: a method for each hook, and properties that say what the plugin can do."""
+    """One configured plugin: a method for each hook, and properties that say what the plugin can do.
+
+    It has more than 15 methods because each property answers one question about the plugin.
+    """
 
     def __init__(
         self, settings: InstanceSettings, plugin: object, services: InstanceServices | None = None

@@ -17,6 +17,9 @@ _log = logs.get(__name__)
 class LimitedConnection(Protocol):
     """What ConnectionLimits needs of a connection."""
 
+    @property
+    def is_new(self) -> bool: ...
+
     def abort(self) -> None: ...
 
     def close_after_newest_answer(self) -> None: ...
@@ -65,6 +68,10 @@ class ConnectionLimits(ServerState):
         self.read_until = now + READ_GRACE
         for connection in self.connections:
             cast("LimitedConnection", connection).close_after_newest_answer()
+
+    def has_newcomers(self) -> bool:
+        """Return whether a client has connected and not sent its first request yet."""
+        return any(one.is_new for one in self.waiting)
 
     def log_invalid_request(self, peer: str, status: int, reason: str) -> None:
         """Log that a peer does not speak HTTP, at most once a minute for each peer."""

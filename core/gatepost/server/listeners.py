@@ -11,6 +11,7 @@ from gatepost.config.networks import parse_listen
 from gatepost.config.settings import Settings
 from gatepost.errors import Fault
 from gatepost.observe import logs
+from gatepost.server.inherited_sockets import address_of, listens_on
 
 BACKLOG = 2048
 
@@ -22,6 +23,8 @@ class Listener(NamedTuple):
 
     socket: socket.socket
     tls: Certificate | None
+    is_inherited: bool
+    """Whether another process has opened it, and keeps it open when this one ends."""
 
     @property
     def host(self) -> str:
@@ -44,9 +47,10 @@ class Listener(NamedTuple):
 class Listeners:
     """The listeners of one configuration. ``close`` them at the end."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Open them; where one can't be opened, ``faults`` says why."""
+    def __init__(self, settings: Settings, inherited: Sequence[socket.socket] = ()) -> None:
+        """Open them, or use one of the sockets that were ``inherited``; where that can't be done, ``faults`` says why."""
         self.faults: list[Fault] = []
+        self._unused = [*inherited]
         server, console = settings.server, settings.console
         self._public = self._open(server.host, server.port, server.certificate, server.key, _server_fault)
         self.console: Listener | None = None
@@ -54,12 +58,23 @@ class Listeners:
         if console.listen:
             host, port = parse_listen(console.listen)
             self.console = self._open(host, port, console.certificate, console.key, _console_fault)
+        for one in self._unused:
+            problem = (
+                f"the service manager hands over {address_of(one)}, on which this configuration does not listen: "
+                "make the ListenStream of the socket unit and [server] host and port the same"
+            )
+            self.faults.append(Fault("server", problem))
 
     @property
     def public(self) -> Listener:
         """The listener for Smartico and the providers; only without faults."""
         assert self._public is not None
         return self._public
+
+    @property
+    def are_inherited(self) -> bool:
+        """Whether the public listener was opened by another process."""
+        return self._public is not None and self._public.is_inherited
 
     @property
     def certificates(self) -> Sequence[Certificate]:
@@ -78,6 +93,8 @@ class Listeners:
         for one in (self._public, self.console):
             if one:
                 one.socket.close()
+        for unused in self._unused:
+            unused.close()
 
     def _open(
         self,
@@ -88,9 +105,14 @@ class Listeners:
         fault: Callable[[str, int, OSError], Fault],
     ) -> Listener | None:
         tls = Certificate(certificate, key) if certificate and key else None
+        for inherited in self._unused:
+            if listens_on(inherited, host, port):
+                self._unused.remove(inherited)
+                return Listener(inherited, tls, is_inherited=True)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            return Listener(socket.create_server((host, port), family=family, backlog=BACKLOG), tls)
+            opened = socket.create_server((host, port), family=family, backlog=BACKLOG)
+            return Listener(opened, tls, is_inherited=False)
         except OSError as error:
             self.faults.append(fault(host, port, error))
             return None

@@ -1,27 +1,26 @@
-"""The gateway as a process: its listening socket, its signals, and a shutdown that loses no message."""
+"""The gateway as a process: its servers, its signals, and a shutdown that loses no message."""
 
 import asyncio
 import contextlib
-import selectors
+import os
 import signal
-import socket
-from collections.abc import Callable, Iterator, Mapping
-
-from litestar.types import ASGIApp
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from gatepost.app import open_gateway
-from gatepost.config.certificate import Certificate
 from gatepost.config.settings import Settings
 from gatepost.errors import StoreError
-from gatepost.gateway import DRAIN_TIMEOUT, Gateway
+from gatepost.gateway import Gateway
 from gatepost.observe import logs
 from gatepost.outbox import audit_chain
 from gatepost.plugin_host.instances import Instance
 from gatepost.server import admin_connection
-from gatepost.server import uvicorn_api as uvicorn
-from gatepost.server.connection_limits import ConnectionLimits
-from gatepost.server.listeners import BACKLOG, Listeners
+from gatepost.server.http_server import HttpServer, server_config
+from gatepost.server.inherited_sockets import take_sockets
+from gatepost.server.listeners import Listener, Listeners
 from gatepost.server.protocol import Connection
+from gatepost.server.service_manager import ServiceManager
 from gatepost.web.admin.api import AdminApi
 from gatepost.web.admin.app import AdminApp
 from gatepost.web.admin.services import OperationRefused
@@ -34,68 +33,9 @@ MAX_CONNECTIONS = 16_384
 MAX_CONSOLE_CONNECTIONS = 256
 """Open connections of the console."""
 
-ACCEPT_GRACE = 0.1
-"""Seconds of a shutdown in which new connections are still accepted, and each answer says ``connection: close``."""
-
-MAX_ACCEPT_GRACE = 1.0
-"""Seconds to which ACCEPT_GRACE is extended while the event loop has not accepted every pending connection."""
-
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-_LOOP_TURNS = 8
-"""Turns of the event loop until a connection that was accepted has been read."""
-
 _log = logs.get(__name__)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which reports when it listens and leaves signals alone: its own handler ends the process."""
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        max_connections: int,
-        on_listening: Callable[[], None] = lambda: None,
-    ) -> None:
-        super().__init__(config)
-        self._on_listening = on_listening
-        self.server_state = self._limits = ConnectionLimits(max_connections)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_listening()
-
-    async def on_tick(self, counter: int) -> bool:
-        self._limits.abort_expired(asyncio.get_running_loop().time())
-        return await super().on_tick(counter)
-
-    def begin_shutdown(self) -> None:
-        """Make ``serve`` end soon, and each connection close after its next answer."""
-        self.should_exit = True
-        self._limits.drain(asyncio.get_running_loop().time())
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Read and answer what has arrived, then shut down; uvicorn alone would reset unread connections."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        await asyncio.sleep(ACCEPT_GRACE)
-        while _has_pending_connections(sockets or []) and loop.time() < start + MAX_ACCEPT_GRACE:  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        # asyncio hands an accepted connection to its server one turn later. If the server has closed by then,
-        # the connection stays open and its client waits in vain: so stop accepting first.
-        for server in self.servers:
-            for listener in server.sockets:
-                loop.remove_reader(listener)
-        await _read_accepted_connections()
-        for server in self.servers:
-            server.close()
-        await _read_accepted_connections()
-        self.config.timeout_graceful_shutdown = max(1, int(DRAIN_TIMEOUT - (loop.time() - start)))
-        await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def serve(
@@ -108,17 +48,24 @@ async def serve(
     """Run the gateway until SIGTERM or SIGINT, and return the exit code; SIGHUP makes it reload its configuration.
 
     ``on_listening`` is called with the URL as soon as requests are accepted, and ``on_reload`` after each reload with
-    the instances in use. The exit code is 0 when all work in
-    progress was finished, and 1 when the store or an internal loop failed and the process had to stop. Raises
-    ConfigError when the gateway can't start, with the faults of the address, the store and the plugins.
+    the instances in use. The exit code is 0 when all work in progress was finished, and 1 when the store or an internal
+    loop failed and the process had to stop. Raises ConfigError when the gateway can't start, with the faults of the
+    address, the store and the plugins.
     """
-    listeners = Listeners(settings)
+    manager = ServiceManager(os.environ)
+    listeners = Listeners(settings, take_sockets(os.environ))
+    # The process that has the store now was started with the same socket, and is about to end.
+    on_wait = partial(manager.waiting, "the store") if listeners.are_inherited else None
     try:
-        async with open_gateway(settings, instances, listeners.faults) as gateway:
+        async with open_gateway(settings, instances, listeners.faults, on_wait) as gateway:
             # Without it the gateway still works; the store has logged why.
             with contextlib.suppress(StoreError):
                 await gateway.outbox.coordinate(audit_chain.log_head, None)
-            await _run(settings, gateway, listeners, on_listening, on_reload)
+            gateway.on_reload += [listeners.take_over, lambda _settings: on_reload(gateway.instances)]
+            async with contextlib.AsyncExitStack() as stack:
+                servers = _Servers(gateway, manager, on_listening)
+                await servers.open(listeners, stack)
+                await servers.run()
             broken = gateway.outbox.failure.done()
             _log.info("stopping")
     finally:
@@ -129,98 +76,86 @@ async def serve(
     return 1 if broken else 0
 
 
-async def _run(
-    settings: Settings,
-    gateway: Gateway,
-    listeners: Listeners,
-    on_listening: Callable[[str], None],
-    on_reload: Callable[[Mapping[str, Instance]], None],
-) -> None:
-    """Answer requests until a signal arrives or the store breaks."""
-    public = listeners.public
+class _Servers:
+    """The servers of one gateway: for Smartico and the providers, for the console, and for commands."""
 
-    def announce() -> None:
-        _log.info("listening", url=public.url)
-        on_listening(public.url)
+    def __init__(
+        self, gateway: Gateway, manager: ServiceManager, on_listening: Callable[[str], None]
+    ) -> None:
+        self._gateway = gateway
+        self._manager = manager
+        self._on_listening = on_listening
+        self._servers: list[HttpServer] = []
+        self._hangup = asyncio.Event()
 
-    config = _uvicorn_config(create_app(lambda: gateway.services), Connection, public.tls)
-    servers = {public.socket: _Server(config, _max_connections(), announce)}
-
-    def stop() -> None:
-        for server in servers.values():
-            server.begin_shutdown()
-        gateway.stop()
-
-    def take_over() -> None:
-        listeners.take_over(gateway.settings)
-        on_reload(gateway.instances)
-
-    gateway.on_reload = take_over
-    hangup = asyncio.Event()
-    async with contextlib.AsyncExitStack() as cleanup:
+    async def open(self, listeners: Listeners, stack: contextlib.AsyncExitStack) -> None:
+        """Create the servers, and begin what goes on beside them; the ``stack`` ends that."""
+        gateway, public = self._gateway, listeners.public
+        self._add(
+            public, create_app(lambda: gateway.services), _max_connections(), partial(self._announce, public)
+        )
         if console := listeners.console:
             # Its libraries are an extra.
             from gatepost.console.app import open_console  # noqa: PLC0415
 
-            app = await cleanup.enter_async_context(open_console(settings, gateway.admin, console.host))
-            config = _uvicorn_config(app, Connection, console.tls)
-            servers[console.socket] = _Server(config, MAX_CONSOLE_CONNECTIONS, console.announce)
-        if admin_listener := cleanup.enter_context(admin_socket(settings)):
-            config = _uvicorn_config(AdminApp(AdminApi(gateway.admin)), admin_connection.AdminConnection)
-            servers[admin_listener] = _Server(config, admin_connection.MAX_CONNECTIONS)
-        for tls in listeners.certificates:
-            cleanup.callback(asyncio.create_task(tls.follow(), name="certificate").cancel)
+            opened = open_console(gateway.settings, gateway.admin, console.host)
+            self._add(
+                console, await stack.enter_async_context(opened), MAX_CONSOLE_CONNECTIONS, console.announce
+            )
+        if admin := stack.enter_context(admin_socket(gateway.settings)):
+            config = server_config(AdminApp(AdminApi(gateway.admin)), admin_connection.AdminConnection)
+            self._servers.append(HttpServer(config, admin, admin_connection.MAX_CONNECTIONS))
+        loops = [
+            self._reload_at_signals(),
+            self._manager.watch(),
+            *(tls.follow() for tls in listeners.certificates),
+        ]
+        for loop in loops:
+            stack.callback(asyncio.create_task(loop).cancel)
+
+    async def run(self) -> None:
+        """Answer requests until a signal arrives or the store breaks."""
+        loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(number, stop)
+            loop.add_signal_handler(number, self._stop)
         # Where it was ignored from the start (``nohup``) it stays ignored.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
-        cleanup.callback(asyncio.create_task(_reload_at(hangup, gateway), name="reload").cancel)
-        gateway.outbox.failure.add_done_callback(lambda _broken: stop())
-        await asyncio.gather(*(server.serve(sockets=[one]) for one, server in servers.items()))
+            loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
+        self._gateway.outbox.failure.add_done_callback(lambda _broken: self._stop())
+        await asyncio.gather(*(server.answer() for server in self._servers))
 
+    def _add(
+        self, listener: Listener, app: Any, max_connections: int, on_listening: Callable[[], None]
+    ) -> None:
+        config = server_config(app, Connection, listener.tls)
+        server = HttpServer(
+            config, listener.socket, max_connections, on_listening, is_inherited=listener.is_inherited
+        )
+        self._servers.append(server)
 
-async def _reload_at(hangup: asyncio.Event, gateway: Gateway) -> None:
-    """Reload at each signal, until cancelled. Signals during a reload make one more, which reads the newest file."""
-    assert gateway.admin.reload
-    while True:
-        await hangup.wait()
-        hangup.clear()
-        # It refuses while the gateway stops, and has logged everything else.
-        with contextlib.suppress(OperationRefused):
-            await gateway.admin.reload("SIGHUP", dry=False)
+    def _announce(self, listener: Listener) -> None:
+        _log.info("listening", url=listener.url)
+        self._manager.ready()
+        self._on_listening(listener.url)
 
+    def _stop(self) -> None:
+        self._manager.stopping()
+        for server in self._servers:
+            server.begin_shutdown()
+        self._gateway.stop()
 
-async def _read_accepted_connections() -> None:
-    """Wait until the event loop has read from every connection that it has accepted."""
-    for _ in range(_LOOP_TURNS):
-        await asyncio.sleep(0)
-
-
-def _has_pending_connections(listeners: list[socket.socket]) -> bool:
-    """Return whether the event loop has connections left to accept; some loops accept only one per turn."""
-    with selectors.DefaultSelector() as selector:
-        for listener in listeners:
-            selector.register(listener, selectors.EVENT_READ)
-        return bool(selector.select(0))
-
-
-def _uvicorn_config(
-    app: ASGIApp | AdminApp, connection: type[Connection], tls: Certificate | None = None
-) -> uvicorn.Config:
-    return uvicorn.Config(
-        app=app,
-        lifespan="off",
-        http=connection,
-        ws="none",
-        # gatepost.web.auth finds the client address, from the operator's own list of trusted proxies.
-        proxy_headers=False,
-        server_header=False,
-        log_config=None,
-        access_log=False,
-        backlog=BACKLOG,
-        ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
-    )
+    async def _reload_at_signals(self) -> None:
+        """Reload at each signal, until cancelled. Signals during a reload make one more, which reads the newest file."""
+        reload = self._gateway.admin.reload
+        assert reload
+        while True:
+            await self._hangup.wait()
+            self._hangup.clear()
+            self._manager.reloading()
+            # It refuses while the gateway stops, and has logged everything else.
+            with contextlib.suppress(OperationRefused):
+                await reload("SIGHUP", dry=False)
+            self._manager.ready()
 
 
 def _max_connections() -> int:

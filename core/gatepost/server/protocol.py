@@ -66,6 +66,11 @@ class Connection(StrictHttpProtocol):
         self._reading_ended = False
         """Whether no further request is read; the connection closes after the answers that it still has to give."""
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no whole request has come yet."""
+        return self.cycle is None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow: _ReadControl = _ReadControl(transport)

@@ -40,7 +40,7 @@ def message_route(channel: Channel) -> ASGIRouteHandler:
 
     @asgi(f"/{channel}", copy_scope=False)
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-        services: Services = scope["litestar_app"].state[SERVICES_KEY]
+        services: Services = scope["litestar_app"].state[SERVICES_KEY]()
         await handle_message(services, channel, cast("HTTPScope", scope), receive, send)
 
     return handle
