@@ -75,7 +75,7 @@ class Reloading:
         try:
             await self._gateway.outbox.change(audit.append, entry)
         except StoreError as error:
-            _log.warning("reload_not_recorded", reason=str(error))
+            _log.error("audit_entry_not_stored", actor=actor, reason=str(error))
 
 
 def _refused(faults: Iterable[Fault]) -> Reload:
