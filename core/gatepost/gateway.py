@@ -72,15 +72,8 @@ class Gateway:
             metrics=current.services.metrics,
         )
         self._heartbeat = Heartbeat(outbox)
-        self.admin = AdminServices(
-            settings,
-            outbox,
-            current.acceptance,
-            self.callbacks,
-            current.throttles,
-            instances,
-            self._heartbeat,
-        )
+        parts = current.acceptance, self.callbacks, current.throttles, instances, self._heartbeat
+        self.admin = AdminServices(settings, outbox, *parts, self._scrape)
         self._alerts = Alerts(settings, outbox, lambda: status.status(self.admin, StatusRequest(), "alerts"))
         self.on_reload: list[Callable[[Settings], object]] = []
         """What is called with each configuration that has been taken over."""
@@ -177,6 +170,9 @@ class Gateway:
         for one in (self._current, *self._retiring):
             one.stop()
         self.callbacks.stop()
+
+    async def _scrape(self) -> bytes:
+        return await self.services.scrape()
 
     def plugin_close_timeout(self) -> float:
         """Return the seconds that plugins may take to close: what is left of the time for a stop."""

@@ -125,23 +125,23 @@ async def test_a_socket_with_another_address_is_refused(deployment, listener, st
     ) in problems
 
 
-async def test_the_service_manager_is_told_what_happens(listener, start, tmp_path):
+async def test_the_service_manager_is_messages_what_happens(listener, start, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(60)
-        told = []
+        messages = []
 
         def read(until):
             while until not in (text := manager.recv(4096).decode()):
-                told.append(text)
-            told.append(text)
+                messages.append(text)
+            messages.append(text)
 
         process = start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="100000")
         await asyncio.to_thread(read, "READY=1")
         await asyncio.to_thread(read, "WATCHDOG=1")
         process.process.send_signal(signal.SIGHUP)
         await asyncio.to_thread(read, "RELOADING=1")
-        assert re.search(r"MONOTONIC_USEC=\d+", told[-1])
+        assert re.search(r"MONOTONIC_USEC=\d+", messages[-1])
         await asyncio.to_thread(read, "READY=1")
         await process.end()
         await asyncio.to_thread(read, "STOPPING=1")
@@ -168,7 +168,7 @@ async def test_systemd_itself_hands_a_socket_over(deployment, tmp_path):
         "--config",
         str(config),
     ]
-    # It passes on nothing of the environment but what it is told.
+    # It passes on nothing of the environment but what it is messages.
     with (tmp_path / "activate.log").open("wb") as log:
         process = subprocess.Popen([program, *arguments], stdout=log, stderr=log)  # noqa: ASYNC220  it is long-lived
     try:

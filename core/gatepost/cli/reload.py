@@ -55,8 +55,13 @@ def ask(config: Path | None, *, dry: bool) -> Reload:
 
 
 async def _request(settings: Settings, *, dry: bool) -> Reload:
-    async with store.open_gateway(settings) as gateway:
-        return store.decode(await gateway.request("reload", ReloadRequest(dry=dry)), Reload)
+    """Return the answer of the gateway; where several run with this configuration, one that refuses goes before."""
+    answers: list[Reload] = []
+    async with store.open_gateways(settings) as gateways:
+        for gateway in gateways:
+            answer = await gateway.request("reload", ReloadRequest(dry=dry))
+            answers.append(store.decode(answer, Reload))
+    return max(answers, key=lambda answer: (bool(answer.problems), len(answer.changes)))
 
 
 def show_changes(answer: Reload) -> None:

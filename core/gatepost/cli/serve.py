@@ -22,8 +22,11 @@ from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path, log_settings
 from gatepost.errors import ConfigError, Fault
 from gatepost.observe import logs, output_capture, watchdog
+from gatepost.outbox.store_url import sqlite_path
 from gatepost.plugin_host.instances import Instance
 from gatepost.server import process
+from gatepost.server.supervisor import Supervisor
+from gatepost.web.admin.socket_file import MAX_GATEWAYS
 
 T = TypeVar("T")
 
@@ -34,8 +37,14 @@ _log = logs.get(__name__)
 
 
 @click.command()
+@click.option(
+    "--processes",
+    type=click.IntRange(1, MAX_GATEWAYS),
+    default=1,
+    help="Gateways on one socket, one for each core; needs PostgreSQL.",
+)
 @config_option
-def command(config: Path | None) -> None:
+def command(processes: int, config: Path | None) -> None:
     """Run the gateway until it gets a signal to stop (SIGTERM or Ctrl-C). SIGHUP does what `gatepost reload` does.
 
     At the stop it accepts no new requests, finishes its current work within 12 seconds and ends with exit code 0. If it
@@ -48,7 +57,12 @@ def command(config: Path | None) -> None:
     logs.configure(settings.level, log_format)
     refuse = partial(_refuse, sys.stderr, path, log_format)
     with output_capture.capture_output(), asyncio.Runner(loop_factory=_new_loop) as runner:
-        code = _start(path, runner.get_loop(), refuse, verbose=settings.level == "debug")
+        loop, is_verbose = runner.get_loop(), settings.level == "debug"
+        code = (
+            _start(path, loop, refuse, verbose=is_verbose)
+            if processes == 1
+            else _start_several(path, loop, refuse, processes)
+        )
         # A thread or a task that does not end would keep the process alive after its work is done.
         exit_timer = threading.Timer(EXIT_TIMEOUT, os._exit, (code,))
         exit_timer.daemon = True
@@ -74,6 +88,28 @@ def _start(
         for fault in error.faults:
             refuse(fault)
         return 1
+
+
+def _start_several(
+    path: Path, loop: asyncio.AbstractEventLoop, refuse: Callable[[Fault], None], processes: int
+) -> int:
+    """Run several gateways, or refuse each fault that forbids it; returns the exit code."""
+    try:
+        settings, _instances = load(path)
+        if sqlite_path(settings.store.url, path.parent) is None:
+            return loop.run_until_complete(_supervise(settings, processes))
+        refuse(
+            Fault("store.url", "several processes need PostgreSQL: only one process can have a SQLite file")
+        )
+        return 1
+    except ConfigError as error:
+        for fault in error.faults:
+            refuse(fault)
+        return 1
+
+
+async def _supervise(settings: Settings, processes: int) -> int:
+    return await Supervisor(settings, processes).run()
 
 
 def _refuse(stderr: TextIO, path: Path, log_format: str, fault: Fault) -> None:

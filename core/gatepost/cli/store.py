@@ -1,8 +1,8 @@
 """How commands read the store, and how they ask the running gateway for changes."""
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -28,7 +28,13 @@ from gatepost.web.admin.requests import (
     SendRequest,
     StatusRequest,
 )
-from gatepost.web.admin.socket_file import CONNECT_TIMEOUT, NoSocket, SocketUnavailable, gateway_address
+from gatepost.web.admin.socket_file import (
+    CONNECT_TIMEOUT,
+    NoSocket,
+    SocketUnavailable,
+    gateway_address,
+    live_addresses,
+)
 
 Result = TypeVar("Result")
 
@@ -180,6 +186,22 @@ async def open_gateway(
         raise GatewayNotRunning(str(error)) from None
     except SocketUnavailable as error:
         raise AdminError(str(error)) from None
+
+
+@asynccontextmanager
+async def open_gateways(settings: Settings) -> AsyncIterator[Sequence["GatewayClient"]]:
+    """Open clients of all gateways that run here with this configuration. Raises AdminError where there is none."""
+    async with AsyncExitStack() as stack:
+        # It says why there is none.
+        first = await stack.enter_async_context(open_gateway(settings))
+        timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT, connect=CONNECT_TIMEOUT)
+        sessions = [
+            aiohttp.ClientSession(timeout=timeout, connector=aiohttp.UnixConnector(path=address))
+            for address in stack.enter_context(live_addresses(settings))
+        ]
+        for session in sessions:
+            await stack.enter_async_context(session)
+        yield [GatewayClient(session) for session in sessions] or [first]
 
 
 class GatewayClient:

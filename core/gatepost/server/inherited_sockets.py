@@ -11,14 +11,22 @@ from collections.abc import MutableMapping
 
 FIRST_DESCRIPTOR = 3
 
+SOCKETS = "GATEPOST_SOCKETS"
+"""The environment variable in which the parent of several gateways says their descriptors."""
+
 
 def take_sockets(environment: MutableMapping[str, str]) -> list[socket.socket]:
     """Return the TCP sockets that this process was started with. The processes that it starts inherit none of them."""
+    own = environment.pop(SOCKETS, "")
     count, pid = environment.pop("LISTEN_FDS", ""), environment.pop("LISTEN_PID", "")
     environment.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or not count.isdecimal():
+    if own:
+        descriptors = [int(one) for one in own.split(",")]
+    elif pid == str(os.getpid()) and count.isdecimal():
+        descriptors = [FIRST_DESCRIPTOR + number for number in range(int(count))]
+    else:
         return []
-    sockets = [socket.socket(fileno=FIRST_DESCRIPTOR + number) for number in range(int(count))]
+    sockets = [socket.socket(fileno=one) for one in descriptors]
     for one in sockets:
         one.set_inheritable(False)
     return sockets

@@ -12,6 +12,7 @@ from gatepost.config.settings import Settings
 from gatepost.errors import Fault
 from gatepost.observe import logs
 from gatepost.server.inherited_sockets import address_of, listens_on
+from gatepost.web.admin.own_metrics import own_number
 
 BACKLOG = 2048
 
@@ -55,7 +56,8 @@ class Listeners:
         self._public = self._open(server.host, server.port, server.certificate, server.key, _server_fault)
         self.console: Listener | None = None
         """None: there is no console."""
-        if console.listen:
+        # The pages must all come from one process: the first of several.
+        if console.listen and own_number() in {"", "1"}:
             host, port = parse_listen(console.listen)
             self.console = self._open(host, port, console.certificate, console.key, _console_fault)
         for one in self._unused:

@@ -15,9 +15,11 @@ from gatepost.model import Channel, WebhookAnswer, WebhookRequest
 from gatepost.observe import logs
 from gatepost.observe.metrics import CONTENT_TYPE
 from gatepost.upkeep.health import Readiness
+from gatepost.web.admin.own_metrics import own_number
 from gatepost.web.body import BodyTooLarge, ClientDisconnected, body_headers, read_body
 from gatepost.web.messages import CHANNELS, handle_message, message_route
 from gatepost.web.services import SERVICES_KEY, Services
+from gatepost.web.siblings import metrics_of_all
 from gatepost.webhooks import handler
 
 # An answer may repeat what the request says: a browser must never take it for a page.
@@ -167,8 +169,9 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     if not _may_read_metrics(request):
         return Response(b"", status_code=404)
     services = _services(request)
-    await services.store_metrics.update()
-    return Response(services.metrics.expose(), headers={"content-type": CONTENT_TYPE})
+    has_siblings = bool(own_number())
+    text = await (metrics_of_all(services.settings) if has_siblings else services.scrape())
+    return Response(text, headers={"content-type": CONTENT_TYPE})
 
 
 def _services(request: Request[Any, Any, Any]) -> Services:

@@ -33,3 +33,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     bodies: BodyLimit
     """The limit for the bodies of ``/email`` and ``/sms``."""
     log_throttle: LogThrottle = msgspec.field(default_factory=lambda: LogThrottle(time.monotonic))
+
+    async def scrape(self) -> bytes:
+        """Return the metrics of this gateway in Prometheus's text format."""
+        await self.store_metrics.update()
+        return self.metrics.expose()

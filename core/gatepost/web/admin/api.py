@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gatepost.web.admin import reloading, requests, retries, sending, status
+from gatepost.web.admin.own_metrics import own_metrics
 from gatepost.web.admin.services import AdminServices, OperationRefused
 from gatepost.web.admin.store_operations import STORE_OPERATIONS, StoreOperation
 
@@ -30,6 +31,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "tell": Operation(requests.RetryRequest, retries.tell_now),
     "resting-instances": Operation(requests.RestingInstancesRequest, sending.resting_instances),
     "send": Operation(requests.SendRequest, sending.send),
+    "metrics": Operation(requests.MetricsRequest, own_metrics),
     "reload": Operation(requests.ReloadRequest, reloading.reload),
     "status": Operation(requests.StatusRequest, status.status),
 }

@@ -55,6 +55,12 @@ class ReloadRequest(Request, frozen=True, kw_only=True):
     dry: bool = False
 
 
+class MetricsRequest(Request, frozen=True, kw_only=True):
+    """For the metrics of a gateway; ``parent`` is the process that has started the one that asks."""
+
+    parent: int
+
+
 class ReloadProblem(msgspec.Struct, frozen=True):
     """Why a configuration can't be taken over."""
 

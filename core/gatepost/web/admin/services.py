@@ -1,6 +1,6 @@
 """What the operations work with."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -34,6 +34,8 @@ class AdminServices(msgspec.Struct):
     """The throttle of every sending instance, by its name."""
     instances: Mapping[str, Instance]
     heartbeat: Heartbeat
+    metrics: Callable[[], Awaitable[bytes]]
+    """Returns the metrics of this gateway in Prometheus's text format."""
     reload: Reloader | None = None
 
 

@@ -17,7 +17,7 @@ from gatepost.config.settings import Settings
 from gatepost.observe import logs
 from gatepost.outbox.store_url import sqlite_path
 
-MAX_GATEWAYS = 9
+MAX_GATEWAYS = 64
 """Gateways that can have a socket beside one configuration."""
 
 CONNECT_TIMEOUT = 5.0
@@ -74,6 +74,19 @@ def admin_socket(settings: Settings) -> Iterator[socket.socket | None]:
             if _identity(path) == identity:
                 path.unlink()
         listener.close()
+
+
+@contextlib.contextmanager
+def live_addresses(settings: Settings) -> Iterator[Sequence[str]]:
+    """Yield the addresses at which gateways of this configuration listen; those that can't be used are left out."""
+    found: list[str] = []
+    with contextlib.ExitStack() as stack:
+        for path in socket_paths(settings):
+            with contextlib.suppress(OSError):
+                address = stack.enter_context(_address(path))
+                if _is_live(address):
+                    found.append(address)
+        yield found
 
 
 @contextlib.contextmanager

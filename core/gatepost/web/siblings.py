@@ -1,0 +1,80 @@
+"""The metrics of several gateways under one address: whichever of them is asked, all of them answer."""
+
+import asyncio
+import os
+from collections.abc import Iterable, Iterator
+
+import aiohttp
+import msgspec
+
+from gatepost.config.settings import Settings
+from gatepost.observe import logs
+from gatepost.web.admin.own_metrics import Exposition
+from gatepost.web.admin.requests import MetricsRequest
+from gatepost.web.admin.socket_file import live_addresses
+
+TIMEOUT = 3.0
+"""Seconds for the answer of another gateway."""
+
+_log = logs.get(__name__)
+
+
+async def metrics_of_all(settings: Settings) -> bytes:
+    """Return the metrics of every gateway of this parent, each with the label ``process``."""
+    with live_addresses(settings) as addresses:
+        answers = await asyncio.gather(*map(_ask, addresses))
+    return join(sorted((one for one in answers if one is not None), key=lambda one: one.process))
+
+
+async def _ask(address: str) -> Exposition | None:
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, connector=aiohttp.UnixConnector(path=address)) as session,
+            session.post(
+                "http://gateway/metrics", data=msgspec.json.encode(MetricsRequest(parent=os.getppid()))
+            ) as answer,
+        ):
+            if answer.status != 200:
+                return None
+            return msgspec.json.decode(await answer.read(), type=Exposition)
+    except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
+        _log.warning("metrics_incomplete", reason=type(error).__name__)
+        return None
+
+
+def join(expositions: Iterable[Exposition]) -> bytes:
+    """Return the metrics of several gateways as one text: each family once, each sample with its process."""
+    families: dict[str, tuple[list[str], list[str]]] = {}
+    for one in expositions:
+        for head, samples in _families(one.text):
+            known = families.setdefault(head[0], (head, []))
+            known[1].extend(_labelled(sample, one.process) for sample in samples)
+    lines = [line for head, samples in families.values() for line in (*head, *samples)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _families(text: str) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the comments and the samples of each family of Prometheus's text format."""
+    head: list[str] = []
+    samples: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("# HELP"):
+            if head:
+                yield head, samples
+            head, samples = [line], []
+        elif line.startswith("#"):
+            head.append(line)
+        elif line:
+            samples.append(line)
+    if head:
+        yield head, samples
+
+
+def _labelled(sample: str, process: str) -> str:
+    name, brace, rest = sample.partition("{")
+    label = f'process="{process}"'
+    if brace and " " not in name:
+        return f"{name}{{{label},{rest}"
+    name, _, value = sample.partition(" ")
+    return f"{name}{{{label}}} {value}"
