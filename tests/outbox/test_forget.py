@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import create_engine, select
+from sqlalchemy import MetaData, create_engine, select, text
 
 from claiming import claim_due
 from gatepost.content import EmailContent, SmsContent, encode_content
@@ -29,7 +29,6 @@ from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.migrate import migrate
 from gatepost.outbox.records import Try
 from gatepost.outbox.refusals import Refusal
-from gatepost.outbox.schema import metadata
 from gatepost.outbox.states import State
 from gatepost.outbox.suppressions import NewSuppression, Removal
 
@@ -94,7 +93,21 @@ OF_NO_USER = {
 """Columns that tell nothing about a user once the columns above are erased."""
 
 
-def test_it_is_decided_for_every_column_what_becomes_of_it_when_a_user_is_forgotten():
+@pytest.fixture
+def tables(empty_sqlite):
+    """Return the tables of a store, also those of a module that no test here imports."""
+    engine = create_engine(f"sqlite:///{empty_sqlite}")
+    with engine.connect() as connection:
+        return tables_of(connection)
+
+
+def tables_of(connection):
+    found = MetaData()
+    found.reflect(connection)
+    return [table for name, table in found.tables.items() if name != "alembic_version"]
+
+
+def test_it_is_decided_for_every_column_what_becomes_of_it_when_a_user_is_forgotten(tables):
     """A new column fails here: decide whether `forget` and `export` and docs/explanation/personal-data.md need it."""
     decided = [
         (table, column)
@@ -102,7 +115,7 @@ def test_it_is_decided_for_every_column_what_becomes_of_it_when_a_user_is_forgot
         for table, columns in group.items()
         for column in columns
     ]
-    columns = {(table.name, column.name) for table in metadata.tables.values() for column in table.columns}
+    columns = {(table.name, column.name) for table in tables for column in table.columns}
 
     assert sorted(decided) == sorted(columns)
 
@@ -119,6 +132,16 @@ async def forget_user(store, client="brand", user=USER):
     return progress
 
 
+async def erase_rest(store):
+    """Erase what can be erased now, as the housekeeping does; return of how many messages."""
+    step = await store.cancel(forget.erase_rest, "")
+    erased = step.erased
+    while step.last_id:
+        step = await store.cancel(forget.erase_rest, step.last_id)
+        erased += step.erased
+    return erased
+
+
 async def everything(store):
     """Return the text of every value of every table."""
     return str(
@@ -126,7 +149,7 @@ async def everything(store):
             store,
             lambda connection: {
                 table.name: [tuple(row) for row in connection.execute(select(table))]
-                for table in metadata.tables.values()
+                for table in tables_of(connection)
             },
         )
     )
@@ -198,9 +221,9 @@ async def test_a_forgotten_user_is_in_no_table(store, new):
     assert progress.unfinished == 3
     assert traces_in(await everything(store)) == [URL, "slithy"]
     await make_callbacks(store)
-    assert await store.cancel(forget.erase_rest, None) == 3
+    assert await erase_rest(store) == 3
     assert traces_in(await everything(store)) == []
-    assert await store.cancel(forget.erase_rest, None) == 0
+    assert await erase_rest(store) == 0
 
 
 async def test_nothing_of_a_forgotten_user_is_in_the_files(place, new):
@@ -216,7 +239,7 @@ async def test_nothing_of_a_forgotten_user_is_in_the_files(place, new):
 
         await forget_user(store)
         await make_callbacks(store)
-        await store.cancel(forget.erase_rest, None)
+        await erase_rest(store)
         await store.erase_copies()
 
         assert traces_in(files(place)) == []
@@ -279,7 +302,7 @@ async def test_the_uid_of_a_forgotten_message_is_known_until_the_retention_ends(
         again = await store.put(new("acked", ext_user_id=USER))
         assert (again.id in claims, again.fingerprint, again.suppressed) == (True, b"\x01" * 32, "")
         await make_callbacks(store)
-        await store.cancel(forget.erase_rest, None)
+        await erase_rest(store)
         clock.advance(61)
         while await store.prune():
             pass
@@ -294,9 +317,9 @@ async def test_what_is_being_sent_ends_first_and_is_erased_then(store, new, view
     progress = await forget_user(store)
 
     assert (progress.messages, progress.cancelled, progress.unfinished) == (1, 0, 1)
-    assert await store.cancel(forget.erase_rest, None) == 0
+    assert await erase_rest(store) == 0
     await sent(store, claim)
-    assert await store.cancel(forget.erase_rest, None) == 1
+    assert await erase_rest(store) == 1
     view = await view_of(store, claim.id)
     assert (view.state, view.ext_user_id, view.has_content) == ("sent", "", False)
     assert [one.status for one in view.statuses] == ["accepted"]
@@ -309,7 +332,7 @@ async def test_what_could_not_be_sent_is_cancelled_then(store, new, view_of):
     await forget_user(store)
     await sent(store, claim, state=State.QUEUED, delay=60.0)
 
-    assert await store.cancel(forget.erase_rest, None) == 1
+    assert await erase_rest(store) == 1
     view = await view_of(store, claim.id)
     assert (view.state, [one.status for one in view.statuses]) == ("cancelled", ["rejected"])
 
@@ -328,7 +351,7 @@ async def test_a_message_that_was_stored_at_the_same_moment_is_not_sent_and_is_e
 
     assert (claim.id, claim.suppressed) == (slipped.id, forgotten_users.REASON)
     await sent(store, claim, state=State.REJECTED, tries=())
-    assert await store.cancel(forget.erase_rest, None) == 1
+    assert await erase_rest(store) == 1
     assert USER not in await everything(store)
 
 
@@ -340,7 +363,7 @@ async def test_a_preview_is_not_sent_to_the_user_so_it_is_sent(store, new):
     assert (await store.put(preview)).id == preview.id
     (claim,) = await claim_due(store, Channel.EMAIL, 9, 30.0)
     await sent(store, claim, state=State.QUEUED)
-    assert await store.cancel(forget.erase_rest, None) == 0
+    assert await erase_rest(store) == 0
 
 
 @BOTH_STORES
@@ -349,7 +372,7 @@ async def test_a_late_report_about_a_forgotten_message_is_recorded_and_suppresse
         claims = await fill(store, new)
         await forget_user(store)
         await make_callbacks(store)
-        await store.cancel(forget.erase_rest, None)
+        await erase_rest(store)
         acked = next(iter(claims))
         by_provider = StatusEvent(status=Status.DELIVERED, provider_id=f"p-{acked}")
         by_id = StatusEvent(status=Status.COMPLAINED, message_id=acked)
@@ -374,7 +397,7 @@ async def test_a_status_that_becomes_known_while_a_callback_is_open_is_told(stor
 
     (first,) = await store.claim_callbacks(9, 30.0)
     await store.finish_callback(CallbackResult(seq=first.seq, attempt=first.attempt, acknowledged=True))
-    assert await store.cancel(forget.erase_rest, None) == 0
+    assert await erase_rest(store) == 0
     (second,) = await store.claim_callbacks(9, 30.0)
 
     assert [(one.status, one.callback_url) for one in (first, second)] == [
@@ -392,7 +415,7 @@ async def test_a_report_that_suppresses_the_user_meanwhile_leaves_no_trace(place
         await store.record(ReportedEvents(instance="relay", events=[event]))
         assert USER in await everything(store)
 
-        await store.cancel(forget.erase_rest, None)
+        await erase_rest(store)
 
         assert USER not in await everything(store)
 
@@ -401,7 +424,7 @@ async def test_an_erased_message_can_be_neither_sent_nor_told_again(store, new):
     claims = await fill(store, new)
     await forget_user(store)
     await make_callbacks(store)
-    await store.cancel(forget.erase_rest, None)
+    await erase_rest(store)
     order = RetryOrder(list(claims), "root", {Channel.EMAIL: 60.0, Channel.SMS: 60.0})
 
     assert not any(one.queued for one in await store.retry(order))
@@ -513,9 +536,9 @@ async def test_only_the_url_waits_for_the_callbacks_of_what_was_being_sent(store
     await forget_user(store)
     await sent(store, claim)
 
-    assert await store.cancel(forget.erase_rest, None) == 1
+    assert await erase_rest(store) == 1
     assert traces_in(await everything(store)) == [URL, "slithy"]
-    assert await store.cancel(forget.erase_rest, None) == 0
+    assert await erase_rest(store) == 0
 
 
 async def test_a_copy_can_be_handed_out_also_where_a_content_cannot_be_read(store, new):
@@ -524,3 +547,39 @@ async def test_a_copy_can_be_handed_out_also_where_a_content_cannot_be_read(stor
     stored = await read(store, user_data.collect, client="brand", ext_user_id=USER, now=0, retention=60.0)
 
     assert [(one.content, one.content_until_at is None) for one in stored.messages] == [(None, False)]
+
+
+async def test_what_is_left_of_many_messages_is_looked_at_page_by_page(store, new):
+    """One look at all of them would hold up everything else, each time, as long as Smartico does not answer."""
+    messages = [new(f"uid-{n}", ext_user_id=USER, callback_url=URL) for n in range(forget.REST_PAGE + 1)]
+    await asyncio.gather(*map(store.put, messages))
+    await forget_user(store)
+
+    first = await store.cancel(forget.erase_rest, "")
+    assert (first.erased, first.last_id) == (0, sorted(one.id for one in messages)[-2])
+    await make_callbacks(store)
+    step = await store.cancel(forget.erase_rest, first.last_id)
+    assert (step.erased, step.last_id) == (1, "")
+    assert await erase_rest(store) == forget.REST_PAGE
+    assert traces_in(await everything(store)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+async def test_a_user_can_be_forgotten_while_a_report_suppresses_the_user(place, new):
+    """Both need the message and the suppression: in two orders they would wait for each other for ever."""
+    async with place.opened() as store:
+        message = new("a", ext_user_id=USER, callback_url="")
+        await store.put(message)
+        await store.change(suppressions.add, NewSuppression("brand", USER, "by mail", "root"))
+        lock = text("SELECT id FROM messages WHERE id = :id FOR UPDATE")
+        suppress = text("UPDATE suppressions SET reason = 'complained'")
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        async with store._database._engine.begin() as connection, asyncio.timeout(60):
+            await connection.execute(lock, {"id": message.id})
+            forgetting = asyncio.create_task(forget_user(store))
+            while not (await connection.execute(waits)).scalar_one():
+                await asyncio.sleep(0.01)
+            await connection.execute(suppress)
+        assert (await forgetting).messages == 1
+        assert traces_in(await everything(store)) == []

@@ -62,6 +62,16 @@ async def test_a_refusal_is_kept_for_a_day(store, clock):
     assert [one.uid for one in await find(store)] == ["uid-2"]
 
 
+async def test_a_refusal_of_the_future_keeps_no_other_one(store, clock):
+    """The clock was ahead when it was written."""
+    clock.advance(10 * 86_400)
+    await store.change(refusals.add, [refusal(1)])
+    clock.advance(-10 * 86_400)
+    await store.change(refusals.add, [refusal(2)])
+    await prune(store)
+    assert [one.uid for one in await find(store)] == ["uid-2"]
+
+
 async def test_only_the_newest_are_kept_when_there_are_too_many(store, monkeypatch):
     monkeypatch.setattr(refusals, "MAX_KEPT", 5)
     await store.change(refusals.add, [refusal(number) for number in range(8)])

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Select, and_, case, delete, exists, or_, select, update
+from sqlalchemy import Select, and_, bindparam, case, delete, exists, or_, select, update
 
 from gatepost.outbox import audit, cancellations, counters, forgotten_users, limits, refusals, suppressions
 from gatepost.outbox.audit import AuditEntry
@@ -24,6 +24,9 @@ from gatepost.outbox.transaction import Transaction, dialect_pair, id_chunks
 
 STEP_MESSAGES = 25
 """Messages of one commit: their contents may be a megabyte each, and other work waits for the commit."""
+
+REST_PAGE = 500
+"""Messages of which one step of ``erase_rest`` asks whether the rest of them can be erased now: in a few milliseconds."""
 
 
 class Forgetting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,6 +51,15 @@ class ForgetOrder(NamedTuple):
     """The operator, for the audit log."""
     progress: Forgetting | None = None
     """How far the steps before have come; None: this is the first one."""
+
+
+class RestStep(NamedTuple):
+    """What a step of ``erase_rest`` has done."""
+
+    erased: int
+    """Of how many messages it has erased something."""
+    last_id: str
+    """The message after which the next step begins; empty: at the first one again."""
 
 
 class _Erasure(NamedTuple):
@@ -78,11 +90,13 @@ def _step(tx: Transaction, order: ForgetOrder) -> tuple[Forgetting, Sequence[End
     before = order.progress or Forgetting()
     if order.progress is None:
         forgotten_users.add(tx, order.user, order.actor)
-        _erase_traces(tx, [order.user])
     of_user = messages.c.ext_user_id == ext_user_id, messages.c.client == client
     query = _select_next.where(*of_user, messages.c.id > before.last_id)
     ids = list(tx.connection.execute(query).scalars())
     erasure = _erase(tx, ids)
+    if order.progress is None:
+        # After the messages are locked: a report that suppresses the user locks in this order too.
+        _erase_traces(tx, [order.user])
     progress = Forgetting(
         last_id=ids[-1] if ids else before.last_id,
         done=len(ids) < STEP_MESSAGES,
@@ -117,28 +131,38 @@ _has_open_callback = exists().where(
 )
 _is_final = one_of(messages.c.state, sorted(state.value for state in FINAL_STATES))
 _is_waiting = one_of(messages.c.state, [state.value for state in cancellations.CANCELLABLE])
-_select_ready = (
-    select(erasures.c.message_id)
+_is_ready = or_(
+    # Pruned meanwhile.
+    messages.c.id.is_(None),
+    _is_waiting,
+    and_(_is_final, or_(messages.c.ext_user_id != "", ~_has_open_callback)),
+)
+_select_rest = (
+    select(erasures.c.message_id, _is_ready.label("is_ready"))
     .select_from(erasures.outerjoin(messages, messages.c.id == erasures.c.message_id))
-    .where(
-        or_(
-            # Pruned meanwhile.
-            messages.c.id.is_(None),
-            _is_waiting,
-            and_(_is_final, or_(messages.c.ext_user_id != "", ~_has_open_callback)),
-        )
-    )
-    .limit(STEP_MESSAGES)
+    .where(erasures.c.message_id > bindparam("start"))
+    .order_by(erasures.c.message_id)
+    .limit(REST_PAGE)
 )
 
 
-def erase_rest(tx: Transaction, items: Sequence[None]) -> list[tuple[int, Sequence[EndedMessage]]]:
-    """Erase what could not be erased at once and can be now, some messages at a time; return of how many."""
-    ids = list(tx.connection.execute(_select_ready).scalars())
+def erase_rest(tx: Transaction, starts: Sequence[str]) -> list[tuple[RestStep, Sequence[EndedMessage]]]:
+    """Erase what could not be erased at once and can be now: of some messages after the one with each of these ids."""
+    return [_erase_next(tx, start) for start in starts]
+
+
+def _erase_next(tx: Transaction, start: str) -> tuple[RestStep, Sequence[EndedMessage]]:
+    rows = tx.connection.execute(_select_rest, {"start": start}).all()
+    ready = [row.message_id for row in rows if row.is_ready]
+    ids = ready[:STEP_MESSAGES]
     erasure = _erase(tx, ids)
     # A report may have suppressed a user again whose message was still being sent.
     _erase_traces(tx, sorted(forgotten_users.find(tx, erasure.users)))
-    return [(len(ids), () if number else erasure.ended) for number in range(len(items))]
+    if len(ids) < len(ready):
+        last_id = ids[-1]
+    else:
+        last_id = rows[-1].message_id if len(rows) == REST_PAGE else ""
+    return RestStep(len(ids), last_id), erasure.ended
 
 
 _lock_rows = dialect_pair(

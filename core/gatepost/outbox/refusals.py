@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import Connection, delete, func, select
 
 from gatepost.errors import StoreError
 from gatepost.observe import logs
@@ -23,7 +23,7 @@ from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.schema import refusals
 from gatepost.outbox.store import Outbox
-from gatepost.outbox.transaction import Transaction
+from gatepost.outbox.transaction import Transaction, id_chunks
 
 KEPT = DAY
 """Milliseconds for which a refusal is kept."""
@@ -145,7 +145,10 @@ def erase(tx: Transaction, users: Collection[User]) -> None:
     """Delete the refusals of these users, who are forgotten."""
     for client, ext_user_id in users:
         of_user = refusals.c.client == client, refusals.c.ext_user_id == ext_user_id
-        tx.connection.execute(delete(refusals).where(*of_user))
+        # Another replica deletes those that it has locked. It may wait for a message that is locked here.
+        found = tx.with_lock(select(refusals.c.seq).where(*of_user), skip_locked=True)
+        for chunk in id_chunks(tx.connection.execute(found).scalars()):
+            tx.connection.execute(delete(refusals).where(one_of(refusals.c.seq, chunk)))
 
 
 def _plain_id(identity: str) -> str:
@@ -155,16 +158,17 @@ def _plain_id(identity: str) -> str:
 def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
     """Delete refusals that are too old or too many, some at a time; each result says how many."""
     newest = tx.connection.execute(select(func.max(refusals.c.seq))).scalar() or 0
-    old = (
-        select(refusals.c.seq)
-        .where(or_(refusals.c.refused_at < tx.now - KEPT, refusals.c.seq <= newest - MAX_KEPT))
-        .order_by(refusals.c.seq)
-        .limit(_PRUNE_BATCH)
-    )
-    seqs = list(tx.connection.execute(tx.with_lock(old, skip_locked=True)).scalars())
-    if seqs:
-        tx.connection.execute(delete(refusals).where(refusals.c.seq <= seqs[-1]))
-    return [len(seqs)] * len(items)
+    # No more are read than are deleted at most: to look for old ones among all of them would take as long as a hundred
+    # commits. One of the future was written before the clock went back.
+    oldest = select(refusals.c.seq, refusals.c.refused_at).order_by(refusals.c.seq).limit(_PRUNE_BATCH)
+    old = [
+        row.seq
+        for row in tx.connection.execute(tx.with_lock(oldest, skip_locked=True))
+        if row.seq <= newest - MAX_KEPT or not -KEPT <= row.refused_at - tx.now <= KEPT
+    ]
+    for chunk in id_chunks(old):
+        tx.connection.execute(delete(refusals).where(one_of(refusals.c.seq, chunk)))
+    return [len(old)] * len(items)
 
 
 def find(

@@ -18,6 +18,9 @@ PRUNE_INTERVAL = 10.0
 PRUNE_PAUSE = 0.05
 """Seconds between two steps of a removal, in which the store is free for other work."""
 
+REST_STEPS = 40
+"""Steps at most, one after the other, in which what is left of forgotten users is erased: two seconds without a sweep."""
+
 _log = logs.get(__name__)
 
 
@@ -30,6 +33,7 @@ async def run_housekeeping(
     """
     loop = asyncio.get_running_loop()
     prune_at = loop.time() + PRUNE_INTERVAL
+    rest_from = ""
     while True:
         contact_cache.drop_expired()
         try:
@@ -41,8 +45,7 @@ async def run_housekeeping(
                 await _in_steps(outbox.prune)
                 await _in_steps(partial(outbox.change, statistics.roll_up, None))
                 await _in_steps(partial(outbox.change, refusals.prune, None))
-                if await _in_steps(partial(outbox.cancel, forget.erase_rest, None)):
-                    await outbox.erase_copies()
+                rest_from = await _erase_rest(outbox, rest_from)
                 await _repair(outbox)
             await outbox.purge_wal()
         except StoreError as error:
@@ -60,6 +63,20 @@ async def _in_steps(step: Callable[[], Awaitable[int]]) -> int:
         total += changed
         await asyncio.sleep(PRUNE_PAUSE)
     return total
+
+
+async def _erase_rest(outbox: Outbox, start: str) -> str:
+    """Erase what can be erased now of forgotten users, from the message after ``start`` on; return where to go on."""
+    erased = 0
+    for _ in range(REST_STEPS):
+        step = await outbox.cancel(forget.erase_rest, start)
+        erased, start = erased + step.erased, step.last_id
+        if not start:
+            break
+        await asyncio.sleep(PRUNE_PAUSE)
+    if erased:
+        await outbox.erase_copies()
+    return start
 
 
 async def _repair(outbox: Outbox) -> None:
