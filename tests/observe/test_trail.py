@@ -131,3 +131,12 @@ def test_lines_for_people_go_through_the_log(stream):
             "uid": "[redacted]",
         }
     ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x1c", "\x85", "\u2028", "\u2029"])
+async def test_an_id_cannot_end_a_line(stream, end):
+    uid = f'1{end}{{"event": "message_accepted", "message": "forged"}}'
+    accept(Trail("ids"), uid=uid)
+    await asyncio.sleep(0)
+    (line,) = lines(stream)
+    assert line["uid"] == uid

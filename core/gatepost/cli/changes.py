@@ -57,15 +57,18 @@ class Changes:
 
 
 @asynccontextmanager
-async def open_changes(settings: Settings) -> AsyncIterator[Changes]:
-    """Open the place of a command's changes. Ends the command where there is none."""
+async def open_changes(settings: Settings, max_seconds: float | None = None) -> AsyncIterator[Changes]:
+    """Open the place of a command's changes. Ends the command where there is none.
+
+    ``max_seconds`` are as in ``store.open_gateway``.
+    """
     path = sqlite_path(settings.store.url, settings.path.parent)
     if path is not None:
         store.require_file(path)
     async with AsyncExitStack() as stack:
         gateway: store.GatewayClient | None = None
         try:
-            gateway = await stack.enter_async_context(store.open_gateway(settings))
+            gateway = await stack.enter_async_context(store.open_gateway(settings, max_seconds))
         except store.GatewayNotRunning:
             pass
         except store.AdminError as error:
@@ -73,9 +76,9 @@ async def open_changes(settings: Settings) -> AsyncIterator[Changes]:
         yield Changes(settings, stack, gateway)
 
 
-async def change(settings: Settings, name: str, request: Request) -> Any:
+async def change(settings: Settings, name: str, request: Request, max_seconds: float | None = None) -> Any:
     """Run one operation and return its answer, as ``Changes.run`` does."""
-    async with open_changes(settings) as changes:
+    async with open_changes(settings, max_seconds) as changes:
         return await changes.run(name, request)
 
 

@@ -40,9 +40,10 @@ def command(user: str, *, client: str | None, yes: bool, as_json: bool, config: 
             count = asyncio.run(store.fetch(settings, query))
             click.confirm(_question(user, name, count), abort=True, err=True)
         request = ForgetRequest(client=name, ext_user_id=user)
-        progress: Forgetting = asyncio.run(change(settings, "forget", request))
+        progress: Forgetting = asyncio.run(change(settings, "forget", request, store.FORGET_TIMEOUT))
     if as_json:
-        print_json(progress)
+        counts = "messages", "cancelled", "unfinished"
+        print_json({name: getattr(progress, name) for name in counts})
     else:
         click.echo(_answer(user, name, progress))
 

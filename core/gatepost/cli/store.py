@@ -41,6 +41,9 @@ Result = TypeVar("Result")
 _REQUEST_TIMEOUT = 60.0
 """Seconds for an answer of the gateway; under load it answers in tenths of a second."""
 
+FORGET_TIMEOUT = 3600.0
+"""Seconds for the answer to ``forget``, which erases some thousand messages a second and goes on to its end."""
+
 _RESTING_INSTANCES_TIMEOUT = 5.0
 """Seconds for the list of resting instances, which a command can do without."""
 
@@ -173,12 +176,15 @@ async def send(settings: Settings, request: SendRequest) -> dict[str, object]:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, max_seconds: float = _REQUEST_TIMEOUT
+    settings: Settings, max_seconds: float | None = None
 ) -> AsyncIterator["GatewayClient"]:
-    """Open a client of the gateway that runs with this configuration. Raises AdminError."""
+    """Open a client of the gateway that runs with this configuration. Raises AdminError.
+
+    ``max_seconds`` are for each answer; None: as many as usual.
+    """
     try:
         with gateway_address(settings) as address:
-            timeout = aiohttp.ClientTimeout(total=max_seconds, connect=CONNECT_TIMEOUT)
+            timeout = aiohttp.ClientTimeout(total=max_seconds or _REQUEST_TIMEOUT, connect=CONNECT_TIMEOUT)
             connector = aiohttp.UnixConnector(path=address)
             async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
                 yield GatewayClient(session)

@@ -7,6 +7,7 @@ lines of one turn of the event loop are written together.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -102,7 +103,9 @@ class Trail:
         fields["level"] = "info"
         # As the other lines have it.
         fields["timestamp"] = datetime.now(UTC).isoformat()[: -len("+00:00")] + "Z"
-        self._lines.append(msgspec.json.encode(fields))
+        line = msgspec.json.encode(fields)
+        # As the other lines are written: some programs take more than a line feed for the end of a line.
+        self._lines.append(line if line.isascii() else json.dumps(fields).encode())
         if len(self._lines) == 1:
             asyncio.get_running_loop().call_soon(self.flush)
 
