@@ -1,6 +1,7 @@
 """``gatepost prove`` on real configurations: what it exercises, what it finds, and what it leaves alone."""
 
 import re
+import socket
 
 import pytest
 
@@ -82,10 +83,20 @@ def test_a_plugin_that_leaks_is_found_wherever_it_does(prove, leaky):
 
 
 @pytest.mark.slow
-def test_a_database_of_postgresql_is_searched(prove, postgres_server):
+def test_a_database_of_postgresql_and_traces_are_searched(prove, postgres_server, monkeypatch):
+    """Nothing goes to the operator's own collector: here the network is not cut off."""
     url = postgres_server.new_database()
+    with socket.create_server(("127.0.0.1", 0)) as own_collector:
+        host, port = own_collector.getsockname()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{host}:{port}")
 
-    proof = prove(DEMO, "--store", url)
+        proof = prove(DEMO, "--store", url)
+
+        own_collector.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            own_collector.accept()
+    searched = {(one["rehearsal"], one["place"]) for one in proof.report["searched"]}
+    assert {("emulators", "traces"), ("echo", "traces")} <= searched
 
     assert proof.code == 0, proof.stderr
     assert "table messages" in str(proof.report["searched"])

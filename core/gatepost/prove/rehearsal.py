@@ -24,6 +24,7 @@ from gatepost.prove.private_copy import OWN_CLIENT, PrivateCopy, sender_of, send
 from gatepost.prove.refusals import INTERNAL, Refusals, RefusedPeople
 from gatepost.prove.route_plan import route_tests, usual_sender
 from gatepost.prove.surroundings import Surroundings, surround
+from gatepost.prove.traces import TRACES, TraceCollector
 from gatepost.testing import smartico
 from gatepost.testing.process import GatewayProcess
 
@@ -67,12 +68,14 @@ class Rehearsal:
                 preview=self._preview.email,
             ) as around,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
+            TraceCollector().running() as collector,
         ):
             self.secrets = dict(around.secrets)
             copy = PrivateCopy(self._settings, around)
             config = await asyncio.to_thread(copy.write, folder)
             environment = await asyncio.to_thread(stand_in.install, folder / places.CODE)
             process = GatewayProcess(config, environment=environment)
+            process.environment = collector.environment(process.environment)
             gateway = GatewayClient(session, around, self._clients)
             async with _running(process):
                 await self._exercise(gateway, around, folder)
@@ -89,6 +92,9 @@ class Rehearsal:
                 found += await places.tables_of(store_url)
             found += [places.outputs_of(kind, outputs) for kind, outputs in gateway.outputs.items()]
             found.append(places.callbacks_of(around.smartico))
+            collector.note(self._outcomes)
+            if collector.requests:
+                found.append(places.outputs_of(TRACES, collector.requests))
             return Traces(found, copy.changes, in_memory, gateway.requests, len(around.smartico.attempts))
 
     async def _exercise(self, gateway: GatewayClient, around: Surroundings, folder: Path) -> None:
