@@ -167,6 +167,21 @@ async def test_all_held_messages_are_retried_after_confirmation(gateway, run):
     assert json.loads(await run("messages", "retry", "--failed", "--yes", "--json")) == []
 
 
+async def test_only_the_messages_that_are_meant_are_retried(gateway, run):
+    """What failed long ago, or of another client, is perhaps of no use any more."""
+    identity = await held_message(gateway, run)
+
+    for others in (["--user", "anna"], ["--until", "1h"], ["--channel", "sms"], ["--failed"]):
+        chosen = others if others == ["--failed"] else ["--held", *others]
+        assert "0 messages queued again" in await run("messages", "retry", *chosen, "--yes")
+    assert "has a client brnad" in await run("messages", "retry", "--held", "--client", "brnad", code=1)
+    assert "don't go with IDs" in await run("messages", "retry", identity, "--client", "brand", code=2)
+    assert "give either IDs" in await run("messages", "retry", "--client", "brand", code=2)
+    assert await _state(run, identity) == State.HELD
+    wanted = "--held", "--client", "brand", "--user", "lost", "--since", "1h"
+    assert "1 message queued again" in await run("messages", "retry", *wanted, "--yes")
+
+
 async def test_a_sent_message_is_not_retried(gateway, run):
     identity = (await gateway.email())["ext_message_id"]
     await until(lambda: _state(run, identity), State.SENT)
@@ -284,7 +299,8 @@ async def test_callbacks_that_wait_for_hours_are_made_now(tmp_path, start, confi
         await until(lambda: _heard(crm, identity), ["accepted", "accepted"])
         output = await run("messages", "tell", identity, code=1)
         assert "not changed: none of its callbacks waits for another try or was given up" in output
-        assert "0 callbacks to be made now" in await run("messages", "tell", "--client", "other")
+        assert "0 callbacks to be made now" in await run("messages", "tell", "--client", "brand", "--yes")
+        assert "has a client other" in await run("messages", "tell", "--client", "other", code=1)
 
 
 async def test_a_retry_ends_the_rest_of_a_host(tmp_path, start, config, run, failed_callbacks, monkeypatch):

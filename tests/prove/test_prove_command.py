@@ -92,7 +92,7 @@ def test_a_database_of_postgresql_and_traces_are_searched(prove, postgres_server
 
         proof = prove(DEMO, "--store", url)
 
-        own_collector.setblocking(False)
+        own_collector.settimeout(0)
         with pytest.raises(BlockingIOError):
             own_collector.accept()
     searched = {(one["rehearsal"], one["place"]) for one in proof.report["searched"]}

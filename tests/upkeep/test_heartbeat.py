@@ -66,6 +66,15 @@ async def test_a_loop_that_is_blocked_is_late():
     assert beat.max_lag == pytest.approx(0.499)
 
 
+async def test_the_start_itself_may_block_the_loop(monkeypatch):
+    """Otherwise every start would be a problem for a minute."""
+    moments = iter([0.0] + [0.0, 2.0] * heartbeat.START_TICKS)
+    outbox = FakeOutbox()
+    beat = Heartbeat(outbox, lambda: next(moments, 3.0))
+    await run_until(beat, lambda: outbox.done)
+    assert beat.max_lag == 0.0
+
+
 async def test_a_stop_waits_for_the_store_only_a_moment(monkeypatch):
     monkeypatch.setattr(heartbeat, "_FORGET_TIMEOUT", 0.001)
 

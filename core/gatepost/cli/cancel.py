@@ -79,8 +79,9 @@ def cancel(
 ) -> None:
     """Cancel messages that wait to be sent, for good: those with these IDs, or all for which the given options hold.
 
-    The content of a cancelled message is erased, and Smartico is told `rejected`. What is being sent, or was perhaps
-    sent, is not cancelled, only counted. An ID is any id that show accepts.
+    The content of a cancelled message is erased, and Smartico is told `rejected`; it can't be sent again. What is being
+    sent, or was perhaps sent, is not cancelled, only counted. Pause first what still comes in. An ID is any id that show
+    accepts.
     """
     wanted = _filter_of(conditions)
     if bool(ids) != wanted.is_empty:

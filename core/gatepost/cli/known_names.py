@@ -11,6 +11,8 @@ from gatepost.web.admin import known_names
 
 def require_known(settings: Settings, *, client: str, route: str) -> None:
     """End the command for a client or a route that neither the configuration nor the store has; empty: none is meant."""
+    if not (client or route):
+        return
     queues = asyncio.run(store.fetch(settings, all_queues))
     for what, name, known in (
         ("client", client, known_names.clients(settings, queues)),

@@ -36,7 +36,7 @@ def no_such_message(identity: str) -> NoReturn:
         fail(f"no message has this id. If it is no id of a provider, {NO_ADDRESSES}")
     fail(
         f"no message has the id {printable(identity)}: it was refused more than a day ago, or it ended longer ago than "
-        "delivery.retention"
+        "delivery.retention. If it is the id of a user: gatepost messages list --user"
     )
 
 

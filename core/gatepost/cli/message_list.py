@@ -33,7 +33,9 @@ _OF_MESSAGES = ("states", "route", "status", "plugin", "dead")
 
 
 @click.command("list")
-@click.argument("states", nargs=-1, type=click.Choice([state.value for state in State]))
+@click.argument(
+    "states", nargs=-1, metavar="[STATE]...", type=click.Choice([state.value for state in State])
+)
 @click.option(
     "--status",
     type=click.Choice([status.value for status in Status]),
@@ -57,8 +59,10 @@ _OF_MESSAGES = ("states", "route", "status", "plugin", "dead")
 def command(context: click.RichContext, /, *, config: Path | None, as_json: bool, **conditions: Any) -> None:
     """List messages for which all the given options hold, the newest first: in all states or only in the given ones.
 
-    Each one is shown with its client, channel, state, last status and plugin. If there are more, the command for the next
-    page stands at the end.
+    Each one is shown with its client, channel and country, state, last status and plugin, and with what went wrong. If
+    there are more, the command for the next page stands at the end.
+
+    A STATE is queued, suspect, sending, uncertain, held, awaiting, sent, rejected, failed or cancelled.
     """
     after = conditions["after"]
     if conditions["refused"]:
@@ -80,8 +84,7 @@ def command(context: click.RichContext, /, *, config: Path | None, as_json: bool
     )
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
-        if wanted.client or wanted.route:
-            require_known(settings, client=wanted.client, route=wanted.route)
+        require_known(settings, client=wanted.client, route=wanted.route)
         show = _show_refusals if conditions["refused"] else _show_messages
         following = show(settings, wanted, after, conditions["limit"], as_json=as_json)
     if following and not as_json:

@@ -82,7 +82,7 @@ def list_text(found: Sequence[MessageView]) -> Text:
     heads = [
         (
             one.client,
-            one.channel,
+            f"{one.channel} {one.country}".rstrip(),
             one.state,
             one.statuses[-1].status if one.statuses else "-",
             one.instance or "-",

@@ -7,13 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import rich_click as click
 
 from gatepost.cli import message_list, message_show, store
 from gatepost.cli.cancel import cancel
 from gatepost.cli.changes import change_messages
-from gatepost.cli.common import config_option, report_faults
+from gatepost.cli.common import config_option, refuse_empty, report_faults
+from gatepost.cli.known_names import require_known
 from gatepost.cli.message_ids import find_ids
+from gatepost.cli.message_options import filter_of, filter_options
 from gatepost.cli.message_view import callback_retry_text, print_json
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
@@ -40,25 +43,37 @@ yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmatio
 
 @command.command()
 @ids_argument
-@click.option("--failed", is_flag=True, help="Send every failed message again.")
-@click.option("--held", is_flag=True, help="Send every held message again.")
+@click.option("--failed", is_flag=True, help="Send the failed messages again.")
+@click.option("--held", is_flag=True, help="Send the held messages again.")
+@filter_options
 @yes_option
 @json_option
 @config_option
 def retry(
-    ids: Sequence[str], failed: bool, held: bool, yes: bool, as_json: bool, config: Path | None
+    ids: Sequence[str],
+    failed: bool,
+    held: bool,
+    yes: bool,
+    as_json: bool,
+    config: Path | None,
+    **conditions: Any,
 ) -> None:
-    """Send failed and held messages again. An ID is any id that show accepts.
+    """Send failed and held messages again: those with these IDs, or all for which the given options hold.
 
     A message is sent as soon as possible, and its lifetime begins again. If a gateway runs on this machine, it does
-    this now; without one, it happens at the next start.
+    this now; without one, it happens at the next start. A message that was cancelled or rejected can't be sent again:
+    Smartico has to send it with a new uid. An ID is any id that show accepts.
     """
+    wanted = filter_of(conditions)
     if bool(ids) == (failed or held):
         raise click.UsageError("give either IDs, or --failed, --held, or both")
+    if ids and not wanted.is_empty:
+        raise click.UsageError("--client, --channel, --route, --user, --since and --until don't go with IDs")
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
-        states = [state for state, chosen in ((State.FAILED, failed), (State.HELD, held)) if chosen]
-        query = partial(retries.ids_in_states, states=states)
+        require_known(settings, client=wanted.client, route=wanted.route)
+        states = tuple(state for state, chosen in ((State.FAILED, failed), (State.HELD, held)) if chosen)
+        query = partial(retries.ids_in_states, wanted=msgspec.structs.replace(wanted, states=states))
         message_ids = asyncio.run(find_ids(settings, ids) if ids else store.fetch(settings, query))
         if message_ids and not (ids or yes):
             click.confirm(f"Send {plural(len(message_ids), 'message')} again?", abort=True, err=True)
@@ -76,9 +91,12 @@ def retry(
 
 @command.command()
 @ids_argument
-@click.option("--client", default="", help="All failed callbacks of this client.")
+@click.option("--client", default="", callback=refuse_empty, help="All failed callbacks of this client.")
 @click.option(
-    "--host", default="", help="All failed callbacks to this host; with :PORT only those to this port."
+    "--host",
+    default="",
+    callback=refuse_empty,
+    help="All failed callbacks to this host; with :PORT only those to this port.",
 )
 @click.option("--all", "all_failed", is_flag=True, help="All failed callbacks.")
 @yes_option
@@ -102,6 +120,7 @@ def tell(
         raise click.UsageError("give either IDs, or --client, --host or both, or --all")
     with report_faults(config_path(config)):
         settings = store.load_settings(config)
+        require_known(settings, client=client, route="")
         query = partial(retries.ids_with_failed_callbacks, client=client, host=host)
         message_ids = asyncio.run(find_ids(settings, ids) if ids else store.fetch(settings, query))
         if message_ids and not (ids or yes):

@@ -158,11 +158,8 @@ def _erase_next(tx: Transaction, start: str) -> tuple[RestStep, Sequence[EndedMe
     erasure = _erase(tx, ids)
     # A report may have suppressed a user again whose message was still being sent.
     _erase_traces(tx, sorted(forgotten_users.find(tx, erasure.users)))
-    if len(ids) < len(ready):
-        last_id = ids[-1]
-    else:
-        last_id = rows[-1].message_id if len(rows) == REST_PAGE else ""
-    return RestStep(len(ids), last_id), erasure.ended
+    end = rows[-1].message_id if len(rows) == REST_PAGE else ""
+    return RestStep(len(ids), ids[-1] if len(ids) < len(ready) else end), erasure.ended
 
 
 _lock_rows = dialect_pair(

@@ -10,6 +10,7 @@ from gatepost.model import Channel
 from gatepost.outbox import audit, counters, deaths
 from gatepost.outbox.audit import AuditEntry
 from gatepost.outbox.callbacks import lock_messages, queue_next_statuses
+from gatepost.outbox.message_filter import MessageFilter, conditions
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import OUR_ID
 from gatepost.outbox.schema import contents, messages, statuses
@@ -58,10 +59,9 @@ class CallbackRetry(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     """Why nothing was changed; for the operator."""
 
 
-def ids_in_states(connection: Connection, states: Sequence[State]) -> list[str]:
-    """Return the ids of all messages in these states, in no particular order."""
-    query = select(messages.c.id).where(one_of(messages.c.state, [state.value for state in states]))
-    return list(connection.execute(query).scalars())
+def ids_in_states(connection: Connection, wanted: MessageFilter) -> list[str]:
+    """Return the ids of all messages in the states of a filter for which its conditions hold, in no particular order."""
+    return list(connection.execute(select(messages.c.id).where(*conditions(wanted))).scalars())
 
 
 def ids_with_failed_callbacks(connection: Connection, *, client: str = "", host: str = "") -> list[str]:

@@ -24,7 +24,7 @@ from gatepost.prove.private_copy import OWN_CLIENT, PrivateCopy, sender_of, send
 from gatepost.prove.refusals import INTERNAL, Refusals, RefusedPeople
 from gatepost.prove.route_plan import route_tests, usual_sender
 from gatepost.prove.surroundings import Surroundings, surround
-from gatepost.prove.traces import TRACES, TraceCollector
+from gatepost.prove.traces import TraceCollector
 from gatepost.testing import smartico
 from gatepost.testing.process import GatewayProcess
 
@@ -92,9 +92,7 @@ class Rehearsal:
                 found += await places.tables_of(store_url)
             found += [places.outputs_of(kind, outputs) for kind, outputs in gateway.outputs.items()]
             found.append(places.callbacks_of(around.smartico))
-            collector.note(self._outcomes)
-            if collector.requests:
-                found.append(places.outputs_of(TRACES, collector.requests))
+            found += collector.places(self._outcomes)
             return Traces(found, copy.changes, in_memory, gateway.requests, len(around.smartico.attempts))
 
     async def _exercise(self, gateway: GatewayClient, around: Surroundings, folder: Path) -> None:

@@ -6,11 +6,15 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gatepost.observe.tracing_switch import read_switch
+from gatepost.prove import places
 from gatepost.prove.outcomes import Outcomes
+from gatepost.prove.places import Place
 from gatepost.testing.serving import serving
 
 TRACES = "traces"
 """The kind of place."""
+
+_EXPORTED = "exported to a collector on this machine"
 
 
 class TraceCollector:
@@ -37,10 +41,11 @@ class TraceCollector:
         others = {name: value for name, value in inherited.items() if not name.startswith("OTEL_")}
         return {**others, **own} if read_switch(own).on else others
 
-    def note(self, outcomes: Outcomes) -> None:
-        """Note whether spans came."""
+    def places(self, outcomes: Outcomes) -> list[Place]:
+        """Return what came, and note whether something did."""
         if self.requests:
-            outcomes.done(TRACES, "exported to a collector on this machine")
-        else:
-            problem = "none came, or their libraries are not installed (gatepost[otel])"
-            outcomes.missing(TRACES, "exported to a collector on this machine", problem)
+            outcomes.done(TRACES, _EXPORTED)
+            return [places.outputs_of(TRACES, self.requests)]
+        problem = "nothing came: their libraries are not installed (gatepost[otel]), or the log says why"
+        outcomes.missing(TRACES, _EXPORTED, problem)
+        return []

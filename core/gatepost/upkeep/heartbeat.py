@@ -18,6 +18,9 @@ TICK = 1.0
 BEAT_TICKS = 10
 """Ticks between two signs of life: ten seconds."""
 
+START_TICKS = 5
+"""First ticks that may be late: the start of a gateway itself blocks the loop, while it builds what answers requests."""
+
 LAG_WINDOW = 60
 """Ticks for which a late one is shown: a minute."""
 
@@ -49,11 +52,15 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Give signs of life until cancelled, the first one after BEAT_TICKS."""
+        ticks = 0
         while True:
             for _ in range(BEAT_TICKS):
                 due = self._clock() + TICK
                 await asyncio.sleep(TICK)
-                self._lags.append(max(0.0, self._clock() - due))
+                lag = max(0.0, self._clock() - due)
+                ticks += 1
+                if ticks > START_TICKS:
+                    self._lags.append(lag)
             await self.beat()
 
     async def beat(self) -> None:
