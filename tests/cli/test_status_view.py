@@ -49,12 +49,12 @@ GATEWAY = GatewayStatus(
 )
 
 
-def shown(*, problems=(), gateway=None, **store):
-    """Return the lines of the view."""
+def shown(*, problems=(), gateway=None, elsewhere=False, **store):
+    """Return the lines of the view; ``elsewhere``: of gateways on other machines alone."""
     status = Status(
-        gateway="running",
+        gateway="no gateway runs on this machine" if elsewhere else "running",
         problems=list(problems),
-        process=msgspec.structs.replace(GATEWAY, **(gateway or {})),
+        process=None if elsewhere else msgspec.structs.replace(GATEWAY, **(gateway or {})),
         store=msgspec.structs.replace(STORE, **store),
     )
     out = io.StringIO()
@@ -145,3 +145,10 @@ def test_what_comes_from_outside_controls_no_terminal(text):
     assert "\x1b" not in lines
     assert "\u202e" not in lines
     assert "[bold]" in lines or "[bold]" not in text
+
+
+def test_no_verdict_is_given_about_gateways_that_were_not_asked():
+    """Their plugins may all rest, which only they know."""
+    assert "Everything is fine" not in "\n".join(shown(elsewhere=True))
+    assert shown(elsewhere=True)[0].startswith("The store is fine.")
+    assert shown()[0] == "Everything is fine."

@@ -165,6 +165,14 @@ async def test_a_cut_tail_is_found_by_a_head_from_the_log_where_the_store_was_ma
     assert "missing" in found.fault.problem
 
 
+async def test_two_heads_of_one_number_are_found_whichever_comes_last(filled):
+    """The store was restored from a backup, and went on from there."""
+    logged = await heads(filled)
+    other = Head(2, "0" * 64)
+    for known in ([other, *logged], [*logged, other]):
+        assert (await verify(filled, *known)).fault.seq == 2
+
+
 async def test_a_log_that_was_written_anew_is_found_by_a_head_from_the_log(filled):
     logged = await heads(filled)
 

@@ -33,9 +33,7 @@ _OF_MESSAGES = ("states", "route", "status", "plugin", "dead")
 
 
 @click.command("list")
-@click.argument(
-    "states", nargs=-1, metavar="[STATE]...", type=click.Choice([state.value for state in State])
-)
+@click.argument("states", nargs=-1, metavar="[STATE]...", type=click.Choice([state.value for state in State]))
 @click.option(
     "--status",
     type=click.Choice([status.value for status in Status]),

@@ -102,11 +102,14 @@ def verify(connection: Connection, known: Iterable[Head] = ()) -> Verified:
     """Verify every entry; ``known`` are heads from the log, which find what was replaced as a whole, or cut off."""
     found = connection.execute(_select_head).one_or_none()
     head = Head(found.seq, found.hash) if found else None
-    noted = {one.seq: one.hash for one in known}
+    noted: dict[int, set[str]] = {}
+    for one in known:
+        # A log may have two of one number: then the store was set back, and something else written.
+        noted.setdefault(one.seq, set()).add(one.hash)
     last = Head(0, GENESIS)
     for row in _rows(connection):
         fault = _fault_of(connection, last, row, head)
-        if fault is None and noted.get(row.seq, row.hash) != row.hash:
+        if fault is None and noted.get(row.seq, {row.hash}) != {row.hash}:
             problem = f"entry {row.seq} has another hash than in the log: it, or one before it, was replaced"
             fault = ChainFault(row.seq, f"{problem}, with all hashes after it")
         if fault:
