@@ -188,6 +188,16 @@ def test_a_host_that_takes_no_callbacks_for_long():
     assert problems({"resting_targets": [short]}) == []
 
 
+def test_callbacks_that_fail_again_and_again_without_a_rest():
+    """A host that answers 404, or with an error_code, does not rest; and after a restart nobody knows how long one failed."""
+    waiting = msgspec.structs.replace(STORE.callbacks, waiting=2000, age=1801.0)
+    assert problems(store={"callbacks": waiting}) == [
+        ("callbacks_old", "callbacks wait: 2,000, the oldest for 30 min")
+    ]
+    recent = msgspec.structs.replace(waiting, age=1800.0)
+    assert problems(store={"callbacks": recent}) == []
+
+
 source = partial(msgspec.structs.replace, SOURCE)
 
 

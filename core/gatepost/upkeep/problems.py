@@ -21,6 +21,9 @@ LONG_REST = 600.0
 OLD_QUEUE = 300.0
 """Seconds for which a message may be due before its queue is a problem."""
 
+OLD_CALLBACKS = 1800.0
+"""Seconds for which Smartico may not know a status before that is a problem, whatever its host answers to the calls."""
+
 CERTIFICATE_NOTICE = 14 * 86_400.0
 """Seconds before the end of the certificate; most are renewed a month before."""
 
@@ -45,6 +48,7 @@ class Kind(IntEnum):
     HELD = auto()
     CALLBACKS_DEAD = auto()
     CALLBACKS_REST = auto()
+    CALLBACKS_OLD = auto()
     CERTIFICATE_ENDS = auto()
     LAG = auto()
 
@@ -234,6 +238,13 @@ def _store_problems(store: Overview) -> Iterator[Problem]:
     if held := sum(one.held for one in store.waiting):
         yield problem(
             Kind.HELD, "", f"held messages: {held}", "decide about them: gatepost messages list held"
+        )
+    if store.callbacks.age > OLD_CALLBACKS:
+        yield problem(
+            Kind.CALLBACKS_OLD,
+            "",
+            f"callbacks wait: {store.callbacks.waiting:,}, the oldest for {duration(store.callbacks.age)}",
+            "look for callback_retry in the log, which says why; then gatepost messages tell makes them now",
         )
     if store.callbacks.dead:
         yield problem(
