@@ -407,6 +407,11 @@ async def test_a_refused_request_is_found_by_its_user_and_by_its_uid(gateway, ru
     assert (await refusals("--until", "1h"))["refusals"] == []
     assert "No refused request matches" in await run("messages", "list", "--refused", "--user", "anna")
 
+    await gateway.email("20261127", ext_user_id="10482233")
+    await until(count, 5)
+    output = await run("messages", "list", "--refused", "--user", "10482233")
+    assert "kept without such an id, as [address]: leave out --user" in output
+    assert "user [address]  uid [address]" in await run("messages", "list", "--refused")
     for output in (await run("messages", "show", "uid-1"), await run("messages", "list", "--refused")):
         assert "user nobody  uid uid-1\n" in output
         assert "refused with code 1 (user not found): no contact source knows this ext_user_id" in output

@@ -133,6 +133,11 @@ def _show_refusals(
     if page.refusals:
         output().print(refusals_text(page.refusals))
     click.echo(_count_text(len(page.refusals), page.matching, at_least=False, what="refused request"))
+    if refusals.is_hidden(wanted.user):
+        click.echo(
+            f"This user's id looks like a phone number. Refused requests are kept without such an id, as {refusals.HIDDEN}: "
+            "leave out --user."
+        )
     return following
 
 

@@ -152,7 +152,12 @@ def erase(tx: Transaction, users: Collection[User]) -> None:
 
 
 def _plain_id(identity: str) -> str:
-    return identity if redact_patterns(identity) == identity else HIDDEN
+    return HIDDEN if is_hidden(identity) else identity
+
+
+def is_hidden(identity: str) -> bool:
+    """Return whether an id looks like an address or a phone number, so that no refusal is kept with it."""
+    return redact_patterns(identity) != identity
 
 
 def prune(tx: Transaction, items: Sequence[None]) -> list[int]:
