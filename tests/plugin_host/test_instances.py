@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+from urllib.parse import quote
 
 import anyio
 import msgspec
@@ -331,6 +332,16 @@ class TestFindContact:
         await it.find_contact("joe", 5.0)
         assert (it.is_failing, it.last_failure.reason) == (False, "the CRM answered 503")
 
+    @pytest.mark.parametrize("user", ["joe", "joe/7", "7"])
+    async def test_a_failure_does_not_name_the_user(self, user):
+        """It is shown by the status and sent by alerts, which people read who have no business with users."""
+        failure = f"GET https://crm.example/users/{quote(user, safe='')}?v=17: 503 for {user}, not for {user}s"
+        it = instance(Fake(Unavailable(failure))).as_source
+        with pytest.raises(Unavailable) as caught:
+            await it.find_contact(user, 5.0)
+        expected = f"GET https://crm.example/users/[user]?v=17: 503 for [user], not for {user}s"
+        assert (caught.value.reason, it.last_failure.reason) == (expected, expected)
+
     async def test_unavailable_is_copied_redacted(self, logged):
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
             await instance(Fake(Unavailable("asked for joe@example.com"))).as_source.find_contact("joe", 5.0)
@@ -399,6 +410,16 @@ class TestFindContactInMemory:
         assert it.as_source.failed_lookups == 1
         assert (logged[0]["instance"], logged[0]["hook"]) == ("relay", "find_contact")
         assert "joe" not in str(logged)
+
+    @pytest.mark.parametrize("user", ["joe", "joe/7", "7"])
+    async def test_a_failure_does_not_name_the_user(self, user):
+        """It is shown by the status and sent by alerts, which people read who have no business with users."""
+        failure = f"GET https://crm.example/users/{quote(user, safe='')}?v=17: 503 for {user}, not for {user}s"
+        it = instance(Fake(Unavailable(failure))).as_source
+        with pytest.raises(Unavailable) as caught:
+            await it.find_contact(user, 5.0)
+        expected = f"GET https://crm.example/users/[user]?v=17: 503 for [user], not for {user}s"
+        assert (caught.value.reason, it.last_failure.reason) == (expected, expected)
 
     async def test_unavailable_is_copied_redacted(self, logged):
         with pytest.raises(Unavailable, match=r"asked for .redacted."):

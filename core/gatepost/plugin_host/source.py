@@ -1,8 +1,10 @@
 """A plugin instance as a contact source. What it returns is copied and checked, and comes in time."""
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeVar, cast
+from urllib.parse import quote
 
 from gatepost import hookspecs
 from gatepost.errors import PluginError, SendError, Unavailable
@@ -12,6 +14,9 @@ from gatepost.plugin_host import sanitize
 from gatepost.plugin_host.isolation import HookFailure, HookRunner
 
 T = TypeVar("T")
+
+USER = "[user]"
+"""What stands in the place of an ext_user_id in a failure: logs, alerts and the status show failures."""
 
 
 class Failure(NamedTuple):
@@ -59,14 +64,15 @@ class Source:
             contact = self._found(
                 self._runner.run_sync(
                     "find_contact", find_in_memory, (Unavailable,), copy_error=sanitize.copy_send_error
-                )
+                ),
+                (ext_user_id,),
             )
         else:
 
             async def find() -> Contact | None:
                 return _copy_found(await self._calls.find_contact(ext_user_id=ext_user_id))
 
-            contact = await self._look_up("find_contact", find, timeout)
+            contact = await self._look_up("find_contact", find, timeout, (ext_user_id,))
         redaction.redact_recent(contact)
         return contact
 
@@ -85,7 +91,7 @@ class Source:
             found = await self._calls.find_contacts(ext_user_ids=tuple(ext_user_ids))
             return sanitize.copy_contacts(found, ext_user_ids)
 
-        found = await self._look_up("find_contacts", find, timeout, users=len(ext_user_ids))
+        found = await self._look_up("find_contacts", find, timeout, ext_user_ids)
         contacts = {user: one for user, one in found.items() if isinstance(one, Contact)}
         redaction.redact_recent(*contacts.values())
         return {**contacts, **self._wrong_contacts(found, len(ext_user_ids))}
@@ -115,18 +121,20 @@ class Source:
         return await self._look_up("find_user", find, timeout)
 
     async def _look_up(
-        self, hook: str, find: Callable[[], Awaitable[T]], seconds: float, *, users: int = 1
+        self, hook: str, find: Callable[[], Awaitable[T]], seconds: float, ext_user_ids: Sequence[str] = ()
     ) -> T:
         result = await self._runner.run(
             hook, find, seconds, (Unavailable,), copy_error=sanitize.copy_send_error
         )
-        return self._found(result, users)
+        return self._found(result, ext_user_ids)
 
-    def _found(self, result: T | HookFailure, users: int = 1) -> T:
-        """Return the result of a lookup of so many users; raise Unavailable, and count it, where it failed."""
+    def _found(self, result: T | HookFailure, ext_user_ids: Sequence[str]) -> T:
+        """Return the result of a lookup of these users; raise Unavailable, and count it, where it failed."""
         if isinstance(result, HookFailure):
             error = as_unavailable(result)
-            self.note_failure(error.reason, users)
+            error.reason = _without_users(error.reason, ext_user_ids)
+            error.args = (error.reason,)
+            self.note_failure(error.reason, max(1, len(ext_user_ids)))
             raise error
         self.is_failing = False
         return result
@@ -143,6 +151,14 @@ def as_unavailable(failure: HookFailure) -> SendError:
     if isinstance(failure.error, SendError):
         return failure.error
     return Unavailable(cast("PluginError", failure.error).problem)
+
+
+def _without_users(text: str, ext_user_ids: Sequence[str]) -> str:
+    """Return a text without the ids that were asked for: an error often names the URL that was called."""
+    written = {form for one in ext_user_ids for form in (one, quote(one), quote(one, safe=""))}
+    # The longest first: one may be the beginning of another.
+    pattern = "|".join(re.escape(form) for form in sorted(written, key=len, reverse=True))
+    return re.sub(rf"(?<!\w)(?:{pattern})(?!\w)", USER, text) if written else text
 
 
 def _copy_found(contact: object) -> Contact | None:
