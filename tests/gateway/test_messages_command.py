@@ -444,13 +444,16 @@ async def test_a_message_shows_what_operators_did_and_what_it_waits_for(gateway,
     await run("pause", "--channel", "email", "--until", "2h")
     await run("pause", "--channel", "sms")
     await run("messages", "retry", identity, code=1)
+    await run("messages", "cancel", "--client", "brand", "--text", "*other*", "--yes")
 
     shown = await run("messages", "show", identity)
 
     happened, _, following = shown.partition("What comes next")
-    assert re.findall(r"Z  \S+.*: (pause|retry)(.*)\n", happened) == [
+    assert re.findall(r"Z  \S+.*: (pause|retry|cancel)(.*)\n", happened) == [
         ("pause", " channel email"),
         ("retry", ""),
+        # It shows that this message was perhaps not meant.
+        ("cancel", " client brand, text *other*"),
     ]
     assert "a try, as soon as its turn comes" in following
     assert re.search(r"paused until it is resumed \(client brand\), by .*: wrong text\n", following)

@@ -325,3 +325,13 @@ async def test_the_audit_log_keeps_no_address_of_a_pattern(store, new):
     texts = {target["text"] for _actor, _operation, target, _reason in await entries(store)}
     assert len(texts) == 1
     assert "eve@" not in texts.pop()
+
+
+@pytest.mark.parametrize(
+    ("sender", "kept"),
+    [("eve@players.example", "@players.example"), ("+447700900123", "[redacted]"), ("Amazing", "Amazing")],
+)
+async def test_the_audit_log_keeps_no_address_of_a_sender(store, sender, kept):
+    await cancel(store, MessageFilter(sender=sender))
+
+    assert {target["sender"] for _actor, _operation, target, _reason in await entries(store)} == {kept}

@@ -156,9 +156,12 @@ def _record_step(tx: Transaction, step: CancelStep, progress: Progress) -> None:
         name: audit.text_of_time(value) if isinstance(value, float) else value
         for name, value in msgspec.to_builtins(step.wanted).items()
     }
+    # An operator may have looked for a text with an address in it, or have given a user's address for the sender.
     if step.wanted.text:
-        # An operator may have looked for a text with an address in it.
         target["text"] = redact_patterns(step.wanted.text)
+    if step.wanted.sender:
+        _local_part, at, domain = step.wanted.sender.rpartition("@")
+        target["sender"] = redact_patterns(at + domain)
     if progress.done:
         target |= {"cancelled": progress.found, "maybe_sent": progress.maybe_sent}
     operation = "cancel" if progress.done else "cancel-begin"

@@ -126,7 +126,7 @@ def _callback_steps(one: StatusView) -> Iterator[Step]:
 def _act_text(entry: AuditView) -> str:
     scope = ", ".join(
         f"{name} {entry.target[name]}"
-        for name in ("client", "channel", "route", "plugin")
+        for name in ("client", "channel", "route", "plugin", "sender", "text")
         if entry.target.get(name)
     )
     return f"{entry.actor}: {entry.operation}{f' {scope}' if scope else ''}{f': {entry.reason}' if entry.reason else ''}"
