@@ -328,10 +328,10 @@ async def test_the_audit_log_keeps_no_address_of_a_pattern(store, new):
 
 
 @pytest.mark.parametrize(
-    ("sender", "kept"),
+    ("sender", "stored"),
     [("eve@players.example", "@players.example"), ("+447700900123", "[redacted]"), ("Amazing", "Amazing")],
 )
-async def test_the_audit_log_keeps_no_address_of_a_sender(store, sender, kept):
+async def test_the_audit_log_keeps_no_address_of_a_sender(store, sender, stored):
     await cancel(store, MessageFilter(sender=sender))
 
-    assert {target["sender"] for _actor, _operation, target, _reason in await entries(store)} == {kept}
+    assert {target["sender"] for _actor, _operation, target, _reason in await entries(store)} == {stored}

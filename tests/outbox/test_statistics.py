@@ -181,6 +181,30 @@ async def test_a_failed_message_that_is_sent_again_is_accepted(store, claim_new,
     }
 
 
+async def given_up(store, claim_new, clock):
+    """Return the claim of a message that has failed while its answer was on the way."""
+    claim = await claim_new(store, lease=1.0)
+    clock.advance(2)
+    await store.sweep()
+    clock.advance(90_000)
+    await store.sweep()
+    assert (await counts(store, by=("counted",)))["failed"] == 1
+    return claim
+
+
+@pytest.mark.parametrize("first", ["report", "receipt"])
+async def test_a_message_that_was_given_up_too_early_is_accepted_once(store, claim_new, clock, first):
+    """Otherwise more messages would be delivered than were accepted."""
+    claim = await given_up(store, claim_new, clock)
+    for _ in range(2):
+        if first == "report":
+            await report(store, claim.id, Status.DELIVERED)
+        await store.finish(sent_by(claim))
+        await report(store, claim.id, Status.DELIVERED)
+    found = await counts(store, by=("instance", "counted"))
+    assert (found["eu", "accepted"], found["eu", "delivered"]) == (1, 1)
+
+
 async def _finish_twice(store, result):
     """Record a result as it is repeated after a lost connection."""
     await store.finish(result)

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Row
 
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.observe.trail import Trail
-from gatepost.outbox import counters, provider_ids, receipt_counts, statistics, suppressions
+from gatepost.outbox import counters, late_acceptances, provider_ids, receipt_counts, statistics, suppressions
 from gatepost.outbox.fallback_store import MatchedEvent, follow_reports, store_progress
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import EndedMessage, NewStatus, RecordResult, ReportedEvents
@@ -74,6 +74,7 @@ def record(tx: Transaction, reports: Sequence[ReportedEvents]) -> list[Recording
         arrived = store_progress(tx, rows, progress)
         delete_contents(tx, [message.id for message in arrived])
         ended = [*ended, *arrived]
+    late_acceptances.count(tx, rows, matched, ended)
     new = [0] * len(reports)
     repeated = [0] * len(reports)
     for match, count in zip(matched, added, strict=True):

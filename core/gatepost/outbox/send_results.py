@@ -17,7 +17,7 @@ from gatepost.outbox.provider_ids import replace_reported_tries
 from gatepost.outbox.records import EndedMessage, NewStatus, SendResult
 from gatepost.outbox.reports import STATUS_COLUMNS, append_statuses, delete_contents, suppress_users
 from gatepost.outbox.schema import attempts, contents, messages
-from gatepost.outbox.states import FINAL_STATES, State
+from gatepost.outbox.states import FINAL_STATES, GIVEN_UP_STATES, State
 from gatepost.outbox.transaction import Transaction, dialect_pair
 
 _FINAL_STATUSES = {
@@ -26,6 +26,9 @@ _FINAL_STATUSES = {
     State.FAILED: Status.FAILED,
 }
 """The status that each final state reports to Smartico."""
+
+_TAKEN_NOW = {State.SENDING, *GIVEN_UP_STATES}
+"""States in which a receipt is news; in the others a report, or the same receipt, was there before."""
 
 _claimed_rows = dialect_pair(
     lambda add_lock: add_lock(
@@ -159,9 +162,10 @@ def _add_statuses(
         if (
             not count
             and one.status is Status.ACCEPTED
-            and (row := rows[one.message_id]).state == State.SENDING
+            and (row := rows[one.message_id]).state in _TAKEN_NOW
         ):
-            # Smartico hears `accepted` once, and not after `failed`: where an operator has sent the message again.
+            # Smartico hears `accepted` once, and not after `failed`: where an operator has sent the message again, or the
+            # answer came after the message was given up.
             what = statistics.ACCEPTED_AGAIN if row.passed else Status.ACCEPTED.value
             statistics.add_of(tx, row, one.instance, what)
     suppress_users(tx, rows, [NewStatus(one.id, one.status, one.code) for one in results if one.status])

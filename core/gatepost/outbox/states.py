@@ -75,6 +75,10 @@ def new_statuses(known: Iterable[Status], reported: Sequence[Status], *, by_prov
     return added
 
 
+GIVEN_UP_STATES = FINAL_STATES - {State.SENT}
+"""States in which no provider is known to have the message; a late answer or report may prove that one has it."""
+
+
 class CallbackState(StrEnum):
     """How far a recorded status is on its way to Smartico."""
 
