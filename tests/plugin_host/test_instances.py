@@ -335,7 +335,9 @@ class TestFindContact:
     @pytest.mark.parametrize("user", ["joe", "joe/7", "7"])
     async def test_a_failure_does_not_name_the_user(self, user):
         """It is shown by the status and sent by alerts, which people read who have no business with users."""
-        failure = f"GET https://crm.example/users/{quote(user, safe='')}?v=17: 503 for {user}, not for {user}s"
+        failure = (
+            f"GET https://crm.example/users/{quote(user, safe='')}?v=17: 503 for {user}, not for {user}s"
+        )
         it = instance(Fake(Unavailable(failure))).as_source
         with pytest.raises(Unavailable) as caught:
             await it.find_contact(user, 5.0)
@@ -414,7 +416,9 @@ class TestFindContactInMemory:
     @pytest.mark.parametrize("user", ["joe", "joe/7", "7"])
     async def test_a_failure_does_not_name_the_user(self, user):
         """It is shown by the status and sent by alerts, which people read who have no business with users."""
-        failure = f"GET https://crm.example/users/{quote(user, safe='')}?v=17: 503 for {user}, not for {user}s"
+        failure = (
+            f"GET https://crm.example/users/{quote(user, safe='')}?v=17: 503 for {user}, not for {user}s"
+        )
         it = instance(Fake(Unavailable(failure))).as_source
         with pytest.raises(Unavailable) as caught:
             await it.find_contact(user, 5.0)

@@ -53,7 +53,9 @@ def _verdict(status: Status) -> RenderableType:
     problems: Sequence[Problem] = status.problems
     if not problems and status.process is None:
         # Plugins, contact sources and certificates are known to the gateways alone, which run on other machines.
-        return Text("The store is fine. Whether the gateways are: run gatepost status on their machines.", "bold")
+        return Text(
+            "The store is fine. Whether the gateways are: run gatepost status on their machines.", "bold"
+        )
     if not problems:
         return Text("Everything is fine.", "bold green")
     table = Table.grid(padding=(0, 1, 0, 0))

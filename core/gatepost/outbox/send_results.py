@@ -159,11 +159,7 @@ def _add_statuses(
         return ()
     added = append_statuses(tx, rows, statuses, by_provider=False)
     for one, count in zip(statuses, added, strict=True):
-        if (
-            not count
-            and one.status is Status.ACCEPTED
-            and (row := rows[one.message_id]).state in _TAKEN_NOW
-        ):
+        if not count and one.status is Status.ACCEPTED and (row := rows[one.message_id]).state in _TAKEN_NOW:
             # Smartico hears `accepted` once, and not after `failed`: where an operator has sent the message again, or the
             # answer came after the message was given up.
             what = statistics.ACCEPTED_AGAIN if row.passed else Status.ACCEPTED.value
