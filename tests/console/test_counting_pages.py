@@ -1,5 +1,6 @@
 """The pages that count, on a real store of both kinds: the overview and the statistics."""
 
+import asyncio
 import csv
 import html
 import io
@@ -14,7 +15,9 @@ import pytest
 from sqlalchemy import update
 
 from claiming import claim_due
+from gatepost import __version__
 from gatepost.app import load
+from gatepost.callbacks.slots import RestingTarget
 from gatepost.console.access import Access
 from gatepost.console.app import create_console
 from gatepost.console.batches import BatchChanges
@@ -22,10 +25,24 @@ from gatepost.console.login_throttle import LoginThrottle
 from gatepost.console.passwords import PasswordCheck
 from gatepost.console.recent import RecentValues
 from gatepost.console.services import ConsoleServices
+from gatepost.errors import Unavailable
 from gatepost.model import Channel, Secret, Status, StatusEvent
-from gatepost.outbox import Policy, ReportedEvents, SendResult, Try, open_outbox, sqlite, statistics
+from gatepost.outbox import (
+    Policy,
+    ReportedEvents,
+    SendResult,
+    Try,
+    open_outbox,
+    pauses,
+    replicas,
+    sqlite,
+    statistics,
+)
 from gatepost.outbox.console_users import ConsoleUser, UserChange, put_user
+from gatepost.outbox.limits import client_limits
+from gatepost.outbox.pauses import PauseOrder, Scope
 from gatepost.outbox.reader import Reader
+from gatepost.outbox.replicas import Sign
 from gatepost.outbox.schema import statuses
 from gatepost.outbox.states import State
 from gatepost.outbox.statistics_report import Dimension, StatisticsFilter, read_groups
@@ -46,7 +63,9 @@ authorization = ["secret"]
 allow_ips = ["127.0.0.1"]
 callback_api_key = "key"
 callback_hosts = ["crm.example"]
+email_per_day = 4
 [clients.other]
+email_per_day = 1
 authorization = ["other secret"]
 allow_ips = ["127.0.0.1"]
 callback_api_key = "key"
@@ -76,8 +95,9 @@ class Clock:
 class Site:
     """A console on a store, and what sends messages into it."""
 
-    def __init__(self, outbox, reader, http, clock, new):
+    def __init__(self, outbox, reader, http, clock, new, admin):
         self.outbox, self.reader, self.http, self.clock, self._new = outbox, reader, http, clock, new
+        self.admin = admin
         self._sent = 0
 
     async def get(self, path, user="maria"):
@@ -123,7 +143,7 @@ async def site(url, tmp_path, new):
     clock = Clock()
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
     (tmp_path / "gatepost.toml").write_text(CONFIG)
-    settings, _ = load(tmp_path / "gatepost.toml")
+    settings, instances = load(tmp_path / "gatepost.toml")
     reader = Reader(Secret(url), tmp_path)
     passwords = PasswordCheck()
     async with open_outbox(Secret(url), tmp_path, Policy(), clock=clock) as outbox:
@@ -141,7 +161,7 @@ async def site(url, tmp_path, new):
             acceptance=None,
             callbacks=SimpleNamespace(resting_targets=list),
             throttles={"box": Throttle(concurrency=1, per_second=0)},
-            instances={},
+            instances=instances,
             heartbeat=Heartbeat(outbox),
         )
         services = ConsoleServices(
@@ -156,7 +176,7 @@ async def site(url, tmp_path, new):
         app = create_console(services, {"localhost"})
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            yield Site(outbox, reader, http, clock, new)
+            yield Site(outbox, reader, http, clock, new, admin)
     passwords.close()
     await reader.close()
 
@@ -264,6 +284,69 @@ async def test_callbacks_that_were_given_up_are_shown(site):
     await site.outbox.change(give_up, None)
     found = figures((await site.get("/"))[1])
     assert (found["Callbacks waiting"], found["Callbacks given up"]) == ("0", "1")
+
+
+async def test_the_overview_shows_how_the_parts_are(site):
+    now = asyncio.get_running_loop().time()
+    site.admin.throttles["box"].begin(now)
+    site.admin.throttles["box"].end(now, Unavailable("the relay is <away>", retry_after=100))
+    rest = RestingTarget("b.example:443", seconds=9, failing_for=700, reason="HTTP 500")
+    site.admin.callbacks.resting_targets = lambda: [("other", rest)]
+    await site.wait(client="other", route="email", limits=client_limits("other", Channel.EMAIL, 1))
+    await site.outbox.change(pauses.pause, PauseOrder(Scope(client="other"), "maria", "campaign", None))
+    await site.outbox.change(replicas.note, Sign("host-a", "1.2.3"))
+    site.clock.now += 61
+    _, text = await site.get("/")
+    found = rows(text)
+    assert found["box"][0].startswith("resting for ")
+    assert "the relay is <away>" in found["box"][0]
+    assert found["box"][1:3] == ["1", "none yet"]
+    assert found["players"] == ["answers", "not said", "not said", "none"]
+    assert found["b.example:443"] == ["other", "0", "0", "rests for 9 s failing for 12 min: HTTP 500"]
+    assert found["email"] == ["email", "other", "1", "0", "paused"]
+    words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    assert "client other, until it is resumed, by maria: campaign" in words
+    assert "clients.other.email_per_day : 1 of 1 used (100 %), until 00:00Z" in words
+    assert "host-a gone seen 61 s ago, version 1.2.3" in words
+    assert f"version {__version__}, up for" in words
+    assert "its growth is known after a day" in words
+
+
+async def test_a_problem_has_a_link_to_the_page_that_shows_more(site):
+    await site.send(client="other")
+
+    def give_up(tx, items):
+        tx.connection.execute(update(statuses).values(callback_state="dead", due_at=None))
+        return items
+
+    await site.outbox.change(give_up, None)
+    (problem,) = re.findall(r"<li>callbacks that were given up.*?</li>", (await site.get("/"))[1])
+    assert '<a href="/callbacks">Callbacks</a>' in problem
+
+
+async def test_the_overview_lists_the_hosts_that_need_a_hand_first(site):
+    for number in range(7):
+        await site.send(callback_url=f"https://h{number}.example/")
+    await site.send(callback_url="https://h6.example/")
+
+    def give_up(tx, items):
+        tx.connection.execute(
+            update(statuses)
+            .where(statuses.c.target == "h5.example:443")
+            .values(callback_state="dead", due_at=None)
+        )
+        return items
+
+    await site.outbox.change(give_up, None)
+    _, text = await site.get("/")
+    found = [(name, *row[1:3]) for name, row in rows(text).items() if name.endswith(":443")]
+    assert found[:3] == [
+        ("h5.example:443", "0", "1"),
+        ("h6.example:443", "2", "0"),
+        ("h0.example:443", "1", "0"),
+    ]
+    assert len(found) == 5
+    assert '<a href="/callbacks">2 more</a>' in text
 
 
 async def test_the_overview_is_read_again_after_some_seconds(site):

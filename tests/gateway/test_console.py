@@ -24,7 +24,7 @@ async def test_a_user_signs_in_sees_the_pages_and_signs_out(console):
         assert (status, 'name="next" value="/audit?x=1"' in text) == (200, True)
         _, text = await browser.sign_in("maria", next="/audit")
         assert "console-user-add" in text
-        assert "Everything is fine" in (await browser.get("/"))[1]
+        assert "No message waits." in (await browser.get("/"))[1]
         csrf = await browser.csrf()
         await browser.post("/logout", csrf=csrf)
         assert "Sign in to Gatepost" in (await browser.get("/"))[1]

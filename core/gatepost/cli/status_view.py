@@ -13,11 +13,10 @@ from gatepost.cli.pause import pause_text
 from gatepost.outbox.overview import CallbackOverview, Overview, ReducedShare, WaitingMessages
 from gatepost.outbox.pauses import Pause
 from gatepost.outbox.replicas import Replica
-from gatepost.outbox.store_size import StoreSize
 from gatepost.upkeep.durations import duration
 from gatepost.upkeep.problems import Problem
 from gatepost.upkeep.status import GatewayStatus, InstanceStatus, SourceStatus
-from gatepost.web.admin.words import plural, utc
+from gatepost.web.admin.words import plural, size_text, utc
 
 MAX_LINES = 20
 """Lines of one part; --json has all of them."""
@@ -86,7 +85,7 @@ def _parts(status: Status) -> Mapping[str, Sequence[str]]:
             f"{one.setting}: {one.used:,} of {one.cap:,} used ({100 * one.used // one.cap} %)"
             for one in found.limits
         ]
-        parts["store"] = [_size_text(found.size)]
+        parts["store"] = [size_text(found.size)]
     return parts
 
 
@@ -170,25 +169,3 @@ def _callback_texts(found: CallbackOverview, gateway: GatewayStatus | None) -> I
 def _share_text(one: ReducedShare) -> str:
     place = f" in {one.country}" if one.country else ""
     return f"{one.route}{place}: {one.instance} has {round(100 * one.factor)} % of its share, because {one.reason}"
-
-
-def _size_text(size: StoreSize) -> str:
-    parts = [f"write-ahead log {_bytes(size.wal)}"] if size.wal else []
-    parts += [f"{name} {_bytes(part)}" for name, part in size.tables.items()]
-    inner = f" ({', '.join(parts)})" if parts else ""
-    if size.per_day is None:
-        growth = "its growth is known after a day"
-    elif size.per_day > 0:
-        growth = f"grows by {_bytes(size.per_day)} a day"
-    else:
-        growth = "does not grow"
-    return f"{_bytes(size.total)}{inner}, {growth}"
-
-
-def _bytes(number: float) -> str:
-    """Return a number of bytes as ``12 kB``, ``3.4 MB`` or ``1.2 GB``."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} TB"

@@ -1,19 +1,23 @@
-"""The first page: is everything fine, what flows, and what waits."""
+"""The first page: is everything fine, how the parts are, what flows, and what waits."""
 
+import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
 from litestar import Response, get
 
 from gatepost.console.access import ConsoleRequest
+from gatepost.console.host_rows import HostRow, host_rows
 from gatepost.console.overview_figures import Figures, read_figures
+from gatepost.console.own_parts import own_parts
+from gatepost.console.own_status import own_gateway, own_problems, own_rates, own_store
 from gatepost.console.rendering import page
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
 from gatepost.outbox.console_users import ConsoleUser
-from gatepost.outbox.overview import CallbackOverview, Overview, overview
+from gatepost.outbox.overview import Overview, overview
 from gatepost.upkeep.configured_limits import configured_limits
-from gatepost.upkeep.problems import Known, Problem, find_problems
+from gatepost.upkeep.problems import Kind, Known, Problem, find_problems
 from gatepost.upkeep.status import GatewayStatus
 from gatepost.web.admin import status
 from gatepost.web.admin.requests import StatusRequest
@@ -23,6 +27,25 @@ STATUS_SECONDS = 3.0
 
 FIGURES_SECONDS = 15.0
 """How long what was counted is shown without counting it again."""
+
+MAX_HOSTS = 5
+"""Hosts of callbacks on the page: those with the most callbacks that were given up, then that wait."""
+
+_PLUGINS, _CALLBACKS = ("/plugins", "Plugins"), ("/callbacks", "Callbacks")
+
+_WAYS: Mapping[Kind, tuple[str, str]] = {
+    Kind.ROUTE_BLOCKED: _PLUGINS,
+    Kind.MISCONFIGURED: _PLUGINS,
+    Kind.RESTING: _PLUGINS,
+    Kind.QUEUE_OLD: ("/messages?state=queued", "The messages"),
+    Kind.SOURCE_FAILS: _PLUGINS,
+    Kind.CONTACTS_REFUSED: _PLUGINS,
+    Kind.CONTACTS_OLD: _PLUGINS,
+    Kind.HELD: ("/messages?state=held", "The messages"),
+    Kind.CALLBACKS_DEAD: _CALLBACKS,
+    Kind.CALLBACKS_REST: _CALLBACKS,
+}
+"""The page that shows more of a problem, and what the link to it says."""
 
 
 class _Found(NamedTuple):
@@ -34,23 +57,31 @@ class _Found(NamedTuple):
 
 @get("/")
 async def overview_page(request: ConsoleRequest) -> Response[Any]:
-    """Show what an operator should look at first, and the traffic."""
+    """Show what an operator should look at first, how the parts are, and the traffic."""
     services: ConsoleServices = request.app.state[SERVICES_KEY]
-    user: ConsoleUser = request.user.user
+    settings, user = services.admin.settings, request.user.user
     found = await services.recent.get("status", STATUS_SECONDS, partial(_read_status, services))
     figures = await services.recent.get(
         ("figures", tuple(user.clients)), FIGURES_SECONDS, partial(_read_figures, services, user)
     )
-    store = _of_clients(found.store, user) if user.clients else found.store
-    problems = find_problems(Known(services.admin.settings, found.gateway, found.store))
-    shown = find_problems(Known(services.admin.settings, None, store)) if user.clients else problems
+    gateway = own_gateway(settings, user, found.gateway)
+    store = own_store(settings, user, found.store)
+    problems = own_problems(user, Known(settings, gateway, store))
+    hosts = host_rows(store.callbacks, gateway)
     return page(
         request,
         "overview.html",
-        problems=shown,
-        has_others=bool(_subjects(problems) - _subjects(shown)),
+        problems=problems,
+        ways={kind.name.lower(): way for kind, way in _WAYS.items()},
+        has_others=_has_others(problems, Known(settings, *found)),
+        gateway=gateway,
         store=store,
         figures=figures,
+        now=time.time(),
+        own=own_parts(settings, user),
+        rates=own_rates(settings, user, gateway),
+        hosts=sorted(hosts, key=_urgency)[:MAX_HOSTS],
+        more_hosts=max(0, len(hosts) - MAX_HOSTS),
     )
 
 
@@ -71,19 +102,11 @@ async def _read_figures(services: ConsoleServices, user: ConsoleUser) -> Figures
     )
 
 
-def _of_clients(store: Overview, user: ConsoleUser) -> Overview:
-    """Return what a user of some clients may see; the age of the oldest callback is not known by client."""
-    targets = [one for one in store.callbacks.targets if user.may_see(one.client)]
-    callbacks = CallbackOverview(
-        waiting=sum(one.waiting for one in targets),
-        age=0.0,
-        dead=sum(one.dead for one in targets),
-        targets=targets,
-    )
-    waiting = [one for one in store.waiting if user.may_see(one.client)]
-    # The limits of others, and of routes that several clients use, are not theirs.
-    return msgspec.structs.replace(store, waiting=waiting, callbacks=callbacks, limits=[])
+def _has_others(shown: list[Problem], everything: Known) -> bool:
+    """Return whether there are problems that are not shown to this user."""
+    seen = {(one.kind, one.subject) for one in shown}
+    return any((one.kind, one.subject) not in seen for one in find_problems(everything))
 
 
-def _subjects(problems: list[Problem]) -> set[tuple[str, str]]:
-    return {(one.kind, one.subject) for one in problems}
+def _urgency(host: HostRow) -> tuple[int, bool, int, str, str]:
+    return -host.dead, host.rest is None, -host.waiting, host.target, host.client

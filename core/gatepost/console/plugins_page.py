@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 
 from gatepost.config.settings import Settings
 from gatepost.console.access import ConsoleRequest
-from gatepost.console.own_parts import OwnParts, may_change, own_parts, stopped_clients
+from gatepost.console.own_parts import may_change, own_parts, stopped_clients
+from gatepost.console.own_status import own_gateway, own_pauses, own_problems, own_rates
 from gatepost.console.rendering import page, text_field
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
 from gatepost.model import Channel
@@ -21,8 +22,7 @@ from gatepost.outbox.console_users import ConsoleUser
 from gatepost.outbox.overview import ReducedShare, reduced_shares
 from gatepost.outbox.pauses import Pause, Scope
 from gatepost.outbox.try_errors import NewestErrors, newest_errors
-from gatepost.upkeep.problems import Kind, Known, Problem, find_problems
-from gatepost.upkeep.status import GatewayStatus
+from gatepost.upkeep.problems import Kind, Known
 from gatepost.web.admin import pauses, status
 from gatepost.web.admin.requests import PauseRequest, ResumeRequest, StatusRequest
 from gatepost.web.admin.services import OperationRefused
@@ -142,22 +142,20 @@ async def _page(
     services: ConsoleServices = request.app.state[SERVICES_KEY]
     settings, user = services.admin.settings, request.user.user
     own = own_parts(settings, user)
-    gateway = await status.status(services.admin, StatusRequest(), request.user.actor)
+    everything = await status.status(services.admin, StatusRequest(), request.user.actor)
+    gateway = own_gateway(settings, user, everything)
     stored = await services.reader.read(partial(_read, clock=services.reader.clock, user=user))
-    shown = [
-        one
-        for one in stored.pauses
-        if not user.clients or any(map(user.may_see, stopped_clients(settings, one.scope)))
-    ]
+    shown = own_pauses(settings, user, stored.pauses)
+    problems = own_problems(user, Known(settings, gateway, None))
     return page(
         request,
         "plugins.html",
         status=status_code,
         now=time.time(),
         own=own,
-        plugins=[one for one in gateway.plugins if not user.clients or one.instance in own.instances],
-        sources=[one for one in gateway.sources if one.instance in own.sources],
-        problems=_problems(settings, gateway, own, user),
+        gateway=gateway,
+        rates=own_rates(settings, user, gateway),
+        problems=[one for one in problems if one.kind in _KINDS],
         shares=[one for one in stored.shares if one.route in own.routes],
         newest=stored.newest,
         pauses=[(one, may_change(settings, user, one.scope)) for one in shown],
@@ -176,12 +174,3 @@ def _read(connection: Connection, clock: Callable[[Connection], int], user: Cons
         reduced_shares(connection),
         newest_errors(connection, now, user.clients),
     )
-
-
-def _problems(settings: Settings, gateway: GatewayStatus, own: OwnParts, user: ConsoleUser) -> list[Problem]:
-    names = {*own.routes, *own.instances, *own.sources}
-    return [
-        one
-        for one in find_problems(Known(settings, gateway, None))
-        if one.kind in _KINDS and (not user.clients or one.subject in names)
-    ]

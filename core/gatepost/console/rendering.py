@@ -11,7 +11,7 @@ from litestar.response import Template
 from gatepost import __version__
 from gatepost.console.access import ConsoleRequest, SignedIn
 from gatepost.upkeep.durations import duration
-from gatepost.web.admin.words import moment_text
+from gatepost.web.admin.words import moment_text, size_text
 
 PAGES = (
     ("/", "Overview"),
@@ -33,7 +33,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    result.filters |= {"moment": moment, "duration": duration, "number": number}
+    result.filters |= {"moment": moment, "duration": duration, "number": number, "size": size_text}
     result.globals |= {"version": __version__, "pages": PAGES}
     return result
 
