@@ -7,178 +7,26 @@ import io
 import json
 import re
 from html.parser import HTMLParser
-from ipaddress import ip_network
-from types import SimpleNamespace
 
-import httpx
-import pytest
 from sqlalchemy import update
 
-from claiming import claim_due
+from console_site import NOON
 from gatepost import __version__
-from gatepost.app import load
 from gatepost.callbacks.slots import RestingTarget
-from gatepost.console.access import Access
-from gatepost.console.app import create_console
-from gatepost.console.batches import BatchChanges
-from gatepost.console.login_throttle import LoginThrottle
-from gatepost.console.passwords import PasswordCheck
-from gatepost.console.recent import RecentValues
-from gatepost.console.services import ConsoleServices
 from gatepost.errors import Unavailable
-from gatepost.model import Channel, Secret, Status, StatusEvent
+from gatepost.model import Channel, Status
 from gatepost.outbox import (
-    Policy,
-    ReportedEvents,
-    SendResult,
-    Try,
-    open_outbox,
     pauses,
     replicas,
-    sqlite,
-    statistics,
 )
-from gatepost.outbox.console_users import ConsoleUser, UserChange, put_user
 from gatepost.outbox.limits import client_limits
 from gatepost.outbox.pauses import PauseOrder, Scope
-from gatepost.outbox.reader import Reader
 from gatepost.outbox.replicas import Sign
 from gatepost.outbox.schema import statuses
-from gatepost.outbox.states import State
 from gatepost.outbox.statistics_report import Dimension, StatisticsFilter, read_groups
 from gatepost.outbox.statistics_table import as_csv, build
-from gatepost.throttle import Throttle
-from gatepost.upkeep.heartbeat import Heartbeat
-from gatepost.web.admin.services import AdminServices
-
-NOON = 1_800_014_400.0
-"""2027-01-15 12:00:00Z."""
 
 HOSTILE = "=<img src=x onerror=alert(1)>'\""
-
-CONFIG = """
-[server]
-[clients.brand]
-authorization = ["secret"]
-allow_ips = ["127.0.0.1"]
-callback_api_key = "key"
-callback_hosts = ["crm.example"]
-email_per_day = 4
-[clients.other]
-email_per_day = 1
-authorization = ["other secret"]
-allow_ips = ["127.0.0.1"]
-callback_api_key = "key"
-callback_hosts = ["crm.example"]
-[contacts]
-sources = ["players"]
-shared = true
-[routes]
-email = ["box"]
-sms = ["box"]
-[plugins.players]
-use = "csv"
-path = "contacts.csv"
-[plugins.box]
-use = "sandbox"
-folder = "box"
-"""
-
-
-class Clock:
-    now = NOON
-
-    def __call__(self):
-        return self.now
-
-
-class Site:
-    """A console on a store, and what sends messages into it."""
-
-    def __init__(self, outbox, reader, http, clock, new, admin):
-        self.outbox, self.reader, self.http, self.clock, self._new = outbox, reader, http, clock, new
-        self.admin = admin
-        self._sent = 0
-
-    async def get(self, path, user="maria"):
-        """Return the HTTP status and the text of a page."""
-        answer = await self.http.get(path, headers={"x-user": user})
-        return answer.status_code, answer.text
-
-    async def send(self, *reported, instance="box", price="", **fields):
-        """Accept a message, let a plugin take it, and report these statuses of it."""
-        self._sent += 1
-        message = self._new(f"uid-{self._sent}", **fields)
-        await self.outbox.put(message)
-        (claim,) = await claim_due(self.outbox, message.channel, 1, 30.0)
-        one = Try(instance=instance, outcome="sent", price=price, currency="EUR" if price else "")
-        sent = SendResult(
-            id=claim.id, attempt=claim.attempt, state=State.SENT, instance=instance, tries=[one]
-        )
-        await self.outbox.finish(sent)
-        events = [StatusEvent(status=status, message_id=claim.id) for status in reported]
-        await self.outbox.record(ReportedEvents(instance=instance, events=events))
-        return claim.id
-
-    async def wait(self, **fields):
-        """Accept a message that waits."""
-        self._sent += 1
-        await self.outbox.put(self._new(f"uid-{self._sent}", **fields))
-
-    async def roll_up(self):
-        while await self.outbox.change(statistics.roll_up, None):
-            pass
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request):
-    if request.param == "postgresql":
-        return request.getfixturevalue("postgres_server").new_database()
-    return "sqlite:///outbox.db"
-
-
-@pytest.fixture
-async def site(url, tmp_path, new):
-    """Yield a console that maria, of all clients, and vera, of the client brand, may see."""
-    clock = Clock()
-    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
-    (tmp_path / "gatepost.toml").write_text(CONFIG)
-    settings, instances = load(tmp_path / "gatepost.toml")
-    reader = Reader(Secret(url), tmp_path)
-    passwords = PasswordCheck()
-    async with open_outbox(Secret(url), tmp_path, Policy(), clock=clock) as outbox:
-        # On PostgreSQL the server's clock would count, which a test can't advance.
-        outbox._now = reader.clock = sqlite.database_clock(clock)
-        for user in (
-            ConsoleUser(name="maria", role="operator"),
-            ConsoleUser(name="vera", role="viewer", clients=["brand"]),
-        ):
-            await outbox.change(put_user, UserChange(user, "test"))
-        proxies = [ip_network("127.0.0.1")]
-        admin = AdminServices(
-            settings=settings,
-            outbox=outbox,
-            acceptance=None,
-            callbacks=SimpleNamespace(resting_targets=list),
-            throttles={"box": Throttle(concurrency=1, per_second=0)},
-            instances=instances,
-            heartbeat=Heartbeat(outbox),
-        )
-        services = ConsoleServices(
-            admin=admin,
-            reader=reader,
-            access=Access(outbox, reader, user_header="x-user", user_header_networks=proxies),
-            passwords=passwords,
-            throttle=LoginThrottle(clock),
-            recent=RecentValues(clock),
-            batches=BatchChanges(admin, reader),
-        )
-        app = create_console(services, {"localhost"})
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            yield Site(outbox, reader, http, clock, new, admin)
-    passwords.close()
-    await reader.close()
 
 
 class _Rows(HTMLParser):

@@ -1,30 +1,35 @@
 """Who is at the console: sessions, the sign-on of a proxy, roles, and the tokens of forms."""
 
-import asyncio
 import hashlib
 import hmac
 import secrets
-import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from litestar import Request
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 from litestar.response import Redirect
+from sqlalchemy import Connection
 
 from gatepost.config.networks import Network, parse_address
+from gatepost.errors import StoreError
 from gatepost.outbox import Outbox, console_users
-from gatepost.outbox.console_users import ConsoleUser, NewSession
+from gatepost.outbox.console_users import ConsoleUser, NewSession, Session
 from gatepost.outbox.reader import Reader
 
 MAX_SESSION = 12 * 3600.0
 """Seconds after which a session ends, whatever happens."""
 
 MAX_IDLE = 3600.0
-"""Seconds after the last request after which a session ends."""
+"""Seconds after which a session ends that nobody has used. That a page refreshes itself is no use."""
 
 TOUCH_INTERVAL = 60.0
 """Seconds between two notes in the store that a session is in use."""
+
+REFRESH_HEADER = "hx-request"
+"""What htmx sends, with which pages refresh themselves, and do nothing else."""
 
 COOKIE = "gatepost_session"
 
@@ -70,7 +75,6 @@ class Access:
         self._user_header = user_header.lower()
         self._networks = tuple(user_header_networks)
         self._secure = secure
-        self._touched: dict[str, float] = {}
         # For users without a session, whose proxy signs them in at each request.
         self._csrf_key = secrets.token_bytes(32)
 
@@ -82,13 +86,14 @@ class Access:
         token = request.cookies.get(COOKIE, "")
         if not token:
             return None
-        now = round(time.time() * 1000)
-        session = await self._reader.read(
-            lambda connection: console_users.find_session(connection, token, now, MAX_IDLE)
-        )
-        if session is None:
+        found = await self._reader.read(partial(self._find_session, token))
+        if found is None:
             return None
-        await self._touch(token)
+        session, now = found
+        if REFRESH_HEADER not in request.headers and now - session.seen_at >= TOUCH_INTERVAL * 1000:
+            # A store that takes no changes now is no reason to show no page.
+            with suppress(StoreError):
+                await self._outbox.change(console_users.touch_session, token)
         return SignedIn(session.user, _mac(token.encode(), "csrf"), token)
 
     def _name_from_proxy(self, request: ConsoleRequest) -> str:
@@ -101,12 +106,11 @@ class Access:
         values = request.headers.getall(self._user_header, [])
         return values[0] if len(values) == 1 else ""
 
-    async def _touch(self, token: str) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._touched.get(token, -TOUCH_INTERVAL) >= TOUCH_INTERVAL:
-            self._touched = {one: at for one, at in self._touched.items() if now - at < TOUCH_INTERVAL}
-            self._touched[token] = now
-            await self._outbox.change(console_users.touch_session, token)
+    def _find_session(self, token: str, connection: Connection) -> tuple[Session, int] | None:
+        """Return the session of a token and the present time; None for no session, or for one that has ended."""
+        now = self._reader.clock(connection)
+        session = console_users.find_session(connection, token, now, MAX_IDLE)
+        return (session, now) if session else None
 
     async def begin(self, name: str) -> str:
         """Begin a session of a user who has just signed in; return the value of ``Set-Cookie``."""
@@ -137,7 +141,7 @@ async def require_user(request: ConsoleRequest, access: Access) -> Redirect | No
     """
     signed_in = await access.find(request)
     if signed_in is None:
-        if request.method == "GET" and "hx-request" not in request.headers:
+        if request.method == "GET" and REFRESH_HEADER not in request.headers:
             return Redirect("/login", query_params={"next": _path(request)})
         raise NotAuthorizedException("Your session has ended, and nothing was done. Sign in again.")
     request.scope["user"] = signed_in

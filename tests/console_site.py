@@ -1,0 +1,153 @@
+"""A console in this process, on a store whose clock a test moves; for tests."""
+
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from types import SimpleNamespace
+
+import httpx
+
+from claiming import claim_due
+from gatepost.app import load
+from gatepost.console.access import Access
+from gatepost.console.app import create_console
+from gatepost.console.batches import BatchChanges
+from gatepost.console.login_throttle import LoginThrottle
+from gatepost.console.passwords import PasswordCheck
+from gatepost.console.recent import RecentValues
+from gatepost.console.services import ConsoleServices
+from gatepost.model import Secret, StatusEvent
+from gatepost.outbox import (
+    Policy,
+    ReportedEvents,
+    SendResult,
+    Try,
+    open_outbox,
+    sqlite,
+    statistics,
+)
+from gatepost.outbox.console_users import ConsoleUser, UserChange, put_user
+from gatepost.outbox.reader import Reader
+from gatepost.outbox.states import State
+from gatepost.throttle import Throttle
+from gatepost.upkeep.heartbeat import Heartbeat
+from gatepost.web.admin.services import AdminServices
+
+NOON = 1_800_014_400.0
+"""2027-01-15 12:00:00Z."""
+
+CONFIG = """
+[server]
+[clients.brand]
+authorization = ["secret"]
+allow_ips = ["127.0.0.1"]
+callback_api_key = "key"
+callback_hosts = ["crm.example"]
+email_per_day = 4
+[clients.other]
+email_per_day = 1
+authorization = ["other secret"]
+allow_ips = ["127.0.0.1"]
+callback_api_key = "key"
+callback_hosts = ["crm.example"]
+[contacts]
+sources = ["players"]
+shared = true
+[routes]
+email = ["box"]
+sms = ["box"]
+[plugins.players]
+use = "csv"
+path = "contacts.csv"
+[plugins.box]
+use = "sandbox"
+folder = "box"
+"""
+
+
+class Clock:
+    now = NOON
+
+    def __call__(self):
+        return self.now
+
+
+class Site:
+    """A console on a store, and what sends messages into it."""
+
+    def __init__(self, services, http, clock, new):
+        self.services, self.admin, self.reader = services, services.admin, services.reader
+        self.outbox, self.http, self.clock, self._new = services.admin.outbox, http, clock, new
+        self._sent = 0
+
+    async def get(self, path, user="maria"):
+        """Return the HTTP status and the text of a page."""
+        answer = await self.http.get(path, headers={"x-user": user})
+        return answer.status_code, answer.text
+
+    async def send(self, *reported, instance="box", price="", **fields):
+        """Accept a message, let a plugin take it, and report these statuses of it."""
+        self._sent += 1
+        message = self._new(f"uid-{self._sent}", **fields)
+        await self.outbox.put(message)
+        (claim,) = await claim_due(self.outbox, message.channel, 1, 30.0)
+        one = Try(instance=instance, outcome="sent", price=price, currency="EUR" if price else "")
+        sent = SendResult(
+            id=claim.id, attempt=claim.attempt, state=State.SENT, instance=instance, tries=[one]
+        )
+        await self.outbox.finish(sent)
+        events = [StatusEvent(status=status, message_id=claim.id) for status in reported]
+        await self.outbox.record(ReportedEvents(instance=instance, events=events))
+        return claim.id
+
+    async def wait(self, **fields):
+        """Accept a message that waits."""
+        self._sent += 1
+        await self.outbox.put(self._new(f"uid-{self._sent}", **fields))
+
+    async def roll_up(self):
+        while await self.outbox.change(statistics.roll_up, None):
+            pass
+
+
+@asynccontextmanager
+async def open_site(url, tmp_path, new):
+    """Open a console that maria, of all clients, and vera, of the client brand, may see."""
+    clock = Clock()
+    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
+    (tmp_path / "gatepost.toml").write_text(CONFIG)
+    settings, instances = load(tmp_path / "gatepost.toml")
+    reader = Reader(Secret(url), tmp_path)
+    passwords = PasswordCheck()
+    async with open_outbox(Secret(url), tmp_path, Policy(), clock=clock) as outbox:
+        # On PostgreSQL the server's clock would count, which a test can't advance.
+        outbox._now = reader.clock = sqlite.database_clock(clock)
+        for user in (
+            ConsoleUser(name="maria", role="operator"),
+            ConsoleUser(name="vera", role="viewer", clients=["brand"]),
+        ):
+            await outbox.change(put_user, UserChange(user, "test"))
+        proxies = [ip_network("127.0.0.1")]
+        admin = AdminServices(
+            settings=settings,
+            outbox=outbox,
+            acceptance=None,
+            callbacks=SimpleNamespace(resting_targets=list),
+            throttles={"box": Throttle(concurrency=1, per_second=0)},
+            instances=instances,
+            heartbeat=Heartbeat(outbox),
+        )
+        services = ConsoleServices(
+            admin=admin,
+            reader=reader,
+            access=Access(outbox, reader, user_header="x-user", user_header_networks=proxies),
+            passwords=passwords,
+            throttle=LoginThrottle(clock),
+            recent=RecentValues(clock),
+            batches=BatchChanges(admin, reader),
+        )
+        app = create_console(services, {"localhost"})
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            yield Site(services, http, clock, new)
+    passwords.close()
+    await reader.close()
