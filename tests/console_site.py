@@ -15,7 +15,7 @@ from gatepost.console.login_throttle import LoginThrottle
 from gatepost.console.passwords import PasswordCheck
 from gatepost.console.recent import RecentValues
 from gatepost.console.services import ConsoleServices
-from gatepost.model import Secret, StatusEvent
+from gatepost.model import Channel, Secret, StatusEvent
 from gatepost.outbox import (
     Policy,
     ReportedEvents,
@@ -74,7 +74,8 @@ class Clock:
 class Site:
     """A console on a store, and what sends messages into it."""
 
-    def __init__(self, services, http, clock, new):
+    def __init__(self, services, app, http, clock, new):
+        self.app = app
         self.services, self.admin, self.reader = services, services.admin, services.reader
         self.outbox, self.http, self.clock, self._new = services.admin.outbox, http, clock, new
         self._sent = 0
@@ -84,10 +85,18 @@ class Site:
         answer = await self.http.get(path, headers={"x-user": user})
         return answer.status_code, answer.text
 
+    def paths(self, method):
+        """Return the paths of the console that take requests of this method."""
+        return {
+            route.path
+            for route in self.app.routes
+            for one in route.route_handlers
+            if method in one.http_methods
+        }
+
     async def send(self, *reported, instance="box", price="", **fields):
-        """Accept a message, let a plugin take it, and report these statuses of it."""
-        self._sent += 1
-        message = self._new(f"uid-{self._sent}", **fields)
+        """Accept a message, let a plugin take it, and report these statuses of it; return its id."""
+        message = self._message(**fields)
         await self.outbox.put(message)
         (claim,) = await claim_due(self.outbox, message.channel, 1, 30.0)
         one = Try(instance=instance, outcome="sent", price=price, currency="EUR" if price else "")
@@ -100,9 +109,14 @@ class Site:
         return claim.id
 
     async def wait(self, **fields):
-        """Accept a message that waits."""
+        """Accept a message that waits; return its id."""
+        message = self._message(**fields)
+        await self.outbox.put(message)
+        return message.id
+
+    def _message(self, uid="", **fields):
         self._sent += 1
-        await self.outbox.put(self._new(f"uid-{self._sent}", **fields))
+        return self._new(uid or f"uid-{self._sent}", **fields)
 
     async def roll_up(self):
         while await self.outbox.change(statistics.roll_up, None):
@@ -110,11 +124,11 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(url, tmp_path, new):
-    """Open a console that maria, of all clients, and vera, of the client brand, may see."""
+async def open_site(url, tmp_path, new, config=CONFIG):
+    """Open a console that the operator maria, of all clients, and of the client brand vera and the operator olga see."""
     clock = Clock()
     (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
-    (tmp_path / "gatepost.toml").write_text(CONFIG)
+    (tmp_path / "gatepost.toml").write_text(config)
     settings, instances = load(tmp_path / "gatepost.toml")
     reader = Reader(Secret(url), tmp_path)
     passwords = PasswordCheck()
@@ -124,6 +138,7 @@ async def open_site(url, tmp_path, new):
         for user in (
             ConsoleUser(name="maria", role="operator"),
             ConsoleUser(name="vera", role="viewer", clients=["brand"]),
+            ConsoleUser(name="olga", role="operator", clients=["brand"]),
         ):
             await outbox.change(put_user, UserChange(user, "test"))
         proxies = [ip_network("127.0.0.1")]
@@ -131,8 +146,12 @@ async def open_site(url, tmp_path, new):
             settings=settings,
             outbox=outbox,
             acceptance=None,
-            callbacks=SimpleNamespace(resting_targets=list),
-            throttles={"box": Throttle(concurrency=1, per_second=0)},
+            callbacks=SimpleNamespace(resting_targets=list, end_rests=lambda _targets: None),
+            throttles={
+                name: Throttle(concurrency=1, per_second=0)
+                for channel in Channel
+                for name in settings.routes.instances(channel)
+            },
             instances=instances,
             heartbeat=Heartbeat(outbox),
         )
@@ -148,6 +167,6 @@ async def open_site(url, tmp_path, new):
         app = create_console(services, {"localhost"})
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            yield Site(services, http, clock, new)
+            yield Site(services, app._app, http, clock, new)
     passwords.close()
     await reader.close()

@@ -171,7 +171,7 @@ async def test_a_user_limited_to_a_client_pauses_only_its_messages(console):
             status, text = await browser.post("/plugins/resume", csrf=csrf, **scope)
             assert status == 400
             assert "you may not end this pause" in text
-        assert (await browser.post("/plugins/resume", csrf=csrf, plugin="own"))[0] == 200
+        assert (await browser.post("/plugins/resume", csrf=csrf, plugin="own", client="other"))[0] == 200
         _, text = await browser.get("/audit")
         assert "own" in text
         assert "secret-plan" not in text

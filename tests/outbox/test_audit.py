@@ -1,12 +1,16 @@
 """The audit log in a real store: written with the change, bounded, and never deleted."""
 
+import json
+from functools import partial
+
 import pytest
 
 from claiming import claim_due
 from gatepost.errors import StoreBusy
 from gatepost.model import Channel, Secret
-from gatepost.outbox import Policy, RetryOrder, SendResult, audit, new_id, open_outbox, retries
-from gatepost.outbox.audit import AuditEntry
+from gatepost.outbox import Policy, RetryOrder, SendResult, audit, cancellations, new_id, open_outbox, retries
+from gatepost.outbox.audit import AuditEntry, AuditFilter
+from gatepost.outbox.cancellations import CancelIds
 from gatepost.outbox.states import State
 
 LIFETIMES = {Channel.EMAIL: 60.0, Channel.SMS: 60.0}
@@ -39,10 +43,57 @@ async def test_a_retry_is_recorded_with_its_operator_its_messages_and_their_numb
 
     await store.retry(RetryOrder([identity, unknown], "root (sudo: maria)", LIFETIMES))
 
-    (entry,) = await entries(store)
+    other, entry = await entries(store)
     assert (entry.actor, entry.operation, entry.reason) == ("root (sudo: maria)", "retry", "")
-    assert entry.target == {"messages": 2, "ids": [identity, unknown], "queued": 1}
+    assert entry.target == {"client": "brand", "messages": 1, "ids": [identity], "queued": 1}
     assert entry.recorded_at == clock.now
+    assert other.target == {"messages": 1, "ids": [unknown], "queued": 0}
+
+
+async def test_an_operation_on_messages_of_two_clients_has_an_entry_for_each(store, new, entries):
+    one, two = new("uid-1"), new("uid-2", client="other")
+    for message in (one, two):
+        await store.put(message)
+    ids = [one.id, two.id]
+    await store.retry(RetryOrder(ids, "maria", LIFETIMES))
+    await store.tell(RetryOrder(ids, "maria"))
+    await store.cancel(cancellations.cancel_by_ids, CancelIds(ids, "maria", "stop"))
+
+    for client, identity in (("brand", one.id), ("other", two.id)):
+        found = await store._database.transact(
+            partial(audit.find_rows, wanted=AuditFilter(clients=[client]), limit=9)
+        )
+        assert [json.loads(row.target) for row in found] == [
+            {"client": client, "messages": 1, "ids": [identity], **counts}
+            for counts in ({"cancelled": 1}, {"callbacks": 0}, {"queued": 0})
+        ]
+
+
+@pytest.mark.parametrize(
+    ("target", "is_found"),
+    [
+        ({"client": "brand"}, True),
+        ({"clients": ["brand"]}, True),
+        ({"clients": ["brand", "second"]}, True),
+        ({"client": "second"}, True),
+        ({"client": "Brand"}, False),
+        ({"client": "brand_"}, False),
+        ({"clients": ["brand", "other"]}, False),
+        ({"clients": ["brand", "second", "other"]}, False),
+        ({"text": 'say "client":"brand"'}, False),
+        ({"channel": "sms"}, False),
+        ({}, False),
+    ],
+)
+async def test_an_entry_is_of_some_clients_if_it_names_no_other(store, target, is_found):
+    await store.change(audit.append, AuditEntry(actor="maria", operation="x", target=target))
+
+    wanted = AuditFilter(clients=["brand", "second"])
+    found = await store._database.transact(partial(audit.find_rows, wanted=wanted, limit=9))
+    assert len(found) == is_found
+    assert (
+        await store._database.transact(partial(audit.operations, clients=wanted.clients)) == ["x"] * is_found
+    )
 
 
 async def test_a_retry_of_callbacks_is_recorded(store, entries):
@@ -82,7 +133,7 @@ async def test_the_newest_entries_are_read_first(store, entries):
 async def test_an_entry_is_bounded(store, entries):
     """500 ids are recorded by their number and the first few, and no text is longer than its limit."""
     ids = [new_id() for _ in range(500)]
-    target = {**audit.messages_target(ids), "client": "x" * 10_000}
+    target = {"messages": 500, "ids": ids, "client": "x" * 10_000}
 
     await store.change(
         audit.append, AuditEntry(actor="maria", operation="retry", target=target, reason="y" * 10_000)

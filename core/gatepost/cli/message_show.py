@@ -40,7 +40,7 @@ def command(identity: str, as_json: bool, config: Path | None) -> None:
             return
         message = only_one(identity, found.messages)
         around = asyncio.run(_surroundings(settings, message, found))
-    happened = message_history.happened(message, found)
+    happened = message_history.happened(message, found, settings)
     following = next_steps(message, around)
     if as_json:
         steps = {"timeline": msgspec.to_builtins(happened), "next": msgspec.to_builtins(following)}
@@ -66,11 +66,12 @@ async def _find(settings: Settings, identity: str) -> Found:
 
 
 async def _surroundings(settings: Settings, message: MessageView, found: Found) -> Surroundings:
-    around = message_history.surroundings(message, found, settings.delivery)
+    around = message_history.surroundings(message, found, settings)
     if not message_history.depends_on_others(message):
         return around
     try:
         resting = await store.resting_instances(settings, Channel(message.channel))
     except store.AdminError as error:
         return msgspec.structs.replace(around, problem=str(error))
-    return msgspec.structs.replace(around, resting=resting)
+    own = message_history.instances_of(message, settings)
+    return msgspec.structs.replace(around, resting=[one for one in resting if one.instance in own])

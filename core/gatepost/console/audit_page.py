@@ -37,7 +37,6 @@ async def audit_page(request: ConsoleRequest) -> Response[Any]:
         actor=text_field(query, "actor").strip(),
         operation=text_field(query, "operation"),
         clients=user.clients,
-        own_actor=request.user.actor,
         before=int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None,
     )
 
@@ -48,7 +47,7 @@ async def audit_page(request: ConsoleRequest) -> Response[Any]:
             [audit.view_of(row) for row in shown],
             len(rows) > SHOWN,
             audit_chain.faults_among(connection, shown),
-            audit.operations(connection),
+            audit.operations(connection, user.clients),
         )
 
     found = await services.reader.read(read)

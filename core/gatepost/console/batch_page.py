@@ -31,7 +31,7 @@ async def prepare_batch(request: ConsoleRequest) -> Response[Any]:
         problem = " ".join(query.problems) or "Choose what is to be done with the messages."
         return page(request, "error.html", status=400, problem=f"{problem} Nothing was done.")
     try:
-        batch = await services.batches.prepare(request.user.user.name, Operation(name), query)
+        batch = await services.batches.prepare(request.user.user, Operation(name), query)
     except OperationRefused as error:
         return page(request, "error.html", status=409, problem=f"{error} Nothing was done.")
     return Redirect(f"/messages/batch/{batch.token}", status_code=303)
@@ -41,7 +41,7 @@ async def prepare_batch(request: ConsoleRequest) -> Response[Any]:
 async def batch_page(request: ConsoleRequest) -> Response[Any]:
     """Show a change of many messages."""
     services: ConsoleServices = request.app.state[SERVICES_KEY]
-    batch = services.batches.find(request.path_params["token"], request.user.user.name)
+    batch = services.batches.find(request.path_params["token"], request.user.user)
     return _show(request, batch)
 
 
@@ -49,7 +49,7 @@ async def batch_page(request: ConsoleRequest) -> Response[Any]:
 async def start_batch(request: ConsoleRequest) -> Response[Any]:
     """Begin a change of many messages. A form that is sent again only shows how far it is."""
     services: ConsoleServices = request.app.state[SERVICES_KEY]
-    batch = services.batches.find(request.path_params["token"], request.user.user.name)
+    batch = services.batches.find(request.path_params["token"], request.user.user)
     if batch is None:
         return _show(request, None)
     form = await request.form()

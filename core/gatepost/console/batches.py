@@ -17,6 +17,7 @@ from gatepost.console.message_query import MessageQuery
 from gatepost.errors import StoreError
 from gatepost.observe import logs
 from gatepost.outbox.cancellations import CANCELLABLE, Progress
+from gatepost.outbox.console_users import ConsoleUser
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.message_search import next_ids
 from gatepost.outbox.reader import Reader
@@ -71,8 +72,8 @@ class Batch(msgspec.Struct, kw_only=True, eq=False):
     """One change of many messages. The fields after ``accepted_until`` change while it goes on."""
 
     token: str
-    user: str
-    """Whose it is."""
+    user: ConsoleUser
+    """Whose it is, with the clients that the user may see."""
     operation: Operation
     query: MessageQuery
     """Which messages are meant."""
@@ -103,7 +104,7 @@ class BatchChanges:
         self._batches: dict[str, Batch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def prepare(self, user: str, operation: Operation, query: MessageQuery) -> Batch:
+    async def prepare(self, user: ConsoleUser, operation: Operation, query: MessageQuery) -> Batch:
         """Begin to count what an operation would change. Raises OperationRefused and StoreError."""
         if operation is Operation.CANCEL and query.wanted.is_empty:
             raise OperationRefused("Set a filter first: cancelling every message is refused.")
@@ -121,8 +122,8 @@ class BatchChanges:
         self._spawn(batch, self._count)
         return batch
 
-    def find(self, token: str, user: str) -> Batch | None:
-        """Return the batch of this user with this token."""
+    def find(self, token: str, user: ConsoleUser) -> Batch | None:
+        """Return the batch with this token, unless it is another user's, or the user was changed since."""
         batch = self._batches.get(token)
         return batch if batch is not None and batch.user == user else None
 

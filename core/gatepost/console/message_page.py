@@ -81,18 +81,19 @@ async def _show(
     if shown is None:
         return page(request, "error.html", status=404, problem=NO_SUCH_MESSAGE)
     message, admin = shown.found.messages[0], services.admin
-    around = message_history.surroundings(message, shown.found, admin.settings.delivery)
+    around = message_history.surroundings(message, shown.found, admin.settings)
     if message_history.depends_on_others(message):
         order = RestingInstancesRequest(channel=Channel(message.channel))
         resting = await sending.resting_instances(admin, order, request.user.actor)
-        around = msgspec.structs.replace(around, resting=resting)
+        own = message_history.instances_of(message, admin.settings)
+        around = msgspec.structs.replace(around, resting=[one for one in resting if one.instance in own])
     return page(
         request,
         "message.html",
         status=409 if problem else 200,
         message=message,
         facts=facts(message),
-        happened=message_history.happened(message, shown.found),
+        happened=message_history.happened(message, shown.found, admin.settings),
         following=next_steps(message, around),
         suppression=shown.suppression,
         operations=_possible(message) if request.user.user.may_change else (),

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from gatepost.config.settings import Settings
 from gatepost.console.access import ConsoleRequest
 from gatepost.console.message_query import MAX_TEXT, MessageQuery, read_query
+from gatepost.console.own_parts import own_parts
 from gatepost.console.rendering import page
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
 from gatepost.model import Channel, Status
@@ -84,10 +85,11 @@ async def messages_page(request: ConsoleRequest) -> Response[Any]:
 
 def _find(connection: Connection, query: MessageQuery, settings: Settings, user: ConsoleUser) -> Found:
     queues = [queue for queue in all_queues(connection) if user.may_see(queue.client)]
+    own = own_parts(settings, user)
     names = Names(
         clients=[one for one in known_names.clients(settings, queues) if user.may_see(one)],
-        routes=known_names.routes(settings, queues),
-        plugins=known_names.plugins(settings),
+        routes=sorted({*own.routes, *(queue.route for queue in queues)} - {""}),
+        plugins=sorted(own.instances),
     )
     if query.problems:
         return Found(names)

@@ -1,6 +1,6 @@
 """Which parts of the gateway a user sees who is limited to some clients, and which pauses such a user may change."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from gatepost.config.settings import Settings
@@ -12,7 +12,7 @@ from gatepost.outbox.pauses import Scope
 class OwnParts(NamedTuple):
     """The names that a user sees, in the order of the configuration."""
 
-    clients: Collection[str]
+    clients: Sequence[str]
     routes: Collection[str]
     instances: Collection[str]
     """Those that send."""

@@ -117,6 +117,9 @@ def _order(request: ConsoleRequest, filled: Mapping[str, str]) -> PauseRequest:
         raise OperationRefused(
             f"other clients use this too: choose your client as well ({', '.join(own.clients)})"
         )
+    if user.clients and len(own.clients) == 1 and not scope.is_empty:
+        # It stops nothing less, also if other clients use this later, and stands in the audit log as this client's.
+        scope = msgspec.structs.replace(scope, client=own.clients[0])
     if filled["until"] not in ENDS:
         raise OperationRefused("choose an end of the list")
     seconds = ENDS[filled["until"]][1]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, true
 
 from gatepost.outbox import user_hash
 from gatepost.outbox.schema import audit
@@ -85,9 +85,36 @@ def text_of_time(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
-def messages_target(ids: Sequence[str]) -> Target:
-    """Return the target of an operation on these messages: how many there are, and the ids of the first ones."""
-    return {"messages": len(ids), "ids": ids}
+class MessageChange(NamedTuple):
+    """What an operation has done to one message."""
+
+    id: str
+    client: str
+    """Empty for a message that is not in the store."""
+    changed: int
+    """What was changed, in the unit of the operation; 0: nothing."""
+
+
+def append_changes(
+    tx: Transaction, actor: str, operation: str, unit: str, changes: Sequence[MessageChange], reason: str = ""
+) -> None:
+    """Append an entry of an operation on messages for each client, so that it can be shown to those who see the client.
+
+    It has the number of the messages, the ids of the first ones, and under the name ``unit`` what was changed.
+    """
+    by_client: dict[str, list[MessageChange]] = {}
+    for one in changes:
+        by_client.setdefault(one.client, []).append(one)
+    entries = []
+    for client, ones in by_client.items():
+        target: dict[str, str | int | Sequence[str]] = {"client": client} if client else {}
+        target |= {
+            "messages": len(ones),
+            "ids": [one.id for one in ones],
+            unit: sum(one.changed for one in ones),
+        }
+        entries.append(AuditEntry(actor=actor, operation=operation, target=target, reason=reason))
+    append(tx, entries)
 
 
 def list_entries(connection: Connection, limit: int) -> list[AuditView]:
@@ -103,34 +130,41 @@ class AuditFilter(NamedTuple):
     """A part of the actor's name."""
     operation: str = ""
     clients: Sequence[str] = ()
-    """Entries that name one of these clients, and those of ``own_actor``."""
-    own_actor: str = ""
+    """Entries that name these clients, one or all of them, and no other one."""
     before: int | None = None
     """Entries with a smaller number."""
 
 
 def find_rows(connection: Connection, wanted: AuditFilter, limit: int) -> list[Row[Any]]:
     """Return the rows of the newest entries that a filter means, the newest first."""
-    query = select(audit).order_by(audit.c.seq.desc()).limit(limit)
+    query = select(audit).where(_of_clients(wanted.clients)).order_by(audit.c.seq.desc()).limit(limit)
     if wanted.before is not None:
         query = query.where(audit.c.seq < wanted.before)
     if wanted.actor:
         query = query.where(audit.c.actor.contains(wanted.actor, autoescape=True))
     if wanted.operation:
         query = query.where(audit.c.operation == wanted.operation)
-    if wanted.clients:
-        # As _encode writes it; within a text of the target each quotation mark has a backslash before it.
-        named = [f'"client":{msgspec.json.encode(client).decode()}' for client in wanted.clients]
-        names_one = [audit.c.target.contains(one, autoescape=True) for one in named]
-        query = query.where(or_(audit.c.actor == wanted.own_actor, *names_one))
     return list(connection.execute(query))
 
 
-def operations(connection: Connection) -> list[str]:
-    """Return the names of the operations that were recorded."""
-    return list(
-        connection.execute(select(audit.c.operation).distinct().order_by(audit.c.operation)).scalars()
-    )
+def operations(connection: Connection, clients: Sequence[str] = ()) -> list[str]:
+    """Return the names of the operations that were recorded, of all or of these clients."""
+    query = select(audit.c.operation).where(_of_clients(clients)).distinct().order_by(audit.c.operation)
+    return list(connection.execute(query).scalars())
+
+
+def _of_clients(clients: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that an entry names one of these clients, or all of them, and no other one."""
+    if not clients:
+        return true()
+    # As _encode writes it; within a text of the target each quotation mark has a backslash before it.
+    named = [
+        *(f'"client":{_json(client)}' for client in clients),
+        *(f'"clients":{_json([client])}' for client in clients),
+        f'"clients":{_json(clients)}',
+    ]
+    # Not LIKE, for which SQLite takes upper and lower case as the same.
+    return or_(*(func.replace(audit.c.target, one, "") != audit.c.target for one in named))
 
 
 def view_of(row: Row[Any]) -> AuditView:
@@ -153,7 +187,11 @@ def entries_of_user(connection: Connection, hashed: str) -> list[AuditView]:
 
 
 def _encode(target: Target) -> str:
-    return msgspec.json.encode({name: _bounded(value) for name, value in target.items()}).decode()
+    return _json({name: _bounded(value) for name, value in target.items()})
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _bounded(value: str | int | Sequence[str]) -> str | int | Sequence[str]:

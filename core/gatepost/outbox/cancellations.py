@@ -15,7 +15,7 @@ from sqlalchemy.engine import Row
 from gatepost.model import Channel, Status
 from gatepost.observe.redaction import redact_patterns
 from gatepost.outbox import audit, counters
-from gatepost.outbox.audit import AuditEntry
+from gatepost.outbox.audit import AuditEntry, MessageChange
 from gatepost.outbox.message_filter import Cursor, MessageFilter, pages
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.records import OUR_ID, EndedMessage, NewStatus
@@ -184,10 +184,14 @@ def _cancel_ids(
         for one in cancel_messages(tx, chunk, CANCELLABLE, order.reason)
     ]
     cancelled = {one.id for one in ended}
-    others = {row.id: State(row.state) for row in tx.select_by_ids(_select_states, {*order.ids} - cancelled)}
-    results = [_cancellation(message_id, cancelled, others.get(message_id)) for message_id in order.ids]
-    target = {**audit.messages_target(order.ids), "cancelled": len(cancelled)}
-    audit.append(tx, [AuditEntry(actor=order.actor, operation="cancel", target=target, reason=order.reason)])
+    others = {row.id: row for row in tx.select_by_ids(_select_states, {*order.ids} - cancelled)}
+    states = {message_id: State(row.state) for message_id, row in others.items()}
+    results = [_cancellation(message_id, cancelled, states.get(message_id)) for message_id in order.ids]
+    clients = {one.id: one.client for one in (*ended, *others.values())}
+    changes = [
+        MessageChange(one, clients.get(one, ""), int(one in cancelled)) for one in dict.fromkeys(order.ids)
+    ]
+    audit.append_changes(tx, order.actor, "cancel", "cancelled", changes, order.reason)
     return results, ended
 
 
@@ -199,7 +203,7 @@ def _cancellation(message_id: str, cancelled: Iterable[str], state: State | None
 
 
 _select_states = dialect_pair(
-    lambda _: select(messages.c.id, messages.c.state).where(one_of(messages.c.id, IDS))
+    lambda _: select(messages.c.id, messages.c.client, messages.c.state).where(one_of(messages.c.id, IDS))
 )
 _IN_STATES = one_of(messages.c.state, bindparam("in_states"))
 _select_waiting = dialect_pair(

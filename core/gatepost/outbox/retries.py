@@ -8,7 +8,7 @@ from sqlalchemy import Connection, or_, select, update
 
 from gatepost.model import Channel
 from gatepost.outbox import audit, counters, deaths
-from gatepost.outbox.audit import AuditEntry
+from gatepost.outbox.audit import MessageChange
 from gatepost.outbox.callbacks import lock_messages, queue_next_statuses
 from gatepost.outbox.message_filter import MessageFilter, conditions
 from gatepost.outbox.one_of import IDS, one_of
@@ -41,6 +41,7 @@ class MessageRetry(msgspec.Struct, frozen=True, kw_only=True, rename=OUR_ID):
     """The result of an operator's request to send a message again."""
 
     id: str
+    client: str = ""
     queued: bool = False
     problem: str = ""
     """Why nothing was changed; for the operator."""
@@ -104,13 +105,9 @@ def retry(tx: Transaction, orders: Sequence[RetryOrder]) -> list[list[MessageRet
 
 def _retry_all(tx: Transaction, order: RetryOrder) -> list[MessageRetry]:
     results = [_retry(tx, message_id, order.lifetimes) for message_id in order.ids]
-    _record(tx, order, "retry", queued=sum(one.queued for one in results))
+    changes = [MessageChange(one.id, one.client, int(one.queued)) for one in results]
+    audit.append_changes(tx, order.actor, "retry", "queued", changes)
     return results
-
-
-def _record(tx: Transaction, order: RetryOrder, operation: str, **counts: int) -> None:
-    target = {**audit.messages_target(order.ids), **counts}
-    audit.append(tx, [AuditEntry(actor=order.actor, operation=operation, target=target)])
 
 
 def _retry(tx: Transaction, message_id: str, lifetimes: Mapping[Channel, float]) -> MessageRetry:
@@ -122,7 +119,7 @@ def _retry(tx: Transaction, message_id: str, lifetimes: Mapping[Channel, float])
     problem = _queue_again(tx, message_id, state, lifetimes[Channel(row.channel)])
     if not problem and state in FINAL_STATES:
         counters.add(tx, counters.queued(row.client), 1)
-    return MessageRetry(id=message_id, queued=not problem, problem=problem)
+    return MessageRetry(id=message_id, client=row.client, queued=not problem, problem=problem)
 
 
 def _queue_again(tx: Transaction, message_id: str, state: State, lifetime: float) -> str:
@@ -157,7 +154,7 @@ def _queue_again(tx: Transaction, message_id: str, state: State, lifetime: float
 _select_callbacks = dialect_pair(
     lambda _: (
         select(
-            messages.c.id, statuses.c.client, statuses.c.target, statuses.c.callback_state, statuses.c.due_at
+            messages.c.id, messages.c.client, statuses.c.target, statuses.c.callback_state, statuses.c.due_at
         )
         .select_from(messages.outerjoin(statuses, statuses.c.message_id == messages.c.id))
         .where(one_of(messages.c.id, IDS))
@@ -190,7 +187,8 @@ def tell(tx: Transaction, orders: Sequence[RetryOrder]) -> list[list[CallbackRet
 
 def _tell_all(tx: Transaction, order: RetryOrder) -> list[CallbackRetry]:
     results = _tell(tx, order.ids)
-    _record(tx, order, "tell", callbacks=sum(one.callbacks for one in results))
+    changes = [MessageChange(one.id, one.client, one.callbacks) for one in results]
+    audit.append_changes(tx, order.actor, "tell", "callbacks", changes)
     return results
 
 
@@ -204,7 +202,7 @@ def _tell(tx: Transaction, ids: Sequence[str]) -> list[CallbackRetry]:
         before = found.get(row.id)
         found[row.id] = CallbackRetry(
             id=row.id,
-            client=row.client or "",
+            client=row.client,
             target=row.target or "",
             callbacks=is_late + (before.callbacks if before else 0),
         )

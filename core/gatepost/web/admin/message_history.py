@@ -1,11 +1,12 @@
 """What the store has of one message, read in one moment, and what the message depends on now."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import Connection
 
-from gatepost.config.settings import Delivery
+from gatepost.config.settings import Settings
 from gatepost.model import Channel
 from gatepost.outbox import pauses, queries, refusals
 from gatepost.outbox.audit import AuditView
@@ -51,20 +52,36 @@ def find(
     )
 
 
-def happened(message: MessageView, found: Found) -> list[Step]:
-    """Return the timeline of the only message that was found."""
+def happened(message: MessageView, found: Found, settings: Settings) -> list[Step]:
+    """Return the timeline of the only message that was found; a pause is in it if it stopped a plugin of its route."""
     same = [one for one in found.refusals if (one.client, one.channel) == (message.client, message.channel)]
-    return timeline(message, found.acts, same)
+    instances = {"", *instances_of(message, settings), *(one.instance for one in message.tries)}
+    acts = [one for one in found.acts if one.target.get("plugin", "") in instances]
+    return timeline(message, acts, same)
 
 
-def surroundings(message: MessageView, found: Found, delivery: Delivery) -> Surroundings:
+def surroundings(message: MessageView, found: Found, settings: Settings) -> Surroundings:
     """Return what the message depends on, but for the instances that rest, which only the gateway knows."""
-    around = Surroundings(now=found.now / 1000, delivery=delivery)
+    around = Surroundings(now=found.now / 1000, delivery=settings.delivery)
     if not depends_on_others(message):
         return around
     queue = Queue(0, Channel(message.channel), message.route, message.client)
-    stopping = [one for one in found.pauses if one.scope.matches(queue, one.scope.plugin)]
-    return Surroundings(now=around.now, delivery=delivery, pauses=stopping)
+    instances = instances_of(message, settings)
+    stopping = [
+        one
+        for one in found.pauses
+        if one.scope.matches(queue, one.scope.plugin) and one.scope.plugin in {"", *instances}
+    ]
+    return msgspec.structs.replace(around, pauses=stopping)
+
+
+def instances_of(message: MessageView, settings: Settings) -> Collection[str]:
+    """Return the instances that may send the message: of its route, or of all that its client may get."""
+    routes = settings.routes.of(Channel(message.channel))
+    own = [one for one in routes if one.name == message.route] or [
+        one for one in routes if not one.clients or message.client in one.clients
+    ]
+    return {name for route in own for name in route.instances}
 
 
 def depends_on_others(message: MessageView) -> bool:

@@ -124,11 +124,9 @@ def _callback_steps(one: StatusView) -> Iterator[Step]:
 
 
 def _act_text(entry: AuditView) -> str:
-    scope = ", ".join(
-        f"{name} {entry.target[name]}"
-        for name in ("client", "channel", "route", "plugin", "sender", "text")
-        if entry.target.get(name)
-    )
+    # With ids the operation was on this message, and not on all of its client.
+    names = () if "ids" in entry.target else ("client", "channel", "route", "plugin", "sender", "text")
+    scope = ", ".join(f"{name} {entry.target[name]}" for name in names if entry.target.get(name))
     return f"{entry.actor}: {entry.operation}{f' {scope}' if scope else ''}{f': {entry.reason}' if entry.reason else ''}"
 
 
