@@ -29,6 +29,13 @@ class Answers:
         return self.answer
 
 
+@pytest.fixture(autouse=True)
+def own_decimal_context():
+    """Keep what the plugin does to the context of decimals from the tests after this one."""
+    with decimal.localcontext():
+        yield
+
+
 def instance(plugin):
     return Instance(InstanceSettings(name="relay", use="fake"), plugin)
 

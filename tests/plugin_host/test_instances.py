@@ -8,6 +8,8 @@ import anyio
 import msgspec
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gatepost import app
 from gatepost.config.settings import InstanceSettings
@@ -40,7 +42,7 @@ from gatepost.model import (
     WebhookRequest,
 )
 from gatepost.observe import logs
-from gatepost.plugin_host import instances, isolation
+from gatepost.plugin_host import instances, isolation, sanitize
 from gatepost.plugin_host.discovery import installed, settings_type
 from gatepost.plugin_host.instances import Instance
 from gatepost.plugin_host.startup import OpenInstances, build_instances
@@ -359,11 +361,34 @@ class TestFindContact:
             ("said joe.bloggs", "said [redacted]"),
             ("x" * 100_000, "blocked"),
             ("closed " * 99, ("closed " * 99)[:64]),
+            ("Joseph asked, says Bloggs-Smythe", "[redacted] asked, says [redacted]"),
+            ("josephine stays, bloggs smythe goes", "josephine stays, [redacted] goes"),
+            ("Joseph", "[redacted]"),
+            # Too short to be told from other words.
+            ("VIP of GB", "VIP of GB"),
         ],
     )
     async def test_the_reason_of_a_block_is_clean_and_never_empty(self, returned, copied):
-        contact = Contact(email=Secret("joe.bloggs"), phone=Secret("07700900123"), blocked=returned)
+        attributes = {"first": "Joseph", "last": "Bloggs-Smythe", "country": "GB", "level": "VIP"}
+        contact = Contact(
+            email=Secret("joe.bloggs"), phone=Secret("07700900123"), attributes=attributes, blocked=returned
+        )
         assert (await instance(Fake(contact)).as_source.find_contact("joe", 5.0)).blocked == copied
+
+
+@given(
+    st.lists(
+        st.from_regex(r"[A-Za-zÀ-ž]{4,20}( [A-Za-zÀ-ž]{4,20})?", fullmatch=True), min_size=1, max_size=5
+    ),
+    st.lists(st.sampled_from(("closed", "by", "for", ",", "(", ")", "-", "2027")), max_size=3),
+)
+def test_no_value_of_an_attribute_is_in_the_reason_of_a_block(values, words):
+    attributes = {str(number): value for number, value in enumerate(values)}
+    reason = " ".join([*words, values[0], *words])
+    copy = sanitize.copy_contact(Contact(attributes=attributes, blocked=reason))
+    assert values[0] not in copy.blocked
+    assert copy.blocked
+    assert copy.attributes == attributes
 
 
 class InMemory:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+import msgspec
+
 from gatepost.errors import (
     BadSignature,
     BadWebhook,
@@ -110,11 +112,13 @@ def copy_contact(contact: object) -> Contact:
     for text in texts:
         if not isinstance(text, str):
             raise InvalidResult("returned a Contact with values of the wrong type")
+    copy = Contact(email=contact.email, phone=contact.phone, attributes=attributes)
     blocked = str.__str__(contact.blocked)
-    if blocked:
-        # Never empty: a reason of which nothing is left still blocks the user.
-        blocked = clean_text(blocked, MAX_CODE_LENGTH, contact.email, contact.phone) or BLOCKED
-    return Contact(email=contact.email, phone=contact.phone, attributes=attributes, blocked=blocked)
+    if not blocked:
+        return copy
+    # Never empty: a reason of which nothing is left still blocks the user. It goes to Smartico, with code 13.
+    reason = clean_text(blocked, MAX_CODE_LENGTH, copy) or BLOCKED
+    return msgspec.structs.replace(copy, blocked=reason)
 
 
 def copy_contacts(found: object, ext_user_ids: Iterable[str]) -> dict[str, Contact | InvalidResult]:
