@@ -242,7 +242,7 @@ async def test_a_store_that_is_away_does_not_silence_a_gateway(gateway, receiver
     assert [body.startswith("Over: on box-1, the store") for body in receiver.take()] == [True]
 
 
-async def test_two_gateways_tell_of_the_store_once_and_of_themselves_each(
+async def test_two_gateways_tell_of_the_store_and_of_an_outage_that_both_see_once(
     gateway_on, receiver, postgres_server, old_queue
 ):
     url = postgres_server.new_database()
@@ -256,11 +256,71 @@ async def test_two_gateways_tell_of_the_store_once_and_of_themselves_each(
 
     first.instances = second.instances = [WRONG_KEY]
     await both_pass(first, second, MIN_INTERVAL + BEGIN)
-    assert sorted(body[: len(NEW)] for body in receiver.take()) == [NEW, NEW.replace("box-1", "box-2")]
+    (body,) = receiver.take()
+    assert body.startswith(NEW.replace("box-1", "box-1 and box-2"))
+    await both_pass(first, second, 2 * MIN_INTERVAL)
+    # It is over when no gateway sees it any more.
+    first.instances = [FINE]
+    await both_pass(first, second, 2 * MIN_INTERVAL)
+    assert receiver.take() == []
+    second.instances = [FINE]
+    await both_pass(first, second, BEGIN)
+    (body,) = receiver.take()
+    assert body.startswith("Over: on box-1 and box-2, plugins.acme is misconfigured")
 
     await end(first.outbox)
     await both_pass(first, second, MIN_INTERVAL + BEGIN)
     assert [body.startswith("Over: messages wait") for body in receiver.take()] == [True]
+
+
+@pytest.mark.parametrize("sees", [0, 1])
+async def test_a_problem_that_one_gateway_sees_names_those_that_do_not(
+    gateway_on, receiver, postgres_server, sees
+):
+    url = postgres_server.new_database()
+    both = [await gateway_on(receiver.url, store=url, host=f"box-{number}") for number in (1, 2)]
+    both[sees].instances = [WRONG_KEY]
+    both[1 - sees].instances = [FINE]
+    await both_pass(*both, BEGIN)
+    (body,) = receiver.take()
+    assert body.startswith(NEW.replace("box-1", f"box-{sees + 1} (not on box-{2 - sees})"))
+    # The gateway that sees it dies: nobody sees it any more.
+    await release(both[sees])
+    await both[1 - sees].passes(MIN_INTERVAL + BEGIN)
+    (body,) = receiver.take()
+    assert body.startswith("Over: on box-")
+
+
+async def test_what_was_told_of_all_gateways_is_not_told_again_by_each_while_the_store_is_away(
+    gateway_on, receiver, postgres_server, monkeypatch
+):
+    url = postgres_server.new_database()
+    first = await gateway_on(receiver.url, store=url, host="box-1")
+    second = await gateway_on(receiver.url, store=url, host="box-2")
+    first.instances = second.instances = [WRONG_KEY]
+    await both_pass(first, second, MIN_INTERVAL + BEGIN)
+    assert len(receiver.take()) == 1
+
+    async def fails(*_):
+        raise StoreBusy("the database can't be reached")
+
+    with monkeypatch.context() as patch:
+        for one in (first, second):
+            patch.setattr(one.outbox, "change", fails)
+            one.store_fails = True
+        await both_pass(first, second, MIN_INTERVAL + BEGIN)
+        bodies = receiver.take()
+    assert [body.partition(", the store refuses writes")[0] for body in sorted(bodies)] == [
+        "New: on box-1",
+        "New: on box-2",
+    ]
+    for one in (first, second):
+        one.store_fails = False
+    await both_pass(first, second, MIN_INTERVAL + BEGIN)
+    assert [body.partition(", the store refuses writes")[0] for body in sorted(receiver.take())] == [
+        "Over: on box-1",
+        "Over: on box-2",
+    ]
 
 
 async def both_pass(first, second, seconds):

@@ -1,6 +1,6 @@
 """What people are to be told: which problems have begun, last or are over, compared with what they were told before."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ SETTLE = 60.0
 REMIND_AFTER = 86_400.0
 """Seconds after which people are reminded of a problem that lasts."""
 
-_Key = tuple[str, str]
+Key = tuple[str, str]
+"""The kind and the subject of a problem."""
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,9 +52,9 @@ class Changes:
     def __init__(self) -> None:
         self.sent_at = 0.0
         """When the last message about them was sent, or tried."""
-        self._announced: dict[_Key, Announcement] = {}
-        self._present: dict[_Key, Problem] = {}
-        self._differs: dict[_Key, float] = {}
+        self._announced: dict[Key, Announcement] = {}
+        self._present: dict[Key, Problem] = {}
+        self._differs: dict[Key, float] = {}
         """Since when a problem is there and untold, or told and not there."""
 
     def load(self, state: str, now: float) -> None:
@@ -68,6 +69,11 @@ class Changes:
         self._announced = {(one.kind, one.subject): one for one in stored.announced}
         self._present = {}
         self._differs = {}
+
+    @property
+    def told(self) -> Collection[Key]:
+        """The problems that people were told of, and that are not over for them."""
+        return self._announced.keys()
 
     def state(self) -> str:
         """Return the state, to be stored."""

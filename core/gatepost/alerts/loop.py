@@ -1,17 +1,19 @@
 """The loop that tells the people on call what ``gatepost status`` would show them.
 
-Problems in the store are told by the one gateway that holds the lease ``alerts``. What only one gateway knows, such as a
-plugin that rests, is told by each gateway itself with the name of its host, also while the store can't be reached.
+The one gateway that holds the lease ``alerts`` tells of the problems in the store, and of those that the gateways see
+themselves, such as a plugin that rests: each reports them by the store, so that one outage of a provider is one message,
+with the hosts that see it. While the store can't be reached, each gateway tells of what it sees itself.
 """
 
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from sqlalchemy import Connection
 
-from gatepost.alerts.changes import Changes
+from gatepost.alerts import reports
+from gatepost.alerts.changes import Changes, Key
 from gatepost.alerts.digest import Item
 from gatepost.alerts.receivers import receivers
 from gatepost.alerts.sending import Sending
@@ -19,12 +21,12 @@ from gatepost.config.settings import Settings
 from gatepost.errors import StoreError
 from gatepost.observe import logs
 from gatepost.outbox import Outbox, alert_states
-from gatepost.outbox.alert_states import OF_HOST, SHARED, AlertState
+from gatepost.outbox.alert_states import OF_HOST, SHARED, AlertState, HostReport
 from gatepost.outbox.named_leases import LeaseRequest
 from gatepost.outbox.overview import Overview, overview
 from gatepost.outbox.reader import Reader
 from gatepost.upkeep.configured_limits import configured_limits
-from gatepost.upkeep.problems import Known, find_problems
+from gatepost.upkeep.problems import Known, Problem, find_problems
 from gatepost.upkeep.status import GatewayStatus
 
 LOOK_INTERVAL = 15.0
@@ -76,6 +78,8 @@ class Alerts:
         self._scopes = (self._shared, self._local)
         self._sendings = [Sending(one) for one in receivers(settings.alerts)]
         self._due_since: float | None = None
+        self._told_for_all: Collection[Key] = ()
+        """What people had been told by any gateway when the store was last read."""
 
     def take_over(self, settings: Settings) -> None:
         """Use another configuration from now on."""
@@ -101,29 +105,54 @@ class Alerts:
     async def look(self, reader: Reader) -> None:
         """Look at the problems once, and tell what is due."""
         gateway = await self._status()
-        await self._hold()
-        local = find_problems(Known(self._settings, gateway, None))
-        self._local.changes.update(local, self._clock())
-        if self._shared.is_held and (store := await self._read(reader)) is not None:
-            known = {(one.kind, one.subject) for one in local}
+        is_reached = await self._hold()
+        seen = {(one.kind, one.subject): one for one in find_problems(Known(self._settings, gateway, None))}
+        # What this gateway has told alone it also ends alone.
+        alone = {key: one for key, one in seen.items() if key in self._local.changes.told}
+        reported = (
+            await self._report([one for key, one in seen.items() if key not in alone]) if is_reached else None
+        )
+        if reported is None:
+            alone = {key: one for key, one in seen.items() if key not in self._told_for_all}
+        self._local.changes.update(alone.values(), self._clock())
+        if self._shared.is_held and reported is not None and (store := await self._read(reader)) is not None:
             found = find_problems(Known(self._settings, gateway, store))
-            shared = [one for one in found if (one.kind, one.subject) not in known]
-            self._shared.changes.update(shared, self._clock())
+            shared = [one for one in found if (one.kind, one.subject) not in seen]
+            self._shared.changes.update([*reported, *shared], self._clock())
         await self._tell()
         await self._save()
 
-    async def _hold(self) -> None:
-        """Take or renew the leases, and continue from what was told where another gateway held them before."""
+    async def _hold(self) -> bool:
+        """Take or renew the leases, and continue from what was told where another gateway held them before.
+
+        Return whether the store was reached.
+        """
+        is_reached = True
         for scope in self._scopes:
             try:
                 state = await self._outbox.change(alert_states.hold, LeaseRequest(scope.name, LEASE))
             except StoreError:
                 # What this gateway alone knows can be told without the store, and may be that the store is away.
                 scope.is_held = scope.is_held and scope is self._local
+                is_reached = False
                 continue
             if state is not None and not scope.is_held and scope.is_saved:
                 scope.changes.load(state, self._clock())
             scope.is_held = state is not None
+        return is_reached
+
+    async def _report(self, problems: Sequence[Problem]) -> list[Problem] | None:
+        """Report what this gateway sees; return what all gateways see, or None while the store can't be reached."""
+        # Another gateway of the same host would only replace the report of the one that has the lease.
+        order = HostReport(self._local.name, reports.encode(problems)) if self._local.is_held else None
+        try:
+            found = await self._outbox.change(alert_states.report, order)
+        except StoreError:
+            return None
+        told = Changes()
+        told.load(found.state, self._clock())
+        self._told_for_all = told.told
+        return reports.merge({scope.removeprefix(OF_HOST): text for scope, text in found.problems.items()})
 
     async def _read(self, reader: Reader) -> Overview | None:
         def query(connection: Connection) -> Overview:

@@ -37,6 +37,8 @@ alert_states = Table(
     Column("scope", Text, primary_key=True),
     # JSON.
     Column("state", Text, nullable=False),
+    # JSON: what the gateway on a host sees now.
+    Column("problems", Text, nullable=False),
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )

@@ -180,7 +180,7 @@ def _create_alert_states() -> None:
     op.create_table(
         "alert_states",
         sa.Column("scope", sa.Text, primary_key=True),
-        *_texts("state"),
+        *_texts("state", "problems"),
         sqlite_with_rowid=False,
         sqlite_strict=True,
     )
