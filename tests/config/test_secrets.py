@@ -8,6 +8,7 @@ import logging
 import pickle
 import sqlite3
 import tomllib
+from collections import deque
 from urllib.parse import urlencode
 
 import msgspec
@@ -48,6 +49,16 @@ def plugins_looked_up_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discovery, "load", functools.cache(discovery.load))
         patch.setattr(discovery, "installed", functools.cache(discovery.installed))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_private_values():
+    """Keep what other tests of this process have made private out of these, and what these make private out of others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "_recent_scopes", deque(maxlen=redaction.MAX_RECENT))
+        patch.setattr(redaction, "_active_scopes", {})
+        patch.setattr(redaction, "_settings_secrets", [])
         yield
 
 

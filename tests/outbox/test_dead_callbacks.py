@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from gatepost.outbox import dead_callbacks, try_errors
 from gatepost.outbox.dead_callbacks import Place, Selection
@@ -82,6 +82,26 @@ async def test_a_selection_holds_what_had_been_given_up_until_then(store, dead, 
     assert await selected(Selection(until, ["brand"], "old.example:8443")) == [0, 2]
     assert await selected(Selection(until, ["other"])) == []
     assert len(await selected(Selection(until), limit=2)) == 2
+
+
+@BOTH_STORES
+async def test_a_selection_to_a_host_also_holds_what_waits_for_its_next_attempt(store, dead, clock):
+    waits = {"callback_state": "queued", "due_at": round(clock.now * 1000) + 36_000_000}
+    for number, attempt in ((0, 3), (2, 0)):
+        changed = (
+            update(statuses).where(statuses.c.message_id == dead[number]).values(**waits, attempt=attempt)
+        )
+        await transact(store, lambda connection, changed=changed: connection.execute(changed))
+
+    async def selected(selection):
+        ids = await transact(store, lambda connection: dead_callbacks.selected_ids(connection, selection, 9))
+        return sorted(map(dead.index, ids))
+
+    until = round(clock.now * 1000) + 9
+    # The other one that waits has not failed, so it is made anyway.
+    assert await selected(Selection(until, ["brand"], "old.example:8443", with_late=True)) == [0]
+    assert await selected(Selection(until, ["brand"], "old.example:8443")) == []
+    assert await selected(Selection(until, with_late=True)) == [0, 1, 3, 4, 5]
 
 
 @BOTH_STORES

@@ -50,7 +50,7 @@ async def callbacks_page(request: ConsoleRequest) -> Response[Any]:
 
 @post("/callbacks/tell", status_code=303)
 async def tell_again(request: ConsoleRequest) -> Response[Any]:
-    """Make the callbacks of one message again, or all that were given up when the page was shown."""
+    """Make the callbacks of one message, all to a host, or all that were given up when the page was shown."""
     services: ConsoleServices = request.app.state[SERVICES_KEY]
     form = await request.form()
     message_id, target = text_field(form, "message"), text_field(form, "target")
@@ -65,7 +65,7 @@ async def tell_again(request: ConsoleRequest) -> Response[Any]:
         until = _number(text_field(form, "until"))
         if until is None:
             return await _page(request, problem="this form is not complete: reload the page and try again")
-        selection = Selection(until, [client] if client else user.clients, target)
+        selection = Selection(until, [client] if client else user.clients, target, bool(target))
         ids = await services.reader.read(
             lambda connection: dead_callbacks.selected_ids(connection, selection, MAX_REPEATED)
         )

@@ -45,10 +45,18 @@ class Selection(NamedTuple):
     """Of these clients; empty: of all."""
     target: str = ""
     """To this host; empty: to all."""
+    with_late: bool = False
+    """Also those that failed and wait for their next attempt."""
 
 
 # A literal, not a parameter: only then does the planner know beforehand that the partial index has all these rows.
 _dead = statuses.c.callback_state == literal_column(f"'{CallbackState.DEAD.value}'")
+
+_late = (
+    statuses.c.due_at.is_not(None)
+    & (statuses.c.callback_state == CallbackState.QUEUED.value)
+    & (statuses.c.attempt > 0)
+)
 
 
 def page(
@@ -81,15 +89,16 @@ def page(
 
 
 def selected_ids(connection: Connection, selection: Selection, limit: int) -> list[str]:
-    """Return ids of messages with dead letters of a selection."""
-    query = select(statuses.c.message_id).where(_selected(selection)).distinct().limit(limit)
-    return list(connection.execute(query).scalars())
-
-
-def _selected(selection: Selection) -> ColumnElement[bool]:
+    """Return ids of messages with dead letters of a selection, and with those callbacks that it means besides."""
     # It was given up when its last call ended.
     given_up_at = func.coalesce(statuses.c.called_at, statuses.c.recorded_at)
-    return and_(_dead, given_up_at <= selection.until, *_of(selection.clients, selection.target))
+    conditions = [_dead & (given_up_at <= selection.until), *([_late] if selection.with_late else [])]
+    ids: dict[str, None] = {}
+    for condition in conditions:
+        chosen = and_(condition, *_of(selection.clients, selection.target))
+        query = select(statuses.c.message_id).where(chosen).distinct().limit(limit - len(ids))
+        ids |= dict.fromkeys(connection.execute(query).scalars())
+    return [*ids]
 
 
 def _of(clients: Sequence[str], target: str) -> list[ColumnElement[bool]]:
