@@ -5,8 +5,9 @@ import json
 import re
 
 from canary import searcher
-from canary.gateway import COLD, EMAIL, EVERYTHING, NAMES, PHONE, PREVIEW, PRIVATE_TEXT, planted
-from gatepost.testing import smartico
+from canary.gateway import COLD, EMAIL, EVERYTHING, NAMES, PHONE, PREVIEW, PRIVATE_TEXT, UNLISTED, planted
+from canary.outside import outside
+from gatepost.testing import emulator, smartico
 from gatepost_vonage.testing import VonageEmulator
 
 CONTACT = [EMAIL, PHONE, *NAMES]
@@ -126,7 +127,7 @@ async def operate(canary, ids):
     # None has this text, and the audit log has the pattern without the address.
     assert "0 messages cancelled" in await canary.operate(*cancel, "--text", f"*{EMAIL}*")
     # The source blocks a user whose message waits: it is rejected with the source's reason.
-    canary.contacts([*CONTACT, HOSTILE_REASON], [*CONTACT, ""], [*CONTACT, ""])
+    canary.contacts([*CONTACT, HOSTILE_REASON], *3 * [[*CONTACT, ""]])
 
     async def user_blocked():
         return await refused(canary.email()) == 13
@@ -163,30 +164,64 @@ async def read_everything(canary, *ids):
     await canary.command("check", "--route", "email", "--to", EMAIL, "--from", "a@brand.example")
     for identity in ids:
         await canary.operate("messages", "show", identity)
-    for command in (["messages", "list"], ["audit", "list"], ["suppress", "list"], ["status"]):
+    commands = [
+        ["messages", "list"],
+        ["audit", "list"],
+        ["suppress", "list"],
+        ["status"],
+        ["status", "--json"],
+    ]
+    commands += [
+        ["stats", "--by", "client,channel,route,plugin,country,status", "--csv"],
+        ["audit", "verify"],
+    ]
+    for command in commands:
         await canary.operate(*command)
     await canary.operate("messages", "list", "--limit", "100", "--json")
+    await canary.operate("messages", "list", "--refused", "--limit", "100", "--json")
+    assert "user-0" in await canary.operate("export", "user-0")
 
 
-async def test_rules_and_operations_leak_nothing(canary):
-    async with VonageEmulator() as viber, VonageEmulator() as texts:
-        started = await start_gateway(canary, viber, texts)
+async def test_rules_and_operations_leak_nothing(canary, monkeypatch):
+    """One gateway with all that it has: search its pages, exports, traces, alerts, store and log for the same people."""
+    async with (
+        VonageEmulator() as viber,
+        VonageEmulator() as texts,
+        outside(canary, monkeypatch) as around,
+    ):
+        started = await start_gateway(canary, viber, texts, quick_alerts=True)
         ids = await send_by_rules(canary, viber, texts)
         late = await operate(canary, ids)
+        texts.failure = emulator.answer(401)
+        await canary.sms(ext_user_id="user-3")
+        await around.wait_for_alert("plugins.texts is misconfigured")
         await canary.raw("GET", "/metrics")
         await read_everything(canary, *ids[:2], late)
+        pages = await around.read_console()
+        # With the write-ahead log; what is of this user is erased from both.
+        stored = canary.stored()
+        await canary.operate("forget", "user-1", "--yes")
+        await around.read_console()
         audited = json.loads(await canary.operate("audit", "list", "--limit", "100", "--json"))
         shown = await canary.operate("messages", "show", late, "--json")
-        started.kill()
+        listed = json.loads(await canary.operate("messages", "list", "--limit", "100", "--json"))
+        states = {one["state"] for one in listed["messages"]}
+        await asyncio.to_thread(started.terminate)
+        around.record()
 
     assert canary.hits() == []
+    assert {f"/messages/{identity}" for identity in (*ids, late)} <= pages
+    assert {span.name for span in around.collector.spans} >= {"accept", "send", "report", "callback"}
+    assert states >= {"sent", "rejected", "cancelled"}
     # The search did include what it is about.
     assert {one["operation"] for one in audited} >= {
         *("pause", "resume", "cancel", "retry", "tell", "send", "suppress-add", "suppress-remove")
     }
     assert "closed [redacted]" in shown
     for text in (b"per_user_per_day/brand/user-0", b"by the operator: wrong users", b"shared", b"GB"):
-        assert text in canary.stored()
+        assert text in stored
+    assert searcher.found(stored, EVERYTHING) == []
+    assert b"by the operator: wrong users" not in canary.stored()
     assert searcher.found(json.dumps([str(one.message) for one in texts.taken]).encode(), EVERYTHING)
 
 
@@ -198,13 +233,20 @@ PLANTED = {
     "blocked": ("cold name 1", COLD["last_name"]),
     "counter": ("domain", EMAIL.partition("@")[2]),
     "suppression": ("cold number", COLD["phone"]),
+    "alert": ("unlisted preview's local part", UNLISTED),
+    "page": ("local part", EMAIL.partition("@")[0]),
+    "trace": ("name 0", NAMES[0]),
 }
 
 
-async def test_a_leak_in_what_rules_and_operations_write_is_found(canary):
+async def test_a_leak_in_what_rules_and_operations_write_is_found(canary, monkeypatch):
     leaks = {place: text for place, (_, text) in PLANTED.items()}
-    async with VonageEmulator() as viber, VonageEmulator() as texts:
-        started = await start_gateway(canary, viber, texts, operation_leaks=leaks)
+    async with (
+        VonageEmulator() as viber,
+        VonageEmulator() as texts,
+        outside(canary, monkeypatch) as around,
+    ):
+        started = await start_gateway(canary, viber, texts, operation_leaks=leaks, quick_alerts=True)
         assert await refused(canary.email(ext_user_id="source-blocked")) == 13
         message = await canary.email(text_body="reject")
         await canary.wait_for_sends(1)
@@ -213,8 +255,13 @@ async def test_a_leak_in_what_rules_and_operations_write_is_found(canary):
         await canary.operate("suppress", "list")
         await canary.operate("audit", "list")
         await canary.admin("resting-instances", channel="email")
+        texts.failure = emulator.answer(401)
+        await canary.sms(from_number="Other")
+        await around.wait_for_alert("plugins.texts is misconfigured")
+        await around.read_console()
         # What was in the WAL moves into the database.
         assert await asyncio.to_thread(started.terminate) == 0
+        around.record()
 
     outputs = {f"{place} (output)" for place in PLANTED if place != "counter"}
     stored = {f"{place} (gatepost.db)" for place in ("attempt", "audit", "counter", "suppression")}

@@ -78,7 +78,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     leaks: Mapping[str, str] = {}
     """Make the gateway's own code leak these texts, by the place where they appear."""
     operation_leaks: Mapping[str, str] = {}
-    """The same for what routes, limits and the operations of commands write."""
+    """The same for what routes, limits, operations, pages, traces and alerts show."""
+    quick_alerts: bool = False
+    """Tell of each problem at once."""
 
 
 class Odd(Exception):
@@ -156,6 +158,8 @@ class Misbehaving(
             sabotage()
         if settings.leaks:
             self.references.append(plant_leaks(settings.leaks))
+        if settings.quick_alerts:
+            hurry_alerts()
         if settings.operation_leaks:
             plant_operation_leaks(settings.operation_leaks)
 
@@ -522,15 +526,26 @@ def plant_leaks(texts: Mapping[str, str]) -> object:
     return subprocess.Popen([sys.executable, "-c", wait, texts["process"]], stdin=subprocess.PIPE)
 
 
+def hurry_alerts() -> None:
+    """Let the alerts neither wait for a problem to last nor for another one."""
+    from gatepost.alerts import changes, loop  # noqa: PLC0415
+
+    loop.LOOK_INTERVAL, loop.DIGEST_WAIT, loop.MIN_INTERVAL, changes.SETTLE = 0.1, 0.0, 0.0, 0.0
+
+
 def plant_operation_leaks(texts: Mapping[str, str]) -> None:
     """Make the gateway leak each text in its place, after everything that would redact it."""
+    from gatepost.alerts import digest  # noqa: PLC0415
+    from gatepost.console import rendering  # noqa: PLC0415
     from gatepost.delivery import attempt  # noqa: PLC0415
+    from gatepost.observe import spans  # noqa: PLC0415
     from gatepost.outbox import audit, counters, suppressions  # noqa: PLC0415
     from gatepost.plugin_host import sanitize  # noqa: PLC0415
     from gatepost.web.admin.api import AdminApi  # noqa: PLC0415
 
     try_record, encode, add = attempt.try_record, audit._encode, counters.add
     insert, copy_contact, run = suppressions._insert, sanitize.copy_contact, AdminApi.run
+    plain, moment, attributes = digest._plain, rendering.moment, spans._attributes
 
     def copy_and_leak(contact):
         copy = copy_contact(contact)
@@ -554,3 +569,6 @@ def plant_operation_leaks(texts: Mapping[str, str]) -> None:
     )
     sanitize.copy_contact = copy_and_leak
     AdminApi.run = run_and_leak
+    digest._plain = lambda text: plain(text) + texts["alert"]
+    rendering.moment = lambda seconds: moment(seconds) + texts["page"]
+    spans._attributes = lambda *fields: {**attributes(*fields), "planted": texts["trace"]}
