@@ -86,10 +86,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
     ``email`` and ``phone`` are as the source has them: the core checks them and makes them canonical. ``None`` means
     that the user has none. ``attributes`` holds further values of the source; only the sending plugin gets them.
-    ``blocked`` says why the user must not be contacted, such as ``self-excluded``; empty: the user may be contacted.
-    Operators and Smartico read the reason, and it is stored: it is a word or two, and never holds an address or a
-    number. The core replaces these in it, and each attribute's value of four letters or more, so a source that also
-    has the reason as an attribute hides it.
+    ``blocked`` says why the user must not be contacted, such as ``self-excluded``; empty: the user may be. A word or two:
+    operators and Smartico read it, and it is stored, without addresses, numbers, and attributes of 4 letters or more.
     """
 
     email: Secret | None = None

@@ -71,7 +71,7 @@ class Changes:
         self._differs = {}
 
     @property
-    def told(self) -> Collection[Key]:
+    def announced(self) -> Collection[Key]:
         """The problems that people were told of, and that are not over for them."""
         return self._announced.keys()
 

@@ -78,7 +78,7 @@ class Alerts:
         self._scopes = (self._shared, self._local)
         self._sendings = [Sending(one) for one in receivers(settings.alerts)]
         self._due_since: float | None = None
-        self._told_for_all: Collection[Key] = ()
+        self._announced_by_all: Collection[Key] = ()
         """What people had been told by any gateway when the store was last read."""
 
     def take_over(self, settings: Settings) -> None:
@@ -108,12 +108,12 @@ class Alerts:
         is_reached = await self._hold()
         seen = {(one.kind, one.subject): one for one in find_problems(Known(self._settings, gateway, None))}
         # What this gateway has told alone it also ends alone.
-        alone = {key: one for key, one in seen.items() if key in self._local.changes.told}
+        alone = {key: one for key, one in seen.items() if key in self._local.changes.announced}
         reported = (
             await self._report([one for key, one in seen.items() if key not in alone]) if is_reached else None
         )
         if reported is None:
-            alone = {key: one for key, one in seen.items() if key not in self._told_for_all}
+            alone = {key: one for key, one in seen.items() if key not in self._announced_by_all}
         self._local.changes.update(alone.values(), self._clock())
         if self._shared.is_held and reported is not None and (store := await self._read(reader)) is not None:
             found = find_problems(Known(self._settings, gateway, store))
@@ -149,9 +149,9 @@ class Alerts:
             found = await self._outbox.change(alert_states.report, order)
         except StoreError:
             return None
-        told = Changes()
-        told.load(found.state, self._clock())
-        self._told_for_all = told.told
+        shared = Changes()
+        shared.load(found.state, self._clock())
+        self._announced_by_all = shared.announced
         return reports.merge({scope.removeprefix(OF_HOST): text for scope, text in found.problems.items()})
 
     async def _read(self, reader: Reader) -> Overview | None:
