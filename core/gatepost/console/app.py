@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
@@ -37,13 +37,12 @@ from gatepost.observe import logs
 from gatepost.outbox.reader import Reader
 from gatepost.web.admin.services import AdminServices
 
-MAX_BODY = 65_536
-"""Bytes of a form."""
-
 STATIC = Path(__file__).parent / "static"
 
-_PUBLIC = frozenset({"/login"})
-"""What can be seen without having signed in, besides the static files."""
+_FILES = frozenset(f"/static/{one.name}" for one in STATIC.iterdir())
+
+_PUBLIC = frozenset({"/login", *_FILES})
+"""What can be seen without having signed in."""
 
 _log = logs.get(__name__)
 
@@ -108,7 +107,6 @@ def create_console(services: ConsoleServices, hosts: Collection[str]) -> ASGIApp
         after_exception=[_log_unexpected],
         exception_handlers={StoreError: _store_page, HTTPException: _error_page, Exception: _crash_page},
         template_config=TemplateConfig(instance=JinjaTemplateEngine(engine_instance=environment())),
-        request_max_body_size=MAX_BODY,
         openapi_config=None,
         logging_config=None,
         debug=False,
@@ -119,7 +117,10 @@ def create_console(services: ConsoleServices, hosts: Collection[str]) -> ASGIApp
 
 async def _check(request: ConsoleRequest) -> Redirect | None:
     path = request.url.path
-    if path in _PUBLIC or path.startswith("/static/"):
+    if path.startswith("/static/") and path not in _FILES:
+        # What looks in the file system for it fails with some names.
+        raise NotFoundException
+    if path in _PUBLIC:
         return None
     services: ConsoleServices = request.app.state[SERVICES_KEY]
     return await require_user(request, services.access)

@@ -1,0 +1,65 @@
+"""What a stranger can send to the console of a real process: nothing of it is an internal error."""
+
+import asyncio
+
+import pytest
+
+from console_browser import Console
+
+BAD_PART = (
+    '--x\r\nContent-Disposition: form-data; name="name"\r\nContent-Type: text/plain; charset=no-such\r\n\r\nz\r\n--x--\r\n'
+)
+
+HOSTILE = (
+    ("GET", "/static/%00", {}, ""),
+    ("GET", "/static/console.css%00.js", {}, ""),
+    ("GET", "/static/console.css/..", {}, ""),
+    ("GET", "/static/..%2f..%2fapp.py", {}, ""),
+    ("GET", "/static//etc/passwd", {}, ""),
+    ("GET", "/static/" + "a" * 5000, {}, ""),
+    ("GET", "//static/%00", {}, ""),
+    ("GET", "/login?next=%00", {}, ""),
+    ("GET", "/login", {"Host": "localhost:99999"}, ""),
+    ("GET", "/login", {"Cookie": "gatepost_session=%00; =; ;;="}, ""),
+    ("OPTIONS", "*", {}, ""),
+    ("HEAD", "/login", {}, ""),
+    ("POST", "/login", {"Content-Type": "multipart/form-data; boundary=x"}, BAD_PART),
+    ("POST", "/login", {"Content-Type": "application/x-www-form-urlencoded; charset=no-such"}, "name=a"),
+    ("POST", "/login", {}, "name=%00&password=%ed%a0%80"),
+    ("POST", "/login", {}, "name=%ff&next=%0d%0aset-cookie:+a=b&password=%00"),
+    ("POST", "/login", {}, "a&" * 20_000),
+    ("POST", "/login", {}, "a" * 70_000),
+    ("POST", "/nope", {}, "a=b"),
+)
+
+
+@pytest.fixture
+async def console(deployment, sendgrid, begin, wait_until):
+    deployment.tables["console"] = {"listen": "127.0.0.1:0"}
+    process, _ = await begin(email=["sendgrid-main"])
+    await wait_until(lambda: "console_listening" in process.log.read_text())
+    return Console(process)
+
+
+async def answer(console, method, path, headers, body):
+    """Send a request as it stands, and return the answer's status and head."""
+    usual = {"Host": "localhost", "Connection": "close", "Content-Length": len(body)}
+    if method == "POST":
+        usual["Content-Type"] = "application/x-www-form-urlencoded"
+    lines = [f"{name}: {value}\r\n" for name, value in (usual | headers).items()]
+    host, port = console.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{method} {path} HTTP/1.1\r\n{''.join(lines)}\r\n{body}".encode("latin-1"))
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    writer.close()
+    return int(head.split()[1]), head.lower()
+
+
+async def test_no_request_of_a_stranger_is_an_internal_error(console):
+    for request in HOSTILE:
+        status, head = await answer(console, *request)
+        assert status < 500, request
+        assert "\r\nset-cookie" not in head, request
+        assert "content-security-policy: default-src 'none'" in head, request
+    log = console.process.log.read_text()
+    assert '"level": "error"' not in log, log
