@@ -2,9 +2,11 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 
-from console_browser import Console
+from console_browser import PASSWORD, Console
+from gatepost.console.login_throttle import FREE_FAILURES
 
 BAD_PART = (
     '--x\r\nContent-Disposition: form-data; name="name"\r\nContent-Type: text/plain; charset=no-such\r\n\r\nz\r\n--x--\r\n'
@@ -63,3 +65,53 @@ async def test_no_request_of_a_stranger_is_an_internal_error(console):
         assert "content-security-policy: default-src 'none'" in head, request
     log = console.process.log.read_text()
     assert '"level": "error"' not in log, log
+
+
+@pytest.fixture
+async def maria(console):
+    await console.run("add-user", "maria", "--role", "operator")
+
+
+async def guess(browser, name, password="a guess", **headers):
+    async with browser.http.post(
+        "/login", data={"name": name, "password": password}, headers=headers
+    ) as response:
+        return response.status
+
+
+async def test_failures_of_others_behind_the_same_proxy_keep_nobody_out(console, maria):
+    async with console.browser() as browser:
+        for number in range(FREE_FAILURES + 1):
+            assert await guess(browser, f"nobody-{number}") == 401
+        assert (await browser.sign_in("maria"))[0] == 200
+
+
+async def test_the_address_that_a_trusted_proxy_names_is_slowed_down(deployment, sendgrid, begin, wait_until):
+    deployment.tables["server"]["trusted_proxies"] = ["127.0.0.1"]
+    deployment.tables["console"] = {"listen": "127.0.0.1:0"}
+    process, _ = await begin(email=["sendgrid-main"])
+    await wait_until(lambda: "console_listening" in process.log.read_text())
+    async with Console(process).browser() as browser:
+        guesser = {"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}
+        for number in range(FREE_FAILURES):
+            assert await guess(browser, f"nobody-{number}", **guesser) == 401
+        assert await guess(browser, "somebody", **guesser) == 429
+        # What the browser itself has sent does not count.
+        assert await guess(browser, "somebody", **{"X-Forwarded-For": "203.0.113.7, 198.51.100.1"}) == 401
+
+
+async def test_behind_a_proxy_that_does_tls_no_other_host_can_set_the_cookie(console, maria):
+    async with console.browser(Origin=console.url.replace("http:", "https:")) as browser:
+        assert (await browser.sign_in("maria"))[0] == 200
+        async with browser.http.post(
+            "/login", data={"name": "maria", "password": PASSWORD}, allow_redirects=False
+        ) as response:
+            cookie = response.headers["Set-Cookie"]
+        name, _, rest = cookie.partition("=")
+        token, _, attributes = rest.partition("; ")
+        assert name == "__Host-gatepost_session"
+        assert attributes == "Path=/; HttpOnly; SameSite=Strict; Max-Age=43200; Secure"
+        assert token not in console.process.log.read_text()
+        async with aiohttp.ClientSession(console.url) as other:
+            async with other.get("/", headers={"Cookie": f"{name}={token}"}) as response:
+                assert "Overview" in await response.text()

@@ -13,11 +13,12 @@ from litestar.exceptions import NotAuthorizedException, PermissionDeniedExceptio
 from litestar.response import Redirect
 from sqlalchemy import Connection
 
-from gatepost.config.networks import Network, parse_address
+from gatepost.config.networks import Address, Network, parse_address
 from gatepost.errors import StoreError
 from gatepost.outbox import Outbox, console_users
 from gatepost.outbox.console_users import ConsoleUser, NewSession, Session
 from gatepost.outbox.reader import Reader
+from gatepost.web.auth import Authenticator
 
 MAX_SESSION = 12 * 3600.0
 """Seconds after which a session ends, whatever happens."""
@@ -32,6 +33,9 @@ REFRESH_HEADER = "hx-request"
 """What htmx sends, with which pages refresh themselves, and do nothing else."""
 
 COOKIE = "gatepost_session"
+
+HTTPS_COOKIE = f"__Host-{COOKIE}"
+"""Where browsers use https: no other host and no page without encryption can set this one."""
 
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
@@ -67,14 +71,13 @@ class Access:
         *,
         user_header: str = "",
         user_header_networks: Sequence[Network] = (),
-        secure: bool = False,
+        trusted_proxies: Sequence[Network] = (),
     ) -> None:
-        """``secure``: the console is called by https, also by users of a proxy."""
         self._outbox = outbox
         self._reader = reader
         self._user_header = user_header.lower()
         self._networks = tuple(user_header_networks)
-        self._secure = secure
+        self._addresses = Authenticator({}, trusted_proxies)
         # For users without a session, whose proxy signs them in at each request.
         self._csrf_key = secrets.token_bytes(32)
 
@@ -83,7 +86,7 @@ class Access:
         if name := self._name_from_proxy(request):
             user = await self._reader.read(lambda connection: console_users.find_user(connection, name))
             return SignedIn(user, _mac(self._csrf_key, name)) if user else None
-        token = request.cookies.get(COOKIE, "")
+        token = _token(request)
         if not token:
             return None
         found = await self._reader.read(partial(self._find_session, token))
@@ -112,21 +115,38 @@ class Access:
         session = console_users.find_session(connection, token, now, MAX_IDLE)
         return (session, now) if session else None
 
-    async def begin(self, name: str) -> str:
-        """Begin a session of a user who has just signed in; return the value of ``Set-Cookie``."""
-        token = secrets.token_urlsafe(32)
-        await self._outbox.change(console_users.begin_session, NewSession(token, name, MAX_SESSION))
-        return self._cookie(token, round(MAX_SESSION))
+    def address_of(self, request: ConsoleRequest) -> Address | None:
+        """Return the address of the browser: what a trusted proxy says, or else that of the connection."""
+        return self._addresses.client_address(request.client and request.client.host, request.scope["headers"])
 
-    async def end(self, signed_in: SignedIn) -> str:
+    async def begin(self, request: ConsoleRequest, user: ConsoleUser) -> str:
+        """Begin a session of a user whose password was right; return the value of ``Set-Cookie``.
+
+        It is empty where the user was changed or removed since then.
+        """
+        session = NewSession(secrets.token_urlsafe(32), user, MAX_SESSION)
+        has_begun = await self._outbox.change(console_users.begin_session, session)
+        return _cookie(request, session.token, round(MAX_SESSION)) if has_begun else ""
+
+    async def end(self, request: ConsoleRequest) -> str:
         """End the session; return the value of ``Set-Cookie``."""
-        if signed_in.token:
-            await self._outbox.change(console_users.end_session, signed_in.token)
-        return self._cookie("", 0)
+        if request.user.token:
+            await self._outbox.change(console_users.end_session, request.user.token)
+        return _cookie(request, "", 0)
 
-    def _cookie(self, value: str, seconds: int) -> str:
-        secure = "; Secure" if self._secure else ""
-        return f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}"
+
+def _token(request: ConsoleRequest) -> str:
+    """Return the token of the session that a browser has; empty for none."""
+    token = request.cookies.get(HTTPS_COOKIE, "")
+    # Behind a proxy that does TLS it can't be known of each request whether the browser uses https.
+    return token or ("" if request.url.scheme == "https" else request.cookies.get(COOKIE, ""))
+
+
+def _cookie(request: ConsoleRequest, token: str, seconds: int) -> str:
+    # A proxy that does TLS calls by http, but a browser says in each form what it has in its address bar.
+    is_https = request.headers.get("origin", request.url.scheme).startswith("https")
+    name, secure = (HTTPS_COOKIE, "; Secure") if is_https else (COOKIE, "")
+    return f"{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}"
 
 
 def _mac(key: bytes, text: str) -> str:

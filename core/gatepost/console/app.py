@@ -59,7 +59,7 @@ async def open_console(settings: Settings, admin: AdminServices, host: str) -> A
         reader,
         user_header=console.user_header,
         user_header_networks=console.user_header_networks,
-        secure=console.certificate is not None,
+        trusted_proxies=settings.server.trusted_proxies,
     )
     services = ConsoleServices(
         admin=admin,

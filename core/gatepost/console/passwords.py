@@ -16,7 +16,8 @@ MAX_LENGTH = 128
 MAX_WAITING = 8
 """Passwords that may wait for their check; each takes 64 MiB and a tenth of a second of CPU."""
 
-_hasher = PasswordHasher()
+# A thread for each check, and not four: the sends have the other cores.
+_hasher = PasswordHasher(parallelism=1)
 
 
 def hash_password(password: str) -> str:

@@ -1,10 +1,12 @@
 """The pages on which a user signs in and out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Response, get, post
 from litestar.response import Redirect
 
+from gatepost.config.networks import Address
 from gatepost.console.access import ConsoleRequest
 from gatepost.console.rendering import page
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
@@ -31,30 +33,47 @@ async def login(request: ConsoleRequest) -> Response[Any]:
     form = await request.form()
     name, password = (str(form.get(field, "")) for field in ("name", "password"))
     target = _local(str(form.get("next", "/")))
-    peer = request.client.host if request.client else ""
-    keys = f"name {name[: console_users.MAX_NAME]}", f"address {peer}"
+    address = services.access.address_of(request)
+    keys, peer = _throttled(name, address), str(address or "")
     if wait := services.throttle.wait(*keys):
-        problem = f"Too many failed attempts. Try again in {duration(wait)}."
-        return page(request, "login.html", status=429, next=target, problem=problem)
+        return _wait_page(request, target, wait)
     user = await services.reader.read(lambda connection: console_users.find_user(connection, name))
     try:
         matches = await services.passwords.matches(user.password_hash if user else "", password)
     except StoreBusy as error:
         return page(request, "login.html", status=503, next=target, problem=f"Try again: {error}.")
-    if not (user and matches):
+    if wait := services.throttle.wait(*keys):
+        # Guesses at the same moment: after the first that failed no other one learns anything.
+        return _wait_page(request, target, wait)
+    cookie = await services.access.begin(request, user) if user and matches else ""
+    if not (user and cookie):
         services.throttle.note_failure(*keys)
         _log.warning("console_sign_in_failed", peer=peer)
         return page(request, "login.html", status=401, next=target, problem=_WRONG)
     services.throttle.note_success(keys[0])
     _log.info("console_signed_in", user=user.name, peer=peer)
-    return _redirect(target, await services.access.begin(user.name))
+    return _redirect(target, cookie)
 
 
 @post("/logout", status_code=303)
 async def logout(request: ConsoleRequest) -> Response[Any]:
     """End the session."""
     services: ConsoleServices = request.app.state[SERVICES_KEY]
-    return _redirect("/login", await services.access.end(request.user))
+    return _redirect("/login", await services.access.end(request))
+
+
+def _throttled(name: str, address: Address | None) -> Sequence[str]:
+    """Return for what a failure counts: the name, and the address it came from."""
+    keys = [f"name {name[: console_users.MAX_NAME]}"]
+    # The machine itself is everybody who comes through a proxy or a tunnel.
+    if address is not None and not address.is_loopback:
+        keys.append(f"address {address}")
+    return keys
+
+
+def _wait_page(request: ConsoleRequest, target: str, wait: float) -> Response[Any]:
+    problem = f"Too many failed attempts. Try again in {duration(wait)}."
+    return page(request, "login.html", status=429, next=target, problem=problem)
 
 
 def _redirect(path: str, cookie: str) -> Redirect:

@@ -56,7 +56,8 @@ class NewSession(NamedTuple):
     """A session that begins."""
 
     token: str
-    name: str
+    user: ConsoleUser
+    """As the user was when the password was compared."""
     seconds: float
     """How long it lasts at most."""
 
@@ -112,8 +113,10 @@ def remove_user(tx: Transaction, removals: Sequence[UserRemoval]) -> list[bool]:
 
 
 def _delete_user(tx: Transaction, name: str) -> bool:
+    # First the user, for whom it waits here while another replica begins a session.
+    deleted = tx.connection.execute(delete(console_users).where(console_users.c.name == name))
     tx.connection.execute(delete(console_sessions).where(console_sessions.c.name == name))
-    return tx.connection.execute(delete(console_users).where(console_users.c.name == name)).rowcount > 0
+    return deleted.rowcount > 0
 
 
 def list_users(connection: Connection) -> list[ConsoleUser]:
@@ -136,16 +139,29 @@ def _user(row: Row[Any]) -> ConsoleUser:
     )
 
 
-def begin_session(tx: Transaction, sessions: Sequence[NewSession]) -> list[None]:
-    """Store sessions that begin now, and delete those that have ended."""
+def begin_session(tx: Transaction, sessions: Sequence[NewSession]) -> list[bool]:
+    """Store sessions that begin now, and delete those that have ended.
+
+    Each result says whether the session has begun: not where the user was changed or removed meanwhile.
+    """
     tx.connection.execute(delete(console_sessions).where(console_sessions.c.ends_at <= tx.now))
-    for one in sessions:
-        tx.connection.execute(
-            console_sessions.insert().values(
-                token_hash=token_hash(one.token), name=one.name, seen_at=tx.now, ends_at=tx.after(one.seconds)
-            )
+    return [_begin_session(tx, one) for one in sessions]
+
+
+def _begin_session(tx: Transaction, session: NewSession) -> bool:
+    query = select(console_users).where(console_users.c.name == session.user.name)
+    row = tx.connection.execute(tx.with_lock(query)).one_or_none()
+    if row is None or _user(row) != session.user:
+        return False
+    tx.connection.execute(
+        console_sessions.insert().values(
+            token_hash=token_hash(session.token),
+            name=session.user.name,
+            seen_at=tx.now,
+            ends_at=tx.after(session.seconds),
         )
-    return [None] * len(sessions)
+    )
+    return True
 
 
 def find_session(connection: Connection, token: str, now: int, max_idle: float) -> Session | None:

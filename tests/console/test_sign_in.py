@@ -1,0 +1,66 @@
+"""Signing in to a console in this process, whose clock stands still."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from gatepost.console import passwords
+from gatepost.console.access import Access
+from gatepost.console.app import create_console
+from gatepost.console.login_throttle import FREE_FAILURES, LoginThrottle
+from gatepost.console.passwords import MAX_WAITING, PasswordCheck
+from gatepost.console.recent import RecentValues
+from gatepost.console.services import ConsoleServices
+from gatepost.model import Secret
+from gatepost.outbox import Policy, open_outbox
+from gatepost.outbox.console_users import ConsoleUser, UserChange, put_user
+from gatepost.outbox.reader import Reader
+
+PASSWORD = "correct horse battery"
+
+
+def noon():
+    return 1_800_014_400.0
+
+
+@pytest.fixture
+async def http(tmp_path):
+    url = Secret("sqlite:///gatepost.db")
+    hashed = passwords.hash_password(PASSWORD)
+    user = ConsoleUser(name="maria", role="operator", password_hash=hashed)
+    async with open_outbox(url, tmp_path, Policy(), clock=noon) as outbox:
+        await outbox.change(put_user, UserChange(user, "root"))
+        reader, check = Reader(url, tmp_path), PasswordCheck()
+        services = ConsoleServices(
+            admin=None,
+            reader=reader,
+            access=Access(outbox, reader),
+            passwords=check,
+            throttle=LoginThrottle(noon),
+            recent=RecentValues(noon),
+            batches=None,
+        )
+        transport = httpx.ASGITransport(create_console(services, {"localhost"}))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            yield client
+        check.close()
+        await reader.close()
+
+
+async def guess(http, password="a guess"):
+    return (await http.post("/login", data={"name": "maria", "password": password})).status_code
+
+
+async def test_guesses_at_the_same_moment_are_one_guess(http):
+    """Else each wait would be worth as many guesses as may wait for their check."""
+    for _ in range(FREE_FAILURES - 1):
+        assert await guess(http) == 401
+    answers = await asyncio.gather(*(guess(http) for _ in range(MAX_WAITING)))
+    assert sorted(answers) == [401] + [429] * (MAX_WAITING - 1)
+
+
+async def test_more_passwords_than_may_wait_are_not_checked(http):
+    answers = await asyncio.gather(*(guess(http, PASSWORD) for _ in range(3 * MAX_WAITING)))
+    assert set(answers) == {303, 503}
+    assert await guess(http, PASSWORD) == 303
