@@ -1,6 +1,7 @@
 """Signing in to a console in this process, whose clock stands still."""
 
 import asyncio
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -24,9 +25,11 @@ def noon():
     return 1_800_014_400.0
 
 
-@pytest.fixture
-async def http(tmp_path):
+@pytest.fixture(params=["sqlite"])
+async def http(request, tmp_path):
     url = Secret("sqlite:///gatepost.db")
+    if request.param == "postgresql":
+        url = Secret(request.getfixturevalue("postgres_server").new_database())
     hashed = passwords.hash_password(PASSWORD)
     user = ConsoleUser(name="maria", role="operator", password_hash=hashed)
     async with open_outbox(url, tmp_path, Policy(), clock=noon) as outbox:
@@ -64,3 +67,33 @@ async def test_more_passwords_than_may_wait_are_not_checked(http):
     answers = await asyncio.gather(*(guess(http, PASSWORD) for _ in range(3 * MAX_WAITING)))
     assert set(answers) == {303, 503}
     assert await guess(http, PASSWORD) == 303
+
+
+@pytest.mark.parametrize("http", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("name", ["\0", "maria\0", "é" * 10_000, "\ud800", "' OR 1=1 --"])
+async def test_a_name_that_no_user_can_have_is_a_wrong_one(http, name):
+    form = b"password=x&name=" + quote(name.encode("utf-8", "surrogatepass")).encode()
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await http.post("/login", content=form, headers=kind)
+    assert answer.status_code == 401
+    assert "There is no user with this name" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "/\r\nset-cookie: a=b",
+        "\t//evil.example",
+        "https://evil.example",
+        "javascript:alert(1)",
+        "",
+    ],
+)
+async def test_signing_in_leads_to_a_page_of_the_console(http, path):
+    assert 'name="next" value="/"' in (await http.get("/login", params={"next": path})).text
+    form = {"name": "maria", "password": PASSWORD, "next": path}
+    assert (await http.post("/login", data=form)).headers["location"] == "/"

@@ -1,12 +1,13 @@
 """The parameters of the statistics: what they mean, and what is said of those that mean nothing."""
 
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import pytest
 
 from gatepost.console.stats_query import Choices, parse
 from gatepost.model import Channel
 from gatepost.outbox.statistics_report import Dimension
+from gatepost.web.admin.known_names import NO_ADDRESSES
 
 NOW = 1_800_014_400.0
 """2027-01-15 12:00:00Z."""
@@ -81,6 +82,17 @@ def test_without_a_choice_a_user_of_some_clients_gets_those():
 def test_a_wrong_parameter_is_named(text, problem):
     (said,) = query_of(text).problems.values()
     assert problem in said
+
+
+FIELDS = ("period", "since", "until", "by", "client", "channel", "route", "plugin", "country")
+
+
+@pytest.mark.parametrize("private", ["anna@example.com", "+447700900123"])
+@pytest.mark.parametrize("field", FIELDS)
+def test_what_looks_like_an_address_is_refused_and_not_shown_again(field, private):
+    query = query_of(urlencode({field: private}))
+    assert query.problems == {field: NO_ADDRESSES}
+    assert private not in str(query)
 
 
 def test_all_problems_are_named_at_once():

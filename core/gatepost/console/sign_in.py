@@ -32,6 +32,8 @@ async def login(request: ConsoleRequest) -> Response[Any]:
     services: ConsoleServices = request.app.state[SERVICES_KEY]
     form = await request.form()
     name, password = (str(form.get(field, "")) for field in ("name", "password"))
+    # PostgreSQL takes no NUL.
+    name = name if name.isprintable() else ""
     target = _local(str(form.get("next", "/")))
     address = services.access.address_of(request)
     keys, peer = _throttled(name, address), str(address or "")
@@ -83,4 +85,5 @@ def _redirect(path: str, cookie: str) -> Redirect:
 
 def _local(path: str) -> str:
     """Return a path of the console; ``/`` for anything that would lead elsewhere."""
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+    # Browsers pass over a tab and a line break: after `/` they would make `//` of what follows.
+    return path if path.startswith("/") and path.isprintable() and not path.startswith(("//", "/\\")) else "/"

@@ -9,10 +9,12 @@ import msgspec
 from gatepost.config.settings import Settings
 from gatepost.config.toml_table import closest_name, suggestion
 from gatepost.model import Channel
+from gatepost.observe.redaction import looks_private
 from gatepost.outbox.moments import parse_moment
 from gatepost.outbox.records import Queue
 from gatepost.outbox.statistics_report import Dimension, StatisticsFilter
 from gatepost.outbox.statistics_table import STATUS
+from gatepost.web.admin.known_names import NO_ADDRESSES
 
 CUSTOM = "custom"
 
@@ -84,14 +86,18 @@ def parse(
     A user who may see ``clients`` alone gets those.
     """
     values = {name: next(iter(given(name)), "").strip() for name in _FIELDS}
+    words = [word.strip() for text in given("by") or [DEFAULTS["by"]] for word in text.split(",")]
+    private = [name for name, value in (*values.items(), ("by", " ".join(words))) if looks_private(value)]
+    # Not shown again.
+    values |= dict.fromkeys(private, "")
     if not values["period"]:
         values["period"] = CUSTOM if values["since"] or values["until"] else DEFAULTS["period"]
-    words = [word.strip() for text in given("by") or [DEFAULTS["by"]] for word in text.split(",")]
     by = list(dict.fromkeys(words))
     since, until, problems = _period(values, now)
     if unknown := [word for word in by if word not in GROUPINGS]:
         problems["by"] = f"there is no {unknown[0]!r}: choose from {', '.join(GROUPINGS)}"
     problems |= _filter_problems(values, can_choose)
+    problems |= dict.fromkeys(private, NO_ADDRESSES)
     wanted = StatisticsFilter()
     if not problems:
         wanted = StatisticsFilter(
