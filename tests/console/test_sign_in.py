@@ -1,6 +1,7 @@
 """Signing in to a console in this process, whose clock stands still."""
 
 import asyncio
+from ipaddress import ip_network
 from urllib.parse import quote
 
 import httpx
@@ -21,12 +22,16 @@ from gatepost.outbox.reader import Reader
 PASSWORD = "correct horse battery"
 
 
+PROXY = ip_network("192.0.2.1")
+
+
 def noon():
     return 1_800_014_400.0
 
 
 @pytest.fixture(params=["sqlite"])
-async def http(request, tmp_path):
+async def connect(request, tmp_path):
+    """Return a function that connects to the console from an address. A proxy at 192.0.2.1 names users."""
     url = Secret("sqlite:///gatepost.db")
     if request.param == "postgresql":
         url = Secret(request.getfixturevalue("postgres_server").new_database())
@@ -38,17 +43,27 @@ async def http(request, tmp_path):
         services = ConsoleServices(
             admin=None,
             reader=reader,
-            access=Access(outbox, reader),
+            access=Access(outbox, reader, user_header="X-User", user_header_networks=[PROXY]),
             passwords=check,
             throttle=LoginThrottle(noon),
             recent=RecentValues(noon),
             batches=None,
         )
-        transport = httpx.ASGITransport(create_console(services, {"localhost"}))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            yield client
+        app = create_console(services, {"localhost"})
+
+        def from_address(address):
+            transport = httpx.ASGITransport(app, client=(address, 1))
+            return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+        yield from_address
         check.close()
         await reader.close()
+
+
+@pytest.fixture
+async def http(connect):
+    async with connect("127.0.0.1") as client:
+        yield client
 
 
 async def guess(http, password="a guess"):
@@ -69,7 +84,7 @@ async def test_more_passwords_than_may_wait_are_not_checked(http):
     assert await guess(http, PASSWORD) == 303
 
 
-@pytest.mark.parametrize("http", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("connect", ["sqlite", "postgresql"], indirect=True)
 @pytest.mark.parametrize("name", ["\0", "maria\0", "é" * 10_000, "\ud800", "' OR 1=1 --"])
 async def test_a_name_that_no_user_can_have_is_a_wrong_one(http, name):
     form = b"password=x&name=" + quote(name.encode("utf-8", "surrogatepass")).encode()
@@ -97,3 +112,29 @@ async def test_signing_in_leads_to_a_page_of_the_console(http, path):
     assert 'name="next" value="/"' in (await http.get("/login", params={"next": path})).text
     form = {"name": "maria", "password": PASSWORD, "next": path}
     assert (await http.post("/login", data=form)).headers["location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "status"),
+    [
+        ("192.0.2.1", [("x-user", "maria")], 200),
+        ("192.0.2.2", [("X-User", "maria")], 302),
+        ("192.0.2.2", [("X-User", "maria"), ("X-Forwarded-For", "192.0.2.1")], 302),
+        ("192.0.2.1", [("X_User", "maria")], 302),
+        ("192.0.2.1", [("X-User", "maria"), ("X-User", "maria")], 302),
+        ("192.0.2.1", [("X-User", "maria,maria")], 302),
+        ("192.0.2.1", [("X-User", "Maria")], 302),
+        ("192.0.2.1", [("X-User", "")], 302),
+        ("192.0.2.1", [], 302),
+    ],
+)
+async def test_the_header_of_a_user_counts_from_its_proxy_alone(connect, address, headers, status):
+    async with connect(address) as http:
+        assert (await http.get("/audit", headers=headers)).status_code == status
+
+
+async def test_an_unknown_user_of_the_proxy_is_not_the_one_who_has_signed_in(connect):
+    async with connect("192.0.2.1") as http:
+        assert await guess(http, PASSWORD) == 303
+        assert (await http.get("/audit")).status_code == 200
+        assert (await http.get("/audit", headers={"X-User": "stranger"})).status_code == 302

@@ -115,3 +115,19 @@ async def test_behind_a_proxy_that_does_tls_no_other_host_can_set_the_cookie(con
         async with aiohttp.ClientSession(console.url) as other:
             async with other.get("/", headers={"Cookie": f"{name}={token}"}) as response:
                 assert "Overview" in await response.text()
+
+
+async def test_no_get_changes_anything(console, maria):
+    """Scanners and browsers follow links, also with a token in them."""
+    one = "/messages/01a21e63-7b41-7d7d-947a-51704ec1aa8b"
+    paths = ["/plugins/pause", "/plugins/resume", "/callbacks/tell", "/messages/batch", "/logout"]
+    paths += [f"{one}/{operation}" for operation in ("cancel", "retry", "tell", "suppress")]
+    async with console.browser("maria") as browser:
+        csrf = await browser.csrf()
+        for path in paths:
+            query = f"?csrf={csrf}&client=brand&operation=cancel&until=1h&reason=x"
+            assert (await browser.get(path + query))[0] == 405, path
+            override = {"X-HTTP-Method-Override": "POST", "X-CSRF-Token": csrf}
+            assert (await browser.get(path + query, headers=override))[0] == 405, path
+        status, text = await browser.get("/audit")
+        assert (status, text.count("(console)</td>")) == (200, 0)
