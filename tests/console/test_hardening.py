@@ -36,7 +36,9 @@ async def answer(headers, method="GET", path="/", chunks=(b"",)):
     return sent[0]["status"], dict(sent[0]["headers"]), next(iter(reached), None)
 
 
-@pytest.mark.parametrize("host", [b"gate.internal", b"GATE.internal:1", b"127.0.0.1:8090", b"[::1]:8090", b"[FD00::1]"])
+@pytest.mark.parametrize(
+    "host", [b"gate.internal", b"GATE.internal:1", b"127.0.0.1:8090", b"[::1]:8090", b"[FD00::1]"]
+)
 async def test_the_listed_hosts_are_answered(host):
     assert (await answer([(b"host", host)]))[0] == 200
 

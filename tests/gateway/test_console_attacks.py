@@ -8,9 +8,7 @@ import pytest
 from console_browser import PASSWORD, Console
 from gatepost.console.login_throttle import FREE_FAILURES
 
-BAD_PART = (
-    '--x\r\nContent-Disposition: form-data; name="name"\r\nContent-Type: text/plain; charset=no-such\r\n\r\nz\r\n--x--\r\n'
-)
+BAD_PART = '--x\r\nContent-Disposition: form-data; name="name"\r\nContent-Type: text/plain; charset=no-such\r\n\r\nz\r\n--x--\r\n'
 
 HOSTILE = (
     ("GET", "/static/%00", {}, ""),
@@ -112,9 +110,9 @@ async def test_behind_a_proxy_that_does_tls_no_other_host_can_set_the_cookie(con
         assert name == "__Host-gatepost_session"
         assert attributes == "Path=/; HttpOnly; SameSite=Strict; Max-Age=43200; Secure"
         assert token not in console.process.log.read_text()
-        async with aiohttp.ClientSession(console.url) as other:
-            async with other.get("/", headers={"Cookie": f"{name}={token}"}) as response:
-                assert "Overview" in await response.text()
+        cookie = {"Cookie": f"{name}={token}"}
+        async with aiohttp.ClientSession(console.url) as other, other.get("/", headers=cookie) as response:
+            assert "Overview" in await response.text()
 
 
 async def test_no_get_changes_anything(console, maria):

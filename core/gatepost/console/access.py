@@ -117,7 +117,9 @@ class Access:
 
     def address_of(self, request: ConsoleRequest) -> Address | None:
         """Return the address of the browser: what a trusted proxy says, or else that of the connection."""
-        return self._addresses.client_address(request.client and request.client.host, request.scope["headers"])
+        return self._addresses.client_address(
+            request.client and request.client.host, request.scope["headers"]
+        )
 
     async def begin(self, request: ConsoleRequest, user: ConsoleUser) -> str:
         """Begin a session of a user whose password was right; return the value of ``Set-Cookie``.
