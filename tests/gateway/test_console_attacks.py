@@ -7,6 +7,7 @@ import pytest
 
 from console_browser import PASSWORD, Console
 from gatepost.console.login_throttle import FREE_FAILURES
+from gateway.conftest import until
 
 BAD_PART = '--x\r\nContent-Disposition: form-data; name="name"\r\nContent-Type: text/plain; charset=no-such\r\n\r\nz\r\n--x--\r\n'
 
@@ -129,3 +130,48 @@ async def test_no_get_changes_anything(console, maria):
             assert (await browser.get(path + query, headers=override))[0] == 405, path
         status, text = await browser.get("/audit")
         assert (status, text.count("(console)</td>")) == (200, 0)
+
+
+PAGES = (
+    "/",
+    "/messages",
+    "/messages/" + "0" * 36,
+    "/plugins",
+    "/callbacks",
+    "/stats",
+    "/stats.csv",
+    "/audit",
+)
+
+
+async def test_without_its_database_each_page_says_so_and_comes_back(
+    deployment, sendgrid, begin, wait_until, postgres_server
+):
+    deployment.tables["store"] = {"url": postgres_server.new_database()}
+    deployment.tables["console"] = {"listen": "127.0.0.1:0"}
+    process, _ = await begin(email=["sendgrid-main"])
+    await wait_until(lambda: "console_listening" in process.log.read_text())
+    console = Console(process)
+    await console.run("add-user", "maria", "--role", "operator")
+    async with console.browser("maria") as browser:
+        csrf = await browser.csrf()
+        before = [(await browser.get(path))[0] for path in PAGES]
+        await asyncio.to_thread(postgres_server.stop)
+        try:
+            answers = [await browser.get(path) for path in PAGES]
+            answers.append(await browser.post("/plugins/pause", csrf=csrf, client="brand", until="1h"))
+            answers.append(
+                await browser.post("/messages/batch", csrf=csrf, client="brand", operation="cancel")
+            )
+            answers.append(await browser.sign_in("maria"))
+        finally:
+            await asyncio.to_thread(postgres_server.start)
+        for status, text in answers:
+            assert (status, "Nothing was done. Try again in a moment." in text) == (503, True)
+
+        async def is_back():
+            return [(await browser.get(path))[0] for path in PAGES] == before
+
+        await until(is_back)
+    assert before == [200, 200, 404, 200, 200, 200, 200, 200]
+    assert "internal_error" not in process.log.read_text()
