@@ -4,14 +4,14 @@ import asyncio
 import csv
 import secrets
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from gatepost.demo import providers
-from gatepost.demo.requests import USERS, statuses_of
+from gatepost.demo.requests import USERS, User, statuses_of
 from gatepost.model import Channel
 from gatepost.testing import emulators
 from gatepost.testing.configuration import free_port, toml_table
@@ -95,13 +95,9 @@ async def run_environment(provider: str) -> AsyncIterator[DemoEnvironment]:
         for use, started in running.items():
             started.webhook_url = f"http://127.0.0.1:{port}/webhooks/{use}"
             config += "\n" + toml_table(f"plugins.{use}", {"use": use, **started.table})
-        _write_contacts(folder / "contacts.csv")
-        file = folder / "gatepost.toml"
-        file.write_text(config)
-        file.chmod(0o600)
-        gateway = GatewayProcess(file)
-        stack.push_async_callback(_stop, gateway)
-        smartico.gateway_url = await asyncio.to_thread(gateway.start)
+        write_contacts(folder / "contacts.csv", USERS)
+        gateway = GatewayProcess(write_config(folder, config))
+        smartico.gateway_url = await start_gateway(gateway, stack)
         yield DemoEnvironment(folder, gateway, smartico, list(running.values()), routes)
 
 
@@ -124,16 +120,31 @@ async def _cancel(task: asyncio.Task[None]) -> None:
     await asyncio.wait({task})
 
 
+def write_contacts(path: Path, users: Sequence[User]) -> None:
+    """Write the file of the contact source."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(User.__struct_fields__)
+        rows.writerows((user.ext_user_id, user.email, user.phone) for user in users)
+
+
+def write_config(folder: Path, config: str) -> Path:
+    """Write the configuration file, which holds secrets; return its path."""
+    file = folder / "gatepost.toml"
+    file.write_text(config)
+    file.chmod(0o600)
+    return file
+
+
+async def start_gateway(gateway: GatewayProcess, stack: AsyncExitStack) -> str:
+    """Start a gateway, which is stopped when the stack ends; return its URL."""
+    stack.push_async_callback(_stop, gateway)
+    return await asyncio.to_thread(gateway.start)
+
+
 async def _stop(gateway: GatewayProcess) -> None:
     if gateway.running:
         with suppress(subprocess.TimeoutExpired):
             await asyncio.to_thread(gateway.terminate, _STOP_TIMEOUT)
             return
     gateway.kill()
-
-
-def _write_contacts(path: Path) -> None:
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(USERS[0].__struct_fields__)
-        rows.writerows((user.ext_user_id, user.email, user.phone) for user in USERS)

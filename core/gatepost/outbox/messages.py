@@ -20,9 +20,13 @@ Key = tuple[str, str, str]
 """Client, channel and uid: what identifies a message to its client."""
 
 
-def new_id() -> str:
-    """Return a new ext_message_id: a UUID of version 7 (RFC 9562), so that new rows are neighbours on disk."""
-    bits = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+def new_id(seconds: float | None = None) -> str:
+    """Return a new ext_message_id: a UUID of version 7 (RFC 9562), so that new rows are neighbours on disk.
+
+    It holds the time, in ``seconds`` since the epoch; None: now.
+    """
+    milliseconds = time.time_ns() // 1_000_000 if seconds is None else round(seconds * 1000)
+    bits = milliseconds << 80 | int.from_bytes(os.urandom(10))
     digits = f"{bits & ~(0xF000 << 64) & ~(0xC000 << 48) | 0x7000 << 64 | 0x8000 << 48:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
