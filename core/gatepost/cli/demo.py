@@ -1,7 +1,6 @@
 """``gatepost demo``: runs the demo in the terminal."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,6 +9,7 @@ import aiohttp
 import rich_click as click
 from rich.console import Console
 
+from gatepost.cli import console_demo
 from gatepost.cli.common import fail, printable
 from gatepost.demo import display, run
 from gatepost.demo.environment import CONTACT_SOURCE, DEFAULT_PROVIDER, DemoEnvironment, run_environment
@@ -32,17 +32,26 @@ _POLL_INTERVAL = 0.1
     metavar="NAME",
     help="The plugin that sends; it must have an emulator of its provider.",
 )
-def command(ends: bool, provider: str) -> None:
+@click.option(
+    "--console", "shows_console", is_flag=True, help="Show the console with a day of traffic of three brands."
+)
+def command(ends: bool, provider: str, shows_console: bool) -> None:
     """Run a complete gateway on this machine, without any account.
 
     The command starts a real gateway with a sample CSV file, a stand-in for Smartico, and a provider that
     runs only on this machine. It sends some messages and shows what each side saw. Then it keeps running
     and prints a request that you can try by hand.
+
+    With --console the gateway has three brands, a day of traffic with an outage in it, and the console, in which you can
+    look at it and change it while more messages come.
     """
+    if shows_console and provider != DEFAULT_PROVIDER:
+        raise click.UsageError("--console and --provider don't go together")
     console = Console(highlight=False)
     _check_installed(provider)
+    run_demo = console_demo.run(console, ends=ends) if shows_console else _run(console, provider, ends=ends)
     try:
-        sys.exit(asyncio.run(_run(console, provider, ends=ends)))
+        sys.exit(asyncio.run(run_demo))
     except (KeyboardInterrupt, asyncio.CancelledError):
         fail("interrupted before everything had arrived")
     except ConfigError as error:
@@ -70,10 +79,7 @@ def _check_installed(provider: str) -> None:
 
 
 async def _run(console: Console, provider: str, *, ends: bool) -> int:
-    task = asyncio.current_task()
-    assert task is not None, "runs in a task"
-    # On SIGTERM too the gateway is stopped and the folder removed.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    console_demo.stop_on_sigterm()
     console.print("Starting a gateway …", style="dim")
     async with run_environment(provider) as environment:
         console.print("Smartico asks it to send …", style="dim")

@@ -17,7 +17,7 @@ _FICTIONAL_NUMBERS = {
 }
 """Numbers that the countries have set aside for films and books."""
 
-_BEHAVIOURS = {0: "bounce.", 1: "complain.", 2: "unsubscribe."}
+_BEHAVIOURS = {36: "bounce.", 45: "complain.", 50: "unsubscribe."}
 """The beginning of the address of a few players, which says what their mailboxes do; many others open their mails."""
 
 

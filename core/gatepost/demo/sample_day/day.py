@@ -23,11 +23,14 @@ from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.states import State
 from gatepost.outbox import store_size
 
-PER_HOUR = 320.0
+PER_HOUR = 190.0
 """Messages in the busiest hour."""
 
-_STEP = 600.0
-"""Seconds from one look at the clock to the next, on average: everything is recorded at such moments or right after."""
+_STEP, _LATE_STEP = 1500.0, 240.0
+"""Seconds of a step, on average: the messages of a step arrive at its beginning, and are sent at once."""
+
+_LATE = 2.5
+"""Hours before the end from which on the steps are short, because these messages are seen first."""
 
 _LEASE = 60.0
 
@@ -92,8 +95,7 @@ class _SampleDay:
             await self._outbox.change(store_size.sample, None)
             requests = self._traffic.requests(self._clock.now, seconds, PER_HOUR)
             await asyncio.gather(*map(self._acceptance.accept, requests))
-            # The rest happens in the first half of the step, as far as it happens at once.
-            for pause in (1.3, 8.0, 20.0):
+            for pause in (1.3, 28.0):
                 self._clock.now += pause
                 await self._send()
                 await self._report()
@@ -103,7 +105,8 @@ class _SampleDay:
     def _steps(self) -> Iterator[float]:
         """Move the clock from step to step up to the end; yield the seconds that each step lasts."""
         while (left := self._end - self._clock.now) > 90:
-            seconds = min(self._rng.uniform(0.5, 1.5) * _STEP, left - 60)
+            usual = _STEP if self._hours > _LATE else _LATE_STEP
+            seconds = min(self._rng.uniform(0.5, 1.5) * usual, left - 60)
             begin = self._clock.now
             yield seconds
             self._clock.now = max(self._clock.now, begin + seconds)

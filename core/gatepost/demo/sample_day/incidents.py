@@ -22,13 +22,13 @@ OPERATOR_ARRIVES = 8.6
 CAMPAIGN_STOPPED = 8.1
 """When the waiting mails of a brand are cancelled."""
 
-SWEDEN_OUTAGE = (16.5, 13.0)
+SWEDEN_OUTAGE = (17.5, 12.5)
 """No text message to Sweden is taken, for longer than the lifetime of a text message."""
 
 GERMANY_REFUSED = (3.2, 0.0)
 """Text messages to Germany are refused, because a sender is not registered there."""
 
-LOST_ANSWERS = (2.4, 1.8)
+LOST_ANSWERS = (1.5, 0.6)
 """The answers of a provider of text messages are lost from time to time."""
 
 CALLBACK_OUTAGE = (5.0, 4.6)

@@ -25,7 +25,7 @@ _MARIA, _OTTO = f"{OPERATOR} (console)", "otto"
 
 _MAIL_PAUSE = Scope(plugin="mail-main")
 
-_SENT_AGAIN = 12
+_SENT_AGAIN = 3
 """Failed messages that an operator sends again."""
 
 
