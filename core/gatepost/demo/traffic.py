@@ -55,9 +55,9 @@ class Traffic:
         self._players = {brand.name: brand.players() for brand in BRANDS}
         self._number = first_number - 1
 
-    def requests(self, at: float, seconds: float, per_hour: float) -> Iterator[BrandRequest]:
-        """Yield the requests of so many seconds from a moment on; ``per_hour`` in the busiest hour of the day."""
-        expected = per_hour * _activity(at) * seconds / 3600
+    def requests(self, hours: float, seconds: float, per_hour: float) -> Iterator[BrandRequest]:
+        """Yield the requests of so many seconds, ``hours`` before now; ``per_hour`` in the busiest hour of the day."""
+        expected = per_hour * _activity(hours) * seconds / 3600
         count = int(expected) + (self._rng.random() < expected % 1)
         for _ in range(count):
             yield self.next()
@@ -77,10 +77,9 @@ class Traffic:
         return BrandRequest(brand, channel, user, fields(brand, identity, self._number, self._rng))
 
 
-def _activity(at: float) -> float:
-    """Return how busy this moment of the day is, between 0 and 1: little at 4 in the morning, most at 18:00."""
-    hour = at % 86_400 / 3600
-    return 0.15 + 0.85 * (0.5 + 0.5 * math.sin((hour - 12) / 24 * 2 * math.pi)) ** 1.5
+def _activity(hours: float) -> float:
+    """Return how busy the moment ``hours`` before now is, between 0 and 1: now is the evening, whatever the clock says."""
+    return 0.15 + 0.85 * (0.5 + 0.5 * math.cos((hours - 1.5) / 24 * 2 * math.pi)) ** 1.5
 
 
 def _email_fields(brand: Brand, user: str, number: int, rng: random.Random) -> Mapping[str, str]:

@@ -54,11 +54,10 @@ async def write_sample_day(config: Path, callback_urls: Mapping[str, str], passw
     ``callback_urls`` are those of the clients; ``password`` is that of the console's users.
     """
     settings, _ = load(config)
-    end = time.time()
-    clock = Clock(end - DAY * 3600)
+    clock = Clock(time.time() - DAY * 3600)
     opened = open_outbox(settings.store.url, settings.path.parent, outbox_policy(settings), clock)
     async with opened as outbox:
-        await _SampleDay(settings, outbox, clock, end, callback_urls, random.Random(seed)).run(password)
+        await _SampleDay(settings, outbox, clock, callback_urls, seed).run(password)
 
 
 class _SampleDay:
@@ -67,16 +66,16 @@ class _SampleDay:
         settings: Settings,
         outbox: Outbox,
         clock: Clock,
-        end: float,
         callback_urls: Mapping[str, str],
-        rng: random.Random,
+        seed: int,
     ) -> None:
         self._settings = settings
         self._outbox = outbox
         self._clock = clock
-        self._end = end
-        self._rng = rng
-        self._traffic = Traffic(rng)
+        self._end = clock.now + DAY * 3600
+        # Two of them, so that the requests are the same whatever becomes of them.
+        self._traffic = Traffic(random.Random(seed))
+        self._rng = rng = random.Random(seed + 1)
         self._acceptance = Acceptance(settings, outbox, clock, callback_urls)
         self._sending = Sending(settings, outbox, rng)
         self._reports: list[tuple[float, int, str, str, Reported]] = []
@@ -93,7 +92,7 @@ class _SampleDay:
             while acts and acts[0].hours >= self._hours:
                 await acts.pop(0).do()
             await self._outbox.change(store_size.sample, None)
-            requests = self._traffic.requests(self._clock.now, seconds, PER_HOUR)
+            requests = self._traffic.requests(self._hours, seconds, PER_HOUR)
             await asyncio.gather(*map(self._acceptance.accept, requests))
             for pause in (1.3, 28.0):
                 self._clock.now += pause

@@ -13,25 +13,25 @@ from gatepost.sms_parts import count_parts
 DAY = 31.0
 """Hours of the sample day: long enough for callbacks that were tried until they were given up."""
 
-MAIL_OUTAGE = (9.0, 7.4)
+MAIL_OUTAGE = (5.2, 3.4)
 """The first mail provider is down. Brands with a second one go on; the mails of the others wait."""
 
-OPERATOR_ARRIVES = 8.6
+OPERATOR_ARRIVES = 4.3
 """When somebody pauses that provider."""
 
-CAMPAIGN_STOPPED = 8.1
+CAMPAIGN_STOPPED = 3.9
 """When the waiting mails of a brand are cancelled."""
 
 SWEDEN_OUTAGE = (17.5, 12.5)
 """No text message to Sweden is taken, for longer than the lifetime of a text message."""
 
-GERMANY_REFUSED = (3.2, 0.0)
+GERMANY_REFUSED = (2.0, 0.0)
 """Text messages to Germany are refused, because a sender is not registered there."""
 
 LOST_ANSWERS = (1.5, 0.6)
 """The answers of a provider of text messages are lost from time to time."""
 
-CALLBACK_OUTAGE = (5.0, 4.6)
+CALLBACK_OUTAGE = (2.9, 2.3)
 """The host that a brand wants called answers 503."""
 
 WRONG_CALLBACK = (30.9, 30.3)
@@ -82,7 +82,7 @@ def answer(rng: random.Random, instance: str, claim: Claim, text: str, hours: fl
 def duration(rng: random.Random, instance: str, failure: SendError | None) -> float:
     """Return how many seconds an instance took to answer."""
     if isinstance(failure, Uncertain):
-        return 10.0
+        return 1.1
     usual = {"mail-main": 0.11, "mail-backup": 0.24, "sms-main": 0.18, "sms-value": 0.41}[instance]
     return usual * rng.lognormvariate(0.0, 0.35)
 

@@ -54,7 +54,7 @@ class Operators:
             Act(incidents.OPERATOR_ARRIVES, self._pause_mail),
             Act(incidents.CAMPAIGN_STOPPED, self._cancel_campaign),
             Act(incidents.MAIL_OUTAGE[1] - 0.05, self._resume_mail),
-            Act(6.1, self._unsuppress),
+            Act(3.1, self._unsuppress),
             Act(incidents.SENT_AGAIN, self._send_again),
             Act(incidents.PAUSED_SINCE, self._pause_sms),
         )
