@@ -24,10 +24,10 @@ RUNS := 200000
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fast coverage bench torture programs lint fuzz docs reference reports dist lock hooks clean
+.PHONY: help setup run test fast coverage test-browser screenshots bench torture programs lint fuzz docs reference reports dist lock hooks clean
 
 help:  ## list the targets
-	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## build .venv with Gatepost, its plugins and all tools
 	@echo ".venv is up to date"
@@ -45,6 +45,12 @@ test: setup  ## run all tests; ARGS are arguments of pytest
 fast: setup  ## run a part of the tests that takes less than a minute
 	$(PYTEST) $(QUICK) $(ARGS)
 
+test-browser: setup  ## test the console in a real browser; needs chromium, which `make programs` installs
+	$(BIN)/pytest tests/browser $(ARGS)
+
+screenshots: setup  ## make the pictures of the console in docs/console anew, with chromium
+	$(BIN)/python docs/screenshots.py
+
 # All data goes into one folder: each process writes a file, and many have a working directory that a test checks.
 coverage: setup  ## run all tests and measure the lines and branches that they reach; fails below the limit in pyproject.toml
 	rm -rf build/coverage && mkdir -p build/coverage
@@ -61,7 +67,7 @@ torture: setup  ## break processes, disks and clocks, and count what is lost; SE
 # Without these programs the tests that need them are skipped by name.
 programs:  ## install the programs that some tests need; as root, on Debian or Ubuntu
 	-apt-get -qq update
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install pgbouncer prometheus > /dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium pgbouncer prometheus > /dev/null
 
 lint: setup  ## check style, types and the import layers
 	$(BIN)/ruff check

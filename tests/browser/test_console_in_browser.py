@@ -84,7 +84,9 @@ def test_each_page_fits_and_has_no_barrier(name, maria, axe):
     maria.open(PAGES[name])
     check_looks(maria, axe)
     # The browser itself notes the status of pages with an error.
-    maria.problems[:] = [one for one in maria.problems if "the server responded with a status of 40" not in one]
+    maria.problems[:] = [
+        one for one in maria.problems if "the server responded with a status of 40" not in one
+    ]
 
 
 def focused(page, attribute="id"):

@@ -2,15 +2,19 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from gatepost.cli import demo
+from gatepost.cli import console_demo, demo
 from gatepost.demo import requests, run
+from gatepost.demo.brands import BRANDS
+from gatepost.errors import Code
 from gatepost.model import Status
 from gatepost.plugin_host import discovery
 from gatepost.testing.smartico import Smartico
@@ -128,3 +132,78 @@ def test_a_plugin_that_is_missing_is_named(monkeypatch):
 
     assert ended.exit_code == 1
     assert "pip install ./plugins/sandbox ./plugins/vonage" in ended.output
+
+
+@pytest.mark.slow
+def test_the_console_is_shown_with_a_day_of_traffic(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "--console"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if "Ctrl-C ends" in line:
+                break
+        config = printed[printed.index("--config ") + 9 :].splitlines()[0]
+        counts = sample_day(Path(config).with_name("gatepost.db"))
+        log = Path(config).with_suffix(".log").read_text()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=60)
+
+    assert (process.returncode, rest.splitlines()[-1]) == (0, "Ending …")
+    assert list(tmp_path.iterdir()) == []
+    assert max(map(len, printed.replace(config, "").splitlines())) <= 80
+    assert counts["client"].keys() == {"amazing", "lucky", "nordic"}
+    assert sum(counts["client"].values()) > 2_000
+    assert counts["state"].keys() >= {"sent", "rejected", "failed", "held", "queued", "cancelled"}
+    assert counts["status"].keys() == {status.value for status in Status}
+    assert counts["callback_state"].keys() >= {"acknowledged", "dead"}
+    assert counts["outcome"].keys() == {"sent", "rejected", "unavailable", "uncertain"}
+    assert counts["code"].keys() >= {Code.USER_NOT_FOUND, Code.MUST_NOT_CONTACT}
+    assert counts["operation"].keys() >= {"pause", "resume", "cancel", "retry", "suppress-add"}
+    assert counts["plugin"] == {"": 1}
+    assert counts["suppressed"].keys() == {"complained", "unsubscribed"}
+    for brand in BRANDS:
+        for player in brand.players():
+            assert player.email not in log
+            assert player.phone.removeprefix("+") not in log
+
+
+def sample_day(database):
+    """Return how many rows of the store of the demo have which value."""
+    columns = {
+        "client": "messages",
+        "state": "messages",
+        "status": "statuses",
+        "callback_state": "statuses",
+        "outcome": "attempts",
+        "code": "refusals",
+        "operation": "audit",
+        "plugin": "pauses",
+        "reason AS suppressed": "suppressions",
+    }
+    with closing(sqlite3.connect(database, timeout=10)) as store:
+        return {
+            column.split()[-1]: dict(store.execute(f"SELECT {column}, count(*) FROM {table} GROUP BY 1"))
+            for column, table in columns.items()
+        }
+
+
+def test_the_console_needs_its_extra(monkeypatch):
+    monkeypatch.setattr(console_demo, "find_spec", lambda name: name != "jinja2")
+    ended = CliRunner().invoke(demo.command, ["--console", "--exit"])
+    assert ended.exit_code == 1
+    assert "pip install '.[console]'" in ended.output
+
+
+def test_the_console_is_shown_with_the_sandbox_alone():
+    ended = CliRunner().invoke(demo.command, ["--console", "--provider", "http"])
+    assert ended.exit_code == 2
+    assert "don't go together" in ended.output

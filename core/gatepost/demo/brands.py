@@ -53,9 +53,7 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True):
         phone = _FICTIONAL_NUMBERS[self.country(number)].format(
             brand=BRANDS.index(self) + 1, number=number + 10
         )
-        return User(
-            ext_user_id=identity, email=f"{behaviour}{identity}@players.example".lower(), phone=phone
-        )
+        return User(ext_user_id=identity, email=f"{behaviour}{identity}@players.example".lower(), phone=phone)
 
 
 BRANDS = (

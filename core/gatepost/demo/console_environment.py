@@ -13,6 +13,7 @@ from gatepost.demo.brands import BRANDS
 from gatepost.demo.environment import (
     CONTACT_SOURCE,
     DEFAULT_PROVIDER,
+    cancel,
     start_gateway,
     write_config,
     write_contacts,
@@ -67,9 +68,11 @@ async def run_console_environment(seed: int = 1) -> AsyncIterator[ConsoleEnviron
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gatepost-demo-")))
         smarticos = {brand.name: await _start_smartico(stack) for brand in BRANDS}
-        providers = {name: await stack.enter_async_context(emulators.create(DEFAULT_PROVIDER)) for name in INSTANCES}
+        providers = {
+            name: await stack.enter_async_context(emulators.create(DEFAULT_PROVIDER)) for name in INSTANCES
+        }
         for brand in BRANDS:
-            write_contacts(folder / f"{brand.name}.csv", brand.players())
+            write_contacts(folder / f"{brand.name}.{CONTACT_SOURCE}", brand.players())
         console_port = free_port()
         config = write_config(folder, "\n".join(_tables(smarticos, providers, console_port)))
         password = secrets.token_urlsafe(12)
@@ -82,18 +85,13 @@ async def run_console_environment(seed: int = 1) -> AsyncIterator[ConsoleEnviron
         providers[_BROKEN_INSTANCE].simulate(FailureMode.OUTAGE)
         smarticos[_FAILING_BRAND].fail(answer(503), calls=_FAILING_CALLS)
         sending = asyncio.create_task(send_traffic(smarticos, random.Random(seed)))  # noqa: S311  no secret
-        stack.push_async_callback(_cancel, sending)
+        stack.push_async_callback(cancel, sending)
         yield ConsoleEnvironment(gateway, f"http://127.0.0.1:{console_port}", password)
 
 
 async def _start_smartico(stack: AsyncExitStack) -> Smartico:
     smartico = Smartico(api_key=secrets.token_hex(8), authorization=secrets.token_hex(8))
     return await stack.enter_async_context(smartico)
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.wait({task})
 
 
 def _tables(smarticos: Mapping[str, Smartico], providers: Mapping[str, Any], console_port: int) -> list[str]:
@@ -116,7 +114,7 @@ def _tables(smarticos: Mapping[str, Smartico], providers: Mapping[str, Any], con
             "contacts": [f"{name}-players"],
             "per_user_per_day": 40,
         }
-        tables[f"plugins.{name}-players"] = {"use": CONTACT_SOURCE, "path": f"{name}.csv"}
+        tables[f"plugins.{name}-players"] = {"use": CONTACT_SOURCE, "path": f"{name}.{CONTACT_SOURCE}"}
     for name, provider in providers.items():
         tables[f"plugins.{name}"] = {"use": DEFAULT_PROVIDER, **provider.table}
     return [toml_table(name, values) for name, values in tables.items()]

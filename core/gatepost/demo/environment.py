@@ -111,11 +111,12 @@ async def _start_provider(use: str, stack: AsyncExitStack) -> DemoProvider:
         )
     provider: DemoProvider = await stack.enter_async_context(emulator)
     reporting = asyncio.create_task(providers.report_statuses(provider, statuses_of))
-    stack.push_async_callback(_cancel, reporting)
+    stack.push_async_callback(cancel, reporting)
     return provider
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait for its end."""
     task.cancel()
     await asyncio.wait({task})
 

@@ -78,8 +78,9 @@ class Traffic:
 
 
 def _activity(hours: float) -> float:
-    """Return how busy the moment ``hours`` before now is, between 0 and 1: now is the evening, whatever the clock says."""
-    return 0.15 + 0.85 * (0.5 + 0.5 * math.cos((hours - 1.5) / 24 * 2 * math.pi)) ** 1.5
+    """Return how busy the moment ``hours`` before now is, between 0.15 and 1: now it is evening, whatever the time is."""
+    day = 0.5 + 0.5 * math.cos((hours - 1.5) / 24 * 2 * math.pi)
+    return 0.15 + 0.85 * day * day
 
 
 def _email_fields(brand: Brand, user: str, number: int, rng: random.Random) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gatepost.app import load
+from gatepost.callbacks.attempt import callback_result
 from gatepost.config.settings import Settings
 from gatepost.demo.sample_day import incidents
 from gatepost.demo.sample_day.acceptance import Acceptance
@@ -17,16 +18,23 @@ from gatepost.demo.sample_day.operators import Operators
 from gatepost.demo.sample_day.sending import Sending
 from gatepost.demo.traffic import Traffic
 from gatepost.model import StatusEvent
-from gatepost.callbacks.attempt import callback_result
-from gatepost.outbox import Callback, Claim, Outbox, ReportedEvents, SendResult, open_outbox, outbox_policy
+from gatepost.outbox import (
+    Callback,
+    Claim,
+    Outbox,
+    ReportedEvents,
+    SendResult,
+    open_outbox,
+    outbox_policy,
+    store_size,
+)
 from gatepost.outbox.claims import ClaimRequest
 from gatepost.outbox.states import State
-from gatepost.outbox import store_size
 
 PER_HOUR = 190.0
 """Messages in the busiest hour."""
 
-_STEP, _LATE_STEP = 1500.0, 240.0
+_STEP, _LATE_STEP = 1200.0, 240.0
 """Seconds of a step, on average: the messages of a step arrive at its beginning, and are sent at once."""
 
 _LATE = 2.5
@@ -73,13 +81,13 @@ class _SampleDay:
         self._outbox = outbox
         self._clock = clock
         self._end = clock.now + DAY * 3600
-        # Two of them, so that the requests are the same whatever becomes of them.
-        self._traffic = Traffic(random.Random(seed))
-        self._rng = rng = random.Random(seed + 1)
+        # Three of them, so that the requests are the same whatever becomes of them.
+        requests, self._steps_rng, self._rng = (random.Random(seed + number) for number in range(3))  # noqa: S311  no secret
+        self._traffic = Traffic(requests)
         self._acceptance = Acceptance(settings, outbox, clock, callback_urls)
-        self._sending = Sending(settings, outbox, rng)
-        self._reports: list[tuple[float, int, str, str, Reported]] = []
-        """By their times, with a number so that no two are equal: instance, message, report."""
+        self._sending = Sending(settings, outbox, self._rng)
+        self._reports: list[tuple[float, str, str, Reported]] = []
+        """By their times: instance, message, report."""
 
     @property
     def _hours(self) -> float:
@@ -105,7 +113,7 @@ class _SampleDay:
         """Move the clock from step to step up to the end; yield the seconds that each step lasts."""
         while (left := self._end - self._clock.now) > 90:
             usual = _STEP if self._hours > _LATE else _LATE_STEP
-            seconds = min(self._rng.uniform(0.5, 1.5) * usual, left - 60)
+            seconds = min(self._steps_rng.uniform(0.7, 1.3) * usual, left - 60)
             begin = self._clock.now
             yield seconds
             self._clock.now = max(self._clock.now, begin + seconds)
@@ -127,15 +135,19 @@ class _SampleDay:
             return
         address = self._acceptance.address(claim.ext_user_id)
         for one in incidents.reports(self._rng, claim, address):
-            entry = self._clock.now + one.after, len(self._reports), result.instance, claim.id, one
-            heapq.heappush(self._reports, entry)
+            heapq.heappush(self._reports, (self._clock.now + one.after, result.instance, claim.id, one))
 
     async def _report(self) -> None:
         events: defaultdict[str, list[StatusEvent]] = defaultdict(list)
         while self._reports and self._reports[0][0] <= self._clock.now:
-            _, _, instance, message, one = heapq.heappop(self._reports)
+            _, instance, message, one = heapq.heappop(self._reports)
             events[instance].append(StatusEvent(status=one.status, message_id=message, code=one.code))
-        await asyncio.gather(*(self._outbox.record(ReportedEvents(instance=name, events=found)) for name, found in events.items()))
+        await asyncio.gather(
+            *(
+                self._outbox.record(ReportedEvents(instance=name, events=found))
+                for name, found in events.items()
+            )
+        )
 
     async def _call_back(self) -> None:
         # A status is called back when the one before it is acknowledged.

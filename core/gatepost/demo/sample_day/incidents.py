@@ -28,7 +28,7 @@ SWEDEN_OUTAGE = (17.5, 12.5)
 GERMANY_REFUSED = (2.0, 0.0)
 """Text messages to Germany are refused, because a sender is not registered there."""
 
-LOST_ANSWERS = (1.5, 0.6)
+LOST_ANSWERS = (1.6, 0.3)
 """The answers of a provider of text messages are lost from time to time."""
 
 CALLBACK_OUTAGE = (2.9, 2.3)
@@ -37,10 +37,10 @@ CALLBACK_OUTAGE = (2.9, 2.3)
 WRONG_CALLBACK = (30.9, 30.3)
 """Callbacks of messages of this time are answered with 404 for ever."""
 
-SENT_AGAIN = 0.9
+SENT_AGAIN = 1.3
 """When an operator sends failed messages again."""
 
-PAUSED_SINCE = 0.6
+PAUSED_SINCE = 1.2
 """Since when the text messages of a brand are paused."""
 
 _PRICES = {"GB": "0.034", "DE": "0.071", "FR": "0.052", "SE": "0.043"}
@@ -71,7 +71,7 @@ def answer(rng: random.Random, instance: str, claim: Claim, text: str, hours: fl
         return Unavailable("the network of the recipient can't be reached", code="8")
     if claim.country == "DE" and is_in(GERMANY_REFUSED, hours) and instance == "sms-main":
         return Rejected("the sender is not registered in this country", code="15")
-    if instance == "sms-value" and is_in(LOST_ANSWERS, hours) and rng.random() < 0.4:
+    if instance == "sms-value" and is_in(LOST_ANSWERS, hours) and rng.random() < 0.5:
         return Uncertain("the connection was lost", code="lost")
     parts = count_parts(text)
     return Receipt(

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from gatepost.config.routes import Route
 from gatepost.config.settings import Settings
 from gatepost.content import EmailContent, decode_content
@@ -37,7 +39,9 @@ class Sending:
             reason = f"the user must not be contacted ({claim.suppressed})"
             return attempt.final_result(claim, State.REJECTED, reason)
         content = decode_content(claim.channel, claim.content)
-        message = _email(claim, content.subject) if isinstance(content, EmailContent) else _sms(claim, content.text)
+        message = (
+            _email(claim, content.subject) if isinstance(content, EmailContent) else _sms(claim, content.text)
+        )
         tries: list[Try] = []
         answer = InstanceAnswer("", Unavailable("no plugin of its route can send now"))
         choice = self._choice(claim.queue)
@@ -51,7 +55,7 @@ class Sending:
             if not isinstance(received, Unavailable):
                 break
         result = attempt.send_result(claim, answer, self._settings.delivery.uncertain_wait)
-        return _with_tries(result, tries)
+        return msgspec.structs.replace(result, tries=tries)
 
     def _instances(self, queue: Queue) -> Sequence[str]:
         """Return the instances that may get a message, in the order in which they are tried."""
@@ -66,12 +70,6 @@ class Sending:
         """Return why the first instance gets a message of this queue."""
         split = self._routes[queue.channel, queue.route].split
         return f"split {':'.join(f'{weight:g}' for weight in split.values())}" if split else ""
-
-
-def _with_tries(result: SendResult, tries: Sequence[Try]) -> SendResult:
-    import msgspec
-
-    return msgspec.structs.replace(result, tries=tries)
 
 
 def _email(claim: Claim, subject: str) -> Email:
