@@ -2,11 +2,12 @@
 
 import asyncio
 import signal
-from importlib.util import find_spec
 
 from rich.console import Console
 
 from gatepost.cli.common import fail
+from gatepost.config import console_faults, settings
+from gatepost.demo import display
 from gatepost.observe import logs
 
 _POLL_INTERVAL = 0.5
@@ -22,8 +23,8 @@ def stop_on_sigterm() -> None:
 
 async def run(console: Console, *, ends: bool) -> int:
     """Run the demo until it is interrupted, with ``ends`` until everything is there; return the exit code."""
-    if not (find_spec("argon2") and find_spec("jinja2")):
-        fail("the console needs argon2-cffi and jinja2: from your checkout, pip install '.[console]'")
+    for fault in console_faults.console_faults(settings.Console(listen="127.0.0.1:0"), ()):
+        fail(fault.problem)
     from gatepost.demo.console_environment import run_console_environment  # noqa: PLC0415  the extra is there
     from gatepost.demo.sample_day.operators import OPERATOR, VIEWER  # noqa: PLC0415
 
@@ -38,7 +39,7 @@ async def run(console: Console, *, ends: bool) -> int:
         console.print(f"  {VIEWER:9} viewer: may look", markup=False)
         console.print(f"  password  {environment.password}", markup=False)
         console.print(
-            f"\nCommands work too: gatepost status --config {environment.gateway.config}",
+            f"\nCommands work too: {display.gatepost_command()} status --config {environment.gateway.config}",
             markup=False,
             soft_wrap=True,
         )

@@ -105,12 +105,12 @@ def print_instructions(console: Console, environment: DemoEnvironment) -> None:
     console.print(_curl_command(environment), style="bold", markup=False, soft_wrap=True)
     known = ", ".join(user.ext_user_id for user in USERS)
     console.print(f"\nUsers: {known}. To see what became of messages:\n", markup=False)
-    command = f"{_gatepost_command()} messages list --config {environment.gateway.config}"
+    command = f"{gatepost_command()} messages list --config {environment.gateway.config}"
     console.print(command, style="bold", markup=False, soft_wrap=True)
     console.print("\nCallbacks and messages are shown as they come; Ctrl-C ends.\n", style=_DIM)
 
 
-def _gatepost_command() -> str:
+def gatepost_command() -> str:
     """Return how to call ``gatepost`` here: after `make run` it is not on the PATH."""
     beside = Path(sys.executable).with_name("gatepost")
     if shutil.which("gatepost") == str(beside):
