@@ -64,10 +64,11 @@ bench: setup  ## measure CPU and throughput against yardsticks (10 minutes, idle
 torture: setup  ## break processes, disks and clocks, and count what is lost; SEED=1, ARGS="--scale 0.1 kill-sqlite"
 	PYTHONPATH=tests $(BIN)/python -m torture --seed $(SEED) $(ARGS)
 
-# Without these programs the tests that need them are skipped by name.
+# Without these programs the tests that need them are skipped by name. Ubuntu has no package of chromium.
 programs:  ## install the programs that some tests need; as root, on Debian or Ubuntu
 	-apt-get -qq update
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium pgbouncer prometheus > /dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install pgbouncer prometheus > /dev/null
+	-DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium > /dev/null
 
 lint: setup  ## check style, types and the import layers
 	$(BIN)/ruff check
