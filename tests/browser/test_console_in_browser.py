@@ -11,9 +11,9 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("chromium") is None, reason="chromium is not installed: `make programs` installs it"
-)
+if shutil.which("chromium") is None:
+    # The module and not each test, so that it is one line.
+    pytest.skip("chromium is not installed: `make programs` installs it", allow_module_level=True)
 
 HTML_USER = "<img src=x onerror=alert(1)>"
 
