@@ -32,8 +32,9 @@ class Demo(NamedTuple):
 @pytest.fixture(scope="module")
 def chromium():
     """Start the browser."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415  it takes half a second
+    from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415  it takes half a second
 
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         # Chromium's sandbox needs user namespaces, which many containers don't have. It sees our own pages alone.
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

@@ -25,8 +25,8 @@ async def send_traffic(smarticos: Mapping[str, Smartico], rng: random.Random) ->
         request = traffic.next()
         try:
             await _send(smarticos[request.brand.name], request)
-        except aiohttp.ClientError:
-            # The gateway stops, which the command notices by itself.
+        except (aiohttp.ClientError, TimeoutError):
+            # The gateway stops, which the command notices by itself, or the machine is busy.
             await asyncio.sleep(1.0)
 
 
