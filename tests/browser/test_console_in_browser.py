@@ -189,7 +189,6 @@ def refresh(tab):
     """Let so much time pass that the page refreshes itself."""
     with tab.page.expect_response(lambda one: one.request.headers.get("hx-request") == "true") as answer:
         tab.page.clock.run_for(15_000)
-    answer.value.finished()
     return answer.value
 
 
