@@ -49,7 +49,8 @@ _CONFIG = """\
 port = {port}
 
 [logs]
-level = "warning"
+level = "info"
+trail = "off"
 format = "json"
 
 [store]
@@ -103,15 +104,11 @@ def measure(store: str, folder: Path, url: str) -> Iterator[Row]:
         commands = {name: _time_command(config, one) for name, one in _commands(names).items()}
     for name, times in pages.items():
         note = f"worst {max(times):.0f}"
-        yield Row(
-            f"page, {store}: {name}", median(times), "ms", PAGE_GOAL, at_least=False, note=note
-        )
+        yield Row(f"page, {store}: {name}", median(times), "ms", PAGE_GOAL, at_least=False, note=note)
     for name, times in commands.items():
         goal = STATISTICS_GOAL if name.startswith("stats, a campaign") else None
         note = f"worst {max(times):.2f}"
-        yield Row(
-            f"command, {store}: {name}", median(times), "s", goal, at_least=False, note=note
-        )
+        yield Row(f"command, {store}: {name}", median(times), "s", goal, at_least=False, note=note)
 
 
 def _configure(folder: Path, url: str) -> tuple[Path, int]:
@@ -124,9 +121,10 @@ def _configure(folder: Path, url: str) -> tuple[Path, int]:
     ]
     routes = [
         f'[[routes.{channel}]]\nname = "{route}"\nuse = {json.dumps(used)}\n'
-        + ("" if route == list(of)[-1] else f'clients = ["{CLIENTS[0]}"]\n')
+        # The last rule takes what the others leave.
+        + ("" if number == len(of) else f'clients = ["{CLIENTS[number]}"]\n')
         for channel, of in (("email", EMAIL_ROUTES), ("sms", SMS_ROUTES))
-        for route, used in of.items()
+        for number, (route, used) in enumerate(of.items(), 1)
     ]
     instances = {name for of in (EMAIL_ROUTES, SMS_ROUTES) for used in of.values() for name in used}
     others = [
@@ -256,17 +254,17 @@ def _commands(names: _Names) -> Mapping[str, Sequence[str]]:
     return {
         "--version": ["--version"],
         "status": ["status"],
-        "messages": ["messages"],
-        "messages, a plugin without a hit": ["messages", "--plugin", "players"],
-        "messages, dead callbacks": ["messages", "--dead-callbacks"],
-        "messages, a client's status failed": ["messages", "--client", "brand-d", "--status", "failed"],
+        "messages": ["messages", "list"],
+        "messages, a plugin without a hit": ["messages", "list", "--plugin", "players"],
+        "messages, dead callbacks": ["messages", "list", "--dead"],
+        "messages, a client's status failed": ["messages", "list", "--client", "brand-d", "--status", "failed"],
         "messages show": ["messages", "show", names.id],
         "stats": ["stats"],
         "stats, a campaign, finest": ["stats", "--since", "30d", "--client", "brand-b", "--route", "offers", "--by", finest],
         "stats, 30 days, finest": ["stats", "--since", "30d", "--by", finest],
         "stats, a year by day": ["stats", "--since", "365d", "--by", "day"],
         "stats, a year, finest, CSV": ["stats", "--since", "365d", "--by", f"client,route,{finest}", "--csv"],
-        "cancel, counted only": ["cancel", "--client", "brand-b", "--dry-run"],
+        "cancel, counted only": ["messages", "cancel", "--client", "brand-b", "--dry-run"],
         "audit": ["audit", "list"],
     }  # fmt: skip
 
@@ -287,13 +285,18 @@ def _run(config: Path, arguments: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     # 1: the command has found something that an operator should look at.
     if done.returncode not in {0, 1}:
-        raise RuntimeError(f"gatepost {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-1000:]}")
+        raise RuntimeError(
+            f"gatepost {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-1000:]}"
+        )
 
 
 def main() -> None:
     measured = measure("store", Path(sys.argv[1]), sys.argv[2]) if sys.argv[1:] else rows()
     for row in measured:
-        print(f"{row.name:60} {row.figure:8.2f} {row.unit:3} {row.note}{'' if row.met is not False else '  MISSED'}", flush=True)
+        print(
+            f"{row.name:60} {row.figure:8.2f} {row.unit:3} {row.note}{'' if row.met is not False else '  MISSED'}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ from driver import USERS, email
 from gatepost.intake import requests
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Policy, open_outbox, schema
-from gatepost.outbox.statistics import COUNTED_PARTS, HOUR, PRICE_UNITS, STORED, price_in
-from gatepost.outbox.statistics_report import first_hour
+from gatepost.outbox.statistics import COUNTED_PARTS, HOUR, PRICE_UNITS, SETTLED, STORED, first_hour, price_in
 from gatepost.outbox.store_url import sqlite_path
 
 CLIENTS = ("brand-a", "brand-b", "brand-c", "brand-d", "brand-e")
@@ -34,7 +33,43 @@ SMS_ROUTES = {"offers": ("texts", "texts-b"), "codes": ("texts",)}
 RELAY = "relay"
 """The instance that rests."""
 
-COUNTRIES = "DE FI SE NO PL AT CH NL BE FR ES PT IT GR CZ HU RO BG HR SI SK LT LV EE IE DK MT CY CA BR MX AR CL PE IN".split()
+COUNTRIES = [
+    "DE",
+    "FI",
+    "SE",
+    "NO",
+    "PL",
+    "AT",
+    "CH",
+    "NL",
+    "BE",
+    "FR",
+    "ES",
+    "PT",
+    "IT",
+    "GR",
+    "CZ",
+    "HU",
+    "RO",
+    "BG",
+    "HR",
+    "SI",
+    "SK",
+    "LT",
+    "LV",
+    "EE",
+    "IE",
+    "DK",
+    "MT",
+    "CY",
+    "CA",
+    "BR",
+    "MX",
+    "AR",
+    "CL",
+    "PE",
+    "IN",
+]
 
 DAYS = 29
 """Days over which the messages are spread: with the default of delivery.retention none is deleted meanwhile."""
@@ -60,6 +95,9 @@ class Shape(NamedTuple):
     waiting: int = 250_000
     """Those of them that wait for the relay, and came in the last hours."""
     held: int = 2_000
+
+
+MILLION = Shape()
 
 
 class _Queue(NamedTuple):
@@ -192,13 +230,15 @@ class Rows:
         self._number += 1
         message_id = _id(created_at, self._random.getrandbits(74))
         uid = str(UUID(int=self._random.getrandbits(128), version=4))
-        user = f"u{self._number % USERS}" if state == "queued" else f"player-{self._random.randrange(PLAYERS)}"
+        user = (
+            f"u{self._number % USERS}" if state == "queued" else f"player-{self._random.randrange(PLAYERS)}"
+        )
         tried = int(bool(end.outcome))
         self._add(
             "messages",
-            (message_id, queue.client, queue.channel.value, uid, queue.id, country, self._number.to_bytes(32, "big"))
-            + (user, "", "https://crm.example/status", state, due_at, created_at, created_at + DAY, ended_at, tried)
-            + ("gone" if tried else "", 2 if state == "held" else 0, "", 0, instance, end.reason, end.code),
+            (message_id, queue.client, queue.channel.value, uid, queue.id, country, self._number.to_bytes(32, "big"),
+             user, "", "https://crm.example/status", state, due_at, created_at, created_at + DAY, ended_at, tried,
+             "gone" if tried else "", 2 if state == "held" else 0, "", 0, instance, end.reason, end.code),
         )  # fmt: skip
         self._count(created_at, queue, country, "", STORED)
         return message_id
@@ -207,9 +247,9 @@ class Rows:
         is_sms = end.outcome == "sent" and queue.channel is Channel.SMS
         self._add(
             "attempts",
-            (message_id, 1, 0, instance, "", end.outcome, f"p{self._number:032x}" if end.outcome == "sent" else None)
-            + (end.reason, end.code if end.outcome != "sent" else "", started_at, 180, 0, int(is_sms), "")
-            + ("0.07" if is_sms else "", "EUR" if is_sms else ""),
+            (message_id, 1, 0, instance, "", end.outcome, f"p{self._number:032x}" if end.outcome == "sent" else None,
+             end.reason, end.code if end.outcome != "sent" else "", started_at, 180, 0, int(is_sms), "",
+             "0.07" if is_sms else "", "EUR" if is_sms else ""),
         )  # fmt: skip
 
     def _status(
@@ -223,8 +263,8 @@ class Rows:
         )
         reporter = instance if status in {"delivered", "opened"} else ""
         self._statuses.append(
-            (message_id, status, code if status == "failed" else "", recorded_at, reporter, state, None, calls)
-            + ("gone", queue.client, "crm.example:443", recorded_at + 100, answer, problem)
+            (message_id, status, code if status == "failed" else "", recorded_at, reporter, state, None, calls,
+             "gone", queue.client, "crm.example:443", recorded_at + 100, answer, problem)
         )  # fmt: skip
 
     def _country(self, queue: _Queue) -> str:
@@ -245,15 +285,17 @@ class Rows:
         return [(0, f"queued/{client}", "", value) for client, value in waiting.items()]
 
     def _statistics(self) -> Iterator[tuple[object, ...]]:
-        """Yield the hours, the days before them, and for the rest of the year days like these."""
+        """Yield the hours, the days, what lanes have counted, and for the rest of the year days like these."""
         begin = first_hour(self._now)
         days: Counter[tuple[int, int, str, str, str]] = Counter()
         for (period, *rest), value in self._counts.items():
+            if period >= self._now - SETTLED:
+                yield (1, period, *rest, "gone/0" if rest[-1] == STORED else "gone/1", value)
+                continue
+            days[period - period % DAY, *rest] += value
             if period >= begin:
                 yield (1, period, *rest, "", value)
-            else:
-                days[period - period % DAY, *rest] += value
-        latest = [(key, value) for key, value in days.items() if key[0] >= begin - _REPEATED * DAY]
+        latest = [(key, value) for key, value in days.items() if begin - _REPEATED * DAY <= key[0] < begin]
         for repeat in range(1, STATISTICS_DAYS // _REPEATED):
             for (period, *rest), value in latest:
                 days[period - repeat * _REPEATED * DAY, *rest] += value
@@ -267,7 +309,7 @@ def _id(moment: int, tail: int) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-async def fill(folder: Path, url: str, shape: Shape = Shape()) -> None:
+async def fill(folder: Path, url: str, shape: Shape = MILLION) -> None:
     """Create the tables of a new store, and fill them."""
     async with open_outbox(Secret(url), folder, Policy()):
         pass

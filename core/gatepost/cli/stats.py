@@ -20,13 +20,12 @@ from gatepost.model import Channel
 from gatepost.outbox import statistics_table
 from gatepost.outbox.counters import DAY
 from gatepost.outbox.statistics import HOURS_KEPT
+from gatepost.outbox.statistics_parts import Period
 from gatepost.outbox.statistics_report import (
     Dimension,
-    Period,
     StatisticsFilter,
+    count,
     is_by_plugin,
-    read_groups,
-    whole_period,
 )
 from gatepost.outbox.statistics_table import NO_MESSAGES, STATUS, Table
 
@@ -96,8 +95,8 @@ def command(
 
         def query(connection: Connection) -> tuple[Table, Period]:
             now = store.clock(settings)(connection)
-            groups = read_groups(connection, wanted, dimensions, now)
-            return statistics_table.build(groups, by), whole_period(wanted, dimensions, now)
+            counted = count(connection, wanted, dimensions, now)
+            return statistics_table.build(counted.groups, by), counted.period
 
         table, period = asyncio.run(store.fetch(settings, query))
     _warn_of_hours(wanted, period)

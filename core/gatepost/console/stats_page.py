@@ -14,16 +14,14 @@ from gatepost.console.rendering import number, page
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
 from gatepost.console.stats_query import GROUPINGS, PERIODS, Choices, StatsQuery, choices, parse
 from gatepost.outbox.queues import all_queues
-from gatepost.outbox.statistics import DAYS_KEPT, HOURS_KEPT
+from gatepost.outbox.statistics import DAYS_KEPT, HOURS_KEPT, first_hour
+from gatepost.outbox.statistics_parts import Period
 from gatepost.outbox.statistics_report import (
     Dimension,
-    Period,
-    TooManyNumbers,
-    first_hour,
+    count,
     is_by_plugin,
     read_groups,
     regroup,
-    whole_period,
 )
 from gatepost.outbox.statistics_table import (
     NO_MESSAGES,
@@ -36,22 +34,25 @@ from gatepost.outbox.statistics_table import (
     readable_name,
     visible,
 )
+from gatepost.web.admin.words import moment_text
 
 MAX_ROWS = 500
 """Rows on the page; the CSV has all."""
 
-MAX_NUMBERS = 50_000
-"""Numbers that are read for a page: more would take the process from what it sends for too long."""
+PAGE_SECONDS = 0.1
+"""How long a page counts, the newest messages first: then it shows what it has, and says since when."""
+
+CSV_SECONDS = 3.0
+"""The same for the CSV, which has all that was asked for, or is not made."""
 
 _HOURLY = 3 * STEPS[Dimension.DAY]
 """Milliseconds up to which a period is drawn hour by hour."""
 
 HOURS_NOTE = f"Hours are kept for {HOURS_KEPT // STEPS[Dimension.DAY]} days: what came before is left out. Days have it."
 
-_TOO_MANY = (
-    f"these groups have more than {number(MAX_NUMBERS)} numbers: choose a shorter period or fewer groups; "
-    "gatepost stats, on the gateway's machine, has no such limit"
-)
+_ADVICE = "Choose a shorter period, one client or one route; gatepost stats, on the gateway's machine, counts without a limit."
+
+_TOO_LONG = f"to count this would take more than {CSV_SECONDS:g} seconds. {_ADVICE}"
 
 
 class Report(NamedTuple):
@@ -60,19 +61,24 @@ class Report(NamedTuple):
     table: Table
     chart: Chart
     period: Period
+    is_complete: bool
+    """Whether nothing was left out because counting took too long."""
 
 
 @get("/stats")
 async def stats_page(request: ConsoleRequest) -> Response[Any]:
     """Show the statistics that the parameters ask for."""
-    query, can_choose, report = await _read(request)
+    query, can_choose, report = await _read(request, PAGE_SECONDS)
     return _page(request, query, can_choose, report)
 
 
 @get("/stats.csv")
 async def stats_download(request: ConsoleRequest) -> Response[Any]:
     """Return the same numbers as ``gatepost stats --csv``."""
-    query, can_choose, report = await _read(request)
+    query, can_choose, report = await _read(request, CSV_SECONDS)
+    if report is not None and not report.is_complete:
+        query = msgspec.structs.replace(query, problems={"period": _TOO_LONG})
+        report = None
     if report is None:
         return _page(request, query, can_choose, None)
     return Response(
@@ -82,7 +88,7 @@ async def stats_download(request: ConsoleRequest) -> Response[Any]:
     )
 
 
-async def _read(request: ConsoleRequest) -> tuple[StatsQuery, Choices, Report | None]:
+async def _read(request: ConsoleRequest, seconds: float) -> tuple[StatsQuery, Choices, Report | None]:
     """Return the query, the names that can be chosen in it, and what was counted: None where the query has a problem."""
     services: ConsoleServices = request.app.state[SERVICES_KEY]
     clients = request.user.user.clients
@@ -92,25 +98,26 @@ async def _read(request: ConsoleRequest) -> tuple[StatsQuery, Choices, Report | 
     query = parse(lambda name: request.query_params.getall(name, []), can_choose, clients, now / 1000)
     if query.problems:
         return query, can_choose, None
-    try:
-        return query, can_choose, await services.reader.read(partial(read_report, query, now))
-    except TooManyNumbers:
-        return msgspec.structs.replace(query, problems={"by": _TOO_MANY}), can_choose, None
+    report = await services.reader.read(partial(read_report, query, now, seconds))
+    return query, can_choose, report
 
 
-def read_report(query: StatsQuery, now: int, connection: Connection) -> Report:
-    """Read the table and the chart; ``now`` is in milliseconds. Raises TooManyNumbers."""
+def read_report(query: StatsQuery, now: int, seconds: float, connection: Connection) -> Report:
+    """Read the table and the chart; ``now`` is in milliseconds, and both together take about so many seconds."""
     by, step = query.dimensions, _step(query, now)
-    groups = read_groups(connection, query.wanted, by, now, MAX_NUMBERS)
-    if step in by:
-        steps = regroup(groups, by.index(step))
+    has_steps = step in by
+    counted = count(connection, query.wanted, by, now, seconds if has_steps else seconds / 2)
+    if has_steps:
+        steps = regroup(counted.groups, by.index(step))
     else:
-        steps = read_groups(connection, query.wanted, [step], now)
-    period = whole_period(query.wanted, by, now)
+        since = counted.period.since
+        same = msgspec.structs.replace(query.wanted, since=None if since is None else since / 1000)
+        steps = read_groups(connection, same, [step], now)
+    period = counted.period
     begin = max(period.since or 0, now - DAYS_KEPT)
     end = min(now + 1, period.until or now + 1)
     chart = draw(steps, step, begin, end, by_plugin=is_by_plugin(query.wanted, by))
-    return Report(build(groups, query.by), chart, period)
+    return Report(build(counted.groups, query.by), chart, period, counted.is_complete)
 
 
 def _step(query: StatsQuery, now: int) -> Dimension:
@@ -159,7 +166,10 @@ def _text(table: Table, row: Sequence[Cell], place: int) -> str:
 
 
 def _notes(query: StatsQuery, report: Report) -> Iterator[str]:
-    if query.wanted.since is not None and (report.period.since or 0) > query.wanted.since * 1000:
+    if not report.is_complete:
+        since = moment_text((report.period.since or 0) / 1000)
+        yield f"Counting took too long: only messages accepted since {since} are counted. {_ADVICE}"
+    elif query.wanted.since is not None and (report.period.since or 0) > query.wanted.since * 1000:
         yield HOURS_NOTE
     if is_by_plugin(query.wanted, query.dimensions):
         yield NO_MESSAGES

@@ -2,9 +2,11 @@
 
 A message counts for the hour in which it was accepted, and so does everything that is known of it later: of the messages
 of one hour, so many were delivered. The counts are changed in the commit that stores what they count. Each lane of each
-process adds to rows of its own, as with ``counters``; ``roll_up`` adds those up later, and makes days of old hours.
+process adds to rows of its own, as with ``counters``. ``roll_up`` moves those later: what they count is then both in a row of
+the hour and in one of the day, so that a report reads a day as a day. Old hours are deleted.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
@@ -19,7 +21,7 @@ HOUR = 3_600_000
 """Milliseconds."""
 
 HOURS_KEPT = 8 * DAY
-"""Milliseconds after which the hours of a day become one row."""
+"""Milliseconds after which the hours of a day are deleted."""
 
 DAYS_KEPT = 1_096 * DAY
 """Milliseconds after which days are deleted: three years."""
@@ -28,7 +30,10 @@ SETTLED = 2 * HOUR
 """Milliseconds after which the rows of an hour are hardly changed any more, so that they are worth adding up."""
 
 ROLL_UP_BATCH = 1_000
-"""Rows that one call of ``roll_up`` moves at most."""
+"""Rows of each kind that one call of ``roll_up`` moves or deletes at most."""
+
+SINGLE_LANE = "lane"
+"""The shard of the lane on SQLite, which has one alone."""
 
 PRICE_UNITS = 1_000_000
 """A price, which has at most six decimals, is counted in units of this part of its currency, so that sums are exact.
@@ -106,7 +111,7 @@ def price_units(price: str) -> int:
 def write_changes(tx: Transaction) -> None:
     """Write what was counted in this transaction. To be called at its end."""
     if tx.statistics_changes:
-        _write(tx, tx.statistics_changes.items(), tx.shard, hours=1)
+        _write(tx, tx.statistics_changes.items(), tx.shard or SINGLE_LANE, hours=1)
 
 
 def _write(tx: Transaction, changes: Iterable[tuple[StatisticsKey, int]], shard: str, *, hours: int) -> None:
@@ -125,7 +130,7 @@ _delete_row = delete(statistics).where(*(one == bindparam(f"of_{one.name}") for 
 
 
 def roll_up(tx: Transaction, items: Sequence[None]) -> list[int]:
-    """Add up the rows of settled hours, and of old days; delete what is older than DAYS_KEPT.
+    """Add the lanes' rows of settled hours to the hours and to the days; delete old hours, and days older than DAYS_KEPT.
 
     At most ROLL_UP_BATCH rows of each; each result says how many there were. It is correct whether other processes count
     meanwhile or not: a lane whose row is gone inserts it again.
@@ -136,13 +141,21 @@ def roll_up(tx: Transaction, items: Sequence[None]) -> list[int]:
     now = tx.now
     write_changes(tx)
     tx.statistics_changes.clear()
-    # Literals, as in the conditions of the partial index.
-    of_lane = and_(statistics.c.shard != literal_column("''"), statistics.c.period < now - SETTLED)
-    moved = _move(tx, of_lane, hours=1)
-    old_hour = and_(statistics.c.hours == 1, statistics.c.period < now - now % DAY - HOURS_KEPT)
-    moved += _move(tx, old_hour, hours=24)
+    first = first_hour(now)
+    moved = _move(tx, and_(IN_LANE, statistics.c.period < now - SETTLED), first)
+    is_hour = and_(statistics.c.hours == 1, statistics.c.shard == ALL_SHARDS)
+    moved += _delete(tx, and_(is_hour, statistics.c.period < first))
     old_day = and_(statistics.c.hours == 24, statistics.c.period < now - DAYS_KEPT)
     return [moved + _delete(tx, old_day)] * len(items)
+
+
+def first_hour(now: int) -> int:
+    """Return the moment since which there are hours; ``now`` in milliseconds since the epoch, as the result."""
+    return now - now % DAY - HOURS_KEPT
+
+
+IN_LANE = statistics.c.shard != literal_column("''")
+"""Whether a row is a lane's: what it counts is in no other. A literal, as in the condition of the partial index."""
 
 
 def _batch(query: Select[Any], which: ColumnElement[bool]) -> Select[Any]:
@@ -150,21 +163,24 @@ def _batch(query: Select[Any], which: ColumnElement[bool]) -> Select[Any]:
     return query.where(which).order_by(statistics.c.period).limit(ROLL_UP_BATCH)
 
 
-def _move(tx: Transaction, which: ColumnElement[bool], *, hours: int) -> int:
-    """Move these rows to rows of all shards, of hours or of days."""
+def _move(tx: Transaction, which: ColumnElement[bool], first: int) -> int:
+    """Move these rows to those of the hours, of which there are some since ``first``, and of the days."""
     # A locked row belongs to a process that counts now, so it need not be moved now.
     query = _batch(select(statistics), which)
     rows = tx.connection.execute(tx.with_lock(query, skip_locked=True)).all()
-    sums: dict[StatisticsKey, int] = {}
+    hours: Counter[StatisticsKey] = Counter()
+    days: Counter[StatisticsKey] = Counter()
     for row in rows:
         key = StatisticsKey(*(getattr(row, name) for name in _COLUMNS))
-        key = key._replace(period=key.period - key.period % (hours * HOUR))
-        sums[key] = sums.get(key, 0) + row.value
+        if key.period >= first:
+            hours[key] += row.value
+        days[key._replace(period=key.period - key.period % DAY)] += row.value
     if rows:
         tx.execute_many(
             _delete_row, [{f"of_{one.name}": getattr(row, one.name) for one in _KEY} for row in rows]
         )
-        _write(tx, sums.items(), ALL_SHARDS, hours=hours)
+        _write(tx, hours.items(), ALL_SHARDS, hours=1)
+        _write(tx, days.items(), ALL_SHARDS, hours=24)
     return len(rows)
 
 

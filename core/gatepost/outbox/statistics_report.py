@@ -3,7 +3,9 @@
 What is read are the statistics alone, never the messages, which may be forgotten.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Label, Row, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Row, literal_column
 
 from gatepost.model import Channel, Status
 from gatepost.outbox.counters import DAY
@@ -25,12 +27,13 @@ from gatepost.outbox.statistics import (
     COUNTED_PARTS,
     EXACT,
     HOUR,
-    HOURS_KEPT,
     PARTS,
     PRICE,
     PRICE_UNITS,
     STORED,
+    first_hour,
 )
+from gatepost.outbox.statistics_parts import Period, Source, parts
 
 
 class Dimension(StrEnum):
@@ -80,18 +83,6 @@ class Group:
     """What the providers said that the messages cost, by currency; of an empty one where they named none."""
 
 
-class Period(NamedTuple):
-    """From which moment on, and until before which one; in milliseconds since the epoch, None without an end."""
-
-    since: int | None
-    until: int | None
-
-
-def first_hour(now: int) -> int:
-    """Return the moment since which there are hours; ``now`` in milliseconds since the epoch, as the result."""
-    return now - now % DAY - HOURS_KEPT
-
-
 def whole_period(wanted: StatisticsFilter, by: Sequence[Dimension], now: int) -> Period:
     """Return the whole hours in which the wanted messages were accepted; whole days where there are no hours any more.
 
@@ -110,13 +101,20 @@ def whole_period(wanted: StatisticsFilter, by: Sequence[Dimension], now: int) ->
     return Period(max(since or 0, first_hour(now)) if Dimension.HOUR in by else since, until)
 
 
-class TooManyNumbers(Exception):
-    """What is asked for has more numbers than the limit."""
-
-
 def is_by_plugin(wanted: StatisticsFilter, by: Sequence[Dimension]) -> bool:
     """Return whether messages are told apart by plugin, so that those from Smartico can't be counted."""
     return bool(wanted.plugin) or Dimension.PLUGIN in by
+
+
+class Counted(NamedTuple):
+    """What was counted."""
+
+    groups: Sequence[Group]
+    """The groups in which there is anything, in the order of their keys."""
+    period: Period
+    """When the messages were accepted; it begins later than asked for where the time was up."""
+    is_complete: bool
+    """Whether it begins as it was asked for."""
 
 
 def read_groups(
@@ -124,21 +122,43 @@ def read_groups(
     wanted: StatisticsFilter,
     by: Sequence[Dimension],
     now: int,
-    max_numbers: int | None = None,
-) -> list[Group]:
-    """Return the groups in which there is anything, in the order of their keys; ``now`` in milliseconds.
+) -> Sequence[Group]:
+    """Return the groups in which there is anything, in the order of their keys; ``now`` in milliseconds."""
+    return count(connection, wanted, by, now).groups
 
-    Raises TooManyNumbers where the store has more than ``max_numbers`` sums for them.
-    """
+
+def count(
+    connection: Connection,
+    wanted: StatisticsFilter,
+    by: Sequence[Dimension],
+    now: int,
+    seconds: float = math.inf,
+) -> Counted:
+    """Count the messages, the newest first; after about so many seconds the older ones are left out."""
+    period = whole_period(wanted, by, now)
     queues = {queue.id: queue for queue in all_queues(connection)}
     by_plugin = is_by_plugin(wanted, by)
     groups: dict[tuple[str, ...], Group] = {}
-    for row in _rows(connection, wanted, by, queues.values(), now, max_numbers):
-        if row.value and not (by_plugin and row.counted == STORED):
-            key = tuple(_VALUES[dimension](row, queues) for dimension in by)
-            group = groups.get(key) or groups.setdefault(key, Group(key, None if by_plugin else 0))
-            _add(group, row.counted, int(row.value), by_plugin=by_plugin)
-    return [groups[key] for key in sorted(groups)]
+    deadline = time.perf_counter() + seconds
+    since = period.since
+    for part in parts(connection, _source(wanted, by, queues.values()), period, now):
+        # The rows of a group have these columns in common.
+        found: dict[tuple[Any, ...], Group] = {}
+        for row in part.rows:
+            counted, value, common = row[0], row[-1], row[1:-1]
+            if not value or (by_plugin and counted == STORED):
+                continue
+            group = found.get(common)
+            if group is None:
+                key = tuple(_VALUES[dimension](row, queues) for dimension in by)
+                group = groups.get(key) or groups.setdefault(key, Group(key, None if by_plugin else 0))
+                found[common] = group
+            _add(group, counted, int(value), by_plugin=by_plugin)
+        if not part.is_last and time.perf_counter() > deadline:
+            since = part.begin
+            break
+    is_complete = since == period.since
+    return Counted([groups[key] for key in sorted(groups)], period._replace(since=since), is_complete)
 
 
 def regroup(groups: Sequence[Group], place: int) -> list[Group]:
@@ -165,33 +185,7 @@ def _matches(queue: Queue, wanted: StatisticsFilter) -> bool:
     )
 
 
-def _rows(
-    connection: Connection,
-    wanted: StatisticsFilter,
-    by: Sequence[Dimension],
-    queues: Collection[Queue],
-    now: int,
-    max_numbers: int | None,
-) -> Iterator[Row[Any]]:
-    """Yield the sums of hours, and of the days that have no hours any more."""
-    query = _query(wanted, by, queues)
-    period = statistics.c.period
-    since, until = whole_period(wanted, by, now)
-    if since is not None:
-        query = query.where(period >= since)
-    if until is not None:
-        query = query.where(period < until)
-    if max_numbers is not None:
-        query = query.limit(max_numbers + 1)
-    # One statement for each, because each reads one range of the primary key.
-    for hours in (1,) if Dimension.HOUR in by else (1, 24):
-        rows = connection.execute(query.where(statistics.c.hours == hours)).all()
-        if max_numbers is not None and len(rows) > max_numbers:
-            raise TooManyNumbers
-        yield from rows
-
-
-def _query(wanted: StatisticsFilter, by: Sequence[Dimension], queues: Collection[Queue]) -> Select[Any]:
+def _source(wanted: StatisticsFilter, by: Sequence[Dimension], queues: Collection[Queue]) -> Source:
     table = statistics.c
     columns: list[ColumnElement[Any]] = [table.counted]
     if {Dimension.CLIENT, Dimension.CHANNEL, Dimension.ROUTE} & set(by):
@@ -205,14 +199,14 @@ def _query(wanted: StatisticsFilter, by: Sequence[Dimension], queues: Collection
         columns.append(table.country)
     if Dimension.PLUGIN in by:
         columns.append(table.instance)
-    query = select(*columns, func.sum(table.value).label("value"))
-    query = query.group_by(*(one.element if isinstance(one, Label) else one for one in columns))
     matching = [queue.id for queue in queues if _matches(queue, wanted)]
-    if len(matching) < len(queues):
-        query = query.where(one_of(table.queue, matching))
-    if wanted.plugin:
-        query = query.where(table.instance == wanted.plugin)
-    return query.where(table.country == wanted.country) if wanted.country else query
+    conditions = [table.instance == wanted.plugin] if wanted.plugin else []
+    if len(matching) < len(queues) or wanted.country:
+        # Also all of them, before a country: the primary key has the queue before it.
+        conditions.append(one_of(table.queue, matching))
+    if wanted.country:
+        conditions.append(table.country == wanted.country)
+    return Source(columns, conditions, by_hour=Dimension.HOUR in by)
 
 
 @lru_cache(1_000)
