@@ -2,6 +2,7 @@
 
 import asyncio
 import decimal
+from collections import Counter
 
 import msgspec
 import pytest
@@ -31,13 +32,17 @@ def claim_new(put_and_claim):
     return claim_new
 
 
-async def counts(store, *, by=("period", "route", "country", "instance", "counted")):
-    """Return the sums that are not zero; periods as hours since the first one of the tests' clock."""
+async def counts(store, *, by=("period", "route", "country", "instance", "counted"), hours=24):
+    """Return the sums that are not zero; periods as hours since the first one of the tests' clock.
+
+    Each count is in a lane's row, or else in one of its day and in one of its hour; ``hours`` says which of these to take.
+    """
     columns = {**table.c, "route": queues.c.route}
     chosen = [columns[name] for name in by]
     query = (
         select(*chosen, func.sum(table.c.value))
         .join(queues, queues.c.id == table.c.queue)
+        .where((table.c.hours == hours) | (table.c.shard != ""))
         .group_by(*chosen)
         .having(func.sum(table.c.value) != 0)
     )
@@ -53,7 +58,10 @@ async def counts(store, *, by=("period", "route", "country", "instance", "counte
 async def rows_of(store):
     query = select(table.c.hours, table.c.shard, func.count()).group_by(table.c.hours, table.c.shard)
     rows = await store._database.transact(lambda connection: connection.execute(query).all())
-    return {(hours, "lane" if shard else ""): count for hours, shard, count in rows}
+    found = Counter()
+    for hours, shard, count in rows:
+        found[hours, "lane" if shard else ""] += count
+    return found
 
 
 async def roll_up(store):
@@ -220,16 +228,20 @@ async def test_a_message_whose_route_is_decided_later_counts_for_that_route(stor
 
 
 @BOTH_STORES
-async def test_old_hours_become_days_and_no_count_changes(store, claim_new, clock):
+async def test_what_lanes_counted_is_kept_by_hour_and_by_day_and_old_hours_are_deleted(store, claim_new, clock):
     first = await claim_new(store, "first")
     await store.finish(sent_by(first))
     clock.advance(3_600)
     await store.finish(sent_by(await claim_new(store, "second")))
     before = await counts(store, by=("route", "country", "instance", "counted"))
+    by_hour = await counts(store)
+    assert await rows_of(store) == {(1, "lane"): 4}
 
     clock.advance(3 * 3_600)
     await roll_up(store)
-    assert await rows_of(store) == {(1, ""): 4}
+    assert await rows_of(store) == {(1, ""): 4, (24, ""): 2}
+    assert await counts(store, hours=1) == by_hour
+    assert await counts(store, by=("route", "country", "instance", "counted")) == before
     clock.advance(10 * 86_400)
     await roll_up(store)
     assert await rows_of(store) == {(24, ""): 2}

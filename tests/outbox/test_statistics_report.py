@@ -1,5 +1,7 @@
 """Reading the statistics, on both databases."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
@@ -9,6 +11,7 @@ from gatepost.outbox import Fallback, ReportedEvents, Try, statistics
 from gatepost.outbox.statistics_report import (
     Dimension,
     StatisticsFilter,
+    count,
     read_groups,
     whole_period,
 )
@@ -94,6 +97,48 @@ async def test_a_period_takes_in_the_hours_and_old_days_that_it_touches(store, s
     now = int(clock() * 1000)
     period = whole_period(StatisticsFilter(since=old_evening, until=half_past), (), now)
     assert (period.since % 86_400_000, period.until % 3_600_000) == (0, 0)
+
+
+@pytest.mark.parametrize("rolled_up", [False, True])
+async def test_whole_days_and_the_hours_beside_them_are_each_counted_once(
+    store, send, read, clock, rolled_up
+):
+    """The first message of the test's clock comes at 08:00; there is one every seven hours of three days."""
+    times = []
+    for number in range(11):
+        await send(store, f"uid-{number}")
+        times.append(clock())
+        clock.advance(7 * 3_600)
+    if rolled_up:
+        await roll_up(store)
+        await send(store, "late", lifetime=9 * 86_400.0)
+        times.append(clock())
+    for since in (None, *times[::2]):
+        for until in (None, *times[1::3]):
+            if since is None or until is None or since < until:
+                expected = [one for one in times if (since or 0) <= one < (until or one + 1)]
+                found = await read(since=since, until=until)
+                assert found == ({(): (len(expected), len(expected), 0)} if expected else {})
+
+
+async def test_a_count_that_takes_too_long_has_the_newest_messages(store, send, clock):
+    for number in range(12):
+        await send(store, f"uid-{number}")
+        clock.advance(86_400)
+    now = int(clock() * 1000)
+    found = await store._database.transact(
+        lambda connection: count(connection, StatisticsFilter(), [DAY], now, seconds=0.0)
+    )
+    whole = await store._database.transact(
+        lambda connection: count(connection, StatisticsFilter(), [DAY], now, seconds=60.0)
+    )
+    assert whole.is_complete
+    assert (len(whole.groups), whole.period.since) == (12, None)
+    assert not found.is_complete
+    assert 0 < len(found.groups) < 12
+    assert found.groups == whole.groups[-len(found.groups) :]
+    begin = datetime.fromtimestamp(found.period.since / 1000, UTC).date().isoformat()
+    assert begin <= found.groups[0].key[0]
 
 
 async def test_by_plugin_each_member_of_a_route_counts_what_it_took(store, put_and_claim, read, clock):
