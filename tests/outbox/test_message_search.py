@@ -8,7 +8,7 @@ from sqlalchemy import Connection, update
 
 from claiming import claim_due
 from gatepost.model import Channel, Status
-from gatepost.outbox import Outbox, SendResult, Try, message_search
+from gatepost.outbox import Outbox, SendResult, Try, message_indexes, message_search
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.message_search import MessagePage
 from gatepost.outbox.schema import statuses
@@ -117,7 +117,7 @@ async def test_messages_of_a_time_are_found(search, clock):
 @pytest.mark.parametrize("many", [False, True])
 async def test_messages_are_found_by_what_became_of_them(search, many):
     """Where an index shows that they are few, and where it does not."""
-    uids = partial(search.uids, max_few=0 if many else message_search.MAX_FEW)
+    uids = partial(search.uids, max_few=0 if many else message_indexes.MAX_FEW)
     sent = await finish(search, Channel.EMAIL, State.SENT, "relay")
     refused = await finish(search, Channel.EMAIL, State.REJECTED, "backup", status=Status.COMPLAINED)
 
@@ -179,7 +179,7 @@ async def test_only_messages_of_some_clients_count(search):
 
 
 @BOTH
-@pytest.mark.parametrize("max_few", [0, message_search.MAX_FEW])
+@pytest.mark.parametrize("max_few", [0, message_indexes.MAX_FEW])
 async def test_messages_with_failed_callbacks_are_found(search, max_few):
     """Those that wait for another attempt, and those that were given up; where they are few, and where not."""
     uids = [await finish(search, Channel.EMAIL, State.SENT, "relay") for _ in range(3)]

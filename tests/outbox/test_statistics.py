@@ -228,7 +228,9 @@ async def test_a_message_whose_route_is_decided_later_counts_for_that_route(stor
 
 
 @BOTH_STORES
-async def test_what_lanes_counted_is_kept_by_hour_and_by_day_and_old_hours_are_deleted(store, claim_new, clock):
+async def test_what_lanes_counted_is_kept_by_hour_and_by_day_and_old_hours_are_deleted(
+    store, claim_new, clock
+):
     first = await claim_new(store, "first")
     await store.finish(sent_by(first))
     clock.advance(3_600)

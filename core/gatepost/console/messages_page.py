@@ -17,6 +17,7 @@ from gatepost.model import Channel, Status
 from gatepost.observe.redaction import looks_private
 from gatepost.outbox import message_search, refusals
 from gatepost.outbox.console_users import ConsoleUser
+from gatepost.outbox.message_indexes import MAX_FEW_OF_PAGE
 from gatepost.outbox.message_search import MessagePage
 from gatepost.outbox.queues import all_queues
 from gatepost.outbox.refusals import RefusalPage
@@ -107,7 +108,7 @@ def _find(connection: Connection, query: MessageQuery, settings: Settings, user:
             limit=PAGE_SIZE,
             search_time=SEARCH_TIME,
             count_time=COUNT_TIME,
-            max_few=message_search.MAX_FEW_OF_PAGE,
+            max_few=MAX_FEW_OF_PAGE,
         ),
     )
 

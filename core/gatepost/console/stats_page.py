@@ -18,6 +18,7 @@ from gatepost.outbox.statistics import DAYS_KEPT, HOURS_KEPT, first_hour
 from gatepost.outbox.statistics_parts import Period
 from gatepost.outbox.statistics_report import (
     Dimension,
+    Group,
     count,
     is_by_plugin,
     read_groups,
@@ -108,7 +109,7 @@ def read_report(query: StatsQuery, now: int, seconds: float, connection: Connect
     has_steps = step in by
     counted = count(connection, query.wanted, by, now, seconds if has_steps else seconds / 2)
     if has_steps:
-        steps = regroup(counted.groups, by.index(step))
+        steps: Sequence[Group] = regroup(counted.groups, by.index(step))
     else:
         since = counted.period.since
         same = msgspec.structs.replace(query.wanted, since=None if since is None else since / 1000)

@@ -12,15 +12,21 @@ from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, TextClause, func, select, text, union_all
+from sqlalchemy import Column, ColumnElement, Connection, TextClause, func, select, text
 
-from gatepost.outbox.indexes import TROUBLED_MESSAGES, TROUBLED_STATUSES
+from gatepost.outbox.indexes import TROUBLED_MESSAGES
 from gatepost.outbox.message_filter import MessageFilter, conditions
+from gatepost.outbox.message_indexes import (
+    MAX_FEW,
+    MAX_FEW_OF_PAGE,
+    Candidates,
+    all_troubled,
+    candidates_of,
+    few_ids,
+)
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.queries import MessageView, views_of_ids
-from gatepost.outbox.queues import all_queues
-from gatepost.outbox.schema import messages, statuses
-from gatepost.outbox.states import FINAL_STATES, CallbackState
+from gatepost.outbox.schema import messages
 
 SEARCH_TIME = 2.0
 """Seconds after which a search of all messages stops."""
@@ -31,14 +37,8 @@ COUNT_TIME = 0.15
 MAX_COUNT = 10_000
 """Messages that are counted; of more, only that there are more is said."""
 
-MAX_FEW = 20_000
-"""Messages that are read one by one, because an index names them: within a second."""
-
-MAX_FEW_OF_PAGE = 4_000
-"""The same for a page, which nobody waits a second for."""
-
-_MAX_FEW_OF_CLIENT = 2_000
-"""The same where only the index on uids does: SQLite then reads each message's row."""
+_BLOCK = 500
+"""Candidates that are looked up at once."""
 
 _FIRST_RANGE = 60_000
 """Milliseconds of the first range of ids. Each further one is twice as long, until it takes a little while."""
@@ -76,10 +76,10 @@ class _Range(NamedTuple):
     is_last: bool
     """Whether there is no message before it."""
 
-    @property
-    def conditions(self) -> list[ColumnElement[bool]]:
-        before = [messages.c.id < self.high] if self.high else []
-        return [*before, *([messages.c.id >= self.low] if self.low else [])]
+    def conditions(self, message_id: Column[str]) -> list[ColumnElement[bool]]:
+        """Return the conditions on an id of this range."""
+        before = [message_id < self.high] if self.high else []
+        return [*before, *([message_id >= self.low] if self.low else [])]
 
 
 def find(
@@ -99,6 +99,9 @@ def find(
     following = ids[limit - 1] if len(ids) > limit else rest
     if not after and not following:
         matching, is_complete = len(ids), True
+    elif len(ids) <= limit and not end.is_last:
+        # The time was up: a count would come no further than the search.
+        matching, is_complete = len(ids), False
     else:
         matching, is_complete = search.count(count_time)
     moment = _milliseconds(following)
@@ -130,9 +133,13 @@ class _Search:
     def __init__(self, connection: Connection, wanted: MessageFilter, max_few: int) -> None:
         self._connection = connection
         self._wanted = wanted
-        self._few = _few_ids(connection, wanted, max_few)
-        self._conditions: list[ColumnElement[bool] | TextClause] = [*conditions(wanted)]
-        if _all_troubled(wanted):
+        self._few = few_ids(connection, wanted, max_few)
+        self._candidates: Candidates | None = None
+        remaining = wanted
+        if self._few is None:
+            self._candidates, remaining = candidates_of(wanted)
+        self._conditions: list[ColumnElement[bool] | TextClause] = [*conditions(remaining)]
+        if all_troubled(wanted) and self._candidates is None:
             # The condition of the index, stated as it is there: only then the index is used.
             self._conditions.append(text(TROUBLED_MESSAGES))
         if self._few is not None:
@@ -153,9 +160,7 @@ class _Search:
         ids: list[str] = []
         end = _Range("", "", is_last=True)
         for end in self._ranges(after):
-            query = select(messages.c.id).where(*self._conditions, *end.conditions)
-            ordered = query.order_by(messages.c.id.desc()).limit(limit - len(ids))
-            ids += self._connection.execute(ordered).scalars()
+            ids += self._ids_of(end, limit - len(ids))
             if len(ids) >= limit or time.perf_counter() > deadline:
                 break
         return ids, end
@@ -167,14 +172,38 @@ class _Search:
         deadline = time.perf_counter() + seconds
         count = 0
         for one in self._ranges(""):
-            query = select(messages.c.id).where(*self._conditions, *one.conditions)
-            rows = query.limit(MAX_COUNT + 1 - count).subquery()
-            count += self._connection.execute(select(func.count()).select_from(rows)).scalar_one()
+            count += self._count_of(one, MAX_COUNT + 1 - count)
             if count > MAX_COUNT:
                 return MAX_COUNT, False
             if time.perf_counter() > deadline:
                 return count, one.is_last
         return count, True
+
+    def _ids_of(self, one: _Range, limit: int) -> list[str]:
+        """Return the newest ids of a range."""
+        if self._candidates is not None:
+            return self._ids_of_candidates(self._candidates, one, limit)
+        query = select(messages.c.id).where(*self._conditions, *one.conditions(messages.c.id))
+        return list(self._connection.execute(query.order_by(messages.c.id.desc()).limit(limit)).scalars())
+
+    def _ids_of_candidates(self, candidates: Candidates, one: _Range, limit: int) -> list[str]:
+        query = candidates.query.order_by(candidates.message_id.desc()).limit(_BLOCK)
+        ids: list[str] = []
+        while True:
+            where = one.conditions(candidates.message_id)
+            block = [str(row[0]) for row in self._connection.execute(query.where(*where))]
+            matching = select(messages.c.id).where(one_of(messages.c.id, block), *self._conditions)
+            ids += self._connection.execute(matching.order_by(messages.c.id.desc())).scalars()
+            if len(ids) >= limit or len(block) < _BLOCK:
+                return ids[:limit]
+            one = one._replace(high=block[-1])
+
+    def _count_of(self, one: _Range, limit: int) -> int:
+        """Count the messages of a range."""
+        if self._candidates is not None:
+            return len(self._ids_of_candidates(self._candidates, one, limit))
+        query = select(messages.c.id).where(*self._conditions, *one.conditions(messages.c.id)).limit(limit)
+        return self._connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
 
     def _ranges(self, after: str) -> Iterator[_Range]:
         """Yield the ranges of ids in which the messages are, the newest first."""
@@ -201,54 +230,6 @@ class _Search:
             if time.perf_counter() - begin < _LONG:
                 length *= 2
         yield _Range(floor, high, is_last=True)
-
-
-def _all_troubled(wanted: MessageFilter) -> bool:
-    """Return whether an index has the messages in these states in the order of their ids."""
-    return bool(wanted.states) and not any(f"'{state}'" in TROUBLED_MESSAGES for state in wanted.states)
-
-
-def _few_ids(connection: Connection, wanted: MessageFilter, max_few: int) -> list[str] | None:
-    """Return the ids of the messages that may meet the conditions, where an index shows that they are few."""
-    for query, limit_of_index in _indexed(connection, wanted):
-        limit = min(limit_of_index, max_few)
-        found = connection.execute(query.limit(limit + 1)).all()
-        if len(found) <= limit:
-            return [str(row[0]) for row in found]
-    return None
-
-
-def _indexed(connection: Connection, wanted: MessageFilter) -> Iterator[tuple[Select[tuple[str]], int]]:
-    """Yield a query for each condition that an index answers by itself, and how many ids of it are few."""
-    of_message = select(messages.c.id)
-    of_status = select(statuses.c.message_id)
-    if wanted.user:
-        yield of_message.where(messages.c.ext_user_id == wanted.user), MAX_FEW
-    if wanted.dead_callbacks:
-        yield of_status.where(text(f"callback_state = '{CallbackState.DEAD}'")), MAX_FEW
-    if wanted.failed_callbacks:
-        # Each half within an index of its own.
-        again = of_status.where(
-            text(f"callback_state = '{CallbackState.QUEUED}'"),
-            statuses.c.due_at.is_not(None),
-            statuses.c.attempt > 0,
-        )
-        dead = of_status.where(text(f"callback_state = '{CallbackState.DEAD}'"))
-        yield select(union_all(dead, again).subquery().c.message_id), MAX_FEW
-    if wanted.status is not None and f"'{wanted.status}'" not in TROUBLED_STATUSES:
-        yield of_status.where(statuses.c.status == wanted.status.value, text(TROUBLED_STATUSES)), MAX_FEW
-    # A final state has no due time, and is in no index on these.
-    if wanted.states and not FINAL_STATES & set(wanted.states):
-        yield (
-            of_message.where(
-                messages.c.queue.in_([queue.id for queue in all_queues(connection)]),
-                messages.c.state.in_([state.value for state in wanted.states]),
-                messages.c.due_at.is_not(None),
-            ),
-            MAX_FEW,
-        )
-    if wanted.client:
-        yield of_message.where(messages.c.client == wanted.client), _MAX_FEW_OF_CLIENT
 
 
 def _first_id(milliseconds: int) -> str:

@@ -122,6 +122,8 @@ def lock_migration(connection: Connection) -> None:
 def use_snapshot(connection: Connection) -> None:
     """Make the transaction read-only, and let all its statements see the data of its first one.
 
+    Each statement is planned for its parameters: what an operator looks for may be in one row of ten or of a million.
     To be called before its first statement.
     """
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))

@@ -46,8 +46,9 @@ def newest_errors(connection: Connection, now: int, clients: Sequence[str] = ())
     )
     tries = select(newest)
     if clients:
-        owned = newest.join(messages, messages.c.id == newest.c.message_id)
-        tries = tries.select_from(owned).where(one_of(messages.c.client, list(clients)))
+        # Looked up for each try: PostgreSQL would read all messages of these clients for a join.
+        client = select(messages.c.client).where(messages.c.id == newest.c.message_id).scalar_subquery()
+        tries = tries.where(one_of(client, list(clients)))
     found = tries.subquery()
     total = connection.execute(
         select(func.count().label("n"), func.min(found.c.started_at).label("first")).select_from(found)
