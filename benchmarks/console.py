@@ -39,6 +39,8 @@ STATISTICS_GOAL = 1.0
 
 ROUNDS = 7
 
+COMMAND_ROUNDS = 5
+
 ROUND_SECONDS = 16.0
 """Between two rounds, so that no page is shown what it read in the round before."""
 
@@ -270,9 +272,9 @@ def _commands(names: _Names) -> Mapping[str, Sequence[str]]:
 
 
 def _time_command(config: Path, arguments: Sequence[str]) -> Sequence[float]:
-    """Return the seconds of a command in each of five runs."""
+    """Return the seconds of a command in each of its runs."""
     times = []
-    for _ in range(5):
+    for _ in range(COMMAND_ROUNDS):
         began = time.perf_counter()
         _run(config, arguments)
         times.append(time.perf_counter() - began)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, event, update
 
 from claiming import claim_due
 from gatepost.model import Channel, Status
@@ -160,6 +160,57 @@ async def test_a_search_whose_time_is_up_goes_on_at_the_next_page(search, clock)
 
     assert found == ["d"]
     assert pages > 3
+
+
+@BOTH
+@pytest.mark.parametrize("block", [1, 500])
+@pytest.mark.parametrize("conditions", [{"plugin": "relay"}, {"status": Status.REJECTED}])
+async def test_messages_that_another_table_names_are_found_page_by_page(
+    search, monkeypatch, block, conditions
+):
+    monkeypatch.setattr(message_search, "_BLOCK", block)
+    uids = [await finish(search, Channel.EMAIL, State.REJECTED, "relay") for _ in range(4)]
+    await finish(search, Channel.EMAIL, State.SENT, "backup")
+
+    of_brand = {*uids} - {"b"}
+    for more, expected in (({}, uids), ({"client": "brand"}, of_brand), ({"route": "codes"}, [])):
+        found, after = [], ""
+        while True:
+            page = await search(**conditions, **more, limit=2, after=after, max_few=0, count_time=60.0)
+            assert (page.matching, page.matching_at_least) == (len(expected), False)
+            found += [one.uid for one in page.messages]
+            if not (after := page.next):
+                break
+        assert found == sorted(expected, reverse=True)
+
+
+async def test_a_search_whose_time_is_up_counts_nothing_more(search, monkeypatch):
+    monkeypatch.setattr(message_search._Search, "count", None)
+
+    page = await search(route="usual", search_time=0.0)
+
+    assert (page.matching, page.matching_at_least) == (len(page.messages), True)
+
+
+async def test_of_many_messages_only_those_are_read_that_another_table_names(search):
+    plans = []
+
+    def explain(connection, _cursor, statement, parameters, _context, _many):
+        cursor = connection.connection.cursor()
+        plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    event.listen(search.outbox._database.engine, "before_cursor_execute", explain)
+    await search(status=Status.FAILED)
+    await search(plugin="relay")
+
+    prefixes = {
+        "statuses": "SEARCH statuses USING COVERING INDEX statuses_troubled (status=? AND message_id",
+        "attempts": "SEARCH attempts USING PRIMARY KEY (message_id",
+    }
+    for table, prefix in prefixes.items():
+        of_table = [one for one in plans if one.startswith((f"SEARCH {table} ", f"SCAN {table}"))]
+        assert of_table
+        assert all(one.startswith((prefix, f"SEARCH {table} USING INDEX statuses_once")) for one in of_table)
 
 
 @BOTH
