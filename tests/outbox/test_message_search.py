@@ -200,8 +200,9 @@ async def test_of_many_messages_only_those_are_read_that_another_table_names(sea
         plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
 
     event.listen(search.outbox._database.engine, "before_cursor_execute", explain)
-    await search(status=Status.FAILED)
-    await search(plugin="relay")
+    for wanted in (MessageFilter(status=Status.FAILED), MessageFilter(plugin="relay")):
+        search_all = partial(message_search.next_ids, wanted=wanted, limit=9, search_time=60.0)
+        await search.outbox._database.transact(search_all)
 
     prefixes = {
         "statuses": "SEARCH statuses USING COVERING INDEX statuses_troubled (status=? AND message_id",
@@ -210,7 +211,7 @@ async def test_of_many_messages_only_those_are_read_that_another_table_names(sea
     for table, prefix in prefixes.items():
         of_table = [one for one in plans if one.startswith((f"SEARCH {table} ", f"SCAN {table}"))]
         assert of_table
-        assert all(one.startswith((prefix, f"SEARCH {table} USING INDEX statuses_once")) for one in of_table)
+        assert {one[: len(prefix)] for one in of_table} == {prefix}
 
 
 @BOTH
