@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import accept
-import console
 import csv_source
 import drain
 import growth
@@ -25,6 +24,8 @@ import whole_way
 from machine import Row, describe_machine
 from rich.console import Console
 from rich.table import Table
+
+import console
 
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -169,8 +169,7 @@ async def test_messages_that_another_table_names_are_found_page_by_page(
     search, monkeypatch, block, conditions
 ):
     monkeypatch.setattr(message_search, "_BLOCK", block)
-    uids = [await finish(search, Channel.EMAIL, State.REJECTED, "relay") for _ in range(4)]
-    await finish(search, Channel.EMAIL, State.SENT, "backup")
+    uids = [await finish(search, Channel.EMAIL, State.REJECTED, "relay") for _ in "abefgh"]
 
     of_brand = {*uids} - {"b"}
     for more, expected in (({}, uids), ({"client": "brand"}, of_brand), ({"route": "codes"}, [])):
@@ -211,7 +210,7 @@ async def test_of_many_messages_only_those_are_read_that_another_table_names(sea
     for table, prefix in prefixes.items():
         of_table = [one for one in plans if one.startswith((f"SEARCH {table} ", f"SCAN {table}"))]
         assert of_table
-        assert {one[: len(prefix)] for one in of_table} == {prefix}
+        assert all(one.startswith((f"{prefix}<", f"{prefix}>")) for one in of_table)
 
 
 @BOTH
