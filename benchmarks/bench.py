@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import accept
+import console_pages
 import csv_source
 import drain
 import growth
@@ -24,8 +25,6 @@ import whole_way
 from machine import Row, describe_machine
 from rich.console import Console
 from rich.table import Table
-
-import console
 
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -54,7 +53,7 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
         "contacts": csv_source.rows,
         "lookups": lookups.rows,
         "start": lambda: start.rows(rounds),
-        "console": console.rows,
+        "console": console_pages.rows,
         "accept-postgres": lambda: accept.on_postgres(few, seconds),
         "drain-postgres": lambda: drain.on_postgres(few, 5_000),
     }

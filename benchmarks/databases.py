@@ -32,6 +32,11 @@ class Postgres:
         """Create an empty database and return its URL."""
         return self._server.new_database()
 
+    @property
+    def pid(self) -> int:
+        """The first process, the parent of all others."""
+        return self._server.postmaster
+
     def cpu(self) -> float:
         """Return the CPU seconds of all its processes so far."""
         return cpu_with_children(self._server.postmaster)

@@ -52,6 +52,17 @@ def cpu_with_children(pid: int) -> float:
     return cpu(pid) + sum(map(int, ended)) / _CLOCK_TICKS + sum(cpu(child) for child in _children(pid))
 
 
+def precise_cpu(pid: int) -> float:
+    """Return the CPU seconds of a process and its children that run, in nanoseconds' steps: for what takes milliseconds."""
+    spent = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            spent += int((thread / "schedstat").read_text().split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # It has ended.
+    return spent / 1e9 + sum(map(precise_cpu, _children(pid)))
+
+
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

@@ -23,6 +23,7 @@ from gatepost.outbox import (
     watermark,
 )
 from gatepost.outbox.claims import ClaimRequest
+from gatepost.outbox.reader import Reader
 from gatepost.outbox.states import OPEN_CALLBACK_STATES, State
 from gatepost.outbox.watermark import COMMIT_DELAY
 
@@ -460,6 +461,21 @@ async def test_no_statement_reads_a_whole_table(database, new):
             await replica.sweep()
 
     assert database.statistic(full_scans) == before
+
+
+async def test_what_people_read_is_planned_for_what_they_look_for_and_may_change_nothing(database, tmp_path):
+    """A store has hardly a held message and a million that were sent: one plan for both would read all."""
+    reader = Reader(Secret(database.url), tmp_path)
+    try:
+        found = await reader.read(
+            lambda connection: [
+                connection.execute(text(f"SHOW {name}")).scalar()
+                for name in ("plan_cache_mode", "enable_seqscan", "transaction_read_only")
+            ]
+        )
+    finally:
+        await reader.close()
+    assert found == ["force_custom_plan", "off", "on"]
 
 
 async def test_a_process_that_stands_still_in_a_transaction_loses_its_locks(database, monkeypatch, new):
