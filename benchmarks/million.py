@@ -33,43 +33,10 @@ SMS_ROUTES = {"offers": ("texts", "texts-b"), "codes": ("texts",)}
 RELAY = "relay"
 """The instance that rests."""
 
-COUNTRIES = [
-    "DE",
-    "FI",
-    "SE",
-    "NO",
-    "PL",
-    "AT",
-    "CH",
-    "NL",
-    "BE",
-    "FR",
-    "ES",
-    "PT",
-    "IT",
-    "GR",
-    "CZ",
-    "HU",
-    "RO",
-    "BG",
-    "HR",
-    "SI",
-    "SK",
-    "LT",
-    "LV",
-    "EE",
-    "IE",
-    "DK",
-    "MT",
-    "CY",
-    "CA",
-    "BR",
-    "MX",
-    "AR",
-    "CL",
-    "PE",
-    "IN",
-]
+COUNTRIES = (
+    "DE", "FI", "SE", "NO", "PL", "AT", "CH", "NL", "BE", "FR", "ES", "PT", "IT", "GR", "CZ", "HU", "RO", "BG",
+    "HR", "SI", "SK", "LT", "LV", "EE", "IE", "DK", "MT", "CY", "CA", "BR", "MX", "AR", "CL", "PE", "IN",
+)  # fmt: skip
 
 DAYS = 29
 """Days over which the messages are spread: with the default of delivery.retention none is deleted meanwhile."""
@@ -145,7 +112,7 @@ class Rows:
         self._shape, self._now = shape, now
         self._random = random.Random(SEED)
         self._queues = _queues()
-        self._content = requests.stored_content(requests.decode(Channel.EMAIL, email("fill", 0)))[:]
+        self._content = requests.stored_content(requests.decode(Channel.EMAIL, email("fill", 0)))
         self._number = 0
         self._seq = 0
         self._dead = DEAD_CALLBACKS
