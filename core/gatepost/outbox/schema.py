@@ -167,7 +167,8 @@ statistics = Table(
     Column("country", Text, primary_key=True),
     Column("instance", Text, primary_key=True),
     Column("counted", Text, primary_key=True),
-    # As with `counters`: the number is the sum over the shards.
+    # Each lane of each process adds to rows of its own. What is added up later has an empty shard, and is both in a row
+    # of the hour and in one of the day.
     Column("shard", Text, primary_key=True),
     Column("value", _big, nullable=False),
     sqlite_with_rowid=False,
