@@ -16,7 +16,7 @@ from gatepost.outbox.schema import statistics
 from gatepost.outbox.statistics import HOUR, IN_LANE
 
 _FIRST_HOURS = 6
-_FIRST_DAYS = 4
+_FIRST_DAYS = 1
 """How long the first part is."""
 
 _LONG = 0.03
