@@ -123,8 +123,8 @@ async def test_whole_days_and_the_hours_beside_them_are_each_counted_once(
 
 async def test_a_count_that_takes_too_long_has_the_newest_messages(store, send, clock):
     for number in range(12):
-        await send(store, f"uid-{number}")
         clock.advance(86_400)
+        await send(store, f"uid-{number}")
     now = int(clock() * 1000)
     found = await store._database.transact(
         lambda connection: count(connection, StatisticsFilter(), [DAY], now, seconds=0.0)
