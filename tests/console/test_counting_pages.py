@@ -36,7 +36,6 @@ def enough_time(monkeypatch):
     monkeypatch.setattr("gatepost.console.stats_page.CSV_SECONDS", 60.0)
 
 
-
 class _Rows(HTMLParser):
     def __init__(self):
         super().__init__()

@@ -101,4 +101,4 @@ class Operators:
 
 
 def _failed_ids(tx: Transaction, items: Sequence[None]) -> list[list[str]]:
-    return [retries.ids_in_states(tx.connection, [State.FAILED])] * len(items)
+    return [retries.ids_in_states(tx.connection, MessageFilter(states=(State.FAILED,)))] * len(items)
