@@ -154,6 +154,7 @@ async def open_site(url, tmp_path, new, config=CONFIG):
             },
             instances=instances,
             heartbeat=Heartbeat(outbox),
+            metrics=None,
         )
         services = ConsoleServices(
             admin=admin,

@@ -8,6 +8,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import pytest
 from sqlalchemy import update
 
 from console_site import NOON
