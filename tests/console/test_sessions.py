@@ -4,9 +4,11 @@ import re
 
 import pytest
 
-from gatepost.console.access import MAX_IDLE, MAX_SESSION, TOUCH_INTERVAL
+from gatepost.console.access import COOKIE, MAX_IDLE, MAX_SESSION, TOUCH_INTERVAL
 from gatepost.console.rendering import environment
 from gatepost.errors import StoreBusy
+from gatepost.outbox import console_users
+from gatepost.outbox.console_users import NewSession, begin_session
 
 REFRESH = {"HX-Request": "true"}
 
@@ -14,7 +16,9 @@ REFRESH = {"HX-Request": "true"}
 @pytest.fixture
 async def cookie(site):
     """Return the cookie of a session of maria that begins now."""
-    return (await site.services.access.begin("maria")).partition(";")[0]
+    user = await site.reader.read(lambda connection: console_users.find_user(connection, "maria"))
+    assert await site.outbox.change(begin_session, NewSession("a-token", user, MAX_SESSION))
+    return f"{COOKIE}=a-token"
 
 
 @pytest.fixture
