@@ -176,7 +176,7 @@ async def test_a_problem_has_a_link_to_the_page_that_shows_more(site):
         return items
 
     await site.outbox.change(give_up, None)
-    (problem,) = re.findall(r"<li>callbacks that were given up.*?</li>", (await site.get("/"))[1])
+    (problem,) = re.findall(r"<li><b>Callbacks that were given up.*?</li>", (await site.get("/"))[1])
     assert '<a href="/callbacks">Callbacks</a>' in problem
 
 

@@ -44,6 +44,7 @@ _WAYS: Mapping[Kind, tuple[str, str]] = {
     Kind.HELD: ("/messages?state=held", "The messages"),
     Kind.CALLBACKS_DEAD: _CALLBACKS,
     Kind.CALLBACKS_REST: _CALLBACKS,
+    Kind.CALLBACKS_OLD: _CALLBACKS,
 }
 """The page that shows more of a problem, and what the link to it says."""
 

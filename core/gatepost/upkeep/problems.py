@@ -233,7 +233,7 @@ def _store_problems(store: Overview) -> Iterator[Problem]:
                 Kind.CAP_REACHED,
                 limit.setting,
                 f"{limit.setting} is reached ({limit.cap:,}): messages are refused {until}",
-                "raise it in gatepost.toml and restart, or find out who sends so much",
+                "raise it in gatepost.toml and reload, or find out who sends so much",
             )
     if held := sum(one.held for one in store.waiting):
         yield problem(
