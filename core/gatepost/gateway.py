@@ -150,6 +150,7 @@ class Gateway:
         # From here on without an await: each request has all of the old configuration or all of the new one.
         self._current = new
         self.outbox.policy = outbox_policy(settings)
+        self.outbox.missing_keys.reset()
         self.callbacks.take_over(settings, new.url_policies)
         admin = self.admin
         admin.settings, admin.acceptance = settings, new.acceptance

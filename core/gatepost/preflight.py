@@ -10,6 +10,7 @@ from gatepost.config.console_faults import console_faults
 from gatepost.config.settings import Client, Server, Settings
 from gatepost.config.toml_table import closest_name
 from gatepost.contacts.addresses import canonical_email, check_region
+from gatepost.content_keys import content_key_faults
 from gatepost.errors import ConfigError, Fault, Refused
 from gatepost.intake import mail_headers
 from gatepost.intake.requests import MAX_NUMBER
@@ -25,6 +26,7 @@ def find_faults(settings: Settings, faulty_keys: Collection[str]) -> list[Fault]
     These keys have a fault already, and the settings hold a default in place of their values.
     """
     found = [*_store(settings), *_server(settings.server), *_region(settings.contacts.default_region)]
+    found += content_key_faults(settings.store.content_keys)
     for name, client in settings.clients.items():
         found += _client(f"clients.{name}", client, faulty_keys)
     found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, faulty_keys)]

@@ -108,6 +108,7 @@ class AlertingGateway:
             uptime=100.0,
             lag=0.0,
             store_fails=self.store_fails,
+            missing_keys={},
             certificate_ends_at=None,
             plugins=self.instances,
             sources=[],

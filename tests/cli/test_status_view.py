@@ -42,6 +42,7 @@ GATEWAY = GatewayStatus(
     uptime=7300.0,
     lag=0.0,
     store_fails=False,
+    missing_keys={},
     certificate_ends_at=None,
     plugins=[PLUGIN],
     sources=[],

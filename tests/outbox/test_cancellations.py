@@ -33,7 +33,7 @@ async def count(store, clock, wanted):
     progress = Progress(accepted_until=round(clock() * 1000))
     while not progress.done:
         progress = await store._database.transact(
-            lambda connection, before=progress: cancellations.count(connection, wanted, before, 0.0)
+            lambda connection, before=progress: cancellations.count(connection, wanted, before, ContentKeys(), 0.0)
         )
     return progress.found
 

@@ -54,6 +54,7 @@ GATEWAY = GatewayStatus(
     uptime=100.0,
     lag=0.01,
     store_fails=False,
+    missing_keys={},
     certificate_ends_at=None,
     plugins=[PLUGIN, msgspec.structs.replace(PLUGIN, instance="other")],
     sources=[SOURCE],

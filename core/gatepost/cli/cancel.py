@@ -20,6 +20,7 @@ from gatepost.cli.message_options import filter_of, filter_options
 from gatepost.cli.message_view import print_json
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
+from gatepost.content_keys import ContentKeys
 from gatepost.outbox import cancellations
 from gatepost.outbox.cancellations import CANCELLABLE, MessageCancellation, Progress
 from gatepost.outbox.message_filter import MessageFilter
@@ -151,9 +152,12 @@ def _cancel_filtered(
 async def _count(settings: Settings, wanted: MessageFilter) -> Progress:
     """Count the messages that would be cancelled now."""
     progress = Progress(accepted_until=await store.fetch(settings, store.clock(settings)))
+    keys = ContentKeys(settings.store.content_keys)
     with Console(stderr=True).status("counting") as status:
         while not progress.done:
-            query = partial(cancellations.count, wanted=wanted, progress=progress, seconds=_COUNT_TIME)
+            query = partial(
+                cancellations.count, wanted=wanted, progress=progress, keys=keys, seconds=_COUNT_TIME
+            )
             progress = await store.fetch(settings, query)
             status.update(f"{progress.found:,} counted")
     return progress

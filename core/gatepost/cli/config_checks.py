@@ -2,11 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gatepost import app
 from gatepost.cli.alert_checks import check_alerts
+from gatepost.cli.content_key_checks import check_content_keys
 from gatepost.cli.file_permissions import readable_by_all
 from gatepost.cli.findings import Finding, faulty_tables, in_order
 from gatepost.cli.plugin_checks import check_instance
@@ -45,7 +46,7 @@ async def check_config(path: Path, *, live: bool) -> list[Finding]:
     ]
     findings += [Finding("warning", key, problem) for key, problem in warnings]
     # A value with a fault is replaced by its default in the settings, and the operator does not mean the default.
-    findings += [] if "store" in faulty else [await _store(settings)]
+    findings += [] if "store" in faulty else [one async for one in _store(settings)]
     findings += await check_alerts(settings, faulty, live=live)
     findings += [finding for some in opened for finding in some]
     findings += _unused_instances(settings, instances, faulty)
@@ -79,18 +80,21 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
-async def _store(settings: Settings) -> Finding:
+async def _store(settings: Settings) -> AsyncIterator[Finding]:
     try:
         found = await inspect_store(settings.store.url, settings.path.parent)
     except ConfigError as error:
-        return Finding("fault", error.faults[0].key, error.faults[0].problem)
+        yield Finding("fault", error.faults[0].key, error.faults[0].problem)
+        return
     at_start = {
         "missing": " (will be created at the first start)",
         "older": " (its tables will be upgraded at the next start)",
         "current": "",
     }
     in_use = ", in use by a running gateway" if found.in_use else ""
-    return Finding("good", "store", f"{found.store}{in_use}{at_start[found.tables]}")
+    yield Finding("good", "store", f"{found.store}{in_use}{at_start[found.tables]}")
+    for one in check_content_keys(settings.store, found.contents_by_key):
+        yield one
 
 
 def _clients(settings: Settings) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from gatepost.cli.common import config_option, fail, printable, report_faults
 from gatepost.cli.message_view import json_text
 from gatepost.cli.users import client_option, find_client, name_of, user_argument
 from gatepost.config.toml_file import config_path
+from gatepost.content_keys import ContentKeys
 from gatepost.outbox import user_data
 from gatepost.outbox.user_data import UserData
 from gatepost.web.admin.requests import ExportRequest
@@ -64,7 +65,10 @@ def command(user: str, client: str | None, output: Path | None, config: Path | N
         asyncio.run(change(settings, "export", ExportRequest(client=name, ext_user_id=user)))
         now = asyncio.run(store.fetch(settings, store.clock(settings)))
         retention = settings.delivery.retention
-        query = partial(user_data.collect, client=name, ext_user_id=user, now=now, retention=retention)
+        keys = ContentKeys(settings.store.content_keys)
+        query = partial(
+            user_data.collect, client=name, ext_user_id=user, now=now, retention=retention, keys=keys
+        )
         stored = asyncio.run(store.fetch(settings, query))
     text = json_text(Export(exported_at=datetime.now(UTC).timestamp(), stored=stored))
     if output is None:

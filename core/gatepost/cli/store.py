@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from gatepost.cli.common import fail
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path, read_settings
-from gatepost.errors import ConfigError
+from gatepost.content_keys import ContentKeys
+from gatepost.errors import ConfigError, StoreError
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Outbox, Policy, open_outbox, postgresql, sqlite
 from gatepost.outbox.driver_errors import store_error
@@ -67,14 +68,19 @@ class StoreUnreadable(Exception):
 def load_settings(config: Path | None) -> Settings:
     """Return the settings; raise ConfigError only for faults in the parts that concern the store.
 
-    The plugins' settings are not checked: their secrets are often in the gateway's environment only.
+    The plugins' settings are not checked: their secrets are often in the gateway's environment only. Nor are the keys
+    of contents, for the same reason: a command that has to read one says that its key is missing.
     """
 
     def skip_plugin(_use: str) -> NoReturn:
         raise ConfigError([])
 
     settings, faults = read_settings(config_path(config), skip_plugin)
-    concerning_store = [fault for fault in faults if fault.key.partition(".")[0] in {"", "store", "delivery"}]
+    concerning_store = [
+        fault
+        for fault in faults
+        if fault.key.partition(".")[0] in {"", "store", "delivery"} and fault.key != "store.content_keys"
+    ]
     if settings is None or concerning_store:
         raise ConfigError(concerning_store or faults)
     return settings
@@ -104,6 +110,8 @@ async def read(settings: Settings, query: Callable[[Connection], Result]) -> Res
             return query(connection)
     except DBAPIError as error:
         raise StoreUnreadable(f"the store can't be read: {store_error(error)}") from None
+    except StoreError as error:
+        raise StoreUnreadable(str(error)) from None
     except OSError as error:
         raise StoreUnreadable(f"the store can't be reached ({type(error).__name__})") from None
 
@@ -143,6 +151,7 @@ def open_store(settings: Settings) -> AbstractAsyncContextManager[Outbox]:
     policy = Policy(
         uncertain_wait=settings.delivery.uncertain_wait,
         hold_uncertain=settings.delivery.uncertain == "hold",
+        content_keys=ContentKeys(settings.store.content_keys),
     )
     return open_outbox(settings.store.url, settings.path.parent, policy)
 

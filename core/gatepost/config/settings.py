@@ -46,6 +46,14 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     url: Annotated[Secret, Meta(description="sqlite:///path or postgresql://user:password@host/name")] = (
         Secret("sqlite:///gatepost.db")
     )
+    content_keys: Annotated[
+        tuple[Secret, ...],
+        Meta(
+            min_length=1,
+            description="keys that encrypt the contents of messages: 32 random bytes each, in base64 or hexadecimal; "
+            "the first one encrypts, all decrypt; without the key contents are stored as they are",
+        ),
+    ] = ()
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

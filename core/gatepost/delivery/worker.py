@@ -24,7 +24,7 @@ from gatepost.errors import StoreError, Uncertain
 from gatepost.model import Email, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Claim, Limit, Outbox, SendResult, polling
+from gatepost.outbox import Claim, Limit, Outbox, SendResult, missing_keys, polling
 from gatepost.outbox.decisions import Decision
 from gatepost.outbox.limits import route_limits
 from gatepost.outbox.states import State
@@ -117,7 +117,9 @@ class DeliveryWorker:
         claim = assignment.claim
         delivery = Delivery(claim, self._clock())
         try:
-            if isinstance(assignment.member, Lookups):
+            if claim.missing_key:
+                result = self._hold_back(assignment)
+            elif isinstance(assignment.member, Lookups):
                 result = await self._find_route(delivery, assignment)
             elif claim.passed:
                 result = await self._send_to_next(delivery, assignment)
@@ -139,6 +141,14 @@ class DeliveryWorker:
                     self._outbox.finish, claim, result, on_lost=_log_lost_claim, on_error=_log_not_recorded
                 )
             self._leases.release(claim)
+
+    def _hold_back(self, assignment: Assignment) -> SendResult:
+        """Return the result of a message whose content needs a key that is not configured now."""
+        claim = assignment.claim
+        assignment.member.throttle.release()
+        self._outbox.missing_keys.note(claim.id, claim.missing_key)
+        reason = f"its content is encrypted with the key {claim.missing_key}, which store.content_keys does not have"
+        return attempt.retry_result(claim, reason, missing_keys.MAX_DELAY)
 
     async def _send(
         self, delivery: Delivery, assignment: Assignment, lookup: LookupResult | None = None

@@ -79,7 +79,7 @@ class Acceptance:
                 earlier = await self._outbox.find(name, request.channel, request.uid, user)
                 if earlier is None:
                     raise
-                return _answer_stored(earlier, request, refusal)
+                return self._answer_stored(earlier, request, refusal)
             # Before the message is stored: a delivery worker may claim it before put() returns here.
             if lookup is not None:
                 self._contact_cache.put(message.id, lookup)
@@ -90,7 +90,7 @@ class Acceptance:
             self._contact_cache.take(message.id)
             if isinstance(stored, Limit):
                 raise self._limit_reached(name, stored)
-            return _answer_stored(stored, request, None)
+            return self._answer_stored(stored, request, None)
         except StoreError as error:
             _log.error("message_not_stored", client=name, reason=str(error))
             raise Refused(Code.TRY_AGAIN, "the gateway can't store messages now: try again later") from None
@@ -180,6 +180,20 @@ class Acceptance:
             user=message.ext_user_id,
         )
 
+    def _answer_stored(
+        self, stored: StoredMessage, request: EmailRequest | SmsRequest, refusal: Refused | None
+    ) -> bytes:
+        """Return the answer to a uid that is stored already.
+
+        Raises Refused: code 13 for a suppressed user, whose message is not stored, and code 9 for a different message.
+        """
+        if stored.suppressed:
+            raise _blocked(stored.suppressed) from None
+        if self._outbox.policy.content_keys.is_repeat(stored.fingerprint, request.fingerprint):
+            return answers.accepted(stored.id)
+        field = "email_uid" if request.channel is Channel.EMAIL else "im_uid"
+        raise Refused(Code.UID_USED, f"{field} was already used for a different message") from refusal
+
     def _limit_reached(self, name: str, limit: Limit) -> Refused:
         """Return the refusal of a message beyond a limit, after a log line once a minute for each limit."""
         if self._log_throttle.due(limit.topic or limit.scope):
@@ -204,18 +218,3 @@ def _blocked(reason: str) -> Refused:
 def _is_preview(request: EmailRequest | SmsRequest) -> bool:
     """Return whether the message goes to an address of the operator, who is never suppressed."""
     return isinstance(request, EmailRequest) and request.preview_to is not None
-
-
-def _answer_stored(
-    stored: StoredMessage, request: EmailRequest | SmsRequest, refusal: Refused | None
-) -> bytes:
-    """Return the answer to a uid that is stored already.
-
-    Raises Refused: code 13 for a suppressed user, whose message is not stored, and code 9 for a different message.
-    """
-    if stored.suppressed:
-        raise _blocked(stored.suppressed) from None
-    if stored.fingerprint == request.fingerprint:
-        return answers.accepted(stored.id)
-    field = "email_uid" if request.channel is Channel.EMAIL else "im_uid"
-    raise Refused(Code.UID_USED, f"{field} was already used for a different message") from refusal

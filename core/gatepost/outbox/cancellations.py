@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.engine import Row
 
+from gatepost.content_keys import ContentKeys
 from gatepost.model import Channel, Status
 from gatepost.observe.redaction import redact_patterns
 from gatepost.outbox import audit, counters
@@ -93,12 +94,16 @@ class CancelStep(NamedTuple):
 
 
 def count(
-    connection: Connection, wanted: MessageFilter, progress: Progress, seconds: float = STEP_TIME
+    connection: Connection,
+    wanted: MessageFilter,
+    progress: Progress,
+    keys: ContentKeys,
+    seconds: float = STEP_TIME,
 ) -> Progress:
     """Count messages that an order would cancel, for about so long; return how far the count has come."""
     deadline = time.perf_counter() + seconds
     states = _states(wanted)
-    for page in pages(connection, wanted, states, progress.accepted_until, progress.cursor):
+    for page in pages(connection, wanted, states, progress.accepted_until, keys, progress.cursor):
         progress = _after(progress, page.next, len(page.ids), maybe_sent=page.state in MAYBE_SENT)
         if time.perf_counter() > deadline:
             break
@@ -120,7 +125,8 @@ def _cancel_step(tx: Transaction, step: CancelStep) -> tuple[Progress, Sequence[
     is_first = progress.cursor is None
     ended: list[EndedMessage] = []
     states = _states(step.wanted)
-    for page in pages(tx.connection, step.wanted, states, progress.accepted_until, progress.cursor):
+    keys = tx.policy.content_keys
+    for page in pages(tx.connection, step.wanted, states, progress.accepted_until, keys, progress.cursor):
         if page.state in MAYBE_SENT:
             changed = len(page.ids)
         else:

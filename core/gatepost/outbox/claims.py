@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Required, TypedDict
 
 from sqlalchemy import and_, bindparam, case, exists, null, select, update
 from sqlalchemy.engine import Row
 
+from gatepost.content_keys import ContentKeyMissing, ContentKeys
 from gatepost.outbox import deaths, forgotten_users
 from gatepost.outbox.claim_statement import claim_statement
 from gatepost.outbox.queues import in_any_queue
@@ -167,7 +168,7 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
             uid=row.uid,
             ext_user_id=row.ext_user_id,
             preview=row.preview,
-            content=bytes(row.content or b""),
+            **_content(tx.policy.content_keys, row),
             lifetime=tx.seconds_until(row.expires_at),
             suppressed=row.suppressed or forgotten.get(row.ext_user_id, ""),
             passed=frozenset(row.passed.split()),
@@ -177,6 +178,21 @@ def _claim(tx: Transaction, request: ClaimRequest, turns: Turns) -> ClaimBatch:
     ]
     moments = [turns.take(rate) for rate in request.rates[: len(claims)]]
     return ClaimBatch(claims, claim_progress(tx, rows, limit), moments, turns.next_claim_at())
+
+
+class _Content(TypedDict, total=False):
+    content: Required[bytes]
+    missing_key: str
+
+
+def _content(keys: ContentKeys, row: Row[Any]) -> _Content:
+    """Return the content of a claimed message; empty where it is erased or can't be read."""
+    try:
+        return {"content": keys.decrypt(row.id, bytes(row.content or b""))}
+    except ContentKeyMissing as error:
+        return {"content": b"", "missing_key": error.key}
+    except ValueError:
+        return {"content": b""}
 
 
 def _forgotten(tx: Transaction, client: str, rows: Sequence[Row[Any]]) -> dict[str, str]:

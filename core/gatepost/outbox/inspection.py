@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
 from gatepost.outbox import postgresql, sqlite
+from gatepost.outbox.content_key_use import count_by_key
 from gatepost.outbox.driver_errors import opening_problem
 from gatepost.outbox.migrate import TablesState, tables_state
 from gatepost.outbox.pooler_probe import check_sessions
@@ -24,6 +26,8 @@ class Inspection(NamedTuple):
     store: str
     """Which kind of store it is, and for SQLite its path."""
     tables: TablesState
+    contents_by_key: Mapping[str, int] = {}
+    """How many contents are encrypted with each key, by its id; those that are not encrypted by an empty text."""
     in_use: bool = False
     """Whether a running gateway has the file open."""
 
@@ -65,27 +69,32 @@ def _inspect_sqlite(path: Path) -> Inspection:
     in_use = sqlite.FileLock(path).is_held()
     engine = sqlite.read_only_engine(path, immutable=not in_use and not files["-wal"].exists())
     with closing(engine.connect()) as connection:
-        return Inspection(name, tables_state(connection), in_use)
+        return _inspect(name, connection)._replace(in_use=in_use)
 
 
 async def _inspect_postgresql(url: Secret) -> Inspection:
     await check_sessions(url)
     database = postgresql.PostgresDatabase(url)
     try:
-        return Inspection("PostgreSQL, signed in", await database.transact(_inspect_tables))
+        return await database.transact(_inspect_database)
     finally:
         await database.close()
 
 
-def _inspect_tables(connection: Connection) -> TablesState:
+def _inspect_database(connection: Connection) -> Inspection:
     if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
         raise _fault("PostgreSQL takes no writes here: it may be a standby, so name the primary")
     connection.execute(text("SET TRANSACTION READ ONLY"))
-    state = tables_state(connection)
+    found = _inspect("PostgreSQL, signed in", connection)
     may_create = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
-    if state != "current" and not connection.execute(text(may_create)).scalar():
+    if found.tables != "current" and not connection.execute(text(may_create)).scalar():
         raise _fault("this user can't create tables in this database: make it the owner of the database")
-    return state
+    return found
+
+
+def _inspect(name: str, connection: Connection) -> Inspection:
+    state = tables_state(connection)
+    return Inspection(name, state, count_by_key(connection) if state == "current" else {})
 
 
 def _fault(problem: str) -> ConfigError:

@@ -23,7 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 
 from gatepost.content import EmailContent, decode_content
+from gatepost.content_keys import ContentKeyMissing, ContentKeys
 from gatepost.model import Channel, Status
+from gatepost.outbox.driver_errors import StatementRefused
 from gatepost.outbox.one_of import IDS, one_of
 from gatepost.outbox.queues import all_queues
 from gatepost.outbox.records import Queue
@@ -114,17 +116,19 @@ def pages(
     wanted: MessageFilter,
     states: Sequence[State],
     accepted_until: int,
+    keys: ContentKeys,
     cursor: Cursor | None = None,
 ) -> Iterator[Page]:
     """Yield the messages in these states, the ones that were accepted by then and meet the conditions.
 
-    Time is bounded for each page, however many messages there are and whatever their contents.
+    Time is bounded for each page, however many messages there are and whatever their contents. ``keys`` are for
+    conditions on the content. Raises StatementRefused where one of them is missing: the message may be meant.
     """
     meets = and_(
         messages.c.created_at <= accepted_until, *conditions(msgspec.structs.replace(wanted, states=()))
     )
     query = _select_page.add_columns(meets.label("meets"))
-    contents_meet = _ContentConditions(wanted)
+    contents_meet = _ContentConditions(wanted, keys)
     found = {queue.id: queue for queue in all_queues(connection) if _queue_matches(queue, wanted)}
     places = [Cursor(queue=number, state=state) for number in found for state in states]
     if cursor is not None:
@@ -240,8 +244,9 @@ def _read(
 class _ContentConditions:
     """The conditions on the content of a message."""
 
-    def __init__(self, wanted: MessageFilter) -> None:
+    def __init__(self, wanted: MessageFilter, keys: ContentKeys) -> None:
         self._wanted = wanted
+        self._keys = keys
         self._sender = wanted.sender.casefold()
         self._text = TextPattern(wanted.text)
 
@@ -251,12 +256,14 @@ class _ContentConditions:
             return found
         with_content = connection.execute(_select_contents, {"ids": found})
         meets = partial(self._content_meets, queue.channel)
-        matching = {row.message_id for row in with_content if meets(bytes(row.content))}
+        matching = {row.message_id for row in with_content if meets(row.message_id, bytes(row.content))}
         return [message_id for message_id in found if message_id in matching]
 
-    def _content_meets(self, channel: Channel, data: bytes) -> bool:
+    def _content_meets(self, channel: Channel, message_id: str, data: bytes) -> bool:
         try:
-            content = decode_content(channel, data)
+            content = decode_content(channel, self._keys.decrypt(message_id, data))
+        except ContentKeyMissing as error:
+            raise StatementRefused(str(error)) from None
         except ValueError:
             return False
         if isinstance(content, EmailContent):

@@ -96,7 +96,8 @@ def _insert(
         stored = _find_by_key(tx, list(by_key))
         inserted = [message for message in inserted if message.id in inserted_ids]
     if inserted:
-        tx.insert_new(contents, [{"message_id": m.id, "content": m.content} for m in inserted])
+        encrypt = tx.policy.content_keys.encrypt
+        tx.insert_new(contents, [{"message_id": m.id, "content": encrypt(m.id, m.content)} for m in inserted])
     for client, amount in Counter(message.client for message in inserted).items():
         counters.add(tx, counters.queued(client), amount)
     for message in inserted:
@@ -118,7 +119,7 @@ def _row(tx: Transaction, message: NewMessage, queue: int) -> dict[str, object]:
         "uid": message.uid,
         "queue": queue,
         "country": message.country,
-        "fingerprint": message.fingerprint,
+        "fingerprint": tx.policy.content_keys.fingerprint(message.fingerprint),
         "ext_user_id": message.ext_user_id,
         "preview": message.preview,
         "callback_url": message.callback_url,

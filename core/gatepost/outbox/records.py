@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from gatepost.content_keys import ContentKeys
 from gatepost.model import Channel, Status, StatusEvent
 from gatepost.outbox.states import State
 
@@ -98,6 +99,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     ext_user_id: str
     preview: str
     content: bytes
+    missing_key: str = ""
+    """The id of the key without which the content can't be read; then ``content`` is empty."""
     lifetime: float
     """Seconds until the message fails; may be negative."""
     suppressed: str = ""
@@ -292,3 +295,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The routes with ``next_after``, by channel and name."""
     balanced: frozenset[str] = frozenset()
     """The names of the split routes that follow receipts: what they send and what of it is delivered is counted."""
+    content_keys: ContentKeys = ContentKeys()
+    """How contents are stored."""

@@ -236,8 +236,9 @@ def _update_contents(
     """Erase the contents of sent and rejected messages; store a derived text for the next attempt of others."""
     done = {str(value["message_id"]) for value in values if value["state"] in {State.SENT, State.REJECTED}}
     delete_contents(tx, done)
+    encrypt = tx.policy.content_keys.encrypt
     derived = [
-        {"of_message": result.id, "content": result.content}
+        {"of_message": result.id, "content": encrypt(result.id, result.content)}
         for result in results
         if result.content and result.id not in done
     ]

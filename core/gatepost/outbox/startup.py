@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from gatepost.config.settings import Settings
+from gatepost.content_keys import ContentKeys
 from gatepost.errors import ConfigError, Fault, StoreError
 from gatepost.model import Channel, Secret
 from gatepost.observe import logs
@@ -44,6 +45,7 @@ def outbox_policy(settings: Settings) -> Policy:
             if route.next_after
         },
         balanced=frozenset(settings.routes.balanced),
+        content_keys=ContentKeys(settings.store.content_keys),
     )
 
 

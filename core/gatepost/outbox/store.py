@@ -31,6 +31,7 @@ from gatepost.outbox.end_counts import EndCounts
 from gatepost.outbox.group_commit import Database, Deferred, Item, Result, Work
 from gatepost.outbox.lanes import LANES, open_lanes
 from gatepost.outbox.measurements import Measurements
+from gatepost.outbox.missing_keys import MissingKeys
 from gatepost.outbox.records import (
     Callback,
     CallbackResult,
@@ -96,6 +97,7 @@ class Outbox:
         """Set when a callback may be due."""
         self.end_counts = EndCounts()
         self.pauses = pauses.Pauses()
+        self.missing_keys = MissingKeys()
 
     @property
     def failure(self) -> asyncio.Future[StoreBroken]:

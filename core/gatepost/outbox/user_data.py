@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from gatepost.content import EmailContent, SmsContent, decode_content
+from gatepost.content_keys import ContentKeyMissing, ContentKeys
 from gatepost.model import Channel
 from gatepost.outbox import (
     audit,
@@ -18,6 +19,7 @@ from gatepost.outbox import (
     user_hash,
 )
 from gatepost.outbox.audit import AuditView
+from gatepost.outbox.driver_errors import StatementRefused
 from gatepost.outbox.one_of import one_of
 from gatepost.outbox.queries import MessageView
 from gatepost.outbox.queues import all_queues
@@ -112,14 +114,19 @@ def count_messages(connection: Connection, client: str, ext_user_id: str) -> Mes
     return MessageCount(all=sum(counts.values()), open=open_messages)
 
 
-def collect(connection: Connection, client: str, ext_user_id: str, now: int, retention: float) -> UserData:
-    """Return all that is stored of a user at this moment; ``retention`` in seconds."""
+def collect(
+    connection: Connection, client: str, ext_user_id: str, now: int, retention: float, keys: ContentKeys
+) -> UserData:
+    """Return all that is stored of a user at this moment; ``retention`` in seconds.
+
+    Raises StatementRefused where the key of a content is missing: without it the copy would not be whole.
+    """
     hashed = user_hash.of_user(connection, ext_user_id)
     return UserData(
         client=client,
         ext_user_id=ext_user_id,
         user_hash=hashed,
-        messages=list(_messages(connection, client, ext_user_id, retention)),
+        messages=list(_messages(connection, client, ext_user_id, retention, keys)),
         # As if it were long ago: those that have ended are stored until they are pruned.
         suppressions=suppressions.list_suppressions(
             connection, 0.0, client=client, ext_user_id=ext_user_id, limit=_NO_END
@@ -135,7 +142,7 @@ def collect(connection: Connection, client: str, ext_user_id: str, now: int, ret
 
 
 def _messages(
-    connection: Connection, client: str, ext_user_id: str, retention: float
+    connection: Connection, client: str, ext_user_id: str, retention: float, keys: ContentKeys
 ) -> Iterator[UserMessage]:
     ids = select(messages.c.id).where(messages.c.ext_user_id == ext_user_id, messages.c.client == client)
     for chunk in id_chunks(connection.execute(ids.order_by(messages.c.id)).scalars()):
@@ -145,18 +152,23 @@ def _messages(
         for view in queries.views_of_ids(connection, chunk):
             row = rows[view.id]
             content = stored.get(view.id)
+            channel = Channel(view.channel)
             yield UserMessage(
                 **msgspec.structs.asdict(view),
                 callback_url=row.callback_url,
                 is_preview=bool(row.preview),
-                content=None if content is None else _decoded(Channel(view.channel), content),
+                content=None if content is None else _decoded(keys, channel, view.id, content),
                 content_until_at=None if content is None else (view.ended_at or view.expires_at) + retention,
             )
 
 
-def _decoded(channel: Channel, content: bytes) -> EmailContent | SmsContent | None:
+def _decoded(
+    keys: ContentKeys, channel: Channel, message_id: str, stored: bytes
+) -> EmailContent | SmsContent | None:
     try:
-        return decode_content(channel, content)
+        return decode_content(channel, keys.decrypt(message_id, stored))
+    except ContentKeyMissing as error:
+        raise StatementRefused(str(error)) from None
     except ValueError:
         # The gateway can't read it either; such a message fails.
         return None

@@ -37,6 +37,7 @@ class Kind(IntEnum):
     NOT_RUNNING = auto()
     STORE = auto()
     ROUTE_BLOCKED = auto()
+    CONTENT_KEY_MISSING = auto()
     CERTIFICATE_ENDED = auto()
     MISCONFIGURED = auto()
     RESTING = auto()
@@ -107,6 +108,13 @@ def _gateway_problems(gateway: GatewayStatus) -> Iterator[Problem]:
             "",
             "the store refuses writes, so requests are answered with code 12",
             "look for claim_failed and sweep_failed in the log: the disk may be full, or the database away",
+        )
+    for key, count in gateway.missing_keys.items():
+        yield problem(
+            Kind.CONTENT_KEY_MISSING,
+            key,
+            f"messages wait because their content can't be read: {count}; store.content_keys does not have the key {key}",
+            "put that key back, as the last entry, and call gatepost reload: nothing is lost until their lifetime ends",
         )
     if gateway.lag > MAX_LAG:
         yield problem(

@@ -62,6 +62,8 @@ class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
     lag: float
     """By how much the event loop was late at most, in the last minute."""
     store_fails: bool
+    missing_keys: Mapping[str, int]
+    """How many messages wait because the key of their content is not configured, by the id of the key."""
     certificate_ends_at: float | None
     """Seconds since the epoch; None without a certificate."""
     plugins: Sequence[InstanceStatus]
