@@ -16,6 +16,7 @@ import accept
 import console_pages
 import csv_source
 import drain
+import encryption
 import growth
 import lookups
 import memory
@@ -52,6 +53,7 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
         "memory": lambda: memory.rows(largest),
         "contacts": csv_source.rows,
         "lookups": lookups.rows,
+        "encryption": encryption.rows,
         "start": lambda: start.rows(rounds),
         "console": console_pages.rows,
         "accept-postgres": lambda: accept.on_postgres(few, seconds),

@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 
 from claiming import claim_due, result_of
 from gatepost.content import EmailContent, SmsContent, encode_content
+from gatepost.content_keys import ContentKeys
 from gatepost.model import Channel, Mailbox, Status, StatusEvent
 from gatepost.outbox import ReportedEvents, RetryOrder, audit, cancellations, message_filter
 from gatepost.outbox.cancellations import CancelIds, CancelStep, Progress
@@ -33,7 +34,9 @@ async def count(store, clock, wanted):
     progress = Progress(accepted_until=round(clock() * 1000))
     while not progress.done:
         progress = await store._database.transact(
-            lambda connection, before=progress: cancellations.count(connection, wanted, before, ContentKeys(), 0.0)
+            lambda connection, before=progress: cancellations.count(
+                connection, wanted, before, ContentKeys(), 0.0
+            )
         )
     return progress.found
 

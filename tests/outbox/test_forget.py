@@ -7,6 +7,7 @@ from sqlalchemy import MetaData, create_engine, select, text
 
 from claiming import claim_due
 from gatepost.content import EmailContent, SmsContent, encode_content
+from gatepost.content_keys import ContentKeys
 from gatepost.model import Channel, Mailbox, Status, StatusEvent
 from gatepost.outbox import (
     CallbackResult,
@@ -36,6 +37,7 @@ BOTH_STORES = pytest.mark.parametrize(
     "place", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )
 USER = "vorpal-4711"
+OF_USER = {"client": "brand", "ext_user_id": USER, "retention": 60.0, "keys": ContentKeys()}
 URL = "https://crm.example/status?player=slithy-tove"
 CONTENT = encode_content(
     EmailContent(sender=Mailbox("noreply@brand.example"), subject="Jabberwock", html="<p>burbled</p>")
@@ -492,9 +494,7 @@ async def test_a_copy_of_the_users_data_holds_what_is_stored(store, new, clock):
     await store.put(new("sms", channel=Channel.SMS, ext_user_id=USER, content=text))
     await fill(store, new)
 
-    stored = await read(
-        store, user_data.collect, client="brand", ext_user_id=USER, now=int(clock() * 1000), retention=60.0
-    )
+    stored = await read(store, user_data.collect, now=int(clock() * 1000), **OF_USER)
 
     by_uid = {one.uid: one for one in stored.messages}
     assert list(by_uid) == ["sms", "acked", "dead", "failed", "waits", "waiting", "preview"]
@@ -544,7 +544,7 @@ async def test_only_the_url_waits_for_the_callbacks_of_what_was_being_sent(store
 async def test_a_copy_can_be_handed_out_also_where_a_content_cannot_be_read(store, new):
     await store.put(new("a", ext_user_id=USER, content=b"\xff"))
 
-    stored = await read(store, user_data.collect, client="brand", ext_user_id=USER, now=0, retention=60.0)
+    stored = await read(store, user_data.collect, now=0, **OF_USER)
 
     assert [(one.content, one.content_until_at is None) for one in stored.messages] == [(None, False)]
 

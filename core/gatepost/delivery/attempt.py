@@ -64,17 +64,12 @@ def log_tries(trail: Trail, claim: Claim, tries: Sequence[Try]) -> None:
         )
 
 
-def retry_delay(
-    attempt: int,
-    uniform: Callable[[float, float], float] = random.uniform,
-    *,
-    max_delay: float = MAX_RETRY_DELAY,
-) -> float:
+def retry_delay(attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
     """Return the seconds until the next attempt, after the ``attempt``-th.
 
     With full jitter, so that messages that failed together are not all due together again.
     """
-    return uniform(0.0, min(max_delay, 2.0 * 2.0 ** min(attempt - 1, 20)))
+    return uniform(0.0, min(MAX_RETRY_DELAY, 2.0 * 2.0 ** min(attempt - 1, 20)))
 
 
 async def compose(
@@ -167,13 +162,13 @@ def send_result(claim: Claim, answer: InstanceAnswer, uncertain_wait: float) -> 
     )
 
 
-def retry_result(claim: Claim, reason: str, max_delay: float = MAX_RETRY_DELAY) -> SendResult:
+def retry_result(claim: Claim, reason: str) -> SendResult:
     """Return the result of a message that was certainly not sent: it is due again after a delay."""
     return SendResult(
         id=claim.id,
         attempt=claim.attempt,
         state=State.QUEUED,
-        delay=retry_delay(claim.attempt, max_delay=max_delay),
+        delay=retry_delay(claim.attempt),
         reason=reason,
     )
 

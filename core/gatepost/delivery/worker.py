@@ -24,12 +24,15 @@ from gatepost.errors import StoreError, Uncertain
 from gatepost.model import Email, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
-from gatepost.outbox import Claim, Limit, Outbox, SendResult, missing_keys, polling
+from gatepost.outbox import Claim, Limit, Outbox, SendResult, polling
 from gatepost.outbox.decisions import Decision
 from gatepost.outbox.limits import route_limits
 from gatepost.outbox.states import State
 from gatepost.routing.router import Router
 from gatepost.routing.shares import Shares
+
+_MAX_KEY_DELAYS = 8
+"""Attempts after which the delay grows no more while a content's key is missing: it is 256 seconds then, at most."""
 
 _log = logs.get(__name__)
 
@@ -148,7 +151,8 @@ class DeliveryWorker:
         assignment.member.throttle.release()
         self._outbox.missing_keys.note(claim.id, claim.missing_key)
         reason = f"its content is encrypted with the key {claim.missing_key}, which store.content_keys does not have"
-        return attempt.retry_result(claim, reason, missing_keys.MAX_DELAY)
+        delay = attempt.retry_delay(min(claim.attempt, _MAX_KEY_DELAYS))
+        return msgspec.structs.replace(attempt.retry_result(claim, reason), delay=delay)
 
     async def _send(
         self, delivery: Delivery, assignment: Assignment, lookup: LookupResult | None = None

@@ -17,7 +17,7 @@ def count_by_key(connection: Connection) -> Mapping[str, int]:
     start = literal_column("substr(content, 1, 5)")
     query = select(start, func.count()).select_from(contents).group_by(start)
     counts: dict[str, int] = {}
-    for first_bytes, number in connection.execute(query).tuples():
+    for first_bytes, number in connection.execute(query):
         key = key_of(bytes(first_bytes))
         counts[key] = counts.get(key, 0) + number
     return counts

@@ -2,17 +2,16 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from gatepost.observe import logs
 
-MAX_DELAY = 300.0
-"""Seconds until a message is claimed again, at most: so much later it goes on when the key is back."""
-
-_FORGET_AFTER = 2 * MAX_DELAY
-"""Seconds after which a message that was not claimed again does not count: another replica has the key, or it ended."""
+FORGET_AFTER = 600.0
+"""Seconds after which a message that was not claimed again does not count: another replica had the key, or it ended.
+While it waits, it is claimed at least twice in that time."""
 
 _MAX_MESSAGES = 100_000
+"""Messages that are counted; with more the number is too low."""
 
 _log = logs.get(__name__)
 
@@ -38,8 +37,13 @@ class MissingKeys:
         self._waiting.clear()
         self._logged.clear()
 
-    def counts(self) -> Mapping[str, int]:
-        """Return how many messages wait for each missing key, by the id of the key."""
-        since = self._clock() - _FORGET_AFTER
-        self._waiting = {one: (key, at) for one, (key, at) in self._waiting.items() if at > since}
+    def counts(self, listed: Collection[str]) -> Mapping[str, int]:
+        """Return how many messages wait for each missing key, by the id of the key.
+
+        ``listed`` are the configured keys: a message that was claimed right before a reload may be noted after it.
+        """
+        since = self._clock() - FORGET_AFTER
+        self._waiting = {
+            one: (key, at) for one, (key, at) in self._waiting.items() if at > since and key not in listed
+        }
         return Counter(key for key, _ in self._waiting.values())

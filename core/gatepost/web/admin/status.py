@@ -23,7 +23,7 @@ async def status(services: AdminServices, _request: StatusRequest, _actor: str) 
         uptime=services.heartbeat.uptime,
         lag=services.heartbeat.max_lag,
         store_fails=services.outbox.is_failing,
-        missing_keys=services.outbox.missing_keys.counts(),
+        missing_keys=services.outbox.missing_keys.counts(services.outbox.policy.content_keys.ids),
         # In a thread, because the file may be on a slow network disk.
         certificate_ends_at=await asyncio.to_thread(certificate.ends_at, path) if path else None,
         plugins=[
