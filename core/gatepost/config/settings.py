@@ -48,11 +48,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     )
     content_keys: Annotated[
         tuple[Secret, ...],
-        Meta(
-            min_length=1,
-            description="keys that encrypt the contents of messages: 32 random bytes each, in base64 or hexadecimal; "
-            "the first one encrypts, all decrypt; without the key contents are stored as they are",
-        ),
+        Meta(description="encrypt contents: 32 bytes, base64 or hex; the first encrypts, all decrypt"),
     ] = ()
 
 

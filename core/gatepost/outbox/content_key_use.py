@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from gatepost.content_keys import key_of
 from gatepost.outbox.schema import contents
@@ -14,7 +14,7 @@ def count_by_key(connection: Connection) -> Mapping[str, int]:
     It reads every content, so it is not for a running gateway.
     """
     # Not with parameters: PostgreSQL would take the two texts for different ones.
-    start = literal_column("substr(content, 1, 5)")
+    start: ColumnElement[bytes] = literal_column("substr(content, 1, 5)")
     query = select(start, func.count()).select_from(contents).group_by(start)
     counts: dict[str, int] = {}
     for first_bytes, number in connection.execute(query):

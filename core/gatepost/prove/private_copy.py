@@ -50,7 +50,7 @@ class PrivateCopy:
             "every secret is replaced by one that was made for this run",
             "contact sources: one source of canaries instead",
             "callbacks: to a stand-in for Smartico on this machine",
-            "store: a new and empty one",
+            "store: a new and empty one, not encrypted, so that it can be searched",
             f"a client more, {OWN_CLIENT}, with rules of its own, that reaches each sending plugin directly",
             "log: level debug, format json",
             "console: switched on for one user, on the loopback",
