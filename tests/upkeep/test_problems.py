@@ -111,6 +111,12 @@ def test_a_store_that_refuses_writes():
     assert (kind, "refuses writes" in text) == ("store", True)
 
 
+def test_messages_whose_content_needs_a_key_that_is_missing():
+    ((kind, text),) = problems({"missing_keys": {"0badc0de": 3}})
+    assert kind == "content_key_missing"
+    assert text.endswith("can't be read: 3; store.content_keys does not have the key 0badc0de")
+
+
 def test_a_misconfigured_plugin():
     plugin = msgspec.structs.replace(PLUGIN, misconfigured=True, reason="the key is refused")
     assert problems({"plugins": [plugin]}) == [
