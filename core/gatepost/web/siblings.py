@@ -32,7 +32,7 @@ async def _ask(address: str) -> Exposition | None:
         async with (
             aiohttp.ClientSession(timeout=timeout, connector=aiohttp.UnixConnector(path=address)) as session,
             session.post(
-                "http://gateway/metrics", data=msgspec.json.encode(MetricsRequest(parent=os.getppid()))
+                "http://gateway/own-metrics", data=msgspec.json.encode(MetricsRequest(parent=os.getppid()))
             ) as answer,
         ):
             if answer.status != 200:

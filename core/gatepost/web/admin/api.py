@@ -31,7 +31,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "tell": Operation(requests.RetryRequest, retries.tell_now),
     "resting-instances": Operation(requests.RestingInstancesRequest, sending.resting_instances),
     "send": Operation(requests.SendRequest, sending.send),
-    "metrics": Operation(requests.MetricsRequest, own_metrics),
+    "own-metrics": Operation(requests.MetricsRequest, own_metrics),
     "reload": Operation(requests.ReloadRequest, reloading.reload),
     "status": Operation(requests.StatusRequest, status.status),
 }
