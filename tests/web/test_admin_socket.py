@@ -76,6 +76,21 @@ def test_the_socket_lies_beside_the_store_or_the_configuration(tmp_path):
     assert socket_file.socket_paths(postgresql)[0] == tmp_path / "gatepost.toml.sock"
 
 
+@pytest.mark.parametrize("name", ["run/gatepost.sock", "run/gatepost"])
+def test_the_socket_lies_where_the_configuration_says(tmp_path, name):
+    """A service may be forbidden to write the folder of its configuration."""
+    path = tmp_path / "gatepost.toml"
+    path.write_text(f'[server]\nadmin_socket = "{name}"\n[store]\nurl = "postgresql://nobody.example/none"\n')
+    settings, _ = read_settings(path, lambda _use: None)
+    (tmp_path / "run").mkdir()
+
+    first, second = socket_file.socket_paths(settings)[:2]
+    assert first == tmp_path / "run" / "gatepost.sock"
+    assert second == tmp_path / "run" / "gatepost.2.sock"
+    with admin_socket(settings) as listener:
+        assert listener.getsockname() == str(first)
+
+
 @pytest.fixture
 def open_umask():
     """Create files with every permission that their creator gives them."""

@@ -16,7 +16,7 @@ NOT_SET = "(not set)"
 HIDDEN = "(secret)"
 OTHER_HIDDEN = "(another secret)"
 
-_FIXED = ("server.host", "server.port", "store.url", "console.", "logs.")
+_FIXED = ("server.host", "server.port", "server.admin_socket", "store.url", "console.", "logs.")
 """What only a restart changes: keys, and the beginnings of keys."""
 
 

@@ -38,6 +38,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Path | None, Meta(description="PEM, with the chain; without it run Gatepost behind a TLS proxy")
     ] = None
     key: Annotated[Path | None, Meta(description="PEM of the certificate's private key")] = None
+    admin_socket: Annotated[Path | None, Meta(description="the Unix socket that commands use")] = None
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

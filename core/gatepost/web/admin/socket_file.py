@@ -1,7 +1,8 @@
 """The admin socket: its place in the file system, and how it is created, found and removed.
 
-It lies beside the SQLite file, else beside the configuration. With PostgreSQL several gateways may share that folder,
-so there are several names, and each gateway takes the first that no other one listens at.
+Unless the configuration names its place, it lies beside the SQLite file, else beside the configuration. With PostgreSQL
+several gateways may share that folder, so there are several names, and each gateway takes the first that no other one
+listens at.
 """
 
 import contextlib
@@ -44,7 +45,10 @@ class NoSocket(SocketUnavailable):
 
 def socket_paths(settings: Settings) -> list[Path]:
     """Return the paths at which a gateway of this configuration may listen, the first choice first."""
-    base = sqlite_path(settings.store.url, settings.path.parent) or settings.path
+    if own := settings.server.admin_socket:
+        base = own.with_name(own.name.removesuffix(".sock"))
+    else:
+        base = sqlite_path(settings.store.url, settings.path.parent) or settings.path
     suffixes = [".sock", *(f".{number}.sock" for number in range(2, MAX_GATEWAYS + 1))]
     return [base.with_name(base.name + suffix) for suffix in suffixes]
 
