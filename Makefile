@@ -67,7 +67,7 @@ torture: setup  ## break processes, disks and clocks, and count what is lost; SE
 # Without these programs the tests that need them are skipped by name. Ubuntu has no package of chromium.
 programs:  ## install the programs that some tests need; as root, on Debian or Ubuntu
 	-apt-get -qq update
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install pgbouncer prometheus > /dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install caddy nginx pgbouncer prometheus systemd > /dev/null
 	-DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium > /dev/null
 
 lint: setup  ## check style, types and the import layers
