@@ -80,5 +80,7 @@ def test_the_container_is_protected_and_only_this_machine_reaches_it():
     assert all(port.startswith("127.0.0.1:") for port in GATEWAY["ports"])
     assert COMPOSE["networks"]["back"]["internal"]
     assert COMPOSE["services"]["database"]["networks"] == ["back"]
+    # A volume takes over the owner of the folder in the image.
+    assert "state:/var/lib/gatepost" in GATEWAY["volumes"]
     user = re.search(r"^USER (\d+):\1$", DOCKERFILE, re.MULTILINE)[1]
-    assert f"/var/lib/gatepost:uid={user},gid={user},mode=0700" in GATEWAY["tmpfs"]
+    assert f"--owner {user} --group {user} --mode 0700 /var/lib/gatepost" in DOCKERFILE
