@@ -50,6 +50,21 @@ async def test_a_secret_in_a_file_is_read_again(box, run, tmp_path):
         assert (await gateway.post("/sms", sms(), secret="the-new-secret"))["error_code"] == 0
 
 
+async def test_the_command_need_not_be_able_to_read_the_url_of_the_store(box, run, tmp_path):
+    """systemd shows credentials to the gateway alone, and not to the command that lets it reload."""
+    url = tmp_path / "store-url"
+    url.write_text("sqlite:///gatepost.db")
+    box.tables["store"] = {"url": "file:store-url"}
+    box.tables["server"]["admin_socket"] = "gateway.sock"
+    async with box.running(sms=["box"]):
+        url.unlink()
+        output = await run("reload", code=1)
+
+    assert "store.url" in output
+    # The gateway has answered.
+    assert "Nothing was taken over" in output
+
+
 async def test_a_signal_does_the_same_and_the_log_says_so(box, begin):
     process, gateway = await begin(sms=["box"])
     change(box, "clients.brand", sms_max_parts=1)

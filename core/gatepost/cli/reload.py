@@ -40,7 +40,7 @@ def ask(config: Path | None, *, dry: bool) -> Reload:
     """Let the running gateway read its configuration again; print the problems; end the command where none runs."""
     path = config_path(config)
     with report_faults(path):
-        settings = store.load_settings(config)
+        settings = store.load_address(config)
     try:
         answer = asyncio.run(_request(settings, dry=dry))
     except store.AdminError as error:

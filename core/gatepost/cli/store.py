@@ -15,7 +15,7 @@ from gatepost.cli.common import fail
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path, read_settings
 from gatepost.content_keys import ContentKeys
-from gatepost.errors import ConfigError, StoreError
+from gatepost.errors import ConfigError, Fault, StoreError
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Outbox, Policy, open_outbox, postgresql, sqlite
 from gatepost.outbox.driver_errors import store_error
@@ -71,11 +71,7 @@ def load_settings(config: Path | None) -> Settings:
     The plugins' settings are not checked: their secrets are often in the gateway's environment only. Nor are the keys
     of contents, for the same reason: a command that has to read one says that its key is missing.
     """
-
-    def skip_plugin(_use: str) -> NoReturn:
-        raise ConfigError([])
-
-    settings, faults = read_settings(config_path(config), skip_plugin)
+    settings, faults = _read_settings(config)
     concerning_store = [
         fault
         for fault in faults
@@ -84,6 +80,22 @@ def load_settings(config: Path | None) -> Settings:
     if settings is None or concerning_store:
         raise ConfigError(concerning_store or faults)
     return settings
+
+
+def load_address(config: Path | None) -> Settings:
+    """Return the settings for a command that only asks the gateway; raise ConfigError if they don't say where it listens.
+
+    With ``admin_socket`` the store does not matter. systemd shows credentials, such as its URL, to the gateway alone.
+    """
+    settings, _ = _read_settings(config)
+    return settings if settings and settings.server.admin_socket else load_settings(config)
+
+
+def _read_settings(config: Path | None) -> tuple[Settings | None, list[Fault]]:
+    def skip_plugin(_use: str) -> NoReturn:
+        raise ConfigError([])
+
+    return read_settings(config_path(config), skip_plugin)
 
 
 async def fetch(settings: Settings, query: Callable[[Connection], Result]) -> Result:
