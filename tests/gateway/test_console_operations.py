@@ -262,7 +262,7 @@ async def test_an_instance_that_fails_says_why_and_its_errors_are_counted_by_cod
     async with console.browser("maria") as browser:
         _, text = await browser.get("/plugins")
         assert "misconfigured" in text
-        assert "mend its table or its account" in text
+        assert "Mend its table or its account" in text
         ((code,),) = store("SELECT DISTINCT code FROM attempts")
         assert re.search(rf"sendgrid-main</th><td><code>{code}</code></td><td>unavailable</td>", text)
         assert "players" in text
