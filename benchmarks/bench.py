@@ -23,6 +23,7 @@ import memory
 import start
 import webhook_2000
 import whole_way
+import without_a_stop
 from machine import Row, describe_machine
 from rich.console import Console
 from rich.table import Table
@@ -32,7 +33,7 @@ RESULTS = Path(__file__).parent / "results.json"
 MAX_SLOW_ROUNDS = 3
 """The most rounds of groups that take long."""
 
-BY_NAME = frozenset({"console"})
+BY_NAME = frozenset({"console", "reloads", "handover"})
 """Groups that take so long that they are measured only where they are named."""
 
 
@@ -56,6 +57,8 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
         "encryption": encryption.rows,
         "start": lambda: start.rows(rounds),
         "console": console_pages.rows,
+        "reloads": without_a_stop.reloads,
+        "handover": without_a_stop.handovers,
         "accept-postgres": lambda: accept.on_postgres(few, seconds),
         "drain-postgres": lambda: drain.on_postgres(few, 5_000),
     }
