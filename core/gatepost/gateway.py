@@ -27,7 +27,7 @@ from gatepost.upkeep.loop_lag import measure_loop_lag
 from gatepost.upkeep.pauses import follow_pauses
 from gatepost.web.admin import status
 from gatepost.web.admin.requests import StatusRequest
-from gatepost.web.admin.services import AdminServices
+from gatepost.web.admin.services import AdminServices, OperationRefused
 from gatepost.web.services import Services
 
 DRAIN_TIMEOUT = 11.0
@@ -38,6 +38,9 @@ MIN_PLUGIN_CLOSE_TIMEOUT = 0.5
 
 REQUEST_GRACE = 2.0
 """Seconds after a reload for which requests in hand may still use the plugins that the new configuration does not have."""
+
+STOPPING = "the gateway stops"
+"""Why it takes over no configuration any more."""
 
 _log = logs.get(__name__)
 
@@ -141,12 +144,20 @@ class Gateway:
         """Use another configuration from now on; what is in hand goes on with what it has.
 
         ``instances`` are those of ``self.instances`` that stay, and new ones, which are opened. Raises ConfigError
-        and changes nothing where one of them can't be opened.
+        where one of them can't be opened, and OperationRefused while the gateway stops. Then nothing changes.
         """
-        await self._opened.open([one for one in instances.values() if one not in self.instances.values()])
-        old = self._current
-        new = Generation(settings, instances, self._lasting, old)
-        await new.prepare()
+        added = [one for one in instances.values() if one not in self.instances.values()]
+        await self._opened.open(added)
+        old, is_done = self._current, False
+        try:
+            new = Generation(settings, instances, self._lasting, old)
+            await new.prepare()
+            is_done = not self.is_stopping
+        finally:
+            if not is_done:
+                await self._opened.close(added)
+        if self.is_stopping:
+            raise OperationRefused(STOPPING)
         # From here on without an await: each request has all of the old configuration or all of the new one.
         self._current = new
         self.outbox.policy = outbox_policy(settings)
@@ -160,8 +171,6 @@ class Gateway:
         new.start(self._check_loop_end)
         self._retiring[old] = retirement = asyncio.create_task(self._retire(old), name="retirement")
         retirement.add_done_callback(self._check_loop_end)
-        if self.is_stopping:
-            new.stop()
         for follow in self.on_reload:
             follow(settings)
 

@@ -9,7 +9,7 @@ from gatepost.config.changes import find_changes, fixed_faults
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import environment_names
 from gatepost.errors import ConfigError, Fault, StoreError
-from gatepost.gateway import Gateway
+from gatepost.gateway import STOPPING, Gateway
 from gatepost.observe import logs
 from gatepost.outbox import audit
 from gatepost.outbox.audit import AuditEntry
@@ -47,21 +47,21 @@ class Reloading:
     async def _reload(self, *, dry: bool) -> Reload:
         gateway, old = self._gateway, self._gateway.settings
         if gateway.is_stopping:
-            raise OperationRefused("the gateway stops")
+            raise OperationRefused(STOPPING)
         # In a thread, because it reads files and runs the constructors of plugins.
         settings, instances, faults = await asyncio.to_thread(self._examine, old.path, gateway.instances, old)
         if settings is not None:
             faults += fixed_faults(old, settings)
         if settings is None or faults:
             return _refused(faults)
-        if not dry:
-            try:
+        try:
+            # Before the change, because the file may be replaced at any moment.
+            environment = environment_names(settings.path)
+            if not dry:
                 await gateway.take_over(settings, instances)
-            except ConfigError as error:
-                return _refused(error.faults)
-        return Reload(
-            changes=find_changes(old, settings), problems=[], environment=environment_names(settings.path)
-        )
+        except ConfigError as error:
+            return _refused(error.faults)
+        return Reload(changes=find_changes(old, settings), problems=[], environment=environment)
 
     async def _record(self, answer: Reload, actor: str) -> None:
         """Record a reload in the audit log and in the log, by the keys alone."""

@@ -8,7 +8,9 @@ import signal
 import msgspec
 import pytest
 
+from gatepost.app import examine, load, open_gateway
 from gatepost.testing import emulator
+from gatepost.web.admin.services import OperationRefused
 from gateway.conftest import sms, until
 
 
@@ -247,6 +249,22 @@ async def test_several_at_once_come_one_after_the_other(box, run):
         output = await run("reload")
         assert "Nothing has changed." in output or "Taken over: 1 key has changed." in output
         assert (await gateway.sms(body="x" * 200))["error_code"] == 14
+
+
+async def test_a_gateway_that_stops_takes_over_nothing(box):
+    """Neither before its plugins are opened, nor when it has begun to stop meanwhile."""
+    box.tables["routes"]["sms"] = ["box"]
+    path = box.write()
+    async with open_gateway(*load(path)) as gateway:
+        change(box, "plugins.box", timeout=9)
+        settings, instances, faults = examine(path, gateway.instances, gateway.settings)
+        assert faults == []
+        gateway.stop()
+        with pytest.raises(OperationRefused, match="the gateway stops"):
+            await gateway.take_over(settings, instances)
+        assert gateway.settings.plugins["box"].timeout == 10
+        with pytest.raises(OperationRefused, match="the gateway stops"):
+            await gateway.admin.reload("test", dry=False)
 
 
 async def test_without_a_gateway_there_is_nothing_to_reload(box, run):
