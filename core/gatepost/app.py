@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from gatepost import preflight
 from gatepost.callbacks.client import CallbackClient
 from gatepost.config.settings import Settings
-from gatepost.config.toml_file import read_settings
+from gatepost.config.toml_file import convert_settings, read_settings
 from gatepost.errors import ConfigError, Fault
 from gatepost.gateway import Gateway
 from gatepost.observe import logs, redaction
@@ -43,10 +44,23 @@ def examine(
     settings, faults = read_settings(path, discovery.settings_type)
     if settings is None:
         return None, {}, faults
+    return settings, *_examine(settings, faults, in_use, used_with)
+
+
+def examine_content(path: Path, content: dict[str, Any]) -> list[Fault]:
+    """Return every fault of a configuration that is not written yet; ``path`` is where it will be."""
+    settings, faults = convert_settings(path, content, discovery.settings_type)
+    return _examine(settings, faults, MappingProxyType({}), None)[1]
+
+
+def _examine(
+    settings: Settings, faults: list[Fault], in_use: Mapping[str, Instance], used_with: Settings | None
+) -> tuple[dict[str, Instance], list[Fault]]:
+    """Build the plugins of settings in which these faults were found; returns them and all faults."""
     redaction.redact_settings(settings)
     instances, more = build_instances(settings, in_use, used_with)
-    faults += more
-    return settings, instances, [*faults, *preflight.find_faults(settings, {fault.key for fault in faults})]
+    faults = [*faults, *more]
+    return instances, [*faults, *preflight.find_faults(settings, {fault.key for fault in faults})]
 
 
 @asynccontextmanager

@@ -276,7 +276,7 @@ async def test_the_warnings_of_a_constructor_are_findings_of_a_check(config, pol
     ]
 
     assert await warnings_of(config) == expected
-    assert check._print_findings(config, await check_config(config, live=False)) == 0
+    assert check.print_findings(config, await check_config(config, live=False)) == 0
 
 
 async def test_warnings_are_bounded_and_show_no_secret(config, poller):

@@ -8,6 +8,7 @@ import rich_click as click
 from gatepost import __version__
 
 _COMMANDS = {
+    "init": "write a first gatepost.toml by asking, or by options",
     "serve": "run the gateway",
     "reload": "let the running gateway take over its changed configuration",
     "check": "check the configuration and list all its faults",

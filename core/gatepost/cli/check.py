@@ -78,10 +78,10 @@ def command(
         from gatepost.cli import plugin_conformance  # noqa: PLC0415
 
         sys.exit(plugin_conformance.report(path, plugin, live=live))
-    sys.exit(_print_findings(path, asyncio.run(check_config(path, live=live))))
+    sys.exit(print_findings(path, asyncio.run(check_config(path, live=live))))
 
 
-def _print_findings(path: Path, findings: Sequence[Finding]) -> int:
+def print_findings(path: Path, findings: Sequence[Finding]) -> int:
     """Print the findings and a verdict; returns the exit code."""
     console = Console(highlight=False)
     console.print(Text(str(path), "bold"))

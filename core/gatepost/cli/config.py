@@ -3,16 +3,16 @@
 import json
 import sys
 import textwrap
-import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 import rich_click as click
 
 from gatepost.cli import reload
 from gatepost.cli.common import config_option
+from gatepost.cli.setting_types import choices, leaf_types, meta_value
 from gatepost.config.networks import Network
 from gatepost.config.routes import Route
 from gatepost.config.settings import CORE_KEYS, SECTIONS, Client, InstanceSettings
@@ -79,7 +79,7 @@ def lines() -> Iterator[str]:
     for section, struct_type in SECTIONS.items():
         if section == "contacts":
             yield from _clients()
-        yield _comment((struct_type.__doc__ or "").partition("\n")[0])
+        yield comment((struct_type.__doc__ or "").partition("\n")[0])
         yield from _table(section, struct_type)
         if section == "routes":
             yield from _rules()
@@ -87,7 +87,7 @@ def lines() -> Iterator[str]:
 
 
 def _clients() -> Iterator[str]:
-    yield _comment("One table for each client, such as a brand's Smartico account. Choose the name freely.")
+    yield comment("One table for each client, such as a brand's Smartico account. Choose the name freely.")
     yield from _table("clients.smartico", Client)
 
 
@@ -109,25 +109,25 @@ _RULE_EXAMPLES: Mapping[str, str] = {
 
 
 def _rules() -> Iterator[str]:
-    yield _comment(
+    yield comment(
         "Instead of a list, a channel may have rules. The first rule whose conditions all hold is the message's "
         "route. Each condition is optional; of each list one entry must fit."
     )
     yield "# [[routes.sms]]"
     for key in keys(Route, "routes.sms"):
         example = key._replace(value=_RULE_EXAMPLES.get(key.name, key.value))
-        yield _line(example, "# ")
+        yield line(example, "# ")
     yield ""
 
 
 def _plugins() -> Iterator[str]:
-    yield _comment(
+    yield comment(
         "One table for each plugin instance. Choose its name freely and use it in routes, in contacts.sources and "
         "in /webhooks/NAME. Every plugin also has these keys:"
     )
     for key in keys(InstanceSettings):
         if key.name in CORE_KEYS and key.name != "use":
-            yield _comment(f"{key.name} = {key.value}: {key.description}", indent="#     ")
+            yield comment(f"{key.name} = {key.value}: {key.description}", indent="#     ")
     yield ""
     for use in sorted(discovery.installed()):
         try:
@@ -145,11 +145,11 @@ def _table(path: str, struct_type: type[msgspec.Struct], *, use: str = "") -> It
     if use:
         yield f'{mark}use = "{use}"'
     for key in keys(struct_type, path):
-        yield _line(key, mark if key.required else "#")
+        yield line(key, mark if key.required else "#")
     yield ""
 
 
-def _line(key: Key, mark: str) -> str:
+def line(key: Key, mark: str) -> str:
     """Return a key with its comment beside it, which goes on in the lines below."""
     setting = f"{mark}{key.name} = {key.value}"
     first, *rest = textwrap.wrap(key.description, LINE_WIDTH - COMMENT_COLUMN - 2) or [""]
@@ -159,7 +159,7 @@ def _line(key: Key, mark: str) -> str:
     return f"{setting}\n{' ' * COMMENT_COLUMN}# {first}{below}"
 
 
-def _comment(text: str, indent: str = "# ") -> str:
+def comment(text: str, indent: str = "# ") -> str:
     return textwrap.fill(
         text, LINE_WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False
     )
@@ -176,38 +176,18 @@ def keys(struct_type: type[msgspec.Struct], path: str = "") -> list[Key]:
 
 def _key(field: msgspec.structs.FieldInfo, hint: Any, path: str) -> Key:
     notes = ["required"] if field.required else []
-    if choices := _choices(hint):
-        notes.append(", ".join(choices))
+    if words := choices(hint):
+        notes.append(", ".join(words))
     default = _default(field)
     if default is None or default == Secret("") or isinstance(default, msgspec.Struct):
         if not field.required:
             notes.append("not set")
         # A key without a default is shown with an example.
-        default = _meta_value(hint, "examples")
+        default = meta_value(hint, "examples")
     description = " ".join(
-        filter(None, [_meta_value(hint, "description"), f"({'; '.join(notes)})" if notes else ""])
+        filter(None, [meta_value(hint, "description"), f"({'; '.join(notes)})" if notes else ""])
     )
     return Key(field.encode_name, description, field.required, _toml(default, hint, path))
-
-
-def _meta_value(hint: Any, name: Literal["description", "examples"]) -> Any:
-    """Return the description or the first example in a type's Meta; None when there is none."""
-    metas = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
-    found = next((value for meta in reversed(metas) if (value := getattr(meta, name))), None)
-    return found[0] if found and name == "examples" else found
-
-
-def _choices(hint: Any) -> list[str]:
-    if get_origin(hint) is Literal:
-        return [json.dumps(value) for value in get_args(hint) if value]
-    return [choice for part in _alternatives(hint) for choice in _choices(part)]
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    """Return the type that is annotated, those of a union, or those in a list; nothing for other types."""
-    if hasattr(hint, "__metadata__"):
-        return (hint.__origin__,)
-    return get_args(hint) if get_origin(hint) in {Union, types.UnionType, tuple} else ()
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:
@@ -236,29 +216,21 @@ def _toml(value: Any, hint: Any, path: str) -> str:
 
 
 def _placeholder(hint: Any, path: str) -> str:
-    leaf_types = _leaf_types(hint)
+    found = leaf_types(hint)
     name = path.rpartition(".")[2]
-    if Secret in leaf_types:
-        words = [word for word in path.split(".") if word not in {"plugins", "clients"}]
-        text = json.dumps("env:" + "_".join(words).upper().replace("-", "_"))
-    elif choices := _choices(hint):
-        text = choices[0]
-    elif bool in leaf_types:
+    if Secret in found:
+        names = [word for word in path.split(".") if word not in {"plugins", "clients"}]
+        text = json.dumps("env:" + "_".join(names).upper().replace("-", "_"))
+    elif words := choices(hint):
+        text = words[0]
+    elif bool in found:
         text = "false"
-    elif int in leaf_types or float in leaf_types:
+    elif int in found or float in found:
         text = "1"
-    elif Path in leaf_types:
+    elif Path in found:
         text = json.dumps(f"{name}.pem" if name in {"certificate", "key", "ca_file"} else f"./{name}")
-    elif Network in leaf_types:
+    elif Network in found:
         text = '"203.0.113.0/24"'
     else:
         text = '"…"'
-    return f"[{text}]" if tuple in leaf_types or list in leaf_types else text
-
-
-def _leaf_types(hint: Any) -> set[Any]:
-    """Return every type that a type is composed of."""
-    if hasattr(hint, "__metadata__"):
-        return _leaf_types(hint.__origin__)
-    inner = {leaf for part in get_args(hint) if part is not Ellipsis for leaf in _leaf_types(part)}
-    return inner | {get_origin(hint) or hint} if get_origin(hint) is not Literal else {Literal}
+    return f"[{text}]" if tuple in found or list in found else text

@@ -60,6 +60,13 @@ def read_settings(path: Path, settings_type: _SettingsTypes) -> tuple[Settings |
         content = _load_toml(path)
     except ConfigError as error:
         return None, list(error.faults)
+    return convert_settings(path, content, settings_type)
+
+
+def convert_settings(
+    path: Path, content: dict[str, Any], settings_type: _SettingsTypes
+) -> tuple[Settings, list[Fault]]:
+    """Return the settings of a file with this content, and every fault, as ``read_settings`` does."""
     root = _root(path, content)
     misspelled = root.refuse_unknown(known=(*SECTIONS, "clients", "plugins"))
     clients = {
