@@ -17,6 +17,7 @@ from gatepost.cli.first_config.draft import Draft
 from gatepost.cli.first_config.interview import Interview
 from gatepost.cli.first_config.questions import ask_everything, new_authorization, put_listen
 from gatepost.config.toml_file import config_path
+from gatepost.observe.leaves import KeyPath
 
 _CLIENT = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -91,13 +92,17 @@ def command(
         interview.refuse("listen", problem)
     if terminal:
         _stop_on(interview.problems())
-    authorization = _authorization(interview.draft, client)
+    secret = _authorization(interview.draft, client)
     ask_everything(interview, client)
     if not terminal:
         _stop_on(interview.problems(interview.draft.faults()))
-    _write(interview.draft)
+    written = _write(interview.draft)
     code = print_findings(path, asyncio.run(check_config(path, live=False)))
-    next_steps.show(interview.draft, client, authorization if terminal else "")
+    file = written.get(("clients", client, "authorization", 0))
+    # A script's output is often stored where others can read it.
+    shown = f"{secret} (it is shown only now, and is in {file})" if terminal else f"the content of {file}"
+    where = shown if file else f"the value of clients.{client}.authorization"
+    next_steps.show(interview.draft, authorization=where, has_faults=code > 0)
     sys.exit(code)
 
 
@@ -153,14 +158,17 @@ def _authorization(draft: Draft, client: str) -> str:
     return secret
 
 
-def _write(draft: Draft) -> None:
+def _write(draft: Draft) -> dict[KeyPath, str]:
+    """Write the files, or end the command; returns the files of the secrets as they are shown."""
     try:
         written = files.write(draft)
     except FileExistsError:
         fail(f"{draft.path} has been created meanwhile; nothing was changed")
     except OSError as error:
         fail(f"can't write to {draft.path.absolute().parent} ({error.strerror}); nothing was changed")
+    shown = {key: printable(os.path.relpath(file)) for key, file in written.items()}
     click.echo("")
-    for file in (draft.path, *written.values()):
-        click.echo(f"Written: {printable(os.path.relpath(file))}")
+    for file in (printable(str(draft.path)), *shown.values()):
+        click.echo(f"Written: {file}")
     click.echo("")
+    return shown

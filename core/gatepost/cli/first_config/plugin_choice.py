@@ -12,6 +12,12 @@ from gatepost.config.toml_table import closest_name, suggestion
 from gatepost.errors import ConfigError
 from gatepost.plugin_host import discovery
 
+_ABILITIES = {
+    "find_contact": "is a contact source",
+    "send_email": "sends email",
+    "send_sms": "sends text messages",
+}
+
 
 def offering(hook: str) -> list[str]:
     """Return the installed plugins that implement a hook; one that can't be used has none."""
@@ -44,14 +50,15 @@ def choose(interview: Interview, question: Question, hook: str) -> list[str]:
         only = uses[0] if len(uses) == 1 and not question.may_be_empty else None
         question = question._replace(note=f"{question.note} Installed: {', '.join(uses)}.", default=only)
         while unknown := _unknown(names := split(interview.prompt(question)), known):
-            click.secho(f"{printable(unknown)} can't do that; {_advice(unknown, known)}", fg="red")
+            click.secho(_problem(unknown, hook, known), fg="red")
         if names:
             draft.put(question.key, names)
     elif not question.may_be_empty:
         interview.ask(question._replace(note=f"there are: {', '.join(uses) or 'none'}"))
     names = [name for name in _listed(draft, question.key) if not _has_use(draft, name)]
     if unknown := _unknown(names, known):
-        interview.refuse(question.name, f"{printable(unknown)} can't do that; {_advice(unknown, known)}")
+        interview.refuse(question.name, _problem(unknown, hook, known))
+    names = [name for name in names if name in known]
     for name in names:
         draft.put(("plugins", name, "use"), name)
     return names
@@ -75,8 +82,9 @@ def _unknown(names: Sequence[str], known: Sequence[str]) -> str:
     return next((name for name in names if name not in known), "")
 
 
-def _advice(name: str, known: Sequence[str]) -> str:
-    return suggestion(closest_name(name, known), known)
+def _problem(name: str, hook: str, known: Sequence[str]) -> str:
+    advice = suggestion(closest_name(name, known), known)
+    return f"no installed plugin {printable(name)} {_ABILITIES[hook]}; {advice}"
 
 
 def ask_keys(interview: Interview, name: str) -> None:
