@@ -138,7 +138,20 @@ def test_what_the_options_say_is_not_asked(folder, answer):
     assert config(folder)["store"] == {"url": "sqlite:///other.db"}
 
 
-@pytest.mark.parametrize("count", range(1, 12))
+def test_a_bad_option_is_asked_for_again(folder, answer):
+    options = ["--allow-ips", "192.0.2.7/8", "--email", "smpt", "--set", "plugins.csv.path=users.csv"]
+
+    result = answer(
+        ["", "192.0.2.7", "", "hunter2", "csv", "", "smtp", "relay.example", "", "", *END], *options
+    )
+
+    assert result.exit_code == 0, result.output
+    assert "no installed plugin smpt sends email; is it smtp?" in result.output
+    assert config(folder)["clients"]["smartico"]["allow_ips"] == ["192.0.2.7"]
+    assert config(folder)["routes"] == {"email": ["smtp"]}
+
+
+@pytest.mark.parametrize("count", [1, 4, 6, 9, 11])
 def test_a_conversation_that_ends_early_leaves_nothing(folder, answer, count):
     result = answer([*START, "smtp", "relay.example", "", "", *END][:count])
 

@@ -96,14 +96,21 @@ def command(
     ask_everything(interview, client)
     if not terminal:
         _stop_on(interview.problems(interview.draft.faults()))
+    sys.exit(_finish(interview, client, secret))
+
+
+def _finish(interview: Interview, client: str, secret: str) -> int:
+    """Write the files, check them, and say what comes next; returns the exit code."""
+    path = interview.draft.path
     written = _write(interview.draft)
     code = print_findings(path, asyncio.run(check_config(path, live=False)))
     file = written.get(("clients", client, "authorization", 0))
     # A script's output is often stored where others can read it.
-    shown = f"{secret} (it is shown only now, and is in {file})" if terminal else f"the content of {file}"
-    where = shown if file else f"the value of clients.{client}.authorization"
+    where = f"the content of {file}" if file else f"the value of clients.{client}.authorization"
+    if file and interview.terminal:
+        where = f"{secret} (it is shown only now, and is in {file})"
     next_steps.show(interview.draft, authorization=where, has_faults=code > 0)
-    sys.exit(code)
+    return code
 
 
 def _has_terminal() -> bool:

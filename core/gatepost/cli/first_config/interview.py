@@ -71,9 +71,13 @@ class Interview:
         return self._options.get(key, f"--set {key}=VALUE")
 
     def ask(self, question: Question) -> None:
-        """Get the answer to a question, unless an option has given it."""
+        """Get the answer to a question, unless an option has given one that can be used."""
         if self.draft.has(question.key):
-            return
+            faults = self.draft.faults(question.name) if self.terminal else []
+            if not faults:
+                return
+            self.print_faults(faults)
+            self.draft.remove(question.key)
         if self.terminal:
             self.ask_until_usable(question)
         elif question.default is not None:

@@ -43,6 +43,9 @@ def choose(interview: Interview, question: Question, hook: str) -> list[str]:
     """
     draft, uses = interview.draft, offering(hook)
     known = [*uses, *(name for name in draft.table(("plugins",)) if _has_use(draft, name))]
+    if interview.terminal and (unknown := _unknown(_listed(draft, question.key), known)):
+        click.secho(_problem(unknown, hook, known), fg="red")
+        draft.remove(question.key)
     if interview.terminal and not draft.has(question.key):
         if not uses:
             click.secho(f"\n{question.prompt}: no such plugin is installed.", fg="yellow")
