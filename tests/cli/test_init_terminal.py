@@ -138,6 +138,25 @@ def test_what_the_options_say_is_not_asked(folder, answer):
     assert config(folder)["store"] == {"url": "sqlite:///other.db"}
 
 
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("plugins.smtp.hots=x", "--set plugins.smtp.hots=VALUE: is not a key here"),
+        ("plugins.relay.host=x", "--set plugins.relay.use=VALUE: is missing"),
+        ("plugins.relay.use=smpt", "--set plugins.relay.use=VALUE: no such plugin is installed"),
+        ("logs.level=loud", "--set logs.level=VALUE: must be one of"),
+    ],
+)
+def test_a_bad_option_that_no_question_follows_is_refused_before_the_questions(
+    folder, answer, setting, problem
+):
+    result = answer([""], "--set", setting)
+
+    assert result.exit_code == 1
+    assert problem in result.output
+    assert "Smartico's addresses" not in result.output
+
+
 def test_a_bad_option_is_asked_for_again(folder, answer):
     options = ["--allow-ips", "192.0.2.7/8", "--email", "smpt", "--set", "plugins.csv.path=users.csv"]
 

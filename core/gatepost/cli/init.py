@@ -18,6 +18,7 @@ from gatepost.cli.first_config.interview import Interview
 from gatepost.cli.first_config.questions import ask_everything, new_authorization, put_listen
 from gatepost.config.toml_file import config_path
 from gatepost.observe.leaves import KeyPath
+from gatepost.plugin_host import discovery
 
 _CLIENT = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -142,8 +143,18 @@ def _take_settings(interview: Interview, settings: tuple[str, ...]) -> None:
     pairs = [(key_path(text.partition("=")[0]), text.partition("=")[2]) for text in settings if "=" in text]
     if len(pairs) < len(settings) or any(len(key) < 2 for key, _ in pairs):
         raise click.UsageError("--set: write TABLE.KEY=VALUE, such as plugins.relay.host=mail.example")
+    for section, name in [key[:2] for key, _ in pairs]:
+        # An installed plugin needs no `use`: that is its name.
+        if section == "plugins" and name in discovery.installed():
+            interview.draft.put((section, name, "use"), name)
     for key, text in sorted(pairs, key=lambda pair: pair[0][-1] != "use"):
         interview.take_option(key, text)
+    if interview.terminal:
+        # What is missing is asked for later; what is wrong never would be.
+        for key, _text in pairs:
+            for checked in (key, (*key[:2], "use")):
+                for fault in interview.draft.faults(".".join(checked)):
+                    interview.refuse(fault.key, fault.problem)
 
 
 def _stop_on(problems: list[str]) -> None:

@@ -88,10 +88,8 @@ class Draft:
     def _plugin_hint(self, name: str, key: tuple[str, ...]) -> Any:
         if key[0] in CORE_KEYS:
             return inner_hint(InstanceSettings, key)
-        # A plugin that an option has named has no table yet.
-        use = self.table(("plugins", name)).get("use", name)
         try:
-            return inner_hint(discovery.settings_type(str(use)), key)
+            return inner_hint(discovery.settings_type(str(self.table(("plugins", name)).get("use"))), key)
         except ConfigError:
             return Any
 

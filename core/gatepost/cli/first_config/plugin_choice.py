@@ -37,7 +37,7 @@ def takes_reports(use: str) -> bool:
 
 
 def choose(interview: Interview, question: Question, hook: str) -> list[str]:
-    """Get the plugins for a list of the configuration, with a table for each; returns the new plugins' names.
+    """Get the plugins for a list of the configuration, with a table for each; returns their names.
 
     A plugin has the name by which it is installed, unless the options have made a table of another name.
     """
@@ -58,12 +58,12 @@ def choose(interview: Interview, question: Question, hook: str) -> list[str]:
             draft.put(question.key, names)
     elif not question.may_be_empty:
         interview.ask(question._replace(note=f"there are: {', '.join(uses) or 'none'}"))
-    names = [name for name in _listed(draft, question.key) if not _has_use(draft, name)]
+    names = _listed(draft, question.key)
     if unknown := _unknown(names, known):
         interview.refuse(question.name, _problem(unknown, hook, known))
-    names = [name for name in names if name in known]
     for name in names:
-        draft.put(("plugins", name, "use"), name)
+        if name in known and not _has_use(draft, name):
+            draft.put(("plugins", name, "use"), name)
     return names
 
 

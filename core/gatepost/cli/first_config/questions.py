@@ -58,25 +58,24 @@ def _ask_client(interview: Interview, table: tuple[str, ...]) -> None:
 
 def _ask_plugins(interview: Interview) -> None:
     draft = interview.draft
-    lists = {
-        ("contacts", "sources"): (
-            Question(
-                ("contacts", "sources"), "Contact source", "The plugin that knows your users' addresses."
-            ),
-            "find_contact",
-        ),
-        ("routes", "email"): (_senders(Channel.EMAIL, "email"), SEND_HOOKS[Channel.EMAIL]),
-        ("routes", "sms"): (_senders(Channel.SMS, "text messages"), SEND_HOOKS[Channel.SMS]),
-    }
-    for question, hook in lists.values():
+    sources = Question(
+        ("contacts", "sources"), "Contact source", "The plugin that knows your users' addresses."
+    )
+    lists = [
+        (sources, "find_contact"),
+        (_senders(Channel.EMAIL, "email"), SEND_HOOKS[Channel.EMAIL]),
+        (_senders(Channel.SMS, "text messages"), SEND_HOOKS[Channel.SMS]),
+    ]
+    complete: set[str] = set()
+    for question, hook in lists:
         for name in choose(interview, question, hook):
-            ask_keys(interview, name)
-    if not interview.terminal:
-        # Those whose tables come from options.
-        for name in draft.table(("plugins",)):
-            ask_keys(interview, name)
-        if not draft.table(("routes",)):
-            interview.refuse("routes.email", "is missing, and so is --sms: name a plugin that sends")
+            if name not in complete:
+                ask_keys(interview, name)
+                complete.add(name)
+    for name in [name for name in draft.table(("plugins",)) if name not in complete]:
+        ask_keys(interview, name)
+    if not interview.terminal and not draft.table(("routes",)):
+        interview.refuse("routes.email", "is missing, and so is --sms: name a plugin that sends")
 
 
 def _senders(channel: Channel, what: str) -> Question:
