@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import sys
 import time
 import tomllib
@@ -197,7 +198,10 @@ class Terminal:
         self._position = self.output.index(text, self._position) + len(text)
 
     def type(self, prompt: str, keys: str) -> None:
-        """Type something after a prompt."""
+        """Type something after a prompt, which is given to its last space.
+
+        A hidden prompt discards what was typed before that space.
+        """
         self.expect(prompt)
         os.write(self._terminal, keys.encode())
 
@@ -206,6 +210,8 @@ class Terminal:
         end = time.monotonic() + DEADLINE
         while self._receive(end - time.monotonic()):
             pass
+        if time.monotonic() >= end:
+            os.kill(self._process, signal.SIGKILL)
         _, status = os.waitpid(self._process, 0)
         os.close(self._terminal)
         return os.waitstatus_to_exitcode(status)
@@ -225,7 +231,7 @@ def test_a_whole_conversation_on_a_real_terminal(folder):
     terminal.type("Name of the client [smartico]: ", "\n")
     terminal.type("Smartico's addresses: ", "192.0.2.7\n")
     terminal.type("Hosts of callbacks [*.smartico.ai]: ", "\n")
-    terminal.type("Smartico's API key", "hunter2\n")
+    terminal.type("file:/path): ", "hunter2\n")
     terminal.type("Contact source: ", "csv\n")
     terminal.type("csv.path: ", "users.csv\n")
     terminal.type("or Enter to go on: ", "\n")
@@ -251,7 +257,7 @@ def test_ctrl_c_on_a_real_terminal_leaves_nothing(folder):
     terminal.type("Name of the client [smartico]: ", "\n")
     terminal.type("Smartico's addresses: ", "192.0.2.7\n")
     terminal.type("Hosts of callbacks [*.smartico.ai]: ", "\n")
-    terminal.type("Smartico's API key", "\x03")
+    terminal.type("file:/path): ", "\x03")
 
     assert terminal.end() == 1
     assert "Aborted" in terminal.output
