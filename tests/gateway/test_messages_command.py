@@ -326,8 +326,8 @@ def _recording(base, instances):
     """Return a subclass that appends each instance to ``instances``."""
 
     class Recording(base):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
             instances.append(self)
 
     return Recording
