@@ -90,6 +90,7 @@ async def _store(settings: Settings) -> AsyncIterator[Finding]:
         "missing": " (will be created at the first start)",
         "older": " (its tables will be upgraded at the next start)",
         "current": "",
+        "newer": " (upgraded by a newer Gatepost; this version can use it)",
     }
     in_use = ", in use by a running gateway" if found.in_use else ""
     yield Finding("good", "store", f"{found.store}{in_use}{at_start[found.tables]}")
