@@ -70,11 +70,12 @@ programs:  ## install the programs that some tests need; as root, on Debian or U
 	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install caddy nginx pgbouncer prometheus systemd > /dev/null
 	-DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium > /dev/null
 
-lint: setup  ## check style, types and the import layers
+lint: setup  ## check style, types, the import layers and the workflows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(PACKAGES:%=-p %)
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/zizmor --offline --no-progress --quiet .github/workflows
 
 fuzz: setup  ## send N=1000000 mutated requests to a real gateway, and RUNS=200000 inputs to each parser
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(N)
@@ -96,12 +97,21 @@ EMULATED := $(notdir $(patsubst %/pyproject.toml,%,$(shell grep -l gatepost.emul
 reports: setup  ## run the conformance kit on every shipped plugin, and save each report in the plugin's package
 	for plugin in $(EMULATED); do $(BIN)/gatepost conformance $$plugin --save || exit 1; done
 
-dist: setup  ## build all wheels into DIST=dist, with the constraints for their installation
-	rm -f $(DIST)/gatepost*.whl
-	$(BIN)/uv build --wheel --all-packages --no-build-isolation --python $(BIN)/python --no-create-gitignore \
+# The same commit gives the same bytes: every file in an archive has the time of the commit. The time that hatchling has for
+# a source without git is in 2020.
+dist: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),1580601600)
+dist: export TZ := UTC
+dist: export LC_ALL := C
+dist: setup  ## build every wheel and sdist into DIST=dist, with constraints, SBOM and checksums
+	rm -f $(DIST)/gatepost*.whl $(DIST)/gatepost*.tar.gz
+	$(BIN)/uv build --wheel --sdist --all-packages --no-build-isolation --python $(BIN)/python --no-create-gitignore \
 		--quiet --out-dir $(DIST)
-	rm -f $(DIST)/gatepost_example*.whl
+	rm -f $(DIST)/gatepost_example*
 	cp constraints.txt $(DIST)/
+	cd $(DIST) && { cat constraints.txt; sha256sum gatepost*.whl | awk '{ print "./" $$2 " --hash=sha256:" $$1 }'; } | \
+		PYTHONWARNINGS=ignore $(abspath $(BIN))/cyclonedx-py requirements --pyproject $(CURDIR)/pyproject.toml \
+		--output-reproducible --spec-version 1.6 --output-file sbom.cdx.json -
+	cd $(DIST) && sha256sum gatepost*.whl gatepost*.tar.gz constraints.txt sbom.cdx.json > SHA256SUMS
 
 lock: $(BIN)/uv  ## update the lock files; ARGS=--upgrade takes the newest versions
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \

@@ -1,13 +1,18 @@
-"""The wheels that `make dist` builds, installed as docs/how-to/install.md says."""
+"""What `make dist` builds, checked and installed as docs/how-to/install.md says."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 REPO = Path(__file__).parents[2]
 UV = Path(sys.prefix, "bin", "uv")
@@ -49,10 +54,79 @@ def installed(dist, tmp_path_factory):
     return environment / "bin"
 
 
-def test_every_shipped_plugin_has_a_wheel_beside_the_gateway(dist):
-    names = sorted(wheel.name.partition("-")[0] for wheel in dist.glob("*.whl"))
+def commit_time() -> str:
+    """Return the time of the commit in seconds, or of a source without git what the Makefile takes."""
+    command = ["git", "log", "-1", "--format=%ct"]
+    result = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "1580601600"
+
+
+@pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
+def test_every_shipped_plugin_is_beside_the_gateway(dist, pattern):
+    names = sorted(file.name.partition("-")[0] for file in dist.glob(pattern))
 
     assert names == ["gatepost", *(f"gatepost_{name}" for name in SHIPPED)]
+
+
+@pytest.mark.slow
+def test_another_folder_umask_and_time_zone_give_the_same_bytes(dist, tmp_path):
+    copy = tmp_path / "elsewhere"
+    for name in ("core", "plugins", "plugin_template"):
+        shutil.copytree(REPO / name, copy / name)
+    for name in (
+        "Makefile",
+        "constraints.txt",
+        "pyproject.toml",
+        ".gitignore",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+    ):
+        (copy / name).write_bytes((REPO / name).read_bytes())
+
+    # Another machine would have these tools in a .venv of its own.
+    tools = ("--old-file", "setup", f"BIN={UV.parent}")
+    environment = os.environ | {"SOURCE_DATE_EPOCH": commit_time(), "TZ": "Asia/Tokyo"}
+    run("make", *tools, "dist", "DIST=again", cwd=copy, env=environment, umask=0o077)
+
+    again = copy / "again"
+    assert {file.name for file in dist.iterdir()} == {file.name for file in again.iterdir()}
+    assert [
+        file.name for file in dist.iterdir() if file.read_bytes() != (again / file.name).read_bytes()
+    ] == []
+
+
+@pytest.mark.slow
+def test_an_sdist_holds_everything_that_its_wheel_needs(dist, tmp_path):
+    environment = os.environ | {"SOURCE_DATE_EPOCH": commit_time()}
+    for sdist in dist.glob("*.tar.gz"):
+        options = ("--no-build-isolation", "--python", sys.executable, "--quiet", "--out-dir", tmp_path)
+        run(UV, "build", "--wheel", *options, sdist, env=environment)
+
+    assert len(built := list(tmp_path.glob("*.whl"))) == 1 + len(SHIPPED)
+    assert [file.name for file in built if file.read_bytes() != (dist / file.name).read_bytes()] == []
+
+
+def test_every_file_can_be_verified_by_its_checksum(dist):
+    run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=dist)
+
+    names = {line.split()[1] for line in (dist / "SHA256SUMS").read_text().splitlines()}
+    assert names == {file.name for file in dist.iterdir()} - {"SHA256SUMS"}
+
+
+def test_the_sbom_lists_what_an_installed_gateway_is_made_of(dist):
+    text = (dist / "sbom.cdx.json").read_text()
+    sbom = json.loads(text)
+
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    listed = {(one["name"], one["version"]) for one in sbom["components"]}
+    pinned = re.findall(r"^([\w.-]+)==([^ ;\n]+)", (dist / "constraints.txt").read_text(), re.MULTILINE)
+    gateway = sbom["metadata"]["component"]
+    own = {(name, gateway["version"]) for name in ("gatepost", *(f"gatepost-{name}" for name in SHIPPED))}
+    assert listed == {*pinned} | own
+    assert gateway["name"] == "gatepost"
+    assert sbom["metadata"]["timestamp"] == datetime.fromtimestamp(int(commit_time()), UTC).isoformat()
+    assert "serialNumber" not in sbom
 
 
 def test_the_wheels_hold_the_conformance_reports(dist):
