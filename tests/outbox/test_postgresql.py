@@ -297,26 +297,6 @@ async def test_a_missing_database_is_a_configuration_fault(database):
             pass
 
 
-async def test_an_old_replica_continues_on_a_newer_schema_but_does_not_start_on_it(
-    replicas, database, new, put_and_claim
-):
-    one, other = replicas
-    claim = await put_and_claim(one, "uid-1")
-
-    database.psql(
-        "ALTER TABLE messages ADD COLUMN later text; ALTER TABLE statuses ADD COLUMN later bigint DEFAULT 7;"
-        "UPDATE alembic_version SET version_num = 'later'"
-    )
-
-    assert await one.finish(SendResult(id=claim.id, attempt=claim.attempt, state=State.SENT))
-    await other.put(new("uid-2"))
-    assert len(await claim_due(one, Channel.EMAIL, 1, 30)) == 1
-    assert len(await other.claim_callbacks(1, 30)) == 1
-    with pytest.raises(ConfigError, match="newer Gatepost"):
-        async with database.replica():
-            pass
-
-
 async def test_an_old_replica_waits_for_an_upgrade_and_continues(replicas, new):
     one, other = replicas
     stored = []

@@ -365,6 +365,7 @@ async def test_a_store_of_a_newer_gatepost_is_refused_and_not_changed(tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path / 'outbox.db'}")
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE compatibility SET oldest_revision = '9998'"))
 
     for _ in range(2):
         assert "a newer Gatepost has upgraded this store (revision 9999)" in await refusal(tmp_path)

@@ -87,14 +87,14 @@ def _inspect_database(connection: Connection) -> Inspection:
     connection.execute(text("SET TRANSACTION READ ONLY"))
     found = _inspect("PostgreSQL, signed in", connection)
     may_create = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
-    if found.tables != "current" and not connection.execute(text(may_create)).scalar():
+    if found.tables in {"missing", "older"} and not connection.execute(text(may_create)).scalar():
         raise _fault("this user can't create tables in this database: make it the owner of the database")
     return found
 
 
 def _inspect(name: str, connection: Connection) -> Inspection:
     state = tables_state(connection)
-    return Inspection(name, state, count_by_key(connection) if state == "current" else {})
+    return Inspection(name, state, count_by_key(connection) if state in {"current", "newer"} else {})
 
 
 def _fault(problem: str) -> ConfigError:
