@@ -104,7 +104,9 @@ async def test_check_signs_in_and_creates_nothing(postgres_server, store_line, t
     assert postgres_server.psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", name) == "0"
     async with opened(url, tmp_path):
         assert await store_line(url) == "✓ store: PostgreSQL, signed in"
-    newer = "UPDATE alembic_version SET version_num = '9999'; UPDATE compatibility SET oldest_revision = '9998'"
+    newer = (
+        "UPDATE alembic_version SET version_num = '9999'; UPDATE compatibility SET oldest_revision = '9998'"
+    )
     postgres_server.psql(newer, name)
     assert "✗ store.url: a newer Gatepost has upgraded this store" in await store_line(url, code=1)
 
