@@ -131,16 +131,21 @@ def upgrade_to(connection, revision):
 
 
 def undeclared_changes(engine):
-    """Apply the migrations one after the other; return for each what it changes and does not say."""
-    unsaid = {}
+    """Apply the migrations one after the other; return for each what it changes without a word to older versions."""
+    undeclared = {}
     with engine.begin() as connection:
-        tables = upgrade_to(connection, "0002")
-        for revision in revisions()[2:]:
-            before, tables = tables, upgrade_to(connection, revision)
-            oldest = connection.execute(text("SELECT oldest_revision FROM compatibility")).scalar_one()
-            if oldest < revision and (changed := changes_for_the_version_before(before, tables)):
-                unsaid[revision] = changed
-    return unsaid
+        tables = upgrade_to(connection, "0003")
+        oldest = oldest_revision(connection)
+        for revision in revisions()[3:]:
+            tables_before, tables = tables, upgrade_to(connection, revision)
+            oldest_before, oldest = oldest, oldest_revision(connection)
+            if oldest == oldest_before and (changed := changes_for_the_version_before(tables_before, tables)):
+                undeclared[revision] = changed
+    return undeclared
+
+
+def oldest_revision(connection):
+    return connection.execute(text("SELECT oldest_revision FROM compatibility")).scalar_one()
 
 
 def test_each_migration_only_adds_or_says_that_older_versions_cannot_use_the_store(engine):
