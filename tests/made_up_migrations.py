@@ -63,15 +63,21 @@ def upgrade():
 """
 
 
+def write_folder(folder, migration):
+    """Copy the migrations into the folder, with one more; return where they are."""
+    migrations = folder / "newer"
+    shutil.copytree(migrate.FOLDER, migrations)
+    file = migrations / "versions" / f"{NEXT}_later.py"
+    file.write_text(migration.format(revision=NEXT, before=migrate.HEAD))
+    return migrations
+
+
 @contextmanager
 def newer_version(folder, migration):
-    """Run what is in the context with one migration more; the migrations are copied into the folder meanwhile."""
-    versions = folder / "newer"
-    shutil.copytree(migrate.FOLDER, versions)
-    file = versions / "versions" / f"{NEXT}_later.py"
-    file.write_text(migration.format(revision=NEXT, before=migrate.HEAD))
+    """Run what is in the context with one migration more; the migrations are in the folder meanwhile."""
+    migrations = write_folder(folder, migration)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrate, "FOLDER", versions)
+        patch.setattr(migrate, "FOLDER", migrations)
         patch.setattr(migrate, "HEAD", NEXT)
         yield
-    shutil.rmtree(versions)
+    shutil.rmtree(migrations)

@@ -22,7 +22,7 @@ from torture import fairness, goals, growth, model, outage, postgres, powerloss,
 from torture.clocks import ProcessClock, StoreClock
 from torture.oracle import Figures
 from torture.replica import ForkServer
-from torture.scenarios import dependencies, kills, replays, replicas
+from torture.scenarios import dependencies, kills, replays, replicas, upgrades
 from torture.stores import Postgresql, Sqlite
 
 SEEDS_PER_TASK = 2_000
@@ -164,6 +164,9 @@ SCENARIOS: Mapping[str, Callable[[Run, str], Figures]] = {
     ),
     "orphan": lambda run, name: asyncio.run(
         replicas.orphan(run.fork_server, *run.postgresql(name), run.seed, orphans=run.scaled(10))
+    ),
+    "rolling-upgrade": lambda run, name: asyncio.run(
+        upgrades.rolling(run.fork_server, *run.postgresql(name), run.seed, rounds=run.scaled(25))
     ),
     "database": lambda run, name: asyncio.run(
         dependencies.database(

@@ -83,6 +83,13 @@ GOALS: Mapping[str, Sequence[Goal]] = {
     "poison-postgresql": _POISON,
     "zombie": (_ACCEPTED, _none("finished twice"), _some("late results rejected")),
     "orphan": (_ACCEPTED, _at_most("max seconds from lease to takeover", 5.0)),
+    "rolling-upgrade": (
+        _ACCEPTED,
+        _none("exit codes other than 0"),
+        _none("resent"),
+        _some("starts on newer tables"),
+        _some("tables updated"),
+    ),
     "database": (_ACCEPTED, _none("gateways that ended"), _some("connections terminated")),
     "full-disk": (
         _ACCEPTED,

@@ -39,6 +39,13 @@ REACHED = {
     },
     "zombie": {"accepted": 9, "finished twice": 0, "late results rejected": 1},
     "orphan": {"accepted": 9, "max seconds from lease to takeover": 5.0},
+    "rolling-upgrade": {
+        "accepted": 9,
+        "exit codes other than 0": 0,
+        "resent": 0,
+        "starts on newer tables": 2,
+        "tables updated": 1,
+    },
     "database": {"accepted": 9, "gateways that ended": 0, "connections terminated": 1},
     "full-disk": {
         "accepted": 9,

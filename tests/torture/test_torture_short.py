@@ -13,7 +13,7 @@ from torture import growth
 from torture.clocks import ProcessClock
 from torture.goals import VIOLATIONS
 from torture.replica import ForkServer
-from torture.scenarios import dependencies, kills, replicas
+from torture.scenarios import dependencies, kills, replicas, upgrades
 from torture.stores import Postgresql, Sqlite
 
 SEEDS = range(1, 5)
@@ -133,6 +133,15 @@ async def test_a_result_that_ignores_the_fence_is_found(fork_server, tmp_path, p
         if "finished_twice" in figures:
             return
     raise AssertionError("the planted defect was not found")
+
+
+async def test_a_rolling_upgrade_and_the_way_back_lose_nothing(fork_server, tmp_path, postgres_server):
+    figures = await upgrades.rolling(fork_server, tmp_path, Postgresql(postgres_server), 1, rounds=1)
+
+    assert violations(figures) == {}
+    assert figures["exit codes other than 0"] == 0
+    assert figures["resent"] == 0
+    assert (figures["starts on newer tables"], figures["tables updated"]) == (2, 1)
 
 
 async def test_a_drain_under_load_answers_all_requests_in_hand(fork_server, tmp_path):
