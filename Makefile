@@ -99,19 +99,19 @@ reports: setup  ## run the conformance kit on every shipped plugin, and save eac
 
 # The same commit gives the same bytes: every file in an archive has the time of the commit. The time that hatchling has for
 # a source without git is in 2020.
-dist: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),1580601600)
-dist: export TZ := UTC
-dist: export LC_ALL := C
+REPRODUCIBLE = TZ=UTC LC_ALL=C SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),1580601600)
+
 dist: setup  ## build every wheel and sdist into DIST=dist, with constraints, SBOM and checksums
 	rm -f $(DIST)/gatepost*.whl $(DIST)/gatepost*.tar.gz
-	$(BIN)/uv build --wheel --sdist --all-packages --no-build-isolation --python $(BIN)/python --no-create-gitignore \
-		--quiet --out-dir $(DIST)
+	$(REPRODUCIBLE) $(BIN)/uv build --wheel --sdist --all-packages --no-build-isolation --python $(BIN)/python \
+		--no-create-gitignore --quiet --out-dir $(DIST)
 	rm -f $(DIST)/gatepost_example*
 	cp constraints.txt $(DIST)/
-	cd $(DIST) && { cat constraints.txt; sha256sum gatepost*.whl | awk '{ print "./" $$2 " --hash=sha256:" $$1 }'; } | \
+	cd $(DIST) && export $(REPRODUCIBLE) && \
+	{ cat constraints.txt; sha256sum gatepost*.whl | awk '{ print "./" $$2 " --hash=sha256:" $$1 }'; } | \
 		PYTHONWARNINGS=ignore $(abspath $(BIN))/cyclonedx-py requirements --pyproject $(CURDIR)/pyproject.toml \
-		--output-reproducible --spec-version 1.6 --output-file sbom.cdx.json -
-	cd $(DIST) && sha256sum gatepost*.whl gatepost*.tar.gz constraints.txt sbom.cdx.json > SHA256SUMS
+		--output-reproducible --spec-version 1.6 --output-file sbom.cdx.json - && \
+	sha256sum gatepost*.whl gatepost*.tar.gz constraints.txt sbom.cdx.json > SHA256SUMS
 
 lock: $(BIN)/uv  ## update the lock files; ARGS=--upgrade takes the newest versions
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \

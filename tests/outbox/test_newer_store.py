@@ -34,14 +34,14 @@ async def send(store, channel=Channel.EMAIL):
 
 
 async def call_back(store):
-    """Acknowledge what Smartico has to be told; return the statuses."""
-    told = []
+    """Acknowledge every callback; return the statuses."""
+    acknowledged = []
     while batch := await store.claim_callbacks(50, 30.0):
         for one in batch:
             result = CallbackResult(seq=one.seq, attempt=one.attempt, acknowledged=True)
             assert await store.finish_callback(result)
-            told.append(one.status)
-    return told
+            acknowledged.append(one.status)
+    return acknowledged
 
 
 async def find(store, identity):

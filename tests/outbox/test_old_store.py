@@ -57,12 +57,12 @@ async def send_all(store):
 
 async def call_all_back(store):
     """Acknowledge every callback; return the numbers in their URLs, with the status of each."""
-    told = []
+    acknowledged = []
     while batch := await store.claim_callbacks(500, 30.0):
         results = [CallbackResult(seq=one.seq, attempt=one.attempt, acknowledged=True) for one in batch]
         assert all(await asyncio.gather(*map(store.finish_callback, results)))
-        told += [(int(one.callback_url.partition("n=")[2]), one.status) for one in batch]
-    return told
+        acknowledged += [(int(one.callback_url.partition("n=")[2]), one.status) for one in batch]
+    return acknowledged
 
 
 @pytest.mark.slow
@@ -79,8 +79,8 @@ async def test_everything_in_an_old_store_is_found_sent_told_and_forgotten(old_p
         assert (await store.depth()).messages == {("sms", "queued"): 5 * TENTH, ("sms", "uncertain"): TENTH}
 
         assert sorted(await send_all(store)) == [n for n in range(MESSAGES) if n % 10 < 5]
-        told = await call_all_back(store)
-        assert sorted(told) == [(n, "accepted") for n in range(MESSAGES) if n % 10 < 5 or n % 10 == 7]
+        acknowledged = await call_all_back(store)
+        assert sorted(acknowledged) == [(n, "accepted") for n in range(MESSAGES) if n % 10 < 5 or n % 10 == 7]
         event = StatusEvent(status=Status.DELIVERED, provider_id="provider-uid-6")
         assert (await store.record(ReportedEvents(instance="relay", events=[event]))).new == 1
         assert await call_all_back(store) == [(6, "delivered")]
