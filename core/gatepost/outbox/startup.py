@@ -28,6 +28,11 @@ from gatepost.outbox.transaction import Transaction
 LOCK_INTERVAL = 0.02
 """Seconds between two looks whether another process still has the file."""
 
+UPGRADE_TRIES = 20
+"""How often an upgrade begins again when PostgreSQL has ended it because of a deadlock."""
+
+_DEADLOCK_DETECTED = "40P01"
+
 _log = logs.get(__name__)
 
 
@@ -132,7 +137,7 @@ async def _open_postgresql(url: Secret, policy: Policy, trail: Trail) -> AsyncIt
 async def _upgrade(database: Database, name: str, upgrade: Callable[[Connection], object]) -> None:
     try:
         try:
-            await database.transact(upgrade)
+            await _transact_again_after_deadlocks(database, upgrade)
         except DBAPIError as error:
             raise ConfigError([Fault("store.url", opening_problem(name, error))]) from None
         except (OSError, ValueError) as error:
@@ -142,3 +147,16 @@ async def _upgrade(database: Database, name: str, upgrade: Callable[[Connection]
     except BaseException:
         await database.close()
         raise
+
+
+async def _transact_again_after_deadlocks(
+    database: Database, upgrade: Callable[[Connection], object]
+) -> None:
+    """Upgrade; a migration of several tables may meet the transactions of running replicas in another order."""
+    for tries_left in reversed(range(UPGRADE_TRIES)):
+        try:
+            await database.transact(upgrade)
+            return
+        except DBAPIError as error:
+            if not tries_left or getattr(error.orig, "sqlstate", "") != _DEADLOCK_DETECTED:
+                raise
