@@ -1,7 +1,9 @@
+# ruff: noqa: ASYNC110  it polls a database
 """The version before on a store that a newer one has upgraded: made-up migrations stand for those of the newer version."""
 
 import asyncio
 
+import asyncpg
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
@@ -139,3 +141,26 @@ async def test_a_running_replica_and_one_that_starts_go_on_while_a_newer_one_upg
         async with place.opened() as turned_back:
             await send(turned_back)
             assert await call_back(running) == ["accepted"]
+
+
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+async def test_an_upgrade_that_a_deadlock_has_ended_begins_again(place):
+    """The migration locks messages and then statuses; the transaction of a replica may do it the other way round."""
+
+    async def upgrade():
+        async with place.opened() as store:
+            return await read(store, "SELECT version_num FROM alembic_version")
+
+    async with place.opened():
+        pass
+    replica, watcher = [await asyncpg.connect(place.url.reveal()) for _ in range(2)]
+    with newer_version(place.base, ADDS):
+        async with replica.transaction():
+            await replica.execute("SET LOCAL deadlock_timeout = '1h'; LOCK statuses IN ROW EXCLUSIVE MODE")
+            upgrading = asyncio.create_task(upgrade())
+            while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)
+            await replica.execute("LOCK messages IN ROW EXCLUSIVE MODE")
+        assert await upgrading == [NEXT]
+    await replica.close()
+    await watcher.close()
