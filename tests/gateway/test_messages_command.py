@@ -406,6 +406,9 @@ async def test_a_refused_request_is_found_by_its_user_and_by_its_uid(gateway, ru
     assert [one["uid"] for one in (await refusals("--channel", "sms"))["refusals"]] == ["uid-sms"]
     assert (await refusals("--until", "1h"))["refusals"] == []
     assert "No refused request matches" in await run("messages", "list", "--refused", "--user", "anna")
+    of_nobody = await run("messages", "list", "--user", "nobody")
+    assert "refused in the last day: 3; add --refused to see them" in " ".join(of_nobody.split())
+    assert "refused in the last day" not in await run("messages", "list", "--user", "anna")
 
     await gateway.email("20261127", ext_user_id="10482233")
     await until(count, 5)

@@ -108,7 +108,18 @@ def _show_messages(
         click.echo(
             f"Only those since {moment_text(page.oldest_searched_at)} were looked at; the next page goes on."
         )
+    if wanted.user:
+        _note_refusals(settings, wanted.user)
     return page.next
+
+
+def _note_refusals(settings: Settings, user: str) -> None:
+    query = partial(refusals.find_page, wanted=MessageFilter(user=user), limit=1)
+    number = asyncio.run(store.fetch(settings, query)).matching
+    if number:
+        click.echo(
+            f"Requests for this user that were refused in the last day: {number:,}; add --refused to see them"
+        )
 
 
 def _note_unknown_plugin(settings: Settings, name: str) -> None:
