@@ -96,16 +96,24 @@ class Site:
 
     async def send(self, *reported, instance="box", price="", **fields):
         """Accept a message, let a plugin take it, and report these statuses of it; return its id."""
+        one = Try(instance=instance, outcome="sent", price=price, currency="EUR" if price else "")
+        identity = await self._finish(State.SENT, one, fields)
+        events = [StatusEvent(status=status, message_id=identity) for status in reported]
+        await self.outbox.record(ReportedEvents(instance=instance, events=events))
+        return identity
+
+    async def reject(self, instance="box", **fields):
+        """Accept a message, and let a plugin refuse it for good; return its id."""
+        return await self._finish(State.REJECTED, Try(instance=instance, outcome="rejected"), fields)
+
+    async def _finish(self, state, one, fields):
         message = self._message(**fields)
         await self.outbox.put(message)
         (claim,) = await claim_due(self.outbox, message.channel, 1, 30.0)
-        one = Try(instance=instance, outcome="sent", price=price, currency="EUR" if price else "")
-        sent = SendResult(
-            id=claim.id, attempt=claim.attempt, state=State.SENT, instance=instance, tries=[one]
+        result = SendResult(
+            id=claim.id, attempt=claim.attempt, state=state, instance=one.instance, tries=[one]
         )
-        await self.outbox.finish(sent)
-        events = [StatusEvent(status=status, message_id=claim.id) for status in reported]
-        await self.outbox.record(ReportedEvents(instance=instance, events=events))
+        await self.outbox.finish(result)
         return claim.id
 
     async def wait(self, **fields):

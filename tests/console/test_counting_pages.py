@@ -109,13 +109,29 @@ async def test_the_overview_shows_traffic_and_how_far_messages_got(site):
         "failed": [1, 0],
     }
     found = rows(text)
-    assert found["email"] == ["3", "2 66.7 %", "1 33.3 %", "0"]
-    assert found["DE"] == ["1", "0", "0", "1 100.0 %"]
-    assert found["box"] == ["4", "2 50.0 %", "1 25.0 %", "1 25.0 %"]
+    assert found["email"] == ["3", "2 66.7 %", "1 33.3 %", "0", "0"]
+    assert found["DE"] == ["1", "0", "0", "1 100.0 %", "0"]
+    assert found["box"] == ["4", "2 50.0 %", "1 25.0 %", "1 25.0 %", "0"]
     assert found["2027-01-15 13:00:00Z"] == ["3", "2", "1", "0"]
     assert figures(text)["Messages waiting"] == "1"
     # Of each message one callback after the other.
     assert figures(text)["Callbacks waiting"] == "4"
+
+
+async def test_a_country_where_all_is_rejected_is_on_the_overview(site):
+    await site.reject(**SMS)
+    await site.send(**SMS | {"country": "GB"})
+    assert rows((await site.get("/"))[1])["DE"] == ["0", "0", "0", "0", "1"]
+
+
+async def test_what_waits_leads_to_its_messages_and_to_its_pause(site):
+    await site.send(**SMS)
+    waiting = await site.wait(**SMS)
+    _, text = await site.get("/")
+    links = [html.unescape(one) for one in re.findall(r'href="(/[^"]*client=[^"]*)"', text)]
+    assert links[1] == "/plugins?client=brand&channel=sms#pause"
+    _, text = await site.get(links[0])
+    assert re.findall(r'href="/messages/([0-9a-f-]{36})"', text) == [waiting]
 
 
 async def test_only_what_was_sent_in_the_last_hour_counts_as_sent_in_it(site):

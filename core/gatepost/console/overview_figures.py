@@ -27,6 +27,8 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int
     opened: int
     failed: int
+    rejected: int
+    """By a provider, or by an operator who cancelled them."""
 
     def percent(self, number: int) -> float:
         """Return a number as a share of the accepted messages."""
@@ -66,8 +68,8 @@ def _funnels(connection: Connection, clients: Sequence[str], now: int) -> list[t
         wanted = StatisticsFilter(clients=clients, since=today, channel=channel)
         groups = read_groups(connection, wanted, [dimension], now)
         funnels = [_funnel(dimension, one) for one in groups]
-        seen = (one for one in funnels if one.accepted or one.failed)
-        return sorted(seen, key=lambda one: (-one.accepted, one.name))
+        seen = (one for one in funnels if one.accepted or one.failed or one.rejected)
+        return sorted(seen, key=lambda one: (-one.accepted - one.rejected, one.name))
 
     return [
         ("Channel", by(Dimension.CHANNEL)),
@@ -83,6 +85,7 @@ def _funnel(dimension: Dimension, group: Group) -> Funnel:
         delivered=group.statuses[Status.DELIVERED],
         opened=group.statuses[Status.OPENED],
         failed=group.statuses[Status.FAILED],
+        rejected=group.statuses[Status.REJECTED],
     )
 
 

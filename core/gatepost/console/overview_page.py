@@ -16,6 +16,7 @@ from gatepost.console.rendering import page
 from gatepost.console.services import SERVICES_KEY, ConsoleServices
 from gatepost.outbox.console_users import ConsoleUser
 from gatepost.outbox.overview import Overview, overview
+from gatepost.outbox.states import FINAL_STATES, State
 from gatepost.upkeep.configured_limits import configured_limits
 from gatepost.upkeep.problems import Kind, Known, Problem, find_problems
 from gatepost.upkeep.status import GatewayStatus
@@ -78,6 +79,7 @@ async def overview_page(request: ConsoleRequest) -> Response[Any]:
         gateway=gateway,
         store=store,
         figures=figures,
+        unfinished=[state for state in State if state not in FINAL_STATES],
         now=time.time(),
         own=own_parts(settings, user),
         rates=own_rates(settings, user, gateway),
