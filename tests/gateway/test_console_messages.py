@@ -176,7 +176,24 @@ async def test_the_search_leads_to_the_message_by_its_ids(console, deployment):
         for identity in ("uid-z", "%", "' OR 1=1 --", "a" * 300, "a\x00b"):
             status, page = await browser.post("/messages", csrf=csrf, id=identity)
             assert status == 404
-            assert "No message has this id" in page
+            assert "No message and no user has this id" in page
+
+
+async def test_the_search_leads_to_what_became_of_a_user_requests(console, deployment, wait_until):
+    message = await deployment.email(ext_user_id="anna")
+    await console.crm.send_email(ext_user_id="nobody-knows", email_uid="uid-refused")
+    async with console.browser("vera") as browser:
+        csrf = await browser.csrf()
+        _, page = await browser.post("/messages", csrf=csrf, id="anna")
+        assert message in page
+        assert "that were refused" not in page
+        await until_page(browser, "/messages?refused=1&user=nobody-knows", "uid-refused")
+        _, page = await browser.post("/messages", csrf=csrf, id="nobody-knows")
+        assert "Requests for this user that were refused in the last day: 1" in text_of(page)
+        (link,) = re.findall(r'href="(/messages\?[^"]*refused=1)"', page)
+        _, page = await browser.get(html.unescape(link))
+        assert "uid-refused" in page
+        assert 'href="/messages?user=nobody-knows"' in page
 
 
 async def test_an_id_that_is_none_gets_its_page(console):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from litestar import Response, get, post
 from litestar.response import Redirect
@@ -17,6 +18,7 @@ from gatepost.model import Channel, Status
 from gatepost.observe.redaction import looks_private
 from gatepost.outbox import message_search, refusals
 from gatepost.outbox.console_users import ConsoleUser
+from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.message_indexes import MAX_FEW_OF_PAGE
 from gatepost.outbox.message_search import MessagePage
 from gatepost.outbox.queues import all_queues
@@ -54,6 +56,8 @@ class Found(NamedTuple):
     names: Names
     messages: MessagePage | None = None
     refused: RefusalPage | None = None
+    refused_to_user: int = 0
+    """Refused requests for the user whose messages are shown."""
 
     @property
     def next(self) -> str:
@@ -110,7 +114,13 @@ def _find(connection: Connection, query: MessageQuery, settings: Settings, user:
             count_time=COUNT_TIME,
             max_few=MAX_FEW_OF_PAGE,
         ),
+        refused_to_user=_refused_to(connection, query.wanted) if query.wanted.user else 0,
     )
+
+
+def _refused_to(connection: Connection, wanted: MessageFilter) -> int:
+    of_user = MessageFilter(user=wanted.user, clients=wanted.clients)
+    return refusals.find_page(connection, of_user, limit=1).matching
 
 
 def _unknown(query: MessageQuery, names: Names) -> Sequence[str]:
@@ -125,7 +135,10 @@ def _unknown(query: MessageQuery, names: Names) -> Sequence[str]:
 
 @post("/messages", status_code=200)
 async def find_message(request: ConsoleRequest) -> Response[Any]:
-    """Lead to the message with an id: ours, Smartico's or the provider's. It is a POST, so that no log has what was typed."""
+    """Lead to the message with an id: ours, Smartico's or the provider's; or to the messages of a user with this id.
+
+    It is a POST, so that no log has what was typed.
+    """
     services: ConsoleServices = request.app.state[SERVICES_KEY]
     user: ConsoleUser = request.user.user
     identity = str((await request.form()).get("id", "")).strip()
@@ -139,6 +152,9 @@ async def find_message(request: ConsoleRequest) -> Response[Any]:
     if len(found.messages) == 1:
         return Redirect(f"/messages/{found.messages[0].id}", status_code=303)
     if not found.messages and not found.refusals:
+        of_user = MessageFilter(user=identity, clients=tuple(user.clients))
+        if await services.reader.read(lambda connection: _has_requests(connection, of_user)):
+            return Redirect(f"/messages?{urlencode({'user': identity})}", status_code=303)
         return _not_found(request, identity)
     return page(
         request,
@@ -150,12 +166,17 @@ async def find_message(request: ConsoleRequest) -> Response[Any]:
     )
 
 
+def _has_requests(connection: Connection, of_user: MessageFilter) -> bool:
+    stored = message_search.find(connection, of_user, limit=1, search_time=SEARCH_TIME, count_time=COUNT_TIME)
+    return bool(stored.messages) or _refused_to(connection, of_user) > 0
+
+
 def _not_found(request: ConsoleRequest, identity: str) -> Response[Any]:
     if looks_private(identity):
         problem = f"No message has this id. If it is no id of a provider, {NO_ADDRESSES}."
         return page(request, "error.html", status=400, problem=problem)
     problem = (
-        "No message has this id: it was refused more than a day ago, or it ended longer ago than "
+        "No message and no user has this id: it was refused more than a day ago, or it ended longer ago than "
         "delivery.retention, or it belongs to a client whose messages you may not see."
     )
     return page(request, "error.html", status=404, problem=problem)
