@@ -129,7 +129,9 @@ def session(chromium, demo):
     tab = Tab(context.new_page(), demo, [])
     tab.open()
     tab.sign_in("maria")
-    tab.page.wait_for_url(demo.url + "/")
+    from playwright.sync_api import expect  # noqa: PLC0415  as above
+
+    expect(tab.page).to_have_url(f"{demo.url}/")
     state = context.storage_state()
     context.close()
     return state
