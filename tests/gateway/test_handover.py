@@ -52,6 +52,8 @@ def listener(deployment):
         deployment.tables["server"]["port"] = listener.getsockname()[1]
         deployment.tables["plugins.box"] = {"use": "sandbox", "folder": "box"}
         deployment.tables["routes"] = {"sms": ["box"]}
+        # As operators run it: at this level the log of a start is kept back until the start has succeeded.
+        deployment.tables["logs"]["level"] = "info"
         yield listener
 
 

@@ -155,7 +155,9 @@ async def _serve(
 
     note_instances(instances)
     with watchdog.watch(loop, owners, report, output_capture.LoggingSnapshot().restore):
-        return await process.serve(settings, instances, on_listening=on_listening, on_reload=note_instances)
+        return await process.serve(
+            settings, instances, on_listening=on_listening, on_reload=note_instances, on_wait=release_log
+        )
 
 
 def _tune_interpreter() -> None:

@@ -44,23 +44,27 @@ async def serve(
     *,
     on_listening: Callable[[str], None] = lambda _url: None,
     on_reload: Callable[[Mapping[str, Instance]], None] = lambda _instances: None,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> int:
     """Run the gateway until SIGTERM or SIGINT, and return the exit code; SIGHUP makes it reload its configuration.
 
     ``on_listening`` is called with the URL as soon as requests are accepted, and ``on_reload`` after each reload with
-    the instances in use. The exit code is 0 when all work in progress was finished, and 1 when the store or an internal
+    the instances in use. ``on_wait`` is called when the start waits for another process. The exit code is 0 when all work in progress was finished, and 1 when the store or an internal
     loop failed and the process had to stop. Raises ConfigError when the gateway can't start, with the faults of the
     address, the store and the plugins.
     """
     manager = ServiceManager(os.environ)
     listeners = Listeners(settings, take_sockets(os.environ))
-    # The process that has the store now was started with the same socket, and is about to end.
-    on_wait = partial(manager.waiting, "the store") if listeners.are_inherited else None
+
+    def wait() -> None:
+        manager.waiting("the store")
+        on_wait()
+
+    # Then the process that has the store now was started with the same socket, and is about to end.
+    waits = wait if listeners.are_inherited else None
     try:
-        async with open_gateway(settings, instances, listeners.faults, on_wait) as gateway:
-            # Without it the gateway still works; the store has logged why.
-            with contextlib.suppress(StoreError):
-                await gateway.outbox.coordinate(audit_chain.log_head, None)
+        async with open_gateway(settings, instances, listeners.faults, waits) as gateway:
+            await _log_audit_head(gateway)
             gateway.on_reload += [listeners.take_over, lambda _settings: on_reload(gateway.instances)]
             async with contextlib.AsyncExitStack() as stack:
                 servers = _Servers(gateway, manager, on_listening)
@@ -74,6 +78,12 @@ async def serve(
             asyncio.get_running_loop().remove_signal_handler(number)
     _log.info("stopped")
     return 1 if broken else 0
+
+
+async def _log_audit_head(gateway: Gateway) -> None:
+    # Without it the gateway still works; the store has logged why.
+    with contextlib.suppress(StoreError):
+        await gateway.outbox.coordinate(audit_chain.log_head, None)
 
 
 class _Servers:
