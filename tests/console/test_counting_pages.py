@@ -175,7 +175,7 @@ async def test_the_overview_shows_how_the_parts_are(site):
     assert found["box"][1:3] == ["1", "none yet"]
     assert found["players"] == ["answers", "not said", "not said", "none"]
     assert found["b.example:443"] == ["other", "0", "0", "rests for 9 s failing for 12 min: HTTP 500"]
-    assert found["email"] == ["email", "other", "1", "0", "paused"]
+    assert found["email"] == ["email", "other", "1", "0", "paused", ""]
     words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     assert "client other, until it is resumed, by maria: campaign" in words
     assert "clients.other.email_per_day : 1 of 1 used (100 %), until 00:00Z" in words
