@@ -188,6 +188,8 @@ class Terminal:
         self._process, self._terminal = pty.fork()
         if not self._process:
             os.environ["TERM"] = "dumb"
+            # A shell ignores it in what it starts in the background, and so does everything that is started from there.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execv(sys.executable, [sys.executable, "-m", "gatepost", "init"])
 
     def expect(self, text: str) -> None:
