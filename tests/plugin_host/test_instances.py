@@ -444,7 +444,7 @@ class TestFindContactInMemory:
         failure = (
             f"GET https://crm.example/users/{quote(user, safe='')}?v=17: 503 for {user}, not for {user}s"
         )
-        it = instance(Fake(Unavailable(failure))).as_source
+        it = instance(InMemory(Unavailable(failure))).as_source
         with pytest.raises(Unavailable) as caught:
             await it.find_contact(user, 5.0)
         expected = f"GET https://crm.example/users/[user]?v=17: 503 for [user], not for {user}s"

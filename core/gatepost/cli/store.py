@@ -205,9 +205,7 @@ async def open_gateway(
     """
     try:
         with gateway_address(settings) as address:
-            timeout = aiohttp.ClientTimeout(total=max_seconds or _REQUEST_TIMEOUT, connect=CONNECT_TIMEOUT)
-            connector = aiohttp.UnixConnector(path=address)
-            async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+            async with _session(address, max_seconds or _REQUEST_TIMEOUT) as session:
                 yield GatewayClient(session)
     except NoSocket as error:
         raise GatewayNotRunning(str(error)) from None
@@ -221,14 +219,17 @@ async def open_gateways(settings: Settings) -> AsyncIterator[Sequence["GatewayCl
     async with AsyncExitStack() as stack:
         # It says why there is none.
         first = await stack.enter_async_context(open_gateway(settings))
-        timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT, connect=CONNECT_TIMEOUT)
+        addresses = stack.enter_context(live_addresses(settings))
         sessions = [
-            aiohttp.ClientSession(timeout=timeout, connector=aiohttp.UnixConnector(path=address))
-            for address in stack.enter_context(live_addresses(settings))
+            await stack.enter_async_context(_session(address, _REQUEST_TIMEOUT)) for address in addresses
         ]
-        for session in sessions:
-            await stack.enter_async_context(session)
         yield [GatewayClient(session) for session in sessions] or [first]
+
+
+def _session(address: str, max_seconds: float) -> aiohttp.ClientSession:
+    """Return a session with the gateway at this address; ``max_seconds`` are for each answer."""
+    timeout = aiohttp.ClientTimeout(total=max_seconds, connect=CONNECT_TIMEOUT)
+    return aiohttp.ClientSession(timeout=timeout, connector=aiohttp.UnixConnector(path=address))
 
 
 class GatewayClient:
