@@ -9,7 +9,7 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from gatepost.cli import main, store
+from gatepost.cli import admin_client, main, store
 from gatepost.outbox.message_filter import MessageFilter
 from gatepost.outbox.states import State
 from gatepost.testing.smartico import Smartico
@@ -277,8 +277,8 @@ async def test_the_gateway_itself_refuses_a_filter_that_means_everything(gateway
     waiting = await gateway.email("uid-1")
     settings = store.load_settings(tmp_path / "gatepost.toml")
 
-    with pytest.raises(store.AdminError, match="a filter that means every message is refused"):
-        async with store.open_gateway(settings) as client:
+    with pytest.raises(admin_client.AdminError, match="a filter that means every message is refused"):
+        async with admin_client.open_gateway(settings) as client:
             await client.request("cancel", CancelRequest(wanted=MessageFilter(states=(State.QUEUED,))))
 
     assert await state(waiting) == "queued"

@@ -61,6 +61,7 @@ def test_rules_several_clients_and_every_shipped_plugin_leak_nothing(prove, tmp_
         if one["where"] == "first, sms route guernsey"
     }
     assert missing == "any number that the rule takes may be somebody's"
+    assert any(what.startswith("gatepost forget ") for _, what in echo)
     assert (
         "route rest: per_day lifted, because the run sends more" in proof.report["configuration"]["changes"]
     )

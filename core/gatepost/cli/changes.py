@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
-from gatepost.cli import store
+from gatepost.cli import admin_client, store
 from gatepost.cli.common import fail
 from gatepost.config.settings import Settings
 from gatepost.errors import StoreError
@@ -23,7 +23,7 @@ class Changes:
     """Runs the operations of one command, all of them at the same place."""
 
     def __init__(
-        self, settings: Settings, stack: AsyncExitStack, gateway: store.GatewayClient | None
+        self, settings: Settings, stack: AsyncExitStack, gateway: admin_client.GatewayClient | None
     ) -> None:
         self._settings = settings
         self._stack = stack
@@ -37,12 +37,12 @@ class Changes:
         if self._gateway is not None:
             try:
                 answer = await self._gateway.request(name, request)
-            except store.GatewayNotRunning as error:
+            except admin_client.GatewayNotRunning as error:
                 # A process that was killed left its socket behind.
                 if self._begun:
                     fail(str(error))
                 self._gateway = None
-            except store.AdminError as error:
+            except admin_client.AdminError as error:
                 fail(str(error))
             else:
                 self._begun = True
@@ -60,18 +60,18 @@ class Changes:
 async def open_changes(settings: Settings, max_seconds: float | None = None) -> AsyncIterator[Changes]:
     """Open the place of a command's changes. Ends the command where there is none.
 
-    ``max_seconds`` are as in ``store.open_gateway``.
+    ``max_seconds`` are as in ``admin_client.open_gateway``.
     """
     path = sqlite_path(settings.store.url, settings.path.parent)
     if path is not None:
         store.require_file(path)
     async with AsyncExitStack() as stack:
-        gateway: store.GatewayClient | None = None
+        gateway: admin_client.GatewayClient | None = None
         try:
-            gateway = await stack.enter_async_context(store.open_gateway(settings, max_seconds))
-        except store.GatewayNotRunning:
+            gateway = await stack.enter_async_context(admin_client.open_gateway(settings, max_seconds))
+        except admin_client.GatewayNotRunning:
             pass
-        except store.AdminError as error:
+        except admin_client.AdminError as error:
             fail(str(error))
         yield Changes(settings, stack, gateway)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from gatepost.cli import store
+from gatepost.cli import admin_client, store
 from gatepost.cli.changes import change
 from gatepost.cli.common import config_option, printable, report_faults
 from gatepost.cli.message_view import print_json
@@ -40,7 +40,7 @@ def command(user: str, *, client: str | None, yes: bool, as_json: bool, config: 
             count = asyncio.run(store.fetch(settings, query))
             click.confirm(_question(user, name, count), abort=True, err=True)
         request = ForgetRequest(client=name, ext_user_id=user)
-        progress: Forgetting = asyncio.run(change(settings, "forget", request, store.FORGET_TIMEOUT))
+        progress: Forgetting = asyncio.run(change(settings, "forget", request, admin_client.FORGET_TIMEOUT))
     if as_json:
         counts = "messages", "cancelled", "unfinished"
         print_json({name: getattr(progress, name) for name in counts})

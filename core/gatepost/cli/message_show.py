@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 
-from gatepost.cli import store
+from gatepost.cli import admin_client, store
 from gatepost.cli.common import config_option, report_faults
 from gatepost.cli.message_ids import no_such_message, only_one
 from gatepost.cli.message_view import output, print_json, print_message, refusals_text
@@ -70,8 +70,8 @@ async def _surroundings(settings: Settings, message: MessageView, found: Found) 
     if not message_history.depends_on_others(message):
         return around
     try:
-        resting = await store.resting_instances(settings, Channel(message.channel))
-    except store.AdminError as error:
+        resting = await admin_client.resting_instances(settings, Channel(message.channel))
+    except admin_client.AdminError as error:
         return msgspec.structs.replace(around, problem=str(error))
     own = message_history.instances_of(message, settings)
     return msgspec.structs.replace(around, resting=[one for one in resting if one.instance in own])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from gatepost.cli import store
+from gatepost.cli import admin_client, store
 from gatepost.cli.common import config_option, fail, fault_line, printable, report_faults
 from gatepost.cli.message_view import print_json
 from gatepost.config.changes import Change
@@ -43,7 +43,7 @@ def ask(config: Path | None, *, dry: bool) -> Reload:
         settings = store.load_address(config)
     try:
         answer = asyncio.run(_request(settings, dry=dry))
-    except store.AdminError as error:
+    except admin_client.AdminError as error:
         fail(str(error))
     for one in answer.problems:
         click.echo(fault_line(path, Fault(one.key, one.problem)), err=True)
@@ -57,10 +57,10 @@ def ask(config: Path | None, *, dry: bool) -> Reload:
 async def _request(settings: Settings, *, dry: bool) -> Reload:
     """Return the answer of the gateway; where several run with this configuration, one that refuses goes before."""
     answers: list[Reload] = []
-    async with store.open_gateways(settings) as gateways:
+    async with admin_client.open_gateways(settings) as gateways:
         for gateway in gateways:
             answer = await gateway.request("reload", ReloadRequest(dry=dry))
-            answers.append(store.decode(answer, Reload))
+            answers.append(admin_client.decode(answer, Reload))
     return max(answers, key=lambda answer: (bool(answer.problems), len(answer.changes)))
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import rich_click as click
 
-from gatepost.cli import store
+from gatepost.cli import admin_client, store
 from gatepost.cli.common import client_of, config_option, fail, printable, report_faults
 from gatepost.config.settings import Settings
 from gatepost.config.toml_file import config_path
@@ -78,10 +78,10 @@ def command(  # noqa: PLR0913, PLR0917  click passes each option
 
 async def _send(settings: Settings, request: SendRequest, wait: float) -> bool:
     try:
-        answer = await store.send(settings, request)
-    except store.GatewayNotRunning as error:
+        answer = await admin_client.send(settings, request)
+    except admin_client.GatewayNotRunning as error:
         fail(f"{error}: start it with gatepost serve")
-    except store.AdminError as error:
+    except admin_client.AdminError as error:
         fail(str(error))
     if answer.get("error_code") != 0:
         click.echo(f"refused with error_code {answer.get('error_code')}: {answer.get('error_message')}")

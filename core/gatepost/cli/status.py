@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 from sqlalchemy import Connection
 
-from gatepost.cli import store
+from gatepost.cli import admin_client, store
 from gatepost.cli.common import config_option, fail, report_faults
 from gatepost.cli.message_view import print_json
 from gatepost.cli.status_view import Status, status_view
@@ -78,10 +78,10 @@ async def _status(settings: Settings) -> Status:
     stopped = ""
     state = "running"
     try:
-        known = known._replace(gateway=await store.status(settings))
-    except store.GatewayNotRunning:
+        known = known._replace(gateway=await admin_client.status(settings))
+    except admin_client.GatewayNotRunning:
         state = stopped = "no gateway runs on this machine"
-    except store.AdminError as error:
+    except admin_client.AdminError as error:
         state = str(error)
         problems.append(problem(Kind.NOT_RUNNING, "", state, _NO_ANSWER))
 

@@ -125,7 +125,10 @@ def redact_patterns(text: str) -> str:
 
     Must come before ``remove_forms``: when a domain is removed, the rest no longer looks like an address.
     """
-    return _NUMBER.sub(REDACTED, _ADDRESS.sub(REDACTED, text))
+    # Looking for its sign takes a tenth of the search for an address, and nearly every text has none.
+    if "@" in text or "%40" in text:
+        text = _ADDRESS.sub(REDACTED, text)
+    return _NUMBER.sub(REDACTED, text)
 
 
 def looks_private(text: str) -> bool:

@@ -96,16 +96,16 @@ class Trail:
             ids["uid"] = redact_patterns(uid)
         if user and self._has_users:
             ids["user"] = redact_patterns(user)
-        self._write({"event": event, **{name: value for name, value in ids.items() if value != ""}})
+        self._write({"event": event} | {name: value for name, value in ids.items() if value != ""})
 
     def _write_later(self, fields: dict[str, object]) -> None:
         fields["logger"] = _LOGGER
         fields["level"] = "info"
-        # As the other lines have it.
-        fields["timestamp"] = datetime.now(UTC).isoformat()[: -len("+00:00")] + "Z"
+        # Becomes the same text as in the other lines.
+        fields["timestamp"] = datetime.now(UTC)
         line = msgspec.json.encode(fields)
         # As the other lines are written: some programs take more than a line feed for the end of a line.
-        self._lines.append(line if line.isascii() else json.dumps(fields).encode())
+        self._lines.append(line if line.isascii() else json.dumps(json.loads(line)).encode())
         if len(self._lines) == 1:
             asyncio.get_running_loop().call_soon(self.flush)
 

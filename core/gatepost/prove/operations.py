@@ -49,9 +49,10 @@ async def operate(
     outcomes.done("pages", ", ".join(_PAGES))
     await _ask_admin(gateway, folder, person, outcomes)
     outputs = gateway.outputs.setdefault("output of commands", [])
-    # That user is suppressed by now, so that there is something to hand out.
-    export = f"export {person.user} --client {next(iter(gateway.clients))}"
-    commands = [*_COMMANDS, export, *(f"messages show {identity}" for identity in gateway.ids[::_SHOWN])]
+    # That user is suppressed by now, so that there is something to hand out, and then to erase.
+    user = f"{person.user} --client {next(iter(gateway.clients))}"
+    shown = [f"messages show {identity}" for identity in gateway.ids[::_SHOWN]]
+    commands = [*_COMMANDS, *shown, f"export {user}", f"forget {user} --yes", "audit list"]
     outputs += await asyncio.to_thread(_run_commands, process, commands)
     for command in commands:
         words = "gatepost messages show ID" if command.startswith("messages show") else f"gatepost {command}"
