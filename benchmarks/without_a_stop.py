@@ -126,10 +126,11 @@ class Gateway:
                 stdout=log,
                 stderr=log,
             )
+        self._reader = self.log.open()
 
     async def says(self, *events: str) -> None:
-        """Wait until its log has one of these events."""
-        while not any(f'"event": "{event}"' in self.log.read_text() for event in events):
+        """Wait until its log has one of these events, after what was read before."""
+        while not any(f'"event": "{event}"' in line for line in self._reader for event in events):
             if self.process.poll() is not None:
                 raise RuntimeError(self.log.read_text()[-2000:])
             await asyncio.sleep(0.02)
@@ -146,7 +147,7 @@ def reloads() -> Iterator[Row]:
         del start
         config = folder / "gatepost.toml"
         text = config.read_text()
-        memory = []
+        memory: list[float] = []
         for number in range(1, RELOADS + 1):
             # The configuration in use knows this secret already, as during a rotation; the one before goes.
             load.secret = f"secret-{number}"
@@ -157,23 +158,19 @@ def reloads() -> Iterator[Row]:
             draft.write_text(new.replace("concurrency = 65", f"concurrency = {65 + number}"))
             draft.rename(config)
             load.marks.append(time.monotonic())
-            before = gateway.log.read_text().count('"event": "reloaded"')
             gateway.process.send_signal(signal.SIGHUP)
-            while gateway.log.read_text().count('"event": "reloaded"') == before:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await gateway.says("reloaded")
             memory.append(rss(gateway.process.pid))
             await asyncio.sleep(0.1)
-        print(
-            f"memory after 10 reloads {memory[9]:.0f} MB, after {RELOADS} {memory[-1]:.0f} MB",
-            file=sys.stderr,
-        )
+        tenths = " ".join(f"{one:.0f}" for one in memory[9 :: RELOADS // 10])
+        print(f"memory in MB, from the tenth reload on in tenths of the run: {tenths}", file=sys.stderr)
         return gateway
 
     yield from _rows("reloads", f"{RELOADS} reloads", order, SQLITE)
 
 
 def handovers() -> Iterator[Row]:
-    """Let the next process start, wait for the store, and take over; on both stores."""
+    """Let the next process start, wait for the store, and take over, on both stores; and restart as systemd does."""
 
     async def order(load: Load, gateway: Gateway, folder: Path, start: Callable[[], Gateway]) -> Gateway:
         del folder
@@ -187,7 +184,18 @@ def handovers() -> Iterator[Row]:
             gateway = new
         return gateway
 
+    async def restart(load: Load, gateway: Gateway, folder: Path, start: Callable[[], Gateway]) -> Gateway:
+        del folder
+        for _ in range(HANDOVERS):
+            await asyncio.sleep(4.0)
+            load.marks.append(time.monotonic())
+            await gateway.end()
+            gateway = start()
+            await gateway.says("listening")
+        return gateway
+
     yield from _rows("handover-sqlite", f"{HANDOVERS} handovers, SQLite", order, SQLITE)
+    yield from _rows("restart-sqlite", f"{HANDOVERS} restarts, SQLite", restart, SQLITE)
     with Postgres() as server:
         store = server.new_database()
         yield from _rows("handover-postgresql", f"{HANDOVERS} handovers, PostgreSQL", order, store)

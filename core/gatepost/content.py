@@ -5,7 +5,7 @@ import hmac
 
 import msgspec
 
-from gatepost.config.settings import Client
+from gatepost.config.client import Client
 from gatepost.model import Channel, Mailbox, Secret
 
 

@@ -6,8 +6,9 @@ from gatepost import wire
 from gatepost.alerts.receivers import receiver_faults
 from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
 from gatepost.config.certificate import certificate_faults
+from gatepost.config.client import Client
 from gatepost.config.console_faults import console_faults
-from gatepost.config.settings import Client, Server, Settings
+from gatepost.config.settings import Server, Settings
 from gatepost.config.toml_table import closest_name
 from gatepost.contacts.addresses import canonical_email, check_region
 from gatepost.content_keys import content_key_faults

@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from gatepost.alerts.loop import LOOK_INTERVAL, Alerts
 from gatepost.config import settings as config
+from gatepost.config.client import Client
 from gatepost.config.routes import Route, Routes
-from gatepost.config.settings import Client, Console, Contacts, Delivery, Logs, Server, Settings, Store
+from gatepost.config.settings import Console, Contacts, Delivery, Logs, Server, Settings, Store
 from gatepost.model import Secret
 from gatepost.outbox import Policy, open_outbox, sqlite
 from gatepost.outbox.reader import Reader

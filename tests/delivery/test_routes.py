@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
+from gatepost.config.client import Client
 from gatepost.config.routes import Route, Routes
-from gatepost.config.settings import Client, InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
 from gatepost.delivery.routes import route_member

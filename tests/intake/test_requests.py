@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.config.settings import Client
+from gatepost.config.client import Client
 from gatepost.content import EmailContent, SmsContent, decode_content, preview_recipient, preview_reference
 from gatepost.errors import Code, Refused
 from gatepost.intake import answers, client_policy, requests

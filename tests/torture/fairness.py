@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from gatepost.config.client import Client
 from gatepost.config.routes import Route, Routes
-from gatepost.config.settings import Client, InstanceSettings
+from gatepost.config.settings import InstanceSettings
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
 from gatepost.delivery import planner

@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from gatepost.config.client import Client
 from gatepost.config.routes import Routes
-from gatepost.config.settings import Client, InstanceSettings, Logs, Server, Settings, Store
 from gatepost.config.settings import Contacts as ContactSettings
 from gatepost.config.settings import Delivery as DeliverySettings
+from gatepost.config.settings import InstanceSettings, Logs, Server, Settings, Store
 from gatepost.contacts.lookup import ContactCache, Contacts
 from gatepost.content import SmsContent
 from gatepost.delivery.routes import RouteMember

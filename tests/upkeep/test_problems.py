@@ -7,18 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gatepost.config.client import Client
 from gatepost.config.routes import Route, Routes
-from gatepost.config.settings import (
-    Alerts,
-    Client,
-    Console,
-    Contacts,
-    Delivery,
-    Logs,
-    Server,
-    Settings,
-    Store,
-)
+from gatepost.config.settings import Alerts, Console, Contacts, Delivery, Logs, Server, Settings, Store
 from gatepost.model import Channel, Secret
 from gatepost.outbox.limits import UsedLimit
 from gatepost.outbox.overview import CallbackOverview, Overview, WaitingMessages

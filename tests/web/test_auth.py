@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatepost.config.client import Client
 from gatepost.config.networks import Network, parse_address
-from gatepost.config.settings import Client
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel, Secret
 from gatepost.web.auth import Authenticator

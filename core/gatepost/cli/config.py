@@ -13,9 +13,10 @@ import rich_click as click
 from gatepost.cli import reload
 from gatepost.cli.common import config_option
 from gatepost.cli.setting_types import choices, leaf_types, meta_value
+from gatepost.config.client import Client
 from gatepost.config.networks import Network
 from gatepost.config.routes import Route
-from gatepost.config.settings import CORE_KEYS, SECTIONS, Client, InstanceSettings
+from gatepost.config.settings import CORE_KEYS, SECTIONS, InstanceSettings
 from gatepost.errors import ConfigError
 from gatepost.model import Secret
 from gatepost.plugin_host import discovery

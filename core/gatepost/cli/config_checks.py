@@ -11,9 +11,10 @@ from gatepost.cli.content_key_checks import check_content_keys
 from gatepost.cli.file_permissions import readable_by_all
 from gatepost.cli.findings import Finding, faulty_tables, in_order
 from gatepost.cli.plugin_checks import check_instance
+from gatepost.config.client import Client
 from gatepost.config.networks import parse_address
 from gatepost.config.routes import Route
-from gatepost.config.settings import Client, Settings
+from gatepost.config.settings import Settings
 from gatepost.errors import ConfigError
 from gatepost.model import Channel
 from gatepost.observe.tracing_switch import read_switch

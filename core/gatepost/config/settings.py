@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gatepost.config.client import Client
 from gatepost.config.networks import Network
-from gatepost.config.numbers import MAX_PER_SECOND, MAX_SECONDS, Limit, Seconds
+from gatepost.config.numbers import MAX_PER_SECOND, MAX_SECONDS, Seconds
 from gatepost.config.routes import Routes
 from gatepost.model import Channel, Secret
 
@@ -51,80 +52,6 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         tuple[Secret, ...],
         Meta(description="encrypt contents: 32 bytes, base64 or hex; the first encrypts, all decrypt"),
     ] = ()
-
-
-class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A client: the Smartico account of one brand."""
-
-    authorization: Annotated[
-        tuple[Secret, ...],
-        Meta(
-            min_length=1,
-            description="the whole Authorization header; several while you rotate it",
-            examples=[["env:GATEPOST_SECRET"]],
-        ),
-    ]
-    callback_api_key: Annotated[
-        Secret, Meta(description="sent with every callback", examples=["env:SMARTICO_API_KEY"])
-    ] = Secret("")
-    sms_authorization: Annotated[
-        bool,
-        Meta(
-            description="false: /sms needs only an address in allow_ips; Smartico's older documentation has no header there"
-        ),
-    ] = True
-    allow_ips: Annotated[
-        tuple[Network, ...],
-        Meta(
-            description="addresses and networks of this client, IPv4 and IPv6; empty: every request is refused"
-        ),
-    ] = ()
-    callback_hosts: Annotated[
-        tuple[str, ...],
-        Meta(description="hosts that callbacks may go to: a name, *.name, or an address; any port"),
-    ] = ()
-    callback_url: Annotated[str, Meta(description="where callbacks go when a request names no URL")] = ""
-    allow_private_callbacks: Annotated[
-        bool, Meta(description="true: callbacks may use http and private addresses; for tests and demos")
-    ] = False
-    preview_recipients: Annotated[
-        tuple[Secret, ...],
-        Meta(
-            description="the exact addresses that a request may name as recipient: for previews, mails to risk and support"
-        ),
-    ] = ()
-    email_senders: Annotated[
-        tuple[str, ...], Meta(description="From addresses or @domains that this client may use; empty: any")
-    ] = ()
-    sms_senders: Annotated[
-        tuple[str, ...], Meta(description="sender ids that this client may use; empty: any")
-    ] = ()
-    sms_default_sender: Annotated[
-        str, Meta(description="the sender id of a request without one; empty: the plugin's default")
-    ] = ""
-    contacts: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="contact sources of this client alone, queried in this order; empty: contacts.sources"
-        ),
-    ] = ()
-    max_queued: Annotated[
-        Limit, Meta(description="messages not at their end; above it code 12; 0: no limit")
-    ] = 0
-    email_per_day: Annotated[
-        Limit, Meta(description="emails accepted per day (UTC); above it code 14; 0: no limit")
-    ] = 0
-    sms_per_day: Annotated[
-        Limit, Meta(description="texts accepted per day (UTC); above it code 14; 0: no limit")
-    ] = 0
-    sms_max_parts: Annotated[Limit, Meta(description="parts of one text; above it code 14; 0: no limit")] = 0
-    per_user_per_day: Annotated[
-        Limit, Meta(description="messages to one user per day (UTC); above it code 14; 0: no limit")
-    ] = 0
-
-    def per_day(self, channel: Channel) -> int:
-        """Return the most messages of this channel that are accepted in a day; 0: no limit."""
-        return self.email_per_day if channel is Channel.EMAIL else self.sms_per_day
 
 
 class Contacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,11 +16,11 @@ from typing import Any
 
 import msgspec
 
+from gatepost.config.client import Client
 from gatepost.config.settings import (
     CORE_KEYS,
     SECTIONS,
     Alerts,
-    Client,
     Console,
     Contacts,
     Delivery,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gatepost.config.settings import Client
+from gatepost.config.client import Client
 from gatepost.contacts.lookup import ContactCache, Contacts, LookupOutcome, LookupResult
 from gatepost.content import preview_recipient
 from gatepost.delivery import attempt

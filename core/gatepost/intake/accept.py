@@ -4,7 +4,8 @@ import time
 from collections.abc import Mapping
 
 from gatepost.callback_urls import CallbackUrlPolicy, CallbackUrlRefused
-from gatepost.config.settings import Client, Settings
+from gatepost.config.client import Client
+from gatepost.config.settings import Settings
 from gatepost.contacts.lookup import ContactCache, Contacts, LookupOutcome, LookupResult
 from gatepost.content import preview_reference
 from gatepost.errors import Code, Refused, StoreError

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gatepost.config.settings import Client
+from gatepost.config.client import Client
 from gatepost.errors import Code, Refused
 from gatepost.intake.requests import EmailRequest, SmsRequest
 from gatepost.model import Channel

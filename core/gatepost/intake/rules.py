@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from gatepost.config.client import Client
 from gatepost.config.routes import Route
-from gatepost.config.settings import Client, Settings
+from gatepost.config.settings import Settings
 from gatepost.errors import Code, Refused
 from gatepost.intake.requests import EmailRequest, SmsRequest
 from gatepost.model import Channel, Secret

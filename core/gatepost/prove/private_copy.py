@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from gatepost.config.client import Client
 from gatepost.config.routes import Route
-from gatepost.config.settings import Client, InstanceSettings, Settings
+from gatepost.config.settings import InstanceSettings, Settings
 from gatepost.model import Channel
 from gatepost.prove import stand_in
 from gatepost.prove.surroundings import Surroundings

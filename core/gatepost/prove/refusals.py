@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from gatepost.config.settings import Client
+from gatepost.config.client import Client
 from gatepost.errors import Code
 from gatepost.model import Channel
 from gatepost.prove.canaries import Canaries, Person

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gatepost.config.client import Client
 from gatepost.config.routes import Route
-from gatepost.config.settings import Client, Settings
+from gatepost.config.settings import Settings
 from gatepost.intake.client_policy import may_send_as
 from gatepost.model import Channel, Secret
 from gatepost.prove.canaries import Canaries, Person

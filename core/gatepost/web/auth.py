@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
+from gatepost.config.client import Client
 from gatepost.config.networks import Address, Network, parse_address
-from gatepost.config.settings import Client
 from gatepost.errors import Code, Refused
 from gatepost.model import Channel
 

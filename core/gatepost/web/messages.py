@@ -7,7 +7,7 @@ from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from gatepost.body_limit import BodyLimitReached
-from gatepost.config.settings import Client
+from gatepost.config.client import Client
 from gatepost.errors import Code, Refused
 from gatepost.intake import answers
 from gatepost.model import Channel

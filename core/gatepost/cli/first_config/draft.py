@@ -8,7 +8,8 @@ from typing import Any
 
 from gatepost import app
 from gatepost.cli.first_config.answer_text import REFERENCES, inner_hint, plain_secrets
-from gatepost.config.settings import CORE_KEYS, SECTIONS, Client, InstanceSettings
+from gatepost.config.client import Client
+from gatepost.config.settings import CORE_KEYS, SECTIONS, InstanceSettings
 from gatepost.config.toml_values import UnusableValue, ValueReader
 from gatepost.errors import ConfigError, Fault
 from gatepost.observe.leaves import KeyPath

@@ -9,7 +9,8 @@ import msgspec
 
 from gatepost.cli.config import Key, comment, line
 from gatepost.cli.setting_types import meta_value
-from gatepost.config.settings import CORE_KEYS, SECTIONS, Client, InstanceSettings
+from gatepost.config.client import Client
+from gatepost.config.settings import CORE_KEYS, SECTIONS, InstanceSettings
 from gatepost.model import Secret
 from gatepost.plugin_host import discovery
 
