@@ -12,6 +12,7 @@ WIDTH, HEIGHT, LEFT, GAP = 760, 110, 60, 46
 TITLES = {
     "reloads": "100 reloads",
     "handover-sqlite": "Four handovers on SQLite: the next process waits for the file",
+    "restart-sqlite": "Four restarts on SQLite, as systemd does them: one process ends, then the next begins",
     "handover-postgresql": "Four handovers on PostgreSQL: both processes work side by side",
 }
 
