@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,6 +56,8 @@ class Load:
     def __init__(self, url: str) -> None:
         self._url = url
         self.secret = "letmein"
+        self._unanswered: Counter[str] = Counter()
+        """Requests by their secret."""
         self.outcomes: list[tuple[float, float, bool]] = []
         """For each request when it began, how long it took, and whether it was accepted."""
         self.marks: list[float] = []
@@ -85,7 +88,9 @@ class Load:
     async def _post(self, http: aiohttp.ClientSession, number: int) -> None:
         start = time.monotonic()
         accepted = False
-        headers = {"Authorization": self.secret}
+        secret = self.secret
+        self._unanswered[secret] += 1
+        headers = {"Authorization": secret}
         try:
             async with http.post(
                 f"{self._url}/email", data=email(f"n{number}", number), headers=headers
@@ -93,7 +98,14 @@ class Load:
                 accepted = (await answer.json(content_type=None))["error_code"] == 0
         except (aiohttp.ClientError, OSError, ValueError):
             pass
+        self._unanswered[secret] -= 1
         self.outcomes.append((start, time.monotonic() - start, accepted))
+
+    async def use(self, secret: str) -> None:
+        """Send another secret from now on; return when each request with the one before has its answer."""
+        before, self.secret = self.secret, secret
+        while self._unanswered[before]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
     @property
     def accepted(self) -> int:
@@ -154,8 +166,7 @@ def reloads() -> Iterator[Row]:
         memory: list[float] = []
         for number in range(1, RELOADS + 1):
             # The configuration in use knows this secret already, as during a rotation; the one before goes.
-            load.secret = f"secret-{number}"
-            await asyncio.sleep(0.1)
+            await load.use(f"secret-{number}")
             new = text.replace(FIRST_SECRETS, f'["secret-{number}", "secret-{number + 1}"]')
             new = new.replace('email = ["out"]', f'email = ["{("out", "other")[number % 2]}"]')
             draft = config.with_suffix(".new")
