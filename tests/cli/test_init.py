@@ -72,6 +72,12 @@ def test_the_options_alone_write_a_configuration_that_has_no_fault(folder):
     assert "0 faults" in result.output
 
 
+def test_without_a_plugin_that_sends_the_steps_name_both_urls(folder):
+    result = run(*GOOD, "--email", "", "--public-url", "https://gateway.example")
+
+    assert "enter the URL https://gateway.example/email and https://gateway.example/sms and" in result.output
+
+
 def test_the_file_has_only_what_differs_from_the_defaults(folder):
     run(*GOOD, *RELAY, "--listen", "127.0.0.1:8080", "--store", "sqlite:///gatepost.db")
 
@@ -136,7 +142,7 @@ def test_a_channel_is_needed(folder):
     [
         (["--allow-ips", "192.0.2.7/8"], "--allow-ips: entry 1 has host bits set; write 192.0.0.0/8"),
         (["--contacts", "cvs"], "--contacts: no installed plugin cvs is a contact source; is it csv?"),
-        (["--email", "csv"], "--email: csv (csv) can't send email"),
+        (["--email", "csv"], "--email: no installed plugin csv sends email; there are: "),
         (["--public-url", "gateway"], "--public-url: must be a URL"),
         (["--store", "mysql://db/gatepost"], "--store: must be sqlite:///PATH or postgresql://"),
         (["--listen", "8080"], "--listen: must be an address and a port"),

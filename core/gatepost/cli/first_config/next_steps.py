@@ -9,6 +9,7 @@ from gatepost.cli.common import printable
 from gatepost.cli.first_config.draft import Draft
 from gatepost.cli.first_config.plugin_choice import takes_reports
 
+_CHANNELS = ("email", "sms")
 _NO_URL = "https://YOUR-GATEWAY"
 """What stands for the gateway's URL where it is not known."""
 
@@ -25,7 +26,8 @@ def show(draft: Draft, *, authorization: str, has_faults: bool) -> None:
 
 def _at_others(draft: Draft, authorization: str, base: str) -> Iterator[str]:
     routes = draft.table(("routes",))
-    urls = " and ".join(f"{base}/{channel}" for channel in ("email", "sms") if routes.get(channel))
+    channels = [channel for channel in _CHANNELS if routes.get(channel)] or _CHANNELS
+    urls = " and ".join(f"{base}/{channel}" for channel in channels)
     yield f"In Smartico enter the URL {urls} and as Authorization {authorization}"
     yield "For all that Smartico and you must agree on, read docs/how-to/smartico.md."
     for name, table in draft.table(("plugins",)).items():

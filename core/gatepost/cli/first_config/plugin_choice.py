@@ -42,7 +42,8 @@ def choose(interview: Interview, question: Question, hook: str) -> list[str]:
     A plugin has the name by which it is installed, unless the options have made a table of another name.
     """
     draft, uses = interview.draft, offering(hook)
-    known = [*uses, *(name for name in draft.table(("plugins",)) if _has_use(draft, name))]
+    named = [name for name in draft.table(("plugins",)) if _implements(_use(draft, name), hook)]
+    known = list(dict.fromkeys([*uses, *named]))
     if interview.terminal and (unknown := _unknown(_listed(draft, question.key), known)):
         click.secho(_problem(unknown, hook, known), fg="red")
         draft.remove(question.key)
@@ -62,13 +63,13 @@ def choose(interview: Interview, question: Question, hook: str) -> list[str]:
     if unknown := _unknown(names, known):
         interview.refuse(question.name, _problem(unknown, hook, known))
     for name in names:
-        if name in known and not _has_use(draft, name):
+        if name in known and not _use(draft, name):
             draft.put(("plugins", name, "use"), name)
     return names
 
 
-def _has_use(draft: Draft, name: str) -> bool:
-    return draft.has(("plugins", name, "use"))
+def _use(draft: Draft, name: str) -> str:
+    return str(draft.table(("plugins", name)).get("use", ""))
 
 
 def split(text: str) -> list[str]:
@@ -95,7 +96,7 @@ def ask_keys(interview: Interview, name: str) -> None:
     draft = interview.draft
     table = ("plugins", name)
     try:
-        fields = msgspec.structs.fields(discovery.settings_type(str(draft.table(table).get("use", ""))))
+        fields = msgspec.structs.fields(discovery.settings_type(_use(draft, name)))
     except ConfigError:
         return
     if interview.terminal:
