@@ -170,7 +170,8 @@ async def _metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         return Response(b"", status_code=404)
     services = _services(request)
     has_siblings = bool(own_number())
-    text = await (metrics_of_all(services.settings) if has_siblings else services.scrape())
+    scrape = services.scrape
+    text = await (metrics_of_all(services.settings, scrape) if has_siblings else scrape())
     return Response(text, headers={"content-type": CONTENT_TYPE})
 
 

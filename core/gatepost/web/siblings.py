@@ -2,16 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import aiohttp
 import msgspec
 
 from gatepost.config.settings import Settings
 from gatepost.observe import logs
-from gatepost.web.admin.own_metrics import Exposition
+from gatepost.web.admin.own_metrics import Exposition, own_number
 from gatepost.web.admin.requests import MetricsRequest
-from gatepost.web.admin.socket_file import live_addresses
+from gatepost.web.admin.socket_file import existing_addresses
 
 TIMEOUT = 3.0
 """Seconds for the answer of another gateway."""
@@ -19,11 +19,17 @@ TIMEOUT = 3.0
 _log = logs.get(__name__)
 
 
-async def metrics_of_all(settings: Settings) -> bytes:
-    """Return the metrics of every gateway of this parent, each with the label ``process``."""
-    with live_addresses(settings) as addresses:
+async def metrics_of_all(settings: Settings, scrape: Callable[[], Awaitable[bytes]]) -> bytes:
+    """Return the metrics of every gateway of this parent, each with the label ``process``.
+
+    ``scrape`` returns those of this gateway, which may have no socket at which it could be asked.
+    """
+    with existing_addresses(settings) as addresses:
         answers = await asyncio.gather(*map(_ask, addresses))
-    return join(sorted((one for one in answers if one is not None), key=lambda one: one.process))
+    found = {one.process: one for one in answers if one is not None}
+    if own_number() not in found:
+        found[own_number()] = Exposition(own_number(), (await scrape()).decode())
+    return join(sorted(found.values(), key=lambda one: int(one.process)))
 
 
 async def _ask(address: str) -> Exposition | None:
@@ -38,6 +44,9 @@ async def _ask(address: str) -> Exposition | None:
             if answer.status != 200:
                 return None
             return msgspec.json.decode(await answer.read(), type=Exposition)
+    except aiohttp.ClientConnectorError:
+        # A gateway that has died has left its socket there.
+        return None
     except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
         _log.warning("metrics_incomplete", reason=type(error).__name__)
         return None

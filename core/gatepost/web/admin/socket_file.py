@@ -82,14 +82,28 @@ def admin_socket(settings: Settings) -> Iterator[socket.socket | None]:
 
 @contextlib.contextmanager
 def live_addresses(settings: Settings) -> Iterator[Sequence[str]]:
-    """Yield the addresses at which gateways of this configuration listen; those that can't be used are left out."""
+    """Yield the addresses at which gateways of this configuration listen; those that can't be used are left out.
+
+    It may take seconds where one hangs, so it is not for the event loop of a gateway.
+    """
+    found: list[str] = []
+    with existing_addresses(settings) as addresses:
+        for address in addresses:
+            with contextlib.suppress(OSError):
+                if _is_live(address):
+                    found.append(address)
+        yield found
+
+
+@contextlib.contextmanager
+def existing_addresses(settings: Settings) -> Iterator[Sequence[str]]:
+    """Yield the addresses at which gateways of this configuration listen, or have listened before they died."""
     found: list[str] = []
     with contextlib.ExitStack() as stack:
         for path in socket_paths(settings):
-            with contextlib.suppress(OSError):
-                address = stack.enter_context(_address(path))
-                if _is_live(address):
-                    found.append(address)
+            with contextlib.suppress(OSError, SocketUnavailable):
+                if path.exists():
+                    found.append(stack.enter_context(_address(path)))
         yield found
 
 
