@@ -26,7 +26,8 @@ class Process:
 
         def hand_over():
             os.dup2(descriptor, 3)
-            os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()), **(environment or {}))
+            given = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+            os.environ.update(given | (environment or {}))
 
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -125,6 +126,15 @@ async def test_a_socket_with_another_address_is_refused(deployment, listener, st
         f"the service manager hands over 127.0.0.1:{port}, on which this configuration does not listen: make the "
         "ListenStream of the socket unit and [server] host and port the same"
     ) in problems
+
+
+async def test_a_descriptor_that_is_no_socket_is_refused(start):
+    process = start(LISTEN_FDS="2")
+    assert await asyncio.to_thread(process.process.wait, 60) == 1
+    (problem,) = [json.loads(line)["problem"] for line in process.log.read_text().splitlines()]
+    assert problem.startswith(
+        "the service manager hands over descriptor 4 as a listening socket, and it is none"
+    )
 
 
 async def test_the_service_manager_is_messages_what_happens(listener, start, tmp_path):

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -17,8 +18,11 @@ from torture.stores import Postgresql
 
 
 @pytest.fixture
-def several(deployment, postgres_server):
+def several(deployment, postgres_server, tmp_path, monkeypatch):
     """The configuration of two gateways on PostgreSQL."""
+    # No folder for temporary files, and a name in it would be too long for a socket.
+    monkeypatch.setenv("TMPDIR", str(tmp_path / ("x" * 100)))
+    (tmp_path / ("x" * 100)).mkdir()
     deployment.tables["store"] = {"url": Postgresql(postgres_server).url}
     deployment.tables["plugins.box"] = {"use": "sandbox", "folder": "box"}
     deployment.tables["routes"] = {"sms": ["box"]}
@@ -46,6 +50,26 @@ class Service:
         """Return the process ids of its gateways."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
+
+    def has_listener(self, url):
+        """Return whether the parent itself has the socket at this address."""
+        port = f":{int(url.rpartition(':')[2]):04X}"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        # 0A: it listens.
+        inodes = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(port) and row[3] == "0A"}
+        found = set()
+        for one in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            # It may be closed meanwhile.
+            with suppress(FileNotFoundError):
+                found.add(str(one.readlink()))
+        return bool(found & inodes)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.fixture
@@ -98,6 +122,43 @@ async def test_two_gateways_answer_at_one_address_and_one_that_dies_is_started_a
         assert {await post(http, url, f"c-{number}") for number in range(20)} == {3}
     service.process.terminate()
     assert await asyncio.to_thread(service.process.wait, 60) == 0
+
+
+async def test_a_hangup_during_the_start_is_a_reload_after_it(service):
+    await until(service.gateways)
+    service.process.send_signal(signal.SIGHUP)
+    await service.listening()
+    await until(lambda: '"event": "reloaded"' in service.log.read_text())
+
+
+async def test_the_parent_has_no_socket_during_the_stop(service):
+    """Else clients could go on to connect when no gateway accepts any more, and would be reset at the end."""
+    url = await service.listening()
+    assert service.has_listener(url)
+    for pid in service.gateways():
+        os.kill(pid, signal.SIGSTOP)
+    service.process.terminate()
+    await until(lambda: not service.has_listener(url))
+    assert service.process.poll() is None
+    for pid in service.gateways():
+        os.kill(pid, signal.SIGCONT)
+    assert await asyncio.to_thread(service.process.wait, 60) == 0
+
+
+async def test_gateways_without_their_parent_end(several):
+    """Without a folder for their sockets, too: then each shows its own metrics."""
+    several.tables["server"]["admin_socket"] = "missing/gateway.sock"
+    service = Service(several.write())
+    url = await service.listening()
+    left = service.gateways()
+    async with aiohttp.ClientSession() as http:
+        samples = await scrape(http, url)
+    assert len({one.labels["process"] for one in samples}) == 1
+    service.process.kill()
+    await asyncio.to_thread(service.process.wait, 60)
+    await until(lambda: not any(is_running(pid) for pid in left))
+    assert service.log.read_text().count('"event": "parent_died"') == 2
+    assert service.log.read_text().count('"event": "stopped"') == 2
 
 
 async def test_a_fault_is_named_once_and_nothing_runs(several):

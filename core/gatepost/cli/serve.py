@@ -24,7 +24,7 @@ from gatepost.errors import ConfigError, Fault
 from gatepost.observe import logs, output_capture, watchdog
 from gatepost.outbox.store_url import sqlite_path
 from gatepost.plugin_host.instances import Instance
-from gatepost.server import process
+from gatepost.server import hangups, process
 from gatepost.server.supervisor import Supervisor
 from gatepost.web.admin.socket_file import MAX_GATEWAYS
 
@@ -50,6 +50,7 @@ def command(processes: int, config: Path | None) -> None:
     At the stop it accepts no new requests, finishes its current work within 12 seconds and ends with exit code 0. If it
     can't start, it prints each fault on its own line and ends with exit code 1.
     """
+    hangups.hold_back()
     path = config_path(config)
     settings = log_settings(path)
     log_format = logs.resolve_format(settings.format)

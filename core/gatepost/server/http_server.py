@@ -34,13 +34,13 @@ class HttpServer(uvicorn.Server):
         max_connections: int,
         on_listening: Callable[[], None] = lambda: None,
         *,
-        is_inherited: bool = False,
+        stays_open: bool = False,
     ) -> None:
-        """``on_listening`` is called when requests are accepted; ``is_inherited``: the listener outlives the process."""
+        """``on_listening`` is called when requests are accepted; ``stays_open``: the listener outlives the process."""
         super().__init__(config)
         self._listener = listener
         self._on_listening = on_listening
-        self._is_inherited = is_inherited
+        self._stays_open = stays_open
         self.server_state = self._limits = ConnectionLimits(max_connections)
 
     async def answer(self) -> None:
@@ -63,11 +63,11 @@ class HttpServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Read and answer what has arrived, then shut down; uvicorn alone would reset unread connections.
 
-        What waits at an inherited socket stays there for the next process.
+        What waits at a socket that stays open is for the next process.
         """
         loop = asyncio.get_running_loop()
         start = loop.time()
-        if not self._is_inherited:
+        if not self._stays_open:
             await asyncio.sleep(ACCEPT_GRACE)
             while _has_pending_connections(sockets or []) and loop.time() < start + MAX_ACCEPT_GRACE:  # noqa: ASYNC110
                 await asyncio.sleep(0)

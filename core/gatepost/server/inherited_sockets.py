@@ -7,29 +7,66 @@ LISTEN_PID for which process they are.
 import ipaddress
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
+from typing import NamedTuple
+
+from gatepost.errors import Fault
 
 FIRST_DESCRIPTOR = 3
 
 SOCKETS = "GATEPOST_SOCKETS"
 """The environment variable in which the parent of several gateways says their descriptors."""
 
+STAY_OPEN = "GATEPOST_SOCKETS_STAY_OPEN"
+"""The environment variable with which that parent says that a service manager keeps the sockets open."""
 
-def take_sockets(environment: MutableMapping[str, str]) -> list[socket.socket]:
-    """Return the TCP sockets that this process was started with. The processes that it starts inherit none of them."""
-    own = environment.pop(SOCKETS, "")
+
+class Inherited(NamedTuple):
+    """What a process was started with."""
+
+    sockets: Sequence[socket.socket] = ()
+    stay_open: bool = True
+    """Whether they stay open for the next process when all those that have them now end."""
+    faults: Sequence[Fault] = ()
+
+
+def take_sockets(environment: MutableMapping[str, str]) -> Inherited:
+    """Return the sockets that this process was started with. The processes that it starts inherit none of them."""
+    own, stays_open = environment.pop(SOCKETS, ""), environment.pop(STAY_OPEN, "")
     count, pid = environment.pop("LISTEN_FDS", ""), environment.pop("LISTEN_PID", "")
     environment.pop("LISTEN_FDNAMES", None)
     if own:
-        descriptors = [int(one) for one in own.split(",")]
-    elif pid == str(os.getpid()) and count.isdecimal():
-        descriptors = [FIRST_DESCRIPTOR + number for number in range(int(count))]
-    else:
-        return []
-    sockets = [socket.socket(fileno=one) for one in descriptors]
-    for one in sockets:
-        one.set_inheritable(False)
-    return sockets
+        return _take(map(int, own.split(",")))._replace(stay_open=bool(stays_open))
+    if pid == str(os.getpid()) and count.isdecimal():
+        return _take(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(count)))
+    return Inherited()
+
+
+def _take(descriptors: Iterable[int]) -> Inherited:
+    sockets: list[socket.socket] = []
+    for number in descriptors:
+        taken = _listening_socket(number)
+        if taken is None:
+            problem = (
+                f"the service manager hands over descriptor {number} as a listening socket, and it is none: the socket "
+                "unit must have ListenStream and Accept=no, and LISTEN_FDS the number of its sockets"
+            )
+            return Inherited(sockets, faults=[Fault("server", problem)])
+        taken.set_inheritable(False)
+        sockets.append(taken)
+    return Inherited(sockets)
+
+
+def _listening_socket(descriptor: int) -> socket.socket | None:
+    """Return the listening socket with this descriptor; None where there is none, and then nothing is closed."""
+    try:
+        found = socket.socket(fileno=descriptor)
+    except OSError:
+        return None
+    if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return found
+    found.detach()
+    return None
 
 
 def listens_on(one: socket.socket, host: str, port: int) -> bool:

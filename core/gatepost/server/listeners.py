@@ -11,7 +11,7 @@ from gatepost.config.networks import parse_listen
 from gatepost.config.settings import Settings
 from gatepost.errors import Fault
 from gatepost.observe import logs
-from gatepost.server.inherited_sockets import address_of, listens_on
+from gatepost.server.inherited_sockets import Inherited, address_of, listens_on
 from gatepost.web.admin.own_metrics import own_number
 
 BACKLOG = 2048
@@ -24,8 +24,8 @@ class Listener(NamedTuple):
 
     socket: socket.socket
     tls: Certificate | None
-    is_inherited: bool
-    """Whether another process has opened it, and keeps it open when this one ends."""
+    stays_open: bool
+    """Whether the service manager has opened it, and keeps it open when this process ends."""
 
     @property
     def host(self) -> str:
@@ -48,10 +48,11 @@ class Listener(NamedTuple):
 class Listeners:
     """The listeners of one configuration. ``close`` them at the end."""
 
-    def __init__(self, settings: Settings, inherited: Sequence[socket.socket] = ()) -> None:
+    def __init__(self, settings: Settings, inherited: Inherited) -> None:
         """Open them, or use one of the sockets that were ``inherited``; where that can't be done, ``faults`` says why."""
-        self.faults: list[Fault] = []
-        self._unused = [*inherited]
+        self.faults: list[Fault] = [*inherited.faults]
+        self._stay_open = inherited.stay_open
+        self._unused = [*inherited.sockets]
         server, console = settings.server, settings.console
         self._public = self._open(server.host, server.port, server.certificate, server.key, _server_fault)
         self.console: Listener | None = None
@@ -74,9 +75,9 @@ class Listeners:
         return self._public
 
     @property
-    def are_inherited(self) -> bool:
-        """Whether the public listener was opened by another process."""
-        return self._public is not None and self._public.is_inherited
+    def stay_open(self) -> bool:
+        """Whether the service manager keeps the public listener open when this process ends."""
+        return self._public is not None and self._public.stays_open
 
     @property
     def certificates(self) -> Sequence[Certificate]:
@@ -110,11 +111,11 @@ class Listeners:
         for inherited in self._unused:
             if listens_on(inherited, host, port):
                 self._unused.remove(inherited)
-                return Listener(inherited, tls, is_inherited=True)
+                return Listener(inherited, tls, self._stay_open)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             opened = socket.create_server((host, port), family=family, backlog=BACKLOG)
-            return Listener(opened, tls, is_inherited=False)
+            return Listener(opened, tls, stays_open=False)
         except OSError as error:
             self.faults.append(fault(host, port, error))
             return None

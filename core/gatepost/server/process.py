@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from gatepost.gateway import Gateway
 from gatepost.observe import logs
 from gatepost.outbox import audit_chain
 from gatepost.plugin_host.instances import Instance
-from gatepost.server import admin_connection
+from gatepost.server import admin_connection, hangups
 from gatepost.server.http_server import HttpServer, server_config
 from gatepost.server.inherited_sockets import take_sockets
 from gatepost.server.listeners import Listener, Listeners
@@ -23,6 +23,7 @@ from gatepost.server.protocol import Connection
 from gatepost.server.service_manager import ServiceManager
 from gatepost.web.admin.api import AdminApi
 from gatepost.web.admin.app import AdminApp
+from gatepost.web.admin.own_metrics import own_number
 from gatepost.web.admin.services import OperationRefused
 from gatepost.web.admin.socket_file import admin_socket
 from gatepost.web.routes import create_app
@@ -32,6 +33,9 @@ MAX_CONNECTIONS = 16_384
 
 MAX_CONSOLE_CONNECTIONS = 256
 """Open connections of the console."""
+
+STANDARD_INPUT = 0
+"""A descriptor: what Python calls ``sys.stdin`` has been replaced, so that no plugin waits for it."""
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -61,7 +65,7 @@ async def serve(
         on_wait()
 
     # Then the process that has the store now was started with the same socket, and is about to end.
-    waits = wait if listeners.are_inherited else None
+    waits = wait if listeners.stay_open else None
     try:
         async with open_gateway(settings, instances, listeners.faults, waits) as gateway:
             await _log_audit_head(gateway)
@@ -84,6 +88,29 @@ async def _log_audit_head(gateway: Gateway) -> None:
     # Without it the gateway still works; the store has logged why.
     with contextlib.suppress(StoreError):
         await gateway.outbox.coordinate(audit_chain.log_head, None)
+
+
+@contextlib.contextmanager
+def _parent_watched(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` when the parent of several gateways has died, by the end of the standard input that it gave.
+
+    Nobody would start again a gateway that it has left behind, or stop it, and the next parent could not listen.
+    """
+    if not own_number():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        loop.remove_reader(STANDARD_INPUT)
+        _log.error("parent_died")
+        stop()
+
+    loop.add_reader(STANDARD_INPUT, end)
+    try:
+        yield
+    finally:
+        loop.remove_reader(STANDARD_INPUT)
 
 
 class _Servers:
@@ -131,15 +158,17 @@ class _Servers:
         # Where it was ignored from the start (``nohup``) it stays ignored.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
+        hangups.let_through()
         self._gateway.outbox.failure.add_done_callback(lambda _broken: self._stop())
-        await asyncio.gather(*(server.answer() for server in self._servers))
+        with _parent_watched(self._stop):
+            await asyncio.gather(*(server.answer() for server in self._servers))
 
     def _add(
         self, listener: Listener, app: Any, max_connections: int, on_listening: Callable[[], None]
     ) -> None:
         config = server_config(app, Connection, listener.tls)
         server = HttpServer(
-            config, listener.socket, max_connections, on_listening, is_inherited=listener.is_inherited
+            config, listener.socket, max_connections, on_listening, stays_open=listener.stays_open
         )
         self._servers.append(server)
 

@@ -7,20 +7,21 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from contextlib import suppress
 from typing import Self
 
 from gatepost.config.settings import Settings
 from gatepost.errors import ConfigError
 from gatepost.observe import logs
-from gatepost.server.inherited_sockets import SOCKETS, take_sockets
+from gatepost.server import hangups
+from gatepost.server.inherited_sockets import SOCKETS, STAY_OPEN, take_sockets
 from gatepost.server.listeners import Listeners
 from gatepost.server.service_manager import ServiceManager
 from gatepost.web.admin.own_metrics import PROCESS
 
 RESTART_PAUSES = (0.2, 1.0, 5.0, 15.0)
-"""Seconds before a gateway that has died is started again: longer each time, until one has lived for STABLE_AFTER."""
+"""Seconds before a gateway that has died is started again: longer each time, and from the first one on after one that
+has lived for STABLE_AFTER."""
 
 STABLE_AFTER = 60.0
 """Seconds after which the next death counts as the first one."""
@@ -52,17 +53,30 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._signal_all, signal.SIGHUP)
-        with TemporaryDirectory(prefix="gatepost-") as folder:
-            ready = [asyncio.Event() for _ in range(self._count)]
-            tasks = [
-                asyncio.create_task(self._run_one(number, Path(folder), ready), name=f"process-{number}")
-                for number in range(1, self._count + 1)
-            ]
-            watch = asyncio.create_task(self._announce(ready))
-            codes = await asyncio.gather(*tasks)
-            watch.cancel()
+        hangups.let_through()
+        ready = [asyncio.Event() for _ in range(self._count)]
+        tasks = [
+            asyncio.create_task(self._run_one(number, ready), name=f"process-{number}")
+            for number in range(1, self._count + 1)
+        ]
+        beside = [
+            asyncio.create_task(self._announce(ready)),
+            asyncio.create_task(self._close_listeners()),
+        ]
+        codes = await asyncio.gather(*tasks)
+        for task in beside:
+            task.cancel()
         self._listeners.close()
         return max(codes)
+
+    async def _close_listeners(self) -> None:
+        """Close the sockets as soon as the stop begins.
+
+        The gateways accept what waits there, and then close them too. While this process had them open, clients could
+        go on to connect, and would wait in vain.
+        """
+        await self._stopping.wait()
+        self._listeners.close()
 
     async def _announce(self, ready: Sequence[asyncio.Event]) -> None:
         for one in ready:
@@ -71,7 +85,7 @@ class Supervisor:
         self._manager.ready()
         await self._manager.watch()
 
-    async def _run_one(self, number: int, folder: Path, ready: Sequence[asyncio.Event]) -> int:
+    async def _run_one(self, number: int, ready: Sequence[asyncio.Event]) -> int:
         """Run one gateway until the stop; return its last exit code."""
         if number > 1:
             # The first one tells every fault of the configuration, once, and updates the tables.
@@ -81,9 +95,9 @@ class Supervisor:
                 one.cancel()
             if self._stopping.is_set():
                 return 0
-        return await self._keep_running(number, folder, ready[number - 1])
+        return await self._keep_running(number, ready[number - 1])
 
-    async def _keep_running(self, number: int, folder: Path, ready: asyncio.Event) -> int:
+    async def _keep_running(self, number: int, ready: asyncio.Event) -> int:
         """Run one gateway again and again until the stop; return its last exit code.
 
         One that was never ready has told why: then all stop.
@@ -91,9 +105,9 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         deaths = 0
         while True:
-            with _NotifySocket(folder / f"{number}") as notify:
+            with _NotifySocket() as notify:
                 began = loop.time()
-                child = self._children[number] = self._start(number, notify.path)
+                child = self._children[number] = self._start(number, notify.address)
                 readiness = asyncio.create_task(notify.wait_until_ready(ready))
                 code = await self._wait(child)
                 readiness.cancel()
@@ -103,16 +117,15 @@ class Supervisor:
             if not ready.is_set():
                 self._stopping.set()
                 return abs(code)
-            deaths = 0 if loop.time() - began > STABLE_AFTER else deaths + 1
-            pause = RESTART_PAUSES[min(deaths, len(RESTART_PAUSES)) - 1]
+            deaths = count_death(deaths, loop.time() - began)
+            pause = restart_pause(deaths)
             _log.error("process_died", process=number, code=code, restarted_in=pause)
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
-            except TimeoutError:
-                continue
-            return abs(code)
+            if self._stopping.is_set():
+                return abs(code)
 
-    def _start(self, number: int, notify: Path) -> subprocess.Popen[bytes]:
+    def _start(self, number: int, notify: str) -> subprocess.Popen[bytes]:
         sockets = [self._listeners.public.socket]
         # The pages of a console must all come from one process.
         if self._listeners.console and number == 1:
@@ -120,16 +133,19 @@ class Supervisor:
         descriptors = [one.fileno() for one in sockets]
         own: Mapping[str, str] = {
             SOCKETS: ",".join(map(str, descriptors)),
+            STAY_OPEN: "1" if self._listeners.stay_open else "",
             PROCESS: str(number),
-            "NOTIFY_SOCKET": str(notify),
+            "NOTIFY_SOCKET": notify,
         }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("WATCHDOG_")}
-        return subprocess.Popen(  # noqa: S603  our own command
-            [sys.executable, "-m", "gatepost", "serve", "--config", str(self._settings.path)],
-            env={**inherited, **own},
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-        )
+        with hangups.held():
+            return subprocess.Popen(  # noqa: S603  our own command
+                [sys.executable, "-m", "gatepost", "serve", "--config", str(self._settings.path)],
+                env={**inherited, **own},
+                pass_fds=descriptors,
+                # Nothing is written to it. It ends with this process, and so the gateway knows.
+                stdin=subprocess.PIPE,
+            )
 
     async def _wait(self, child: subprocess.Popen[bytes]) -> int:
         """Wait until a gateway has ended; after the stop for at most STOP_TIMEOUT seconds. Return its exit code."""
@@ -143,29 +159,42 @@ class Supervisor:
             await asyncio.wait({ended}, timeout=STOP_TIMEOUT)
             if not ended.done():
                 child.kill()
-        return await ended
+        code = await ended
+        assert child.stdin
+        child.stdin.close()
+        return code
 
     def _signal_all(self, number: signal.Signals) -> None:
         for child in self._children.values():
             child.send_signal(number)
 
 
+def count_death(earlier: int, seconds: float) -> int:
+    """Return which death in a row it is of a gateway that lived for some seconds after ``earlier`` deaths."""
+    return 1 if seconds > STABLE_AFTER else earlier + 1
+
+
+def restart_pause(deaths: int) -> float:
+    """Return the seconds before the restart after so many deaths in a row, at least one."""
+    return RESTART_PAUSES[min(deaths, len(RESTART_PAUSES)) - 1]
+
+
 class _NotifySocket:
     """Where a gateway says that it is ready."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # A free address without a file: there may be no folder that can be written.
+        self._socket.bind("")
+        self._socket.setblocking(False)  # noqa: FBT003  the standard library's signature
+        self.address = "@" + self._socket.getsockname()[1:].decode()
+        """As NOTIFY_SOCKET has it."""
 
     def __enter__(self) -> Self:
-        self.path.unlink(missing_ok=True)
-        self._socket.bind(str(self.path))
-        self._socket.setblocking(False)  # noqa: FBT003  the standard library's signature
         return self
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
-        self.path.unlink(missing_ok=True)
 
     async def wait_until_ready(self, ready: asyncio.Event) -> None:
         while True:
