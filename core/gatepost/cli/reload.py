@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import rich_click as click
@@ -42,26 +43,37 @@ def ask(config: Path | None, *, dry: bool) -> Reload:
     with report_faults(path):
         settings = store.load_address(config)
     try:
-        answer = asyncio.run(_request(settings, dry=dry))
+        answers = asyncio.run(_request(settings, dry=dry))
     except admin_client.AdminError as error:
         fail(str(error))
+    # Where several gateways run with this configuration, one that refuses goes before.
+    answer = max(answers, key=lambda answer: (bool(answer.problems), len(answer.changes)))
     for one in answer.problems:
         click.echo(fault_line(path, Fault(one.key, one.problem)), err=True)
     if answer.problems:
-        click.echo(
-            "Nothing was taken over: the gateway goes on with the configuration that it has.", err=True
-        )
+        click.echo(refusal_text(answers, dry=dry), err=True)
     return answer
 
 
-async def _request(settings: Settings, *, dry: bool) -> Reload:
-    """Return the answer of the gateway; where several run with this configuration, one that refuses goes before."""
+def refusal_text(answers: Sequence[Reload], *, dry: bool) -> str:
+    """Return what has become of a reload that at least one of the gateways has refused."""
+    done = sum(not answer.problems for answer in answers)
+    if dry or not done:
+        return "Nothing was taken over: the gateway goes on with the configuration that it has."
+    return (
+        f"{done} of {len(answers)} gateways have taken it over; the others go on with the configuration that they have: "
+        "reload again when this is mended."
+    )
+
+
+async def _request(settings: Settings, *, dry: bool) -> list[Reload]:
+    """Return the answer of each gateway that runs with this configuration."""
     answers: list[Reload] = []
     async with admin_client.open_gateways(settings) as gateways:
         for gateway in gateways:
             answer = await gateway.request("reload", ReloadRequest(dry=dry))
             answers.append(admin_client.decode(answer, Reload))
-    return max(answers, key=lambda answer: (bool(answer.problems), len(answer.changes)))
+    return answers
 
 
 def show_changes(answer: Reload) -> None:

@@ -123,7 +123,8 @@ class Supervisor:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             if self._stopping.is_set():
-                return abs(code)
+                # Its death was told when it happened; nothing was left to stop.
+                return 0
 
     def _start(self, number: int, notify: str) -> subprocess.Popen[bytes]:
         sockets = [self._listeners.public.socket]
