@@ -43,6 +43,7 @@ import pluggy
 from gatepost.context import ContactsState as ContactsState  # noqa: PLC0414  plugins import it from here
 from gatepost.context import Context as Context  # noqa: PLC0414  plugins import it from here
 from gatepost.context import PluginState as PluginState  # noqa: PLC0414  plugins import it from here
+from gatepost.errors import Unavailable
 from gatepost.model import Channel, Contact, Email, Receipt, Report, Secret, Sms, WebhookRequest
 
 API_VERSION = 2
@@ -160,13 +161,13 @@ class BatchSource(Protocol):
     """A ContactSource that can look up several users at once; it has ``find_contact`` too."""
 
     @_hookspec(firstresult=True)
-    async def find_contacts(self, ext_user_ids: Sequence[str]) -> Mapping[str, Contact]:
+    async def find_contacts(self, ext_user_ids: Sequence[str]) -> Mapping[str, Contact | Unavailable]:
         """Return the contacts of these users, by ext_user_id; a user who is not in the source is left out.
 
         Called instead of find_contact when several lookups wait, with 2 to 100 different ids. Promises, errors and the
-        deadline are those of find_contact, for all of the users together. A wrong contact counts as if the source could
-        not answer about that user. Contacts of other users are ignored. At most two calls of both hooks are in progress
-        at one time.
+        deadline are those of find_contact, for all of the users together. An Unavailable in the place of a contact says
+        that the source can't answer about that user alone, and a wrong contact counts as one. Contacts of other users
+        are ignored. At most two calls of both hooks are in progress at one time.
         """
         ...
 

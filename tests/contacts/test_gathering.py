@@ -222,6 +222,25 @@ async def test_an_error_is_that_of_every_lookup_of_the_call():
     ] * 2
 
 
+async def test_a_source_may_be_unable_to_answer_about_one_user_alone():
+    class Partly(Batch):
+        @hookimpl
+        async def find_contacts(self, ext_user_ids):
+            found = await self.answer(ext_user_ids)
+            return {**found, "d": Unavailable("no sense in /users/d", code="200", misconfigured=True)}
+
+    it = source(Partly())
+    found = await find_all(GatheredLookups(it.as_source, TIMEOUT, "players"), "abcde")
+
+    assert [found[index] for index in (0, 1, 2, 4)] == [contact_of(user) for user in "abce"]
+    assert (found[3].reason, found[3].code, found[3].misconfigured) == (
+        "no sense in /users/[user]",
+        "200",
+        True,
+    )
+    assert (it.violations, it.as_source.failed_lookups) == (0, 1)
+
+
 async def test_each_call_has_the_whole_time():
     """Lookups that waited while others were cancelled are made all the same, unless they have waited as long."""
     plugin = Batch(latency=60.0, connections=9)

@@ -67,6 +67,27 @@ async def test_a_header_of_the_plugin_replaces_the_usual_one(name):
     assert f"\r\n{name.lower()}: text/xml\r\n" in head
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        # To decode one of these would change which user, message or resource is meant.
+        "/users/a%3Bb/..%2Fc%2E%2E%5C",
+        "/%2E%2E/%2e/a%2Cb%3Ac%40",
+        "/users?ids=a%2Cb,c%3B%26%2B%25&x=%00",
+    ],
+)
+async def test_a_path_leaves_as_it_is(server, http, path):
+    await http.get(path)
+
+    assert [request.target for request in server.requests] == [path]
+
+
+async def test_what_no_path_may_hold_is_encoded(server, http):
+    await http.get("/a b/é")
+
+    assert [request.target for request in server.requests] == ["/a%20b/%C3%A9"]
+
+
 async def test_pairs_are_a_form(server, http):
     pairs = [
         ("To", "+447700900123"),

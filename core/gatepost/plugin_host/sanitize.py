@@ -121,18 +121,23 @@ def copy_contact(contact: object) -> Contact:
     return msgspec.structs.replace(copy, blocked=reason)
 
 
-def copy_contacts(found: object, ext_user_ids: Iterable[str]) -> dict[str, Contact | InvalidResult]:
+def copy_contacts(
+    found: object, ext_user_ids: Iterable[str]
+) -> dict[str, Contact | SendError | InvalidResult]:
     """Copy the contacts of these users, and no others; in the place of a wrong one is what is wrong with it.
 
     Raises InvalidResult for anything but a mapping.
     """
     if not isinstance(found, Mapping):
         raise InvalidResult(f"returned {type_name(found)} instead of a mapping")
-    copies: dict[str, Contact | InvalidResult] = {}
+    copies: dict[str, Contact | SendError | InvalidResult] = {}
     for one in ext_user_ids:
         if one in found:
+            contact = found[one]
             try:
-                copies[one] = copy_contact(found[one])
+                copies[one] = (
+                    copy_send_error(contact) if isinstance(contact, Unavailable) else copy_contact(contact)
+                )
             except InvalidResult as error:
                 copies[one] = error
     return copies

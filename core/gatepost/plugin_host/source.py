@@ -83,22 +83,23 @@ class Source:
     ) -> Mapping[str, Contact | Unavailable]:
         """Look several users up within ``timeout`` seconds; return the contacts of those that the source knows.
 
-        Unavailable stands in the place of a contact that is wrong: it costs the other users nothing. Must only be
-        called when ``finds_many``. Raises Unavailable, and nothing else.
+        Unavailable stands in the place of a contact that is wrong or can't be found out: it costs the other users
+        nothing. Must only be called when ``finds_many``. Raises Unavailable, and nothing else.
         """
 
-        async def find() -> Mapping[str, Contact | sanitize.InvalidResult]:
+        async def find() -> Mapping[str, Contact | SendError | sanitize.InvalidResult]:
             found = await self._calls.find_contacts(ext_user_ids=tuple(ext_user_ids))
             return sanitize.copy_contacts(found, ext_user_ids)
 
         found = await self._look_up("find_contacts", find, timeout, ext_user_ids)
         contacts = {user: one for user, one in found.items() if isinstance(one, Contact)}
         redaction.redact_recent(*contacts.values())
-        return {**contacts, **self._wrong_contacts(found, len(ext_user_ids))}
+        unavailable = {user: one for user, one in found.items() if isinstance(one, Unavailable)}
+        for user, error in unavailable.items():
+            self._note(error, (user,))
+        return {**contacts, **unavailable, **self._wrong_contacts(found, len(ext_user_ids))}
 
-    def _wrong_contacts(
-        self, found: Mapping[str, Contact | sanitize.InvalidResult], users: int
-    ) -> Mapping[str, Unavailable]:
+    def _wrong_contacts(self, found: Mapping[str, object], users: int) -> Mapping[str, Unavailable]:
         """Return the error of each user whose contact is wrong; together they are one violation."""
         wrong = {user: one for user, one in found.items() if isinstance(one, sanitize.InvalidResult)}
         if not wrong:
@@ -132,12 +133,16 @@ class Source:
         """Return the result of a lookup of these users; raise Unavailable, and count it, where it failed."""
         if isinstance(result, HookFailure):
             error = as_unavailable(result)
-            error.reason = _without_users(error.reason, ext_user_ids)
-            error.args = (error.reason,)
-            self.note_failure(error.reason, max(1, len(ext_user_ids)))
+            self._note(error, ext_user_ids)
             raise error
         self.is_failing = False
         return result
+
+    def _note(self, error: SendError, ext_user_ids: Sequence[str]) -> None:
+        """Count the error of a lookup of these users, and remove their ids from it."""
+        error.reason = _without_users(error.reason, ext_user_ids)
+        error.args = (error.reason,)
+        self.note_failure(error.reason, max(1, len(ext_user_ids)))
 
     def note_failure(self, reason: str, users: int = 1) -> None:
         """Note that the plugin failed to answer about so many users."""

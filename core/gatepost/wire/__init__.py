@@ -14,10 +14,15 @@ from gatepost.wire.client import Http as Http
 from gatepost.wire.client import connect as connect
 from gatepost.wire.credentials import basic_auth as basic_auth
 from gatepost.wire.credentials import bearer as bearer
+from gatepost.wire.options import HEADER_NAME as HEADER_NAME
 from gatepost.wire.options import ConnectionOptions as ConnectionOptions
 from gatepost.wire.options import ConnectionSetting as ConnectionSetting
+from gatepost.wire.options import can_set_header as can_set_header
 from gatepost.wire.options import check_base_url as check_base_url
 from gatepost.wire.options import key_faults as key_faults
+from gatepost.wire.pointers import Pointer as Pointer
+from gatepost.wire.pointers import parse_pointer as parse_pointer
+from gatepost.wire.pointers import resolve as resolve
 from gatepost.wire.replies import ANY_REFUSAL as ANY_REFUSAL
 from gatepost.wire.replies import MAX_REPLY_BYTES as MAX_REPLY_BYTES
 from gatepost.wire.replies import MISCONFIGURED as MISCONFIGURED

@@ -5,20 +5,19 @@ import io
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
 import aiohttp
-import yarl
 
 from gatepost.errors import Faults, Rejected, Unavailable, Uncertain
 from gatepost.model import Secret
 from gatepost.wire.options import ConnectionOptions, check_base_url
-from gatepost.wire.replies import MISCONFIGURED, READING_METHODS, Reply
+from gatepost.wire.replies import MAX_REPLY_BYTES, MISCONFIGURED, READING_METHODS, Reply
 from gatepost.wire.sessions import open_session, read_reply, with_headers
 from gatepost.wire.tokens import TokenCache, TokenSource
+from gatepost.wire.urls import parse_url
 
 Body = bytes | Sequence[tuple[str, str]]
 """The body of a request: bytes (JSON unless the headers say otherwise), or the pairs of a form."""
@@ -79,16 +78,6 @@ def _payload(body: bytes | None) -> io.BytesIO | bytes | None:
     return io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
 
 
-def _url(text: str) -> yarl.URL:
-    # A query may hold a message, which stays in no cache.
-    return yarl.URL(text) if "?" in text else _cached_url(text)
-
-
-@lru_cache(maxsize=128)
-def _cached_url(text: str) -> yarl.URL:
-    return yarl.URL(text)
-
-
 def connect(
     base_url: str,
     *,
@@ -97,22 +86,26 @@ def connect(
     headers: Mapping[str, str] | None = None,
     options: ConnectionOptions | None = None,
     token: TokenSource | None = None,
+    max_reply: int = MAX_REPLY_BYTES,
+    key: str = "base_url",
 ) -> "Http":
     """Return a client with a pool of at most ``connections`` connections to ``base_url``; opens nothing yet.
 
     ``timeout`` (seconds) limits each request, from the wait for a token or a free connection to the last byte of the
     answer. ``headers`` are sent with every request. ``token`` fetches an access token, which is sent as a bearer token
     with each request that has no Authorization header of its own: it is kept, renewed before it ends, and once more
-    after a 401, whose request is then repeated. Its own requests through this client have none.
+    after a 401, whose request is then repeated. Its own requests through this client have none. ``max_reply`` is how many
+    bytes of an answer's body are read. ``key`` is the setting that ``base_url`` comes from.
 
     Raises ConfigError, with keys of the plugin's table, when ``base_url`` is not a base URL or ``options`` can't be used.
     """
     options = options or ConnectionOptions()
-    faults = Faults(options.faults(base_url))
+    faults = Faults(options.faults(base_url, key))
     with faults:
-        check_base_url(base_url)
+        check_base_url(base_url, key)
     faults.expect_none()
-    return Http(base_url, timeout, connections, headers or {}, options, TokenCache(token) if token else None)
+    tokens = TokenCache(token) if token else None
+    return Http(base_url, timeout, connections, headers or {}, options, tokens, max_reply)
 
 
 class Http:
@@ -129,8 +122,10 @@ class Http:
         headers: Mapping[str, str],
         options: ConnectionOptions,
         tokens: TokenCache | None,
+        max_reply: int = MAX_REPLY_BYTES,
     ) -> None:
-        self._base_url = base_url.rstrip("/")
+        # In ASCII, also where the host is not: what follows it goes out as the plugin encoded it.
+        self._base_url = str(parse_url(base_url)).rstrip("/")
         self._timeout = timeout
         self._connections = connections
         self._headers = with_headers({"Content-Type": "application/json"}, headers)
@@ -138,6 +133,7 @@ class Http:
         # An https request goes through a tunnel, and the proxy sees nothing of it.
         self._is_forwarded = options.proxy is not None and base_url.startswith("http:")
         self._tokens = tokens
+        self._max_reply = max_reply
         self._stack = AsyncExitStack()
         self._session: aiohttp.ClientSession | None = None
 
@@ -210,6 +206,8 @@ class Http:
     ) -> Reply:
         """Send one request to ``base_url + path`` and read the answer, whatever its status.
 
+        A ``path`` with its query is sent as it is: encode what you put into it with ``urllib.parse.quote(value, safe="")``.
+
         Pairs in ``body`` become a form in UTF-8 (``application/x-www-form-urlencoded``), in their order.
 
         ``sends`` is whether the request sends a message. By default every request does but a GET or HEAD: set it for
@@ -277,13 +275,13 @@ class Http:
         try:
             async with session.request(
                 method,
-                _url(self._base_url + path),
+                parse_url(self._base_url + path),
                 data=_payload(body),
                 headers=headers,
                 allow_redirects=False,
                 timeout=session.timeout if timeout == self._timeout else aiohttp.ClientTimeout(total=timeout),
             ) as response:
-                reply = await read_reply(response, sends=sends)
+                reply = await read_reply(response, sends=sends, limit=self._max_reply)
         except aiohttp.ClientHttpProxyError as error:
             problem = f"the proxy answered {error.status}"
             misconfigured = error.status in MISCONFIGURED

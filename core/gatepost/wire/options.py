@@ -16,6 +16,11 @@ from gatepost.model import Secret
 
 _WORD = re.compile("[!-~]+")
 
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""A name of a header (RFC 9110 §5.6.2)."""
+
+_OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+
 
 class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an HTTP plugin's settings can have as ``connection``.
@@ -31,15 +36,15 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Meta(description="the URL of an HTTP proxy, with user and password where it needs them"),
     ] = None
 
-    def faults(self, base_url: str) -> Iterator[Fault]:
-        """Yield what is wrong with the options of connections to ``base_url``; reads no file."""
+    def faults(self, base_url: str, key: str = "base_url") -> Iterator[Fault]:
+        """Yield what is wrong with the options of connections to ``base_url``, the setting ``key``; reads no file."""
         if (self.certificate is None) != (self.key is None):
             missing = "key" if self.key is None else "certificate"
             yield Fault(f"connection.{missing}", "is missing: certificate and key belong together")
         if not base_url.startswith("https:"):
             for name in ("ca", "certificate", "key"):
                 if getattr(self, name) is not None:
-                    yield Fault(f"connection.{name}", "has no effect: base_url does not begin with https")
+                    yield Fault(f"connection.{name}", f"has no effect: {key} does not begin with https")
         if self.proxy is not None and not _is_proxy_url(self.proxy.reveal()):
             yield Fault("connection.proxy", "must be a URL such as http://user:password@proxy.example:3128")
 
@@ -91,6 +96,11 @@ def check_base_url(base_url: str, key: str = "base_url") -> None:
     """Raise ConfigError unless this is an http or https URL without query, fragment or credentials."""
     if "@" in base_url.partition("://")[2].partition("/")[0] or not _is_url(base_url, {"http", "https"}):
         raise ConfigError([Fault(key, "must be a URL such as https://api.example.com")])
+
+
+def can_set_header(name: str) -> bool:
+    """Return whether settings may have a header of this name: it is one, and no part of the protocol."""
+    return HEADER_NAME.fullmatch(name) is not None and name.lower() not in _OWN_HEADERS
 
 
 def key_faults(**secrets: Secret | None) -> Iterator[Fault]:

@@ -36,7 +36,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     """Case-insensitive."""
     body: bytes
-    """The first MAX_REPLY_BYTES bytes at most."""
+    """The first MAX_REPLY_BYTES bytes at most, or as many as the client reads."""
     sends: bool = True
     """Whether the request sent a message."""
 

@@ -58,26 +58,28 @@ def with_headers(usual: Mapping[str, str], own: Mapping[str, str]) -> Mapping[st
     return {**{name: value for name, value in usual.items() if name.lower() not in names}, **own}
 
 
-async def read_reply(response: aiohttp.ClientResponse, *, sends: bool = True) -> Reply:
-    """Read an answer of aiohttp, with at most MAX_REPLY_BYTES bytes of its body."""
+async def read_reply(
+    response: aiohttp.ClientResponse, *, sends: bool = True, limit: int = MAX_REPLY_BYTES
+) -> Reply:
+    """Read an answer of aiohttp, with at most ``limit`` bytes of its body."""
     return Reply(
         status=response.status,
         headers=response.headers,
-        body=await _read_body(response),
+        body=await _read_body(response, limit),
         sends=sends,
     )
 
 
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     length = response.content_length
     # A compressed body may be short and still hold a gigabyte.
-    if length is not None and length <= MAX_REPLY_BYTES and "Content-Encoding" not in response.headers:
+    if length is not None and length <= limit and "Content-Encoding" not in response.headers:
         return await response.read()
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk
-        if len(content) > MAX_REPLY_BYTES:
+        if len(content) > limit:
             # The status has already said what the provider did with the request.
             response.close()
             break
-    return bytes(content[:MAX_REPLY_BYTES])
+    return bytes(content[:limit])

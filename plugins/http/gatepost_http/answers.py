@@ -10,15 +10,13 @@ from typing import Any
 from gatepost import wire
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Receipt, Status
-from gatepost_http.places import parse_pointer, resolve, text_of
+from gatepost_http.places import text_of
 from gatepost_http.settings import Answer
 from gatepost_http.templates import AddFault
 
 _STATUS = re.compile(r"[1-5][0-9]{2}|[1-5]xx")
 _AMOUNT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
-
-Pointer = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Rule:
 
     means: str
     statuses: Collection[int]
-    at: Pointer | None
+    at: wire.Pointer | None
     values: Collection[str]
 
     def holds(self, status: int, content: Any) -> bool:
@@ -36,7 +34,7 @@ class Rule:
             return False
         if self.at is None:
             return True
-        value = resolve(content, self.at)
+        value = wire.resolve(content, self.at)
         if self.values:
             return text_of(value) in self.values
         # APIs answer a success with "error": false, 0 or "0" too, and an error with a whole object.
@@ -50,11 +48,11 @@ class AnswerReader:
     success: Collection[int]
     rules: Sequence[Rule]
     split: str
-    id: Pointer | None
-    code: Pointer | None
-    parts: Pointer | None
-    price: Pointer | None
-    currency: Pointer | None
+    id: wire.Pointer | None
+    code: wire.Pointer | None
+    parts: wire.Pointer | None
+    price: wire.Pointer | None
+    currency: wire.Pointer | None
 
     def receipt(self, reply: wire.Reply) -> Receipt:
         """Return the receipt of a message that was taken; raise what any other answer means.
@@ -89,9 +87,9 @@ class AnswerReader:
 def make_reader(answer: Answer, add_fault: AddFault) -> AnswerReader:
     """Return a reader; adds a fault for each status that is none, and for each pointer that is none."""
 
-    def pointer(key: str, text: str) -> Pointer | None:
+    def pointer(key: str, text: str) -> wire.Pointer | None:
         try:
-            tokens = parse_pointer(text) if text else None
+            tokens = wire.parse_pointer(text) if text else None
         except ValueError as error:
             add_fault(key, str(error))
             return None
@@ -145,8 +143,8 @@ def _error(rule: Rule, reply: wire.Reply, code: str) -> Rejected | Unavailable:
     return Rejected("the provider refused the message", code=code)
 
 
-def _at(content: Any, pointer: Pointer | None) -> Any:
-    return None if pointer is None else resolve(content, pointer)
+def _at(content: Any, pointer: wire.Pointer | None) -> Any:
+    return None if pointer is None else wire.resolve(content, pointer)
 
 
 def _parts(value: Any) -> int:

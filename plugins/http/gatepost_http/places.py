@@ -1,11 +1,10 @@
 """Places of values: in JSON by pointers (RFC 6901), in forms and in queries by name. Pure functions."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-_ESCAPE = re.compile(r"~(?![01])")
-_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+from gatepost import wire
+
 _MAX_TEXT = 255  # characters of a value that is used: the longest id
 _MAX_NUMBER = 2**128  # as large as a UUID; a number of thousands of digits takes long to be written
 
@@ -26,13 +25,6 @@ class Sources(NamedTuple):
     query: Mapping[str, str] = {}
 
 
-def parse_pointer(text: str) -> tuple[str, ...]:
-    """Return the tokens of a JSON pointer; raises ValueError where it is none."""
-    if (text and not text.startswith("/")) or _ESCAPE.search(text):
-        raise ValueError("must be a JSON pointer (RFC 6901), such as /results/0/id")
-    return tuple(token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:])
-
-
 def parse_place(text: str) -> Place:
     """Return a place; raises ValueError where the text names none."""
     kind, colon, name = text.partition(":")
@@ -43,19 +35,7 @@ def parse_place(text: str) -> Place:
             return Place("query", (name,))
     if not text.startswith("/"):
         raise ValueError("must be a JSON pointer such as /message/id, or form:NAME, or query:NAME")
-    return Place("json", parse_pointer(text))
-
-
-def resolve(document: Any, tokens: tuple[str, ...]) -> Any:
-    """Return what a pointer points to; None where there is nothing."""
-    for token in tokens:
-        if isinstance(document, dict):
-            document = document.get(token)
-        elif isinstance(document, list) and _INDEX.fullmatch(token) and int(token) < len(document):
-            document = document[int(token)]
-        else:
-            return None
-    return document
+    return Place("json", wire.parse_pointer(text))
 
 
 def text_of(value: Any) -> str:
@@ -72,5 +52,5 @@ def read(place: Place | None, sources: Sources) -> str:
     if place is None:
         return ""
     if place.kind == "json":
-        return text_of(resolve(sources.json, place.path))
+        return text_of(wire.resolve(sources.json, place.path))
     return text_of((sources.form if place.kind == "form" else sources.query).get(place.path[0]))

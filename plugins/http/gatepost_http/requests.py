@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from gatepost import wire
 from gatepost_http import messages
 from gatepost_http.settings import Settings
 from gatepost_http.templates import (
@@ -22,8 +23,6 @@ from gatepost_http.templates import (
     parse_text,
 )
 
-HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _NOTHING = Text(("",))
 
@@ -139,7 +138,7 @@ class Compiler:
         for name, text in table.items():
             if names.count(name.lower()) > 1:
                 self._add_fault(f"{key}.{name}", "is there twice, in different case: a header has one value")
-            if not HEADER_NAME.fullmatch(name) or name.lower() in _OWN_HEADERS:
+            if not wire.can_set_header(name):
                 self._add_fault(f"{key}.{name}", "is not a header that can be set")
             if not (text.isascii() and text.isprintable()):
                 self._add_fault(f"{key}.{name}", "must be printable ASCII")

@@ -7,7 +7,6 @@ from datetime import datetime
 from gatepost import wire
 from gatepost.errors import BadSignature
 from gatepost.model import WebhookRequest
-from gatepost_http.requests import HEADER_NAME
 from gatepost_http.settings import Basic, Hmac, Settings, Token
 from gatepost_http.templates import AddFault
 
@@ -61,7 +60,7 @@ def _check_hmac(table: Hmac, add_fault: AddFault) -> None:
 
 
 def _check_header(key: str, name: str, add_fault: AddFault) -> None:
-    if name and not HEADER_NAME.fullmatch(name):
+    if name and not wire.HEADER_NAME.fullmatch(name):
         add_fault(key, "is no name of a header, so that no report has it: leave out spaces and colons")
 
 

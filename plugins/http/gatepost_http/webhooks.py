@@ -9,7 +9,7 @@ import msgspec
 
 from gatepost import wire
 from gatepost.model import Report, Secret, Status, StatusEvent, WebhookAnswer, WebhookRequest
-from gatepost_http.places import Place, Sources, parse_place, parse_pointer, read, resolve
+from gatepost_http.places import Place, Sources, parse_place, read
 from gatepost_http.settings import Inbound, Webhook
 from gatepost_http.templates import AddFault
 
@@ -54,7 +54,7 @@ class ReportReader:
         if "json" not in kinds:
             form = dict(request.form) if "form" in kinds else {}
             return wire.collect_events([Sources(form=form, query=query)], self._event)
-        found = resolve(request.json(), self.reports)
+        found = wire.resolve(request.json(), self.reports)
         reports = [found] if isinstance(found, dict) else found
         return wire.collect_events(reports, lambda report: self._event(Sources(json=report, query=query)))
 
@@ -108,7 +108,7 @@ def make_reader(webhook: Webhook, add_fault: AddFault) -> ReportReader:
     )
     _check(webhook, places, add_fault)
     try:
-        reports = parse_pointer(webhook.reports)
+        reports = wire.parse_pointer(webhook.reports)
     except ValueError as error:
         add_fault("webhook.reports", str(error))
         reports = ()
