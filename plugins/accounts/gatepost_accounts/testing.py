@@ -143,7 +143,7 @@ class AccountService(Emulator):
         found = [self.players[one] for one in names if one in self.players]
         return web.json_response({"players": found[:_MAX_IDS]})
 
-    def is_send(self, method: str, path: str) -> bool:  # noqa: ARG002, PLR6301  its POST is for a token
+    def is_send(self, method: str, path: str) -> bool:  # noqa: ARG002  its POST is for a token
         """Return False: it sends nothing."""
         return False
 

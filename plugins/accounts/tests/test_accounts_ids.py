@@ -1,0 +1,109 @@
+"""No id can leave its place in a request."""
+
+from urllib.parse import unquote
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gatepost_accounts.requests import MAX_URL, USER, USERS, make_template
+
+
+def template(url, body=None, placeholder=USER):
+    faults = []
+    method = "POST" if body else "GET"
+    made = make_template(placeholder, url, method, body, "url", lambda *fault: faults.append(fault))
+    assert faults == []
+    return made
+
+
+PATH = template("https://accounts.example/v1/users/{ext_user_id}/contact?brand=a")
+QUERY = template("https://accounts.example?id={ext_user_id}&brand=a")
+BODY = template("https://accounts.example/graphql", {"query": "{ user { id } }", "variables": [USER]})
+
+IDS = st.text(min_size=1, max_size=512) | st.text("./\\;%2eEfF?#&=+ a\0", min_size=1, max_size=12)
+
+
+@given(IDS)
+@example("..")
+@example("a%2F..")
+@example("\ud800")
+def test_in_a_path_an_id_is_a_part_of_one_segment(one):
+    prepared = PATH.fill(one)
+    if prepared is None:
+        # It could lead to another resource, or is no text.
+        pieces = one.replace("\\", "/").replace(";", "/").split("/")
+        assert {".", ".."} & set(pieces) or any("\ud800" <= char <= "\udfff" for char in one)
+        return
+    path, mark, query = prepared.path.partition("?")
+    assert (mark, query) == ("?", "brand=a")
+    assert path.isascii()
+    empty, version, users, segment, contact = path.split("/")
+    assert (empty, version, users, contact) == ("", "v1", "users", "contact")
+    assert unquote(segment, errors="strict") == one
+    # Many servers decode a path before they look for dots, and cut a segment at a semicolon.
+    assert not {".", ".."} & set(unquote(segment).replace("\\", "/").split("/"))
+    assert not set(segment) & set(";?#&=+,:@/\\ ")
+
+
+@given(IDS)
+@example("..")
+@example("a&brand=b#")
+def test_in_a_query_an_id_is_one_value(one):
+    prepared = QUERY.fill(one)
+    if prepared is not None:
+        path, _, query = prepared.path.partition("?")
+        first, second = query.split("&")
+        assert (path, second) == ("/", "brand=a")
+        assert unquote(first.removeprefix("id="), errors="strict") == one
+    else:
+        assert any("\ud800" <= char <= "\udfff" for char in one)
+
+
+@given(IDS)
+@example('"}, "admin": true, {"')
+@example("{ext_user_id}")
+def test_in_a_body_an_id_is_one_text(one):
+    prepared = BODY.fill(one)
+    if prepared is not None:
+        assert prepared.path == "/graphql"
+        assert msgspec.json.decode(prepared.body) == {"query": "{ user { id } }", "variables": [one]}
+
+
+@given(st.lists(IDS, max_size=100, unique=True), st.integers(2, 100))
+def test_every_id_that_a_page_can_hold_is_on_one_page(ids, size):
+    page = template("https://accounts.example/users?ids={ext_user_ids}", placeholder=USERS)
+    batches = list(page.batches(ids, size))
+    listed = [one for batch in batches for one in batch]
+    assert listed == [one for one in ids if page.fill(one) is not None and "," not in one]
+    for batch in batches:
+        assert len(batch) <= size
+        path = page.fill(*batch).path
+        assert len(batch) == 1 or len(path) < MAX_URL + 100
+        texts = path.partition("=")[2].split(",")
+        assert [unquote(text, errors="strict") for text in texts] == list(batch)
+
+
+def test_in_a_body_the_ids_of_a_page_are_a_list():
+    page = template("https://accounts.example/users", {"ids": USERS}, USERS)
+    assert list(page.batches(["a,b", "c", "d"], 2)) == [["a,b", "c"], ["d"]]
+    assert page.fill("a,b", "c").body == b'{"ids":["a,b","c"]}'
+
+
+@pytest.mark.parametrize("url", ["https://a.example/{ext_user_id}.json", "https://a.example/.{ext_user_id}"])
+def test_dots_beside_the_id_count_too(url):
+    assert template(url).fill("anna") is not None
+    assert (template(url).fill(".") is None) == url.endswith("/.{ext_user_id}")
+
+
+async def test_the_service_gets_the_id_byte_for_byte(asking, fixed):
+    async with asking() as plugin:
+        for one in ("a;b", "a%3Bb", "..%2Fx", "a/b", "é +", "a,b:c@d"):
+            fixed.answer({"email": None})
+            assert await plugin.find_contact(one) is not None
+            assert unquote(fixed.requests[-1].raw_path.removeprefix("/users/"), errors="strict") == one
+            assert ";" not in fixed.requests[-1].raw_path
+        count = len(fixed.requests)
+        assert await plugin.find_contact("../admin") is None
+        assert len(fixed.requests) == count
