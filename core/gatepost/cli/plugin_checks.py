@@ -5,6 +5,7 @@ import time
 from gatepost.cli.findings import Finding
 from gatepost.config.settings import Settings
 from gatepost.errors import ConfigError, NoVerificationKey, Unavailable, WebhookError
+from gatepost.hookspecs import SEND_HOOKS
 from gatepost.model import Channel, WebhookRequest
 from gatepost.plugin_host.instances import Instance
 
@@ -31,7 +32,8 @@ async def _ping(instance: Instance, key: str) -> Finding:
     except Unavailable as error:
         code = f" [{error.code}]" if error.code else ""
         return Finding("fault", key, f"{instance.use}: {error.reason}{code}")
-    return Finding("good", key, "ready to send")
+    is_sender = not instance.hooks.isdisjoint(SEND_HOOKS.values())
+    return Finding("good", key, "ready to send" if is_sender else "answers")
 
 
 async def _reports(settings: Settings, instance: Instance, key: str) -> list[Finding]:

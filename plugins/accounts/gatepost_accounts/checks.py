@@ -13,10 +13,10 @@ from gatepost_accounts.settings import OAuth, Settings
 def add_faults(settings: Settings, add_fault: AddFault) -> None:
     """Add a fault for everything that can't be used."""
     names = [name.lower() for name in settings.headers]
-    for name, value in settings.headers.items():
+    for number, (name, value) in enumerate(settings.headers.items()):
         if not wire.can_set_header(name):
             add_fault(f"headers.{name}", "is not a header that can be set")
-        if names.count(name.lower()) > 1:
+        if name.lower() in names[:number]:
             add_fault(f"headers.{name}", "is there twice, in different case: a header has one value")
         if not _is_header_value(value):
             add_fault(f"headers.{name}", "must be printable ASCII, and not empty")

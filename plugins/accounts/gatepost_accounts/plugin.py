@@ -23,6 +23,10 @@ _ANYBODY = "0"
 """The id that a ping looks up where the settings name none; it does not matter whether there is such a user."""
 
 
+_NO_SERVICE = "https://service.invalid"
+"""In the place of a URL that is none: so that the faults of other keys are named too."""
+
+
 class Accounts(HasLifespan, HasPing, ContactSource, BatchSource):
     """An account service that its table describes."""
 
@@ -43,14 +47,15 @@ class Accounts(HasLifespan, HasPing, ContactSource, BatchSource):
         template = make_template(USER, settings.url, settings.method, settings.body, "url", add_fault)
         page = settings.page
         page_template = page and make_template(USERS, page.url, page.method, page.body, "page.url", add_fault)
-        if page_template and page_template.base != template.base:
+        if page_template and page_template.base and page_template.base != template.base:
             add_fault("page.url", "must begin with the scheme and the host of url")
         reader = make_reader(settings, add_fault)
         checks.add_faults(settings, add_fault)
         self._token_http, fetch_token = self._make_tokens(settings.oauth, faults, add_fault)
         with faults:
+            # Without a base there is a fault already.
             self._http = wire.connect(
-                template.base,
+                template.base or _NO_SERVICE,
                 timeout=self._deadline,
                 connections=context.concurrency,
                 headers=checks.plain_headers(settings),
@@ -78,7 +83,7 @@ class Accounts(HasLifespan, HasPing, ContactSource, BatchSource):
         base, path = split_url(oauth.token_url, "oauth.token_url", add_fault)
         with faults:
             http = wire.connect(
-                base,
+                base or _NO_SERVICE,
                 timeout=self._deadline,
                 connections=1,
                 options=self._settings.connection,

@@ -92,6 +92,9 @@ def make_template(
     """Return a template; adds a fault for everything that can't be one. ``key`` is that of the URL."""
     body_key = f"{key.removesuffix('url')}body"
     base, target = split_url(url, key, add_fault)
+    if method == "GET" and body is not None:
+        add_fault(body_key, 'has no effect: a GET has none; set method = "POST"')
+    in_body = _check_body(body, placeholder, body_key, add_fault)
     rest = target.replace(placeholder, "")
     if braces := re.search(r"\{[^{}]*\}", rest):
         add_fault(key, f"has {braces[0][:40]}, which is no placeholder here: {placeholder} is the only one")
@@ -101,16 +104,13 @@ def make_template(
         )
     elif _DOTS.search(unquote(target.partition("?")[0])):
         add_fault(key, "must have no . and no .. in its path")
-    if method == "GET" and body is not None:
-        add_fault(body_key, 'has no effect: a GET has none; set method = "POST"')
-    found = _check_body(body, placeholder, body_key, add_fault)
-    if placeholder not in target and not found:
+    elif base and placeholder not in target and not in_body:
         add_fault(key, f"has no {placeholder}: every user would be the same one")
     return Template(placeholder, method, base, target, body)
 
 
 def split_url(url: str, key: str, add_fault: AddFault) -> tuple[str, str]:
-    """Return the URL without path and query, and these two; adds a fault where it is no URL."""
+    """Return the URL without path and query, and these two; adds a fault where it is no URL, and the first is empty."""
     parts = _PARTS.fullmatch(url)
     if parts is None:
         add_fault(key, "must be a URL such as https://accounts.example/users")
