@@ -22,7 +22,6 @@ from gatepost_accounts.users import make_reader
 _ANYBODY = "0"
 """The id that a ping looks up where the settings name none; it does not matter whether there is such a user."""
 
-
 _NO_SERVICE = "https://service.invalid"
 """In the place of a URL that is none: so that the faults of other keys are named too."""
 
@@ -51,7 +50,7 @@ class Accounts(HasLifespan, HasPing, ContactSource, BatchSource):
             add_fault("page.url", "must begin with the scheme and the host of url")
         reader = make_reader(settings, add_fault)
         checks.add_faults(settings, add_fault)
-        self._token_http, fetch_token = self._make_tokens(settings.oauth, faults, add_fault)
+        self._token_http, token = self._make_tokens(settings.oauth, faults, add_fault)
         with faults:
             # Without a base there is a fault already.
             self._http = wire.connect(
@@ -60,7 +59,7 @@ class Accounts(HasLifespan, HasPing, ContactSource, BatchSource):
                 connections=context.concurrency,
                 headers=checks.plain_headers(settings),
                 options=settings.connection,
-                token=fetch_token,
+                token=token,
                 max_reply=MAX_ANSWER,
                 key="url",
             )
@@ -110,15 +109,13 @@ class Accounts(HasLifespan, HasPing, ContactSource, BatchSource):
         try:
             async with asyncio.timeout(self._context.timeout):
                 found = await self._lookups.ask(user or _ANYBODY)
-                listed = await self._pages.ask([user or _ANYBODY]) if self._pages else {user: found}
+                if user and found is None:
+                    problem = "the service does not know ping_user: check url and ping_user"
+                    raise Unavailable(problem, misconfigured=True)
+                if self._pages is not None and not await self._pages.ask([user or _ANYBODY]) and user:
+                    raise Unavailable("the page does not have ping_user: check page", misconfigured=True)
         except TimeoutError:
             raise Unavailable("no answer in time") from None
-        if user and found is None:
-            raise Unavailable(
-                "the service does not know ping_user: check url and ping_user", misconfigured=True
-            )
-        if user and user not in listed:
-            raise Unavailable("the page does not have ping_user: check page", misconfigured=True)
 
     @hookimpl
     async def find_contact(self, ext_user_id: str) -> Contact | None:

@@ -22,6 +22,8 @@ _NO_REASONS = frozenset({*_NOT_BLOCKED, "1", "true", "yes"})
 """Texts that say whether a user is blocked, and not why."""
 _MAX_NUMBER = 2**128
 """As large as a UUID: a number of thousands of digits takes long to be written."""
+_ABOUT_A_USER = frozenset({*range(200, 300), *range(400, 500)}) - {401, 403, 407, 408, 425, 429}
+"""The statuses that may say that there is no such user."""
 _NOTHING = object()
 
 
@@ -110,9 +112,17 @@ class UserReader:
 
     def _value(self, record: Any, key: str) -> Any:
         """Return the value at the pointer of a setting; _NOTHING where the setting is empty or the value may be left out."""
-        found = wire.resolve(record, self.fields[key], _NOTHING) if key in self.fields else _NOTHING
-        if found is not _NOTHING or key in self.optional or key not in self.fields:
+        if key not in self.fields:
+            return _NOTHING
+        pointer = self.fields[key]
+        found = wire.resolve(record, pointer, _NOTHING)
+        if found is not _NOTHING:
             return found
+        # Null in the place of an object on the way is null too.
+        if any(wire.resolve(record, pointer[:end], _NOTHING) is None for end in range(1, len(pointer))):
+            return None
+        if key in self.optional:
+            return _NOTHING
         raise _wrong(
             f"the answer has nothing at `{key}`: add it to `optional` if that means that a user has none"
         )
@@ -168,12 +178,7 @@ def make_reader(settings: Settings, add_fault: AddFault) -> UserReader:
     if settings.page is not None and "id" not in fields:
         add_fault("id", "is missing: without it nothing says who is who on a page")
     unknown = settings.unknown or Unknown()
-    if unknown.at and not unknown.values:
-        add_fault(
-            "unknown.values", "is missing: it says which values at unknown.at mean that there is no such user"
-        )
-    if not unknown.at and (unknown.values or 200 in unknown.statuses):
-        add_fault("unknown.at", "is missing: it says where the answer names the reason")
+    _check_unknown(unknown, add_fault)
     attributes = {name: pointer(f"attributes.{name}", text) for name, text in settings.attributes.items()}
     return UserReader(
         user=None if settings.user is None else pointer("user", settings.user),
@@ -185,6 +190,18 @@ def make_reader(settings: Settings, add_fault: AddFault) -> UserReader:
         unknown_at=pointer("unknown.at", unknown.at),
         page_users=pointer("page.users", settings.page.users) if settings.page else (),
     )
+
+
+def _check_unknown(unknown: Unknown, add_fault: AddFault) -> None:
+    for status in unknown.statuses:
+        if status not in _ABOUT_A_USER:
+            add_fault("unknown.statuses", f"has {status}, which never says that there is no such user")
+    if unknown.at and not unknown.values:
+        add_fault(
+            "unknown.values", "is missing: it says which values at unknown.at mean that there is no such user"
+        )
+    if not unknown.at and (unknown.values or 200 in unknown.statuses):
+        add_fault("unknown.at", "is missing: it says where the answer names the reason")
 
 
 def decode(body: bytes) -> Any:

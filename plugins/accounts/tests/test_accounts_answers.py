@@ -105,6 +105,17 @@ async def test_what_may_be_left_out_must_be_named(asking, fixed):
         assert await plugin.find_contact("anna") == Contact()
 
 
+async def test_null_on_the_way_is_null(asking, fixed):
+    places = {"email": "/contact/email", "blocked": "/exclusion/reason/text"}
+    async with asking(**places) as plugin:
+        for exclusion in (None, {"reason": None}, {"reason": {"text": None}}):
+            fixed.answer({"contact": {"email": CANARY}, "exclusion": exclusion})
+            assert await plugin.find_contact("anna") == Contact(email=Secret(CANARY))
+        for exclusion in ({}, {"reason": {}}, {"reason": "x"}, False):
+            fixed.answer({"contact": {"email": CANARY}, "exclusion": exclusion})
+            await fails(plugin, "has nothing at `blocked`")
+
+
 @pytest.mark.parametrize(
     ("value", "not_blocked", "reason"),
     [

@@ -175,6 +175,16 @@ async def test_answers_to_a_post_and_large_ones_are_not_kept(asking, fixed):
     assert len(fixed.requests) == 4
 
 
+async def test_a_confirmation_need_not_repeat_the_etag(asking, fixed):
+    fixed.answer({"email": None}, ETag='"1"')
+    async with asking() as plugin:
+        assert await plugin.find_contact("anna") == Contact()
+        fixed.answer(b"", 304)
+        for _ in range(2):
+            assert await plugin.find_contact("anna") == Contact()
+    assert [request.headers.get("If-None-Match") for request in fixed.requests] == [None, '"1"', '"1"']
+
+
 async def test_a_304_that_was_not_asked_for_is_no_answer(asking, fixed):
     fixed.answer(b"", 304)
     async with asking() as plugin:

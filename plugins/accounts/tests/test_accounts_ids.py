@@ -85,6 +85,15 @@ def test_every_id_that_a_page_can_hold_is_on_one_page(ids, size):
         assert [unquote(text, errors="strict") for text in texts] == list(batch)
 
 
+def test_a_url_of_ids_is_never_too_long_for_a_server_and_never_ambiguous():
+    page = template("https://accounts.example/users?ids={ext_user_ids}", placeholder=USERS)
+    ids = [f"{number}{'x' * 500}" for number in range(100)]
+    batches = list(page.batches([*ids, "a,b"], 100))
+    assert [one for batch in batches for one in batch] == ids
+    assert all(len(page.fill(*batch).path) <= MAX_URL + len("/users?ids=") for batch in batches)
+    assert len(batches) == 8
+
+
 def test_in_a_body_the_ids_of_a_page_are_a_list():
     page = template("https://accounts.example/users", {"ids": USERS}, USERS)
     assert list(page.batches(["a,b", "c", "d"], 2)) == [["a,b", "c"], ["d"]]

@@ -55,6 +55,8 @@ def table():
         ({"not_blocked": ["ACTIVE"]}, "not_blocked", "no effect without blocked"),
         ({"unknown": {"at": "/error"}}, "unknown.values", "is missing"),
         ({"unknown": {"statuses": [200]}}, "unknown.at", "is missing"),
+        ({"unknown": {"statuses": [404, 503]}}, "unknown.statuses", "has 503, which never says"),
+        ({"unknown": {"statuses": [401]}}, "unknown.statuses", "has 401, which never says"),
         ({"unknown": {"values": ["x"]}}, "unknown.at", "is missing"),
         ({"unknown": {"at": "error", "values": ["x"]}}, "unknown.at", "JSON pointer"),
         ({"page": {"url": f"{BASE}/users"}}, "page.url", "has no {ext_user_ids}"),
