@@ -294,6 +294,7 @@ def private_key(folder):
 
 HTTP_REQUEST = '{ path = "/messages", json = { to = "{recipient}", text = "{text}", ref = "{id}" } }'
 SETTINGS = {
+    "accounts": {"url": "https://accounts.example/users/{ext_user_id}", "email": "/email"},
     "csv": {"path": "users.csv"},
     "http": {
         "channel": "sms",

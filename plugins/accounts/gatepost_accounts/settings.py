@@ -130,9 +130,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "audience, credentials",
             examples=[
                 {
-                    "token_url": "https://login.internal/oauth/token",
+                    "token_url": "https://login.internal/token",
                     "client_id": "gatepost",
-                    "client_secret": "env:ACCOUNTS_SECRET",
+                    "client_secret": "env:SECRET",
                 }
             ],
         ),

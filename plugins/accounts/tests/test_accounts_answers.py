@@ -74,7 +74,7 @@ async def test_an_answer_of_another_form_is_unavailable_and_names_the_setting(as
 
 
 @pytest.mark.parametrize(
-    ("asked", "answered", "same"),
+    ("wanted", "answered", "same"),
     [
         ("17", 17, True),
         ("17", "17", True),
@@ -87,13 +87,13 @@ async def test_an_answer_of_another_form_is_unavailable_and_names_the_setting(as
         ("1" * 60, int("1" * 60), False),
     ],
 )
-async def test_the_id_must_match_exactly(asking, fixed, asked, answered, same):
+async def test_the_id_must_match_exactly(asking, fixed, wanted, answered, same):
     fixed.answer({"id": answered, "email": CANARY})
     async with asking(id="/id") as plugin:
         if same:
-            assert (await plugin.find_contact(asked)).email == Secret(CANARY)
+            assert (await plugin.find_contact(wanted)).email == Secret(CANARY)
         else:
-            await fails(plugin, "`id`", one=asked)
+            await fails(plugin, "`id`", one=wanted)
 
 
 async def test_what_may_be_left_out_must_be_named(asking, fixed):

@@ -44,7 +44,7 @@ def test_how_long_an_answer_may_be_used(headers, store, seconds):
 
 
 @pytest.mark.parametrize(
-    ("etag", "kept"),
+    ("etag", "usable"),
     [
         ('"a"', True),
         ('W/"a b"', False),
@@ -54,8 +54,8 @@ def test_how_long_an_answer_may_be_used(headers, store, seconds):
         (f'"{"x" * 300}"', False),
     ],
 )
-def test_only_an_etag_that_a_header_can_hold_is_sent_back(etag, kept):
-    assert validity_of({"ETag": etag}).etag == (etag if kept else "")
+def test_only_an_etag_that_a_header_can_hold_is_sent_back(etag, usable):
+    assert validity_of({"ETag": etag}).etag == (etag if usable else "")
 
 
 @given(st.lists(st.tuples(st.sampled_from(["Cache-Control", "Age", "ETag", "Vary"]), st.text(max_size=40))))
@@ -117,8 +117,8 @@ async def test_an_answer_that_is_confirmed_is_used_again(running, provider, set_
         assert await plugin.find_contact("anna") == first
         set_ahead(59.0)
         assert await plugin.find_contact("anna") == first
-    asked = [headers for headers in provider.headers if "X-Brand" in headers]
-    assert ["If-None-Match" in headers for headers in asked] == [False, True]
+    lookups = [headers for headers in provider.headers if "X-Brand" in headers]
+    assert ["If-None-Match" in headers for headers in lookups] == [False, True]
 
 
 async def test_what_must_not_be_stored_is_not_asked_for_again_with_its_etag(running, provider):
@@ -141,10 +141,10 @@ async def test_a_user_who_is_gone_is_forgotten(running, provider, set_ahead):
     provider.cache_control = "max-age=60"
     async with running() as plugin:
         assert await plugin.find_contact("anna") is not None
-        kept = provider.players.pop("anna")
+        player = provider.players.pop("anna")
         set_ahead(61.0)
         assert await plugin.find_contact("anna") is None
-        provider.players["anna"] = kept
+        provider.players["anna"] = player
         assert await plugin.find_contact("anna") is not None
     assert sum("If-None-Match" in headers for headers in provider.headers) == 1
 

@@ -13,9 +13,9 @@ from gatepost_accounts.requests import MAX_URL, USER, USERS, make_template
 def template(url, body=None, placeholder=USER):
     faults = []
     method = "POST" if body else "GET"
-    made = make_template(placeholder, url, method, body, "url", lambda *fault: faults.append(fault))
+    built = make_template(placeholder, url, method, body, "url", lambda *fault: faults.append(fault))
     assert faults == []
-    return made
+    return built
 
 
 PATH = template("https://accounts.example/v1/users/{ext_user_id}/contact?brand=a")
