@@ -10,6 +10,9 @@ from structlog.stdlib import BoundLogger
 from gatepost.errors import Unavailable
 from gatepost.model import Report
 
+MAX_TIME = 1e11
+"""Seconds since the epoch. A time of today in milliseconds is larger."""
+
 
 class PluginState(Protocol):
     """A few kilobytes of an instance in the store, which survive a restart and which all replicas share.
@@ -35,13 +38,15 @@ class PluginState(Protocol):
 
 
 class ContactsState(msgspec.Struct, frozen=True, kw_only=True):
-    """How many users a contact source has in memory, and how old its data are; for the operator."""
+    """How many users a contact source knows, and how old its data are; for the operator."""
 
-    users: Annotated[int, msgspec.Meta(ge=0)]
-    as_of: float
-    """When the data were written at their origin, such as the time of a file; in seconds since the epoch."""
+    users: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """None where the source does not know it, such as one that asks a database about each user."""
+    as_of: Annotated[float, msgspec.Meta(gt=0, lt=MAX_TIME)] | None = None
+    """When the data were the newest at their origin, such as the time of a file, or now without the lag of a replica; in
+    seconds since the epoch. None where the source does not know it. It must not be a guess."""
     problem: str = ""
-    """Why newer data are not used; empty where these are the newest. It names no user, address or number."""
+    """Why newer data, or some of the data, are not used; empty without a problem. It names no user, address or number."""
 
 
 async def _no_report(_report: Report) -> None:
@@ -107,6 +112,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Warn the operator of a setting that can be used, and probably is not what is meant: the key in the plugin's own
     table, and what to do. Called in the constructor. ``gatepost check`` prints the warnings, and ``serve`` logs them."""
     describe_contacts: Callable[[ContactsState], None] = _ignore_contacts
-    """Say what the source has in memory: call it after each read of the data, and when newer data can't be used. A source
-    that asks its origin about each user has no use for it. ``gatepost status`` shows it, and tells the operator when the
-    data are old or were refused. Raises TypeError for anything but a valid ContactsState."""
+    """Say what the source knows: call it after each read of the data, and when newer data can't be used. A source that asks
+    its origin about each user calls it only where the origin says how old its own data are, and then again and again: what
+    was said once grows old. ``gatepost status`` shows it, and tells the operator when the data are older than
+    ``contacts.stale_after`` or were refused. Raises TypeError for anything but a valid ContactsState."""

@@ -12,6 +12,7 @@ from gatepost.outbox.overview import CallbackOverview, Overview, TargetCallbacks
 from gatepost.outbox.pauses import Pause, Scope
 from gatepost.outbox.replicas import Replica
 from gatepost.outbox.store_size import StoreSize
+from gatepost.upkeep.freshness import Freshness
 from gatepost.upkeep.problems import Kind, problem
 from gatepost.upkeep.status import GatewayStatus, InstanceStatus, SourceStatus, TargetStatus
 
@@ -106,19 +107,42 @@ def test_hosts_of_callbacks_show_what_waits_and_why_they_rest():
     ]
 
 
+SOURCE = SourceStatus(
+    instance="players",
+    users=1_000_000,
+    as_of=NOW - 7200,
+    freshness=Freshness.FRESH,
+    problem="",
+    is_failing=False,
+    failed_at=None,
+    failure="",
+)
+
+
+def source_text(**changes):
+    """Return how a source is shown, in one line."""
+    shown_lines = shown(gateway={"sources": [msgspec.structs.replace(SOURCE, **changes)]})
+    return " ".join(" ".join(shown_lines).split())
+
+
 def test_a_source_shows_its_users_and_its_last_failure():
-    source = SourceStatus(
-        instance="players",
-        users=1_000_000,
-        as_of=NOW - 7200,
-        problem="",
-        is_failing=False,
-        failed_at=NOW,
-        failure="the CRM answered 503",
-    )
-    text = " ".join(" ".join(shown(gateway={"sources": [source]})).split())
-    assert "players: 1,000,000 users, written 2 h ago; last failed (2" in text
+    text = source_text(failed_at=NOW, failure="the CRM answered 503")
+    assert "players: 1,000,000 users; data 2 h old; last failed (2" in text
     assert "): the CRM answered 503" in text
+
+
+AGES = {
+    "stale": (NOW - 7200, "players: data 2 h old, which is stale"),
+    "unknown": (None, "players: does not say how old its data are"),
+    "lost": (None, "players: no longer says how old its data are"),
+    "future": (NOW + 7260, "players: data of a time 2 h from now"),
+}
+
+
+@pytest.mark.parametrize("freshness", AGES)
+def test_a_source_shows_how_old_its_data_are_or_that_it_does_not_say_it(freshness):
+    as_of, text = AGES[freshness]
+    assert text in source_text(users=None, as_of=as_of, freshness=Freshness(freshness))
 
 
 def test_a_paused_plugin_and_paused_messages_are_marked():

@@ -173,7 +173,7 @@ async def test_the_overview_shows_how_the_parts_are(site):
     assert found["box"][0].startswith("resting for ")
     assert "the relay is <away>" in found["box"][0]
     assert found["box"][1:3] == ["1", "none yet"]
-    assert found["players"] == ["answers", "not said", "not said", "none"]
+    assert found["players"] == ["answers", "does not say", "does not say", "none"]
     assert found["b.example:443"] == ["other", "0", "0", "rests for 9 s failing for 12 min: HTTP 500"]
     assert found["email"] == ["email", "other", "1", "0", "paused", ""]
     words = " ".join(re.sub(r"<[^>]*>", " ", text).split())

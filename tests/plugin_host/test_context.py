@@ -1,6 +1,7 @@
 """What a Context gives to an instance, in a gateway that runs and outside of one."""
 
 import importlib
+import math
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -324,6 +325,17 @@ def test_what_a_source_says_of_its_contacts_is_kept_without_addresses(config, po
     assert found.problem.isprintable()
 
 
+def test_a_source_may_know_only_its_users_or_only_its_age_and_stop_to_know_it(config, poller):
+    _, instances = load(config)
+    describe, services = poller.CONTEXTS["one"].describe_contacts, instances["one"].services
+    describe(ContactsState(users=7))
+    assert (services.contacts.as_of, services.has_said_age) == (None, False)
+    describe(ContactsState(as_of=5.0))
+    assert (services.contacts.users, services.has_said_age) == (None, True)
+    describe(ContactsState(users=7))
+    assert (services.contacts.as_of, services.has_said_age) == (None, True)
+
+
 @pytest.mark.parametrize(
     "state",
     [
@@ -332,6 +344,7 @@ def test_what_a_source_says_of_its_contacts_is_kept_without_addresses(config, po
         ContactsState(users="7", as_of=5.0),
         ContactsState(users=7, as_of="today"),
         ContactsState(users=7, as_of=5.0, problem=None),
+        *(ContactsState(as_of=when) for when in (0.0, -5.0, math.nan, math.inf, 1_800_000_000_000.0)),
     ],
 )
 def test_an_invalid_description_of_contacts_is_refused(config, poller, state):

@@ -15,6 +15,7 @@ from gatepost.outbox.limits import UsedLimit
 from gatepost.outbox.overview import CallbackOverview, Overview, WaitingMessages
 from gatepost.outbox.pauses import Pause, Scope
 from gatepost.outbox.store_size import StoreSize
+from gatepost.upkeep.freshness import Freshness
 from gatepost.upkeep.problems import Known, find_problems
 from gatepost.upkeep.status import GatewayStatus, InstanceStatus, SourceStatus, TargetStatus
 
@@ -35,7 +36,14 @@ RESTING = msgspec.structs.replace(
     PLUGIN, state="resting", seconds=60.0, failing_for=601.0, reason="the provider answered 503"
 )
 SOURCE = SourceStatus(
-    instance="players", users=3, as_of=NOW, problem="", is_failing=False, failed_at=None, failure=""
+    instance="players",
+    users=3,
+    as_of=NOW,
+    freshness=Freshness.FRESH,
+    problem="",
+    is_failing=False,
+    failed_at=None,
+    failure="",
 )
 TARGET = TargetStatus(
     client="brand", target="crm.example:443", seconds=10.0, failing_for=601.0, reason="HTTP 500"
@@ -209,9 +217,12 @@ def test_a_contact_source_that_fails_now():
 
 
 def test_contacts_of_which_newer_data_are_refused():
-    refused = source(problem="12 users, fewer than half of the 100 in use")
+    refused = source(problem="the new file is refused: 12 users, fewer than half of the 100 in use")
     assert problems({"sources": [refused]}) == [
-        ("contacts_refused", "plugins.players uses old contacts: 12 users, fewer than half of the 100 in use")
+        (
+            "contacts_refused",
+            "plugins.players, a contact source: the new file is refused: 12 users, fewer than half of the 100 in use",
+        )
     ]
 
 
@@ -220,12 +231,25 @@ def test_a_source_without_users():
     assert (kind, "has no users" in text) == ("contacts_refused", True)
 
 
-def test_contacts_that_are_old():
-    old = {"sources": [source(as_of=NOW - 4 * DAY)]}
-    assert problems(old) == [("contacts_old", "the data of plugins.players are 4 days old")]
-    assert problems(old, contacts={"max_age": 5 * DAY}) == []
-    assert problems(old, contacts={"max_age": 0.0}) == []
-    unknown = source(users=None, as_of=None)
+AGES = {
+    "stale": (source(as_of=NOW - 4 * DAY), "the data of plugins.players are 4 days old"),
+    "lost": (source(as_of=None), "plugins.players no longer says how old its data are"),
+    "future": (
+        source(as_of=NOW + 2 * DAY + 60),
+        "the data of plugins.players are of a time 2 days from now, so their age is unknown",
+    ),
+}
+
+
+@pytest.mark.parametrize("freshness", AGES)
+def test_contacts_that_are_stale_or_of_an_unknown_age(freshness):
+    one, text = AGES[freshness]
+    stale = msgspec.structs.replace(one, freshness=Freshness(freshness))
+    assert problems({"sources": [stale]}) == [("contacts_stale", text)]
+
+
+def test_a_source_that_never_said_how_old_its_data_are_is_no_problem():
+    unknown = source(users=None, as_of=None, freshness=Freshness.UNKNOWN)
     assert problems({"sources": [unknown]}) == []
 
 

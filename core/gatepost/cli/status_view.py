@@ -14,6 +14,7 @@ from gatepost.outbox.overview import CallbackOverview, Overview, ReducedShare, W
 from gatepost.outbox.pauses import Pause
 from gatepost.outbox.replicas import Replica
 from gatepost.upkeep.durations import duration
+from gatepost.upkeep.freshness import Freshness
 from gatepost.upkeep.problems import Problem
 from gatepost.upkeep.status import GatewayStatus, InstanceStatus, SourceStatus
 from gatepost.web.admin.words import plural, size_text, utc
@@ -136,18 +137,30 @@ def _instance_text(one: InstanceStatus, pauses: Sequence[Pause]) -> str:
 
 
 def _source_text(one: SourceStatus) -> str:
-    facts = []
-    if one.users is not None and one.as_of is not None:
-        facts.append(
-            f"{plural(one.users, 'user')}, written {duration(max(0.0, time.time() - one.as_of))} ago"
-        )
+    facts: list[str] = []
+    if one.users is not None:
+        facts.append(plural(one.users, "user"))
+    facts.append(_age_text(one))
     if one.problem:
         facts.append(one.problem)
     if one.failed_at is not None:
         facts.append(
             f"{'fails now' if one.is_failing else 'last failed'} ({utc(one.failed_at)}): {one.failure}"
         )
-    return f"{one.instance}: {'; '.join(facts) or 'answers'}"
+    return f"{one.instance}: {'; '.join(facts)}"
+
+
+def _age_text(one: SourceStatus) -> str:
+    if one.as_of is None:
+        return (
+            f"{'no longer says' if one.freshness == Freshness.LOST else 'does not say'} how old its data are"
+        )
+    age = time.time() - one.as_of
+    if one.freshness == Freshness.FUTURE:
+        return f"data of a time {duration(-age)} from now"
+    return (
+        f"data {duration(max(0.0, age))} old{', which is stale' if one.freshness == Freshness.STALE else ''}"
+    )
 
 
 def _callback_texts(found: CallbackOverview, gateway: GatewayStatus | None) -> Iterator[str]:

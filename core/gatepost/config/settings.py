@@ -74,12 +74,12 @@ class Contacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             pattern="^([A-Z]{2})?$", description="country of phone numbers without a country code, such as GB"
         ),
     ] = ""
-    max_age: Annotated[
+    stale_after: Annotated[
         float,
         Meta(
             ge=0,
             le=MAX_SECONDS,
-            description="age in seconds of a source's data above which gatepost status asks you to look; 0: none",
+            description="age in seconds above which a source's data are stale, and you are told so; 0: never",
         ),
     ] = 259_200.0
 

@@ -41,7 +41,7 @@ _WAYS: Mapping[Kind, tuple[str, str]] = {
     Kind.QUEUE_OLD: ("/messages?state=queued", "The messages"),
     Kind.SOURCE_FAILS: _PLUGINS,
     Kind.CONTACTS_REFUSED: _PLUGINS,
-    Kind.CONTACTS_OLD: _PLUGINS,
+    Kind.CONTACTS_STALE: _PLUGINS,
     Kind.HELD: ("/messages?state=held", "The messages"),
     Kind.CALLBACKS_DEAD: _CALLBACKS,
     Kind.CALLBACKS_REST: _CALLBACKS,

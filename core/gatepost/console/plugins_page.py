@@ -47,7 +47,7 @@ _KINDS = {
         Kind.RESTING,
         Kind.SOURCE_FAILS,
         Kind.CONTACTS_REFUSED,
-        Kind.CONTACTS_OLD,
+        Kind.CONTACTS_STALE,
     )
 }
 """The problems that this page is about."""

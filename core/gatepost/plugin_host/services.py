@@ -42,7 +42,9 @@ class InstanceServices:
         """What the plugin's constructor warns of: the path of a key and the problem, each once and in order."""
 
         self.contacts: ContactsState | None = None
-        """What the source has in memory, if it has said so."""
+        """What the source has last said of its contacts."""
+        self.has_said_age = False
+        """Whether the source has ever said how old its data are."""
 
     def start(self, reports: ReportRecorder, outbox: Outbox) -> None:
         """Serve the instance from now on."""
@@ -61,7 +63,7 @@ class InstanceServices:
             self.warnings[f"{path}.{name}" if name else path, text] = None
 
     def describe_contacts(self, state: ContactsState) -> None:
-        """Note what the source has in memory, as ``Context.describe_contacts`` promises."""
+        """Note what the source says of its contacts, as ``Context.describe_contacts`` promises."""
         if not isinstance(state, ContactsState):
             raise TypeError(f"describe_contacts takes a ContactsState, not {sanitize.type_name(state)}")
         try:
@@ -70,6 +72,7 @@ class InstanceServices:
             raise TypeError(f"this ContactsState is not valid: {error}") from None
         problem = sanitize.clean_text(valid.problem, sanitize.MAX_WARNING_LENGTH)
         self.contacts = msgspec.structs.replace(valid, problem=problem)
+        self.has_said_age = self.has_said_age or valid.as_of is not None
 
     async def report(self, report: Report) -> None:
         """Record a report, as ``Context.report`` promises."""

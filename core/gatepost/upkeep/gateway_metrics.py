@@ -10,6 +10,7 @@ from gatepost.hookspecs import API_VERSION
 from gatepost.observe.metrics import Metrics
 from gatepost.outbox import Outbox
 from gatepost.plugin_host.instances import Instance
+from gatepost.upkeep.freshness import Freshness, freshness
 
 
 def gateway_metrics(
@@ -45,12 +46,14 @@ def gateway_metrics(
         ["plugin"],
         lambda: {(name,): one.as_source.failed_lookups for name, one in instances.items() if one.is_source},
     )
-    _add_contacts(metrics, [one for one in instances.values() if one.is_source])
+    _add_contacts(
+        metrics, [one for one in instances.values() if one.is_source], settings.contacts.stale_after
+    )
     _add_outbox(metrics, outbox, senders)
     return metrics
 
 
-def _add_contacts(metrics: Metrics, sources: Sequence[Instance]) -> None:
+def _add_contacts(metrics: Metrics, sources: Sequence[Instance], stale_after: float) -> None:
     """Add what the sources say of their contacts; a source that does not say it has no series."""
     metrics.add_gauge(
         "contacts_users",
@@ -70,6 +73,16 @@ def _add_contacts(metrics: Metrics, sources: Sequence[Instance]) -> None:
             (one.name,): max(0.0, time.time() - found.as_of)
             for one in sources
             if (found := one.services.contacts) is not None and found.as_of is not None
+        },
+    )
+    metrics.add_gauge(
+        "contacts_stale",
+        "Whether a contact source's data are stale, or their age is no longer known",
+        ["plugin"],
+        lambda: {
+            (one.name,): float(found is not Freshness.FRESH)
+            for one in sources
+            if (found := freshness(one.services, stale_after)) is not Freshness.UNKNOWN
         },
     )
 

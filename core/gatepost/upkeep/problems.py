@@ -13,6 +13,7 @@ from gatepost.outbox.overview import Overview, WaitingMessages
 from gatepost.outbox.records import Queue
 from gatepost.throttle import BreakerState
 from gatepost.upkeep.durations import duration
+from gatepost.upkeep.freshness import Freshness
 from gatepost.upkeep.status import GatewayStatus, SourceStatus
 
 LONG_REST = 600.0
@@ -45,7 +46,7 @@ class Kind(IntEnum):
     QUEUE_OLD = auto()
     SOURCE_FAILS = auto()
     CONTACTS_REFUSED = auto()
-    CONTACTS_OLD = auto()
+    CONTACTS_STALE = auto()
     HELD = auto()
     CALLBACKS_DEAD = auto()
     CALLBACKS_REST = auto()
@@ -87,7 +88,7 @@ def find_problems(known: Known) -> list[Problem]:
         found += _gateway_problems(known.gateway)
         found += _instance_problems(known.settings, known.gateway)
         for source in known.gateway.sources:
-            found += _source_problems(known.settings, source)
+            found += _source_problems(source)
         found += _target_problems(known.gateway)
     if known.store:
         blocked = {one.subject for one in found if one.kind == Kind.ROUTE_BLOCKED.name.lower()}
@@ -164,7 +165,7 @@ def _instance_problems(settings: Settings, gateway: GatewayStatus) -> Iterator[P
                 )
 
 
-def _source_problems(settings: Settings, source: SourceStatus) -> Iterator[Problem]:
+def _source_problems(source: SourceStatus) -> Iterator[Problem]:
     name = f"plugins.{source.instance}"
     if source.is_failing:
         yield problem(
@@ -177,8 +178,8 @@ def _source_problems(settings: Settings, source: SourceStatus) -> Iterator[Probl
         yield problem(
             Kind.CONTACTS_REFUSED,
             source.instance,
-            f"{name} uses old contacts: {source.problem}",
-            "mend the new data; the log has the whole reason",
+            f"{name}, a contact source: {source.problem}",
+            "mend its data; the log has the whole reason",
         )
     elif source.users == 0:
         yield problem(
@@ -187,15 +188,31 @@ def _source_problems(settings: Settings, source: SourceStatus) -> Iterator[Probl
             f"{name} has no users, so no message of theirs is accepted",
             "check what writes its data",
         )
-    if source.as_of is not None and settings.contacts.max_age:
-        age = time.time() - source.as_of
-        if age > settings.contacts.max_age:
-            yield problem(
-                Kind.CONTACTS_OLD,
-                source.instance,
-                f"the data of {name} are {duration(age)} old",
-                "check what writes them; contacts.max_age says how old they may be",
-            )
+    yield from _freshness_problems(name, source)
+
+
+def _freshness_problems(name: str, source: SourceStatus) -> Iterator[Problem]:
+    if source.freshness == Freshness.STALE and source.as_of is not None:
+        yield problem(
+            Kind.CONTACTS_STALE,
+            source.instance,
+            f"the data of {name} are {duration(time.time() - source.as_of)} old",
+            "check what writes them; contacts.stale_after says how old they may be",
+        )
+    elif source.freshness == Freshness.LOST:
+        yield problem(
+            Kind.CONTACTS_STALE,
+            source.instance,
+            f"{name} no longer says how old its data are",
+            "check its origin: a replica that says no lag may have stopped to follow",
+        )
+    elif source.freshness == Freshness.FUTURE and source.as_of is not None:
+        yield problem(
+            Kind.CONTACTS_STALE,
+            source.instance,
+            f"the data of {name} are of a time {duration(source.as_of - time.time())} from now, so their age is unknown",
+            "check the clocks of this machine and of the one that writes them",
+        )
 
 
 def _target_problems(gateway: GatewayStatus) -> Iterator[Problem]:

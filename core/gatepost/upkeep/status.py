@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from gatepost.upkeep.freshness import Freshness
+
 
 class InstanceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A sending instance; durations in seconds."""
@@ -31,11 +33,12 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     instance: str
     users: int | None
-    """None where the source does not say it, because it has no data in memory."""
+    """None where the source does not say it."""
     as_of: float | None
-    """When its data were written."""
+    """When its data were the newest; None where the source does not say it."""
+    freshness: Freshness
     problem: str
-    """Why newer data are not used."""
+    """Why newer data, or some of the data, are not used."""
     is_failing: bool
     """Whether it failed to answer the last time."""
     failed_at: float | None

@@ -171,7 +171,7 @@ class CountsMilliseconds(Describes):
         return ContactsState(users=1000, as_of=1000 * time.time())
 
 
-@wrong("contacts.described", "newer data are not used: none")
+@wrong("contacts.described", "data are not used: none")
 class HasAProblemAlways(Describes):
     def description(self):
         return ContactsState(users=1000, as_of=time.time(), problem="none")

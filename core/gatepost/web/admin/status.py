@@ -9,6 +9,7 @@ from gatepost.config.routes import Routes
 from gatepost.model import Channel
 from gatepost.plugin_host.instances import Instance
 from gatepost.throttle import Throttle
+from gatepost.upkeep.freshness import freshness
 from gatepost.upkeep.status import GatewayStatus, InstanceStatus, SourceStatus, TargetStatus
 from gatepost.web.admin.requests import StatusRequest
 from gatepost.web.admin.services import AdminServices
@@ -31,7 +32,7 @@ async def status(services: AdminServices, _request: StatusRequest, _actor: str) 
             for name, throttle in services.throttles.items()
         ],
         sources=[
-            _source_status(one)
+            _source_status(one, services.settings.contacts.stale_after)
             for one in services.instances.values()
             if one.is_source and one.name in _used_sources(services)
         ],
@@ -71,12 +72,13 @@ def _shares(name: str, routes: Routes) -> Mapping[str, float]:
     }
 
 
-def _source_status(instance: Instance) -> SourceStatus:
+def _source_status(instance: Instance, stale_after: float) -> SourceStatus:
     contacts, source = instance.services.contacts, instance.as_source
     return SourceStatus(
         instance=instance.name,
         users=contacts.users if contacts else None,
         as_of=contacts.as_of if contacts else None,
+        freshness=freshness(instance.services, stale_after),
         problem=contacts.problem if contacts else "",
         is_failing=source.is_failing,
         failed_at=source.last_failure.at if source.last_failure else None,
