@@ -1,11 +1,11 @@
 """How old the data of a contact source are: a fact in the status, in the metrics, in the console and in the alerts."""
 
-import asyncio
 import json
 import os
 import time
 from dataclasses import dataclass
 
+import anyio
 import msgspec
 import pytest
 from aiohttp import web
@@ -158,8 +158,9 @@ async def test_the_console_shows_that_the_contacts_are_stale(deployment, sendgri
         values = {one.name: one.value for one in await gateway.scrape()}
         return values["gatepost_contacts_stale"] == 1.0
 
-    while not await is_stale():  # noqa: ASYNC110  the gateway is another process
-        await asyncio.sleep(0.05)
+    with anyio.fail_after(30):
+        while not await is_stale():  # noqa: ASYNC110  the gateway is another process
+            await anyio.sleep(0.05)
     console = Console(process)
     await console.run("add-user", "maria", "--role", "operator")
     async with console.browser("maria") as browser:
