@@ -6,18 +6,17 @@ should be, may hold a person's data.
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import accumulate, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from gatepost_csv.bad_file import BadFile
+from gatepost_csv.columns import REQUIRED_COLUMNS, Columns, parse_header
+
 if TYPE_CHECKING:
     from _csv import Reader
-
-REQUIRED_COLUMNS = ("ext_user_id", "email", "phone")
-BLOCKED_COLUMN = "blocked"
-_KNOWN_COLUMNS = (*REQUIRED_COLUMNS, BLOCKED_COLUMN)
 
 FIELD_SEPARATOR = "\0"
 """The character between the fields of a record. A file that holds this character anywhere is refused."""
@@ -28,7 +27,7 @@ _BATCH_ROWS = 512
 _MAX_LINE_LENGTH = 1 << 20
 """Characters. A longer line is no contact, and to read on would only fill the memory."""
 
-_MAX_LOGGED_LINES = 20
+MAX_LOGGED_LINES = 20
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _first_field = itemgetter(0)
@@ -39,23 +38,13 @@ _BAD_QUOTES = (
 )
 
 
-class BadFile(Exception):
-    """The file as a whole can't be used; ``line`` counts from 1, and 0 means that no line is to blame."""
-
-    def __init__(self, problem: str, line: int = 0) -> None:
-        # With thousands separators, because the redaction takes seven digits in a row for a phone number.
-        super().__init__(f"line {line:,}: {problem}" if line else problem)
-        self.problem = problem
-        self.line = line
-
-
 class RowProblem(StrEnum):
-    """The reason why a row is ignored or replaces another row."""
+    """The reason why a row is ignored."""
 
     WIDTH = "not as many columns as the header"
     NO_ID = "no ext_user_id"
     LINE_BREAK = "a line break in ext_user_id, email or phone"
-    REPEATED = "the ext_user_id of an earlier row, which this row replaces"
+    REPEATED = "the ext_user_id of a later row, which replaces this one"
 
 
 class ProblemCounts:
@@ -66,9 +55,10 @@ class ProblemCounts:
         self.lines: dict[RowProblem, list[int]] = {}
 
     def add(self, problem: RowProblem, line: int) -> None:
+        """Count a row with this problem."""
         self.counts[problem] = self.counts.get(problem, 0) + 1
         lines = self.lines.setdefault(problem, [])
-        if len(lines) < _MAX_LOGGED_LINES:
+        if len(lines) < MAX_LOGGED_LINES:
             lines.append(line)
 
 
@@ -82,18 +72,8 @@ class Batch(NamedTuple):
     """Each row's fields in UTF-8, separated by FIELD_SEPARATOR, in the order of Columns.select."""
 
 
-class Columns(NamedTuple):
-    """The columns that the header names."""
-
-    width: int
-    select: Callable[[list[str]], tuple[str, ...]]
-    """Returns a row's fields in the order id, email, phone, attributes, and blocked where the file has that column."""
-    attributes: tuple[str, ...]
-    has_blocked: bool
-
-
-def open_reader(text: TextIO, delimiter: str) -> tuple[Columns, "Reader"]:
-    """Read the header and return its columns and a reader of the rows below it.
+def open_reader(text: TextIO, delimiter: str, renamed: Mapping[str, str]) -> tuple[Columns, "Reader"]:
+    """Read the header and return its columns and a reader of the rows below it; ``renamed`` is as in parse_header.
 
     ``text`` must be opened with ``newline=""`` and ``errors="surrogateescape"``. Raises BadFile.
     """
@@ -105,7 +85,8 @@ def open_reader(text: TextIO, delimiter: str) -> tuple[Columns, "Reader"]:
         raise BadFile(_BAD_QUOTES, 1) from None
     if header is None:
         raise BadFile("the file is empty: its first line must name the columns")
-    return _parse_header(header), reader
+    _check_text(1, header)
+    return parse_header(header, renamed), reader
 
 
 def _read_lines(text: TextIO) -> Iterator[str]:
@@ -118,31 +99,12 @@ def _read_lines(text: TextIO) -> Iterator[str]:
         yield line
 
 
-def _parse_header(header: list[str]) -> Columns:
-    names = [name.strip() for name in header]
-    _check_text(1, names)
-    names = [name.lower() if name.lower() in _KNOWN_COLUMNS else name for name in names]
-    if missing := [name for name in REQUIRED_COLUMNS if name not in names]:
-        raise BadFile(
-            f"the header has no column {', '.join(missing)}; it must name ext_user_id, email and phone, "
-            "separated by the character that `delimiter` sets",
-            1,
-        )
-    for position, name in enumerate(names):
-        if name and name in names[:position]:
-            raise BadFile(f"columns {names.index(name) + 1} and {position + 1} have the same name", 1)
-    attributes = tuple(name for name in names if name and name not in _KNOWN_COLUMNS)
-    last = [name for name in names if name == BLOCKED_COLUMN]
-    order = [names.index(name) for name in (*REQUIRED_COLUMNS, *attributes, *last)]
-    return Columns(len(names), itemgetter(*order), attributes, has_blocked=bool(last))
-
-
 def parse_batches(
-    reader: "Reader", columns: Columns, problems: ProblemCounts, *, ends_with_line_break: bool
+    reader: "Reader", columns: Columns, problems: ProblemCounts, ends_with_line_break: Callable[[], bool]
 ) -> Iterator[Batch]:
     """Yield the usable rows in batches of a few milliseconds' work; count the other rows in ``problems``.
 
-    ``ends_with_line_break`` says whether the file's last line has a line break. If it has none and the last
+    ``ends_with_line_break`` says after the last row whether its line has a line break. If it has none and the last
     row has the wrong width, another program is still writing the file. Raises BadFile.
     """
     separators = len(REQUIRED_COLUMNS) + len(columns.attributes) + columns.has_blocked - 1
@@ -162,7 +124,7 @@ def parse_batches(
         ):
             lines, selected = _select_usable(zip(lines, rows, strict=True), columns, problems)
         yield Batch(lines, list(map(_first_field, selected)), _encode(lines, selected, separators))
-    if not ends_with_line_break and last_row and len(last_row) != columns.width:
+    if not ends_with_line_break() and last_row and len(last_row) != columns.width:
         raise BadFile(
             "the last line is incomplete; the export may not be finished", next_line - _line_count(last_row)
         )

@@ -1,9 +1,10 @@
-"""The plugin's hooks, and the task that watches the file."""
+"""The plugin's hooks, and the task that watches the files."""
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import ClassVar
 
 import msgspec
@@ -12,24 +13,28 @@ from gatepost.errors import ConfigError, Fault, Unavailable
 from gatepost.hookspecs import ContactsState, Context, HasLifespan, MemorySource, UserFinder, hookimpl
 from gatepost.model import Channel, Contact, Secret
 from gatepost_csv.address_search import AddressSearch
-from gatepost_csv.parser import BadFile
+from gatepost_csv.bad_file import BadFile
+from gatepost_csv.files import Fingerprints, read_fingerprints
 from gatepost_csv.settings import Settings
-from gatepost_csv.snapshot import Fingerprint, Snapshot, read_fingerprint, read_snapshot
+from gatepost_csv.snapshot import Snapshot, check_replacement, read_snapshot
 from gatepost_csv.spellings import Spellings
 
 MAX_USERS = 100
 """Users with the same address or number that are found."""
+
+_MAX_PLACES = 3
+"""Contradictions that an operator is told of; the log has more."""
 
 _PAUSE = 0.0002
 """Seconds that the reading thread releases the interpreter after each slice of its work."""
 
 
 class _Stopping(Exception):
-    """The plugin stops, so nothing needs the file that a thread is reading."""
+    """The plugin stops, so nothing needs the files that a thread is reading."""
 
 
 class CsvSource(HasLifespan, MemorySource, UserFinder):
-    """A contact source that holds the contacts of a CSV file in memory."""
+    """A contact source that holds the contacts of CSV files in memory."""
 
     api_version: ClassVar[int] = 2
     settings_type: ClassVar[type[msgspec.Struct]] = Settings
@@ -46,10 +51,10 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Read the file, and watch it until the plugin stops."""
+        """Read the files, and watch them until the plugin stops."""
         try:
-            fingerprint = await self._read_first()
-            watcher = asyncio.create_task(self._watch(fingerprint))
+            fingerprints = await self._read_first()
+            watcher = asyncio.create_task(self._watch(fingerprints))
             try:
                 yield
             finally:
@@ -71,28 +76,33 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
         return await self._addresses.find(channel, recipient)
 
     def _search(self, wanted: Sequence[Spellings]) -> Sequence[Sequence[str]]:
-        """Search the contacts of the current file; blocks. Raises Unavailable when they are replaced meanwhile."""
+        """Search the contacts in use; blocks. Raises Unavailable when they are replaced meanwhile."""
         if self._current is not None:
             with suppress(ValueError, _Stopping):
                 return self._current.contacts.search(wanted, MAX_USERS, self._pause)
         raise Unavailable("the contacts file is not read yet, or was replaced during the search")
 
-    async def _read_first(self) -> Fingerprint:
+    async def _read_first(self) -> Fingerprints:
         try:
             first = await asyncio.to_thread(self._read)
         except (BadFile, OSError) as error:
-            raise ConfigError([Fault("path", f"{self._settings.path}: {_problem(error)}")]) from None
+            at_fault = error.file if isinstance(error, BadFile) else error.filename
+            raise ConfigError(
+                [Fault("path", f"{at_fault or self._settings.path}: {_problem(error)}")]
+            ) from None
         self._use(first)
-        return first.fingerprint
+        return first.fingerprints
 
     def _read(self) -> Snapshot:
-        return read_snapshot(self._settings.path, self._settings.delimiter, self._pause)
+        return read_snapshot(self._settings, self._pause)
 
     def _read_replacement(self) -> Snapshot:
-        """Read a file that replaces the current one; raise BadFile also if it seems to be incomplete."""
+        """Read files that replace the current ones; raise BadFile also if they seem to be incomplete."""
         new = self._read()
         try:
-            self._compare(new)
+            if self._current is None:
+                raise _Stopping
+            check_replacement(self._current, new)
         except BadFile:
             new.contacts.release(self._pause)
             raise
@@ -109,32 +119,43 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
         self._last_refusal = ""
         self._describe(_state(new))
         self._log.info("contacts_read", users=len(new.contacts))
-        for problem, count in new.problems.counts.items():
-            self._log.warning(
-                "contact_rows_with_problems", problem=problem, count=count, lines=new.problems.lines[problem]
+        for file in new.files:
+            for problem, count in file.problems.counts.items():
+                self._log.warning(
+                    "contact_rows_with_problems",
+                    file=file.path.name,
+                    problem=problem,
+                    count=count,
+                    lines=file.problems.lines[problem],
+                )
+        if new.conflicts.users:
+            self._log.error(
+                "contact_files_contradict", count=new.conflicts.users, places=new.conflicts.places
             )
         return old
 
-    async def _watch(self, handled: Fingerprint | None) -> None:
+    async def _watch(self, handled: Fingerprints | None) -> None:
         previous = handled
         while True:
             await asyncio.sleep(self._settings.check_every)
-            current = await asyncio.to_thread(read_fingerprint, self._settings.path)
-            # The same at two checks: the program that writes the file has finished, or pauses at least.
+            current = await asyncio.to_thread(read_fingerprints, self._settings.path)
+            # The same at two checks: the program that writes the files has finished, or pauses at least.
             if current == previous != handled:
                 handled = await self._replace(current, handled)
-            elif self._last_refusal and self._current and current == self._current.fingerprint:
-                # The file in use is back, or can be reached again.
+            elif self._last_refusal and self._current and current == self._current.fingerprints:
+                # The files in use are back, or can be reached again.
                 self._last_refusal = ""
                 self._describe(_state(self._current))
             previous = current
 
-    async def _replace(self, current: Fingerprint | None, handled: Fingerprint | None) -> Fingerprint | None:
-        """Use the changed file or log why not; return the fingerprint that needs no further action."""
+    async def _replace(
+        self, current: Fingerprints | None, handled: Fingerprints | None
+    ) -> Fingerprints | None:
+        """Use the changed files or log why not; return the fingerprints that need no further action."""
         try:
             new = await asyncio.to_thread(self._read_replacement)
         except BadFile as error:
-            self._log_refusal(error.problem, line=error.line)
+            self._log_refusal(error.problem, error.file, error.line)
             return current
         except OSError as error:
             self._log_refusal(_problem(error))
@@ -145,39 +166,33 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
         old = self._use(new)
         if old is not None:
             await asyncio.to_thread(old.contacts.release, self._pause)
-        return new.fingerprint
+        return new.fingerprints
 
-    def _compare(self, new: Snapshot) -> None:
-        old = self._current
-        if old is None:  # the plugin stops
-            raise _Stopping
-        if 2 * len(new.contacts) < len(old.contacts):
-            raise BadFile(
-                f"{len(new.contacts):,} users, fewer than half of the {len(old.contacts):,} in use; if that "
-                "is right, restart the gateway"
-            )
-        if old.contacts.has_blocked and not new.contacts.has_blocked:
-            raise BadFile(
-                "no column `blocked`, unlike the file in use, so that every user could be contacted; if that is right, "
-                "restart the gateway"
-            )
-        if old.ends_with_line_break and not new.ends_with_line_break:
-            raise BadFile("no line break at its end, unlike the file in use; the export may not be finished")
-
-    def _log_refusal(self, problem: str, line: int = 0) -> None:
-        """Log once, and not at every check, why the new file is refused. The current contacts stay in use."""
-        refusal = f"{line} {problem}"
+    def _log_refusal(self, problem: str, file: Path | None = None, line: int = 0) -> None:
+        """Log once, and not at every check, why the new files are refused. The current contacts stay in use."""
+        name = file.name if file and file != self._settings.path else ""
+        where = ", ".join([*([name] if name else []), *([f"line {line:,}"] if line else [])])
+        refusal = f"{where}: {problem}" if where else problem
         if refusal != self._last_refusal:
-            self._log.error("contacts_file_refused", problem=problem, line=line)
+            self._log.error("contacts_file_refused", problem=problem, file=name, line=line)
             if self._current is not None:
-                where = f"line {line}: " if line else ""
-                self._describe(_state(self._current, f"the new file is refused: {where}{problem}"))
+                self._describe(_state(self._current, f"the new file is refused: {refusal}"))
         self._last_refusal = refusal
 
 
-def _state(snapshot: Snapshot, problem: str = "") -> ContactsState:
-    written_at = snapshot.fingerprint.modified_ns / 1_000_000_000
-    return ContactsState(users=len(snapshot.contacts), as_of=written_at, problem=problem)
+def _state(snapshot: Snapshot, refusal: str = "") -> ContactsState:
+    found = snapshot.conflicts
+    conflicts = (
+        f"files contradict each other about {found.users:,} of the users, and messages to these wait: "
+        f"{'; '.join(found.places[:_MAX_PLACES])}"
+        if found.users
+        else ""
+    )
+    return ContactsState(
+        users=len(snapshot.contacts),
+        as_of=snapshot.written_at,
+        problem="; ".join(filter(None, (refusal, conflicts))),
+    )
 
 
 def _problem(error: Exception) -> str:

@@ -62,9 +62,10 @@ async def test_a_missing_file(contacts_file):
     assert await refusal(contacts_file.source()) == f"{contacts_file.path}: No such file or directory"
 
 
-async def test_a_folder(contacts_file):
+async def test_a_folder_without_a_file(contacts_file):
     contacts_file.path.mkdir()
-    assert await refusal(contacts_file.source()) == f"{contacts_file.path}: not a regular file"
+    problem = f"{contacts_file.path}: no file is named *.csv or *.csv.gz"
+    assert await refusal(contacts_file.source()) == problem
 
 
 async def test_a_pipe_is_not_opened(contacts_file):

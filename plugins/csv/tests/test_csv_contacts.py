@@ -159,7 +159,7 @@ async def test_the_last_row_of_a_repeated_id_counts(contacts_file):
     text = "ext_user_id,email,phone\nu1,old@x.org,\nu2,b@x.org,\nu1,new@x.org,\nu1,newest@x.org,\n"
     assert (await find(contacts_file, text, "u1"))[0] == "newest@x.org"
     assert contacts_file.row_problems() == {
-        "the ext_user_id of an earlier row, which this row replaces": (2, [4, 5])
+        "the ext_user_id of a later row, which replaces this one": (2, [2, 4])
     }
     assert contacts_file.logged("contacts_read")[0]["users"] == 2
 

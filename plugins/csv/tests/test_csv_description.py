@@ -56,7 +56,7 @@ async def test_a_file_that_can_be_reached_again_is_no_problem(contacts_file, unt
     contacts_file.write(ROWS)
     async with contacts_file.source().lifespan():
         with monkeypatch.context() as away:
-            away.setattr("gatepost_csv.plugin.read_fingerprint", lambda _path: None)
+            away.setattr("gatepost_csv.plugin.read_fingerprints", lambda _path: None)
             away.setattr("gatepost_csv.plugin.read_snapshot", _unreachable)
 
             async def is_refused():

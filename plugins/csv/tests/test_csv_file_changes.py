@@ -225,10 +225,10 @@ async def test_a_file_is_not_read_while_it_changes(contacts_file, wait_for_email
         if len(checks) <= 20:
             with path.open("a") as file:
                 file.write(f"u1{len(checks)},a@x.org,\n")
-        return read_fingerprint(path)
+        return read_fingerprints(path)
 
-    read_fingerprint = plugin.read_fingerprint
-    monkeypatch.setattr(plugin, "read_fingerprint", append_and_check)
+    read_fingerprints = plugin.read_fingerprints
+    monkeypatch.setattr(plugin, "read_fingerprints", append_and_check)
     monkeypatch.setattr(source, "_read", counted_read)
     async with source.lifespan():
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gatepost_csv import parser, snapshot
+from gatepost_csv import Settings, parser, snapshot
+from gatepost_csv.bad_file import BadFile
 
 REQUIRED_COLUMNS = ["ext_user_id", "email", "phone"]
 
@@ -46,7 +47,7 @@ def read(file, content, delimiter, batch):
     file.write_bytes(content)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parser, "_BATCH_ROWS", batch)
-        return snapshot.read_snapshot(file, delimiter, lambda: None).contacts
+        return snapshot.read_snapshot(Settings(path=file, delimiter=delimiter), lambda: None).contacts
 
 
 def check(contacts, expected):
@@ -103,7 +104,7 @@ def test_any_text_is_read_like_the_standard_library_or_refused(file, body, batch
     text = f"{','.join(REQUIRED_COLUMNS)}\n{body}"
     try:
         contacts = read(file, text.encode(), ",", batch)
-    except parser.BadFile as error:
+    except BadFile as error:
         refused = error
     else:
         check(contacts, expected_contacts(text, ","))
@@ -120,6 +121,6 @@ def test_any_bytes_are_read_or_refused(file, content, headed):
     head = b"ext_user_id,email,phone\n" if headed else b""
     try:
         contacts = read(file, head + content, ",", 2)
-    except parser.BadFile:
+    except BadFile:
         return
     check(contacts, expected_contacts((head + content).decode("utf-8-sig"), ","))
