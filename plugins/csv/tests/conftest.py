@@ -1,5 +1,6 @@
 """Fixtures: a contacts file, sources that read it, and their log."""
 
+import gzip
 import os
 
 import anyio
@@ -37,7 +38,7 @@ class ContactsFile:
 
     def source(self, default_region="", **settings):
         log = structlog.wrap_logger(None, processors=[self.captured])
-        settings = Settings(path=self.path, **{"check_every": 0.01, **settings})
+        settings = Settings(**{"path": self.path, "check_every": 0.01, **settings})
         context = Context(
             name="players",
             log=log,
@@ -54,6 +55,31 @@ class ContactsFile:
         return {
             str(e["problem"]): (e["count"], e["lines"]) for e in self.logged("contact_rows_with_problems")
         }
+
+
+class Folder(ContactsFile):
+    """A folder of contacts files."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.path = folder / "contacts"
+        self.path.mkdir()
+
+    def put(self, name, text):
+        """Write a file and rename it into place, compressed if its name says so."""
+        content = gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
+        fresh = self.path / f"{name}.new"
+        fresh.write_bytes(content)
+        fresh.replace(self.path / name)
+
+    def problem(self):
+        """Return what the sources have said last of a problem."""
+        return self.described[-1].problem
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path)
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """For any file the plugin finds the contacts that the standard library's reader finds."""
 
 import csv
+import gzip
 import io
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gatepost.errors import Unavailable
 from gatepost_csv import Settings, parser, snapshot
 from gatepost_csv.bad_file import BadFile
 
@@ -43,22 +45,31 @@ def expected_contacts(text, delimiter):
     return found
 
 
-def read(file, content, delimiter, batch):
+def read(file, content, delimiter, batch, columns=None):
     file.write_bytes(content)
+    return read_all(Settings(path=file, delimiter=delimiter, columns=columns or {}), batch)
+
+
+def read_all(settings, batch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parser, "_BATCH_ROWS", batch)
-        return snapshot.read_snapshot(Settings(path=file, delimiter=delimiter), lambda: None).contacts
+        return snapshot.read_snapshot(settings, lambda: None).contacts
 
 
 def check(contacts, expected):
     assert len(contacts) == len(expected)
+    check_found(contacts, expected)
+    for ext_user_id in expected:
+        assert contacts.find(ext_user_id + "x") is None or ext_user_id + "x" in expected
+
+
+def check_found(contacts, expected):
     for ext_user_id, (email, phone, attributes, blocked) in expected.items():
         contact = contacts.find(ext_user_id)
         assert (contact.email and contact.email.reveal()) == email
         assert (contact.phone and contact.phone.reveal()) == phone
         assert contact.attributes == attributes
         assert contact.blocked == blocked
-        assert contacts.find(ext_user_id + "x") is None or ext_user_id + "x" in expected
 
 
 @settings(max_examples=300, deadline=None)
@@ -70,6 +81,8 @@ def check(contacts, expected):
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     delimiter=st.sampled_from([",", ";", "\t", "|"]),
     bom=st.booleans(),
+    compressed=st.booleans(),
+    renamed=st.lists(st.sampled_from([*REQUIRED_COLUMNS, "blocked", "name"]), unique=True),
     batch=st.sampled_from([1, 2, 3, 512]),
 )
 @example(
@@ -79,16 +92,65 @@ def check(contacts, expected):
     quoting=csv.QUOTE_MINIMAL,
     delimiter=",",
     bom=False,
+    compressed=False,
+    renamed=[],
     batch=1,
 )
-def test_every_written_contact_is_found(file, table, header, line_end, quoting, delimiter, bom, batch):
-    written = io.StringIO(newline="")
-    csv.writer(written, delimiter=delimiter, lineterminator=line_end, quoting=quoting).writerows(
-        [header, *table]
+def test_every_written_contact_is_found(
+    file, table, header, line_end, quoting, delimiter, bom, compressed, renamed, batch
+):
+    """Compressed or not, and with other names of columns in the file, the same contacts are found."""
+    columns = {name: f"their {name}" for name in renamed if name in header}
+    text, in_file = (
+        written([names, *table], delimiter=delimiter, lineterminator=line_end, quoting=quoting)
+        for names in (header, [columns.get(name, name) for name in header])
     )
-    text = written.getvalue()
-    contacts = read(file, text.encode("utf-8-sig" if bom else "utf-8"), delimiter, batch)
+    content = in_file.encode("utf-8-sig" if bom else "utf-8")
+    contacts = read(file, gzip.compress(content) if compressed else content, delimiter, batch, columns)
     check(contacts, expected_contacts(text, delimiter))
+
+
+def written(rows, **form):
+    """Return rows as csv.writer writes them."""
+    text = io.StringIO(newline="")
+    csv.writer(text, **form).writerows(rows)
+    return text.getvalue()
+
+
+few = st.sampled_from(["u1", "u2", "u3", "a@x", ""])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    tables=st.lists(st.lists(st.lists(few, min_size=4, max_size=4), max_size=5), min_size=1, max_size=4),
+    headers=st.lists(st.permutations([*REQUIRED_COLUMNS, "name"]), min_size=4, max_size=4),
+    batch=st.sampled_from([1, 512]),
+)
+@example(
+    tables=[[["u1", "a", "", ""]], [["u1", "b", "", ""], ["u1", "a", "", ""]]],
+    headers=[[*REQUIRED_COLUMNS, "name"]] * 4,
+    batch=512,
+)
+@example(
+    tables=[[["u1", "a", "", ""]], [["u1", "b", "", ""]], [["u1", "b", "", ""]]],
+    headers=[[*REQUIRED_COLUMNS, "name"]] * 4,
+    batch=512,
+)
+def test_several_files_are_their_union_without_contradictions(tmp_path_factory, tables, headers, batch):
+    folder = tmp_path_factory.mktemp("files")
+    expected = {}
+    for number, (header, table) in enumerate(zip(headers, tables, strict=False)):
+        text = written([header, *table])
+        (folder / f"{number}.csv").write_text(text, newline="")
+        for user, contact in expected_contacts(text, ",").items():
+            expected.setdefault(user, []).append(contact)
+    contacts = read_all(Settings(path=folder), batch)
+    unanimous = {user: found[0] for user, found in expected.items() if all(one == found[0] for one in found)}
+    assert len(contacts) == len(expected)
+    for user in expected.keys() - unanimous.keys():
+        with pytest.raises(Unavailable):
+            contacts.find(user)
+    check_found(contacts, unanimous)
 
 
 @settings(max_examples=1000, deadline=None)
@@ -113,6 +175,20 @@ def test_any_text_is_read_like_the_standard_library_or_refused(file, body, batch
     if "incomplete" not in refused.problem:
         with pytest.raises(csv.Error):
             expected_contacts(text, ",")
+
+
+@settings(max_examples=500, deadline=None)
+@given(content=st.binary(max_size=80), place=st.integers(0, 100), cut=st.booleans())
+def test_a_damaged_gzip_file_is_refused_or_the_same(file, content, place, cut):
+    """Also by bytes in its header that change nothing, such as its time."""
+    text = b"ext_user_id,email,phone\nu1,a@x.org,\nu2,b@x.org,\n"
+    whole = gzip.compress(text)
+    damaged = whole[:place] if cut else whole[:place] + content + whole[place + len(content) :]
+    try:
+        contacts = read(file, damaged, ",", 2)
+    except BadFile:
+        return
+    check(contacts, expected_contacts(text.decode(), ","))
 
 
 @settings(max_examples=500, deadline=None)
