@@ -5,7 +5,7 @@ to grow or free it would stop every thread for longer than the gateway may pause
 as bytes in blocks of a megabyte, and a hash table of plain integers holds their positions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gatepost.errors import Unavailable
 from gatepost.model import Channel, Contact
@@ -27,10 +27,14 @@ _MAX_ID_LENGTH = 512
 class ContactIndex:
     """The contacts of one set of files, found by their id; never changed after it is built."""
 
-    __slots__ = ("_blocks", "_slot_mask", "_table", "_users")
+    __slots__ = ("_blocked", "_blocks", "_slot_mask", "_table", "_users")
 
-    def __init__(self, blocks: RecordBlocks, table: "memoryview[int]", users: int) -> None:
+    def __init__(
+        self, blocks: RecordBlocks, table: "memoryview[int]", blocked: Mapping[int, str], users: int
+    ) -> None:
+        """``blocked`` has the reasons of users whom a file blocks and another one contradicts, by their slot."""
         self._blocks = blocks
+        self._blocked = blocked
         self._table = table
         self._slot_mask = len(table) - 1
         self._users = users
@@ -42,18 +46,21 @@ class ContactIndex:
     def find(self, ext_user_id: str) -> Contact | None:
         """Return the contact of this user; takes a few microseconds for any id.
 
-        Raises Unavailable if two files contradict each other about the user.
+        Raises Unavailable if two files contradict each other about the user, and none blocks the user.
         """
         found = self._record(ext_user_id)
         if found is None:
             return None
-        entry, fields = found
+        slot, fields = found
+        entry = self._table[slot]
         if entry & CONFLICT:
+            if reason := self._blocked.get(slot):
+                return Contact(blocked=reason)
             raise Unavailable("two contacts files contradict each other about this user: see gatepost status")
         return contact_of(fields, self._blocks.columns(entry & POSITION_MASK))
 
     def _record(self, ext_user_id: str) -> tuple[int, list[str]] | None:
-        """Return the entry of the user, and the fields of its record."""
+        """Return the slot of the user, and the fields of its record."""
         id_hash = hash(ext_user_id)
         hash_bits = id_hash & HASH_MASK
         table, slot_mask = self._table, self._slot_mask
@@ -62,7 +69,7 @@ class ContactIndex:
             if entry & HASH_MASK == hash_bits:
                 fields = self._blocks.fields(entry & POSITION_MASK)
                 if fields[0] == ext_user_id:
-                    return entry, fields
+                    return slot, fields
             slot = (slot + 1) & slot_mask
         return None
 
@@ -92,7 +99,7 @@ class ContactIndex:
     def _counts(self, fields: Sequence[str], wanted: Spellings) -> bool:
         """Return whether a record that has the wanted address counts: it does not if a later row replaces it."""
         found = self._record(fields[0])
-        return found is not None and (bool(found[0] & CONFLICT) or _has(found[1], wanted))
+        return found is not None and (bool(self._table[found[0]] & CONFLICT) or _has(found[1], wanted))
 
     def release(self, pause: Callable[[], None]) -> None:
         """Free the memory block by block; call it in a thread, after the last lookup.

@@ -39,7 +39,7 @@ class IndexBuilder:
     """Takes the rows of one file after the other.
 
     Of several rows with the same id in one file the last one counts. Rows in different files must be the same: no file is
-    known to be right, and a time of modification, which a copy changes, would only seem to say it.
+    known to be right, and a time of modification, which a copy changes, would only seem to say it. A block in any of them counts.
     """
 
     def __init__(self, pause: Callable[[], None]) -> None:
@@ -50,6 +50,7 @@ class IndexBuilder:
         self._positions = array("Q")
         self._lines = array("Q")
         self._files: list[_Rows] = []
+        self._blocked: dict[int, str] = {}
 
     def add_file(
         self, file: Path, batches: Iterable[Batch], columns: Columns, problems: ProblemCounts
@@ -85,7 +86,7 @@ class IndexBuilder:
                 one.problems.lines[RowProblem.REPEATED] = list(reversed(repeated))
             end = one.start
         places = tuple(f"{self._place(row)} and {self._place(other)}" for row, other in reversed(pairs))
-        return ContactIndex(self._blocks, table, users), Conflicts(conflicts, places)
+        return ContactIndex(self._blocks, table, self._blocked, users), Conflicts(conflicts, places)
 
     def _put(
         self,
@@ -116,12 +117,22 @@ class IndexBuilder:
                 replaced += 1
                 repeated.append(self._lines[number])
                 continue
-            elif not entry & CONFLICT and self._blocks.contact(other) != self._blocks.contact(position):
-                conflicts += 1
-                pairs.append((position, other))
+            elif self._contradict(slot, entry, position):
+                if not entry & CONFLICT:
+                    conflicts += 1
+                    pairs.append((position, other))
                 entry |= CONFLICT
             table[slot] = id_hash & HASH_MASK | entry & CONFLICT | position
         return new, replaced, conflicts
+
+    def _contradict(self, slot: int, entry: int, position: int) -> bool:
+        """Return whether the files contradict each other about a user; note the reason if one of them blocks the user."""
+        known, contact = self._blocks.contact(entry & POSITION_MASK), self._blocks.contact(position)
+        if not entry & CONFLICT and known == contact:
+            return False
+        if reason := known.blocked or contact.blocked:
+            self._blocked.setdefault(slot, reason)
+        return True
 
     def _same_id(self, position: int, other: int) -> bool:
         return self._blocks.fields(position)[0] == self._blocks.fields(other)[0]

@@ -183,7 +183,7 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
 def _state(snapshot: Snapshot, refusal: str = "") -> ContactsState:
     found = snapshot.conflicts
     conflicts = (
-        f"files contradict each other about {found.users:,} of the users, and messages to these wait: "
+        f"files contradict each other about {found.users:,} of the users, who get no messages: "
         f"{'; '.join(found.places[:_MAX_PLACES])}"
         if found.users
         else ""

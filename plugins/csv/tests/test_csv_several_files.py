@@ -5,7 +5,7 @@ import os
 import pytest
 
 from gatepost.errors import ConfigError, Unavailable
-from gatepost.model import Channel, Secret
+from gatepost.model import Channel, Contact, Secret
 from gatepost_csv import files
 
 HEADER = "ext_user_id,email,phone\n"
@@ -121,16 +121,41 @@ async def test_of_two_files_that_contradict_each_other_none_is_believed(folder, 
     os.utime(folder.path / newest, (2_000_000_000, 2_000_000_000))
     source = folder.source()
     async with source.lifespan():
-        with pytest.raises(Unavailable, match="two contacts files contradict each other"):
-            source.find_contact("u1")
+        if case == "block":
+            assert source.find_contact("u1") == Contact(blocked="self-excluded")
+        else:
+            with pytest.raises(Unavailable, match="two contacts files contradict each other"):
+                source.find_contact("u1")
         assert email(source, "u2") == "b@x.org"
         assert folder.described[-1].users == 3
     assert folder.problem() == (
-        "files contradict each other about 1 of the users, and messages to these wait: a.csv line 3 and b.csv line 2"
+        "files contradict each other about 1 of the users, who get no messages: a.csv line 3 and b.csv line 2"
     )
     (logged,) = folder.logged("contact_files_contradict")
     assert (logged["count"], logged["places"]) == (1, ("a.csv line 3 and b.csv line 2",))
     assert "zelda" not in repr(folder.captured.entries).lower()
+
+
+@pytest.mark.parametrize("blocked_in", range(4))
+async def test_a_block_in_any_file_counts(folder, blocked_in):
+    """Also where another file has the user twice, and where each file says something else."""
+    header = "ext_user_id,email,phone,blocked\n"
+    for number in range(4):
+        word = "self-excluded" if number == blocked_in else ""
+        folder.put(f"{number}.csv", f"{header}u1,{number}@x.org,,\nu1,{number}@x.org,,{word}\n")
+    source = folder.source()
+    async with source.lifespan():
+        assert source.find_contact("u1") == Contact(blocked="self-excluded")
+
+
+async def test_a_block_that_a_later_row_takes_back_does_not_count(folder):
+    header = "ext_user_id,email,phone,blocked\n"
+    folder.put("a.csv", f"{header}u1,a@x.org,,self-excluded\nu1,a@x.org,,\n")
+    folder.put("b.csv", f"{header}u1,b@x.org,,\n")
+    source = folder.source()
+    async with source.lifespan():
+        with pytest.raises(Unavailable):
+            source.find_contact("u1")
 
 
 async def test_both_numbers_of_a_user_in_two_files_are_that_users(folder):
