@@ -11,7 +11,7 @@ from gatepost.errors import Unavailable
 from gatepost.model import Channel, Contact
 from gatepost_csv.columns import Columns
 from gatepost_csv.parser import FIELD_SEPARATOR
-from gatepost_csv.records import POSITION_BITS, RECORD_END, RecordBlocks, contact_of
+from gatepost_csv.records import OFFSET_BITS, POSITION_BITS, RECORD_END, RecordBlocks, contact_of
 from gatepost_csv.spellings import Spellings, reduce
 
 # An entry of the hash table holds the upper 20 bits of the id's hash, a bit that says whether files contradict each other
@@ -27,13 +27,14 @@ _MAX_ID_LENGTH = 512
 class ContactIndex:
     """The contacts of one set of files, found by their id; never changed after it is built."""
 
-    __slots__ = ("_blocked", "_blocks", "_slot_mask", "_table", "_users")
+    __slots__ = ("_blocked", "_blocks", "_columns", "_slot_mask", "_table", "_users")
 
     def __init__(
-        self, blocks: RecordBlocks, table: "memoryview[int]", blocked: Mapping[int, str], users: int
+        self, blocks: RecordBlocks, table: "memoryview[int]", blocked: Mapping[str, str], users: int
     ) -> None:
-        """``blocked`` has the reasons of users whom a file blocks and another one contradicts, by their slot."""
+        """``blocked`` has the reasons of users whom a file blocks and another one contradicts, by their id."""
         self._blocks = blocks
+        self._columns = blocks.columns
         self._blocked = blocked
         self._table = table
         self._slot_mask = len(table) - 1
@@ -51,16 +52,15 @@ class ContactIndex:
         found = self._record(ext_user_id)
         if found is None:
             return None
-        slot, fields = found
-        entry = self._table[slot]
+        entry, fields = found
         if entry & CONFLICT:
-            if reason := self._blocked.get(slot):
+            if reason := self._blocked.get(ext_user_id):
                 return Contact(blocked=reason)
             raise Unavailable("two contacts files contradict each other about this user: see gatepost status")
-        return contact_of(fields, self._blocks.columns(entry & POSITION_MASK))
+        return contact_of(fields, self._columns[((entry & POSITION_MASK) >> OFFSET_BITS) - 1])
 
     def _record(self, ext_user_id: str) -> tuple[int, list[str]] | None:
-        """Return the slot of the user, and the fields of its record."""
+        """Return the entry of the user, and the fields of its record."""
         id_hash = hash(ext_user_id)
         hash_bits = id_hash & HASH_MASK
         table, slot_mask = self._table, self._slot_mask
@@ -69,7 +69,7 @@ class ContactIndex:
             if entry & HASH_MASK == hash_bits:
                 fields = self._blocks.fields(entry & POSITION_MASK)
                 if fields[0] == ext_user_id:
-                    return slot, fields
+                    return entry, fields
             slot = (slot + 1) & slot_mask
         return None
 
@@ -99,7 +99,7 @@ class ContactIndex:
     def _counts(self, fields: Sequence[str], wanted: Spellings) -> bool:
         """Return whether a record that has the wanted address counts: it does not if a later row replaces it."""
         found = self._record(fields[0])
-        return found is not None and (bool(self._table[found[0]] & CONFLICT) or _has(found[1], wanted))
+        return found is not None and (bool(found[0] & CONFLICT) or _has(found[1], wanted))
 
     def release(self, pause: Callable[[], None]) -> None:
         """Free the memory block by block; call it in a thread, after the last lookup.

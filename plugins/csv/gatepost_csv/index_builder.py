@@ -50,7 +50,7 @@ class IndexBuilder:
         self._positions = array("Q")
         self._lines = array("Q")
         self._files: list[_Rows] = []
-        self._blocked: dict[int, str] = {}
+        self._blocked: dict[str, str] = {}
 
     def add_file(
         self, file: Path, batches: Iterable[Batch], columns: Columns, problems: ProblemCounts
@@ -112,12 +112,14 @@ class IndexBuilder:
                     break
                 slot = (slot + 1) & slot_mask
             if not entry:
+                table[slot] = id_hash & HASH_MASK | position
                 new += 1
-            elif (other := entry & POSITION_MASK) < limit:
+                continue
+            if (other := entry & POSITION_MASK) < limit:
                 replaced += 1
                 repeated.append(self._lines[number])
                 continue
-            elif self._contradict(slot, entry, position):
+            if self._contradict(entry, position):
                 if not entry & CONFLICT:
                     conflicts += 1
                     pairs.append((position, other))
@@ -125,13 +127,13 @@ class IndexBuilder:
             table[slot] = id_hash & HASH_MASK | entry & CONFLICT | position
         return new, replaced, conflicts
 
-    def _contradict(self, slot: int, entry: int, position: int) -> bool:
+    def _contradict(self, entry: int, position: int) -> bool:
         """Return whether the files contradict each other about a user; note the reason if one of them blocks the user."""
         known, contact = self._blocks.contact(entry & POSITION_MASK), self._blocks.contact(position)
         if not entry & CONFLICT and known == contact:
             return False
         if reason := known.blocked or contact.blocked:
-            self._blocked.setdefault(slot, reason)
+            self._blocked.setdefault(self._blocks.fields(position)[0], reason)
         return True
 
     def _same_id(self, position: int, other: int) -> bool:

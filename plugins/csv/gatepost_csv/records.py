@@ -21,8 +21,8 @@ RECORD_END = b"\xff"
 
 # A position has 43 bits: the number of its block, counted from 1, and in 24 bits the offset of its first byte.
 POSITION_BITS = 43
-_OFFSET_BITS = 24
-_OFFSET_MASK = (1 << _OFFSET_BITS) - 1
+OFFSET_BITS = 24
+_OFFSET_MASK = (1 << OFFSET_BITS) - 1
 
 _NOT_BLOCKED = frozenset({"", "0", "false", "no"})
 _BLOCKED_WITHOUT_REASON = frozenset({"1", "true", "yes"})
@@ -31,11 +31,12 @@ _BLOCKED_WITHOUT_REASON = frozenset({"1", "true", "yes"})
 class RecordBlocks:
     """Records in memory, found by their position. Those of one file are in blocks of their own."""
 
-    __slots__ = ("_blocks", "_columns", "_unfinished")
+    __slots__ = ("_blocks", "_unfinished", "columns")
 
     def __init__(self) -> None:
         self._blocks: list[mmap.mmap] = []
-        self._columns: list[Columns] = []
+        self.columns: list[Columns] = []
+        """Those of the file that each block is from: ``columns[(position >> OFFSET_BITS) - 1]``."""
         self._unfinished = bytearray()
 
     def add(self, records: Sequence[bytes], columns: Columns) -> Iterable[int]:
@@ -49,7 +50,7 @@ class RecordBlocks:
             return [*self.add(records[:half], columns), *self.add(records[half:], columns)]
         if len(self._unfinished) + len(joined) > _BLOCK_SIZE:
             self.finish_block(columns)
-        start = len(self._blocks) + 1 << _OFFSET_BITS | len(self._unfinished)
+        start = len(self._blocks) + 1 << OFFSET_BITS | len(self._unfinished)
         self._unfinished += joined
         self._unfinished += RECORD_END
         # A record begins after the lengths of those before it and one end mark for each of them.
@@ -61,26 +62,22 @@ class RecordBlocks:
             block = mmap.mmap(-1, len(self._unfinished))
             block.write(self._unfinished)
             self._blocks.append(block)
-            self._columns.append(columns)
+            self.columns.append(columns)
             self._unfinished.clear()
 
     def fields(self, position: int) -> list[str]:
         """Return the record's fields, in the order of Columns.select."""
-        block = self._blocks[(position >> _OFFSET_BITS) - 1]
+        block = self._blocks[(position >> OFFSET_BITS) - 1]
         start = position & _OFFSET_MASK
         return block[start : block.find(RECORD_END, start)].decode().split(FIELD_SEPARATOR)
 
-    def columns(self, position: int) -> Columns:
-        """Return the columns of the file that the record is from."""
-        return self._columns[(position >> _OFFSET_BITS) - 1]
-
     def contact(self, position: int) -> Contact:
         """Return the contact in the record."""
-        return contact_of(self.fields(position), self.columns(position))
+        return contact_of(self.fields(position), self.columns[(position >> OFFSET_BITS) - 1])
 
     def texts(self) -> Iterator[tuple[Columns, bytes]]:
         """Yield a copy of each block: its records, each with its end mark."""
-        for columns, block in zip(self._columns, self._blocks, strict=True):
+        for columns, block in zip(self.columns, self._blocks, strict=True):
             yield columns, block[:]
 
     def release(self, pause: Callable[[], None]) -> None:
