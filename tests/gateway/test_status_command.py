@@ -46,7 +46,7 @@ async def test_a_gateway_without_work_is_fine(gateway, status):
     for part in (
         "Everything is fine. gateway running for",
         f"version {__version__} messages none waits plugins box: usable, 0 a minute, no success yet contacts",
-        "players: 6 users, written ",
+        "players: 6 users; data ",
         "callbacks none waits store",
         "its growth is known after a day",
     ):
