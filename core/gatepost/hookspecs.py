@@ -11,8 +11,8 @@ class: ``AcmeSms(settings, context)``. The class has two attributes that it must
 - ``api_version``: the number of this contract that the class was written for (``API_VERSION``). With another
   number the gateway does not start.
 - ``settings_type``: a ``msgspec.Struct`` with ``frozen=True, forbid_unknown_fields=True``. The keys of the table
-  are converted to it, except ``use``, ``concurrency``, ``per_second``, ``timeout`` and ``blocks``, which belong to
-  the core. ``Secret`` fields are converted to Secrets, and ``Path`` fields to absolute paths. ``gatepost config``
+  are converted to it, except ``use``, ``concurrency``, ``per_second``, ``timeout``, ``blocks``, ``merge`` and
+  ``webhook_networks``, which belong to the core. ``Secret`` fields are converted to Secrets, and ``Path`` fields to absolute paths. ``gatepost config``
   shows what a field's ``msgspec.Meta(description=…)`` says.
 
 The class may also have the attributes of OptionalAttributes.
@@ -127,7 +127,8 @@ class ContactSource(Protocol):
         """Return the contact of a user, or None where the source has no such user.
 
         Called when a message arrives and again right before each attempt to send it. After None the next source is
-        asked. A source with ``blocks = true`` in its table is asked even if an earlier source knows the user.
+        asked. A source with ``blocks = true`` or ``merge = true`` in its table is asked even if an earlier source knows the
+        user; with ``merge`` it completes what the earlier ones lack.
 
         A user who must not be contacted, for example one who is self-excluded, is returned with the reason in
         ``Contact.blocked``. Such a message is refused, or rejected if it was accepted before. A user of whom the
@@ -137,7 +138,7 @@ class ContactSource(Protocol):
         numbers as the source has them: the core checks them. The call must return within
         ``context.lookup_timeout`` seconds; after that the core continues as if it had raised Unavailable.
 
-        Raises Unavailable when the source can't answer now. The next source is asked; if none has the user, the
+        Raises Unavailable when the source can't answer now. The next source is asked; if none has the address, the
         message is accepted and the user is looked up later. With ``blocks = true`` the message is accepted, and
         waits until the source answers, even if another source has the user.
         """

@@ -31,6 +31,7 @@ def find_faults(settings: Settings, faulty_keys: Collection[str]) -> list[Fault]
     for name, client in settings.clients.items():
         found += _client(f"clients.{name}", client, faulty_keys)
     found += [*_ambiguous_clients(settings.clients), *_shared_contacts(settings, faulty_keys)]
+    found += _merging_first(settings)
     found += [*rule_faults(settings, faulty_keys), *_waits(settings, faulty_keys)]
     found += console_faults(settings.console, faulty_keys)
     found += receiver_faults(settings.alerts)
@@ -170,6 +171,19 @@ def _shared_contacts(settings: Settings, faulty_keys: Collection[str]) -> Iterat
                     f"{source} is also a source of clients.{other}: {danger}. "
                     f"Give each client sources of its own; {unless}",
                 )
+
+
+def _merging_first(settings: Settings) -> Iterator[Fault]:
+    """Yield a fault for each source that completes those before it, and is the first."""
+    lists = {f"clients.{name}.contacts": client.contacts for name, client in settings.clients.items()}
+    for key, sources in {"contacts.sources": settings.contacts.sources, **lists}.items():
+        first = settings.plugins.get(sources[0]) if sources else None
+        if first is not None and first.merge:
+            yield Fault(
+                f"plugins.{first.name}.merge",
+                f"is true, but {key} begins with {first.name}, which has no source before it to complete: move it "
+                "behind another one, or leave merge out",
+            )
 
 
 def _misspelled(key: str, faulty_keys: Collection[str]) -> bool:

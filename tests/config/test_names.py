@@ -68,6 +68,21 @@ def test_with_several_clients_none_may_use_the_source_of_another(faults):
     assert "write shared = true in [contacts]" in one[1]
 
 
+def test_a_source_that_merges_needs_one_before_it(faults):
+    merging = ('path = "members.csv"\n', 'path = "members.csv"\nmerge = true\n')
+    shared = ("[contacts]\n", "[contacts]\nshared = true\n")
+    second = (SPLENDID, 'contacts = ["players", "members"]\n')
+
+    assert faults(merging, shared, second) == []
+    for sources in (SPLENDID, 'contacts = ["members", "players"]\n'):
+        ((key, problem),) = faults(merging, shared, (SPLENDID, sources))
+        assert key == "plugins.members.merge"
+        assert "clients.splendid.contacts begins with members" in problem
+    named = ("[contacts]\n", '[contacts]\nshared = true\nsources = ["members"]\n')
+    ((key, problem),) = faults(merging, named, second)
+    assert (key, "contacts.sources begins with members" in problem) == ("plugins.members.merge", True)
+
+
 @pytest.mark.parametrize("contacts", ["", AMAZING, 'contacts = ["members", "players"]\n'])
 def test_clients_may_share_sources_when_shared_is_true(faults, contacts):
     assert faults((SPLENDID, contacts), ("[contacts]\n", "[contacts]\nshared = true\n")) == []

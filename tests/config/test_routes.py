@@ -360,16 +360,22 @@ def test_names_and_conditions_may_come_from_the_environment(read, monkeypatch):
         ("blocks = true", {"plugins.box.blocks"}),
         ("blocks = false", set()),
         ('blocks = "yes"', {"plugins.box.blocks"}),
+        ("merge = true", {"plugins.box.merge"}),
+        ("merge = false", set()),
     ],
 )
-def test_only_a_contact_source_can_block(read, tmp_path, lines, expected):
+def test_only_a_contact_source_can_block_and_merge(read, tmp_path, lines, expected):
     file = tmp_path / "gatepost.toml"
     file.write_text(BASE.replace('folder = "box"', f'folder = "box"\n{lines}'))
 
     assert {key for key, _ in app.examine(file)[2]} == expected
     file.write_text(BASE.replace('path = "players.csv"', f'path = "players.csv"\n{lines}'))
     faults_of_a_source = {key for key, _ in app.examine(file)[2]}
-    assert faults_of_a_source == ({"plugins.players.blocks"} if "yes" in lines else set())
+    expected_of_a_source = {
+        'blocks = "yes"': {"plugins.players.blocks"},
+        "merge = true": {"plugins.players.merge"},
+    }
+    assert faults_of_a_source == expected_of_a_source.get(lines, set())
 
 
 def test_only_what_takes_webhooks_has_networks_of_webhooks(tmp_path):

@@ -183,14 +183,23 @@ class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="whether this contact source is always asked if a user may be contacted"),
     ] = False
+    merge: Annotated[
+        bool,
+        Meta(description="whether this contact source completes what the sources before it don't know"),
+    ] = False
     webhook_networks: Annotated[
         tuple[Network, ...],
         Meta(description="networks of the provider: webhooks from other addresses are refused; empty: any"),
     ] = ()
     settings: Any = None
 
+    @property
+    def always_asked(self) -> bool:
+        """Whether this contact source is asked about every user, also about those whom an earlier one knows."""
+        return self.blocks or self.merge
 
-CORE_KEYS = ("use", "concurrency", "per_second", "timeout", "blocks", "webhook_networks")
+
+CORE_KEYS = ("use", "concurrency", "per_second", "timeout", "blocks", "merge", "webhook_networks")
 """The keys of a plugin's table that belong to the core."""
 
 

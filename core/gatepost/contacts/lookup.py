@@ -7,9 +7,9 @@ break a header, a URL or a log line.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -34,7 +34,7 @@ class LookupOutcome(StrEnum):
     BLOCKED = "blocked"
     """A source says that the user must not be contacted."""
     UNREACHABLE = "unreachable"
-    """A source with ``blocks = true`` did not answer; or another did not, and those that did don't know the user."""
+    """A source with ``blocks = true`` did not answer; or another did not, and those that did have no usable address."""
 
 
 class LookupResult(msgspec.Struct, frozen=True):
@@ -46,21 +46,29 @@ class LookupResult(msgspec.Struct, frozen=True):
     """Further attributes of the contact, for the sending plugin alone."""
     blocked: str = ""
     """The reason of BLOCKED."""
+    known: Sequence[tuple[str, Contact]] = ()
+    """The contacts that the result is made of, each with its instance; set with FOUND, as are the next two."""
     source: str = ""
-    """The instance that knows the user; set with FOUND, as is ``raw``."""
+    """The instance that has the address."""
     raw: Secret | None = None
-    """The address or number as the source has it."""
+    """The address or number as that source has it."""
 
     def __repr__(self) -> str:
         return f"<LookupResult {self.outcome}>"
 
 
-class _Answer(NamedTuple):
+class Answer(NamedTuple):
     """The answer of one source about one user."""
 
     source: Instance
     contact: Contact | None
-    available: bool = True
+    failure: Unavailable | None = None
+    """Why the source did not answer."""
+
+
+Ask: TypeAlias = Callable[[Instance, str], Coroutine[Any, Any, Answer]]
+
+_NONE_BEGUN: Mapping[str, Awaitable[Answer]] = {}
 
 
 class Contacts:
@@ -73,17 +81,18 @@ class Contacts:
 
         Raises ConfigError for an unknown ``default_region``.
         """
-        self._sources = {client: tuple(instances) for client, instances in sources.items()}
+        self.sources = {client: tuple(instances) for client, instances in sources.items()}
+        """The sources of each client, in order."""
         # Not those that answer from memory: a task for each would cost more than it saves.
         self._concurrent = {
-            client: [one for one in instances if one.settings.blocks and not one.as_source.in_memory]
-            for client, instances in self._sources.items()
+            client: [one for one in instances if one.settings.always_asked and not one.as_source.in_memory]
+            for client, instances in self.sources.items()
             if len(instances) > 1
         }
         self._timeout = timeout
         self._gathered = {
             one.name: GatheredLookups(one.as_source, timeout, one.name)
-            for instances in self._sources.values()
+            for instances in self.sources.values()
             for one in instances
             if one.as_source.finds_many
         }
@@ -94,90 +103,105 @@ class Contacts:
     async def find(
         self, client: str, ext_user_id: str, channel: Channel, earlier: LookupResult | None = None
     ) -> LookupResult:
-        """Query the sources of the client in turn until one knows the user, and all sources with ``blocks = true``.
+        """Query the sources of the client, and return what their answers say together.
 
-        ``earlier`` is a recent result of the same lookup. If the source of its address does not answer now, that
-        address is returned. Whether the user may be contacted is never taken from it.
+        ``earlier`` is a recent result of the same lookup. What it has from a source that does not answer now is used
+        again: the address and the attributes. Whether the user may be contacted is never taken from it.
 
         Never raises for an error of a source. Raises KeyError for a client that is not configured: the sources of
         another client may know a different person by the same id.
         """
-        if concurrent := self._concurrent.get(client):
-            async with asyncio.TaskGroup() as group:
-                begun = {
-                    source.name: group.create_task(self._ask(source, ext_user_id)) for source in concurrent
-                }
-                answers = await self._query(client, ext_user_id, begun)
-        else:
-            answers = await self._query(client, ext_user_id, {})
-        return self._result(answers, channel, earlier)
+        return self.result(await self.query(client, ext_user_id, self.ask), channel, earlier)
 
-    async def _query(
-        self, client: str, ext_user_id: str, begun: Mapping[str, Awaitable[_Answer]]
-    ) -> Sequence[_Answer]:
-        """Return the answers of the sources that have to be queried; the queries in ``begun`` are running already."""
-        answers: list[_Answer] = []
+    async def query(
+        self, client: str, ext_user_id: str, ask: Ask, begun: Mapping[str, Awaitable[Answer]] = _NONE_BEGUN
+    ) -> Sequence[Answer]:
+        """Query the sources of the client in turn until one knows the user, and all that are always asked.
+
+        ``ask`` is called with each of them. The queries in ``begun`` are running already.
+        """
+        if not begun and (concurrent := self._concurrent.get(client)):
+            async with asyncio.TaskGroup() as group:
+                begun = {one.name: group.create_task(ask(one, ext_user_id)) for one in concurrent}
+                return await self.query(client, ext_user_id, ask, begun)
+        answers: list[Answer] = []
         known = False
-        for source in self._sources[client]:
-            if known and not source.settings.blocks:
+        for source in self.sources[client]:
+            if known and not source.settings.always_asked:
                 continue
-            answer = await (begun.get(source.name) or self._ask(source, ext_user_id))
+            answer = await (begun.get(source.name) or ask(source, ext_user_id))
             answers.append(answer)
             known = known or answer.contact is not None
         return answers
 
-    async def _ask(self, source: Instance, ext_user_id: str) -> _Answer:
+    async def ask(self, source: Instance, ext_user_id: str) -> Answer:
+        """Query one source."""
         try:
             gathered = self._gathered.get(source.name)
             if gathered is not None:
-                return _Answer(source, await gathered.find(ext_user_id))
-            return _Answer(source, await source.as_source.find_contact(ext_user_id, self._timeout))
+                return Answer(source, await gathered.find(ext_user_id))
+            return Answer(source, await source.as_source.find_contact(ext_user_id, self._timeout))
         except Unavailable as error:
             write = _log.error if error.misconfigured else _log.warning
             write("contact_source_unavailable", instance=source.name, reason=error.reason, code=error.code)
-            return _Answer(source, None, available=False)
+            return Answer(source, None, error)
 
-    def _result(
-        self, answers: Sequence[_Answer], channel: Channel, earlier: LookupResult | None
+    def result(
+        self, answers: Sequence[Answer], channel: Channel, earlier: LookupResult | None = None
     ) -> LookupResult:
-        known: Contact | None = None
-        source = ""
-        missing: list[Instance] = []
-        for answer in answers:
-            if not answer.available:
-                missing.append(answer.source)
-            elif answer.contact is not None:
-                if answer.contact.blocked:
-                    return LookupResult(LookupOutcome.BLOCKED, blocked=answer.contact.blocked)
-                if known is None:
-                    known, source = answer.contact, answer.source.name
-        if missing:
-            if any(one.settings.blocks for one in missing):
-                return LookupResult(LookupOutcome.UNREACHABLE)
-            if earlier is not None and any(one.name == earlier.source for one in missing):
-                return earlier
-        if known is not None:
-            return self._recipient(known, channel, source, earlier)
-        return LookupResult(LookupOutcome.UNREACHABLE if missing else LookupOutcome.UNKNOWN_USER)
+        """Return what the answers of a query say together; ``earlier`` is as in ``find``."""
+        known: list[tuple[str, Contact]] = []
+        away = must_wait = False
+        for source, contact, failure in answers:
+            if failure is not None:
+                away, must_wait = True, must_wait or source.settings.blocks
+                counts = dict(earlier.known).get(source.name) if earlier else None
+            elif contact is not None and contact.blocked:
+                return LookupResult(LookupOutcome.BLOCKED, blocked=contact.blocked)
+            else:
+                counts = contact
+            if counts is not None and (not known or source.settings.merge):
+                known.append((source.name, counts))
+        if must_wait:
+            return LookupResult(LookupOutcome.UNREACHABLE)
+        found = self._recipient(known, channel, earlier)
+        # Any of those that are away may have been the one with the address.
+        return LookupResult(LookupOutcome.UNREACHABLE) if away and found.recipient is None else found
 
     def _recipient(
-        self, contact: Contact, channel: Channel, source: str, earlier: LookupResult | None
+        self, known: Sequence[tuple[str, Contact]], channel: Channel, earlier: LookupResult | None
     ) -> LookupResult:
-        raw = contact.email if channel is Channel.EMAIL else contact.phone
-        if not raw:
-            return LookupResult(LookupOutcome.NO_ADDRESS)
-        if earlier is not None and raw == earlier.raw:
-            # It is canonical already: to read a number takes longer than the rest of a lookup.
-            recipient = earlier.recipient
-        elif canonical := self._canonical(raw.reveal(), channel):
-            recipient = Secret(canonical)
-        else:
-            _log.warning("contact_unusable", instance=source, channel=channel.value)
-            return LookupResult(LookupOutcome.NO_ADDRESS)
-        return LookupResult(LookupOutcome.FOUND, recipient, contact.attributes, source=source, raw=raw)
+        """Return the first usable address of these contacts, with the attributes of all."""
+        for source, contact in known:
+            raw = contact.email if channel is Channel.EMAIL else contact.phone
+            if not raw:
+                continue
+            if earlier is not None and raw == earlier.raw:
+                # It is canonical already: to read a number takes longer than the rest of a lookup.
+                recipient = earlier.recipient
+            elif canonical := self._canonical(raw.reveal(), channel):
+                recipient = Secret(canonical)
+            else:
+                _log.warning("contact_unusable", instance=source, channel=channel.value)
+                continue
+            attributes = contact.attributes if len(known) == 1 else _merged(known)
+            return LookupResult(
+                LookupOutcome.FOUND, recipient, attributes, known=known, source=source, raw=raw
+            )
+        return LookupResult(LookupOutcome.NO_ADDRESS if known else LookupOutcome.UNKNOWN_USER)
 
     def _canonical(self, text: str, channel: Channel) -> str | None:
         return canonical_email(text) if channel is Channel.EMAIL else canonical_phone(text, self._region)
+
+
+def _merged(known: Sequence[tuple[str, Contact]]) -> Mapping[str, str]:
+    """Return the attributes of contacts: of each the first value that is not empty."""
+    merged: dict[str, str] = {}
+    for _, contact in known:
+        for name, value in contact.attributes.items():
+            if not merged.get(name):
+                merged[name] = value
+    return merged
 
 
 class ContactCache:

@@ -117,8 +117,9 @@ def _capability_faults(settings: Settings, instances: Mapping[str, Instance]) ->
 def _key_faults(instances: Mapping[str, Instance]) -> Iterable[Fault]:
     """Yield a fault for each key of the core that is about something which the plugin does not do."""
     for name, instance in instances.items():
-        if instance.settings.blocks and not instance.is_source:
-            yield Fault(f"plugins.{name}.blocks", f"is for contact sources, and {instance.use} is not one")
+        for key in ("blocks", "merge"):
+            if getattr(instance.settings, key) and not instance.is_source:
+                yield Fault(f"plugins.{name}.{key}", f"is for contact sources, and {instance.use} is not one")
         if instance.settings.webhook_networks and not instance.takes_webhooks:
             yield Fault(f"plugins.{name}.webhook_networks", f"is for webhooks, and {instance.use} takes none")
 
