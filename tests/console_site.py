@@ -154,6 +154,7 @@ async def open_site(url, tmp_path, new, config=CONFIG):
             settings=settings,
             outbox=outbox,
             acceptance=None,
+            contacts=None,
             callbacks=SimpleNamespace(resting_targets=list, end_rests=lambda _targets: None),
             throttles={
                 name: Throttle(concurrency=1, per_second=0)

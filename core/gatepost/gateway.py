@@ -75,7 +75,14 @@ class Gateway:
             metrics=current.services.metrics,
         )
         self._heartbeat = Heartbeat(outbox)
-        parts = current.acceptance, self.callbacks, current.throttles, instances, self._heartbeat
+        parts = (
+            current.acceptance,
+            current.contacts,
+            self.callbacks,
+            current.throttles,
+            instances,
+            self._heartbeat,
+        )
         self.admin = AdminServices(settings, outbox, *parts, self._scrape)
         self._alerts = Alerts(settings, outbox, lambda: status.status(self.admin, StatusRequest(), "alerts"))
         self.on_reload: list[Callable[[Settings], object]] = []
@@ -164,7 +171,7 @@ class Gateway:
         self.outbox.missing_keys.reset()
         self.callbacks.take_over(settings, new.url_policies)
         admin = self.admin
-        admin.settings, admin.acceptance = settings, new.acceptance
+        admin.settings, admin.acceptance, admin.contacts = settings, new.acceptance, new.contacts
         admin.throttles, admin.instances = new.throttles, instances
         self._alerts.take_over(settings)
         old.retire()

@@ -61,9 +61,9 @@ class Generation:
         metrics = gateway_metrics(
             settings, instances, self._outbox, previous.services.metrics if previous else None
         )
-        contacts = Contacts(self._sources(), settings.contacts.timeout, settings.contacts.default_region)
-        self.acceptance = self._acceptance(contacts)
-        self.delivery = self._delivery(contacts, metrics)
+        self.contacts = Contacts(self._sources(), settings.contacts.timeout, settings.contacts.default_region)
+        self.acceptance = self._acceptance(self.contacts)
+        self.delivery = self._delivery(self.contacts, metrics)
         self.services: Services = self._services(metrics)
         """What the routes call."""
         self._balancer = Balancer(

@@ -152,6 +152,8 @@ async def operate(canary, ids):
     await canary.operate("send", "email", "--user", EMAIL, "--from", "a@brand.example", "--no-wait")
     await canary.admin("resting-instances", channel="email")
     await canary.admin("status")
+    await canary.admin("contact", client="brand", ext_user_id="user-1")
+    await canary.admin("contact", client="brand", ext_user_id="source-blocked")
     assert "looks like it holds" in await canary.admin("cancel-ids", ids=ids, reason=PRIVATE_TEXT)
     await canary.admin("retry", ids=ids, unknown=PRIVATE_TEXT)
     return late
@@ -170,6 +172,10 @@ async def read_everything(canary, *ids):
         ["suppress", "list"],
         ["status"],
         ["status", "--json"],
+        ["contact", "source-mistaken"],
+    ]
+    commands += [
+        ["contact", user, *more] for user in ("user-1", "source-blocked") for more in ([], ["--json"])
     ]
     commands += [
         ["stats", "--by", "client,channel,route,plugin,country,status", "--csv"],

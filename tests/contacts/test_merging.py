@@ -3,6 +3,7 @@
 import asyncio
 from typing import NamedTuple
 
+import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,12 +165,9 @@ def test_sources_that_merge_are_asked_at_the_same_time():
 
 async def test_sources_in_memory_that_merge_are_asked_without_a_task():
     looking = Chain((ADDRESS_ONLY, {}), (PHONE, MERGE), kind=MemorySource).find()
-    try:
+    with pytest.raises(StopIteration) as end:
         looking.send(None)
-    except StopIteration as end:
-        assert end.value.recipient == PHONE.phone
-    else:
-        raise AssertionError
+    assert end.value.value.recipient == PHONE.phone
 
 
 class Step(NamedTuple):

@@ -21,6 +21,7 @@ _COMMANDS = {
     "resume": "end a pause",
     "audit": "show who changed what, when and why",
     "suppress": "say which users must not be contacted",
+    "contact": "show what the contact sources know of a user, without the address",
     "console": "say who may use the console",
     "forget": "erase what is stored of one user",
     "export": "hand out what is stored of one user",

@@ -1,4 +1,4 @@
-"""What ``gatepost forget`` and ``gatepost export`` share: the user that an operator names."""
+"""What ``gatepost forget``, ``gatepost export`` and ``gatepost contact`` share: the user that an operator names."""
 
 import asyncio
 from functools import partial
@@ -9,9 +9,7 @@ from gatepost.cli import store
 from gatepost.cli.common import fail, printable
 from gatepost.config.settings import Settings
 from gatepost.outbox import user_data
-
-MAX_USER = 512
-"""Characters of an ext_user_id in a request."""
+from gatepost.web.admin.requests import MAX_USER
 
 _SHOWN = 80
 
@@ -28,7 +26,7 @@ def name_of(user: str) -> str:
 
 def find_client(settings: Settings, user: str, client: str | None) -> str:
     """Return the client of whose user something is stored; end the command if there is none, or are several."""
-    if problem := _problem(user):
+    if problem := user_problem(user):
         fail(f"there is no such user: {problem}")
     now = asyncio.run(store.fetch(settings, store.clock(settings)))
     query = partial(user_data.find_clients, ext_user_id=user, now=now)
@@ -47,7 +45,7 @@ def _names(clients: list[str]) -> str:
     return printable(", ".join(clients))
 
 
-def _problem(user: str) -> str:
+def user_problem(user: str) -> str:
     """Return why no request can have had this id; empty where it can."""
     if not 1 <= len(user) <= MAX_USER:
         return f"an ext_user_id has 1 to {MAX_USER} characters"

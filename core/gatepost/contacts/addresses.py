@@ -92,6 +92,28 @@ def canonical_phone(text: str, region: str) -> str | None:
     return canonical if canonical and _e164(canonical, "") == canonical else None
 
 
+def email_problem(text: str) -> str:
+    """Return why ``canonical_email`` returns None for a text, in words that quote nothing of it."""
+    if len(text) > _MAX_EMAIL_LENGTH:
+        return f"has more than {_MAX_EMAIL_LENGTH} characters"
+    if not text.isprintable():
+        return "has a control character, such as a line break"
+    if text != text.strip():
+        return "begins or ends with a space"
+    return "is not exactly one address such as name@example.com"
+
+
+def phone_problem(text: str, region: str) -> str:
+    """Return why ``canonical_phone`` returns None for a text, in words that quote nothing of it."""
+    if len(text) > _MAX_PHONE_LENGTH:
+        return f"has more than {_MAX_PHONE_LENGTH} characters"
+    if not _PHONE.fullmatch(text):
+        return "is not exactly one number: it has other characters than digits, spaces and + ( ) . / -"
+    if not region and not text.startswith("+"):
+        return "has no country code, and contacts.default_region is not set"
+    return f"is not a possible phone number{f' of {region}' if region else ''}"
+
+
 def _e164(text: str, region: str) -> str | None:
     # Imported here because it takes 140 ms and 3 MB.
     import phonenumbers  # noqa: PLC0415

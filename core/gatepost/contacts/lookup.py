@@ -96,7 +96,8 @@ class Contacts:
             for one in instances
             if one.as_source.finds_many
         }
-        self._region = default_region
+        self.region = default_region
+        """The region of numbers without a country code; empty: they are refused."""
         if default_region:
             check_region(default_region)
 
@@ -191,7 +192,7 @@ class Contacts:
         return LookupResult(LookupOutcome.NO_ADDRESS if known else LookupOutcome.UNKNOWN_USER)
 
     def _canonical(self, text: str, channel: Channel) -> str | None:
-        return canonical_email(text) if channel is Channel.EMAIL else canonical_phone(text, self._region)
+        return canonical_email(text) if channel is Channel.EMAIL else canonical_phone(text, self.region)
 
 
 def _merged(known: Sequence[tuple[str, Contact]]) -> Mapping[str, str]:

@@ -52,7 +52,15 @@ async def operate(
     # That user is suppressed by now, so that there is something to hand out, and then to erase.
     user = f"{person.user} --client {next(iter(gateway.clients))}"
     shown = [f"messages show {identity}" for identity in gateway.ids[::_SHOWN]]
-    commands = [*_COMMANDS, *shown, f"export {user}", f"forget {user} --yes", "audit list"]
+    commands = [
+        *_COMMANDS,
+        *shown,
+        f"contact {user}",
+        f"contact {user} --json",
+        f"export {user}",
+        f"forget {user} --yes",
+        "audit list",
+    ]
     outputs += await asyncio.to_thread(_run_commands, process, commands)
     for command in commands:
         words = "gatepost messages show ID" if command.startswith("messages show") else f"gatepost {command}"
@@ -74,6 +82,7 @@ async def _ask_admin(gateway: GatewayClient, folder: Path, person: Person, outco
         ("status", {}),
         ("resting-instances", {"channel": "email"}),
         ("resting-instances", {"channel": "sms"}),
+        ("contact", {"client": client, "ext_user_id": person.user}),
         ("suppress-add", {"client": client, "ext_user_id": person.user, "reason": person.private_text}),
         ("suppress-add", {"client": client, "ext_user_id": person.user, "reason": "asked by phone"}),
         ("pause", {"client": client, "reason": f"complaint of {person.email}"}),

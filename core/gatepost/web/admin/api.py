@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gatepost.web.admin import reloading, requests, retries, sending, status
+from gatepost.web.admin import reloading, requests, retries, sending, status, users
 from gatepost.web.admin.own_metrics import own_metrics
 from gatepost.web.admin.services import AdminServices, OperationRefused
 from gatepost.web.admin.store_operations import STORE_OPERATIONS, StoreOperation
@@ -30,6 +30,7 @@ OPERATIONS: Mapping[str, Operation] = {
     **{name: _in_gateway(operation) for name, operation in STORE_OPERATIONS.items()},
     "tell": Operation(requests.RetryRequest, retries.tell_now),
     "resting-instances": Operation(requests.RestingInstancesRequest, sending.resting_instances),
+    "contact": Operation(requests.ContactRequest, users.contact),
     "send": Operation(requests.SendRequest, sending.send),
     "own-metrics": Operation(requests.MetricsRequest, own_metrics),
     "reload": Operation(requests.ReloadRequest, reloading.reload),

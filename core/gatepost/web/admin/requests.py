@@ -21,6 +21,9 @@ MAX_IDS = 500
 MAX_REASON = 200
 """Characters of an operator's reason."""
 
+MAX_USER = 512
+"""Characters of an ext_user_id, as in a request of Smartico."""
+
 _USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 _DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b", re.ASCII)
@@ -166,6 +169,20 @@ class ForgetRequest(Request, frozen=True, kw_only=True):
 
 class ExportRequest(Request, frozen=True, kw_only=True):
     """For ``export``, which only records that it is done; the answer is null."""
+
+    client: str
+    ext_user_id: str
+
+
+class ContactRequest(Request, frozen=True, kw_only=True):
+    """For ``contact``; the answer is a ContactReport."""
+
+    client: str
+    ext_user_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER)]
+
+
+class RevealRequest(Request, frozen=True, kw_only=True):
+    """For ``reveal``, which only records that it is done; the answer is null."""
 
     client: str
     ext_user_id: str

@@ -7,6 +7,7 @@ import msgspec
 
 from gatepost.callbacks.worker import CallbackWorker
 from gatepost.config.settings import Settings
+from gatepost.contacts.lookup import Contacts
 from gatepost.intake.accept import Acceptance
 from gatepost.outbox import Outbox
 from gatepost.plugin_host.instances import Instance
@@ -29,6 +30,7 @@ class AdminServices(msgspec.Struct):
     settings: Settings
     outbox: Outbox
     acceptance: Acceptance
+    contacts: Contacts
     callbacks: CallbackWorker
     throttles: Mapping[str, Throttle]
     """The throttle of every sending instance, by its name."""

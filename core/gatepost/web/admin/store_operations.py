@@ -46,5 +46,6 @@ STORE_OPERATIONS: Mapping[str, StoreOperation] = {
     ),
     "forget": StoreOperation(requests.ForgetRequest, Forgetting, users.forget),
     "export": StoreOperation(requests.ExportRequest, None, users.record_export),
+    "reveal": StoreOperation(requests.RevealRequest, None, users.record_reveal),
 }
 """These operations by their names."""

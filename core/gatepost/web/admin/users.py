@@ -1,13 +1,15 @@
-"""The operations about what is stored of one user."""
+"""The operations about one user: what is stored, and what the contact sources know."""
 
 from gatepost.config.settings import Settings
+from gatepost.contacts.examination import ContactReport, examine
 from gatepost.errors import StoreError
 from gatepost.observe import logs
 from gatepost.outbox import Outbox, audit
 from gatepost.outbox import forget as forgetting
 from gatepost.outbox.audit import AuditEntry
 from gatepost.outbox.forget import ForgetOrder, Forgetting
-from gatepost.web.admin.requests import ExportRequest, ForgetRequest
+from gatepost.web.admin.requests import ContactRequest, ExportRequest, ForgetRequest, RevealRequest
+from gatepost.web.admin.services import AdminServices, require_client
 
 _log = logs.get(__name__)
 
@@ -35,3 +37,16 @@ async def record_export(_settings: Settings, outbox: Outbox, request: ExportRequ
     target = {"client": request.client, audit.USER: request.ext_user_id}
     await outbox.change(audit.append, AuditEntry(actor=actor, operation="export", target=target))
     _log.info("user_exported", client=request.client)
+
+
+async def record_reveal(_settings: Settings, outbox: Outbox, request: RevealRequest, actor: str) -> None:
+    """Record in the audit log that somebody reads the address and the number of a user."""
+    target = {"client": request.client, audit.USER: request.ext_user_id}
+    await outbox.change(audit.append, AuditEntry(actor=actor, operation="reveal", target=target))
+    _log.info("user_revealed", client=request.client)
+
+
+async def contact(services: AdminServices, request: ContactRequest, _actor: str) -> ContactReport:
+    """Ask the contact sources about a user; the answer has no address and no number. Raises OperationRefused."""
+    require_client(services.settings, request.client)
+    return (await examine(services.contacts, request.client, request.ext_user_id)).report
