@@ -143,7 +143,7 @@ class Generation:
 
     def _services(self, metrics: Metrics) -> Services:
         settings, outbox = self.settings, self._outbox
-        users = UserSearch(self._sources(), settings.routes, settings.contacts.timeout)
+        users = UserSearch(self.contacts, settings.routes, settings.contacts.timeout)
         return Services(
             settings=settings,
             authenticator=Authenticator(

@@ -7,6 +7,7 @@ import pytest
 
 from gatepost.config.routes import Routes
 from gatepost.config.settings import InstanceSettings
+from gatepost.contacts.lookup import Contacts
 from gatepost.contacts.users import UserSearch
 from gatepost.errors import BadSignature
 from gatepost.model import Report, WebhookRequest
@@ -184,7 +185,7 @@ class ReportingInstance:
 async def test_refused_webhooks_count_for_ten_minutes_or_until_one_is_accepted():
     now = 1000.0
     instance = ReportingInstance()
-    users = UserSearch({}, Routes(), 2.0)
+    users = UserSearch(Contacts({}, 2.0, ""), Routes(), 2.0)
     handler = Webhooks({"viber-eu": instance}, Routes(), None, users, Metrics(), clock=lambda: now)
     request = WebhookRequest(method="POST", url="", headers={}, body=b"", received_at=0.0)
 

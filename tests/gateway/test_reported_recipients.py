@@ -105,6 +105,59 @@ async def test_a_stop_suppresses_the_user_by_the_csv_file(deployment, plugin, st
         await deployment.sms("bob", im_uid="next bob")
 
 
+@pytest.fixture
+def profiles(use, deployment, source):
+    """Return the class of a source that completes ``source``, which knows no number of bob and another one of anna."""
+    source.users["bob"] = Contact(email=Secret("bob@players.example"))
+    deployment.tables["contacts"]["sources"] = ["crm", "profiles"]
+    numbers = {"bob": "+44 7700 900155", "anna": "+447700900177", "carl": "+447700900177"}
+    found = use(
+        "profiles",
+        reporting_plugin.fresh_source(
+            **{
+                user: Contact(email=Secret("BOB@players.example"), phone=Secret(one))
+                for user, one in numbers.items()
+            }
+        ),
+    )
+    deployment.tables["plugins.profiles"]["merge"] = True
+    return found
+
+
+async def test_a_stop_from_a_number_that_only_a_merging_source_has(deployment, plugin, profiles, stop):
+    profiles.answer = ["bob"]
+    async with deployment.running(sms=["acme"]) as gateway:
+        message = await deployment.sms("bob")
+        await deployment.hears(message, "accepted")
+        assert await stop(gateway, "+447700900155") == 200
+        await deployment.hears(message, "accepted", "unsubscribed")
+
+
+async def test_a_number_that_is_not_used_for_a_user_means_somebody_else(deployment, plugin, profiles, stop):
+    """Of anna the first source has another number; the old one has become that of carl."""
+    async with deployment.running(sms=["acme"]) as gateway:
+        theirs, last = (
+            await deployment.sms("carl", im_uid="carl"),
+            await deployment.sms("anna", im_uid="anna"),
+        )
+        for one in (theirs, last):
+            await deployment.hears(one, "accepted")
+        assert await stop(gateway, "+447700900177") == 200
+        await deployment.hears(theirs, "accepted", "unsubscribed")
+        await gateway.settled()
+        assert deployment.crm.statuses_of(last) == ["accepted"]
+
+
+async def test_an_address_in_another_case_is_the_same(deployment, plugin, profiles, source, stop):
+    source.answer = []
+    profiles.answer = ["bob"]
+    async with deployment.running(email=["acme"]) as gateway:
+        mail = await deployment.email("bob")
+        await deployment.hears(mail, "accepted")
+        assert await stop(gateway, "Bob@players.example", status=Status.COMPLAINED) == 200
+        await deployment.hears(mail, "accepted", "complained")
+
+
 @pytest.mark.parametrize("recipient", ["+447700900199", "nobody@players.example"])
 async def test_an_unknown_user_is_counted(deployment, plugin, source, stop, recipient):
     async with deployment.running(sms=["acme"], email=["acme"]) as gateway:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gatepost.config.routes import Routes
 from gatepost.contacts.addresses import canonical_email, canonical_phone
+from gatepost.contacts.lookup import Contacts
 from gatepost.errors import Unavailable
 from gatepost.model import Channel, Secret
 from gatepost.observe import logs, redaction
@@ -39,11 +40,12 @@ def canonical_recipient(recipient: Secret) -> Recipient | None:
 class UserSearch:
     """The sources that know whose a number or an address is, for each instance that reports one."""
 
-    def __init__(self, sources: Mapping[str, Sequence[Instance]], routes: Routes, timeout: float) -> None:
-        """Take the sources by client name; ``timeout`` is in seconds and for each call."""
+    def __init__(self, contacts: Contacts, routes: Routes, timeout: float) -> None:
+        """``timeout`` is in seconds and for each call."""
+        self._contacts = contacts
         self._sources = {
             client: [one for one in instances if one.as_source.finds_users]
-            for client, instances in sources.items()
+            for client, instances in contacts.sources.items()
         }
         self._routes = routes
         self._timeout = timeout
@@ -66,15 +68,34 @@ class UserSearch:
         found = {key: search.result() for key, search in searches.items()}
         if None in found.values():
             raise Unavailable("a contact source can't say now whose a recipient is")
-        return {
-            one: [
-                User(client, ext_user_id)
-                for client in self._clients(instance, one.channel)
-                for source in self._sources[client]
-                for ext_user_id in found[source.name, one] or ()
-            ]
+        candidates = [
+            (one, source, User(client, ext_user_id))
             for one in recipients
-        }
+            for client in self._clients(instance, one.channel)
+            for source in self._sources[client]
+            for ext_user_id in found[source.name, one] or ()
+        ]
+        # At the same time: a source that hangs would make each of them wait.
+        are_used = await asyncio.gather(*(self._is_used(*one) for one in candidates))
+        users: dict[Recipient, list[User]] = {one: [] for one in recipients}
+        for (one, _, user), is_used in zip(candidates, are_used, strict=True):
+            if is_used:
+                users[one].append(user)
+        return users
+
+    async def _is_used(self, recipient: Recipient, source: Instance, user: User) -> bool:
+        """Return whether messages to a user of this source may go to this number or address.
+
+        They do not if an earlier source has another one: the number that a later source still has may be that of
+        somebody else by now. Where that can't be said, the user is taken to be meant.
+        """
+        if source is self._contacts.sources[user.client][0]:
+            return True
+        found = await self._contacts.find(user.client, user.ext_user_id, recipient.channel)
+        if found.recipient is None:
+            return True
+        # Sources find an address also in another case.
+        return found.recipient.reveal().casefold() == recipient.address.reveal().casefold()
 
     def _of_instance(self, instance: str, channel: Channel) -> Iterable[Instance]:
         """Return each source of the clients of an instance, once."""
