@@ -61,7 +61,7 @@ class Chain:
         return await self.contacts.find("brand", "joe", channel, earlier)
 
     @property
-    def asked(self):
+    def lookups(self):
         return [plugin.lookups for plugin in self.plugins]
 
 
@@ -90,7 +90,7 @@ async def test_without_merge_it_is_not_asked():
     chain = Chain((ADDRESS_ONLY, {}), (PHONE, {}))
 
     assert (await chain.find()).outcome is LookupOutcome.NO_ADDRESS
-    assert chain.asked == [1, 0]
+    assert chain.lookups == [1, 0]
 
 
 async def test_the_first_usable_number_wins():
@@ -106,7 +106,7 @@ async def test_a_user_whom_only_a_merging_source_knows_is_known():
     chain = Chain((None, {}), (PHONE, MERGE), (last, {}))
 
     assert (await chain.find()).recipient == PHONE.phone
-    assert chain.asked == [1, 1, 0]
+    assert chain.lookups == [1, 1, 0]
 
 
 async def test_a_merging_source_that_does_not_know_the_user_changes_nothing():
@@ -195,7 +195,7 @@ STEPS = st.builds(Step, st.booleans(), st.booleans(), st.tuples(ANSWERS, ANSWERS
 
 class Expected(NamedTuple):
     outcome: LookupOutcome
-    asked: list[int]
+    queried: list[int]
     recipient: str | None = None
     attributes: object = None
     used: object = ()
@@ -206,13 +206,13 @@ def model(steps, answers, channel, earlier=None):
     """Return what is expected, written down as the documentation says it."""
     positions = range(len(steps))
     knows = [isinstance(answer, Contact) for answer in answers]
-    asked = [n for n in positions if steps[n].blocks or steps[n].merge or not any(knows[:n])]
-    away = [n for n in asked if answers[n] is DOWN]
-    if any(knows[n] and answers[n].blocked for n in asked):
-        return Expected(LookupOutcome.BLOCKED, asked)
+    queried = [n for n in positions if steps[n].blocks or steps[n].merge or not any(knows[:n])]
+    away = [n for n in queried if answers[n] is DOWN]
+    if any(knows[n] and answers[n].blocked for n in queried):
+        return Expected(LookupOutcome.BLOCKED, queried)
     if any(steps[n].blocks for n in away):
-        return Expected(LookupOutcome.UNREACHABLE, asked)
-    contacts = {n: answers[n] for n in asked if knows[n]}
+        return Expected(LookupOutcome.UNREACHABLE, queried)
+    contacts = {n: answers[n] for n in queried if knows[n]}
     if earlier:
         contacts |= {n: one for n, one in earlier.used.items() if n in away}
     used = {n: contacts[n] for n in sorted(contacts) if n == min(contacts) or steps[n].merge}
@@ -222,10 +222,10 @@ def model(steps, answers, channel, earlier=None):
         attributes = {}
         for one in reversed(used.values()):
             attributes |= {name: value for name, value in one.attributes.items() if value}
-        return Expected(LookupOutcome.FOUND, asked, usable[0], attributes, used)
+        return Expected(LookupOutcome.FOUND, queried, usable[0], attributes, used)
     if away:
-        return Expected(LookupOutcome.UNREACHABLE, asked)
-    return Expected(LookupOutcome.NO_ADDRESS if used else LookupOutcome.UNKNOWN_USER, asked)
+        return Expected(LookupOutcome.UNREACHABLE, queried)
+    return Expected(LookupOutcome.NO_ADDRESS if used else LookupOutcome.UNKNOWN_USER, queried)
 
 
 @settings(deadline=None, max_examples=600)
@@ -251,7 +251,7 @@ async def _compare(steps, channel, kind):
         found = await chain.find(channel, earlier)
 
         assert found.outcome is expected.outcome
-        assert chain.asked == [int(n in expected.asked) for n in range(len(steps))]
+        assert chain.lookups == [int(n in expected.queried) for n in range(len(steps))]
         assert (found.recipient and found.recipient.reveal()) == expected.recipient
         given = {name: value for name, value in found.attributes.items() if value}
         assert given == (expected.attributes or {})

@@ -130,13 +130,13 @@ async def test_a_source_that_does_not_answer_is_named(place, run, source):
 
 
 async def test_a_suppressed_user(place, run):
-    await run("suppress", "add", "anna", "--reason", "asked by mail")
+    await run("suppress", "add", "anna", "--reason", "calls by mail")
 
     output = await run("contact", "anna")
     assert "suppressed  without an end, by " in output
-    assert ": asked by mail" in output
+    assert ": calls by mail" in output
     found = parsed(await run("contact", "anna", "--json"))
-    assert (found["suppression"]["reason"], found["suppression"]["ends_at"]) == ("asked by mail", None)
+    assert (found["suppression"]["reason"], found["suppression"]["ends_at"]) == ("calls by mail", None)
 
 
 async def test_an_unknown_client_names_the_known_ones(place, run):
@@ -176,16 +176,16 @@ async def test_without_the_record_nothing_is_revealed(place, run, source, monkey
 
 
 async def test_what_is_revealed_never_goes_over_the_socket(deployment, source, run, monkeypatch):
-    asked = []
+    calls = []
 
     async def examine(*arguments):
-        asked.append(arguments)
+        calls.append(arguments)
         raise AssertionError
 
     async with deployment.running(email=["box"], sms=["box"]):
         monkeypatch.setattr("gatepost.web.admin.users.examine", examine)
         assert PHONE in await run("contact", "anna", "--reveal")
-    assert asked == []
+    assert calls == []
 
 
 async def test_a_gateway_that_never_ran_has_no_suppressions_and_reveals_nothing(deployment, source, run):

@@ -194,7 +194,7 @@ class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True):
     settings: Any = None
 
     @property
-    def always_asked(self) -> bool:
+    def is_always_asked(self) -> bool:
         """Whether this contact source is asked about every user, also about those whom an earlier one knows."""
         return self.blocks or self.merge
 

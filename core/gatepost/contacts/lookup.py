@@ -85,7 +85,7 @@ class Contacts:
         """The sources of each client, in order."""
         # Not those that answer from memory: a task for each would cost more than it saves.
         self._concurrent = {
-            client: [one for one in instances if one.settings.always_asked and not one.as_source.in_memory]
+            client: [one for one in instances if one.settings.is_always_asked and not one.as_source.in_memory]
             for client, instances in self.sources.items()
             if len(instances) > 1
         }
@@ -128,7 +128,7 @@ class Contacts:
         answers: list[Answer] = []
         known = False
         for source in self.sources[client]:
-            if known and not source.settings.always_asked:
+            if known and not source.settings.is_always_asked:
                 continue
             answer = await (begun.get(source.name) or ask(source, ext_user_id))
             answers.append(answer)
