@@ -130,13 +130,13 @@ async def test_a_source_that_does_not_answer_is_named(place, run, source):
 
 
 async def test_a_suppressed_user(place, run):
-    await run("suppress", "add", "anna", "--reason", "calls by mail")
+    await run("suppress", "add", "anna", "--reason", "asked by mail")
 
     output = await run("contact", "anna")
     assert "suppressed  without an end, by " in output
-    assert ": calls by mail" in output
+    assert ": asked by mail" in output
     found = parsed(await run("contact", "anna", "--json"))
-    assert (found["suppression"]["reason"], found["suppression"]["ends_at"]) == ("calls by mail", None)
+    assert (found["suppression"]["reason"], found["suppression"]["ends_at"]) == ("asked by mail", None)
 
 
 async def test_an_unknown_client_names_the_known_ones(place, run):
