@@ -228,7 +228,7 @@ def model(steps, answers, channel, earlier=None):
     return Expected(LookupOutcome.NO_ADDRESS if used else LookupOutcome.UNKNOWN_USER, queried)
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 @given(
     steps=st.lists(STEPS, min_size=1, max_size=5),
     channel=st.sampled_from(Channel),
