@@ -138,7 +138,7 @@ class ContactSource(Protocol):
         numbers as the source has them: the core checks them. The call must return within
         ``context.lookup_timeout`` seconds; after that the core continues as if it had raised Unavailable.
 
-        Raises Unavailable when the source can't answer now. The next source is asked; if none has the address, the
+        Raises Unavailable when the source can't answer now. The next source is asked; if none has the user, the
         message is accepted and the user is looked up later. With ``blocks = true`` the message is accepted, and
         waits until the source answers, even if another source has the user.
         """

@@ -131,7 +131,8 @@ async def test_while_a_merging_source_is_away_only_messages_that_need_it_wait():
 async def test_while_the_first_source_is_away_users_without_an_address_elsewhere_wait():
     profile = contact(name="Joe")
     assert (await Chain((DOWN, {}), (profile, MERGE)).find()).outcome is LookupOutcome.UNREACHABLE
-    assert (await Chain((DOWN, {}), (profile, {})).find()).outcome is LookupOutcome.UNREACHABLE
+    # Without merge the source that knows the user has the last word, as Smartico's contract says.
+    assert (await Chain((DOWN, {}), (profile, {})).find()).outcome is LookupOutcome.NO_ADDRESS
     assert (await Chain((DOWN, {}), (PHONE, MERGE)).find()).recipient == PHONE.phone
 
 
@@ -223,7 +224,7 @@ def model(steps, answers, channel, earlier=None):
         for one in reversed(used.values()):
             attributes |= {name: value for name, value in one.attributes.items() if value}
         return Expected(LookupOutcome.FOUND, queried, usable[0], attributes, used)
-    if away:
+    if away and (not used or any(step.merge for step in steps)):
         return Expected(LookupOutcome.UNREACHABLE, queried)
     return Expected(LookupOutcome.NO_ADDRESS if used else LookupOutcome.UNKNOWN_USER, queried)
 

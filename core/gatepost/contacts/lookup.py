@@ -34,7 +34,7 @@ class LookupOutcome(StrEnum):
     BLOCKED = "blocked"
     """A source says that the user must not be contacted."""
     UNREACHABLE = "unreachable"
-    """A source with ``blocks = true`` did not answer; or another did not, and those that did have no usable address."""
+    """A source with ``blocks = true`` did not answer; or another did not, and it may be the one that has the address."""
 
 
 class LookupResult(msgspec.Struct, frozen=True):
@@ -166,8 +166,11 @@ class Contacts:
         if must_wait:
             return LookupResult(LookupOutcome.UNREACHABLE)
         found = self._recipient(known, channel, earlier)
-        # Any of those that are away may have been the one with the address.
-        return LookupResult(LookupOutcome.UNREACHABLE) if away and found.recipient is None else found
+        if not away or found.recipient is not None:
+            return found
+        # Where sources complete each other, one that is away may have the address of a user whom another knows.
+        may_have_it = not known or any(one.source.settings.merge for one in answers)
+        return LookupResult(LookupOutcome.UNREACHABLE) if may_have_it else found
 
     def _recipient(
         self, known: Sequence[tuple[str, Contact]], channel: Channel, earlier: LookupResult | None
