@@ -118,7 +118,7 @@ lock: $(BIN)/uv  ## update the lock files; ARGS=--upgrade takes the newest versi
 		--custom-compile-command "make lock" --no-emit-package gatepost --all-extras --group dev --group bench \
 		$(PROJECTS) --output-file requirements.lock $(ARGS)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --no-annotate --quiet \
-		--custom-compile-command "make lock" --no-emit-package gatepost --extra alerts --extra console --extra encryption --extra otel --extra postgres \
+		--custom-compile-command "make lock" --no-emit-package gatepost --extra alerts --extra console --extra encryption --extra merge-fields --extra otel --extra postgres \
 		--constraint requirements.lock $(SHIPPED) --output-file constraints.txt $(ARGS)
 	echo uv | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command "make lock" - --output-file uv-bootstrap.lock $(ARGS)

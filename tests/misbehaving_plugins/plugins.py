@@ -464,11 +464,11 @@ class Misbehaving(
 
 def sabotage() -> None:
     """Make the gateway's own code raise errors that hold private values, for messages with certain texts."""
-    from gatepost.delivery import attempt  # noqa: PLC0415
+    from gatepost.delivery import composition  # noqa: PLC0415
     from gatepost.intake import requests  # noqa: PLC0415
     from gatepost.outbox import sqlite  # noqa: PLC0415
 
-    decode, stored, compose = requests.decode, attempt.decode_content, attempt.compose
+    decode, stored, compose = requests.decode, composition.decode_content, composition.Composer.compose
 
     def decode_or_fail(channel, body):
         if b"internal-error" in body:
@@ -480,15 +480,15 @@ def sabotage() -> None:
             raise ValueError(data)
         return stored(channel, data)
 
-    async def compose_or_fail(claim, recipient, attributes, *others, **options):
-        composed = await compose(claim, recipient, attributes, *others, **options)
+    async def compose_or_fail(composer, claim, recipient, attributes, **options):
+        composed = await compose(composer, claim, recipient, attributes, **options)
         if composed.message.text.startswith("delivery-error"):
             raise Odd(recipient.reveal(), attributes)
         return composed
 
     requests.decode = decode_or_fail
-    attempt.decode_content = stored_or_fail
-    attempt.compose = compose_or_fail
+    composition.decode_content = stored_or_fail
+    composition.Composer.compose = compose_or_fail
     sqlite._PRAGMAS = tuple(
         "busy_timeout=100" if text.startswith("busy_timeout") else text for text in sqlite._PRAGMAS
     )

@@ -78,6 +78,12 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     per_user_per_day: Annotated[
         Limit, Meta(description="messages to one user per day (UTC); above it code 14; 0: no limit")
     ] = 0
+    merge_fields: Annotated[
+        bool,
+        Meta(
+            description="true: {{contact.NAME|DEFAULT}} in subjects and bodies is filled from the contact's attributes"
+        ),
+    ] = False
 
     def per_day(self, channel: Channel) -> int:
         """Return the most messages of this channel that are accepted in a day; 0: no limit."""

@@ -1,16 +1,13 @@
-"""One attempt to send a message: its composition, its result, and the delay until the next attempt."""
+"""One attempt to send a message: its result, and the delay until the next attempt."""
 
 import random
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from gatepost.content import EmailContent, decode_content, encode_content
-from gatepost.delivery.html_text import TextParts
 from gatepost.errors import Rejected, SendError, Uncertain
-from gatepost.model import Email, Receipt, Secret, Sms
+from gatepost.model import Email, Receipt, Sms
 from gatepost.observe.trail import Trail
 from gatepost.outbox import Claim, SendResult, Try
 from gatepost.outbox.states import State
@@ -22,32 +19,11 @@ MAX_RETRY_DELAY = 900.0
 """Seconds between two attempts at most."""
 
 
-MAX_TAG_LENGTH = 64
-
-_NO_TAG = re.compile(r"[^A-Za-z0-9_.-]")
-
-
-class _Origin(TypedDict):
-    client: str
-    uid: str
-    urgent: bool
-    tags: tuple[str, ...]
-    idempotency_key: str
-
-
 class InstanceAnswer(NamedTuple):
     """The answer of an instance, with its name."""
 
     instance: str
     answer: Receipt | SendError
-
-
-class ComposedMessage(NamedTuple):
-    """A message in the form in which plugins get it."""
-
-    message: Email | Sms
-    content: bytes = b""
-    """The content to store for the next attempt; empty: the stored content stays."""
 
 
 def log_tries(trail: Trail, claim: Claim, tries: Sequence[Try]) -> None:
@@ -72,59 +48,6 @@ def retry_delay(attempt: int, uniform: Callable[[float, float], float] = random.
     return uniform(0.0, min(MAX_RETRY_DELAY, 2.0 * 2.0 ** min(attempt - 1, 20)))
 
 
-async def compose(
-    claim: Claim,
-    recipient: Secret,
-    attributes: Mapping[str, str],
-    text_parts: TextParts,
-    *,
-    urgent: bool = False,
-) -> ComposedMessage:
-    """Build the message from its stored content; raise ValueError when that can't be decoded."""
-    content = decode_content(claim.channel, claim.content)
-    if isinstance(content, EmailContent):
-        text, new_content = content.text, b""
-        if text is None:
-            text = await text_parts.derive(claim.id, claim.client, content.html)
-            new_content = encode_content(msgspec.structs.replace(content, text=text))
-        email = Email(
-            id=claim.id,
-            recipient=recipient,
-            sender=content.sender,
-            reply_to=content.reply_to,
-            subject=content.subject,
-            html=content.html,
-            text=text,
-            lifetime=claim.lifetime,
-            attributes=attributes,
-            **_origin(claim, urgent=urgent),
-        )
-        return ComposedMessage(email, new_content)
-    sms = Sms(
-        id=claim.id,
-        recipient=recipient,
-        sender=content.sender,
-        text=content.text,
-        lifetime=claim.lifetime,
-        attributes=attributes,
-        **_origin(claim, urgent=urgent),
-    )
-    return ComposedMessage(sms)
-
-
-def _origin(claim: Claim, *, urgent: bool) -> _Origin:
-    """Return the fields that say whose message it is, and which try of it this is."""
-    return {
-        "client": claim.client,
-        "uid": claim.uid,
-        "urgent": urgent,
-        "tags": tuple(
-            _NO_TAG.sub("-", name)[:MAX_TAG_LENGTH] for name in (claim.client, claim.route) if name
-        ),
-        "idempotency_key": f"{claim.id}-{claim.attempt}",
-    }
-
-
 def with_another_key(message: Email | Sms, tries: int) -> Email | Sms:
     """Return the message for the next instance, after so many tries of this attempt.
 
@@ -133,13 +56,13 @@ def with_another_key(message: Email | Sms, tries: int) -> Email | Sms:
     return msgspec.structs.replace(message, idempotency_key=f"{message.idempotency_key}-{tries}")
 
 
-def content_key(claim: Claim, message: Email | Sms) -> ContentKey:
+def content_key(claim: Claim, message: Email | Sms, template: str) -> ContentKey:
     """Return a key that is equal for messages of the same content, within this process.
 
-    The body of a mail is often written for its recipient alone, so a campaign is known by its sender and subject.
+    The body of a mail is often written for its recipient alone, so a campaign is known by its sender and its subject
+    or text; ``template`` is the latter as it is stored.
     """
-    subject = message.subject if isinstance(message, Email) else message.text
-    return ContentKey(claim.client, hash((message.sender, subject)))
+    return ContentKey(claim.client, hash((message.sender, template)))
 
 
 def send_result(claim: Claim, answer: InstanceAnswer, uncertain_wait: float) -> SendResult:
@@ -205,10 +128,12 @@ def try_record(
     duration: float,
     choice: str,
     pause: float,
+    template: str,
 ) -> Try:
     """Return the record of one try that took ``duration`` seconds; ``choice``: why this instance was chosen.
 
-    ``pause``: the seconds since the try before it ended.
+    ``pause``: the seconds since the try before it ended. ``template``: the stored text; a letter of a value that fills
+    its merge fields must not be recorded.
     """
     if isinstance(answer, Receipt):
         return Try(
@@ -220,7 +145,7 @@ def try_record(
             pause=pause,
             parts=answer.parts,
             counted_parts=count_parts(message.text) if isinstance(message, Sms) and not answer.parts else 0,
-            not_gsm7=first_not_gsm7(message.text) if isinstance(message, Sms) else "",
+            not_gsm7=first_not_gsm7(template) if isinstance(message, Sms) else "",
             price="" if answer.price is None else f"{answer.price:f}",
             currency=answer.currency,
         )

@@ -25,7 +25,7 @@ _log = logs.get(__name__)
 class Delivery:
     """The state of one claim from its beginning to its result."""
 
-    __slots__ = ("answer", "claim", "content", "expires_at", "sending", "tried_at", "tries")
+    __slots__ = ("answer", "claim", "content", "expires_at", "sending", "template", "tried_at", "tries")
 
     def __init__(self, claim: Claim, now: float) -> None:
         self.claim = claim
@@ -41,6 +41,8 @@ class Delivery:
         """The tries so far."""
         self.content = b""
         """The content to store for the next attempt; empty: the stored content stays."""
+        self.template = ""
+        """The subject or text as it is stored, without the values of merge fields."""
 
 
 class Failover:
@@ -131,9 +133,12 @@ class Failover:
                 answer = Uncertain("interrupted while it was being sent")
             failure = answer if isinstance(answer, SendError) else None
             now = self._clock()
-            member.throttle.end(now, failure, attempt.content_key(delivery.claim, message))
+            content_key = attempt.content_key(delivery.claim, message, delivery.template)
+            member.throttle.end(now, failure, content_key)
             pause = start - delivery.tried_at if delivery.tries else 0.0
-            delivery.tries.append(attempt.try_record(name, message, answer, now - start, choice, pause))
+            delivery.tries.append(
+                attempt.try_record(name, message, answer, now - start, choice, pause, delivery.template)
+            )
             delivery.tried_at = now
             self._count(delivery.claim, InstanceAnswer(name, answer), now - start)
         if failure is not None:

@@ -10,9 +10,9 @@ from gatepost.config.settings import Settings
 from gatepost.contacts.lookup import ContactCache, Contacts, LookupResult
 from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
+from gatepost.delivery.composition import Composer
 from gatepost.delivery.dispatch import Assignment, Dispatch
 from gatepost.delivery.failover import Delivery, Failover
-from gatepost.delivery.html_text import TextParts
 from gatepost.delivery.in_flight import InFlight
 from gatepost.delivery.planner import Planner
 from gatepost.delivery.recipients import Recipients
@@ -21,6 +21,7 @@ from gatepost.delivery.slots import reach_turn
 from gatepost.delivery.suspects import Suspects
 from gatepost.delivery.undecided import decide, lookup_routes
 from gatepost.errors import StoreError, Uncertain
+from gatepost.merge_fields.messages import UnusableTemplate
 from gatepost.model import Email, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
@@ -56,7 +57,7 @@ class DeliveryWorker:
         self._settings = settings
         self._outbox = outbox
         self._recipients = Recipients(settings.clients, contacts, contact_cache)
-        self._text_parts = TextParts(settings.clients, metrics)
+        self._composer = Composer(settings.clients, metrics, outbox.trail)
         self._clock = clock
         self._claims_end, self._stopping = asyncio.Event(), asyncio.Event()
         self._own: set[asyncio.Task[None]] = set()
@@ -257,12 +258,12 @@ class DeliveryWorker:
             return lookup
         assert lookup.recipient is not None
         try:
-            composed = await attempt.compose(
-                claim, lookup.recipient, lookup.attributes, self._text_parts, urgent=urgent
-            )
+            composed = await self._composer.compose(claim, lookup.recipient, lookup.attributes, urgent=urgent)
         except ValueError:
             return _unreadable(claim)
-        delivery.content = composed.content
+        except UnusableTemplate as error:
+            return attempt.final_result(claim, State.REJECTED, str(error))
+        delivery.content, delivery.template = composed.content, composed.template
         return composed.message
 
 

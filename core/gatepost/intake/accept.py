@@ -12,6 +12,7 @@ from gatepost.errors import Code, Refused, StoreError
 from gatepost.intake import answers, client_policy, requests
 from gatepost.intake.requests import EmailRequest, SmsRequest
 from gatepost.intake.rules import Rules
+from gatepost.merge_fields.messages import MergeFields, UnusableTemplate
 from gatepost.model import Channel, Secret
 from gatepost.observe import logs, redaction
 from gatepost.observe.log_throttle import LogThrottle
@@ -44,6 +45,7 @@ class Acceptance:
         self._contact_cache = contact_cache
         self._url_policies = url_policies
         self._rules = Rules(settings)
+        self._merge_fields = MergeFields(settings.clients)
         self._log_throttle = LogThrottle(time.monotonic)
         self.refusals = refusals
         self._in_flight = 0
@@ -71,6 +73,8 @@ class Acceptance:
         callback_url = None
         try:
             try:
+                if client.merge_fields:
+                    await self._check_merge_fields(name, request)
                 callback_url = self._check(name, client, request)
                 message, lookup = await self._prepare(name, client, request, callback_url)
             except Refused as refusal:
@@ -145,6 +149,16 @@ class Acceptance:
         client_policy.check_preview(client, request)
         self._rules.check_channel(name, request.channel)
         return callback_url
+
+    async def _check_merge_fields(self, name: str, request: EmailRequest | SmsRequest) -> None:
+        """Raise Refused(MALFORMED) for a message whose merge fields can't be filled."""
+        try:
+            if isinstance(request, EmailRequest):
+                await self._merge_fields.read_email(name, request.subject, request.html, request.text or None)
+            else:
+                self._merge_fields.read_sms(request.text)
+        except UnusableTemplate as error:
+            raise Refused(Code.MALFORMED, str(error)) from None
 
     def note_refusal(self, name: str, channel: Channel, refusal: Refused) -> None:
         """Write to the trail that a request of this client was refused, and keep that for a day."""

@@ -7,6 +7,7 @@ from gatepost.config.routes import Route
 from gatepost.config.settings import Settings
 from gatepost.errors import Code, Refused
 from gatepost.intake.requests import EmailRequest, SmsRequest
+from gatepost.merge_fields.fields import without_fields
 from gatepost.model import Channel, Secret
 from gatepost.outbox import Limit, limits
 from gatepost.routing.countries import country_of
@@ -57,7 +58,8 @@ class Rules:
             raise Refused(Code.RULES_REFUSE, decision.route.refuse)
         client = self._clients[name]
         if isinstance(request, SmsRequest):
-            _check_parts(client, request.text)
+            # The values are counted when they are known: right before the send.
+            _check_parts(client, without_fields(request.text) if client.merge_fields else request.text)
         route = decision.route and decision.route.name
         applicable = self._limits[name, channel, route]
         # A preview goes to an address of the operator, not to the user.

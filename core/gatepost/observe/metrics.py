@@ -75,6 +75,11 @@ class Metrics:
             "Emails that came without a text part, by the result of deriving one from the HTML: derived, empty, too_large, failed",
             {"client": clients, "outcome": TEXT_PART_OUTCOMES},
         )
+        self.empty_merge_fields = self._counter(
+            "empty_merge_fields",
+            "Merge fields that were filled with nothing: the contact has no such attribute, and the field no default",
+            {"client": clients},
+        )
         self.callbacks = self._counter(
             "callbacks",
             "Callbacks to Smartico, by message status and outcome: acknowledged, retry, dead",

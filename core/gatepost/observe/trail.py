@@ -9,9 +9,10 @@ lines of one turn of the event loop are written together.
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Literal, TextIO
 
 import msgspec
@@ -21,6 +22,9 @@ from gatepost.observe.redaction import redact_patterns
 from gatepost.observe.tracing import NO_TRACING, Tracing
 
 Setting = Literal["ids", "users", "off"]
+
+MAX_ATTRIBUTES = 10
+"""Names of attributes in a line."""
 
 _LOGGER = "gatepost.trail"
 _log = logs.get(_LOGGER)
@@ -77,6 +81,13 @@ class Trail:
             outcome=outcome,
             code=code,
             seconds=round(seconds, 3),
+        )
+
+    def merge_fields_empty(self, message: str, *, client: str, uid: str, attributes: Iterable[str]) -> None:
+        """Write that merge fields of a message were filled with nothing, because the contact lacks these attributes."""
+        names = " ".join(islice(attributes, MAX_ATTRIBUTES))
+        self._step(
+            "merge_fields_empty", message=message, client=client, uid=uid, attributes=redact_patterns(names)
         )
 
     def recorded(self, message: str, *, client: str, status: str, code: str, instance: str) -> None:

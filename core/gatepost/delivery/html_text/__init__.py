@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Generator, Iterable
 
 from gatepost.delivery.html_text.render import Renderer
-from gatepost.delivery.html_text.tokens import tokens
+from gatepost.html_tokens import tokens
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
+from gatepost.slices import run_in_slices
 
 SLICE_LENGTH = 16_384
 """Characters of HTML after which other tasks get a turn."""
@@ -62,7 +63,7 @@ class TextParts:
         """Return the text of the HTML; empty where it has none or can't be converted. Never raises."""
         try:
             async with self._locks[client]:
-                text = await _convert(html)
+                text = await run_in_slices(conversion(html))
             outcome = "derived" if text else "empty"
         except HtmlTooLarge:
             text, outcome = "", "too_large"
@@ -74,13 +75,3 @@ class TextParts:
             _log.error("text_part_failed", message=message_id, client=client, exc_info=error)
         self._counter.labels(client, outcome).inc()
         return text
-
-
-async def _convert(html: str) -> str:
-    steps = conversion(html)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return str(end.value)
-        await asyncio.sleep(0)

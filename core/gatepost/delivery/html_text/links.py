@@ -3,7 +3,7 @@
 import re
 
 from gatepost.delivery.html_text.page import Page
-from gatepost.delivery.html_text.tokens import attributes, decode_value
+from gatepost.html_tokens import attributes, decode_value
 
 _MAX_TARGET_LENGTH = 4096
 """Characters; a link with a longer target is shown without it."""

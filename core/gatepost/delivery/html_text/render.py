@@ -22,7 +22,7 @@ from gatepost.delivery.html_text.elements import (
 from gatepost.delivery.html_text.links import Link
 from gatepost.delivery.html_text.page import BLANK, LINE, SPACE, Page
 from gatepost.delivery.html_text.styles import PLAIN, Style, style_of
-from gatepost.delivery.html_text.tokens import Token, attributes, decode, decode_value
+from gatepost.html_tokens import Token, attributes, decode, decode_value
 
 _MAX_INDENT = 8
 """Characters."""

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from gatepost.delivery.html_text.tokens import attributes, decode_value
+from gatepost.html_tokens import attributes, decode_value
 
 _MAX_STYLE_LENGTH = 4096
 """Characters of a style that are read."""

@@ -50,7 +50,7 @@ class Sending:
             received = incidents.answer(self._rng, instance, claim, text, hours)
             failure = received if isinstance(received, SendError) else None
             seconds = incidents.duration(self._rng, instance, failure)
-            tries.append(attempt.try_record(instance, message, received, seconds, choice, 0.0))
+            tries.append(attempt.try_record(instance, message, received, seconds, choice, 0.0, text))
             answer, choice = InstanceAnswer(instance, received), f"after {instance} was unavailable"
             if not isinstance(received, Unavailable):
                 break

@@ -21,17 +21,20 @@ MAX_TEXT_LENGTH = 4096
 MAX_ATTRIBUTES = 100
 """Attributes of a tag that are read."""
 
+# A quote begins a value only behind a name and `=`, and a name may begin with `=`: as browsers read broken tags.
 _TAG = re.compile(
     r"""<(/?+[a-zA-Z][^\t\n\f />]*+)"""
-    r"""((?:[^>=]++|=[\t\n\f ]*+(?:"[^"]*+"|'[^']*+'|[^\t\n\f >"'][^\t\n\f >]*+)?+)*+)>"""
+    r"""((?:[\t\n\f /]++|[^\t\n\f />][^\t\n\f />=]*+"""
+    r"""(?:[\t\n\f ]*+=[\t\n\f ]*+(?:"[^"]*+"|'[^']*+'|[^\t\n\f >"'][^\t\n\f >]*+|(?=>))|(?![\t\n\f ]*+=)))*+)>"""
 )
 _TEXT = re.compile(r"[^<]*+(?:<(?![a-zA-Z/!?])[^<]*+)*+")
 _COMMENT_STARTS = ("!", "?", "/")
 _COMMENT_END = re.compile(r"--!?>")
-_ATTRIBUTE = re.compile(
-    r"""([^\t\n\f />=][^\t\n\f />=]*+)[\t\n\f ]*+"""
-    r"""(?:=[\t\n\f ]*+(?:"([^"]*+)"|'([^']*+)'|([^\t\n\f >]++)))?+"""
+ATTRIBUTE = re.compile(
+    r"""([^\t\n\f />][^\t\n\f />=]*+)"""
+    r"""(?:[\t\n\f ]*+=[\t\n\f ]*+(?:"([^"]*+)"|'([^']*+)'|([^\t\n\f >"'][^\t\n\f >]*+)?+))?+"""
 )
+"""An attribute in the source of a tag: its name, and its value in double quotes, in single quotes or without any."""
 _REFERENCE = re.compile(r"&(?:#[xX][0-9a-fA-F]++|#[0-9]++|[a-zA-Z][a-zA-Z0-9]*+);?+")
 _MAX_NAME_LENGTH = 32
 """Characters in the name of a reference; the longest name is CounterClockwiseContourIntegral."""
@@ -106,7 +109,7 @@ def _pieces(html: str, start: int, end: int) -> Iterator[Token]:
 def attributes(source: str) -> dict[str, str]:
     """Return a tag's attributes by their names in lower case; the first of several with the same name counts."""
     values: dict[str, str] = {}
-    for match in islice(_ATTRIBUTE.finditer(source), MAX_ATTRIBUTES):
+    for match in islice(ATTRIBUTE.finditer(source), MAX_ATTRIBUTES):
         name, double, single, bare = match.groups()
         values.setdefault(name.lower(), double or single or bare or "")
     return values

@@ -1,0 +1,151 @@
+"""The composition of a message from its stored content: merge fields, text part, and what a plugin needs beside them."""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple, TypedDict
+
+import msgspec
+
+from gatepost.config.client import Client
+from gatepost.content import EmailContent, SmsContent, decode_content, encode_content
+from gatepost.delivery.html_text import TextParts
+from gatepost.merge_fields.messages import (
+    FilledEmail,
+    MergeFields,
+    UnusableTemplate,
+    fill_email,
+    fill_sms,
+)
+from gatepost.merge_fields.values import Values
+from gatepost.model import Email, Secret, Sms
+from gatepost.observe.metrics import Metrics
+from gatepost.observe.trail import Trail
+from gatepost.outbox import Claim
+from gatepost.sms_parts import count_parts
+
+MAX_TAG_LENGTH = 64
+
+_NO_TAG = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+class _Origin(TypedDict):
+    client: str
+    uid: str
+    urgent: bool
+    tags: tuple[str, ...]
+    idempotency_key: str
+
+
+class ComposedMessage(NamedTuple):
+    """A message in the form in which plugins get it."""
+
+    message: Email | Sms
+    template: str
+    """The subject or text as it is stored: without the values of merge fields, so it may be stored elsewhere too."""
+    content: bytes = b""
+    """The content to store for the next attempt; empty: the stored content stays."""
+
+
+class Composer:
+    """Composes the messages of one gateway."""
+
+    def __init__(self, clients: Mapping[str, Client], metrics: Metrics, trail: Trail) -> None:
+        self._clients = clients
+        self._text_parts = TextParts(clients, metrics)
+        self._merge_fields = MergeFields(clients)
+        self._empty = metrics.empty_merge_fields
+        self._trail = trail
+
+    async def compose(
+        self, claim: Claim, recipient: Secret, attributes: Mapping[str, str], *, urgent: bool = False
+    ) -> ComposedMessage:
+        """Build the message for a contact with these attributes.
+
+        Raises ValueError when the stored content can't be decoded, and UnusableTemplate.
+        """
+        content = decode_content(claim.channel, claim.content)
+        if isinstance(content, SmsContent):
+            sms = Sms(
+                id=claim.id,
+                recipient=recipient,
+                sender=content.sender,
+                text=self._sms_text(claim, content.text, attributes),
+                lifetime=claim.lifetime,
+                attributes=attributes,
+                **_origin(claim, urgent=urgent),
+            )
+            return ComposedMessage(sms, content.text)
+        filled = await self._fill_email(claim, content, attributes)
+        parts = filled or FilledEmail(content.subject, content.html, content.text)
+        text, new_content = parts.text, b""
+        if text is None:
+            text = await self._text_parts.derive(claim.id, claim.client, parts.html)
+            if not filled:
+                new_content = encode_content(msgspec.structs.replace(content, text=text))
+        email = Email(
+            id=claim.id,
+            recipient=recipient,
+            sender=content.sender,
+            reply_to=content.reply_to,
+            subject=parts.subject,
+            html=parts.html,
+            text=text,
+            lifetime=claim.lifetime,
+            attributes=attributes,
+            **_origin(claim, urgent=urgent),
+        )
+        return ComposedMessage(email, content.subject, new_content)
+
+    async def _fill_email(
+        self, claim: Claim, content: EmailContent, attributes: Mapping[str, str]
+    ) -> FilledEmail | None:
+        """Return the parts of a mail with their merge fields filled; None where it has none that are to be filled."""
+        if not self._clients[claim.client].merge_fields:
+            return None
+        template = await self._merge_fields.read_email(
+            claim.client, content.subject, content.html, content.text
+        )
+        if template is None:
+            return None
+        values = Values(attributes)
+        filled = fill_email(template, values)
+        self._note_empty(claim, values)
+        return filled
+
+    def _sms_text(self, claim: Claim, text: str, attributes: Mapping[str, str]) -> str:
+        """Return the text of a text message with its merge fields filled."""
+        client = self._clients[claim.client]
+        template = self._merge_fields.read_sms(text) if client.merge_fields else None
+        if template is None:
+            return text
+        values = Values(attributes)
+        filled = fill_sms(template, values)
+        limit = client.sms_max_parts
+        if limit and (parts := count_parts(filled)) > limit:
+            raise UnusableTemplate(
+                f"the text, with its merge fields filled, would be sent in {parts} parts; "
+                f"the client's sms_max_parts is {limit:,}"
+            )
+        self._note_empty(claim, values)
+        return filled
+
+    def _note_empty(self, claim: Claim, values: Values) -> None:
+        """Note the merge fields that were filled with nothing; a preview has no contact that could lack something."""
+        if values.empty and not claim.preview:
+            self._empty.labels(claim.client).inc(len(values.empty))
+            self._trail.merge_fields_empty(
+                claim.id, client=claim.client, uid=claim.uid, attributes=values.empty
+            )
+
+
+def _origin(claim: Claim, *, urgent: bool) -> _Origin:
+    """Return the fields that say whose message it is, and which try of it this is."""
+    return {
+        "client": claim.client,
+        "uid": claim.uid,
+        "urgent": urgent,
+        "tags": tuple(
+            _NO_TAG.sub("-", name)[:MAX_TAG_LENGTH] for name in (claim.client, claim.route) if name
+        ),
+        "idempotency_key": f"{claim.id}-{claim.attempt}",
+    }

@@ -1,0 +1,159 @@
+"""The merge fields of HTML: a value may stand in a text, and in the quoted value of a few attributes.
+
+Everywhere else a value could become markup, a script, or an address where a link leads, so such a field is refused. The
+time is linear in the length, because it is that of the tokenizer: each character is looked at a few times, in order.
+"""
+
+import re
+from collections.abc import Generator
+
+from gatepost.html_tokens import ATTRIBUTE, decode, decode_value, tokens
+from gatepost.merge_fields.fields import (
+    Context,
+    MergeField,
+    Template,
+    TemplateError,
+    find_fields,
+    read_field,
+)
+
+SLICE_LENGTH = 16_384
+"""Characters after which other tasks get a turn."""
+
+MAX_LENGTH = 1_048_576
+"""Characters of HTML with merge fields; mail programs cut a mail off after a tenth of that."""
+
+MAX_MARKUP = 20_000
+"""Tags and comments of HTML with merge fields. They take most of the time."""
+
+TEXT_ATTRIBUTES = frozenset({"alt", "title", "aria-label", "summary"})
+"""Attributes whose value is a text."""
+
+URL_ATTRIBUTES = {
+    "href": frozenset({"a", "area"}),
+    "src": frozenset({"img"}),
+    "background": frozenset({"body", "table", "td", "th"}),
+}
+"""Attributes whose value is a URL that nothing is executed from, and their elements."""
+
+_RAW_TEXT = frozenset({"script", "style", "iframe", "noembed", "noframes", "xmp", "plaintext"})
+"""Elements whose content is no HTML."""
+
+_AMBIGUOUS = frozenset({"svg", "math", "noscript", "select", "frameset"})
+"""Elements after which programs read the same tags in different ways."""
+
+# The scheme and the host are the template's own; of a mailto: also the address.
+_URL_START = re.compile(r"[\t\n\f ]*+(?:https?://[^\s/?#\\{}]++[/?#]|mailto:[^\s?#{}]*+\?)", re.IGNORECASE)
+
+_NAME_CHARACTERS = "#0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def html_template(html: str) -> Generator[None, None, Template]:
+    """Read HTML whose line ends are LF, in steps of SLICE_LENGTH characters; raise TemplateError."""
+    if len(html) > MAX_LENGTH:
+        raise TemplateError(f"HTML with merge fields has at most {MAX_LENGTH:,} characters", 0)
+    reader = _Reader(html)
+    text_at = at = markup = 0
+    next_stop = SLICE_LENGTH
+    for end, name, data in tokens(html):
+        # A long text comes in several tokens, and a field may be in two of them.
+        if name or not data:
+            reader.read_text(text_at, at)
+            reader.read_markup(at, end, name, data)
+            text_at = end
+            markup += 1
+            if markup > MAX_MARKUP:
+                raise TemplateError(f"HTML with merge fields has at most {MAX_MARKUP:,} tags", at)
+        at = end
+        if at >= next_stop:
+            next_stop = at + SLICE_LENGTH
+            yield
+    reader.read_text(text_at, at)
+    reader.forbid(at, len(html), "inside a tag that does not end")
+    return reader.template()
+
+
+class _Reader:
+    """Collects the pieces of a template, from the tokens of its HTML in their order."""
+
+    def __init__(self, html: str) -> None:
+        self._html = html
+        self._pieces: list[str | MergeField] = []
+        self._at = 0
+        """Where the last field ended."""
+        self._forbidden = ""
+        """Why no field may stand here; empty: it may."""
+        self._ambiguous = False
+
+    def template(self) -> Template:
+        return Template((*self._pieces, self._html[self._at :]))
+
+    def read_text(self, start: int, end: int) -> None:
+        """Read a text."""
+        if self._forbidden:
+            self.forbid(start, end, self._forbidden)
+        for found in find_fields(self._html, start, end):
+            self._add(found.start, found.end, decode(found.inside), Context.HTML)
+
+    def read_markup(self, start: int, end: int, name: str, data: str) -> None:
+        """Read a tag or a comment."""
+        html = self._html
+        if html.find("{{", start, end) >= 0:
+            if self._forbidden:
+                self.forbid(start, end, self._forbidden)
+            elif not name:
+                self.forbid(start, end, "inside a comment")
+            elif name[0] == "/":
+                self.forbid(start, end, "inside a tag, outside of a quoted value")
+            else:
+                self._read_tag(start, end, name, data)
+        if name in _AMBIGUOUS:
+            self._ambiguous = True
+        if self._ambiguous:
+            self._forbidden = (
+                f"inside or after {', '.join(sorted(_AMBIGUOUS))}, which programs read differently"
+            )
+        elif name:
+            self._forbidden = f"inside {name}" if name in _RAW_TEXT else ""
+
+    def forbid(self, start: int, end: int, why: str) -> None:
+        """Raise TemplateError for a field between these positions."""
+        for found in find_fields(self._html, start, end):
+            raise TemplateError(f"a merge field must not stand {why}", found.start)
+
+    def _read_tag(self, start: int, end: int, name: str, data: str) -> None:
+        at, data_at = start, end - 1 - len(data)
+        for match in ATTRIBUTE.finditer(data):
+            quoted = 2 if match.group(2) is not None else 3
+            if not match.group(quoted):
+                continue
+            begin, stop = data_at + match.start(quoted), data_at + match.end(quoted)
+            self.forbid(at, begin, "inside a tag, outside of a quoted value")
+            self._read_value(begin, stop, name, match.group(1).lower())
+            at = stop
+        self.forbid(at, end, "inside a tag, outside of a quoted value")
+
+    def _read_value(self, start: int, end: int, element: str, attribute: str) -> None:
+        is_url = element in URL_ATTRIBUTES.get(attribute, ())
+        if not is_url and attribute not in TEXT_ATTRIBUTES:
+            texts, urls = sorted(TEXT_ATTRIBUTES), [*URL_ATTRIBUTES]
+            self.forbid(
+                start,
+                end,
+                f"in this attribute, only in {', '.join(texts)} and in the URLs of {', '.join(urls)}",
+            )
+        for number, found in enumerate(find_fields(self._html, start, end)):
+            begin = decode_value(self._html[start : found.start]) if is_url and not number else ""
+            if is_url and not number and not _URL_START.match(begin):
+                problem = "a merge field may stand in a URL only after https://HOST/ or mailto:ADDRESS?"
+                raise TemplateError(problem, found.start)
+            context = Context.HTML_URL if is_url else Context.HTML
+            self._add(found.start, found.end, decode_value(found.inside), context)
+
+    def _add(self, start: int, end: int, inside: str, context: Context) -> None:
+        literal = self._html[self._at : start]
+        # The first letters of a value would be those of a reference or of a tag: `&{{…}}` and `lt;`, `<{{…}}` and `b>`.
+        if literal.endswith("<") or literal.rstrip(_NAME_CHARACTERS).endswith(("&", "</")):
+            raise TemplateError("a merge field must not stand right behind < or an unfinished & or </", start)
+        self._pieces += literal, read_field(inside, context, start)
+        self._at = end
