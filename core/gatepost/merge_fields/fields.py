@@ -13,6 +13,9 @@ from typing import NamedTuple
 _FIELD = re.compile(r"\{\{\s*+contact\.([^{}]*+)(\}\}|)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
+MAX_FIELDS = 1_000
+"""Merge fields of a subject or body; other tasks wait while they are read and filled, a few microseconds each."""
+
 CASES = ("upper", "lower", "title", "capitalize")
 FORMATS = ("date", "number")
 """Filters that need the package babel."""
@@ -58,6 +61,27 @@ class TemplateError(Exception):
         super().__init__(problem)
         self.problem = problem
         self.position = position
+
+
+class Pieces:
+    """Collects the pieces of a template from its source, in order."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._pieces: list[str | MergeField] = []
+        self.at = 0
+        """Where the last field ended."""
+
+    def add(self, start: int, end: int, field: MergeField) -> None:
+        """Add the field between these positions, and what stands before it; raise TemplateError."""
+        if len(self._pieces) >= 2 * MAX_FIELDS:
+            raise TemplateError(f"there are more than {MAX_FIELDS:,} merge fields", start)
+        self._pieces += self._source[self.at : start], field
+        self.at = end
+
+    def template(self) -> Template:
+        """Return the template, after the last field was added."""
+        return Template((*self._pieces, self._source[self.at :]))
 
 
 class FoundField(NamedTuple):

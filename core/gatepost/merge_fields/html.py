@@ -10,7 +10,7 @@ from collections.abc import Generator
 from gatepost.html_tokens import ATTRIBUTE, decode, decode_value, tokens
 from gatepost.merge_fields.fields import (
     Context,
-    MergeField,
+    Pieces,
     Template,
     TemplateError,
     find_fields,
@@ -70,7 +70,7 @@ def html_template(html: str) -> Generator[None, None, Template]:
             yield
     reader.read_text(text_at, at)
     reader.forbid(at, len(html), "inside a tag that does not end")
-    return reader.template()
+    return reader.pieces.template()
 
 
 class _Reader:
@@ -78,15 +78,10 @@ class _Reader:
 
     def __init__(self, html: str) -> None:
         self._html = html
-        self._pieces: list[str | MergeField] = []
-        self._at = 0
-        """Where the last field ended."""
+        self.pieces = Pieces(html)
         self._forbidden = ""
         """Why no field may stand here; empty: it may."""
         self._ambiguous = False
-
-    def template(self) -> Template:
-        return Template((*self._pieces, self._html[self._at :]))
 
     def read_text(self, start: int, end: int) -> None:
         """Read a text."""
@@ -151,9 +146,8 @@ class _Reader:
             self._add(found.start, found.end, decode_value(found.inside), context)
 
     def _add(self, start: int, end: int, inside: str, context: Context) -> None:
-        literal = self._html[self._at : start]
+        literal = self._html[self.pieces.at : start]
         # The first letters of a value would be those of a reference or of a tag: `&{{…}}` and `lt;`, `<{{…}}` and `b>`.
         if literal.endswith("<") or literal.rstrip(_NAME_CHARACTERS).endswith(("&", "</")):
             raise TemplateError("a merge field must not stand right behind < or an unfinished & or </", start)
-        self._pieces += literal, read_field(inside, context, start)
-        self._at = end
+        self.pieces.add(start, end, read_field(inside, context, start))

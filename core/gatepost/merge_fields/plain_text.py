@@ -1,6 +1,6 @@
 """The merge fields of plain text: a subject, a text part, or a text message."""
 
-from gatepost.merge_fields.fields import Context, MergeField, Template, find_fields, read_field
+from gatepost.merge_fields.fields import Context, Pieces, Template, find_fields, read_field
 
 
 def read_text(source: str) -> Template:
@@ -14,14 +14,13 @@ def read_subject(source: str) -> Template:
 
 
 def _read(source: str, in_text: Context, in_url: Context) -> Template:
-    pieces: list[str | MergeField] = []
-    at, is_url = 0, False
+    pieces = Pieces(source)
+    is_url = False
     for found in find_fields(source, 0, len(source)):
-        literal = source[at : found.start]
-        is_url = _ends_in_url(literal, is_url)
-        pieces += literal, read_field(found.inside, in_url if is_url else in_text, found.start)
-        at = found.end
-    return Template((*pieces, source[at:]))
+        is_url = _ends_in_url(source[pieces.at : found.start], is_url)
+        field = read_field(found.inside, in_url if is_url else in_text, found.start)
+        pieces.add(found.start, found.end, field)
+    return pieces.template()
 
 
 def _ends_in_url(literal: str, before: bool) -> bool:

@@ -25,16 +25,22 @@ class Values:
     def __init__(self, attributes: Mapping[str, str]) -> None:
         self._attributes = attributes
         self._language = attributes.get(LANGUAGE, "")
+        self._clean: dict[str, str] = {}
         self._values: dict[MergeField, str] = {}
         self.empty: dict[str, None] = {}
         """The names of attributes that the contact lacks and that have no default."""
 
     def fill(self, template: Template, limit: int) -> str:
         """Return the template with its fields filled; raise TooLong where that has more characters than ``limit``."""
-        parts = [piece if isinstance(piece, str) else self._value(piece) for piece in template.pieces]
-        # Before they are joined: a short template may have a field ten thousand times.
-        if sum(map(len, parts)) > limit:
-            raise TooLong(limit)
+        parts = []
+        length = 0
+        for piece in template.pieces:
+            part = piece if isinstance(piece, str) else self._value(piece)
+            length += len(part)
+            # At once: a short template may have a field a thousand times, and a contact a long attribute.
+            if length > limit:
+                raise TooLong(limit)
+            parts.append(part)
         return "".join(parts)
 
     def _value(self, field: MergeField) -> str:
@@ -44,7 +50,9 @@ class Values:
         return value
 
     def _plain(self, field: MergeField) -> str:
-        value = clean(self._attributes.get(field.name, ""))
+        value = self._clean.get(field.name)
+        if value is None:
+            value = self._clean[field.name] = clean(self._attributes.get(field.name, ""))
         if value and field.filter:
             value = self._filtered(field.filter, value)
         if value:

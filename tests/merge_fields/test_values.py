@@ -1,0 +1,120 @@
+"""The values of merge fields: cleaned, filtered, and escaped for where they stand."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatepost.merge_fields import values as values_module
+from gatepost.merge_fields.fields import CASES, FORMATS
+from gatepost.merge_fields.values import TooLong, Values
+from merge_fields.filling import READERS, filled
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("Ana\r\nBcc: all@example.com", "Ana Bcc: all@example.com"),
+        ("\x00\x1b[31mAna\x7f\x85", "[31mAna"),
+        ("Ana\u2028Bo", "Ana Bo"),
+        ("\u202eanA\u2066", "anA"),
+        ("half \ud83d", "half \ufffd"),
+        ("=1+1", "=1+1"),
+        ("{{contact.secret}}", "{{contact.secret}}"),
+        ("ليلى אב نیم\u200cفاصله 👩\u200d💻", "ليلى אב نیم\u200cفاصله 👩\u200d💻"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["text", "subject", "html"])
+def test_a_value_is_one_line_of_text_and_stays_that(kind, value, shown):
+    assert filled("{{contact.x}}", kind, x=value, secret="never") == shown
+
+
+def test_a_value_can_not_become_an_encoded_word():
+    assert filled("{{contact.x}}", "subject", x="=?utf-8?q?=0D=0ABcc:?=") == "= ?utf-8?q?=0D=0ABcc:?="
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "text"),
+    [
+        ("html", "<p>{{contact.x}}</p>", "<p>a&amp;b &lt;i&gt; &quot;&#x27;</p>"),
+        ("html", "<i title='{{contact.x}}'>", "<i title='a&amp;b &lt;i&gt; &quot;&#x27;'>"),
+        ("html", '<a href="https://a.example/?n={{contact.x}}">', '<a href="https://a.example/?n=a%26b%20%3Ci%3E%20%22%27">'),
+        ("html", "{{contact.no|R&amp;D &lt;3 &eacute;}}", "R&amp;D &lt;3 é"),
+        ("html", '<img alt="{{contact.no|a&copy=b}}">', '<img alt="a&amp;copy=b">'),
+        ("text", "{{contact.x}}", "a&b <i> \"'"),
+        ("text", "see https://a.example/?n={{contact.x}} now", "see https://a.example/?n=a%26b%20%3Ci%3E%20%22%27 now"),
+        ("text", "https://a.example/ {{contact.x}}", "https://a.example/ a&b <i> \"'"),
+        ("text", "(https://a.example/{{contact.y}}/{{contact.y}} {{contact.y}}", "(https://a.example/%C3%BC%20/%C3%BC%20 ü "),
+        ("text", "https://a.example/{{contact.y}}\n{{contact.y}}", "https://a.example/%C3%BC%20\nü "),
+        ("subject", "https://a.example/{{contact.x}}", "https://a.example/a&b <i> \"'"),
+    ],
+)  # fmt: skip
+def test_a_value_is_escaped_for_where_it_stands(kind, source, text):
+    assert filled(source, kind, x="a&b <i> \"'", y="ü") == text.replace("%C3%BC%20", "%C3%BC").replace(
+        "ü ", "ü"
+    )
+
+
+@pytest.mark.parametrize(
+    ("used", "value", "language", "shown"),
+    [
+        ("upper", "straße", "de", "STRASSE"),
+        ("upper", "inci", "tr-TR", "İNCİ"),
+        ("upper", "inci", "trv", "INCI"),
+        ("lower", "IŞIK İNCİ", "tr", "ışık inci"),
+        ("lower", "İNCİ", "", "inci"),
+        ("title", "anna-maria o'NEIL van der BERG", "", "Anna-Maria O'Neil Van Der Berg"),
+        ("title", "ilker", "az", "İlker"),
+        ("title", "ǆemal", "", "ǅemal"),
+        ("capitalize", "hELLO World", "en", "Hello world"),
+        ("date", "1990-12-31", "en", "December 31, 1990"),
+        ("date", "1990-12-31T23:30:00+02:00", "en-GB", "31 December 1990"),
+        ("date", "1990-12-31", "de_AT", "31. Dezember 1990"),
+        ("date", "1990-12-31", "", "December 31, 1990"),
+        ("date", "1990-12-31", "xx-nonsense", "December 31, 1990"),
+        ("date", "1990-12-31", "pt-XX", "31 de dezembro de 1990"),
+        ("date", "31.12.1990", "de", ""),
+        ("date", "٢٠٢٦-٠١-٠١", "ar", ""),
+        ("number", "1234567.50", "en", "1,234,567.50"),
+        ("number", "1234567.50", "de", "1.234.567,50"),
+        ("number", "-1234567", "hi", "-12,34,567"),
+        ("number", "1234567", "fr", "1\u202f234\u202f567"),
+        ("number", "1234.5", "de-CH-1901-u-co-phonebk", "1’234.5"),
+        ("number", "1e999999999", "en", ""),
+        ("number", "NaN", "en", ""),
+        ("number", "1,234", "en", ""),
+        ("number", "9" * 40, "en", ""),
+    ],
+)
+def test_a_filter_follows_the_contacts_language(used, value, language, shown):
+    text = filled(f"<{{{{contact.x:{used}|default}}}}>", x=value, language=language)
+    assert text == f"<{shown or 'default'}>"
+
+
+@given(st.sampled_from(CASES + FORMATS), st.text(), st.text(max_size=12))
+def test_a_filter_never_raises(used, value, language):
+    for kind in READERS:
+        filled(f"{{{{contact.x:{used}}}}}", kind, x=value, language=language)
+
+
+def test_what_a_contact_lacks_is_noted_where_it_has_no_default():
+    values = Values({"first_name": "Ana", "born": "tomorrow", "blank": " "})
+    template = READERS["text"](
+        "{{contact.first_name}}{{contact.a}}{{contact.a:upper}}{{contact.b|}}{{contact.born:date}}{{contact.blank}}"
+    )
+    assert values.fill(template, 100) == "Ana"
+    assert [*values.empty] == ["a", "born", "blank"]
+
+
+def test_what_becomes_too_long_is_not_made_at_all():
+    values = Values({"x": "y" * 1_000_000})
+    template = READERS["text"]("".join(f"{{{{contact.x|{n}}}}}" for n in range(1_000)))
+    with pytest.raises(TooLong, match="1,048,576"):
+        values.fill(template, 1_048_576)
+    assert len(values._values) == 2
+
+
+def test_a_value_is_made_once_for_all_its_fields(monkeypatch):
+    calls = []
+    monkeypatch.setattr(values_module, "with_case", lambda *call: calls.append(call) or "X")
+    assert filled("{{contact.x:upper}}" * 50, x="x") == "X" * 50
+    assert len(calls) == 1
