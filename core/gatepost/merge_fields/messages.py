@@ -85,9 +85,9 @@ def fill_sms(template: Template, values: Values) -> str:
     return _fill("body", template, values, MAX_FILLED)
 
 
-def _read(name: str, read: Callable[[str], Template], source: str) -> Template:
+def _read(name: str, parse: Callable[[str], Template], source: str) -> Template:
     try:
-        return read(source)
+        return parse(source)
     except TemplateError as error:
         raise _unusable(name, source, error) from None
 

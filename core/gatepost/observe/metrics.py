@@ -70,6 +70,16 @@ class Metrics:
             "Attempts to send, by outcome: sent, rejected, unavailable, uncertain",
             {"plugin": providers, "outcome": SEND_OUTCOMES},
         )
+        self.callbacks = self._counter(
+            "callbacks",
+            "Callbacks to Smartico, by message status and outcome: acknowledged, retry, dead",
+            {"status": Status, "outcome": CALLBACK_OUTCOMES},
+        )
+        self._create_compositions(clients)
+        self._create_reports(reporters, webhooks)
+        self._create_durations(clients, providers)
+
+    def _create_compositions(self, clients: Collection[str]) -> None:
         self.text_parts = self._counter(
             "text_parts",
             "Emails that came without a text part, by the result of deriving one from the HTML: derived, empty, too_large, failed",
@@ -80,13 +90,6 @@ class Metrics:
             "Merge fields that were filled with nothing: the contact has no such attribute, and the field no default",
             {"client": clients},
         )
-        self.callbacks = self._counter(
-            "callbacks",
-            "Callbacks to Smartico, by message status and outcome: acknowledged, retry, dead",
-            {"status": Status, "outcome": CALLBACK_OUTCOMES},
-        )
-        self._create_reports(reporters, webhooks)
-        self._create_durations(clients, providers)
 
     def _create_reports(self, reporters: Collection[str], webhooks: Mapping[str, int]) -> None:
         self.events = self._counter(
