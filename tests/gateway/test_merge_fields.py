@@ -108,19 +108,32 @@ async def test_a_known_uid_is_answered_although_its_template_is_refused_now(merg
         assert await merging.email(**template) == message
 
 
-async def test_each_attempt_fills_anew_and_a_repeat_is_the_same_message(merging, sendgrid):
+async def test_each_attempt_fills_anew_and_nothing_of_it_is_stored(
+    merging, sendgrid, run, wait_until, tmp_path
+):
+    merging.tables["delivery"] = {"uncertain": "hold", "uncertain_wait": 0.05}
     async with merging.running(email=["sendgrid-main"]) as gateway:
-        sendgrid.plan(*[emulator.answer(503)] * 2)
+        sendgrid.plan(emulator.close_after_body(taken=True))
         fields = {"subject": "Hi {{contact.first_name}}", "email_uid": "uid", "body": BODY}
         message = await merging.email(**fields)
-        await gateway.waits("email", "queued")
+        await gateway.waits("email", "held")
+        values = {"first name": NAMES[0], "last name": NAMES[1]}
+        assert searcher.in_folder(tmp_path, values, but=("contacts.csv",)) == []
         merging.contacts = CONTACTS.replace(NAMES[0], "Renamed")
         merging.write()
+
+        async def is_renamed():
+            other = await merging.email(subject="{{contact.first_name}}")
+            await merging.hears(other, "accepted")
+            return sendgrid.taken[-1].message["subject"] == "Renamed"
+
+        await wait_until(is_renamed)
         assert await merging.email(**fields) == message
+        await run("messages", "retry", message)
         await merging.hears(message, "accepted")
-        taken = sendgrid.taken[-1].message
-        assert taken["subject"] in {"Hi Renamed", f"Hi {NAMES[0]}"}
-        assert sendgrid.sends(message) == 1
+        first, second = (one.message for one in sendgrid.taken if one.id == message)
+        assert [first["subject"], second["subject"]] == [f"Hi {NAMES[0]}", "Hi Renamed"]
+        assert "Hi Renamed" in second["content"][0]["value"]
 
 
 async def test_parts_are_counted_after_the_values_are_filled_in(merging, vonage, run):
