@@ -20,6 +20,7 @@ import encryption
 import growth
 import lookups
 import memory
+import merged_mails
 import start
 import webhook_2000
 import whole_way
@@ -55,6 +56,7 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
         "contacts": csv_source.rows,
         "lookups": lookups.rows,
         "encryption": encryption.rows,
+        "merge-fields": merged_mails.rows,
         "start": lambda: start.rows(rounds),
         "console": console_pages.rows,
         "reloads": without_a_stop.reloads,

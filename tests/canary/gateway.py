@@ -130,6 +130,7 @@ class Canary:
                 "callback_hosts": ["127.0.0.1"],
                 "allow_private_callbacks": True,
                 "preview_recipients": [PREVIEW],
+                "merge_fields": True,
             },
             "contacts": {"sources": ["players"]},
             "delivery": {"uncertain": "hold", "uncertain_wait": 0.5},

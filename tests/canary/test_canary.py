@@ -22,6 +22,9 @@ from canary.gateway import (
 )
 from gatepost.testing import emulator, smartico
 
+NAME = "{{contact.first_name}}"
+FILLED = f"<p title='{NAME}'>{NAME} <a href='https://brand.example/{NAME}?{{{{contact.last_name:upper}}}}'>play</a></p>"
+
 
 async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
     started = canary.write(email=["sendgrid", "relay"], sms=["vonage"])
@@ -43,7 +46,7 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
         ("END", f"554 {PRIVATE_TEXT}"),
         ("END", ""),
     ]
-    ids = [(await canary.email(subject=f"n {n}"))["ext_message_id"] for n in range(5)]
+    ids = [(await canary.email(subject=f"n {n} {NAME}", body=FILLED))["ext_message_id"] for n in range(5)]
     await canary.wait_for_sends(5)
     sendgrid.plan(emulator.close_after_body(taken=True), emulator.hang(taken=False), emulator.answer(401))
     sink.plans = [
@@ -62,7 +65,7 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
     canary.crm.fail(smartico.answer(500), calls=2)
     canary.crm.fail(smartico.close(), calls=1)
     for _ in range(5):
-        await canary.sms()
+        await canary.sms(body=f"{NAME} {{{{contact.last_name:upper}}}} {{{{contact.no_such_attribute}}}}")
     await canary.wait_for_sends(13)
     await canary.crm.wait_for(ids[0], "accepted", timeout=60.0, attempted=True)
 
@@ -87,6 +90,8 @@ async def test_failing_providers_leak_nothing(canary, sendgrid, vonage, sink):
     started.kill()
     assert canary.hits() == []
     assert searcher.found(json.dumps([str(one.message) for one in sendgrid.taken]).encode(), EVERYTHING)
+    assert sendgrid.taken[0].message["subject"] == f"n 0 {NAMES[0]}"
+    assert all(one.message["text"] == f"{NAMES[0]} {NAMES[1].upper()} " for one in vonage.taken)
     # The search did include what the gateway wrote. The WAL moves into the database when nothing is written.
     assert b"550 5.1.1" in canary.stored()
 

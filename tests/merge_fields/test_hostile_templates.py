@@ -84,6 +84,7 @@ def cpu(kind, source):
 def unlimited(monkeypatch):
     """Measure also what is refused because it is too much; and keep the garbage of other tests out of it."""
     monkeypatch.setattr(html, "MAX_MARKUP", NO_LIMIT)
+    monkeypatch.setattr(html, "MAX_ATTRIBUTES", NO_LIMIT)
     monkeypatch.setattr(fields, "MAX_FIELDS", NO_LIMIT)
     gc.disable()
     yield

@@ -35,7 +35,7 @@ def test_here_it_may_stand(html):
     assert filled(html, "html", x="Ana") == html.replace(F, "Ana")
 
 
-INSIDE_TAG = "inside a tag, outside of a quoted value"
+INSIDE_TAG = "inside a tag, outside of the quoted value"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,7 @@ INSIDE_TAG = "inside a tag, outside of a quoted value"
         (f"<p{F}>", INSIDE_TAG),
         (f"<p title='{F}' {F}>", INSIDE_TAG),
         (f"</p title='{F}'>", INSIDE_TAG),
+        (f"<p {'a ' * 100}title='{F}'>", INSIDE_TAG),
         (f"<a ='{F}'>", INSIDE_TAG),
         (f"<p title='{F}", "inside a tag that does not end"),
         (f"<p {F}", "inside a tag that does not end"),
@@ -105,9 +106,11 @@ def test_a_field_across_two_tokens_of_a_long_text_is_read(shift):
 
 def test_too_much_html_is_refused():
     assert "characters" in problem(F + "x" * MAX_LENGTH)[0]
-    assert "tags" in problem(F + "<b>" * (MAX_MARKUP + 1))[0]
-    assert problem(F + "<b>" * (MAX_MARKUP - 1)) is None
+    assert "tags" in problem("<b>" * (MAX_MARKUP + 1) + F)[0]
+    assert problem("<b>" * (MAX_MARKUP - 1) + F) is None
+    # What stands behind the last field is not read.
+    assert problem(F + "<b>" * (MAX_MARKUP + 1)) is None
 
 
 def test_others_get_a_turn_after_each_slice():
-    assert sum(1 for _ in html_template(F + "<p>word " * 15_000)) >= 15_000 * 8 // SLICE_LENGTH - 1
+    assert sum(1 for _ in html_template("<p>word " * 15_000 + F)) >= 15_000 * 8 // SLICE_LENGTH - 1

@@ -27,6 +27,7 @@ callback_api_key = "the-operators-own-key-4711"
 callback_hosts = ["*.crm.example"]
 email_senders = ["@brand.example"]
 per_user_per_day = 5
+merge_fields = true
 
 [clients.second]
 authorization = ["the-operators-secret-2342"]

@@ -94,19 +94,23 @@ class FoundField(NamedTuple):
 
 def has_fields(source: str) -> bool:
     """Return whether a merge field begins somewhere in this text."""
-    # Nearly no text has double braces, and to find that out takes a tenth of the time.
-    return "{{" in source and _FIELD.search(source) is not None
+    # Not `"{{" in source`: that takes many times as long where a source has single braces, as CSS has.
+    return _FIELD.search(source) is not None
 
 
 def without_fields(source: str) -> str:
     """Return the text without its merge fields."""
-    return _FIELD.sub("", source) if "{{" in source else source
+    return _FIELD.sub("", source)
+
+
+def field_position(source: str, start: int) -> int:
+    """Return where the next merge field begins; the length of the source where there is none."""
+    match = _FIELD.search(source, start)
+    return match.start() if match else len(source)
 
 
 def find_fields(source: str, start: int, end: int) -> Iterator[FoundField]:
     """Yield the merge fields between two positions; raise TemplateError for one that does not end there."""
-    if source.find("{{", start, end) < 0:
-        return
     for match in _FIELD.finditer(source, start, end):
         if not match.group(2):
             raise TemplateError(

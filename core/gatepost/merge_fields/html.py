@@ -6,13 +6,15 @@ time is linear in the length, because it is that of the tokenizer: each characte
 
 import re
 from collections.abc import Generator
+from itertools import islice
 
-from gatepost.html_tokens import ATTRIBUTE, decode, decode_value, tokens
+from gatepost.html_tokens import ATTRIBUTE, MAX_ATTRIBUTES, decode, decode_value, tokens
 from gatepost.merge_fields.fields import (
     Context,
     Pieces,
     Template,
     TemplateError,
+    field_position,
     find_fields,
     read_field,
 )
@@ -24,7 +26,7 @@ MAX_LENGTH = 1_048_576
 """Characters of HTML with merge fields; mail programs cut a mail off after a tenth of that."""
 
 MAX_MARKUP = 20_000
-"""Tags and comments of HTML with merge fields. They take most of the time."""
+"""Tags and comments before the last merge field. They take most of the time."""
 
 TEXT_ATTRIBUTES = frozenset({"alt", "title", "aria-label", "summary"})
 """Attributes whose value is a text."""
@@ -42,6 +44,8 @@ _RAW_TEXT = frozenset({"script", "style", "iframe", "noembed", "noframes", "xmp"
 _AMBIGUOUS = frozenset({"svg", "math", "noscript", "select", "frameset"})
 """Elements after which programs read the same tags in different ways."""
 
+_OUTSIDE = "inside a tag, outside of the quoted value of one of its first 100 attributes"
+
 # The scheme and the host are the template's own; of a mailto: also the address.
 _URL_START = re.compile(r"[\t\n\f ]*+(?:https?://[^\s/?#\\{}]++[/?#]|mailto:[^\s?#{}]*+\?)", re.IGNORECASE)
 
@@ -55,15 +59,21 @@ def html_template(html: str) -> Generator[None, None, Template]:
     reader = _Reader(html)
     text_at = at = markup = 0
     next_stop = SLICE_LENGTH
+    next_field = field_position(html, 0)
     for end, name, data in tokens(html):
         # A long text comes in several tokens, and a field may be in two of them.
         if name or not data:
-            reader.read_text(text_at, at)
-            reader.read_markup(at, end, name, data)
+            if next_field < end:
+                reader.read_text(text_at, at)
+                reader.read_markup(at, end, name, data)
+                next_field = field_position(html, end)
+                if next_field == len(html):
+                    return reader.pieces.template()
+            reader.enter(name)
             text_at = end
             markup += 1
             if markup > MAX_MARKUP:
-                raise TemplateError(f"HTML with merge fields has at most {MAX_MARKUP:,} tags", at)
+                raise TemplateError(f"before a merge field are more than {MAX_MARKUP:,} tags", at)
         at = end
         if at >= next_stop:
             next_stop = at + SLICE_LENGTH
@@ -79,37 +89,38 @@ class _Reader:
     def __init__(self, html: str) -> None:
         self._html = html
         self.pieces = Pieces(html)
-        self._forbidden = ""
-        """Why no field may stand here; empty: it may."""
+        self._last_tag = ""
         self._ambiguous = False
+
+    def enter(self, name: str) -> None:
+        """Note a tag that was passed; an empty name is that of a comment."""
+        if name:
+            self._last_tag = name
+            self._ambiguous = self._ambiguous or name in _AMBIGUOUS
 
     def read_text(self, start: int, end: int) -> None:
         """Read a text."""
-        if self._forbidden:
-            self.forbid(start, end, self._forbidden)
+        self._forbid_here(start, end)
         for found in find_fields(self._html, start, end):
             self._add(found.start, found.end, decode(found.inside), Context.HTML)
 
     def read_markup(self, start: int, end: int, name: str, data: str) -> None:
         """Read a tag or a comment."""
-        html = self._html
-        if html.find("{{", start, end) >= 0:
-            if self._forbidden:
-                self.forbid(start, end, self._forbidden)
-            elif not name:
-                self.forbid(start, end, "inside a comment")
-            elif name[0] == "/":
-                self.forbid(start, end, "inside a tag, outside of a quoted value")
-            else:
-                self._read_tag(start, end, name, data)
-        if name in _AMBIGUOUS:
-            self._ambiguous = True
+        self._forbid_here(start, end)
+        if not name:
+            self.forbid(start, end, "inside a comment")
+        elif name[0] == "/":
+            self.forbid(start, end, _OUTSIDE)
+        else:
+            self._read_tag(start, end, name, data)
+
+    def _forbid_here(self, start: int, end: int) -> None:
+        """Raise TemplateError for a field inside or behind an element that must not have one there."""
         if self._ambiguous:
-            self._forbidden = (
-                f"inside or after {', '.join(sorted(_AMBIGUOUS))}, which programs read differently"
-            )
-        elif name:
-            self._forbidden = f"inside {name}" if name in _RAW_TEXT else ""
+            names = ", ".join(sorted(_AMBIGUOUS))
+            self.forbid(start, end, f"inside or after {names}, which programs read differently")
+        if self._last_tag in _RAW_TEXT:
+            self.forbid(start, end, f"inside {self._last_tag}")
 
     def forbid(self, start: int, end: int, why: str) -> None:
         """Raise TemplateError for a field between these positions."""
@@ -118,15 +129,15 @@ class _Reader:
 
     def _read_tag(self, start: int, end: int, name: str, data: str) -> None:
         at, data_at = start, end - 1 - len(data)
-        for match in ATTRIBUTE.finditer(data):
+        for match in islice(ATTRIBUTE.finditer(data), MAX_ATTRIBUTES):
             quoted = 2 if match.group(2) is not None else 3
             if not match.group(quoted):
                 continue
             begin, stop = data_at + match.start(quoted), data_at + match.end(quoted)
-            self.forbid(at, begin, "inside a tag, outside of a quoted value")
+            self.forbid(at, begin, _OUTSIDE)
             self._read_value(begin, stop, name, match.group(1).lower())
             at = stop
-        self.forbid(at, end, "inside a tag, outside of a quoted value")
+        self.forbid(at, end, _OUTSIDE)
 
     def _read_value(self, start: int, end: int, element: str, attribute: str) -> None:
         is_url = element in URL_ATTRIBUTES.get(attribute, ())

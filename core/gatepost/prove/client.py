@@ -14,6 +14,10 @@ from gatepost.prove.private_copy import client_address
 from gatepost.prove.surroundings import Surroundings
 
 _POLL_INTERVAL = 0.03
+
+_NAME = "{{contact.first_name|}} {{contact.last_name|}}"
+"""Where the client has merge fields, the names of a canary, which must be nowhere but in the message."""
+
 _SENDS = re.compile(r'^gatepost_sends_total\{.*plugin="([^"]+)".*\} ([0-9.e+]+)$', re.MULTILINE)
 
 
@@ -53,17 +57,17 @@ class GatewayClient:
 
     def fields(self, channel: Channel, fields: Mapping[str, str]) -> dict[str, str]:
         """Return the fields of a request."""
+        text = f"{fields.get('text', 'accept')} {_NAME}"
         if channel is Channel.EMAIL:
-            text = fields.get("text", "accept")
             usual = {
-                "subject": "A proof",
+                "subject": f"A proof {_NAME}",
                 "body": f"<p>{text}</p>",
                 "text_body": text,
                 "email_uid": self.uid(),
             }
             sender = "from_email_address"
         else:
-            usual = {"body": fields.get("text", "accept"), "im_uid": self.uid()}
+            usual = {"body": text, "im_uid": self.uid()}
             sender = "from_number"
         renamed = {
             sender if key == "sender" else key: value for key, value in fields.items() if key != "text"
