@@ -43,7 +43,7 @@ class LookupResult(msgspec.Struct, frozen=True):
     outcome: LookupOutcome
     recipient: Secret | None = None
     attributes: Mapping[str, str] = NO_ATTRIBUTES
-    """Further attributes of the contact, for the sending plugin alone."""
+    """Further attributes of the contact, for merge fields and for the sending plugin."""
     blocked: str = ""
     """The reason of BLOCKED."""
     known: Sequence[tuple[str, Contact]] = ()
