@@ -69,6 +69,15 @@ class AttributesOfAnyKind(Example):
         return Contact(email=found.email, phone=found.phone, attributes={"level": 7})
 
 
+@wrong("contacts.field_types", "an attribute holds the address or the number")
+class AttributesOfTheWholeRow(Example):
+    @hookimpl
+    async def find_contact(self, ext_user_id):
+        found = await super().find_contact(ext_user_id)
+        row = {"id": ext_user_id, "phone": found.phone.reveal() if found and found.phone else ""}
+        return found and msgspec.structs.replace(found, attributes=row)
+
+
 @wrong("contacts.field_types", "`blocked` is not a text")
 class BlocksWithAFlag(Example):
     @hookimpl

@@ -61,6 +61,12 @@ class JoinsLines(ChangesTheBody):
         return {"text": " ".join(message.text.splitlines()) if "\n" in message.text else message.text}
 
 
+@wrong("send.content", "a text like a merge field: the text has changed")
+class FillsTemplatesItself(ChangesTheBody):
+    def changes(self, body, message):
+        return {"text": message.text.replace("{{contact.vip}}", message.attributes.get("vip", ""))}
+
+
 @wrong("send.content", "a short text: the text has changed")
 class AddsAnAdvertisement(ChangesTheBody):
     def changes(self, body, message):

@@ -86,7 +86,8 @@ async def missing_fields(harness: Harness) -> None:
 async def field_types(harness: Harness) -> None:
     """Return addresses and numbers as Secrets, attributes and the reason of a block as texts.
 
-    Wrap addresses and numbers in Secret, and convert attributes and `blocked` into texts.
+    Wrap addresses and numbers in Secret, and convert attributes and `blocked` into texts. Leave address and number out of
+    the attributes: these are written into messages, where a template names them.
     """
     async with harness.run_plugin() as running:
         found = await running.find(_USER)
@@ -96,6 +97,8 @@ async def field_types(harness: Harness) -> None:
         assert value is None or isinstance(value.reveal(), str), "an address or number is not a text"
     texts = [text for pair in dict(found.attributes).items() for text in pair]
     assert all(isinstance(text, str) for text in texts), "an attribute is not a text"
+    values = [value.reveal() for value in (found.email, found.phone) if value]
+    assert not contains_any(" ".join(texts), values), "an attribute holds the address or the number"
     assert isinstance(found.blocked, str), "`blocked` is not a text"
 
 

@@ -262,10 +262,18 @@ def _contents(harness: Harness) -> Iterator[tuple[str, Fields, bool]]:
     yield "an emoji at the edge of a part", {"text": f"{CANARY} ".ljust(69, "ж") + "😀 and more"}, True
     yield "blanks at both ends", {"text": f"  {CANARY}  "}, False
     yield "lines", {"text": f"{CANARY}\n\n.\n..\nFrom here\r\nto there"}, False
+    # The gateway has filled its merge fields: what looks like one is a text that a user has typed somewhere.
+    filled = {"text": f"{CANARY} {{{{contact.vip}}}}", "attributes": {"vip": "yes"}}
+    yield "a text like a merge field", filled, False
     yield "a long text", {"text": f"{CANARY} " + "word " * 300}, False
     if harness.channel is Channel.SMS:
         return
     yield "HTML in Unicode", {"html": f"<p>Привет, {CANARY} 😀 &amp; &#8364;</p>"}, True
     yield "a long subject", {"subject": f"{CANARY} " + "Grüße ☃ " * 12 + "end"}, True
+    yield (
+        "a subject like a merge field",
+        {"subject": f"{CANARY} {{{{vip}}}}", "attributes": {"vip": "yes"}},
+        True,
+    )
     yield "an empty subject", {"subject": ""}, False
     yield "a long line", {"html": f"<p>{CANARY}{'x' * 3_000}</p>"}, True
