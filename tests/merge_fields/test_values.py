@@ -113,6 +113,10 @@ def test_what_becomes_too_long_is_not_made_at_all():
     assert len(values._values) == 2
 
 
+def test_what_has_no_fields_may_be_longer():
+    assert Values({}).fill(READERS["html"]("x" * 11), 10) == "x" * 11
+
+
 def test_a_value_is_made_once_for_all_its_fields(monkeypatch):
     calls = []
     monkeypatch.setattr(values_module, "with_case", lambda *call: calls.append(call) or "X")

@@ -32,6 +32,10 @@ class Values:
 
     def fill(self, template: Template, limit: int) -> str:
         """Return the template with its fields filled; raise TooLong where that has more characters than ``limit``."""
+        first, *others = template.pieces
+        if isinstance(first, str) and not others:
+            # What is not filled is not limited either.
+            return first
         parts = []
         length = 0
         for piece in template.pieces:
