@@ -152,6 +152,21 @@ async def test_contacts_of_others_are_ignored():
     assert await find_all(gathered(Generous()), users) == [contact_of(user) for user in users]
 
 
+async def test_a_source_may_be_unable_to_answer_about_one_user_of_several():
+    class Partly(Batch):
+        @hookimpl
+        async def find_contacts(self, ext_user_ids):
+            error = Unavailable("two rows for d", code="21000", misconfigured=True)
+            return {**await self.answer(ext_user_ids), "d": error}
+
+    found = await find_all(gathered(Partly()), ["a", "b", "c", "d", "e"])
+
+    error = found.pop(3)
+    assert found == [contact_of(user) for user in "abce"]
+    # Without the user's id, as the reason is logged and shown.
+    assert (error.reason, error.code, error.misconfigured) == ("two rows for [user]", "21000", True)
+
+
 JUNK = {
     "no mapping": lambda users: [contact_of(user) for user in users],
     "none": lambda _: None,
