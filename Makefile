@@ -67,7 +67,7 @@ torture: setup  ## break processes, disks and clocks, and count what is lost; SE
 # Without these programs the tests that need them are skipped by name. Ubuntu has no package of chromium.
 programs:  ## install the programs that some tests need; as root, on Debian or Ubuntu
 	-apt-get -qq update
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install caddy nginx pgbouncer prometheus systemd > /dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install caddy mariadb-server nginx pgbouncer prometheus systemd > /dev/null
 	-DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium > /dev/null
 
 lint: setup  ## check style, types, the import layers and the workflows
@@ -118,7 +118,7 @@ lock: $(BIN)/uv  ## update the lock files; ARGS=--upgrade takes the newest versi
 		--custom-compile-command "make lock" --no-emit-package gatepost --all-extras --group dev --group bench \
 		$(PROJECTS) --output-file requirements.lock $(ARGS)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --no-annotate --quiet \
-		--custom-compile-command "make lock" --no-emit-package gatepost --extra alerts --extra console --extra encryption --extra merge-fields --extra otel --extra postgres \
+		--custom-compile-command "make lock" --no-emit-package gatepost --extra alerts --extra console --extra encryption --extra merge-fields --extra mysql --extra otel --extra postgres \
 		--constraint requirements.lock $(SHIPPED) --output-file constraints.txt $(ARGS)
 	echo uv | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command "make lock" - --output-file uv-bootstrap.lock $(ARGS)

@@ -14,8 +14,8 @@ KINDS = sorted(
     name
     for project in REPO.glob("plugins/*/pyproject.toml")
     for name in tomllib.loads(project.read_text())["project"]["entry-points"]["gatepost"]
-    # The name of the protocol, which the core speaks itself.
-    if name != "http"
+    # The names of the protocol and of the language, which the core speaks itself.
+    if name not in {"http", "sql"}
 )
 
 ALLOWED = {

@@ -305,6 +305,7 @@ SETTINGS = {
     "sandbox": {"folder": "mailbox"},
     "sendgrid": {"api_key": "env:SENDGRID_KEY"},
     "smtp": {"host": "relay.example"},
+    "sql": {"url": "sqlite:///users.db", "query": "SELECT * FROM users WHERE ext_user_id = :ext_user_id"},
     "vonage": {"application_id": "an-id", "private_key": "file:vonage.pem"},
     "example": {"base_url": "https://api.example.com", "api_key": "env:SENDGRID_KEY"},
 }
