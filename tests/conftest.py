@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from gatepost.model import Channel
 from gatepost.observe import logs
 from gatepost.outbox import NewMessage, new_id
+from sql import mariadb
 from torture import postgres
 
 
@@ -26,6 +27,14 @@ def keep_logging_of_pytest():
 def postgres_server():
     """Start one PostgreSQL server for the whole run; each test creates its own database."""
     with postgres.start_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server():
+    if not mariadb.is_installed():
+        pytest.skip(mariadb.MISSING)
+    with mariadb.start_server() as server:
         yield server
 
 

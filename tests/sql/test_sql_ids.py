@@ -1,0 +1,106 @@
+"""Only the user with exactly the id that was asked for is found, whatever the column's type and collation."""
+
+import pytest
+
+from gatepost.model import Contact, Secret
+
+UUID_ID = "6f1c2f0e-54b1-4c8a-9f0a-0123456789ab"
+OTHERS_OF_42 = (
+    *(
+        "042",
+        "0042",
+        " 42",
+        "42 ",
+        "42\t",
+        "+42",
+        "42.0",
+        "4.2e1",
+        "0x2A",
+        "42abc",
+        "４２",
+        "-42",
+        "4",
+        "422",
+    ),
+    *("42\0", "42' OR '1'='1", "42 OR 1=1", "%", "_2", "*", "9" * 512, "x" * 512, "😀" * 512, "\ud800"),
+    *("9223372036854775808", "-9223372036854775809", "null", "NULL", "true", ""),
+)
+OTHERS_OF_ANN = ("ANN", "Ann", "ann ", " ann", "ánn", "a\u0301nn", "ann\0", "an", "an%", "☃", "0", "ａｎｎ")
+
+POSTGRES_TYPES = ["text", "varchar(512)", "char(20)", "smallint", "int", "bigint", "numeric"]
+MARIADB_TYPES = [
+    *("INT", "BIGINT UNSIGNED", "CHAR(20)", "VARCHAR(191) CHARACTER SET latin1"),
+    *("VARCHAR(191) COLLATE utf8mb4_general_ci", "VARCHAR(191) COLLATE utf8mb4_bin", "DECIMAL(20)"),
+]
+
+
+async def assert_found_alone(running, user, others):
+    async with running() as plugin:
+        for wanted in (user, *others):
+            found = await plugin.find_contact(wanted)
+            assert (found is not None) == (wanted == user), ascii(wanted[:24])
+        assert set(await plugin.find_contacts([user, *others])) == {user}
+        for other in others:
+            assert set(await plugin.find_contacts([other, user])) == {user}, ascii(other[:24])
+
+
+def add_users(players, id_type, *users):
+    players.create(id_type)
+    players.add({user: Contact(email=Secret(f"{user}@players.example")) for user in users})
+
+
+@pytest.mark.parametrize("id_type", POSTGRES_TYPES)
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_an_integer_is_found_by_its_one_spelling_in_postgresql(players, running, id_type):
+    add_users(players, id_type, "42", "0")
+    await assert_found_alone(running, "42", OTHERS_OF_42)
+
+
+@pytest.mark.parametrize("id_type", MARIADB_TYPES)
+@pytest.mark.parametrize("players", ["mariadb"], indirect=True)
+async def test_an_integer_is_found_by_its_one_spelling_in_mariadb(players, running, id_type):
+    add_users(players, id_type, "42", "0")
+    await assert_found_alone(running, "42", [other for other in OTHERS_OF_42 if other])
+
+
+@pytest.mark.parametrize("id_type", [one for one in POSTGRES_TYPES if "char" in one or one == "text"])
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_text_is_found_character_by_character_in_postgresql(players, running, id_type):
+    add_users(players, id_type, "ann")
+    await assert_found_alone(running, "ann", OTHERS_OF_ANN)
+
+
+@pytest.mark.parametrize("id_type", [one for one in MARIADB_TYPES if "CHAR" in one])
+@pytest.mark.parametrize("players", ["mariadb"], indirect=True)
+async def test_a_text_is_found_character_by_character_in_mariadb(players, running, id_type):
+    add_users(players, id_type, "ann")
+    await assert_found_alone(running, "ann", OTHERS_OF_ANN)
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_uuid_is_found_by_its_canonical_spelling(players, running):
+    add_users(players, "uuid", UUID_ID)
+    await assert_found_alone(
+        running, UUID_ID, [UUID_ID.upper(), UUID_ID.replace("-", ""), f"{{{UUID_ID}}}", "42"]
+    )
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_server_that_stores_no_unicode_knows_no_such_user(players, running):
+    players.run("CREATE DATABASE latin ENCODING latin1 LOCALE 'C' TEMPLATE template0")
+    players.database = "latin"
+    players.url = f"postgresql://postgres:x@127.0.0.1:{players.proxy.port}/latin"
+    add_users(players, "text", "ann")
+    async with running(**players.table) as plugin:
+        for user in ("☃", "😀", "ann☃"):
+            assert await plugin.find_contact(user) is None
+            assert set(await plugin.find_contacts([user, "ann"])) == {"ann"}
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_the_id_need_not_be_returned_where_the_database_compares_exactly(players, running):
+    add_users(players, "bigint", "42")
+    query = "SELECT email FROM players WHERE id = :ext_user_id"
+    async with running(query=query) as plugin:
+        assert await plugin.find_contact("42")
+        assert set(await plugin.find_contacts(["42", "042", "43"])) == {"42"}

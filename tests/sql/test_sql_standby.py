@@ -1,0 +1,86 @@
+"""Two servers of PostgreSQL: a failover, and a standby that is behind."""
+
+import asyncio
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from gatepost.errors import Unavailable
+from gatepost.model import Contact, Secret
+from gatepost_sql import plugin as plugin_module
+from sql.proxy import Proxy
+
+ANN = {"ann": Contact(email=Secret("ann@players.example"))}
+
+
+@pytest.fixture
+def standby(postgres_server, tmp_path_factory):
+    """A folder with a running standby of the server, on a Unix socket."""
+    folder = tmp_path_factory.mktemp("standby")
+    data = folder / "data"
+    owner = postgres_server._folder
+    # The server does not run as root: its programs get its own user.
+    user = owner.stat().st_uid
+    for one in (folder, *folder.parents):
+        if one.stat().st_uid == 0 and one != one.parent and "pytest" in str(one):
+            one.chmod(0o755)
+    shutil.chown(folder, user)
+
+    def run(*arguments):
+        subprocess.run([str(one) for one in arguments], check=True, capture_output=True, user=user, cwd="/")
+
+    run(
+        *(postgres_server.binary("pg_basebackup"), "-h", owner, "-U", "postgres"),
+        *("-D", data, "-R", "-X", "stream", "--checkpoint=fast"),
+    )
+    control = [postgres_server.binary("pg_ctl"), "-D", data, "-w"]
+    run(*control, "-l", folder / "log", "-o", f'-h "" -k {folder}', "start")
+    yield folder
+    run(*control, "-m", "immediate", "stop")
+
+
+async def found_in_the_end(plugin):
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                if await plugin.find_contact("ann"):
+                    return
+            except Unavailable:
+                pass
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_lookups_go_on_at_the_standby_when_the_primary_is_lost(
+    players, running, standby, core, monkeypatch
+):
+    monkeypatch.setattr(plugin_module, "AGE_INTERVAL", 0.05)
+    players.create()
+    players.add(ANN)
+    async with Proxy(f"{standby}/.s.PGSQL.5432") as second:
+        first = players.proxy
+        url = players.url.replace(f":{first.port}", f":{first.port},127.0.0.1:{second.port}")
+        async with running(url=url) as plugin:
+            assert await plugin.find_contact("ann")
+            assert second.connections == 0
+            first._server.close()
+            first.drop()
+            await found_in_the_end(plugin)
+            assert second.connections > 0
+            async with asyncio.timeout(60):
+                while not core.described:  # noqa: ASYNC110  the core has no event for it
+                    await asyncio.sleep(0.02)
+    state = core.described[-1]
+    assert state.users is None
+    assert state.as_of <= time.time()
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_primary_says_nothing_of_its_age(players, running, core, monkeypatch):
+    monkeypatch.setattr(plugin_module, "AGE_INTERVAL", 0.01)
+    players.create()
+    async with running():
+        await asyncio.sleep(0.1)
+    assert core.described == []
