@@ -21,6 +21,7 @@ import growth
 import lookups
 import memory
 import merged_mails
+import sql_source
 import start
 import webhook_2000
 import whole_way
@@ -55,6 +56,7 @@ def _groups(rounds: int, seconds: float, largest: int) -> Mapping[str, Callable[
         "memory": lambda: memory.rows(largest),
         "contacts": csv_source.rows,
         "lookups": lookups.rows,
+        "sql": sql_source.rows,
         "encryption": encryption.rows,
         "merge-fields": merged_mails.rows,
         "start": lambda: start.rows(rounds),
