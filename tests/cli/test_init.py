@@ -305,7 +305,7 @@ SETTINGS = {
     "sandbox": {"folder": "mailbox"},
     "sendgrid": {"api_key": "env:SENDGRID_KEY"},
     "smtp": {"host": "relay.example"},
-    "sql": {"url": "sqlite:///users.db", "query": "SELECT * FROM users WHERE ext_user_id = :ext_user_id"},
+    "sql": {"url": "env:PLAYERS_URL", "query": "SELECT * FROM users WHERE ext_user_id = :ext_user_id"},
     "vonage": {"application_id": "an-id", "private_key": "file:vonage.pem"},
     "example": {"base_url": "https://api.example.com", "api_key": "env:SENDGRID_KEY"},
 }
@@ -320,6 +320,7 @@ def shipped() -> list[str]:
 @pytest.mark.usefixtures("private_key")
 def test_each_installed_plugin_can_be_set_up_by_options(folder, monkeypatch, use):
     monkeypatch.setenv("SENDGRID_KEY", "SG.a-key")
+    monkeypatch.setenv("PLAYERS_URL", "sqlite:///users.db")
     plugin = discovery.load(use)
     hooks = {"send_email": "--email", "send_sms": "--sms", "find_contact": "--contacts"}
     channel = SETTINGS[use].get("channel")
