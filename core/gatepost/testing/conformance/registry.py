@@ -159,6 +159,7 @@ _MODULES = (
     "lifespan_checks",
     "ping_checks",
     "contact_checks",
+    "contact_failure_checks",
     "batch_checks",
     "user_checks",
     "send_checks",
