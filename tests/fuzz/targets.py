@@ -2,6 +2,7 @@
 # ruff: noqa: PT017  the functions also run under atheris, without pytest
 
 import contextlib
+import gzip
 import ipaddress
 import json
 import tempfile
@@ -19,7 +20,9 @@ from gatepost.errors import BadSignature, BadWebhook, Code, Refused, WebhookRetr
 from gatepost.intake import requests
 from gatepost.model import Channel, Report, Secret, Status, WebhookRequest
 from gatepost.web.auth import Authenticator
-from gatepost_csv import parser, snapshot
+from gatepost_csv import snapshot
+from gatepost_csv.bad_file import BadFile
+from gatepost_csv.settings import Settings as CsvSettings
 from gatepost_http import webhooks as http_webhooks
 from gatepost_http.settings import Inbound, Webhook
 from gatepost_sendgrid import reports as sendgrid_reports
@@ -101,8 +104,8 @@ def csv(data: bytes) -> None:
     for content in (data, b"ext_user_id,email,phone\n" + data):
         file.write_bytes(content)
         try:
-            contacts = snapshot.read_snapshot(file, ",", lambda: None).contacts
-        except parser.BadFile:
+            contacts = snapshot.read_snapshot(CsvSettings(path=file), lambda: None).contacts
+        except BadFile:
             continue
         assert contacts.find("\0") is None
 
@@ -164,6 +167,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "http": http,
     "forwarded": forwarded,
 }
+_PACKED = gzip.compress(b"ext_user_id,email\nu1,a@x.example\n", mtime=0)
 SEEDS: dict[str, list[bytes]] = {
     "decoder": [json.dumps(fields).encode() for fields in GOOD.values()],
     "callback_url": [
@@ -174,7 +178,11 @@ SEEDS: dict[str, list[bytes]] = {
         ),
         *(b"@evil.example/", b"evil.example\\@crm.example", b"crm.example#@evil.example/", b"2130706433"),
     ],
-    "csv": [b'ext_user_id,email,phone,name\nu1,a@x.example,+4477,"A ""b"" c"\n', b'u2,,,\r\n"u\n3",b@x,1\n'],
+    "csv": [
+        b'ext_user_id,email,phone,name\nu1,a@x.example,+4477,"A ""b"" c"\n',
+        b'u2,,,\r\n"u\n3",b@x,1\n',
+        _PACKED,
+    ],
     "sendgrid": [
         (
             b'[{"event":"delivered","gp_id":"0192d3a4-5b6c-7d8e-9f00-112233445566","timestamp":1800000000,'
