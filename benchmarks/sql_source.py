@@ -2,7 +2,7 @@
 
     python benchmarks/sql_source.py [LOOKUPS]
 
-A proxy delays every answer of a PostgreSQL server by 5 ms. LOOKUPS lookups (2,000 by default), at most 200 at a time, go through
+A proxy delays each direction of a PostgreSQL server by 5 ms. LOOKUPS lookups (2,000 by default), at most 200 at a time, go through
 the gateway's own gathering of lookups: with find_contacts, and one by one, over the same two connections. The two take turns.
 """
 
@@ -100,13 +100,13 @@ def rows() -> Iterator[Row]:
     """Yield the rows of this measurement."""
     ratio, rate, delay = asyncio.run(measure(LOOKUPS))
     yield Row(
-        "sql lookups, 5 ms away: batches",
+        "sql lookups, 5 ms away each way: batches",
         ratio,
         "times as fast as single ones",
         goal=5,
         note=f"{rate:.0f} a second",
     )
-    yield Row("sql lookups, 5 ms away: a lookup alone", delay, "of one without batches")
+    yield Row("sql lookups, 5 ms away each way: a lookup alone", delay, "of one without batches")
 
 
 if __name__ == "__main__":
