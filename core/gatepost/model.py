@@ -14,6 +14,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from gatepost.blocked import BLOCKED as BLOCKED  # noqa: PLC0414  plugins import them from here
+from gatepost.blocked import blocked_reason as blocked_reason  # noqa: PLC0414
+from gatepost.blocked import reason_of as reason_of  # noqa: PLC0414
 from gatepost.errors import BadSignature, BadWebhook
 from gatepost.status import Status as Status  # noqa: PLC0414  plugins import it from here
 
@@ -27,9 +30,6 @@ MAX_QUERY_BYTES = 8_192
 MAX_QUERY_PARAMETERS = 128
 MAX_FORM_FIELDS = 1_000
 """Fields of a webhook's form that are parsed."""
-
-BLOCKED = "blocked"
-"""The reason of a user who must not be contacted, where the source knows no other."""
 
 NO_ATTRIBUTES: Mapping[str, str] = {}
 NO_COUNTS: Mapping[str, int] = {}

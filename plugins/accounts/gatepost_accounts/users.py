@@ -13,12 +13,10 @@ import msgspec
 
 from gatepost import wire
 from gatepost.errors import Unavailable
-from gatepost.model import BLOCKED, Contact, Secret
+from gatepost.model import BLOCKED, Contact, Secret, blocked_reason, reason_of
 from gatepost_accounts.requests import AddFault
 from gatepost_accounts.settings import Settings, Unknown, Value
 
-_NOT_BLOCKED = frozenset({"", "0", "false", "no"})
-_NO_REASONS = frozenset({*_NOT_BLOCKED, "1", "true", "yes"})
 """Texts that say whether a user is blocked, and not why."""
 _MAX_NUMBER = 2**128
 """As large as a UUID: a number of thousands of digits takes long to be written."""
@@ -144,10 +142,9 @@ class UserReader:
         text = "" if value is None else _text(value)
         if text is None:  # a fraction or a huge number
             return BLOCKED
-        word = text.strip().lower()
-        if word in _NOT_BLOCKED if self.not_blocked is None else text in self.not_blocked:
-            return ""
-        return BLOCKED if word in _NO_REASONS else text
+        if self.not_blocked is None:
+            return blocked_reason(text)
+        return "" if text in self.not_blocked else reason_of(text)
 
     def _attribute(self, record: Any, name: str) -> str | None:
         value = wire.resolve(record, self.attributes[name])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import add
 
-from gatepost.model import BLOCKED, Contact, Secret
+from gatepost.model import Contact, Secret, blocked_reason
 from gatepost_csv.columns import REQUIRED_COLUMNS, Columns
 from gatepost_csv.parser import FIELD_SEPARATOR
 
@@ -23,9 +23,6 @@ RECORD_END = b"\xff"
 POSITION_BITS = 43
 OFFSET_BITS = 24
 _OFFSET_MASK = (1 << OFFSET_BITS) - 1
-
-_NOT_BLOCKED = frozenset({"", "0", "false", "no"})
-_BLOCKED_WITHOUT_REASON = frozenset({"1", "true", "yes"})
 
 
 class RecordBlocks:
@@ -93,18 +90,9 @@ def contact_of(fields: Sequence[str], columns: Columns) -> Contact:
         phone=_secret(fields[2]),
         # Without `strict`, which would double the time of a lookup; `blocked` may be left over.
         attributes=dict(zip(columns.attributes, fields[len(REQUIRED_COLUMNS) :])),  # noqa: B905
-        blocked=_blocked(fields[-1]) if columns.has_blocked else "",
+        blocked=blocked_reason(fields[-1]) if columns.has_blocked else "",
     )
 
 
 def _secret(text: str) -> Secret | None:
     return Secret(text) if text and not text.isspace() else None
-
-
-def _blocked(text: str) -> str:
-    """Return the reason in a field of the column `blocked`; empty for a user who may be contacted."""
-    reason = text.strip()
-    word = reason.lower()
-    if word in _NOT_BLOCKED:
-        return ""
-    return BLOCKED if word in _BLOCKED_WITHOUT_REASON else reason

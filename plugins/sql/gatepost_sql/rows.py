@@ -6,17 +6,13 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from gatepost import model
 from gatepost.errors import Unavailable
-from gatepost.model import Contact, Secret
+from gatepost.model import Contact, Secret, blocked_reason
 from gatepost_sql.ids import IdType
 from gatepost_sql.settings import ADDRESSES, BLOCKED, ID, KNOWN_COLUMNS
 
 MAX_ROWS = 20
 """Rows of one user that are read: a loose comparison also finds ids that differ in case."""
-
-_NOT_BLOCKED = frozenset({"", "0", "false", "no"})
-_BLOCKED_WITHOUT_REASON = frozenset({"1", "true", "yes"})
 
 Row = Mapping[str, object]
 """The values of a row by the names of its columns."""
@@ -86,7 +82,7 @@ def _contact(row: Row) -> Contact:
         email=_address(row, "email"),
         phone=_address(row, "phone"),
         attributes=attributes,
-        blocked=_blocked(row.get(BLOCKED)),
+        blocked=blocked_reason(text_of(BLOCKED, row.get(BLOCKED)) or ""),
     )
 
 
@@ -97,14 +93,6 @@ def _address(row: Row, name: str) -> Secret | None:
     if not isinstance(value, str):
         raise Unavailable(f"the query returns {name} as something else than text", misconfigured=True)
     return Secret(value) if value.strip() else None
-
-
-def _blocked(value: object) -> str:
-    reason = (text_of(BLOCKED, value) or "").strip()
-    word = reason.lower()
-    if word in _NOT_BLOCKED:
-        return ""
-    return model.BLOCKED if word in _BLOCKED_WITHOUT_REASON else reason
 
 
 def text_of(name: str, value: object) -> str | None:
