@@ -89,8 +89,9 @@ def tokens(html: str) -> Iterator[Token]:
 def _after_comment(html: str, at: int) -> int:
     """Return the position after a comment, which begins with ``<!``, ``<?`` or ``</``."""
     if html.startswith("<!--", at):
-        # From its third character: `<!-->` is a whole comment.
-        end = _COMMENT_END.search(html, at + 2)
+        if html.startswith(("<!-->", "<!--->"), at):
+            return html.index(">", at) + 1
+        end = _COMMENT_END.search(html, at + 4)
         return end.end() if end else len(html)
     return html.find(">", at) + 1 or len(html)
 

@@ -55,10 +55,10 @@ async def test_a_mail_is_filled_and_its_values_are_in_no_other_place(merging, ma
         "plain", subject="{{contact.first_name}}!", body=BODY, text_body="{{contact.city|}}."
     )
     await merging.hears(plain, "accepted")
-    shown = "</b><script>x</script> & Bcc: eve@evil.example{{contact.last_name}}"
+    shown = "</b><script>x</script> & Bcc: eve@evil.example{ {contact.last_name} } "
     assert mailboxes.mails[1]["Subject"] == shown
     assert mailboxes.mails[1]["Bcc"] is None
-    assert f"Hi {shown}" in mailboxes.mails[1].get_body("plain").get_content()
+    assert f"Hi {shown.strip()}" in mailboxes.mails[1].get_body("plain").get_content()
     assert "<script" not in mailboxes.mails[1].get_body("html").get_content()
     assert mailboxes.mails[2]["Subject"] == "!"
     assert mailboxes.mails[2].get_body("plain").get_content().strip() == "."

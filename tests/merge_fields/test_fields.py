@@ -3,6 +3,8 @@
 import pytest
 
 from gatepost.merge_fields import fields
+from gatepost.merge_fields.messages import MergeFields, UnusableTemplate, fill_sms
+from gatepost.merge_fields.values import Values
 from merge_fields.filling import filled, problem
 
 
@@ -70,9 +72,25 @@ def test_too_many_fields_are_refused(kind):
 
 
 def test_filters_of_a_missing_package_are_refused_by_name(monkeypatch):
-    monkeypatch.setattr(fields, "find_spec", {"other": object()}.get)
+    monkeypatch.setattr(fields, "_has_babel", lambda: False)
     assert "pip install '.[merge-fields]'" in problem("{{contact.born:date}}")[0]
     assert problem("{{contact.born:upper}}") is None
+
+
+def test_a_message_waits_for_the_package_and_is_rejected_for_its_own_fault(monkeypatch):
+    messages = MergeFields(["brand"])
+    monkeypatch.setattr(fields, "_has_babel", lambda: False)
+    with pytest.raises(UnusableTemplate) as waits:
+        messages.read_sms("{{contact.born:date}}")
+    with pytest.raises(UnusableTemplate) as rejected:
+        messages.read_sms("{{contact.born:time}}")
+    assert (waits.value.is_final, rejected.value.is_final) == (False, True)
+
+
+def test_a_text_message_of_nothing_is_not_sent():
+    template = MergeFields(["brand"]).read_sms("{{contact.code}} ")
+    with pytest.raises(UnusableTemplate, match="is empty"):
+        fill_sms(template, Values({}))
 
 
 def test_the_text_without_its_fields():

@@ -9,6 +9,7 @@ from justhtml import JustHTML
 
 from delivery.html_text.cases import FRAGMENTS, NAMES
 from gatepost.merge_fields.fields import TemplateError, clean
+from gatepost.merge_fields.values import as_text
 from merge_fields.filling import filled, problem
 
 FIELD = "{{contact.name}}"
@@ -82,7 +83,7 @@ def check(template, value, *, scripting):
     html = template.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     if FIELD not in html or problem(html):
         return
-    shown = clean(value) or "x"
+    shown = as_text(clean(value)) or "x"
     nodes, texts = tree(filled(html, "html", name="x9x"), scripting=scripting)
     other_nodes, other_texts = tree(filled(html, "html", name=shown), scripting=scripting)
     assert other_nodes == nodes

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from gatepost.merge_fields import values as values_module
 from gatepost.merge_fields.fields import CASES, FORMATS
 from gatepost.merge_fields.values import TooLong, Values
-from merge_fields.filling import READERS, filled
+from merge_fields.filling import READERS, filled, problem
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,9 @@ from merge_fields.filling import READERS, filled
         ("\u202eanA\u2066", "anA"),
         ("half \ud83d", "half \ufffd"),
         ("=1+1", "=1+1"),
-        ("{{contact.secret}}", "{{contact.secret}}"),
+        ("{{contact.secret}}", " { {contact.secret} } "),
+        ("a {% b %} *|EMAIL|* c", "a { % b % } * |EMAIL| * c"),
+        ("50 % | 100%", "50 % | 100%"),
         ("ليلى אב نیم\u200cفاصله 👩\u200d💻", "ليلى אב نیم\u200cفاصله 👩\u200d💻"),
     ],
 )
@@ -30,6 +32,50 @@ def test_a_value_is_one_line_of_text_and_stays_that(kind, value, shown):
 
 def test_a_value_can_not_become_an_encoded_word():
     assert filled("{{contact.x}}", "subject", x="=?utf-8?q?=0D=0ABcc:?=") == "= ?utf-8?q?=0D=0ABcc:?="
+    assert filled("Bonus ={{contact.x}}", "subject", x="?utf-8?q?You?=") == "Bonus = ?utf-8?q?You?="
+
+
+def test_a_value_is_no_template_with_the_brace_beside_it():
+    assert filled("{{{contact.x}}}", x="{name}") == "{ {name} }"
+
+
+@pytest.mark.parametrize("dots", [".", ".."])
+def test_a_value_does_not_lead_a_link_to_another_folder(dots):
+    assert filled('<a href="https://b.example/u/{{contact.x|1}}/o">', "html", x=dots) == (
+        '<a href="https://b.example/u/1/o">'
+    )
+    assert filled("{{contact.x}}", x=dots) == dots
+
+
+def test_values_that_a_filter_has_changed_are_told():
+    values = Values({"x": "ana", "born": "1990-12-31"})
+    values.fill(READERS["text"]("{{contact.x}} {{contact.x:upper}} {{contact.born:date}}"), 99)
+    assert values.changed == {"ANA", "December 31, 1990"}
+
+
+def test_a_value_that_is_too_long_is_not_filtered_first(monkeypatch):
+    monkeypatch.setattr(values_module, "with_case", None)
+    with pytest.raises(TooLong):
+        Values({"x": "a" * 999}).fill(READERS["subject"]("{{contact.x:title}}"), 998)
+    assert filled("{{contact.x:date|no date}}", x="1" * 65) == "no date"
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("请访问https://a.example/,{{contact.x}}您好", "请访问https://a.example/,张伟您好"),
+        ("请访问https://a.example/，{{contact.x}}您好", "请访问https://a.example/，张伟您好"),
+        ("(https://a.example/),{{contact.x}}", "(https://a.example/),张伟"),
+        ("https://a.example/?n={{contact.x}}&m={{contact.x}}", "https://a.example/?n=%E5%BC%A0%E4%BC%9F&m=%E5%BC%A0%E4%BC%9F"),
+    ],
+)  # fmt: skip
+def test_a_url_in_plain_text_ends_where_one_ends(source, shown):
+    assert filled(source, x="张伟") == shown
+
+
+@pytest.mark.parametrize("source", ["https://a.example{{contact.x}}", "https://{{contact.x}}.example/"])
+def test_in_plain_text_too_no_value_decides_where_a_link_leads(source):
+    assert problem(source, "text")[0] == "a merge field may stand in a URL only after https://HOST/"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The composition of a message from its stored content: merge fields, text part, and what a plugin needs beside them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 import msgspec
@@ -44,6 +44,8 @@ class ComposedMessage(NamedTuple):
     """The subject or text as it is stored: without the values of merge fields, so it may be stored elsewhere too."""
     content: bytes = b""
     """The content to store for the next attempt; empty: the stored content stays."""
+    private: Sequence[Secret] = ()
+    """Values of merge fields that are in none of the contact's attributes in this form."""
 
 
 class Composer:
@@ -64,18 +66,19 @@ class Composer:
         Raises ValueError when the stored content can't be decoded, and UnusableTemplate.
         """
         content = decode_content(claim.channel, claim.content)
+        values = Values(attributes)
         if isinstance(content, SmsContent):
             sms = Sms(
                 id=claim.id,
                 recipient=recipient,
                 sender=content.sender,
-                text=self._sms_text(claim, content.text, attributes),
+                text=self._sms_text(claim, content.text, values),
                 lifetime=claim.lifetime,
                 attributes=attributes,
                 **_origin(claim, urgent=urgent),
             )
-            return ComposedMessage(sms, content.text)
-        filled = await self._fill_email(claim, content, attributes)
+            return ComposedMessage(sms, content.text, private=_private(values))
+        filled = await self._fill_email(claim, content, values)
         parts = filled or FilledEmail(content.subject, content.html, content.text)
         text, new_content = parts.text, b""
         if text is None:
@@ -94,11 +97,9 @@ class Composer:
             attributes=attributes,
             **_origin(claim, urgent=urgent),
         )
-        return ComposedMessage(email, content.subject, new_content)
+        return ComposedMessage(email, content.subject, new_content, _private(values))
 
-    async def _fill_email(
-        self, claim: Claim, content: EmailContent, attributes: Mapping[str, str]
-    ) -> FilledEmail | None:
+    async def _fill_email(self, claim: Claim, content: EmailContent, values: Values) -> FilledEmail | None:
         """Return the parts of a mail with their merge fields filled; None where it has none that are to be filled."""
         if not self._clients[claim.client].merge_fields:
             return None
@@ -107,18 +108,16 @@ class Composer:
         )
         if template is None:
             return None
-        values = Values(attributes)
         filled = fill_email(template, values)
         self._note_empty(claim, values)
         return filled
 
-    def _sms_text(self, claim: Claim, text: str, attributes: Mapping[str, str]) -> str:
+    def _sms_text(self, claim: Claim, text: str, values: Values) -> str:
         """Return the text of a text message with its merge fields filled."""
         client = self._clients[claim.client]
         template = self._merge_fields.read_sms(text) if client.merge_fields else None
         if template is None:
             return text
-        values = Values(attributes)
         filled = fill_sms(template, values)
         limit = client.sms_max_parts
         if limit and (parts := count_parts(filled)) > limit:
@@ -136,6 +135,10 @@ class Composer:
             self._trail.merge_fields_empty(
                 claim.id, client=claim.client, uid=claim.uid, attributes=values.empty
             )
+
+
+def _private(values: Values) -> Sequence[Secret]:
+    return tuple(Secret(value) for value in values.changed if value)
 
 
 def _origin(claim: Claim, *, urgent: bool) -> _Origin:

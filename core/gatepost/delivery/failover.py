@@ -1,7 +1,8 @@
 """Failover: which plugin of a route gets a message, and which one is next if that plugin is unavailable."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from gatepost.delivery import attempt
 from gatepost.delivery.attempt import InstanceAnswer
@@ -11,9 +12,10 @@ from gatepost.delivery.replay import PAUSES, Replays, repeat_until
 from gatepost.delivery.routes import RouteMember, SendingRoute
 from gatepost.delivery.slots import take_slot, wait_for_turn
 from gatepost.errors import SendError, Unavailable, Uncertain
-from gatepost.model import Email, Receipt, Sms
+from gatepost.model import Email, Receipt, Secret, Sms
 from gatepost.observe import logs
 from gatepost.observe.metrics import Metrics
+from gatepost.observe.redaction import redaction_scope
 from gatepost.outbox import Claim, Outbox, Try
 
 REPEATED = "repeated after an uncertain answer"
@@ -25,7 +27,17 @@ _log = logs.get(__name__)
 class Delivery:
     """The state of one claim from its beginning to its result."""
 
-    __slots__ = ("answer", "claim", "content", "expires_at", "sending", "template", "tried_at", "tries")
+    __slots__ = (
+        "answer",
+        "claim",
+        "content",
+        "expires_at",
+        "private",
+        "sending",
+        "template",
+        "tried_at",
+        "tries",
+    )
 
     def __init__(self, claim: Claim, now: float) -> None:
         self.claim = claim
@@ -43,6 +55,8 @@ class Delivery:
         """The content to store for the next attempt; empty: the stored content stays."""
         self.template = ""
         """The subject or text as it is stored, without the values of merge fields."""
+        self.private: Sequence[Secret] = ()
+        """Values in the message that are in none of the contact's attributes in this form."""
 
 
 class Failover:
@@ -125,7 +139,8 @@ class Failover:
         start = self._clock()
         self._note_wait(delivery, start)
         try:
-            answer = await member.instance.send(message)
+            with redaction_scope(*delivery.private) if delivery.private else nullcontext():
+                answer = await member.instance.send(message)
         except SendError as error:
             answer = error
         finally:

@@ -262,8 +262,12 @@ class DeliveryWorker:
         except ValueError:
             return _unreadable(claim)
         except UnusableTemplate as error:
-            return attempt.final_result(claim, State.REJECTED, str(error))
+            if error.is_final:
+                return attempt.final_result(claim, State.REJECTED, str(error))
+            _log.error("merge_fields_not_filled", message=claim.id, reason=str(error))
+            return attempt.retry_result(claim, str(error))
         delivery.content, delivery.template = composed.content, composed.template
+        delivery.private = composed.private
         return composed.message
 
 

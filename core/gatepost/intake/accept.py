@@ -73,7 +73,8 @@ class Acceptance:
         callback_url = None
         try:
             try:
-                if client.merge_fields:
+                # Above the limit the next check refuses it, without a wait for those that are read before it.
+                if client.merge_fields and self._in_flight <= MAX_IN_FLIGHT:
                     await self._check_merge_fields(name, request)
                 callback_url = self._check(name, client, request)
                 message, lookup = await self._prepare(name, client, request, callback_url)

@@ -6,6 +6,7 @@ All other text between double braces stays as it is: it may be Smartico's or the
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
+from functools import cache
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -61,6 +62,10 @@ class TemplateError(Exception):
         super().__init__(problem)
         self.problem = problem
         self.position = position
+
+
+class MissingPackage(TemplateError):
+    """A template that can't be filled in this installation, because a package is missing."""
 
 
 class Pieces:
@@ -131,12 +136,17 @@ def read_field(inside: str, context: Context, position: int) -> MergeField:
         raise TemplateError("the user's email and phone are not attributes", position)
     if has_filter and used not in CASES + FORMATS:
         raise TemplateError(f"there is no such filter: use one of {', '.join(CASES + FORMATS)}", position)
-    if used in FORMATS and not find_spec("babel"):
-        raise TemplateError(
+    if used in FORMATS and not _has_babel():
+        raise MissingPackage(
             f"the filter {used} needs babel: from your checkout, pip install '.[merge-fields]'",
             position,
         )
     return MergeField(name, context, used, clean(default) if has_default else None)
+
+
+@cache
+def _has_babel() -> bool:
+    return find_spec("babel") is not None
 
 
 # Characters that end a line somewhere or that no program shows: C0, DEL, C1, and Unicode's line separators.

@@ -18,11 +18,16 @@ FALLBACK = "en"
 
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{2,8})*")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.([0-9]{1,6}))?")
+MAX_LENGTH = 64
+"""Characters of a date or a number at most; what is longer is neither."""
+
 _DECIMALS = re.compile(r"\.[0#]+|(?=;|$)")
 
 
 def formatted(used: str, value: str, language: str) -> str:
     """Return the value after the filter date or number; empty where it is neither."""
+    if len(value) > MAX_LENGTH:
+        return ""
     return _date(value, language) if used == "date" else _number(value, language)
 
 

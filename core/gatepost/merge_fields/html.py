@@ -47,7 +47,7 @@ _AMBIGUOUS = frozenset({"svg", "math", "noscript", "select", "frameset"})
 _OUTSIDE = "inside a tag, outside of the quoted value of one of its first 100 attributes"
 
 # The scheme and the host are the template's own; of a mailto: also the address.
-_URL_START = re.compile(r"[\t\n\f ]*+(?:https?://[^\s/?#\\{}]++[/?#]|mailto:[^\s?#{}]*+\?)", re.IGNORECASE)
+_URL_START = re.compile(r"[\t\n\f ]*+(?:https?://[^\s/?#\\{}]++[/?#]|mailto:[^\s?#{}]++\?)", re.IGNORECASE)
 
 _NAME_CHARACTERS = "#0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -63,6 +63,7 @@ def html_template(html: str) -> Generator[None, None, Template]:
     for end, name, data in tokens(html):
         # A long text comes in several tokens, and a field may be in two of them.
         if name or not data:
+            reader.pass_text(text_at, at)
             if next_field < end:
                 reader.read_text(text_at, at)
                 reader.read_markup(at, end, name, data)
@@ -98,6 +99,11 @@ class _Reader:
             self._last_tag = name
             self._ambiguous = self._ambiguous or name in _AMBIGUOUS
 
+    def pass_text(self, start: int, end: int) -> None:
+        """Note a text: a script that holds `<!--` may go on behind its end tag."""
+        if self._last_tag == "script" and self._html.find("<!--", start, end) >= 0:
+            self._ambiguous = True
+
     def read_text(self, start: int, end: int) -> None:
         """Read a text."""
         self._forbid_here(start, end)
@@ -118,7 +124,9 @@ class _Reader:
         """Raise TemplateError for a field inside or behind an element that must not have one there."""
         if self._ambiguous:
             names = ", ".join(sorted(_AMBIGUOUS))
-            self.forbid(start, end, f"inside or after {names}, which programs read differently")
+            self.forbid(
+                start, end, f"inside or after {names}, or a script with <!--, which programs read differently"
+            )
         if self._last_tag in _RAW_TEXT:
             self.forbid(start, end, f"inside {self._last_tag}")
 

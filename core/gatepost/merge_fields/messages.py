@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from gatepost.header_text import MAX_LINE, header_problem
-from gatepost.merge_fields.fields import Template, TemplateError, has_fields
+from gatepost.merge_fields.fields import MissingPackage, Template, TemplateError, has_fields
 from gatepost.merge_fields.html import html_template
 from gatepost.merge_fields.plain_text import read_subject, read_text
 from gatepost.merge_fields.values import TooLong, Values
@@ -17,6 +17,11 @@ MAX_FILLED = 1_048_576
 
 class UnusableTemplate(Exception):
     """A message can't be sent with its merge fields filled; the text says why, and quotes nothing of the message."""
+
+    def __init__(self, problem: str, *, is_final: bool = True) -> None:
+        """``is_final``: whether another installation could not send it either."""
+        super().__init__(problem)
+        self.is_final = is_final
 
 
 class EmailTemplate(NamedTuple):
@@ -81,8 +86,11 @@ def fill_email(template: EmailTemplate, values: Values) -> FilledEmail:
 
 
 def fill_sms(template: Template, values: Values) -> str:
-    """Fill the fields of a text message; raise UnusableTemplate where the result is too long."""
-    return _fill("body", template, values, MAX_FILLED)
+    """Fill the fields of a text message; raise UnusableTemplate where the result is too long, or nothing."""
+    text = _fill("body", template, values, MAX_FILLED)
+    if not text.strip():
+        raise UnusableTemplate("body, with its merge fields filled, is empty")
+    return text
 
 
 def _read(name: str, parse: Callable[[str], Template], source: str) -> Template:
@@ -102,4 +110,5 @@ def _fill(name: str, template: Template, values: Values, limit: int) -> str:
 def _unusable(name: str, source: str, error: TemplateError) -> UnusableTemplate:
     before = source[: error.position]
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    return UnusableTemplate(f"{name}, line {line}, column {column}: {error.problem}")
+    problem = f"{name}, line {line}, column {column}: {error.problem}"
+    return UnusableTemplate(problem, is_final=not isinstance(error, MissingPackage))

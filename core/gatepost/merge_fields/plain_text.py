@@ -1,6 +1,19 @@
 """The merge fields of plain text: a subject, a text part, or a text message."""
 
-from gatepost.merge_fields.fields import Context, Pieces, Template, find_fields, read_field
+import re
+import string
+
+from gatepost.merge_fields.fields import (
+    Context,
+    Pieces,
+    Template,
+    TemplateError,
+    find_fields,
+    read_field,
+)
+
+_URL_CHARACTERS = "".join({*string.ascii_letters, *string.digits, *string.punctuation} - {*'<>"'})
+_HOST = re.compile(r"[^/?#\\]++[/?#]")
 
 
 def read_text(source: str) -> Template:
@@ -17,18 +30,24 @@ def _read(source: str, in_text: Context, in_url: Context) -> Template:
     pieces = Pieces(source)
     is_url = False
     for found in find_fields(source, 0, len(source)):
-        is_url = _ends_in_url(source[pieces.at : found.start], is_url)
+        is_url = _is_in_url(source[pieces.at : found.start], is_url, found.start)
         field = read_field(found.inside, in_url if is_url else in_text, found.start)
         pieces.add(found.start, found.end, field)
     return pieces.template()
 
 
-def _ends_in_url(literal: str, before: bool) -> bool:
-    """Return whether a text ends inside a URL; ``before``: whether it begins inside one."""
-    if not literal:
-        return before
-    if literal[-1].isspace():
+def _is_in_url(literal: str, before: bool, position: int) -> bool:
+    """Return whether a text ends inside a URL; ``before``: whether it begins inside one.
+
+    Raises TemplateError where the URL's host does not end before the field at this position.
+    """
+    # Not by white space: some languages write without it.
+    tail = literal[len(literal.rstrip(_URL_CHARACTERS)) :]
+    if tail.endswith((")", ",")):
         return False
-    words = literal.rsplit(None, 1)
-    is_one_word = len(words) == 1 and not literal[0].isspace()
-    return "://" in words[-1] or (before and is_one_word)
+    _, has_scheme, rest = tail.partition("://")
+    if not has_scheme:
+        return before and tail == literal
+    if not _HOST.match(rest):
+        raise TemplateError("a merge field may stand in a URL only after https://HOST/", position)
+    return True

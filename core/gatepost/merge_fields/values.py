@@ -1,5 +1,6 @@
 """The values of merge fields: a contact's attributes, filtered, and escaped for where they stand."""
 
+import re
 from collections.abc import Mapping
 from html import escape
 from urllib.parse import quote
@@ -9,6 +10,13 @@ from gatepost.merge_fields.letter_case import with_case
 
 LANGUAGE = "language"
 """The attribute with the contact's language, BCP 47."""
+
+_URLS = frozenset({Context.HTML_URL, Context.TEXT_URL})
+_DOT_SEGMENTS = frozenset({".", ".."})
+"""Parts of a path that a browser removes, also when they are encoded: the link would lead elsewhere."""
+
+# What providers take for a template of their own: {{ }}, {% %}, *| |*. A blank between the two makes it text.
+_MARK = re.compile(r"(?<=[{}%*|])(?=[{}%*|])")
 
 
 class TooLong(Exception):
@@ -29,6 +37,8 @@ class Values:
         self._values: dict[MergeField, str] = {}
         self.empty: dict[str, None] = {}
         """The names of attributes that the contact lacks and that have no default."""
+        self.changed: set[str] = set()
+        """The values that a filter has changed, so that they are not an attribute's own any more."""
 
     def fill(self, template: Template, limit: int) -> str:
         """Return the template with its fields filled; raise TooLong where that has more characters than ``limit``."""
@@ -39,7 +49,7 @@ class Values:
         parts = []
         length = 0
         for piece in template.pieces:
-            part = piece if isinstance(piece, str) else self._value(piece)
+            part = piece if isinstance(piece, str) else self._value(piece, limit)
             length += len(part)
             # At once: a short template may have a field a thousand times, and a contact a long attribute.
             if length > limit:
@@ -47,39 +57,52 @@ class Values:
             parts.append(part)
         return "".join(parts)
 
-    def _value(self, field: MergeField) -> str:
+    def _value(self, field: MergeField, limit: int) -> str:
         value = self._values.get(field)
         if value is None:
-            value = self._values[field] = _escape(self._plain(field), field.context)
+            value = self._values[field] = _escape(self._plain(field, limit), field.context)
         return value
 
-    def _plain(self, field: MergeField) -> str:
+    def _plain(self, field: MergeField, limit: int) -> str:
         value = self._clean.get(field.name)
         if value is None:
-            value = self._clean[field.name] = clean(self._attributes.get(field.name, ""))
+            value = self._clean[field.name] = as_text(clean(self._attributes.get(field.name, "")))
         if value and field.filter:
-            value = self._filtered(field.filter, value)
-        if value:
+            value = self._filtered(field.filter, value, limit)
+        if value and not (field.context in _URLS and value in _DOT_SEGMENTS):
             return value
         if field.default is None:
             self.empty[field.name] = None
         return field.default or ""
 
-    def _filtered(self, used: str, value: str) -> str:
+    def _filtered(self, used: str, value: str, limit: int) -> str:
         if used in FORMATS:
             # It takes a quarter of a second to load, and few templates need it.
             from gatepost.merge_fields.formats import formatted  # noqa: PLC0415
 
-            return formatted(used, value, self._language)
-        return with_case(used, value, self._language)
+            filtered = formatted(used, value, self._language)
+        elif len(value) > limit:
+            # Before the filter: it takes long for a text that is too long anyway.
+            raise TooLong(limit)
+        else:
+            filtered = with_case(used, value, self._language)
+        self.changed.add(filtered)
+        return filtered
+
+
+def as_text(value: str) -> str:
+    """Return a value without what would be a template for the provider, alone or with what stands beside it."""
+    value = _MARK.sub(" ", value)
+    return f"{' ' if value.startswith('{') else ''}{value}{' ' if value.endswith('}') else ''}"
 
 
 def _escape(value: str, context: Context) -> str:
-    if context in {Context.HTML_URL, Context.TEXT_URL}:
+    if context in _URLS:
         return quote(value, safe="")
     if context is Context.HTML:
         return escape(value)
     if context is Context.SUBJECT:
-        # A value must not become an encoded word (RFC 2047), which could hold a line end.
-        return value.replace("=?", "= ?")
+        # A value must not become an encoded word (RFC 2047), also with a `=` that stands before it.
+        value = value.replace("=?", "= ?")
+        return f" {value}" if value.startswith("?") else value
     return value
