@@ -119,7 +119,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     unknown: Annotated[
         Unknown | None,
         Meta(
-            description="which answers mean no such user: statuses, at, values; by default 404, unless it is a web page",
+            description="which answers mean no such user: statuses, at, values; by default 404, unless it is a text",
             examples=[{"statuses": [404], "at": "/error", "values": ["no_such_user"]}],
         ),
     ] = None

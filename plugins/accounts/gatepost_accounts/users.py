@@ -17,7 +17,6 @@ from gatepost.model import BLOCKED, Contact, Secret, blocked_reason, reason_of
 from gatepost_accounts.requests import AddFault
 from gatepost_accounts.settings import Settings, Unknown, Value
 
-"""Texts that say whether a user is blocked, and not why."""
 _MAX_NUMBER = 2**128
 """As large as a UUID: a number of thousands of digits takes long to be written."""
 _ABOUT_A_USER = frozenset({*range(200, 300), *range(400, 500)}) - {401, 403, 407, 408, 425, 429}
@@ -40,16 +39,17 @@ class UserReader:
     page_users: wire.Pointer
 
     def is_unknown(self, reply: wire.Reply) -> bool:
-        """Return whether an answer says that there is no such user; raises Unavailable for a web page that may not."""
+        """Return whether an answer says that there is no such user; raises Unavailable for one that a proxy may give."""
         unknown = self.unknown or Unknown()
         if reply.status not in unknown.statuses:
             return False
         if unknown.at:
             found = wire.resolve(_decode_or_none(reply.body), self.unknown_at, _NOTHING)
             return any(type(found) is type(value) and found == value for value in unknown.values)
-        if self.unknown is None and "html" in reply.headers.get("Content-Type", "").lower():
+        if self.unknown is None and _is_text(reply):
             raise Unavailable(
-                "a 404 that is a web page, perhaps of a proxy: if the service answers so for unknown users, set unknown",
+                "a 404 that is a web page or a text, perhaps of a proxy: if the service answers so for unknown users, "
+                "set unknown",
                 code="404",
                 misconfigured=True,
             )
@@ -57,10 +57,11 @@ class UserReader:
 
     def read(self, body: bytes, ext_user_id: str) -> Contact | None:
         """Return the contact in an answer about one user; None where it says that there is none."""
-        document = decode(body)
+        answer = document = decode(body)
         if self.user is not None:
-            document = wire.resolve(document, self.user, _NOTHING)
+            document = wire.resolve(answer, self.user, _NOTHING)
             if document is None or document == []:
+                _check_no_error(answer)
                 return None
             if isinstance(document, list):
                 if len(document) > 1:
@@ -167,6 +168,10 @@ def make_reader(settings: Settings, add_fault: AddFault) -> UserReader:
     fields = {key: pointer(key, text) for key in keys if (text := getattr(settings, key))}
     if not fields.keys() - {"id"}:
         add_fault("email", "is missing, and phone and blocked too: nothing says where to find a contact")
+    elif fields.keys() <= set(settings.optional):
+        add_fault(
+            "optional", "has every place that is set, and id is not set: an error would be taken for a user"
+        )
     for key in settings.optional:
         if key not in fields:
             add_fault("optional", f"has {key}, which is not set itself")
@@ -199,6 +204,21 @@ def _check_unknown(unknown: Unknown, add_fault: AddFault) -> None:
         )
     if not unknown.at and (unknown.values or 200 in unknown.statuses):
         add_fault("unknown.at", "is missing: it says where the answer names the reason")
+
+
+def _is_text(reply: wire.Reply) -> bool:
+    """Return whether an answer is a web page, or a text such as proxies send."""
+    kind = reply.headers.get("Content-Type", "").strip().lower()
+    return "html" in kind or (kind.startswith("text/") and bool(reply.body))
+
+
+def _check_no_error(answer: Any) -> None:
+    """Raise Unavailable for an answer with an error beside its missing user, as GraphQL has: the lookup failed."""
+    for name in ("errors", "error"):
+        if isinstance(answer, dict) and answer.get(name):
+            raise _wrong(
+                f"the answer has no user and `/{name}` in it: if that means that there is no such user, set unknown"
+            )
 
 
 def decode(body: bytes) -> Any:

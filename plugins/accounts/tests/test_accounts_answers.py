@@ -219,12 +219,56 @@ async def test_which_answers_mean_no_such_user(asking, fixed, unknown, status, b
             assert await plugin.find_contact("anna") is None
 
 
-async def test_a_web_page_with_404_may_be_a_proxys(asking, fixed):
-    fixed.answer(b"<h1>Not found</h1>", 404, Content_Type="text/html; charset=utf-8")
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<h1>Not found</h1>", "text/html; charset=utf-8"),
+        (b"<h1>Not found</h1>", "application/xhtml+xml"),
+        (b"404 page not found\n", "text/plain; charset=utf-8"),
+        (b"default backend - 404", "Text/Plain"),
+    ],
+)
+async def test_a_web_page_or_a_text_with_404_may_be_a_proxys(asking, fixed, body, kind):
+    fixed.answer(body, 404, Content_Type=kind)
     async with asking() as plugin:
-        await fails(plugin, "a 404 that is a web page", code="404")
+        await fails(plugin, "a 404 that is a web page or a text", code="404")
     async with asking(unknown={"statuses": [404]}) as plugin:
         assert await plugin.find_contact("anna") is None
+
+
+async def test_an_empty_text_with_404_is_no_such_user(asking, fixed):
+    fixed.answer(b"", 404, Content_Type="text/plain")
+    async with asking() as plugin:
+        assert await plugin.find_contact("anna") is None
+
+
+NO_USER = {"data": {"user": None}}
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ({**NO_USER, "errors": [{"message": CANARY}]}, "/errors"),
+        ({"data": {"user": []}, "error": CANARY}, "/error"),
+        ({**NO_USER, "errors": [], "error": {"code": 7}}, "/error"),
+    ],
+)
+async def test_an_error_beside_a_missing_user_is_unavailable(asking, fixed, body, name):
+    fixed.answer(body)
+    async with asking(user="/data/user") as plugin:
+        await fails(plugin, f"has no user and `{name}` in it")
+
+
+async def test_an_error_beside_a_missing_user_may_mean_that_there_is_none(asking, fixed):
+    unknown = {"statuses": [200], "at": "/errors/0/extensions/code", "values": ["NOT_FOUND"]}
+    async with asking(user="/data/user", unknown=unknown) as plugin:
+        fixed.answer({**NO_USER, "errors": [{"extensions": {"code": "NOT_FOUND"}}]})
+        assert await plugin.find_contact("anna") is None
+        fixed.answer({**NO_USER, "errors": [{"extensions": {"code": "TIMEOUT"}}]})
+        await fails(plugin, "has no user and `/errors` in it")
+        for nothing in ({"errors": []}, {"errors": None, "error": ""}, {"error": False}):
+            fixed.answer({**NO_USER, **nothing})
+            assert await plugin.find_contact("anna") is None
 
 
 @pytest.mark.parametrize(

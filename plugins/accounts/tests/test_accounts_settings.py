@@ -52,6 +52,12 @@ def table():
         ({"attributes": {"name": "name"}}, "attributes.name", "JSON pointer"),
         ({"optional": ["phone"]}, "optional", "has phone, which is not set itself"),
         ({"optional": ["name"]}, "optional", "must be one of"),
+        ({"id": None, "optional": ["email"]}, "optional", "an error would be taken for a user"),
+        (
+            {"id": None, "phone": "/phone", "user": "/data", "optional": ["phone", "email"]},
+            "optional",
+            "an error would be taken for a user",
+        ),
         ({"not_blocked": ["ACTIVE"]}, "not_blocked", "no effect without blocked"),
         ({"unknown": {"at": "/error"}}, "unknown.values", "is missing"),
         ({"unknown": {"statuses": [200]}}, "unknown.at", "is missing"),
