@@ -62,11 +62,14 @@ class Template:
             body = None if self.body is None else msgspec.json.encode(filled)
         except UnicodeEncodeError:
             return None
-        target = self.target.replace(self.placeholder, value)
-        # Such an id would lead to another resource: many servers decode a path before they look for dots.
-        if _DOTS.search(unquote(target.partition("?")[0])):
+        path, mark, query = self.target.partition("?")
+        filled_path = path.replace(self.placeholder, value)
+        # Such an id would lead to another resource: many servers decode a path before they look for slashes and dots.
+        if filled_path != path and any("/" in one or "\\" in one for one in ext_user_ids):
             return None
-        return Prepared(self.method, target, body)
+        if _DOTS.search(unquote(filled_path)):
+            return None
+        return Prepared(self.method, filled_path + mark + query.replace(self.placeholder, value), body)
 
     def batches(self, ext_user_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
         """Yield the ids in groups of at most ``size`` that one request can hold; leave out those that none can."""

@@ -22,7 +22,14 @@ PATH = template("https://accounts.example/v1/users/{ext_user_id}/contact?brand=a
 QUERY = template("https://accounts.example?id={ext_user_id}&brand=a")
 BODY = template("https://accounts.example/graphql", {"query": "{ user { id } }", "variables": [USER]})
 
+PATH_AND_QUERY = template("https://accounts.example/users/{ext_user_id}?id={ext_user_id}")
+
 IDS = st.text(min_size=1, max_size=512) | st.text("./\\;%2eEfF?#&=+ a\0", min_size=1, max_size=12)
+
+
+def is_half(char):
+    """Return whether it is half a character, so that its text can't be sent."""
+    return "\ud800" <= char <= "\udfff"
 
 
 @given(IDS)
@@ -33,8 +40,7 @@ def test_in_a_path_an_id_is_a_part_of_one_segment(one):
     prepared = PATH.fill(one)
     if prepared is None:
         # It could lead to another resource, or is no text.
-        pieces = one.replace("\\", "/").replace(";", "/").split("/")
-        assert {".", ".."} & set(pieces) or any("\ud800" <= char <= "\udfff" for char in one)
+        assert {"/", "\\"} & set(one) or {".", ".."} & set(one.split(";")) or any(map(is_half, one))
         return
     path, mark, query = prepared.path.partition("?")
     assert (mark, query) == ("?", "brand=a")
@@ -42,8 +48,9 @@ def test_in_a_path_an_id_is_a_part_of_one_segment(one):
     empty, version, users, segment, contact = path.split("/")
     assert (empty, version, users, contact) == ("", "v1", "users", "contact")
     assert unquote(segment, errors="strict") == one
-    # Many servers decode a path before they look for dots, and cut a segment at a semicolon.
-    assert not {".", ".."} & set(unquote(segment).replace("\\", "/").split("/"))
+    # Many servers decode a path before they look for slashes and dots, and cut a segment at a semicolon.
+    assert not {"/", "\\"} & set(unquote(segment))
+    assert unquote(segment).partition(";")[0] not in {".", ".."}
     assert not set(segment) & set(";?#&=+,:@/\\ ")
 
 
@@ -58,7 +65,20 @@ def test_in_a_query_an_id_is_one_value(one):
         assert (path, second) == ("/", "brand=a")
         assert unquote(first.removeprefix("id="), errors="strict") == one
     else:
-        assert any("\ud800" <= char <= "\udfff" for char in one)
+        assert any(map(is_half, one))
+
+
+@pytest.mark.parametrize("one", ["17/", "17/referrer", "/17", "17\\referrer"])
+def test_an_id_with_a_slash_is_in_no_path(one):
+    assert PATH.fill(one) is None
+    assert PATH_AND_QUERY.fill(one) is None
+    assert unquote(QUERY.fill(one).path) == f"/?id={one}&brand=a"
+    assert msgspec.json.decode(BODY.fill(one).body)["variables"] == [one]
+
+
+def test_on_a_page_with_the_ids_in_its_path_is_no_id_with_a_slash():
+    page = template("https://accounts.example/users/{ext_user_ids}", placeholder=USERS)
+    assert list(page.batches(["a", "17/referrer", "b"], 100)) == [["a", "b"]]
 
 
 @given(IDS)
@@ -108,11 +128,12 @@ def test_dots_beside_the_id_count_too(url):
 
 async def test_the_service_gets_the_id_byte_for_byte(asking, fixed):
     async with asking() as plugin:
-        for one in ("a;b", "a%3Bb", "..%2Fx", "a/b", "é +", "a,b:c@d"):
+        for one in ("a;b", "a%3Bb", "..%2Fx", "a%2Fb", "é +", "a,b:c@d"):
             fixed.answer({"email": None})
             assert await plugin.find_contact(one) is not None
             assert unquote(fixed.requests[-1].raw_path.removeprefix("/users/"), errors="strict") == one
             assert ";" not in fixed.requests[-1].raw_path
         count = len(fixed.requests)
-        assert await plugin.find_contact("../admin") is None
+        for one in ("../admin", "17/referrer"):
+            assert await plugin.find_contact(one) is None
         assert len(fixed.requests) == count
