@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from structlog.stdlib import BoundLogger
 
+from gatepost import wire
 from gatepost.errors import Unavailable
 from gatepost.model import Contact
 from gatepost_accounts.lookups import Lookups
@@ -44,7 +45,7 @@ class Pages:
     ) -> Mapping[str, Contact | Unavailable]:
         """Return the contacts of these users within ``seconds``; Unavailable for those about whom nothing is known.
 
-        Raises Unavailable where the service can't answer at all.
+        A page that fails costs only its own users the answer. Raises Unavailable where there is nothing but such pages.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         found: dict[str, Contact | Unavailable] = {
@@ -53,14 +54,15 @@ class Pages:
         waiting = [one for one in ext_user_ids if one not in found]
         async with asyncio.TaskGroup() as group:
             pages = [
-                group.create_task(self._outcome(ids, deadline))
+                (ids, group.create_task(self._outcome(ids, deadline)))
                 for ids in self._template.batches(waiting, self._size)
             ]
-        for page in pages:
-            outcome = page.result()
-            if isinstance(outcome, Unavailable):
-                raise outcome
-            found |= outcome
+        outcomes = [(ids, page.result()) for ids, page in pages]
+        failures = [outcome for _, outcome in outcomes if isinstance(outcome, Unavailable)]
+        if failures and len(failures) == len(outcomes) and not found:
+            raise failures[0]
+        for ids, outcome in outcomes:
+            found |= dict.fromkeys(ids, outcome) if isinstance(outcome, Unavailable) else outcome
         async with asyncio.TaskGroup() as group:
             others = {
                 one: group.create_task(_find_one(lookups, one, deadline))
@@ -70,11 +72,22 @@ class Pages:
         answers = {one: task.result() for one, task in others.items()}
         return found | {one: answer for one, answer in answers.items() if answer is not None}
 
-    async def ask(self, ext_user_ids: Sequence[str]) -> Mapping[str, Contact]:
+    async def has(self, ext_user_id: str) -> bool:
+        """Return whether a page of this user alone has the user; raises Unavailable also where it is refused."""
+        prepared = self._template.fill(ext_user_id)
+        if prepared is None:
+            return False
+        reply = await self._service.ask(prepared)
+        # Some services answer so where a page has nobody.
+        return not self._reader.is_unknown(reply) and ext_user_id in await self._read(reply, [ext_user_id])
+
+    async def _ask(self, ext_user_ids: Sequence[str]) -> Mapping[str, Contact]:
         """Return those of these users whom the service finds; raises Unavailable also where it refuses the page."""
         prepared = self._template.fill(*ext_user_ids)
         assert prepared is not None, "the ids of a page were tried before"
-        reply = await self._service.ask(prepared)
+        return await self._read(await self._service.ask(prepared), ext_user_ids)
+
+    async def _read(self, reply: wire.Reply, ext_user_ids: Sequence[str]) -> Mapping[str, Contact]:
         return await read(reply, lambda body: self._reader.read_page(body, ext_user_ids))
 
     async def _outcome(
@@ -83,7 +96,7 @@ class Pages:
         """Return the users of a page, nobody where the service refuses it; or the error that it means for all of them."""
         try:
             async with asyncio.timeout_at(deadline):
-                found = await self.ask(ext_user_ids)
+                found = await self._ask(ext_user_ids)
         except TimeoutError:
             return Unavailable("no answer in time")
         except Unavailable as error:

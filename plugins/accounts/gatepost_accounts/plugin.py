@@ -112,7 +112,7 @@ class Accounts(HasLifespan, HasPing, ContactSource, BatchSource):
                 if user and found is None:
                     problem = "the service does not know ping_user: check url and ping_user"
                     raise Unavailable(problem, misconfigured=True)
-                if self._pages is not None and not await self._pages.ask([user or _ANYBODY]) and user:
+                if self._pages is not None and not await self._pages.has(user or _ANYBODY) and user:
                     raise Unavailable("the page does not have ping_user: check page", misconfigured=True)
         except TimeoutError:
             raise Unavailable("no answer in time") from None

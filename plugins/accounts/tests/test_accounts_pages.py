@@ -119,6 +119,30 @@ async def test_a_service_that_is_away_is_unavailable_for_all(running, provider, 
     assert len(singles(provider)) == 1
 
 
+async def test_a_page_that_fails_costs_only_its_own_users(running, provider, names):
+    page = {**provider.table["page"], "size": 2}
+    async with running(page=page) as plugin:
+        await plugin.find_contact(names[0])
+        provider.plan(emulator.NO_FAILURE, emulator.answer(503), emulator.NO_FAILURE)
+        found = await plugin.find_contacts(names[1:6])
+    lost = {name for name, one in found.items() if isinstance(one, Unavailable)}
+    assert set(found) == set(names[1:6])
+    assert lost in ({*names[1:3]}, {*names[3:5]}, {names[5]})
+    assert {found[name].code for name in lost} == {"503"}
+    # Nobody of the page that failed is asked for alone: the service is away.
+    assert len(singles(provider)) == 1
+
+
+async def test_pages_that_all_fail_cost_nobody_the_answer_that_is_kept(running, provider, names):
+    provider.cache_control = "max-age=60"
+    async with running() as plugin:
+        await plugin.find_contact(names[0])
+        provider.failure = emulator.answer(503)
+        found = await plugin.find_contacts(names[:3])
+    assert {name for name, one in found.items() if isinstance(one, Contact)} == {names[0]}
+    assert {found[name].code for name in names[1:3]} == {"503"}
+
+
 async def test_a_page_that_never_comes_is_unavailable_in_time(running, provider, names, past_deadline):
     async with running(context={"lookup_timeout": 2.0}) as plugin:
         await plugin.find_contact(names[0])
@@ -168,6 +192,28 @@ async def test_a_page_may_be_a_post(asking, fixed):
     async with asking(id="/id", page=page) as plugin:
         assert set(await plugin.find_contacts(["7", "a,b"])) == {"7", "a,b"}
     assert fixed.bodies == [b'{"filter":{"ids":["7","a,b"]}}']
+
+
+async def test_a_ping_takes_a_page_that_answers_404_for_nobody(asking, fixed):
+    page = {"url": f"{fixed.url}/users?ids={{ext_user_ids}}"}
+    async with asking(id="/id", page=page) as plugin:
+        fixed.answer({"error": "nobody"}, 404)
+        await plugin.ping()
+        assert [request.path for request in fixed.requests] == ["/users/0", "/users"]
+        fixed.answer(b"404 page not found", 404, Content_Type="text/plain")
+        with pytest.raises(Unavailable, match="perhaps of a proxy"):
+            await plugin.ping()
+
+
+async def test_a_ping_with_an_id_that_no_page_can_hold_finds_nobody(asking, fixed):
+    keys = {
+        "url": f"{fixed.url}/users?id={{ext_user_id}}",
+        "page": {"url": f"{fixed.url}/users/{{ext_user_ids}}"},
+    }
+    fixed.answer({"id": "a/b", "email": None})
+    async with asking(id="/id", ping_user="a/b", **keys) as plugin:
+        with pytest.raises(Unavailable, match="the page does not have ping_user"):
+            await plugin.ping()
 
 
 async def test_without_a_page_there_is_no_such_hook(make_plugin):
