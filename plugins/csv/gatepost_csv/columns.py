@@ -1,6 +1,6 @@
 """The columns that the header of a file names, and what each of them is here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -19,6 +19,16 @@ class Columns(NamedTuple):
     """Returns a row's fields in the order id, email, phone, attributes, and blocked where the file has that column."""
     attributes: tuple[str, ...]
     has_blocked: bool
+
+
+def misspelt_names(renamed: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield each of our names that ``renamed`` has in another case or with blanks, and the name that is meant.
+
+    Such a column would be an attribute, and a user who is blocked in it would get messages.
+    """
+    for name in renamed:
+        if (meant := name.strip().lower()) in _KNOWN_COLUMNS and name != meant:
+            yield name, meant
 
 
 def parse_header(header: Sequence[str], renamed: Mapping[str, str]) -> Columns:

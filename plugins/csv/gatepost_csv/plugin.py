@@ -14,6 +14,7 @@ from gatepost.hookspecs import ContactsState, Context, HasLifespan, MemorySource
 from gatepost.model import Channel, Contact, Secret
 from gatepost_csv.address_search import AddressSearch
 from gatepost_csv.bad_file import BadFile
+from gatepost_csv.columns import misspelt_names
 from gatepost_csv.files import Fingerprints, read_fingerprints
 from gatepost_csv.settings import Settings
 from gatepost_csv.snapshot import Snapshot, check_replacement, read_snapshot
@@ -40,6 +41,11 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
     settings_type: ClassVar[type[msgspec.Struct]] = Settings
 
     def __init__(self, settings: Settings, context: Context) -> None:
+        if faults := [
+            Fault(f"columns.{name}", f"must be written {meant}")
+            for name, meant in misspelt_names(settings.columns)
+        ]:
+            raise ConfigError(faults)
         self._settings = settings
         self._log = context.log
         self._describe = context.describe_contacts

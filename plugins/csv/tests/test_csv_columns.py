@@ -76,6 +76,15 @@ async def test_a_named_column_that_is_there_twice_is_refused(contacts_file):
     assert refused.value.faults[0].problem.endswith("line 1: columns 2 and 4 have the same name")
 
 
+def test_a_name_of_ours_in_another_spelling_is_refused(contacts_file):
+    """It would be an attribute, and who is blocked in that column would get messages."""
+    names = ["Blocked", " blocked", "EMAIL", "phone ", "Ext_User_Id"]
+    with pytest.raises(ConfigError) as refused:
+        contacts_file.source(columns={**dict.fromkeys(names, "status"), "First_name": "Vorname"})
+    assert [fault.key for fault in refused.value.faults] == [f"columns.{name}" for name in names]
+    assert refused.value.faults[0].problem == "must be written blocked"
+
+
 @pytest.mark.parametrize("columns", [{"email": ""}, {"email": " "}, {"": "mail"}, {"email": 1}, ["email"]])
 def test_a_column_without_a_name_is_refused(columns):
     with pytest.raises(msgspec.ValidationError):
