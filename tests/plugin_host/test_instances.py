@@ -346,6 +346,25 @@ class TestFindContact:
         expected = f"GET https://crm.example/users/[user]?v=17: 503 for [user], not for {user}s"
         assert (caught.value.reason, it.last_failure.reason) == (expected, expected)
 
+    def test_ids_that_a_failure_does_not_name_cost_little(self):
+        """A regular expression of all of them would be compiled on the event loop, at each failure."""
+        calls = 0
+
+        def count(_frame, event, _argument):
+            nonlocal calls
+            calls += event == "call"
+
+        users = [f"{number}/{'x' * 490}" for number in range(100)]
+        it = instance(Fake(None)).as_source
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            it._note(error := Unavailable(f"503 for {users[7]}"), users)
+        finally:
+            sys.setprofile(before)
+        assert error.reason == "503 for [user]"
+        assert calls < 20_000
+
     async def test_unavailable_is_copied_redacted(self, logged):
         with pytest.raises(Unavailable, match=r"asked for .redacted."):
             await instance(Fake(Unavailable("asked for joe@example.com"))).as_source.find_contact("joe", 5.0)
