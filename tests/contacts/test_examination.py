@@ -97,6 +97,14 @@ async def test_a_blocked_user_keeps_the_channels():
     assert [one.blocked for one in report.sources] == ["", "self-excluded"]
 
 
+async def test_the_messages_of_a_blocked_user_do_not_wait():
+    """They are refused, whatever a source that is away may know."""
+    report = await examined((Contact(blocked="self-excluded"), {}), (DOWN, {"merge": True}))
+
+    assert report.blocked == "self-excluded"
+    assert set(problems(report).values()) == {"no source that answered has one"}
+
+
 async def test_a_source_that_blocks_and_is_away_is_named():
     report = await examined((JOE, {}), (DOWN, {"blocks": True}))
 

@@ -141,11 +141,11 @@ def _examine_channel(
 ) -> tuple[ChannelReport, Secret | None]:
     """Return whether the user has a usable address, whether or not the user may be contacted; and the address."""
     # Without a block and without those that are away the result is about the address alone.
-    unblocked = [
+    given = [
         one._replace(contact=one.contact and msgspec.structs.replace(one.contact, blocked=""))
         for one in answers
+        if one.failure is None
     ]
-    given = [one for one in unblocked if one.failure is None]
     found = contacts.result(given, channel)
     if found.recipient is not None:
         return ChannelReport(channel=channel, source=found.source), found.recipient
@@ -155,7 +155,7 @@ def _examine_channel(
     away = [one.source.name for one in answers if one.failure is not None]
     if not problems:
         problems.append(f"no source{' that answered' if away else ''} has one")
-    if contacts.result(unblocked, channel).outcome is LookupOutcome.UNREACHABLE:
+    if contacts.result(answers, channel).outcome is LookupOutcome.UNREACHABLE:
         problems.append(f"{' and '.join(away)} did not answer and may have one, so messages wait")
     return ChannelReport(channel=channel, problem="; ".join(problems)), unusable[0][1] if unusable else None
 
