@@ -59,9 +59,9 @@ class UserReader:
         """Return the contact in an answer about one user; None where it says that there is none."""
         answer = document = decode(body)
         if self.user is not None:
+            _check_no_error(answer)
             document = wire.resolve(answer, self.user, _NOTHING)
             if document is None or document == []:
-                _check_no_error(answer)
                 return None
             if isinstance(document, list):
                 if len(document) > 1:
@@ -213,11 +213,14 @@ def _is_text(reply: wire.Reply) -> bool:
 
 
 def _check_no_error(answer: Any) -> None:
-    """Raise Unavailable for an answer with an error beside its missing user, as GraphQL has: the lookup failed."""
+    """Raise Unavailable for an answer with an error in it, as GraphQL has: a part is null because it could not look.
+
+    That part may be why the user must not be contacted.
+    """
     for name in ("errors", "error"):
         if isinstance(answer, dict) and answer.get(name):
             raise _wrong(
-                f"the answer has no user and `/{name}` in it: if that means that there is no such user, set unknown"
+                f"the answer has `/{name}` in it, so a part may be missing: if it means that there is no such user, set unknown"
             )
 
 

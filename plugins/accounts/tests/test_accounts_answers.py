@@ -251,12 +251,20 @@ NO_USER = {"data": {"user": None}}
         ({**NO_USER, "errors": [{"message": CANARY}]}, "/errors"),
         ({"data": {"user": []}, "error": CANARY}, "/error"),
         ({**NO_USER, "errors": [], "error": {"code": 7}}, "/error"),
+        # Whether this user is excluded could not be looked up.
+        (
+            {
+                "data": {"user": {"id": "anna", "email": "a@people.example", "phone": None, "blocked": None}},
+                "errors": [{"message": CANARY}],
+            },
+            "/errors",
+        ),
     ],
 )
-async def test_an_error_beside_a_missing_user_is_unavailable(asking, fixed, body, name):
+async def test_an_error_in_an_answer_is_unavailable(asking, fixed, body, name):
     fixed.answer(body)
     async with asking(user="/data/user") as plugin:
-        await fails(plugin, f"has no user and `{name}` in it")
+        await fails(plugin, f"has `{name}` in it")
 
 
 async def test_an_error_beside_a_missing_user_may_mean_that_there_is_none(asking, fixed):
@@ -265,7 +273,7 @@ async def test_an_error_beside_a_missing_user_may_mean_that_there_is_none(asking
         fixed.answer({**NO_USER, "errors": [{"extensions": {"code": "NOT_FOUND"}}]})
         assert await plugin.find_contact("anna") is None
         fixed.answer({**NO_USER, "errors": [{"extensions": {"code": "TIMEOUT"}}]})
-        await fails(plugin, "has no user and `/errors` in it")
+        await fails(plugin, "has `/errors` in it")
         for nothing in ({"errors": []}, {"errors": None, "error": ""}, {"error": False}):
             fixed.answer({**NO_USER, **nothing})
             assert await plugin.find_contact("anna") is None
