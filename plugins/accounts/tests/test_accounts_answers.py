@@ -169,7 +169,8 @@ async def test_attributes_are_texts(asking, fixed):
         ({"users": [{"email": CANARY}, {"email": CANARY}]}, "several users"),
         ({"users": [[]]}, "no user at `user`"),
         ({"users": 0}, "no user at `user`"),
-        ({"error": "down"}, "no user at `user`"),
+        ({"error": "down"}, "has `/error` in it"),
+        ({"other": []}, "no user at `user`"),
     ],
 )
 async def test_null_and_an_empty_list_mean_nobody_where_the_user_has_a_place(asking, fixed, body, found):
