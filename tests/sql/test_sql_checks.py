@@ -42,11 +42,17 @@ async def test_a_query_that_gives_no_contacts_is_a_fault(created, running, selec
     assert problem in text
 
 
-@pytest.mark.parametrize("players", ["mariadb"], indirect=True)
-async def test_mariadb_must_return_the_id(created, running):
-    ((key, text),) = await faults(running, query="SELECT email FROM players WHERE id = :ext_user_id")
+@pytest.mark.parametrize("condition", ["id = :ext_user_id", "lower(id) = lower(:ext_user_id)"])
+async def test_the_id_must_be_returned(created, running, condition):
+    ((key, text),) = await faults(running, query=f"SELECT email FROM players WHERE {condition}")
     assert key == "query"
     assert "must return the user's id too, as the column ext_user_id" in text
+
+
+async def test_a_query_for_users_must_return_their_ids(created, running):
+    ((key, text),) = await faults(running, user_query="SELECT id FROM players WHERE phone = :phone")
+    assert key == "user_query"
+    assert "must return the column ext_user_id" in text
 
 
 async def test_an_index_and_a_reader_are_no_reason_to_warn(created, running, core):

@@ -97,10 +97,30 @@ async def test_a_server_that_stores_no_unicode_knows_no_such_user(players, runni
             assert set(await plugin.find_contacts([user, "ann"])) == {"ann"}
 
 
-@pytest.mark.parametrize("players", ["postgres"], indirect=True)
-async def test_the_id_need_not_be_returned_where_the_database_compares_exactly(players, running):
-    add_users(players, "bigint", "42")
-    query = "SELECT email FROM players WHERE id = :ext_user_id"
+@pytest.mark.parametrize("condition", ["id LIKE :ext_user_id", "lower(id) = lower(:ext_user_id)"])
+async def test_a_loose_comparison_finds_nobody_else(players, running, condition):
+    add_users(players, "VARCHAR(100)", "ann")
+    query = f"SELECT id AS ext_user_id, email FROM players WHERE {condition}"
     async with running(query=query) as plugin:
-        assert await plugin.find_contact("42")
-        assert set(await plugin.find_contacts(["42", "042", "43"])) == {"42"}
+        assert await plugin.find_contact("%") is None
+        assert await plugin.find_contact("ANN") is None
+        assert set(await plugin.find_contacts(["ann", "ANN", "%"])) == {"ann"}
+
+
+async def test_names_of_the_query_do_not_capture_its_parameter(players, running):
+    add_users(players, "VARCHAR(100)", "ann", "bob")
+    query = (
+        "SELECT wanted.id AS ext_user_id, wanted.email FROM players AS wanted WHERE wanted.id = :ext_user_id"
+    )
+    async with running(query=query) as plugin:
+        found = await plugin.find_contacts(["ann", "bob"])
+    assert {one: contact.email.reveal() for one, contact in found.items()} == {
+        one: f"{one}@players.example" for one in ("ann", "bob")
+    }
+
+
+@pytest.mark.parametrize("players", ["mariadb"], indirect=True)
+async def test_the_greatest_unsigned_integer_is_found(players, running):
+    greatest = str(2**64 - 1)
+    add_users(players, "BIGINT UNSIGNED", greatest)
+    await assert_found_alone(running, greatest, [str(2**64), "-1", str(2**63)])

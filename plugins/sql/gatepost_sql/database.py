@@ -30,6 +30,8 @@ class Database(Protocol):
     """Whether it can look up several users with one query."""
     mysql: bool
     """Whether its queries are written as in MySQL."""
+    name_mark: str
+    """The character around a quoted name."""
 
     async def open(self) -> None:
         """Prepare the pool; connects to nothing."""
@@ -42,6 +44,9 @@ class Database(Protocol):
 
     async def inspect(self, query: Query) -> Inspection:
         """Ask the server about the parameter and the columns of the query that finds a contact."""
+
+    async def columns(self, query: Query) -> Sequence[str]:
+        """Ask the server about the names of the columns of any other query."""
 
     async def find(
         self, query: Query, id_type: IdType, values: Mapping[str, object]

@@ -21,8 +21,6 @@ class IdType(NamedTuple):
     """Returns the value; None for a text that is no user's id."""
     sample: object
     """A value for a look at the plan."""
-    is_exact: bool = True
-    """Whether the database finds only the user with exactly this id."""
     name: str = ""
     """The database's name of the type, where it matters."""
 
@@ -32,14 +30,15 @@ def _text(ext_user_id: str) -> object | None:
     return ext_user_id if storable else None
 
 
-def _integer(bits: int) -> Callable[[str], object | None]:
-    limit = 1 << (bits - 1)
+def _integer(bits: int, *, unsigned: bool = False) -> Callable[[str], object | None]:
+    """Return the function for integers of this size; with ``unsigned``, for those without a sign as well."""
+    least, limit = -(1 << (bits - 1)), 1 << (bits if unsigned else bits - 1)
 
     def value(ext_user_id: str) -> object | None:
         if not _INTEGER.fullmatch(ext_user_id) or len(ext_user_id) > bits:
             return None
         number = int(ext_user_id)
-        return number if -limit <= number < limit else None
+        return number if least <= number < limit else None
 
     return value
 
@@ -53,15 +52,14 @@ def _uuid(ext_user_id: str) -> object | None:
 
 
 TEXT = IdType(_text, "gatepost")
-LOOSE_TEXT = IdType(_text, "gatepost", is_exact=False)
-"""A text that the database compares loosely: without regard to case or to blanks at its end, or as a number."""
-LOOSE_INTEGER = IdType(_integer(64), 0, is_exact=False)
+MYSQL_INTEGER = IdType(_integer(64, unsigned=True), 0)
+"""The protocol's type of a column does not tell BIGINT from BIGINT UNSIGNED."""
 
 POSTGRESQL: Mapping[str, IdType] = {
     "text": TEXT,
     "varchar": TEXT,
-    "bpchar": LOOSE_TEXT,
-    "citext": LOOSE_TEXT,
+    "bpchar": TEXT,
+    "citext": TEXT,
     "int2": IdType(_integer(16), 0),
     "int4": IdType(_integer(32), 0),
     "int8": IdType(_integer(64), 0),

@@ -10,7 +10,6 @@ from gatepost_sql import rows
 from gatepost_sql.database import Database, Failure
 from gatepost_sql.query import Query
 from gatepost_sql.reconnect import Resting
-from gatepost_sql.settings import ID
 
 T = TypeVar("T")
 
@@ -42,7 +41,7 @@ class Lookups:
     async def users(self, query: Query, values: Mapping[str, object], limit: int) -> Sequence[str]:
         """Return the ids that another query returns. Raises Unavailable."""
         found = await self.in_time(lambda: self._database.fetch(query, values, limit))
-        ids = [rows.text_of(ID, row.get(ID)) for row in found]
+        ids = [rows.returned_id(row) for row in found]
         return list(dict.fromkeys(one for one in ids if one and len(one) <= _MAX_ID_LENGTH))
 
     async def look_nobody_up(self) -> None:
@@ -53,6 +52,12 @@ class Lookups:
     async def inspect(self) -> object:
         """Check the query; return a value of its parameter for ``review``. Raises ConfigError and Unavailable."""
         return (await self.in_time(self._inspected, self._query.key)).id_type.sample
+
+    async def inspect_users(self, query: Query) -> None:
+        """Check a query that finds users. Raises ConfigError and Unavailable."""
+        names = await self.in_time(lambda: self._database.columns(query), query.key)
+        if problem := rows.users_problem(names):
+            raise ConfigError([Fault(query.key, problem)])
 
     async def review(self, query: Query, sample: Mapping[str, object]) -> Sequence[str]:
         """Return warnings about a query. Raises ConfigError for one that can't be used, and Unavailable."""

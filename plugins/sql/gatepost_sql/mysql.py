@@ -8,7 +8,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from gatepost.errors import ConfigError, Fault
 from gatepost_sql.database import Failure
-from gatepost_sql.ids import LOOSE_INTEGER, LOOSE_TEXT, IdType
+from gatepost_sql.ids import MYSQL_INTEGER, TEXT, IdType
 from gatepost_sql.query import Statement
 from gatepost_sql.rows import Column
 
@@ -53,6 +53,7 @@ class MysqlDriver:
 
     batches = True
     mysql = True
+    name_mark = "`"
 
     def __init__(self, url: URL, connections: int, deadline: float) -> None:
         """``deadline`` is in seconds."""
@@ -109,7 +110,7 @@ class MysqlDriver:
 
     def id_type(self, type_code: Any) -> IdType:
         """Return the type of ids; a text that is no integer would be compared with a column of integers row by row."""
-        return LOOSE_INTEGER if type_code in _INTEGERS else LOOSE_TEXT
+        return MYSQL_INTEGER if type_code in _INTEGERS else TEXT
 
     def begin(self, connection: Connection) -> None:
         """Do nothing: the server limits the time of each query."""

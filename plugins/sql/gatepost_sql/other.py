@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gatepost.errors import ConfigError, Fault
 from gatepost_sql.database import Failure
-from gatepost_sql.ids import LOOSE_TEXT, IdType
+from gatepost_sql.ids import TEXT, IdType
 from gatepost_sql.query import Statement
 from gatepost_sql.rows import Column
 
@@ -18,6 +18,7 @@ class OtherDriver:
 
     batches = False
     mysql = False
+    name_mark = '"'
 
     def __init__(self, url: URL, connections: int, deadline: float) -> None:
         """``deadline`` is in seconds."""
@@ -56,7 +57,7 @@ class OtherDriver:
 
     def id_type(self, _type_code: Any) -> IdType:
         """Return a text that may be compared loosely."""
-        return LOOSE_TEXT
+        return TEXT
 
     def begin(self, connection: Connection) -> None:
         """Do nothing."""

@@ -64,7 +64,7 @@ class SqlSource(HasLifespan, HasPing, ContactSource, BatchSource, UserFinder):
     def _contact_query(self, settings: Settings) -> Query:
         if settings.query:
             return self._parse("query", settings.query, (ID,))
-        text = table_query(settings.table, settings.columns, mysql=self._database.mysql)
+        text = table_query(settings.table, settings.columns, self._database.name_mark)
         return self._parse("table", text, (ID,))
 
     def _parse(self, key: str, text: str, parameters: Sequence[str]) -> Query:
@@ -94,6 +94,8 @@ class SqlSource(HasLifespan, HasPing, ContactSource, BatchSource, UserFinder):
                 "email": "gatepost",
                 "phone": "gatepost",
             }
+            if self._user_query:
+                await self._lookups.inspect_users(self._user_query)
             for query in (self._query, *([self._user_query] if self._user_query else [])):
                 sample = {name: samples[name] for name in query.parameters}
                 for text in await self._lookups.review(query, sample):

@@ -48,6 +48,7 @@ class PostgresDatabase:
 
     batches = True
     mysql = False
+    name_mark = '"'
 
     def __init__(self, url: Secret, connections: int, deadline: float) -> None:
         """``url`` is in libpq's syntax; ``deadline`` is in seconds. Raises ConfigError."""
@@ -140,6 +141,12 @@ class PostgresDatabase:
         columns = [Column(name, kind.name not in _NOT_TEXT) for name, kind in zip(names, types, strict=True)]
         return Inspection(POSTGRESQL[parameter.name]._replace(name=parameter.name), columns)
 
+    async def columns(self, query: Query) -> Sequence[str]:
+        """Ask the server about the names of the columns of any other query."""
+        async with self._connection() as connection, connection.transaction(readonly=True):
+            statement = await connection.prepare(_sql(query))
+            return column_names([one.name for one in statement.get_attributes()])
+
     async def find(
         self, query: Query, id_type: IdType, values: Mapping[str, object]
     ) -> Mapping[str, Sequence[Row]]:
@@ -147,11 +154,12 @@ class PostgresDatabase:
         users = list(values)
         if len(users) == 1:
             return {users[0]: await self._fetch(limited(_sql(query), MAX_ROWS), [values[users[0]]])}
-        # One query, which looks each user up as the single query does.
+        # One query, which looks each user up as the single query does. A name that the operator's query has too would
+        # capture the parameter.
         sql = (
-            "SELECT wanted.position - 1 AS gatepost_position, found.* "  # noqa: S608  the operator's own query
-            f"FROM unnest($1::{id_type.name}[]) WITH ORDINALITY AS wanted (id, position), "
-            f"LATERAL ({limited(query.text(lambda _: 'wanted.id'), MAX_ROWS)}) AS found"
+            "SELECT gatepost_wanted.gatepost_position - 1 AS gatepost_position, found.* "  # noqa: S608  the operator's own query
+            f"FROM unnest($1::{id_type.name}[]) WITH ORDINALITY AS gatepost_wanted (gatepost_id, gatepost_position), "
+            f"LATERAL ({limited(query.text(lambda _: 'gatepost_wanted.gatepost_id'), MAX_ROWS)}) AS found"
         )
         rows: dict[str, list[Row]] = {user: [] for user in users}
         for row in await self._fetch(sql, [list(values.values())]):

@@ -110,9 +110,11 @@ def _strip_comments(text: str) -> str:
     return text
 
 
-def table_query(table: str, columns: Mapping[str, str], *, mysql: bool) -> str:
-    """Return the query that finds a user in a table; ``columns`` has the names of the table's columns by ours."""
-    mark = "`" if mysql else '"'
+def table_query(table: str, columns: Mapping[str, str], mark: str) -> str:
+    """Return the query that finds a user in a table; ``columns`` has the names of the table's columns by ours.
+
+    ``mark`` is the character around a quoted name.
+    """
 
     def quote(name: str) -> str:
         return mark + name.replace(mark, 2 * mark) + mark

@@ -45,9 +45,9 @@ def inspection_problem(inspection: Inspection) -> str:
         return f"returns two columns with the name {repeated}"
     if not any(name in names for name in (*ADDRESSES, BLOCKED)):
         return f"returns none of the columns email, phone and blocked, but {', '.join(names)}"
-    if not inspection.id_type.is_exact and ID not in names:
+    if ID not in names:
         return (
-            "must return the user's id too, as the column ext_user_id: this database takes different ids for equal "
+            "must return the user's id too, as the column ext_user_id: a database can take different ids for equal "
             "(42 and 0042, ann and ANN), and only the returned id shows whose contact it is"
         )
     for column in inspection.columns:
@@ -59,17 +59,33 @@ def inspection_problem(inspection: Inspection) -> str:
     return ""
 
 
+def users_problem(names: Sequence[str]) -> str:
+    """Return why users can't be read from a result with these columns; empty where they can."""
+    if ID in names:
+        return ""
+    return (
+        f"must return the column ext_user_id, as in SELECT id AS ext_user_id; it returns {', '.join(names)}"
+    )
+
+
 def contact_of(ext_user_id: str, rows: Sequence[Row]) -> Contact | None:
     """Return the contact of a user; None where no row is of exactly this user.
 
     Raises Unavailable, with ``misconfigured``, for more than one row and for values that can't be used.
     """
-    own = [row for row in rows if ID not in row or text_of(ID, row[ID]) == ext_user_id]
+    own = [row for row in rows if returned_id(row) == ext_user_id]
     if len(own) > 1:
         raise Unavailable("the query returns several rows for one user", misconfigured=True)
     if len(rows) >= MAX_ROWS:
         raise Unavailable(f"the query returns {MAX_ROWS} rows or more for one user", misconfigured=True)
     return _contact(own[0]) if own else None
+
+
+def returned_id(row: Row) -> str | None:
+    """Return the id in a row; raises Unavailable where the query does not return it."""
+    if ID not in row:
+        raise Unavailable("the query does not return ext_user_id", misconfigured=True)
+    return text_of(ID, row[ID])
 
 
 def _contact(row: Row) -> Contact:

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine
 
 from gatepost.errors import ConfigError, Fault
 from gatepost_sql.database import Failure
-from gatepost_sql.ids import LOOSE_TEXT, IdType
+from gatepost_sql.ids import TEXT, IdType
 from gatepost_sql.query import Statement
 from gatepost_sql.rows import Column
 
@@ -39,6 +39,8 @@ class SqliteDriver:
 
     batches = True
     mysql = False
+    name_mark = "`"
+    """SQLite takes a name that it does not know for a text where it stands in double quotes."""
 
     def __init__(self, url: URL, folder: Path, connections: int, deadline: float) -> None:
         """Take the path relative to ``folder``. Raises ConfigError."""
@@ -79,7 +81,7 @@ class SqliteDriver:
 
     def id_type(self, _type_code: Any) -> IdType:
         """Return a text: a column of integers takes 42 and 0042 for equal."""
-        return LOOSE_TEXT
+        return TEXT
 
     def begin(self, connection: Connection) -> None:
         """Let the next query end when its time is over."""

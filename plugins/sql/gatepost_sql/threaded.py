@@ -22,6 +22,7 @@ class Driver(Protocol):
 
     batches: bool
     mysql: bool
+    name_mark: str
 
     def create_engine(self) -> Engine:
         """Return an engine, which has no connection yet."""
@@ -60,6 +61,7 @@ class ThreadedDatabase:
         self._engine = driver.create_engine()
         self.batches = driver.batches
         self.mysql = driver.mysql
+        self.name_mark = driver.name_mark
         event.listen(self._engine, "do_connect", self._connect)
 
     async def open(self) -> None:
@@ -94,19 +96,27 @@ class ThreadedDatabase:
 
     async def inspect(self, query: Query) -> Inspection:
         """Run the query for nobody, and look at the columns of its result."""
+        described = await self._description(query)
+        columns = [self._driver.column(name, type_code) for name, type_code in described]
+        return Inspection(self._driver.id_type(dict(described).get("ext_user_id")), columns)
 
-        def look(connection: Connection) -> Inspection:
-            statement = self._bind(query, {"ext_user_id": None})
-            if self.batches:
-                statement = statement._replace(sql=limited(statement.sql, 1))
+    async def columns(self, query: Query) -> Sequence[str]:
+        """Run any other query for nobody, and return the names of its columns."""
+        return [name for name, _ in await self._description(query)]
+
+    async def _description(self, query: Query) -> Sequence[tuple[str, Any]]:
+        """Return the columns of the result for nobody: names and PEP 249 type codes."""
+        statement = self._bind(query, dict.fromkeys(query.parameters))
+        if self.batches:
+            statement = statement._replace(sql=limited(statement.sql, 1))
+
+        def describe(connection: Connection) -> Sequence[tuple[str, Any]]:
             with _execute(connection, statement) as result:
                 described = result.cursor.description
             names = column_names([one[0] for one in described])
-            types = dict(zip(names, (one[1] for one in described), strict=True))
-            columns = [self._driver.column(name, one[1]) for name, one in zip(names, described, strict=True)]
-            return Inspection(self._driver.id_type(types.get("ext_user_id")), columns)
+            return list(zip(names, (one[1] for one in described), strict=True))
 
-        return await self._in_thread(look)
+        return await self._in_thread(describe)
 
     async def find(
         self,

@@ -18,7 +18,9 @@ from gatepost_sql.settings import Settings
 from gatepost_sql.sqlite import SqliteDriver
 from gatepost_sql.threaded import Driver, ThreadedDatabase
 
-_POSTGRESQL = ("postgresql://", "postgres://")
+# SQLAlchemy's spelling of a URL names the driver too.
+_POSTGRESQL = ("postgresql://", "postgres://", "postgresql+asyncpg://")
+_MYSQL = ("mysql://", "mariadb://", "mysql+pymysql://", "mariadb+pymysql://")
 _ENCRYPTED = ("sslmode=require", "sslmode=verify-ca", "sslmode=verify-full", "ssl_ca=", "ssl=")
 
 _PORT = re.compile(r":\d*$")
@@ -28,7 +30,8 @@ def open_database(settings: Settings, folder: Path, deadline: float) -> Database
     """Return the database of the settings, without a connection; ``deadline`` is in seconds. Raises ConfigError."""
     text = settings.url.reveal()
     if text.startswith(_POSTGRESQL):
-        return PostgresDatabase(settings.url, settings.connections, deadline)
+        url = Secret(text.replace("+asyncpg", "", 1) if text.startswith("postgresql+") else text)
+        return PostgresDatabase(url, settings.connections, deadline)
     driver = _driver(settings.url, settings.connections, folder, deadline)
     return ThreadedDatabase(driver, settings.connections, deadline)
 
@@ -36,9 +39,9 @@ def open_database(settings: Settings, folder: Path, deadline: float) -> Database
 def _driver(secret: Secret, connections: int, folder: Path, deadline: float) -> Driver:
     url = _parsed(secret)
     match url.drivername:
-        case "sqlite":
+        case "sqlite" | "sqlite+pysqlite":
             return SqliteDriver(url, folder, connections, deadline)
-        case "mysql" | "mariadb":
+        case "mysql" | "mariadb" | "mysql+pymysql" | "mariadb+pymysql":
             return MysqlDriver(url, connections, deadline)
         case _:
             return OtherDriver(url, connections, deadline)
@@ -64,7 +67,7 @@ def _parsed(secret: Secret) -> URL:
 def url_warnings(secret: Secret) -> Iterator[str]:
     """Yield a warning where addresses may leave this machine unencrypted."""
     text = secret.reveal()
-    known = text.startswith((*_POSTGRESQL, "mysql://", "mariadb://"))
+    known = text.startswith((*_POSTGRESQL, *_MYSQL))
     if known and not any(option in text for option in _ENCRYPTED) and not all(map(_is_local, _hosts(text))):
         option = "?sslmode=verify-full&sslrootcert=FILE" if text.startswith(_POSTGRESQL) else "?ssl_ca=FILE"
         yield f"leads to another machine, perhaps without TLS: add {option}"

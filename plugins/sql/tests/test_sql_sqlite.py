@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from sqlalchemy.dialects import registry
 
 from gatepost.errors import ConfigError, Unavailable
 from gatepost.model import BLOCKED, Channel, Contact, Secret
@@ -123,6 +124,16 @@ async def test_a_query_can_not_write(execute, running):
             pass
 
 
+@pytest.mark.parametrize("name", ["ext_user_id", "email", "first_name"])
+async def test_a_column_that_the_table_does_not_have_is_a_fault(execute, running, name):
+    execute("CREATE TABLE players (id TEXT, email TEXT, name TEXT)")
+    columns = {"ext_user_id": "id", "email": "email", "first_name": "name", name: "misspelt"}
+    with pytest.raises(ConfigError, match="does not fit") as caught:
+        async with running(query=None, table="players", columns=columns):
+            pass
+    assert [fault.key for fault in caught.value.faults] == ["table"]
+
+
 async def test_an_endless_query_ends_in_time(execute, running):
     execute("CREATE TABLE players (ext_user_id TEXT, email TEXT)")
     endless = (
@@ -143,6 +154,23 @@ async def test_find_user_returns_all_users_with_a_number(execute, running):
     async with running(query=FIND, user_query=FIND_USERS) as plugin:
         assert await plugin.find_user(Channel.SMS, Secret("+447700900123")) == ["a", "b"]
         assert await plugin.find_user(Channel.EMAIL, Secret("+447700900123")) == []
+
+
+async def test_a_column_ext_user_id_that_goes_away_makes_no_unknown_users(execute, running):
+    execute(
+        "CREATE TABLE players (ext_user_id TEXT, email TEXT, phone TEXT); "
+        "INSERT INTO players VALUES ('ann', 'a@b.example', '+447700900123')"
+    )
+    users = "SELECT * FROM players WHERE phone = :phone"
+    query = "SELECT * FROM players WHERE 'ann' = :ext_user_id"
+    async with running(query=query, user_query=users) as plugin:
+        assert await plugin.find_contact("ann")
+        assert await plugin.find_user(Channel.SMS, Secret("+447700900123")) == ["ann"]
+        execute("ALTER TABLE players RENAME COLUMN ext_user_id TO id")
+        for lookup in (plugin.find_contact("ann"), plugin.find_user(Channel.SMS, Secret("+447700900123"))):
+            with pytest.raises(Unavailable, match="does not return ext_user_id") as caught:
+                await lookup
+            assert caught.value.misconfigured
 
 
 @pytest.mark.parametrize(
@@ -180,6 +208,8 @@ def test_settings_that_do_not_go_together_are_faults(make_plugin, keys, faulty):
         ("mariadb://u:p@db.internal/p", True),
         ("mysql://u:p@db.internal/p?ssl_ca=/etc/ca.pem", False),
         ("mysql://u:p@localhost:3306/p", False),
+        ("postgresql+asyncpg://u:p@db.internal/p", True),
+        ("mysql+pymysql://u:p@db.internal/p", True),
     ],
 )
 def test_a_way_over_the_network_without_tls_is_warned_of(make_plugin, core, url, warned):
@@ -188,6 +218,15 @@ def test_a_way_over_the_network_without_tls_is_warned_of(make_plugin, core, url,
 
 
 def test_a_database_that_is_not_tested_has_no_batches(make_plugin):
-    plugin = make_plugin(url="sqlite+pysqlite:///players.db")
+    registry.register("untested", "sqlalchemy.dialects.sqlite.pysqlite", "SQLiteDialect_pysqlite")
+    plugin = make_plugin(url="untested:///players.db")
     assert plugin.find_contacts is None
     assert plugin.find_user is None
+
+
+@pytest.mark.parametrize(
+    "scheme", ["sqlite+pysqlite", "mysql+pymysql", "mariadb+pymysql", "postgresql+asyncpg"]
+)
+def test_a_url_as_sqlalchemy_spells_it_leads_to_the_same_driver(make_plugin, scheme):
+    path = "/players.db" if scheme.startswith("sqlite") else "u:p@localhost/p"
+    assert make_plugin(url=f"{scheme}://{path}").find_contacts
