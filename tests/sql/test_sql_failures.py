@@ -159,3 +159,63 @@ async def test_lookups_that_wait_for_a_connection_end_in_time(ann, running):
         assert {type(one) for one in outcomes} == {Unavailable}
         # Far less than the time that twenty lookups would take one after the other.
         assert time.monotonic() - begun < 5
+
+
+BROKEN = {
+    "postgresql": "CAST(name AS json) ->> 'a'",
+    # An error of MariaDB that depends on the row.
+    "mariadb": "(SELECT 1 UNION ALL SELECT 2 FROM DUAL WHERE players.name = '{broken')",
+}
+
+
+async def test_a_row_that_can_not_be_read_costs_that_user_alone(players, running):
+    players.create()
+    for user, name in (("ann", "{broken"), ("bea", '{"a": 1}'), ("cleo", '{"a": 2}')):
+        players.run(
+            f"INSERT INTO players (id, email, name) VALUES ('{user}', '{user}@players.example', '{name}')"
+        )
+    query = (
+        f"SELECT id AS ext_user_id, email, {BROKEN[players.scheme]} AS a FROM players WHERE id = :ext_user_id"
+    )
+    async with running(query=query, user_query=None) as plugin:
+        found = await plugin.find_contacts(["ann", "bea", "cleo", "nobody"])
+    assert isinstance(found.pop("ann"), Unavailable)
+    assert {one: contact.email.reveal() for one, contact in found.items()} == {
+        one: f"{one}@players.example" for one in ("bea", "cleo")
+    }
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_stored_text_without_a_form_in_utf_8_is_no_unknown_user(players, running):
+    players.run("CREATE DATABASE windows ENCODING win1252 LOCALE 'C' TEMPLATE template0")
+    players.database = "windows"
+    players.url = f"postgresql://postgres:x@127.0.0.1:{players.proxy.port}/windows"
+    players.create()
+    players.run(
+        "INSERT INTO players (id, email, name) VALUES ('ann', 'ann@players.example', 'Ann'), "
+        "('bob', 'bob@players.example', chr(129))"
+    )
+    async with running(**players.table) as plugin:
+        with pytest.raises(Unavailable, match="can't store or convert a text") as caught:
+            await plugin.find_contact("bob")
+        assert caught.value.misconfigured
+        found = await plugin.find_contacts(["ann", "bob"])
+    assert {one: type(contact) for one, contact in found.items()} == {"ann": Contact, "bob": caught.type}
+
+
+@pytest.mark.parametrize("players", ["mariadb"], indirect=True)
+async def test_columns_that_can_not_be_compared_make_no_unknown_users(ann, running):
+    ann.run(
+        "CREATE TABLE excluded (id VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci, reason VARCHAR(99))"
+    )
+    query = (
+        "SELECT players.id AS ext_user_id, players.email, excluded.reason AS blocked FROM players "
+        "LEFT JOIN excluded ON excluded.id = players.id WHERE players.id = :ext_user_id"
+    )
+    async with running(query=query, user_query=None) as plugin:
+        assert await plugin.find_contact("ann")
+        ann.run("ALTER TABLE players MODIFY id VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
+        for lookup in (plugin.find_contact, lambda user: plugin.find_contacts([user, "bea"])):
+            with pytest.raises(Unavailable) as caught:
+                await lookup("ann")
+            assert (caught.value.code, caught.value.misconfigured) == ("1267", True)

@@ -3,6 +3,7 @@
 import pytest
 
 from gatepost.model import Contact, Secret
+from gatepost_sql import lookups
 
 UUID_ID = "6f1c2f0e-54b1-4c8a-9f0a-0123456789ab"
 OTHERS_OF_42 = (
@@ -124,3 +125,22 @@ async def test_the_greatest_unsigned_integer_is_found(players, running):
     greatest = str(2**64 - 1)
     add_users(players, "BIGINT UNSIGNED", greatest)
     await assert_found_alone(running, greatest, [str(2**64), "-1", str(2**63)])
+
+
+async def test_an_id_is_found_after_its_column_became_wider(players, running, monkeypatch):
+    great = "3000000000"
+    add_users(players, "INT", "42")
+    async with running() as plugin:
+        assert await plugin.find_contact("42")
+        players.run(
+            "ALTER TABLE players ALTER id TYPE bigint"
+            if players.scheme == "postgresql"
+            else "ALTER TABLE players MODIFY id VARCHAR(20)"
+        )
+        if players.scheme == "mariadb":
+            great = "ann"
+        players.add({great: Contact(email=Secret("great@players.example"))})
+        assert await plugin.find_contact(great) is None, "the type is looked at once a minute at most"
+        monkeypatch.setattr(lookups, "TYPE_INTERVAL", 0.0)
+        assert await plugin.find_contact(great)
+        assert set(await plugin.find_contacts(["42", great, "43"])) == {"42", great}

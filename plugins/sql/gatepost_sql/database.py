@@ -21,6 +21,8 @@ class Failure(NamedTuple):
     """Whether the connection was lost; on another one the query may succeed."""
     is_unknown_text: bool = False
     """Whether a text has characters that the database can't store."""
+    is_row: bool = False
+    """Whether what stands in one row may be the cause, so that other users' rows are well."""
 
 
 class Database(Protocol):

@@ -39,12 +39,12 @@ _FAILURES: Mapping[int, Failure] = {
     1792: Failure("the query writes, and a lookup only reads", misconfigured=True, is_query=True),
     **dict.fromkeys(
         (1267, 1270, 1271, 1300, 3854, 3988),
-        Failure("the database can't store such a text", is_unknown_text=True),
+        Failure("the database can't store or convert a text", misconfigured=True, is_unknown_text=True),
     ),
-    **dict.fromkeys((1969, 3024, 1317), _SLOW),
+    **dict.fromkeys((1969, 3024, 1317, 1205), _SLOW),
     **dict.fromkeys((2002, 2003, 2005), Failure("the database can't be reached")),
     **dict.fromkeys((1053, 1927, 2006, 2013, 2014, 2055), _LOST),
-    **dict.fromkeys((1040, 1041, 1203, 1226), _FULL),
+    **dict.fromkeys((1021, 1037, 1038, 1040, 1041, 1203, 1226), _FULL),
 }
 
 
@@ -101,7 +101,7 @@ class MysqlDriver:
         code = error.args[0] if error.args else None
         if not isinstance(code, int):
             return None
-        known = _FAILURES.get(code, Failure("the database reports an error"))
+        known = _FAILURES.get(code, Failure("the database reports an error", is_row=True))
         return known._replace(code=str(code))
 
     def column(self, name: str, type_code: Any) -> Column:

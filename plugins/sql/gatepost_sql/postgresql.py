@@ -24,8 +24,10 @@ _NOT_TEXT = frozenset({"int2", "int4", "int8", "numeric", "float4", "float8", "b
 _FAILURES: Mapping[str, Failure] = {
     "08": Failure("the connection to the database was lost", is_connection=True),
     "0A000": Failure("the database can't run such a query", misconfigured=True, is_query=True),
-    "22021": Failure("the database can't store such a text", is_unknown_text=True),
-    "22P05": Failure("the database can't store such a text", is_unknown_text=True),
+    **dict.fromkeys(
+        ("22021", "22P05"),
+        Failure("the database can't store or convert a text", misconfigured=True, is_unknown_text=True),
+    ),
     "25006": Failure("the query writes, and a lookup only reads", misconfigured=True, is_query=True),
     "28": Failure("the database refuses the user or the password", misconfigured=True),
     "3D": Failure("there is no such database", misconfigured=True),
@@ -59,6 +61,7 @@ class PostgresDatabase:
         self._reconnection = Reconnection(deadline)
         self._pool: Any = None
         self._padded: frozenset[str] = frozenset()
+        self._id_type = ""
 
     async def open(self) -> None:
         """Prepare the pool; connects to nothing."""
@@ -107,7 +110,7 @@ class PostgresDatabase:
         state = getattr(error, "sqlstate", None)
         if isinstance(error, self._driver.PostgresError) and state:
             known = next((_FAILURES[part] for part in (state, state[:2]) if part in _FAILURES), None)
-            return (known or Failure("the database reports an error"))._replace(code=state)
+            return (known or Failure("the database reports an error", is_row=True))._replace(code=state)
         if isinstance(error, ssl.SSLCertVerificationError):
             return Failure("the database's certificate can't be verified", misconfigured=True)
         if isinstance(error, self._driver.InternalClientError | self._driver.InterfaceError | OSError):
@@ -138,6 +141,10 @@ class PostgresDatabase:
                     )
                 ]
             )
+        if self._id_type not in {"", parameter.name}:
+            # Each connection has statements of the type before.
+            await self._pool.expire_connections()
+        self._id_type = parameter.name
         columns = [Column(name, kind.name not in _NOT_TEXT) for name, kind in zip(names, types, strict=True)]
         return Inspection(POSTGRESQL[parameter.name]._replace(name=parameter.name), columns)
 

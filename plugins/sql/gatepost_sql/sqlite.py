@@ -23,7 +23,10 @@ _INSTRUCTIONS = 5_000
 
 # Primary result codes (https://www.sqlite.org/rescode.html)
 _FAILURES = {
-    sqlite3.SQLITE_ERROR: Failure("the query does not fit the database", misconfigured=True, is_query=True),
+    # A function also fails with it that can't use what stands in a row.
+    sqlite3.SQLITE_ERROR: Failure(
+        "the query does not fit the database", misconfigured=True, is_query=True, is_row=True
+    ),
     sqlite3.SQLITE_BUSY: Failure("another process has locked the file"),
     sqlite3.SQLITE_CANTOPEN: Failure("the file can't be opened", misconfigured=True),
     sqlite3.SQLITE_INTERRUPT: Failure("the query took too long"),
@@ -70,8 +73,8 @@ class SqliteDriver:
         """Explain an error of the driver by its result code."""
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:
-            # The driver's own, such as a wrong number of values.
-            return Failure("the query can't be run", misconfigured=True, is_query=True)
+            # The driver's own, such as a wrong number of values, or a text that is not UTF-8.
+            return Failure("the query can't be run", misconfigured=True, is_query=True, is_row=True)
         name = getattr(error, "sqlite_errorname", "")
         return _FAILURES.get(code & 0xFF, Failure("the database reports an error"))._replace(code=name)
 

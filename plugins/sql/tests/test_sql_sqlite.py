@@ -134,6 +134,24 @@ async def test_a_column_that_the_table_does_not_have_is_a_fault(execute, running
     assert [fault.key for fault in caught.value.faults] == ["table"]
 
 
+@pytest.mark.parametrize("value", ["'{broken'", "CAST(x'ff' AS TEXT)"])
+async def test_a_row_that_can_not_be_read_costs_that_user_alone(execute, running, value):
+    users = [f"user{number}" for number in range(30)]
+    execute(
+        "CREATE TABLE players (ext_user_id TEXT, email TEXT, profile TEXT); "
+        f"INSERT INTO players VALUES ('ann', 'a@b.example', {value})"
+        + "".join(f", ('{user}', '{user}@b.example', '{{\"a\": 1}}')" for user in users)
+    )
+    profile = "json_extract(profile, '$.a')" if "broken" in value else "profile"
+    query = f"SELECT ext_user_id, email, {profile} AS a FROM players WHERE ext_user_id = :ext_user_id"
+    async with running(query=query) as plugin:
+        found = await plugin.find_contacts(["ann", *users, "nobody"])
+    assert isinstance(found.pop("ann"), Unavailable)
+    assert {user: contact.email.reveal() for user, contact in found.items()} == {
+        user: f"{user}@b.example" for user in users
+    }
+
+
 async def test_an_endless_query_ends_in_time(execute, running):
     execute("CREATE TABLE players (ext_user_id TEXT, email TEXT)")
     endless = (
@@ -167,10 +185,11 @@ async def test_a_column_ext_user_id_that_goes_away_makes_no_unknown_users(execut
         assert await plugin.find_contact("ann")
         assert await plugin.find_user(Channel.SMS, Secret("+447700900123")) == ["ann"]
         execute("ALTER TABLE players RENAME COLUMN ext_user_id TO id")
-        for lookup in (plugin.find_contact("ann"), plugin.find_user(Channel.SMS, Secret("+447700900123"))):
-            with pytest.raises(Unavailable, match="does not return ext_user_id") as caught:
-                await lookup
-            assert caught.value.misconfigured
+        with pytest.raises(Unavailable, match="does not return ext_user_id") as caught:
+            await plugin.find_contact("ann")
+        assert caught.value.misconfigured
+        with pytest.raises(Unavailable, match="does not return ext_user_id"):
+            await plugin.find_user(Channel.SMS, Secret("+447700900123"))
 
 
 @pytest.mark.parametrize(
