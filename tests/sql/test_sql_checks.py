@@ -92,3 +92,19 @@ async def test_a_table_and_its_columns_make_the_query(created, running, core):
     assert found.email.reveal() == "ann@players.example"
     assert found.attributes == {"first_name": "Ann"}
     assert found.phone is None
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+@pytest.mark.parametrize("option", ["ssl=true", "statement_timeot=5", "work_mem=much"])
+async def test_an_option_that_the_server_does_not_take_is_a_fault_of_the_url(created, running, option):
+    ((key, text),) = await faults(running, url=f"{created.url}?{option}")
+    assert key == "url"
+    assert "is refused by the database" in text
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_user_who_may_not_connect_is_a_fault_of_the_url(created, running):
+    created.run(f"REVOKE CONNECT ON DATABASE {created.database} FROM PUBLIC")
+    ((key, text),) = await faults(running)
+    assert key == "url"
+    assert "42501" in text

@@ -10,7 +10,7 @@ import pytest
 from gatepost.errors import Unavailable
 from gatepost.model import Contact, Secret
 from gatepost_sql import plugin as plugin_module
-from sql.proxy import Proxy
+from sql.proxy import Fault, Proxy
 
 ANN = {"ann": Contact(email=Secret("ann@players.example"))}
 
@@ -84,3 +84,37 @@ async def test_a_primary_says_nothing_of_its_age(players, running, core, monkeyp
     async with running():
         await asyncio.sleep(0.1)
     assert core.described == []
+
+
+@pytest.mark.parametrize("target", ["any", "prefer-standby", "read-only"])
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_server_that_hangs_takes_only_its_share_of_the_time(players, running, target):
+    players.create()
+    players.add(ANN)
+    if target == "read-only":
+        players.run(f"ALTER DATABASE {players.database} SET default_transaction_read_only = on")
+    async with Proxy(players.upstream) as hanging:
+        hanging.fault = Fault.HANG
+        well = players.proxy
+        url = players.url.replace(f":{well.port}", f":{hanging.port},127.0.0.1:{well.port}")
+        async with running(url=f"{url}?target_session_attrs={target}", connections=1) as plugin:
+            await found_in_the_end(plugin)
+            connections = hanging.connections
+            assert connections > 0
+            if target != "prefer-standby":
+                well.drop()
+                await found_in_the_end(plugin)
+                assert hanging.connections == connections, "the server that answered last comes first"
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_standby_is_preferred_wherever_it_stands(players, running, standby):
+    players.create()
+    players.add(ANN)
+    async with Proxy(f"{standby}/.s.PGSQL.5432") as second:
+        first = players.proxy
+        url = players.url.replace(f":{first.port}", f":{first.port},127.0.0.1:{second.port}")
+        async with running(url=f"{url}?target_session_attrs=prefer-standby") as plugin:
+            await found_in_the_end(plugin)
+            assert second.sides
+            assert not first.sides

@@ -63,6 +63,12 @@ class MysqlDriver:
 
     def create_engine(self) -> Engine:
         """Return an engine, which has no connection yet; raises ConfigError when the driver is not installed."""
+        options = {
+            "charset": "utf8mb4",
+            "connect_timeout": self._deadline,
+            "read_timeout": self._deadline + _SOCKET_MARGIN,
+            "write_timeout": self._deadline + _SOCKET_MARGIN,
+        }
         try:
             engine = create_engine(
                 self._url,
@@ -72,18 +78,18 @@ class MysqlDriver:
                 pool_recycle=300,
                 isolation_level="AUTOCOMMIT",
                 hide_parameters=True,
-                connect_args={
-                    "charset": "utf8mb4",
-                    "connect_timeout": self._deadline,
-                    "read_timeout": self._deadline + _SOCKET_MARGIN,
-                    "write_timeout": self._deadline + _SOCKET_MARGIN,
-                },
+                connect_args=options,
             )
+            _parse_options(engine, self._url, options)
         except ImportError:
             problem = "MySQL and MariaDB need the driver PyMySQL: pip install 'gatepost-sql[mysql]'"
-            raise ConfigError([Fault("url", problem)]) from None
-        event.listen(engine, "connect", self._prepare)
-        return engine
+        except (TypeError, ValueError, AttributeError, OSError):
+            problem = "can't be used: check its options, and the files that it names"
+        else:
+            event.listen(engine, "connect", self._prepare)
+            return engine
+        # Outside of this block: the error may quote the password.
+        raise ConfigError([Fault("url", problem)])
 
     def _prepare(self, connection: Any, _record: Any) -> None:
         """Let the server end slow queries and refuse those that write."""
@@ -129,3 +135,9 @@ class MysqlDriver:
         if any(_RIGHTS.search(str(grant).partition(" ON ")[0]) for grant in grants):
             warnings.append("the user may write: give this plugin a user that can only read")
         return list(dict.fromkeys(warnings))
+
+
+def _parse_options(engine: Engine, url: URL, options: Mapping[str, Any]) -> None:
+    """Let the driver parse the options of a URL and read its files, without connecting; raises the driver's error."""
+    arguments, own = engine.dialect.create_connect_args(url)
+    engine.dialect.loaded_dbapi.connect(*arguments, **{**own, **options}, defer_connect=True)

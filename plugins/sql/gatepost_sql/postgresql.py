@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from gatepost.errors import ConfigError, Fault
@@ -11,6 +11,7 @@ from gatepost.model import Secret
 from gatepost_sql import postgresql_plan
 from gatepost_sql.database import Failure
 from gatepost_sql.ids import POSTGRESQL, IdType
+from gatepost_sql.postgresql_hosts import Hosts
 from gatepost_sql.query import Query, bind, limited
 from gatepost_sql.reconnect import Reconnection
 from gatepost_sql.rows import MAX_ROWS, Column, Inspection, Row, column_names
@@ -38,11 +39,18 @@ _FAILURES: Mapping[str, Failure] = {
     "57": Failure("the connection to the database was lost", is_connection=True),
 }
 
+_REFUSED_URL = ("22", "42", "55P02")
+"""How SQLSTATEs begin that say of a new connection: an option is unknown, fixed or wrong, or the user may not connect."""
+
 _AGE = """
 SELECT pg_is_in_recovery() AS standby, CASE
     WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
     ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 END AS age
 """
+
+
+class _Parsed(Exception):
+    """The driver has parsed the URL, and is about to connect."""
 
 
 class PostgresDatabase:
@@ -60,6 +68,7 @@ class PostgresDatabase:
         self._deadline = deadline
         self._reconnection = Reconnection(deadline)
         self._pool: Any = None
+        self._hosts: Any = None
         self._padded: frozenset[str] = frozenset()
         self._id_type = ""
 
@@ -71,6 +80,8 @@ class PostgresDatabase:
             "statement_timeout": str(int(self._deadline * 1000)),
         }
         try:
+            await self._parse_url()
+            self._hosts = Hosts(self._driver, self._url.reveal())
             self._pool = await self._driver.create_pool(
                 self._url.reveal(),
                 min_size=0,
@@ -88,6 +99,16 @@ class PostgresDatabase:
             return
         raise ConfigError([Fault("url", "can't be used: check its options, and the files that it names")])
 
+    async def _parse_url(self) -> None:
+        """Let the driver parse the URL and read its files; raises the driver's error. Connects to nothing."""
+
+        def stop() -> str:
+            raise _Parsed
+
+        # The driver asks for the password before it connects, and after everything that may be wrong with the URL.
+        with suppress(_Parsed):
+            await self._driver.connect(self._url.reveal(), password=stop)
+
     async def close(self) -> None:
         """Close every connection at once: none has anything to lose."""
         if self._pool is not None:
@@ -96,14 +117,19 @@ class PostgresDatabase:
     async def _connect(self, *arguments: Any, **options: Any) -> "asyncpg.Connection":
         self._reconnection.begin()
         try:
-            connection = await self._driver.connect(*arguments, **options)
+            connection = await self._hosts.connect(*arguments, **options)
         except BaseException as error:
             # A lookup that was cancelled says nothing about the database.
             if isinstance(error, Exception):
                 self._reconnection.note_failure()
-            raise
-        self._reconnection.note_success()
-        return connection
+            state = getattr(error, "sqlstate", None) or ""
+            if not state.startswith(_REFUSED_URL):
+                raise
+        else:
+            self._reconnection.note_success()
+            return connection
+        problem = f"is refused by the database: check its options and the rights of its user ({state})"
+        raise ConfigError([Fault("url", problem)])
 
     def failure(self, error: BaseException) -> Failure | None:
         """Explain an error of the driver or of a connection."""

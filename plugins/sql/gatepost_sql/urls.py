@@ -21,7 +21,7 @@ from gatepost_sql.threaded import Driver, ThreadedDatabase
 # SQLAlchemy's spelling of a URL names the driver too.
 _POSTGRESQL = ("postgresql://", "postgres://", "postgresql+asyncpg://")
 _MYSQL = ("mysql://", "mariadb://", "mysql+pymysql://", "mariadb+pymysql://")
-_ENCRYPTED = ("sslmode=require", "sslmode=verify-ca", "sslmode=verify-full", "ssl_ca=", "ssl=")
+_ENCRYPTED = ("sslmode=require", "sslmode=verify-ca", "sslmode=verify-full", "ssl_ca=")
 
 _PORT = re.compile(r":\d*$")
 
