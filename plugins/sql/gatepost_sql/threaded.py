@@ -59,6 +59,7 @@ class ThreadedDatabase:
         self._reconnection = Reconnection(deadline)
         self._threads: ThreadPoolExecutor | None = None
         self._engine = driver.create_engine()
+        self._paramstyle = self._engine.dialect.paramstyle
         self.batches = driver.batches
         self.mysql = driver.mysql
         self.name_mark = driver.name_mark
@@ -106,7 +107,7 @@ class ThreadedDatabase:
 
     async def _description(self, query: Query) -> Sequence[tuple[str, Any]]:
         """Return the columns of the result for nobody: names and PEP 249 type codes."""
-        statement = self._bind(query, dict.fromkeys(query.parameters))
+        statement = bind(query, self._paramstyle, dict.fromkeys(query.parameters))
         if self.batches:
             statement = statement._replace(sql=limited(statement.sql, 1))
 
@@ -128,7 +129,7 @@ class ThreadedDatabase:
         users = list(values)
         if len(users) == 1:
             return {users[0]: await self.fetch(query, {"ext_user_id": values[users[0]]}, MAX_ROWS)}
-        statements = [self._bind(query, {"ext_user_id": value}) for value in values.values()]
+        statements = [bind(query, self._paramstyle, {"ext_user_id": value}) for value in values.values()]
         sql = "\nUNION ALL\n".join(
             f"SELECT {position} AS gatepost_position, one.* FROM ({limited(each.sql, MAX_ROWS)}) AS one"  # noqa: S608
             for position, each in enumerate(statements)
@@ -141,7 +142,7 @@ class ThreadedDatabase:
 
     async def fetch(self, query: Query, values: Mapping[str, object], limit: int) -> Sequence[Row]:
         """Return up to ``limit`` rows of a query."""
-        statement = self._bind(query, values)
+        statement = bind(query, self._paramstyle, values)
         if self.batches:
             statement = statement._replace(sql=limited(statement.sql, limit))
         return await self._fetch(statement, limit)
@@ -156,15 +157,12 @@ class ThreadedDatabase:
 
     async def review(self, query: Query, sample: Mapping[str, object]) -> Sequence[str]:
         """Return what an operator should know about the plan of a query and about the user's rights."""
-        statement = self._bind(query, sample)
+        statement = bind(query, self._paramstyle, sample)
         return await self._in_thread(lambda connection: self._driver.review(connection, statement))
 
     async def data_age(self) -> float | None:
         """Return None: these databases do not tell an ordinary user whether they are replicas."""
         return None
-
-    def _bind(self, query: Query, values: Mapping[str, object]) -> Statement:
-        return bind(query, self._engine.dialect.paramstyle, values)
 
     async def _in_thread(self, work: Callable[[Connection], T]) -> T:
         assert self._threads is not None
@@ -172,17 +170,18 @@ class ThreadedDatabase:
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         """Do work on a connection; once more where an idle connection turns out to be dead."""
+
+        def on_connection() -> T:
+            with self._engine.connect() as connection:
+                self._driver.begin(connection)
+                return work(connection)
+
         try:
-            return self._on_connection(work)
+            return on_connection()
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-        return self._on_connection(work)
-
-    def _on_connection(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.connect() as connection:
-            self._driver.begin(connection)
-            return work(connection)
+        return on_connection()
 
 
 def _execute(connection: Connection, statement: Statement) -> Any:
