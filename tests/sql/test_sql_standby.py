@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 
+import asyncpg
 import pytest
 
 from gatepost.errors import Unavailable
@@ -39,6 +40,20 @@ def standby(postgres_server, tmp_path_factory):
     run(*control, "-l", folder / "log", "-o", f'-h "" -k {folder}', "start")
     yield folder
     run(*control, "-m", "immediate", "stop")
+
+
+async def catch_up(primary, standby):
+    """Wait until the standby has everything that the primary has now."""
+    first, second = [
+        await asyncpg.connect(host=str(folder), user="postgres", database="postgres")
+        for folder in (primary, standby)
+    ]
+    position = await first.fetchval("SELECT pg_current_wal_lsn()::text")
+    caught_up = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
+    while not await second.fetchval(caught_up, position):  # noqa: ASYNC110  PostgreSQL has no event for it
+        await asyncio.sleep(0.02)
+    await first.close()
+    await second.close()
 
 
 async def found_in_the_end(plugin):
@@ -108,9 +123,10 @@ async def test_a_server_that_hangs_takes_only_its_share_of_the_time(players, run
 
 
 @pytest.mark.parametrize("players", ["postgres"], indirect=True)
-async def test_a_standby_is_preferred_wherever_it_stands(players, running, standby):
+async def test_a_standby_is_preferred_wherever_it_stands(players, running, postgres_server, standby):
     players.create()
     players.add(ANN)
+    await catch_up(postgres_server._folder, standby)
     async with Proxy(f"{standby}/.s.PGSQL.5432") as second:
         first = players.proxy
         url = players.url.replace(f":{first.port}", f":{first.port},127.0.0.1:{second.port}")
