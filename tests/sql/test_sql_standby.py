@@ -3,7 +3,9 @@
 import asyncio
 import shutil
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -17,29 +19,29 @@ ANN = {"ann": Contact(email=Secret("ann@players.example"))}
 
 
 @pytest.fixture
-def standby(postgres_server, tmp_path_factory):
+def standby(postgres_server):
     """A folder with a running standby of the server, on a Unix socket."""
-    folder = tmp_path_factory.mktemp("standby")
-    data = folder / "data"
+    # The server does not run as root: its programs get its own user, who can't enter pytest's folders.
     owner = postgres_server._folder
-    # The server does not run as root: its programs get its own user.
     user = owner.stat().st_uid
-    for one in (folder, *folder.parents):
-        if one.stat().st_uid == 0 and one != one.parent and "pytest" in str(one):
-            one.chmod(0o755)
-    shutil.chown(folder, user)
+    with tempfile.TemporaryDirectory(prefix="gatepost-standby-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        shutil.chown(folder, user)
 
-    def run(*arguments):
-        subprocess.run([str(one) for one in arguments], check=True, capture_output=True, user=user, cwd="/")
+        def run(*arguments):
+            command = [str(one) for one in arguments]
+            done = subprocess.run(command, check=False, capture_output=True, text=True, user=user, cwd="/")
+            log = (folder / "log").read_text()[-2000:] if (folder / "log").exists() else ""
+            assert done.returncode == 0, done.stderr + log
 
-    run(
-        *(postgres_server.binary("pg_basebackup"), "-h", owner, "-U", "postgres"),
-        *("-D", data, "-R", "-X", "stream", "--checkpoint=fast"),
-    )
-    control = [postgres_server.binary("pg_ctl"), "-D", data, "-w"]
-    run(*control, "-l", folder / "log", "-o", f'-h "" -k {folder}', "start")
-    yield folder
-    run(*control, "-m", "immediate", "stop")
+        run(
+            *(postgres_server.binary("pg_basebackup"), "-h", owner, "-U", "postgres"),
+            *("-D", folder / "data", "-R", "-X", "stream", "--checkpoint=fast"),
+        )
+        control = [postgres_server.binary("pg_ctl"), "-D", folder / "data", "-w"]
+        run(*control, "-l", folder / "log", "-o", f'-h "" -k {folder}', "start")
+        yield folder
+        run(*control, "-m", "immediate", "stop")
 
 
 async def catch_up(primary, standby):
