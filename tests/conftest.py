@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from gatepost.model import Channel
-from gatepost.observe import logs
+from gatepost.observe import logs, redaction
 from gatepost.outbox import NewMessage, new_id
 from sql import mariadb
 from torture import postgres
@@ -21,6 +21,13 @@ def keep_logging_of_pytest():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logs, "configure", lambda *_: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def forget_private_values():
+    """Let no test find removed what was private in an earlier one: the values of the last ones stay private a while."""
+    redaction._recent_scopes.clear()
+    redaction._settings_secrets.clear()
 
 
 @pytest.fixture(scope="session")
