@@ -15,11 +15,8 @@ from gatepost.cli.moments import FutureMoment
 from gatepost.config.toml_file import config_path
 from gatepost.outbox import suppressions, user_hash
 from gatepost.outbox.suppressions import Suppression
-from gatepost.web.admin.requests import SuppressRequest, UnsuppressRequest
+from gatepost.web.admin.requests import MAX_USER, SuppressRequest, UnsuppressRequest
 from gatepost.web.admin.words import utc
-
-_MAX_USER = 512
-"""Characters of an ext_user_id in a request."""
 
 _FOREVER = "without an end"
 
@@ -122,5 +119,5 @@ def _line(one: Suppression) -> str:
 
 
 def _check_user(user: str) -> None:
-    if not 1 <= len(user) <= _MAX_USER:
-        raise click.UsageError(f"USER must have 1 to {_MAX_USER} characters")
+    if not 1 <= len(user) <= MAX_USER:
+        raise click.UsageError(f"USER must have 1 to {MAX_USER} characters")

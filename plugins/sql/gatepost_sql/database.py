@@ -1,7 +1,7 @@
 """What the plugin needs of a database, whichever driver leads there."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gatepost_sql.ids import IdType
 from gatepost_sql.query import Query
@@ -63,3 +63,16 @@ class Database(Protocol):
 
     async def data_age(self) -> float | None:
         """Return how many seconds the data are behind their origin; None where they are the origin."""
+
+
+def pool_options(connections: int, deadline: float) -> dict[str, Any]:
+    """Return options of an engine of SQLAlchemy: so many connections and no more, and no values in its errors.
+
+    A lookup waits at most ``deadline`` seconds for a connection.
+    """
+    return {
+        "pool_size": connections,
+        "max_overflow": 0,
+        "pool_timeout": deadline,
+        "hide_parameters": True,
+    }

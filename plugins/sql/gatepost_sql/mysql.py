@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from gatepost.errors import ConfigError, Fault
-from gatepost_sql.database import Failure
+from gatepost_sql.database import Failure, pool_options
 from gatepost_sql.ids import MYSQL_INTEGER, TEXT, IdType
 from gatepost_sql.query import Statement
 from gatepost_sql.rows import Column
@@ -72,12 +72,9 @@ class MysqlDriver:
         try:
             engine = create_engine(
                 self._url,
-                pool_size=self._connections,
-                max_overflow=0,
-                pool_timeout=self._deadline,
+                **pool_options(self._connections, self._deadline),
                 pool_recycle=300,
                 isolation_level="AUTOCOMMIT",
-                hide_parameters=True,
                 connect_args=options,
             )
             _parse_options(engine, self._url, options)

@@ -7,7 +7,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gatepost.errors import ConfigError, Fault
-from gatepost_sql.database import Failure
+from gatepost_sql.database import Failure, pool_options
 from gatepost_sql.ids import TEXT, IdType
 from gatepost_sql.query import Statement
 from gatepost_sql.rows import Column
@@ -30,12 +30,7 @@ class OtherDriver:
         """Return an engine, which has no connection yet; raises ConfigError for a URL that can't be used."""
         try:
             engine = create_engine(
-                self._url,
-                pool_size=self._connections,
-                max_overflow=0,
-                pool_timeout=self._deadline,
-                pool_recycle=300,
-                hide_parameters=True,
+                self._url, **pool_options(self._connections, self._deadline), pool_recycle=300
             )
         except (SQLAlchemyError, ImportError, ValueError, TypeError):
             # Outside of this block: the error may quote the password.

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine
 
 from gatepost.errors import ConfigError, Fault
-from gatepost_sql.database import Failure
+from gatepost_sql.database import Failure, pool_options
 from gatepost_sql.ids import TEXT, IdType
 from gatepost_sql.query import Statement
 from gatepost_sql.rows import Column
@@ -59,11 +59,8 @@ class SqliteDriver:
             "sqlite://",
             creator=self._connect,
             poolclass=QueuePool,
-            pool_size=self._connections,
-            max_overflow=0,
-            pool_timeout=self._deadline,
+            **pool_options(self._connections, self._deadline),
             isolation_level="AUTOCOMMIT",
-            hide_parameters=True,
         )
 
     def _connect(self) -> sqlite3.Connection:
