@@ -42,7 +42,8 @@ _MAX_BARE_NAME_LENGTH = 6
 """Characters in a name that needs no semicolon; Aacute is one of the longest."""
 
 _TEXT_ONLY = ("iframe", "noembed", "noframes", "script", "style", "textarea", "title", "xmp")
-_ENDS = {name: re.compile(rf"</{name}(?=[\t\n\f />])", re.IGNORECASE) for name in _TEXT_ONLY}
+# Without ASCII a dotless i would be an i, and the "end tag" be none for browsers.
+_ENDS = {name: re.compile(rf"</{name}(?=[\t\n\f />])", re.ASCII | re.IGNORECASE) for name in _TEXT_ONLY}
 
 
 Token = tuple[int, str, str]

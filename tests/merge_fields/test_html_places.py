@@ -45,6 +45,7 @@ INSIDE_TAG = "inside a tag, outside of the quoted value"
         (f"<SCRIPT\n>var a='{F}'</SCRIPT>", "inside script"),
         (f"<style>p {{ color: {F} }}</style>", "inside style"),
         (f"<xmp>{F}</xmp>", "inside xmp"),
+        (f"<script></scrıpt>{F}</script>", "inside script"),
         (f'<!---!><p title="--><a href={F}>">x</a>', INSIDE_TAG),
         (f"<script><!--<script></script>{F}--></script>", "programs read differently"),
         (f'<a href="mailto:?to={F}">', "in a URL only after"),
@@ -80,6 +81,7 @@ INSIDE_TAG = "inside a tag, outside of the quoted value"
         (f"<a href='https:\\\\a.example\\{F}'>", "https://HOST/"),
         (f"<a href='java\nscript:{F}'>", "https://HOST/"),
         (f"<a href='/{F}'>", "https://HOST/"),
+        (f"<a href='httpſ://a.example/{F}'>", "https://HOST/"),
         (f"<a href='{{{{link}}}}/{F}'>", "https://HOST/"),
         (f"<a href='mailto:{F}'>", "https://HOST/"),
         (f"<img src='data:image/svg+xml,{F}'>", "https://HOST/"),
@@ -91,7 +93,7 @@ INSIDE_TAG = "inside a tag, outside of the quoted value"
         ("<b>{{contact.<i>x</i>}}", "does not end"),
         ("<p title='{{contact.x|'}}'>", "does not end"),
         ("<p {{contact.x='1'}}>", "does not end"),
-        *((f"<{name}></{name}><p>{F}", "which programs read differently") for name in ("svg", "math", "noscript", "select", "frameset")),
+        *((f"<{name}></{name}><p>{F}", "which programs read differently") for name in ("svg", "math", "noscript", "select", "frameset", "template")),
     ],
 )  # fmt: skip
 def test_here_it_is_refused_with_its_place(html, words):

@@ -29,6 +29,7 @@ BROKEN = (
     "<a b", "<a b=", "<a b='", "<a b=\"x' ", "'>", '">', "<template>", "<frameset>", "<plaintext>", "<script>", "</script>",
     "<style>", "</style>", "<title>", "</title>", "<textarea>", "</textarea>", "<iframe>", "<noframes>", "<pre>\n", "&lt", "&am",
     f"<title></tit{FIELD}>", f'<select><style><!--</style><a title="--><script>{FIELD}</script>">',
+    f"<script></scrıpt>{FIELD}</script>", f"<template><col><style></template><script>x='</style>{FIELD}'</script>",
     f"<a =\"> <script> title='{FIELD}' </script> \"c>", f"<p style='{FIELD}'>", f"<img src=\"https://a.example/{FIELD}\" alt='{FIELD}'>", f"<body background='{FIELD}'>",
 )  # fmt: skip
 

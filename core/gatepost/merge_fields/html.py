@@ -41,13 +41,13 @@ URL_ATTRIBUTES = {
 _RAW_TEXT = frozenset({"script", "style", "iframe", "noembed", "noframes", "xmp", "plaintext"})
 """Elements whose content is no HTML."""
 
-_AMBIGUOUS = frozenset({"svg", "math", "noscript", "select", "frameset"})
+_AMBIGUOUS = frozenset({"svg", "math", "noscript", "select", "frameset", "template"})
 """Elements after which programs read the same tags in different ways."""
 
 _OUTSIDE = "inside a tag, outside of the quoted value of one of its first 100 attributes"
 
 # The scheme and the host are the template's own; of a mailto: also the address.
-_URL_START = re.compile(r"[\t\n\f ]*+(?:https?://[^\s/?#\\{}]++[/?#]|mailto:[^\s?#{}]++\?)", re.IGNORECASE)
+_URL_START = re.compile(r"[\t\n\f ]*+(?:(?ai:https?)://[^\s/?#\\{}]++[/?#]|(?ai:mailto):[^\s?#{}]++\?)")
 
 _NAME_CHARACTERS = "#0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
