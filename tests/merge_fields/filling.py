@@ -10,7 +10,11 @@ NO_LIMIT = 2**40
 
 def read_html(html):
     """Return the template of this HTML, all at once."""
-    steps = html_template(html)
+    return at_once(html_template(html))
+
+
+def at_once(steps):
+    """Return the result of work in slices."""
     while True:
         try:
             next(steps)

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatepost.delivery.html_text import conversion
 from gatepost.merge_fields import values as values_module
 from gatepost.merge_fields.fields import CASES, FORMATS
 from gatepost.merge_fields.values import TooLong, Values
-from merge_fields.filling import READERS, filled, problem
+from merge_fields.filling import READERS, at_once, filled, problem
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,8 @@ from merge_fields.filling import READERS, filled, problem
         ("Ana\u2028Bo", "Ana Bo"),
         ("\u202eanA\u2066", "anA"),
         ("half \ud83d", "half \ufffd"),
+        ("{\u200b{\ufdd0x}\xad}", " { {x} } "),
+        ("[[x]] 50%%", "[ [x] ] 50% %"),
         ("=1+1", "=1+1"),
         ("{{contact.secret}}", " { {contact.secret} } "),
         ("a {% b %} *|EMAIL|* c", "a { % b % } * |EMAIL| * c"),
@@ -35,8 +38,28 @@ def test_a_value_can_not_become_an_encoded_word():
     assert filled("Bonus ={{contact.x}}", "subject", x="?utf-8?q?You?=") == "Bonus = ?utf-8?q?You?="
 
 
-def test_a_value_is_no_template_with_the_brace_beside_it():
-    assert filled("{{{contact.x}}}", x="{name}") == "{ {name} }"
+@pytest.mark.parametrize(
+    ("source", "value", "shown"),
+    [
+        ("{{{contact.x}}}", "{name}", "{ {name} }"),
+        ("{{{contact.x}}}", "%name%", "{ %name% }"),
+        ("*{{contact.x}}*", "|NAME|", "* |NAME| *"),
+        ("[{{contact.x}}]", "[name]", "[ [name] ]"),
+        ("{{contact.x}}{{contact.y}}", "*", "* |Y|"),
+        ("*{{contact.x}}*: {{contact.x}}%", "50%", "*50% *: 50% %"),
+        ("*{{contact.x}}{{contact.none}}*", "", "**"),
+        ("https://a.example/*{{contact.x}}", "é", "https://a.example/*%C3%A9"),
+    ],
+)
+def test_a_value_is_no_template_with_what_stands_beside_it(source, value, shown):
+    assert filled(source, x=value, y="|Y|") == shown
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\u2060", "\xad", "\ufdd0", "\u034f", "\u1160"])
+def test_a_value_is_no_template_in_the_text_that_is_derived_from_its_html(mark):
+    """Characters that are not shown are left out there."""
+    html = filled("<p>{{contact.x}}", "html", x=f"*{mark}|NAME|{mark}*")
+    assert at_once(conversion(html)) == "* |NAME| *"
 
 
 @pytest.mark.parametrize("dots", [".", ".."])

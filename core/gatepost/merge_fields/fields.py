@@ -151,13 +151,15 @@ def _has_babel() -> bool:
 
 # Characters that end a line somewhere or that no program shows: C0, DEL, C1, and Unicode's line separators.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-# They change the direction of whatever follows them. Names in Arabic or Hebrew letters do without.
-_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# They change the direction of whatever follows them (names in Arabic or Hebrew letters do without), or are not shown.
+_DROPPED = re.compile(
+    "[\u202a-\u202e\u2066-\u2069\xad\u034f\u115f\u1160\u180e\u200b\u2060-\u2064\ufdd0-\ufdef\ufeff\ufffe\uffff]"
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    """Return the text in one line, without control characters and characters that turn the direction of the others."""
-    if not text.isprintable():
-        text = _SURROGATE.sub("\ufffd", _DIRECTION.sub("", _CONTROL.sub(" ", text)))
+    """Return the text in one line, without characters that control others, turn their direction, or are not shown."""
+    if not (text.isascii() and text.isprintable()):
+        text = _SURROGATE.sub("\ufffd", _DROPPED.sub("", _CONTROL.sub(" ", text)))
     return text.strip()

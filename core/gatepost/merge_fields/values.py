@@ -15,8 +15,11 @@ _URLS = frozenset({Context.HTML_URL, Context.TEXT_URL})
 _DOT_SEGMENTS = frozenset({".", ".."})
 """Parts of a path that a browser removes, also when they are encoded: the link would lead elsewhere."""
 
-# What providers take for a template of their own: {{ }}, {% %}, *| |*. A blank between the two makes it text.
-_MARK = re.compile(r"(?<=[{}%*|])(?=[{}%*|])")
+_MARKS = "{}[]%*|"
+"""What providers take for a template of their own has two of them: {{ }}, {% %}, [[ ]], *| |*."""
+
+# A blank between the two makes it text.
+_BETWEEN_MARKS = re.compile(f"(?<=[{re.escape(_MARKS)}])(?=[{re.escape(_MARKS)}])")
 
 
 class TooLong(Exception):
@@ -46,15 +49,21 @@ class Values:
         if isinstance(first, str) and not others:
             # What is not filled is not limited either.
             return first
-        parts = []
+        parts = [""]
         length = 0
+        last: str | MergeField = ""
         for piece in template.pieces:
             part = piece if isinstance(piece, str) else self._value(piece, limit)
+            if not part:
+                continue
+            if _needs_blank(last, piece) and _BETWEEN_MARKS.search(parts[-1][-1:] + part[0]):
+                part = f" {part}"
             length += len(part)
             # At once: a short template may have a field a thousand times, and a contact a long attribute.
             if length > limit:
                 raise TooLong(limit)
             parts.append(part)
+            last = piece
         return "".join(parts)
 
     def _value(self, field: MergeField, limit: int) -> str:
@@ -90,9 +99,19 @@ class Values:
         return filtered
 
 
+def _needs_blank(left: str | MergeField, right: str | MergeField) -> bool:
+    """Return whether a blank may be put between these two; what the template itself has side by side stays."""
+    if isinstance(right, MergeField):
+        return right.context not in _URLS
+    return isinstance(left, MergeField)
+
+
 def as_text(value: str) -> str:
-    """Return a value without what would be a template for the provider, alone or with what stands beside it."""
-    value = _MARK.sub(" ", value)
+    """Return a value without what would be a template for the provider, alone or with a brace beside it.
+
+    The brace may be behind a tag, which a text that is derived from the HTML is without.
+    """
+    value = _BETWEEN_MARKS.sub(" ", value)
     return f"{' ' if value.startswith('{') else ''}{value}{' ' if value.endswith('}') else ''}"
 
 
