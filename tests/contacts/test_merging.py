@@ -101,6 +101,11 @@ async def test_the_first_usable_number_wins():
     assert (found.recipient, found.attributes) == (PHONE.phone, {"name": "Ann", "city": "Rome"})
 
 
+async def test_a_blank_attribute_is_completed_too():
+    padded = contact(email="joe@players.example", city="  ")
+    assert (await Chain((padded, {}), (PHONE, MERGE)).find(Channel.EMAIL)).attributes["city"] == "Rome"
+
+
 async def test_a_user_whom_only_a_merging_source_knows_is_known():
     last = contact(phone="+447700900999", town="Oslo")
     chain = Chain((None, {}), (PHONE, MERGE), (last, {}))

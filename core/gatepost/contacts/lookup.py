@@ -199,11 +199,11 @@ class Contacts:
 
 
 def _merged(known: Sequence[tuple[str, Contact]]) -> Mapping[str, str]:
-    """Return the attributes of contacts: of each the first value that is not empty."""
+    """Return the attributes of contacts: of each the first value that is not blank."""
     merged: dict[str, str] = {}
     for _, contact in known:
         for name, value in contact.attributes.items():
-            if not merged.get(name):
+            if not merged.get(name, "").strip():
                 merged[name] = value
     return merged
 
