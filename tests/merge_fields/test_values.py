@@ -1,10 +1,13 @@
 """The values of merge fields: cleaned, filtered, and escaped for where they stand."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.delivery.html_text import conversion
+from gatepost.merge_fields import formats
 from gatepost.merge_fields import values as values_module
 from gatepost.merge_fields.fields import CASES, FORMATS
 from gatepost.merge_fields.values import TooLong, Values
@@ -157,6 +160,33 @@ def test_a_value_is_escaped_for_where_it_stands(kind, source, text):
 def test_a_filter_follows_the_contacts_language(used, value, language, shown):
     text = filled(f"<{{{{contact.x:{used}|default}}}}>", x=value, language=language)
     assert text == f"<{shown or 'default'}>"
+
+
+@pytest.fixture
+def no_locales(monkeypatch):
+    monkeypatch.setattr(formats, "_used", set())
+    formats._find_locale.cache_clear()
+    yield
+    formats._find_locale.cache_clear()
+
+
+def test_values_name_only_a_limited_number_of_languages(no_locales, monkeypatch):
+    """Babel keeps what it has read of a language."""
+    monkeypatch.setattr(formats, "MAX_LOCALES", 2)
+    languages = ["de", "fr-CA", "de-AT", "fr-CA", "fr", "it"]
+    dates = [filled("{{contact.x:date}}", x="1990-12-31", language=one) for one in languages]
+    german, french, english = "31. Dezember 1990", "31 décembre 1990", "December 31, 1990"
+    assert dates == [german, french, german, french, english, english]
+
+
+def test_a_long_language_is_not_kept(no_locales):
+    assert filled("{{contact.x:number}}", x="1", language="en") == "1"
+    tracemalloc.start()
+    for number in range(4):
+        filled("{{contact.x:number}}", x="1", language=f"en-{'x' * 1_000_000}{number}")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 @given(st.sampled_from(CASES + FORMATS), st.text(), st.text(max_size=12))
