@@ -68,9 +68,12 @@ def _way(body: bytes, *, on: bool) -> Way:
     async def go() -> object:
         request = requests.decode(Channel.EMAIL, body)
         assert isinstance(request, requests.EmailRequest)
+        template = None
         if client.merge_fields:
-            await merge_fields.read_email("bench", request.subject, request.html, request.text or None)
-        claim = _claim(requests.stored_content(request))
+            template = await merge_fields.read_email(
+                "bench", request.subject, request.html, request.text or None
+            )
+        claim = _claim(requests.stored_content(request, merge_fields=template is not None))
         return await composer.compose(claim, RECIPIENT, ATTRIBUTES)
 
     return go

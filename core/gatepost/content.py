@@ -18,6 +18,8 @@ class EmailContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     html: str
     text: str | None = None
     """None: the request brought no text, and no text has been derived from the HTML yet."""
+    merge_fields: bool = False
+    """Whether its merge fields are to be filled: it has some, and they were checked when it arrived."""
 
     def __repr__(self) -> str:
         return "<EmailContent>"
@@ -28,6 +30,8 @@ class SmsContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     sender: str | None = None
     text: str
+    merge_fields: bool = False
+    """As in EmailContent."""
 
     def __repr__(self) -> str:
         return "<SmsContent>"

@@ -108,6 +108,32 @@ async def test_a_known_uid_is_answered_although_its_template_is_refused_now(merg
         assert await merging.email(**template) == message
 
 
+@pytest.mark.parametrize("at_arrival", [True, False])
+async def test_the_setting_at_its_arrival_counts_for_a_message(merging, sendgrid, vonage, run, at_arrival):
+    """What was checked when it arrived is what is sent; a script in a field is checked only for a client that has them."""
+    merging.tables["clients.brand"]["merge_fields"] = at_arrival
+    merging.contacts += f"long,long@players.example,+447700900103,{'y' * 400},,,\n"
+    instances = {"email": ["sendgrid-main"], "sms": ["vonage-eu"]}
+    async with merging.running(**instances):
+        for channel in instances:
+            await run("pause", "--channel", channel)
+        subject = "Hi {{contact.first_name}}" if at_arrival else "Hi {{contact.first name}}"
+        mail = await merging.email(subject=subject)
+        short = await merging.sms(body="Hi {{contact.first_name}}")
+        long = await merging.sms("long", body="Hi {{contact.first_name}}")
+    merging.tables["clients.brand"]["merge_fields"] = not at_arrival
+    async with merging.running(**instances):
+        for channel in instances:
+            await run("resume", "--channel", channel)
+        await merging.hears(mail, "accepted")
+        await merging.hears(short, "accepted")
+        await merging.hears(long, "rejected" if at_arrival else "accepted")
+    assert sendgrid.taken[0].message["subject"] == (f"Hi {NAMES[0]}" if at_arrival else subject)
+    assert {one.message["text"] for one in vonage.taken} == {
+        f"Hi {NAMES[0]}" if at_arrival else "Hi {{contact.first_name}}"
+    }
+
+
 async def test_each_attempt_fills_anew_and_nothing_of_it_is_stored(
     merging, sendgrid, run, wait_until, tmp_path
 ):

@@ -66,7 +66,7 @@ class Composer:
         Raises ValueError when the stored content can't be decoded, and UnusableTemplate.
         """
         content = decode_content(claim.channel, claim.content)
-        values = Values(attributes)
+        values = Values(attributes) if content.merge_fields else None
         if isinstance(content, SmsContent):
             sms = Sms(
                 id=claim.id,
@@ -99,9 +99,11 @@ class Composer:
         )
         return ComposedMessage(email, content.subject, new_content, _private(values))
 
-    async def _fill_email(self, claim: Claim, content: EmailContent, values: Values) -> FilledEmail | None:
+    async def _fill_email(
+        self, claim: Claim, content: EmailContent, values: Values | None
+    ) -> FilledEmail | None:
         """Return the parts of a mail with their merge fields filled; None where it has none that are to be filled."""
-        if not self._clients[claim.client].merge_fields:
+        if values is None:
             return None
         template = await self._merge_fields.read_email(
             claim.client, content.subject, content.html, content.text
@@ -112,14 +114,13 @@ class Composer:
         self._note_empty(claim, values)
         return filled
 
-    def _sms_text(self, claim: Claim, text: str, values: Values) -> str:
-        """Return the text of a text message with its merge fields filled."""
-        client = self._clients[claim.client]
-        template = self._merge_fields.read_sms(text) if client.merge_fields else None
-        if template is None:
+    def _sms_text(self, claim: Claim, text: str, values: Values | None) -> str:
+        """Return the text of a text message, with its merge fields filled where they are to be."""
+        template = None if values is None else self._merge_fields.read_sms(text)
+        if values is None or template is None:
             return text
         filled = fill_sms(template, values)
-        limit = client.sms_max_parts
+        limit = self._clients[claim.client].sms_max_parts
         if limit and (parts := count_parts(filled)) > limit:
             raise UnusableTemplate(
                 f"the text, with its merge fields filled, would be sent in {parts} parts; "
@@ -137,8 +138,8 @@ class Composer:
             )
 
 
-def _private(values: Values) -> Sequence[Secret]:
-    return tuple(Secret(value) for value in values.changed if value)
+def _private(values: Values | None) -> Sequence[Secret]:
+    return tuple(Secret(value) for value in values.changed if value) if values else ()
 
 
 def _origin(claim: Claim, *, urgent: bool) -> _Origin:

@@ -71,13 +71,14 @@ class Acceptance:
     ) -> bytes:
         self._in_flight += 1
         callback_url = None
+        fills = False
         try:
             try:
                 # Above the limit the next check refuses it, without a wait for those that are read before it.
                 if client.merge_fields and self._in_flight <= MAX_IN_FLIGHT:
-                    await self._check_merge_fields(name, request)
+                    fills = await self._has_merge_fields(name, request)
                 callback_url = self._check(name, client, request)
-                message, lookup = await self._prepare(name, client, request, callback_url)
+                message, lookup = await self._prepare(name, client, request, callback_url, fills=fills)
             except Refused as refusal:
                 # The checks without a recipient and code 1 precede the 13 of a suppressed user.
                 asks = callback_url is not None and refusal.code is not Code.USER_NOT_FOUND
@@ -104,9 +105,18 @@ class Acceptance:
             self._in_flight -= 1
 
     async def _prepare(
-        self, name: str, client: Client, request: EmailRequest | SmsRequest, callback_url: str
+        self,
+        name: str,
+        client: Client,
+        request: EmailRequest | SmsRequest,
+        callback_url: str,
+        *,
+        fills: bool,
     ) -> tuple[NewMessage, LookupResult | None]:
-        """Return the message to be stored, and its recipient's contact where one was found; raise Refused."""
+        """Return the message to be stored, and its recipient's contact where one was found; raise Refused.
+
+        ``fills``: whether its merge fields are to be filled.
+        """
         channel = request.channel
         identity = new_id()
         preview, lookup = "", None
@@ -131,7 +141,7 @@ class Acceptance:
             ext_user_id=request.ext_user_id,
             preview=preview,
             callback_url=callback_url,
-            content=requests.stored_content(request),
+            content=requests.stored_content(request, merge_fields=fills),
             lifetime=self._settings.delivery.lifetime(channel),
         )
         return message, lookup if lookup and lookup.outcome is LookupOutcome.FOUND else None
@@ -151,13 +161,14 @@ class Acceptance:
         self._rules.check_channel(name, request.channel)
         return callback_url
 
-    async def _check_merge_fields(self, name: str, request: EmailRequest | SmsRequest) -> None:
-        """Raise Refused(MALFORMED) for a message whose merge fields can't be filled."""
+    async def _has_merge_fields(self, name: str, request: EmailRequest | SmsRequest) -> bool:
+        """Return whether the message has merge fields; raise Refused(MALFORMED) where they can't be filled."""
+        read = self._merge_fields
         try:
-            if isinstance(request, EmailRequest):
-                await self._merge_fields.read_email(name, request.subject, request.html, request.text or None)
-            else:
-                self._merge_fields.read_sms(request.text)
+            if isinstance(request, SmsRequest):
+                return read.read_sms(request.text) is not None
+            html, text = request.html, request.text or None
+            return await read.read_email(name, request.subject, html, text) is not None
         except UnusableTemplate as error:
             raise Refused(Code.MALFORMED, str(error)) from None
 

@@ -230,8 +230,11 @@ def _fingerprint(*content: str | None) -> bytes:
     return hashlib.sha256(_encode(content)).digest()
 
 
-def stored_content(request: EmailRequest | SmsRequest) -> bytes:
-    """Return the encoded content that the outbox stores; it does not name the user."""
+def stored_content(request: EmailRequest | SmsRequest, *, merge_fields: bool = False) -> bytes:
+    """Return the encoded content that the outbox stores; it does not name the user.
+
+    ``merge_fields``: whether its merge fields are to be filled.
+    """
     if isinstance(request, EmailRequest):
         return encode_content(
             EmailContent(
@@ -240,6 +243,9 @@ def stored_content(request: EmailRequest | SmsRequest) -> bytes:
                 subject=request.subject,
                 html=request.html,
                 text=request.text or None,
+                merge_fields=merge_fields,
             )
         )
-    return encode_content(SmsContent(sender=request.sender, text=request.text))
+    return encode_content(
+        SmsContent(sender=request.sender, text=request.text, merge_fields=merge_fields)
+    )
