@@ -73,6 +73,29 @@ async def test_a_mail_is_filled_and_its_values_are_in_no_other_place(merging, ma
     assert searcher.found(log.encode(), values) == []
 
 
+async def test_what_a_contact_lacks_is_shown_with_the_message_and_counted(merging, sendgrid, vonage, run):
+    async with merging.running(email=["sendgrid-main"], sms=["vonage-eu"]) as gateway:
+        sendgrid.plan(emulator.answer(503))
+        mail = await merging.email("plain", subject="{{contact.first_name}}!", body="{{contact.last_name}}.")
+        await merging.hears(mail, "accepted")
+        steps = [
+            line for line in (await run("messages", "show", mail)).splitlines() if "sendgrid-main" in line
+        ]
+        lacks = [
+            "merge fields without a value: first_name, last_name" in " ".join(line.split()) for line in steps
+        ]
+        assert lacks == [False, True]
+        # Of nothing a text message can be made.
+        text = await merging.sms("plain", body="{{contact.first_name}}")
+        await merging.hears(text, "rejected")
+        assert "body, with its merge fields filled, is empty" in await run("messages", "show", text)
+        assert (await gateway.metrics())["gatepost_empty_merge_fields_total", "brand"] == 5
+        preview = {"activity_type": "preview", "to_email_address": "support@brand.example"}
+        shown = await merging.email(subject="Hi {{contact.city}}", **preview)
+        await merging.hears(shown, "accepted")
+        assert "without a value" not in await run("messages", "show", shown)
+
+
 async def test_a_template_that_can_not_be_filled_is_refused_with_its_place(merging, sendgrid):
     async with merging.running(email=["sendgrid-main"]):
         cases = {

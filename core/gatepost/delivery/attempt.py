@@ -8,7 +8,8 @@ import msgspec
 
 from gatepost.errors import Rejected, SendError, Uncertain
 from gatepost.model import Email, Receipt, Sms
-from gatepost.observe.trail import Trail
+from gatepost.observe.redaction import redact_patterns
+from gatepost.observe.trail import MAX_ATTRIBUTES, Trail
 from gatepost.outbox import Claim, SendResult, Try
 from gatepost.outbox.states import State
 from gatepost.routing.router import Decision
@@ -129,11 +130,12 @@ def try_record(
     choice: str,
     pause: float,
     template: str,
+    lacking: Sequence[str] = (),
 ) -> Try:
     """Return the record of one try that took ``duration`` seconds; ``choice``: why this instance was chosen.
 
     ``pause``: the seconds since the try before it ended. ``template``: the stored text; a letter of a value that fills
-    its merge fields must not be recorded.
+    its merge fields must not be recorded. ``lacking``: the attributes that are missing in what was sent.
     """
     if isinstance(answer, Receipt):
         return Try(
@@ -141,6 +143,7 @@ def try_record(
             choice=choice,
             outcome="sent",
             provider_id=answer.provider_id,
+            reason=_lacking_text(lacking),
             duration=duration,
             pause=pause,
             parts=answer.parts,
@@ -158,6 +161,12 @@ def try_record(
         duration=duration,
         pause=pause,
     )
+
+
+def _lacking_text(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return redact_patterns(f"merge fields without a value: {', '.join(names[:MAX_ATTRIBUTES])}")
 
 
 def outcome_label(answer: Receipt | SendError) -> str:

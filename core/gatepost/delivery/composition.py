@@ -46,6 +46,8 @@ class ComposedMessage(NamedTuple):
     """The content to store for the next attempt; empty: the stored content stays."""
     private: Sequence[Secret] = ()
     """Values of merge fields that are in none of the contact's attributes in this form."""
+    lacking: Sequence[str] = ()
+    """Names of attributes that merge fields were to show and the contact lacks."""
 
 
 class Composer:
@@ -77,7 +79,7 @@ class Composer:
                 attributes=attributes,
                 **_origin(claim, urgent=urgent),
             )
-            return ComposedMessage(sms, content.text, private=_private(values))
+            return ComposedMessage(sms, content.text, b"", *_of_values(claim, values))
         filled = await self._fill_email(claim, content, values)
         parts = filled or FilledEmail(content.subject, content.html, content.text)
         text, new_content = parts.text, b""
@@ -97,7 +99,7 @@ class Composer:
             attributes=attributes,
             **_origin(claim, urgent=urgent),
         )
-        return ComposedMessage(email, content.subject, new_content, _private(values))
+        return ComposedMessage(email, content.subject, new_content, *_of_values(claim, values))
 
     async def _fill_email(
         self, claim: Claim, content: EmailContent, values: Values | None
@@ -119,27 +121,33 @@ class Composer:
         template = None if values is None else self._merge_fields.read_sms(text)
         if values is None or template is None:
             return text
-        filled = fill_sms(template, values)
+        try:
+            filled = fill_sms(template, values)
+        finally:
+            # Also where nothing but empty fields was to be sent.
+            self._note_empty(claim, values)
         limit = self._clients[claim.client].sms_max_parts
         if limit and (parts := count_parts(filled)) > limit:
             raise UnusableTemplate(
                 f"the text, with its merge fields filled, would be sent in {parts} parts; "
                 f"the client's sms_max_parts is {limit:,}"
             )
-        self._note_empty(claim, values)
         return filled
 
     def _note_empty(self, claim: Claim, values: Values) -> None:
-        """Note the merge fields that were filled with nothing; a preview has no contact that could lack something."""
-        if values.empty and not claim.preview:
-            self._empty.labels(claim.client).inc(len(values.empty))
-            self._trail.merge_fields_empty(
-                claim.id, client=claim.client, uid=claim.uid, attributes=values.empty
-            )
+        """Note the merge fields that were filled with nothing."""
+        _, lacking = _of_values(claim, values)
+        if lacking:
+            self._empty.labels(claim.client).inc(len(lacking))
+            self._trail.merge_fields_empty(claim.id, client=claim.client, uid=claim.uid, attributes=lacking)
 
 
-def _private(values: Values | None) -> Sequence[Secret]:
-    return tuple(Secret(value) for value in values.changed if value) if values else ()
+def _of_values(claim: Claim, values: Values | None) -> tuple[Sequence[Secret], Sequence[str]]:
+    """Return what is private and what is lacking in a filled message; a preview has no contact that could lack it."""
+    if values is None:
+        return (), ()
+    private = tuple(Secret(value) for value in values.changed if value)
+    return private, () if claim.preview else tuple(values.empty)
 
 
 def _origin(claim: Claim, *, urgent: bool) -> _Origin:

@@ -32,6 +32,7 @@ class Delivery:
         "claim",
         "content",
         "expires_at",
+        "lacking",
         "private",
         "sending",
         "template",
@@ -57,6 +58,8 @@ class Delivery:
         """The subject or text as it is stored, without the values of merge fields."""
         self.private: Sequence[Secret] = ()
         """Values in the message that are in none of the contact's attributes in this form."""
+        self.lacking: Sequence[str] = ()
+        """Names of attributes that merge fields were to show and the contact lacks."""
 
 
 class Failover:
@@ -152,7 +155,9 @@ class Failover:
             member.throttle.end(now, failure, content_key)
             pause = start - delivery.tried_at if delivery.tries else 0.0
             delivery.tries.append(
-                attempt.try_record(name, message, answer, now - start, choice, pause, delivery.template)
+                attempt.try_record(
+                    name, message, answer, now - start, choice, pause, delivery.template, delivery.lacking
+                )
             )
             delivery.tried_at = now
             self._count(delivery.claim, InstanceAnswer(name, answer), now - start)

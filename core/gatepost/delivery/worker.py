@@ -267,7 +267,7 @@ class DeliveryWorker:
             _log.error("merge_fields_not_filled", message=claim.id, reason=str(error))
             return attempt.retry_result(claim, str(error))
         delivery.content, delivery.template = composed.content, composed.template
-        delivery.private = composed.private
+        delivery.private, delivery.lacking = composed.private, composed.lacking
         return composed.message
 
 

@@ -71,14 +71,16 @@ class Acceptance:
     ) -> bytes:
         self._in_flight += 1
         callback_url = None
-        fills = False
+        has_merge_fields = False
         try:
             try:
                 # Above the limit the next check refuses it, without a wait for those that are read before it.
                 if client.merge_fields and self._in_flight <= MAX_IN_FLIGHT:
-                    fills = await self._has_merge_fields(name, request)
+                    has_merge_fields = await self._has_merge_fields(name, request)
                 callback_url = self._check(name, client, request)
-                message, lookup = await self._prepare(name, client, request, callback_url, fills=fills)
+                message, lookup = await self._prepare(
+                    name, client, request, callback_url, has_merge_fields=has_merge_fields
+                )
             except Refused as refusal:
                 # The checks without a recipient and code 1 precede the 13 of a suppressed user.
                 asks = callback_url is not None and refusal.code is not Code.USER_NOT_FOUND
@@ -111,12 +113,9 @@ class Acceptance:
         request: EmailRequest | SmsRequest,
         callback_url: str,
         *,
-        fills: bool,
+        has_merge_fields: bool,
     ) -> tuple[NewMessage, LookupResult | None]:
-        """Return the message to be stored, and its recipient's contact where one was found; raise Refused.
-
-        ``fills``: whether its merge fields are to be filled.
-        """
+        """Return the message to be stored, and its recipient's contact where one was found; raise Refused."""
         channel = request.channel
         identity = new_id()
         preview, lookup = "", None
@@ -141,7 +140,7 @@ class Acceptance:
             ext_user_id=request.ext_user_id,
             preview=preview,
             callback_url=callback_url,
-            content=requests.stored_content(request, merge_fields=fills),
+            content=requests.stored_content(request, merge_fields=has_merge_fields),
             lifetime=self._settings.delivery.lifetime(channel),
         )
         return message, lookup if lookup and lookup.outcome is LookupOutcome.FOUND else None
@@ -163,12 +162,12 @@ class Acceptance:
 
     async def _has_merge_fields(self, name: str, request: EmailRequest | SmsRequest) -> bool:
         """Return whether the message has merge fields; raise Refused(MALFORMED) where they can't be filled."""
-        read = self._merge_fields
+        fields = self._merge_fields
         try:
             if isinstance(request, SmsRequest):
-                return read.read_sms(request.text) is not None
+                return fields.read_sms(request.text) is not None
             html, text = request.html, request.text or None
-            return await read.read_email(name, request.subject, html, text) is not None
+            return await fields.read_email(name, request.subject, html, text) is not None
         except UnusableTemplate as error:
             raise Refused(Code.MALFORMED, str(error)) from None
 

@@ -246,6 +246,4 @@ def stored_content(request: EmailRequest | SmsRequest, *, merge_fields: bool = F
                 merge_fields=merge_fields,
             )
         )
-    return encode_content(
-        SmsContent(sender=request.sender, text=request.text, merge_fields=merge_fields)
-    )
+    return encode_content(SmsContent(sender=request.sender, text=request.text, merge_fields=merge_fields))

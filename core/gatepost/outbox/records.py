@@ -136,6 +136,7 @@ class Try(msgspec.Struct, frozen=True, kw_only=True):
     """Why this instance was chosen, where the route had a choice."""
     provider_id: str = ""
     reason: str = ""
+    """Why it was not sent; for a message that was, the merge fields without a value."""
     code: str = ""
     duration: float = 0.0
     pause: float = 0.0
