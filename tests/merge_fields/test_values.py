@@ -92,6 +92,9 @@ def test_a_value_that_is_too_long_is_not_filtered_first(monkeypatch):
         ("请访问https://a.example/,{{contact.x}}您好", "请访问https://a.example/,张伟您好"),
         ("请访问https://a.example/，{{contact.x}}您好", "请访问https://a.example/，张伟您好"),
         ("(https://a.example/),{{contact.x}}", "(https://a.example/),张伟"),
+        ("请访问https://a.example，{{contact.x}}", "请访问https://a.example，张伟"),
+        ("https://пример.рф/?n={{contact.x}}", "https://пример.рф/?n=%E5%BC%A0%E4%BC%9F"),
+        ("https://пример.рф/ {{contact.x}}", "https://пример.рф/ 张伟"),
         ("https://a.example/?n={{contact.x}}&m={{contact.x}}", "https://a.example/?n=%E5%BC%A0%E4%BC%9F&m=%E5%BC%A0%E4%BC%9F"),
     ],
 )  # fmt: skip
@@ -99,7 +102,15 @@ def test_a_url_in_plain_text_ends_where_one_ends(source, shown):
     assert filled(source, x="张伟") == shown
 
 
-@pytest.mark.parametrize("source", ["https://a.example{{contact.x}}", "https://{{contact.x}}.example/"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://a.example{{contact.x}}",
+        "https://{{contact.x}}.example/",
+        "https://пример.рф{{contact.x}}",
+        "https://пример.{{contact.x}}/",
+    ],
+)
 def test_in_plain_text_too_no_value_decides_where_a_link_leads(source):
     assert problem(source, "text")[0] == "a merge field may stand in a URL only after https://HOST/"
 

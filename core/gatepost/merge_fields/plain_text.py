@@ -14,6 +14,8 @@ from gatepost.merge_fields.fields import (
 
 _URL_CHARACTERS = "".join({*string.ascii_letters, *string.digits, *string.punctuation} - {*'<>"'})
 _HOST = re.compile(r"[^/?#\\]++[/?#]")
+# With letters of any script in the host alone: behind it they may be the next word.
+_IN_OTHER_SCRIPT = re.compile(rf"[\w.:@-]++(?:[/?#][{re.escape(_URL_CHARACTERS)}]*+)?+")
 
 
 def read_text(source: str) -> Template:
@@ -47,7 +49,11 @@ def _is_in_url(literal: str, before: bool, position: int) -> bool:
         return False
     _, has_scheme, rest = tail.partition("://")
     if not has_scheme:
-        return before and tail == literal
+        if tail == literal:
+            return before
+        _, has_scheme, rest = literal.rpartition("://")
+        if not has_scheme or not _IN_OTHER_SCRIPT.fullmatch(rest):
+            return False
     if not _HOST.match(rest):
         raise TemplateError("a merge field may stand in a URL only after https://HOST/", position)
     return True
