@@ -84,8 +84,8 @@ class Secret:
 class Contact(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """What a contact source knows about a user.
 
-    ``email`` and ``phone`` are as the source has them: the core checks them and makes them canonical. ``None`` means
-    that the user has none. ``attributes`` holds further values of the source: for merge fields, and for the sending plugin.
+    ``email`` and ``phone`` are as the source has them (the core makes them canonical); ``None``: the user has none.
+    ``attributes`` holds at most 1,000 further values, with 65,536 characters in all: for merge fields, and for the plugin.
     ``blocked`` says why the user must not be contacted, such as ``self-excluded``; empty: the user may be. A word or two:
     operators and Smartico read it, and it is stored, without addresses, numbers, and attributes of 4 letters or more.
     """

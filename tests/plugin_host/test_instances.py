@@ -313,6 +313,8 @@ class TestFindContact:
             Contact(phone=Secret(447700900123)),
             Contact(attributes={"age": 7}),
             Contact(attributes=17),
+            Contact(attributes=dict.fromkeys(map(str, range(1_001)), "")),
+            Contact(attributes={"bio": "x" * 65_534}),
             Contact(blocked=True),
             Contact(blocked=None),
         ],

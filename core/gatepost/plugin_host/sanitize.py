@@ -47,6 +47,9 @@ MAX_REDACTED_LENGTH = 8_000
 MAX_ATTRIBUTES = 1_000
 """Attributes that a contact may have."""
 
+MAX_ATTRIBUTES_LENGTH = 65_536
+"""Characters of their names and values together: merge fields filter and escape them on the event loop."""
+
 MAX_USERS = 100
 """Users that may have the same number or address."""
 
@@ -112,6 +115,10 @@ def copy_contact(contact: object) -> Contact:
     for text in texts:
         if not isinstance(text, str):
             raise InvalidResult("returned a Contact with values of the wrong type")
+    if sum(len(name) + len(value) for name, value in attributes.items()) > MAX_ATTRIBUTES_LENGTH:
+        raise InvalidResult(
+            f"returned a Contact with more than {MAX_ATTRIBUTES_LENGTH:,} characters of attributes"
+        )
     copy = Contact(email=contact.email, phone=contact.phone, attributes=attributes)
     blocked = str.__str__(contact.blocked)
     if not blocked:
