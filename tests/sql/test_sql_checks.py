@@ -55,6 +55,16 @@ async def test_a_query_for_users_must_return_their_ids(created, running):
     assert "must return the column ext_user_id" in text
 
 
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_query_for_users_must_compare_texts(created, running):
+    created.run("ALTER TABLE players ALTER phone TYPE bigint USING phone::bigint")
+    query = "SELECT id AS ext_user_id, CAST(phone AS text) AS phone FROM players WHERE id = :ext_user_id"
+    by_phone = "SELECT id AS ext_user_id FROM players WHERE email = :email OR phone = :phone"
+    ((key, text),) = await faults(running, query=query, user_query=by_phone)
+    assert key == "user_query"
+    assert "compares :phone with the type int8" in text
+
+
 async def test_an_index_and_a_reader_are_no_reason_to_warn(created, running, core):
     async with running(user_query=None):
         assert core.warnings == []

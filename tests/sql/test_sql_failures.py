@@ -7,6 +7,7 @@ import pytest
 
 from gatepost.errors import Unavailable
 from gatepost.model import Contact, Secret
+from gatepost_sql import lookups
 from gatepost_sql.testing.tables import FIND
 from sql.proxy import Fault
 
@@ -69,6 +70,23 @@ async def test_a_connection_that_died_while_idle_costs_no_lookup(ann, running):
             assert await plugin.find_contact("ann")
             ann.proxy.drop()
         assert await plugin.find_contacts(["ann", "bea"])
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_network_that_hangs_while_the_column_is_looked_at_keeps_no_connection(
+    players, running, monkeypatch
+):
+    monkeypatch.setattr(lookups, "TYPE_INTERVAL", 0.0)
+    players.create("bigint")
+    async with running(context=SHORT, connections=1) as plugin:
+        # The second one waits for the first look at the standby's age, which comes between them.
+        for _ in range(2):
+            assert await plugin.find_contact("42") is None
+        connections, players.proxy.fault = players.proxy.connections, Fault.HANG
+        with pytest.raises(Unavailable, match="did not answer in time"):
+            await plugin.find_contact("ann")
+        assert not plugin._database._pool.get_size(), "the connection that hangs is closed"
+        assert players.proxy.connections == connections, "another one for a cancellation would hang too"
 
 
 async def test_a_database_that_is_away_at_the_start_is_asked_later(ann, running, core):

@@ -2,15 +2,16 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Secret
 from gatepost_sql import postgresql_plan
 from gatepost_sql.database import Failure
-from gatepost_sql.ids import POSTGRESQL, IdType
+from gatepost_sql.ids import POSTGRESQL, TEXT, IdType
 from gatepost_sql.postgresql_hosts import Hosts
 from gatepost_sql.query import Query, bind, limited
 from gatepost_sql.reconnect import Reconnection
@@ -19,6 +20,7 @@ from gatepost_sql.rows import MAX_ROWS, Column, Inspection, Row, column_names
 if TYPE_CHECKING:
     import asyncpg  # type: ignore[import-untyped]
 
+_TEXTS = frozenset(name for name, id_type in POSTGRESQL.items() if id_type is TEXT)
 _NOT_TEXT = frozenset({"int2", "int4", "int8", "numeric", "float4", "float8", "bool", "bytea", "money"})
 
 # SQLSTATEs, or the first letters of their class (https://www.postgresql.org/docs/current/errcodes-appendix.html)
@@ -148,10 +150,7 @@ class PostgresDatabase:
 
     async def inspect(self, query: Query) -> Inspection:
         """Ask the server about the parameter and the columns of the query that finds a contact."""
-        # In a transaction: without its end, a statement that was only prepared would go on holding locks.
-        async with self._connection() as connection, connection.transaction(readonly=True):
-            statement = await connection.prepare(_sql(query))
-            attributes, (parameter,) = statement.get_attributes(), statement.get_parameters()
+        attributes, (parameter,) = await self._on_connection(partial(_describe, query))
         names = column_names([one.name for one in attributes])
         types = [one.type for one in attributes]
         self._padded = frozenset(
@@ -176,9 +175,12 @@ class PostgresDatabase:
 
     async def columns(self, query: Query) -> Sequence[str]:
         """Ask the server about the names of the columns of any other query."""
-        async with self._connection() as connection, connection.transaction(readonly=True):
-            statement = await connection.prepare(_sql(query))
-            return column_names([one.name for one in statement.get_attributes()])
+        attributes, parameters = await self._on_connection(partial(_describe, query))
+        for name, parameter in zip(query.parameters, parameters, strict=True):
+            if parameter.name not in _TEXTS:
+                problem = f"compares :{name} with the type {parameter.name}; make what it is compared with a text"
+                raise ConfigError([Fault(query.key, problem)])
+        return column_names([one.name for one in attributes])
 
     async def find(
         self, query: Query, id_type: IdType, values: Mapping[str, object]
@@ -216,8 +218,7 @@ class PostgresDatabase:
         return await self._run(sql, values)
 
     async def _run(self, sql: str, values: Any) -> list[dict[str, Any]]:
-        async with self._connection() as connection:
-            records = await _terminated_when_cancelled(connection, connection.fetch(sql, *values))
+        records = await self._on_connection(lambda connection: connection.fetch(sql, *values))
         if not records:
             return []
         names = column_names(list(records[0].keys()))
@@ -229,16 +230,17 @@ class PostgresDatabase:
             )
         return rows
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _on_connection(self, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
         async with self._pool.acquire() as connection:
-            yield connection
+            return await _terminated_when_cancelled(connection, work(connection))
 
     async def review(self, query: Query, sample: Mapping[str, object]) -> Sequence[str]:
         """Return what an operator should know about the plan of a query and about the user's rights."""
         statement = bind(query, "numeric_dollar", sample)
-        async with self._connection() as connection:
-            return await postgresql_plan.review(connection, statement)
+        reviewed: Sequence[str] = await self._on_connection(
+            lambda connection: postgresql_plan.review(connection, statement)
+        )
+        return reviewed
 
     async def data_age(self) -> float | None:
         """Return how many seconds a standby is behind; None on a server that is none, or does not know."""
@@ -250,20 +252,28 @@ def _sql(query: Query) -> str:
     return query.text(lambda name: f"${query.parameters.index(name) + 1}")
 
 
-async def _terminated_when_cancelled(connection: Any, fetching: Any) -> Any:
-    """Return the result of a query; when this is cancelled, close its connection at once.
+async def _describe(query: Query, connection: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return the columns and the parameters of a query."""
+    # In a transaction: without its end, a statement that was only prepared would go on holding locks.
+    async with connection.transaction(readonly=True):
+        statement = await connection.prepare(_sql(query))
+        return statement.get_attributes(), statement.get_parameters()
+
+
+async def _terminated_when_cancelled(connection: Any, work: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of work on a connection; when this is cancelled, close the connection at once.
 
     The server ends the query after ``statement_timeout``, the time that a lookup has. A connection for its cancellation could
     hang as the first one does.
     """
-    task = asyncio.ensure_future(fetching)
+    task = asyncio.create_task(work)
+    # So that its error is no complaint of asyncio's, also where this is cancelled once more.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         connection.terminate()
         await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()
         raise
 
 
