@@ -1,14 +1,7 @@
 """What `gatepost check` and a start say about PostgreSQL, and about a pooler in front of it."""
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
-import time
-from contextlib import contextmanager
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +10,7 @@ from gatepost.cli import check
 from gatepost.errors import ConfigError
 from gatepost.model import Secret
 from gatepost.outbox import Policy, open_outbox
+from torture.pgbouncer import PGBOUNCER, pooler
 
 CONFIG = """\
 [store]
@@ -24,21 +18,6 @@ url = "{url}"
 [clients.brand]
 authorization = ["the-secret"]
 allow_ips = ["127.0.0.1"]
-"""
-
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-
-BOUNCER = """\
-[databases]
-* = host={server} user=postgres
-[pgbouncer]
-pool_mode = {mode}
-server_round_robin = {round_robin}
-default_pool_size = {size}
-auth_type = any
-listen_addr =
-unix_socket_dir = {folder}
-logfile = {folder}/log
 """
 
 
@@ -57,39 +36,6 @@ def store_line(tmp_path, monkeypatch):
         return line
 
     return check_store
-
-
-@contextmanager
-def pooler(server_url, mode, size=20, *, round_robin=False):
-    """Run PgBouncer before the tests' server; yield the database's URL through it."""
-    database = urlsplit(server_url)
-    (server,) = parse_qs(database.query)["host"]
-    folder = Path(server) / f"bouncer-{time.monotonic_ns()}"
-    owner = Path(server).stat()
-    folder.mkdir()
-    os.chown(folder, owner.st_uid, owner.st_gid)
-    config = folder / "pgbouncer.ini"
-    config.write_text(
-        BOUNCER.format(server=server, mode=mode, size=size, round_robin=int(round_robin), folder=folder)
-    )
-    # PgBouncer refuses to run as root, and only its owner may use the server's socket.
-    user = owner.st_uid if os.geteuid() == 0 else None
-    process = subprocess.Popen([PGBOUNCER, "-q", config], user=user)
-    try:
-        # The file of the socket is there a moment before PgBouncer listens on it.
-        while not accepts_connections(folder / ".s.PGSQL.6432"):
-            assert process.poll() is None, (folder / "log").read_text()
-            time.sleep(0.01)
-        yield f"postgresql://postgres@{database.path}?host={folder}&port=6432"
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder)
-
-
-def accepts_connections(path):
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(path)) == 0
 
 
 def opened(url, folder):

@@ -23,10 +23,19 @@ WHERE attrelid = to_regclass($1) AND attname = $2
 """
 
 
+_MISSING_SETTINGS = """
+SELECT string_agg(name, ' and ' ORDER BY name) FROM pg_settings
+WHERE (name, setting) IN (('default_transaction_read_only', 'off'), ('statement_timeout', '0'))
+"""
+
+
 async def review(connection: Any, statement: Statement) -> Sequence[str]:
     """Return the warnings about a statement."""
     plan = await connection.fetchval(f"EXPLAIN (VERBOSE, FORMAT JSON) {statement.sql}", *statement.values)
     warnings: dict[str, None] = {}
+    if missing := await connection.fetchval(_MISSING_SETTINGS):
+        text = f"a pooler before the database leaves out {missing}: set what is missing with ALTER ROLE ... SET"
+        warnings[text] = None
     for node in _nodes(json.loads(plan)[0]["Plan"]):
         if "Relation Name" not in node:
             continue
