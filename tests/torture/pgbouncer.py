@@ -19,16 +19,17 @@ pool_mode = {mode}
 server_round_robin = {round_robin}
 default_pool_size = {size}
 auth_type = any
+listen_port = {port}
 ignore_startup_parameters = default_transaction_read_only,statement_timeout
-listen_addr =
 unix_socket_dir = {folder}
 logfile = {folder}/log
+{lines}
 """
 
 
 @contextmanager
-def pooler(server_url, mode, size=20, *, round_robin=False):
-    """Run PgBouncer before the tests' server; yield the database's URL through it."""
+def pooler(server_url, mode, size=20, *, round_robin=False, port=6432, lines="listen_addr ="):
+    """Run PgBouncer before the tests' server; yield the database's URL through it. ``lines`` are more of its file."""
     database = urlsplit(server_url)
     (server,) = parse_qs(database.query)["host"]
     folder = Path(server) / f"bouncer-{time.monotonic_ns()}"
@@ -36,18 +37,17 @@ def pooler(server_url, mode, size=20, *, round_robin=False):
     folder.mkdir()
     os.chown(folder, owner.st_uid, owner.st_gid)
     config = folder / "pgbouncer.ini"
-    config.write_text(
-        BOUNCER.format(server=server, mode=mode, size=size, round_robin=int(round_robin), folder=folder)
-    )
+    values = {"server": server, "mode": mode, "size": size, "round_robin": int(round_robin), "port": port}
+    config.write_text(BOUNCER.format(**values, folder=folder, lines=lines))
     # PgBouncer refuses to run as root, and only its owner may use the server's socket.
     user = owner.st_uid if os.geteuid() == 0 else None
     process = subprocess.Popen([PGBOUNCER, "-q", config], user=user)
     try:
         # The file of the socket is there a moment before PgBouncer listens on it.
-        while not accepts_connections(folder / ".s.PGSQL.6432"):
+        while not accepts_connections(folder / f".s.PGSQL.{port}"):
             assert process.poll() is None, (folder / "log").read_text()
             time.sleep(0.01)
-        yield f"postgresql://postgres@{database.path}?host={folder}&port=6432"
+        yield f"postgresql://postgres@{database.path}?host={folder}&port={port}"
     finally:
         process.terminate()
         process.wait()
