@@ -6,7 +6,7 @@ from functools import partial
 from gatepost.model import Contact
 from gatepost_accounts.cache import MAX_BODY, AnswerCache, Entry
 from gatepost_accounts.requests import Template
-from gatepost_accounts.service import Service, read
+from gatepost_accounts.service import Service, off_loop, read
 from gatepost_accounts.users import UserReader
 
 
@@ -38,7 +38,7 @@ class Lookups:
         reply = await self._service.ask(prepared, headers)
         if known is not None and headers and reply.status == 304:
             contact: Contact | None = known.contact
-        elif self._reader.is_unknown(reply):
+        elif await off_loop(reply, partial(self._reader.is_unknown, reply)):
             contact = None
         else:
             contact = await read(reply, partial(self._reader.read, ext_user_id=ext_user_id))

@@ -6,6 +6,7 @@ leave users out for a reason of its own.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from structlog.stdlib import BoundLogger
 
@@ -14,7 +15,7 @@ from gatepost.errors import Unavailable
 from gatepost.model import Contact
 from gatepost_accounts.lookups import Lookups
 from gatepost_accounts.requests import Template
-from gatepost_accounts.service import Service, read
+from gatepost_accounts.service import Service, off_loop, read
 from gatepost_accounts.users import UserReader
 
 _REFUSALS = frozenset({400, 404, 413, 414, 422})
@@ -79,7 +80,9 @@ class Pages:
             return False
         reply = await self._service.ask(prepared)
         # Some services answer so where a page has nobody.
-        return not self._reader.is_unknown(reply) and ext_user_id in await self._read(reply, [ext_user_id])
+        if await off_loop(reply, partial(self._reader.is_unknown, reply)):
+            return False
+        return ext_user_id in await self._read(reply, [ext_user_id])
 
     async def _ask(self, ext_user_ids: Sequence[str]) -> Mapping[str, Contact]:
         """Return those of these users whom the service finds; raises Unavailable also where it refuses the page."""

@@ -38,9 +38,12 @@ async def read(reply: wire.Reply, translate: Callable[[bytes], T]) -> T:
     """Return what ``translate`` makes of an answer of success; raises Unavailable for any other answer."""
     if reply.status != 200:
         raise error_of(reply)
-    if len(reply.body) > _MAX_INLINE:
-        return await asyncio.to_thread(translate, reply.body)
-    return translate(reply.body)
+    return await off_loop(reply, lambda: translate(reply.body))
+
+
+async def off_loop(reply: wire.Reply, call: Callable[[], T]) -> T:
+    """Return the result of a call that decodes this answer; a large one is decoded in a thread."""
+    return await asyncio.to_thread(call) if len(reply.body) > _MAX_INLINE else call()
 
 
 def error_of(reply: wire.Reply) -> Unavailable:

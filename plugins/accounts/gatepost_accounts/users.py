@@ -71,17 +71,22 @@ class UserReader:
             raise _wrong(f"the answer has no user {'at `user`' if self.user else 'in it: it is no object'}")
         if "id" in self.fields and self._id(document) != ext_user_id:
             raise _wrong("the answer is about another user: `id` is not the one that was asked for")
-        return self._contact(document)
+        contact = self._contact(document)
+        _check_no_error(answer)
+        return contact
 
     def read_page(self, body: bytes, ext_user_ids: Collection[str]) -> Mapping[str, Contact]:
         """Return the contacts in an answer about several users, by their ids.
 
-        Left out are those who were not asked for, who are in it twice, or whose values make no sense: an answer about
-        each of them alone says more.
+        Left out are those who were not asked for, who are in it twice, or whose values make no sense, and all where it has an
+        error in it: an answer about each of them alone says more.
         """
-        found = wire.resolve(decode(body), self.page_users, _NOTHING)
+        answer = decode(body)
+        found = wire.resolve(answer, self.page_users, _NOTHING)
         if not isinstance(found, list):
             raise _wrong("the answer has no list at `page.users`")
+        if _error_in(answer):
+            return {}
         records: dict[str, list[Any]] = {}
         for record in found:
             with suppress(Unavailable):
@@ -213,15 +218,20 @@ def _is_text(reply: wire.Reply) -> bool:
 
 
 def _check_no_error(answer: Any) -> None:
-    """Raise Unavailable for an answer with an error in it, as GraphQL has: a part is null because it could not look.
+    """Raise Unavailable for an answer with an error in it."""
+    if name := _error_in(answer):
+        raise _wrong(
+            f"the answer has `/{name}` in it, so a part may be missing: if it means that there is no such user, set unknown"
+        )
+
+
+def _error_in(answer: Any) -> str:
+    """Return where an answer has an error in it, as GraphQL has: a part is null because it could not look; empty: nowhere.
 
     That part may be why the user must not be contacted.
     """
-    for name in ("errors", "error"):
-        if isinstance(answer, dict) and answer.get(name):
-            raise _wrong(
-                f"the answer has `/{name}` in it, so a part may be missing: if it means that there is no such user, set unknown"
-            )
+    names = [name for name in ("errors", "error") if isinstance(answer, dict) and answer.get(name)]
+    return names[0] if names else ""
 
 
 def decode(body: bytes) -> Any:

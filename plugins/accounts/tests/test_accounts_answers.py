@@ -1,12 +1,14 @@
 """What an answer means: exactly what the settings describe, and Unavailable for everything else, with nothing of it."""
 
 import asyncio
+import threading
 
 import pytest
 
 from gatepost.errors import Unavailable
 from gatepost.model import Contact, Secret
 from gatepost.testing import emulator
+from gatepost_accounts import users
 
 CANARY = "canary.4711@mail.example"
 FULL = {"id": "/id", "phone": "/phone", "blocked": "/blocked", "attributes": {"name": "/name"}}
@@ -266,6 +268,28 @@ async def test_an_error_in_an_answer_is_unavailable(asking, fixed, body, name):
     fixed.answer(body)
     async with asking(user="/data/user") as plugin:
         await fails(plugin, f"has `{name}` in it")
+
+
+async def test_an_error_beside_the_members_of_a_user_is_unavailable(asking, fixed):
+    fixed.answer({"id": "anna", "email": "anna@people.example", "blocked": None, "error": CANARY})
+    async with asking(id="/id", blocked="/blocked") as plugin:
+        await fails(plugin, "has `/error` in it")
+
+
+async def test_a_large_answer_that_may_say_that_there_is_no_user_is_decoded_in_a_thread(
+    asking, fixed, monkeypatch
+):
+    threads = []
+    decode = users._decode_or_none
+    monkeypatch.setattr(
+        users, "_decode_or_none", lambda body: (threads.append(threading.current_thread()), decode(body))[1]
+    )
+    unknown = {"statuses": [404], "at": "/error", "values": ["NO_SUCH_USER"]}
+    async with asking(unknown=unknown) as plugin:
+        for filling in ("", "x" * 40_000):
+            fixed.answer({"error": "NO_SUCH_USER", "filling": filling}, 404)
+            assert await plugin.find_contact("anna") is None
+    assert [thread is threading.main_thread() for thread in threads] == [True, False]
 
 
 async def test_an_error_beside_a_missing_user_may_mean_that_there_is_none(asking, fixed):

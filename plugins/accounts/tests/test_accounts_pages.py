@@ -1,8 +1,10 @@
 """Several users with one request: a page finds users, and only the lookup of one says that there is no such user."""
 
 import asyncio
+import json
 
 import pytest
+from aiohttp import web
 
 from gatepost.errors import Unavailable
 from gatepost.model import Contact, Secret
@@ -218,3 +220,20 @@ async def test_a_ping_with_an_id_that_no_page_can_hold_finds_nobody(asking, fixe
 
 async def test_without_a_page_there_is_no_such_hook(make_plugin):
     assert make_plugin(page=None).find_contacts is None
+
+
+async def test_an_error_beside_the_users_of_a_page_lets_each_be_asked_for_alone(running, provider, names):
+    """What is missing on the page may be why a user is blocked."""
+    page = provider._page
+
+    def with_error(query):
+        answer = page(query)
+        return web.json_response(
+            {**json.loads(answer.body), "errors": [{"path": "players.0.exclusion"}]}
+        )
+
+    provider._page = with_error
+    async with running() as plugin:
+        found = await plugin.find_contacts(names[:3])
+    assert emails(found) == {name: f"{name}@people.example" for name in names[:3]}
+    assert (pages(provider), len(singles(provider))) == (1, 3)
