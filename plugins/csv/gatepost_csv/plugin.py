@@ -49,6 +49,7 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
         self._settings = settings
         self._log = context.log
         self._describe = context.describe_contacts
+        self._warn = context.warn
         self._current: Snapshot | None = None
         self._stopping = threading.Event()
         self._last_refusal = ""
@@ -97,6 +98,8 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
                 [Fault("path", f"{at_fault or self._settings.path}: {_problem(error)}")]
             ) from None
         self._use(first)
+        if problem := _contradictions(first):
+            self._warn("path", problem)
         return first.fingerprints
 
     def _read(self) -> Snapshot:
@@ -187,18 +190,20 @@ class CsvSource(HasLifespan, MemorySource, UserFinder):
 
 
 def _state(snapshot: Snapshot, refusal: str = "") -> ContactsState:
-    found = snapshot.conflicts
-    conflicts = (
-        f"files contradict each other about {found.users:,} of the users, who get no messages: "
-        f"{'; '.join(found.places[:_MAX_PLACES])}"
-        if found.users
-        else ""
-    )
     return ContactsState(
         users=len(snapshot.contacts),
         as_of=snapshot.written_at,
-        problem="; ".join(filter(None, (refusal, conflicts))),
+        problem="; ".join(filter(None, (refusal, _contradictions(snapshot)))),
     )
+
+
+def _contradictions(snapshot: Snapshot) -> str:
+    """Return where files contradict each other; empty: nowhere."""
+    found = snapshot.conflicts
+    if not found.users:
+        return ""
+    places = "; ".join(found.places[:_MAX_PLACES])
+    return f"files contradict each other about {found.users:,} of the users, who get no messages: {places}"
 
 
 def _problem(error: Exception) -> str:

@@ -20,6 +20,8 @@ class ContactsFile:
         self.captured = LogCapture()
         self.described = []
         """What the sources said of their contacts, in order."""
+        self.warnings = []
+        """What the sources warned of when they opened: key and problem."""
 
     def write(self, text):
         """Write a new file and rename it into place, as a careful exporter does."""
@@ -44,6 +46,7 @@ class ContactsFile:
             log=log,
             default_region=default_region,
             describe_contacts=self.described.append,
+            warn=lambda key, problem: self.warnings.append((key, problem)),
         )
         return CsvSource(settings, context)
 

@@ -168,6 +168,16 @@ async def test_both_numbers_of_a_user_in_two_files_are_that_users(folder):
             assert await source.find_user(Channel.SMS, Secret(number)) == ["u1"]
 
 
+async def test_a_contradiction_is_warned_of_when_the_source_opens(folder):
+    folder.put("a.csv", HEADER + "anna,anna@players.example,\n")
+    folder.put("b.csv", HEADER + "anna,eve@players.example,\n")
+    async with folder.source().lifespan():
+        pass
+    ((key, problem),) = folder.warnings
+    assert key == "path"
+    assert problem.endswith("about 1 of the users, who get no messages: a.csv line 2 and b.csv line 2")
+
+
 async def test_the_first_contradictions_are_named_and_all_are_counted(folder):
     folder.put("a.csv", rows(0, 50))
     folder.put("b.csv", rows(0, 50, "new"))
