@@ -180,6 +180,13 @@ def test_a_ping_is_about_no_message_so_any_refusal_is_misconfigured():
     assert not raised.value.misconfigured
 
 
+@pytest.mark.parametrize(("sends", "has_credit"), [(True, True), (False, False)])
+def test_only_who_sends_is_told_to_check_the_credit(sends, has_credit):
+    with pytest.raises(Unavailable) as raised:
+        wire.expect_success(reply(401, sends=sends))
+    assert ("credit" in raised.value.reason) is has_credit
+
+
 class Answer(msgspec.Struct):
     sid: str
 

@@ -89,7 +89,8 @@ def _error(reply: Reply, code: str, misconfigured: Collection[int], reset_header
     status = reply.status
     problem = f"the provider answered {status}"
     if status in misconfigured:
-        advice = "check the key, the account and its credit, and base_url"
+        account = "the account and its credit, " if reply.sends else ""
+        advice = f"check the key, {account}and base_url"
         return Unavailable(f"{problem}: {advice}", code=code, misconfigured=True)
     if status in _TRY_AGAIN or status >= 500:
         return Unavailable(problem, code=code, retry_after=retry_after(reply.headers, reset_header))

@@ -228,9 +228,7 @@ async def test_an_error_beside_the_users_of_a_page_lets_each_be_asked_for_alone(
 
     def with_error(query):
         answer = page(query)
-        return web.json_response(
-            {**json.loads(answer.body), "errors": [{"path": "players.0.exclusion"}]}
-        )
+        return web.json_response({**json.loads(answer.body), "errors": [{"path": "players.0.exclusion"}]})
 
     provider._page = with_error
     async with running() as plugin:

@@ -199,7 +199,9 @@ class PostgresDatabase:
         attributes, parameters = await self._on_connection(partial(_describe, query))
         for name, parameter in zip(query.parameters, parameters, strict=True):
             if parameter.name not in _TEXTS:
-                problem = f"compares :{name} with the type {parameter.name}; make what it is compared with a text"
+                problem = (
+                    f"compares :{name} with the type {parameter.name}; make what it is compared with a text"
+                )
                 raise ConfigError([Fault(query.key, problem)])
         return column_names([one.name for one in attributes])
 

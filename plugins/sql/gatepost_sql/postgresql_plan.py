@@ -34,7 +34,9 @@ async def review(connection: Any, statement: Statement) -> Sequence[str]:
     plan = await connection.fetchval(f"EXPLAIN (VERBOSE, FORMAT JSON) {statement.sql}", *statement.values)
     warnings: dict[str, None] = {}
     if missing := await connection.fetchval(_MISSING_SETTINGS):
-        text = f"a pooler before the database leaves out {missing}: set what is missing with ALTER ROLE ... SET"
+        text = (
+            f"a pooler before the database leaves out {missing}: set what is missing with ALTER ROLE ... SET"
+        )
         warnings[text] = None
     for node in _nodes(json.loads(plan)[0]["Plan"]):
         if "Relation Name" not in node:
