@@ -44,9 +44,6 @@ _FAILURES: Mapping[str, Failure] = {
 _REFUSED_URL = ("22", "42", "55P02")
 """How SQLSTATEs begin that say of a new connection: an option is unknown, fixed or wrong, or the user may not connect."""
 
-_CACHED_STATEMENTS = 100
-"""Prepared statements of a connection."""
-
 _AGE = """
 SELECT pg_is_in_recovery() AS standby, CASE
     WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
@@ -74,7 +71,6 @@ class PostgresDatabase:
         self._reconnection = Reconnection(deadline)
         self._pool: Any = None
         self._hosts: Any = None
-        self._cached_statements = _CACHED_STATEMENTS
         self._padded: frozenset[str] = frozenset()
         self._id_type = ""
 
@@ -123,7 +119,7 @@ class PostgresDatabase:
     async def _connect(self, *arguments: Any, **options: Any) -> "asyncpg.Connection":
         self._reconnection.begin()
         try:
-            connection = await self._connect_to_server(*arguments, **options)
+            connection = await self._hosts.connect(*arguments, **options)
         except BaseException as error:
             # A lookup that was cancelled says nothing about the database.
             if isinstance(error, Exception):
@@ -136,23 +132,6 @@ class PostgresDatabase:
             return connection
         problem = f"is refused by the database: check its options and the rights of its user ({state})"
         raise ConfigError([Fault("url", problem)])
-
-    async def _connect_to_server(self, *arguments: Any, **options: Any) -> "asyncpg.Connection":
-        """Connect; through a pooler without prepared statements."""
-        cached = self._cached_statements
-        connection = await self._hosts.connect(*arguments, statement_cache_size=cached, **options)
-        if not cached:
-            return connection
-        try:
-            is_pooled = await _is_pooled(connection)
-        except BaseException:
-            connection.terminate()
-            raise
-        if not is_pooled:
-            return connection
-        connection.terminate()
-        self._cached_statements = 0
-        return await self._hosts.connect(*arguments, statement_cache_size=0, **options)
 
     def failure(self, error: BaseException) -> Failure | None:
         """Explain an error of the driver or of a connection."""
@@ -273,16 +252,6 @@ class PostgresDatabase:
 
 def _sql(query: Query) -> str:
     return query.text(lambda name: f"${query.parameters.index(name) + 1}")
-
-
-async def _is_pooled(connection: Any) -> bool:
-    """Return whether a pooler such as PgBouncer is in front of the server: its connections have no process of their own.
-
-    It may give each transaction another process. There a prepared statement is missing, or is that of another program
-    with the same name, whose query would then be run in place of ours.
-    """
-    statement = await connection.prepare("SELECT pg_backend_pid()", name="")
-    return bool(await statement.fetchval() != connection.get_server_pid())
 
 
 async def _describe(query: Query, connection: Any) -> tuple[Sequence[Any], Sequence[Any]]:

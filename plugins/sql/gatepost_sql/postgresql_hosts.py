@@ -11,6 +11,10 @@ _NAME_AND_PORT = re.compile(
 )
 
 
+_CACHED_STATEMENTS = 100
+"""Prepared statements of a connection."""
+
+
 class Host(NamedTuple):
     """A server."""
 
@@ -27,6 +31,7 @@ class Hosts:
         """``url`` is one that the driver can parse; raises ValueError for one that it can't."""
         options = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
         self._driver = driver
+        self._cached_statements = _CACHED_STATEMENTS
         self._errors = (OSError, driver.PostgresError, driver.InterfaceError, driver.InternalClientError)
         self._hosts = hosts_of(url)
         # A server alone can't be preferred: first a standby is looked for, and then any server.
@@ -34,6 +39,23 @@ class Hosts:
         self._targets = ("standby", "any") if prefers else (None,)
 
     async def connect(self, *arguments: Any, **options: Any) -> Any:
+        """Connect within the option ``timeout``, through a pooler without prepared statements; raises the last error."""
+        cached = self._cached_statements
+        connection = await self._connect(*arguments, statement_cache_size=cached, **options)
+        if not cached:
+            return connection
+        try:
+            is_pooled = await _is_pooled(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        if not is_pooled:
+            return connection
+        connection.terminate()
+        self._cached_statements = 0
+        return await self._connect(*arguments, statement_cache_size=0, **options)
+
+    async def _connect(self, *arguments: Any, **options: Any) -> Any:
         """Connect within the option ``timeout``, of which a server that hangs gets only its share; raises the last error."""
         if len(self._hosts) <= 1:
             return await self._driver.connect(*arguments, **options)
@@ -60,6 +82,16 @@ class Hosts:
             hosts = unfit
         assert error is not None
         raise error
+
+
+async def _is_pooled(connection: Any) -> bool:
+    """Return whether a pooler such as PgBouncer is in front of the server: its connections have no process of their own.
+
+    It may give each transaction another process. There a prepared statement is missing, or is that of another program
+    with the same name, whose query would then be run in place of ours.
+    """
+    statement = await connection.prepare("SELECT pg_backend_pid()", name="")
+    return bool(await statement.fetchval() != connection.get_server_pid())
 
 
 def hosts_of(url: str) -> Sequence[Host]:
