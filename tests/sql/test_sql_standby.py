@@ -13,6 +13,7 @@ import pytest
 from gatepost.errors import Unavailable
 from gatepost.model import Contact, Secret
 from gatepost_sql import plugin as plugin_module
+from gatepost_sql import postgresql
 from sql.proxy import Fault, Proxy
 
 ANN = {"ann": Contact(email=Secret("ann@players.example"))}
@@ -101,6 +102,25 @@ async def test_a_primary_says_nothing_of_its_age(players, running, core, monkeyp
     async with running():
         await asyncio.sleep(0.1)
     assert core.described == []
+
+
+@pytest.mark.parametrize("players", ["postgres"], indirect=True)
+async def test_a_standby_that_no_longer_knows_its_age_is_not_called_current(
+    players, running, core, monkeypatch
+):
+    """As one that was started again without its primary."""
+    monkeypatch.setattr(plugin_module, "AGE_INTERVAL", 0.01)
+    players.create()
+    monkeypatch.setattr(postgresql, "_AGE", "SELECT true AS standby, 2.0::float8 AS age")
+    async with running():
+        async with asyncio.timeout(60):
+            while not core.described:  # noqa: ASYNC110  the core has no event for it
+                await asyncio.sleep(0.01)
+        monkeypatch.setattr(postgresql, "_AGE", "SELECT true AS standby, NULL::float8 AS age")
+        await asyncio.sleep(0.1)
+        known = len(core.described)
+        await asyncio.sleep(0.1)
+    assert len(core.described) == known
 
 
 @pytest.mark.parametrize("target", ["any", "prefer-standby", "read-only"])

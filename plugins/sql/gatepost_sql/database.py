@@ -62,7 +62,10 @@ class Database(Protocol):
         """Return what an operator should know about the plan of a query and about the user's rights."""
 
     async def data_age(self) -> float | None:
-        """Return how many seconds the data are behind their origin; None where they are the origin."""
+        """Return how many seconds the data are behind their origin; None where they are the origin.
+
+        Raises Unavailable where that is not known now.
+        """
 
 
 def pool_options(connections: int, deadline: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gatepost.errors import ConfigError, Fault
+from gatepost.errors import ConfigError, Fault, Unavailable
 from gatepost.model import Secret
 from gatepost_sql import postgresql_plan
 from gatepost_sql.database import Failure
@@ -245,9 +245,16 @@ class PostgresDatabase:
         return reviewed
 
     async def data_age(self) -> float | None:
-        """Return how many seconds a standby is behind; None on a server that is none, or does not know."""
+        """Return how many seconds a standby is behind; None on a server that is none.
+
+        Raises Unavailable for a standby that does not know it: what it knew before becomes older meanwhile.
+        """
         (row,) = await self._fetch(_AGE, ())
-        return max(0.0, row["age"]) if row["standby"] and row["age"] is not None else None
+        if not row["standby"]:
+            return None
+        if row["age"] is None:
+            raise Unavailable("the standby does not know how far it is behind")
+        return max(0.0, float(row["age"]))
 
 
 def _sql(query: Query) -> str:
