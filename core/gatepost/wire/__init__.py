@@ -12,8 +12,11 @@ No request is sent twice, and none is redirected. No proxy variable, cookie or `
 from gatepost.wire.client import Body as Body
 from gatepost.wire.client import Http as Http
 from gatepost.wire.client import connect as connect
+from gatepost.wire.credentials import Login as Login
 from gatepost.wire.credentials import basic_auth as basic_auth
 from gatepost.wire.credentials import bearer as bearer
+from gatepost.wire.credentials import expect_basic_auth as expect_basic_auth
+from gatepost.wire.credentials import expect_same as expect_same
 from gatepost.wire.options import HEADER_NAME as HEADER_NAME
 from gatepost.wire.options import ConnectionOptions as ConnectionOptions
 from gatepost.wire.options import ConnectionSetting as ConnectionSetting

@@ -80,7 +80,9 @@ class Http(HasLifespan, HasPing, EmailSender, SmsSender, WebhookParser):
         settings = self._settings
         headers = {name: text.fill(self._secrets) or "" for name, text in self._fixed_headers.items()}
         if settings.basic is not None:
-            headers["Authorization"] = signatures.basic_header(settings.basic, "basic", add_fault)
+            for fault in settings.basic.faults("basic"):
+                add_fault(*fault)
+            headers |= wire.basic_auth(settings.basic.username, settings.basic.password)
         if settings.bearer is not None:
             headers |= wire.bearer(settings.bearer)
         return headers

@@ -14,13 +14,6 @@ _Statuses = Annotated[
 ]
 
 
-class Basic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A user name and a password (RFC 7617)."""
-
-    username: str
-    password: Secret
-
-
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The request that sends one message. Every text in it may have placeholders."""
 
@@ -157,7 +150,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = {}
     bearer: Annotated[Secret | None, Meta(description="the token for Authorization: Bearer")] = None
     basic: Annotated[
-        Basic | None,
+        wire.Login | None,
         Meta(
             description="the user name and password for Authorization: Basic",
             examples=[{"username": "…", "password": "env:API_PASSWORD"}],
@@ -210,7 +203,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = None
     webhook_basic: Annotated[
-        Basic | None,
+        wire.Login | None,
         Meta(
             description="the user name and password that come with reports",
             examples=[{"username": "…", "password": "env:WEBHOOK_PASSWORD"}],

@@ -1,13 +1,13 @@
 """The checks that a report comes from the provider. Pure functions."""
 
-import hmac
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from gatepost import wire
 from gatepost.errors import BadSignature
 from gatepost.model import WebhookRequest
-from gatepost_http.settings import Basic, Hmac, Settings, Token
+from gatepost_http.settings import Hmac, Settings, Token
 from gatepost_http.templates import AddFault
 
 Verify = Callable[[WebhookRequest], None]
@@ -133,31 +133,12 @@ def _token_check(table: Token, add_fault: AddFault) -> Verify:
             if table.header
             else request.query.get(table.query, "")
         )
-        _expect_same(given, expected, "the token")
+        wire.expect_same(given, expected, "the token")
 
     return verify
 
 
-def _basic_check(table: Basic, add_fault: AddFault) -> Verify:
-    expected = basic_header(table, "webhook_basic", add_fault)
-
-    def verify(request: WebhookRequest) -> None:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        _expect_same(f"{scheme.title()} {given.strip()}", expected, "the user name or the password")
-
-    return verify
-
-
-def basic_header(table: Basic, key: str, add_fault: AddFault) -> str:
-    """Return the value of an Authorization header; adds a fault for a name or a password that can't be one."""
-    if not table.password:
-        add_fault(f"{key}.password", "is empty")
-    if ":" in table.username:
-        add_fault(f"{key}.username", "can't have a colon")
-    return wire.basic_auth(table.username, table.password)["Authorization"]
-
-
-def _expect_same(given: str, expected: str, what: str) -> None:
-    """Raise BadSignature unless the texts are the same; takes as long wherever they differ."""
-    if not hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace")):
-        raise BadSignature(f"{what} is missing or wrong")
+def _basic_check(login: wire.Login, add_fault: AddFault) -> Verify:
+    for fault in login.faults("webhook_basic"):
+        add_fault(*fault)
+    return partial(wire.expect_basic_auth, login=login)
