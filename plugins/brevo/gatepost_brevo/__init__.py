@@ -1,0 +1,1 @@
+"""Gatepost's plugin for email and SMS through Brevo."""

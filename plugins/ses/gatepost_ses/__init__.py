@@ -1,0 +1,1 @@
+"""Gatepost's plugin for email through Amazon SES (v2)."""

@@ -1,0 +1,1 @@
+"""Gatepost's plugin for SMS through Sinch."""

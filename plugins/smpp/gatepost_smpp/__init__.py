@@ -1,0 +1,1 @@
+"""Gatepost's plugin for SMS over SMPP 3.4."""

@@ -1,0 +1,1 @@
+"""Gatepost's plugin for SMS and WhatsApp through Twilio."""
