@@ -88,8 +88,9 @@ docs: setup  ## build the documentation into docs/_build; every warning is an er
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-reference: setup  ## write what the code says about the plugin API into docs/reference
+reference: setup  ## write what the code and the READMEs of the plugins say into docs/reference
 	$(BIN)/python docs/api_pages.py
+	$(BIN)/python docs/status_matrix.py
 
 # The folder of a plugin has the name that `use` gives it.
 EMULATED := $(notdir $(patsubst %/pyproject.toml,%,$(shell grep -l gatepost.emulators plugins/*/pyproject.toml)))
