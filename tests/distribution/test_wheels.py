@@ -17,6 +17,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 REPO = Path(__file__).parents[2]
 UV = Path(sys.prefix, "bin", "uv")
 SHIPPED = sorted(project.parent.name for project in REPO.glob("plugins/*/pyproject.toml"))
+PROVIDERS = sorted(page.stem for page in REPO.glob("docs/how-to/providers/*.md"))
 
 
 def run(*command: object, **options) -> str:
@@ -152,3 +153,21 @@ def test_the_installed_gateway_knows_every_plugin_and_delivers(installed, tmp_pa
     assert [name for name in SHIPPED if f"gatepost-{name}" not in shown] == []
 
     run(installed / "gatepost", "demo", "--exit", cwd=tmp_path)
+
+
+# What the tests of the plugins use beside the extra `testing`.
+TOOLS = ("aiosmtpd", "hypothesis", "trustme")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_plugin_alone_in_an_environment_passes_its_own_tests(dist, tmp_path, name):
+    run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    (gateway,), (plugin,) = dist.glob("gatepost-*.whl"), dist.glob(f"gatepost_{name}-*.whl")
+    run(
+        *(UV, "pip", "install", "--quiet", "--python", python, "--constraint", dist / "constraints.txt"),
+        *(f"gatepost[testing] @ {gateway.as_uri()}", plugin, *TOOLS),
+    )
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYTEST"))}
+    run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"plugins/{name}/tests", cwd=REPO, env=clean)
