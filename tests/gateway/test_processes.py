@@ -124,6 +124,27 @@ async def test_two_gateways_answer_at_one_address_and_one_that_dies_is_started_a
     assert await asyncio.to_thread(service.process.wait, 60) == 0
 
 
+@pytest.fixture
+def watched(several, monkeypatch):
+    """Let a service manager watch the parent: it watches the gateways for as long."""
+    monkeypatch.setenv("WATCHDOG_USEC", "5000000")
+
+
+async def test_a_gateway_that_hangs_is_ended_and_started_again(watched, service):
+    url = await service.listening()
+    await until(lambda: service.log.read_text().count('"event": "listening"') == 2)
+    first = service.gateways()
+    os.kill(first[1], signal.SIGSTOP)
+    await until(lambda: len(set(service.gateways()) - set(first)) == 1)
+
+    log = service.log.read_text()
+    assert log.index('"event": "process_hangs"') < log.index('"event": "process_died"')
+    assert first[0] in service.gateways()
+    await until(lambda: service.log.read_text().count('"event": "listening"') == 3)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
+        assert {await post(http, url, f"d-{number}") for number in range(10)} == {0}
+
+
 async def test_a_hangup_during_the_start_is_a_reload_after_it(service):
     await until(service.gateways)
     service.process.send_signal(signal.SIGHUP)

@@ -17,7 +17,8 @@ class ServiceManager:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         is_own = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         interval = environment.get("WATCHDOG_USEC", "")
-        self._watchdog = int(interval) / 1e6 if is_own and interval.isdecimal() else 0.0
+        self.watchdog = int(interval) / 1e6 if is_own and interval.isdecimal() else 0.0
+        """Seconds without a sign of life after which the manager ends this process; 0: it does not watch."""
 
     def ready(self) -> None:
         """Say that requests are accepted, at the start and after a reload."""
@@ -37,10 +38,10 @@ class ServiceManager:
 
     async def watch(self) -> None:
         """Say again and again that the event loop turns, until cancelled, if the manager wants to know it."""
-        while self._watchdog:
+        while self.watchdog:
             self._send("WATCHDOG=1")
             # Half of the time, as sd_watchdog_enabled(3) advises.
-            await asyncio.sleep(self._watchdog / 2)
+            await asyncio.sleep(self.watchdog / 2)
 
     def _send(self, *lines: str) -> None:
         if not self._address:

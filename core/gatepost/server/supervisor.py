@@ -26,6 +26,10 @@ has lived for STABLE_AFTER."""
 STABLE_AFTER = 60.0
 """Seconds after which the next death counts as the first one."""
 
+HANGS_AFTER = 30.0
+"""Seconds without a sign of life after which a gateway is ended, unless the service manager watches this process for another
+time."""
+
 STOP_TIMEOUT = 20.0
 """Seconds for which a stop waits; a gateway takes at most 12."""
 
@@ -43,6 +47,7 @@ class Supervisor:
         if self._listeners.faults:
             self._listeners.close()
             raise ConfigError(self._listeners.faults)
+        self._hangs_after = self._manager.watchdog or HANGS_AFTER
         self._stopping = asyncio.Event()
         self._count = count
         self._children: dict[int, subprocess.Popen[bytes]] = {}
@@ -108,9 +113,11 @@ class Supervisor:
             with _NotifySocket() as notify:
                 began = loop.time()
                 child = self._children[number] = self._start(number, notify.address)
-                readiness = asyncio.create_task(notify.wait_until_ready(ready))
+                listening = asyncio.create_task(notify.listen(ready))
+                watching = asyncio.create_task(self._end_if_it_hangs(child, notify, number))
                 code = await self._wait(child)
-                readiness.cancel()
+                listening.cancel()
+                watching.cancel()
             if self._stopping.is_set():
                 # Before a gateway listens, the signal ends it as any process: it has nothing in hand.
                 return 0 if code == -signal.SIGTERM else abs(code)
@@ -137,8 +144,9 @@ class Supervisor:
             STAY_OPEN: "1" if self._listeners.stay_open else "",
             PROCESS: str(number),
             "NOTIFY_SOCKET": notify,
+            "WATCHDOG_USEC": str(int(self._hangs_after * 1e6)),
         }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("WATCHDOG_")}
+        inherited = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}
         with hangups.held():
             return subprocess.Popen(  # noqa: S603  our own command
                 [sys.executable, "-m", "gatepost", "serve", "--config", str(self._settings.path)],
@@ -147,6 +155,24 @@ class Supervisor:
                 # Nothing is written to it. It ends with this process, and so the gateway knows.
                 stdin=subprocess.PIPE,
             )
+
+    async def _end_if_it_hangs(
+        self, child: subprocess.Popen[bytes], notify: "_NotifySocket", number: int
+    ) -> None:
+        """Kill a gateway that was alive once, and then gave no sign of life for the time that it has.
+
+        That time is two halves, because this process itself may have stood still in the first: then nobody has listened.
+        """
+        await notify.alive.wait()
+        silent = 0
+        while silent < 2:
+            notify.alive.clear()
+            await asyncio.sleep(self._hangs_after / 2)
+            silent = 0 if notify.alive.is_set() else silent + 1
+            if self._stopping.is_set():
+                return
+        _log.error("process_hangs", process=number, seconds=self._hangs_after)
+        child.kill()
 
     async def _wait(self, child: subprocess.Popen[bytes]) -> int:
         """Wait until a gateway has ended; after the stop for at most STOP_TIMEOUT seconds. Return its exit code."""
@@ -181,7 +207,7 @@ def restart_pause(deaths: int) -> float:
 
 
 class _NotifySocket:
-    """Where a gateway says that it is ready."""
+    """Where a gateway says that it is ready, and that it is alive."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -190,6 +216,8 @@ class _NotifySocket:
         self._socket.setblocking(False)  # noqa: FBT003  the standard library's signature
         self.address = "@" + self._socket.getsockname()[1:].decode()
         """As NOTIFY_SOCKET has it."""
+        self.alive = asyncio.Event()
+        """Set with each sign of life."""
 
     def __enter__(self) -> Self:
         return self
@@ -197,8 +225,10 @@ class _NotifySocket:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    async def wait_until_ready(self, ready: asyncio.Event) -> None:
+    async def listen(self, ready: asyncio.Event) -> None:
         while True:
-            message = await asyncio.get_running_loop().sock_recv(self._socket, 4096)
-            if b"READY=1" in message.split(b"\n"):
+            lines = (await asyncio.get_running_loop().sock_recv(self._socket, 4096)).split(b"\n")
+            if b"READY=1" in lines:
                 ready.set()
+            if b"WATCHDOG=1" in lines:
+                self.alive.set()
