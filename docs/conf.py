@@ -77,7 +77,7 @@ class Tree(SphinxDirective):
     """What folders of the code hold; each argument is the path of one in the repository."""
 
     required_arguments = 1
-    optional_arguments = 9
+    optional_arguments = 30
 
     def run(self):
         lines = [line for folder in self.arguments for line in tree(REPO / folder)]

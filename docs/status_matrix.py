@@ -27,8 +27,8 @@ def rows() -> Mapping[str, Mapping[str, str]]:
     Raises ValueError for a table without exactly the seven statuses in order, or with a long cell.
     """
     found = {file.parent.name: _row(file) for file in sorted(REPO.glob("plugins/*/README.md"))}
-    told = {name: row for name, row in found.items() if row}
-    return dict(sorted(told.items(), key=lambda one: list(one[1].values()).count("never")))
+    reporting = {name: row for name, row in found.items() if row}
+    return dict(sorted(reporting.items(), key=lambda one: list(one[1].values()).count("never")))
 
 
 def _row(readme: Path) -> Mapping[str, str]:

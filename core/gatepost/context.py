@@ -110,8 +110,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     reached, and ValueError for a name or a time that is not allowed, such as a name that looks like an address."""
     warn: Callable[[str, str], None] = _ignore_warning
     """Warn the operator of a setting that can be used, and probably is not what is meant: the key in the plugin's own
-    table, and what to do. Called in the constructor, or while the lifespan opens. ``gatepost check`` prints the warnings, and
-    ``serve`` logs those of the constructor."""
+    table, and what to do. Called in the constructor, while the lifespan opens, or in ``ping``. ``gatepost check`` prints the
+    warnings, and ``serve`` logs those of the constructor."""
     describe_contacts: Callable[[ContactsState], None] = _ignore_contacts
     """Say what the source knows: call it after each read of the data, and when newer data can't be used. A source that asks
     its origin about each user calls it only where the origin says how old its own data are, and then again and again: what

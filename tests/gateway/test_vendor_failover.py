@@ -45,6 +45,10 @@ class Vendors:
             sum(received.id == message for received in provider.received()) for provider in self.providers
         ]
 
+    def reports(self, place):
+        """Return whether this vendor reports anything; a relay does not."""
+        return hasattr(list(self.emulators.values())[place], "report_status")
+
     async def report(self, place, message, status):
         await list(self.emulators.values())[place].report_status(message, status)
 
@@ -85,8 +89,9 @@ async def test_the_next_vendor_gets_what_the_ones_before_it_have_not_taken(
         message = await send(channel)
         await deployment.hears(message, "accepted")
         assert route.sends(message) == [int(at == place + 1) for at in range(3)]
-        await route.report(place + 1, message, Status.FAILED)
-        await deployment.hears(message, "accepted", "failed")
+        if route.reports(place + 1):
+            await route.report(place + 1, message, Status.FAILED)
+            await deployment.hears(message, "accepted", "failed")
         await gateway.settled()
 
 

@@ -118,11 +118,14 @@ class ReportSender:
         return statuses
 
     async def report_status(self, message_id: str, status: Status) -> None:
-        """Report this status of a message with an id of ours, by the kind that means the least beside it."""
+        """Report this status of a message with an id of ours, by the kind that means the least beside it.
+
+        Does nothing where no kind means it.
+        """
         taken = next(taken for taken in self.taken if taken.id == message_id)
         kinds = [kind for kind, statuses in self.meanings.items() if status in statuses]
-        kind = min(kinds, key=lambda kind: len(self.meanings[kind]))
-        await self._report_on(taken, AutomaticReports(kinds=[kind]))
+        kinds.sort(key=lambda kind: len(self.meanings[kind]))
+        await self._report_on(taken, AutomaticReports(kinds=kinds[:1]))
 
     async def wait_for_reports(self) -> None:
         """Wait until every automatic report has been delivered or given up."""
