@@ -1,0 +1,82 @@
+"""The plugin's hooks."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import ClassVar
+from urllib.parse import quote
+
+from gatepost import wire
+from gatepost.errors import Faults, Unavailable
+from gatepost.hookspecs import Context, HasLifespan, HasPing, SmsSender, WebhookParser, hookimpl
+from gatepost.model import Receipt, Report, Sms, WebhookRequest
+from gatepost_infobip.messages import send_request
+from gatepost_infobip.reports import Keys, read_report
+from gatepost_infobip.settings import Settings, Template, find_faults, sender_on
+from gatepost_infobip.verdicts import error_code, read_answer
+
+
+class Infobip(HasLifespan, HasPing, SmsSender, WebhookParser):
+    """One channel of an Infobip account."""
+
+    api_version: ClassVar[int] = 2
+    settings_type: ClassVar[type[Settings]] = Settings
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        faults = Faults(find_faults(settings))
+        with faults:
+            self._http = wire.connect(
+                settings.base_url,
+                timeout=context.timeout,
+                connections=context.concurrency,
+                headers={"Authorization": f"App {settings.api_key.reveal()}", "Accept": "application/json"},
+                options=settings.connection,
+            )
+        faults.expect_none()
+        self._settings = settings
+        token, basic = settings.webhook_token, settings.webhook_basic
+        self._keys = Keys(token, basic) if token or basic else None
+        # Without the token Gatepost could not accept what Infobip reports there.
+        has_url = context.webhook_url and token
+        self._webhook_url = (
+            f"{context.webhook_url}?token={quote(token.reveal(), safe='')}" if has_url and token else ""
+        )
+
+    @hookimpl
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
+        """Keep connections to Infobip open."""
+        return self._http.lifespan()
+
+    @hookimpl
+    async def ping(self) -> None:
+        """Ask for the reports on a message that does not exist, or for WhatsApp's templates; neither costs anything."""
+        settings, template = self._settings, self._settings.template
+        path = f"/{settings.channel}/{'3' if settings.channel == 'sms' else '2'}"
+        sender = sender_on("whatsapp", settings.default_sender) if template else None
+        path += f"/senders/{sender}/templates" if template else "/reports?limit=1&messageId=gatepost-check"
+        reply = await self._http.get(path)
+        wire.expect_success(reply, code=error_code(reply), misconfigured=wire.ANY_REFUSAL)
+        if template:
+            _expect_approved(reply, template)
+
+    @hookimpl
+    async def send_sms(self, message: Sms) -> Receipt:
+        """Send one message on the instance's channel."""
+        path, body = send_request(message, self._settings, self._webhook_url)
+        reply = await self._http.post(path, body)
+        wire.expect_success(reply, code=error_code(reply), accepted={200})
+        return read_answer(reply)
+
+    @hookimpl
+    async def parse_webhook(self, request: WebhookRequest) -> Report:
+        """Check a webhook by the token or the password, then translate it."""
+        setting = "webhook_token or webhook_basic"
+        return await wire.read_webhook(request, read_report, self._keys, setting=setting)
+
+
+def _expect_approved(reply: wire.Reply, template: Template) -> None:
+    """Raise Unavailable where the list of the sender's templates lacks the approved one; a list cut short says nothing."""
+    match reply.json():
+        case {"templates": [*templates]}:
+            wanted = {"name": template.name, "language": template.language, "status": "APPROVED"}
+            if not any(isinstance(one, dict) and wanted.items() <= one.items() for one in templates):
+                problem = "WhatsApp has approved no template of this name and language for the sender"
+                raise Unavailable(problem, code="EC_INVALID_TEMPLATE", misconfigured=True)
