@@ -9,8 +9,8 @@ from gatepost.errors import Faults, Unavailable
 from gatepost.hookspecs import Context, HasLifespan, HasPing, SmsSender, WebhookParser, hookimpl
 from gatepost.model import Receipt, Report, Sms, WebhookRequest
 from gatepost_infobip.messages import send_request
-from gatepost_infobip.reports import Keys, read_report
-from gatepost_infobip.settings import Settings, Template, find_faults, sender_on
+from gatepost_infobip.reports import read_report
+from gatepost_infobip.settings import Settings, find_faults, sender_on
 from gatepost_infobip.verdicts import error_code, read_answer
 
 
@@ -31,14 +31,10 @@ class Infobip(HasLifespan, HasPing, SmsSender, WebhookParser):
                 options=settings.connection,
             )
         faults.expect_none()
-        self._settings = settings
-        token, basic = settings.webhook_token, settings.webhook_basic
-        self._keys = Keys(token, basic) if token or basic else None
-        # Without the token Gatepost could not accept what Infobip reports there.
-        has_url = context.webhook_url and token
-        self._webhook_url = (
-            f"{context.webhook_url}?token={quote(token.reveal(), safe='')}" if has_url and token else ""
-        )
+        self._settings, self._webhook_url, token = settings, "", settings.webhook_token
+        # A message names the address only with the token: without it Gatepost would refuse the reports.
+        if token and context.webhook_url:
+            self._webhook_url = f"{context.webhook_url}?token={quote(token.reveal(), safe='')}"
 
     @hookimpl
     def lifespan(self) -> AbstractAsyncContextManager[None]:
@@ -47,15 +43,19 @@ class Infobip(HasLifespan, HasPing, SmsSender, WebhookParser):
 
     @hookimpl
     async def ping(self) -> None:
-        """Ask for the reports on a message that does not exist, or for WhatsApp's templates; neither costs anything."""
+        """Ask for the reports on a message that does not exist, or for WhatsApp's templates: neither costs anything."""
         settings, template = self._settings, self._settings.template
-        path = f"/{settings.channel}/{'3' if settings.channel == 'sms' else '2'}"
-        sender = sender_on("whatsapp", settings.default_sender) if template else None
-        path += f"/senders/{sender}/templates" if template else "/reports?limit=1&messageId=gatepost-check"
-        reply = await self._http.get(path)
-        wire.expect_success(reply, code=error_code(reply), misconfigured=wire.ANY_REFUSAL)
+        resource, version = "reports?limit=1&messageId=gatepost-check", 3 if settings.channel == "sms" else 2
         if template:
-            _expect_approved(reply, template)
+            resource = f"senders/{sender_on('whatsapp', settings.default_sender)}/templates"
+        reply = await self._http.get(f"/{settings.channel}/{version}/{resource}")
+        wire.expect_success(reply, code=error_code(reply), misconfigured=wire.ANY_REFUSAL)
+        match reply.json():
+            case {"templates": [*found]} if template:
+                wanted = {"name": template.name, "language": template.language, "status": "APPROVED"}
+                if not any(isinstance(one, dict) and wanted.items() <= one.items() for one in found):
+                    problem = "the sender has no approved template of this name and language"
+                    raise Unavailable(problem, code="EC_INVALID_TEMPLATE", misconfigured=True)
 
     @hookimpl
     async def send_sms(self, message: Sms) -> Receipt:
@@ -68,15 +68,5 @@ class Infobip(HasLifespan, HasPing, SmsSender, WebhookParser):
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
         """Check a webhook by the token or the password, then translate it."""
-        setting = "webhook_token or webhook_basic"
-        return await wire.read_webhook(request, read_report, self._keys, setting=setting)
-
-
-def _expect_approved(reply: wire.Reply, template: Template) -> None:
-    """Raise Unavailable where the list of the sender's templates lacks the approved one; a list cut short says nothing."""
-    match reply.json():
-        case {"templates": [*templates]}:
-            wanted = {"name": template.name, "language": template.language, "status": "APPROVED"}
-            if not any(isinstance(one, dict) and wanted.items() <= one.items() for one in templates):
-                problem = "WhatsApp has approved no template of this name and language for the sender"
-                raise Unavailable(problem, code="EC_INVALID_TEMPLATE", misconfigured=True)
+        key = self._settings if self._settings.webhook_token or self._settings.webhook_basic else None
+        return await wire.read_webhook(request, read_report, key, setting="webhook_token or webhook_basic")
