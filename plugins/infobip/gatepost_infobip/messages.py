@@ -17,7 +17,10 @@ _NOT_IN_A_PLACEHOLDER = re.compile(r"[\n\r\t]| {5}")
 
 
 def send_request(message: Sms, settings: Settings, webhook_url: str) -> tuple[str, bytes]:
-    """Return the path and the body of the POST that sends a message; raise Rejected where the channel can't carry it."""
+    """Return the path and the body of the POST that sends a message; raise Rejected where the channel can't carry it.
+
+    Its reports go to ``webhook_url``; if that is empty, to where the account's subscriptions lead.
+    """
     channel, recipient = settings.channel, message.recipient.reveal().removeprefix("+")
     if not NUMBER.fullmatch(recipient):
         raise Rejected("the number needs 7 to 15 digits, the first not 0", code="REJECTED_DESTINATION")

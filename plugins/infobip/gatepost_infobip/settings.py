@@ -18,9 +18,9 @@ SENDERS = {
     "viber": (re.compile(r"(?! ).{1,50}(?<! )"), "your Viber sender's name, up to 50 characters"),
     "whatsapp": (NUMBER, "your WhatsApp sender's number: 7 to 15 digits, the first not 0"),
 }
-_BASE_URL = "https://xxxxx.api.infobip.com"
-_LOGIN = {"username": "infobip", "password": "env:INFOBIP_PASSWORD"}
-_NEWS = {"name": "news", "language": "en_GB"}
+_URL = Meta(description="the account's own URL", examples=["https://xxxxx.api.infobip.com"])
+_BASIC = Meta(description="a subscription's login", examples=[{"username": "gw", "password": "env:PASSWORD"}])
+_TEMPLATE = Meta(description="for whatsapp, required", examples=[{"name": "news", "language": "en_GB"}])
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,14 +33,14 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A ``[plugins.NAME]`` table with ``use = "infobip"``."""
 
-    base_url: Annotated[str, Meta(description="the account's own URL", examples=[_BASE_URL])]
+    base_url: Annotated[str, _URL]
     api_key: Annotated[Secret, Meta(description="an API key that may send on the channel")]
-    webhook_token: Annotated[Secret | None, Meta(description="a secret of yours, for reports")] = None
-    webhook_basic: Annotated[wire.Login | None, Meta(description="the same", examples=[_LOGIN])] = None
+    webhook_token: Annotated[Secret | None, Meta(description="your own secret; in the reports' URL")] = None
+    webhook_basic: Annotated[wire.Login | None, _BASIC] = None
     channel: Annotated[Literal["sms", "viber", "whatsapp"], Meta(description="what it sends on")] = "sms"
     default_sender: Annotated[str, Meta(description="the sender; for sms: if Smartico sends none")] = ""
-    category: Annotated[Literal["transaction", "promotion"], Meta(description="of viber")] = "transaction"
-    template: Annotated[Template | None, Meta(description="of whatsapp", examples=[_NEWS])] = None
+    category: Annotated[Literal["transaction", "promotion"], Meta(description="for viber")] = "transaction"
+    template: Annotated[Template | None, _TEMPLATE] = None
     connection: wire.ConnectionSetting = None
 
 
