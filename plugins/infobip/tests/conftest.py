@@ -17,6 +17,11 @@ CHANNELS = {
 """The keys of an instance of each channel."""
 
 
+@pytest.fixture(scope="session")
+def anyio_backend():
+    return "asyncio"
+
+
 @pytest.fixture
 async def infobip():
     async with InfobipEmulator() as emulator:
