@@ -62,7 +62,7 @@ class Infobip(HasLifespan, HasPing, SmsSender, WebhookParser):
         """Send one message on the instance's channel."""
         path, body = send_request(message, self._settings, self._webhook_url)
         reply = await self._http.post(path, body)
-        wire.expect_success(reply, code=error_code(reply), accepted={200})
+        wire.expect_success(reply, code=error_code(reply))
         return read_answer(reply)
 
     @hookimpl

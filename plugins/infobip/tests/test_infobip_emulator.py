@@ -240,18 +240,28 @@ async def webhook():
 @pytest.mark.parametrize("channel", ["sms", "viber", "whatsapp"])
 async def test_reports_go_to_the_address_in_the_message(infobip, on, sms, webhook, channel):
     infobip.webhook_url = "http://127.0.0.1:9/of-the-subscription"
-    infobip.automatic_reports = AutomaticReports(kinds=("DELIVERED_TO_HANDSET", "SEEN"))
+    # A text message is never seen.
+    kinds = ("DELIVERED_TO_HANDSET",) if channel == "sms" else ("DELIVERED_TO_HANDSET", "SEEN")
+    infobip.automatic_reports = AutomaticReports(kinds=kinds)
     async with on(channel, {"webhook_url": webhook.url}) as plugin:
         webhook.plugin = plugin
         await plugin.send_sms(sms())
-        await infobip.wait_for_reports() if channel != "sms" else await infobip.report(
-            [infobip.event("DELIVERED_TO_HANDSET", infobip.taken[0])], to=webhook.url
-        )
+        await infobip.wait_for_reports()
 
-    statuses = [event.status for event in webhook.events]
-    assert statuses[:1] == [Status.DELIVERED]
-    assert channel == "sms" or statuses == [Status.DELIVERED, Status.OPENED]
+    assert [event.status for event in webhook.events] == [Status.DELIVERED, Status.OPENED][: len(kinds)]
     assert set(webhook.paths) == {f"/webhooks/infobip?token={infobip.webhook_token}"}
+
+
+async def test_seen_reports_have_an_address_of_their_own(infobip, call, plugin, webhook):
+    webhook.plugin = plugin
+    infobip.automatic_reports = AutomaticReports(kinds=("SEEN", "DELIVERED_TO_HANDSET"))
+    webhooks = {name: {"url": f"{webhook.url}?of={name}"} for name in ("delivery", "seen")}
+
+    await call("/viber/2/messages", {"messages": [VIBER["messages"][0] | {"webhooks": webhooks}]})
+    await infobip.wait_for_reports()
+
+    token = infobip.webhook_token
+    assert webhook.paths == [f"/webhooks/infobip?of={name}&token={token}" for name in ("seen", "delivery")]
 
 
 async def test_a_subscription_reports_with_its_login(infobip, running, sms, webhook):

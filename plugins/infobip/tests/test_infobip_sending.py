@@ -429,6 +429,21 @@ async def test_ping_asks_for_what_costs_nothing(infobip, on, channel, path):
 
 
 @pytest.mark.parametrize(
+    ("status", "misconfigured"),
+    [(400, True), (401, True), (403, True), (404, True), (429, False), (500, False), (503, False)],
+)
+@pytest.mark.parametrize("channel", ["sms", "whatsapp"])
+async def test_ping_says_whether_the_operator_is_needed(infobip, on, channel, status, misconfigured):
+    infobip.failure = emulator.answer(status)
+
+    async with on(channel) as plugin:
+        with pytest.raises(Unavailable) as raised:
+            await plugin.ping()
+
+    assert raised.value.misconfigured is misconfigured
+
+
+@pytest.mark.parametrize(
     "templates",
     [
         [],

@@ -90,6 +90,11 @@ async def test_every_fault_is_named_at_once_without_secrets(faults_of):
             "default_sender",
             "must be your Viber sender's name",
         ),
+        (
+            {"channel": "viber", "default_sender": "Ama\tzing"},
+            "default_sender",
+            "must be your Viber sender's name",
+        ),
         ({"channel": "viber", "template": NEWS}, "template", 'has no effect without channel = "whatsapp"'),
         (
             {"channel": "whatsapp", "template": NEWS},
