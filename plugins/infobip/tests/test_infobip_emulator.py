@@ -181,6 +181,7 @@ async def test_an_id_that_is_known_is_refused_in_an_answer_200(infobip, call):
         ("GET", "/sms/3/reports?limit=1&messageId=x", 200),
         ("GET", "/sms/3/reports", 200),
         ("GET", "/sms/3/reports?limit=1001", 400),
+        ("GET", "/sms/3/reports?limit=all", 400),
         ("GET", "/viber/2/reports?limit=1", 200),
         ("GET", "/whatsapp/2/senders/447700900999/templates", 200),
         ("GET", "/whatsapp/2/senders/Amazing/templates", 404),

@@ -114,7 +114,7 @@ class InfobipEmulator(Emulator):
             case "POST", _ if request.path in BODIES:
                 return await self._send(request, body)
             case "GET", ["sms", "3", "reports"] | ["viber", "2", "reports"]:
-                if not 1 <= int(request.query.get("limit", "50")) <= 1000:
+                if request.query.get("limit", "50") not in map(str, range(1, 1001)):
                     return self.refuse(400, "limit")
                 return web.json_response({"results": []})
             case "GET", ["whatsapp", "2", "senders", str(sender), "templates"] if sender.isdigit():
