@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gatepost import wire
 from gatepost.model import Report, Status, StatusEvent
 from gatepost_ses.messages import ID_TAG
 
 # What is no status is the name under which the event is counted.
-_MEANINGS: Mapping[object, Status | str] = {
+_MEANINGS: Mapping[str, Status | str] = {
     "Send": Status.ACCEPTED,
     "DeliveryDelay": Status.ACCEPTED,
     "Delivery": Status.DELIVERED,
@@ -21,16 +22,10 @@ _MEANINGS: Mapping[object, Status | str] = {
     "Rendering Failure": Status.REJECTED,
     "Open": Status.OPENED,
     "Click": "click",
-    "Subscription": "preferences",
     "AmazonSnsSubscriptionSucceeded": "topic_test",
 }
 # The subtypes of what SES has not tried to deliver.
-_SUPPRESSED = (
-    "Suppressed",
-    "OnAccountSuppressionList",
-    "OnTenantSuppressionList",
-    "EmailValidationSuppressed",
-)
+_UNTRIED = {"Suppressed", "OnAccountSuppressionList", "OnTenantSuppressionList", "EmailValidationSuppressed"}
 _DSN_STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 
 
@@ -45,26 +40,20 @@ def read_event(text: str) -> Report:
     message_id = wire.safe_id(wire.resolve(event, ("mail", "tags", ID_TAG, "0")))
     provider_id = wire.safe_id(wire.resolve(event, ("mail", "messageId")))
     # SES's own word, and the status of the server's report, which may have been any text.
-    kind = wire.resolve(
-        event, ("bounce", "bounceSubType"), wire.resolve(event, ("deliveryDelay", "delayType"))
-    )
+    kind = wire.resolve(event, ("bounce", "bounceSubType"))
     status = str(wire.resolve(event, ("bounce", "bouncedRecipients", "0", "status")))
     code = f"{wire.safe_code(kind)} {status if _DSN_STATUS.fullmatch(status) else ''}".strip()
+    sent = StatusEvent(status=Status.ACCEPTED, message_id=message_id, provider_id=provider_id, code=code)
     return wire.collect_events(
-        _meanings(event),
-        lambda one: (
-            StatusEvent(status=one, message_id=message_id, provider_id=provider_id, code=code)
-            if isinstance(one, Status)
-            else one
-        ),
+        _meanings(event), lambda one: replace(sent, status=one) if isinstance(one, Status) else one
     )
 
 
 def _meanings(event: Mapping[str, Any]) -> list[Status | str]:
     match event:
-        case {"bounce": {"bounceSubType": str(kind)}} if kind in _SUPPRESSED:
+        case {"bounce": {"bounceSubType": str(kind)}} if kind in _UNTRIED:
             return [Status.REJECTED]
-        case {"complaint": {"complaintSubType": str(kind)}} if kind in _SUPPRESSED:
+        case {"complaint": {"complaintSubType": str(kind)}} if kind in _UNTRIED:
             return [Status.REJECTED, Status.COMPLAINED]
         case {"complaint": {"complaintFeedbackType": "not-spam" | "auth-failure" as kind}}:
             return [kind.replace("-", "_")]
@@ -74,8 +63,7 @@ def _meanings(event: Mapping[str, Any]) -> list[Status | str]:
             # Without a server's report it answers a mail that was delivered, as "out of office" does.
             return [Status.FAILED if dsn.keys() & {"action", "status"} else "automatic_reply"]
         case {"subscription": {"newTopicPreferences": {**new}}}:
-            is_out = new.get("unsubscribeAll") is True or "'OptOut'" in str(
-                new.get("topicSubscriptionStatus")
-            )
+            topics = str(new.get("topicSubscriptionStatus"))
+            is_out = new.get("unsubscribeAll") is True or "'OptOut'" in topics
             return [Status.UNSUBSCRIBED if is_out else "preferences"]
-    return [_MEANINGS.get(event.get("eventType") or event.get("notificationType"), "unknown")]
+    return [_MEANINGS.get(str(event.get("eventType") or event.get("notificationType")), "unknown")]

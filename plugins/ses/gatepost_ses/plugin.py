@@ -59,9 +59,7 @@ class Ses(HasLifespan, HasPing, EmailSender, WebhookParser):
             case {"SendingEnabled": True}:
                 self._log.warning("ses_sandbox", hint="request production access from AWS")
             case _:
-                raise Unavailable(
-                    "SES sends nothing for this account now", code="disabled", misconfigured=True
-                )
+                raise Unavailable("SES has paused this account", code="disabled", misconfigured=True)
 
     @hookimpl
     async def send_email(self, message: Email) -> Receipt:

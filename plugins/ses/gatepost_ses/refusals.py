@@ -12,6 +12,7 @@ _BUSY = partial(Unavailable, "SES is asked too often: set per_second to the acco
 # AWS advises to wait ten minutes at most.
 _QUOTA = partial(Unavailable, "the account's quota of 24 hours is used up", retry_after=600.0)
 _SET = partial(_misconfigured, "configuration_set does not exist in this region, or base_url is wrong")
+_UNVERIFIED = partial(_sender, "the sender, or in the sandbox the recipient, is not verified in this region")
 
 REFUSALS: Mapping[str, Callable[..., SendError]] = {
     "MessageRejected": partial(Rejected, "SES refused the mail's content"),
@@ -25,16 +26,12 @@ REFUSALS: Mapping[str, Callable[..., SendError]] = {
     # Of every AWS service: those whose status is 400. For the others the status says what to do.
     "ThrottlingException": _BUSY,
     "RequestExpired": partial(_misconfigured, "the signature is not valid now: check this machine's clock"),
-    "IncompleteSignature": partial(
-        _misconfigured, "the signature is not AWS's: check base_url and any proxy"
-    ),
+    "IncompleteSignature": partial(_misconfigured, "the signature did not arrive whole: check base_url"),
     "NotAuthorized": partial(_misconfigured, "the access key or role may not do this in this region"),
 }
 # How the texts of several errors begin. An address may follow.
 _PHRASES: Mapping[str, Callable[..., SendError]] = {
-    "Email address is not verified": partial(
-        _sender, "the sender, or in the sandbox the recipient, is not verified in this region"
-    ),
+    "Email address is not verified": _UNVERIFIED,
     "Configuration set <": _SET,
     "Daily message quota exceeded": _QUOTA,
 }
@@ -42,7 +39,7 @@ _PHRASES: Mapping[str, Callable[..., SendError]] = {
 
 def expect_success(reply: wire.Reply) -> None:
     """Return for a success; raise the error that any other answer means."""
-    code = wire.safe_code(reply.headers.get("x-amzn-ErrorType", "").partition(":")[0])
+    code = wire.safe_code(reply.headers.get("x-amzn-ErrorType", "").partition(":")[0].rpartition("#")[2])
     text = str(wire.resolve(reply.json(), ("message",)))
     meanings = [meaning for phrase, meaning in _PHRASES.items() if code and text.startswith(phrase)]
     for refusal in (*meanings, *filter(None, [REFUSALS.get(code)])):

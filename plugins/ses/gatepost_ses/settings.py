@@ -43,10 +43,8 @@ def check(settings: Settings) -> Iterator[Fault]:
             yield Fault(name, f"must be {advice}")
     secret, role = settings.secret_access_key, settings.use_role
     yield from wire.key_faults(secret_access_key=secret, session_token=settings.session_token)
-    for name, is_set in (
-        ("access_key_id", settings.access_key_id != ""),
-        ("secret_access_key", secret is not None),
-    ):
-        if is_set == role:
+    key = {"access_key_id": settings.access_key_id or None, "secret_access_key": secret}
+    for name, value in key.items():
+        if (value is not None) == role:
             problem = "has no effect with use_role = true" if role else "is missing"
             yield Fault(name, f"{problem}: set an access key, or use_role = true where Gatepost runs on AWS")

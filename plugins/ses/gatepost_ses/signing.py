@@ -43,7 +43,7 @@ class Signer:
             if loop.time() >= self._next_search:
                 # Its errors are of any type. What it has found before is used up to its end.
                 with suppress(Exception):
-                    async with asyncio.timeout(5.0):
+                    async with asyncio.timeout(3.0):
                         self._credentials = await asyncio.to_thread(self._find)
                 self._next_search = loop.time() + (60.0 if self._credentials else 5.0)
 

@@ -24,9 +24,7 @@ _SIGNED = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Toke
 # Version 1 is what a topic has unless its SignatureVersion is set.
 _HASHES = {"1": hashes.SHA1(), "2": hashes.SHA256()}  # noqa: S303
 _CERTIFICATE = re.compile(r"/SimpleNotificationService-[\w-]{1,64}\.pem", re.ASCII)
-_MAX_BYTES = (
-    524_288  # SNS has no message of more than 256 KiB, and a larger one would take milliseconds of CPU.
-)
+_MAX_BYTES = 524_288  # SNS has none of more than 256 KiB, and each takes CPU before its signature is known.
 _MAX_CERTIFICATES = 8
 _MAX_REQUESTS = 10  # A minute. SNS changes its certificate about once a year.
 
@@ -51,7 +49,7 @@ class Sns:
         # Everybody can have a topic of their own, whose messages SNS signs too.
         if message.get("TopicArn") != self._topic_arn or message.get("Type") not in _TYPES:
             raise BadSignature(
-                "no message of topic_arn's topic: raw message delivery must be off in the subscription"
+                "no message of topic_arn: raw message delivery must be off in the subscription"
             )
         url = message.get("SigningCertURL", "")
         async with nullcontext() if url in self._keys else self._fetching:
@@ -65,12 +63,8 @@ class Sns:
 
     async def confirm(self, message: Mapping[str, str]) -> None:
         """Confirm the subscription that a verified message asks for; its URL is not followed."""
-        action = {
-            "Action": "ConfirmSubscription",
-            "TopicArn": self._topic_arn,
-            "Token": message.get("Token", ""),
-        }
-        await self._get(f"/?{urlencode(action)}")
+        query = {"Action": "ConfirmSubscription", "TopicArn": self._topic_arn}
+        await self._get(f"/?{urlencode({**query, 'Token': message.get('Token', '')})}")
 
     async def _fetch_key(self, url: str) -> rsa.RSAPublicKey:
         path = url.removeprefix(self._url)
