@@ -35,8 +35,8 @@ def mail_body(message: Email, configuration_set: str) -> bytes:
         "Content": {"Simple": content},
         "EmailTags": [{"Name": name, "Value": value} for name, value in tags],
     }
-    more = {"ConfigurationSetName": configuration_set} if configuration_set else {}
-    return msgspec.json.encode({**mail, **more})
+    named_set = {"ConfigurationSetName": configuration_set}
+    return msgspec.json.encode({**mail, **(named_set if configuration_set else {})})
 
 
 def _ascii(text: str) -> str:

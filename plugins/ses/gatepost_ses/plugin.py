@@ -30,8 +30,9 @@ class Ses(HasLifespan, HasPing, EmailSender, WebhookParser):
         self._log = context.log
         connect = partial(wire.connect, options=settings.connection)
         self._url = settings.base_url.rstrip("/") or f"https://email.{settings.region}.amazonaws.com"
-        region = "".join(settings.topic_arn.split(":")[3:4]) or settings.region
-        sns_url = f"https://sns.{region}.amazonaws.com"
+        sns_url = (
+            f"https://sns.{''.join(settings.topic_arn.split(':')[3:4]) or settings.region}.amazonaws.com"
+        )
         faults = Faults(check(settings))
         with faults:
             self._http = connect(self._url, timeout=context.timeout, connections=context.concurrency)

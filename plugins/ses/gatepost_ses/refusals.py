@@ -9,10 +9,8 @@ from gatepost.errors import Rejected, SendError, Unavailable
 _misconfigured = partial(Unavailable, misconfigured=True)
 _sender = partial(_misconfigured, content_only=True)
 _BUSY = partial(Unavailable, "SES is asked too often: set per_second to the account's rate", retry_after=1.0)
-# AWS advises to wait ten minutes at most.
 _QUOTA = partial(Unavailable, "the account's quota of 24 hours is used up", retry_after=600.0)
 _SET = partial(_misconfigured, "configuration_set does not exist in this region, or base_url is wrong")
-_UNVERIFIED = partial(_sender, "the sender, or in the sandbox the recipient, is not verified in this region")
 
 REFUSALS: Mapping[str, Callable[..., SendError]] = {
     "MessageRejected": partial(Rejected, "SES refused the mail's content"),
@@ -31,7 +29,7 @@ REFUSALS: Mapping[str, Callable[..., SendError]] = {
 }
 # How the texts of several errors begin. An address may follow.
 _PHRASES: Mapping[str, Callable[..., SendError]] = {
-    "Email address is not verified": _UNVERIFIED,
+    "Email address is not verified": partial(_sender, "sender, or a sandbox's recipient, is not verified"),
     "Configuration set <": _SET,
     "Daily message quota exceeded": _QUOTA,
 }

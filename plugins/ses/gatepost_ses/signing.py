@@ -1,6 +1,7 @@
 """Requests to SES with AWS's Signature Version 4, which botocore computes."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,9 @@ from botocore.credentials import ReadOnlyCredentials  # type: ignore[import-unty
 
 from gatepost.errors import Unavailable
 from gatepost_ses.settings import Settings
+
+# At DEBUG it logs every request with its session token.
+logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 class Signer:
@@ -30,8 +34,7 @@ class Signer:
         if self._settings.use_role:
             await self._search()
         if self._credentials is None:
-            problem = "AWS has no credentials for this machine: give it a role, or set an access key"
-            raise Unavailable(problem, code="role", misconfigured=True)
+            raise Unavailable("no AWS credentials: give this machine a role", code="role", misconfigured=True)
         request = AWSRequest(method, url, headers={"Content-Type": "application/json"}, data=body)
         SigV4Auth(self._credentials, "ses", self._settings.region).add_auth(request)
         return dict(request.headers)
