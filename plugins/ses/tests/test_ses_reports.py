@@ -350,17 +350,16 @@ async def test_an_endless_certificate_is_not_read_to_its_end(provider, plugin, r
 async def test_an_outage_of_sns_makes_it_try_again(provider, plugin, email, reported, fault):
     await plugin.send_email(email())
     event = provider.event("Delivery", provider.taken[0])
-    # Every request, because aiohttp repeats a GET when its connection is lost.
-    provider.failure = fault
+    provider.sns_failure = fault
     with pytest.raises(WebhookRetry):
         await reported(event)
-    provider.failure = emulator.NO_FAILURE
+    provider.sns_failure = emulator.NO_FAILURE
     assert (await reported(event)).events
 
 
 async def test_a_redirect_of_sns_is_not_followed(provider, plugin, email, reported):
     await plugin.send_email(email())
-    provider.plan(emulator.answer(302, {"Location": f"{provider.base_url}/elsewhere.pem"}))
+    provider.sns_failure = emulator.answer(302, {"Location": f"{provider.base_url}/elsewhere.pem"})
     with pytest.raises(WebhookRetry):
         await reported(provider.event("Delivery", provider.taken[0]))
     assert ("GET", "/elsewhere.pem") not in provider.requests
@@ -394,10 +393,13 @@ async def test_a_token_can_not_change_the_request(provider, plugin):
 
 
 async def test_sns_is_asked_to_confirm_again_after_an_outage(provider, plugin):
+    end = provider.topic.subscription("UnsubscribeConfirmation")
+    await plugin.parse_webhook(provider.request_with(webhook_request(), end))
     request = provider.request_with(webhook_request(), provider.topic.subscription())
-    provider.plan(emulator.NO_FAILURE, emulator.answer(500))
+    provider.sns_failure = emulator.answer(500)
     with pytest.raises(WebhookRetry):
         await plugin.parse_webhook(request)
+    provider.sns_failure = emulator.NO_FAILURE
     await plugin.parse_webhook(request)
     assert len(provider.topic.confirmed) == 1
 

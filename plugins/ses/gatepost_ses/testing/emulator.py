@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gatepost.model import Status, WebhookRequest
-from gatepost.testing.emulator import Emulator, raw_request
+from gatepost.testing.emulator import NO_FAILURE, Emulator, Failure, raw_request
 from gatepost.testing.features import FailureMode, MessageFeature, ReportFeature
 from gatepost.testing.received import ReceivedMessage
 from gatepost.testing.report_sender import Event, TakenMessage
@@ -95,6 +95,8 @@ class SesEmulator(Emulator):
         """False: the account is in the sandbox, so that recipients have to be verified too."""
         self.verified: Collection[str] | None = None
         """The verified addresses and domains; None: every sender's, and none of a recipient."""
+        self.sns_failure: Failure = NO_FAILURE
+        """What goes wrong with every request to SNS."""
         self.error_code = ""
         """The error with which the next requests are refused."""
         self.error_text = ""
@@ -112,6 +114,13 @@ class SesEmulator(Emulator):
             "base_url": self.base_url,
             "sns_url": self.base_url,
         }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.startswith("/v2/"):
+            return await super().handle(request)
+        # SNS is a service of its own, and does not fail when SES does.
+        self.requests.append((request.method, request.path))
+        return await self._respond(request, self.sns_failure)
 
     async def answer_to(self, request: web.BaseRequest, body: bytes) -> web.Response:
         if not request.path.startswith("/v2/"):
