@@ -27,7 +27,7 @@ class Ses(HasLifespan, HasPing, EmailSender, WebhookParser):
         from gatepost_ses.signing import Signer  # noqa: PLC0415
 
         self._settings = settings
-        self._log = context.log
+        self._log, self._warn = context.log, context.warn
         connect = partial(wire.connect, options=settings.connection)
         self._url = settings.base_url.rstrip("/") or f"https://email.{settings.region}.amazonaws.com"
         sns_url = (
@@ -58,9 +58,11 @@ class Ses(HasLifespan, HasPing, EmailSender, WebhookParser):
             case {"SendingEnabled": True, "ProductionAccessEnabled": True}:
                 return
             case {"SendingEnabled": True}:
-                self._log.warning("ses_sandbox", hint="request production access from AWS")
+                self._warn("region", "AWS has the account in the sandbox there: request production access")
             case _:
-                raise Unavailable("SES has paused this account", code="disabled", misconfigured=True)
+                raise Unavailable(
+                    "the account is paused, or base_url is wrong", code="disabled", misconfigured=True
+                )
 
     @hookimpl
     async def send_email(self, message: Email) -> Receipt:

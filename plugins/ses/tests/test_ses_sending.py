@@ -161,7 +161,7 @@ async def test_an_account_in_the_sandbox(provider, running, core, email):
         assert (caught.value.misconfigured, caught.value.content_only) == (True, True)
         assert "sandbox" in caught.value.reason
         await plugin.send_email(email(recipient=Secret("me@brand.example")))
-    assert "ses_sandbox" in str(core.logged)
+    assert "sandbox" in str(core.warnings)
 
 
 async def test_a_sender_that_is_not_verified(provider, plugin, email):
@@ -206,7 +206,7 @@ async def test_a_base_url_with_a_path_is_signed_whole(provider, running):
 async def test_ping_costs_nothing(provider, plugin, core):
     await plugin.ping()
     assert provider.requests == [("GET", "/v2/email/account")]
-    assert "sandbox" not in str(core.logged)
+    assert not core.warnings
 
 
 @pytest.mark.parametrize(
