@@ -60,9 +60,7 @@ class Ses(HasLifespan, HasPing, EmailSender, WebhookParser):
             case {"SendingEnabled": True}:
                 self._warn("region", "AWS has the account in the sandbox there: request production access")
             case _:
-                raise Unavailable(
-                    "the account is paused, or base_url is wrong", code="disabled", misconfigured=True
-                )
+                raise Unavailable("account paused, or base_url wrong", code="disabled", misconfigured=True)
 
     @hookimpl
     async def send_email(self, message: Email) -> Receipt:
