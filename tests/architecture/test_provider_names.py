@@ -48,7 +48,8 @@ def words(module: ast.Module) -> Iterator[str]:
 
 def kinds_in(word: str) -> list[str]:
     """Return the kinds that a text names as a word, or as a part of a name in snake case or camel case."""
-    return [kind for kind in KINDS if re.search(rf"(?:(?<![A-Za-z])|(?=[A-Z]))(?i:{kind})(?![a-z])", word)]
+    begin, end = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))", r"(?![a-z]|(?<=[A-Z])[A-Z])"
+    return [kind for kind in KINDS if re.search(f"{begin}(?i:{kind}){end}", word)]
 
 
 def mentions() -> set[tuple[str, str]]:
@@ -68,6 +69,13 @@ def mentions() -> set[tuple[str, str]]:
 )
 def test_a_planted_name_is_found(name):
     assert kinds_in(name) == ["sendgrid"]
+
+
+@pytest.mark.parametrize(
+    "name", ["addresses", "ADDRESSES", "_ON_ADDRESSES", "Processes", "sesame", "MAX_SESSION"]
+)
+def test_a_part_of_another_word_is_no_name(name):
+    assert kinds_in(name) == []
 
 
 def test_the_core_names_no_provider():
