@@ -41,4 +41,4 @@ def mail_body(message: Email, configuration_set: str) -> bytes:
 
 def _ascii(text: str) -> str:
     """Return a text in encoded words (RFC 2047), which SES wants where a subject or a name is not ASCII."""
-    return text if text.isascii() else Header(text, "utf-8").encode(linesep="")
+    return text if text.isascii() else Header(text, "utf-8", 75).encode(linesep="")

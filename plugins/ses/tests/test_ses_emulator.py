@@ -113,6 +113,12 @@ async def test_a_wrong_signature_is_refused(provider, post, how, error):
     assert provider.taken == []
 
 
+async def test_signed_headers_have_an_order(provider, post):
+    names = "x-amz-date;host;content-type"
+    authorization = f"AWS4-HMAC-SHA256 Credential=x, SignedHeaders={names}, Signature=x"
+    assert await post(headers={"Authorization": authorization}) == (400, "IncompleteSignature")
+
+
 async def test_a_changed_body_is_refused(provider, post):
     authorization = AWSRequest("POST", provider.base_url + PATH, data=b"{}")
     credentials = ReadOnlyCredentials(provider.access_key_id, provider.secret_access_key, None)

@@ -12,6 +12,7 @@ from gatepost.model import Mailbox, Secret
 from gatepost.testing import emulator
 from gatepost.testing.serving import serving
 from gatepost_ses.messages import mail_body
+from gatepost_ses.refusals import REFUSALS
 
 RECIPIENT = "canary.4711@mail.example"
 UNVERIFIED = f"Email address is not verified. The following identities failed the check in region EU-WEST-1: {RECIPIENT}"
@@ -69,7 +70,11 @@ async def test_a_name_and_a_subject_arrive_whole(provider, plugin, email, name):
         subject,
         "Привет",
     )
-    assert provider.taken[0].message["FromEmailAddress"].isascii()
+    sent = provider.taken[0].message
+    for text in (sent["FromEmailAddress"], sent["Content"]["Simple"]["Subject"]["Data"]):
+        assert text.isascii()
+        # RFC 2047, section 2.
+        assert all(len(word) <= 75 for word in text.split())
 
 
 @pytest.mark.parametrize(
@@ -129,6 +134,8 @@ async def test_the_meaning_of_an_error(provider, plugin, email, code, text, outc
     error = caught.value
     assert type(error) is outcome
     assert error.code == code
+    # Of a known error it says more than its HTTP status.
+    assert ("the provider answered" in error.reason) == (code not in REFUSALS)
     assert {name: getattr(error, name) for name in more} == more
     assert RECIPIENT not in repr(error) + repr(vars(error))
 
@@ -300,8 +307,18 @@ async def test_a_role_whose_credentials_can_not_be_read(running, email, metadata
             await plugin.send_email(email())
 
 
-async def test_nothing_of_the_recipient_is_logged_or_raised(provider, plugin, email, caplog, capsys):
+async def test_nothing_private_is_logged_or_raised(provider, running, email, caplog, capsys):
     caplog.set_level(logging.DEBUG)
+    provider.session_token = "hidden-token"
+    async with running(session_token="hidden-token") as plugin:
+        texts = await texts_of_sends(provider, plugin, email)
+    output = "\n".join([*texts, caplog.text, *capsys.readouterr()])
+    for private in (RECIPIENT, "canary", "4711", provider.secret_access_key, "hidden-token"):
+        assert private not in output
+
+
+async def texts_of_sends(provider, plugin, email):
+    """Return all texts of the errors, and of a receipt."""
     texts = []
     for code, text, *_ in ERRORS:
         provider.error_code, provider.error_text = code, text or RECIPIENT
@@ -310,10 +327,7 @@ async def test_nothing_of_the_recipient_is_logged_or_raised(provider, plugin, em
         except GatepostError as error:
             texts += [repr(error), str(vars(error)), "".join(traceback.format_exception(error))]
     provider.error_code = ""
-    texts.append(repr(await plugin.send_email(email())))
-    output = "\n".join([*texts, caplog.text, *capsys.readouterr()])
-    for private in (RECIPIENT, "canary", "4711", provider.secret_access_key):
-        assert private not in output
+    return [*texts, repr(await plugin.send_email(email()))]
 
 
 def test_the_size_of_a_body_is_that_of_its_texts(email):
