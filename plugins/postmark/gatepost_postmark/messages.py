@@ -1,0 +1,49 @@
+"""The request bodies of Postmark's Email API. Pure functions."""
+
+from typing import Any
+
+import msgspec
+
+from gatepost.model import Email, Mailbox
+from gatepost_postmark.settings import Settings
+
+ID_FIELD = "gp_id"
+"""The field of the metadata that holds our id. Every webhook about the mail repeats it."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def mail_body(message: Email, settings: Settings) -> bytes:
+    """Return the body of ``POST /email``, without empty parts."""
+    fields: dict[str, Any] = {
+        "From": _address(message.sender),
+        "To": message.recipient.reveal(),
+        "Subject": message.subject,
+        "MessageStream": settings.message_stream,
+        "Metadata": {ID_FIELD: message.id},
+    }
+    if message.reply_to:
+        fields["ReplyTo"] = _address(message.reply_to)
+    if message.text:
+        fields["TextBody"] = message.text
+    if message.html:
+        fields["HtmlBody"] = message.html
+    if message.tags:
+        # A mail can have only one tag.
+        fields["Tag"] = ", ".join(message.tags)
+    if message.headers:
+        fields["Headers"] = [{"Name": name, "Value": value} for name, value in message.headers.items()]
+    if settings.open_tracking is not None:
+        fields["TrackOpens"] = settings.open_tracking
+    if settings.click_tracking is not None:
+        # Not in plain text, where the reader would see the rewritten link.
+        fields["TrackLinks"] = "HtmlOnly" if settings.click_tracking else "None"
+    return _encode(fields)
+
+
+def _address(mailbox: Mailbox) -> str:
+    """Return a mailbox as Postmark takes it, with a quoted name (RFC 5322): a comma in it separates nothing."""
+    if not mailbox.name:
+        return mailbox.address
+    name = mailbox.name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{name}" <{mailbox.address}>'
