@@ -2,7 +2,7 @@
 
 import ssl
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -149,7 +149,7 @@ class PostmarkEmulator(Emulator):
         mail, number, problem = mail_rules.decode(body)
         if mail is None:
             return self._refuse(number, problem)
-        if refusal := self._refusal(mail):
+        if refusal := next(self._refusals(mail), None):
             return self._refuse(*refusal)
         message = msgspec.json.decode(body)
         provider_id = str(uuid.uuid4())
@@ -164,38 +164,39 @@ class PostmarkEmulator(Emulator):
             {"To": mail.to, "SubmittedAt": _now(), "MessageID": provider_id, "ErrorCode": 0, "Message": "OK"}
         )
 
-    def _refusal(self, mail: mail_rules.Mail) -> tuple[int, str] | None:
-        """Return the ErrorCode and the text for a mail that is not taken."""
+    def _refusals(self, mail: mail_rules.Mail) -> Iterator[tuple[int, str]]:
+        """Yield the ErrorCodes and the texts for a mail that is not taken; Postmark answers with the first."""
         if self.account_error:
-            return self.account_error
-        if problem := next(mail_rules.faults(mail), ""):
-            return mail_rules.INVALID_MAIL, problem
+            yield self.account_error
+        for problem in mail_rules.faults(mail):
+            yield mail_rules.INVALID_MAIL, problem
         if mail.message_stream not in self.streams or mail.message_stream in self.archived:
-            return 1235, "The 'MessageStream' provided does not exist on this server."
-        if self.streams[mail.message_stream] == "Inbound":
-            return 1236, "Sending is not supported on the supplied 'MessageStream'."
+            yield 1235, "The 'MessageStream' provided does not exist on this server."
+        elif self.streams[mail.message_stream] == "Inbound":
+            yield 1236, "Sending is not supported on the supplied 'MessageStream'."
         sender = mail_rules.addresses(mail.from_)[0][1]
         if sender in self.unconfirmed:
-            return 401, f"The Sender Signature for {sender} is not confirmed."
+            yield 401, f"The Sender Signature for {sender} is not confirmed."
         if self.senders is not None and sender not in self.senders:
-            return (
+            yield (
                 400,
                 f"The 'From' address you supplied ({sender}) is not a Sender Signature on your account.",
             )
         recipients = [address for _, address in mail_rules.addresses(mail.to)]
         if self.pending and any(_domain(one) != _domain(sender) for one in recipients):
-            return (
-                412,
-                f"While your account is pending approval, all recipients must be at {_domain(sender)}.",
-            )
+            yield 412, f"While your account is pending approval, all recipients must be at {_domain(sender)}."
         inactive = [one for one in recipients if (mail.message_stream, one) in self.suppressions]
         if len(inactive) == len(recipients):
-            return 406, f"You tried to send to recipient(s) that are inactive. Found: {', '.join(inactive)}."
-        return None
+            yield 406, f"You tried to send to recipient(s) that are inactive. Found: {', '.join(inactive)}."
 
     def event(self, kind: str, taken: TakenMessage) -> Event:
         """Return the webhook of a kind in the vendor's table; a bounce is named by its type."""
         return webhook_bodies.webhook_body(kind, taken, _now())
+
+    async def report_status(self, message_id: str, status: Status) -> None:
+        if status is not Status.ACCEPTED:
+            # Which the answer to the send says, and no webhook.
+            await super().report_status(message_id, status)
 
     def bodies(self, events: Sequence[Event], *, batch: int) -> list[bytes]:  # noqa: ARG002  each body holds one event
         return [msgspec.json.encode(event) for event in events]

@@ -68,19 +68,7 @@ def decode(body: bytes) -> tuple[Mail | None, int, str]:
 
 def faults(mail: Mail) -> Iterator[str]:
     """Yield what is wrong with a mail; each is an invalid email request."""
-    recipients = [one for field in (mail.to, mail.cc, mail.bcc) for one in addresses(field)]
-    if not recipients:
-        yield "Zero recipients specified"
-    if len(recipients) > MAX_RECIPIENTS:
-        yield f"Too many recipients: at most {MAX_RECIPIENTS}"
-    fields = {"From": mail.from_, "To": mail.to, "Cc": mail.cc, "Bcc": mail.bcc, "ReplyTo": mail.reply_to}
-    for name, field in fields.items():
-        if any(not _ADDRESS.fullmatch(address) for _, address in addresses(field)):
-            yield f"Invalid '{name}' address: '{field}'."
-    if not addresses(mail.from_):
-        yield "Invalid 'From' address: ''."
-    if _utf16_length(mail.from_) > 255:
-        yield "The 'From' address is longer than 255 characters."
+    yield from _address_faults(mail)
     if _utf16_length(mail.subject) > 2000:
         yield "The 'Subject' is longer than 2000 characters."
     if not mail.html_body and not mail.text_body:
@@ -91,6 +79,18 @@ def faults(mail: Mail) -> Iterator[str]:
         if header.name.lower() in _OWN_HEADERS:
             yield f"The header '{header.name}' is not allowed."
     yield from _metadata_faults(mail.metadata)
+
+
+def _address_faults(mail: Mail) -> Iterator[str]:
+    recipients = [one for field in (mail.to, mail.cc, mail.bcc) for one in addresses(field)]
+    if not 0 < len(recipients) <= MAX_RECIPIENTS:
+        yield f"There must be 1 to {MAX_RECIPIENTS} recipients."
+    if len(addresses(mail.from_)) != 1 or _utf16_length(mail.from_) > 255:
+        yield "The 'From' address must be one, of at most 255 characters."
+    fields = {"From": mail.from_, "To": mail.to, "Cc": mail.cc, "Bcc": mail.bcc, "ReplyTo": mail.reply_to}
+    for name, field in fields.items():
+        if any(not _ADDRESS.fullmatch(address) for _, address in addresses(field)):
+            yield f"Invalid '{name}' address: '{field}'."
 
 
 def _metadata_faults(metadata: _Metadata) -> Iterator[str]:

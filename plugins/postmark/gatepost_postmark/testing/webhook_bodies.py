@@ -106,24 +106,19 @@ def webhook_body(kind: str, taken: TakenMessage, now: str) -> Event:
         return common | _bounce(kind, email, message, now)
     if kind in _CHANGES:
         return common | _change(kind, email, now)
-    match kind:
-        case "Delivery":
-            details = f"250 2.0.0 OK <{email}>"
-            own = {"ServerID": SERVER_ID, "Recipient": email, "DeliveredAt": now, "Details": details}
-        case "Open":
-            own = {"Recipient": email, "ReceivedAt": now, "FirstOpen": True, "ReadSeconds": 5, **_READER}
-        case "Click":
-            link = f"https://example.com/?to={email}"
-            own = {
-                "Recipient": email,
-                "ReceivedAt": now,
-                "ClickLocation": "HTML",
-                "OriginalLink": link,
-                **_READER,
-            }
-        case "Inbound":
-            return _inbound(email, taken)
-    return common | {"RecordType": kind, **own}
+    if kind == "Inbound":
+        return _inbound(email, taken)
+    return common | {"RecordType": kind, "Recipient": email} | _activity(kind, email, now)
+
+
+def _activity(kind: str, email: str, now: str) -> Event:
+    """Return the fields of a delivery, an open or a click."""
+    if kind == "Delivery":
+        return {"ServerID": SERVER_ID, "DeliveredAt": now, "Details": f"250 2.0.0 OK <{email}>"}
+    if kind == "Open":
+        return {"ReceivedAt": now, "FirstOpen": True, "ReadSeconds": 5, **_READER}
+    link = f"https://example.com/?to={email}"
+    return {"ReceivedAt": now, "ClickLocation": "HTML", "OriginalLink": link, **_READER}
 
 
 def _bounce(kind: str, email: str, message: Mapping[str, Any], now: str) -> Event:
