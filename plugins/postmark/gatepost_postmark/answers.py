@@ -1,50 +1,36 @@
-"""Postmark's answers to a send: its ErrorCodes, and what they mean for the mail. Pure functions."""
+"""Postmark's answers: its ErrorCodes, and what they mean for a mail. Pure functions."""
 
 from collections.abc import Mapping
 
 import msgspec
 
 from gatepost import wire
-from gatepost.errors import Rejected, Unavailable, Uncertain
+from gatepost.errors import Rejected, Unavailable
 
-_SUPPRESSED = 406
-
+_UNKNOWN_STREAM = "the server has no message stream of this ID: check message_stream"
 # No mail can be sent until the operator has acted.
 _FAULTS_OF_THE_ACCOUNT: Mapping[int, str] = {
     10: "Postmark does not know this server_token: copy it from the server's page API Tokens",
     405: "the account has run out of credits: buy more, or choose a larger plan",
-    412: "the account is pending approval: until Postmark approves it, only addresses of the sender's own domain get mail",
+    412: "the account is pending approval: until then only addresses of the sender's own domain get mail",
     413: "Postmark has not approved this account for sending: ask its support",
-    422: "the server or the account is not valid any more: check at Postmark whether it was deleted or closed",
-    1226: "the server has no message stream of this ID: check message_stream",
-    1235: "the server has no message stream of this ID: check message_stream",
+    422: "the server or the account is not valid any more: check at Postmark whether it was closed",
+    1226: _UNKNOWN_STREAM,
+    1235: _UNKNOWN_STREAM,
     1236: "no mail can be sent through this message stream: check message_stream",
-    1480: "the server takes no mail from this machine's IP address: add it to the server's IP allowlist",
+    1480: "this machine's IP address may not send: add it to the server's IP allowlist",
 }
 # Mails from other senders may be accepted.
 _FAULTS_OF_THE_SENDER: Mapping[int, str] = {
     400: "Postmark does not know this sender: verify its domain, or add a sender signature",
     401: "the sender signature is not confirmed: open the mail with which Postmark asks for it",
 }
-_TRY_AGAIN: Mapping[int, str] = {
-    100: "Postmark is offline for maintenance",
-    101: "Postmark had an error of its own",
-}
-_REFUSALS: Mapping[int, str] = {
-    11: "Postmark found several faults in the mail",
-    300: "Postmark found a fault in the mail, such as an invalid address or a text above 5 MB",
-    402: "Postmark could not read the request",
-    403: "Postmark does not accept a field of the request",
-    _SUPPRESSED: "Postmark has suppressed this recipient",
-    411: "Postmark does not accept the type of an attachment",
-    701: "Postmark does not accept the type of an attachment",
-}
+_INVALID = "Postmark does not accept the mail, such as its address, a header or a text above 5 MB"
+_REFUSALS: Mapping[int, str] = {11: _INVALID, 300: _INVALID, 402: _INVALID, 403: _INVALID, 411: _INVALID}
+_SUPPRESSED = 406
 
 # 415 means that base_url leads elsewhere, as 404 and 405 do.
 _MISCONFIGURED = wire.MISCONFIGURED | {415}
-
-# Postmark answers 200 or 422 to a request that it has checked; other statuses speak for themselves.
-_CHECKED = frozenset({200, 422})
 
 
 class Suppressed(Rejected):
@@ -67,18 +53,8 @@ def expect_success(reply: wire.Reply) -> None:
         raise Unavailable(advice, code=code, misconfigured=True)
     if advice := _FAULTS_OF_THE_SENDER.get(number):
         raise Unavailable(advice, code=code, misconfigured=True, content_only=True)
-    if problem := _TRY_AGAIN.get(number):
-        raise Unavailable(problem, code=code)
-    if number and reply.status in _CHECKED and reply.sends:
-        refusal = Suppressed if number == _SUPPRESSED else Rejected
-        raise refusal(_REFUSALS.get(number, "Postmark refused the mail"), code=code)
-    accepted = () if number else {200}
-    wire.expect_success(reply, code=code, accepted=accepted, misconfigured=_MISCONFIGURED)
-
-
-def message_id(reply: wire.Reply) -> str:
-    """Return Postmark's id of the mail that it took; raise Uncertain where the answer is not Postmark's."""
-    match reply.json():
-        case {"ErrorCode": 0, "MessageID": str(value)}:
-            return wire.safe_id(value)
-    raise Uncertain("the answer is not Postmark's: check base_url", code=str(reply.status))
+    if reply.sends and number == _SUPPRESSED:
+        raise Suppressed("Postmark has suppressed this recipient", code=code)
+    if reply.sends and number and reply.status in {200, 422}:
+        raise Rejected(_REFUSALS.get(number, "Postmark refused the mail"), code=code)
+    wire.expect_success(reply, code=code, accepted={200}, misconfigured=_MISCONFIGURED)

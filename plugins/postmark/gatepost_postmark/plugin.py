@@ -6,13 +6,13 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from gatepost import wire
-from gatepost.errors import Faults, Rejected, Unavailable
+from gatepost.errors import Faults, Rejected, Unavailable, Uncertain
 from gatepost.hookspecs import Context, EmailSender, HasLifespan, HasPing, WebhookParser, hookimpl
 from gatepost.model import Email, Receipt, Report, Secret, Status, WebhookRequest
 from gatepost_postmark import reports
-from gatepost_postmark.answers import Suppressed, expect_success, message_id
+from gatepost_postmark.answers import Suppressed, expect_success
 from gatepost_postmark.messages import mail_body
-from gatepost_postmark.settings import TEST_TOKEN, Settings, check
+from gatepost_postmark.settings import Settings, check
 
 
 class Postmark(HasLifespan, HasPing, EmailSender, WebhookParser):
@@ -38,7 +38,7 @@ class Postmark(HasLifespan, HasPing, EmailSender, WebhookParser):
                 options=settings.connection,
             )
         faults.expect_none()
-        if settings.server_token.reveal() == TEST_TOKEN:
+        if settings.server_token.reveal() == "POSTMARK_API_TEST":
             context.warn("server_token", "is Postmark's token for tests: mails are checked and not sent")
 
     @hookimpl
@@ -54,9 +54,7 @@ class Postmark(HasLifespan, HasPing, EmailSender, WebhookParser):
         match reply.json():
             case {"MessageStreamType": "Transactional" | "Broadcasts", "ArchivedAt": None}:
                 return
-        problem = (
-            "this message stream sends no mail, because it receives it or is archived: check message_stream"
-        )
+        problem = "this message stream sends no mail: it is an inbound one, or archived"
         raise Unavailable(problem, misconfigured=True)
 
     @hookimpl
@@ -66,11 +64,14 @@ class Postmark(HasLifespan, HasPing, EmailSender, WebhookParser):
         reply = await self._http.post("/email", mail_body(message, self._settings))
         try:
             expect_success(reply)
-            return Receipt(message_id(reply))
         except Suppressed as error:
             reason, code = error.reason, error.code
-        status = await self._suppression_status(message.recipient, deadline)
-        raise Rejected(reason, code=code, status=status)
+        else:
+            match reply.json():
+                case {"ErrorCode": 0, "MessageID": str(provider_id)}:
+                    return Receipt(wire.safe_id(provider_id))
+            raise Uncertain("the answer is not Postmark's: check base_url", code=str(reply.status))
+        raise Rejected(reason, code=code, status=await self._suppression_status(message.recipient, deadline))
 
     async def _suppression_status(self, recipient: Secret, deadline: float) -> Status | None:
         """Return what the recipient's suppression proves; None where Postmark does not say it in time."""

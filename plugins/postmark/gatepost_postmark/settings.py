@@ -11,28 +11,20 @@ from gatepost import wire
 from gatepost.errors import Fault
 from gatepost.model import Secret
 
-TEST_TOKEN = "POSTMARK_API_TEST"  # noqa: S105  no secret: Postmark documents it
-"""A token with which Postmark checks mails and sends none."""
-
 _STREAM_ID = re.compile(r"[a-z][a-z0-9_-]{0,29}")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A ``[plugins.NAME]`` table with ``use = "postmark"``."""
 
-    server_token: Annotated[
-        Secret, Meta(description="the API token of a Postmark server (not of the account)")
-    ]
-    message_stream: Annotated[
-        str,
-        Meta(
-            description="the ID of the message stream that mails are sent through; promotions belong into a broadcast stream"
-        ),
-    ] = "outbound"
+    server_token: Annotated[Secret, Meta(description="the API token of a server (not of the account)")]
+    message_stream: Annotated[str, Meta(description="the ID of the stream that mails are sent through")] = (
+        "outbound"
+    )
     webhook_basic: Annotated[
         wire.Login | None,
         Meta(
-            description="the user name and password that Postmark's webhook sends; without it no reports are accepted",
+            description="the user name and password of the webhook; without it no reports are accepted",
             examples=[{"username": "postmark", "password": "env:POSTMARK_WEBHOOK_PASSWORD"}],
         ),
     ] = None
@@ -40,16 +32,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     connection: wire.ConnectionSetting = None
     open_tracking: Annotated[
         bool | None,
-        Meta(
-            description="whether a pixel is added to track opens, without which no mail is reported as opened; "
-            "left out: as the server is set"
-        ),
+        Meta(description="whether a pixel tells of opens; left out: as the server is set"),
     ] = None
     click_tracking: Annotated[
         bool | None,
-        Meta(
-            description="whether links in the HTML are rewritten to track clicks; left out: as the server is set"
-        ),
+        Meta(description="whether links in the HTML tell of clicks; left out: as the server is set"),
     ] = None
 
 
@@ -57,10 +44,6 @@ def check(settings: Settings) -> Iterator[Fault]:
     """Yield every fault that the types can't express, and that no other module finds."""
     yield from wire.key_faults(server_token=settings.server_token)
     if not _STREAM_ID.fullmatch(settings.message_stream):
-        problem = (
-            "must be a message stream's ID, such as outbound or broadcast: a lower-case letter, then at most 29 lower-case "
-            "letters, digits, - or _; Postmark shows it in the stream's settings"
-        )
-        yield Fault("message_stream", problem)
+        yield Fault("message_stream", "must be the ID that the stream's settings show, such as outbound")
     if settings.webhook_basic is not None:
         yield from settings.webhook_basic.faults("webhook_basic")
