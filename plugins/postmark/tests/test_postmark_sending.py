@@ -71,7 +71,9 @@ async def test_no_part_is_empty(provider, plugin, email, fields, parts):
     assert provider.taken[0].message.keys() & {"TextBody", "HtmlBody"} == parts
 
 
-@pytest.mark.parametrize("name", ["", "Brand, Inc", 'The "Brand"', "back\\slash", "Grüße 🎲", "a@b.example", ">"])
+@pytest.mark.parametrize(
+    "name", ["", "Brand, Inc", 'The "Brand"', "back\\slash", "Grüße 🎲", "a@b.example", ">"]
+)
 async def test_the_name_of_a_sender_is_one_name(provider, plugin, email, name):
     await plugin.send_email(email(sender=Mailbox("news@brand.example", name)))
     received = provider.received(provider.taken[0])
