@@ -1,5 +1,6 @@
 """The request bodies of Postmark's Email API. Pure functions."""
 
+from email.utils import quote
 from typing import Any
 
 import msgspec
@@ -42,8 +43,5 @@ def mail_body(message: Email, settings: Settings) -> bytes:
 
 
 def _address(mailbox: Mailbox) -> str:
-    """Return a mailbox as Postmark takes it, with a quoted name (RFC 5322): a comma in it separates nothing."""
-    if not mailbox.name:
-        return mailbox.address
-    name = mailbox.name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{name}" <{mailbox.address}>'
+    """Return a mailbox with a quoted name, in which a comma separates nothing."""
+    return f'"{quote(mailbox.name)}" <{mailbox.address}>' if mailbox.name else mailbox.address

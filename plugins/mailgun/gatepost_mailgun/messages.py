@@ -1,0 +1,48 @@
+"""The forms of Mailgun's Messages API. Pure functions."""
+
+from collections.abc import Iterator
+from email.utils import quote
+
+from gatepost.model import Email, Mailbox
+from gatepost_mailgun.settings import Settings
+
+ID_VARIABLE = "gp_id"
+"""The variable that holds our id. Every webhook about the mail repeats it."""
+
+_SHORTEST, _LONGEST = 5, 24 * 60
+"""Minutes for which Mailgun can be told to try."""
+
+
+def mail_form(message: Email, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the fields of ``POST /v3/{domain}/messages``, without empty parts."""
+    yield "from", _address(message.sender)
+    yield "to", message.recipient.reveal()
+    yield "subject", message.subject
+    if message.text:
+        yield "text", message.text
+    if message.html:
+        yield "html", message.html
+    if message.reply_to:
+        yield "h:Reply-To", _address(message.reply_to)
+    for name, value in message.headers.items():
+        yield f"h:{name}", value
+    for tag in message.tags:
+        yield "o:tag", tag
+    if settings.open_tracking is not None:
+        yield "o:tracking-opens", "yes" if settings.open_tracking else "no"
+    if settings.click_tracking is not None:
+        # Not in plain text, where the reader would see the rewritten link.
+        yield "o:tracking-clicks", "htmlonly" if settings.click_tracking else "no"
+    yield "o:deliver-within", _window(message.lifetime)
+    yield f"v:{ID_VARIABLE}", message.id
+
+
+def _address(mailbox: Mailbox) -> str:
+    """Return a mailbox with its name in quotes, as RFC 5322 has it."""
+    return f'"{quote(mailbox.name)}" <{mailbox.address}>' if mailbox.name else mailbox.address
+
+
+def _window(lifetime: float) -> str:
+    """Return how long Mailgun tries to deliver, such as ``1h30m``."""
+    hours, minutes = divmod(max(_SHORTEST, min(int(lifetime) // 60, _LONGEST)), 60)
+    return f"{hours}h{minutes}m" if hours and minutes else f"{hours}h" if hours else f"{minutes}m"
