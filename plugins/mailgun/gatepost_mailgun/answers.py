@@ -9,32 +9,20 @@ from gatepost.errors import Unavailable
 _KEYS = "check api_key, domain and base_url (a domain in the EU region needs the EU's)"
 # Words of Mailgun's text in lower case, ours for the code, and what to do. The first match counts.
 _FAULTS: Sequence[tuple[str, str, str]] = (
-    (
-        "sandbox subdomains",
-        "sandbox",
-        "a sandbox domain sends only to its authorized recipients: add your own",
-    ),
-    ("free accounts", "free_account", "a free account sends only to its authorized recipients: upgrade it"),
+    ("sandbox subdomains", "sandbox", "a sandbox domain sends only to authorized recipients: add your own"),
+    ("free accounts", "free_account", "a free account sends only to authorized recipients: upgrade it"),
     ("unverified", "unverified", "the domain is not verified: set the DNS records that Mailgun shows"),
-    (
-        "activate your mailgun account",
-        "inactive",
-        "the account is not activated: open Mailgun's mail about it",
-    ),
+    ("activate your", "inactive", "the account is not activated: open the mail that Mailgun sent about it"),
     ("can't be used", "ip", "the domain's IP address can't be used: ask Mailgun's support"),
     ("large batches", "volume", "the domain may not send this much yet: ask Mailgun's support"),
     ("domain not found", "domain", f"this region has no such domain: {_KEYS}"),
-    (
-        "not allowed to send",
-        "not_allowed",
-        "Mailgun does not let this domain send: its control panel says why",
-    ),
+    ("not allowed to send", "not_allowed", "the domain may not send: Mailgun's control panel says why"),
 )
 _REFUSALS: Sequence[tuple[str, str]] = (
     ("parameter is missing", "missing"),
     ("from parameter", "from"),
     ("to parameter", "to"),
-    ("'text' or 'html'", "text"),
+    ("need at least one of", "text"),
     ("limited to 16", "options"),
     ("header name", "header"),
 )

@@ -10,13 +10,16 @@ from gatepost.model import Report, Secret, Status, StatusEvent, WebhookAnswer, W
 from gatepost_mailgun.messages import ID_VARIABLE
 from gatepost_mailgun.settings import Settings
 
-_STATUSES: Mapping[str, list[Status]] = {
+# By event; a text is the name under which an event without a status is counted.
+_STATUSES: Mapping[str, list[Status] | str] = {
     "accepted": [Status.ACCEPTED],
     "rejected": [Status.REJECTED],
     "delivered": [Status.DELIVERED],
     "opened": [Status.OPENED],
     "complained": [Status.COMPLAINED],
     "unsubscribed": [Status.UNSUBSCRIBED],
+    "clicked": "clicked",
+    "stored": "stored",
 }
 _FAILURES: Mapping[str, list[Status]] = {
     # Mailgun tries again.
@@ -27,18 +30,13 @@ _FAILURES: Mapping[str, list[Status]] = {
     "permanent suppress-complaint": [Status.COMPLAINED, Status.REJECTED],
     "permanent suppress-unsubscribe": [Status.UNSUBSCRIBED, Status.REJECTED],
 }
-_REASONS = frozenset(
-    "bounce delayed-bounce espblock generic greylisted hardfail old "
-    "suppress-bounce suppress-complaint suppress-unsubscribe".split()
-)
+_SUPPRESSED = ("suppress-bounce", "suppress-complaint", "suppress-unsubscribe")
+_REASONS = ("bounce", "delayed-bounce", "espblock", "generic", "greylisted", "hardfail", "old", *_SUPPRESSED)
 # What a user does afterwards, which may be about no mail that Gatepost knows.
 _OF_USERS = frozenset({Status.COMPLAINED, Status.UNSUBSCRIBED})
-_REPLY_CODE = re.compile(r"[2-6]\d\d", re.ASCII)
-_ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}", re.ASCII)
+_REPLY = re.compile(r"([2-6]\d\d) (?:([245]\.\d{1,3}\.\d{1,3})$)?", re.ASCII)
 _MESSAGE_ID = re.compile(r"[0-9a-f-]{36}")
 _LEGACY = "a form is a legacy webhook or a forwarded mail: create the webhook under Send, Webhooks at Mailgun"
-# The only answer but 200 after which Mailgun does not repeat a webhook.
-_NOT_ACCEPTABLE = WebhookAnswer(status=406)
 
 
 def read_report(request: WebhookRequest, settings: Settings) -> Report:
@@ -51,7 +49,8 @@ def read_report(request: WebhookRequest, settings: Settings) -> Report:
         raise BadWebhook("the body is not a JSON object, as a webhook of Mailgun is")
     _verify(request, body.get("signature"), settings)
     if not isinstance(body.get("event-data"), dict):
-        return Report(ignored={"malformed": 1}, answer=_NOT_ACCEPTABLE)
+        # The only answer but 200 after which Mailgun does not repeat a webhook.
+        return Report(ignored={"malformed": 1}, answer=WebhookAnswer(status=406))
     data = body["event-data"]
     statuses = _statuses(data, count_machine_opens=settings.count_machine_opens)
     if isinstance(statuses, str):
@@ -74,12 +73,10 @@ def _statuses(data: Mapping[str, Any], *, count_machine_opens: bool) -> list[Sta
     """Return the statuses of an event, or the name under which one without a status is counted."""
     match data:
         case {"event": "failed", "severity": str(severity)}:
-            by_reason = _FAILURES.get(f"{severity} {data.get('reason')}")
-            return by_reason or _FAILURES.get(severity, "unknown")
+            by_reason = f"{severity} {data.get('reason')}"
+            return _FAILURES.get(by_reason, _FAILURES.get(severity, "unknown"))
         case {"event": "opened", "client-info": {"bot": str(bot)}} if bot and not count_machine_opens:
             return "machine_open"
-        case {"event": "clicked" | "stored" as kind}:
-            return str(kind)
     return _STATUSES.get(str(data.get("event")), "unknown")
 
 
@@ -91,11 +88,10 @@ def _event(data: Mapping[str, Any], status: Status, domain: str) -> StatusEvent 
         if isinstance(name, dict) and name.get("name") != domain:
             # A webhook of the whole account tells of all its domains.
             return "other_domain"
+    message_id = ""
     match data:
         case {"message": {"headers": {"message-id": str(message_id)}}}:
             pass
-        case _:
-            message_id = ""
     recipient = data.get("recipient") if status in _OF_USERS else None
     return StatusEvent(
         status=status,
@@ -116,11 +112,8 @@ def _code(data: Mapping[str, Any]) -> str:
     if data.get("event") != "failed":
         return ""
     reason, delivery = str(data.get("reason")), data.get("delivery-status")
-    number, enhanced = (
-        (str(delivery.get(name)) for name in ("code", "enhanced-code"))
-        if isinstance(delivery, dict)
-        else ("", "")
-    )
-    words = [reason if reason in _REASONS else "failed"]
-    words += [number] if _REPLY_CODE.fullmatch(number) else []
-    return " ".join([*words, enhanced] if _ENHANCED_CODE.fullmatch(enhanced) else words)
+    found = None
+    if isinstance(delivery, dict):
+        found = _REPLY.match(f"{delivery.get('code')} {delivery.get('enhanced-code')}")
+    words = found.groups() if found else ()
+    return " ".join([reason if reason in _REASONS else "failed", *filter(None, words)])

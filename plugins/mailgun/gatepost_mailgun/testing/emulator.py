@@ -17,7 +17,7 @@ from gatepost.model import Secret, Status, WebhookRequest
 from gatepost.testing.emulator import Emulator, raw_request
 from gatepost.testing.features import MessageFeature, ReportFeature
 from gatepost.testing.received import ReceivedMessage
-from gatepost.testing.report_sender import Event, TakenMessage
+from gatepost.testing.report_sender import Event, TakenMessage, Tampering
 from gatepost.testing.webhook_requests import replace_request
 from gatepost.wire import basic_auth
 from gatepost_mailgun.testing import events, form_rules
@@ -177,6 +177,13 @@ class MailgunEmulator(Emulator):
         signed = {"signature": {"timestamp": timestamp, "token": token, "signature": signature}, **body}
         signed["signature"] = {"timestamp": timestamp, "token": token, "signature": signature}
         return replace_request(request, body=msgspec.json.encode(signed))
+
+    async def _deliver(
+        self, url: str, body: bytes, at: float | None, tampering: Tampering, tries: int
+    ) -> int:
+        # Mailgun documents that it repeats no delivery notification.
+        is_delivery = b'"event":"delivered"' in body
+        return await super()._deliver(url, body, at, tampering, 1 if is_delivery else tries)
 
     def tries_again(self, status: int) -> bool:
         """Return True for every answer but a success and 406."""
