@@ -24,18 +24,18 @@ class Mailgun(HasLifespan, HasPing, EmailSender, WebhookParser):
     settings_type: ClassVar[type[Settings]] = Settings
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        self._settings = settings
-        self._path = f"/v3/{settings.domain}/messages"
         faults = Faults(check(settings))
         with faults:
             self._http = wire.connect(
                 settings.base_url,
+                headers=wire.basic_auth("api", settings.api_key),
                 timeout=context.timeout,
                 connections=context.concurrency,
-                headers=wire.basic_auth("api", settings.api_key),
                 options=settings.connection,
             )
         faults.expect_none()
+        self._settings = settings
+        self._path = f"/v3/{settings.domain}/messages"
 
     @hookimpl
     def lifespan(self) -> AbstractAsyncContextManager[None]:

@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from gatepost import wire
 from gatepost.errors import Fault
@@ -15,7 +14,7 @@ from gatepost.model import Secret
 _DOMAIN = re.compile(r"(?=.{4,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A ``[plugins.NAME]`` table with ``use = "mailgun"``."""
 
     api_key: Annotated[Secret, Meta(description="a sending key of the domain, or an API key of the account")]

@@ -29,12 +29,12 @@ class Postmark(HasLifespan, HasPing, EmailSender, WebhookParser):
         with faults:
             self._http = wire.connect(
                 settings.base_url,
-                timeout=context.timeout,
-                connections=context.concurrency,
                 headers={
                     "Accept": "application/json",
                     "X-Postmark-Server-Token": settings.server_token.reveal(),
                 },
+                timeout=context.timeout,
+                connections=context.concurrency,
                 options=settings.connection,
             )
         faults.expect_none()
