@@ -256,6 +256,13 @@ async def test_an_answer_of_another_form(provider, plugin, email, status, answer
     assert caught.value.code == str(status)
 
 
+async def test_a_success_other_than_200_is_uncertain(provider, plugin, email):
+    provider.error = lambda status, reason: {"id": "<1@mg.brand.example>", "message": "Queued. Thank you."}
+    provider.plan(emulator.answer(202))
+    with pytest.raises(Uncertain):
+        await plugin.send_email(email())
+
+
 async def test_a_cancelled_send_leaves_the_pool_usable(provider, running, email):
     provider.plan(emulator.hang(taken=True))
     async with running(context={"concurrency": 1}) as plugin:

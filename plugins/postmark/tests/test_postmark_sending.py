@@ -207,6 +207,23 @@ async def test_without_the_reason_the_refusal_stands(provider, plugin, email, pa
     assert (caught.value.code, caught.value.status) == ("422 406", None)
 
 
+async def test_the_question_for_the_reason_has_the_rest_of_the_time(provider, plugin, email, monkeypatch):
+    loop, limits, original = asyncio.get_running_loop(), [], asyncio.timeout_at
+
+    def timeout_at(when):
+        limits.append((when, loop.time()))
+        return original(when)
+
+    monkeypatch.setattr("gatepost_postmark.plugin.asyncio.timeout_at", timeout_at)
+    provider.suppressions["outbound", RECIPIENT] = ("SpamComplaint", "Recipient")
+    provider.plan(emulator.delay(0.05))
+    with pytest.raises(Rejected):
+        await plugin.send_email(email())
+    ((end, asked_at),) = limits
+    # The hook's ten seconds began before the send, which took some of them.
+    assert end <= asked_at - 0.05 + 10.0
+
+
 async def test_an_account_that_is_pending_approval(provider, plugin, email):
     provider.pending = True
     with pytest.raises(Unavailable, match="pending approval") as caught:
