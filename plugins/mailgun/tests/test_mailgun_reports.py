@@ -97,6 +97,10 @@ def test_an_open_by_each_kind_of_machine(bot, counted):
         ({"reason": RECIPIENT, "delivery-status": {"code": RECIPIENT}}, "failed"),
         ({"reason": "generic", "delivery-status": {"code": 5501234}}, "generic"),
         ({"reason": None, "delivery-status": {"code": 550, "enhanced-code": RECIPIENT}}, "failed 550"),
+        (
+            {"reason": "bounce", "delivery-status": {"code": 550, "enhanced-code": "5.1.1234567"}},
+            "bounce 550",
+        ),
         ({"reason": ["bounce"], "delivery-status": "550"}, "failed"),
         ({}, "failed"),
     ],
