@@ -17,7 +17,19 @@ GOOD = {"From": "news@brand.example", "To": "user@mail.example", "Subject": "New
 
 # Facts of the vendor's reference of POST /email.
 FIELDS = (
-    *("From", "To", "Cc", "Bcc", "Subject", "Tag", "HtmlBody", "TextBody", "ReplyTo", "Headers"),
+    *(
+        "From",
+        "To",
+        "Cc",
+        "Bcc",
+        "Subject",
+        "Tag",
+        "HtmlBody",
+        "TextBody",
+        "ReplyTo",
+        "Headers",
+        "Attachments",
+    ),
     *("TrackOpens", "TrackLinks", "Metadata", "MessageStream"),
 )
 TRACK_LINKS = ("None", "HtmlAndText", "HtmlOnly", "TextOnly")
@@ -60,6 +72,13 @@ async def test_a_good_mail_is_taken(provider, post):
     assert provider.taken[0].provider_id == answer["MessageID"]
 
 
+async def test_null_is_a_field_that_is_not_there(provider, post):
+    # As the libraries for Postmark send it.
+    empty = dict.fromkeys(set(FIELDS) - GOOD.keys())
+    assert (await post(GOOD | empty))[0] == 200
+    assert provider.taken[0].message == GOOD
+
+
 def test_the_emulator_knows_every_field():
     assert sorted(field.encode_name for field in msgspec.structs.fields(mail_rules.Mail)) == sorted(FIELDS)
 
@@ -80,6 +99,7 @@ async def test_every_way_to_track_links_is_known(post, value):
         ({"Headers": [{"Name": "X A", "Value": "b"}]}, 403),
         ({"Metadata": {"a": 7}}, 403),
         ({"Tag": "x" * 1001}, 403),
+        ({"Attachments": [{"Name": "a.txt", "Content": "no base64!", "ContentType": "text/plain"}]}, 403),
         ({"To": ""}, 300),
         ({"To": ", ".join(["user@mail.example"] * 51)}, 300),
         ({"To": "user"}, 300),

@@ -151,7 +151,7 @@ class PostmarkEmulator(Emulator):
             return self._refuse(number, problem)
         if refusal := next(self._refusals(mail), None):
             return self._refuse(*refusal)
-        message = msgspec.json.decode(body)
+        message = mail_rules.fields(body)
         provider_id = str(uuid.uuid4())
         if is_test:
             self.validated.append(message)

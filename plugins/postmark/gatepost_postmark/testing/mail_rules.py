@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from email.utils import getaddresses
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -32,8 +32,15 @@ class _Header(msgspec.Struct, forbid_unknown_fields=True, rename="pascal"):
     value: str
 
 
+class _Attachment(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="pascal"):
+    name: str
+    content: bytes
+    content_type: str
+    content_id: str | None = msgspec.field(name="ContentID", default=None)
+
+
 class Mail(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="pascal"):
-    """The body of a request, without attachments."""
+    """The body of a request."""
 
     from_: str = msgspec.field(name="From")
     to: str
@@ -45,6 +52,7 @@ class Mail(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename="pas
     text_body: str = ""
     reply_to: str = ""
     headers: list[_Header] = []
+    attachments: list[_Attachment] = []
     track_opens: bool = False
     track_links: Literal["None", "HtmlAndText", "HtmlOnly", "TextOnly"] = "None"
     metadata: _Metadata = {}
@@ -56,10 +64,16 @@ def addresses(field: str) -> Sequence[tuple[str, str]]:
     return getaddresses([field]) if field else []
 
 
+def fields(body: bytes) -> dict[str, Any]:
+    """Return the fields of a request's body; null is a field that is not there. Raises ValueError."""
+    found = msgspec.json.decode(body, type=dict[str, Any])
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def decode(body: bytes) -> tuple[Mail | None, int, str]:
     """Return the mail of a request's body; None, and an ErrorCode with its text, where it can't be read."""
     try:
-        return msgspec.json.decode(body, type=Mail), 0, ""
+        return msgspec.convert(fields(body), type=Mail), 0, ""
     except msgspec.ValidationError as error:
         return None, INVALID_FIELD, f"Invalid request field(s): {error}"
     except (ValueError, RecursionError):
@@ -87,8 +101,8 @@ def _address_faults(mail: Mail) -> Iterator[str]:
         yield f"There must be 1 to {MAX_RECIPIENTS} recipients."
     if len(addresses(mail.from_)) != 1 or _utf16_length(mail.from_) > 255:
         yield "The 'From' address must be one, of at most 255 characters."
-    fields = {"From": mail.from_, "To": mail.to, "Cc": mail.cc, "Bcc": mail.bcc, "ReplyTo": mail.reply_to}
-    for name, field in fields.items():
+    parts = {"From": mail.from_, "To": mail.to, "Cc": mail.cc, "Bcc": mail.bcc, "ReplyTo": mail.reply_to}
+    for name, field in parts.items():
         if any(not _ADDRESS.fullmatch(address) for _, address in addresses(field)):
             yield f"Invalid '{name}' address: '{field}'."
 
