@@ -1,1 +1,11 @@
-"""An emulator for brevo."""
+"""An emulated Brevo, one class for each channel: as strict about a request as the vendor's documentation.
+
+::
+
+    async with BrevoEmulator() as brevo:
+        settings = brevo.table
+"""
+
+from gatepost_brevo.testing.emulator import BrevoEmulator, BrevoSmsEmulator
+
+__all__ = ["BrevoEmulator", "BrevoSmsEmulator"]

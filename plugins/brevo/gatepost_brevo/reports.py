@@ -1,0 +1,80 @@
+"""Brevo's webhooks for mails and text messages: who sends them, and their translation. Pure functions."""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+
+from gatepost import wire
+from gatepost.errors import BadWebhook
+from gatepost.model import Report, Secret, Status, StatusEvent, WebhookRequest
+from gatepost_brevo.messages import ID_HEADER
+from gatepost_brevo.settings import Settings
+
+_KINDS: Mapping[Status, str] = {
+    Status.ACCEPTED: "request sent accepted deferred",
+    Status.DELIVERED: "delivered",
+    Status.FAILED: "hard_bounce soft_bounce error",
+    Status.REJECTED: "blocked invalid_email invalid rejected skip skipped blacklisted bl",
+    Status.OPENED: "opened unique_opened",
+    Status.COMPLAINED: "spam",
+    Status.UNSUBSCRIBED: "unsubscribed unsubscribe",
+}
+_STATUSES = {kind: status for status, kinds in _KINDS.items() for kind in kinds.split()}
+# A proxy of the mail client has opened it, not the user.
+_WITHOUT_STATUS = frozenset({"click", "replied", "reply", "subscribe", "proxy_open", "unique_proxy_open"})
+_STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
+_NUMBER = re.compile(r"\+?([0-9]{6,15})")
+_SMTP_CODE = re.compile(r"\s*([245][0-9]{2})(?![0-9])")
+
+
+def read_report(request: WebhookRequest, settings: Settings) -> Report:
+    """Verify a request and translate it; raise the errors of the hook ``parse_webhook``."""
+    if settings.webhook_basic is not None:
+        wire.expect_basic_auth(request, settings.webhook_basic)
+    elif settings.webhook_token is not None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else ""
+        wire.expect_same(given, settings.webhook_token.reveal(), "the bearer token")
+    body = request.json()
+    items = body if isinstance(body, list) else [body]
+    if not any(isinstance(item, dict) and item.keys() & {"event", "msg_status"} for item in items):
+        raise BadWebhook(
+            "the body is no report on a message: give this address to transactional webhooks only"
+        )
+    url_id = request.query.get("id", "") if settings.channel == "sms" else ""
+    return wire.collect_events(items, partial(_status_event, url_id=wire.safe_id(url_id)))
+
+
+def _status_event(item: object, *, url_id: str) -> StatusEvent | str:
+    """Return the status of an event, or the name under which an event without a status is counted."""
+    if not isinstance(item, dict):
+        return "malformed"
+    if "camp_id" in item:
+        return "campaign"
+    # Some of its names come in two spellings, as in softBounce.
+    kind = re.sub("(?<=[a-z])(?=[A-Z])", "_", str(item.get("msg_status", item.get("event")))).lower()
+    status = _STATUSES.get(kind)
+    if kind in {"replied", "reply"} and str(item.get("reply")).strip().upper() in _STOP_WORDS:
+        status = Status.UNSUBSCRIBED
+    if status is None:
+        return kind if kind in _WITHOUT_STATUS else "unknown"
+    words = [kind] if status in {Status.FAILED, Status.REJECTED} else []
+    if kind == "error" and "sender" in str(item.get("reason")).lower():
+        # Brevo has taken the mail before it looks at the sender.
+        status, words = Status.REJECTED, ["error", "sender"]
+    elif status is Status.FAILED and (smtp := _SMTP_CODE.match(str(item.get("reason")))):
+        words.append(smtp[1])
+    number = _NUMBER.fullmatch(str(item.get("to")))
+    return StatusEvent(
+        status=status,
+        message_id=wire.safe_id(item.get(ID_HEADER)) or url_id,
+        provider_id=_provider_id(item),
+        recipient=Secret(f"+{number[1]}") if number and status is Status.UNSUBSCRIBED else None,
+        code=" ".join(words),
+    )
+
+
+def _provider_id(item: Mapping[str, object]) -> str:
+    """Return Brevo's id: of a mail its Message-ID without brackets, of a text message a number."""
+    value = item.get("message-id", item.get("messageId"))
+    return wire.safe_id(str(value).strip("<>")) if type(value) in {str, int} else ""
