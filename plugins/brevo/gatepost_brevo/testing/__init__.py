@@ -6,6 +6,7 @@
         settings = brevo.table
 """
 
-from gatepost_brevo.testing.emulator import BrevoEmulator, BrevoSmsEmulator
+from gatepost_brevo.testing.emulator import BrevoEmulator
+from gatepost_brevo.testing.text_emulator import BrevoSmsEmulator
 
 __all__ = ["BrevoEmulator", "BrevoSmsEmulator"]
