@@ -1,1 +1,6 @@
-"""Gatepost's plugin for SMS through Sinch."""
+"""Gatepost's plugin for text messages through Sinch's SMS API."""
+
+from gatepost_sinch.plugin import Sinch
+from gatepost_sinch.settings import Settings
+
+__all__ = ["Settings", "Sinch"]
