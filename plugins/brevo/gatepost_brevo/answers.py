@@ -35,7 +35,7 @@ def expect_success(reply: wire.Reply) -> None:
     """Return for an answer of success; raise the error that any other one means."""
     error = reply.decode(_Answer) or _Answer()
     status, code = reply.status, error.code if error.code in CODES else ""
-    if reply.sends and code == "invalid_parameter" and "sender" in error.message.lower():
+    if code == "invalid_parameter" and "sender" in error.message.lower():
         problem = "Brevo does not know this sender: verify its address, or authenticate its domain"
         raise Unavailable(problem, code=f"{code} sender", misconfigured=True, content_only=True)
     # The seconds until then, where others have a time.
@@ -45,9 +45,7 @@ def expect_success(reply: wire.Reply) -> None:
     statuses = wire.MISCONFIGURED if reply.sends else wire.ANY_REFUSAL
     if code in _ACCOUNT_CODES and status < 500:
         statuses |= {status}
-    wire.expect_success(
-        reply, code=code, accepted={201, 202} if reply.sends else {200}, misconfigured=statuses
-    )
+    wire.expect_success(reply, code=code, misconfigured=statuses)
 
 
 def receipt(reply: wire.Reply, *, has_key: bool) -> Receipt:

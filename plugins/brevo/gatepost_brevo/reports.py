@@ -41,8 +41,8 @@ def read_report(request: WebhookRequest, settings: Settings) -> Report:
         raise BadWebhook(
             "the body is no report on a message: give this address to transactional webhooks only"
         )
-    url_id = request.query.get("id", "") if settings.channel == "sms" else ""
-    return wire.collect_events(items, partial(_status_event, url_id=wire.safe_id(url_id)))
+    # The id is in the URL that a text message has named for its own reports.
+    return wire.collect_events(items, partial(_status_event, url_id=wire.safe_id(request.query.get("id"))))
 
 
 def _status_event(item: object, *, url_id: str) -> StatusEvent | str:

@@ -349,6 +349,15 @@ async def test_a_sender_that_is_not_verified_stops_only_its_own_messages(
     assert refusal.value.code == "invalid_parameter sender"
 
 
+@pytest.mark.parametrize(
+    "body", [{"code": "missing_parameter", "message": "sender is missing"}, {"message": "sender"}]
+)
+async def test_only_an_invalid_sender_is_an_unknown_one(provider, plugin, email, monkeypatch, body):
+    answering(provider, monkeypatch, 400, body)
+
+    assert isinstance(await outcome_of(plugin.send_email, email()), Rejected)
+
+
 async def test_a_number_that_brevo_can_not_reach_is_rejected(texts, texting, sms):
     async with texting() as plugin:
         with pytest.raises(Rejected) as refusal:
