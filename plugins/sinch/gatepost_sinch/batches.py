@@ -39,14 +39,15 @@ def batch_of(message: Sms, *, default_sender: str, callback_url: str) -> bytes:
     if sender and not SENDER.fullmatch(sender):
         problem = f"Sinch does not accept the sender: it must be {SENDER_FORM}"
         raise Rejected(problem, code="syntax_invalid_parameter_format")
-    ends = datetime.now(UTC) + timedelta(seconds=max(_SHORTEST, min(message.lifetime, _LONGEST)))
+    seconds = max(_SHORTEST, min(message.lifetime, _LONGEST))
+    ends = (datetime.now(UTC) + timedelta(seconds=seconds)).replace(tzinfo=None)
     batch = {
         "from": sender,
         "to": [message.recipient.reveal()],
         "type": "mt_text",
         "body": message.text,
         "delivery_report": "per_recipient",
-        "expire_at": f"{ends:%Y-%m-%dT%H:%M:%S}.{ends.microsecond // 1000:03}Z",
+        "expire_at": f"{ends.isoformat(timespec='milliseconds')}Z",
         "callback_url": callback_url,
         "client_reference": message.id,
     }
