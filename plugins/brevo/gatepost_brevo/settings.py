@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from gatepost import wire
 from gatepost.errors import Fault
@@ -15,7 +14,7 @@ SENDER = re.compile(r"\+?[0-9]{1,15}|[A-Za-z0-9]{1,11}")
 SENDER_FORM = "up to 11 of the characters A-Z a-z 0-9, or up to 15 digits"
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A ``[plugins.NAME]`` table with ``use = "brevo"``."""
 
     api_key: Annotated[Secret, Meta(description="an API key of the account; it begins with xkeysib-")]

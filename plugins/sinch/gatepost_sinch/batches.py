@@ -8,7 +8,9 @@ import msgspec
 from gatepost import wire
 from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.model import Receipt, Sms
-from gatepost_sinch.settings import SENDER, SENDER_FORM
+
+SENDER = re.compile(r"\+?[0-9]{1,15}|[A-Za-z0-9][A-Za-z0-9 ]{0,10}")
+SENDER_FORM = "a number of up to 15 digits, or up to 11 letters, digits and spaces"
 
 # Sinch allows 3 days. The rest is for clocks that differ.
 _SHORTEST, _LONGEST = 60.0, 3 * 86_400 - 300.0

@@ -1,46 +1,44 @@
 """The settings of a Sinch instance: one service plan of the SMS API."""
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
 from gatepost import wire
 from gatepost.errors import Fault
 from gatepost.model import Secret
-
-SENDER = re.compile(r"\+?[0-9]{1,15}|[A-Za-z0-9][A-Za-z0-9 ]{0,10}")
-SENDER_FORM = "a number of up to 15 digits, or up to 11 letters, digits and spaces"
-_PLAN = re.compile(r"[A-Za-z0-9_-]+")
+from gatepost_sinch.batches import SENDER, SENDER_FORM
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A ``[plugins.NAME]`` table with ``use = "sinch"``."""
 
-    service_plan_id: Annotated[str, Meta(description="the service plan's id, as Sinch's dashboard shows it")]
-    api_token: Annotated[Secret, Meta(description="the service plan's API token")]
+    service_plan_id: Annotated[
+        str, msgspec.Meta(description="the service plan's id, as Sinch's dashboard shows it")
+    ]
+    api_token: Annotated[Secret, msgspec.Meta(description="the service plan's API token")]
     region: Annotated[
-        Literal["us", "eu", "au", "br", "ca"], Meta(description="where the service plan is hosted")
+        Literal["us", "eu", "au", "br", "ca"], msgspec.Meta(description="where the service plan is hosted")
     ] = "us"
     default_sender: Annotated[
-        str, Meta(description="the sender if Smartico sends none; without it Sinch chooses, if it can")
+        str,
+        msgspec.Meta(description="the sender if Smartico sends none; without it Sinch chooses, if it can"),
     ] = ""
     webhook_secret: Annotated[
         Secret | None,
-        Meta(
+        msgspec.Meta(
             description="the secret that Sinch signs reports with; without it or webhook_basic none are accepted"
         ),
     ] = None
     webhook_basic: Annotated[
         wire.Login | None,
-        Meta(
+        msgspec.Meta(
             description="the user name and password that Sinch sends with its reports, instead of a signature",
             examples=[{"username": "sinch", "password": "env:SINCH_WEBHOOK_PASSWORD"}],
         ),
     ] = None
-    base_url: Annotated[str, Meta(description="the URL of the API, instead of the region's")] = ""
+    base_url: Annotated[str, msgspec.Meta(description="the URL of the API, instead of the region's")] = ""
     connection: wire.ConnectionSetting = None
 
     @property
@@ -51,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def check(settings: Settings) -> Iterator[Fault]:
     """Yield every fault that the types can't express, and that no other module finds."""
-    if not _PLAN.fullmatch(settings.service_plan_id):
+    if not (settings.service_plan_id.isascii() and settings.service_plan_id.replace("-", "").isalnum()):
         yield Fault("service_plan_id", "must be the id that the dashboard shows: letters and digits")
     yield from wire.key_faults(api_token=settings.api_token)
     if settings.webhook_secret == Secret(""):

@@ -1,5 +1,8 @@
 """The callbacks: their signature, and what they mean."""
 
+import hmac
+from base64 import b64encode
+
 import msgspec
 import pytest
 
@@ -194,6 +197,19 @@ async def test_another_signature_is_refused(provider, plugin, taken, signed, hea
 
     with pytest.raises(BadSignature):
         await plugin.parse_webhook(forged)
+
+
+@pytest.mark.parametrize("at", ["", "now", "-1", "1.5", "²"])
+async def test_a_time_that_is_no_number_of_seconds_is_refused_whoever_signs_it(provider, plugin, signed, at):
+    genuine = signed({"type": "mo_text"})
+    nonce = genuine.headers[f"{SIGNATURE}-nonce"]
+    content = genuine.body + f".{nonce}.{at}".encode()
+    signature = b64encode(hmac.digest(provider.webhook_secret.encode(), content, "sha256")).decode()
+
+    with pytest.raises(BadSignature, match="not a number of seconds"):
+        await plugin.parse_webhook(
+            with_headers(genuine, {SIGNATURE: signature, f"{SIGNATURE}-timestamp": at})
+        )
 
 
 async def test_the_end_of_a_body_can_not_become_the_nonce(provider, plugin, signed):
