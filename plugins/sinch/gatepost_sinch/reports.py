@@ -20,7 +20,7 @@ _STATUSES: Mapping[str, Status] = {
     # The operator has it, and says nothing more.
     "UNKNOWN": Status.ACCEPTED,
 }
-# Aborted with one of these codes was tried, and not refused: an internal error, a failure for now, no time left.
+# Aborted with one of these codes it was tried, and not refused: an internal error, a failure for now, no time left.
 _FAILED_CODES = frozenset({403, 404, 406})
 _CODES = range(1, 1000)
 _STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "ARRET"})
@@ -78,7 +78,7 @@ def _status_event(item: Mapping[str, object]) -> StatusEvent | str:
     if item["type"] not in {"recipient_delivery_report_sms", "delivery_report_sms"} or status is None:
         return "unknown"
     code = item["code"] if type(item.get("code")) is int else 0
-    if status is Status.REJECTED and str(item["status"]).upper() == "ABORTED" and code in _FAILED_CODES:
+    if status is Status.REJECTED and code in _FAILED_CODES:
         status = Status.FAILED
     return StatusEvent(
         status=status,
