@@ -1,1 +1,5 @@
-"""An emulator for twilio."""
+"""An emulator of Twilio."""
+
+from gatepost_twilio.testing.emulator import TwilioEmulator
+
+__all__ = ["TwilioEmulator"]
