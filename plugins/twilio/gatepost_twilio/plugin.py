@@ -18,14 +18,10 @@ from gatepost_twilio.error_codes import error_code, refusal
 from gatepost_twilio.messages import message_form
 from gatepost_twilio.settings import Settings, check
 
-# In a year to come, so that nobody's message is in the answer.
+# Of a day to come, so that nobody's message is in the answer.
 _NO_MESSAGES = "?PageSize=1&DateSent=2999-12-31"
-
-
-_PARTS = re.compile("[0-9]{1,2}")
 # Negative, as the account loses it.
-_PRICE = re.compile(r"-?([0-9]{1,6}(?:\.[0-9]{1,6})?)")
-_CURRENCY = re.compile("[A-Z]{3}")
+_PRICE = re.compile(r"-?([0-9]{1,6}(?:\.[0-9]{1,6})?) ([A-Z]{3})")
 
 
 class _Answer(msgspec.Struct):
@@ -51,16 +47,15 @@ class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
         tokens = (settings.auth_token, settings.secondary_auth_token)
         self._tokens = [token for token in tokens if token is not None]
         self._read_report = partial(reports.read_report, account_sid=settings.account_sid)
+        token = settings.auth_token or Secret("")
+        login = settings.api_key or wire.Login(username=settings.account_sid, password=token)
         faults = Faults(check(settings))
         with faults:
-            user, password = settings.account_sid, settings.auth_token
-            if settings.api_key_sid:
-                user, password = settings.api_key_sid, settings.api_key_secret
             self._http = wire.connect(
                 settings.base_url,
                 timeout=context.timeout,
                 connections=context.concurrency,
-                headers=wire.basic_auth(user, password or Secret("")),
+                headers=wire.basic_auth(login.username, login.password),
                 options=settings.connection,
             )
         faults.expect_none()
@@ -72,10 +67,7 @@ class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
 
     @hookimpl
     async def ping(self) -> None:
-        """List no messages, which costs nothing: it proves the credentials, but no credit and no sender.
-
-        Not the account itself, which most API keys may not read.
-        """
+        """List no messages, which costs nothing. Most API keys may not read the account, which would say more."""
         reply = await self._http.get(self._messages + _NO_MESSAGES)
         _expect_success(reply, accepted={200}, misconfigured=wire.ANY_REFUSAL)
 
@@ -85,7 +77,15 @@ class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
         form = message_form(message, self._settings, webhook_url=self._webhook_url)
         reply = await self._http.post(self._messages, form)
         _expect_success(reply, accepted={201}, misconfigured=wire.MISCONFIGURED)
-        return _receipt(reply.decode(_Answer) or _Answer())
+        answer = reply.decode(_Answer) or _Answer()
+        provider_id = wire.safe_id(answer.sid)
+        if not provider_id:
+            raise Uncertain("the answer is not from Twilio: check base_url", code="201")
+        # A Messaging Service chooses the sender later, and says 0 parts until then.
+        parts = re.fullmatch("[0-9]{1,2}", str(answer.num_segments))
+        price = _PRICE.fullmatch(f"{answer.price} {answer.price_unit}")
+        cost = (Decimal(price[1]), price[2]) if price else (None, "")
+        return Receipt(provider_id, int(parts[0]) if parts else 0, *cost)
 
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
@@ -94,26 +94,10 @@ class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
 
 
 def _expect_success(reply: wire.Reply, *, accepted: Collection[int], misconfigured: Collection[int]) -> None:
-    code = ""
-    if 400 <= reply.status < 500:
-        code = error_code((reply.decode(_Answer) or _Answer()).code)
-        error = refusal(code, wire.retry_after(reply.headers))
-        if error is not None and (reply.sends or isinstance(error, Unavailable)):
-            raise error
+    """Raise what Twilio's code means, or what the HTTP status means if the code does not say it."""
+    answer = reply.decode(_Answer) or _Answer()
+    code = error_code(answer.code)
+    error = refusal(code) if 400 <= reply.status < 500 else None
+    if error is not None and (reply.sends or isinstance(error, Unavailable)):
+        raise error
     wire.expect_success(reply, code=code, accepted=accepted, misconfigured=misconfigured)
-
-
-def _receipt(answer: _Answer) -> Receipt:
-    provider_id = wire.safe_id(answer.sid)
-    if not provider_id:
-        raise Uncertain("the answer is not from Twilio: check base_url", code="201")
-    # A Messaging Service chooses the sender later, and counts no parts until then.
-    parts = _PARTS.fullmatch(str(answer.num_segments))
-    price, currency = _PRICE.fullmatch(str(answer.price)), _CURRENCY.fullmatch(str(answer.price_unit))
-    known = price is not None and currency is not None
-    return Receipt(
-        provider_id,
-        parts=int(parts[0]) if parts else 0,
-        price=Decimal(price[1]) if price and known else None,
-        currency=currency[0] if currency and known else "",
-    )

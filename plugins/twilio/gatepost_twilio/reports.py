@@ -9,15 +9,15 @@ from gatepost import wire
 from gatepost.errors import BadSignature, BadWebhook
 from gatepost.model import Report, Secret, Status, StatusEvent, WebhookAnswer, WebhookRequest
 from gatepost_twilio.error_codes import error_code, statuses_of_failure
-from gatepost_twilio.messages import ID_PARAMETER, RETRIES
+from gatepost_twilio.messages import RETRIES
 
-_STATUSES: Mapping[str, Status] = {
-    **dict.fromkeys(("accepted", "scheduled", "queued", "sending", "sent"), Status.ACCEPTED),
-    "delivered": Status.DELIVERED,
-    "canceled": Status.REJECTED,
-    "read": Status.OPENED,
+_STATUSES: Mapping[str, Sequence[Status]] = {
+    **dict.fromkeys(("accepted", "scheduled", "queued", "sending", "sent"), (Status.ACCEPTED,)),
+    "delivered": (Status.DELIVERED,),
+    "canceled": (Status.REJECTED,),
+    "read": (Status.OPENED,),
+    "partially_delivered": (),
 }
-_WITHOUT_STATUS = frozenset({"partially_delivered"})
 # What Twilio itself takes as an opt-out, if it is the whole text.
 _STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"})
 _NUMBER = re.compile(r"(?:whatsapp:)?(\+[1-9][0-9]{6,14})")
@@ -26,21 +26,19 @@ _NO_REPLY = WebhookAnswer(body=b"<Response/>", content_type="text/xml")
 
 def read_report(request: WebhookRequest, tokens: Sequence[Secret], *, account_sid: str) -> Report:
     """Verify the request and translate it; raise the errors of the hook ``parse_webhook``."""
-    if request.method != "POST":
-        raise BadWebhook("a webhook of Twilio's must be a POST: choose HTTP POST for this address in the console")
-    if request.headers.get("content-type", "").startswith("application/json") and "bodySHA256" in request.query:
-        raise BadWebhook("this is a JSON event: use this address for messages only, not for Event Streams")
+    if request.method != "POST" or "bodySHA256" in request.query:
+        raise BadWebhook("it must be a POST with a form: choose HTTP POST at Twilio, and no Event Streams")
     _verify(request, tokens)
     fields = dict(request.form)
     if fields.get("AccountSid", account_sid) != account_sid:
-        raise BadWebhook("this is about another account than account_sid: give each account an instance of its own")
-    # SmsStatus and SmsSid are the names of the first version of the API, which reports still have.
+        raise BadWebhook("it is about another account than account_sid: give that account its own instance")
+    # SmsStatus and SmsSid are the older names; a text from a user has nothing else.
     status = fields.get("MessageStatus") or fields.get("SmsStatus", "")
-    if status in {"received", "receiving"} or (not status and "From" in fields and "Body" in fields):
+    if status in {"received", "receiving"}:
         return _incoming(fields)
     if not status:
-        raise BadWebhook("the request is neither the status of a message nor a message from a user")
-    return _status_report(status, request.query.get(ID_PARAMETER), fields)
+        raise BadWebhook("it is neither the status of a message nor a message from a user")
+    return _status_report(status, request.query.get("id"), fields)
 
 
 def _verify(request: WebhookRequest, tokens: Sequence[Secret]) -> None:
@@ -51,50 +49,42 @@ def _verify(request: WebhookRequest, tokens: Sequence[Secret]) -> None:
     fields = "".join(name + value for name, value in sorted(set(request.form)))
     for token in tokens:
         for url in _signed_urls(request.url):
+            content = (url + fields).encode("utf-8", "replace")
             with suppress(BadSignature):
-                content = (url + fields).encode("utf-8", "replace")
                 return wire.expect_hmac(signature, token, content, digest="sha1", encoding="base64")
+    problem = "the signature is missing, or not by auth_token over this URL"
     raise BadSignature(
-        "the signature is missing, or not by auth_token over this address: compare auth_token with that of account_sid, "
-        "and server.public_url with the address that Twilio calls"
+        f"{problem}: compare auth_token, and server.public_url with the address that Twilio calls"
     )
 
 
 def _signed_urls(url: str) -> Iterator[str]:
-    """Yield what Twilio may have signed: it is inconsistent about ports, and does not document the fragment."""
-    parts = urlsplit(url)
-    host = parts.netloc.partition(":")[0]
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    for netloc in dict.fromkeys((parts.netloc, host, f"{host}:{port}")):
-        for fragment in ("", RETRIES):
-            yield url.replace(parts.netloc, netloc, 1) + fragment
+    """Yield what Twilio may have signed: it is inconsistent about ports, and silent about the fragment."""
+    host = urlsplit(url).netloc
+    name, _, port = host.partition(":")
+    port = port or {"http": "80", "https": "443"}[urlsplit(url).scheme]
+    for signed in dict.fromkeys((host, name, f"{name}:{port}")):
+        yield from (url.replace(host, signed, 1), url.replace(host, signed, 1) + RETRIES)
 
 
 def _incoming(fields: Mapping[str, str]) -> Report:
-    """Translate a text of a user; Twilio's answer to it is that there is no reply."""
+    """Translate a text from a user, and answer that nothing is to be sent in reply."""
     kind = fields.get("OptOutType", "").upper()
     stops = kind == "STOP" or (not kind and fields.get("Body", "").strip().upper() in _STOP_WORDS)
-    sender = _NUMBER.fullmatch(fields.get("From", ""))
-    if stops and sender:
-        event = StatusEvent(status=Status.UNSUBSCRIBED, recipient=Secret(sender[1]))
+    number = _NUMBER.fullmatch(fields.get("From", ""))
+    if stops and number:
+        event = StatusEvent(status=Status.UNSUBSCRIBED, recipient=Secret(number[1]))
         return Report(events=[event], answer=_NO_REPLY)
     return Report(ignored={kind.lower() if kind in {"START", "HELP"} else "incoming": 1}, answer=_NO_REPLY)
 
 
 def _status_report(status: str, message_id: str | None, fields: Mapping[str, str]) -> Report:
     code = error_code(fields.get("ErrorCode"))
-    statuses: Sequence[Status] = [_STATUSES[status]] if status in _STATUSES else []
+    ids = (wire.safe_id(message_id), wire.safe_id(fields.get("MessageSid") or fields.get("SmsSid")))
+    statuses = _STATUSES.get(status)
     if status in {"failed", "undelivered"}:
         statuses = statuses_of_failure(status, code)
-    events = [
-        StatusEvent(
-            status=one,
-            message_id=wire.safe_id(message_id),
-            provider_id=wire.safe_id(fields.get("MessageSid") or fields.get("SmsSid")),
-            code=code,
-        )
-        for one in statuses
-    ]
-    return wire.collect_events(
-        events or [status if status in _WITHOUT_STATUS else "unknown"], lambda event: event
-    )
+    if not statuses:
+        return Report(ignored={"unknown" if statuses is None else status: 1})
+    events = [StatusEvent(status=one, message_id=ids[0], provider_id=ids[1], code=code) for one in statuses]
+    return wire.collect_events(events, lambda event: event)

@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from hmac import digest
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
@@ -77,13 +77,12 @@ class TwilioEmulator(Emulator):
         """The price in the answers; at first Twilio knows none."""
 
     @property
-    def table(self) -> Mapping[str, str]:
+    def table(self) -> Mapping[str, Any]:
         """The keys of the plugin's table that lead to this emulator."""
         return {
             "account_sid": self.account_sid,
             "auth_token": self.auth_token,
-            "api_key_sid": self.api_key_sid,
-            "api_key_secret": self.api_key_secret,
+            "api_key": {"username": self.api_key_sid, "password": self.api_key_secret},
             "default_sender": "Amazing",
             "base_url": self.base_url,
         }
@@ -122,7 +121,9 @@ class TwilioEmulator(Emulator):
 
     async def _send(self, request: web.BaseRequest, body: bytes) -> web.Response:
         try:
-            pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict")
+            pairs = parse_qsl(
+                body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict"
+            )
         except ValueError:
             pairs = []
         if request.content_type != _FORM or not pairs:
@@ -131,9 +132,7 @@ class TwilioEmulator(Emulator):
             return self.refuse(400, str(code))
         form = dict(pairs)
         reference = dict(parse_qsl(urlsplit(form.get("StatusCallback", "")).query)).get("id", "")
-        taken = TakenMessage(
-            id=reference, provider_id=_new_sid("SM"), message=form, headers=request.headers
-        )
+        taken = TakenMessage(id=reference, provider_id=_new_sid("SM"), message=form, headers=request.headers)
         await self.take(taken)
         return web.json_response(self._resource(taken), status=201)
 

@@ -32,7 +32,10 @@ def _is_variables(value: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(variables, dict) and all(
-        isinstance(item, str) and item.strip() and len(item) <= 1_600 and not re.search(r"[\n\r\t]| {5}", item)
+        isinstance(item, str)
+        and item.strip()
+        and len(item) <= 1_600
+        and not re.search(r"[\n\r\t]| {5}", item)
         for item in variables.values()
     )
 
