@@ -60,9 +60,9 @@ def _verify(request: WebhookRequest, tokens: Sequence[Secret]) -> None:
 
 def _signed_urls(url: str) -> Iterator[str]:
     """Yield what Twilio may have signed: it is inconsistent about ports, and silent about the fragment."""
-    host = urlsplit(url).netloc
+    scheme, host = urlsplit(url)[:2]
     name, _, port = host.partition(":")
-    port = port or {"http": "80", "https": "443"}[urlsplit(url).scheme]
+    port = port or ("443" if scheme == "https" else "80")
     for signed in dict.fromkeys((host, name, f"{name}:{port}")):
         yield from (url.replace(host, signed, 1), url.replace(host, signed, 1) + RETRIES)
 
