@@ -9,13 +9,11 @@ from gatepost.errors import Rejected
 from gatepost.model import Sms
 from gatepost_twilio.settings import SENDER_FORM, Settings, sender_id
 
-MAX_VALIDITY = 36_000
-"""Seconds that Twilio keeps a message in its queue at most."""
+MAX_VALIDITY = 36_000  # seconds that Twilio keeps a message in its queue
 MAX_LENGTH = 1_600
-"""Characters of a text."""
 RETRIES = "#rc=5&rp=all"
-"""Ends a StatusCallback. By default Twilio drops a report that was answered with an error, such as 503 while the gateway
-restarts; so it tries again up to five times, within 15 seconds."""
+"""Ends a StatusCallback: after an error, such as 503 while the gateway restarts, Twilio tries again up to five times, within
+15 seconds. Without it the report would be lost."""
 
 # The codes with which Twilio refuses the same.
 _INVALID_SENDER, _TOO_LONG, _INVALID_VARIABLES = "21212", "21617", "21656"

@@ -7,14 +7,12 @@ from decimal import Decimal
 from functools import partial
 from typing import ClassVar
 
-import msgspec
-
 from gatepost import wire
 from gatepost.errors import Faults, Unavailable, Uncertain
 from gatepost.hookspecs import Context, HasLifespan, HasPing, SmsSender, WebhookParser, hookimpl
 from gatepost.model import Receipt, Report, Secret, Sms, WebhookRequest
 from gatepost_twilio import reports
-from gatepost_twilio.error_codes import error_code, refusal
+from gatepost_twilio.error_codes import refusal
 from gatepost_twilio.messages import message_form
 from gatepost_twilio.settings import Settings, check
 
@@ -22,16 +20,6 @@ from gatepost_twilio.settings import Settings, check
 _NO_MESSAGES = "?PageSize=1&DateSent=2999-12-31"
 # Negative, as the account loses it.
 _PRICE = re.compile(r"-?([0-9]{1,6}(?:\.[0-9]{1,6})?) ([A-Z]{3})")
-
-
-class _Answer(msgspec.Struct):
-    """What is read of an answer: a message, or an error with its ``code``."""
-
-    sid: object = None
-    num_segments: object = None
-    price: object = None
-    price_unit: object = None
-    code: object = None
 
 
 class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
@@ -77,13 +65,13 @@ class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
         form = message_form(message, self._settings, webhook_url=self._webhook_url)
         reply = await self._http.post(self._messages, form)
         _expect_success(reply, accepted={201}, misconfigured=wire.MISCONFIGURED)
-        answer = reply.decode(_Answer) or _Answer()
-        provider_id = wire.safe_id(answer.sid)
+        answer = reply.decode(dict) or {}
+        provider_id = wire.safe_id(answer.get("sid"))
         if not provider_id:
             raise Uncertain("the answer is not from Twilio: check base_url", code="201")
         # A Messaging Service chooses the sender later, and says 0 parts until then.
-        parts = re.fullmatch("[0-9]{1,2}", str(answer.num_segments))
-        price = _PRICE.fullmatch(f"{answer.price} {answer.price_unit}")
+        parts = re.fullmatch("[0-9]{1,2}", str(answer.get("num_segments")))
+        price = _PRICE.fullmatch(f"{answer.get('price')} {answer.get('price_unit')}")
         cost = (Decimal(price[1]), price[2]) if price else (None, "")
         return Receipt(provider_id, int(parts[0]) if parts else 0, *cost)
 
@@ -95,8 +83,7 @@ class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
 
 def _expect_success(reply: wire.Reply, *, accepted: Collection[int], misconfigured: Collection[int]) -> None:
     """Raise what Twilio's code means, or what the HTTP status means if the code does not say it."""
-    answer = reply.decode(_Answer) or _Answer()
-    code = error_code(answer.code)
+    code = wire.safe_code((reply.decode(dict) or {}).get("code"))
     error = refusal(code) if 400 <= reply.status < 500 else None
     if error is not None and (reply.sends or isinstance(error, Unavailable)):
         raise error

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from gatepost import wire
 from gatepost.errors import BadSignature, BadWebhook
 from gatepost.model import Report, Secret, Status, StatusEvent, WebhookAnswer, WebhookRequest
-from gatepost_twilio.error_codes import error_code, statuses_of_failure
+from gatepost_twilio.error_codes import statuses_of_failure
 from gatepost_twilio.messages import RETRIES
 
 _STATUSES: Mapping[str, Sequence[Status]] = {
@@ -52,19 +51,20 @@ def _verify(request: WebhookRequest, tokens: Sequence[Secret]) -> None:
             content = (url + fields).encode("utf-8", "replace")
             with suppress(BadSignature):
                 return wire.expect_hmac(signature, token, content, digest="sha1", encoding="base64")
-    problem = "the signature is missing, or not by auth_token over this URL"
     raise BadSignature(
-        f"{problem}: compare auth_token, and server.public_url with the address that Twilio calls"
+        "the signature is missing, or not by auth_token over server.public_url: compare both at Twilio"
     )
 
 
 def _signed_urls(url: str) -> Iterator[str]:
     """Yield what Twilio may have signed: it is inconsistent about ports, and silent about the fragment."""
-    scheme, host = urlsplit(url)[:2]
+    scheme, _, rest = url.partition("://")
+    host = rest.partition("/")[0]
     name, _, port = host.partition(":")
     port = port or ("443" if scheme == "https" else "80")
     for signed in dict.fromkeys((host, name, f"{name}:{port}")):
-        yield from (url.replace(host, signed, 1), url.replace(host, signed, 1) + RETRIES)
+        own = f"{scheme}://{signed}{rest.removeprefix(host)}"
+        yield from (own, own + RETRIES)
 
 
 def _incoming(fields: Mapping[str, str]) -> Report:
@@ -79,7 +79,7 @@ def _incoming(fields: Mapping[str, str]) -> Report:
 
 
 def _status_report(status: str, message_id: str | None, fields: Mapping[str, str]) -> Report:
-    code = error_code(fields.get("ErrorCode"))
+    code = wire.safe_code(fields.get("ErrorCode"))
     ids = (wire.safe_id(message_id), wire.safe_id(fields.get("MessageSid") or fields.get("SmsSid")))
     statuses = _STATUSES.get(status)
     if status in {"failed", "undelivered"}:

@@ -11,9 +11,7 @@ from gatepost import wire
 from gatepost.errors import Fault
 from gatepost.model import Secret
 
-SENDER_FORM = (
-    "a phone number, a short code, or up to 11 letters, digits, spaces and + - _ &, one of them a letter"
-)
+SENDER_FORM = "a phone number, a short code, or up to 11 letters, digits, spaces and + - _ &, with a letter"
 _NUMBER = re.compile(r"\+?([1-9][0-9]{8,14})")
 _SHORT_CODE_OR_NAME = re.compile(r"[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 +_&-]{1,11}")
 
@@ -23,10 +21,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     account_sid: Annotated[str, Meta(description="the SID of the account or subaccount that sends: AC...")]
     auth_token: Annotated[
-        Secret | None,
-        Meta(
-            description="the account's auth token: it signs reports, and signs in where there is no api_key"
-        ),
+        Secret | None, Meta(description="the auth token: it signs reports, and signs in without an api_key")
     ] = None
     secondary_auth_token: Annotated[
         Secret | None, Meta(description="another token that may sign reports, while auth_token is replaced")
@@ -35,9 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         wire.Login | None,
         Meta(
             description="the API key to sign in with: its SID, SK..., as user name, its secret as password",
-            examples=[
-                {"username": "SK0123456789abcdef0123456789abcdef", "password": "env:TWILIO_API_SECRET"}
-            ],
+            examples=[{"username": "SK0123456789abcdef0123456789abcdef", "password": "env:TWILIO_API_KEY"}],
         ),
     ] = None
     channel: Annotated[Literal["sms", "whatsapp"], Meta(description="what the messages are sent on")] = "sms"
@@ -48,13 +41,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str, Meta(description="the SID of a Messaging Service, MG..., that chooses among its senders")
     ] = ""
     template: Annotated[
-        str,
-        Meta(
-            description="whatsapp: the SID of the content template, HX..., whose one variable is the text; required"
-        ),
+        str, Meta(description="whatsapp, required: the SID, HX..., of the template with the text as {{1}}")
     ] = ""
     base_url: Annotated[
-        str, Meta(description="the URL of the API; https://api.dublin.ie1.twilio.com for the region Ireland")
+        str, Meta(description="the URL of the API, api.EDGE.REGION.twilio.com for a region")
     ] = "https://api.twilio.com"
     connection: wire.ConnectionSetting = None
 
@@ -73,8 +63,6 @@ def check(settings: Settings) -> Iterator[Fault]:
     yield from api_key.faults("api_key") if api_key else ()
     if token is None and api_key is None:
         yield Fault("auth_token", "is missing: without it and without api_key nothing can be sent")
-    if token is None and settings.secondary_auth_token is not None:
-        yield Fault("secondary_auth_token", "needs auth_token: move it there")
     sids = [("account_sid", "AC", settings.account_sid)]
     sids += [("api_key.username", "SK", api_key.username)] if api_key else []
     sids += [("messaging_service", "MG", settings.messaging_service)] if settings.messaging_service else []
@@ -89,7 +77,3 @@ def check(settings: Settings) -> Iterator[Fault]:
     for key, prefix, sid in sids:
         if not re.fullmatch(f"{prefix}[0-9a-fA-F]{{32}}", sid):
             yield Fault(key, f"must be the SID that Twilio shows: {prefix} and 32 hexadecimal digits")
-    if re.fullmatch(r"https://api\.(au1|br1|de1|ie1|jp1|sg1|us2)\.twilio\.com/?", settings.base_url):
-        yield Fault(
-            "base_url", "is no host any more: name the edge too, as in https://api.dublin.ie1.twilio.com"
-        )

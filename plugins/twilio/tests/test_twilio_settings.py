@@ -70,9 +70,6 @@ async def test_every_fault_is_named_at_once_without_secrets(faults):
             {"default_sender": "number of your WhatsApp sender"},
         ),
         ({"auth_token": None, "api_key": None}, {"auth_token": "without api_key nothing can be sent"}),
-        ({"auth_token": None, "secondary_auth_token": "b"}, {"secondary_auth_token": "needs auth_token"}),
-        ({"base_url": "https://api.ie1.twilio.com"}, {"base_url": "https://api.dublin.ie1.twilio.com"}),
-        ({"base_url": "https://api.us2.twilio.com/"}, {"base_url": "name the edge too"}),
     ],
 )
 async def test_each_fault_says_what_to_do(faults, keys, expected):
@@ -88,7 +85,6 @@ async def test_each_fault_says_what_to_do(faults, keys, expected):
     "keys",
     [
         {"base_url": "https://api.dublin.ie1.twilio.com"},
-        {"base_url": "https://api.us1.twilio.com"},
         {"default_sender": "", "messaging_service": SERVICE},
         {"channel": "whatsapp", "default_sender": "", "messaging_service": SERVICE, "template": TEMPLATE},
         {"auth_token": None},
