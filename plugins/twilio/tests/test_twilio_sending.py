@@ -258,6 +258,7 @@ async def test_a_template_that_is_missing_is_misconfigured(running, whatsapp, sm
     ("fault", "outcome", "fields"),
     [
         (emulator.answer(429, {"Retry-After": "7"}), Unavailable, {"code": "20429", "retry_after": 7.0}),
+        (emulator.answer(200), Uncertain, {"code": "200"}),
         (emulator.answer(503), Unavailable, {"code": "20503", "misconfigured": False}),
         # Their HTTP status says what these mean.
         (emulator.answer(500, reason="20003"), Unavailable, {"code": "20003", "misconfigured": False}),
@@ -297,11 +298,20 @@ async def test_odd_parts_lose_no_receipt(twilio, plugin, sms, parts, monkeypatch
     assert await plugin.send_sms(sms()) == Receipt("SM1", parts=2 if parts == 2 else 0)
 
 
-async def test_ping_sees_nobodys_message(twilio, plugin):
+async def test_ping_sees_nobodys_message(twilio, plugin, sms, monkeypatch):
+    await plugin.send_sms(sms())
+    answer_to, answers = twilio.answer_to, []
+
+    async def watched(request, body):
+        response = await answer_to(request, body)
+        answers.append(json.loads(response.body))
+        return response
+
+    monkeypatch.setattr(twilio, "answer_to", watched)
     await plugin.ping()
 
-    assert twilio.requests == [("GET", f"/2010-04-01/Accounts/{twilio.account_sid}/Messages.json")]
-    assert twilio.taken == []
+    assert twilio.requests[1:] == [("GET", f"/2010-04-01/Accounts/{twilio.account_sid}/Messages.json")]
+    assert [answer["messages"] for answer in answers] == [[]]
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,9 @@ class TwilioEmulator(Emulator):
                     return self.refuse(401, "20003")
                 return web.json_response({"sid": self.account_sid, "status": "active", "type": "Full"})
             case "GET", path if path == f"{account}/Messages.json":
-                return web.json_response({"messages": [], "page": 0, "page_size": 1})
+                # Of one day, or of all days.
+                listed = [] if "DateSent" in request.query else [self._resource(one) for one in self.taken]
+                return web.json_response({"messages": listed[:1], "page": 0, "page_size": 1})
             case "POST", path if path == f"{account}/Messages.json":
                 return await self._send(request, body)
         return self.refuse(404, "20404")
