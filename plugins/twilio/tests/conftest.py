@@ -11,6 +11,11 @@ from gatepost_twilio.testing import TwilioEmulator
 
 
 @pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
 async def twilio():
     async with TwilioEmulator() as emulator:
         yield emulator
