@@ -14,16 +14,11 @@ _MESSAGE = partial(Unavailable, message_only=True)  # another provider may reach
 
 _REFUSALS: Sequence[tuple[Callable[..., SendError], str, str]] = (
     (_OPTED_OUT, "21610", "the user has opted out"),
-    (
-        Rejected,
-        "21211 21214 21217 21604 21614 21635 63003 63024",
-        "Twilio does not accept the recipient's number",
-    ),
+    (Rejected, "21211 21214 21217 21604 21614 21635 63003 63024", "Twilio does not accept the number"),
     (Rejected, "21212 21213", "Twilio does not accept the sender"),
     (Rejected, "21602 21605 21617 21618 21619 21656 92007", "Twilio does not accept the text"),
     (_ACCOUNT, "10001 20005 20009 20010 30002 90010", "the account is suspended, or has no credit"),
-    (_ACCOUNT, "20003 20008 20404", "wrong credentials: check account_sid, key or token, and base_url"),
-    (_ACCOUNT, "20006 20403 70051", "the API key may not do this: let it create and list messages"),
+    (_ACCOUNT, "20003 20006 20008 20403 20404 70051", "wrong login: check account_sid, api_key and base_url"),
     (_ACCOUNT, "21609", "Twilio does not accept server.public_url: it must have a public host name"),
     (_ACCOUNT, "21655 92006", "Twilio does not know this content template: check template"),
     (_ACCOUNT, "21701 21702 21704 21705", "the Messaging Service can't send: check it and its sender pool"),
@@ -36,8 +31,7 @@ _REFUSALS: Sequence[tuple[Callable[..., SendError], str, str]] = (
     (_CONTENT, "63015", "the WhatsApp sandbox sends only to numbers that have joined: use your own sender"),
     (_CONTENT, "63016", "outside a conversation WhatsApp takes nothing but templates: check template"),
     (_QUEUE, "21611 30001", "the sender's queue at Twilio is full"),
-    (_MESSAGE, "14107", "too many messages to this recipient in a short time"),
-    (_MESSAGE, "21612", "Twilio can't reach this recipient from this sender"),
+    (_MESSAGE, "14107 21612", "Twilio can't reach this recipient from this sender now"),
 )
 _BY_CODE = {code: (error, reason) for error, codes, reason in _REFUSALS for code in codes.split()}
 

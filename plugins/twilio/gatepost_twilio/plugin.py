@@ -16,10 +16,7 @@ from gatepost_twilio.error_codes import refusal
 from gatepost_twilio.messages import message_form
 from gatepost_twilio.settings import Settings, check
 
-# Of a day to come, so that nobody's message is in the answer.
-_NO_MESSAGES = "?PageSize=1&DateSent=2999-12-31"
-# Negative, as the account loses it.
-_PRICE = re.compile(r"-?([0-9]{1,6}(?:\.[0-9]{1,6})?) ([A-Z]{3})")
+_PRICE = re.compile(r"-?([0-9]{1,6}(?:\.[0-9]{1,6})?) ([A-Z]{3})")  # what the account loses
 
 
 class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
@@ -29,11 +26,9 @@ class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
     settings_type: ClassVar[type[Settings]] = Settings
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        self._settings = settings
-        self._webhook_url = context.webhook_url
+        self._webhook_url, self._settings = context.webhook_url, settings
         self._messages = f"/2010-04-01/Accounts/{settings.account_sid}/Messages.json"
-        tokens = (settings.auth_token, settings.secondary_auth_token)
-        self._tokens = [token for token in tokens if token is not None]
+        self._tokens = [one for one in (settings.auth_token, settings.secondary_auth_token) if one]
         self._read_report = partial(reports.read_report, account_sid=settings.account_sid)
         token = settings.auth_token or Secret("")
         login = settings.api_key or wire.Login(username=settings.account_sid, password=token)
@@ -41,10 +36,10 @@ class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
         with faults:
             self._http = wire.connect(
                 settings.base_url,
-                timeout=context.timeout,
-                connections=context.concurrency,
                 headers=wire.basic_auth(login.username, login.password),
+                timeout=context.timeout,
                 options=settings.connection,
+                connections=context.concurrency,
             )
         faults.expect_none()
 
@@ -55,8 +50,8 @@ class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
 
     @hookimpl
     async def ping(self) -> None:
-        """List no messages, which costs nothing. Most API keys may not read the account, which would say more."""
-        reply = await self._http.get(self._messages + _NO_MESSAGES)
+        """List the messages of a day to come, which costs nothing: most API keys may not read the account itself."""
+        reply = await self._http.get(f"{self._messages}?PageSize=1&DateSent=2999-12-31")
         _expect_success(reply, accepted={200}, misconfigured=wire.ANY_REFUSAL)
 
     @hookimpl
@@ -66,14 +61,12 @@ class Twilio(HasLifespan, HasPing, SmsSender, WebhookParser):
         reply = await self._http.post(self._messages, form)
         _expect_success(reply, accepted={201}, misconfigured=wire.MISCONFIGURED)
         answer = reply.decode(dict) or {}
-        provider_id = wire.safe_id(answer.get("sid"))
-        if not provider_id:
+        if not wire.safe_id(answer.get("sid")):
             raise Uncertain("the answer is not from Twilio: check base_url", code="201")
-        # A Messaging Service chooses the sender later, and says 0 parts until then.
         parts = re.fullmatch("[0-9]{1,2}", str(answer.get("num_segments")))
         price = _PRICE.fullmatch(f"{answer.get('price')} {answer.get('price_unit')}")
         cost = (Decimal(price[1]), price[2]) if price else (None, "")
-        return Receipt(provider_id, int(parts[0]) if parts else 0, *cost)
+        return Receipt(answer["sid"], int(parts[0]) if parts else 0, *cost)
 
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:

@@ -10,13 +10,8 @@ from gatepost.model import Report, Secret, Status, StatusEvent, WebhookAnswer, W
 from gatepost_twilio.error_codes import statuses_of_failure
 from gatepost_twilio.messages import RETRIES
 
-_STATUSES: Mapping[str, Sequence[Status]] = {
-    **dict.fromkeys(("accepted", "scheduled", "queued", "sending", "sent"), (Status.ACCEPTED,)),
-    "delivered": (Status.DELIVERED,),
-    "canceled": (Status.REJECTED,),
-    "read": (Status.OPENED,),
-    "partially_delivered": (),
-}
+_STATUSES = dict.fromkeys(("accepted", "scheduled", "queued", "sending", "sent"), Status.ACCEPTED)
+_STATUSES |= {"delivered": Status.DELIVERED, "canceled": Status.REJECTED, "read": Status.OPENED}
 # What Twilio itself takes as an opt-out, if it is the whole text.
 _STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"})
 _NUMBER = re.compile(r"(?:whatsapp:)?(\+[1-9][0-9]{6,14})")
@@ -59,12 +54,11 @@ def _verify(request: WebhookRequest, tokens: Sequence[Secret]) -> None:
 def _signed_urls(url: str) -> Iterator[str]:
     """Yield what Twilio may have signed: it is inconsistent about ports, and silent about the fragment."""
     scheme, _, rest = url.partition("://")
-    host = rest.partition("/")[0]
+    host, _, path = rest.partition("/")
     name, _, port = host.partition(":")
     port = port or ("443" if scheme == "https" else "80")
     for signed in dict.fromkeys((host, name, f"{name}:{port}")):
-        own = f"{scheme}://{signed}{rest.removeprefix(host)}"
-        yield from (own, own + RETRIES)
+        yield from (f"{scheme}://{signed}/{path}", f"{scheme}://{signed}/{path}{RETRIES}")
 
 
 def _incoming(fields: Mapping[str, str]) -> Report:
@@ -81,10 +75,8 @@ def _incoming(fields: Mapping[str, str]) -> Report:
 def _status_report(status: str, message_id: str | None, fields: Mapping[str, str]) -> Report:
     code = wire.safe_code(fields.get("ErrorCode"))
     ids = (wire.safe_id(message_id), wire.safe_id(fields.get("MessageSid") or fields.get("SmsSid")))
-    statuses = _STATUSES.get(status)
+    statuses: Sequence[Status] = [_STATUSES[status]] if status in _STATUSES else []
     if status in {"failed", "undelivered"}:
         statuses = statuses_of_failure(status, code)
-    if not statuses:
-        return Report(ignored={"unknown" if statuses is None else status: 1})
     events = [StatusEvent(status=one, message_id=ids[0], provider_id=ids[1], code=code) for one in statuses]
-    return wire.collect_events(events, lambda event: event)
+    return wire.collect_events(events or ["unknown"], lambda event: event)

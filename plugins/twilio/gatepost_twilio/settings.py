@@ -14,6 +14,7 @@ from gatepost.model import Secret
 SENDER_FORM = "a phone number, a short code, or up to 11 letters, digits, spaces and + - _ &, with a letter"
 _NUMBER = re.compile(r"\+?([1-9][0-9]{8,14})")
 _SHORT_CODE_OR_NAME = re.compile(r"[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 +_&-]{1,11}")
+_API_KEY = {"username": "SK0123456789abcdef0123456789abcdef", "password": "env:TWILIO_API_KEY"}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,10 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = None
     api_key: Annotated[
         wire.Login | None,
-        Meta(
-            description="the API key to sign in with: its SID, SK..., as user name, its secret as password",
-            examples=[{"username": "SK0123456789abcdef0123456789abcdef", "password": "env:TWILIO_API_KEY"}],
-        ),
+        Meta(description="an API key to sign in with: its SID, SK..., and its secret", examples=[_API_KEY]),
     ] = None
     channel: Annotated[Literal["sms", "whatsapp"], Meta(description="what the messages are sent on")] = "sms"
     default_sender: Annotated[
@@ -63,17 +61,18 @@ def check(settings: Settings) -> Iterator[Fault]:
     yield from api_key.faults("api_key") if api_key else ()
     if token is None and api_key is None:
         yield Fault("auth_token", "is missing: without it and without api_key nothing can be sent")
-    sids = [("account_sid", "AC", settings.account_sid)]
-    sids += [("api_key.username", "SK", api_key.username)] if api_key else []
-    sids += [("messaging_service", "MG", settings.messaging_service)] if settings.messaging_service else []
     if settings.channel == "whatsapp":
-        sids.append(("template", "HX", settings.template))
         if not (_NUMBER.fullmatch(sender) or (settings.messaging_service and not sender)):
             yield Fault("default_sender", "must be the number of your WhatsApp sender, with its country code")
     elif settings.template:
         yield Fault("template", 'is only for channel = "whatsapp"')
     elif sender and sender_id(sender) is None:
         yield Fault("default_sender", f"must be {SENDER_FORM}")
-    for key, prefix, sid in sids:
-        if not re.fullmatch(f"{prefix}[0-9a-fA-F]{{32}}", sid):
+    for key, prefix, sid in (
+        ("account_sid", "AC", settings.account_sid),
+        ("api_key.username", "SK", api_key.username if api_key else None),
+        ("messaging_service", "MG", settings.messaging_service or None),
+        ("template", "HX", settings.template if settings.channel == "whatsapp" else None),
+    ):
+        if sid is not None and not re.fullmatch(f"{prefix}[0-9a-fA-F]{{32}}", sid):
             yield Fault(key, f"must be the SID that Twilio shows: {prefix} and 32 hexadecimal digits")
