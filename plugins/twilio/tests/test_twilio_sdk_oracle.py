@@ -86,6 +86,7 @@ URLS = [
     "https://gw.example/webhooks/t",
     "https://gw.example/webhooks/t?id=1",
     "https://gw.example:8443/webhooks/t?id=%2B1&b=",
+    "https://gw.example:443/webhooks/t?id=%2B1&b=",
     "http://127.0.0.1:8080/webhooks/t?id=1",
 ]
 
