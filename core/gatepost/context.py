@@ -49,7 +49,7 @@ class ContactsState(msgspec.Struct, frozen=True, kw_only=True):
     """Why newer data, or some of the data, are not used; empty without a problem. It names no user, address or number."""
 
 
-async def _no_report(_report: Report) -> None:
+async def _no_report(_report: Report) -> int:
     raise Unavailable("the gateway is not running")
 
 
@@ -96,11 +96,12 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The region of phone numbers without a country code, such as GB: `contacts.default_region`. Empty: none is usable."""
     webhook_url: str = ""
     """The URL for the provider's reports; empty where `server.public_url` is not set."""
-    report: Callable[[Report], Awaitable[None]] = _no_report
+    report: Callable[[Report], Awaitable[int]] = _no_report
     """Record a report that did not come by a webhook: from a poll, a bind or a mailbox. When it returns, every event is
     on disk, so acknowledge it to the provider only then. Raises Unavailable while the store can't take it, or while a
     contact source can't say whose a ``recipient`` is; report the same events again later. A repeated event needs no care.
-    Raises TypeError for anything but a Report."""
+    Returns how many events are of no known message. A report by the provider's id alone may come before the answer to the
+    send is stored: report it once more a second later. Raises TypeError for anything but a Report."""
     state: PluginState = _NoState()
     """What the instance keeps over a restart."""
     lease: Callable[[str, float], Awaitable[bool]] = _no_lease

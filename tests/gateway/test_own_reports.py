@@ -8,7 +8,7 @@ import structlog
 
 import reporting_plugin
 from gatepost.errors import Unavailable
-from gatepost.model import Report, Status, StatusEvent, WebhookAnswer
+from gatepost.model import Report, Secret, Status, StatusEvent, WebhookAnswer
 from gatepost.outbox import sqlite
 from gatepost.plugin_host import discovery
 
@@ -45,6 +45,21 @@ async def test_it_is_recorded_when_the_call_returns(deployment, plugin):
     assert figures["gatepost_reported_events_total", "ignored.read", "acme"] == 2
     assert figures["gatepost_plugin_reports_total", "recorded", "acme"] == 3
     assert figures["gatepost_webhooks_total", "acme", "200"] == 0
+
+
+async def test_the_call_says_how_many_events_are_of_no_known_message(deployment, plugin):
+    """A report may come before the answer to its send is stored: the plugin reports it again then."""
+    unknown = [
+        StatusEvent(status=Status.DELIVERED, provider_id="of-another-gateway"),
+        StatusEvent(status=Status.UNSUBSCRIBED, recipient=Secret("+447700900999")),
+    ]
+    async with deployment.running(email=["acme"]):
+        message = await deployment.email()
+        await deployment.hears(message, "accepted")
+        report = plugin.contexts["acme"].report
+        assert await report(delivered(message)) == 0
+        assert await report(delivered(message)) == 0, "a repeated event is of a known message"
+        assert await report(Report(events=[*delivered(message).events, *unknown])) == 2
 
 
 async def test_a_task_of_the_lifespan_reports_once_the_gateway_runs(deployment, plugin):

@@ -3,7 +3,7 @@
 import pytest
 
 from gatepost.errors import Unavailable
-from gatepost.model import Report
+from gatepost.model import Report, Status, StatusEvent
 from gatepost.testing.fakes import FakeCore
 
 
@@ -11,7 +11,10 @@ async def test_what_a_plugin_does_with_its_context_can_be_seen():
     core = FakeCore()
     context = core.context(timeout=1.0)
 
-    await context.report(Report())
+    assert await context.report(Report()) == 0
+    core.unknown = 2
+    assert await context.report(Report(events=[StatusEvent(status=Status.DELIVERED, provider_id="1")])) == 1
+    core.reports.pop()
     assert await context.lease("poll", 30.0)
     context.warn("base_url", "is http")
     context.log.info("hello", x=1)

@@ -20,8 +20,11 @@ MAX_WARNINGS = 20
 class ReportRecorder(Protocol):
     """The part of a running gateway that records reports."""
 
-    async def record(self, name: str, report: Report) -> None:
-        """Record what the instance of this name reports by itself; raises Unavailable, and TypeError for no Report."""
+    async def record(self, name: str, report: Report) -> int:
+        """Record what the instance of this name reports by itself; return how many events are of no known message.
+
+        Raises Unavailable, and TypeError for no Report.
+        """
         ...
 
 
@@ -74,9 +77,9 @@ class InstanceServices:
         self.contacts = msgspec.structs.replace(valid, problem=problem)
         self.has_said_age = self.has_said_age or valid.as_of is not None
 
-    async def report(self, report: Report) -> None:
+    async def report(self, report: Report) -> int:
         """Record a report, as ``Context.report`` promises."""
-        await _running(self._reports).record(self._name, report)
+        return await _running(self._reports).record(self._name, report)
 
 
 def _running(service: T | None) -> T:

@@ -40,6 +40,8 @@ class FakeCore:
         """False: another replica has every lease."""
         self.reachable = True
         """False: the store is away, so that ``report``, ``state`` and ``lease`` raise Unavailable."""
+        self.unknown = 0
+        """How many events of each report are said to be of no known message."""
         self.refusals = 0
         """How often one of these three has raised Unavailable."""
         self.warnings: list[tuple[str, str]] = []
@@ -74,9 +76,10 @@ class FakeCore:
             self.refusals += 1
             raise Unavailable("the store can't be reached")
 
-    async def _report(self, report: Report) -> None:
+    async def _report(self, report: Report) -> int:
         self._expect_reachable()
         self.reports.append(report)
+        return min(self.unknown, len(report.events))
 
     async def _lease(self, name: str, seconds: float) -> bool:
         self._expect_reachable()

@@ -121,15 +121,16 @@ class Webhooks:
         self._refused_at[name] = self._clock()
         return self._counted(name, WebhookAnswer(status=status))
 
-    async def record(self, name: str, report: Report) -> None:
-        """Record what an instance reports by itself, outside a webhook.
+    async def record(self, name: str, report: Report) -> int:
+        """Record what an instance reports by itself, outside a webhook; return how many events are of no known message.
 
         Raises Unavailable when not all of it is on disk afterwards, and TypeError for anything but a Report.
         """
         copy = self._instances[name].reports.copy_own(report)
         problem = ""
+        unknown = 0
         try:
-            await self._record(name, copy)
+            unknown = await self._record(name, copy)
         except Unavailable as error:
             problem = error.reason
         except StoreError as error:
@@ -143,9 +144,10 @@ class Webhooks:
         # Outside of the except blocks: the store's error would become this error's context.
         if problem:
             raise Unavailable(problem)
+        return unknown
 
-    async def _record(self, name: str, report: Report) -> None:
-        """Record a report; raises StoreError, and Unavailable when a contact source can't answer now."""
+    async def _record(self, name: str, report: Report) -> int:
+        """Record a report; return how many events are of no known message. Raises StoreError, and Unavailable when a contact source can't answer now."""
         unknown, of_recipients = await self._record_events(name, report.events)
         ignored = Counter(report.ignored)
         if of_recipients:
@@ -164,6 +166,7 @@ class Webhooks:
                 unknown=unknown,
                 events=len(report.events),
             )
+        return unknown
 
     async def _record_events(
         self, name: str, all_events: Sequence[StatusEvent]
