@@ -1,0 +1,178 @@
+"""One bind: a connection that is opened again after each loss, and the requests in both directions on it."""
+
+import asyncio
+import copy
+import random
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+from gatepost.errors import Unavailable, Uncertain
+from gatepost_smpp import pdu
+from gatepost_smpp.messages import bind_body
+from gatepost_smpp.pdu import Pdu
+from gatepost_smpp.settings import Settings
+from gatepost_smpp.statuses import unavailable
+
+_MAX_PAUSE = 60.0
+"""Seconds between two attempts to bind: 1 at first, doubled after each failure, and ended early by a send."""
+_MAX_SEQUENCE = 0x7FFFFFFF
+_INVALID_COMMAND = 0x03
+
+
+class Bind:
+    """A bind as transceiver. A task runs ``keep``.
+
+    ``deliver`` gets each deliver_sm, and ``late`` our id and the answer of a message whose send has ended before.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tls: ssl.SSLContext | None,
+        timeout: float,
+        deliver: "Callable[[Bind, Pdu], None]",
+        late: Callable[[str, Pdu], None],
+    ) -> None:
+        self._settings, self._tls, self._timeout = settings, tls, timeout
+        self._deliver, self._late = deliver, late
+        self.load = 0
+        """Requests without an answer, also those that have not left yet."""
+        self._window = asyncio.Semaphore(settings.window)
+        self._sequence = 0
+        self._answers: dict[int, tuple[asyncio.Future[Pdu | None], str]] = {}
+        """What waits for the answer to each request, and our id; None is the answer where the connection is lost."""
+        self._writer: asyncio.StreamWriter | None = None
+        self._attempt: asyncio.Future[Unavailable | None] = asyncio.get_running_loop().create_future()
+        """The result of the attempt to bind that is going on, or of the next one."""
+        self._wanted = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the bind stands, as far as is known."""
+        return self._writer is not None and not self._writer.is_closing()
+
+    async def request(self, deadline: float, command: int, body: bytes = b"", message_id: str = "") -> Pdu:
+        """Send a request and return its answer. Half of the timeout is kept for the answer.
+
+        Raises Unavailable where it has not left, and Uncertain where it may have.
+        """
+        until_sent = asyncio.timeout_at(deadline - self._timeout / 2)
+        self.load += 1
+        try:
+            async with until_sent:
+                await self._wait_until_bound()
+                async with self._window:
+                    answer = self._write(command, body, message_id)
+                    until_sent.reschedule(deadline)
+                    received = await answer
+        except TimeoutError:
+            if until_sent.when() == deadline:
+                raise Uncertain("no answer in time") from None
+            is_busy = self.is_open
+            problem = "no place in the window in time" if is_busy else "no bind in time"
+            raise Unavailable(problem, message_only=is_busy) from None
+        finally:
+            self.load -= 1
+        if received is None:
+            raise Uncertain("the connection was lost before the answer")
+        return received
+
+    def answer(self, request: Pdu, body: bytes = b"", *, status: int = 0) -> None:
+        """Answer a request of the provider; a lost connection needs no answer."""
+        if self._writer is not None:
+            nack = pdu.encode(request.command | pdu.RESPONSE, request.sequence, body, status=status)
+            self._writer.write(nack)
+
+    async def keep(self) -> None:
+        """Bind, and bind again after each loss, until cancelled."""
+        clock = asyncio.get_running_loop().time
+        pause = 0.0
+        while True:
+            self._wanted.clear()
+            begun_at = clock()
+            problem = await self._serve()
+            if not self._attempt.done():
+                self._attempt.set_result(problem)
+            self._attempt = asyncio.get_running_loop().create_future()
+            pause = 0.0 if clock() - begun_at > _MAX_PAUSE else min(max(1.0, 2 * pause), _MAX_PAUSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause * random.uniform(0.8, 1.2)):  # noqa: S311  no secret
+                    await self._wanted.wait()
+
+    async def _wait_until_bound(self) -> None:
+        if not self.is_open:
+            self._wanted.set()
+            # Shielded: other sends wait for it too, and each raises an error of its own.
+            if problem := await asyncio.shield(self._attempt):
+                raise copy.copy(problem)
+
+    def _write(self, command: int, body: bytes, message_id: str = "") -> asyncio.Future[Pdu | None]:
+        if self._writer is None or self._writer.is_closing():
+            raise Unavailable("the connection was lost before the message left")
+        self._sequence = self._sequence % _MAX_SEQUENCE + 1
+        answer: asyncio.Future[Pdu | None] = asyncio.get_running_loop().create_future()
+        self._answers[self._sequence] = answer, message_id
+        self._writer.write(pdu.encode(command, self._sequence, body))
+        return answer
+
+    async def _serve(self) -> Unavailable:
+        """Bind, and read until the connection ends; return why it did."""
+        writer: asyncio.StreamWriter | None = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                stream, writer = await asyncio.open_connection(
+                    self._settings.host, self._settings.port, ssl=self._tls
+                )
+                writer.write(pdu.encode(pdu.BIND_TRANSCEIVER, 1, bind_body(self._settings)))
+                reader = pdu.Reader(stream)
+                answer = await reader.next()
+            if answer.status:
+                return unavailable(answer.status, of_bind=True)
+            self._sequence, self._writer = 1, writer
+            self._attempt.set_result(None)
+            await self._read(reader)
+        except (OSError, EOFError, ValueError) as error:
+            problem = f"no bind ({type(error).__name__}): check host, port, tls and ca_file"
+            return Unavailable(problem, misconfigured=isinstance(error, ssl.SSLCertVerificationError))
+        finally:
+            if self.is_open:
+                self._write(pdu.UNBIND, b"")
+            self._writer = None
+            if writer is not None:
+                writer.transport.abort()
+            for waiting, _ in self._answers.values():
+                if not waiting.done():
+                    waiting.set_result(None)
+            self._answers.clear()
+        return Unavailable("the provider has ended the bind")
+
+    async def _read(self, reader: pdu.Reader) -> None:
+        """Read until the provider unbinds. After a silence ask whether it is there; raise TimeoutError if it is not."""
+        asked = False
+        while True:
+            try:
+                async with asyncio.timeout(self._timeout if asked else self._settings.enquire_link):
+                    received = await reader.next()
+            except TimeoutError:
+                if asked:
+                    raise
+                self._write(pdu.ENQUIRE_LINK, b"")
+                asked = True
+                continue
+            asked = False
+            if received.command & pdu.RESPONSE:
+                answer, message_id = self._answers.pop(received.sequence, (None, ""))
+                if answer is not None and not answer.done():
+                    answer.set_result(received)
+                elif message_id:
+                    self._late(message_id, received)
+            elif received.command == pdu.DELIVER_SM:
+                self._deliver(self, received)
+            elif received.command in {pdu.ENQUIRE_LINK, pdu.UNBIND}:
+                self.answer(received)
+                if received.command == pdu.UNBIND:
+                    return
+            else:
+                nacked = received._replace(command=pdu.GENERIC_NACK)
+                self.answer(nacked, status=_INVALID_COMMAND)

@@ -1,0 +1,86 @@
+"""What the provider delivers: each deliver_sm is acknowledged once its report is stored."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from gatepost.errors import Unavailable
+from gatepost.hookspecs import Context
+from gatepost.model import Report, Status, StatusEvent
+from gatepost_smpp.bind import Bind
+from gatepost_smpp.pdu import Pdu, read_delivery
+from gatepost_smpp.receipts import MALFORMED, canonical_id, read_report
+from gatepost_smpp.settings import Settings
+
+_MAX_WAITING, _MAX_REMEMBERED = 1_000, 10_000
+"""Deliveries that wait for the store at one time, and messages whose provider's id is remembered."""
+_PAUSE = 1.0
+"""Seconds until a report is passed on again: the store may be back, or the answer to the send stored by then."""
+_TRY_LATER = 0x64
+"""ESME_RX_T_APPN: the provider delivers it again later."""
+
+
+class Deliveries:
+    """The deliveries of all binds, each in a task of its own."""
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self._settings = settings
+        self._context = context
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._own_ids: dict[str, str] = {}
+
+    def remember(self, provider_id: str, message_id: str) -> None:
+        """Remember our id of a message, as a receipt may come before the answer to its send is stored."""
+        self._own_ids[provider_id] = message_id
+        if len(self._own_ids) > _MAX_REMEMBERED:
+            del self._own_ids[next(iter(self._own_ids))]
+
+    def take(self, bind: Bind, request: Pdu) -> None:
+        """Record a deliver_sm and acknowledge it."""
+        if len(self._tasks) < _MAX_WAITING:
+            self._begin(self._take(bind, request))
+        else:
+            bind.answer(request, b"\0", status=_TRY_LATER)
+
+    def take_late_answer(self, message_id: str, answer: Pdu) -> None:
+        """Record that the provider has a message whose send has ended as uncertain."""
+        if not answer.status:
+            provider_id = canonical_id(answer.body, self._settings, answered=True)
+            self.remember(provider_id, message_id)
+            event = StatusEvent(status=Status.ACCEPTED, message_id=message_id, provider_id=provider_id)
+            self._begin(self._record(Report(events=[event])))
+
+    async def close(self) -> None:
+        """Give up what is not stored; the provider delivers it again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _take(self, bind: Bind, request: Pdu) -> None:
+        try:
+            report = read_report(read_delivery(request.body), self._settings, self._own_ids)
+        except (ValueError, IndexError):
+            report = MALFORMED
+        status = 0
+        try:
+            async with asyncio.timeout(self._context.timeout):
+                if await self._record(report):
+                    # Another replica may have sent it a moment ago.
+                    await asyncio.sleep(_PAUSE)
+                    await self._record(report)
+        except TimeoutError:
+            status = _TRY_LATER
+        bind.answer(request, b"\0", status=status)
+
+    async def _record(self, report: Report) -> int:
+        """Pass a report on until it is stored; return how many of its events are of no known message."""
+        while True:
+            try:
+                return await self._context.report(report)
+            except Unavailable:
+                await asyncio.sleep(_PAUSE)

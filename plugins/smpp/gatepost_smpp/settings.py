@@ -1,0 +1,66 @@
+"""The settings of an SMPP account."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from gatepost.errors import Fault
+from gatepost.model import Secret
+
+_MAX_LENGTHS = {"system_id": 15, "password": 8, "system_type": 12}
+"""What SMPP 3.4 has room for in a bind (section 4.1.5)."""
+
+IdForm = Literal["same", "decimal", "hex"]
+_Octet = Annotated[int, Meta(ge=0, le=255)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A ``[plugins.NAME]`` table with ``use = "smpp"``."""
+
+    host: Annotated[str, Meta(description="the provider's server", examples=["smpp.example"])]
+    port: Annotated[int, Meta(ge=1, le=65535, description="its port; without TLS often 2775")] = 3550
+    tls: Annotated[bool, Meta(description="whether the connections are encrypted; never falls back")] = True
+    ca_file: Annotated[Path | None, Meta(description="certificates (PEM) to trust, not the system's")] = None
+    system_id: Annotated[str, Meta(description="the account's name")]
+    password: Annotated[Secret, Meta(description="its password, at most 8 characters")]
+    system_type: Annotated[str, Meta(description="only if the provider asks for one")] = ""
+    connections: Annotated[int, Meta(ge=1, le=64, description="the binds of each replica")] = 1
+    window: Annotated[int, Meta(ge=1, le=1000, description="unanswered messages on one bind")] = 10
+    enquire_link: Annotated[int, Meta(ge=1, le=600, description="seconds of silence before a check")] = 30
+    default_sender: Annotated[str, Meta(description="the sender if Smartico sends no from_number")] = ""
+    short_code_type: Annotated[
+        tuple[_Octet, _Octet], Meta(description="TON and NPI of a sender of at most 6 digits")
+    ] = (3, 0)
+    long_texts: Annotated[
+        Literal["udh", "message_payload"],
+        Meta(description="whether Gatepost divides a long text into parts (udh) or the provider does"),
+    ] = "udh"
+    validity: Annotated[bool, Meta(description="whether the provider is told a message's lifetime")] = True
+    receipt_ids: Annotated[
+        IdForm,
+        Meta(description="decimal or hex: receipts have the answers' ids as numbers of that form"),
+    ] = "same"
+    reference_tag: Annotated[
+        Annotated[int, Meta(ge=0x1400, le=0x3FFF)] | None,
+        Meta(description="the tag of the provider's own parameter for our id, if it has one"),
+    ] = None
+    stop_words: Annotated[
+        tuple[str, ...], Meta(description="a text that is one of these words, in any case, is an opt-out")
+    ] = ("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT")
+
+
+def check(settings: Settings) -> Iterator[Fault]:
+    """Yield every fault that the types can't express."""
+    host = settings.host
+    if not host or not host.isascii() or not host.isprintable() or " " in host:
+        yield Fault("host", "must be a host name (in ASCII: xn--…) or an address")
+    if settings.ca_file is not None and not settings.tls:
+        yield Fault("ca_file", "has no effect with tls = false")
+    values = (settings.system_id, settings.password.reveal(), settings.system_type)
+    for (key, longest), value in zip(_MAX_LENGTHS.items(), values, strict=True):
+        if not value and key != "system_type":
+            yield Fault(key, "is empty")
+        if len(value) > longest or not (value.isascii() and value.isprintable()):
+            yield Fault(key, f"SMPP 3.4 has room for {longest} characters of printable ASCII")
