@@ -20,10 +20,17 @@ _MAX_SEQUENCE = 0x7FFFFFFF
 _INVALID_COMMAND = 0x03
 
 
+def answer(writer: asyncio.StreamWriter, request: Pdu, body: bytes = b"", *, status: int = 0) -> None:
+    """Answer a request of the provider on its connection; where that is lost, it needs no answer."""
+    if not writer.is_closing():
+        writer.write(pdu.encode(request.command | pdu.RESPONSE, request.sequence, body, status=status))
+
+
 class Bind:
     """A bind as transceiver. A task runs ``keep``.
 
-    ``deliver`` gets each deliver_sm, and ``late`` our id and the answer of a message whose send has ended before.
+    ``deliver`` gets each deliver_sm with the connection that wants its answer, and ``late`` our id and the answer of a
+    message whose send has ended before.
     """
 
     def __init__(
@@ -31,7 +38,7 @@ class Bind:
         settings: Settings,
         tls: ssl.SSLContext | None,
         timeout: float,
-        deliver: "Callable[[Bind, Pdu], None]",
+        deliver: Callable[[asyncio.StreamWriter, Pdu], None],
         late: Callable[[str, Pdu], None],
     ) -> None:
         self._settings, self._tls, self._timeout = settings, tls, timeout
@@ -63,9 +70,9 @@ class Bind:
             async with until_sent:
                 await self._wait_until_bound()
                 async with self._window:
-                    answer = self._write(command, body, message_id)
+                    sent = self._write(command, body, message_id)
                     until_sent.reschedule(deadline)
-                    received = await answer
+                    received = await sent
         except TimeoutError:
             if until_sent.when() == deadline:
                 raise Uncertain("no answer in time") from None
@@ -77,12 +84,6 @@ class Bind:
         if received is None:
             raise Uncertain("the connection was lost before the answer")
         return received
-
-    def answer(self, request: Pdu, body: bytes = b"", *, status: int = 0) -> None:
-        """Answer a request of the provider; a lost connection needs no answer."""
-        if self._writer is not None:
-            nack = pdu.encode(request.command | pdu.RESPONSE, request.sequence, body, status=status)
-            self._writer.write(nack)
 
     async def keep(self) -> None:
         """Bind, and bind again after each loss, until cancelled."""
@@ -111,10 +112,10 @@ class Bind:
         if self._writer is None or self._writer.is_closing():
             raise Unavailable("the connection was lost before the message left")
         self._sequence = self._sequence % _MAX_SEQUENCE + 1
-        answer: asyncio.Future[Pdu | None] = asyncio.get_running_loop().create_future()
-        self._answers[self._sequence] = answer, message_id
+        waiting: asyncio.Future[Pdu | None] = asyncio.get_running_loop().create_future()
+        self._answers[self._sequence] = waiting, message_id
         self._writer.write(pdu.encode(command, self._sequence, body))
-        return answer
+        return waiting
 
     async def _serve(self) -> Unavailable:
         """Bind, and read until the connection ends; return why it did."""
@@ -126,12 +127,12 @@ class Bind:
                 )
                 writer.write(pdu.encode(pdu.BIND_TRANSCEIVER, 1, bind_body(self._settings)))
                 reader = pdu.Reader(stream)
-                answer = await reader.next()
-            if answer.status:
-                return unavailable(answer.status, of_bind=True)
+                bound = await reader.next()
+            if bound.status:
+                return unavailable(bound.status, of_bind=True)
             self._sequence, self._writer = 1, writer
             self._attempt.set_result(None)
-            await self._read(reader)
+            await self._read(reader, writer)
         except (OSError, EOFError, ValueError) as error:
             problem = f"no bind ({type(error).__name__}): check host, port, tls and ca_file"
             return Unavailable(problem, misconfigured=isinstance(error, ssl.SSLCertVerificationError))
@@ -147,7 +148,7 @@ class Bind:
             self._answers.clear()
         return Unavailable("the provider has ended the bind")
 
-    async def _read(self, reader: pdu.Reader) -> None:
+    async def _read(self, reader: pdu.Reader, writer: asyncio.StreamWriter) -> None:
         """Read until the provider unbinds. After a silence ask whether it is there; raise TimeoutError if it is not."""
         asked = False
         while True:
@@ -162,17 +163,17 @@ class Bind:
                 continue
             asked = False
             if received.command & pdu.RESPONSE:
-                answer, message_id = self._answers.pop(received.sequence, (None, ""))
-                if answer is not None and not answer.done():
-                    answer.set_result(received)
+                waiting, message_id = self._answers.pop(received.sequence, (None, ""))
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(received)
                 elif message_id:
                     self._late(message_id, received)
             elif received.command == pdu.DELIVER_SM:
-                self._deliver(self, received)
+                self._deliver(writer, received)
             elif received.command in {pdu.ENQUIRE_LINK, pdu.UNBIND}:
-                self.answer(received)
+                answer(writer, received)
                 if received.command == pdu.UNBIND:
                     return
             else:
                 nacked = received._replace(command=pdu.GENERIC_NACK)
-                self.answer(nacked, status=_INVALID_COMMAND)
+                answer(writer, nacked, status=_INVALID_COMMAND)

@@ -7,7 +7,7 @@ from typing import Any
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import Context
 from gatepost.model import Report, Status, StatusEvent
-from gatepost_smpp.bind import Bind
+from gatepost_smpp.bind import answer
 from gatepost_smpp.pdu import Pdu, read_delivery
 from gatepost_smpp.receipts import MALFORMED, canonical_id, read_report
 from gatepost_smpp.settings import Settings
@@ -35,17 +35,17 @@ class Deliveries:
         if len(self._own_ids) > _MAX_REMEMBERED:
             del self._own_ids[next(iter(self._own_ids))]
 
-    def take(self, bind: Bind, request: Pdu) -> None:
+    def take(self, connection: asyncio.StreamWriter, request: Pdu) -> None:
         """Record a deliver_sm and acknowledge it."""
         if len(self._tasks) < _MAX_WAITING:
-            self._begin(self._take(bind, request))
+            self._begin(self._take(connection, request))
         else:
-            bind.answer(request, b"\0", status=_TRY_LATER)
+            answer(connection, request, b"\0", status=_TRY_LATER)
 
-    def take_late_answer(self, message_id: str, answer: Pdu) -> None:
+    def take_late_answer(self, message_id: str, late: Pdu) -> None:
         """Record that the provider has a message whose send has ended as uncertain."""
-        if not answer.status:
-            provider_id = canonical_id(answer.body, self._settings, answered=True)
+        if not late.status:
+            provider_id = canonical_id(late.body, self._settings, answered=True)
             self.remember(provider_id, message_id)
             event = StatusEvent(status=Status.ACCEPTED, message_id=message_id, provider_id=provider_id)
             self._begin(self._record(Report(events=[event])))
@@ -61,7 +61,7 @@ class Deliveries:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _take(self, bind: Bind, request: Pdu) -> None:
+    async def _take(self, connection: asyncio.StreamWriter, request: Pdu) -> None:
         try:
             report = read_report(read_delivery(request.body), self._settings, self._own_ids)
         except (ValueError, IndexError):
@@ -75,7 +75,7 @@ class Deliveries:
                     await self._record(report)
         except TimeoutError:
             status = _TRY_LATER
-        bind.answer(request, b"\0", status=status)
+        answer(connection, request, b"\0", status=status)
 
     async def _record(self, report: Report) -> int:
         """Pass a report on until it is stored; return how many of its events are of no known message."""
