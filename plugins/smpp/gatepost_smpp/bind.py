@@ -87,18 +87,17 @@ class Bind:
 
     async def keep(self) -> None:
         """Bind, and bind again after each loss, until cancelled."""
-        clock = asyncio.get_running_loop().time
         pause = 0.0
         while True:
-            self._wanted.clear()
-            begun_at = clock()
             problem = await self._serve()
+            # The attempt is over where the bind stood.
+            pause = 1.0 if self._attempt.done() else min(max(1.0, 2 * pause), _MAX_PAUSE)
             if not self._attempt.done():
                 self._attempt.set_result(problem)
             self._attempt = asyncio.get_running_loop().create_future()
-            pause = 0.0 if clock() - begun_at > _MAX_PAUSE else min(max(1.0, 2 * pause), _MAX_PAUSE)
+            self._wanted.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause * random.uniform(0.8, 1.2)):  # noqa: S311  no secret
+                async with asyncio.timeout(random.uniform(0.8 * pause, 1.2 * pause)):  # noqa: S311  no secret
                     await self._wanted.wait()
 
     async def _wait_until_bound(self) -> None:

@@ -94,7 +94,8 @@ function take(session, pdu) {
     receipts.forEach(deliver);
     return;
   }
-  if (random() < options.storm.cut) {
+  // Never twice with the same message in hand: the gateway would then hold it for its operator.
+  if (random() < options.storm.cut && !session.last.some((one) => state.cut[one])) {
     receipts.forEach(deliver);
     cut(session);
     return;

@@ -72,6 +72,16 @@ async def ended(smartico, count):
     return statuses
 
 
+async def settled(provider):
+    """Return the state of the message centre once every receipt is acknowledged."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            state = await provider.state()
+            if not state["outstanding"]:
+                return state
+            await asyncio.sleep(0.1)
+
+
 async def test_each_message_ends_once(tmp_path, running_centre):
     storm = {"cut": min(0.02, 40 / MESSAGES), "latest": 1500}
     async with (
@@ -83,9 +93,7 @@ async def test_each_message_ends_once(tmp_path, running_centre):
             smartico.gateway_url = await asyncio.to_thread(gateway.start)
             numbers = await send_all(smartico)
             statuses = await ended(smartico, MESSAGES)
-            async with asyncio.timeout(PATIENCE):
-                while (state := await provider.state())["outstanding"]:
-                    await asyncio.sleep(0.1)
+            state = await settled(provider)
             log = gateway.log.read_text()
         finally:
             gateway.kill()

@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 from gatepost.model import Channel, Status
@@ -36,6 +35,8 @@ class Connection:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
         self.is_bound = False
+        self.submitted = self.unanswered = 0
+        """The submit_sm on it, and those without an answer."""
         self.sequence = 0
         self.ended = asyncio.Event()
         self.waiting: dict[int, asyncio.Future[Packet]] = {}
@@ -76,8 +77,13 @@ class SmppEmulator(KitEmulator):
         self.answering = asyncio.Event()
         """While it is not set, no submit_sm is answered."""
         self.answering.set()
-        self.enquiries = 0
+        self.delay = 0.0
+        """Seconds until a submit_sm is answered."""
+        self.enquiries = self.unbinds = self.max_unanswered = 0
+        """The requests of these kinds, and the largest number of submit_sm without an answer on one bind."""
         self.open: list[Connection] = []
+        self.served: list[Connection] = []
+        """Every connection so far."""
         self._failure: FailureMode | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -222,6 +228,7 @@ class SmppEmulator(KitEmulator):
         self._tasks.add(task)
         connection = Connection(writer)
         self.open.append(connection)
+        self.served.append(connection)
         self.connections += 1
         try:
             while await self._answer(connection, await octets.receive(reader)):
@@ -250,6 +257,7 @@ class SmppEmulator(KitEmulator):
         if packet.command == _BIND:
             status, body = self._bind(connection, packet.body), octets.text("EMULATOR")
         elif packet.command == _UNBIND:
+            self.unbinds += 1
             connection.writer.write(octets.packet(_UNBIND | _RESPONSE, 0, packet.sequence))
             return False
         elif not connection.is_bound:
@@ -259,6 +267,9 @@ class SmppEmulator(KitEmulator):
             return await self._fail_or(connection, packet, lambda: b"")
         elif packet.command == _SUBMIT:
             self.attempts += 1
+            connection.submitted += 1
+            connection.unanswered += 1
+            self.max_unanswered = max(self.max_unanswered, connection.unanswered)
             return await self._fail_or(connection, packet, lambda: self._submit(packet.body))
         else:
             packet, status = packet._replace(command=0), _WRONG_COMMAND
@@ -315,17 +326,24 @@ class SmppEmulator(KitEmulator):
                 connection.writer.write(bytes([byte]))
                 await asyncio.sleep(_DRIP)
             return True
-        if not self.answering.is_set():
-            self._later(connection, answer)
+        if packet.command == _SUBMIT:
+            self._answer_later(connection, answer)
         else:
             connection.writer.write(answer)
         return True
 
-    def _later(self, connection: Connection, answer: bytes) -> None:
+    def _answer_later(self, connection: Connection, answer: bytes) -> None:
+        """Answer a submit_sm now, or once it may be answered."""
+        if self.answering.is_set() and not self.delay:
+            connection.unanswered -= 1
+            connection.writer.write(answer)
+            return
+
         async def write() -> None:
             await self.answering.wait()
-            with suppress(OSError):
-                connection.writer.write(answer)
+            await asyncio.sleep(self.delay)
+            connection.unanswered -= 1
+            connection.writer.write(answer)
 
         task = asyncio.create_task(write())
         self._tasks.add(task)
