@@ -69,6 +69,8 @@ programs:  ## install the programs that some tests need; as root, on Debian or U
 	-apt-get -qq update
 	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install caddy mariadb-server nginx pgbouncer prometheus systemd > /dev/null
 	-DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium > /dev/null
+	-command -v npm > /dev/null || DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install nodejs npm > /dev/null
+	-npm install --silent --global smpp@0.5.1  # the message centre that the tests of plugins/smpp need
 
 lint: setup  ## check style, types, the import layers and the workflows
 	$(BIN)/ruff check

@@ -16,6 +16,8 @@ from gatepost_smpp.statuses import unavailable
 
 _MAX_PAUSE = 60.0
 """Seconds between two attempts to bind: 1 at first, doubled after each failure, and ended early by a send."""
+_MAX_BUFFER = 16 * 1024
+"""Bytes that are taken in one turn of the event loop, at most twice that."""
 _MAX_SEQUENCE = 0x7FFFFFFF
 _INVALID_COMMAND = 0x03
 
@@ -122,7 +124,7 @@ class Bind:
         try:
             async with asyncio.timeout(self._timeout):
                 stream, writer = await asyncio.open_connection(
-                    self._settings.host, self._settings.port, ssl=self._tls
+                    self._settings.host, self._settings.port, ssl=self._tls, limit=_MAX_BUFFER
                 )
                 writer.write(pdu.encode(pdu.BIND_TRANSCEIVER, 1, bind_body(self._settings)))
                 reader = pdu.Reader(stream)
@@ -132,7 +134,7 @@ class Bind:
             self._sequence, self._writer = 1, writer
             self._attempt.set_result(None)
             await self._read(reader, writer)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, Unavailable) as error:
             problem = f"no bind ({type(error).__name__}): check host, port, tls and ca_file"
             return Unavailable(problem, misconfigured=isinstance(error, ssl.SSLCertVerificationError))
         finally:
