@@ -151,18 +151,18 @@ class Bind:
 
     async def _read(self, reader: pdu.Reader, writer: asyncio.StreamWriter) -> None:
         """Read until the provider unbinds. After a silence ask whether it is there; raise TimeoutError if it is not."""
-        asked = False
+        is_probing = False
         while True:
             try:
-                async with asyncio.timeout(self._timeout if asked else self._settings.enquire_link):
+                async with asyncio.timeout(self._timeout if is_probing else self._settings.enquire_link):
                     received = await reader.next()
             except TimeoutError:
-                if asked:
+                if is_probing:
                     raise
                 self._write(pdu.ENQUIRE_LINK, b"")
-                asked = True
+                is_probing = True
                 continue
-            asked = False
+            is_probing = False
             if received.command & pdu.RESPONSE:
                 waiting, message_id = self._answers.pop(received.sequence, (None, ""))
                 if waiting is not None and not waiting.done():

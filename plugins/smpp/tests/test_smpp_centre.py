@@ -83,8 +83,8 @@ def certificate(tmp_path):
     """A certificate for 127.0.0.1 that signs itself, and its key."""
     paths = tmp_path / "cert.pem", tmp_path / "key.pem"
     names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    made = ["-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2", "-out", paths[0], "-keyout", paths[1]]
-    subprocess.run(["openssl", "req", *made, *names], check=True, capture_output=True)
+    options = ["-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2", "-out", paths[0], "-keyout", paths[1]]
+    subprocess.run(["openssl", "req", *options, *names], check=True, capture_output=True)
     return paths
 
 

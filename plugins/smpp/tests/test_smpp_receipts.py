@@ -9,6 +9,7 @@ from gatepost.testing.conformance.running_plugin import wait_until
 from gatepost.testing.fakes import FakeCore
 from gatepost_smpp import Smpp
 from gatepost_smpp.testing import octets
+from gatepost_smpp.testing.deliveries import delivery, text_of
 
 RECEIPTED_ID, NETWORK_ERROR, PAYLOAD, STATE = 0x001E, 0x0423, 0x0424, 0x0427
 OK, TRY_LATER = 0, 0x64
@@ -92,7 +93,7 @@ async def test_a_receipt_is_known_by_its_parameter_where_esm_class_does_not_say_
     provider, core, submission
 ):
     options = octets.option(RECEIPTED_ID, b"gp00000001\0") + octets.option(STATE, b"\2")
-    body = provider.delivery("447700900123", b"", options=options)
+    body = delivery("447700900123", b"", options=options)
     assert only(await reported(provider, core, body)).status is Status.DELIVERED
 
 
@@ -100,20 +101,20 @@ async def test_an_intermediate_notification_and_a_receipt_in_the_payload_count_t
     provider, core, submission
 ):
     text = b"id:gp00000001 stat:ACCEPTD err:000"
-    body = provider.delivery("447700900123", b"", esm_class=0x20, options=octets.option(PAYLOAD, text))
+    body = delivery("447700900123", b"", esm_class=0x20, options=octets.option(PAYLOAD, text))
     assert only(await reported(provider, core, body)).status is Status.ACCEPTED
 
 
 async def test_our_own_id_in_the_receipt_counts_whatever_the_providers_is(provider, core, submission, sms):
     option = octets.option(provider.reference_tag, octets.text(sms().id))
-    body = provider.delivery("447700900123", b"stat:DELIVRD", esm_class=4, options=option)
+    body = delivery("447700900123", b"stat:DELIVRD", esm_class=4, options=option)
     event = only(await reported(provider, core, body))
     assert (event.status, event.message_id, event.provider_id) == (Status.DELIVERED, sms().id, "")
 
 
 async def test_what_the_user_was_sent_is_not_read_as_a_receipt(provider, core, submission):
     text = b"sub:001 err:000 text:id:4711 stat:DELIVRD"
-    body = provider.delivery("447700900123", text, esm_class=4)
+    body = delivery("447700900123", text, esm_class=4)
     assert await reported(provider, core, body) == Report(ignored={"malformed": 1})
 
 
@@ -240,7 +241,7 @@ async def test_the_receipt_of_an_old_message_has_the_providers_id_alone(
 
 @pytest.mark.parametrize("text", ["STOP", "stop", " Stop. ", "STOP!", '"unsubscribe"', "Quit", "end\r\n"])
 async def test_a_stop_unsubscribes_the_user(provider, core, submission, text):
-    event = only(await reported(provider, core, provider.text_of("447700900123", text)))
+    event = only(await reported(provider, core, text_of("447700900123", text)))
     assert event == StatusEvent(status=Status.UNSUBSCRIBED, recipient=Secret("+447700900123"))
 
 
@@ -249,7 +250,7 @@ async def test_a_stop_in_ucs2_or_with_a_header_is_one_too(provider, core, submis
         ("Stop".encode("utf-16-be"), 8, 0),
         (b"\5\0\3\1\1\1STOP", 0, 0x40),
     ):
-        body = provider.delivery("+447700900123", octets_, data_coding=data_coding, esm_class=esm_class)
+        body = delivery("+447700900123", octets_, data_coding=data_coding, esm_class=esm_class)
         assert only(await reported(provider, core, body)).recipient == Secret("+447700900123")
 
 
@@ -257,15 +258,15 @@ async def test_the_words_are_the_operators(running, provider, core, sms):
     async with running(stop_words=["ARRÊT", "STOP PUB"]) as plugin:
         await plugin.ping()
         for text in ("arrêt", "Stop Pub"):
-            body = provider.delivery("33639980123", text.encode("latin-1"))
+            body = delivery("33639980123", text.encode("latin-1"))
             assert only(await reported(provider, core, body)).status is Status.UNSUBSCRIBED
-        body = provider.text_of("33639980123", "STOP")
+        body = text_of("33639980123", "STOP")
         assert await reported(provider, core, body) == Report(ignored={"inbound": 1})
 
 
 @pytest.mark.parametrize("text", ["", "Hello", "please stop", "id:1 stat:DELIVRD err:000", "stopping"])
 async def test_another_text_is_counted(provider, core, submission, text):
-    body = provider.text_of("447700900123", text)
+    body = text_of("447700900123", text)
     assert await reported(provider, core, body) == Report(ignored={"inbound": 1})
 
 
@@ -274,7 +275,7 @@ async def test_another_text_is_counted(provider, core, submission, text):
     [("07700900123", (2, 1)), ("7700900123", (2, 1)), ("Amazing", (5, 0)), ("12", (1, 1)), ("", (0, 0))],
 )
 async def test_a_stop_without_a_country_code_names_nobody(provider, core, submission, source, source_type):
-    body = provider.delivery(source, b"STOP", source_type=source_type)
+    body = delivery(source, b"STOP", source_type=source_type)
     assert await reported(provider, core, body) == Report(ignored={"malformed": 1})
 
 
@@ -297,7 +298,7 @@ async def test_a_stop_without_a_country_code_names_nobody(provider, core, submis
 async def test_what_says_nothing_is_counted_and_acknowledged(
     provider, core, submission, text, esm_class, ignored
 ):
-    body = provider.delivery("447700900123", text, esm_class=esm_class)
+    body = delivery("447700900123", text, esm_class=esm_class)
     assert await reported(provider, core, body) == Report(ignored={ignored: 1})
 
 

@@ -12,9 +12,9 @@ from gatepost.testing.process import GatewayProcess
 from gatepost.testing.smartico import Smartico
 
 MESSAGES = int(os.environ.get("GATEPOST_SMPP_MESSAGES", "200"))
-PATIENCE = 60.0 + MESSAGES / 10
+END_TIMEOUT = 60.0 + MESSAGES / 10
 """Seconds; never reached unless something is lost."""
-AT_ONCE = 50
+MAX_REQUESTS = 50
 
 
 def number_of(user):
@@ -48,7 +48,7 @@ def write_config(folder, smartico, table):
 
 async def send_all(smartico):
     """Return the number of each message's recipient, by its id."""
-    slots = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(MAX_REQUESTS)
 
     async def send(user):
         async with slots:
@@ -60,7 +60,7 @@ async def send_all(smartico):
 
 async def ended(smartico, count):
     """Return the statuses of each message, once so many have ended."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(END_TIMEOUT):
         while True:
             ends = [one for one in smartico.callbacks if one.status in {"delivered", "failed"}]
             if len({one.ext_message_id for one in ends}) >= count:
@@ -74,7 +74,7 @@ async def ended(smartico, count):
 
 async def settled(provider):
     """Return the state of the message centre once every receipt is acknowledged."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(END_TIMEOUT):
         while True:
             state = await provider.state()
             if not state["outstanding"]:

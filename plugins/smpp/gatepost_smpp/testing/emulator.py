@@ -12,8 +12,10 @@ from gatepost.testing.features import FailureMode, MessageFeature
 from gatepost.testing.kit_emulator import KitEmulator
 from gatepost.testing.received import ReceivedMessage
 from gatepost_smpp.testing import octets
+from gatepost_smpp.testing.connections import Connection
+from gatepost_smpp.testing.deliveries import delivery, text_of
 from gatepost_smpp.testing.octets import Fields, Packet, WrongLength
-from gatepost_smpp.testing.submissions import Refused, Submission, join, read_submission
+from gatepost_smpp.testing.submissions import Refused, Submission, messages_of, read_submission
 
 _SUBMIT, _DELIVER, _UNBIND, _BIND, _ENQUIRE = 4, 5, 6, 9, 21
 _RESPONSE = 0x8000_0000
@@ -29,20 +31,6 @@ _STATS = {Status.DELIVERED: "DELIVRD", Status.FAILED: "UNDELIV", Status.REJECTED
 _OK, _WRONG_STATE, _ALREADY_BOUND, _WRONG_PASSWORD, _WRONG_COMMAND = 0, 4, 5, 0x0E, 3
 
 
-class Connection:
-    """One connection of a client."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.writer = writer
-        self.is_bound = False
-        self.submitted = self.unanswered = 0
-        """The submit_sm on it, and those without an answer."""
-        self.sequence = 0
-        self.ended = asyncio.Event()
-        self.waiting: dict[int, asyncio.Future[Packet]] = {}
-        """Answers to our requests that have not come yet."""
-
-
 class SmppEmulator(KitEmulator):
     """A message centre for one account. Enter it to start the server; leave it to end it with its connections.
 
@@ -54,14 +42,12 @@ class SmppEmulator(KitEmulator):
     channels: ClassVar[Sequence[Channel]] = (Channel.SMS,)
     reference_tag = 0x1500
 
-    def __init__(self, *, max_binds: int = 64, window: int = 1_000) -> None:
+    def __init__(self, *, max_binds: int = 64) -> None:
         self.system_id, self.password = "gatepost", secrets.token_hex(4)
         self.port = 0
         self.webhook_url = ""
         """Not used: what is reported comes on the bind."""
         self.max_binds = max_binds
-        self.window = window
-        """Deliveries without an answer on one bind."""
         self.attempts = 0
         """The submit_sm so far, whatever became of them."""
         self.connections = 0
@@ -116,18 +102,7 @@ class SmppEmulator(KitEmulator):
 
     def received(self) -> Sequence[ReceivedMessage]:
         """Return every message that was taken whole, in order."""
-        messages: list[ReceivedMessage] = []
-        parts: dict[tuple[str, int], list[Submission]] = {}
-        for one in self.submissions:
-            known = [one]
-            if one.part:
-                known = parts.setdefault((one.destination, one.part[0]), [])
-                known.append(one)
-                if len(known) < one.part[1]:
-                    continue
-                del parts[one.destination, one.part[0]]
-            messages.append(_received(known))
-        return messages
+        return messages_of(self.submissions)
 
     # For the demo.
 
@@ -139,7 +114,7 @@ class SmppEmulator(KitEmulator):
         """Send the receipt that means this status, or the text of the user who opts out."""
         last = [one for one in self.submissions if one.reference == message_id][-1]
         if status is Status.UNSUBSCRIBED:
-            await self.deliver(self.text_of(last.destination, "STOP"))
+            await self.deliver(text_of(last.destination, "STOP"))
         elif stat := _STATS.get(status):
             await self.deliver(self.receipt(last, stat))
 
@@ -152,37 +127,7 @@ class SmppEmulator(KitEmulator):
         number = self.ids(about.number)[1]
         dates = "submit date:2611280101 done date:2611280102"
         text = f"id:{number} sub:001 dlvrd:001 {dates} stat:{stat} err:{error} text:Hello"
-        return self.delivery(about.destination, text.encode(), esm_class=4, options=options)
-
-    def text_of(self, number: str, text: str) -> bytes:
-        """Return the body of a deliver_sm with the text of a user."""
-        return self.delivery(number, text.encode("ascii"))
-
-    def delivery(
-        self,
-        source: str,
-        text: bytes,
-        *,
-        source_type: tuple[int, int] = (1, 1),
-        esm_class: int = 0,
-        data_coding: int = 0,
-        options: bytes = b"",
-    ) -> bytes:
-        """Return the body of a deliver_sm."""
-        return b"".join(
-            (
-                octets.text(""),
-                bytes(source_type),
-                octets.text(source),
-                bytes((1, 1)),
-                octets.text("447700900000"),
-                bytes((esm_class, 0, 0)),
-                octets.text("") * 2,
-                bytes((0, 0, data_coding, 0, len(text))),
-                text,
-                options,
-            )
-        )
+        return delivery(about.destination, text.encode(), esm_class=4, options=options)
 
     async def deliver(self, body: bytes, connection: Connection | None = None) -> int:
         """Deliver on a bind, the first one by default; return the status of the answer.
@@ -197,11 +142,7 @@ class SmppEmulator(KitEmulator):
     async def request(self, command: int, body: bytes = b"", connection: Connection | None = None) -> Packet:
         """Send a request on a bind and return its answer."""
         bound = connection or next(one for one in self.open if one.is_bound)
-        bound.sequence += 1
-        answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
-        bound.waiting[bound.sequence] = answer
-        bound.writer.write(octets.packet(command, 0, bound.sequence, body))
-        return await answer
+        return await bound.request(command, body)
 
     async def drop_connections(self) -> None:
         """Close every connection without a word."""
@@ -233,23 +174,18 @@ class SmppEmulator(KitEmulator):
         try:
             while await self._answer(connection, await octets.receive(reader)):
                 pass
-        except (OSError, EOFError, WrongLength, asyncio.CancelledError):
-            # The client has closed the connection, sends no SMPP, or the emulator ends.
+        except (OSError, EOFError, WrongLength, KeyError, asyncio.CancelledError):
+            # The client has closed the connection, sends no SMPP or an answer to nothing, or the emulator ends.
             pass
         finally:
             self._tasks.discard(task)
             self.open.remove(connection)
-            connection.ended.set()
-            writer.transport.abort()
-            for answer in connection.waiting.values():
-                if not answer.done():
-                    answer.set_exception(ConnectionResetError())
-                    answer.exception()
+            connection.end()
 
     async def _answer(self, connection: Connection, packet: Packet) -> bool:
         """Answer a PDU; return whether the connection stays open."""
         if packet.command & _RESPONSE:
-            connection.waiting.pop(packet.sequence).set_result(packet)
+            connection.take_answer(packet)
             return True
         if packet.status or not 1 <= packet.sequence <= 0x7FFF_FFFF:
             raise WrongLength
@@ -348,16 +284,3 @@ class SmppEmulator(KitEmulator):
         task = asyncio.create_task(write())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _received(parts: Sequence[Submission]) -> ReceivedMessage:
-    last = parts[-1]
-    sender = f"+{last.source}" if last.source_type == (1, 1) else last.source
-    return ReceivedMessage(
-        id=last.reference,
-        recipients=[f"+{last.destination}"],
-        sender=sender,
-        text=join(parts),
-        lifetime=last.validity,
-        raw=repr(parts),
-    )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gatepost.testing.received import ReceivedMessage
 from gatepost_smpp.testing.octets import Fields, WrongLength
 
 MESSAGE_PAYLOAD = 0x0424
@@ -102,24 +103,17 @@ def _read(fields: Fields, reference_tag: int, number: int) -> Submission:
     _expect(re.fullmatch(r"[1-9]\d{6,14}", destination) is not None, 0x0B)
     _check_source(source_type, source)
     _expect(esm_class in {0, _UDHI}, 0x43)
-    _expect(protocol == priority == 0, 0x06)
-    _expect(schedule == "", 0x61)
+    _check_unused(protocol, priority, schedule, replace, default_message)
     _expect(receipt in {0, 1}, 0x07)
-    _expect(replace == 0, 0x54)
-    _expect(default_message == 0, 0x63)
-    _expect(data_coding in {DEFAULT_ALPHABET, UCS2}, 0x45)
     _expect(set(options) <= {MESSAGE_PAYLOAD, reference_tag}, 0xC1)
     is_payload = MESSAGE_PAYLOAD in options
-    _expect(not (is_payload and octets), 0x01)
+    _expect(not octets if is_payload else len(octets) <= _LONGEST_TEXT, 0x01)
     octets = options.get(MESSAGE_PAYLOAD, octets)
-    _expect(is_payload or len(octets) <= _LONGEST_TEXT, 0x01)
-    part = None
-    if esm_class & _UDHI:
-        part, octets = _split_header(octets)
-    _check_length(octets, data_coding, is_part=part is not None, is_payload=is_payload)
+    part, octets = _split_header(octets) if esm_class & _UDHI else (None, octets)
+    _check_text(octets, data_coding, is_part=part is not None, is_payload=is_payload)
     reference = options.get(reference_tag, b"\0")
     _expect(reference.endswith(b"\0") and len(reference) <= 65, 0xC4)
-    submission = Submission(
+    return Submission(
         source=source,
         source_type=source_type,
         destination=destination,
@@ -133,8 +127,14 @@ def _read(fields: Fields, reference_tag: int, number: int) -> Submission:
         reference=reference[:-1].decode("ascii"),
         number=number,
     )
-    _expect(is_payload or len(submission.text) >= 0, 0x45)
-    return submission
+
+
+def _check_unused(protocol: int, priority: int, schedule: str, replace: int, default_message: int) -> None:
+    """Refuse what this message centre does not offer."""
+    _expect(protocol == priority == 0, 0x06)
+    _expect(schedule == "", 0x61)
+    _expect(replace == 0, 0x54)
+    _expect(default_message == 0, 0x63)
 
 
 def _check_source(source_type: tuple[int, int], source: str) -> None:
@@ -151,12 +151,14 @@ def _split_header(octets: bytes) -> tuple[tuple[int, int, int], bytes]:
     return (header[3], header[4], header[5]), octets[6:]
 
 
-def _check_length(octets: bytes, data_coding: int, *, is_part: bool, is_payload: bool) -> None:
-    """Refuse a text that does not fit into the message of a handset."""
+def _check_text(octets: bytes, data_coding: int, *, is_part: bool, is_payload: bool) -> None:
+    """Refuse a text that can't be read, or does not fit into the message of a handset."""
+    _expect(data_coding in {DEFAULT_ALPHABET, UCS2}, 0x45)
     single, part = {DEFAULT_ALPHABET: (160, 153), UCS2: (140, 134)}[data_coding]
     longest = part * 255 if is_payload else part if is_part else single
     _expect(len(octets) <= longest, 0x01)
     _expect(data_coding == DEFAULT_ALPHABET or len(octets) % 2 == 0, 0x01)
+    decode(octets, data_coding)
 
 
 def _seconds(validity: str) -> float | None:
@@ -168,10 +170,33 @@ def _seconds(validity: str) -> float | None:
     return float(sum(int(value) * unit for value, unit in zip(found.groups(), _SECONDS, strict=True)))
 
 
-def join(parts: Sequence[Submission]) -> str:
-    """Return the text of a message from its parts."""
+def messages_of(submissions: Sequence[Submission]) -> list[ReceivedMessage]:
+    """Return the messages whose parts are all there, in order."""
+    messages: list[ReceivedMessage] = []
+    parts: dict[tuple[str, int], list[Submission]] = {}
+    for one in submissions:
+        known = [one]
+        if one.part:
+            known = parts.setdefault((one.destination, one.part[0]), [])
+            known.append(one)
+            if len(known) < one.part[1]:
+                continue
+            del parts[one.destination, one.part[0]]
+        messages.append(_message(known))
+    return messages
+
+
+def _message(parts: Sequence[Submission]) -> ReceivedMessage:
+    last = parts[-1]
     octets = b"".join(one.octets for one in sorted(parts, key=lambda one: one.part or ()))
-    return decode(octets, parts[0].data_coding)
+    return ReceivedMessage(
+        id=last.reference,
+        recipients=[f"+{last.destination}"],
+        sender=f"+{last.source}" if last.source_type == (1, 1) else last.source,
+        text=decode(octets, last.data_coding),
+        lifetime=last.validity,
+        raw=repr(parts),
+    )
 
 
 def _expect(condition: bool, status: int) -> None:
