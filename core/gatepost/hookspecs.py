@@ -71,6 +71,9 @@ class OptionalAttributes(Protocol):
 
     delivers: ClassVar[bool] = True
     """False: no message that it takes reaches its recipient. ``gatepost check`` warns about each route that it is on."""
+    reports_itself: ClassVar[bool] = False
+    """True: it hears its provider's reports without webhooks, and passes them to ``Context.report``. ``gatepost check``
+    does not warn then that no delivery is ever reported."""
     replay_safe: ClassVar[float] = 0.0
     """Seconds for which the provider drops repeats with the same ``idempotency_key``, 0 to 86,400. A send whose outcome is
     uncertain is then repeated at once: a few times, in the same instance, with the same message and the same key. Each

@@ -269,6 +269,14 @@ def test_check_warns_of_a_plugin_that_never_reports_before_another_one(route, mo
     assert warning.startswith(
         "! routes.sms[1 codes].next_after: box never reports a delivery, so each message"
     )
+    assert [line for line in lines if "takes no reports" in line]
+
+    # It hears the reports without webhooks.
+    load = discovery.load
+    own = {"reports_itself": True}
+    monkeypatch.setattr(discovery, "load", lambda use: type("Own", (load(use),), own))
+    _, lines = route()
+    assert not [line for line in lines if "never reports" in line or "takes no reports" in line]
 
 
 GUIDE = Path(__file__).parents[2] / "docs/how-to/routing.md"

@@ -185,6 +185,7 @@ def test_another_replay_safe_refuses_the_start(seconds):
     [
         ("delivers", "no", "delivers that is not True or False"),
         ("delivers", None, "delivers that is not True or False"),
+        ("reports_itself", 1, "reports_itself that is not True or False"),
         ("preview_request", "POST /", "preview_request that is not a plain method"),
         ("preview_request", send_nothing, "preview_request that is not a plain method"),
     ],

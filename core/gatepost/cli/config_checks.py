@@ -183,7 +183,8 @@ def _unreported(settings: Settings, channel: Channel, instances: Mapping[str, In
     """Warn of plugins that are followed by another one unless they report a delivery, which they never do."""
     for position, route in enumerate(settings.routes.of(channel)):
         for name in route.use[:-1] if route.next_after else ():
-            if name in instances and not instances[name].takes_webhooks:
+            instance = instances.get(name)
+            if instance and not (instance.takes_webhooks or instance.reports_itself):
                 yield Finding(
                     "warning",
                     settings.routes.key(channel, position, "next_after"),

@@ -41,6 +41,8 @@ async def _reports(settings: Settings, instance: Instance, key: str) -> list[Fin
     if not any(instance.name in settings.routes.instances(channel) for channel in Channel):
         return []
     if not instance.takes_webhooks:
+        if instance.reports_itself:
+            return []
         return [Finding("warning", key, f"{instance.use} takes no reports: {_NO_REPORTS}")]
     # An empty request, which every plugin refuses. The only question is whether it has a key to verify one with.
     request = WebhookRequest(

@@ -19,8 +19,9 @@ def find_problems(plugin: object, hooks: Mapping[str, Sequence[pluggy.HookImpl]]
     for name in ("find_contacts", "find_user"):
         if hooks[name] and not hooks["find_contact"]:
             yield f"implements {name} without find_contact"
-    if type(getattr(plugin, "delivers", True)) is not bool:
-        yield "has a delivers that is not True or False"
+    for name in ("delivers", "reports_itself"):
+        if type(getattr(plugin, name, True)) is not bool:
+            yield f"has a {name} that is not True or False"
     preview: object = getattr(plugin, "preview_request", None)
     if preview is not None and (not callable(preview) or inspect.iscoroutinefunction(preview)):
         yield "has a preview_request that is not a plain method"

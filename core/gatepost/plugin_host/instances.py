@@ -63,6 +63,8 @@ class Instance:
         """The top-level package of the plugin's code."""
         self.delivers: bool = getattr(plugin, "delivers", True)
         """Whether the messages that it takes reach their recipients."""
+        self.reports_itself: bool = getattr(plugin, "reports_itself", False)
+        """Whether it hears its provider's reports without webhooks."""
         self.replay_safe: float = getattr(plugin, "replay_safe", 0.0)
         """Seconds for which the provider drops repeats with the same idempotency key."""
         self.retry_status: int = getattr(plugin, "retry_status", 503)

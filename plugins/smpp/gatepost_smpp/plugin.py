@@ -25,6 +25,7 @@ class Smpp(HasLifespan, HasPing, SmsSender):
 
     api_version: ClassVar[int] = 2
     settings_type: ClassVar[type[Settings]] = Settings
+    reports_itself: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, context: Context) -> None:
         Faults(check(settings)).expect_none()

@@ -251,6 +251,11 @@ class DeliversAsText(Example):
     delivers = "no"
 
 
+@wrong("plugin.attributes", "reports_itself is 1, not True or False")
+class ReportsItselfAsNumber(Example):
+    reports_itself = 1
+
+
 @wrong("plugin.attributes", "retry_statuses is no attribute of the contract: is it retry_status?")
 class MisspelledAttribute(Example):
     retry_statuses = 429

@@ -76,6 +76,8 @@ async def attributes(harness: Harness) -> None:
     delivers, seconds = getattr(plugin, "delivers", True), getattr(plugin, "replay_safe", 0.0)
     status = getattr(plugin, "retry_status", 503)
     assert isinstance(delivers, bool), f"delivers is {delivers!r}, not True or False"
+    reports_itself = getattr(plugin, "reports_itself", False)
+    assert isinstance(reports_itself, bool), f"reports_itself is {reports_itself!r}, not True or False"
     assert type(seconds) in {int, float}, f"replay_safe is {seconds!r}, not a number of seconds"
     assert 0 <= seconds <= 86_400, f"replay_safe is {seconds!r} seconds: a day is the most"
     assert type(status) is int and (status == 429 or 500 <= status <= 599), (  # noqa: PT018  one problem
