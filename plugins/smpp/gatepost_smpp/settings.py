@@ -22,7 +22,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Annotated[str, Meta(description="the provider's server", examples=["smpp.example"])]
     port: Annotated[int, Meta(ge=1, le=65535, description="its port; without TLS often 2775")] = 3550
     tls: Annotated[bool, Meta(description="whether the connections are encrypted; never falls back")] = True
-    ca_file: Annotated[Path | None, Meta(description="certificates (PEM) to trust, not the system's")] = None
+    ca_file: Annotated[
+        Path | None, Meta(description="certificates (PEM) to trust, not the system's", examples=["ca.pem"])
+    ] = None
     system_id: Annotated[str, Meta(description="the account's name")]
     password: Annotated[Secret, Meta(description="its password, at most 8 characters")]
     system_type: Annotated[str, Meta(description="only if the provider asks for one")] = ""
@@ -44,7 +46,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "same"
     reference_tag: Annotated[
         Annotated[int, Meta(ge=0x1400, le=0x3FFF)] | None,
-        Meta(description="the tag of the provider's own parameter for our id, if it has one"),
+        Meta(description="the tag of the provider's own parameter for our id", examples=[0x1500]),
     ] = None
     stop_words: Annotated[
         tuple[str, ...], Meta(description="a text that is one of these words, in any case, is an opt-out")
