@@ -195,7 +195,8 @@ async def test_it_waits_longer_after_each_failure(running, provider, monkeypatch
     assert pauses[:9] == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
 
 
-async def test_a_message_ends_the_wait_for_the_next_bind(running, provider, sms):
+async def test_a_message_ends_the_wait_for_the_next_bind(running, provider, sms, monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda *_: 1_000.0)
     provider.bind_status = 0x0E
     async with running() as plugin:
         for _ in range(3):
