@@ -16,6 +16,7 @@ from gatepost.cli import main
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.smartico import Smartico
 from misbehaving_plugins import plugins as misbehaving
+from toml_values import toml_value
 
 EMAIL = "jabberwock.vorpal+tag@snicker-snack.example"
 PHONE = "+447700900461"
@@ -152,7 +153,7 @@ class Canary:
         lines = []
         for name, table in self.tables.items():
             lines.append(f"[{name}]")
-            lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
+            lines += [f"{key} = {toml_value(value)}" for key, value in table.items()]
         config = self.folder / "gatepost.toml"
         config.write_text("\n".join(lines))
         self.contacts([EMAIL, PHONE, *NAMES])
@@ -273,11 +274,3 @@ class Canary:
         return hits + [
             f"output: {hit}" for text in self.outputs for hit in searcher.found(text.encode(), EVERYTHING)
         ]
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)

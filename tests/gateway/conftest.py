@@ -33,6 +33,7 @@ from gatepost.testing.serving import stop
 from gatepost.testing.smartico import Smartico
 from gatepost_sendgrid.testing import SendGridEmulator
 from gatepost_vonage.testing import VonageEmulator
+from toml_values import toml_value
 
 WAIT_TIMEOUT = 60.0
 """Seconds that a test waits for something that must happen; a busy machine is slow."""
@@ -205,14 +206,14 @@ Tables = dict[str, Any]
 
 
 def toml(tables: Tables) -> str:
-    """Return the tables as TOML, in which texts, numbers and lists look as in JSON."""
+    """Return the tables as TOML."""
     heads = [
         (f"[[{name}]]", one) if isinstance(table, list) else (f"[{name}]", one)
         for name, table in tables.items()
         for one in (table if isinstance(table, list) else [table])
     ]
     return "\n".join(
-        "\n".join([head, *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""])
+        "\n".join([head, *(f"{key} = {toml_value(value)}" for key, value in table.items()), ""])
         for head, table in heads
     )
 

@@ -6,6 +6,7 @@ import pytest
 
 from gatepost.model import Status
 from gatepost.testing import emulators
+from gatepost.testing.configuration import free_port
 from gatepost.testing.conformance.provider import provider_of
 from gatepost.testing.features import FailureMode
 
@@ -56,6 +57,10 @@ class Vendors:
 @pytest.fixture
 def vendors(deployment):
     """Return a context manager that runs a gateway on a channel's route, with the emulators of its vendors."""
+
+    # Some vendors report to an address that comes with the message.
+    port = free_port()
+    deployment.tables["server"] |= {"port": port, "public_url": f"http://127.0.0.1:{port}"}
 
     @asynccontextmanager
     async def vendors(channel):
