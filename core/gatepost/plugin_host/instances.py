@@ -56,15 +56,13 @@ class Instance:
         Raises ConfigError, with keys from the root of the file, when the hooks can't be used.
         """
         self.settings = settings
-        self.name = settings.name
-        self.use = settings.use
+        self.name, self.use = settings.name, settings.use
         self.services = services or InstanceServices(settings.name)
         self.package = type(plugin).__module__.partition(".")[0]
         """The top-level package of the plugin's code."""
         self.delivers: bool = getattr(plugin, "delivers", True)
         """Whether the messages that it takes reach their recipients."""
         self.reports_itself: bool = getattr(plugin, "reports_itself", False)
-        """Whether it hears its provider's reports without webhooks."""
         self.replay_safe: float = getattr(plugin, "replay_safe", 0.0)
         """Seconds for which the provider drops repeats with the same idempotency key."""
         self.retry_status: int = getattr(plugin, "retry_status", 503)

@@ -14,10 +14,14 @@ from gatepost_smpp.pdu import Pdu
 from gatepost_smpp.settings import Settings
 from gatepost_smpp.statuses import unavailable
 
+Deliver = Callable[[asyncio.StreamWriter, Pdu], None]
+"""Gets each deliver_sm, with the connection that wants its answer."""
+Late = Callable[[str, Pdu], None]
+"""Gets our id and the answer of a message whose send has ended before."""
+
 _MAX_PAUSE = 60.0
 """Seconds between two attempts to bind: 1 at first, doubled after each failure, and ended early by a send."""
 _MAX_BUFFER = 16 * 1024
-"""Bytes that are taken in one turn of the event loop, at most twice that."""
 _MAX_SEQUENCE = 0x7FFFFFFF
 _INVALID_COMMAND = 0x03
 
@@ -29,19 +33,10 @@ def answer(writer: asyncio.StreamWriter, request: Pdu, body: bytes = b"", *, sta
 
 
 class Bind:
-    """A bind as transceiver. A task runs ``keep``.
-
-    ``deliver`` gets each deliver_sm with the connection that wants its answer, and ``late`` our id and the answer of a
-    message whose send has ended before.
-    """
+    """A bind as transceiver. A task runs ``keep``."""
 
     def __init__(
-        self,
-        settings: Settings,
-        tls: ssl.SSLContext | None,
-        timeout: float,
-        deliver: Callable[[asyncio.StreamWriter, Pdu], None],
-        late: Callable[[str, Pdu], None],
+        self, settings: Settings, tls: ssl.SSLContext | None, timeout: float, deliver: Deliver, late: Late
     ) -> None:
         self._settings, self._tls, self._timeout = settings, tls, timeout
         self._deliver, self._late = deliver, late
@@ -49,11 +44,11 @@ class Bind:
         """Requests without an answer, also those that have not left yet."""
         self._window = asyncio.Semaphore(settings.window)
         self._sequence = 0
+        # The future's result is None where the connection is lost. Beside it is our id of the message.
         self._answers: dict[int, tuple[asyncio.Future[Pdu | None], str]] = {}
-        """What waits for the answer to each request, and our id; None is the answer where the connection is lost."""
         self._writer: asyncio.StreamWriter | None = None
+        # The result of the attempt to bind that is going on, or of the next one.
         self._attempt: asyncio.Future[Unavailable | None] = asyncio.get_running_loop().create_future()
-        """The result of the attempt to bind that is going on, or of the next one."""
         self._wanted = asyncio.Event()
 
     @property
@@ -70,7 +65,11 @@ class Bind:
         self.load += 1
         try:
             async with until_sent:
-                await self._wait_until_bound()
+                if not self.is_open:
+                    self._wanted.set()
+                    # Shielded: other sends wait for it too, and each raises an error of its own.
+                    if problem := await asyncio.shield(self._attempt):
+                        raise copy.copy(problem)
                 async with self._window:
                     sent = self._write(command, body, message_id)
                     until_sent.reschedule(deadline)
@@ -79,8 +78,8 @@ class Bind:
             if until_sent.when() == deadline:
                 raise Uncertain("no answer in time") from None
             is_busy = self.is_open
-            problem = "no place in the window in time" if is_busy else "no bind in time"
-            raise Unavailable(problem, message_only=is_busy) from None
+            reason = "no place in the window in time" if is_busy else "no bind in time"
+            raise Unavailable(reason, message_only=is_busy) from None
         finally:
             self.load -= 1
         if received is None:
@@ -102,14 +101,7 @@ class Bind:
                 async with asyncio.timeout(random.uniform(0.8 * pause, 1.2 * pause)):  # noqa: S311  no secret
                     await self._wanted.wait()
 
-    async def _wait_until_bound(self) -> None:
-        if not self.is_open:
-            self._wanted.set()
-            # Shielded: other sends wait for it too, and each raises an error of its own.
-            if problem := await asyncio.shield(self._attempt):
-                raise copy.copy(problem)
-
-    def _write(self, command: int, body: bytes, message_id: str = "") -> asyncio.Future[Pdu | None]:
+    def _write(self, command: int, body: bytes = b"", message_id: str = "") -> asyncio.Future[Pdu | None]:
         if self._writer is None or self._writer.is_closing():
             raise Unavailable("the connection was lost before the message left")
         self._sequence = self._sequence % _MAX_SEQUENCE + 1
@@ -121,11 +113,10 @@ class Bind:
     async def _serve(self) -> Unavailable:
         """Bind, and read until the connection ends; return why it did."""
         writer: asyncio.StreamWriter | None = None
+        address = self._settings.host, self._settings.port
         try:
             async with asyncio.timeout(self._timeout):
-                stream, writer = await asyncio.open_connection(
-                    self._settings.host, self._settings.port, ssl=self._tls, limit=_MAX_BUFFER
-                )
+                stream, writer = await asyncio.open_connection(*address, ssl=self._tls, limit=_MAX_BUFFER)
                 writer.write(pdu.encode(pdu.BIND_TRANSCEIVER, 1, bind_body(self._settings)))
                 reader = pdu.Reader(stream)
                 bound = await reader.next()
@@ -135,11 +126,11 @@ class Bind:
             self._attempt.set_result(None)
             await self._read(reader, writer)
         except (OSError, EOFError, ValueError, Unavailable) as error:
-            problem = f"no bind ({type(error).__name__}): check host, port, tls and ca_file"
-            return Unavailable(problem, misconfigured=isinstance(error, ssl.SSLCertVerificationError))
+            reason = f"no bind ({type(error).__name__}): check host, port, tls and ca_file"
+            return Unavailable(reason, misconfigured=isinstance(error, ssl.SSLCertVerificationError))
         finally:
             if self.is_open:
-                self._write(pdu.UNBIND, b"")
+                self._write(pdu.UNBIND)
             self._writer = None
             if writer is not None:
                 writer.transport.abort()
@@ -159,7 +150,7 @@ class Bind:
             except TimeoutError:
                 if is_probing:
                     raise
-                self._write(pdu.ENQUIRE_LINK, b"")
+                self._write(pdu.ENQUIRE_LINK)
                 is_probing = True
                 continue
             is_probing = False
@@ -176,5 +167,4 @@ class Bind:
                 if received.command == pdu.UNBIND:
                     return
             else:
-                nacked = received._replace(command=pdu.GENERIC_NACK)
-                answer(writer, nacked, status=_INVALID_COMMAND)
+                answer(writer, received._replace(command=pdu.GENERIC_NACK), status=_INVALID_COMMAND)

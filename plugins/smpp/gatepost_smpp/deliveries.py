@@ -13,7 +13,6 @@ from gatepost_smpp.receipts import MALFORMED, canonical_id, read_report
 from gatepost_smpp.settings import Settings
 
 _MAX_WAITING, _MAX_REMEMBERED = 1_000, 10_000
-"""Deliveries that wait for the store at one time, and messages whose provider's id is remembered."""
 _PAUSE = 1.0
 """Seconds until a report is passed on again: the store may be back, or the answer to the send stored by then."""
 _TRY_LATER = 0x64

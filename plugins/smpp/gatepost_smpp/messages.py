@@ -59,7 +59,7 @@ def bodies(message: Sms, settings: Settings, reference: int) -> Sequence[bytes]:
     head = c_string("") + source + bytes(_NUMBER_TYPE) + c_string(recipient[1])
     times = c_string("") + c_string(_validity(message.lifetime) if settings.validity else "")
     tag = settings.reference_tag
-    tail = parameter(tag, c_string(message.id)) if tag is not None else b""
+    tail = parameter(tag, c_string(message.id)) if tag else b""
     data_coding, octets, parts = encode_text(message.text[: _MAX_PARTS * GSM7_PART + 1])
 
     def body(text: bytes, esm_class: int, receipt: int, tail: bytes = tail) -> bytes:

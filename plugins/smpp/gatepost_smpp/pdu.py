@@ -7,16 +7,11 @@ from typing import NamedTuple
 
 SUBMIT_SM, DELIVER_SM, UNBIND, BIND_TRANSCEIVER, ENQUIRE_LINK = 0x04, 0x05, 0x06, 0x09, 0x15
 RESPONSE = GENERIC_NACK = 0x80000000
-"""The bit of a response's command id."""
 RECEIPTED_MESSAGE_ID, NETWORK_ERROR_CODE, MESSAGE_PAYLOAD, MESSAGE_STATE = 0x001E, 0x0423, 0x0424, 0x0427
-"""Tags of optional parameters."""
 UDHI = 0x40
 """The bit of esm_class that says that the text begins with a header."""
-
 _MAX_LENGTH = 128 * 1024
-"""Bytes of the longest PDU that is read; a parameter of 64 KiB fits."""
-_HEADER = struct.Struct(">IIII")
-_PARAMETER = struct.Struct(">HH")
+_HEADER, _PARAMETER = struct.Struct(">IIII"), struct.Struct(">HH")
 
 
 class Pdu(NamedTuple):
@@ -47,8 +42,7 @@ class Reader:
     """The PDUs that come on a connection."""
 
     def __init__(self, stream: asyncio.StreamReader) -> None:
-        self._stream = stream
-        self._buffer = bytearray()
+        self._stream, self._buffer = stream, bytearray()
 
     async def next(self) -> Pdu:
         """Return the next PDU; a cancelled call loses nothing. Raises EOFError, and ValueError for what is not SMPP."""
@@ -61,8 +55,7 @@ class Reader:
                     body = bytes(self._buffer[_HEADER.size : length])
                     del self._buffer[:length]
                     return Pdu(command, status, sequence, body)
-            data = await self._stream.read(_MAX_LENGTH)
-            if not data:
+            if not (data := await self._stream.read(_MAX_LENGTH)):
                 raise EOFError
             self._buffer += data
 
@@ -83,11 +76,9 @@ def read_delivery(body: bytes) -> Delivery:
     source = body.index(0) + 3
     source_end = body.index(0, source)
     esm_class = body.index(0, source_end + 3) + 1
-    validity = body.index(0, esm_class + 3) + 1
-    data_coding = body.index(0, validity) + 3
-    start = data_coding + 3
-    end = start + body[start - 1]
-    text = body[start:end]
+    data_coding = body.index(0, body.index(0, esm_class + 3) + 1) + 3
+    end = data_coding + 3 + body[data_coding + 2]
+    text = body[data_coding + 3 : end]
     parameters: dict[int, bytes] = {}
     while end + _PARAMETER.size <= len(body):
         tag, length = _PARAMETER.unpack_from(body, end)

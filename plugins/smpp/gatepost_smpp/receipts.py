@@ -10,19 +10,16 @@ from gatepost_smpp.messages import UCS2
 from gatepost_smpp.pdu import Delivery
 from gatepost_smpp.settings import Settings
 
+# The values of message_state (section 5.2.28), from 1 on, as ``stat`` names them (appendix B), and what each means.
 STATUSES: Mapping[str, Status | None] = {
     "ENROUTE": Status.ACCEPTED,
-    "ACCEPTD": Status.ACCEPTED,
     "DELIVRD": Status.DELIVERED,
-    "EXPIRED": Status.FAILED,
-    "DELETED": Status.FAILED,
-    "UNDELIV": Status.FAILED,
-    "REJECTD": Status.REJECTED,
+    **dict.fromkeys(("EXPIRED", "DELETED", "UNDELIV"), Status.FAILED),
+    "ACCEPTD": Status.ACCEPTED,
     "UNKNOWN": None,
+    "REJECTD": Status.REJECTED,
 }
-"""What each ``stat`` of a receipt means (appendix B); None: the provider does not know what became of the message."""
-STATES = ("", "ENROUTE", "DELIVRD", "EXPIRED", "DELETED", "UNDELIV", "ACCEPTD", "UNKNOWN", "REJECTD")
-"""The values of message_state (section 5.2.28), as a receipt names them."""
+STATES = ("", *STATUSES)
 
 MALFORMED = Report(ignored={"malformed": 1})
 _KIND, _TEXT, _RECEIPTS = 0x3C, 0x00, frozenset({0x04, 0x20})

@@ -9,10 +9,6 @@ from msgspec import Meta, Struct
 from gatepost.errors import Fault
 from gatepost.model import Secret
 
-_MAX_LENGTHS = {"system_id": 15, "password": 8, "system_type": 12}
-"""What SMPP 3.4 has room for in a bind (section 4.1.5)."""
-
-IdForm = Literal["same", "decimal", "hex"]
 _Octet = Annotated[int, Meta(ge=0, le=255)]
 
 
@@ -41,13 +37,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "udh"
     validity: Annotated[bool, Meta(description="whether the provider is told a message's lifetime")] = True
     receipt_ids: Annotated[
-        IdForm,
-        Meta(description="decimal or hex: receipts have the answers' ids as numbers of that form"),
+        Literal["same", "decimal", "hex"],
+        Meta(description="decimal, hex: receipts have the answers' ids as numbers of that form"),
     ] = "same"
     reference_tag: Annotated[
-        Annotated[int, Meta(ge=0x1400, le=0x3FFF)] | None,
-        Meta(description="the tag of the provider's own parameter for our id", examples=[0x1500]),
-    ] = None
+        int, Meta(ge=0, le=0x3FFF, description="the tag of the provider's own parameter for our id; 0: none")
+    ] = 0
     stop_words: Annotated[
         tuple[str, ...], Meta(description="a text that is one of these words, in any case, is an opt-out")
     ] = ("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT")
@@ -55,14 +50,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def check(settings: Settings) -> Iterator[Fault]:
     """Yield every fault that the types can't express."""
-    host = settings.host
+    host, tag = settings.host, settings.reference_tag
     if not host or not host.isascii() or not host.isprintable() or " " in host:
         yield Fault("host", "must be a host name (in ASCII: xn--…) or an address")
     if settings.ca_file is not None and not settings.tls:
         yield Fault("ca_file", "has no effect with tls = false")
-    values = (settings.system_id, settings.password.reveal(), settings.system_type)
-    for (key, longest), value in zip(_MAX_LENGTHS.items(), values, strict=True):
-        if not value and key != "system_type":
-            yield Fault(key, "is empty")
-        if len(value) > longest or not (value.isascii() and value.isprintable()):
-            yield Fault(key, f"SMPP 3.4 has room for {longest} characters of printable ASCII")
+    if 0 < tag < 0x1400:
+        yield Fault("reference_tag", "a provider's own parameters begin at 0x1400")
+    # SMPP 3.4, section 4.1.5.
+    for key, least, most in (("system_id", 1, 15), ("password", 1, 8), ("system_type", 0, 12)):
+        value = settings.password.reveal() if key == "password" else getattr(settings, key)
+        if not least <= len(value) <= most or not (value.isascii() and value.isprintable()):
+            yield Fault(key, f"SMPP 3.4 wants {least} to {most} characters of printable ASCII")

@@ -4,25 +4,23 @@ from collections.abc import Mapping
 
 from gatepost.errors import Rejected, SendError, Unavailable
 
+# fmt: off
 NAMES: Mapping[int, str] = {
     0x01: "RINVMSGLEN", 0x02: "RINVCMDLEN", 0x03: "RINVCMDID", 0x04: "RINVBNDSTS", 0x05: "RALYBND",
     0x06: "RINVPRTFLG", 0x07: "RINVREGDLVFLG", 0x08: "RSYSERR", 0x0A: "RINVSRCADR", 0x0B: "RINVDSTADR",
     0x0C: "RINVMSGID", 0x0D: "RBINDFAIL", 0x0E: "RINVPASWD", 0x0F: "RINVSYSID", 0x11: "RCANCELFAIL",
     0x13: "RREPLACEFAIL", 0x14: "RMSGQFUL", 0x15: "RINVSERTYP", 0x33: "RINVNUMDESTS", 0x34: "RINVDLNAME",
-    0x40: "RINVDESTFLAG", 0x42: "RINVSUBREP", 0x43: "RINVESMCLASS", 0x44: "RCNTSUBDL", 0x45: "RSUBMITFAIL",
-    0x48: "RINVSRCTON", 0x49: "RINVSRCNPI", 0x50: "RINVDSTTON", 0x51: "RINVDSTNPI", 0x53: "RINVSYSTYP",
-    0x54: "RINVREPFLAG", 0x55: "RINVNUMMSGS", 0x58: "RTHROTTLED", 0x61: "RINVSCHED", 0x62: "RINVEXPIRY",
-    0x63: "RINVDFTMSGID", 0x64: "RX_T_APPN", 0x65: "RX_P_APPN", 0x66: "RX_R_APPN", 0x67: "RQUERYFAIL",
-    0xC0: "RINVOPTPARSTREAM", 0xC1: "ROPTPARNOTALLWD", 0xC2: "RINVPARLEN", 0xC3: "RMISSINGOPTPARAM",
-    0xC4: "RINVOPTPARAMVAL", 0xFE: "RDELIVERYFAILURE", 0xFF: "RUNKNOWNERR",
-}  # fmt: skip
+    0x40: "RINVDESTFLAG", 0x42: "RINVSUBREP", 0x43: "RINVESMCLASS", 0x44: "RCNTSUBDL",
+    0x45: "RSUBMITFAIL", 0x48: "RINVSRCTON", 0x49: "RINVSRCNPI", 0x50: "RINVDSTTON", 0x51: "RINVDSTNPI",
+    0x53: "RINVSYSTYP", 0x54: "RINVREPFLAG", 0x55: "RINVNUMMSGS", 0x58: "RTHROTTLED", 0x61: "RINVSCHED",
+    0x62: "RINVEXPIRY", 0x63: "RINVDFTMSGID", 0x64: "RX_T_APPN", 0x65: "RX_P_APPN", 0x66: "RX_R_APPN",
+    0x67: "RQUERYFAIL", 0xC0: "RINVOPTPARSTREAM", 0xC1: "ROPTPARNOTALLWD", 0xC2: "RINVPARLEN",
+    0xC3: "RMISSINGOPTPARAM", 0xC4: "RINVOPTPARAMVAL", 0xFE: "RDELIVERYFAILURE", 0xFF: "RUNKNOWNERR",
+}
+# fmt: on
 """Every status of the table, without the prefix ``ESME_``."""
-
 _REJECTED = frozenset({0x01, 0x0A, 0x0B, 0x65, 0x66, 0xFE})
 _BUSY = frozenset({0x05, 0x08, 0x14, 0x58, 0x64, 0xFF})
-"""Every message would get it now."""
-_THROTTLED, _PAUSE = 0x58, 1.0
-"""The pause in seconds: providers count messages by the second."""
 _ACCOUNT: Mapping[int, str] = {
     **dict.fromkeys((0x02, 0x03), "the server does not take such requests: check host and port"),
     **dict.fromkeys((0x04, 0x07, 0x15, 0x50, 0x51), "ask the provider to let the account send this way"),
@@ -36,7 +34,6 @@ _SOME_MESSAGES: Mapping[int, str] = {
     **dict.fromkeys((0x48, 0x49), "check short_code_type"),
     0x62: "set validity = false",
 }
-"""Misconfigured for some texts or senders, while others pass."""
 
 
 def refusal(status: int) -> SendError:
@@ -49,16 +46,16 @@ def refusal(status: int) -> SendError:
 
 def unavailable(status: int, *, of_bind: bool = False) -> Unavailable:
     """Return the error for an answer that refuses no message for good, such as one to a bind."""
-    name = code_of(status)
     hint = _ACCOUNT.get(status) or _SOME_MESSAGES.get(status)
     return Unavailable(
-        f"the provider answered {name}" + (f": {hint}" if hint else ""),
-        code=name,
+        f"the provider answered {code_of(status)}" + (f": {hint}" if hint else ""),
+        code=code_of(status),
         misconfigured=hint is not None,
         content_only=not of_bind and status in _SOME_MESSAGES,
         # What the specification does not define, or not for a submit_sm, may be about this message alone.
         message_only=not of_bind and hint is None and status not in _BUSY,
-        retry_after=_PAUSE if status == _THROTTLED else None,
+        # ESME_RTHROTTLED: providers count messages by the second.
+        retry_after=1.0 if status == 0x58 else None,
     )
 
 

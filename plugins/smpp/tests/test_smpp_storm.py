@@ -85,7 +85,9 @@ async def settled(provider):
 
 
 async def test_each_message_ends_once(tmp_path, running_centre):
-    pytest.importorskip("gatepost_csv", reason="gatepost-csv is not installed: the gateway needs a contact source")
+    pytest.importorskip(
+        "gatepost_csv", reason="gatepost-csv is not installed: the gateway needs a contact source"
+    )
     storm = {"cut": min(0.02, 40 / MESSAGES), "latest": 1500}
     async with (
         running_centre(seed=4711, storm=storm) as provider,
