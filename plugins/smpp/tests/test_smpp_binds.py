@@ -14,6 +14,11 @@ from gatepost_smpp.testing import SmppEmulator
 UNBIND, ENQUIRE_LINK, QUERY_SM, GENERIC_NACK = 6, 0x15, 3, 0x80000000
 
 
+async def opened(plugin):
+    """Wait until every bind stands, as the plugin sees it."""
+    await wait_until(lambda: all(one.is_open for one in plugin._binds), lambda: "it does not bind")
+
+
 async def bound(provider, count):
     await wait_until(
         lambda: sum(one.is_bound for one in provider.open) >= count, lambda: "the binds are not open"
@@ -21,8 +26,8 @@ async def bound(provider, count):
 
 
 async def test_it_binds_before_the_first_message_and_unbinds_at_the_end(running, provider):
-    async with running(connections=3):
-        await bound(provider, 3)
+    async with running(connections=3) as plugin:
+        await opened(plugin)
     await wait_until(lambda: not provider.open, lambda: "the connections are still open")
     assert provider.unbinds == 3
     assert provider.connections == 3
@@ -30,7 +35,7 @@ async def test_it_binds_before_the_first_message_and_unbinds_at_the_end(running,
 
 async def test_the_messages_are_spread_over_all_binds(running, provider, sms):
     async with running(connections=2, window=2, context={"concurrency": 4}) as plugin:
-        await bound(provider, 2)
+        await opened(plugin)
         provider.answering.clear()
         sending = [asyncio.create_task(plugin.send_sms(sms(id=str(number)))) for number in range(4)]
         await wait_until(lambda: provider.attempts == 4, lambda: "not all windows are used")
@@ -178,10 +183,10 @@ async def test_the_providers_requests_are_answered(plugin, provider):
 async def test_it_binds_again_by_itself(running, provider, monkeypatch):
     pauses = []
     monkeypatch.setattr("random.uniform", lambda _, longest: pauses.append(longest / 1.2) or 0.0)
-    async with running(connections=2):
+    async with running(connections=2) as plugin:
         for count in (2, 4, 6):
-            await bound(provider, 2)
-            assert provider.connections == count
+            await wait_until(lambda: provider.connections == count, lambda: "it does not bind again")  # noqa: B023
+            await opened(plugin)
             await provider.drop_connections()
     assert pauses == pytest.approx([1.0] * len(pauses)), "a loss is no failure to bind"
 
