@@ -27,8 +27,26 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "COLUMNS": "80", "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
 
 
+PROVIDERS = (
+    *(
+        "brevo",
+        "http",
+        "infobip",
+        "mailgun",
+        "postmark",
+        "sandbox",
+        "sendgrid",
+        "ses",
+        "sinch",
+        "smpp",
+        "twilio",
+    ),
+    "vonage",
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", ["http", "sandbox", "sendgrid", "vonage"])
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_whole_way_is_shown_and_nothing_is_left_behind(provider, tmp_path):
     ended = subprocess.run(
         [*COMMAND, "--exit", "--provider", provider],
