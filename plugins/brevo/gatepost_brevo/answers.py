@@ -1,6 +1,6 @@
 """What Brevo's answers mean. Pure functions."""
 
-import msgspec
+from collections.abc import Mapping
 
 from gatepost import wire
 from gatepost.errors import Unavailable, Uncertain
@@ -24,18 +24,29 @@ CODES = (
 )
 
 
-class _Answer(msgspec.Struct, rename="camel"):
-    code: str = ""
-    message: str = ""
-    message_id: str | int = ""
-    sms_count: int = 0
+def names_sender(text: object) -> bool:
+    """Return whether a free text of Brevo's is about the sender: an address in it may have the word too."""
+    return isinstance(text, str) and any("sender" in word for word in text.lower().split() if "@" not in word)
+
+
+def id_of(value: object) -> str:
+    """Return Brevo's id: of a mail its Message-ID without brackets, of a text message a number."""
+    return wire.safe_id(str(value).strip("<>")) if type(value) in {str, int} else ""
+
+
+def _read(reply: wire.Reply) -> tuple[Mapping[str, object], str]:
+    """Return the fields of an answer, each of any type, and its code where that is a documented one."""
+    answer = reply.json()
+    fields = answer if isinstance(answer, dict) else {}
+    code = wire.safe_code(fields.get("code"))
+    return fields, code if code in CODES else ""
 
 
 def expect_success(reply: wire.Reply) -> None:
     """Return for an answer of success; raise the error that any other one means."""
-    error = reply.decode(_Answer) or _Answer()
-    status, code = reply.status, error.code if error.code in CODES else ""
-    if code == "invalid_parameter" and "sender" in error.message.lower():
+    fields, code = _read(reply)
+    status = reply.status
+    if code == "invalid_parameter" and names_sender(fields.get("message")):
         problem = "Brevo does not know this sender: verify its address, or authenticate its domain"
         raise Unavailable(problem, code=f"{code} sender", misconfigured=True, content_only=True)
     # The seconds until then, where others have a time.
@@ -53,13 +64,13 @@ def receipt(reply: wire.Reply, *, has_key: bool) -> Receipt:
 
     ``has_key``: the request had an idempotencyKey, so that only its own first try can be the duplicate.
     """
-    answer = reply.decode(_Answer)
-    if reply.status == 400 and answer is not None and answer.code in _DUPLICATE_CODES:
+    fields, code = _read(reply)
+    if reply.status == 400 and code in _DUPLICATE_CODES:
         if has_key:
             return Receipt()
-        raise Uncertain("Brevo says that it has this message already", code=answer.code)
+        raise Uncertain("Brevo says that it has this message already", code=code)
     expect_success(reply)
-    provider_id = wire.safe_id(str(answer.message_id).strip("<>")) if answer else ""
-    if answer is None or not provider_id:
+    provider_id, parts = id_of(fields.get("messageId")), fields.get("smsCount")
+    if not provider_id:
         raise Uncertain("the answer has no messageId: check base_url", code=str(reply.status))
-    return Receipt(provider_id, answer.sms_count if 0 < answer.sms_count < 256 else 0)
+    return Receipt(provider_id, parts if type(parts) is int and 0 < parts < 256 else 0)

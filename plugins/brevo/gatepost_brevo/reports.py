@@ -7,6 +7,7 @@ from functools import partial
 from gatepost import wire
 from gatepost.errors import BadWebhook
 from gatepost.model import Report, Secret, Status, StatusEvent, WebhookRequest
+from gatepost_brevo.answers import id_of, names_sender
 from gatepost_brevo.messages import ID_HEADER
 from gatepost_brevo.settings import Settings
 
@@ -49,17 +50,19 @@ def _status_event(item: object, *, url_id: str) -> StatusEvent | str:
     """Return the status of an event, or the name under which an event without a status is counted."""
     if not isinstance(item, dict):
         return "malformed"
+    # Nothing nested means anything, and what is nested deep enough can't be written out.
+    item = {name: value for name, value in item.items() if isinstance(value, str | int)}
     if "camp_id" in item:
         return "campaign"
     # Some of its names come in two spellings, as in softBounce.
     kind = re.sub("(?<=[a-z])(?=[A-Z])", "_", str(item.get("msg_status", item.get("event")))).lower()
     status = _STATUSES.get(kind)
-    if kind in {"replied", "reply"} and str(item.get("reply")).strip().upper() in _STOP_WORDS:
+    if kind in {"replied", "reply"} and str(item.get("reply")).strip(" .!\r\n").upper() in _STOP_WORDS:
         status = Status.UNSUBSCRIBED
     if status is None:
         return kind if kind in _WITHOUT_STATUS else "unknown"
     words = [kind] if status in {Status.FAILED, Status.REJECTED} else []
-    if kind == "error" and "sender" in str(item.get("reason")).lower():
+    if kind == "error" and names_sender(item.get("reason")):
         # Brevo has taken the mail before it looks at the sender.
         status, words = Status.REJECTED, ["error", "sender"]
     elif status is Status.FAILED and (smtp := _SMTP_CODE.match(str(item.get("reason")))):
@@ -68,13 +71,7 @@ def _status_event(item: object, *, url_id: str) -> StatusEvent | str:
     return StatusEvent(
         status=status,
         message_id=wire.safe_id(item.get(ID_HEADER)) or url_id,
-        provider_id=_provider_id(item),
+        provider_id=id_of(item.get("message-id", item.get("messageId"))),
         recipient=Secret(f"+{number[1]}") if number and status is Status.UNSUBSCRIBED else None,
         code=" ".join(words),
     )
-
-
-def _provider_id(item: Mapping[str, object]) -> str:
-    """Return Brevo's id: of a mail its Message-ID without brackets, of a text message a number."""
-    value = item.get("message-id", item.get("messageId"))
-    return wire.safe_id(str(value).strip("<>")) if type(value) in {str, int} else ""

@@ -12,6 +12,12 @@ from gatepost.model import Secret
 
 SENDER = re.compile(r"\+?[0-9]{1,15}|[A-Za-z0-9]{1,11}")
 SENDER_FORM = "up to 11 of the characters A-Z a-z 0-9, or up to 15 digits"
+_CATEGORY = Meta(description="sms: the kind of all its messages, which sets their rules and hours")
+_TOKEN = Meta(description="the bearer token of the account's webhook; this or webhook_basic verifies reports")
+_BASIC = Meta(
+    description="the user name and password in the webhook's URL; sms: each message names that URL",
+    examples=[{"username": "brevo", "password": "env:BREVO_WEBHOOK_PASSWORD"}],
+)
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,21 +26,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     api_key: Annotated[Secret, Meta(description="an API key of the account; it begins with xkeysib-")]
     channel: Annotated[Literal["email", "sms"], Meta(description="what the instance sends")] = "email"
     default_sender: Annotated[str, Meta(description="sms: the sender if Smartico sends none")] = ""
-    category: Annotated[
-        Literal["transactional", "marketing"],
-        Meta(description="sms: the kind of all its messages, which sets their rules and hours"),
-    ] = "transactional"
-    webhook_token: Annotated[
-        Secret | None,
-        Meta(description="the bearer token of the account's webhook; this or webhook_basic verifies reports"),
-    ] = None
-    webhook_basic: Annotated[
-        wire.Login | None,
-        Meta(
-            description="the user name and password in the webhook's URL; sms: each message names that URL",
-            examples=[{"username": "brevo", "password": "env:BREVO_WEBHOOK_PASSWORD"}],
-        ),
-    ] = None
+    category: Annotated[Literal["transactional", "marketing"], _CATEGORY] = "transactional"
+    webhook_token: Annotated[Secret | None, _TOKEN] = None
+    webhook_basic: Annotated[wire.Login | None, _BASIC] = None
     base_url: Annotated[str, Meta(description="the URL of Brevo's API")] = "https://api.brevo.com"
     connection: wire.ConnectionSetting = None
 

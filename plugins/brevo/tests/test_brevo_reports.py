@@ -72,7 +72,7 @@ async def test_a_name_in_another_spelling_means_the_same(texts, text, read_text,
     assert [event.status for event in report.events] == [Status.FAILED]
 
 
-@pytest.mark.parametrize("answer", ["STOP", " stop\n", "Unsubscribe"])
+@pytest.mark.parametrize("answer", ["STOP", " stop\n", "Unsubscribe", "Stop.", "STOP!!"])
 async def test_a_stop_unsubscribes_the_user_by_the_number(texts, text, read_text, answer):
     event = {**texts.event("replied", text), "reply": answer, "messageId": None}
 
@@ -98,6 +98,7 @@ async def test_any_other_answer_is_counted(texts, text, read_text, answer):
         ("soft_bounce", "5521 canary", "soft_bounce"),
         ("soft_bounce", None, "soft_bounce"),
         ("error", "canary", "error"),
+        ("error", "no answer for <canary@sender.example>", "error"),
         ("error", "Sending has been rejected because the sender you used is not valid", "error sender"),
         ("blocked", "550 due to a list", "blocked"),
         ("invalid_email", "canary", "invalid_email"),
@@ -147,6 +148,20 @@ async def test_an_id_of_another_type_is_no_id(texts, text, read_text, value):
     report = await read_text({**texts.event("delivered", text), "messageId": value})
 
     assert report.ignored == {"no_id": 1}
+
+
+@pytest.mark.parametrize(
+    "field", ["event", "msg_status", "reason", "reply", "to", "message-id", "X-Mailin-custom"]
+)
+async def test_no_depth_of_a_value_breaks_the_parser(plugin, signed, field):
+    # Just under the depth at which the body is no JSON any more, a value can't be written out either.
+    for depth in range(850, 1000):
+        body = f'{{"event":"reply","{field}":{"[" * depth}{"]" * depth}}}'
+        try:
+            report = await plugin.parse_webhook(signed(body.encode()))
+        except BadWebhook:
+            break
+        assert sum(report.ignored.values()) == 1
 
 
 async def test_an_event_of_a_campaign_is_not_about_a_message(provider, taken, reported):

@@ -295,14 +295,42 @@ async def test_a_success_without_an_id_is_uncertain(provider, plugin, email, mon
     assert isinstance(outcome, Uncertain)
 
 
-@pytest.mark.parametrize("parts", [0, -1, 256, 10**30])
-async def test_parts_out_of_range_are_left_out(texts, texting, sms, monkeypatch, parts):
-    answering(texts, monkeypatch, 201, {"messageId": 7, "smsCount": parts})
+@pytest.mark.parametrize(
+    "extra",
+    [
+        *({"smsCount": parts} for parts in (0, -1, 256, 10**30, None, "2", 1.5, True, [])),
+        {"code": None, "message": 7},
+    ],
+)
+async def test_a_message_that_brevo_took_is_taken_whatever_else_the_answer_holds(
+    texts, texting, sms, monkeypatch, extra
+):
+    answering(texts, monkeypatch, 201, {"messageId": 7, **extra})
 
     async with texting() as plugin:
-        outcome = await outcome_of(plugin.send_sms, sms())
-    assert isinstance(outcome, Receipt | Uncertain)
-    assert getattr(outcome, "parts", 0) == 0
+        assert await outcome_of(plugin.send_sms, sms()) == Receipt("7")
+
+
+@pytest.mark.parametrize("message", [None, 7, ["canary"], {"text": "canary"}])
+async def test_a_code_counts_whatever_form_the_text_beside_it_has(
+    provider, plugin, email, monkeypatch, message
+):
+    answering(provider, monkeypatch, 400, {"code": "duplicate_parameter", "message": message})
+    assert await outcome_of(plugin.send_email, email()) == Receipt()
+
+    answering(provider, monkeypatch, 400, {"code": "not_enough_credits", "message": message})
+    assert (await outcome_of(plugin.send_email, email())).misconfigured
+
+
+@pytest.mark.parametrize(
+    "message", ["canary@sender.example is not valid", "email <sender.canary@mail.example>"]
+)
+async def test_an_address_that_has_the_word_sender_is_no_sender(
+    provider, plugin, email, monkeypatch, message
+):
+    answering(provider, monkeypatch, 400, {"code": "invalid_parameter", "message": message})
+
+    assert isinstance(await outcome_of(plugin.send_email, email()), Rejected)
 
 
 async def test_a_key_of_another_account_is_for_the_operator(provider, running, email):
