@@ -33,8 +33,11 @@ class _Answer(msgspec.Struct):
     id: str = ""
 
 
-def batch_of(message: Sms, *, default_sender: str, callback_url: str) -> bytes:
-    """Return the body of ``POST …/batches``; raise Rejected if Sinch would refuse the message."""
+def batch_of(message: Sms, *, default_sender: str, callback_url: str | None) -> bytes:
+    """Return the body of ``POST …/batches``; raise Rejected if Sinch would refuse the message.
+
+    Its reports go to ``callback_url``; if that is empty, to the service plan's own; None: it asks for none.
+    """
     if _HALF_A_CHARACTER.search(message.text):
         raise Rejected("the text has half of a Unicode character", code="syntax_invalid_json")
     sender = message.sender or default_sender
@@ -48,7 +51,8 @@ def batch_of(message: Sms, *, default_sender: str, callback_url: str) -> bytes:
         "to": [message.recipient.reveal()],
         "type": "mt_text",
         "body": message.text,
-        "delivery_report": "per_recipient",
+        # Sinch refuses a batch that asks for reports where neither it nor the service plan says where to.
+        "delivery_report": None if callback_url is None else "per_recipient",
         "expire_at": f"{ends.isoformat(timespec='milliseconds')}Z",
         "callback_url": callback_url,
         "client_reference": message.id,
@@ -74,6 +78,7 @@ def expect_success(reply: wire.Reply, status: int) -> None:
         raise Rejected(f"Sinch refuses the message ({reply.status})", code=code)
     if reply.sends and reply.status in {400, 403} and code in ACCOUNT_CODES:
         problem = "Sinch refuses messages of this service plan: check the account, its numbers and campaigns"
-        raise Unavailable(problem, code=code, misconfigured=True)
+        # A campaign belongs to a sender.
+        raise Unavailable(problem, code=code, misconfigured=True, content_only=code == "unknown_campaign")
     misconfigured = wire.MISCONFIGURED | {415} if reply.sends else wire.ANY_REFUSAL
     wire.expect_success(reply, code=code, accepted={status}, misconfigured=misconfigured)

@@ -19,7 +19,8 @@ class Sinch(HasLifespan, HasPing, SmsSender, WebhookParser):
 
     def __init__(self, settings: Settings, context: Context) -> None:
         self._settings = settings
-        self._callback_url = context.webhook_url
+        self._verifies = settings.webhook_secret is not None or settings.webhook_basic is not None
+        self._callback_url = context.webhook_url if self._verifies else None
         self._path = f"/xms/v1/{settings.service_plan_id}/batches"
         faults = Faults(check(settings))
         with faults:
@@ -53,10 +54,9 @@ class Sinch(HasLifespan, HasPing, SmsSender, WebhookParser):
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
         """Verify who sends a callback, then translate it."""
-        has_key = self._settings.webhook_secret is not None or self._settings.webhook_basic is not None
         return await wire.read_webhook(
             request,
             reports.read_report,
-            self._settings if has_key else None,
+            self._settings if self._verifies else None,
             setting="webhook_secret or webhook_basic",
         )

@@ -23,6 +23,8 @@ _STATUSES: Mapping[str, Status] = {
 # Aborted with one of these codes it was tried, and not refused: an internal error, a failure for now, no time left.
 _FAILED_CODES = frozenset({403, 404, 406})
 _CODES = range(1, 1000)
+_ENDS = {Status.FAILED, Status.REJECTED}
+"""Only of these is the code a reason."""
 _STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "ARRET"})
 _HEADER = "x-sinch-webhook-signature"
 
@@ -67,7 +69,8 @@ def _status_event(item: Mapping[str, object]) -> StatusEvent | str:
     """Return the status of a callback, or the name under which one without a status is counted."""
     reference = wire.safe_id(item.get("client_reference"))
     if item["type"] == "mo_text":
-        if str(item.get("body")).strip().upper() not in _STOP_WORDS:
+        text = item.get("body")
+        if not isinstance(text, str) or text.strip(" .!\r\n").upper() not in _STOP_WORDS:
             return "inbound"
         return StatusEvent(
             status=Status.UNSUBSCRIBED, message_id=reference, recipient=_number(item.get("from"))
@@ -84,7 +87,7 @@ def _status_event(item: Mapping[str, object]) -> StatusEvent | str:
         status=status,
         message_id=reference,
         provider_id=wire.safe_id(item.get("batch_id")),
-        code=str(code) if code in _CODES else "",
+        code=str(code) if code in _CODES and status in _ENDS else "",
     )
 
 

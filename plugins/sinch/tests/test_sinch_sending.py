@@ -67,6 +67,22 @@ async def test_without_a_public_url_the_service_plans_own_serves(provider, runni
     assert "callback_url" not in provider.taken[0].message
 
 
+async def test_an_instance_that_accepts_no_reports_asks_for_none(provider, running, sms):
+    provider.has_callback_url = False
+    async with running(webhook_secret=None) as plugin:
+        await plugin.send_sms(sms())
+
+    assert not provider.taken[0].message.keys() & {"callback_url", "delivery_report"}
+
+
+async def test_without_any_address_for_reports_the_operator_must_set_one(provider, running, sms):
+    provider.has_callback_url = False
+    async with running(context={"webhook_url": ""}) as plugin:
+        outcome = await outcome_of(plugin, sms())
+
+    assert (outcome.misconfigured, outcome.code) == (True, "missing_callback_url")
+
+
 @pytest.mark.parametrize("sender", ["Amazing", "AB 12345678", "60606", "+447700900999", "447700900999000"])
 async def test_a_sender_is_sent_as_it_is(provider, plugin, sms, sender):
     await plugin.send_sms(sms(sender=sender))
@@ -168,6 +184,8 @@ async def test_a_fault_of_the_account_is_for_the_operator(provider, plugin, sms,
 
     assert isinstance(outcome, Unavailable)
     assert (outcome.misconfigured, outcome.code) == (True, code)
+    # A campaign belongs to a sender: the messages of others go on.
+    assert outcome.content_only is (code == "unknown_campaign")
 
 
 @pytest.mark.parametrize(

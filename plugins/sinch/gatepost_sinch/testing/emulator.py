@@ -79,6 +79,8 @@ class SinchEmulator(Emulator):
         self.webhook_secret = secrets.token_urlsafe(24)
         self.default_originator = False
         """Whether Sinch chooses the sender of a batch that has none."""
+        self.has_callback_url = True
+        """Whether the service plan has a callback URL, for the reports on a batch that names none."""
         self.blocked = False
         """Whether the account is blocked, as one without credit is."""
 
@@ -128,6 +130,8 @@ class SinchEmulator(Emulator):
             return self.refuse_as(400, *batch)
         if batch.sender is UNSET and not self.default_originator:
             return self.refuse_as(400, "syntax_constraint_violation", "from is required")
+        if batch.delivery_report != "none" and batch.callback_url is UNSET and not self.has_callback_url:
+            return self.refuse_as(403, "missing_callback_url", "no callback URL is configured")
         if self.blocked:
             return self.refuse_as(403, "blocked_account", "the account is blocked")
         message = msgspec.json.decode(body)
