@@ -12,8 +12,7 @@ from gatepost_infobip.settings import NUMBER, SENDERS, Settings, sender_on
 
 _PATHS = {"sms": "/sms/3/messages", "viber": "/viber/2/messages", "whatsapp": "/whatsapp/1/message/template"}
 _Json = dict[str, Any]
-# Meta's rule for what fills a placeholder.
-_NOT_IN_A_PLACEHOLDER = re.compile(r"[\n\r\t]| {5}")
+_NOT_IN_A_PLACEHOLDER = re.compile(r"[\n\r\t]| {5}")  # By Meta's rule.
 
 
 def send_request(message: Sms, settings: Settings, webhook_url: str) -> tuple[str, bytes]:

@@ -29,6 +29,7 @@ class Infobip(HasLifespan, HasPing, SmsSender, WebhookParser):
                 connections=context.concurrency,
                 headers={"Authorization": f"App {settings.api_key.reveal()}", "Accept": "application/json"},
                 options=settings.connection,
+                max_reply=2**20,  # As large as a list of templates may be.
             )
         faults.expect_none()
         self._settings, self._webhook_url, token = settings, "", settings.webhook_token
@@ -60,8 +61,7 @@ class Infobip(HasLifespan, HasPing, SmsSender, WebhookParser):
     @hookimpl
     async def send_sms(self, message: Sms) -> Receipt:
         """Send one message on the instance's channel."""
-        path, body = send_request(message, self._settings, self._webhook_url)
-        reply = await self._http.post(path, body)
+        reply = await self._http.post(*send_request(message, self._settings, self._webhook_url))
         wire.expect_success(reply, code=error_code(reply))
         return read_answer(reply)
 

@@ -54,6 +54,8 @@ def sender_on(channel: str, sender: str) -> str | None:
 def find_faults(settings: Settings) -> Iterator[Fault]:
     """Yield every fault that the types can't express, but for those of the connection."""
     yield from wire.key_faults(api_key=settings.api_key, webhook_token=settings.webhook_token)
+    if settings.webhook_token and len(settings.webhook_token.reveal()) < 20:
+        yield Fault("webhook_token", "is too short: make it a secret of at least 20 characters")
     yield from settings.webhook_basic.faults("webhook_basic") if settings.webhook_basic else ()
     channel, sender, template = settings.channel, settings.default_sender, settings.template
     if sender_on(channel, sender) is None and (sender or channel != "sms"):

@@ -43,7 +43,7 @@ def read_answer(reply: wire.Reply) -> Receipt:
         # Accepted, pending or delivered.
         case {"messages": [{"status": {"groupId": 0 | 1 | 3}, **message}]}:
             parts = wire.resolve(message, ("details", "messageCount"), message.get("messageCount"))
-            counted = parts if isinstance(parts, int) and 0 <= parts <= 255 else 0
+            counted = parts if type(parts) is int and 0 <= parts <= 255 else 0
             return Receipt(wire.safe_id(message.get("messageId")), parts=counted)
         case {"messages": [{"status": {"groupId": int(), "id": int(number)} as status}]}:
             refusal = _REFUSALS.get(number, partial(Rejected, "Infobip refused the message"))

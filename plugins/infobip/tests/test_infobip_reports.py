@@ -384,19 +384,20 @@ def requested(url=URL, **headers):
     return with_headers(webhook_request(url, b'{"results": []}'), headers)
 
 
+TOKEN, QUOTED = "t0k&n-that-is-20-long", "t0k%26n-that-is-20-long"
 BASIC = basic_auth("infobip", Secret("swordfish"))
 
 
 @pytest.mark.parametrize(
     ("keys", "request_", "is_accepted"),
     [
-        ({"webhook_token": "t0k&n"}, requested(f"{URL}?token=t0k%26n"), True),
-        ({"webhook_token": "t0k&n"}, requested(f"{URL}?x=1&token=t0k%26n"), True),
-        ({"webhook_token": "t0k&n"}, requested(f"{URL}?token=t0k%26n", **BASIC), True),
-        ({"webhook_token": "t0k&n"}, requested(), False),
-        ({"webhook_token": "t0k&n"}, requested(f"{URL}?token="), False),
-        ({"webhook_token": "t0k&n"}, requested(f"{URL}?token=t0k"), False),
-        ({"webhook_token": "t0k&n"}, requested(**BASIC), False),
+        ({"webhook_token": TOKEN}, requested(f"{URL}?token={QUOTED}"), True),
+        ({"webhook_token": TOKEN}, requested(f"{URL}?x=1&token={QUOTED}"), True),
+        ({"webhook_token": TOKEN}, requested(f"{URL}?token={QUOTED}", **BASIC), True),
+        ({"webhook_token": TOKEN}, requested(), False),
+        ({"webhook_token": TOKEN}, requested(f"{URL}?token="), False),
+        ({"webhook_token": TOKEN}, requested(f"{URL}?token=t0k"), False),
+        ({"webhook_token": TOKEN}, requested(**BASIC), False),
         ({"webhook_basic": LOGIN}, requested(**BASIC), True),
         ({"webhook_basic": LOGIN}, requested(f"{URL}?token=x", **BASIC), True),
         ({"webhook_basic": LOGIN}, requested(), False),
@@ -405,13 +406,13 @@ BASIC = basic_auth("infobip", Secret("swordfish"))
         ({"webhook_basic": LOGIN}, requested(**basic_auth("other", Secret("swordfish"))), False),
         ({"webhook_basic": LOGIN}, requested(Authorization="Bearer x"), False),
         # With both of them, one is enough; but no header that is wrong.
-        ({"webhook_token": "t", "webhook_basic": LOGIN}, requested(f"{URL}?token=t"), True),
-        ({"webhook_token": "t", "webhook_basic": LOGIN}, requested(**BASIC), True),
-        ({"webhook_token": "t", "webhook_basic": LOGIN}, requested(), False),
-        ({"webhook_token": "t", "webhook_basic": LOGIN}, requested(f"{URL}?token=u"), False),
+        ({"webhook_token": TOKEN, "webhook_basic": LOGIN}, requested(f"{URL}?token={QUOTED}"), True),
+        ({"webhook_token": TOKEN, "webhook_basic": LOGIN}, requested(**BASIC), True),
+        ({"webhook_token": TOKEN, "webhook_basic": LOGIN}, requested(), False),
+        ({"webhook_token": TOKEN, "webhook_basic": LOGIN}, requested(f"{URL}?token=u"), False),
         (
-            {"webhook_token": "t", "webhook_basic": LOGIN},
-            requested(f"{URL}?token=t", Authorization="x"),
+            {"webhook_token": TOKEN, "webhook_basic": LOGIN},
+            requested(f"{URL}?token={QUOTED}", Authorization="x"),
             False,
         ),
     ],

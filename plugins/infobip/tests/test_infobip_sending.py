@@ -108,11 +108,10 @@ async def test_no_address_is_sent_that_gatepost_could_not_accept_reports_at(
 
 
 async def test_a_token_is_encoded_for_the_url(infobip, on, sms):
-    _, one = await sent_on(
-        on, "sms", sms(), infobip, {"webhook_url": ADDRESS}, webhook_token="a&b=c#d+/é"[:-1]
-    )
+    token = "a&b=c#d+/and-some-more"
+    _, one = await sent_on(on, "sms", sms(), infobip, {"webhook_url": ADDRESS}, webhook_token=token)
 
-    assert one["webhooks"]["delivery"]["url"] == f"{ADDRESS}?token=a%26b%3Dc%23d%2B%2F"
+    assert one["webhooks"]["delivery"]["url"] == f"{ADDRESS}?token=a%26b%3Dc%23d%2B%2Fand-some-more"
 
 
 @pytest.mark.parametrize(
@@ -300,6 +299,7 @@ async def test_an_answer_that_is_not_infobips_is_uncertain(infobip, plugin, sms,
         ({"messageId": "m", "status": {"groupId": 1}, "details": {"messageCount": "3"}}, Receipt("m")),
         ({"messageId": "m", "status": {"groupId": 1}, "details": None, "messageCount": 256}, Receipt("m")),
         ({"messageId": "m", "status": {"groupId": 1}, "messageCount": 255}, Receipt("m", parts=255)),
+        ({"messageId": "m", "status": {"groupId": 1}, "messageCount": True}, Receipt("m")),
     ],
 )
 async def test_what_an_answer_lacks_is_left_out(infobip, plugin, sms, message, receipt, monkeypatch):
@@ -450,6 +450,8 @@ async def test_ping_says_whether_the_operator_is_needed(infobip, on, channel, st
         [{"name": "news", "language": "en_GB", "status": "PENDING"}],
         [{"name": "news", "language": "en", "status": "APPROVED"}, "news", None],
         [{"name": "others", "language": "en_GB", "status": "APPROVED"}],
+        # As many as a large account has.
+        [{"name": "others", "language": "en_GB", "status": "APPROVED", "structure": "x" * 1_000}] * 500,
     ],
 )
 async def test_ping_misses_a_template_that_whatsapp_has_not_approved(infobip, on, templates):
@@ -463,7 +465,7 @@ async def test_ping_misses_a_template_that_whatsapp_has_not_approved(infobip, on
 
 
 async def test_a_list_of_templates_that_is_cut_short_says_nothing(infobip, on):
-    infobip.templates = [{"name": "other" * 1_000, "language": "en", "status": "APPROVED"}] * 50
+    infobip.templates = [{"name": "other" * 1_000, "language": "en", "status": "APPROVED"}] * 250
 
     async with on("whatsapp") as plugin:
         await plugin.ping()

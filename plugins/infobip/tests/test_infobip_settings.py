@@ -80,6 +80,7 @@ async def test_every_fault_is_named_at_once_without_secrets(faults_of):
             "must be up to 15 digits or 11 ASCII characters",
         ),
         ({"default_sender": "Ama\nzing"}, "default_sender", "must be up to 15 digits"),
+        ({"webhook_token": "x" * 19}, "webhook_token", "is too short"),
         (
             {"channel": "viber", "default_sender": None},
             "default_sender",
@@ -108,7 +109,7 @@ async def test_every_fault_is_named_at_once_without_secrets(faults_of):
         ),
         ({"category": "promotion"}, "category", 'has no effect: only channel = "viber" has categories'),
         ({"api_key": ""}, "api_key", "must be one word"),
-        ({"webhook_token": "two words"}, "webhook_token", "must be one word"),
+        ({"webhook_token": "two words in place of one"}, "webhook_token", "must be one word"),
     ],
 )
 async def test_a_fault_says_what_to_do(faults_of, keys, key, problem):
