@@ -30,9 +30,8 @@ class Ses(HasLifespan, HasPing, EmailSender, WebhookParser):
         self._log, self._warn = context.log, context.warn
         connect = partial(wire.connect, options=settings.connection)
         self._url = settings.base_url.rstrip("/") or f"https://email.{settings.region}.amazonaws.com"
-        sns_url = (
-            f"https://sns.{''.join(settings.topic_arn.split(':')[3:4]) or settings.region}.amazonaws.com"
-        )
+        topic_region = "".join(settings.topic_arn.split(":")[3:4]) or settings.region
+        sns_url = f"https://sns.{topic_region}.amazonaws.com"
         faults = Faults(check(settings))
         with faults:
             self._http = connect(self._url, timeout=context.timeout, connections=context.concurrency)

@@ -10,26 +10,27 @@ _misconfigured = partial(Unavailable, misconfigured=True)
 _sender = partial(_misconfigured, content_only=True)
 _BUSY = partial(Unavailable, "SES is asked too often: set per_second to the account's rate", retry_after=1.0)
 _QUOTA = partial(Unavailable, "the account's quota of 24 hours is used up", retry_after=600.0)
+_PAUSED = partial(_misconfigured, "the account or configuration_set is paused: see AWS's console")
+_FORBIDDEN = partial(_misconfigured, "the access key or role has ended, or may not do this in this region")
 _SET = partial(_misconfigured, "configuration_set does not exist in this region, or base_url is wrong")
 
 REFUSALS: Mapping[str, Callable[..., SendError]] = {
     "MessageRejected": partial(Rejected, "SES refused the mail's content"),
     "BadRequestException": partial(Rejected, "SES found the request invalid"),
     "MailFromDomainNotVerifiedException": partial(_sender, "this sender's MAIL FROM domain is not verified"),
-    "AccountSuspendedException": partial(_misconfigured, "AWS has suspended the account's sending"),
-    "SendingPausedException": partial(_misconfigured, "the account or configuration_set is paused"),
+    **dict.fromkeys(("AccountSuspendedException", "SendingPausedException"), _PAUSED),
     "NotFoundException": _SET,
     "LimitExceededException": _QUOTA,
-    "TooManyRequestsException": _BUSY,
-    # Of every AWS service: those whose status is 400. For the others the status says what to do.
-    "ThrottlingException": _BUSY,
+    # Of every AWS service: those whose status is 400, or has been. For the others the status says what to do.
+    **dict.fromkeys(("TooManyRequestsException", "ThrottlingException"), _BUSY),
     "RequestExpired": partial(_misconfigured, "the signature is not valid now: check this machine's clock"),
     "IncompleteSignature": partial(_misconfigured, "the signature did not arrive whole: check base_url"),
-    "NotAuthorized": partial(_misconfigured, "the access key or role may not do this in this region"),
+    **dict.fromkeys(("NotAuthorized", "AccessDeniedException", "ExpiredTokenException"), _FORBIDDEN),
 }
 # How the texts of several errors begin. An address may follow.
 _PHRASES: Mapping[str, Callable[..., SendError]] = {
     "Email address is not verified": partial(_sender, "sender, or a sandbox's recipient, is not verified"),
+    **dict.fromkeys(("Sending paused for this account", "Sending suspended for this account"), _PAUSED),
     "Configuration set <": _SET,
     "Daily message quota exceeded": _QUOTA,
 }

@@ -43,6 +43,8 @@ def check(settings: Settings) -> Iterator[Fault]:
             yield Fault(name, f"must be {advice}")
     secret, role = settings.secret_access_key, settings.use_role
     yield from wire.key_faults(secret_access_key=secret, session_token=settings.session_token)
+    if role if settings.session_token else settings.access_key_id.startswith("ASIA"):
+        yield Fault("session_token", "goes with a temporary access key (ASIA…), and never with use_role")
     key = {"access_key_id": settings.access_key_id or None, "secret_access_key": secret}
     for name, value in key.items():
         if (value is not None) == role:

@@ -48,9 +48,7 @@ class Sns:
         message = {name: text for name, text in body.items() if isinstance(text, str)}
         # Everybody can have a topic of their own, whose messages SNS signs too.
         if message.get("TopicArn") != self._topic_arn or message.get("Type") not in _TYPES:
-            raise BadSignature(
-                "no message of topic_arn: raw message delivery must be off in the subscription"
-            )
+            raise BadSignature("no message of topic_arn: the subscription's raw delivery must be off")
         url = message.get("SigningCertURL", "")
         async with nullcontext() if url in self._keys else self._fetching:
             key = self._keys.get(url) or await self._fetch_key(url)

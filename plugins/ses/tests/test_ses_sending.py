@@ -97,6 +97,9 @@ ERRORS = [
     ("MessageRejected", "", Rejected, {}),
     ("MessageRejected", UNVERIFIED, Unavailable, SENDER),
     ("MessageRejected", NO_SET, Unavailable, ACCOUNT),
+    # A paused account, in the words of today and of earlier years.
+    ("MessageRejected", "Sending paused for this account. For more information, …", Unavailable, ACCOUNT),
+    ("MessageRejected", "Sending suspended for this account. For more information, …", Unavailable, ACCOUNT),
     ("BadRequestException", "", Rejected, {}),
     ("BadRequestException", f"Illegal address: {RECIPIENT}", Rejected, {}),
     ("BadRequestException", NO_SET, Unavailable, ACCOUNT),
@@ -138,6 +141,15 @@ async def test_the_meaning_of_an_error(provider, plugin, email, code, text, outc
     assert ("the provider answered" in error.reason) == (code not in REFUSALS)
     assert {name: getattr(error, name) for name in more} == more
     assert RECIPIENT not in repr(error) + repr(vars(error))
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ExpiredTokenException"])
+async def test_a_key_that_may_not_send_rejects_no_mail(provider, plugin, email, code):
+    # AWS documents the status 403, and for some services 400.
+    provider.plan(emulator.answer(400, {"x-amzn-ErrorType": code}))
+    with pytest.raises(Unavailable) as caught:
+        await plugin.send_email(email())
+    assert (caught.value.misconfigured, caught.value.code) == (True, code)
 
 
 @pytest.mark.parametrize("code", [f"{RECIPIENT}", "x" * 50, "+447700900123", ""])

@@ -56,6 +56,11 @@ def test_values_of_other_types_are_refused(table):
         ({"sns_url": "http://sns.example"}, "sns_url"),
         ({"use_role": True, "secret_access_key": None}, "access_key_id"),
         ({"use_role": True, "access_key_id": None}, "secret_access_key"),
+        (
+            {"use_role": True, "access_key_id": None, "secret_access_key": None, "session_token": "a-token"},
+            "session_token",
+        ),
+        ({"access_key_id": "ASIAIOSFODNN7EXAMPLE"}, "session_token"),
     ],
 )
 async def test_invalid_values_refuse_the_start(make_plugin, keys, key):
