@@ -81,39 +81,33 @@ def _statuses(data: Mapping[str, Any], *, count_machine_opens: bool) -> list[Sta
 
 
 def _event(data: Mapping[str, Any], status: Status, domain: str) -> StatusEvent | str:
-    variables, name = data.get("user-variables"), data.get("domain")
-    own_id = variables.get(ID_VARIABLE) if isinstance(variables, dict) else None
-    if not isinstance(own_id, str) or not _MESSAGE_ID.fullmatch(own_id):
-        own_id = ""
-        if isinstance(name, dict) and name.get("name") != domain:
-            # A webhook of the whole account tells of all its domains.
-            return "other_domain"
-    message_id = ""
-    match data:
-        case {"message": {"headers": {"message-id": str(message_id)}}}:
-            pass
-    recipient = data.get("recipient") if status in _OF_USERS else None
+    found = wire.resolve(data, ("user-variables", ID_VARIABLE))
+    own_id = found if isinstance(found, str) and _MESSAGE_ID.fullmatch(found) else ""
+    # A webhook of the whole account tells of all its domains, and of what users do there.
+    is_here = wire.resolve(data, ("domain", "name"), domain) == domain
+    if not own_id and not is_here:
+        return "other_domain"
+    recipient = data.get("recipient") if is_here and status in _OF_USERS else None
     return StatusEvent(
         status=status,
         message_id=own_id,
-        provider_id=mail_id(message_id),
+        provider_id=mail_id(wire.resolve(data, ("message", "headers", "message-id"))),
         recipient=Secret(recipient) if isinstance(recipient, str) and recipient else None,
         code=_code(data),
     )
 
 
-def mail_id(message_id: str) -> str:
+def mail_id(message_id: object) -> str:
     """Return the part of a Message-ID before its domain, with which it would look like an address."""
-    return wire.safe_id(message_id.strip("<>").partition("@")[0])
+    return wire.safe_id(message_id.strip("<>").partition("@")[0]) if isinstance(message_id, str) else ""
 
 
 def _code(data: Mapping[str, Any]) -> str:
     """Return the cause of a failure, such as ``bounce 550 5.1.1``: only values of closed lists pass."""
     if data.get("event") != "failed":
         return ""
-    reason, delivery = str(data.get("reason")), data.get("delivery-status")
-    found = None
-    if isinstance(delivery, dict):
-        found = _REPLY.match(f"{delivery.get('code')} {delivery.get('enhanced-code')}")
+    reason = str(data.get("reason"))
+    number, enhanced = (wire.resolve(data, ("delivery-status", name)) for name in ("code", "enhanced-code"))
+    found = _REPLY.match(f"{number} {enhanced}")
     words = found.groups() if found else ()
     return " ".join([reason if reason in _REASONS else "failed", *filter(None, words)])

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -89,6 +90,6 @@ class Postmark(HasLifespan, HasPing, EmailSender, WebhookParser):
     @hookimpl
     async def parse_webhook(self, request: WebhookRequest) -> Report:
         """Check the user name and password of a webhook, then translate it."""
-        return await wire.read_webhook(
-            request, reports.read_report, self._settings.webhook_basic, setting="webhook_basic"
-        )
+        settings = self._settings
+        translate = partial(reports.read_report, stream=settings.message_stream)
+        return await wire.read_webhook(request, translate, settings.webhook_basic, setting="webhook_basic")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from gatepost import wire
@@ -38,12 +39,12 @@ _REPLY = re.compile(r"(?:smtp;\s*)?([245]\d\d)(?!\d)(?:[ -]+([245]\.\d{1,3}\.\d{
 _MESSAGE_ID = re.compile(r"[0-9a-f-]{36}")
 
 
-def read_report(request: WebhookRequest, login: wire.Login) -> Report:
+def read_report(request: WebhookRequest, login: wire.Login, *, stream: str) -> Report:
     """Check the user name and the password, then translate; raise the errors of the hook ``parse_webhook``."""
     wire.expect_basic_auth(request, login)
     match request.json():
         case {"RecordType": str()} as body:
-            return wire.collect_events([body], _status_event)
+            return wire.collect_events([body], partial(_status_event, stream=stream))
         case {"FromFull": _}:
             return Report(ignored={"inbound": 1})
     raise BadWebhook("the body has no RecordType: create the webhook in the message stream, under Webhooks")
@@ -56,7 +57,7 @@ def suppression_status(reason: object, origin: object) -> Status | None:
     return Status.UNSUBSCRIBED if (reason, origin) == ("ManualSuppression", "Recipient") else None
 
 
-def _status_event(body: Mapping[str, Any]) -> StatusEvent | str:
+def _status_event(body: Mapping[str, Any], stream: str) -> StatusEvent | str:
     """Return the status of a webhook, or the name under which one without a status is counted."""
     match body:
         case {"RecordType": "Bounce", "Type": str(kind)} if kind in _BOUNCES:
@@ -67,7 +68,9 @@ def _status_event(body: Mapping[str, Any]) -> StatusEvent | str:
         case {"RecordType": "SubscriptionChange", "SuppressSending": True, "Recipient": str(recipient)}:
             # A hard bounce is reported as a bounce too, and an operator's own entry is no opt-out.
             status = suppression_status(body.get("SuppressionReason"), body.get("Origin"))
-            return _event(body, status, str(body["SuppressionReason"]), recipient) if status else "suppressed"
+            # What a user does in another stream may be about mails of another system.
+            known = recipient if body.get("MessageStream", stream) == stream else ""
+            return _event(body, status, str(body["SuppressionReason"]), known) if status else "suppressed"
         case {"RecordType": "SubscriptionChange", "SuppressSending": False}:
             return "reactivated"
         case {"RecordType": kind} if kind in _STATUSES:

@@ -32,7 +32,7 @@ LOGIN_HEADERS = wire.basic_auth("postmark", Secret("password"))
 
 def translate(body):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return reports.read_report(webhook_request(body=raw, headers=LOGIN_HEADERS), LOGIN)
+    return reports.read_report(webhook_request(body=raw, headers=LOGIN_HEADERS), LOGIN, stream="outbound")
 
 
 def bounce(kind, **fields):
@@ -108,6 +108,13 @@ def test_an_opt_out_that_names_no_mail_names_the_user():
     assert list(translate(body).events) == [
         StatusEvent(status=Status.UNSUBSCRIBED, recipient=Secret(RECIPIENT), code="ManualSuppression")
     ]
+
+
+@pytest.mark.parametrize(("stream", "found"), [("outbound", True), ("newsletter", False), (None, False)])
+def test_an_opt_out_of_another_stream_is_none_of_this_one(stream, found):
+    reason = {"SuppressSending": True, "SuppressionReason": "ManualSuppression", "Origin": "Recipient"}
+    report = translate(change(**reason, MessageStream=stream, MessageID=None, Metadata={}))
+    assert (len(report.events), report.ignored) == ((1, {}) if found else (0, {"no_id": 1}))
 
 
 @pytest.mark.parametrize(
