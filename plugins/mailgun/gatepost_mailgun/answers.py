@@ -13,7 +13,7 @@ _FAULTS: Sequence[tuple[str, str, str]] = (
     ("free accounts", "free_account", "a free account sends only to authorized recipients: upgrade it"),
     ("unverified", "unverified", "the domain is not verified: set the DNS records that Mailgun shows"),
     ("activate your", "inactive", "the account is not activated: open the mail that Mailgun sent about it"),
-    ("can't be used", "ip", "the domain's IP address can't be used: ask Mailgun's support"),
+    ("cant be used", "ip", "the domain's IP address can't be used: ask Mailgun's support"),
     ("large batches", "volume", "the domain may not send this much yet: ask Mailgun's support"),
     ("domain not found", "domain", f"this region has no such domain: {_KEYS}"),
     ("not allowed to send", "not_allowed", "the domain may not send: Mailgun's control panel says why"),
@@ -39,7 +39,8 @@ def expect_success(reply: wire.Reply) -> None:
     """
     answer = reply.json()
     text = str(answer.get("message")) if isinstance(answer, dict) else ""
-    lower = text.lower()
+    # Some answers have the names of parameters in quotes, and some don't.
+    lower = text.lower().replace("'", "")
     if reply.status == 429:
         names = [name for name in ("request", "recipient", "bytes") if f"{name} limit" in lower]
         date = _PAUSE.search(text)

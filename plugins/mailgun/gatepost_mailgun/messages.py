@@ -1,6 +1,7 @@
 """The forms of Mailgun's Messages API. Pure functions."""
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
 from email.utils import quote
 
 from gatepost.model import Email, Mailbox
@@ -35,6 +36,15 @@ def mail_form(message: Email, settings: Settings) -> Iterator[tuple[str, str]]:
         yield "o:tracking-clicks", "htmlonly" if settings.click_tracking else "no"
     yield "o:deliver-within", _window(message.lifetime)
     yield f"v:{ID_VARIABLE}", message.id
+
+
+def encode_form(fields: Iterable[tuple[str, str]]) -> tuple[bytes, Mapping[str, str]]:
+    """Return a form in multipart/form-data, and its headers: to percent-encode a mail takes milliseconds of CPU."""
+    boundary = f"gatepost-{secrets.token_hex(16)}"
+    head = f"--{boundary}\r\nContent-Disposition: form-data; name="
+    body = "".join(f'{head}"{name}"\r\n\r\n{value}\r\n' for name, value in fields)
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    return f"{body}--{boundary}--\r\n".encode("utf-8", "replace"), headers
 
 
 def _address(mailbox: Mailbox) -> str:

@@ -9,12 +9,8 @@ from gatepost.hookspecs import Context, EmailSender, HasLifespan, HasPing, Webho
 from gatepost.model import Email, Receipt, Report, WebhookRequest
 from gatepost_mailgun import reports
 from gatepost_mailgun.answers import MISSING, expect_success
-from gatepost_mailgun.messages import mail_form
+from gatepost_mailgun.messages import encode_form, mail_form
 from gatepost_mailgun.settings import Settings, check
-
-# A form without a field, as the address for finished mails takes it.
-_EMPTY_FORM = b"--gatepost--\r\n"
-_MULTIPART = {"Content-Type": "multipart/form-data; boundary=gatepost"}
 
 
 class Mailgun(HasLifespan, HasPing, EmailSender, WebhookParser):
@@ -45,8 +41,9 @@ class Mailgun(HasLifespan, HasPing, EmailSender, WebhookParser):
     @hookimpl
     async def ping(self) -> None:
         """Send an empty form, which Mailgun refuses for its missing recipient: a sending key may do nothing else."""
+        body, headers = encode_form([])
         reply = await self._http.request(
-            "POST", f"{self._path}.mime", body=_EMPTY_FORM, headers=_MULTIPART, sends=False
+            "POST", f"{self._path}.mime", body=body, headers=headers, sends=False
         )
         try:
             expect_success(reply)
@@ -59,7 +56,8 @@ class Mailgun(HasLifespan, HasPing, EmailSender, WebhookParser):
     @hookimpl
     async def send_email(self, message: Email) -> Receipt:
         """Send one mail; raise Uncertain for a success that is not Mailgun's."""
-        reply = await self._http.post(self._path, list(mail_form(message, self._settings)))
+        body, headers = encode_form(mail_form(message, self._settings))
+        reply = await self._http.post(self._path, body, headers=headers)
         expect_success(reply)
         match reply.json():
             case {"id": str(message_id)}:
@@ -70,7 +68,5 @@ class Mailgun(HasLifespan, HasPing, EmailSender, WebhookParser):
     async def parse_webhook(self, request: WebhookRequest) -> Report:
         """Verify the signature in a webhook's body, then translate its event."""
         settings = self._settings
-        verifiable = settings if settings.webhook_signing_key else None
-        return await wire.read_webhook(
-            request, reports.read_report, verifiable, setting="webhook_signing_key"
-        )
+        known = settings if settings.webhook_signing_key else None
+        return await wire.read_webhook(request, reports.read_report, known, setting="webhook_signing_key")

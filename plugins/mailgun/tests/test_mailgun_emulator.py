@@ -127,6 +127,35 @@ async def test_a_bad_request_is_refused(provider, post, how, status, text):
     assert provider.taken == []
 
 
+async def test_both_kinds_of_forms_are_taken(provider, post):
+    status, _ = await post(aiohttp.FormData(GOOD, default_to_multipart=True))
+    assert status == 200
+    await post(GOOD)
+    assert len(provider.taken) == 2
+    assert provider.taken[0].message == provider.taken[1].message
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "multipart/form-data; boundary=x"),
+        (b"--x--\r\n", "multipart/form-data"),
+        (b"--y--\r\n", "multipart/form-data; boundary=x"),
+        (b'--x\r\nContent-Disposition: form-data; name="to"\r\n\r\na', "multipart/form-data; boundary=x"),
+        (b"--x\r\n\r\na\r\n--x--\r\n", "multipart/form-data; boundary=x"),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="to"\r\n\r\n\xff\r\n--x--\r\n',
+            "multipart/form-data; boundary=x",
+        ),
+        (b"to=%ff", "application/x-www-form-urlencoded"),
+    ],
+)
+async def test_a_form_that_can_not_be_read_is_refused(post, body, content_type):
+    status, answer = await post(body, **{"Content-Type": content_type})
+    assert status == 400
+    assert "unable to parse request" in answer["message"]
+
+
 async def test_the_address_for_finished_mails_names_what_is_missing(post):
     for fields, text in (
         ({}, "to parameter is missing"),

@@ -46,6 +46,21 @@ async def test_the_form_of_a_request(provider, plugin, email):
     assert provider.requests == [("POST", f"/v3/{provider.domain}/messages")]
 
 
+@pytest.mark.parametrize("text", ["Привет\r\n--gatepost", "a=b&c=%41+\n\n\x00 🎲", '\r\n"\r\n', " x\r\n"])
+async def test_a_text_arrives_as_it_is_and_takes_no_more_bytes(provider, plugin, email, text):
+    # Percent-encoding a mail of 50 KB would block the event loop for 5 ms.
+    await plugin.send_email(email(html=text * 1000, text=text))
+    (taken,) = provider.taken
+    assert (dict(taken.message)["html"], dict(taken.message)["text"]) == (text * 1000, text)
+    assert taken.headers["Content-Type"].startswith("multipart/form-data")
+    assert int(taken.headers["Content-Length"]) - 1001 * len(text.encode()) < 1500
+
+
+async def test_half_a_character_does_not_stop_a_mail(provider, plugin, email):
+    await plugin.send_email(email(text="a\ud83d"))
+    assert dict(provider.taken[0].message)["text"] == "a?"
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -127,6 +142,9 @@ ERRORS = [
     (400, "Header name must be pure ASCII: X-Ä", Rejected, "400 header"),
     (400, "to parameter is not a valid address. please check documentation", Rejected, "400 to"),
     (400, "from parameter is not a valid address. please check documentation", Rejected, "400 from"),
+    # Older answers have the name in quotes.
+    (400, "'to' parameter is not a valid address. please check documentation", Rejected, "400 to"),
+    (400, "'from' parameter is not a valid address. please check documentation", Rejected, "400 from"),
     (400, "unable to parse request: unexpected EOF", Rejected, "400"),
     (400, "invalid delivery time format", Rejected, "400"),
     (400, f"{NOT_ALLOWED} {SANDBOX}", Unavailable, "400 sandbox"),

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
@@ -121,18 +120,12 @@ class MailgunEmulator(Emulator):
     async def _send(self, request: web.BaseRequest, body: bytes) -> web.Response:
         if len(body) > MAX_REQUEST:
             return self.refuse(413, "request size exceeds 52.4MiB limit")
-        if request.content_type != "application/x-www-form-urlencoded":
+        if request.content_type not in form_rules.READERS:
             return self.refuse(400, "Invalid request content type")
         try:
-            form = parse_qsl(
-                body.decode("ascii"),
-                keep_blank_values=True,
-                strict_parsing=bool(body),
-                encoding="utf-8",
-                errors="strict",
-            )
+            form = form_rules.READERS[request.content_type](body, request.headers["Content-Type"])
         except ValueError:
-            return self.refuse(400, "unable to parse request: invalid URL escape")
+            return self.refuse(400, "unable to parse request")
         if refusal := next(self._refusals(form), None):
             return self.refuse(*refusal)
         message_id = f"{datetime.now(UTC):%Y%m%d%H%M%S}.{secrets.token_hex(8)}@{self.domain}"

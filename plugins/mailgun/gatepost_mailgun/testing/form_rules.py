@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import getaddresses
+from urllib.parse import parse_qsl
 
 Form = Sequence[tuple[str, str]]
 
@@ -13,6 +14,40 @@ MAX_OPTIONS = 16 * 1024
 
 _ADDRESS = re.compile(r"[!#-'*+\-/-9=?A-Z^-~]+(\.[!#-'*+\-/-9=?A-Z^-~]+)*@[\w-]+(\.[\w-]+)+", re.ASCII)
 _WINDOW = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?", re.ASCII)
+_BOUNDARY = re.compile(r'multipart/form-data; *boundary="?([\w\'()+,./:=?-]{1,70})"?', re.ASCII)
+_PART_NAME = re.compile(
+    r'^content-disposition: form-data; name="([^"]*)"$', re.ASCII | re.IGNORECASE | re.MULTILINE
+)
+
+
+def _read_multipart(body: bytes, content_type: str) -> Form:
+    boundary = _BOUNDARY.fullmatch(content_type)
+    delimiter = f"\r\n--{boundary[1]}" if boundary else "\r\n"
+    first, *parts, last = f"\r\n{body.decode()}".split(delimiter)
+    if boundary is None or first or last != "--\r\n":
+        raise ValueError("the body is not between its boundaries")
+    form = []
+    for part in parts:
+        head, blank, text = part.partition("\r\n\r\n")
+        name = _PART_NAME.search(head.replace("\r\n", "\n"))
+        if not name or not blank:
+            raise ValueError("a part has no name")
+        form.append((name[1], text))
+    return form
+
+
+def _read_urlencoded(body: bytes, _content_type: str) -> Form:
+    text = body.decode("ascii")
+    return parse_qsl(
+        text, keep_blank_values=True, strict_parsing=bool(body), encoding="utf-8", errors="strict"
+    )
+
+
+READERS: Mapping[str, Callable[[bytes, str], Form]] = {
+    "multipart/form-data": _read_multipart,
+    "application/x-www-form-urlencoded": _read_urlencoded,
+}
+"""What reads a form of each content type; raises ValueError."""
 
 
 def _one_of(*values: str) -> Callable[[str], bool]:
