@@ -12,6 +12,7 @@ _UNKNOWN_STREAM = "the server has no message stream of this ID: check message_st
 _FAULTS_OF_THE_ACCOUNT: Mapping[int, str] = {
     10: "Postmark does not know this server_token: copy it from the server's page API Tokens",
     405: "the account has run out of credits: buy more, or choose a larger plan",
+    409: "a header of the request did not arrive: check base_url and connection",
     412: "the account is pending approval: until then only addresses of the sender's own domain get mail",
     413: "Postmark has not approved this account for sending: ask its support",
     422: "the server or the account is not valid any more: check at Postmark whether it was closed",
@@ -28,6 +29,7 @@ _FAULTS_OF_THE_SENDER: Mapping[int, str] = {
 _INVALID = "Postmark does not accept the mail, such as its address, a header or a text above 5 MB"
 _REFUSALS: Mapping[int, str] = {11: _INVALID, 300: _INVALID, 402: _INVALID, 403: _INVALID, 411: _INVALID}
 _SUPPRESSED = 406
+_PASSING = {100, 101, 429}  # Maintenance, an error of Postmark's own, too many requests.
 
 # 415 means that base_url leads elsewhere, as 404 and 405 do.
 _MISCONFIGURED = wire.MISCONFIGURED | {415}
@@ -53,6 +55,9 @@ def expect_success(reply: wire.Reply) -> None:
         raise Unavailable(advice, code=code, misconfigured=True)
     if advice := _FAULTS_OF_THE_SENDER.get(number):
         raise Unavailable(advice, code=code, misconfigured=True, content_only=True)
+    if number in _PASSING:
+        wait = wire.retry_after(reply.headers)
+        raise Unavailable("Postmark can't take mails now", code=code, retry_after=wait)
     if reply.sends and number == _SUPPRESSED:
         raise Suppressed("Postmark has suppressed this recipient", code=code)
     if reply.sends and number and reply.status in {200, 422}:

@@ -126,8 +126,15 @@ REFUSALS = [
     (422, 1235, Unavailable, "everything"),
     (422, 1236, Unavailable, "everything"),
     (422, 1480, Unavailable, "everything"),
+    (415, 409, Unavailable, "everything"),
+    (422, 409, Unavailable, "everything"),
     (503, 100, Unavailable, ""),
+    (422, 100, Unavailable, ""),
     (500, 101, Unavailable, ""),
+    (422, 101, Unavailable, ""),
+    # Postmark lists it among the ErrorCodes, without its HTTP status.
+    (422, 429, Unavailable, ""),
+    (429, 429, Unavailable, ""),
     # An answer 200 with an ErrorCode, as for the mails of a batch, and a code that does not exist yet.
     (200, 300, Rejected, ""),
     (200, 405, Unavailable, "everything"),

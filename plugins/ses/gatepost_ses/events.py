@@ -54,7 +54,7 @@ def _meanings(event: Mapping[str, Any]) -> list[Status | str]:
         case {"bounce": {"bounceSubType": str(kind)}} if kind in _UNTRIED:
             return [Status.REJECTED]
         case {"complaint": {"complaintSubType": str(kind)}} if kind in _UNTRIED:
-            return [Status.REJECTED, Status.COMPLAINED]
+            return [Status.COMPLAINED, Status.REJECTED]
         case {"complaint": {"complaintFeedbackType": "not-spam" | "auth-failure" as kind}}:
             return [kind.replace("-", "_")]
         case {

@@ -67,7 +67,7 @@ class SesEmulator(Emulator):
         "Complaint:abuse": [Status.COMPLAINED],
         "Complaint:not-spam": [],
         "Complaint:auth-failure": [],
-        "Complaint::OnAccountSuppressionList": [Status.REJECTED, Status.COMPLAINED],
+        "Complaint::OnAccountSuppressionList": [Status.COMPLAINED, Status.REJECTED],
         "Reject": [Status.REJECTED],
         "Rendering Failure": [Status.REJECTED],
         "Open": [Status.OPENED],
