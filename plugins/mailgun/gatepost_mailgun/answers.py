@@ -41,11 +41,11 @@ def expect_success(reply: wire.Reply) -> None:
     text = str(answer.get("message")) if isinstance(answer, dict) else ""
     # Some answers have the names of parameters in quotes, and some don't.
     lower = text.lower().replace("'", "")
-    if reply.status == 429:
+    date = _PAUSE.search(text)
+    if reply.status == 429 or date:
         names = [name for name in ("request", "recipient", "bytes") if f"{name} limit" in lower]
-        date = _PAUSE.search(text)
         pause = wire.retry_after({"Retry-After": date[1]} if date else reply.headers)
-        raise Unavailable("Mailgun's limit is reached", code=_code(429, names), retry_after=pause)
+        raise Unavailable("Mailgun's limit is reached", code=_code(reply.status, names), retry_after=pause)
     if reply.status == 401:
         raise Unavailable(f"Mailgun does not accept the key: {_KEYS}", code="401", misconfigured=True)
     for words, name, advice in _FAULTS:

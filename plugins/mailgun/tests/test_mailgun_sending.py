@@ -198,6 +198,14 @@ async def test_the_pause_is_in_the_text(provider, plugin, email, limit):
     assert 500 <= caught.value.retry_after <= 600
 
 
+async def test_a_limit_with_another_status_passes_too(provider, plugin, email):
+    text = f"{NOT_ALLOWED} recipient limit exceeded, try again after Mon, 20 Dec 2021 20:33:21 UTC"
+    provider.plan(emulator.answer(403, reason=text))
+    with pytest.raises(Unavailable) as caught:
+        await plugin.send_email(email())
+    assert (caught.value.code, caught.value.misconfigured) == ("403 recipient", False)
+
+
 @pytest.mark.parametrize(
     ("headers", "text", "pause"),
     [

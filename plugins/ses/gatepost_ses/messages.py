@@ -27,7 +27,7 @@ def mail_body(message: Email, configuration_set: str) -> bytes:
     }
     # A tag's value has no dot.
     labels = [tag.replace(".", "-") for tag in message.tags]
-    tags = zip((ID_TAG, "client", "route"), (message.id, *labels), strict=False)
+    tags = zip((ID_TAG, *("client", "route")[-len(labels) :]), (message.id, *labels), strict=False)
     mail = {
         "FromEmailAddress": sender,
         "Destination": {"ToAddresses": [recipient]},

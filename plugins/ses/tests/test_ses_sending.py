@@ -143,6 +143,17 @@ async def test_the_meaning_of_an_error(provider, plugin, email, code, text, outc
     assert RECIPIENT not in repr(error) + repr(vars(error))
 
 
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [((), {}), (("news",), {"route": "news"}), (("brand", "a.b"), {"client": "brand", "route": "a-b"})],
+)
+async def test_the_names_of_the_labels(provider, plugin, email, tags, expected):
+    # A gateway with one client has no name for it.
+    await plugin.send_email(email(tags=tags))
+    found = {tag["Name"]: tag["Value"] for tag in provider.taken[0].message["EmailTags"]}
+    assert found == {"gp_id": provider.taken[0].id, **expected}
+
+
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ExpiredTokenException"])
 async def test_a_key_that_may_not_send_rejects_no_mail(provider, plugin, email, code):
     # AWS documents the status 403, and for some services 400.
