@@ -148,7 +148,7 @@ async def test_the_meaning_of_an_error(provider, plugin, email, code, text, outc
     [((), {}), (("news",), {"route": "news"}), (("brand", "a.b"), {"client": "brand", "route": "a-b"})],
 )
 async def test_the_names_of_the_labels(provider, plugin, email, tags, expected):
-    # A gateway with one client has no name for it.
+    # Without a client the only label is the route.
     await plugin.send_email(email(tags=tags))
     found = {tag["Name"]: tag["Value"] for tag in provider.taken[0].message["EmailTags"]}
     assert found == {"gp_id": provider.taken[0].id, **expected}
