@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from gatepost import wire
 from gatepost.cli import config
 from gatepost.config import settings
 from gatepost.config.routes import Route
@@ -120,8 +121,9 @@ def test_fields_of_every_type_are_printed_as_toml(tmp_path):
         words: tuple[str, ...] = ("a", 'b"c')
         maybe: Path | None = None
         flag: bool = True
+        login: wire.Login | None = None
 
-    written = "\n".join(f"{key.name} = {key.value}" for key in config.keys(Example))
+    written = "\n".join(f"{key.name} = {key.value}" for key in config.keys(Example, "plugins.acme-main"))
 
     assert tomllib.loads(written) == {
         "must": "…",
@@ -130,4 +132,5 @@ def test_fields_of_every_type_are_printed_as_toml(tmp_path):
         "words": ["a", 'b"c'],
         "maybe": "./maybe",
         "flag": True,
+        "login": {"username": "…", "password": "env:ACME_MAIN_LOGIN_PASSWORD"},
     }

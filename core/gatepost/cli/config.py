@@ -222,6 +222,9 @@ def _placeholder(hint: Any, path: str) -> str:
     if Secret in found:
         names = [word for word in path.split(".") if word not in {"plugins", "clients"}]
         text = json.dumps("env:" + "_".join(names).upper().replace("-", "_"))
+    elif tables := [leaf for leaf in found if isinstance(leaf, type) and issubclass(leaf, msgspec.Struct)]:
+        required = [key for key in keys(tables[0], path) if key.required]
+        text = f"{{ {', '.join(f'{key.name} = {key.value}' for key in required)} }}"
     elif words := choices(hint):
         text = words[0]
     elif bool in found:
