@@ -78,7 +78,9 @@ class OptionalAttributes(Protocol):
     """Seconds for which the provider drops repeats with the same ``idempotency_key``, 0 to 86,400. A send whose outcome is
     uncertain is then repeated at once: a few times, in the same instance, with the same message and the same key. Each
     repeat is over before so many seconds have passed since the first try began. Where the provider answers a repeat with
-    an error that only says that it has the first try, such as 409, raise Uncertain: Rejected would be final."""
+    an error that says that it has accepted the message already, return a Receipt, without an id if the answer has none.
+    Where the error only says that the key is known, such as 409 while the first try goes on, raise Uncertain: its outcome
+    is still open, and Rejected would be final."""
     retry_status: ClassVar[int] = 503
     """The HTTP status after which this provider repeats a webhook: 429 or 500 to 599."""
 

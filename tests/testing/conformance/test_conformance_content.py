@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from full_plugin import Full, KeylessEmulator
-from gatepost.errors import Uncertain
+from gatepost.errors import Rejected, Unavailable, Uncertain
 from gatepost.hookspecs import hookimpl
 from gatepost.model import Channel, Mailbox, Receipt
 from gatepost.testing.conformance import cpu_units
@@ -287,6 +287,32 @@ class OneKeyForAll(Full):
         return await super().send_sms(msgspec.structs.replace(message, idempotency_key=self.first))
 
 
+class AnswersRepeatsWith(Full):
+    """A plugin whose provider answers a repeat with an error, which it takes for this one."""
+
+    @hookimpl
+    async def send_sms(self, message):
+        receipt = await super().send_sms(message)
+        if message.idempotency_key in vars(self).setdefault("known", set()):
+            raise self.error
+        self.known.add(message.idempotency_key)
+        return receipt
+
+
+@wrong("send.idempotency_key", "no Receipt and not Uncertain: it raised Rejected")
+class RejectsRepeats(AnswersRepeatsWith):
+    error = Rejected("the provider answered 409", code="409")
+
+
+@wrong("send.idempotency_key", "no Receipt and not Uncertain: it raised Unavailable")
+class WaitsAfterRepeats(AnswersRepeatsWith):
+    error = Unavailable("the provider answered 409", code="409")
+
+
+class LeavesRepeatsOpen(AnswersRepeatsWith):
+    error = Uncertain("the provider knows the key", code="409")
+
+
 @wrong("plugin.replay_key", "does not declare MessageFeature.IDEMPOTENCY_KEY")
 class PromisesReplays(Example):
     replay_safe = 60.0
@@ -399,3 +425,7 @@ class TakesTheNameForTheAddress(ChangesTheBody):
 @pytest.mark.parametrize(("check_id", "plugin", "says"), WRONG)
 async def test_the_wrong_plugin_fails_the_check(verdict, check_id, plugin, says):
     assert re.search(says, await verdict(check_id, plugin, says))
+
+
+async def test_a_repeat_may_leave_open_what_became_of_the_first_try(verdict):
+    assert not await verdict("send.idempotency_key", LeavesRepeatsOpen, "")
