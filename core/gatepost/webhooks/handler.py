@@ -147,7 +147,10 @@ class Webhooks:
         return unknown
 
     async def _record(self, name: str, report: Report) -> int:
-        """Record a report; return how many events are of no known message. Raises StoreError, and Unavailable when a contact source can't answer now."""
+        """Record a report; return how many events are of no known message.
+
+        Raises StoreError, and Unavailable when a contact source can't answer now.
+        """
         unknown, of_recipients = await self._record_events(name, report.events)
         ignored = Counter(report.ignored)
         if of_recipients:

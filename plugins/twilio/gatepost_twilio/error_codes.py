@@ -27,7 +27,7 @@ _REFUSALS: Sequence[tuple[Callable[..., SendError], str, str]] = (
     (_CONTENT, "21601 21606 21607 21616 21657 21659 21660 21661 21715", "the account can't use this sender"),
     (_CONTENT, "21603 21910", "there is no sender of this channel: check default_sender and channel"),
     (_CONTENT, "21703 21708 21709 21711 21712", "the Messaging Service has no such sender for this country"),
-    (_CONTENT, "10002 21219 21608 30044", "a trial account sends to verified numbers only: upgrade it"),
+    (_CONTENT, "10002 21219 21608 30044", "a trial account sends short texts to verified numbers only"),
     (_CONTENT, "63015", "the WhatsApp sandbox sends only to numbers that have joined: use your own sender"),
     (_CONTENT, "63016", "outside a conversation WhatsApp takes nothing but templates: check template"),
     (_QUEUE, "21611 30001", "the sender's queue at Twilio is full"),
