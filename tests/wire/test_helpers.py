@@ -2,14 +2,16 @@
 
 import hmac
 import threading
+import uuid
 from base64 import b64encode
+from email.utils import getaddresses
 
 import msgspec
 import pytest
 
 from gatepost import wire
 from gatepost.errors import BadSignature, BadWebhook, ConfigError, Fault, Faults, NoVerificationKey, Rejected
-from gatepost.model import Report, Secret, Sms, Status, StatusEvent, WebhookRequest
+from gatepost.model import Mailbox, Report, Secret, Sms, Status, StatusEvent, WebhookRequest
 
 
 def test_all_faults_are_named_at_once():
@@ -46,6 +48,26 @@ def test_an_id_passes(value):
 @pytest.mark.parametrize("value", [None, 7, "", "a" * 256, "a b", "a\n", "é", ["x"]])
 def test_what_is_no_id_does_not_pass(value):
     assert wire.safe_id(value) == ""
+
+
+def test_an_id_of_ours_has_the_form_of_one():
+    own_id = str(uuid.uuid4())
+    assert wire.own_id(own_id) == own_id
+    for other in (None, 7, "", own_id.upper(), f"{own_id}\n", own_id[1:], f"{own_id}0", "g" * 36, [own_id]):
+        assert wire.own_id(other) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("", "a@x.example"),
+        ("Anna", '"Anna" <a@x.example>'),
+        ('Brand, "The" \\ <b@y.example>', r'"Brand, \"The\" \\ <b@y.example>" <a@x.example>'),
+    ],
+)
+def test_a_mailbox_is_one_mailbox_whatever_its_name(name, text):
+    assert wire.quoted_mailbox(Mailbox("a@x.example", name)) == text
+    assert getaddresses([text]) == [(name, "a@x.example")]
 
 
 @pytest.mark.parametrize(

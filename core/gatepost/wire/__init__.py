@@ -35,6 +35,8 @@ from gatepost.wire.replies import retry_after as retry_after
 from gatepost.wire.sessions import open_session as open_session
 from gatepost.wire.sessions import read_reply as read_reply
 from gatepost.wire.tokens import Token as Token
+from gatepost.wire.values import own_id as own_id
+from gatepost.wire.values import quoted_mailbox as quoted_mailbox
 from gatepost.wire.values import safe_code as safe_code
 from gatepost.wire.values import safe_id as safe_id
 from gatepost.wire.values import sender_of as sender_of

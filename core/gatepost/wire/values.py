@@ -1,14 +1,21 @@
 """Values of a provider that pass to operators, and values that a request needs. Pure functions."""
 
 import re
+from email.utils import quote
 
 from gatepost.errors import Rejected
-from gatepost.model import Sms
+from gatepost.model import Mailbox, Sms
 
+_OWN_ID = re.compile(r"[0-9a-f-]{36}")
 _ID = re.compile(r"[\x21-\x7e]{1,255}")
 # At most six digits in a row: a phone number has at least seven.
 _CODE = re.compile(r"(?!.*[0-9]{7})[A-Za-z0-9]+(?:[_.:/-][A-Za-z0-9]+)*")
 _MAX_CODE_LENGTH = 40
+
+
+def own_id(value: object) -> str:
+    """Return ``value`` if it has the form of a message's ``id`` of Gatepost; otherwise empty."""
+    return value if isinstance(value, str) and _OWN_ID.fullmatch(value) else ""
 
 
 def safe_id(value: object) -> str:
@@ -29,6 +36,14 @@ def safe_code(value: object) -> str:
     if isinstance(text, str) and len(text) <= _MAX_CODE_LENGTH and _CODE.fullmatch(text):
         return text
     return ""
+
+
+def quoted_mailbox(mailbox: Mailbox) -> str:
+    """Return a mailbox as a header's text, its name in quotes (RFC 5322), so that a comma in it separates nothing.
+
+    The name is not encoded: for providers that take Unicode in an address.
+    """
+    return f'"{quote(mailbox.name)}" <{mailbox.address}>' if mailbox.name else mailbox.address
 
 
 def sender_of(message: Sms, default_sender: str, *, code: str = "") -> str:
