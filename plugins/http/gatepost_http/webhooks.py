@@ -13,7 +13,6 @@ from gatepost_http.places import Place, Sources, parse_place, read
 from gatepost_http.settings import Inbound, Webhook
 from gatepost_http.templates import AddFault
 
-_ID = re.compile(r"[0-9a-f-]{36}")
 _DIGITS = re.compile(r"[1-9][0-9]{6,14}")
 _KIND = re.compile(r"[a-z][a-z0-9_ -]{0,31}")
 
@@ -69,10 +68,9 @@ class ReportReader:
         status = self.statuses[word]
         if status is None:
             return word.lower() if _KIND.fullmatch(word.lower()) else "without a status"
-        message_id = read(places.id, sources)
         return StatusEvent(
             status=status,
-            message_id=message_id if _ID.fullmatch(message_id) else "",
+            message_id=wire.own_id(read(places.id, sources)),
             provider_id=wire.safe_id(read(places.provider_id, sources)),
             code=wire.safe_code(read(places.code, sources)),
         )

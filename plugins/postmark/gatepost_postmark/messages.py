@@ -1,11 +1,11 @@
 """The request bodies of Postmark's Email API. Pure functions."""
 
-from email.utils import quote
 from typing import Any
 
 import msgspec
 
-from gatepost.model import Email, Mailbox
+from gatepost import wire
+from gatepost.model import Email
 from gatepost_postmark.settings import Settings
 
 ID_FIELD = "gp_id"
@@ -17,14 +17,14 @@ _encode = msgspec.json.Encoder().encode
 def mail_body(message: Email, settings: Settings) -> bytes:
     """Return the body of ``POST /email``, without empty parts."""
     fields: dict[str, Any] = {
-        "From": _address(message.sender),
+        "From": wire.quoted_mailbox(message.sender),
         "To": message.recipient.reveal(),
         "Subject": message.subject,
         "MessageStream": settings.message_stream,
         "Metadata": {ID_FIELD: message.id},
     }
     if message.reply_to:
-        fields["ReplyTo"] = _address(message.reply_to)
+        fields["ReplyTo"] = wire.quoted_mailbox(message.reply_to)
     if message.text:
         fields["TextBody"] = message.text
     if message.html:
@@ -40,8 +40,3 @@ def mail_body(message: Email, settings: Settings) -> bytes:
         # Not in plain text, where the reader would see the rewritten link.
         fields["TrackLinks"] = "HtmlOnly" if settings.click_tracking else "None"
     return _encode(fields)
-
-
-def _address(mailbox: Mailbox) -> str:
-    """Return a mailbox with a quoted name, in which a comma separates nothing."""
-    return f'"{quote(mailbox.name)}" <{mailbox.address}>' if mailbox.name else mailbox.address

@@ -36,7 +36,6 @@ _WITHOUT_STATUS: Mapping[str, str] = {
 }
 # The answer of the recipient's server, at the beginning of a bounce's details.
 _REPLY = re.compile(r"(?:smtp;\s*)?([245]\d\d)(?!\d)(?:[ -]+([245]\.\d{1,3}\.\d{1,3})(?!\d))?", re.ASCII)
-_MESSAGE_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 def read_report(request: WebhookRequest, login: wire.Login, *, stream: str) -> Report:
@@ -81,10 +80,9 @@ def _status_event(body: Mapping[str, Any], stream: str) -> StatusEvent | str:
 
 def _event(body: Mapping[str, Any], status: Status, code: str = "", recipient: str = "") -> StatusEvent:
     metadata = body.get("Metadata")
-    own_id = metadata.get(ID_FIELD) if isinstance(metadata, dict) else None
     return StatusEvent(
         status=status,
-        message_id=own_id if isinstance(own_id, str) and _MESSAGE_ID.fullmatch(own_id) else "",
+        message_id=wire.own_id(metadata.get(ID_FIELD) if isinstance(metadata, dict) else None),
         provider_id=wire.safe_id(body.get("MessageID")),
         recipient=Secret(recipient) if recipient else None,
         code=code,

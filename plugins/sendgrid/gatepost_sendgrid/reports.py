@@ -46,7 +46,6 @@ _DROP_REASONS: Mapping[str, str] = {
 }
 _REPLY_CODE = re.compile(r"\s*([245]\d\d)(?!\d)", re.ASCII)
 _ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}", re.ASCII)
-_MESSAGE_ID = re.compile(r"[0-9a-f-]{36}")
 # sg_message_id is the X-Message-Id of the send and a suffix. An X-Message-Id is 22 characters without a dot;
 # older ones contain dots.
 _PROVIDER_ID = re.compile(r"[\w-]{22}(?=\.|$)|[!-~]+?(?=\.filter|\.recvd|$)", re.ASCII)
@@ -125,7 +124,7 @@ def _status_event(event: _Event, *, count_machine_opens: bool) -> StatusEvent | 
     provider_id = _PROVIDER_ID.match(event.sg_message_id or "")
     return StatusEvent(
         status=_STATUSES[event.event],
-        message_id=event.gp_id if event.gp_id and _MESSAGE_ID.fullmatch(event.gp_id) else "",
+        message_id=wire.own_id(event.gp_id),
         provider_id=provider_id[0][:255] if provider_id else "",
         code=_code(event),
     )
