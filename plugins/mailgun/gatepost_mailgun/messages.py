@@ -2,9 +2,9 @@
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from email.utils import quote
 
-from gatepost.model import Email, Mailbox
+from gatepost import wire
+from gatepost.model import Email
 from gatepost_mailgun.settings import Settings
 
 ID_VARIABLE = "gp_id"
@@ -16,7 +16,7 @@ _SHORTEST, _LONGEST = 5, 24 * 60
 
 def mail_form(message: Email, settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the fields of ``POST /v3/{domain}/messages``, without empty parts."""
-    yield "from", _address(message.sender)
+    yield "from", wire.quoted_mailbox(message.sender)
     yield "to", message.recipient.reveal()
     yield "subject", message.subject
     if message.text:
@@ -24,7 +24,7 @@ def mail_form(message: Email, settings: Settings) -> Iterator[tuple[str, str]]:
     if message.html:
         yield "html", message.html
     if message.reply_to:
-        yield "h:Reply-To", _address(message.reply_to)
+        yield "h:Reply-To", wire.quoted_mailbox(message.reply_to)
     for name, value in message.headers.items():
         yield f"h:{name}", value
     for tag in message.tags:
@@ -45,11 +45,6 @@ def encode_form(fields: Iterable[tuple[str, str]]) -> tuple[bytes, Mapping[str, 
     body = "".join(f'{head}"{name}"\r\n\r\n{value}\r\n' for name, value in fields)
     headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
     return f"{body}--{boundary}--\r\n".encode("utf-8", "replace"), headers
-
-
-def _address(mailbox: Mailbox) -> str:
-    """Return a mailbox with its name in quotes, as RFC 5322 has it."""
-    return f'"{quote(mailbox.name)}" <{mailbox.address}>' if mailbox.name else mailbox.address
 
 
 def _window(lifetime: float) -> str:

@@ -35,7 +35,6 @@ _REASONS = ("bounce", "delayed-bounce", "espblock", "generic", "greylisted", "ha
 # What a user does afterwards, which may be about no mail that Gatepost knows.
 _OF_USERS = frozenset({Status.COMPLAINED, Status.UNSUBSCRIBED})
 _REPLY = re.compile(r"([2-6]\d\d) (?:([245]\.\d{1,3}\.\d{1,3})$)?", re.ASCII)
-_MESSAGE_ID = re.compile(r"[0-9a-f-]{36}")
 _LEGACY = "a form is a legacy webhook or a forwarded mail: create the webhook under Send, Webhooks at Mailgun"
 
 
@@ -81,8 +80,7 @@ def _statuses(data: Mapping[str, Any], *, count_machine_opens: bool) -> list[Sta
 
 
 def _event(data: Mapping[str, Any], status: Status, domain: str) -> StatusEvent | str:
-    found = wire.resolve(data, ("user-variables", ID_VARIABLE))
-    own_id = found if isinstance(found, str) and _MESSAGE_ID.fullmatch(found) else ""
+    own_id = wire.own_id(wire.resolve(data, ("user-variables", ID_VARIABLE)))
     # A webhook of the whole account tells of all its domains, and of what users do there.
     is_here = wire.resolve(data, ("domain", "name"), domain) == domain
     if not own_id and not is_here:
