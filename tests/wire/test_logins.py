@@ -46,3 +46,8 @@ def test_a_login_that_protects_nothing_is_a_fault():
         Fault("webhook_basic.password", "is empty"),
         Fault("webhook_basic.username", "can't have a colon"),
     ]
+
+
+def test_nothing_is_not_the_same_as_nothing():
+    with pytest.raises(BadSignature, match="the token is missing or wrong"):
+        wire.expect_same("", "", "the token")

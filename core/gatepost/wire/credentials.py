@@ -46,9 +46,11 @@ def expect_basic_auth(request: WebhookRequest, login: Login) -> None:
 
 
 def expect_same(given: str, expected: str, what: str) -> None:
-    """Raise BadSignature, which says ``what`` is missing or wrong, unless the texts are equal.
+    """Raise BadSignature, which says ``what`` is missing or wrong, unless the texts are equal and not empty.
 
     Takes as long wherever they differ.
     """
-    if not hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace")):
+    if not expected or not hmac.compare_digest(
+        given.encode("utf-8", "replace"), expected.encode("utf-8", "replace")
+    ):
         raise BadSignature(f"{what} is missing or wrong")
