@@ -26,6 +26,8 @@ GATEWAY = "gateway"
 _NO_MAILBOX = re.compile(r"5\.(1\.\d{1,3}|2\.1)", re.ASCII)
 _ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}", re.ASCII)
 _NO_MAILBOX_REPLIES = frozenset({"550", "551", "553", "556"})
+# Providers' names for what is not the mailbox's fault or will pass, whatever the server's reply was.
+_OTHER_CAUSE = re.compile("block|soft|spam|virus|policy", re.IGNORECASE)
 
 
 class NewSuppression(NamedTuple):
@@ -176,8 +178,7 @@ def status_reason(status: Status, code: str) -> str:
 def _is_permanent(code: str) -> bool:
     """Return whether a code says that the mailbox does not exist, as ``550 5.1.1`` and ``bounce 550`` do."""
     words = code.split()
-    if "blocked" in words:
-        # The server refused the sender or the mail for now, whatever its reply was.
+    if _OTHER_CAUSE.search(code):
         return False
     enhanced = [word for word in words if _ENHANCED_CODE.fullmatch(word)]
     if enhanced:

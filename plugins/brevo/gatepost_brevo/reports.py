@@ -25,7 +25,8 @@ _STATUSES = {kind: status for status, kinds in _KINDS.items() for kind in kinds.
 _WITHOUT_STATUS = frozenset({"click", "replied", "reply", "subscribe", "proxy_open", "unique_proxy_open"})
 _STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
 _NUMBER = re.compile(r"\+?([0-9]{6,15})")
-_SMTP_CODE = re.compile(r"\s*([245][0-9]{2})(?![0-9])")
+# A server's reply and its enhanced code, at the beginning of a reason.
+_REPLY = re.compile(r"\s*([245][0-9]{2})(?![0-9])(?:[ -]+([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9]))?")
 
 
 def read_report(request: WebhookRequest, settings: Settings) -> Report:
@@ -65,8 +66,8 @@ def _status_event(item: object, *, url_id: str) -> StatusEvent | str:
     if kind == "error" and names_sender(item.get("reason")):
         # Brevo has taken the mail before it looks at the sender.
         status, words = Status.REJECTED, ["error", "sender"]
-    elif status is Status.FAILED and (smtp := _SMTP_CODE.match(str(item.get("reason")))):
-        words.append(smtp[1])
+    elif status is Status.FAILED and (reply := _REPLY.match(str(item.get("reason")))):
+        words += filter(None, reply.groups())
     number = _NUMBER.fullmatch(str(item.get("to")))
     return StatusEvent(
         status=status,

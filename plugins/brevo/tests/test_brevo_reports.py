@@ -93,7 +93,9 @@ async def test_any_other_answer_is_counted(texts, text, read_text, answer):
 @pytest.mark.parametrize(
     ("kind", "reason", "code"),
     [
-        ("hard_bounce", "550 5.1.1 <canary@mail.example>: no such user", "hard_bounce 550"),
+        ("hard_bounce", "550 5.1.1 <canary@mail.example>: no such user", "hard_bounce 550 5.1.1"),
+        ("hard_bounce", "550-5.7.1 canary is not wanted", "hard_bounce 550 5.7.1"),
+        ("hard_bounce", "550 5.1.1234 canary", "hard_bounce 550"),
         ("soft_bounce", "mailbox of canary@mail.example is full", "soft_bounce"),
         ("soft_bounce", "5521 canary", "soft_bounce"),
         ("soft_bounce", None, "soft_bounce"),
