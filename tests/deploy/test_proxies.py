@@ -59,6 +59,7 @@ def nginx(folder, port, upstream):
         "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
         "listen [::]:443 ssl;": "",
         "/etc/ssl/gateway/": f"{folder}/",
+        "/var/log/nginx/": f"{folder}/",
         "127.0.0.1:8080": upstream,
     }
     (folder / "gatepost.conf").write_text(replace(example, values))
@@ -181,6 +182,13 @@ async def test_the_gateway_sees_the_address_of_the_client_and_none_that_it_makes
     assert await proxy.code(STRANGER, headers={"Forwarded": f"for={SMARTICO}", "X-Real-IP": SMARTICO}) == 4
     # What Smartico's own proxies have written does not count either.
     assert await proxy.code(SMARTICO, headers={"X-Forwarded-For": STRANGER}) == 0
+
+
+async def test_no_log_of_the_proxy_has_the_token_in_the_address_of_a_report(proxy, tmp_path):
+    await proxy.ask("POST", "/webhooks/box?token=canary-token")
+
+    files = [file for file in tmp_path.glob("*/**/*") if file.is_file()]
+    assert [file for file in files if b"canary-token" in file.read_bytes()] == []
 
 
 async def test_a_body_that_is_too_large_is_refused_by_the_gateway_with_a_code(proxy):
