@@ -48,6 +48,22 @@ def config(folder):
     return tomllib.loads((folder / "gatepost.toml").read_text())
 
 
+def test_another_key_may_be_given_in_place_of_one_that_is_missing(folder, answer, monkeypatch):
+    monkeypatch.setenv("TWILIO_SECRET", "hunter3")
+    account = f"AC{'0' * 32}"
+    login = f'{{ username = "SK{"0" * 32}", password = "env:TWILIO_SECRET" }}'
+    twilio = ["", "twilio", account, "", "", "api_key", login, ""]
+    result = answer([*START, *twilio, *END])
+
+    assert result.exit_code == 0, result.output
+    assert "without it and without api_key nothing can be sent" in result.output
+    assert config(folder)["plugins"]["twilio"] == {
+        "use": "twilio",
+        "account_sid": account,
+        "api_key": {"username": f"SK{'0' * 32}", "password": "env:TWILIO_SECRET"},
+    }
+
+
 def test_enter_takes_the_defaults(folder, answer):
     result = answer([*START, "smtp", "relay.example", "", "", *END])
 

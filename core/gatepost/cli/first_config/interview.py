@@ -93,6 +93,9 @@ class Interview:
                 click.secho("This is not UTF-8.", fg="red")
                 continue
             self._put(question, text)
+            if not text and question.may_be_empty:
+                # Whether it is needed depends on others, which may be answered in its place.
+                return
             if not (faults := self.draft.faults(question.name)):
                 for _key, problem in self.draft.unresolved(question.name):
                     click.secho(f"Now {problem}; it is written as it is.", fg="yellow")

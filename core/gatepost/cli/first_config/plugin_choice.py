@@ -137,3 +137,6 @@ def _ask_again(interview: Interview, table: tuple[str, ...], keys: Sequence[str]
                 draft.remove((*table, key))
         for key in again:
             interview.ask_until_usable(key_question(draft, (*table, key), required=False))
+        if not all(draft.has((*table, key)) for key in again):
+            # Another key may do in its place.
+            _ask_more(interview, table, keys)
