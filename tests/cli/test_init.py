@@ -295,6 +295,7 @@ def private_key(folder):
 HTTP_REQUEST = '{ path = "/messages", json = { to = "{recipient}", text = "{text}", ref = "{id}" } }'
 SETTINGS = {
     "accounts": {"url": "https://accounts.example/users/{ext_user_id}", "email": "/email"},
+    "brevo": {"api_key": "env:SENDGRID_KEY", "channel": "email"},
     "csv": {"path": "users.csv"},
     "http": {
         "channel": "sms",
@@ -302,10 +303,21 @@ SETTINGS = {
         "request": HTTP_REQUEST,
         "answer.id": "/id",
     },
+    "infobip": {"base_url": "https://xxxxx.api.infobip.com", "api_key": "env:SENDGRID_KEY"},
+    "mailgun": {"api_key": "env:SENDGRID_KEY", "domain": "mg.brand.example"},
+    "postmark": {"server_token": "env:SENDGRID_KEY"},
     "sandbox": {"folder": "mailbox"},
     "sendgrid": {"api_key": "env:SENDGRID_KEY"},
+    "ses": {
+        "region": "eu-west-1",
+        "access_key_id": "AKIAIOSFODNN7EXAMPLE",
+        "secret_access_key": "env:SENDGRID_KEY",
+    },
+    "sinch": {"service_plan_id": "a-plan", "api_token": "env:SENDGRID_KEY", "region": "eu"},
+    "smpp": {"host": "smpp.example", "system_id": "amazing", "password": "env:SENDGRID_KEY"},
     "smtp": {"host": "relay.example"},
     "sql": {"url": "env:PLAYERS_URL", "query": "SELECT * FROM users WHERE ext_user_id = :ext_user_id"},
+    "twilio": {"account_sid": f"AC{'0' * 32}", "auth_token": "env:SENDGRID_KEY"},
     "vonage": {"application_id": "an-id", "private_key": "file:vonage.pem"},
     "example": {"base_url": "https://api.example.com", "api_key": "env:SENDGRID_KEY"},
 }
