@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 # In the order of the table's code points, sixteen per line; 0x1B is the escape to the extension.
 _DEFAULT = (
     "@£$¥èéùìòÇ\nØø\rÅå"
-    "Δ_ΦΓΛΩΠΨΣΘΞÆæßÉ"
+    "Δ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ"
     " !\"#¤%&'()*+,-./"
     "0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNO"
@@ -18,11 +18,14 @@ _DEFAULT = (
     "¿abcdefghijklmno"
     "pqrstuvwxyzäöñüà"
 )
-_EXTENSION = "\f^{}\\[~]|€"
 _ESCAPE = "\x1b"
 """It precedes each character of the extension; no text of the alphabet contains it."""
-
-_ALPHABET = frozenset(_DEFAULT + _EXTENSION)
+_EXTENSION = dict(zip("\f^{}\\[~]|€", "\x0a\x14\x28\x29\x2f\x3c\x3d\x3e\x40\x65", strict=True))
+_CODES = str.maketrans(
+    {character: chr(code) for code, character in enumerate(_DEFAULT)}
+    | {character: _ESCAPE + code for character, code in _EXTENSION.items()}
+)
+_ALPHABET = frozenset(_DEFAULT).union(_EXTENSION) - {_ESCAPE}
 _HIGH_SURROGATES = range(0xD8, 0xDC)
 """The first byte of the first half of a character that takes two code units of UTF-16."""
 
@@ -55,18 +58,34 @@ def count_parts(text: str) -> int:
     if is_gsm7(text):
         for character in _EXTENSION:
             text = text.replace(character, _ESCAPE + character)
-        return _count(text, _ESCAPE, single=GSM7_SINGLE, part=GSM7_PART)
+        return len(_divide(text, _ESCAPE, GSM7_SINGLE, GSM7_PART))
     first_bytes = text.encode("utf-16-be", "surrogatepass")[::2]
-    return _count(first_bytes, _HIGH_SURROGATES, single=UCS2_SINGLE, part=UCS2_PART)
+    return len(_divide(first_bytes, _HIGH_SURROGATES, UCS2_SINGLE, UCS2_PART))
 
 
-def _count(units: Sequence[object], begins_pair: Container[object], *, single: int, part: int) -> int:
+def encode_parts(text: str) -> Sequence[bytes]:
+    """Return the octets of each part of a text, as many as ``count_parts`` says.
+
+    A text of the alphabet has an octet for each code, unpacked; any other is UTF-16, the high octet first.
+    """
+    if is_gsm7(text):
+        octets = text.translate(_CODES).encode("latin-1")
+        return [octets[part] for part in _divide(octets, _ESCAPE.encode(), GSM7_SINGLE, GSM7_PART)]
+    octets = text.encode("utf-16-be", "surrogatepass")
+    parts = _divide(octets[::2], _HIGH_SURROGATES, UCS2_SINGLE, UCS2_PART)
+    return [octets[2 * part.start : 2 * part.stop] for part in parts]
+
+
+def _divide(units: Sequence[object], begins_pair: Container[object], single: int, part: int) -> Sequence[slice]:
+    """Return where each part begins and ends."""
     if len(units) <= single:
-        return 1
-    parts = start = 0
+        return [slice(0, len(units))]
+    parts: list[slice] = []
+    start = 0
     while start < len(units):
-        parts += 1
-        start += part
-        if start < len(units) and units[start - 1] in begins_pair:
-            start -= 1
+        end = min(start + part, len(units))
+        if end < len(units) and units[end - 1] in begins_pair:
+            end -= 1
+        parts.append(slice(start, end))
+        start = end
     return parts

@@ -4,42 +4,31 @@ import asyncio
 import copy
 import random
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext
 
 from gatepost.errors import Unavailable, Uncertain
 from gatepost_smpp import pdu
+from gatepost_smpp.deliveries import Deliveries
 from gatepost_smpp.messages import bind_body
 from gatepost_smpp.pdu import Pdu
 from gatepost_smpp.settings import Settings
 from gatepost_smpp.statuses import unavailable
 
-Deliver = Callable[[asyncio.StreamWriter, Pdu], None]
-"""Gets each deliver_sm, with the connection that wants its answer."""
-Late = Callable[[str, Pdu], None]
-"""Gets our id and the answer of a message whose send has ended before."""
-
 _MAX_PAUSE = 60.0
 """Seconds between two attempts to bind: 1 at first, doubled after each failure, and ended early by a send."""
-_MAX_BUFFER = 16 * 1024
+_MAX_SILENCE = 30.0
+"""Seconds until the provider is asked whether it is there."""
 _MAX_SEQUENCE = 0x7FFFFFFF
 _INVALID_COMMAND = 0x03
-
-
-def answer(writer: asyncio.StreamWriter, request: Pdu, body: bytes = b"", *, status: int = 0) -> None:
-    """Answer a request of the provider on its connection; where that is lost, it needs no answer."""
-    if not writer.is_closing():
-        writer.write(pdu.encode(request.command | pdu.RESPONSE, request.sequence, body, status=status))
 
 
 class Bind:
     """A bind as transceiver. A task runs ``keep``."""
 
     def __init__(
-        self, settings: Settings, tls: ssl.SSLContext | None, timeout: float, deliver: Deliver, late: Late
+        self, settings: Settings, tls: ssl.SSLContext | None, timeout: float, deliveries: Deliveries
     ) -> None:
-        self._settings, self._tls, self._timeout = settings, tls, timeout
-        self._deliver, self._late = deliver, late
+        self._settings, self._tls, self._timeout, self._deliveries = settings, tls, timeout, deliveries
         self.load = 0
         """Requests without an answer, also those that have not left yet."""
         self._window = asyncio.Semaphore(settings.window)
@@ -47,8 +36,9 @@ class Bind:
         # The future's result is None where the connection is lost. Beside it is our id of the message.
         self._answers: dict[int, tuple[asyncio.Future[Pdu | None], str]] = {}
         self._writer: asyncio.StreamWriter | None = None
+        self._loop = asyncio.get_running_loop()
         # The result of the attempt to bind that is going on, or of the next one.
-        self._attempt: asyncio.Future[Unavailable | None] = asyncio.get_running_loop().create_future()
+        self._attempt: asyncio.Future[Unavailable | None] = self._loop.create_future()
         self._wanted = asyncio.Event()
 
     @property
@@ -70,7 +60,7 @@ class Bind:
                     # Shielded: other sends wait for it too, and each raises an error of its own.
                     if problem := await asyncio.shield(self._attempt):
                         raise copy.copy(problem)
-                async with self._window:
+                async with self._window if command == pdu.SUBMIT_SM else nullcontext():
                     sent = self._write(command, body, message_id)
                     until_sent.reschedule(deadline)
                     received = await sent
@@ -95,17 +85,17 @@ class Bind:
             pause = 1.0 if self._attempt.done() else min(max(1.0, 2 * pause), _MAX_PAUSE)
             if not self._attempt.done():
                 self._attempt.set_result(problem)
-            self._attempt = asyncio.get_running_loop().create_future()
+            self._attempt = self._loop.create_future()
             self._wanted.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(random.uniform(0.8 * pause, 1.2 * pause)):  # noqa: S311  no secret
-                    await self._wanted.wait()
+            wake = self._loop.call_later(random.uniform(0.8 * pause, 1.2 * pause), self._wanted.set)  # noqa: S311
+            await self._wanted.wait()
+            wake.cancel()
 
     def _write(self, command: int, body: bytes = b"", message_id: str = "") -> asyncio.Future[Pdu | None]:
         if self._writer is None or self._writer.is_closing():
             raise Unavailable("the connection was lost before the message left")
         self._sequence = self._sequence % _MAX_SEQUENCE + 1
-        waiting: asyncio.Future[Pdu | None] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Pdu | None] = self._loop.create_future()
         self._answers[self._sequence] = waiting, message_id
         self._writer.write(pdu.encode(command, self._sequence, body))
         return waiting
@@ -116,16 +106,15 @@ class Bind:
         address = self._settings.host, self._settings.port
         try:
             async with asyncio.timeout(self._timeout):
-                stream, writer = await asyncio.open_connection(*address, ssl=self._tls, limit=_MAX_BUFFER)
+                stream, writer = await asyncio.open_connection(*address, ssl=self._tls)
                 writer.write(pdu.encode(pdu.BIND_TRANSCEIVER, 1, bind_body(self._settings)))
-                reader = pdu.Reader(stream)
-                bound = await reader.next()
+                bound = await pdu.read(stream)
             if bound.status:
                 return unavailable(bound.status, of_bind=True)
             self._sequence, self._writer = 1, writer
             self._attempt.set_result(None)
-            await self._read(reader, writer)
-        except (OSError, EOFError, ValueError, Unavailable) as error:
+            await self._read(stream, writer)
+        except (OSError, EOFError, ValueError) as error:
             reason = f"no bind ({type(error).__name__}): check host, port, tls and ca_file"
             return Unavailable(reason, misconfigured=isinstance(error, ssl.SSLCertVerificationError))
         finally:
@@ -140,31 +129,35 @@ class Bind:
             self._answers.clear()
         return Unavailable("the provider has ended the bind")
 
-    async def _read(self, reader: pdu.Reader, writer: asyncio.StreamWriter) -> None:
-        """Read until the provider unbinds. After a silence ask whether it is there; raise TimeoutError if it is not."""
-        is_probing = False
-        while True:
-            try:
-                async with asyncio.timeout(self._timeout if is_probing else self._settings.enquire_link):
-                    received = await reader.next()
-            except TimeoutError:
-                if is_probing:
-                    raise
-                self._write(pdu.ENQUIRE_LINK)
-                is_probing = True
-                continue
-            is_probing = False
-            if received.command & pdu.RESPONSE:
-                waiting, message_id = self._answers.pop(received.sequence, (None, ""))
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(received)
-                elif message_id:
-                    self._late(message_id, received)
-            elif received.command == pdu.DELIVER_SM:
-                self._deliver(writer, received)
-            elif received.command in {pdu.ENQUIRE_LINK, pdu.UNBIND}:
-                answer(writer, received)
-                if received.command == pdu.UNBIND:
-                    return
-            else:
-                answer(writer, received._replace(command=pdu.GENERIC_NACK), status=_INVALID_COMMAND)
+    async def _read(self, stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read until the provider unbinds. Ask a silent one whether it is there; raise TimeoutError if it is not."""
+        async with asyncio.timeout(None) as silence:
+            while True:
+                silence.reschedule(self._loop.time() + _MAX_SILENCE + self._timeout)
+                enquiry = self._loop.call_later(_MAX_SILENCE, self._enquire)
+                try:
+                    received = await pdu.read(stream)
+                finally:
+                    enquiry.cancel()
+                if received.command & pdu.RESPONSE:
+                    self._take_answer(received)
+                elif received.command == pdu.DELIVER_SM:
+                    self._deliveries.take(writer, received)
+                elif received.command in {pdu.ENQUIRE_LINK, pdu.UNBIND}:
+                    pdu.answer(writer, received)
+                    if received.command == pdu.UNBIND:
+                        return
+                else:
+                    nack = received._replace(command=pdu.GENERIC_NACK)
+                    pdu.answer(writer, nack, status=_INVALID_COMMAND)
+
+    def _enquire(self) -> None:
+        if self.is_open:
+            self._write(pdu.ENQUIRE_LINK)
+
+    def _take_answer(self, received: Pdu) -> None:
+        waiting, message_id = self._answers.pop(received.sequence, (None, ""))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(received)
+        elif message_id:
+            self._deliveries.take_late_answer(message_id, received)

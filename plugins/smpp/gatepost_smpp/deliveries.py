@@ -7,9 +7,8 @@ from typing import Any
 from gatepost.errors import Unavailable
 from gatepost.hookspecs import Context
 from gatepost.model import Report, Status, StatusEvent
-from gatepost_smpp.bind import answer
-from gatepost_smpp.pdu import Pdu, read_delivery
-from gatepost_smpp.receipts import MALFORMED, canonical_id, read_report
+from gatepost_smpp.pdu import Pdu, answer
+from gatepost_smpp.receipts import canonical_id, read_report
 from gatepost_smpp.settings import Settings
 
 _MAX_WAITING, _MAX_REMEMBERED = 1_000, 10_000
@@ -23,8 +22,7 @@ class Deliveries:
     """The deliveries of all binds, each in a task of its own."""
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        self._settings = settings
-        self._context = context
+        self._settings, self._context = settings, context
         self._tasks: set[asyncio.Task[None]] = set()
         self._own_ids: dict[str, str] = {}
 
@@ -37,7 +35,7 @@ class Deliveries:
     def take(self, connection: asyncio.StreamWriter, request: Pdu) -> None:
         """Record a deliver_sm and acknowledge it."""
         if len(self._tasks) < _MAX_WAITING:
-            self._begin(self._take(connection, request))
+            self.begin(self._take(connection, request))
         else:
             answer(connection, request, b"\0", status=_TRY_LATER)
 
@@ -47,31 +45,28 @@ class Deliveries:
             provider_id = canonical_id(late.body, self._settings, answered=True)
             self.remember(provider_id, message_id)
             event = StatusEvent(status=Status.ACCEPTED, message_id=message_id, provider_id=provider_id)
-            self._begin(self._record(Report(events=[event])))
+            self.begin(self._record(Report(events=[event])))
 
-    async def close(self) -> None:
-        """Give up what is not stored; the provider delivers it again."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something until it ends or ``close`` ends it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def close(self) -> None:
+        """End all at one time, so that no bind takes any more; what is not stored the provider delivers again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def _take(self, connection: asyncio.StreamWriter, request: Pdu) -> None:
-        try:
-            report = read_report(read_delivery(request.body), self._settings, self._own_ids)
-        except (ValueError, IndexError):
-            report = MALFORMED
         status = 0
         try:
             async with asyncio.timeout(self._context.timeout):
-                if await self._record(report):
-                    # Another replica may have sent it a moment ago.
+                if await self._record(read_report(request.body, self._settings, self._own_ids)):
+                    # Its answer may have come since, here or to another replica.
                     await asyncio.sleep(_PAUSE)
-                    await self._record(report)
+                    await self._record(read_report(request.body, self._settings, self._own_ids))
         except TimeoutError:
             status = _TRY_LATER
         answer(connection, request, b"\0", status=status)

@@ -6,24 +6,9 @@ from collections.abc import Sequence
 from gatepost import wire
 from gatepost.errors import Rejected
 from gatepost.model import Sms
-from gatepost.sms_parts import GSM7_PART, GSM7_SINGLE, UCS2_PART, UCS2_SINGLE, is_gsm7
-from gatepost_smpp.pdu import MESSAGE_PAYLOAD, UDHI, c_string, parameter
+from gatepost.sms_parts import GSM7_PART, encode_parts, is_gsm7
+from gatepost_smpp.pdu import GSM7, MESSAGE_PAYLOAD, UCS2, UDHI, c_string, parameter
 from gatepost_smpp.settings import Settings
-
-GSM7, UCS2 = 0, 8
-"""The data_coding of each alphabet."""
-# 3GPP TS 23.038, section 6.2.1, in the order of the code points.
-_GSM7 = (
-    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
-    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
-)
-_ESCAPE = "\x1b"
-_EXTENSION = dict(zip("\f^{}\\[~]|€", "\x0a\x14\x28\x29\x2f\x3c\x3d\x3e\x40\x65", strict=True))
-_TO_GSM7 = str.maketrans(
-    {character: chr(code) for code, character in enumerate(_GSM7)}
-    | {character: _ESCAPE + code for character, code in _EXTENSION.items()}
-)
-_HIGH_SURROGATES = range(0xD8, 0xDC)
 
 _VERSION = 0x34
 _MAX_PARTS = 255
@@ -52,55 +37,32 @@ def bodies(message: Sms, settings: Settings, reference: int) -> Sequence[bytes]:
     if sender is None:
         problem = "the sender must be up to 15 digits, or up to 11 characters of printable ASCII"
         raise Rejected(problem, code="ESME_RINVSRCADR")
+    text = message.text[: _MAX_PARTS * GSM7_PART + 1]
+    parts = encode_parts(text)
+    count = len(parts)
+    if count > _MAX_PARTS:
+        raise Rejected(f"the text needs more than {_MAX_PARTS} parts", code="ESME_RINVMSGLEN")
     types = {"short": settings.short_code_type, "number": _NUMBER_TYPE, "name": _NAME_TYPE}
     kind = sender.lastgroup or ""
     source = bytes(types[kind]) + c_string(sender[kind])
     # No service_type.
     head = c_string("") + source + bytes(_NUMBER_TYPE) + c_string(recipient[1])
     times = c_string("") + c_string(_validity(message.lifetime) if settings.validity else "")
-    tag = settings.reference_tag
+    tag, data_coding = settings.reference_tag, GSM7 if is_gsm7(text) else UCS2
     tail = parameter(tag, c_string(message.id)) if tag else b""
-    data_coding, octets, parts = encode_text(message.text[: _MAX_PARTS * GSM7_PART + 1])
 
-    def body(text: bytes, esm_class: int, receipt: int, tail: bytes = tail) -> bytes:
-        fixed = bytes((receipt, 0, data_coding, 0, len(text)))
-        return head + bytes((esm_class, 0, 0)) + times + fixed + text + tail
+    def body(octets: bytes, esm_class: int = 0, receipt: int = 1, payload: bytes = b"") -> bytes:
+        fixed = bytes((receipt, 0, data_coding, 0, len(octets)))
+        return head + bytes((esm_class, 0, 0)) + times + fixed + octets + payload + tail
 
-    count = len(parts)
     if count == 1:
-        return [body(octets, 0, 1)]
-    if count > _MAX_PARTS:
-        raise Rejected(f"the text needs more than {_MAX_PARTS} parts", code="ESME_RINVMSGLEN")
+        return [body(parts[0])]
     if settings.long_texts == "message_payload":
-        return [body(b"", 0, 1, parameter(MESSAGE_PAYLOAD, octets) + tail)]
+        return [body(b"", payload=parameter(MESSAGE_PAYLOAD, b"".join(parts)))]
     return [
         body(bytes((5, 0, 3, reference, count, number)) + part, UDHI, int(number == count))
         for number, part in enumerate(parts, 1)
     ]
-
-
-def encode_text(text: str) -> tuple[int, bytes, Sequence[bytes]]:
-    """Return the data_coding, the octets, and the octets of each part of a text, without headers.
-
-    The GSM alphabet has an octet for each code. A part ends neither after an escape nor within a surrogate pair.
-    """
-    if is_gsm7(text):
-        octets = text.translate(_TO_GSM7).encode("latin-1")
-        return GSM7, octets, _parts(octets, GSM7_SINGLE, GSM7_PART, 1, ord(_ESCAPE))
-    octets = text.encode("utf-16-be", "surrogatepass")
-    return UCS2, octets, _parts(octets, 2 * UCS2_SINGLE, 2 * UCS2_PART, 2, *_HIGH_SURROGATES)
-
-
-def _parts(octets: bytes, single: int, part: int, unit: int, *begin_pair: int) -> Sequence[bytes]:
-    parts: list[bytes] = []
-    start = 0
-    while len(octets) > single and start < len(octets):
-        end = start + part
-        if end < len(octets) and octets[end - unit] in begin_pair:
-            end -= unit
-        parts.append(octets[start:end])
-        start = end
-    return parts or [octets]
 
 
 def _validity(lifetime: float) -> str:

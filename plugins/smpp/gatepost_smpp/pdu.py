@@ -10,6 +10,8 @@ RESPONSE = GENERIC_NACK = 0x80000000
 RECEIPTED_MESSAGE_ID, NETWORK_ERROR_CODE, MESSAGE_PAYLOAD, MESSAGE_STATE = 0x001E, 0x0423, 0x0424, 0x0427
 UDHI = 0x40
 """The bit of esm_class that says that the text begins with a header."""
+GSM7, UCS2 = 0, 8
+"""The data_coding of each alphabet."""
 _MAX_LENGTH = 128 * 1024
 _HEADER, _PARAMETER = struct.Struct(">IIII"), struct.Struct(">HH")
 
@@ -38,26 +40,18 @@ def parameter(tag: int, value: bytes) -> bytes:
     return _PARAMETER.pack(tag, len(value)) + value
 
 
-class Reader:
-    """The PDUs that come on a connection."""
+async def read(stream: asyncio.StreamReader) -> Pdu:
+    """Return the next PDU. Raises EOFError at the end, and ValueError for what is not SMPP."""
+    length, *header = _HEADER.unpack(await stream.readexactly(_HEADER.size))
+    if not _HEADER.size <= length <= _MAX_LENGTH:
+        raise ValueError
+    return Pdu(*header, await stream.readexactly(length - _HEADER.size))
 
-    def __init__(self, stream: asyncio.StreamReader) -> None:
-        self._stream, self._buffer = stream, bytearray()
 
-    async def next(self) -> Pdu:
-        """Return the next PDU; a cancelled call loses nothing. Raises EOFError, and ValueError for what is not SMPP."""
-        while True:
-            if len(self._buffer) >= _HEADER.size:
-                length, command, status, sequence = _HEADER.unpack_from(self._buffer)
-                if not _HEADER.size <= length <= _MAX_LENGTH:
-                    raise ValueError
-                if len(self._buffer) >= length:
-                    body = bytes(self._buffer[_HEADER.size : length])
-                    del self._buffer[:length]
-                    return Pdu(command, status, sequence, body)
-            if not (data := await self._stream.read(_MAX_LENGTH)):
-                raise EOFError
-            self._buffer += data
+def answer(writer: asyncio.StreamWriter, request: Pdu, body: bytes = b"", *, status: int = 0) -> None:
+    """Answer a request of the provider on its connection; where that is lost, it needs no answer."""
+    if not writer.is_closing():
+        writer.write(encode(request.command | RESPONSE, request.sequence, body, status=status))
 
 
 class Delivery(NamedTuple):
@@ -73,19 +67,18 @@ class Delivery(NamedTuple):
 
 def read_delivery(body: bytes) -> Delivery:
     """Return what a deliver_sm says; raise ValueError or IndexError where it is none."""
-    source = body.index(0) + 3
-    source_end = body.index(0, source)
-    esm_class = body.index(0, source_end + 3) + 1
-    data_coding = body.index(0, body.index(0, esm_class + 3) + 1) + 3
-    end = data_coding + 3 + body[data_coding + 2]
-    text = body[data_coding + 3 : end]
+    _, rest = body.split(b"\0", 1)
+    source_ton, (source, rest) = rest[0], rest[2:].split(b"\0", 1)
+    _, rest = rest[2:].split(b"\0", 1)
+    esm_class, (_, _, rest) = rest[0], rest[3:].split(b"\0", 2)
+    data_coding, end = rest[2], 5 + rest[4]
+    text, rest = rest[5:end], rest[end:]
     parameters: dict[int, bytes] = {}
-    while end + _PARAMETER.size <= len(body):
-        tag, length = _PARAMETER.unpack_from(body, end)
-        end += _PARAMETER.size + length
-        parameters[tag] = body[end - length : end]
+    while len(rest) >= _PARAMETER.size:
+        tag, length = _PARAMETER.unpack_from(rest)
+        end = _PARAMETER.size + length
+        parameters[tag], rest = rest[_PARAMETER.size : end], rest[end:]
     text = text or parameters.get(MESSAGE_PAYLOAD, b"")
-    if body[esm_class] & UDHI and text:
+    if esm_class & UDHI and text:
         text = text[text[0] + 1 :]
-    sender = body[source:source_end].decode("ascii")
-    return Delivery(body[source - 2], sender, body[esm_class], body[data_coding], text, parameters)
+    return Delivery(source_ton, source.decode("ascii"), esm_class, data_coding, text, parameters)

@@ -39,22 +39,17 @@ class Smpp(HasLifespan, HasPing, SmsSender):
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Bind in the background, as receipts come without a send too; the provider may be down."""
+        settings, timeout = self._settings, self._context.timeout
         # In a thread, as it reads files.
-        tls = await asyncio.to_thread(_tls_context, self._settings) if self._settings.tls else None
-        self._deliveries = deliveries = Deliveries(self._settings, self._context)
-        callbacks = deliveries.take, deliveries.take_late_answer
-        timeout = self._context.timeout
-        self._binds = [
-            Bind(self._settings, tls, timeout, *callbacks) for _ in range(self._settings.connections)
-        ]
-        tasks = [asyncio.create_task(bind.keep()) for bind in self._binds]
+        tls = await asyncio.to_thread(_tls_context, settings) if settings.tls else None
+        self._deliveries = deliveries = Deliveries(settings, self._context)
+        self._binds = [Bind(settings, tls, timeout, deliveries) for _ in range(settings.connections)]
+        for bind in self._binds:
+            deliveries.begin(bind.keep())
         try:
             yield
         finally:
             await deliveries.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     @hookimpl
     async def ping(self) -> None:
@@ -63,38 +58,31 @@ class Smpp(HasLifespan, HasPing, SmsSender):
             answer = await self._bind().request(self._deadline(), pdu.ENQUIRE_LINK)
         except Uncertain as error:
             # A ping sends no message.
-            problem = Unavailable(error.reason)
-        else:
-            if not answer.status:
-                return
-            problem = unavailable(answer.status)
-        raise problem
+            raise Unavailable(error.reason) from None
+        if answer.status:
+            raise unavailable(answer.status)
 
     @hookimpl
     async def send_sms(self, message: Sms) -> Receipt:
         """Send the parts of one text message, one after the other."""
         parts = bodies(message, self._settings, next(self._references) % 256)
         deadline = self._deadline()
-        provider_id, problem = "", None
-        for number, body in enumerate(parts, 1):
+        provider_id = ""
+        for taken, body in enumerate(parts):
+            # The last part stands for the message.
+            own_id = message.id if body is parts[-1] else ""
             try:
-                # The last part stands for the message.
-                own_id = message.id if number == len(parts) else ""
                 answer = await self._bind().request(deadline, pdu.SUBMIT_SM, body, own_id)
                 if answer.status:
                     raise refusal(answer.status)
             except SendError as error:
-                if number == 1:
+                if not taken:
                     raise
-                reason = f"the provider took {number - 1} of {len(parts)} parts, then: {error.reason}"
-                problem = Uncertain(reason, code=error.code)
-                break
+                reason = f"the provider took {taken} of {len(parts)} parts, then: {error.reason}"
+                raise Uncertain(reason, code=error.code) from None
             provider_id = canonical_id(answer.body, self._settings, answered=True)
-        # Outside of the block, so that the parts' error is not its context.
-        if problem:
-            raise problem
         self._deliveries.remember(provider_id, message.id)
-        return Receipt(provider_id, len(parts) if self._settings.long_texts == "udh" else 0)
+        return Receipt(provider_id)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._context.timeout
@@ -107,6 +95,6 @@ class Smpp(HasLifespan, HasPing, SmsSender):
 def _tls_context(settings: Settings) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError):
+    except OSError:
         problem = "can't be read as PEM certificates: check its path, permissions and content"
-    raise ConfigError([Fault("ca_file", problem)])
+        raise ConfigError([Fault("ca_file", problem)]) from None

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from gatepost import wire
 from gatepost.model import Report, Secret, Status, StatusEvent
 from gatepost_smpp import pdu
-from gatepost_smpp.messages import UCS2
 from gatepost_smpp.pdu import Delivery
 from gatepost_smpp.settings import Settings
 
@@ -19,9 +18,8 @@ STATUSES: Mapping[str, Status | None] = {
     "UNKNOWN": None,
     "REJECTD": Status.REJECTED,
 }
-STATES = ("", *STATUSES)
-
-MALFORMED = Report(ignored={"malformed": 1})
+_STATES = dict(enumerate(STATUSES, 1))
+_MALFORMED = Report(ignored={"malformed": 1})
 _KIND, _TEXT, _RECEIPTS = 0x3C, 0x00, frozenset({0x04, 0x20})
 """The bits of esm_class that tell a text of a user from a receipt and other acknowledgements."""
 _FIELD = re.compile(r"\b(id|stat|err): *([!-~]+)", re.IGNORECASE)
@@ -45,28 +43,30 @@ def canonical_id(raw: bytes, settings: Settings, *, answered: bool = False) -> s
     return text.lower().lstrip("0") or "0"
 
 
-def read_report(delivery: Delivery, settings: Settings, own_ids: Mapping[str, str]) -> Report:
+def read_report(body: bytes, settings: Settings, own_ids: Mapping[str, str]) -> Report:
     """Return what a deliver_sm means; ``own_ids`` are our ids of some messages, by the provider's."""
+    try:
+        delivery = pdu.read_delivery(body)
+    except (ValueError, IndexError):
+        return _MALFORMED
+    text = delivery.text.decode("utf-16-be" if delivery.data_coding == pdu.UCS2 else "latin-1", "replace")
     kind, parameters = delivery.esm_class & _KIND, delivery.parameters
     if kind == _TEXT and pdu.RECEIPTED_MESSAGE_ID not in parameters:
-        return _user_report(delivery, settings)
+        return _user_report(delivery, text, settings)
     if kind not in {_TEXT, *_RECEIPTS}:
         return Report(ignored={"acknowledgement": 1})
-    fields = {
-        name.lower(): value for name, value in reversed(_FIELD.findall(_QUOTE.sub("", _decode(delivery))))
-    }
+    fields = {name.lower(): value for name, value in reversed(_FIELD.findall(_QUOTE.sub("", text)))}
     raw_id = parameters.get(pdu.RECEIPTED_MESSAGE_ID) or fields.get("id", "").encode()
     provider_id = canonical_id(raw_id, settings)
     message_id = wire.safe_id(_text(parameters.get(settings.reference_tag or 0, b"")))
     state = int.from_bytes(parameters.get(pdu.MESSAGE_STATE, b""))
-    stat = (STATES[state] if state < len(STATES) else "") or fields.get("stat", "").upper()
+    stat = _STATES.get(state) or fields.get("stat", "").upper()
     if not (provider_id or message_id) or stat not in STATUSES:
-        return MALFORMED
-    status = STATUSES[stat]
-    if status is None:
+        return _MALFORMED
+    if (status := STATUSES[stat]) is None:
         return Report(ignored={"unknown": 1})
-    network_error = str(int.from_bytes(parameters.get(pdu.NETWORK_ERROR_CODE, b"")[1:3]))
-    error = wire.safe_code(network_error if network_error != "0" else fields.get("err", ""))
+    network_error = int.from_bytes(parameters.get(pdu.NETWORK_ERROR_CODE, b"")[1:3])
+    error = wire.safe_code(network_error or fields.get("err", ""))
     code = f"{stat} {error}" if error.strip("0") else stat
     event = StatusEvent(
         status=status,
@@ -77,19 +77,14 @@ def read_report(delivery: Delivery, settings: Settings, own_ids: Mapping[str, st
     return Report(events=[event])
 
 
-def _user_report(delivery: Delivery, settings: Settings) -> Report:
-    word = _decode(delivery).strip(" .!\"'\r\n\t").casefold()
-    if word not in {word.casefold() for word in settings.stop_words}:
+def _user_report(delivery: Delivery, text: str, settings: Settings) -> Report:
+    word = text.strip(" .!\"'\r\n\t").casefold()
+    if word not in map(str.casefold, settings.stop_words):
         return Report(ignored={"inbound": 1})
     number = _NUMBER.fullmatch(delivery.source)
     if number is None or delivery.source_ton == _NATIONAL:
-        return MALFORMED
+        return _MALFORMED
     return Report(events=[StatusEvent(status=Status.UNSUBSCRIBED, recipient=Secret(f"+{number[1]}"))])
-
-
-def _decode(delivery: Delivery) -> str:
-    """Return a text; what is not ASCII may come out wrong, and counts for nothing."""
-    return delivery.text.decode("utf-16-be" if delivery.data_coding == UCS2 else "latin-1", "replace")
 
 
 def _text(raw: bytes) -> str:

@@ -1,5 +1,6 @@
 """The settings of an SMPP account."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ from gatepost.errors import Fault
 from gatepost.model import Secret
 
 _Octet = Annotated[int, Meta(ge=0, le=255)]
+_Tag = Annotated[int, Meta(ge=0x1400, le=0x3FFF)]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,7 +28,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     system_type: Annotated[str, Meta(description="only if the provider asks for one")] = ""
     connections: Annotated[int, Meta(ge=1, le=64, description="the binds of each replica")] = 1
     window: Annotated[int, Meta(ge=1, le=1000, description="unanswered messages on one bind")] = 10
-    enquire_link: Annotated[int, Meta(ge=1, le=600, description="seconds of silence before a check")] = 30
     default_sender: Annotated[str, Meta(description="the sender if Smartico sends no from_number")] = ""
     short_code_type: Annotated[
         tuple[_Octet, _Octet], Meta(description="TON and NPI of a sender of at most 6 digits")
@@ -41,8 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="decimal, hex: receipts have the answers' ids as numbers of that form"),
     ] = "same"
     reference_tag: Annotated[
-        int, Meta(ge=0, le=0x3FFF, description="the tag of the provider's own parameter for our id; 0: none")
-    ] = 0
+        _Tag | None, Meta(description="the tag of the provider's own parameter for a reference")
+    ] = None
     stop_words: Annotated[
         tuple[str, ...], Meta(description="a text that is one of these words, in any case, is an opt-out")
     ] = ("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT")
@@ -50,15 +51,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def check(settings: Settings) -> Iterator[Fault]:
     """Yield every fault that the types can't express."""
-    host, tag = settings.host, settings.reference_tag
-    if not host or not host.isascii() or not host.isprintable() or " " in host:
+    if not re.fullmatch("[!-~]+", settings.host):
         yield Fault("host", "must be a host name (in ASCII: xn--…) or an address")
     if settings.ca_file is not None and not settings.tls:
         yield Fault("ca_file", "has no effect with tls = false")
-    if 0 < tag < 0x1400:
-        yield Fault("reference_tag", "a provider's own parameters begin at 0x1400")
     # SMPP 3.4, section 4.1.5.
     for key, least, most in (("system_id", 1, 15), ("password", 1, 8), ("system_type", 0, 12)):
         value = settings.password.reveal() if key == "password" else getattr(settings, key)
-        if not least <= len(value) <= most or not (value.isascii() and value.isprintable()):
+        if not re.fullmatch(f"[ -~]{{{least},{most}}}", value):
             yield Fault(key, f"SMPP 3.4 wants {least} to {most} characters of printable ASCII")

@@ -54,7 +54,6 @@ def test_what_is_needed_must_be_there(make_plugin, key):
         ("connections", 65),
         ("window", 0),
         ("window", 1001),
-        ("enquire_link", 0),
         ("short_code_type", [3]),
         ("short_code_type", [3, 256]),
         ("long_texts", "sar"),
@@ -86,4 +85,3 @@ async def test_a_ca_file_that_is_none_stops_the_start(running, tmp_path):
             async with running(tls=True, ca_file=name):
                 pass
         assert [fault.key for fault in refused.value.faults] == ["ca_file"]
-        assert refused.value.__context__ is None
