@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.sms_parts import count_parts, is_gsm7
+from gatepost.sms_parts import count_parts, encode_parts, is_gsm7
 
 # Code points by the Unicode consortium's table of GSM 03.38, independently of the module's own order.
 DEFAULT = [
@@ -117,3 +117,26 @@ def test_one_more_character_of_the_alphabet_never_saves_a_part(runs, character):
     text = "".join(character * number for character, number in runs)
 
     assert count_parts(text) <= count_parts(text + character)
+
+
+def decode(octets, *, gsm7):
+    """Read the octets of a part as a phone does."""
+    if not gsm7:
+        return octets.decode("utf-16-be")
+    table = [code for code in DEFAULT if code != 0xA4]
+    # In the place of ASCII's dollar; then the escape.
+    table.insert(table.index(0x25), 0xA4)
+    table.insert(0x1B, 0x1B)
+    extension = dict(zip(b"\x0a\x14\x28\x29\x2f\x3c\x3d\x3e\x40\x65", EXTENSION, strict=True))
+    codes = iter(octets)
+    return "".join(chr(table[code] if code != 0x1B else extension[next(codes)]) for code in codes)
+
+
+@given(RUNS | st.lists(st.tuples(st.sampled_from(GSM7), st.integers(0, 3))))
+def test_each_part_can_be_read_alone(runs):
+    text = "".join(character * number for character, number in runs)
+    parts = encode_parts(text)
+
+    assert "".join(decode(part, gsm7=is_gsm7(text)) for part in parts) == text
+    assert len(parts) == count_parts(text)
+    assert all(len(part) <= (160 if is_gsm7(text) else 140) for part in parts)

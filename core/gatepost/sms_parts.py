@@ -76,7 +76,9 @@ def encode_parts(text: str) -> Sequence[bytes]:
     return [octets[2 * part.start : 2 * part.stop] for part in parts]
 
 
-def _divide(units: Sequence[object], begins_pair: Container[object], single: int, part: int) -> Sequence[slice]:
+def _divide(
+    units: Sequence[object], begins_pair: Container[object], single: int, part: int
+) -> Sequence[slice]:
     """Return where each part begins and ends."""
     if len(units) <= single:
         return [slice(0, len(units))]

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from gateway.conftest import until
 from gatepost_smpp.testing import SmppEmulator
+from gateway.conftest import until
 from torture.stores import Postgresql
 
 MESSAGES = 20
@@ -43,7 +43,12 @@ async def centre(deployment, postgres_server):
     async with Centre() as centre:
         # Nothing but the message centre's id leads to the message.
         table = {key: value for key, value in centre.table.items() if key != "reference_tag"}
-        deployment.tables["plugins.centre"] = {"use": "smpp", "receipt_ids": "decimal", "timeout": 60, **table}
+        deployment.tables["plugins.centre"] = {
+            "use": "smpp",
+            "receipt_ids": "decimal",
+            "timeout": 60,
+            **table,
+        }
         yield centre
 
 

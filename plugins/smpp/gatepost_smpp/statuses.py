@@ -19,7 +19,7 @@ NAMES: Mapping[int, str] = {
 }
 # fmt: on
 """Every status of the table, without the prefix ``ESME_``."""
-_REJECTED = frozenset({0x01, 0x0A, 0x0B, 0x65, 0x66, 0xFE})
+_REJECTED = frozenset({0x01, 0x0B, 0x65, 0x66, 0xFE})
 _BUSY = frozenset({0x05, 0x08, 0x14, 0x58, 0x64, 0xFF})
 _ACCOUNT: Mapping[int, str] = {
     **dict.fromkeys((0x02, 0x03), "the server does not take such requests: check host and port"),
@@ -30,6 +30,7 @@ _ACCOUNT: Mapping[int, str] = {
     0x53: "check system_type",
 }
 _SOME_MESSAGES: Mapping[int, str] = {
+    0x0A: "let the provider register the sender",
     **dict.fromkeys((0x43, 0xC0, 0xC1, 0xC2, 0xC3, 0xC4), "check long_texts and reference_tag"),
     **dict.fromkeys((0x48, 0x49), "check short_code_type"),
     0x62: "set validity = false",

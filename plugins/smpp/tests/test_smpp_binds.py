@@ -71,6 +71,16 @@ async def test_a_message_that_finds_no_place_has_not_left(running, provider, sms
         assert provider.attempts == 1
 
 
+async def test_a_ping_needs_no_place_in_the_window(running, provider, sms):
+    async with running(window=1) as plugin:
+        provider.answering.clear()
+        sending = asyncio.create_task(plugin.send_sms(sms()))
+        await wait_until(lambda: provider.attempts, lambda: "nothing was sent")
+        await plugin.ping()
+        provider.answering.set()
+        await sending
+
+
 async def test_the_late_answer_to_a_message_is_reported(running, provider, core, sms):
     """It proves that the provider has the message, whose send has ended as uncertain."""
     async with running(context={"timeout": 0.5}) as plugin:

@@ -174,6 +174,24 @@ async def test_a_receipt_that_nobody_knows_yet_is_reported_once_more(provider, c
     assert core.reports[0] == core.reports[1]
 
 
+async def test_the_second_report_names_a_message_whose_answer_has_come_since(
+    running, provider, core, sms, monkeypatch, set_ahead
+):
+    monkeypatch.setattr("gatepost_smpp.deliveries._PAUSE", 40.0)
+    async with running(context={"timeout": 60.0}) as plugin:
+        provider.answering.clear()
+        sending = asyncio.create_task(plugin.send_sms(sms()))
+        await wait_until(lambda: provider.submissions, lambda: "nothing was sent")
+        core.unknown = 1
+        delivering = asyncio.create_task(provider.deliver(provider.receipt(provider.submissions[0])))
+        await wait_until(lambda: core.reports, lambda: "nothing was reported")
+        provider.answering.set()
+        await sending
+        set_ahead(50.0)
+        assert await delivering == OK
+    assert [only(report).message_id for report in core.reports] == ["", sms().id]
+
+
 async def test_it_is_acknowledged_only_once_it_is_stored(provider, core, submission):
     core.reachable = False
     delivering = asyncio.create_task(provider.deliver(provider.receipt(submission)))
