@@ -15,7 +15,7 @@ LIMITS = {
     "sinch": 300,
     "twilio": 300,
     "ses": 400,
-    "smpp": 500,
+    "smpp": 618,
 }
 MAX_SHARED = 0.05
 RUN = 4

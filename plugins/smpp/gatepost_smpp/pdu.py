@@ -42,10 +42,10 @@ def parameter(tag: int, value: bytes) -> bytes:
 
 async def read(stream: asyncio.StreamReader) -> Pdu:
     """Return the next PDU. Raises EOFError at the end, and ValueError for what is not SMPP."""
-    length, *header = _HEADER.unpack(await stream.readexactly(_HEADER.size))
+    length, command, status, sequence = _HEADER.unpack(await stream.readexactly(_HEADER.size))
     if not _HEADER.size <= length <= _MAX_LENGTH:
         raise ValueError
-    return Pdu(*header, await stream.readexactly(length - _HEADER.size))
+    return Pdu(command, status, sequence, await stream.readexactly(length - _HEADER.size))
 
 
 def answer(writer: asyncio.StreamWriter, request: Pdu, body: bytes = b"", *, status: int = 0) -> None:
