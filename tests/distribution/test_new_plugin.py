@@ -20,7 +20,7 @@ VARIANTS = {
     "texts-and-users": ["--contacts", "--channels", "sms"],
     "mails-and-users": ["--contacts", "--channels", "email"],
     "all-parts": ["--contacts", "--channels", "email, sms"],
-    "smpp": ["--transport", "tcp", "--channels", "sms"],
+    "pager": ["--transport", "tcp", "--channels", "sms"],
     "relay-with-forty-letters-in-its-own-name": ["--transport", "tcp", "--channels", "email"],
     "ocean": ["--transport", "tcp"],
     "crm-sql": ["--transport", "sql"],

@@ -42,7 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="decimal, hex: receipts have the answers' ids as numbers of that form"),
     ] = "same"
     reference_tag: Annotated[
-        _Tag | None, Meta(description="the tag of the provider's own parameter for a reference")
+        _Tag | None,
+        Meta(description="the tag of the provider's own parameter for a reference", examples=[0x1400]),
     ] = None
     stop_words: Annotated[
         tuple[str, ...], Meta(description="a text that is one of these words, in any case, is an opt-out")
