@@ -85,7 +85,8 @@ async def test_a_user_whom_two_sources_know(place, run):
         "  sms         usable, from crm",
         "  blocked     no",
         "  suppressed  no",
-        "  source      players: knows the user, with email (less than 1 ms); data written ",
+        "  source      players: knows the user, with email (",
+        " ms); data written ",
         "  source      crm: knows the user, with phone (",
     ):
         assert line in output
