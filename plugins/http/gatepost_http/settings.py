@@ -128,7 +128,7 @@ class Ping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A ``[plugins.NAME]`` table with ``use = "http"``."""
 
-    channel: Annotated[Literal["sms", "email"], Meta(description="what the instance sends")]
+    channel: Annotated[Literal["email", "sms"], Meta(description="what the instance sends")]
     base_url: Annotated[
         str,
         Meta(description="the URL of the API, without a path's end", examples=["https://api.example.com"]),

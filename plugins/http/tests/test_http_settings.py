@@ -18,7 +18,7 @@ HMAC = {"key": "a-key-of-the-account", "header": "X-Signature"}
         ({"answer": {"errors": [{"mean": "rejected"}]}}, "answer.errors[1].mean", "is it means?"),
         ({"answer": {"errors": [{"means": "refused"}]}}, "answer.errors[1].means", "must be one of"),
         ({"request": {"method": "DELETE"}}, "request.method", "must be one of: POST, PUT, GET"),
-        ({"channel": "viber"}, "channel", "must be one of: sms, email"),
+        ({"channel": "viber"}, "channel", "must be one of: email, sms"),
         ({"base_url": "api.example.com"}, "base_url", "must be a URL"),
         ({"base_url": "https://{secret.account}.example"}, "base_url", "has no placeholders"),
         ({"base_url": "https://api.example/{recipient}"}, "base_url", "has no placeholders"),
