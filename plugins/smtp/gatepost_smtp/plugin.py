@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from gatepost.errors import ConfigError, Fault
@@ -12,7 +13,9 @@ from gatepost.model import Email, Receipt, Report, WebhookRequest
 from gatepost_smtp.addresses import return_path
 from gatepost_smtp.connection import Connection
 from gatepost_smtp.deadline import Deadline
-from gatepost_smtp.mime import build_mail
+from gatepost_smtp.dkim import sign, signers_for
+from gatepost_smtp.dkim_keys import load_keys
+from gatepost_smtp.mime import Mail, build_mail
 from gatepost_smtp.pool import ConnectionPool
 from gatepost_smtp.reports import read_report
 from gatepost_smtp.settings import Settings, check
@@ -34,7 +37,11 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
     _pool: ConnectionPool  # set by the lifespan
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        check(settings)
+        keys = load_keys(settings.dkim)
+        check(settings, keys.faults)
+        for warning in keys.warnings:
+            context.warn(warning.key, warning.problem)
+        self._signers = keys.signers
         self._settings = settings
         self._context = context
         self._report_slots = asyncio.Semaphore(_REPORT_THREADS)
@@ -67,9 +74,9 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
         """Send a mail; one deadline covers the wait for a connection, its opening and the transaction."""
         deadline = Deadline(self._context.timeout)
         if len(message.html) + len(message.text) > _MAX_INLINE_CHARACTERS:
-            mail = await asyncio.to_thread(build_mail, message)
+            mail = await asyncio.to_thread(self._signed_mail, message)
         else:
-            mail = build_mail(message)
+            mail = self._signed_mail(message)
         envelope = self._envelope(message)
 
         async def operation(connection: Connection) -> Exception | None:
@@ -84,6 +91,12 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
     async def parse_webhook(self, request: WebhookRequest) -> Report:
         """Read a bounce or a complaint: a ``message/rfc822`` with webhook_secret as bearer token."""
         return await read_report(request, self._settings, self._report_slots)
+
+    def _signed_mail(self, message: Email) -> Mail:
+        now = datetime.now(UTC)
+        mail = build_mail(message, date=now)
+        signers = signers_for(message.sender.address.rpartition("@")[2], self._signers)
+        return mail._replace(content=sign(mail.content, signers, time=int(now.timestamp())))
 
     def _envelope(self, message: Email) -> Envelope:
         settings = self._settings

@@ -1,7 +1,7 @@
 """The settings of an SMTP relay."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +14,23 @@ from gatepost_smtp.addresses import is_address, is_domain
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _HELO = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
+
+
+class DkimKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key that signs the mails of one sender domain and of its subdomains."""
+
+    domain: Annotated[str, Meta(description="the domain of the senders", examples=["amazing.example"])]
+    selector: Annotated[
+        str,
+        Meta(
+            description="the name of the key: the public key is the DNS record SELECTOR._domainkey.DOMAIN",
+            examples=["gp1"],
+        ),
+    ]
+    key: Annotated[
+        Secret,
+        Meta(description="the private key (PEM): RSA or Ed25519", examples=["file:/run/secrets/dkim.pem"]),
+    ]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,15 +79,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Secret | None,
         Meta(description="the bearer token with which a mail server posts reports to /webhooks/NAME"),
     ] = None
+    dkim: Annotated[
+        list[DkimKey],
+        Meta(description="the keys that sign, by domain of the sender; several of one domain all sign"),
+    ] = []
 
     def effective_port(self) -> int:
         """Return the port to connect to."""
         return self.port if self.port is not None else _PORTS[self.security]
 
 
-def check(settings: Settings) -> None:
-    """Raise ConfigError with every fault that the types can't express."""
-    faults = list(_faults(settings))
+def check(settings: Settings, key_faults: Sequence[Fault] = ()) -> None:
+    """Raise ConfigError with every fault that the types can't express, and those of the DKIM keys."""
+    faults = [*_faults(settings), *key_faults]
     if faults:
         raise ConfigError(faults)
 

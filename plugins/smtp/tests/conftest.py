@@ -4,6 +4,8 @@ import contextlib
 import socket
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gatepost.hookspecs import Context
 from gatepost.model import Email, Mailbox, Secret
@@ -40,6 +42,21 @@ def connected():
             yield relay
 
     return open_relay
+
+
+@pytest.fixture(scope="session")
+def private_keys():
+    """Private keys in PEM, by what they are."""
+    keys = {
+        "rsa2048": rsa.generate_private_key(65537, 2048),
+        "rsa1024": rsa.generate_private_key(65537, 1024),
+        "ed25519": ed25519.Ed25519PrivateKey.generate(),
+        "elliptic": ec.generate_private_key(ec.SECP256R1()),
+    }
+    return {
+        name: key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        for name, key in keys.items()
+    }
 
 
 @pytest.fixture
