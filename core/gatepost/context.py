@@ -1,6 +1,6 @@
 """What the core gives to an instance of a plugin. Plugins import it from ``gatepost.hookspecs``."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -96,6 +96,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The region of phone numbers without a country code, such as GB: `contacts.default_region`. Empty: none is usable."""
     webhook_url: str = ""
     """The URL for the provider's reports; empty where `server.public_url` is not set."""
+    sender_domains: Sequence[str] = ()
+    """The domains of the senders whose emails the instance may get: those that `email_senders` of the clients on its routes
+    list, in ASCII and lower case. Others may come too where a client has no such list."""
     report: Callable[[Report], Awaitable[int]] = _no_report
     """Record a report that did not come by a webhook: from a poll, a bind or a mailbox. When it returns, every event is
     on disk, so acknowledge it to the provider only then. Raises Unavailable while the store can't take it, or while a
@@ -111,8 +114,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     reached, and ValueError for a name or a time that is not allowed, such as a name that looks like an address."""
     warn: Callable[[str, str], None] = _ignore_warning
     """Warn the operator of a setting that can be used, and probably is not what is meant: the key in the plugin's own
-    table, and what to do. Called in the constructor, while the lifespan opens, or in ``ping``. ``gatepost check`` prints the
-    warnings, and ``serve`` logs those of the constructor."""
+    table, and what to do. Called in the constructor, while the lifespan opens, or in ``ping``, which may also warn of what is
+    missing outside of Gatepost, such as a DNS record. ``gatepost check`` prints the warnings, and ``serve`` logs those of the
+    constructor."""
     describe_contacts: Callable[[ContactsState], None] = _ignore_contacts
     """Say what the source knows: call it after each read of the data, and when newer data can't be used. A source that asks
     its origin about each user calls it only where the origin says how old its own data are, and then again and again: what

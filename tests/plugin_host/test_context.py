@@ -14,7 +14,7 @@ from gatepost.cli import check
 from gatepost.cli.config_checks import check_config
 from gatepost.errors import StoreBroken, Unavailable
 from gatepost.hookspecs import ContactsState
-from gatepost.plugin_host import services, stored_state
+from gatepost.plugin_host import sanitize, services, stored_state
 
 MODULE = """\
 import msgspec
@@ -288,7 +288,7 @@ async def test_warnings_are_bounded_and_show_no_secret(config, poller):
         ("key", "a\nb\x1b[31m" + "y" * 10_000),
         ("key\n", 7),
         (None, None),
-        *(("key", f"number {number}") for number in range(30)),
+        *(("key", f"number {number}") for number in range(services.MAX_WARNINGS)),
         *(("key", "number 1") for _ in range(30)),
     ]
 
@@ -297,7 +297,7 @@ async def test_warnings_are_bounded_and_show_no_secret(config, poller):
     unnamed = "the plugin warns without a text: report this to its author"
     assert found[0] == ("plugins.one.key", "[redacted] is short")
     assert found[1][1].startswith("a b [31my")
-    assert len(found[1][1]) == 400
+    assert len(found[1][1]) == sanitize.MAX_WARNING_LENGTH
     assert found[2:4] == [("plugins.one.key", unnamed), ("plugins.one", unnamed)]
     assert [problem for _, problem in found[4:]] == [
         f"number {number}" for number in range(services.MAX_WARNINGS - 4)

@@ -11,6 +11,7 @@ _COMMANDS = {
     "init": "write a first gatepost.toml by asking, or by options",
     "serve": "run the gateway",
     "reload": "let the running gateway take over its changed configuration",
+    "dkim": "make a key that signs emails, with its DNS record",
     "check": "check the configuration and list all its faults",
     "config": "print a complete gatepost.toml with comments",
     "plugins": "show the installed plugins and their instances",

@@ -13,7 +13,7 @@ from gatepost.plugin_host.stored_state import StoredState
 
 T = TypeVar("T")
 
-MAX_WARNINGS = 20
+MAX_WARNINGS = 50
 """Warnings of one instance; further ones are dropped."""
 
 
@@ -42,7 +42,7 @@ class InstanceServices:
         self.state = StoredState(name, lambda: _running(self._outbox))
         """The functions of ``Context.state`` and ``Context.lease``."""
         self.warnings: dict[tuple[str, str], None] = {}
-        """What the plugin's constructor warns of: the path of a key and the problem, each once and in order."""
+        """What the plugin warns of: the path of a key and the problem, each once and in order."""
 
         self.contacts: ContactsState | None = None
         """What the source has last said of its contacts."""

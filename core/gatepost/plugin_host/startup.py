@@ -8,6 +8,7 @@ from types import MappingProxyType
 import structlog
 
 from gatepost import hookspecs
+from gatepost.config.sender_domains import sender_domains
 from gatepost.config.settings import InstanceSettings, Settings
 from gatepost.errors import ConfigError, Fault
 from gatepost.model import Channel
@@ -61,6 +62,7 @@ def _origin(settings: Settings, name: str) -> Sequence[object]:
         contacts.timeout,
         contacts.default_region,
         folder,
+        sender_domains(settings, name),
     )
 
 
@@ -77,6 +79,7 @@ def _build(settings: InstanceSettings, gateway: Settings) -> Instance:
         lookup_timeout=gateway.contacts.timeout,
         default_region=gateway.contacts.default_region,
         webhook_url=f"{base}/webhooks/{settings.name}" if base else "",
+        sender_domains=sender_domains(gateway, settings.name),
         report=services.report,
         state=services.state,
         lease=services.state.lease,

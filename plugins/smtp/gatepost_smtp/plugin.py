@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from dns.asyncresolver import get_default_resolver
+from dns.resolver import NoResolverConfiguration
+
 from gatepost.errors import ConfigError, Fault
 from gatepost.hookspecs import Context, EmailSender, HasLifespan, HasPing, WebhookParser, hookimpl
 from gatepost.model import Email, Receipt, Report, WebhookRequest
@@ -15,6 +18,8 @@ from gatepost_smtp.connection import Connection
 from gatepost_smtp.deadline import Deadline
 from gatepost_smtp.dkim import sign, signers_for
 from gatepost_smtp.dkim_keys import load_keys
+from gatepost_smtp.dns_advice import find_problems
+from gatepost_smtp.dns_lookup import Dns
 from gatepost_smtp.mime import Mail, build_mail
 from gatepost_smtp.pool import ConnectionPool
 from gatepost_smtp.reports import read_report
@@ -42,6 +47,10 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
         for warning in keys.warnings:
             context.warn(warning.key, warning.problem)
         self._signers = keys.signers
+        if self._signers:
+            for domain in context.sender_domains:
+                if not signers_for(domain, self._signers):
+                    context.warn("dkim", f"mails from {domain} are not signed: add a key of this domain")
         self._settings = settings
         self._context = context
         self._report_slots = asyncio.Semaphore(_REPORT_THREADS)
@@ -66,8 +75,11 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
 
     @hookimpl
     async def ping(self) -> None:
-        """Open a new connection, with TLS and sign-in as configured, and send NOOP."""
-        await self._pool.probe(Deadline(self._context.timeout))
+        """Open a new connection, with TLS and sign-in as configured, and send NOOP; look the DNS records up."""
+        deadline = Deadline(self._context.timeout)
+        await self._pool.probe(deadline)
+        if self._signers or self._context.sender_domains:
+            await self._check_dns(deadline)
 
     @hookimpl
     async def send_email(self, message: Email) -> Receipt:
@@ -91,6 +103,20 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
     async def parse_webhook(self, request: WebhookRequest) -> Report:
         """Read a bounce or a complaint: a ``message/rfc822`` with webhook_secret as bearer token."""
         return await read_report(request, self._settings, self._report_slots)
+
+    async def _check_dns(self, deadline: Deadline) -> None:
+        """Warn of each record that the sender domains lack."""
+        domains = list(dict.fromkeys((*self._context.sender_domains, *self._signers)))
+        try:
+            dns = Dns(get_default_resolver())
+            async with deadline.until_end():
+                problems = await find_problems(self._settings, self._signers, domains, dns)
+        except (TimeoutError, NoResolverConfiguration):
+            problems = [
+                "the DNS did not answer in time, so the records of the sender domains were not checked"
+            ]
+        for problem in problems:
+            self._context.warn("", problem)
 
     def _signed_mail(self, message: Email) -> Mail:
         now = datetime.now(UTC)
