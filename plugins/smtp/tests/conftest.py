@@ -5,7 +5,12 @@ import socket
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from gatepost.hookspecs import Context
 from gatepost.model import Email, Mailbox, Secret
@@ -44,6 +49,14 @@ def connected():
     return open_relay
 
 
+def short_rsa_key():
+    """Return an RSA key that is too short for any use; libraries no longer make such keys."""
+    p, q, e = 2**255 - 19, 2**256 - 189, 65537
+    d = pow(e, -1, (p - 1) * (q - 1))
+    exponents = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
+    return rsa.RSAPrivateNumbers(p, q, d, *exponents, rsa.RSAPublicNumbers(e, p * q)).private_key()
+
+
 @pytest.fixture(scope="session")
 def private_keys():
     """Private keys in PEM, by what they are."""
@@ -51,11 +64,16 @@ def private_keys():
         "rsa2048": rsa.generate_private_key(65537, 2048),
         "rsa1024": rsa.generate_private_key(65537, 1024),
         "ed25519": ed25519.Ed25519PrivateKey.generate(),
+        "rsa511": short_rsa_key(),
         "elliptic": ec.generate_private_key(ec.SECP256R1()),
     }
-    return {
+    texts = {
         name: key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         for name, key in keys.items()
+    }
+    lock = BestAvailableEncryption(b"a password")
+    return texts | {
+        "locked": keys["ed25519"].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock).decode(),
     }
 
 

@@ -1,0 +1,177 @@
+"""What ``gatepost check --live`` says of the DNS, with a server that answers from a table."""
+
+import dns.asyncresolver
+import dns.rcode
+import pytest
+
+from gatepost.hookspecs import Context
+from gatepost.model import Secret
+from gatepost.observe import logs
+from gatepost_smtp import Settings, SmtpRelay
+from gatepost_smtp.dkim_keys import dns_record, load_keys
+from gatepost_smtp.dns_advice import find_problems
+from gatepost_smtp.dns_lookup import Dns
+from gatepost_smtp.settings import DkimKey
+from gatepost_smtp.testing.dns_server import DnsServer
+
+DOMAIN = "amazing.example"
+PLACE = f"gp1._domainkey.{DOMAIN}"
+PUBLIC, OTHER = "9.9.9.9", "1.1.1.1"
+
+
+@pytest.fixture
+async def server():
+    async with DnsServer().serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+def key(private_keys):
+    return DkimKey(domain=DOMAIN, selector="gp1", key=Secret(private_keys["rsa2048"]))
+
+
+@pytest.fixture
+def complete(server, key):
+    """A server with every record that a domain needs."""
+    [signer] = load_keys([key]).signers[DOMAIN]
+    server.publish(DOMAIN, "TXT", "some-verification=1", "v=spf1 a:relay.example ~all")
+    server.publish(DOMAIN, "MX", "10 mail.amazing.example.")
+    server.publish(f"_dmarc.{DOMAIN}", "TXT", "v=DMARC1; p=none")
+    server.publish(PLACE, "TXT", dns_record(signer.key))
+    server.publish("relay.example", "A", PUBLIC)
+    server.publish("9.9.9.9.in-addr.arpa", "PTR", "relay.example.")
+    return server
+
+
+@pytest.fixture
+def problems(server, key):
+    async def find(domains=(DOMAIN,), **settings):
+        settings = Settings(**{"host": "relay.example", "dkim": [key]} | settings)
+        return await find_problems(settings, load_keys(settings.dkim).signers, domains, Dns(server.resolver))
+
+    return find
+
+
+async def test_nothing_is_said_of_complete_records(complete, problems):
+    assert await problems() == []
+
+
+async def test_everything_that_is_missing_is_said_with_what_to_publish(server, key, problems):
+    found = "\n".join(await problems())
+
+    assert f'publish a TXT record at {DOMAIN}, such as "v=spf1 a:relay.example ~all"' in found
+    assert f'publish a TXT record at _dmarc.{DOMAIN}, such as "v=DMARC1; p=none"' in found
+    assert f"publish an MX record at {DOMAIN}" in found
+    [signer] = load_keys([key]).signers[DOMAIN]
+    assert f'no DKIM record at {PLACE}: publish this TXT record there: "{dns_record(signer.key)}"' in found
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "expected"),
+    [
+        (DOMAIN, ["v=spf1 a ~all", "v=spf1 mx ~all"], "has 2 SPF records"),
+        (DOMAIN, ["v=spf1 +all"], "lets everybody send"),
+        (DOMAIN, ["v=spf10 a ~all"], "has no SPF record"),
+        (PLACE, ["v=DKIM1; k=rsa; p="], "is revoked"),
+        (PLACE, ["v=DKIM1; k=rsa; p=MIIBIjAN"], "holds another key"),
+        (PLACE, ["v=DKIM1; p=a", "v=DKIM1; p=b"], "there are 2 DKIM records"),
+        (f"_dmarc.{DOMAIN}", ["v=DMARC1; p=none", "v=DMARC1; p=reject"], "has 2 DMARC records"),
+        (f"_dmarc.{DOMAIN}", ["v=DMARC2; p=none"], "has no DMARC record"),
+    ],
+)
+async def test_a_wrong_record_is_explained(complete, problems, name, texts, expected):
+    complete.publish(name, "TXT", *texts)
+
+    [problem] = await problems()
+    assert expected in problem
+
+
+async def test_a_key_for_tests_is_explained(complete, key, problems):
+    [signer] = load_keys([key]).signers[DOMAIN]
+    complete.publish(PLACE, "TXT", dns_record(signer.key).replace("k=rsa", "k=rsa; t=s:y"))
+
+    [problem] = await problems()
+    assert "t=y" in problem
+
+
+async def test_a_domain_that_takes_no_mail_is_explained(complete, problems):
+    complete.publish(DOMAIN, "MX", "0 .")
+
+    [problem] = await problems()
+    assert "takes no mail" in problem
+
+
+async def test_the_policy_of_a_parent_counts_and_may_be_strict(complete, problems):
+    sub = f"news.{DOMAIN}"
+    complete.publish(sub, "TXT", "v=spf1 ~all")
+    complete.publish(sub, "MX", "10 mail.amazing.example.")
+    assert await problems([sub]) == []
+    complete.publish(f"_dmarc.{DOMAIN}", "TXT", "v=DMARC1; p=none; adkim=s")
+
+    [problem] = await problems([sub])
+    assert f"add a key of {sub}" in problem
+
+
+async def test_spf_is_for_the_domain_that_gets_the_bounces(complete, problems):
+    complete.publish(DOMAIN, "TXT", "no spf")
+
+    [problem] = await problems(return_path="b@bounces.example")
+    assert "bounces.example has no SPF record" in problem
+
+
+async def test_an_address_without_a_name_is_explained(complete, problems):
+    del complete.records["9.9.9.9.in-addr.arpa", "PTR"]
+
+    [problem] = await problems()
+    assert f"{PUBLIC} has no PTR record" in problem
+
+
+async def test_a_name_must_lead_back_to_its_address(complete, problems):
+    complete.publish("9.9.9.9.in-addr.arpa", "PTR", "other.example.")
+    complete.publish("other.example", "A", OTHER)
+
+    [problem] = await problems()
+    assert "does not lead back" in problem
+
+
+async def test_a_private_relay_needs_no_name(complete, problems):
+    complete.publish("relay.example", "A", "10.1.2.3")
+
+    assert await problems() == []
+    assert not any(kind == "PTR" for _, kind in complete.questions)
+
+
+async def test_an_address_as_the_host_is_in_the_example_for_spf(complete, problems):
+    complete.publish(DOMAIN, "TXT", "no spf")
+
+    [problem] = await problems(host=PUBLIC, security="none")
+    assert f'"v=spf1 ip4:{PUBLIC} ~all"' in problem
+
+
+async def test_a_server_that_fails_is_named_and_nothing_is_called_missing(complete, problems):
+    complete.rcode = dns.rcode.SERVFAIL
+
+    found = await problems()
+    assert len(found) == 5
+    assert all("can't be looked up" in problem for problem in found)
+
+
+async def test_the_ping_warns_of_what_is_missing(sink, server, key, monkeypatch):
+    monkeypatch.setattr(dns.asyncresolver, "default_resolver", server.resolver)
+    warnings = []
+    relay = SmtpRelay(
+        Settings(host="127.0.0.1", port=sink.port, security="none", dkim=[key]),
+        Context(
+            name="relay",
+            log=logs.get("relay"),
+            sender_domains=["other.example"],
+            warn=lambda key, problem: warnings.append((key, problem)),
+        ),
+    )
+    assert warnings == [("dkim", "mails from other.example are not signed: add a key of this domain")]
+    async with relay.lifespan():
+        await relay.ping()
+
+    for domain in ("other.example", DOMAIN):
+        assert any(f"_dmarc.{domain}" in problem for _, problem in warnings)
+    assert sink.mails == []
