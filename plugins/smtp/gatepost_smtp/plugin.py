@@ -26,8 +26,8 @@ from gatepost_smtp.reports import read_report
 from gatepost_smtp.settings import Settings, check
 from gatepost_smtp.transaction import Envelope, send
 
-_MAX_INLINE_CHARACTERS = 100_000
-"""A mail with a longer body is built in a thread: it takes about a millisecond or more."""
+_MAX_INLINE_CHARACTERS = 50_000
+"""A mail with a longer body is built and signed in a thread: it takes about a millisecond or more."""
 
 _REPORT_THREADS = 2
 """Threads that parse reports at once; the event loop's threads are few, and every plugin shares them."""

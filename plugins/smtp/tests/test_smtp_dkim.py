@@ -155,7 +155,7 @@ def test_a_relay_may_add_its_own_headers_and_change_blanks(signed):
     ("old", "new"),
     [
         (b"Your weekly", b"My weekly"),
-        (b"SGVsbG8", b"SGVsbG9"),
+        (b"<p>Hello", b"<p>Hallo"),
         (b"amazing.example/u/", b"evil.example/u/"),
         (b"t=1700000000", b"t=1700000001"),
     ],
