@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from gatepost.errors import Fault
 from gatepost_smtp.addresses import is_domain
 from gatepost_smtp.dkim import PrivateKey, Signer
-from gatepost_smtp.settings import DkimKey
+from gatepost_smtp.settings import DkimKeys, DomainKey
 
 _MIN_RSA_BITS, _SAFE_RSA_BITS, _MAX_RSA_BITS = 1024, 2048, 4096
 """What every receiver must verify (RFC 8301), and below what many count a signature for nothing."""
@@ -29,21 +29,20 @@ class LoadedKeys(NamedTuple):
     """Keys that sign, and are probably not what the operator wants."""
 
 
-def load_keys(keys: Sequence[DkimKey]) -> LoadedKeys:
+def load_keys(keys: DkimKeys) -> LoadedKeys:
     """Read the keys of the settings."""
     signers: dict[str, list[Signer]] = {}
     faults: list[Fault] = []
     warnings: list[Fault] = []
     places: set[str] = set()
-    for position, own in enumerate(keys, start=1):
-        path = f"dkim[{position}]"
-        faults += _name_faults(own, path)
+    for path, domain, own in _listed(keys):
+        faults += _name_faults(path, domain, own.selector)
         try:
             private = _private_key(own.key.reveal())
         except ValueError as error:
             faults.append(Fault(f"{path}.key", str(error)))
             continue
-        signer = Signer(own.domain.lower(), own.selector.lower(), private)
+        signer = Signer(domain.lower(), own.selector.lower(), private)
         if signer.place in places:
             faults.append(Fault(f"{path}.selector", "is the selector of another key of this domain"))
         places.add(signer.place)
@@ -52,6 +51,18 @@ def load_keys(keys: Sequence[DkimKey]) -> LoadedKeys:
     if not faults:
         warnings += _algorithm_warnings(signers)
     return LoadedKeys(signers, faults, warnings)
+
+
+def _listed(keys: DkimKeys) -> Iterator[tuple[str, str, DomainKey]]:
+    """Yield for each key its path in the table of the plugin, its domain and the key."""
+    if isinstance(keys, list):
+        for position, listed in enumerate(keys, start=1):
+            yield f"dkim[{position}]", listed.domain, listed
+        return
+    for domain, own in keys.items():
+        several = own if isinstance(own, list) else [own]
+        for position, one in enumerate(several, start=1):
+            yield f"dkim.{domain}" + (f"[{position}]" if several is own else ""), domain, one
 
 
 def dns_record(key: PrivateKey) -> str:
@@ -74,10 +85,10 @@ def public_key(key: PrivateKey) -> str:
     return base64.b64encode(raw).decode()
 
 
-def _name_faults(own: DkimKey, path: str) -> Iterator[Fault]:
-    if not is_domain(own.domain):
+def _name_faults(path: str, domain: str, selector: str) -> Iterator[Fault]:
+    if not is_domain(domain):
         yield Fault(f"{path}.domain", "must be a domain (in ASCII: xn--…)")
-    if not is_domain(own.selector):
+    if not is_domain(selector):
         yield Fault(f"{path}.selector", "must be a DNS label, such as gp1")
 
 

@@ -16,21 +16,23 @@ _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _HELO = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
 
-class DkimKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DomainKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key that signs the mails of one sender domain and of its subdomains."""
 
-    domain: Annotated[str, Meta(description="the domain of the senders", examples=["amazing.example"])]
-    selector: Annotated[
-        str,
-        Meta(
-            description="the name of the key: the public key is the DNS record SELECTOR._domainkey.DOMAIN",
-            examples=["gp1"],
-        ),
-    ]
-    key: Annotated[
-        Secret,
-        Meta(description="the private key (PEM): RSA or Ed25519", examples=["file:/run/secrets/dkim.pem"]),
-    ]
+    selector: str
+    """The name of the key: the public key is the DNS record ``selector._domainkey.domain``."""
+    key: Secret
+    """The private key in PEM: RSA or Ed25519."""
+
+
+class DkimKey(DomainKey, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key in the list form, with its domain."""
+
+    domain: str
+
+
+DkimKeys = list[DkimKey] | dict[str, DomainKey | list[DomainKey]]
+"""A list, or a table by domain."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,8 +82,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(description="the bearer token with which a mail server posts reports to /webhooks/NAME"),
     ] = None
     dkim: Annotated[
-        list[DkimKey],
-        Meta(description="the keys that sign, by domain of the sender; several of one domain all sign"),
+        DkimKeys,
+        Meta(
+            description="the keys that sign, each of a domain of senders; several of one domain all sign",
+            examples=[
+                [{"domain": "amazing.example", "selector": "gp1", "key": "file:/run/secrets/dkim.pem"}],
+            ],
+        ),
     ] = []
 
     def effective_port(self) -> int:

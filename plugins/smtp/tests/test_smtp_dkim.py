@@ -9,6 +9,7 @@ from dkim.canonicalization import Relaxed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gatepost.cli.config_checks import check_config
 from gatepost.errors import ConfigError
 from gatepost.hookspecs import Context
 from gatepost.model import Email, Mailbox, Secret
@@ -17,7 +18,7 @@ from gatepost_smtp import Settings, SmtpRelay
 from gatepost_smtp.dkim import relaxed_body, sign
 from gatepost_smtp.dkim_keys import dns_record, load_keys
 from gatepost_smtp.mime import build_mail
-from gatepost_smtp.settings import DkimKey
+from gatepost_smtp.settings import DkimKey, DomainKey
 
 
 def a_key(name, kind, private_keys, domain="amazing.example"):
@@ -266,6 +267,65 @@ def test_names_are_checked_and_two_keys_need_two_selectors(private_keys):
         "dkim[3].domain",
         "dkim[3].selector",
     ]
+
+
+def test_a_table_by_domain_is_the_same_as_a_list(private_keys):
+    first, second = (a_key(f"gp{number}", "rsa2048", private_keys) for number in (1, 2))
+    table = {"a.example": DomainKey(selector="s", key=first.key), "amazing.example": [first, second]}
+
+    loaded = load_keys(table)
+    assert not loaded.faults
+    places = [signer.place for some in loaded.signers.values() for signer in some]
+    assert places == [
+        f"{name}._domainkey.{domain}"
+        for name, domain in (("s", "a.example"), ("gp1", "amazing.example"), ("gp2", "amazing.example"))
+    ]
+    table["amazing.example"] = [first, first]
+    assert [fault.key for fault in load_keys(table).faults] == ["dkim.amazing.example[2].selector"]
+
+
+FILE = """
+[clients.brand]
+authorization = ["the secret"]
+email_senders = ["@brand.example", "@other.example"]
+[contacts]
+sources = ["players"]
+[routes]
+email = ["relay"]
+[plugins.players]
+use = "csv"
+path = "contacts.csv"
+[plugins.relay]
+use = "smtp"
+host = "relay.example"
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'dkim = [{ domain = "brand.example", selector = "gp1", key = "file:dkim.pem" }]',
+        'dkim = { "brand.example" = { selector = "gp1", key = "file:dkim.pem" } }',
+        'dkim = { "brand.example" = [{ selector = "gp1", key = "file:dkim.pem" }] }',
+    ],
+)
+async def test_the_keys_are_read_from_files_and_a_domain_without_one_is_a_warning(
+    tmp_path, private_keys, line
+):
+    (tmp_path / "dkim.pem").write_text(private_keys["rsa2048"])
+    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
+    config = tmp_path / "gatepost.toml"
+    config.write_text(f"{FILE}{line}\n")
+
+    findings = await check_config(config, live=False)
+    assert not [finding for finding in findings if finding.grade == "fault"]
+    [warning] = [finding for finding in findings if finding.key == "plugins.relay.dkim"]
+    assert warning.text == "mails from other.example are not signed: add a key of this domain"
+
+    (tmp_path / "dkim.pem").write_text(private_keys["elliptic"])
+    [fault] = [finding for finding in await check_config(config, live=False) if finding.grade == "fault"]
+    assert fault.key.startswith("plugins.relay.dkim")
+    assert "neither an RSA nor an Ed25519" in fault.text
 
 
 def test_faults_refuse_the_start(private_keys):
