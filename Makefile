@@ -67,7 +67,7 @@ torture: setup  ## break processes, disks and clocks, and count what is lost; SE
 # Without these programs the tests that need them are skipped by name. Ubuntu has no package of chromium.
 programs:  ## install the programs that some tests need; as root, on Debian or Ubuntu
 	-apt-get -qq update
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install caddy mariadb-server nginx pgbouncer prometheus systemd > /dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install caddy mariadb-server nginx pgbouncer prometheus spamassassin systemd > /dev/null
 	-DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium > /dev/null
 	-command -v npm > /dev/null || DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install nodejs npm > /dev/null
 	-npm install --silent --global smpp@0.5.1  # the message centre that the tests of plugins/smpp need

@@ -17,7 +17,8 @@ PROGRAM = "spamassassin"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        shutil.which(PROGRAM) is None, reason=f"{PROGRAM} is not installed (make programs; Debian's package)"
+        shutil.which(PROGRAM) is None,
+        reason=f"{PROGRAM} is not installed (make programs; Debian's package {PROGRAM})",
     ),
 ]
 
