@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from gatepost.plugin_host.services import MAX_WARNINGS
 from gatepost.testing.process import GatewayProcess
 from gatepost.testing.smartico import Smartico
 from misbehaving_plugins import plugins as misbehaving
@@ -252,7 +253,7 @@ async def test_the_warnings_of_a_constructor_are_logged_once_and_bounded(bench):
 
     assert {(one["level"], one["instance"]) for one in warnings} == {("warning", "odd")}
     assert (warnings[0]["key"], warnings[0]["problem"]) == ("plugins.odd.key", "is a test key")
-    assert len(warnings) == 20
+    assert len(warnings) == MAX_WARNINGS
     assert "tulgey-key" not in bench.process.log.read_text()
 
 

@@ -45,6 +45,7 @@ def canonical(text):
 @example("From " * 60)
 @example("From " + "y" * 70)
 @example("." + "=" * 40)
+@example("\n".join("." + "x" * size + "==" for size in range(64, 72)))
 def test_any_text_is_decoded_to_itself_from_safe_lines(text):
     try:
         name, content = encode_text(text)
