@@ -134,6 +134,7 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
             sender=configured or message.sender.address,
             recipient=message.recipient.reveal(),
             configured_sender=bool(configured),
+            wants_success=settings.wants_success,
         )
 
 

@@ -106,6 +106,8 @@ def _report(status: Status, code: str, message_id: str) -> Report:
 
 def _bounce(mail: IncomingMail, blocks: list[Message], settings: Settings) -> Report:
     message_id = find_message_id(mail, blocks, settings)
+    # RFC 3461: the next server has the mail and does not report, so this is the last word of it.
+    statuses = _STATUSES | ({"relayed": Status.DELIVERED} if settings.relayed == "delivered" else {})
     events: list[StatusEvent] = []
     ignored: dict[str, int] = {}
     for block in blocks:
@@ -114,10 +116,11 @@ def _bounce(mail: IncomingMail, blocks: list[Message], settings: Settings) -> Re
             continue
         match = _ACTION.match(text)
         action = match[1].lower() if match else ""
-        if action in _STATUSES and message_id:
-            events.append(StatusEvent(status=_STATUSES[action], message_id=message_id, code=_code(block)))
+        status = statuses.get(action)
+        if status and message_id:
+            events.append(StatusEvent(status=status, message_id=message_id, code=_code(block)))
         else:
-            reason = _ignored_as(action)
+            reason = "no_id" if status else _ignored_as(action)
             ignored[reason] = ignored.get(reason, 0) + 1
     if not events and not ignored:
         ignored["malformed"] = 1
@@ -126,9 +129,7 @@ def _bounce(mail: IncomingMail, blocks: list[Message], settings: Settings) -> Re
 
 def _ignored_as(action: str) -> str:
     """Return the name under which a block of a bounce without a status is counted."""
-    if action in _ACTIONS_WITHOUT_STATUS:
-        return action
-    return "no_id" if action in _STATUSES else "malformed"
+    return action if action in _ACTIONS_WITHOUT_STATUS else "malformed"
 
 
 def _complaint(mail: IncomingMail, blocks: list[Message], settings: Settings) -> Report:

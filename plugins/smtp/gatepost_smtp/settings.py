@@ -81,6 +81,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Secret | None,
         Meta(description="the bearer token with which a mail server posts reports to /webhooks/NAME"),
     ] = None
+    success_reports: Annotated[
+        bool,
+        Meta(description="ask the relay for a report of each delivery too: one more mail for each mail"),
+    ] = False
+    relayed: Annotated[
+        Literal["accepted", "delivered"],
+        Meta(
+            description="what it means that the next server took the mail and will not report; "
+            "delivered includes success_reports"
+        ),
+    ] = "accepted"
     dkim: Annotated[
         DkimKeys,
         Meta(
@@ -90,6 +101,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ],
         ),
     ] = []
+
+    @property
+    def wants_success(self) -> bool:
+        """Whether the relay is asked to report a delivery."""
+        return self.success_reports or self.relayed == "delivered"
 
     def effective_port(self) -> int:
         """Return the port to connect to."""

@@ -24,6 +24,8 @@ class Envelope(NamedTuple):
     recipient: str
     configured_sender: bool
     """Whether the sender is from the settings and not from the message."""
+    wants_success: bool = False
+    """Whether the server is asked to report a delivery, if it can."""
 
     def __repr__(self) -> str:
         return f"<Envelope {self.id}>"
@@ -66,7 +68,7 @@ def _commands(
         mail_arguments += ["BODY=8BITMIME", "SMTPUTF8"]
     if connection.supports("dsn"):
         mail_arguments += ["RET=HDRS", f"ENVID={envelope.id}"]
-        rcpt_arguments.append("NOTIFY=FAILURE,DELAY")
+        rcpt_arguments.append(f"NOTIFY={'SUCCESS,' if envelope.wants_success else ''}FAILURE,DELAY")
     return [("MAIL", mail_arguments, 2), ("RCPT", rcpt_arguments, 2), ("DATA", [], 3)]
 
 

@@ -82,6 +82,15 @@ async def test_a_delivery_is_translated(relay):
     assert result.events == [StatusEvent(status=Status.DELIVERED, message_id=ID, code="2.0.0")]
 
 
+async def test_a_relayed_mail_is_delivered_where_the_setting_says_so(connected):
+    async with connected(1, webhook_secret=Secret(KEY), relayed="delivered") as relay:
+        result = await relay.parse_webhook(request(bounce("relayed", "2.0.0")))
+        unknown = await relay.parse_webhook(request(bounce("relayed", "2.0.0", returned="")))
+
+    assert result.events == [StatusEvent(status=Status.DELIVERED, message_id=ID, code="2.0.0")]
+    assert unknown.ignored == {"no_id": 1}
+
+
 @pytest.mark.parametrize("action", ["delayed", "relayed", "expanded"])
 async def test_an_intermediate_action_is_counted(relay, action):
     result = await relay.parse_webhook(request(bounce(action, "4.4.1", envelope_id=ID)))

@@ -104,6 +104,16 @@ async def test_a_configured_return_path_is_only_the_envelope_sender(sink, connec
     assert parse(sink.mails[0])["From"].addresses[0].addr_spec == "news@amazing.example"
 
 
+@pytest.mark.parametrize("wanted", [{"success_reports": True}, {"relayed": "delivered"}], ids=str)
+async def test_a_report_of_each_delivery_is_asked_for_where_it_is_wanted(sink, connected, an_email, wanted):
+    async with connected(sink.port, **wanted) as relay:
+        await relay.send_email(an_email())
+
+    assert sink.mails[0].recipients == [
+        b"RCPT TO:<ann.example+tag@post.example> NOTIFY=SUCCESS,FAILURE,DELAY\r\n"
+    ]
+
+
 async def test_a_connection_is_reused(sink, relay, an_email):
     for _ in range(5):
         await relay.send_email(an_email())
