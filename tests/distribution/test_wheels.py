@@ -156,7 +156,7 @@ def test_the_installed_gateway_knows_every_plugin_and_delivers(installed, tmp_pa
 
 
 # What the tests of the plugins use beside the extra `testing`.
-TOOLS = ("aiosmtpd", "hypothesis", "trustme")
+TOOLS = ("aiosmtpd", "dkimpy[ed25519]", "hypothesis", "trustme")
 
 
 @pytest.mark.slow

@@ -288,13 +288,8 @@ FILE = """
 [clients.brand]
 authorization = ["the secret"]
 email_senders = ["@brand.example", "@other.example"]
-[contacts]
-sources = ["players"]
 [routes]
 email = ["relay"]
-[plugins.players]
-use = "csv"
-path = "contacts.csv"
 [plugins.relay]
 use = "smtp"
 host = "relay.example"
@@ -313,7 +308,6 @@ async def test_the_keys_are_read_from_files_and_a_domain_without_one_is_a_warnin
     tmp_path, private_keys, line
 ):
     (tmp_path / "dkim.pem").write_text(private_keys["rsa2048"])
-    (tmp_path / "contacts.csv").write_text("ext_user_id,email,phone\n")
     config = tmp_path / "gatepost.toml"
     config.write_text(f"{FILE}{line}\n")
 
