@@ -2,18 +2,26 @@
 
 import re
 import stat
-import tomllib
 
 import dkim as verifier
 import pytest
 from click.testing import CliRunner
 
 from gatepost.cli.dkim import command
-from gatepost.model import Secret
+from gatepost.config.toml_file import read_settings
 from gatepost_smtp.dkim import sign
 from gatepost_smtp.dkim_keys import load_keys
-from gatepost_smtp.settings import DkimKey
+from gatepost_smtp.settings import Settings
 
+CONFIG = """
+[clients.brand]
+authorization = ["the secret"]
+[routes]
+email = ["relay"]
+[plugins.relay]
+use = "smtp"
+host = "relay.example"
+"""
 MAIL = b"From: news@brand.example\r\nSubject: hello\r\n\r\nhello\r\n"
 
 
@@ -29,9 +37,18 @@ def zone(output):
     return name, re.findall(r'"([^"]*)"', strings)
 
 
+def configured(folder, line):
+    """Return the relay's settings with this line."""
+    path = folder / "gatepost.toml"
+    path.write_text(f"{CONFIG}{line}\n")
+    settings, faults = read_settings(path, lambda _: Settings)
+    assert faults == []
+    return settings.plugins["relay"].settings
+
+
 @pytest.mark.parametrize("options", [[], ["--ed25519"]], ids=["rsa", "ed25519"])
 def test_the_key_signs_and_its_record_verifies(tmp_path, options):
-    file = tmp_path / "dkim.pem"
+    file = tmp_path / 'a "private" \\ key.pem'
 
     output = run("Brand.example", *options, "--selector", "s1", "--out", file)
 
@@ -39,9 +56,8 @@ def test_the_key_signs_and_its_record_verifies(tmp_path, options):
     assert name == "s1._domainkey.brand.example"
     assert max(map(len, strings)) <= 255
     assert f"{name}\n{''.join(strings)}\n" in output
-    [table] = tomllib.loads(next(line for line in output.splitlines() if line.startswith("dkim =")))["dkim"]
-    assert table == {"domain": "brand.example", "selector": "s1", "key": f"file:{file}"}
-    loaded = load_keys([DkimKey(**table | {"key": Secret(file.read_text())})])
+    line = next(line for line in output.splitlines() if line.startswith("dkim = "))
+    loaded = load_keys(configured(tmp_path, line).dkim)
     assert not loaded.faults
     content = sign(MAIL, loaded.signers["brand.example"], time=1_700_000_000)
     assert verifier.verify(content, dnsfunc=lambda name, timeout=5: "".join(strings).encode())

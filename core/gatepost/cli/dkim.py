@@ -10,6 +10,7 @@ from typing import NamedTuple
 import rich_click as click
 
 from gatepost.cli.common import fail
+from gatepost.cli.first_config.toml_text import toml
 
 _BITS = 2048
 """What every receiver verifies; the record of a longer key does not fit into some DNS consoles."""
@@ -93,6 +94,7 @@ def _instructions(domain: str, selector: str, key: NewKey, out: Path | None) -> 
     strings = [key.record[start : start + _MAX_STRING] for start in range(0, len(key.record), _MAX_STRING)]
     quoted = " ".join(f'"{string}"' for string in strings)
     where = f"file:{out.absolute()}" if out else "file:/path/of/the/key.pem"
+    setting = toml({domain: {"selector": selector, "key": where}})
     private = [] if out else ["The private key, for a file that only Gatepost may read:", "", key.pem]
     return "\n".join(
         [
@@ -108,7 +110,7 @@ def _instructions(domain: str, selector: str, key: NewKey, out: Path | None) -> 
             "",
             "2. In gatepost.toml, add the key to the table of the plugin that sends to your mail relay:",
             "",
-            f'dkim = [{{ domain = "{domain}", selector = "{selector}", key = "{where}" }}]',
+            f"dkim = {setting}",
             "",
             "3. Run `gatepost check --live`: it looks the record up.",
         ]

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from gatepost.errors import Fault
 from gatepost_smtp.addresses import is_domain
 from gatepost_smtp.dkim import PrivateKey, Signer
-from gatepost_smtp.settings import DkimKeys, DomainKey
+from gatepost_smtp.settings import DkimKey, DkimKeys
 
 _MIN_RSA_BITS, _SAFE_RSA_BITS, _MAX_RSA_BITS = 1024, 2048, 4096
 """What every receiver must verify (RFC 8301), and below what many count a signature for nothing."""
@@ -53,12 +53,8 @@ def load_keys(keys: DkimKeys) -> LoadedKeys:
     return LoadedKeys(signers, faults, warnings)
 
 
-def _listed(keys: DkimKeys) -> Iterator[tuple[str, str, DomainKey]]:
+def _listed(keys: DkimKeys) -> Iterator[tuple[str, str, DkimKey]]:
     """Yield for each key its path in the table of the plugin, its domain and the key."""
-    if isinstance(keys, list):
-        for position, listed in enumerate(keys, start=1):
-            yield f"dkim[{position}]", listed.domain, listed
-        return
     for domain, own in keys.items():
         several = own if isinstance(own, list) else [own]
         for position, one in enumerate(several, start=1):
@@ -87,7 +83,7 @@ def public_key(key: PrivateKey) -> str:
 
 def _name_faults(path: str, domain: str, selector: str) -> Iterator[Fault]:
     if not is_domain(domain):
-        yield Fault(f"{path}.domain", "must be a domain (in ASCII: xn--…)")
+        yield Fault(path, "must be a domain (in ASCII: xn--…)")
     if not is_domain(selector):
         yield Fault(f"{path}.selector", "must be a DNS label, such as gp1")
 

@@ -16,8 +16,8 @@ _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _HELO = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
 
-class DomainKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key that signs the mails of one sender domain and of its subdomains."""
+class DkimKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key that signs the mails of a sender domain and of its subdomains."""
 
     selector: str
     """The name of the key: the public key is the DNS record ``selector._domainkey.domain``."""
@@ -25,14 +25,8 @@ class DomainKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The private key in PEM: RSA or Ed25519."""
 
 
-class DkimKey(DomainKey, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key in the list form, with its domain."""
-
-    domain: str
-
-
-DkimKeys = list[DkimKey] | dict[str, DomainKey | list[DomainKey]]
-"""A list, or a table by domain."""
+DkimKeys = dict[str, DkimKey | list[DkimKey]]
+"""The keys by domain."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,12 +89,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dkim: Annotated[
         DkimKeys,
         Meta(
-            description="the keys that sign, each of a domain of senders; several of one domain all sign",
-            examples=[
-                [{"domain": "amazing.example", "selector": "gp1", "key": "file:/run/secrets/dkim.pem"}],
-            ],
+            description="the keys that sign, by domain of the sender; several of a domain all sign",
+            examples=[{"amazing.example": {"selector": "s1", "key": "file:dkim.pem"}}],
         ),
-    ] = []
+    ] = {}
 
     @property
     def wants_success(self) -> bool:

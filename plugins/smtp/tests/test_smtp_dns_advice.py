@@ -27,13 +27,13 @@ async def server():
 
 @pytest.fixture
 def key(private_keys):
-    return DkimKey(domain=DOMAIN, selector="gp1", key=Secret(private_keys["rsa2048"]))
+    return DkimKey(selector="gp1", key=Secret(private_keys["rsa2048"]))
 
 
 @pytest.fixture
 def complete(server, key):
     """A server with every record that a domain needs."""
-    [signer] = load_keys([key]).signers[DOMAIN]
+    [signer] = load_keys({DOMAIN: key}).signers[DOMAIN]
     server.publish(DOMAIN, "TXT", "some-verification=1", "v=spf1 a:relay.example ~all")
     server.publish(DOMAIN, "MX", "10 mail.amazing.example.")
     server.publish(f"_dmarc.{DOMAIN}", "TXT", "v=DMARC1; p=none")
@@ -46,7 +46,7 @@ def complete(server, key):
 @pytest.fixture
 def problems(server, key):
     async def find(domains=(DOMAIN,), **settings):
-        settings = Settings(**{"host": "relay.example", "dkim": [key]} | settings)
+        settings = Settings(**{"host": "relay.example", "dkim": {DOMAIN: key}} | settings)
         return await find_problems(settings, load_keys(settings.dkim).signers, domains, Dns(server.resolver))
 
     return find
@@ -62,7 +62,7 @@ async def test_everything_that_is_missing_is_said_with_what_to_publish(server, k
     assert f'publish a TXT record at {DOMAIN}, such as "v=spf1 a:relay.example ~all"' in found
     assert f'publish a TXT record at _dmarc.{DOMAIN}, such as "v=DMARC1; p=none"' in found
     assert f"publish an MX record at {DOMAIN}" in found
-    [signer] = load_keys([key]).signers[DOMAIN]
+    [signer] = load_keys({DOMAIN: key}).signers[DOMAIN]
     assert f'no DKIM record at {PLACE}: publish this TXT record there: "{dns_record(signer.key)}"' in found
 
 
@@ -87,7 +87,7 @@ async def test_a_wrong_record_is_explained(complete, problems, name, texts, expe
 
 
 async def test_a_key_for_tests_is_explained(complete, key, problems):
-    [signer] = load_keys([key]).signers[DOMAIN]
+    [signer] = load_keys({DOMAIN: key}).signers[DOMAIN]
     complete.publish(PLACE, "TXT", dns_record(signer.key).replace("k=rsa", "k=rsa; t=s:y"))
 
     [problem] = await problems()
@@ -160,7 +160,7 @@ async def test_the_ping_warns_of_what_is_missing(sink, server, key, monkeypatch)
     monkeypatch.setattr(dns.asyncresolver, "default_resolver", server.resolver)
     warnings = []
     relay = SmtpRelay(
-        Settings(host="127.0.0.1", port=sink.port, security="none", dkim=[key]),
+        Settings(host="127.0.0.1", port=sink.port, security="none", dkim={DOMAIN: key}),
         Context(
             name="relay",
             log=logs.get("relay"),

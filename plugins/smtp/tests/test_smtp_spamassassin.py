@@ -109,8 +109,8 @@ def letter(**changes):
 def rules(tmp_path_factory, private_keys):
     """The rules that match each kind of mail."""
     folder = tmp_path_factory.mktemp("spamassassin")
-    key = DkimKey(domain="amazing.example", selector="gp1", key=Secret(private_keys["rsa2048"]))
-    signers = load_keys([key]).signers["amazing.example"]
+    key = DkimKey(selector="gp1", key=Secret(private_keys["rsa2048"]))
+    signers = load_keys({"amazing.example": key}).signers["amazing.example"]
     files = []
     for number, changes in enumerate(KINDS.values()):
         content = sign(build_mail(letter(**changes)).content, signers, time=1_700_000_000)
