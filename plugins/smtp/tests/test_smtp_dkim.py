@@ -20,7 +20,6 @@ from gatepost_smtp.dkim_keys import dns_record, load_keys
 from gatepost_smtp.mime import build_mail
 from gatepost_smtp.settings import DkimKey
 
-
 DOMAIN = "amazing.example"
 
 
