@@ -32,8 +32,8 @@ WEBHOOK_ERRORS = (NoVerificationKey, BadSignature, BadWebhook, WebhookRetry)
 MAX_REASON_LENGTH = 200
 """Characters that are stored of a reason."""
 
-MAX_WARNING_LENGTH = 800
-"""Characters that are shown of a warning. One that says which DNS record to publish may hold an RSA key of 2048 bits."""
+MAX_WARNING_LENGTH = 1_200
+"""Characters that are shown of a warning. One that says which DNS record to publish may hold an RSA key of 4096 bits."""
 
 MAX_CODE_LENGTH = 64
 """Characters that are stored of a provider's code, or of the name of a type."""

@@ -63,7 +63,7 @@ def _listed(keys: DkimKeys) -> Iterator[tuple[str, str, DkimKey]]:
 
 def dns_record(key: PrivateKey) -> str:
     """Return the text of the DNS record that publishes the key."""
-    return f"v=DKIM1; k={key_type(key)}; p={public_key(key)}"
+    return f"v=DKIM1; k={key_type(key)}; p={public_keys(key)[0]}"
 
 
 def key_type(key: PrivateKey) -> str:
@@ -71,14 +71,13 @@ def key_type(key: PrivateKey) -> str:
     return "rsa" if isinstance(key, RSAPrivateKey) else "ed25519"
 
 
-def public_key(key: PrivateKey) -> str:
-    """Return the ``p=`` of a key's DNS record."""
-    public = key.public_key()
+def public_keys(key: PrivateKey) -> list[str]:
+    """Return each ``p=`` with which a DNS record publishes the key, the usual one first."""
+    forms = [(Encoding.Raw, PublicFormat.Raw)]
     if isinstance(key, RSAPrivateKey):
-        raw = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    else:
-        raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return base64.b64encode(raw).decode()
+        # The second is what RFC 6376 says; its examples and everybody have the first.
+        forms = [(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), (Encoding.DER, PublicFormat.PKCS1)]
+    return [base64.b64encode(key.public_key().public_bytes(*form)).decode() for form in forms]
 
 
 def _name_faults(path: str, domain: str, selector: str) -> Iterator[Fault]:

@@ -8,18 +8,27 @@ import ipaddress
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from gatepost_smtp.dkim import Signer, signers_for
-from gatepost_smtp.dkim_keys import dns_record, public_key
+from gatepost_smtp.dkim_keys import dns_record, key_type, public_keys
 from gatepost_smtp.dns_lookup import Dns, LookupFailed
 from gatepost_smtp.settings import Settings
 
 _MAX_PARALLEL = 20
-"""Domains whose records are looked up at one time."""
+"""Records that are looked up at one time."""
+_MAX_PER_ANSWER = 10
+"""Addresses of a relay, and names of an address, that are looked up; SPF has the same limit."""
 
 
 async def find_problems(
-    settings: Settings, signers: Mapping[str, Sequence[Signer]], domains: Sequence[str], dns: Dns
+    settings: Settings, signers: Mapping[str, Sequence[Signer]], sender_domains: Sequence[str], dns: Dns
 ) -> list[str]:
-    """Look the records of the sender domains and of the DKIM keys up; return what is wrong, in their order."""
+    """Look the records of the sender domains and of the DKIM keys up; return what is wrong, in their order.
+
+    A key's domain counts as one of senders, unless it is there for subdomains that are.
+    """
+    for_subdomains = [signers_for(domain, signers) for domain in sender_domains]
+    domains = dict.fromkeys(
+        [*sender_domains, *(domain for domain, own in signers.items() if own not in for_subdomains)]
+    )
     own = settings.return_path.rpartition("@")[2] or settings.bounce_domain
     every_signer = [signer for some in signers.values() for signer in some]
     slots = asyncio.Semaphore(_MAX_PARALLEL)
@@ -49,8 +58,8 @@ async def _spf_problems(domain: str, host: str, dns: Dns) -> AsyncIterator[str]:
     found = [text for text in await dns.texts(domain) if text.lower().split(" ")[0] == "v=spf1"]
     if not found:
         yield (
-            f'{domain} has no SPF record: publish a TXT record at {domain}, such as "v=spf1 {_mechanism(host)} ~all", '
-            "or with the include that your relay's provider names"
+            f"{domain} has no SPF record: publish a TXT record at {domain}, such as {await _example(host, dns)}, or with the "
+            "include that your relay's provider names; you need none if the relay sets a return path of its own"
         )
     elif len(found) > 1:
         yield f"{domain} has {len(found)} SPF records, and receivers ignore all of them: make one of them"
@@ -58,31 +67,36 @@ async def _spf_problems(domain: str, host: str, dns: Dns) -> AsyncIterator[str]:
         yield f'the SPF record of {domain} lets everybody send in its name: end it with "~all" instead of "+all"'
 
 
-def _mechanism(host: str) -> str:
-    """Return the part of an SPF record that lets the relay send."""
+async def _example(host: str, dns: Dns) -> str:
+    """Return an SPF record that lets the relay send."""
+    if not await _public_addresses(host, dns):
+        return '"v=spf1 ip4:ADDRESS ~all" with the address from which your relay delivers'
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return f"a:{host}"
-    return f"ip{address.version}:{address}"
+        return f'"v=spf1 a:{host} ~all"'
+    return f'"v=spf1 ip{address.version}:{address} ~all"'
 
 
 async def _dkim_problems(signer: Signer, dns: Dns) -> AsyncIterator[str]:
+    place = signer.place
     wanted = f'publish this TXT record there: "{dns_record(signer.key)}"'
-    found = [text for text in await dns.texts(signer.place) if "p=" in text]
+    found = [tags for text in await dns.texts(place) if "p" in (tags := _tags(text))]
     if not found:
-        yield f"there is no DKIM record at {signer.place}: {wanted}"
+        yield f"there is no DKIM record at {place}: {wanted}"
         return
     if len(found) > 1:
-        yield f"there are {len(found)} DKIM records at {signer.place}, and receivers may take any: leave one of them"
+        yield f"there are {len(found)} DKIM records at {place}, and receivers may take any: leave one of them"
         return
-    tags = _tags(found[0])
-    if not tags.get("p"):
-        yield f"the DKIM key at {signer.place} is revoked (its p= is empty): {wanted}"
-    elif tags["p"] != public_key(signer.key):
-        yield f"the DKIM record at {signer.place} holds another key, so that every signature is invalid: {wanted}"
+    [tags] = found
+    if not tags["p"]:
+        yield f"the DKIM key at {place} is revoked (its p= is empty): {wanted}"
+    elif tags["p"] not in public_keys(signer.key):
+        yield f"the DKIM record at {place} holds another key, so that every signature is invalid: {wanted}"
+    elif tags.get("k", "rsa") != key_type(signer.key) or "sha256" not in tags.get("h", "sha256").split(":"):
+        yield f"the DKIM record at {place} is not for signatures with {key_type(signer.key)}-sha256 (k=, h=): {wanted}"
     if "y" in tags.get("t", "").split(":"):
-        yield f"the DKIM record at {signer.place} is for tests (t=y), so that receivers ignore its signatures: remove t=y"
+        yield f"the DKIM record at {place} is for tests (t=y), so that receivers ignore its signatures: remove t=y"
 
 
 async def _dmarc_problems(
@@ -115,7 +129,8 @@ async def _dmarc_records(domain: str, dns: Dns) -> list[str]:
 
 async def _mx_problems(domain: str, dns: Dns) -> AsyncIterator[str]:
     servers = await dns.mail_servers(domain)
-    if not any(servers):
+    # RFC 5321 §5.1: without an MX record the domain's own address is its mail server.
+    if not any(servers or await dns.addresses(domain)):
         yield (
             f"{domain} takes no mail, and some receivers refuse senders that can't be answered: publish an MX record "
             f"at {domain} with the name of its mail server"
@@ -123,21 +138,29 @@ async def _mx_problems(domain: str, dns: Dns) -> AsyncIterator[str]:
 
 
 async def _reverse_problems(host: str, dns: Dns) -> AsyncIterator[str]:
-    """Yield the public addresses of the relay whose name in the DNS does not lead back to them."""
-    for address in await dns.addresses(host):
-        if not ipaddress.ip_address(address).is_global:
-            continue
-        names = await dns.names(address)
+    """Yield the first public address of the relay that has no name, and the first whose name does not lead back to it."""
+    nameless, astray = "", ""
+    for address in (await _public_addresses(host, dns))[:_MAX_PER_ANSWER]:
+        names = (await dns.names(address))[:_MAX_PER_ANSWER]
         if not names:
-            yield (
+            nameless = nameless or (
                 f"the relay's address {address} has no PTR record: if it delivers mails itself, the owner of the address "
                 f"(your hosting provider) must publish one with {host}"
             )
         elif not any([address in await dns.addresses(name) for name in names]):
-            yield (
-                f"the relay's address {address} has the name {names[0]} (PTR), which does not lead back to it: publish an "
-                f"address record of {names[0]}, or change the PTR record"
+            astray = astray or (
+                f"the relay's address {address} has the name {names[0]} (PTR), which does not lead back to it: if it "
+                f"delivers mails itself, publish an address record of {names[0]}, or change the PTR record"
             )
+    for problem in filter(None, (nameless, astray)):
+        yield problem
+
+
+async def _public_addresses(host: str, dns: Dns) -> list[str]:
+    """Return the relay's addresses in the internet; a host without a dot is a name of this network."""
+    if "." not in host and ":" not in host:
+        return []
+    return [address for address in await dns.addresses(host) if ipaddress.ip_address(address).is_global]
 
 
 def _tags(record: str) -> dict[str, str]:

@@ -106,11 +106,12 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
 
     async def _check_dns(self, deadline: Deadline) -> None:
         """Warn of each record that the sender domains lack."""
-        domains = list(dict.fromkeys((*self._context.sender_domains, *self._signers)))
         try:
             dns = Dns(get_default_resolver())
             async with deadline.until_end():
-                problems = await find_problems(self._settings, self._signers, domains, dns)
+                problems = await find_problems(
+                    self._settings, self._signers, self._context.sender_domains, dns
+                )
         except (TimeoutError, NoResolverConfiguration):
             problems = [
                 "the DNS did not answer in time, so the records of the sender domains were not checked"

@@ -1,12 +1,17 @@
 """What ``gatepost check --live`` says of the DNS, with a server that answers from a table."""
 
+import base64
+
 import dns.asyncresolver
 import dns.rcode
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from gatepost.hookspecs import Context
 from gatepost.model import Secret
 from gatepost.observe import logs
+from gatepost.plugin_host.sanitize import clean_warning
 from gatepost_smtp import Settings, SmtpRelay
 from gatepost_smtp.dkim_keys import dns_record, load_keys
 from gatepost_smtp.dns_advice import find_problems
@@ -57,6 +62,7 @@ async def test_nothing_is_said_of_complete_records(complete, problems):
 
 
 async def test_everything_that_is_missing_is_said_with_what_to_publish(server, key, problems):
+    server.publish("relay.example", "A", PUBLIC)
     found = "\n".join(await problems())
 
     assert f'publish a TXT record at {DOMAIN}, such as "v=spf1 a:relay.example ~all"' in found
@@ -74,7 +80,9 @@ async def test_everything_that_is_missing_is_said_with_what_to_publish(server, k
         (DOMAIN, ["v=spf10 a ~all"], "has no SPF record"),
         (PLACE, ["v=DKIM1; k=rsa; p="], "is revoked"),
         (PLACE, ["v=DKIM1; k=rsa; p=MIIBIjAN"], "holds another key"),
+        (PLACE, ["v=DKIM1; k=rsa; p=?"], "holds another key"),
         (PLACE, ["v=DKIM1; p=a", "v=DKIM1; p=b"], "there are 2 DKIM records"),
+        (PLACE, ["v=spf1 exp=who.example ~all"], "there is no DKIM record"),
         (f"_dmarc.{DOMAIN}", ["v=DMARC1; p=none", "v=DMARC1; p=reject"], "has 2 DMARC records"),
         (f"_dmarc.{DOMAIN}", ["v=DMARC2; p=none"], "has no DMARC record"),
     ],
@@ -84,6 +92,38 @@ async def test_a_wrong_record_is_explained(complete, problems, name, texts, expe
 
     [problem] = await problems()
     assert expected in problem
+
+
+async def test_other_records_and_forms_of_a_key_are_no_problem(complete, key, problems):
+    [signer] = load_keys({DOMAIN: key}).signers[DOMAIN]
+    public = signer.key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    text = f"v=DKIM1; k=rsa; t=s; p={base64.b64encode(public).decode()}"
+    complete.publish(PLACE, "TXT", "v=spf1 exp=who.example ~all", text)
+
+    assert await problems() == []
+
+
+@pytest.mark.parametrize(("old", "new"), [("k=ed25519; ", ""), ("k=", "h=sha1; k=")])
+async def test_a_record_for_other_algorithms_is_explained(complete, private_keys, problems, old, new):
+    keys = {DOMAIN: DkimKey(selector="gp1", key=Secret(private_keys["ed25519"]))}
+    [signer] = load_keys(keys).signers[DOMAIN]
+    complete.publish(PLACE, "TXT", dns_record(signer.key))
+    assert await problems(dkim=keys) == []
+    complete.publish(PLACE, "TXT", dns_record(signer.key).replace(old, new))
+
+    [problem] = await problems(dkim=keys)
+    assert "is not for signatures with ed25519-sha256" in problem
+    assert dns_record(signer.key) in problem
+
+
+async def test_the_record_of_the_longest_key_is_shown_whole(server, problems):
+    private = rsa.generate_private_key(65537, 4096)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    domain = f"{'a' * 60}.{'b' * 60}.example"
+
+    found = await problems([domain], dkim={domain: DkimKey(selector="gp1", key=Secret(pem))})
+    [problem] = [problem for problem in found if "no DKIM record" in problem]
+    assert clean_warning(problem).endswith(f'"{dns_record(private)}"')
 
 
 async def test_a_key_for_tests_is_explained(complete, key, problems):
@@ -99,6 +139,22 @@ async def test_a_domain_that_takes_no_mail_is_explained(complete, problems):
 
     [problem] = await problems()
     assert "takes no mail" in problem
+
+
+async def test_a_domain_without_an_mx_record_may_take_mail_at_its_address(complete, problems):
+    del complete.records[DOMAIN, "MX"]
+    complete.publish(DOMAIN, "A", OTHER)
+
+    assert await problems() == []
+
+
+async def test_the_domain_of_a_key_need_not_be_a_sender(server, complete, problems):
+    sub = f"news.{DOMAIN}"
+    for kind in ("TXT", "MX"):
+        server.records[sub, kind] = server.records.pop((DOMAIN, kind))
+
+    assert await problems([sub]) == []
+    assert await problems([]) != []
 
 
 async def test_the_policy_of_a_parent_counts_and_may_be_strict(complete, problems):
@@ -144,8 +200,30 @@ async def test_a_private_relay_needs_no_name(complete, problems):
 async def test_an_address_as_the_host_is_in_the_example_for_spf(complete, problems):
     complete.publish(DOMAIN, "TXT", "no spf")
 
-    [problem] = await problems(host=PUBLIC, security="none")
+    [problem] = await problems(host=PUBLIC)
     assert f'"v=spf1 ip4:{PUBLIC} ~all"' in problem
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3", "127.0.0.1", "::1", "localhost", "postfix"])
+async def test_a_host_that_only_this_network_knows_is_not_looked_up_or_published(complete, problems, host):
+    complete.publish(DOMAIN, "TXT", "no spf")
+
+    [problem] = await problems(host=host)
+    assert '"v=spf1 ip4:ADDRESS ~all" with the address from which your relay delivers' in problem
+    assert not any(name == f"{host}" or kind == "PTR" for name, kind in complete.questions)
+
+
+async def test_many_addresses_and_names_are_one_problem_each(complete, problems):
+    addresses = [f"9.9.9.{number}" for number in range(1, 60)]
+    complete.publish("relay.example", "A", *addresses)
+    for address in addresses[::2]:
+        name = f"{address.rpartition('.')[2]}.9.9.9.in-addr.arpa"
+        complete.publish(name, "PTR", *(f"other{number}.example." for number in range(60)))
+
+    found = await problems()
+    assert len(found) == 2
+    assert max(map(len, found)) < 500
+    assert len(complete.questions) < 300
 
 
 async def test_a_server_that_fails_is_named_and_nothing_is_called_missing(complete, problems):
