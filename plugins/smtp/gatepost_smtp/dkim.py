@@ -69,18 +69,15 @@ def sign(content: bytes, signers: Sequence[Signer], *, time: int) -> bytes:
 
 
 def relaxed_body(body: bytes) -> bytes:
-    """Return a body in relaxed canonicalization (RFC 6376 §3.4.4)."""
+    """Return a body, whose line ends are all CRLF, in relaxed canonicalization (RFC 6376 §3.4.4)."""
     if not body.endswith(b"\r\n"):
         body += b"\r\n"
     # Ten times as fast as a regular expression, because most of a body is base64.
     body = body.replace(b"\t", b" ")
     while b"  " in body:
         body = body.replace(b"  ", b" ")
-    body = body.replace(b" \r\n", b"\r\n")
-    end = len(body)
-    while body.endswith(b"\r\n", 0, end):
-        end -= 2
-    return body[: end + 2] if end else b""
+    lines = body.replace(b" \r\n", b"\r\n").rstrip(b"\r\n")
+    return lines + b"\r\n" if lines else b""
 
 
 def _relaxed_headers(block: bytes) -> list[tuple[str, bytes]]:

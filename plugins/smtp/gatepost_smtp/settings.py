@@ -127,6 +127,10 @@ def _faults(settings: Settings) -> Iterator[Fault]:
         yield Fault("return_path", "must be one plain address")
     if settings.bounce_domain:
         yield from _bounce_faults(settings)
+    elif settings.wants_success and not settings.webhook_secret:
+        yield Fault(
+            "webhook_secret", "missing: without it nobody can forward reports of deliveries to Gatepost"
+        )
 
 
 def _bounce_faults(settings: Settings) -> Iterator[Fault]:

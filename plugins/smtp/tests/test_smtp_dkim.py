@@ -294,13 +294,16 @@ host = "relay.example"
 async def test_the_keys_are_read_from_files_and_a_domain_without_one_is_a_warning(
     tmp_path, private_keys, line
 ):
-    (tmp_path / "dkim.pem").write_text(private_keys["rsa2048"])
+    (tmp_path / "dkim.pem").write_text(private_keys["rsa2048"].replace("\n", "\r\n"), newline="")
+    (tmp_path / "dkim.pem").chmod(0o644)
     config = tmp_path / "gatepost.toml"
     config.write_text(f"{FILE}{line}\n")
 
     findings = await check_config(config, live=False)
     assert not [finding for finding in findings if finding.grade == "fault"]
     [warning] = [finding for finding in findings if finding.key == "plugins.relay.dkim"]
+    public = "plugins.relay.dkim.brand.example.key"
+    assert [finding.text for finding in findings if finding.key == public and "chmod o-r" in finding.text]
     assert warning.text == "mails from other.example are not signed: add a key of this domain"
 
     (tmp_path / "dkim.pem").write_text(private_keys["elliptic"])

@@ -7,7 +7,7 @@ import email.policy
 import pytest
 
 from gatepost.errors import Rejected, Unavailable
-from gatepost.model import Mailbox, Receipt
+from gatepost.model import Mailbox, Receipt, Secret
 from gatepost_smtp import connection
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
@@ -106,7 +106,7 @@ async def test_a_configured_return_path_is_only_the_envelope_sender(sink, connec
 
 @pytest.mark.parametrize("wanted", [{"success_reports": True}, {"relayed": "delivered"}], ids=str)
 async def test_a_report_of_each_delivery_is_asked_for_where_it_is_wanted(sink, connected, an_email, wanted):
-    async with connected(sink.port, **wanted) as relay:
+    async with connected(sink.port, webhook_secret=Secret("a key"), **wanted) as relay:
         await relay.send_email(an_email())
 
     assert sink.mails[0].recipients == [

@@ -41,6 +41,8 @@ def test_the_default_is_encrypted():
         ({"return_path": "Bounces <bounces@amazing.example>"}, ["return_path"]),
         ({"bounce_domain": "b_d"}, ["bounce_domain", "webhook_secret"]),
         ({"bounce_domain": "bounces.example"}, ["webhook_secret"]),
+        ({"relayed": "delivered"}, ["webhook_secret"]),
+        ({"success_reports": True}, ["webhook_secret"]),
         (
             {
                 "bounce_domain": "bounces.example",
