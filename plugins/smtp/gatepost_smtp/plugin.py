@@ -113,9 +113,7 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
                     self._settings, self._signers, self._context.sender_domains, dns
                 )
         except (TimeoutError, NoResolverConfiguration):
-            problems = [
-                "the DNS did not answer in time, so the records of the sender domains were not checked"
-            ]
+            problems = ["the DNS gave no answer, so the records of the sender domains were not checked"]
         for problem in problems:
             self._context.warn("", problem)
 

@@ -12,7 +12,7 @@ from gatepost.hookspecs import Context
 from gatepost.model import Secret
 from gatepost.observe import logs
 from gatepost.plugin_host.sanitize import clean_warning
-from gatepost_smtp import Settings, SmtpRelay
+from gatepost_smtp import Settings, SmtpRelay, dns_lookup
 from gatepost_smtp.dkim_keys import dns_record, load_keys
 from gatepost_smtp.dns_advice import find_problems
 from gatepost_smtp.dns_lookup import Dns
@@ -232,6 +232,21 @@ async def test_a_server_that_fails_is_named_and_nothing_is_called_missing(comple
     found = await problems()
     assert len(found) == 5
     assert all("can't be looked up" in problem for problem in found)
+
+
+async def test_a_server_that_is_silent_is_named(complete, problems, monkeypatch):
+    monkeypatch.setattr(dns_lookup, "_SECONDS", 0.1)
+    complete.is_silent = True
+
+    found = await problems()
+    assert len(found) == 5
+    assert all("can't be looked up" in problem for problem in found)
+
+
+async def test_what_fails_for_one_name_is_still_said_of_others(complete, problems):
+    found = await problems([DOMAIN, f"{'a.' * 122}example"])
+    assert [problem for problem in found if f" {DOMAIN} " in problem] == []
+    assert any("can't be looked up" in problem for problem in found)
 
 
 async def test_the_ping_warns_of_what_is_missing(sink, server, key, monkeypatch):

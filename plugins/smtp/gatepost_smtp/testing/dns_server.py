@@ -23,6 +23,8 @@ class DnsServer(asyncio.DatagramProtocol):
         """The texts of the records, by name and type."""
         self.rcode = dns.rcode.NOERROR
         """The code of every answer; with another one than NOERROR it holds no records."""
+        self.is_silent = False
+        """Whether it answers nothing."""
         self.questions: list[tuple[str, str]] = []
         self.resolver = dns.asyncresolver.Resolver(configure=False)
         self.resolver.nameservers = ["127.0.0.1"]
@@ -53,6 +55,8 @@ class DnsServer(asyncio.DatagramProtocol):
         [question] = query.question
         name, kind = question.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(question.rdtype)
         self.questions.append((name, kind))
+        if self.is_silent:
+            return
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.RA
         answer.set_rcode(self.rcode)
