@@ -77,7 +77,9 @@ class SmtpRelay(HasLifespan, HasPing, EmailSender, WebhookParser):
     async def ping(self) -> None:
         """Open a new connection, with TLS and sign-in as configured, and send NOOP; look the DNS records up."""
         deadline = Deadline(self._context.timeout)
-        await self._pool.probe(deadline)
+        offers_reports = await self._pool.probe(deadline)
+        if self._settings.wants_success and not offers_reports:
+            self._context.warn("", "the relay offers no reports of deliveries (DSN), so none will come")
         if self._signers or self._context.sender_domains:
             await self._check_dns(deadline)
 

@@ -69,8 +69,11 @@ class ConnectionPool:
                 self._limit.release()
                 return result
 
-    async def probe(self, deadline: Deadline) -> None:
-        """Open a new connection, sign in, send NOOP and close it. Raises as ``run`` does."""
+    async def probe(self, deadline: Deadline) -> bool:
+        """Open a new connection, sign in, send NOOP and close it; return whether the relay offers DSN.
+
+        Raises as ``run`` does.
+        """
         await self._acquire_slot(deadline)
         try:
             idle = await self._take_idle(deadline)
@@ -81,6 +84,7 @@ class ConnectionPool:
             try:
                 async with deadline.until_end():
                     await connection.client.noop()
+                return connection.supports("dsn")
             except (SMTPException, OSError) as error:
                 raise Unavailable("the relay doesn't answer NOOP", code=failure_code(error)) from None
             finally:

@@ -7,8 +7,10 @@ import email.policy
 import pytest
 
 from gatepost.errors import Rejected, Unavailable
+from gatepost.hookspecs import Context
 from gatepost.model import Mailbox, Receipt, Secret
-from gatepost_smtp import connection
+from gatepost.observe import logs
+from gatepost_smtp import Settings, SmtpRelay, connection
 
 ID = "0192d3a4-5b6c-7d8e-9f00-112233445566"
 
@@ -112,6 +114,28 @@ async def test_a_report_of_each_delivery_is_asked_for_where_it_is_wanted(sink, c
     assert sink.mails[0].recipients == [
         b"RCPT TO:<ann.example+tag@post.example> NOTIFY=SUCCESS,FAILURE,DELAY\r\n"
     ]
+
+
+@pytest.mark.parametrize(
+    ("extensions", "relayed", "expected"),
+    [
+        (["DSN"], "delivered", []),
+        (["SIZE"], "accepted", []),
+        (["SIZE"], "delivered", ["the relay offers no reports of deliveries (DSN), so none will come"]),
+    ],
+)
+async def test_the_ping_warns_of_reports_that_the_relay_does_not_offer(sink, extensions, relayed, expected):
+    sink.extensions = extensions
+    host = {"host": "127.0.0.1", "port": sink.port, "security": "none"}
+    warnings = []
+    relay = SmtpRelay(
+        Settings(**host, webhook_secret=Secret("a key"), relayed=relayed),
+        Context(name="relay", log=logs.get("relay"), warn=lambda _, problem: warnings.append(problem)),
+    )
+    async with relay.lifespan():
+        await relay.ping()
+
+    assert warnings == expected
 
 
 async def test_a_connection_is_reused(sink, relay, an_email):
