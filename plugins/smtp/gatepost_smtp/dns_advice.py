@@ -29,7 +29,8 @@ async def find_problems(
     domains = dict.fromkeys(
         [*sender_domains, *(domain for domain, own in signers.items() if own not in for_subdomains)]
     )
-    own = settings.return_path.rpartition("@")[2] or settings.bounce_domain
+    own = (settings.return_path.rpartition("@")[2] or settings.bounce_domain).lower()
+    bounce_domains = dict.fromkeys([own] if own else domains)
     every_signer = [signer for some in signers.values() for signer in some]
     slots = asyncio.Semaphore(_MAX_PARALLEL)
 
@@ -43,11 +44,14 @@ async def find_problems(
     checks = [collect(f"the names of {settings.host}", _reverse_problems(settings.host, dns))]
     checks += [
         collect(f"the SPF record of {name}", _spf_problems(name, settings.host, dns))
-        for name in ([own] if own else domains)
+        for name in bounce_domains
     ]
-    for name in domains:
-        checks.append(collect(f"the DMARC record of {name}", _dmarc_problems(name, signers, dns)))
-        checks.append(collect(f"the MX record of {name}", _mx_problems(name, dns)))
+    checks += [
+        collect(f"the DMARC record of {name}", _dmarc_problems(name, signers, dns)) for name in domains
+    ]
+    checks += [
+        collect(f"the MX record of {name}", _mx_problems(name, dns)) for name in domains | bounce_domains
+    ]
     checks += [
         collect(f"the DKIM record {signer.place}", _dkim_problems(signer, dns)) for signer in every_signer
     ]
@@ -132,8 +136,8 @@ async def _mx_problems(domain: str, dns: Dns) -> AsyncIterator[str]:
     # RFC 5321 §5.1: without an MX record the domain's own address is its mail server.
     if not any(servers or await dns.addresses(domain)):
         yield (
-            f"{domain} takes no mail, and some receivers refuse senders that can't be answered: publish an MX record "
-            f"at {domain} with the name of its mail server"
+            f"{domain} takes no mail, so that answers and bounces are lost, and some receivers refuse such senders: publish "
+            f"an MX record at {domain} with the name of its mail server"
         )
 
 

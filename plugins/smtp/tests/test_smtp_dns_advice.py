@@ -168,11 +168,12 @@ async def test_the_policy_of_a_parent_counts_and_may_be_strict(complete, problem
     assert f"add a key of {sub}" in problem
 
 
-async def test_spf_is_for_the_domain_that_gets_the_bounces(complete, problems):
+async def test_the_domain_that_gets_the_bounces_needs_spf_and_takes_mail(complete, problems):
     complete.publish(DOMAIN, "TXT", "no spf")
 
-    [problem] = await problems(return_path="b@bounces.example")
-    assert "bounces.example has no SPF record" in problem
+    spf, mx = await problems(return_path="b@bounces.example")
+    assert "bounces.example has no SPF record" in spf
+    assert "bounces.example takes no mail" in mx
 
 
 async def test_an_address_without_a_name_is_explained(complete, problems):
